@@ -1,0 +1,52 @@
+# `make run` and `make test` set up all they need: Python 3.11, its venv and make are enough.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST := $(BIN)/pytest -n 2 --dist loadfile
+POSTGRES := $(BIN)/python -m taskflow.tests.postgres
+export TASKFLOW_DEBUG ?= 1
+
+.DEFAULT_GOAL := help
+
+$(VENV)/.installed: requirements.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing requirements.lock …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@touch $@
+
+.PHONY: help run test test-sqlite test-postgres test-wall lint format lock clean
+help: ## List the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+run: $(VENV)/.installed ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
+	@$(BIN)/python manage.py serve --port $(PORT)
+
+test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
+
+test-sqlite: $(VENV)/.installed ## … on SQLite
+	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST)
+
+test-postgres: $(VENV)/.installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST)
+
+test-wall: $(VENV)/.installed ## The isolation tests with each lock alone, and with other logins
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(BIN)/pytest -m wall -p taskflow.tests.without_manager
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser $(BIN)/pytest -m wall
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(BIN)/pytest -m wall
+
+lint: $(VENV)/.installed ## ruff and mypy --strict
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	TASKFLOW_DEBUG=0 $(BIN)/mypy .
+
+format: $(VENV)/.installed ## Let ruff write the code's form
+	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+
+lock: ## Make requirements.lock from pyproject.toml, for every platform, with hashes
+	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev \
+		--python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+
+clean: ## Remove the environment and the local data
+	rm -rf $(VENV) var

@@ -1,0 +1,304 @@
+"""What can happen to tenants, people and tokens. Rule first, then the write door."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db.models import ProtectedError, RestrictedError
+from django.utils import timezone
+from django.utils.text import slugify
+
+from accounts import tokens
+from accounts.actor import Actor
+from accounts.events.record import change, change_all, create, remove, remove_all
+from accounts.models import (
+    HANDLE,
+    PLATFORM,
+    RESERVED_SUBDOMAINS,
+    SUBDOMAIN,
+    ApiToken,
+    Kind,
+    Scope,
+    Tenant,
+    User,
+)
+from accounts.events.models import Via
+from accounts.rules import require_another_staff, require_hold_over, require_staff
+from accounts.tenancy import inside
+from taskflow.errors import Conflict, Forbidden, Invalid
+
+SIGN_IN_LASTS = timedelta(days=30)
+TOKEN_LASTS = timedelta(days=90)
+ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can change over
+
+# ---- tenants ------------------------------------------------------------------------------------
+
+
+def register_tenant(
+    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str, via: Via
+) -> Actor:
+    """Create a tenant and its first administrator; return him as the actor, outside any scope.
+
+    Raises Conflict when the subdomain is taken, Invalid when it is reserved or the password weak.
+    """
+    if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
+        raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
+    if Tenant.objects.filter(subdomain=subdomain).exists():
+        raise Conflict("This subdomain is taken. Choose another.", code="taken")
+    return found_tenant(
+        Tenant(name=tenant_name, subdomain=subdomain),
+        User(full_name=full_name, email=email, is_staff=True),
+        password=password,
+        via=via,
+    )
+
+
+def create_operator(*, email: str, full_name: str, password: str) -> User:
+    """Create an operator in the platform tenant, which is made when he is the first."""
+    user = User(full_name=full_name, email=email, is_staff=True, is_superuser=True)
+    platform = Tenant.objects.filter(subdomain=PLATFORM).first()
+    if platform is None:
+        tenant = Tenant(name="Platform", subdomain=PLATFORM)
+        return found_tenant(tenant, user, password=password, via=Via.COMMAND).user
+    with inside(platform):
+        return _save_user(Actor(user, platform, via=Via.COMMAND), user, password)
+
+
+def found_tenant(tenant: Tenant, first: User, *, password: str, via: Via) -> Actor:
+    """Save a tenant and its first user, who is recorded as having made both."""
+    tenant.full_clean()
+    tenant.save(force_insert=True)
+    actor = Actor(first, tenant, via=via)
+    with inside(tenant):
+        _save_user(actor, first, password)
+    return actor
+
+
+# ---- people and agents --------------------------------------------------------------------------
+
+
+def create_user(
+    actor: Actor,
+    *,
+    kind: Kind = Kind.HUMAN,
+    handle: str | None = None,
+    email: str | None = None,
+    password: str | None = None,
+    full_name: str = "",
+    is_staff: bool = False,
+    responsible: User | None = None,
+) -> User:
+    """Add a person or an agent to the tenant.
+
+    A person needs an e-mail; without a password he cannot sign in yet. An agent has no password
+    and answers to `responsible`, by default to who made it. A handle is made when none is given.
+    """
+    require_staff(actor)
+    if kind == Kind.AGENT and (password or is_staff):
+        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    if kind == Kind.AGENT and responsible is None:
+        responsible = actor.member
+    user = User(
+        kind=kind,
+        handle=handle or "",
+        email=email,
+        full_name=full_name,
+        is_staff=is_staff,
+        responsible=responsible,
+    )
+    return _save_user(actor, user, password)
+
+
+def update_user(actor: Actor, user: User, **values: Any) -> User:
+    """Change what was given. Deactivating him, or a new password, ends his tokens."""
+    require_staff(actor)
+    password = values.pop("password", None)
+    if values.get("is_active") is False or values.get("is_staff") is False:
+        require_another_staff(user)
+    if user.kind == Kind.AGENT and (password or values.get("is_staff")):
+        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    _change_user(actor, user, values, password)
+    if password or not user.is_active:
+        revoke_all(actor, user)
+    return user
+
+
+def deactivate_user(actor: Actor, user: User) -> User:
+    """He can no longer sign in, and his tokens end."""
+    return update_user(actor, user, is_active=False)
+
+
+def delete_user(actor: Actor, user: User) -> None:
+    """Raises Conflict with a count of what he owns; deactivate him instead."""
+    require_staff(actor)
+    require_another_staff(user)
+    try:
+        remove_all(actor, ApiToken.objects.filter(user=user))
+        remove(actor, user)
+    except (ProtectedError, RestrictedError) as error:
+        rows = error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects
+        owned = Counter(str(row._meta.verbose_name_plural) for row in rows)
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(owned.items()))
+        raise Conflict(
+            f"{user} still stands behind {listed}. Hand them over, or deactivate him instead.",
+            code="owns_things",
+            errors=[
+                {"code": "owned", "detail": f"{count} {name}", "kind": name, "count": count}
+                for name, count in sorted(owned.items())
+            ],
+        ) from None
+
+
+def update_me(actor: Actor, **values: Any) -> User:
+    """Change one's own name, handle or e-mail."""
+    _require_home(actor)
+    return _change_user(actor, actor.user, values, None)
+
+
+def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
+    """Set one's own password. Ends every other token one has."""
+    _require_home(actor)
+    if not actor.user.check_password(current_password):
+        raise Invalid.field("current_password", "This is not your current password.")
+    _change_user(actor, actor.user, {}, new_password)
+    revoke_all(actor, actor.user, keep=actor.token)
+
+
+# ---- tokens -------------------------------------------------------------------------------------
+
+
+def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
+    """Give him a token for everything he may do. Return it and its text."""
+    actor = Actor(user, tenant, request_id=request_id)
+    return _issue(actor, user, "sign-in", Scope.ADMIN, timezone.now() + SIGN_IN_LASTS)
+
+
+def create_token(
+    actor: Actor,
+    *,
+    name: str,
+    scope: Scope,
+    expires_in_days: int | None = None,
+    project_ids: Sequence[int] | None = None,
+    user: User | None = None,
+) -> tuple[ApiToken, str]:
+    """Make a token for oneself, or for `user` whom one answers for. Return it and its text.
+
+    It lasts 90 days unless told otherwise, and shows no more projects than the one that made it.
+    """
+    owner = user or actor.user
+    require_hold_over(actor, owner)
+    if owner.tenant_id != actor.tenant.pk:
+        raise Forbidden("An operator's token belongs to the platform.")
+    if not owner.is_active:
+        raise Conflict("He is deactivated; activate him first.")
+    if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
+        raise Forbidden("A token cannot show more projects than the one that makes it.")
+    lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
+    return _issue(actor, owner, name, scope, timezone.now() + lasts, project_ids)
+
+
+def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
+    """Make a successor with the same rights and length of life. The old one ends in 24 hours."""
+    require_hold_over(actor, token.user)
+    if not token.is_live:
+        raise Conflict("An expired or revoked token has no successor. Create a new one.")
+    now = timezone.now()
+    lasts = None if token.expires_at is None else token.expires_at - token.created_at
+    issued = _issue(
+        actor,
+        token.user,
+        token.name,
+        Scope(token.scope),
+        None if lasts is None else now + lasts,
+        token.project_ids,
+        verb="rotated",
+    )
+    ends = now + ROTATION_OVERLAP
+    if token.expires_at is None or token.expires_at > ends:
+        change(actor, token, "rotated", expires_at=ends)
+    return issued
+
+
+def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
+    """End a token now. Revoking twice changes nothing."""
+    require_hold_over(actor, token.user)
+    return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
+
+
+def revoke_all(actor: Actor, user: User, *, keep: ApiToken | None = None) -> int:
+    """End every token of his. Return how many were live."""
+    live = ApiToken.objects.filter(user=user).live(timezone.now())
+    others = live.exclude(pk=keep.pk) if keep else live
+    return change_all(actor, others, "revoked", revoked_at=timezone.now())
+
+
+# ---- helpers ------------------------------------------------------------------------------------
+
+
+def _issue(
+    actor: Actor,
+    user: User,
+    name: str,
+    scope: Scope,
+    expires_at: datetime | None,
+    project_ids: Sequence[int] | None = None,
+    *,
+    verb: str = "created",
+    entropy: bytes | None = None,
+) -> tuple[ApiToken, str]:
+    text = tokens.make_text(actor.tenant.pk, entropy)
+    token = ApiToken(
+        user=user,
+        name=name,
+        prefix=text[: tokens.SHOWN],
+        digest=tokens.digest_of(text),
+        scope=scope,
+        project_ids=None if project_ids is None else sorted(set(project_ids)),
+        expires_at=expires_at,
+    )
+    return create(actor, token, verb), text
+
+
+def _save_user(actor: Actor, user: User, password: str | None) -> User:
+    user.handle = user.handle or _free_handle(user)
+    _set_password(user, password)
+    return create(actor, user)
+
+
+def _change_user(actor: Actor, user: User, values: dict[str, Any], password: str | None) -> User:
+    if password is not None:
+        _set_password(user, password)
+        values = values | {"password": user.password}
+    return change(actor, user, **values)
+
+
+def _set_password(user: User, password: str | None) -> None:
+    if password is None:
+        user.set_unusable_password()
+        return
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid.field("password", " ".join(error.messages), "weak_password") from None
+    user.set_password(password)
+
+
+def _free_handle(user: User) -> str:
+    """A handle from his name or e-mail that nobody has."""
+    source = (user.email or "").partition("@")[0] or user.full_name
+    base = slugify(source.replace(".", "-"))[:40].strip("-_") or str(user.kind)
+    base = base if HANDLE.fullmatch(base) else str(user.kind)
+    taken = set(User.objects.filter(handle__startswith=base).values_list("handle", flat=True))
+    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return base if base not in taken else next(h for h in numbered if h not in taken)
+
+
+def _require_home(actor: Actor) -> None:
+    if actor.is_operator:
+        raise Forbidden("An operator is changed in the platform's own tenant.")

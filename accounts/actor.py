@@ -1,0 +1,52 @@
+"""The one who acts. Every door (API, admin, command) makes an Actor and passes it on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+
+from accounts.models import ApiToken, Scope, Tenant, User
+from accounts.events.models import Via
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A user at work in one tenant, having come in through one door.
+
+    `tenant` is the one acted in; an operator's own is the platform. `project_ids` bounds what a
+    token shows, None for no bound.
+    """
+
+    user: User
+    tenant: Tenant
+    via: Via = Via.API
+    scope: Scope = Scope.ADMIN
+    project_ids: tuple[int, ...] | None = None
+    token: ApiToken | None = None
+    request_id: str = ""
+    reason: str = ""
+    on_behalf_of: User | None = None
+
+    @property
+    def is_staff(self) -> bool:
+        """Administrator of the tenant, or an operator at work in it."""
+        return self.user.is_staff or self.user.is_superuser
+
+    @property
+    def is_operator(self) -> bool:
+        """From outside this tenant: nothing in it can point at him."""
+        return self.user.tenant_id != self.tenant.pk
+
+    @property
+    def member(self) -> User | None:
+        """The user, where a row may point at him."""
+        return None if self.is_operator else self.user
+
+
+class ActorRequest(HttpRequest):
+    """A request that has been authenticated."""
+
+    auth: Actor
+    actor: Actor
+    request_id: str

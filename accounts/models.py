@@ -1,0 +1,224 @@
+"""Who exists: tenants, the people and agents in them, and the tokens they hold."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.events.models import Event
+from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+__all__ = ["ApiToken", "Event", "Kind", "Scope", "Tenant", "User"]
+
+PLATFORM = "platform"  # the operators' own tenant
+RESERVED_SUBDOMAINS = frozenset(
+    {PLATFORM, "admin", "api", "app", "docs", "mail", "static", "status", "www"}
+)
+SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
+
+
+def check_time_zone(name: str) -> None:
+    """Raise ValidationError unless `name` is an IANA time zone we know."""
+    try:
+        timezone.zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError, timezone.zoneinfo.ZoneInfoNotFoundError):
+        raise ValidationError(f"“{name}” is not a time zone like Europe/Berlin.") from None
+
+
+class Tenant(models.Model):
+    """A customer: everything else belongs to exactly one."""
+
+    name = models.CharField(max_length=200)
+    subdomain = models.CharField(
+        max_length=63,
+        unique=True,
+        validators=[RegexValidator(re.compile(rf"{SUBDOMAIN.pattern}\Z"), "Not a DNS label.")],
+    )
+    time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
+    is_active = models.BooleanField(default=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(name="tenant_has_a_name", condition=~Q(name="")),
+            models.CheckConstraint(
+                name="tenant_subdomain_is_lower_case",
+                condition=~Q(subdomain="") & Q(subdomain=models.functions.Lower("subdomain")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Kind(models.TextChoices):
+    HUMAN = "human"
+    AGENT = "agent"
+
+
+class UserQuerySet(TenantQuerySet["User"]):
+    def active(self) -> Self:
+        return self.filter(is_active=True)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Everybody of the tenant: colleagues are assigned, mentioned and made members."""
+        return self.all()
+
+
+class UserManager(TenantManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
+    def get_by_natural_key(self, email: str) -> User:
+        found: User = self.get(email=email.lower())
+        return found
+
+
+class User(TenantModel, AbstractBaseUser):
+    """A human, who signs in by e-mail, or an agent, which only holds tokens."""
+
+    unrecorded = frozenset({"password", "last_login"})
+
+    kind = models.CharField(max_length=5, choices=Kind, default=Kind.HUMAN)
+    handle = models.CharField(
+        max_length=50,
+        validators=[
+            RegexValidator(
+                re.compile(rf"{HANDLE.pattern}\Z"),
+                "Use lower-case letters, digits, dot, dash and underscore.",
+            )
+        ],
+    )
+    email = models.EmailField(max_length=255, null=True, blank=True)
+    full_name = models.CharField(max_length=100, blank=True)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField("administrator", default=False)
+    is_superuser = models.BooleanField("operator", default=False, editable=False)
+    responsible = TenantFK(
+        "self", models.PROTECT, null=True, blank=True, related_name="agents", db_index=False
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[UserManager] = UserManager()
+
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["full_name"]
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "handle"],
+                name="user_handle_key",
+                violation_error_message="This handle is taken.",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                name="user_email_key",  # also finds the user who signs in
+                violation_error_message="This e-mail is taken.",
+            ),
+            models.CheckConstraint(name="user_kind_is_known", condition=Q(kind__in=Kind.values)),
+            models.CheckConstraint(
+                name="user_human_has_email",
+                condition=Q(kind=Kind.AGENT) | Q(email__isnull=False),
+                violation_error_message="A person needs an e-mail address.",
+            ),
+            models.CheckConstraint(
+                name="user_email_is_lower_case",
+                condition=Q(email__isnull=True) | Q(email=models.functions.Lower("email")),
+            ),
+            models.CheckConstraint(
+                name="user_handle_is_lower_case",
+                condition=~Q(handle="") & Q(handle=models.functions.Lower("handle")),
+            ),
+        ]
+        indexes = [
+            # whose agents are these? asked when a person is deleted
+            models.Index(fields=["tenant", "responsible"], name="user_responsible"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.full_name or self.handle} (@{self.handle})"
+
+    def clean(self) -> None:
+        self.email = (self.email or "").lower() or None
+
+    def has_perm(self, perm: str, obj: object = None) -> bool:
+        """The admin's question. Inside a tenant there is nothing that its staff may not see."""
+        return self.is_active and (self.is_staff or self.is_superuser)
+
+    def has_module_perms(self, app_label: str) -> bool:
+        return self.has_perm("")
+
+
+class Scope(models.TextChoices):
+    """What a token may do at most; the user's own rights still bound it."""
+
+    READ = "read"
+    WRITE = "write"  # tasks, projects, members, tags
+    ADMIN = "admin"  # also users, tokens and the password
+
+
+class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """One's own and one's agents'; all of the tenant's for staff."""
+        if actor.is_staff:
+            return self.all()
+        return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
+
+    def live(self, now: datetime) -> Self:
+        return self.filter(revoked_at__isnull=True).filter(
+            Q(expires_at__isnull=True) | Q(expires_at__gt=now)
+        )
+
+
+class ApiToken(TenantModel):
+    """A bearer token. Only its SHA-256 is stored; the text is shown once."""
+
+    unrecorded = frozenset({"digest", "last_used_at"})
+
+    user = TenantFK(User, models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=100)
+    prefix = models.CharField(max_length=16, editable=False)  # to recognise it by, not a secret
+    digest = models.CharField(max_length=64, editable=False)
+    scope = models.CharField(max_length=5, choices=Scope, default=Scope.WRITE)
+    project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_used_at = models.DateTimeField(null=True, blank=True, editable=False)  # to the hour
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(ApiTokenQuerySet)()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "digest"], name="token_digest_key"  # every request's look-up
+            ),
+            models.CheckConstraint(name="token_scope_is_known", condition=Q(scope__in=Scope.values)),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "user"], name="token_user"),  # a user's tokens, to revoke
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.prefix}…)"
+
+    @property
+    def is_live(self) -> bool:
+        return self.revoked_at is None and (
+            self.expires_at is None or self.expires_at > timezone.now()
+        )

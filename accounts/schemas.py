@@ -1,0 +1,153 @@
+"""What tenants, people and tokens look like on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import MISSING, Field, SecretStr, StrictBool
+
+from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope
+from taskflow.paging import Page, PageParams
+from taskflow.schema import Email, Id, In, Out
+
+Handle = Annotated[
+    str,
+    Field(max_length=50, pattern=rf"^{HANDLE.pattern}$", examples=["ada"]),
+]
+FullName = Annotated[str, Field(max_length=100)]
+Password = Annotated[SecretStr, Field(min_length=1, max_length=200)]
+
+
+class TenantResponse(Out):
+    id: int
+    name: str
+    subdomain: str
+    time_zone: str
+
+
+class UserResponse(Out):
+    id: int
+    kind: Kind
+    handle: str
+    email: str | None
+    full_name: str
+    is_active: bool
+    is_staff: bool
+    responsible_id: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class MeResponse(UserResponse):
+    tenant: TenantResponse
+    scope: Scope = Field(description="What the credentials used let you do at most.")
+
+
+class UserRef(Out):
+    """A user, small, inside another answer."""
+
+    id: int
+    handle: str
+    full_name: str
+    email: str | None
+    kind: Kind
+
+
+class UserCreate(In):
+    kind: Kind = Kind.HUMAN
+    handle: Handle | None = None
+    email: Email | None = None
+    password: Password | None = None
+    full_name: FullName = ""
+    is_staff: StrictBool = False
+    responsible_id: Id | None = None
+
+
+class UserUpdate(In):
+    handle: Handle | MISSING = MISSING
+    email: Email | None | MISSING = MISSING
+    password: Password | MISSING = MISSING
+    full_name: FullName | MISSING = MISSING
+    is_staff: StrictBool | MISSING = MISSING
+    is_active: StrictBool | MISSING = MISSING
+    responsible_id: Id | None | MISSING = MISSING
+
+
+class MeUpdate(In):
+    handle: Handle | MISSING = MISSING
+    email: Email | MISSING = MISSING
+    full_name: FullName | MISSING = MISSING
+
+
+class PasswordChange(In):
+    current_password: Password
+    new_password: Password
+
+
+class UserFilters(PageParams):
+    kind: Kind | None = None
+    is_active: bool | None = None
+    handle: str | None = Field(None, max_length=50, description="Exactly this handle.")
+    email: str | None = Field(None, max_length=255, description="Exactly this e-mail.")
+
+
+class UserPage(Page[UserResponse]):
+    pass
+
+
+class Registration(In):
+    tenant_name: str = Field(min_length=1, max_length=200)
+    subdomain: str = Field(
+        max_length=63, pattern=rf"^{SUBDOMAIN.pattern}$", description="A DNS label."
+    )
+    full_name: str = Field(min_length=1, max_length=100)
+    email: Email
+    password: Password
+
+
+class Login(In):
+    email: str = Field(max_length=255)
+    password: Password
+    tenant: str | None = Field(
+        None, max_length=63, description="Its subdomain; else the host's, X-Tenant's or the default."
+    )
+
+
+class SignedInResponse(Out):
+    token: str = Field(description="Shown once. Send it as `Authorization: Bearer …`.")
+    expires_at: datetime | None
+    user: UserResponse
+    tenant: TenantResponse
+
+
+class TokenCreate(In):
+    name: str = Field(min_length=1, max_length=100)
+    scope: Scope = Scope.WRITE
+    expires_in_days: int | None = Field(None, ge=1, le=3650, description="90 when absent.")
+    project_ids: list[Id] | None = Field(
+        None, max_length=100, description="Show these projects only; null for all of yours."
+    )
+    user_id: Id | None = Field(None, description="One of your agents; you when absent.")
+
+
+class TokenResponse(Out):
+    id: int
+    user_id: int
+    name: str
+    prefix: str
+    scope: Scope
+    project_ids: list[int] | None
+    expires_at: datetime | None
+    revoked_at: datetime | None
+    last_used_at: datetime | None = Field(description="To the hour.")
+    created_at: datetime
+    updated_at: datetime
+
+
+class TokenIssued(TokenResponse):
+    token: str = Field(description="Shown once; only its SHA-256 is kept.")
+
+
+class TokenPage(Page[TokenResponse]):
+    pass

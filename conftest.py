@@ -1,0 +1,193 @@
+"""
+The cast: two tenants that must never meet.
+
+Acme has Boss (its administrator), Ada (owner of Apollo), Carl (admin in it), Bob (member),
+Bot (Ada's agent, member) and Eve (in Acme, but in no project). Globex has Mallory, who
+administers it and owns a project of her own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.db import connection
+from django.test import Client
+
+from accounts import tenancy
+from accounts.actions import _issue, create_user, found_tenant
+from accounts.actor import Actor
+from accounts.events.models import Event, Via
+from accounts.models import Kind, Scope, Tenant, User
+from accounts.tenancy import inside, is_tenant_model
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Project, Role, Task
+
+PASSWORD = "correct horse battery"
+API = "/api/v1"
+
+
+class ApiClient(Client):
+    """A client that speaks JSON with one user's token; paths start behind /api/v1."""
+
+    def __init__(self, token: str = "", **kwargs: Any) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        super().__init__(headers=headers, raise_request_exception=False, **kwargs)
+        self.token = token
+
+    def generic(self, method: str, path: str, data: Any = "", *args: Any, **kwargs: Any) -> Any:
+        path = path if path.startswith(("/api", "/admin")) else API + path
+        return super().generic(method, path, data, *args, **kwargs)
+
+    def post(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        kwargs.setdefault("content_type", "application/json")
+        return super().post(path, {} if data is None else data, **kwargs)
+
+    def patch(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        kwargs.setdefault("content_type", "application/json")
+        return super().patch(path, {} if data is None else data, **kwargs)
+
+    def put(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        kwargs.setdefault("content_type", "application/json")
+        return super().put(path, {} if data is None else data, **kwargs)
+
+
+@dataclass
+class World:
+    acme: Tenant
+    globex: Tenant
+    boss: Actor
+    ada: Actor
+    carl: Actor
+    bob: Actor
+    bot: Actor
+    eve: Actor
+    mallory: Actor
+    apollo: Project
+    task: Task  # in Apollo, assigned to Ada
+    secret: Project  # Globex's
+    secret_task: Task
+
+
+def new_tenant(subdomain: str, boss: str, password: str | None = None) -> Actor:
+    tenant = Tenant(name=subdomain.title(), subdomain=subdomain)
+    user = User(handle=boss, email=f"{boss}@{subdomain}.example", is_staff=True)
+    return found_tenant(tenant, user, password=password, via=Via.COMMAND)
+
+
+def person(boss: Actor, handle: str, password: str | None = None) -> Actor:
+    """A colleague of `boss`, inside his open scope."""
+    email = f"{handle}@{boss.tenant.subdomain}.example"
+    user = create_user(boss, handle=handle, email=email, full_name=handle.title(), password=password)
+    return Actor(user, boss.tenant)
+
+
+def build_world() -> World:
+    boss, mallory = new_tenant("acme", "boss"), new_tenant("globex", "mallory")
+    with inside(boss.tenant):
+        ada, carl, bob, eve = (person(boss, name) for name in ("ada", "carl", "bob", "eve"))
+        agent = create_user(boss, kind=Kind.AGENT, handle="bot", responsible=ada.user)
+        bot = Actor(agent, boss.tenant)
+        apollo = create_project(ada, name="Apollo", key="APO")
+        add_member(ada, apollo, user=carl.user, role=Role.ADMIN)
+        add_member(ada, apollo, user=bob.user)
+        add_member(ada, apollo, user=bot.user)
+        task = create_task(ada, apollo, title="Launch", assignee=ada.user)
+    with inside(mallory.tenant):
+        secret = create_project(mallory, name="Secret", key="SEC")
+        secret_task = create_task(mallory, secret, title="Plot")
+    return World(
+        acme=boss.tenant,
+        globex=mallory.tenant,
+        boss=boss,
+        ada=ada,
+        carl=carl,
+        bob=bob,
+        bot=bot,
+        eve=eve,
+        mallory=mallory,
+        apollo=apollo,
+        task=task,
+        secret=secret,
+        secret_task=secret_task,
+    )
+
+
+@pytest.fixture
+def world(db: None) -> World:
+    return build_world()
+
+
+@pytest.fixture
+def as_() -> Any:
+    """as_(actor) is a client with a token of his; as_(actor, "read") with less scope."""
+
+    def client(actor: Actor, scope: str = "admin", **kwargs: Any) -> ApiClient:
+        return ApiClient(token_of(actor, scope, **kwargs))
+
+    return client
+
+
+def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
+    with inside(actor.tenant):
+        kwargs.setdefault("expires_at", None)
+        _token, text = _issue(actor, actor.user, "test", Scope(scope), **kwargs)
+    return text
+
+
+@pytest.fixture
+def events() -> Any:
+    """events(tenant) are the events of a tenant so far, oldest first."""
+
+    def read(tenant: Tenant, **filters: Any) -> list[Event]:
+        with inside(tenant):
+            return list(Event.objects.filter(**filters).order_by("id"))
+
+    return read
+
+
+@pytest.fixture(autouse=True)
+def _fast_passwords(settings: Any) -> None:
+    """Scrypt is slow on purpose; test_login.py restores it."""
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+
+
+# ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------
+
+STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)", re.I)
+
+
+def tenant_tables() -> re.Pattern[str]:
+    names = "|".join(m._meta.db_table for m in apps.get_models() if is_tenant_model(m))
+    return re.compile(rf'"({names})"')
+
+
+@pytest.fixture(autouse=True)
+def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
+    if not {"db", "transactional_db", "world"} & set(request.fixturenames):
+        yield
+        return
+    for name in ("transactional_db", "db"):  # so that their teardown is behind ours
+        if name in request.fixturenames:
+            request.getfixturevalue(name)
+    tables, found = tenant_tables(), []
+
+    def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
+        scope = tenancy._scope.get()
+        text = str(sql)
+        if scope != tenancy.ACROSS and STATEMENT.match(text) and tables.search(text):
+            flat = [x for p in (params if many else [params or ()]) for x in p]
+            if scope is None or "tenant_id" not in text or scope not in flat:
+                found.append(f"scope {scope}: {text[:300]}")
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(lint):
+        yield
+    if not request.node.get_closest_marker("raw_sql"):
+        assert not found, "statements that do not name their tenant:\n" + "\n".join(found)

@@ -1,0 +1,70 @@
+"""The API object: which app answers which path, and how errors leave the building."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import Error as DatabaseError
+from django.http import Http404, HttpRequest, HttpResponse
+from ninja.errors import ValidationError
+from ninja.openapi.docs import Swagger
+
+from accounts.api import me, signing_in, token_routes, users
+from accounts.auth import signed_in
+from taskflow.errors import Problem, problem_of_database, problem_of_status
+from taskflow.openapi import Api, problem_of_validation
+from tasks.api.projects import members, projects
+from tasks.api.tags import tags
+from tasks.api.tasks import tasks
+
+log = logging.getLogger("taskflow.errors")
+
+api = Api(
+    title="TaskFlow",
+    version="1",
+    description="The dependable task store for people and AI agents. Errors are RFC 9457 problems.",
+    auth=signed_in,
+    docs=Swagger(settings={"persistAuthorization": True}),
+    urls_namespace="api",
+)
+api.add_router("/auth", signing_in)
+api.add_router("/me", me)
+api.add_router("/tokens", token_routes)
+api.add_router("/users", users)
+api.add_router("/projects", projects)
+api.add_router("/members", members)
+api.add_router("/tasks", tasks)
+api.add_router("/tags", tags)
+
+
+@api.exception_handler(Problem)
+def answer_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+    return problem.as_response(request)
+
+
+@api.exception_handler(ValidationError)
+def answer_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
+    return problem_of_validation(error.errors).as_response(request)
+
+
+@api.exception_handler(DatabaseError)
+def answer_database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    problem = problem_of_database(error)
+    if problem.status >= 500:
+        log.error("database error", exc_info=error, extra=trace_of(request))
+    return problem.as_response(request)
+
+
+@api.exception_handler(Http404)
+def answer_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+    return problem_of_status(404).as_response(request)
+
+
+@api.exception_handler(Exception)
+def answer_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+    log.error("unexpected error", exc_info=error, extra=trace_of(request))
+    return problem_of_status(500).as_response(request)
+
+
+def trace_of(request: HttpRequest) -> dict[str, object]:
+    return {"request_id": getattr(request, "request_id", None), "path": request.path}

@@ -1,0 +1,50 @@
+"""Typed readers over the environment. A value that cannot be read, or a TASKFLOW_ name nobody reads, stops the start."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+from django.core.exceptions import ImproperlyConfigured
+
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+_read: set[str] = set()
+
+
+def text(name: str, default: str = "") -> str:
+    _read.add(name)
+    return os.environ.get(name, default).strip()
+
+
+def boolean(name: str, *, default: bool) -> bool:
+    value = text(name, str(default)).lower()
+    if value not in TRUE | FALSE:
+        raise ImproperlyConfigured(f"{name}={value!r}: write 1 or 0.")
+    return value in TRUE
+
+
+def words(name: str, default: str = "") -> list[str]:
+    """A comma-separated list."""
+    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+
+
+def secret(name: str, path: Path) -> str:
+    """The value of `name`, or one made once and kept in `path`, readable by its owner only."""
+    if value := text(name):
+        return value
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+    return path.read_text()
+
+
+def refuse_misspelt() -> None:
+    """Call when everything has been read."""
+    unknown = sorted(k for k in os.environ if k.startswith("TASKFLOW_") and k not in _read)
+    if unknown:
+        raise ImproperlyConfigured(
+            f"Unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(_read))}."
+        )

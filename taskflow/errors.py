@@ -1,0 +1,213 @@
+"""
+Everything TaskFlow refuses, and how a refusal looks on the wire (RFC 9457).
+
+* Problem
+  - BadRequest        400   cannot be read at all
+    - InvalidCursor   400
+  - Unauthenticated   401   we do not know who you are
+  - Forbidden         403   you can see it, but may not do this
+  - NotFound          404   no such thing, or not yours to know about
+  - MethodNotAllowed  405
+  - Conflict          409   it clashes with what is there
+  - LengthRequired    411
+  - TooLarge          413
+  - UnsupportedMedia  415
+  - Invalid           422   can be read, but not accepted
+  - Internal          500   our fault
+  - Unavailable       503   the database is away; try again
+
+Actions and queries raise these; nobody below the API builds a response.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+from django.apps import apps
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import Error as DatabaseError
+from django.db.models import UniqueConstraint
+from django.db.models.constraints import BaseConstraint
+from django.http import HttpRequest, HttpResponse
+
+CONTENT_TYPE = "application/problem+json"
+
+
+class Problem(Exception):
+    """A refusal the caller can act on.
+
+    `detail` is one sentence for a person. `errors` names single fields:
+    [{"pointer": "#/title", "code": "…", "detail": "…"}] or {"parameter": "status", …}.
+    `headers` go onto the answer.
+    """
+
+    status: ClassVar[HTTPStatus] = HTTPStatus.BAD_REQUEST
+    code: str = "bad_request"
+
+    def __init__(
+        self,
+        detail: str,
+        *,
+        code: str | None = None,
+        errors: Sequence[Mapping[str, Any]] = (),
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.code = code or type(self).code
+        self.errors = list(errors)
+        self.headers = dict(headers or {})
+
+    def as_dict(self, request_id: str | None = None) -> dict[str, Any]:
+        body: dict[str, Any] = {
+            "type": f"urn:taskflow:problem:{self.code}",
+            "title": self.status.phrase,
+            "status": self.status.value,
+            "code": self.code,
+            "detail": self.detail,
+        }
+        if self.errors:
+            body["errors"] = self.errors
+        return body | {"request_id": request_id}
+
+    def as_response(self, request: HttpRequest) -> HttpResponse:
+        body = self.as_dict(getattr(request, "request_id", None))
+        return HttpResponse(
+            json.dumps(body, ensure_ascii=False, default=str),
+            status=self.status,
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
+        )
+
+
+class BadRequest(Problem):
+    pass
+
+
+class InvalidCursor(BadRequest):
+    code = "invalid_cursor"
+
+
+class Unauthenticated(Problem):
+    status = HTTPStatus.UNAUTHORIZED
+    code = "unauthenticated"
+
+    def __init__(self, detail: str) -> None:
+        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="taskflow"'})
+
+
+class Forbidden(Problem):
+    status = HTTPStatus.FORBIDDEN
+    code = "forbidden"
+
+
+class NotFound(Problem):
+    status = HTTPStatus.NOT_FOUND
+    code = "not_found"
+
+
+class MethodNotAllowed(Problem):
+    status = HTTPStatus.METHOD_NOT_ALLOWED
+    code = "method_not_allowed"
+
+
+class Conflict(Problem):
+    status = HTTPStatus.CONFLICT
+    code = "conflict"
+
+
+class LengthRequired(Problem):
+    status = HTTPStatus.LENGTH_REQUIRED
+    code = "length_required"
+
+
+class TooLarge(Problem):
+    status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+    code = "too_large"
+
+
+class UnsupportedMedia(Problem):
+    status = HTTPStatus.UNSUPPORTED_MEDIA_TYPE
+    code = "unsupported_media_type"
+
+
+class Invalid(Problem):
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "invalid"
+
+    @classmethod
+    def field(cls, name: str, detail: str, code: str = "invalid") -> Invalid:
+        """One field of the body is wrong; `name` is its path, as in `due_on` or `tags/0`."""
+        return cls(detail, errors=[{"pointer": f"#/{name}", "code": code, "detail": detail}])
+
+    @classmethod
+    def parameter(cls, name: str, detail: str, code: str = "invalid") -> Invalid:
+        """One query parameter is wrong."""
+        return cls(detail, errors=[{"parameter": name, "code": code, "detail": detail}])
+
+
+class Internal(Problem):
+    status = HTTPStatus.INTERNAL_SERVER_ERROR
+    code = "internal_error"
+
+
+class Unavailable(Problem):
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    code = "unavailable"
+
+    def __init__(self, detail: str = "The database does not answer. Try again shortly.") -> None:
+        super().__init__(detail, headers={"Retry-After": "1"})
+
+
+BY_STATUS: dict[int, tuple[type[Problem], str]] = {
+    400: (BadRequest, "The request cannot be read. Check the Host header and the URL."),
+    403: (Forbidden, "You may not do this."),
+    404: (NotFound, "There is nothing at this address. See /api/v1/docs."),
+    405: (MethodNotAllowed, "This address does not know the method. See the Allow header."),
+    413: (TooLarge, "The body is larger than 1 MiB. Send less at a time."),
+    500: (Internal, "Something broke on our side, and nothing was changed. Quote the request id."),
+}
+
+
+def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
+    """What stands for a plain error page of the framework."""
+    kind, detail = BY_STATUS.get(status, (Internal, BY_STATUS[500][1]))
+    return kind(detail, headers=headers)
+
+
+# ---- what a failing statement means to the caller -----------------------------------------------
+
+
+def problem_of_database(error: DatabaseError) -> Problem:
+    """The refusal behind a database error. A constraint speaks by its violation_error_message."""
+    if isinstance(error, IntegrityError):
+        constraint = _violated(error)
+        if constraint is None:
+            return Conflict("It points at something that is gone, or something still points at it.")
+        is_taken = isinstance(constraint, UniqueConstraint)
+        detail = str(constraint.get_violation_error_message())
+        return Conflict(detail, code="taken") if is_taken else Invalid(detail)
+    if isinstance(error, DataError):
+        return Invalid("A value is out of the range that can be stored.")
+    if isinstance(error, OperationalError | InterfaceError):
+        return Unavailable()
+    return Internal(BY_STATUS[500][1])
+
+
+def _violated(error: IntegrityError) -> BaseConstraint | None:
+    """PostgreSQL names the constraint; SQLite names checks, but lists the columns of a unique key."""
+    diagnostics = getattr(error.__cause__, "diag", None)
+    text = diagnostics.constraint_name if diagnostics else str(error).partition("failed: ")[2]
+    for model in apps.get_models():
+        table = model._meta.db_table
+        for constraint in model._meta.constraints:
+            names = {constraint.name, f"index '{constraint.name}'"}
+            if isinstance(constraint, UniqueConstraint) and constraint.fields:
+                columns = [model._meta.get_field(n).column for n in constraint.fields]  # type: ignore[union-attr]
+                names.add(", ".join(f"{table}.{column}" for column in columns))
+            if text in names:
+                return constraint
+    return None

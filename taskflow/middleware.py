@@ -1,0 +1,123 @@
+"""The envelope of every request: its id, its log line, its headers; and problems instead of HTML under /api."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.http import HttpRequest, HttpResponse
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+
+from taskflow.errors import CONTENT_TYPE, problem_of_status
+
+log = logging.getLogger("taskflow.request")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+API = "/api/"
+DOCS = "/api/v1/docs"
+
+CSP_API = "default-src 'none'; frame-ancestors 'none'"
+# Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
+CSP_PAGES = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def is_api(request: HttpRequest) -> bool:
+    """The docs are a page, under the API's address."""
+    return request.path.startswith(API) and not request.path.startswith(DOCS)
+
+
+class Envelope:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        given = request.headers.get("X-Request-Id", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.answer(request)
+        response["X-Request-Id"] = request_id
+        self.protect(request, response)
+        self.log(request, response, started)
+        return response
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(API):
+            return self.get_response(request)
+        is_head = request.method == "HEAD"  # ninja knows only GET; the server drops the body
+        if is_head:
+            request.method = request.META["REQUEST_METHOD"] = "GET"
+        response = self.get_response(request)
+        if is_head:
+            request.method = request.META["REQUEST_METHOD"] = "HEAD"
+        kind = response.headers.get("Content-Type", "")
+        if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
+            allow = {"Allow": response["Allow"]} if "Allow" in response else None
+            response = problem_of_status(response.status_code, allow).as_response(request)
+        return response
+
+    def protect(self, request: HttpRequest, response: HttpResponse) -> None:
+        csp = CSP_API if is_api(request) else CSP_PAGES
+        response.headers.setdefault("Content-Security-Policy", csp)
+        response.headers.setdefault("X-Frame-Options", "DENY")
+        if is_api(request):
+            response.headers.setdefault("Cache-Control", "private, no-store")
+            response.headers.setdefault("Vary", "Authorization, Cookie, X-Tenant")
+
+    def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
+        actor = getattr(request, "actor", None)
+        fields = {
+            "request_id": request.request_id,  # type: ignore[attr-defined]
+            "tenant": actor.tenant.pk if actor else None,
+            "user": actor.user.pk if actor else None,
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+        log.info("request", extra=fields)
+
+
+class _OffTheApi:
+    """Keeps a browser's middleware away from API requests, which pay for none of it."""
+
+    get_response: GetResponse
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if is_api(request):
+            return self.get_response(request)
+        return super().__call__(request)  # type: ignore[misc, no-any-return]
+
+
+class Sessions(_OffTheApi, SessionMiddleware):
+    pass
+
+
+class Common(_OffTheApi, CommonMiddleware):
+    pass
+
+
+class Authentication(_OffTheApi, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_OffTheApi, MessageMiddleware):
+    pass
+
+
+class Csrf(_OffTheApi, CsrfViewMiddleware):
+    def process_view(self, request: HttpRequest, *args: Any) -> Any:
+        """API calls with a session are checked where the session is accepted (accounts.auth)."""
+        return None if is_api(request) else super().process_view(request, *args)

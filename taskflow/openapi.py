@@ -1,0 +1,246 @@
+"""What django-ninja leaves open: strict JSON, strict parameters, readable ids, every error in the document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from django.http import HttpRequest, HttpResponse
+from ninja import NinjaAPI
+from ninja.operation import Operation
+from ninja.parser import Parser
+from ninja.schema import NinjaGenerateJsonSchema
+from pydantic import MISSING
+
+from taskflow.errors import (
+    CONTENT_TYPE,
+    BadRequest,
+    Invalid,
+    LengthRequired,
+    Problem,
+    UnsupportedMedia,
+)
+
+DEEPEST_JSON = 8
+ERRORS = {
+    400: ("BadRequest", "The request cannot be read."),
+    401: ("Unauthenticated", "The credentials are missing, wrong, expired or revoked."),
+    403: ("Forbidden", "You can see it, but may not do this."),
+    404: ("NotFound", "It does not exist, or not for you."),
+    409: ("Conflict", "It clashes with what is there."),
+    422: ("Invalid", "A field or parameter is not acceptable; `errors` says which."),
+}
+
+
+class StrictParser(Parser):
+    """JSON that means one thing: an object, no key twice, no NUL, nothing deeper than 8, no giant numbers."""
+
+    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
+        if request.headers.get("Transfer-Encoding"):
+            raise LengthRequired("Send the body with a Content-Length; chunks are not read.")
+        if request.content_type != "application/json":
+            raise UnsupportedMedia("Send the body as Content-Type: application/json.")
+        try:
+            body = json.loads(request.body, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
+        except RecursionError:
+            raise BadRequest("The JSON is nested too deeply.", code="malformed_json") from None
+        except ValueError as error:
+            raise BadRequest(
+                f"The body is not valid JSON: {error}.", code="malformed_json"
+            ) from None
+        if not isinstance(body, dict):
+            raise BadRequest("The body must be a JSON object.", code="malformed_json")
+        _check_values(body, depth=1)
+        return body
+
+    def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
+        for name, values in data.lists():
+            if any(_is_unstorable(text) for text in (name, *values)):
+                raise BadRequest("The query contains characters that cannot be stored.")
+            if len(values) > 1 and name not in list_fields:
+                raise Invalid.parameter(name, f"“{name}” may be given once.", "repeated")
+        return super().parse_querydict(data, list_fields, request)
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object names the same key twice")
+    return found
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not a JSON number")
+
+
+def _is_unstorable(text: str) -> bool:
+    """NUL ends a text in PostgreSQL; a lone surrogate has no UTF-8."""
+    return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _check_values(value: Any, depth: int) -> None:
+    if depth > DEEPEST_JSON:
+        raise BadRequest(f"The JSON is nested deeper than {DEEPEST_JSON}.", code="malformed_json")
+    if isinstance(value, str) and _is_unstorable(value):
+        raise BadRequest("A text holds NUL or half a character.", code="malformed_json")
+    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise BadRequest("A number does not fit 64 bits.", code="malformed_json")
+    if isinstance(value, dict):
+        value = [*value, *value.values()]
+    if isinstance(value, list):
+        for item in value:
+            _check_values(item, depth + 1)
+
+
+def refuse_unknown_parameters(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A misspelt filter must not answer with everything."""
+    operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja hands us the bound run
+    known = {
+        name
+        for model in operation.models
+        if model.__ninja_param_source__ == "query"
+        for name in getattr(model, "__ninja_flatten_map__", {})
+    }
+
+    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if unknown := sorted(request.GET.keys() - known):
+            what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
+            problem = Invalid.parameter(
+                unknown[0], f"“{unknown[0]}” is not a parameter here. {what}", "unknown_parameter"
+            )
+            return problem.as_response(request)
+        return run(request, **kwargs)
+
+    return checked
+
+
+class Api(NinjaAPI):
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(parser=StrictParser(), **kwargs)
+        self.add_decorator(refuse_unknown_parameters, mode="view")
+
+    def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
+        """Single rows carry an ETag that names their version, new ones also a Location."""
+        response = super().create_response(request, data, **kwargs)
+        if isinstance(data, dict) and "id" in data and "updated_at" in data:
+            version = data.get("version") or f"{data['updated_at'].timestamp():.6f}"
+            response["ETag"] = f'"{data["id"]}-{version}"'
+            if response.status_code == 201:
+                response["Location"] = f"{request.path}/{data['id']}"
+        return response
+
+    def get_openapi_operation_id(self, operation: Operation) -> str:
+        return operation.view_func.__name__
+
+    def get_openapi_schema(self, **kwargs: Any) -> Any:
+        document = cast(dict[str, Any], super().get_openapi_schema(**kwargs))
+        _describe_errors(document)
+        _name_put_apart(document)
+        _drop_unused(document)
+        return document
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _describe_errors(document: dict[str, Any]) -> None:
+    components = document["components"]
+    components["schemas"] |= {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM}
+    components["responses"] = {
+        name: {
+            "description": detail,
+            "content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}},
+        }
+        for name, detail in ERRORS.values()
+    }
+    for path, method, operation in _operations(document):
+        expected = {422} | ({401, 403} if operation.get("security") else set())
+        expected |= {404} if "{" in path else set()
+        expected |= {400, 409} if method != "get" else {400}
+        for status in sorted(expected):
+            ref = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
+            operation["responses"].setdefault(status, ref)
+
+
+def _name_put_apart(document: dict[str, Any]) -> None:
+    for _path, method, operation in _operations(document):
+        if method == "put":
+            operation["operationId"] = operation["operationId"].replace("update_", "put_")
+
+
+def _drop_unused(document: dict[str, Any]) -> None:
+    schemas = document["components"]["schemas"]
+    kept: set[str] = set()
+    text = json.dumps([document["paths"], document["components"]["responses"]], default=str)
+    while found := {n for n in schemas.keys() - kept if f'schemas/{n}"' in text}:
+        kept |= found
+        text += json.dumps([schemas[n] for n in found], default=str)
+    for name in schemas.keys() - kept:
+        del schemas[name]
+
+
+FIELD_PROBLEM = {
+    "type": "object",
+    "title": "FieldProblem",
+    "required": ["code", "detail"],
+    "properties": {
+        "pointer": {"type": "string", "description": "JSON pointer into the body."},
+        "parameter": {"type": "string", "description": "Name of the query or path parameter."},
+        "code": {"type": "string"},
+        "detail": {"type": "string"},
+    },
+}
+PROBLEM = {
+    "type": "object",
+    "title": "Problem",
+    "description": "RFC 9457 problem details.",
+    "required": ["type", "title", "status", "code", "detail", "request_id"],
+    "properties": {
+        "type": {"type": "string", "format": "uri-reference"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "code": {"type": "string", "description": "Stable; meant for programs."},
+        "detail": {"type": "string", "description": "One sentence that says what to do."},
+        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
+        "request_id": {"type": ["string", "null"]},
+    },
+}
+
+_default_schema = NinjaGenerateJsonSchema.default_schema
+
+
+def _schema_without_missing(self: NinjaGenerateJsonSchema, schema: Any) -> Any:
+    """A field that may be absent has no default to show."""
+    if schema.get("default") is MISSING:
+        return self.generate_inner(schema["schema"])
+    return _default_schema(self, schema)
+
+
+NinjaGenerateJsonSchema.default_schema = _schema_without_missing  # type: ignore[method-assign]
+
+
+def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:
+    """One problem for all that pydantic found."""
+    found = [
+        {**_place(e.get("loc", ())), "code": e["type"], "detail": _sentence(e["msg"])}
+        for e in errors
+    ]
+    first = found[0]
+    where = first.get("parameter") or first.get("pointer", "#")
+    return Invalid(f"{where}: {first['detail']}", code="validation_failed", errors=found)
+
+
+def _place(loc: tuple[Any, ...]) -> dict[str, str]:
+    source, *rest = loc or ("body",)
+    if source == "body":
+        return {"pointer": "/".join(["#", *(str(part) for part in rest[1:])])}
+    names = [part for part in rest if isinstance(part, str)]
+    return {"parameter": names[-1] if names else str(source)}
+
+
+def _sentence(message: str) -> str:
+    return message.removeprefix("Value error, ")

@@ -1,0 +1,114 @@
+"""Pages of a list: by key-set cursor, which neither repeats nor skips a row while others write, or by skip and limit."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Mapping, Sequence
+from datetime import date
+from typing import Any, Generic, Literal, TypeVar
+
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import F, Q
+from pydantic import Field
+
+from taskflow.errors import Invalid, InvalidCursor
+from taskflow.schema import In, Out
+
+T = TypeVar("T")
+Row = TypeVar("Row", bound=models.Model)
+
+
+class PageParams(In):
+    """How much of a list, and from where."""
+
+    limit: int = Field(50, ge=1, le=200, description="Rows per page.")
+    cursor: str | None = Field(
+        None, max_length=2000, description="`next_cursor` of the page before."
+    )
+    skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
+    include: Literal["count"] | None = Field(
+        None, description="`count`: also count all rows that match."
+    )
+
+
+class Page(Out, Generic[T]):
+    data: list[T]
+    next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page.")
+    has_more: bool
+    count: int | None = Field(description="All rows that match, when `include=count`; else null.")
+
+
+def paginate(
+    rows: models.QuerySet[Row], params: PageParams, *, order: Sequence[str]
+) -> dict[str, Any]:
+    """Return one Page of `rows` in `order` (model fields, `-` for descending); nulls come last.
+
+    Raises InvalidCursor when the cursor was not made by this list in this order.
+    """
+    order = [*order, *([] if {"id", "-id"} & set(order) else ["id"])]
+    total = rows.count() if params.include == "count" else None
+    wanted = rows.order_by(*(_ordering(name) for name in order))
+    if params.cursor is not None:
+        wanted = wanted.filter(_after(order, _decode(rows.model, order, params.cursor)))
+    found = list(wanted[params.skip : params.skip + params.limit + 1])
+    page, has_more = found[: params.limit], len(found) > params.limit
+    return {
+        "data": page,
+        "next_cursor": _encode(order, page[-1]) if has_more else None,
+        "has_more": has_more,
+        "count": total,
+    }
+
+
+def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str, str]) -> list[str]:
+    """Turn `-priority,due_date` into model fields. Raises Invalid for a name not in `allowed`."""
+    if not text:
+        return list(default)
+    names = text.split(",")
+    if unknown := [n for n in names if n.removeprefix("-") not in allowed]:
+        known = ", ".join(allowed)
+        raise Invalid.parameter("sort", f"Cannot sort by “{unknown[0]}”. Known: {known}.")
+    if len({n.removeprefix("-") for n in names}) < len(names):
+        raise Invalid.parameter("sort", "Each name may be given once.")
+    return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
+
+
+def _ordering(name: str) -> Any:
+    field = F(name.removeprefix("-"))
+    return field.desc(nulls_last=True) if name.startswith("-") else field.asc(nulls_last=True)
+
+
+def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
+    """Rows behind the one with `values`: a longer equal prefix, then one step further."""
+    behind, equal = Q(pk__in=[]), Q()
+    for name, value in zip(order, values, strict=True):
+        field = name.removeprefix("-")
+        if value is not None:
+            step = Q((f"{field}__{'lt' if name.startswith('-') else 'gt'}", value))
+            behind |= equal & (step if field == "id" else step | Q((f"{field}__isnull", True)))
+        equal &= Q((f"{field}__isnull", True)) if value is None else Q((field, value))
+    return behind
+
+
+def _encode(order: Sequence[str], row: models.Model) -> str:
+    values = [getattr(row, name.removeprefix("-")) for name in order]
+    plain = [v.isoformat() if isinstance(v, date) else v for v in values]
+    text = json.dumps([",".join(order), *plain], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _decode(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        names, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
+        if names != ",".join(order) or any(isinstance(v, list | dict | bool) for v in values):
+            raise ValueError
+        return [f.to_python(v) for f, v in zip(fields, values, strict=True)]  # type: ignore[union-attr]
+    except (ValueError, TypeError, binascii.Error, ValidationError, OverflowError):
+        raise InvalidCursor(
+            "The cursor is not one of this list in this order. Start again without it."
+        ) from None

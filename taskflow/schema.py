@@ -1,0 +1,81 @@
+"""The two kinds of schema, what comes in is strict, what goes out is complete; and the types they share."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, date, datetime
+from typing import Annotated, Any
+
+from ninja import Schema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    EmailStr,
+    Field,
+)
+
+FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores more than Python can read back
+LARGEST_ID = 2**63 - 1
+LARGEST_TEXT = 65_536  # characters
+LARGEST_METADATA = 32_768  # bytes as JSON
+
+
+class In(BaseModel):
+    """A request body or a set of filters. A name we do not know is an error, never dropped."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    def sent(self) -> dict[str, Any]:
+        """What the caller sent, absent fields left out; null is a value."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class Out(Schema):
+    """A response. Every field is always present."""
+
+    model_config = ConfigDict(json_schema_serialization_defaults_required=True)
+
+
+def _in_range(value: date) -> date:
+    if not FIRST_YEAR <= value.year <= LAST_YEAR:
+        raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
+    return value
+
+
+def _instant(value: datetime) -> datetime:
+    _in_range(value)
+    return _in_range(value.astimezone(UTC))  # type: ignore[return-value]  # a datetime is a date
+
+
+def _only_text(value: Any) -> Any:
+    if not isinstance(value, str):
+        raise ValueError("must be text, as in 2026-01-31")
+    return value
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value)) > LARGEST_METADATA:
+        raise ValueError(f"must be at most {LARGEST_METADATA} bytes as JSON")
+    return value
+
+
+Id = Annotated[int, Field(strict=True, ge=1, le=LARGEST_ID)]
+Text = Annotated[str, Field(max_length=LARGEST_TEXT)]
+Email = Annotated[EmailStr, Field(max_length=255), AfterValidator(str.lower)]
+Instant = Annotated[
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator(_only_text),
+    AfterValidator(_instant),
+    Field(description="RFC 3339 with an offset; answered in UTC.", examples=["2026-12-01T09:00:00Z"]),
+]
+Day = Annotated[
+    date,
+    BeforeValidator(_only_text),
+    AfterValidator(_in_range),
+    Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
+]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

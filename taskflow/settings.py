@@ -1,0 +1,178 @@
+"""Every setting, read from the environment once. README lists the variables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
+
+from taskflow import env
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
+
+DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
+SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
+
+# Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
+DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost")
+DEFAULT_TENANT = env.text("TASKFLOW_DEFAULT_TENANT", "acme")
+ALLOWED_HOSTS = [
+    f".{DOMAIN}",
+    *env.words("TASKFLOW_ALLOWED_HOSTS", "127.0.0.1,[::1]"),
+]
+REGISTRATION = env.boolean("TASKFLOW_REGISTRATION", default=True)
+HTTPS = env.boolean("TASKFLOW_HTTPS", default=False)
+TRUST_PROXY = env.boolean("TASKFLOW_TRUST_PROXY", default=False)
+
+INSTALLED_APPS = [
+    "unfold",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "corsheaders",
+    "ninja",
+    "taskflow",
+    "accounts",
+    "tasks",
+]
+MIDDLEWARE = [
+    "taskflow.middleware.Envelope",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "taskflow.middleware.Sessions",
+    "taskflow.middleware.Common",
+    "accounts.auth.TenantMiddleware",
+    "taskflow.middleware.Csrf",
+    "taskflow.middleware.Authentication",
+    "taskflow.middleware.Messages",
+]
+ROOT_URLCONF = "taskflow.urls"
+WSGI_APPLICATION = "taskflow.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASE_URL = env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
+_SQLITE: dict[str, Any] = {
+    # Writers queue at BEGIN instead of failing half-way; reads ask for DEFERRED (accounts.tenancy).
+    "transaction_mode": "IMMEDIATE",
+    "timeout": 5,  # seconds
+    # FULL: with NORMAL a power cut loses commits that were acknowledged.
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
+}
+_POSTGRESQL: dict[str, Any] = {
+    "application_name": "taskflow",
+    # An abandoned transaction would hold its row locks, and the event feed, back for everybody.
+    "options": "-c statement_timeout=5s -c lock_timeout=3s"
+    " -c idle_in_transaction_session_timeout=10s",
+}
+try:
+    _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_max_age=None))
+except ValueError as error:
+    raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    _database["OPTIONS"] = _SQLITE
+    # A file, because threads would share one in-memory database and ignore the busy timeout.
+    _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
+elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
+    _database["CONN_HEALTH_CHECKS"] = True
+else:
+    raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
+DATABASES = {"default": _database}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.auth.TenantBackend"]
+# One hasher from the first day: a second one would tell old users from new ones by time.
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {
+        "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",
+        "OPTIONS": {"user_attributes": ("email", "handle", "full_name")},
+    },
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
+]
+# E-mail and handle are unique per tenant, by constraint; nobody is looked up across tenants.
+SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+
+LANGUAGE_CODE = "en"
+USE_I18N = False
+USE_TZ = True
+TIME_ZONE = "UTC"
+
+STATIC_URL = "/static/"
+WHITENOISE_USE_FINDERS = True  # serves from the installed packages; nothing to collect
+
+SESSION_COOKIE_NAME = "taskflow_session"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+CSRF_COOKIE_NAME = "taskflow_csrf"
+CSRF_TRUSTED_ORIGINS = [f"https://{DOMAIN}", f"https://*.{DOMAIN}"] if HTTPS else []
+SECURE_SSL_REDIRECT = HTTPS
+SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
+SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
+if TRUST_PROXY:
+    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+CORS_ALLOWED_ORIGINS = env.words("TASKFLOW_CORS_ORIGINS")
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_HEADERS = ["authorization", "content-type", "x-request-id", "x-tenant"]
+CORS_EXPOSE_HEADERS = ["etag", "location", "retry-after", "x-request-id"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # bytes; more is answered 413
+
+UNFOLD = {
+    "SITE_TITLE": "TaskFlow",
+    "SITE_HEADER": "TaskFlow",
+    "SITE_SYMBOL": "task_alt",
+    "SHOW_HISTORY": True,
+    "SHOW_VIEW_ON_SITE": False,
+    
+    
+}
+
+LOG_LEVEL = env.text("TASKFLOW_LOG_LEVEL", "INFO").upper()
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "taskflow.logging.JsonFormatter"}},
+    "handlers": {
+        "stdout": {
+            "class": "logging.StreamHandler",
+            "stream": "ext://sys.stdout",
+            "formatter": "json",
+        },
+    },
+    "root": {"handlers": ["stdout"], "level": "WARNING"},
+    "loggers": {
+        "taskflow": {"level": LOG_LEVEL},
+        # Each request has its own line in taskflow.request; this one would repeat the 4xx.
+        "django.request": {"level": "ERROR"},
+        "django.server": {"handlers": [], "propagate": False},
+        "django": {"handlers": [], "level": "WARNING"},
+    },
+}
+
+env.refuse_misspelt()

@@ -1,0 +1,54 @@
+"""Who joins a project, in which role, and leaves it."""
+
+from __future__ import annotations
+
+from accounts.actor import Actor
+from accounts.events.record import change, create, remove
+from accounts.models import User
+from taskflow.errors import Invalid
+from tasks.models import Project, ProjectMember, Role
+from tasks.rules import MANAGERS, require_another_owner, require_role
+
+
+def add_member(
+    actor: Actor, project: Project, *, user: User, role: Role = Role.MEMBER
+) -> ProjectMember:
+    """Let a user into the project. Only an owner makes owners.
+
+    Raises Conflict when he is a member already.
+    """
+    _require_rank(actor, project, role)
+    if not user.is_active:
+        raise Invalid.field("user_id", f"{user} is deactivated.")
+    return create(actor, ProjectMember(project=project, user=user, role=role), "joined")
+
+
+def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
+    """Give a member another role. The last owner stays owner."""
+    _require_rank(actor, member.project, role, Role(member.role))
+    if role != Role.OWNER:
+        _lay_down_ownership(actor, member)
+    return change(actor, member, role=role)
+
+
+def remove_member(actor: Actor, member: ProjectMember) -> None:
+    """Take a member out; members may leave by themselves. The last owner cannot."""
+    if member.user_id != actor.user.pk:
+        _require_rank(actor, member.project, Role(member.role))
+    _lay_down_ownership(actor, member)
+    remove(actor, member, "left")
+
+
+def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
+    require_role(actor, project, *([Role.OWNER] if Role.OWNER in roles else MANAGERS))
+
+
+def _lay_down_ownership(actor: Actor, member: ProjectMember) -> None:
+    """Pass the project on to another owner when it is this one's. Raises Conflict for the last."""
+    # Owners of one project leave one after the other, or the last two could leave at once.
+    project = Project.objects.select_for_update().get(pk=member.project_id)
+    require_another_owner(member)
+    if project.owner_id == member.user_id:
+        others = ProjectMember.objects.filter(project=project, role=Role.OWNER)
+        heir = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
+        change(actor, project, owner=heir.user)

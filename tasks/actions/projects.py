@@ -1,0 +1,77 @@
+"""What can happen to a project."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from itertools import chain, product
+from string import ascii_uppercase
+from typing import Any
+
+from django.utils.text import slugify
+
+from accounts.actor import Actor
+from accounts.events.record import change, create, remove, remove_all
+from accounts.models import User
+from taskflow.errors import Forbidden, Invalid
+from tasks.models import Project, ProjectMember, Role, Task
+from tasks.rules import MANAGERS, require_all_projects, require_role
+
+LONGEST_KEY = 10
+
+
+def create_project(
+    actor: Actor, *, name: str, key: str | None = None, owner: User | None = None, **values: Any
+) -> Project:
+    """Create a project; its owner becomes its first member.
+
+    A key is made from the name when none is given. Raises Forbidden when the owner is somebody
+    else and the actor no administrator, or the token is bound to projects.
+    """
+    require_all_projects(actor)
+    owner = owner or actor.member
+    if owner is None:
+        raise Invalid.field("owner_id", "You are an operator here: say who owns the project.")
+    if owner.pk != actor.user.pk and not actor.is_staff:
+        raise Forbidden("Only an administrator makes projects for others.")
+    row = Project(name=name, key=key or _free_key(name), owner=owner, **values)
+    project = create(actor, row)
+    create(actor, ProjectMember(project=project, user=owner, role=Role.OWNER), "joined")
+    return project
+
+
+def update_project(actor: Actor, project: Project, **values: Any) -> Project:
+    """Change what was given. A new owner becomes a member with that role."""
+    require_role(actor, project, *MANAGERS)
+    owner = values.get("owner")
+    if owner is not None and owner.pk != project.owner_id:
+        require_role(actor, project, Role.OWNER)
+        _make_owner(actor, project, owner)
+    return change(actor, project, **values)
+
+
+def delete_project(actor: Actor, project: Project) -> None:
+    """Delete a project with its tasks and memberships, each on record."""
+    require_role(actor, project, Role.OWNER)
+    remove_all(actor, Task.objects.filter(project=project))
+    remove_all(actor, ProjectMember.objects.filter(project=project))
+    remove(actor, project)
+
+
+def _make_owner(actor: Actor, project: Project, user: User) -> None:
+    membership = ProjectMember.objects.filter(project=project, user=user).first()
+    if membership is None:
+        create(actor, ProjectMember(project=project, user=user, role=Role.OWNER), "joined")
+    else:
+        change(actor, membership, role=Role.OWNER)
+
+
+def _free_key(name: str) -> str:
+    """A key nobody has: initials of several words, the start of one, then letters behind it."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    words = re.findall(r"[A-Z]+", slugify(plain).upper())
+    base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]
+    base = base if len(base) > 1 else "PRJ"
+    taken = set(Project.objects.filter(key__startswith=base).values_list("key", flat=True))
+    tails = chain([""], *(map("".join, product(ascii_uppercase, repeat=n)) for n in (1, 2, 3)))
+    return next(base + tail for tail in tails if base + tail not in taken)

@@ -1,0 +1,55 @@
+"""What can happen to a tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.db.models import Value
+from django.db.models.functions import Lower
+
+from accounts.actor import Actor
+from accounts.events.record import change, create, create_all, remove
+from accounts.rules import require_staff
+from tasks.models import Tag
+
+
+def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
+    """Add a tag to the tenant. Raises Conflict when one of this name exists, case aside."""
+    return create(actor, Tag(name=name, color=color))
+
+
+def update_tag(actor: Actor, tag: Tag, **values: Any) -> Tag:
+    """Rename or recolour a tag, for all tasks that carry it. For administrators."""
+    require_staff(actor)
+    return change(actor, tag, **values)
+
+
+def delete_tag(actor: Actor, tag: Tag) -> None:
+    """Take a tag off all tasks and delete it. For administrators."""
+    require_staff(actor)
+    remove(actor, tag, tasks=list(tag.tasks.order_by("pk").values_list("pk", flat=True)))
+
+
+def find_or_create_tags(actor: Actor, names: Iterable[str]) -> list[Tag]:
+    """The tags of these names, case aside; those that don't exist yet are made."""
+    wanted = {name.lower(): name for name in names}
+    found = _find(wanted.values())
+    missing = [name for folded, name in wanted.items() if folded not in found]
+    if missing:
+        try:
+            with transaction.atomic():
+                create_all(actor, [Tag(name=name) for name in missing])
+        except IntegrityError:  # somebody made one of them at this moment
+            for name in missing:
+                if not _find([name]):
+                    create(actor, Tag(name=name))
+        found = _find(wanted.values())
+    return list(found.values())
+
+
+def _find(names: Iterable[str]) -> dict[str, Tag]:
+    folded = [Lower(Value(name)) for name in names]
+    tags = Tag.objects.annotate(folded=Lower("name")).filter(folded__in=folded)
+    return {tag.name.lower(): tag for tag in tags}

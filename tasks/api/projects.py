@@ -1,0 +1,124 @@
+"""Projects and their members."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Query, Router
+from ninja import Status as Answer
+
+from accounts.actor import ActorRequest
+from taskflow.paging import PageParams, paginate, read_sort
+from tasks.actions import members as member_actions
+from tasks.actions import projects as actions
+from tasks.filters import PROJECT_SORTS, filter_projects
+from tasks.find import find_member, find_project, referred_user
+from tasks.models import Project, ProjectMember
+from tasks.schemas.projects import (
+    ProjectCreate,
+    ProjectFilters,
+    ProjectMemberCreate,
+    ProjectMemberPage,
+    ProjectMemberResponse,
+    ProjectMemberUpdate,
+    ProjectPage,
+    ProjectResponse,
+    ProjectUpdate,
+)
+
+projects = Router(tags=["Projects"])
+members = Router(tags=["Members"])
+
+
+@projects.get("", response=ProjectPage)
+def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> dict[str, Any]:
+    """The projects you work in, newest first, with their tasks counted per status.
+
+    Administrators see all of the tenant's.
+    """
+    rows = filter_projects(request.auth, Project.objects.visible_to(request.auth), filters)
+    order = read_sort(filters.sort, default=["-id"], allowed=PROJECT_SORTS)
+    return paginate(rows.with_details(request.auth), filters, order=order)  # type: ignore[attr-defined]
+
+
+@projects.post("", response={201: ProjectResponse})
+def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Project]:
+    """Create a project. Its owner becomes its first member, with the role owner.
+
+    409 when the key is taken; without one a key is made from the name.
+    """
+    project = actions.create_project(request.auth, **_values(request, body))
+    return Answer(201, find_project(request.auth, str(project.pk)))
+
+
+@projects.get("/{project_id}", response=ProjectResponse)
+def get_project(request: ActorRequest, project_id: str) -> Project:
+    """One project, by id or key."""
+    return find_project(request.auth, project_id)
+
+
+@projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
+def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) -> Project:
+    """Change what is sent. For the project's owners and admins; `owner_id` for owners.
+
+    PUT does the same: fields that are absent stay as they are.
+    """
+    project = find_project(request.auth, project_id)
+    actions.update_project(request.auth, project, **_values(request, body))
+    return find_project(request.auth, str(project.pk))
+
+
+@projects.delete("/{project_id}", response={204: None})
+def delete_project(request: ActorRequest, project_id: str) -> Answer[None]:
+    """Delete a project with its tasks and memberships. For its owners."""
+    actions.delete_project(request.auth, find_project(request.auth, project_id))
+    return Answer(204, None)
+
+
+@projects.get("/{project_id}/members", response=ProjectMemberPage)
+def list_members(
+    request: ActorRequest, project_id: str, page: Query[PageParams]
+) -> dict[str, Any]:
+    """Who works in the project, in the order they joined."""
+    project = find_project(request.auth, project_id)
+    rows = ProjectMember.objects.filter(project=project).select_related("user")
+    return paginate(rows, page, order=["id"])
+
+
+@projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
+def add_member(
+    request: ActorRequest, project_id: str, body: ProjectMemberCreate
+) -> Answer[ProjectMember]:
+    """Let a user of the tenant into the project. For its owners and admins.
+
+    Only an owner makes owners. 409 when the user is a member already.
+    """
+    project = find_project(request.auth, project_id)
+    user = referred_user(request.auth, body.user_id, "user_id")
+    assert user
+    return Answer(
+        201, member_actions.add_member(request.auth, project, user=user, role=body.role)
+    )
+
+
+@members.patch("/{int:member_id}", response=ProjectMemberResponse)
+def update_member(
+    request: ActorRequest, member_id: int, body: ProjectMemberUpdate
+) -> ProjectMember:
+    """Give a member another role. 409 for the last owner."""
+    member = find_member(request.auth, member_id)
+    return member_actions.change_role(request.auth, member, role=body.role)
+
+
+@members.delete("/{int:member_id}", response={204: None})
+def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
+    """Take a member out; members may leave by themselves. 409 for the last owner."""
+    member_actions.remove_member(request.auth, find_member(request.auth, member_id))
+    return Answer(204, None)
+
+
+def _values(request: ActorRequest, body: ProjectCreate | ProjectUpdate) -> dict[str, Any]:
+    values = body.sent()
+    if "owner_id" in values:
+        values["owner"] = referred_user(request.auth, values.pop("owner_id"), "owner_id")
+    return values

@@ -1,0 +1,42 @@
+"""Tags of the tenant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Query, Router
+from ninja import Status as Answer
+
+from accounts.actor import ActorRequest
+from taskflow.paging import PageParams, paginate
+from tasks.actions import tags as actions
+from tasks.find import find_tag
+from tasks.models import Tag
+from tasks.schemas.tags import TagCreate, TagPage, TagResponse, TagUpdate
+
+tags = Router(tags=["Tags"])
+
+
+@tags.get("", response=TagPage)
+def list_tags(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
+    """The tenant's tags by name."""
+    return paginate(Tag.objects.visible_to(request.auth), page, order=["name"])
+
+
+@tags.post("", response={201: TagResponse})
+def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
+    """Add a tag. 409 when one of this name exists; case does not count."""
+    return Answer(201, actions.create_tag(request.auth, name=body.name, color=body.color))
+
+
+@tags.api_operation(["PATCH", "PUT"], "/{int:tag_id}", response=TagResponse)
+def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
+    """Rename or recolour a tag on all tasks that carry it. For administrators."""
+    return actions.update_tag(request.auth, find_tag(request.auth, tag_id), **body.sent())
+
+
+@tags.delete("/{int:tag_id}", response={204: None})
+def delete_tag(request: ActorRequest, tag_id: int) -> Answer[None]:
+    """Take a tag off all tasks and delete it. For administrators."""
+    actions.delete_tag(request.auth, find_tag(request.auth, tag_id))
+    return Answer(204, None)

@@ -1,0 +1,169 @@
+"""Projects and who works in them. Start every question from visible_to(actor)."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Upper
+
+from accounts.models import User
+from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+KEY = re.compile(r"[A-Z]{2,10}")
+LARGEST_TEXT = 65_536  # characters
+
+
+class ProjectStatus(models.TextChoices):
+    ACTIVE = "active"
+    ON_HOLD = "on_hold"
+    COMPLETED = "completed"
+    ARCHIVED = "archived"
+
+
+class Role(models.TextChoices):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class ProjectQuerySet(TenantQuerySet["Project"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Projects the actor works in, all for staff; none outside what his token is bound to."""
+        rows = self
+        if actor.project_ids is not None:
+            rows = rows.filter(pk__in=actor.project_ids)
+        if actor.is_staff:
+            return rows
+        return rows.filter(pk__in=ProjectMember.objects.of(actor).values("project_id"))
+
+    def with_details(self, actor: Actor) -> Self:
+        """Everything ProjectResponse shows, in one query: counts per status and one's role."""
+        role = ProjectMember.objects.of(actor).filter(project=OuterRef("pk")).values("role")
+        return self.select_related("owner").annotate(
+            **{f"{status}_count": _count_tasks(status) for status in ("todo", "in_progress", "done")},
+            role=Subquery(role),
+        )
+
+
+def _count_tasks(status: str) -> Coalesce:
+    from_task = Project._meta.get_field("tasks").related_model  # type: ignore[union-attr]
+    counted = (
+        from_task._default_manager.filter(project=OuterRef("pk"), status=status)  # type: ignore[union-attr]
+        .order_by()
+        .values("project")
+        .annotate(n=Count("*"))
+        .values("n")
+    )
+    return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
+
+
+class Project(TenantModel):
+    project_field = "id"
+
+    key = models.CharField(
+        max_length=10,
+        validators=[RegexValidator(re.compile(rf"{KEY.pattern}\Z"), "2 to 10 capital letters.")],
+    )
+    name = models.CharField(max_length=255)
+    description = models.TextField(blank=True, max_length=LARGEST_TEXT)
+    status = models.CharField(
+        max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE
+    )
+    metadata = models.JSONField(default=dict, blank=True)
+    owner = TenantFK(User, models.PROTECT, related_name="owned_projects")
+    # The last number given to a task. Counting up under the row's lock gives 1, 2, 3… once each.
+    last_number = models.PositiveIntegerField(default=0, editable=False)
+    members = models.ManyToManyField(
+        User, through="ProjectMember", related_name="projects", editable=False
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(ProjectQuerySet)()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "key"],
+                name="project_key_key",  # also finds WEB in WEB-12
+                violation_error_message="This key is taken by another project.",
+            ),
+            models.CheckConstraint(
+                name="project_status_is_known", condition=Q(status__in=ProjectStatus.values)
+            ),
+            models.CheckConstraint(
+                name="project_key_is_upper_case", condition=~Q(key="") & Q(key=Upper("key"))
+            ),
+            models.CheckConstraint(name="project_has_a_name", condition=~Q(name="")),
+        ]
+        indexes = [
+            # lists: by newest, and of one status
+            models.Index(fields=["tenant", "status", "id"], name="project_by_status"),
+            # what does he own? asked when a user is deleted
+            models.Index(fields=["tenant", "owner"], name="project_by_owner"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} · {self.name}"
+
+    def take_numbers(self, count: int = 1) -> int:
+        """Reserve the next `count` task numbers; return the first. Others wait until we commit."""
+        type(self)._default_manager.filter(pk=self.pk).update(last_number=F("last_number") + count)
+        self.refresh_from_db(fields=["last_number"])
+        return self.last_number - count + 1
+
+    @property
+    def task_counts(self) -> dict[str, int]:
+        """Of a row that came with_details()."""
+        row: Any = self
+        return {
+            "todo": row.todo_count,
+            "in_progress": row.in_progress_count,
+            "done": row.done_count,
+        }
+
+
+class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
+    def of(self, actor: Actor) -> Self:
+        return self.filter(user=actor.user.pk)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Memberships of the projects one sees."""
+        return self.filter(project__in=Project.objects.visible_to(actor))
+
+
+class ProjectMember(TenantModel):
+    """One role per user and project."""
+
+    project_field = "project_id"
+
+    project = TenantFK(Project, models.CASCADE, related_name="memberships")
+    user = TenantFK(User, models.PROTECT, related_name="memberships")
+    role = models.CharField(max_length=6, choices=Role, default=Role.MEMBER)
+    joined_at = models.DateTimeField(auto_now_add=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(ProjectMemberQuerySet)()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.CheckConstraint(name="member_role_is_known", condition=Q(role__in=Role.values)),
+        ]
+        indexes = [
+            # whose projects are these? part of every visible_to()
+            models.Index(fields=["tenant", "user", "project"], name="member_by_user"),
+        ]
+        unique_together = [("project", "user")]  # a project belongs to one tenant, by its key
+
+    def __str__(self) -> str:
+        return f"{self.user} as {self.role}"

@@ -1,0 +1,53 @@
+"""Tags: words that tasks of a tenant share."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Self
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+
+from accounts.tenancy import TenantManager, TenantModel, TenantQuerySet
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+
+
+class TagQuerySet(TenantQuerySet["Tag"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """All of the tenant: they are words, not work."""
+        return self.all()
+
+
+class Tag(TenantModel):
+    name = models.CharField(max_length=100)
+    color = models.CharField(
+        max_length=7,
+        null=True,
+        blank=True,
+        validators=[RegexValidator(re.compile(rf"{COLOR.pattern}\Z"), "Write it as #1F6FEB.")],
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(TagQuerySet)()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                F("tenant"),
+                Lower("name"),
+                name="tag_name_key",  # also finds tags by name
+                violation_error_message="A tag of this name exists; case does not count.",
+            ),
+            models.CheckConstraint(name="tag_has_a_name", condition=~Q(name="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

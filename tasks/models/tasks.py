@@ -1,0 +1,197 @@
+"""Tasks, and what can be asked of them. Start every question from visible_to(actor)."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Case, F, Q, Value, When
+
+from accounts.models import User
+from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from tasks.models.projects import LARGEST_TEXT, Project
+from tasks.models.tags import Tag
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+DEEPEST = 5  # levels of subtasks, the top one counted
+EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
+
+
+class Status(models.TextChoices):
+    TODO = "todo"
+    IN_PROGRESS = "in_progress"
+    DONE = "done"
+
+
+class Priority(models.TextChoices):
+    LOW = "low"
+    MEDIUM = "medium"
+    HIGH = "high"
+
+
+class TaskQuerySet(TenantQuerySet["Task"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Tasks of the projects one sees."""
+        if actor.is_staff and actor.project_ids is None:
+            return self.all()
+        return self.filter(project__in=Project.objects.visible_to(actor))
+
+    def with_details(self) -> Self:
+        """Everything TaskResponse shows, in two queries."""
+        return self.select_related("project", "assignee", "created_by").prefetch_related(
+            models.Prefetch("tags", Tag.objects.order_by("name", "id"))
+        )
+
+    def open(self) -> Self:
+        return self.exclude(status=Status.DONE)
+
+    def due_before(self, moment: date) -> Self:
+        """Due before the moment; a whole day counts as its first instant in UTC."""
+        instant, day = _split(moment)
+        return self.filter(Q(due_date__lt=instant) | Q(due_on__lt=day))
+
+    def due_after(self, moment: date) -> Self:
+        instant, day = _split(moment)
+        return self.filter(Q(due_date__gt=instant) | Q(due_on__gt=day))
+
+
+def _split(moment: date) -> tuple[datetime, date]:
+    if isinstance(moment, datetime):
+        return moment, moment.astimezone(UTC).date()
+    return datetime(moment.year, moment.month, moment.day, tzinfo=UTC), moment
+
+
+class Task(TenantModel):
+    project_field = "project_id"
+
+    project = TenantFK(Project, models.CASCADE, related_name="tasks")
+    number = models.PositiveIntegerField(editable=False)
+    title = models.CharField(max_length=500)
+    description = models.TextField(blank=True, max_length=LARGEST_TEXT)
+    status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
+    priority = models.CharField(max_length=6, choices=Priority, default=Priority.MEDIUM)
+    # Sorts by urgency, which the words do not.
+    priority_rank = models.GeneratedField(
+        expression=Case(
+            When(priority="low", then=Value(1)),
+            When(priority="medium", then=Value(2)),
+            default=Value(3),
+        ),
+        output_field=models.SmallIntegerField(),
+        db_persist=True,
+    )
+    assignee = TenantFK(
+        User, models.PROTECT, null=True, blank=True, related_name="assigned_tasks"
+    )
+    # Null when an operator of the platform made it: he has no row in this tenant.
+    created_by = TenantFK(
+        User, models.PROTECT, null=True, editable=False, related_name="created_tasks"
+    )
+    parent = TenantFK("self", models.CASCADE, null=True, blank=True, related_name="subtasks")
+    tags = models.ManyToManyField(Tag, through="TaskTag", related_name="tasks", editable=False)
+    due_date = models.DateTimeField(null=True, blank=True)  # an instant
+    due_on = models.DateField(null=True, blank=True)  # a calendar day, which never moves
+    metadata = models.JSONField(default=dict, blank=True)
+    external_ref = models.CharField(max_length=255, null=True, blank=True)
+    version = models.PositiveIntegerField(default=1, editable=False)
+    completed_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = TenantManager.from_queryset(TaskQuerySet)()
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "project", "number"], name="task_number_key"  # finds WEB-12
+            ),
+            models.UniqueConstraint(
+                fields=["tenant", "project", "external_ref"],
+                name="task_external_ref_key",
+                condition=Q(external_ref__isnull=False),
+                violation_error_message="Another task of the project has this external_ref.",
+            ),
+            models.CheckConstraint(
+                name="task_status_is_known", condition=Q(status__in=Status.values)
+            ),
+            models.CheckConstraint(
+                name="task_priority_is_known", condition=Q(priority__in=Priority.values)
+            ),
+            models.CheckConstraint(name="task_has_a_title", condition=~Q(title="")),
+            models.CheckConstraint(
+                name="task_is_due_once",
+                condition=Q(due_date__isnull=True) | Q(due_on__isnull=True),
+                violation_error_message="Give due_date or due_on, not both.",
+            ),
+            models.CheckConstraint(
+                name="task_is_due_in_readable_time",  # Python cannot read back what PostgreSQL can store
+                condition=(
+                    Q(due_on__isnull=True) | Q(due_on__range=(EARLIEST, LATEST))
+                )
+                & (
+                    Q(due_date__isnull=True)
+                    | Q(
+                        due_date__gte=datetime(1970, 1, 1, tzinfo=UTC),
+                        due_date__lt=datetime(2200, 1, 1, tzinfo=UTC),
+                    )
+                ),
+                violation_error_message="Due dates lie in the years 1970 to 2199.",
+            ),
+            models.CheckConstraint(
+                name="task_done_is_completed",
+                condition=Q(status=Status.DONE, completed_at__isnull=False)
+                | (~Q(status=Status.DONE) & Q(completed_at__isnull=True)),
+            ),
+            models.CheckConstraint(
+                name="task_is_not_its_own_parent",
+                condition=Q(parent__isnull=True) | ~Q(parent=F("id")),
+            ),
+        ]
+        indexes = [
+            # a project's list, of one status or all; and its counts
+            models.Index(fields=["tenant", "project", "status", "id"], name="task_by_status"),
+            models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
+            models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
+            models.Index(fields=["tenant", "parent"], name="task_by_parent"),
+            models.Index(fields=["tenant", "updated_at", "id"], name="task_by_change"),
+            models.Index(
+                fields=["tenant", "due_date"],
+                name="task_by_due_date",
+                condition=Q(due_date__isnull=False),
+            ),
+            models.Index(
+                fields=["tenant", "due_on"],
+                name="task_by_due_on",
+                condition=Q(due_on__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def key(self) -> str:
+        """As people write it: WEB-12."""
+        return f"{self.project.key}-{self.number}"
+
+    @property
+    def completed(self) -> bool:
+        return self.status == Status.DONE
+
+
+class TaskTag(TenantModel):
+    task = TenantFK(Task, models.CASCADE, related_name="+")
+    tag = TenantFK(Tag, models.CASCADE, related_name="+")
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "task", "tag"], name="task_tag_key"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "tag", "task"], name="task_tag_by_tag"),
+        ]

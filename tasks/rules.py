@@ -1,0 +1,37 @@
+"""Who may do what inside a project. Questions about an actor and a project; no HTTP, no writes."""
+
+from __future__ import annotations
+
+from accounts.actor import Actor
+from tasks.models import Project, ProjectMember, Role
+from taskflow.errors import Conflict, Forbidden
+
+MANAGERS = (Role.OWNER, Role.ADMIN)
+
+
+def require_role(actor: Actor, project: Project, *roles: Role) -> None:
+    """Raise Forbidden unless the actor is staff or holds one of `roles` in the project."""
+    if actor.is_staff:
+        return
+    held = ProjectMember.objects.filter(project=project, user=actor.user.pk, role__in=roles)
+    if not held.exists():
+        wanted = " or ".join(roles)
+        raise Forbidden(f"Only the {wanted} of “{project.name}” may do this.")
+
+
+def require_member(actor: Actor, project: Project) -> None:
+    """Raise Forbidden unless the actor works in the project."""
+    require_role(actor, project, *Role)
+
+
+def require_another_owner(member: ProjectMember) -> None:
+    """Raise Conflict when `member` is the project's last owner."""
+    owners = ProjectMember.objects.filter(project=member.project_id, role=Role.OWNER)
+    if member.role == Role.OWNER and not owners.exclude(pk=member.pk).exists():
+        raise Conflict("The last owner cannot leave. Make somebody else owner first.")
+
+
+def require_all_projects(actor: Actor) -> None:
+    """Raise Forbidden for a token that is bound to some projects."""
+    if actor.project_ids is not None:
+        raise Forbidden("This token is bound to its projects; it cannot make new ones.")

@@ -1,0 +1,93 @@
+"""What projects and their members look like on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import MISSING, Field
+
+from accounts.schemas import UserRef
+from taskflow.paging import Page, PageParams
+from taskflow.schema import Id, In, Metadata, Out, Text
+from tasks.models import ProjectStatus, Role
+from tasks.models.projects import KEY
+
+Name = Annotated[str, Field(min_length=1, max_length=255)]
+Key = Annotated[
+    str,
+    Field(min_length=2, max_length=10, pattern=rf"^{KEY.pattern}$", examples=["WEB"]),
+]
+
+
+class TaskCounts(Out):
+    todo: int
+    in_progress: int
+    done: int
+
+
+class ProjectResponse(Out):
+    id: int
+    key: str
+    name: str
+    description: str
+    status: ProjectStatus
+    metadata: dict[str, object]
+    owner: UserRef
+    role: Role | None = Field(description="Your role in it; null when you see it as staff.")
+    task_counts: TaskCounts
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectCreate(In):
+    name: Name
+    key: Key | None = Field(None, description="Made from the name when absent.")
+    description: Text = ""
+    status: ProjectStatus = ProjectStatus.ACTIVE
+    metadata: Metadata = {}
+    owner_id: Id | None = Field(None, description="You, when absent. For administrators.")
+
+
+class ProjectUpdate(In):
+    name: Name | MISSING = MISSING
+    key: Key | MISSING = MISSING
+    description: Text | MISSING = MISSING
+    status: ProjectStatus | MISSING = MISSING
+    metadata: Metadata | MISSING = MISSING
+    owner_id: Id | MISSING = MISSING
+
+
+class ProjectFilters(PageParams):
+    status: list[ProjectStatus] | None = Field(None, description="Repeat it for “or”.")
+    owner: str | None = Field(None, max_length=60, description="`me`, an id or `@handle`.")
+    updated_since: datetime | None = None
+    sort: str | None = Field(
+        None, max_length=100, description="`name`, `key`, `created_at`, `updated_at`; `-` descends."
+    )
+
+
+class ProjectPage(Page[ProjectResponse]):
+    pass
+
+
+class ProjectMemberResponse(Out):
+    id: int
+    project_id: int
+    user: UserRef
+    role: Role
+    joined_at: datetime
+    updated_at: datetime
+
+
+class ProjectMemberCreate(In):
+    user_id: Id
+    role: Role = Role.MEMBER
+
+
+class ProjectMemberUpdate(In):
+    role: Role
+
+
+class ProjectMemberPage(Page[ProjectMemberResponse]):
+    pass

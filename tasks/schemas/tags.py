@@ -1,0 +1,42 @@
+"""What tags look like on the wire."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import MISSING, Field
+
+from taskflow.paging import Page
+from taskflow.schema import In, Out
+from tasks.models.tags import COLOR
+
+TagName = Annotated[str, Field(min_length=1, max_length=100)]
+Color = Annotated[str, Field(pattern=rf"^{COLOR.pattern}$", examples=["#1F6FEB"])]
+
+
+class TagRef(Out):
+    """A tag, small, inside a task."""
+
+    id: int
+    name: str
+    color: str | None
+
+
+class TagResponse(TagRef):
+    created_at: datetime
+    updated_at: datetime
+
+
+class TagCreate(In):
+    name: TagName
+    color: Color | None = None
+
+
+class TagUpdate(In):
+    name: TagName | MISSING = MISSING
+    color: Color | None | MISSING = MISSING
+
+
+class TagPage(Page[TagResponse]):
+    pass
