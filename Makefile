@@ -3,8 +3,8 @@ PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
-PYTEST := $(BIN)/pytest -n 2 --dist loadfile
-POSTGRES := $(BIN)/python -m taskflow.tests.postgres
+PYTEST := $(BIN)/python -m pytest
+POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
 export TASKFLOW_DEBUG ?= 1
 
 .DEFAULT_GOAL := help
@@ -25,15 +25,15 @@ run: $(VENV)/.installed ## Set up, migrate, seed the demo and serve on 127.0.0.1
 test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
 
 test-sqlite: $(VENV)/.installed ## … on SQLite
-	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST)
+	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2
 
 test-postgres: $(VENV)/.installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST)
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2
 
 test-wall: $(VENV)/.installed ## The isolation tests with each lock alone, and with other logins
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(BIN)/pytest -m wall -p taskflow.tests.without_manager
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser $(BIN)/pytest -m wall
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(BIN)/pytest -m wall
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m wall -p taskflow.tests.without_manager
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser $(PYTEST) -m wall
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m wall
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -15,6 +15,7 @@ from django.utils.text import slugify
 
 from accounts import tokens
 from accounts.actor import Actor
+from accounts.events.models import Via
 from accounts.events.record import change, change_all, create, remove, remove_all
 from accounts.models import (
     HANDLE,
@@ -27,7 +28,6 @@ from accounts.models import (
     Tenant,
     User,
 )
-from accounts.events.models import Via
 from accounts.rules import require_another_staff, require_hold_over, require_staff
 from accounts.tenancy import inside
 from taskflow.errors import Conflict, Forbidden, Invalid
@@ -141,7 +141,11 @@ def delete_user(actor: Actor, user: User) -> None:
         remove_all(actor, ApiToken.objects.filter(user=user))
         remove(actor, user)
     except (ProtectedError, RestrictedError) as error:
-        rows = error.protected_objects if isinstance(error, ProtectedError) else error.restricted_objects
+        rows = (
+            error.protected_objects
+            if isinstance(error, ProtectedError)
+            else error.restricted_objects
+        )
         owned = Counter(str(row._meta.verbose_name_plural) for row in rows)
         listed = ", ".join(f"{count} {name}" for name, count in sorted(owned.items()))
         raise Conflict(

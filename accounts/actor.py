@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from accounts.models import ApiToken, Scope, Tenant, User
 from accounts.events.models import Via
+from accounts.models import ApiToken, Scope, Tenant, User
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
@@ -32,8 +33,8 @@ HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
 def check_time_zone(name: str) -> None:
     """Raise ValidationError unless `name` is an IANA time zone we know."""
     try:
-        timezone.zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError, timezone.zoneinfo.ZoneInfoNotFoundError):
+        ZoneInfo(name)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
         raise ValidationError(f"“{name}” is not a time zone like Europe/Berlin.") from None
 
 
@@ -183,6 +184,9 @@ class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
         )
 
 
+ApiTokenManager = TenantManager.from_queryset(ApiTokenQuerySet)
+
+
 class ApiToken(TenantModel):
     """A bearer token. Only its SHA-256 is stored; the text is shown once."""
 
@@ -200,18 +204,23 @@ class ApiToken(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantManager.from_queryset(ApiTokenQuerySet)()
+    objects: ClassVar[ApiTokenManager[ApiToken]] = ApiTokenManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "objects"
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "digest"], name="token_digest_key"  # every request's look-up
+                fields=["tenant", "digest"],
+                name="token_digest_key",  # every request's look-up
             ),
-            models.CheckConstraint(name="token_scope_is_known", condition=Q(scope__in=Scope.values)),
+            models.CheckConstraint(
+                name="token_scope_is_known", condition=Q(scope__in=Scope.values)
+            ),
         ]
         indexes = [
-            models.Index(fields=["tenant", "user"], name="token_user"),  # a user's tokens, to revoke
+            models.Index(
+                fields=["tenant", "user"], name="token_user"
+            ),  # a user's tokens, to revoke
         ]
 
     def __str__(self) -> str:

@@ -110,7 +110,9 @@ class Login(In):
     email: str = Field(max_length=255)
     password: Password
     tenant: str | None = Field(
-        None, max_length=63, description="Its subdomain; else the host's, X-Tenant's or the default."
+        None,
+        max_length=63,
+        description="Its subdomain; else the host's, X-Tenant's or the default.",
     )
 
 

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from django.db import connection, models, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.models.deletion import Collector
 from django.db.models.signals import class_prepared
 from django.db.models.sql.where import WhereNode
 from psycopg.errors import error_from_result
@@ -99,13 +100,15 @@ def _writer_turn(reading: bool) -> Iterator[None]:
     if connection.vendor != "sqlite" or connection.in_atomic_block:
         yield
         return
-    mode = connection.transaction_mode
+    connection.ensure_connection()  # which is when it learns its usual mode
+    sqlite: Any = connection
+    mode = sqlite.transaction_mode
     with nullcontext() if reading else _sqlite_writer:
-        connection.transaction_mode = "DEFERRED" if reading else mode
+        sqlite.transaction_mode = "DEFERRED" if reading else mode
         try:
             yield
         finally:
-            connection.transaction_mode = mode
+            sqlite.transaction_mode = mode
 
 
 # ---- PostgreSQL: binding the transaction ------------------------------------------------------
@@ -173,35 +176,48 @@ def _refuse_strangers(rows: Iterable[models.Model]) -> None:
 
 
 class TenantQuerySet(models.QuerySet[_M]):
-    def bulk_create(
-        self, objs: Iterable[_M], *args: Any, unique_fields: Sequence[str] | None = None, **kw: Any
-    ) -> list[_M]:
+    def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
+        unique_fields = kwargs.get("unique_fields")
         if unique_fields and unique_fields[0] != "tenant":
             raise TenantError("unique_fields must lead with tenant, or an upsert crosses the wall")
         rows = list(objs)
         _refuse_strangers(rows)
-        return super().bulk_create(rows, *args, unique_fields=unique_fields, **kw)
+        return super().bulk_create(rows, *args, **kwargs)
 
-    def bulk_update(self, objs: Iterable[_M], *args: Any, **kw: Any) -> int:
+    def bulk_update(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> int:
         rows = tuple(objs)
         _refuse_strangers(rows)
-        return super().bulk_update(rows, *args, **kw)
+        return super().bulk_update(rows, *args, **kwargs)
 
     def update(self, **values: Any) -> int:
         if values.keys() & {"tenant", "tenant_id"}:
             raise TenantError("a row cannot move to another tenant")
         return super().update(**values)
 
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows; what hangs on them goes by the database's ON DELETE CASCADE.
 
-class TenantManager(models.Manager.from_queryset(TenantQuerySet)[_M]):  # type: ignore[misc]
+        Django's own path deletes by primary key alone, which on SQLite reaches every tenant.
+        Raises ProtectedError like it.
+        """
+        rows = list(self)
+        Collector(using=self.db, origin=self).collect(rows)
+        doomed = self.model._base_manager.using(self.db).filter(pk__in=[row.pk for row in rows])
+        count = doomed._raw_delete(self.db) or 0
+        return count, {self.model._meta.label: count}
+
+
+class TenantManager(models.Manager[_M]):
     """The default and base manager of every TenantModel."""
 
-    def get_queryset(self) -> TenantQuerySet[_M]:
+    _queryset_class = TenantQuerySet
+
+    def get_queryset(self) -> models.QuerySet[_M]:
         scope = _scope.get()
         if scope is None:
             name = self.model.__name__
             raise TenantError(f"{name} was queried outside a tenant: enter one with `inside()`.")
-        rows: TenantQuerySet[_M] = super().get_queryset()
+        rows = super().get_queryset()
         return rows if scope == ACROSS else rows.filter(tenant_id=scope)
 
 
@@ -234,7 +250,7 @@ class TenantModel(models.Model):
         super().save_base(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """Through the scoped manager: Django's own path deletes by primary key alone."""
+        """See TenantQuerySet.delete()."""
         _refuse_strangers([self])
         return type(self)._base_manager.filter(pk=self.pk).delete()
 
@@ -251,15 +267,19 @@ class TenantFK(models.ForeignKey):  # type: ignore[type-arg]
         super().contribute_to_related_class(cls, related)
         if self.model.__module__ != "__fake__":  # migrations state their constraints themselves
             name = f"{cls._meta.db_table}_tenant_id_key"
-            _add_constraint(cls, models.UniqueConstraint(fields=["tenant", "id"], name=name))
+            _add_constraint(cls, TenantKey(fields=["tenant", "id"], name=name))
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
         """Say a.tenant_id = b.tenant_id in every join."""
         if not (alias and related_alias):
             return None  # Query.trim_start() of a negated multi-valued filter
-        here = self.model._meta.get_field("tenant").get_col(related_alias)
-        there = self.related_model._meta.get_field("tenant").get_col(alias)
-        return WhereNode([models.lookups.Exact(here, there)])
+        here = _tenant_column(self.model, related_alias)
+        there = _tenant_column(self.related_model, alias)
+        return WhereNode([models.lookups.Exact(here, there)])  # type: ignore[list-item]
+
+
+def _tenant_column(model: Any, alias: str) -> Any:
+    return model._meta.get_field("tenant").get_col(alias)
 
 
 # ---- the database's lock, as constraints --------------------------------------------------------
@@ -278,6 +298,18 @@ class _Guard(models.constraints.BaseConstraint):
         return hash(self.name)
 
 
+class TenantKey(models.UniqueConstraint):
+    """(tenant_id, id): what composite foreign keys point at."""
+
+    def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
+        if schema_editor.connection.vendor != "postgresql":
+            return super().remove_sql(model, schema_editor)
+        # Migrating backwards meets the key before the foreign keys that lean on it.
+        table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
+        return f"ALTER TABLE {table} DROP CONSTRAINT {name} CASCADE"
+
+
 class CompositeFK(_Guard):
     """FOREIGN KEY (tenant_id, column) with the ON DELETE that the field has in Python."""
 
@@ -293,7 +325,9 @@ class CompositeFK(_Guard):
         assert schema_editor
         if schema_editor.connection.vendor == "postgresql":
             return self.create_sql(model, schema_editor)
-        return f"CONSTRAINT {schema_editor.quote_name(self.name)} {self._clause(model, schema_editor)}"
+        return (
+            f"CONSTRAINT {schema_editor.quote_name(self.name)} {self._clause(model, schema_editor)}"
+        )
 
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
@@ -301,7 +335,7 @@ class CompositeFK(_Guard):
             return schema_editor._remake_table(model)  # type: ignore[attr-defined]
         table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
         schema_editor.deferred_sql.append(  # the target's unique key may not exist yet
-            f"ALTER TABLE {table} ADD CONSTRAINT {name} {self._clause(model, schema_editor)}"  # type: ignore[arg-type]
+            f"ALTER TABLE {table} ADD CONSTRAINT {name} {self._clause(model, schema_editor)}"
         )
         return None
 
@@ -347,7 +381,7 @@ class RowSecurity(_Guard):
         )
         if has_roles(schema_editor.connection):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
-        schema_editor.deferred_sql.append(sql)  # type: ignore[arg-type]
+        schema_editor.deferred_sql.append(sql)
         return None
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
@@ -361,7 +395,9 @@ class RowSecurity(_Guard):
         )
 
 
-def _add_constraint(model: type[models.Model], constraint: models.constraints.BaseConstraint) -> None:
+def _add_constraint(
+    model: type[models.Model], constraint: models.constraints.BaseConstraint
+) -> None:
     options = model._meta
     if all(constraint.name != known.name for known in options.constraints):
         options.constraints = [*options.constraints, constraint]

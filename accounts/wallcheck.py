@@ -1,9 +1,12 @@
-"""Is the wall still standing? Models are checked by `manage.py check`, the database after migrate and in /readyz."""
+"""Does the wall still stand?
+
+`manage.py check` asks it of the models, `migrate` and /readyz of the database.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, cast
 
 from django.apps import apps
 from django.core import checks
@@ -43,7 +46,7 @@ OWNER_ROWS = f"owner_rows true * {OWNER_ROLE} true"
 
 
 def find_breaches() -> list[str]:
-    """What is wrong with the database's lock, a sentence each; nothing on SQLite, which has none."""
+    """What is wrong with the database's lock, a sentence each. SQLite has none to be wrong."""
     return list(_breaches()) if connection.vendor == "postgresql" else []
 
 
@@ -96,7 +99,7 @@ def _mistakes(model: type[models.Model]) -> Iterator[str]:
     for field in relations:
         if is_tenant_model(field.related_model) and not isinstance(field, TenantFK):
             yield f"{field.name} must be a TenantFK"
-    for field in options.local_fields:
+    for field in cast(list[Any], options.local_fields):
         if field.unique and not field.primary_key:
             yield f"{field.name} is unique across tenants"
         if field.db_index and not field.unique:
@@ -113,5 +116,4 @@ def _mistakes(model: type[models.Model]) -> Iterator[str]:
 def _first_column(rule: models.Index | models.UniqueConstraint) -> str | None:
     if rule.fields:
         return rule.fields[0]
-    first = rule.expressions[0]
-    return first.name if isinstance(first, models.F) else None
+    return getattr(rule.expressions[0], "name", None)

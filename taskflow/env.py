@@ -1,4 +1,7 @@
-"""Typed readers over the environment. A value that cannot be read, or a TASKFLOW_ name nobody reads, stops the start."""
+"""Typed readers over the environment.
+
+A value that cannot be read stops the start, and so does a TASKFLOW_ name that nobody reads.
+"""
 
 from __future__ import annotations
 

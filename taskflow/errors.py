@@ -198,7 +198,7 @@ def problem_of_database(error: DatabaseError) -> Problem:
 
 
 def _violated(error: IntegrityError) -> BaseConstraint | None:
-    """PostgreSQL names the constraint; SQLite names checks, but lists the columns of a unique key."""
+    """PostgreSQL names the constraint; SQLite lists the columns of a unique key instead."""
     diagnostics = getattr(error.__cause__, "diag", None)
     text = diagnostics.constraint_name if diagnostics else str(error).partition("failed: ")[2]
     for model in apps.get_models():

@@ -1,4 +1,4 @@
-"""Is the process alive, and can it serve? For load balancers; no credentials, no details of data."""
+"""Is the process alive, and can it serve? For load balancers: no credentials, no data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Logs as one JSON object a line on stdout. Only named fields are written: never headers, bodies or query strings."""
+"""Logs as one JSON object a line on stdout.
+
+Only named fields are written: never headers, bodies or query strings, which hold secrets.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Pages of a list: by key-set cursor, which neither repeats nor skips a row while others write, or by skip and limit."""
+"""Pages of a list.
+
+By key-set cursor, which neither repeats nor skips a row while others write; or by skip and limit.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two kinds of schema, what comes in is strict, what goes out is complete; and the types they share."""
+"""The two kinds of schema (what comes in is strict, what goes out complete) and shared types."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ Instant = Annotated[
     BaseModel,
     BeforeValidator(_only_text),
     AfterValidator(_instant),
-    Field(description="RFC 3339 with an offset; answered in UTC.", examples=["2026-12-01T09:00:00Z"]),
+    Field(
+        description="RFC 3339 with an offset; answered in UTC.", examples=["2026-12-01T09:00:00Z"]
+    ),
 ]
 Day = Annotated[
     date,

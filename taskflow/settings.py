@@ -149,8 +149,6 @@ UNFOLD = {
     "SITE_SYMBOL": "task_alt",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    
-    
 }
 
 LOG_LEVEL = env.text("TASKFLOW_LOG_LEVEL", "INFO").upper()

@@ -1,4 +1,4 @@
-"""From what a caller wrote to the row he means, among those he may see. For the API and commands."""
+"""From what a caller wrote to the row he means, among those he may see."""
 
 from __future__ import annotations
 

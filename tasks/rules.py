@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from accounts.actor import Actor
-from tasks.models import Project, ProjectMember, Role
 from taskflow.errors import Conflict, Forbidden
+from tasks.models import Project, ProjectMember, Role
 
 MANAGERS = (Role.OWNER, Role.ADMIN)
 

@@ -1,4 +1,4 @@
-"""The one log. Every change to a tenant's data is one row here, written in the change's transaction."""
+"""The one log: every change to a tenant's data is a row here, of the change's transaction."""
 
 from __future__ import annotations
 

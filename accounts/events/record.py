@@ -89,7 +89,7 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
 
     Rows that already have them are left alone and not recorded.
     """
-    model = cast(type[M], rows.model)
+    model = rows.model
     names = list(values)
     same = models.Q(**{n: v for n, v in values.items() if v is not None})
     same &= models.Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
@@ -131,7 +131,7 @@ def remove_all(
 
     Raises django's ProtectedError when something else still points at one of them.
     """
-    model = cast(type[M], rows.model)
+    model = rows.model
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
     _record(actor, model, [(row, verb, held | (also or {})) for row, held in _deaths(model, found)])
     model._default_manager.filter(pk__in=[row.pk for row in found]).delete()
@@ -258,7 +258,7 @@ def _record(
                 request_id=actor.request_id,
                 reason=actor.reason,
                 verb=verb,
-                subject_type=model._meta.model_name,
+                subject_type=model.__name__.lower(),
                 subject_id=row.pk,
                 project_id=getattr(row, model.project_field) if model.project_field else None,
                 changes={n: c for n, c in changes.items() if n not in model.unrecorded}

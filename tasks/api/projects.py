@@ -76,9 +76,7 @@ def delete_project(request: ActorRequest, project_id: str) -> Answer[None]:
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)
-def list_members(
-    request: ActorRequest, project_id: str, page: Query[PageParams]
-) -> dict[str, Any]:
+def list_members(request: ActorRequest, project_id: str, page: Query[PageParams]) -> dict[str, Any]:
     """Who works in the project, in the order they joined."""
     project = find_project(request.auth, project_id)
     rows = ProjectMember.objects.filter(project=project).select_related("user")
@@ -96,9 +94,7 @@ def add_member(
     project = find_project(request.auth, project_id)
     user = referred_user(request.auth, body.user_id, "user_id")
     assert user
-    return Answer(
-        201, member_actions.add_member(request.auth, project, user=user, role=body.role)
-    )
+    return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
 
 
 @members.patch("/{int:member_id}", response=ProjectMemberResponse)

@@ -20,7 +20,10 @@ tasks = Router(tags=["Tasks"])
 
 @tasks.get("", response=TaskPage)
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> dict[str, Any]:
-    """The tasks you can see, newest first unless sorted. Filters narrow; repeated values are “or”."""
+    """The tasks you can see, newest first unless sorted.
+
+    Different filters are joined by “and”, repeated values of one by “or”.
+    """
     rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), filters)
     order = read_sort(filters.sort, default=["-id"], allowed=TASK_SORTS)
     return paginate(rows.with_details(), filters, order=order)  # type: ignore[attr-defined]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -47,21 +47,27 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
         """Everything ProjectResponse shows, in one query: counts per status and one's role."""
         role = ProjectMember.objects.of(actor).filter(project=OuterRef("pk")).values("role")
         return self.select_related("owner").annotate(
-            **{f"{status}_count": _count_tasks(status) for status in ("todo", "in_progress", "done")},
+            **{
+                f"{status}_count": _count_tasks(status)
+                for status in ("todo", "in_progress", "done")
+            },
             role=Subquery(role),
         )
 
 
 def _count_tasks(status: str) -> Coalesce:
-    from_task = Project._meta.get_field("tasks").related_model  # type: ignore[union-attr]
+    from_task = Project._meta.get_field("tasks").related_model
     counted = (
-        from_task._default_manager.filter(project=OuterRef("pk"), status=status)  # type: ignore[union-attr]
+        from_task._default_manager.filter(project=OuterRef("pk"), status=status)
         .order_by()
         .values("project")
         .annotate(n=Count("*"))
         .values("n")
     )
     return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
+
+
+ProjectManager = TenantManager.from_queryset(ProjectQuerySet)
 
 
 class Project(TenantModel):
@@ -73,9 +79,7 @@ class Project(TenantModel):
     )
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True, max_length=LARGEST_TEXT)
-    status = models.CharField(
-        max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE
-    )
+    status = models.CharField(max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True)
     owner = TenantFK(User, models.PROTECT, related_name="owned_projects")
     # The last number given to a task. Counting up under the row's lock gives 1, 2, 3… once each.
@@ -86,7 +90,7 @@ class Project(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantManager.from_queryset(ProjectQuerySet)()
+    objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "objects"
@@ -140,6 +144,9 @@ class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
         return self.filter(project__in=Project.objects.visible_to(actor))
 
 
+ProjectMemberManager = TenantManager.from_queryset(ProjectMemberQuerySet)
+
+
 class ProjectMember(TenantModel):
     """One role per user and project."""
 
@@ -152,7 +159,7 @@ class ProjectMember(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantManager.from_queryset(ProjectMemberQuerySet)()
+    objects: ClassVar[ProjectMemberManager[ProjectMember]] = ProjectMemberManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "objects"

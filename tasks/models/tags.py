@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -24,6 +24,9 @@ class TagQuerySet(TenantQuerySet["Tag"]):
         return self.all()
 
 
+TagManager = TenantManager.from_queryset(TagQuerySet)
+
+
 class Tag(TenantModel):
     name = models.CharField(max_length=100)
     color = models.CharField(
@@ -35,7 +38,7 @@ class Tag(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantManager.from_queryset(TagQuerySet)()
+    objects: ClassVar[TagManager[Tag]] = TagManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "objects"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, F, Q, Value, When
@@ -64,6 +64,9 @@ def _split(moment: date) -> tuple[datetime, date]:
     return datetime(moment.year, moment.month, moment.day, tzinfo=UTC), moment
 
 
+TaskManager = TenantManager.from_queryset(TaskQuerySet)
+
+
 class Task(TenantModel):
     project_field = "project_id"
 
@@ -83,9 +86,7 @@ class Task(TenantModel):
         output_field=models.SmallIntegerField(),
         db_persist=True,
     )
-    assignee = TenantFK(
-        User, models.PROTECT, null=True, blank=True, related_name="assigned_tasks"
-    )
+    assignee = TenantFK(User, models.PROTECT, null=True, blank=True, related_name="assigned_tasks")
     # Null when an operator of the platform made it: he has no row in this tenant.
     created_by = TenantFK(
         User, models.PROTECT, null=True, editable=False, related_name="created_tasks"
@@ -101,13 +102,14 @@ class Task(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects = TenantManager.from_queryset(TaskQuerySet)()
+    objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "objects"
         constraints = [
             models.UniqueConstraint(
-                fields=["tenant", "project", "number"], name="task_number_key"  # finds WEB-12
+                fields=["tenant", "project", "number"],
+                name="task_number_key",  # finds WEB-12
             ),
             models.UniqueConstraint(
                 fields=["tenant", "project", "external_ref"],
@@ -128,10 +130,9 @@ class Task(TenantModel):
                 violation_error_message="Give due_date or due_on, not both.",
             ),
             models.CheckConstraint(
-                name="task_is_due_in_readable_time",  # Python cannot read back what PostgreSQL can store
-                condition=(
-                    Q(due_on__isnull=True) | Q(due_on__range=(EARLIEST, LATEST))
-                )
+                # PostgreSQL stores more than Python can read back: one such row breaks every list.
+                name="task_is_due_in_readable_time",
+                condition=(Q(due_on__isnull=True) | Q(due_on__range=(EARLIEST, LATEST)))
                 & (
                     Q(due_date__isnull=True)
                     | Q(

@@ -1,4 +1,4 @@
-"""Empty the database as its owner: the app role may not TRUNCATE, which ignores row-level security."""
+"""Empty the database as its owner. The app role may not TRUNCATE, which ignores policies."""
 
 from __future__ import annotations
 

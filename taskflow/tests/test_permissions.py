@@ -1,0 +1,128 @@
+"""Who may do what: one row per operation; read it as documentation."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+
+import pytest
+from django.db import transaction
+
+from accounts.actions import create_token, create_user
+from accounts.models import Scope
+from accounts.tenancy import inside
+from taskflow.api import api
+from tasks.actions.tags import create_tag
+from tasks.models import ProjectMember
+
+# Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
+# Acme's administrator; Globex's administrator, a stranger.
+ROLES = ("ada", "carl", "bob", "bot", "eve", "boss", "mallory")
+
+TITLE = {"title": "x"}
+MATRIX = {
+    # operation       method, path, body                                owner admin member agent outside staff stranger
+    "get_me":         ("get", "/me", None,                                200, 200, 200, 200, 200, 200, 200),
+    "update_me":      ("patch", "/me", {"full_name": "N"},                200, 200, 200, 200, 200, 200, 200),
+    "change_password": ("post", "/me/password", {"current_password": "a", "new_password": "b"},
+                                                                          422, 422, 422, 422, 422, 422, 422),
+    "logout":         ("post", "/auth/logout", None,                      204, 204, 204, 204, 204, 204, 204),
+    "list_tokens":    ("get", "/tokens", None,                            200, 200, 200, 200, 200, 200, 200),
+    "create_token":   ("post", "/tokens", {"name": "x"},                  201, 201, 201, 201, 201, 201, 201),
+    "rotate_token":   ("post", "/tokens/{token}/rotation", None,          201, 404, 404, 404, 404, 201, 404),
+    "revoke_token":   ("delete", "/tokens/{token}", None,                 204, 404, 404, 404, 404, 204, 404),
+    "list_users":     ("get", "/users", None,                             200, 200, 200, 200, 200, 200, 200),
+    "create_user":    ("post", "/users", {"email": "n@x.example"},        403, 403, 403, 403, 403, 201, 201),
+    "get_user":       ("get", "/users/{eve}", None,                       200, 200, 200, 200, 200, 200, 404),
+    "update_user":    ("patch", "/users/{eve}", {"full_name": "N"},       403, 403, 403, 403, 403, 200, 404),
+    "put_user":       ("put", "/users/{eve}", {"full_name": "N"},         403, 403, 403, 403, 403, 200, 404),
+    "delete_user":    ("delete", "/users/{new}", None,                    403, 403, 403, 403, 403, 204, 404),
+    "list_projects":  ("get", "/projects", None,                          200, 200, 200, 200, 200, 200, 200),
+    "create_project": ("post", "/projects", {"name": "N"},                201, 201, 201, 201, 201, 201, 201),
+    "get_project":    ("get", "/projects/{project}", None,                200, 200, 200, 200, 404, 200, 404),
+    "update_project": ("patch", "/projects/{project}", {"name": "N"},     200, 200, 403, 403, 404, 200, 404),
+    "put_project":    ("put", "/projects/{project}", {"name": "N"},       200, 200, 403, 403, 404, 200, 404),
+    "delete_project": ("delete", "/projects/{project}", None,             204, 403, 403, 403, 404, 204, 404),
+    "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
+    "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
+                                                                          201, 201, 403, 403, 404, 201, 404),
+    "update_member":  ("patch", "/members/{membership}", {"role": "admin"},
+                                                                          200, 200, 403, 403, 404, 200, 404),
+    "remove_member":  ("delete", "/members/{membership}", None,           204, 204, 204, 403, 404, 204, 404),
+    "list_tasks":     ("get", "/tasks", None,                             200, 200, 200, 200, 200, 200, 200),
+    "create_task":    ("post", "/tasks", {"project_id": "project", "title": "x"},
+                                                                          201, 201, 201, 201, 422, 201, 422),
+    "get_task":       ("get", "/tasks/{task}", None,                      200, 200, 200, 200, 404, 200, 404),
+    "update_task":    ("patch", "/tasks/{task}", TITLE,                   200, 200, 200, 200, 404, 200, 404),
+    "put_task":       ("put", "/tasks/{task}", TITLE,                     200, 200, 200, 200, 404, 200, 404),
+    "delete_task":    ("delete", "/tasks/{task}", None,                   204, 204, 204, 204, 404, 204, 404),
+    "complete_task":  ("post", "/tasks/{task}/completion", None,          200, 200, 200, 200, 404, 200, 404),
+    "reopen_task":    ("delete", "/tasks/{task}/completion", None,        200, 200, 200, 200, 404, 200, 404),
+    "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
+    "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
+    "update_tag":     ("patch", "/tags/{tag}", {"color": "#000000"},      403, 403, 403, 403, 403, 200, 404),
+    "put_tag":        ("put", "/tags/{tag}", {"color": "#000000"},        403, 403, 403, 403, 403, 200, 404),
+    "delete_tag":     ("delete", "/tags/{tag}", None,                     403, 403, 403, 403, 403, 204, 404),
+}  # fmt: skip
+OPEN = {"register", "login"}  # what one calls to become somebody
+
+
+def operations() -> dict[str, tuple[str, str, dict]]:
+    return {
+        operation["operationId"]: (method, path, operation)
+        for path, methods in api.get_openapi_schema()["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_every_operation_has_a_row():
+    assert operations().keys() == MATRIX.keys() | OPEN
+
+
+def test_each_row_calls_the_operation_it_names():
+    known = {name: (method, path) for name, (method, path, _) in operations().items()}
+    for name, (method, path, *_rest) in MATRIX.items():
+        plain = known[name][1].removeprefix("/api/v1")
+        assert known[name][0] == method
+        assert [part for part in plain.split("/") if "{" not in part] == [
+            part for part in path.split("/") if "{" not in part
+        ]
+
+
+@pytest.fixture
+def ids(world):
+    with inside(world.acme):
+        token, _ = create_token(world.ada, name="hers", scope=Scope.READ)
+        new = create_user(world.boss, email="new@acme.example")  # who has done nothing yet
+        tag = create_tag(world.ada, name="urgent")
+        membership = ProjectMember.objects.get(user=world.bob.user)
+    return {
+        "project": world.apollo.pk,
+        "task": world.task.pk,
+        "eve": world.eve.user.pk,
+        "new": new.pk,
+        "token": token.pk,
+        "tag": tag.pk,
+        "membership": membership.pk,
+    }
+
+
+@pytest.mark.wall
+@pytest.mark.parametrize("operation", MATRIX)
+def test_matrix(world, as_, ids, operation):
+    method, path, body, *expected = MATRIX[operation]
+    sent = body and {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
+    answers = {}
+    for role in ROLES:
+        client = as_(getattr(world, role))
+        with rolled_back():
+            answers[role] = getattr(client, method)(path.format(**ids), sent).status_code
+
+    assert answers == dict(zip(ROLES, expected, strict=True))
+
+
+@contextmanager
+def rolled_back():
+    """Each role meets the world as it was."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)

@@ -1,0 +1,345 @@
+"""
+The wall, lock by lock.
+
+The application's lock is tried on both databases, PostgreSQL's by raw SQL. Tests marked `wall`
+are also run with the managers' filter off and as other logins (`make test-wall`).
+"""
+
+from __future__ import annotations
+
+import os
+
+import psycopg
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, models, transaction
+
+from accounts import tenancy
+from accounts.models import ApiToken, Event, User
+from accounts.tenancy import TenantError, across_tenants, has_roles, inside
+from accounts.wallcheck import check_models, find_breaches, tenant_models
+from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
+
+POSTGRES = connection.vendor == "postgresql"
+on_postgres = pytest.mark.skipif(not POSTGRES, reason="row-level security is PostgreSQL's")
+MODELS = [User, ApiToken, Event, Project, ProjectMember, Tag, Task, TaskTag]
+
+
+def sql(text, *params):
+    with connection.cursor() as cursor:
+        cursor.execute(text, params)
+        return cursor.fetchall() if cursor.description else cursor.rowcount
+
+
+def test_we_are_on_the_database_we_think_we_are():
+    assert POSTGRES == os.environ.get("DATABASE_URL", "").startswith("postgres")
+
+
+def test_all_tenant_models_are_tried_here():
+    assert set(tenant_models()) == set(MODELS)
+
+
+# ---- the application's lock ---------------------------------------------------------------------
+
+QUERIES = {
+    "all": lambda m: list(m.objects.all()),
+    "count": lambda m: m.objects.count(),
+    "exists": lambda m: m.objects.exists(),
+    "exclude": lambda m: m.objects.exclude(pk=0).exists(),
+    "get": lambda m: m.objects.get(pk=1),
+    "in_bulk": lambda m: m.objects.in_bulk(),
+    "aggregate": lambda m: m.objects.aggregate(n=models.Count("*")),
+    "values": lambda m: list(m.objects.values("pk")),
+    "update": lambda m: m.objects.filter(pk=1).update(pk=2),
+    "delete": lambda m: m.objects.all().delete(),
+    "create": lambda m: m.objects.create(),
+    "get_or_create": lambda m: m.objects.get_or_create(pk=1),
+    "bulk_create": lambda m: m.objects.bulk_create([m(tenant_id=1)]),
+    "raw": lambda m: list(m.objects.raw(f"SELECT * FROM {m._meta.db_table}")),
+    "base manager": lambda m: list(m._base_manager.all()),
+    "save": lambda m: m(tenant_id=1).save(),
+    "explain": lambda m: m.objects.explain(),
+}
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("query", QUERIES)
+def test_nothing_answers_outside_a_tenant(db, query, model):
+    with pytest.raises(TenantError):
+        QUERIES[query](model)
+
+
+def test_related_rows_answer_nothing_outside_a_tenant(world):
+    with pytest.raises(TenantError):
+        list(world.apollo.tasks.all())
+    with inside(world.globex):
+        assert list(world.apollo.tasks.all()) == []
+
+
+@pytest.mark.wall
+def test_a_tenant_sees_only_its_own(world):
+    with inside(world.acme):
+        for model in MODELS:
+            assert {row.tenant_id for row in model.objects.all()} <= {world.acme.pk}
+        assert not Task.objects.filter(pk=world.secret_task.pk).exists()
+        assert Task.objects.filter(project__members__handle="mallory").count() == 0
+        assert list(Project.objects.values_list("key", flat=True)) == ["APO"]
+
+
+@pytest.mark.wall
+def test_sets_do_not_reach_across(world):
+    with inside(world.acme):
+        assert Task.objects.filter(pk=world.secret_task.pk).update(title="x") == 0
+        assert Task.objects.filter(pk=world.secret_task.pk).delete()[0] == 0
+        Task.objects.all().update(title="ours")
+        Tag.objects.all().delete()
+
+    with inside(world.globex):
+        assert Task.objects.get().title == "Plot"
+
+
+@pytest.mark.wall
+def test_a_strangers_row_is_neither_saved_nor_deleted(world):
+    theirs = world.secret_task
+    for attempt in (
+        lambda: theirs.save(),
+        lambda: Task.objects.bulk_update([theirs], ["title"]),
+        lambda: Task.objects.bulk_create([Task(tenant=world.globex, project=world.secret)]),
+        lambda: Task(pk=theirs.pk, tenant=world.acme, project=world.apollo, number=9).save(),
+    ):
+        with inside(world.acme), transaction.atomic():
+            try:
+                with transaction.atomic():
+                    attempt()
+                    connection.check_constraints()
+            except (TenantError, DatabaseError):
+                pass
+            transaction.set_rollback(True)
+    with inside(world.acme):
+        try:
+            with transaction.atomic():
+                theirs.delete()
+        except TenantError:
+            pass
+
+    with inside(world.globex):
+        assert Task.objects.get().title == "Plot"
+
+
+def test_the_application_refuses_strangers_loudly(world):
+    theirs = world.secret_task
+    with inside(world.acme):
+        for attempt in (
+            theirs.save,
+            theirs.delete,
+            lambda: Task.objects.bulk_update([theirs], ["title"]),
+            lambda: Task.objects.update(tenant=world.globex),
+            lambda: Task.objects.bulk_create(
+                [Task(project=world.apollo)], update_conflicts=True, unique_fields=["id"]
+            ),
+        ):
+            with pytest.raises(TenantError):
+                attempt()
+        with pytest.raises(Task.DoesNotExist):
+            theirs.refresh_from_db()
+
+
+@pytest.mark.wall
+@pytest.mark.raw_sql
+@pytest.mark.parametrize(
+    ("field", "theirs"), [("project", "secret"), ("parent", "secret_task"), ("assignee", "mallory")]
+)
+def test_a_row_cannot_point_at_another_tenants_row(world, field, theirs):
+    row = getattr(world, theirs)
+    target = row.user.pk if theirs == "mallory" else row.pk
+
+    with inside(world.acme), pytest.raises(IntegrityError), transaction.atomic():
+        Task.objects.filter(pk=world.task.pk).update(**{f"{field}_id": target})
+        connection.check_constraints()
+
+
+def test_scopes_nest_only_in_themselves(world):
+    with inside(world.acme):
+        with inside(world.acme):
+            assert Task.objects.count() == 1
+        with pytest.raises(TenantError), inside(world.globex):
+            pass
+        with pytest.raises(TenantError), across_tenants("test"):
+            pass
+        assert Task.objects.count() == 1
+    assert tenancy.current_tenant_id() is None
+
+
+@pytest.mark.wall
+def test_an_exception_leaves_the_scope_and_its_writes_behind(world):
+    with pytest.raises(ZeroDivisionError), inside(world.acme):
+        Task.objects.all().update(title="half done")
+        raise ZeroDivisionError
+
+    assert tenancy.current_tenant_id() is None
+    with inside(world.acme):
+        assert Task.objects.get().title == "Launch"
+    with inside(world.globex):
+        assert Task.objects.get().title == "Plot"
+
+
+@pytest.mark.wall
+def test_a_rolled_back_block_inside_keeps_the_tenant(world):
+    with inside(world.acme):
+        with pytest.raises(ZeroDivisionError), transaction.atomic():
+            raise ZeroDivisionError
+
+        assert Task.objects.get().title == "Launch"
+
+
+def test_across_tenants_sees_all_and_is_logged(world, caplog):
+    if POSTGRES and not has_roles(connection):
+        with pytest.raises(TenantError), across_tenants("test"):
+            pass
+        return
+
+    with across_tenants("counting for a test"):
+        assert Task.objects.count() == 2
+
+    assert caplog.records[-1].reason == "counting for a test"
+
+
+# ---- the database's lock ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def plain_connection(db):
+    """A connection of the login's own, as a script would open it."""
+    params = connection.get_connection_params()
+    names = ("dbname", "user", "password", "host", "port")
+    with psycopg.connect(**{k: v for k, v in params.items() if k in names}) as opened:
+        yield opened
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+@pytest.mark.parametrize("model", MODELS)
+def test_raw_sql_without_a_tenant_sees_and_changes_nothing(world, model):
+    table = model._meta.db_table
+    for statement in (
+        f"SELECT count(*) FROM {table}",
+        f"UPDATE {table} SET tenant_id = tenant_id",
+        f"DELETE FROM {table}",
+    ):
+        with transaction.atomic():
+            sql("SELECT set_config('taskflow.tenant', '', true), set_config('role', %s, true)", role())
+            with pytest.raises(DatabaseError, match="invalid input syntax"), transaction.atomic():
+                sql(statement)
+            transaction.set_rollback(True)
+
+
+def role():
+    """The role that scopes work as: a superuser outside one is bound by nothing."""
+    return tenancy.APP_ROLE if has_roles(connection) else "none"
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+def test_a_new_connection_sees_nothing(plain_connection):
+    if has_roles(connection):
+        plain_connection.execute(f"SET ROLE {tenancy.APP_ROLE}")
+    with pytest.raises(psycopg.errors.UndefinedObject, match=r"taskflow\.tenant"):
+        plain_connection.execute("SELECT count(*) FROM tasks_task")
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+def test_raw_sql_in_one_tenant_reaches_no_other(world):
+    with inside(world.acme):
+        assert sql("SELECT count(*) FROM tasks_task") == [(1,)]
+        assert sql("SELECT id FROM tasks_task WHERE tenant_id = %s", world.globex.pk) == []
+        assert sql("UPDATE tasks_task SET title = 'x' WHERE id = %s", world.secret_task.pk) == 0
+        assert sql("DELETE FROM tasks_project WHERE tenant_id = %s", world.globex.pk) == 0
+        for statement in (
+            f"UPDATE tasks_task SET tenant_id = {world.globex.pk}",
+            "INSERT INTO tasks_tag (tenant_id, name, created_at, updated_at)"
+            f" VALUES ({world.globex.pk}, 'planted', now(), now())",
+        ):
+            with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
+                sql(statement)
+        with pytest.raises(IntegrityError), transaction.atomic():
+            sql("UPDATE tasks_task SET project_id = %s", world.secret.pk)
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+def test_the_app_role_can_neither_lift_nor_empty_the_wall(world):
+    if not has_roles(connection):
+        pytest.skip("a plain login owns its tables")
+    with inside(world.acme):
+        for statement in (
+            "TRUNCATE tasks_tasktag",
+            "ALTER TABLE tasks_task NO FORCE ROW LEVEL SECURITY",
+            "DROP POLICY tenant_rows ON tasks_task",
+            "CREATE POLICY hole ON tasks_task USING (true)",
+        ):
+            with pytest.raises(DatabaseError), transaction.atomic():
+                sql(statement)
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+def test_leaving_a_scope_unbinds_the_connection(world):
+    login = sql("SELECT session_user")[0][0]
+
+    with inside(world.acme):
+        assert sql("SELECT current_setting('taskflow.tenant')") == [(str(world.acme.pk),)]
+        assert sql("SELECT current_user")[0][0] == (login if role() == "none" else role())
+
+    assert sql("SELECT current_setting('taskflow.tenant'), current_user") == [("", login)]
+
+
+@pytest.mark.wall
+def test_the_wall_stands(db):
+    assert find_breaches() == []
+    assert check_models(None) == []
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+@pytest.mark.parametrize(
+    "breakage",
+    [
+        "ALTER TABLE tasks_tag NO FORCE ROW LEVEL SECURITY",
+        "ALTER TABLE tasks_tag DISABLE ROW LEVEL SECURITY",
+        "DROP POLICY tenant_rows ON tasks_tag",
+        "CREATE POLICY hole ON tasks_tag USING (true)",
+        "ALTER POLICY tenant_rows ON tasks_tag USING (tenant_id > 0)",
+        "ALTER POLICY tenant_rows ON tasks_tag WITH CHECK (true)",
+        "CREATE TABLE extra (tenant_id bigint)",
+        "CREATE VIEW window_in AS SELECT * FROM tasks_tag",
+    ],
+)
+def test_a_breach_is_found(db, client, breakage):
+    with transaction.atomic():
+        if has_roles(connection):
+            sql(f"SET LOCAL ROLE {tenancy.OWNER_ROLE}")
+        sql(breakage)
+        sql("SET LOCAL ROLE NONE")
+
+        assert find_breaches()
+        assert client.get("/readyz").status_code == 503
+        transaction.set_rollback(True)
+
+
+@on_postgres
+@pytest.mark.raw_sql
+def test_every_foreign_key_between_tenant_tables_is_composite(db):
+    lonely = sql(
+        """SELECT conrelid::regclass::text, conname FROM pg_constraint c
+        WHERE contype = 'f' AND array_length(conkey, 1) = 1
+          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = confrelid AND attname = 'tenant_id')
+          AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = conrelid AND attname = 'tenant_id')"""
+    )
+
+    assert lonely == []

@@ -1,0 +1,109 @@
+"""No thread, error or connection carries one request's tenant into the next."""
+
+from __future__ import annotations
+
+import random
+import threading
+
+import pytest
+from django.db import connection, connections
+from django.http import StreamingHttpResponse
+from django.test import RequestFactory
+
+from accounts import tenancy
+from accounts.auth import TenantMiddleware
+from accounts.tenancy import TenantError, inside
+from conftest import ApiClient, build_world, token_of
+from tasks.models import Task
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.wall]
+
+THREADS, REQUESTS = 6, 25
+
+
+def test_two_tenants_at_once_never_meet():
+    world = build_world()
+    sides = {
+        "acme": (token_of(world.boss), "Launch", world.secret_task.pk),
+        "globex": (token_of(world.mallory), "Plot", world.task.pk),
+    }
+    wrong: list[str] = []
+
+    def work(side: str, seed: int) -> None:
+        token, title, foreign = sides[side]
+        client, chance = ApiClient(token), random.Random(seed)
+        for number in range(REQUESTS):
+            kind = chance.choice(["list", "foreign", "create", "bad", "anonymous"])
+            if kind == "list":
+                titles = {t["title"] for t in client.get("/tasks?limit=200").json()["data"]}
+                if not titles <= {title, side}:
+                    wrong.append(f"{side} saw {titles}")
+            elif kind == "foreign" and client.get(f"/tasks/{foreign}").status_code != 404:
+                wrong.append(f"{side} reached {foreign}")
+            elif kind == "create":
+                project = client.get("/projects").json()["data"][0]["id"]
+                r = client.post("/tasks", {"project_id": project, "title": side})
+                if r.status_code not in (201, 503):
+                    wrong.append(f"{side} create {r.status_code} {r.content!r}")
+            elif kind == "bad" and client.post("/tasks", {"title": number}).status_code != 422:
+                wrong.append(f"{side} bad input")
+            elif kind == "anonymous" and ApiClient().get("/tasks").status_code != 401:
+                wrong.append("anonymous was let in")
+            if tenancy.current_tenant_id() is not None:
+                wrong.append(f"{side} left its scope open")
+        connections.close_all()
+
+    threads = [
+        threading.Thread(target=work, args=(side, seed))
+        for seed, side in enumerate(["acme", "globex"] * (THREADS // 2))
+    ]
+    [t.start() for t in threads]
+    [t.join() for t in threads]
+
+    assert wrong == []
+    with inside(world.acme):
+        assert not Task.objects.filter(title="globex").exists()
+
+
+def test_a_connection_forgets_its_tenant_after_every_answer():
+    world = build_world()
+    client = ApiClient(token_of(world.boss))
+
+    for path, status in (("/tasks", 200), ("/tasks?bad=1", 422), ("/tasks/999999", 404)):
+        assert client.get(path).status_code == status
+        assert tenancy.current_tenant_id() is None
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute(
+                    "SELECT coalesce(current_setting('taskflow.tenant', true), ''),"
+                    " current_user = session_user"
+                )
+                assert cursor.fetchone() == ("", True)
+
+
+def test_a_refusal_after_a_write_leaves_nothing_behind(monkeypatch):
+    """The unit of work rolls back when the answer is an error, whoever made the answer."""
+    world = build_world()
+    request = RequestFactory().get(
+        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(world.boss)}"}
+    )
+
+    def write_then_refuse(request):
+        with inside(world.acme):
+            Task.objects.all().update(title="half done")
+        return ApiClient().get("/nowhere")
+
+    assert TenantMiddleware(write_then_refuse)(request).status_code == 404
+    with inside(world.acme):
+        assert Task.objects.get().title == "Launch"
+
+
+def test_a_streamed_answer_must_open_its_own_scope():
+    world = build_world()
+    request = RequestFactory().get(
+        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(world.boss)}"}
+    )
+    stream = StreamingHttpResponse(t.title for t in ())
+
+    with pytest.raises(TenantError, match="outlives its transaction"):
+        TenantMiddleware(lambda request: stream)(request)
