@@ -34,6 +34,7 @@ test-wall: $(VENV)/.installed ## The isolation tests with each lock alone, and w
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m wall -p taskflow.tests.without_manager
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser $(PYTEST) -m wall
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m wall
+	TASKFLOW_DEBUG=0 $(POSTGRES) --pool $(PYTEST) -m wall
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -96,6 +96,8 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
     _database["CONN_HEALTH_CHECKS"] = True
+    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps and checks connections itself
+        _database |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 DATABASES = {"default": _database}

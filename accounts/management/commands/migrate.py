@@ -72,7 +72,7 @@ class Command(Migrate):
         try:
             super().handle(*args, **options)
         finally:
-            connection.close()  # role and settings were for migrating only
+            give_back(connection)
             forget_roles(connection)
         whole = not (options["app_label"] or options["plan"] or options["check_unapplied"])
         if whole and (breaches := find_breaches()):
@@ -82,6 +82,14 @@ class Command(Migrate):
                 f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
                 " security binds it all the same; see docs/architecture.md."
             )
+
+
+def give_back(connection: BaseDatabaseWrapper) -> None:
+    """Role and settings were for migrating only; a pool would hand them on."""
+    connection.connection.rollback()  # of what failed half-way, if anything
+    with connection.cursor() as cursor:
+        for setting in ("ROLE", "statement_timeout", "taskflow.tenant"):
+            cursor.execute(f"RESET {setting}")
 
 
 def prepare_roles(connection: BaseDatabaseWrapper) -> bool:
