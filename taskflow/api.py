@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 
+from django.core.exceptions import RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
-from ninja.errors import ValidationError
+from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, token_routes, users
@@ -40,6 +41,18 @@ api.add_router("/tags", tags)
 @api.exception_handler(Problem)
 def answer_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
     return problem.as_response(request)
+
+
+@api.exception_handler(HttpError)
+def answer_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+    """Ninja's own, which stands in for whatever our parser raised."""
+    problem = error.__cause__ if isinstance(error.__cause__, Problem) else None
+    return (problem or problem_of_status(error.status_code)).as_response(request)
+
+
+@api.exception_handler(RequestDataTooBig)
+def answer_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+    return problem_of_status(413).as_response(request)
 
 
 @api.exception_handler(ValidationError)

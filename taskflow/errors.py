@@ -192,7 +192,10 @@ def problem_of_database(error: DatabaseError) -> Problem:
         return Conflict(detail, code="taken") if is_taken else Invalid(detail)
     if isinstance(error, DataError):
         return Invalid("A value is out of the range that can be stored.")
-    if isinstance(error, OperationalError | InterfaceError):
+    is_bug = str(error).startswith(
+        "no such "
+    )  # SQLite's word for a table or column that is missing
+    if isinstance(error, OperationalError | InterfaceError) and not is_bug:
         return Unavailable()
     return Internal(BY_STATUS[500][1])
 

@@ -15,6 +15,7 @@ from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest, HttpResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.cache import patch_vary_headers
 
 from taskflow.errors import CONTENT_TYPE, problem_of_status
 
@@ -74,7 +75,7 @@ class Envelope:
         response.headers.setdefault("X-Frame-Options", "DENY")
         if is_api(request):
             response.headers.setdefault("Cache-Control", "private, no-store")
-            response.headers.setdefault("Vary", "Authorization, Cookie, X-Tenant")
+            patch_vary_headers(response, ("Authorization", "Cookie", "X-Tenant"))
 
     def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
         actor = getattr(request, "actor", None)

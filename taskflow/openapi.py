@@ -37,8 +37,6 @@ class StrictParser(Parser):
     """JSON that means one thing and can be stored: see _check_values and _no_key_twice."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        if request.headers.get("Transfer-Encoding"):
-            raise LengthRequired("Send the body with a Content-Length; chunks are not read.")
         if request.content_type != "application/json":
             raise UnsupportedMedia("Send the body as Content-Type: application/json.")
         try:
@@ -93,8 +91,8 @@ def _check_values(value: Any, depth: int) -> None:
             _check_values(item, depth + 1)
 
 
-def refuse_unknown_parameters(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A misspelt filter must not answer with everything."""
+def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """A misspelt filter must not answer with everything, nor chunks pass for an empty body."""
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja hands us the bound run
     known = {
         name
@@ -104,6 +102,9 @@ def refuse_unknown_parameters(run: Callable[..., HttpResponse]) -> Callable[...,
     }
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if request.headers.get("Transfer-Encoding"):  # the server hands such bodies on empty
+            problem: Problem = LengthRequired("Send a Content-Length; chunks are not read.")
+            return problem.as_response(request)
         if unknown := sorted(request.GET.keys() - known):
             what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
             problem = Invalid.parameter(
@@ -118,7 +119,7 @@ def refuse_unknown_parameters(run: Callable[..., HttpResponse]) -> Callable[...,
 class Api(NinjaAPI):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(parser=StrictParser(), **kwargs)
-        self.add_decorator(refuse_unknown_parameters, mode="view")
+        self.add_decorator(refuse_what_would_be_ignored, mode="view")
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Single rows carry an ETag that names their version, new ones also a Location."""
@@ -226,10 +227,12 @@ NinjaGenerateJsonSchema.default_schema = _schema_without_missing  # type: ignore
 
 def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:
     """One problem for all that pydantic found."""
-    found = [
-        {**_place(e.get("loc", ())), "code": e["type"], "detail": _sentence(e["msg"])}
-        for e in errors
-    ]
+    found: list[dict[str, str]] = []
+    for error in errors:
+        place = _place(error.get("loc", ()))
+        entry = {**place, "code": error["type"], "detail": _sentence(error["msg"])}
+        if entry not in found:  # each member of a union says the same
+            found.append(entry)
     first = found[0]
     where = first.get("parameter") or first.get("pointer", "#")
     return Invalid(f"{where}: {first['detail']}", code="validation_failed", errors=found)
@@ -239,8 +242,8 @@ def _place(loc: tuple[Any, ...]) -> dict[str, str]:
     source, *rest = loc or ("body",)
     if source == "body":
         return {"pointer": "/".join(["#", *(str(part) for part in rest[1:])])}
-    names = [part for part in rest if isinstance(part, str)]
-    return {"parameter": names[-1] if names else str(source)}
+    # Behind the name come positions in lists and members of unions, which are not the caller's.
+    return {"parameter": str(rest[min(1, len(rest) - 1)]) if rest else str(source)}
 
 
 def _sentence(message: str) -> str:

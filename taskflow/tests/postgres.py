@@ -56,7 +56,9 @@ def main() -> int:
         server = start(f"{directory}/d")
         try:
             url = url_of(f"{directory}/d", options.login) + "?pool=true" * options.pool
-            return subprocess.run(options.command, env=os.environ | {"DATABASE_URL": url}).returncode
+            return subprocess.run(
+                options.command, env=os.environ | {"DATABASE_URL": url}
+            ).returncode
         finally:
             server.cleanup()
 

@@ -227,7 +227,10 @@ def test_raw_sql_without_a_tenant_sees_and_changes_nothing(world, model):
         f"DELETE FROM {table}",
     ):
         with transaction.atomic():
-            sql("SELECT set_config('taskflow.tenant', '', true), set_config('role', %s, true)", role())
+            sql(
+                "SELECT set_config('taskflow.tenant', '', true), set_config('role', %s, true)",
+                role(),
+            )
             with pytest.raises(DatabaseError, match="invalid input syntax"), transaction.atomic():
                 sql(statement)
             transaction.set_rollback(True)

@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Metadata, Out, Text
+from taskflow.schema import Id, In, Instant, Metadata, Out, Text
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY
 
@@ -61,7 +61,7 @@ class ProjectUpdate(In):
 class ProjectFilters(PageParams):
     status: list[ProjectStatus] | None = Field(None, description="Repeat it for “or”.")
     owner: str | None = Field(None, max_length=60, description="`me`, an id or `@handle`.")
-    updated_since: datetime | None = None
+    updated_since: Instant | None = None
     sort: str | None = Field(
         None, max_length=100, description="`name`, `key`, `created_at`, `updated_at`; `-` descends."
     )

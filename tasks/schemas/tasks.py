@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import MISSING, AwareDatetime, Field
+from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
@@ -83,9 +83,9 @@ class TaskFilters(PageParams):
     assignee: str | None = Field(None, max_length=60, description="`me`, `none`, id or `@handle`.")
     tag: list[str] | None = Field(None, description="Name; repeat it for “or”.")
     parent: str | None = Field(None, max_length=30, description="`none`, id or key (WEB-12).")
-    due_before: AwareDatetime | date | None = Field(None, description="A day or an instant.")
-    due_after: AwareDatetime | date | None = None
-    updated_since: AwareDatetime | None = None
+    due_before: Instant | Day | None = Field(None, description="A day or an instant.")
+    due_after: Instant | Day | None = None
+    updated_since: Instant | None = None
     sort: str | None = Field(
         None,
         max_length=100,
