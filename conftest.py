@@ -19,7 +19,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts import tenancy
-from accounts.actions import _issue, create_user, found_tenant
+from accounts.actions import create_user, found_tenant, issue_token
 from accounts.actor import Actor
 from accounts.events.models import Event, Via
 from accounts.models import Kind, Scope, Tenant, User
@@ -139,7 +139,7 @@ def as_() -> Any:
 def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
     with inside(actor.tenant):
         kwargs.setdefault("expires_at", None)
-        _token, text = _issue(actor, actor.user, "test", Scope(scope), **kwargs)
+        _token, text = issue_token(actor, actor.user, "test", Scope(scope), **kwargs)
     return text
 
 

@@ -179,7 +179,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
 def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
     """Give him a token for everything he may do. Return it and its text."""
     actor = Actor(user, tenant, request_id=request_id)
-    return _issue(actor, user, "sign-in", Scope.ADMIN, timezone.now() + SIGN_IN_LASTS)
+    return issue_token(actor, user, "sign-in", Scope.ADMIN, timezone.now() + SIGN_IN_LASTS)
 
 
 def create_token(
@@ -204,7 +204,7 @@ def create_token(
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
         raise Forbidden("A token cannot show more projects than the one that makes it.")
     lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
-    return _issue(actor, owner, name, scope, timezone.now() + lasts, project_ids)
+    return issue_token(actor, owner, name, scope, timezone.now() + lasts, project_ids)
 
 
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
@@ -214,7 +214,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
         raise Conflict("An expired or revoked token has no successor. Create a new one.")
     now = timezone.now()
     lasts = None if token.expires_at is None else token.expires_at - token.created_at
-    issued = _issue(
+    issued = issue_token(
         actor,
         token.user,
         token.name,
@@ -242,10 +242,7 @@ def revoke_all(actor: Actor, user: User, *, keep: ApiToken | None = None) -> int
     return change_all(actor, others, "revoked", revoked_at=timezone.now())
 
 
-# ---- helpers ------------------------------------------------------------------------------------
-
-
-def _issue(
+def issue_token(
     actor: Actor,
     user: User,
     name: str,
@@ -256,6 +253,10 @@ def _issue(
     verb: str = "created",
     entropy: bytes | None = None,
 ) -> tuple[ApiToken, str]:
+    """Make a token with just these rights; the doors above decide them. Return it and its text.
+
+    With `entropy` (32 bytes) the text is always the same.
+    """
     text = tokens.make_text(actor.tenant.pk, entropy)
     token = ApiToken(
         user=user,
@@ -267,6 +268,9 @@ def _issue(
         expires_at=expires_at,
     )
     return create(actor, token, verb), text
+
+
+# ---- helpers ------------------------------------------------------------------------------------
 
 
 def _save_user(actor: Actor, user: User, password: str | None) -> User:

@@ -1,0 +1,102 @@
+"""What each one sees in lists, and that another's ids and keys are as unknown as none at all."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.actions import create_token
+from accounts.models import Scope
+from accounts.tenancy import inside
+from tasks.actions.tags import create_tag
+
+pytestmark = pytest.mark.wall
+
+MEMBERS = ("ada", "carl", "bob", "bot")
+
+
+def test_projects_and_tasks_are_shown_to_members_and_staff(world, as_):
+    seen = {
+        role: (
+            [p["key"] for p in as_(getattr(world, role)).get("/projects").json()["data"]],
+            [t["title"] for t in as_(getattr(world, role)).get("/tasks").json()["data"]],
+        )
+        for role in (*MEMBERS, "boss", "eve", "mallory")
+    }
+
+    assert seen == {role: (["APO"], ["Launch"]) for role in (*MEMBERS, "boss")} | {
+        "eve": ([], []),
+        "mallory": (["SEC"], ["Plot"]),
+    }
+
+
+def test_people_and_tags_are_shown_to_their_tenant(world, as_):
+    with inside(world.acme):
+        create_tag(world.ada, name="urgent")
+
+    for role, handles, tags in (
+        ("eve", {"boss", "ada", "carl", "bob", "bot", "eve"}, ["urgent"]),
+        ("mallory", {"mallory"}, []),
+    ):
+        client = as_(getattr(world, role))
+        assert {u["handle"] for u in client.get("/users").json()["data"]} == handles
+        assert [t["name"] for t in client.get("/tags").json()["data"]] == tags
+
+
+def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(world, as_):
+    with inside(world.acme):
+        create_token(world.ada, name="for the agent", scope=Scope.READ, user=world.bot.user)
+    clients = {role: as_(getattr(world, role)) for role in ("ada", "bob", "boss", "mallory")}
+
+    names = {
+        role: "for the agent" in [t["name"] for t in client.get("/tokens").json()["data"]]
+        for role, client in clients.items()
+    }
+
+    assert names == {"ada": True, "bob": False, "boss": True, "mallory": False}
+
+
+@pytest.mark.parametrize("role", ["eve", "mallory"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/tasks?project={project}",
+        "/tasks?project=APO",
+        "/tasks?parent={task}",
+        "/tasks?parent=APO-1",
+        "/projects/{project}",
+        "/projects/APO",
+        "/projects/{project}/members",
+        "/tasks/{task}",
+        "/tasks/APO-1",
+    ],
+)
+def test_anothers_ids_and_keys_are_unknown(world, as_, role, path):
+    client = as_(getattr(world, role))
+
+    theirs = client.get(path.format(project=world.apollo.pk, task=world.task.pk))
+
+    nobodys = client.get(
+        path.replace("APO-1", "NIX-9").replace("APO", "NIX").format(project=99999, task=99999)
+    )
+    assert theirs.status_code == nobodys.status_code in (404, 422)
+    assert theirs.json()["code"] == nobodys.json()["code"]
+
+
+def test_a_strangers_user_id_is_unknown_in_filters(world, as_):
+    path = f"/tasks?assignee={world.ada.user.pk}"
+
+    assert as_(world.bob).get(path).status_code == 200
+    assert as_(world.mallory).get(path).status_code == 422
+    assert as_(world.mallory).get("/tasks?assignee=@ada").status_code == 422
+
+
+def test_a_token_bound_to_projects_shows_only_these(world, as_):
+    bound = as_(world.ada, project_ids=[world.apollo.pk])
+    elsewhere = as_(world.ada, project_ids=[world.apollo.pk + 999])
+    for_staff = as_(world.boss, project_ids=[world.apollo.pk + 999])
+
+    assert bound.get(f"/tasks/{world.task.pk}").status_code == 200
+    for client in (elsewhere, for_staff):
+        assert client.get(f"/tasks/{world.task.pk}").status_code == 404
+        assert client.get("/tasks").json()["data"] == []
+        assert client.get("/projects").json()["data"] == []
