@@ -28,6 +28,10 @@ HTTPS = env.boolean("TASKFLOW_HTTPS", default=False)
 TRUST_PROXY = env.boolean("TASKFLOW_TRUST_PROXY", default=False)
 
 INSTALLED_APPS = [
+    # Ours first: their commands and templates stand before the packages'.
+    "taskflow",
+    "accounts",
+    "tasks",
     "unfold",
     "django.contrib.admin",
     "django.contrib.auth",
@@ -38,9 +42,6 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "corsheaders",
     "ninja",
-    "taskflow",
-    "accounts",
-    "tasks",
 ]
 MIDDLEWARE = [
     "taskflow.middleware.Envelope",

@@ -88,7 +88,8 @@ def refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise CommandError(
-                f"Port {port} on {host} cannot be used ({error.strerror}). Try: make run PORT={port + 1}"
+                f"Port {port} on {host} cannot be used ({error.strerror})."
+                f" Try: make run PORT={port + 1}"
             ) from None
 
 

@@ -25,6 +25,6 @@ class Command(BaseCommand):
         if not settings.DEBUG:
             self.stdout.write(
                 "Shown once, keep them:\n"
-                f"  password of {DEMO_EMAIL}, {OPERATOR_EMAIL} and everybody else: {seeded.password}\n"
+                f"  password of {DEMO_EMAIL}, {OPERATOR_EMAIL} and all others: {seeded.password}\n"
                 f"  token of {DEMO_EMAIL}: {seeded.token}"
             )
