@@ -69,7 +69,7 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
         return _save_user(Actor(user, platform, via=Via.COMMAND), user, password)
 
 
-def found_tenant(tenant: Tenant, first: User, *, password: str, via: Via) -> Actor:
+def found_tenant(tenant: Tenant, first: User, *, password: str | None, via: Via) -> Actor:
     """Save a tenant and its first user, who is recorded as having made both."""
     tenant.full_clean()
     tenant.save(force_insert=True)

@@ -410,6 +410,8 @@ def _add_guards(sender: type[models.Model], **kwargs: Any) -> None:
     table = sender._meta.db_table
     for field in sender._meta.local_fields:
         if isinstance(field, TenantFK):
+            if not field.null:  # its key leads to the tenant; asking again costs every insert
+                sender._meta.get_field("tenant").db_constraint = False  # type: ignore[union-attr]
             name = f"{table}_{field.column}_tenant_fk"
             _add_constraint(sender, CompositeFK(name=name, field=field.name))
     _add_constraint(sender, RowSecurity(name=f"{table}_rls"))

@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import sys
+import time
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from tasks.seeding.bulk import bulk_is_here, seed_bulk
 from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, demo_is_here, seed_demo
+
+REDRAW_EVERY = 0.2  # seconds
 
 
 class Command(BaseCommand):
-    help = "Fill the database with a small demo."
+    help = "Fill the database with a small demo, or with rows for benchmarks."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--tenants", type=int, help="Benchmark tenants to make.")
+        parser.add_argument("--tasks", type=int, help="Benchmark tasks, over all tenants.")
+        parser.add_argument("--tokens", help="Write “tenant-id token” lines to this new file.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if options["tenants"] is None and options["tasks"] is None:
+            self.seed_the_demo()
+        else:
+            self.seed_for_benchmarks(
+                options["tenants"] or 1, options["tasks"] or 0, options["tokens"]
+            )
+
+    def seed_the_demo(self) -> None:
         if demo_is_here():
             self.stdout.write("The demo is here already; nothing changed.")
             return
@@ -28,3 +47,58 @@ class Command(BaseCommand):
                 f"  password of {DEMO_EMAIL}, {OPERATOR_EMAIL} and all others: {seeded.password}\n"
                 f"  token of {DEMO_EMAIL}: {seeded.token}"
             )
+
+    def seed_for_benchmarks(self, tenants: int, tasks: int, tokens: str | None) -> None:
+        if tenants < 1 or tasks < 0:
+            raise CommandError("Give at least one tenant and no negative number of tasks.")
+        if bulk_is_here():
+            raise CommandError("Benchmark tenants are here already. Start from an empty database.")
+        file = open_privately(tokens) if tokens else None
+        bar = ProgressBar(tasks)
+        made = seed_bulk(tenants, tasks, bar.advance)
+        bar.finish()
+        if file:
+            with file:
+                file.writelines(f"{tenant.pk} {token}\n" for tenant, token in made)
+        seconds = bar.seconds
+        self.stdout.write(
+            f"Seeded {tenants} tenants with {tasks:,} tasks in {seconds:.1f} s:"
+            f" {tasks / seconds:,.0f} tasks a second, each with its event."
+        )
+
+
+class ProgressBar:
+    """Drawn on stderr when somebody is there to see it."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done = total, 0
+        self.started = time.perf_counter()
+        self.drawn = 0.0
+
+    @property
+    def seconds(self) -> float:
+        return max(time.perf_counter() - self.started, 0.001)
+
+    def advance(self, amount: int) -> None:
+        self.done += amount
+        if sys.stderr.isatty() and self.seconds - self.drawn > REDRAW_EVERY:
+            self.drawn = self.seconds
+            self.draw()
+
+    def draw(self) -> None:
+        rate = self.done / self.seconds
+        left = (self.total - self.done) / rate if rate else 0
+        filled = "█" * (30 * self.done // max(self.total, 1))
+        sys.stderr.write(f"\r{filled:░<30} {self.done:,} tasks, {rate:,.0f}/s, {left:.0f} s left ")
+
+    def finish(self) -> None:
+        if sys.stderr.isatty():
+            self.draw()
+            sys.stderr.write("\n")
+
+
+def open_privately(path: str) -> Any:
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}. Name a new file.") from None

@@ -1,0 +1,217 @@
+"""
+Rows by the million, for benchmarks: tenants of very different sizes, each task with its event.
+
+People, projects, members and tags are made through the write door. Tasks, their tags and their
+events go in by one statement per twenty thousand on PostgreSQL; SQLite takes them through the door.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from accounts.actions import found_tenant, issue_token
+from accounts.actor import Actor
+from accounts.events.models import Via
+from accounts.events.record import create_all
+from accounts.models import Scope, Tenant, User
+from accounts.tenancy import inside
+from tasks.models import Priority, Project, ProjectMember, Role, Status, Tag, Task
+
+PREFIX = "bench"  # of the subdomains
+PEOPLE, PROJECTS, TAGS = 12, 6, 10  # per tenant
+CHUNK = 20_000  # tasks per statement
+WORKERS = 2  # connections; the server, not this process, does the work
+SMALL_CHUNK = 500  # … through the door
+SKEW = 0.8  # the n-th tenant is n^0.8 times smaller than the first
+
+Progress = Callable[[int], None]
+
+# Each row of `planned` becomes a task, its event as the write door would write it, and one or two
+# tags. RETURNING hands the stored task on, so that the event says what the row says.
+FILL = """
+WITH planned AS MATERIALIZED (
+  SELECT n, nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id,
+         %(now)s::timestamptz - make_interval(secs => (%(last)s - n) * 7) AS at,
+         CASE WHEN n %% 10 < 6 THEN 'done' WHEN n %% 10 < 8 THEN 'todo' ELSE 'in_progress' END
+           AS status
+  FROM generate_series(%(first)s::int, %(last)s::int) AS n
+), tasks AS (
+  INSERT INTO tasks_task (id, tenant_id, project_id, number, title, description, status, priority,
+    assignee_id, created_by_id, parent_id, due_on, metadata, version, completed_at, created_at,
+    updated_at)
+  SELECT id, %(tenant)s, %(project)s, n,
+    (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(nouns)s::text[])[1 + n * 7 %% 11] || ' ' || n,
+    repeat('Why, how and until when. ', n %% 5), status,
+    (ARRAY['low', 'medium', 'high'])[1 + n * 5 %% 3],
+    CASE WHEN n %% 4 > 0 THEN (%(people)s::bigint[])[1 + n * 3 %% %(people_count)s] END,
+    (%(people)s::bigint[])[1 + n %% %(people_count)s],
+    CASE WHEN n %% 20 = 0 THEN lag(id) OVER (ORDER BY n) END,
+    CASE WHEN n %% 3 = 0 THEN (at + make_interval(days => n %% 40))::date END,
+    '{}', 1, CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
+  FROM planned
+  RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
+), tagged AS (
+  INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)
+  SELECT %(tenant)s, id, (%(tags)s::bigint[])[1 + (number + k) %% %(tags_count)s]
+  FROM tasks, generate_series(0, 1) AS k WHERE k <= number %% 2
+), recorded AS (
+  INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+    subject_id, project_id, changes, created_at)
+  SELECT %(tenant)s, created_by_id, 'command', '', '', 'created', 'task', id, %(project)s,
+    jsonb_build_object('project', jsonb_build_array(NULL, %(project)s::bigint),
+      'number', jsonb_build_array(NULL, number), 'title', jsonb_build_array(NULL, title),
+      'status', jsonb_build_array(NULL, status), 'priority', jsonb_build_array(NULL, priority)),
+    created_at
+  FROM tasks
+)
+SELECT count(*) FROM tasks
+"""
+VERBS = ["Fix", "Write", "Plan", "Review", "Ship", "Measure", "Remove", "Ask about"]
+NOUNS = [
+    "the importer", "the invoice", "search", "the report", "the pump", "login", "the contract",
+    "the schedule", "backups", "the label", "the sensor",
+]  # fmt: skip
+
+
+@dataclass
+class Crew:
+    """A benchmark tenant, ready to be filled."""
+
+    actor: Actor
+    people: Sequence[User]
+    projects: Sequence[Project]
+    tags: Sequence[Tag]
+    token: str
+
+
+def bulk_is_here() -> bool:
+    return Tenant.objects.filter(subdomain__startswith=f"{PREFIX}-").exists()
+
+
+def seed_bulk(tenants: int, tasks: int, progress: Progress) -> list[tuple[Tenant, str]]:
+    """Make the tenants and fill them. Return each with a token of its administrator.
+
+    A tenant is whole or absent. Each scope commits by itself, so that no transaction holds
+    millions of rows.
+    """
+    workers = WORKERS if connection.vendor == "postgresql" else 1
+    with ThreadPoolExecutor(workers) as pool:
+        jobs = [
+            pool.submit(_seed_tenant, number, share, progress)
+            for number, share in enumerate(shares(tenants, tasks))
+        ]
+        made = [job.result() for job in jobs]
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            cursor.execute("ANALYZE")
+    return made
+
+
+def _seed_tenant(number: int, tasks: int, progress: Progress) -> tuple[Tenant, str]:
+    try:
+        crew = _hire(number)
+        for index, project in enumerate(crew.projects):
+            _fill(crew, project, tasks // PROJECTS + (index < tasks % PROJECTS), progress)
+        return crew.actor.tenant, crew.token
+    finally:
+        connection.close()  # this thread's own
+
+
+def shares(tenants: int, tasks: int) -> list[int]:
+    """How many tasks each tenant gets: all together `tasks`, the first the most."""
+    weights = [(n + 1) ** -SKEW for n in range(tenants)]
+    rough = [int(tasks * w / sum(weights)) for w in weights]
+    return [rough[0] + tasks - sum(rough), *rough[1:]]
+
+
+def _hire(number: int) -> Crew:
+    tenant = Tenant(name=f"Benchmark {number}", subdomain=f"{PREFIX}-{number}")
+    boss = User(handle="boss", email=f"boss@{tenant.subdomain}.example", is_staff=True)
+    with transaction.atomic():
+        actor = found_tenant(tenant, boss, password=None, via=Via.COMMAND)
+        with inside(tenant):
+            people = create_all(actor, [_person(tenant, n) for n in range(PEOPLE)])
+            projects = create_all(actor, [_project(n, people[n]) for n in range(PROJECTS)])
+            create_all(actor, [_member(p, u) for p in projects for u in people], "joined")
+            tags = create_all(actor, [Tag(name=f"tag-{n}", color=None) for n in range(TAGS)])
+            _, token = issue_token(actor, boss, "benchmark", Scope.ADMIN, None)
+    return Crew(actor, people, projects, tags, token)
+
+
+def _person(tenant: Tenant, number: int) -> User:
+    handle = f"user-{number}"
+    user = User(handle=handle, email=f"{handle}@{tenant.subdomain}.example", full_name=handle)
+    user.set_unusable_password()
+    return user
+
+
+def _project(number: int, owner: User) -> Project:
+    return Project(key="PRJ" + chr(ord("A") + number), name=f"Project {number}", owner=owner)
+
+
+def _member(project: Project, user: User) -> ProjectMember:
+    is_owner = user.pk == project.owner_id
+    return ProjectMember(project=project, user=user, role=Role.OWNER if is_owner else Role.MEMBER)
+
+
+def _fill(crew: Crew, project: Project, count: int, progress: Progress) -> None:
+    fill, size = (
+        (_fill_by_statement, CHUNK)
+        if connection.vendor == "postgresql"
+        else (_fill_by_door, SMALL_CHUNK)
+    )
+    for done in range(0, count, size):
+        amount = min(size, count - done)
+        with inside(crew.actor.tenant):
+            fill(crew, project, project.take_numbers(amount), amount)
+        progress(amount)
+
+
+def _fill_by_statement(crew: Crew, project: Project, first: int, count: int) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL statement_timeout = 0")
+        cursor.execute(
+            FILL,
+            {
+                "tenant": crew.actor.tenant.pk,
+                "project": project.pk,
+                "first": first,
+                "last": first + count - 1,
+                "now": timezone.now(),
+                "people": [user.pk for user in crew.people],
+                "people_count": len(crew.people),
+                "tags": [tag.pk for tag in crew.tags],
+                "tags_count": len(crew.tags),
+                "verbs": VERBS,
+                "nouns": NOUNS,
+            },
+        )
+
+
+def _fill_by_door(crew: Crew, project: Project, first: int, count: int) -> None:
+    chance, now = random.Random(first), timezone.now()  # noqa: S311 - no secret
+    rows = []
+    for number in range(first, first + count):
+        status = chance.choices(list(Status), [2, 2, 6])[0]
+        rows.append(
+            Task(
+                project=project,
+                number=number,
+                title=f"{chance.choice(VERBS)} {chance.choice(NOUNS)} {number}",
+                status=status,
+                completed_at=now if status == Status.DONE else None,
+                priority=chance.choice(list(Priority)),
+                assignee=chance.choice([None, *crew.people]),
+                created_by=chance.choice(crew.people),
+                due_on=now.date() + timedelta(days=number % 40) if number % 3 == 0 else None,
+            )
+        )
+    create_all(crew.actor, rows, sets={"tags": [crew.tags[first % TAGS]]})
