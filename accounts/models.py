@@ -41,6 +41,9 @@ def check_time_zone(name: str) -> None:
 class Tenant(models.Model):
     """A customer: everything else belongs to exactly one."""
 
+    unrecorded: ClassVar[frozenset[str]] = frozenset()
+    project_field: ClassVar[str | None] = None
+
     name = models.CharField(max_length=200)
     subdomain = models.CharField(
         max_length=63,
@@ -63,6 +66,11 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def tenant_id(self) -> int:
+        """Itself, for the event log."""
+        return self.pk
 
 
 class Kind(models.TextChoices):

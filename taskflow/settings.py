@@ -7,6 +7,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
 
 from taskflow import env
 
@@ -33,6 +34,7 @@ INSTALLED_APPS = [
     "accounts",
     "tasks",
     "unfold",
+    "unfold.contrib.filters",
     "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -152,6 +154,37 @@ UNFOLD = {
     "SITE_SYMBOL": "task_alt",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
+    "ENVIRONMENT": "accounts.admin.recorded.name_the_tenant",
+    "DASHBOARD_CALLBACK": "tasks.admin.dashboard.build_dashboard",
+    "SIDEBAR": {
+        "show_search": True,
+        "navigation": [
+            {
+                "title": title,
+                "separator": True,
+                "items": [
+                    {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{view}_changelist")}
+                    for name, icon, view in items
+                ],
+            }
+            for title, items in {
+                "Work": [
+                    ("Projects", "folder", "tasks_project"),
+                    ("Tasks", "task_alt", "tasks_task"),
+                    ("Tags", "sell", "tasks_tag"),
+                    ("Members", "group", "tasks_projectmember"),
+                ],
+                "People": [
+                    ("Users", "person", "accounts_user"),
+                    ("Tokens", "key", "accounts_apitoken"),
+                ],
+                "Record": [
+                    ("Events", "history", "accounts_event"),
+                    ("Tenants", "domain", "accounts_tenant"),
+                ],
+            }.items()
+        ],
+    },
 }
 
 LOG_LEVEL = env.text("TASKFLOW_LOG_LEVEL", "INFO").upper()

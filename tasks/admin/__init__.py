@@ -1,0 +1,5 @@
+from __future__ import annotations
+
+from tasks.admin import projects, tags, tasks
+
+__all__ = ["projects", "tags", "tasks"]

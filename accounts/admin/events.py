@@ -1,0 +1,63 @@
+"""The log, to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from accounts.admin.history import read_history, who_did
+from accounts.models import Event
+from taskflow.admin import ModelAdmin, display
+
+
+@admin.register(Event)
+class EventAdmin(ModelAdmin):  # type: ignore[misc]
+    list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
+    list_filter = ["via", "subject_type", "verb"]
+    list_select_related = ["actor"]
+    search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
+    ordering = ["-id"]
+    list_per_page = 50
+    show_full_result_count = False
+    actions = None
+    fields = [
+        "created_at",
+        "show_who",
+        "on_behalf_of",
+        "show_what",
+        "subject_id",
+        "show_changes",
+        ("via", "request_id"),
+        "reason",
+    ]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return True
+
+    @display(description="who")
+    def show_who(self, event: Event) -> str:
+        return who_did(event)
+
+    @display(description="did", ordering="verb")
+    def show_what(self, event: Event) -> str:
+        return f"{event.subject_type}.{event.verb}"
+
+    @display(description="via", ordering="via", label={"api": "info", "admin": "warning"})
+    def show_via(self, event: Event) -> str:
+        return event.via
+
+    @display(description="what changed")
+    def show_changes(self, event: Event) -> str:
+        (entry,) = read_history([event])
+        return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)

@@ -1,0 +1,244 @@
+"""
+Admin pages that write through the same actions as the API.
+
+A RecordedAdmin never saves a row itself: adding, changing and deleting, in forms, inlines and bulk
+actions alike, go to the three hooks of the row's own admin, which call actions. What an action
+refuses is shown in the form, with the input kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.admin.widgets import AutocompleteSelect
+from django.core.paginator import Paginator
+from django.db import IntegrityError, models, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+
+from accounts.actor import Actor
+from accounts.admin.history import read_history
+from accounts.models import Event, Tenant
+from taskflow.admin import ModelAdmin, TabularInline
+from taskflow.errors import Problem, problem_of_database
+
+HISTORY_PAGE = 50  # events
+
+
+class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
+    """Checks the tenant's unique rules too, and shows what an action refused.
+
+    Subclasses have no Meta: the admin completes the class inside the request's tenant, where
+    foreign keys find their choices.
+    """
+
+    refusal: Problem | None = None
+
+    def _get_validation_exclusions(self) -> set[str]:
+        # With the tenant left out, Django would skip every unique rule: all lead with it.
+        return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc, no-any-return]
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        if self.refusal is not None:
+            for field, sentence in refused_fields(self.refusal, self.fields):
+                self.add_error(field, sentence)
+        return cleaned
+
+
+def refused_fields(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
+    """Where in the form to say it: at the field the problem points at, else above all."""
+    found = []
+    for error in problem.errors:
+        name = str(error.get("pointer", "")).removeprefix("#/").removesuffix("_id")
+        found.append((name if name in known else None, str(error["detail"])))
+    return found if any(name for name, _ in found) else [(None, problem.detail)]
+
+
+class KnownAutocomplete(AutocompleteSelect):
+    """Labels its value from the row in hand, where Django's asks the database for every line."""
+
+    known: models.Model | None = None
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        if self.known is None or value != [str(self.known.pk)]:
+            return super().optgroups(name, value, attr)
+        option = self.create_option(name, value[0], str(self.known), True, 0)
+        return [(None, [option], 0)]
+
+
+class LineForm(RecordedForm):
+    """A line of an inline."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, field in self.fields.items():
+            widget = getattr(field.widget, "widget", field.widget)  # within the add-another wrapper
+            if isinstance(widget, KnownAutocomplete) and self.instance.pk:
+                widget.known = self.instance._state.fields_cache.get(name)
+
+
+class RecordedInline(TabularInline):  # type: ignore[misc]
+    """Lines that the admin of their own model saves. Select what autocomplete_fields point at."""
+
+    form = LineForm
+    extra = 0
+    per_page = 10
+    tab = True
+
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
+        if db_field.name in self.autocomplete_fields:
+            kwargs["widget"] = KnownAutocomplete(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
+    form = RecordedForm
+    compressed_fields = True
+    list_per_page = 50
+    show_full_result_count = False  # would count the whole table for every page
+
+    # ---- the hooks: each calls one action ----
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> models.Model:
+        raise NotImplementedError
+
+    def change_row(self, actor: Actor, row: Any, values: dict[str, Any]) -> None:
+        raise NotImplementedError
+
+    def delete_row(self, actor: Actor, row: Any) -> None:
+        raise NotImplementedError
+
+    # ---- Django's ways of saving, led to the hooks ----
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        self._save(request, obj, form, is_new=not change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """Without form.save_m2m(), which would write round the actions."""
+        for formset in formsets:
+            self.save_formset(request, form, formset, change=change)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Rows of an inline are saved by the admin of their own model."""
+        own = self.admin_site._registry[formset.model]
+        formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
+        for inline_form in formset.forms:
+            if formset.can_delete and formset._should_delete_form(inline_form):
+                if inline_form.instance.pk:
+                    own.delete_row(actor_of(request), fresh(inline_form.instance))
+            elif inline_form.has_changed():
+                own._save(request, inline_form.instance, inline_form, not inline_form.instance.pk)
+
+    def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
+        if is_new:
+            values = {n: v for n, v in form.cleaned_data.items() if n not in ("id", "DELETE")}
+            row = self.create_row(actor_of(request), values)
+            obj.__dict__.update(row.__dict__)  # where Django looks for the new id
+        else:
+            values = {name: form.cleaned_data[name] for name in form.changed_data}
+            self.change_row(actor_of(request), fresh(obj), values)
+
+    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+        self.delete_row(actor_of(request), fresh(obj))
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        for row in queryset:
+            if type(row).objects.filter(pk=row.pk).exists():  # else it went with one before it
+                self.delete_row(actor_of(request), row)
+
+    # ---- refusals ----
+
+    def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        form = super().get_form(request, *args, **kwargs)
+        form.refusal = getattr(request, "refusal", None)
+        return form
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            with transaction.atomic():
+                return rendered(super().changeform_view(request, *args, **kwargs))
+        except (Problem, IntegrityError) as error:
+            request.refusal = as_problem(error)  # type: ignore[attr-defined]
+            return super().changeform_view(request, *args, **kwargs)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return self._or_message(request, super().delete_view, *args, **kwargs)
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        return self._or_message(request, super().changelist_view, *args, **kwargs)
+
+    def _or_message(self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            with transaction.atomic():
+                return rendered(view(request, *args, **kwargs))
+        except (Problem, IntegrityError) as error:
+            messages.error(request, as_problem(error).detail)
+            return HttpResponseRedirect(request.get_full_path())
+
+    # ---- what is going to be deleted, and what has happened ----
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """A short list. Collecting all that hangs on a project would load all its tasks."""
+        rows = list(objs[:21])
+        names = [str(row) for row in rows[:20]] + ["…"] * (len(rows) > 20)
+        return names, {str(self.opts.verbose_name_plural): len(objs)}, set(), []
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        row = get_object_or_404(self.get_queryset(request), pk=object_id)
+        events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
+        paginator = Paginator(events.select_related("actor").order_by("-id"), HISTORY_PAGE)
+        page = paginator.get_page(request.GET.get("p"))
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"History: {row}",
+            "entries": read_history(list(page)),
+            "page": page,
+            "opts": self.opts,
+            "object": row,
+            "original": row,
+        }
+        return TemplateResponse(request, "admin/event_history.html", context)
+
+    def log_addition(self, *args: Any) -> None:  # the event log has it already
+        pass
+
+    def log_change(self, *args: Any) -> None:
+        pass
+
+    def log_deletions(self, *args: Any) -> None:
+        pass
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    return actor
+
+
+def fresh(row: Any) -> Any:
+    """The row as stored: the form has already put its values on the one it holds."""
+    return type(row).objects.get(pk=row.pk)
+
+
+def as_problem(error: Problem | IntegrityError) -> Problem:
+    return error if isinstance(error, Problem) else problem_of_database(error)
+
+
+def rendered(response: Any) -> Any:
+    """Inside the savepoint, so that its queries fail there if they do."""
+    return response.render() if hasattr(response, "render") else response
+
+
+def name_the_tenant(request: HttpRequest) -> list[str] | None:
+    """The badge on every page: where one is at work. Red for an operator away from home."""
+    tenant: Tenant | None = getattr(request, "tenant", None)
+    if tenant is None:
+        return None
+    actor: Actor | None = getattr(request, "actor", None)
+    return [tenant.name, "danger" if actor is not None and actor.is_operator else "info"]

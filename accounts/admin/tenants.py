@@ -1,0 +1,63 @@
+"""The tenant one works in; and for operators, the list they pick it from."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.admin.recorded import RecordedAdmin, actor_of
+from accounts.auth import ACTING_TENANT
+from accounts.models import Tenant
+from taskflow.admin import action, display
+
+
+@admin.register(Tenant)
+class TenantAdmin(RecordedAdmin):
+    list_display = ["name", "subdomain", "show_place", "is_active", "created_at"]
+    search_fields = ["name", "subdomain"]
+    ordering = ["name"]
+    fields = ["name", "subdomain", "time_zone", "is_active"]
+    readonly_fields = ["subdomain", "is_active"]
+    actions = ["work_here"]
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tenant]:
+        """All for an operator, one's own for staff: tenants themselves stand outside the wall."""
+        if request.user.is_superuser:
+            return Tenant.objects.all()
+        return Tenant.objects.filter(pk=actor_of(request).tenant.pk)
+
+    def get_list_display(self, request: HttpRequest) -> Any:
+        self.here = actor_of(request).tenant.pk
+        return super().get_list_display(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return obj is None or obj.pk == actor_of(request).tenant.pk
+
+    def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
+        actions.update_tenant(actor, **values)
+
+    @display(description="", label={"you are here": "success"})
+    def show_place(self, tenant: Tenant) -> str:
+        return "you are here" if tenant.pk == self.here else ""
+
+    @action(description="Work in this tenant")
+    def work_here(
+        self, request: HttpRequest, queryset: models.QuerySet[Tenant]
+    ) -> HttpResponse | None:
+        if not request.user.is_superuser or len(queryset) != 1:
+            messages.error(request, "Choose one tenant. Only operators work in others.")
+            return None
+        request.session[ACTING_TENANT] = queryset[0].pk
+        return redirect("admin:index")

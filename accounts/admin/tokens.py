@@ -1,0 +1,84 @@
+"""API tokens: made and ended here, never changed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from accounts.models import ApiToken, Scope
+from taskflow.admin import TextInput, action, display
+
+
+class TokenForm(RecordedForm):
+    expires_in_days = forms.IntegerField(
+        min_value=1, max_value=3650, initial=90, widget=TextInput(attrs={"type": "number"})
+    )
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(RecordedAdmin):
+    form = TokenForm
+    list_display = ["name", "show_prefix", "user", "show_scope", "show_state", "expires_at", "last_used_at"]  # fmt: skip  # noqa: E501
+    list_filter = ["scope"]
+    list_select_related = ["user"]
+    search_fields = ["name", "prefix", "user__handle"]
+    autocomplete_fields = ["user"]
+    ordering = ["-id"]
+    actions = ["revoke", "rotate"]
+    add_fieldsets = [(None, {"fields": ["user", "name", "scope", "expires_in_days"]})]
+    fields = [
+        ("user", "name"),
+        ("prefix", "scope"),
+        ("created_at", "expires_at"),
+        ("revoked_at", "last_used_at"),
+        "project_ids",
+    ]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False  # revoking keeps it on the list
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> ApiToken:
+        token, text = actions.create_token(actor, **values | {"scope": Scope(values["scope"])})
+        token.shown_once = text  # type: ignore[attr-defined]
+        return token
+
+    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        messages.warning(request, f"Copy the token now, it is not shown again: {obj.shown_once}")
+
+    @display(description="begins with")
+    def show_prefix(self, token: ApiToken) -> str:
+        return f"{token.prefix}…"
+
+    @display(
+        description="scope",
+        ordering="scope",
+        label={"read": "info", "write": "warning", "admin": "danger"},
+    )
+    def show_scope(self, token: ApiToken) -> str:
+        return token.scope
+
+    @display(description="state", label={"live": "success", "ended": "danger"})
+    def show_state(self, token: ApiToken) -> str:
+        return "live" if token.is_live else "ended"
+
+    @action(description="Revoke now", permissions=["view"])
+    def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
+        for token in queryset.select_related("user"):
+            actions.revoke_token(actor_of(request), token)
+
+    @action(description="Replace by a new one; the old ends in 24 hours", permissions=["view"])
+    def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
+        for token in queryset.select_related("user"):
+            _, text = actions.rotate_token(actor_of(request), token)
+            messages.warning(request, f"{token.name}: copy it now, it is not shown again: {text}")

@@ -1,0 +1,83 @@
+"""People and agents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from accounts.models import Kind, User
+from taskflow.admin import PasswordInput, action, display
+
+
+class UserForm(RecordedForm):
+    password = forms.CharField(
+        required=False,
+        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text="Leave it empty to keep it as it is. A new one ends all tokens of his.",
+    )
+
+
+@admin.register(User)
+class UserAdmin(RecordedAdmin):
+    form = UserForm
+    list_display = ["show_name", "email", "show_kind", "show_standing", "responsible", "created_at"]
+    list_filter = ["kind", "is_active", "is_staff"]
+    list_select_related = ["responsible"]
+    search_fields = ["handle", "email", "full_name"]
+    autocomplete_fields = ["responsible"]
+    ordering = ["handle"]
+    actions = ["activate", "deactivate"]
+    fields = [
+        ("kind", "handle"),
+        ("full_name", "email"),
+        "password",
+        ("is_active", "is_staff"),
+        "responsible",
+    ]
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> User:
+        is_active = values.pop("is_active")
+        values["password"] = values["password"] or None
+        user = actions.create_user(actor, **values)
+        return user if is_active else actions.deactivate_user(actor, user)
+
+    def change_row(self, actor: Actor, row: User, values: dict[str, Any]) -> None:
+        actions.update_user(actor, row, **values)
+
+    def delete_row(self, actor: Actor, row: User) -> None:
+        actions.delete_user(actor, row)
+
+    @display(description="user", ordering="handle", header=True)
+    def show_name(self, user: User) -> list[str]:
+        initials = "".join(word[0] for word in user.full_name.split()[:2]) or user.handle[:2]
+        return [user.full_name or user.handle, f"@{user.handle}", initials.upper()]
+
+    @display(description="kind", ordering="kind", label={"human": "info", "agent": "primary"})
+    def show_kind(self, user: User) -> tuple[str, str]:
+        return user.kind, Kind(user.kind).label
+
+    @display(
+        description="standing",
+        label={"administrator": "warning", "active": "success", "deactivated": "danger"},
+    )
+    def show_standing(self, user: User) -> str:
+        if not user.is_active:
+            return "deactivated"
+        return "administrator" if user.is_staff else "active"
+
+    @action(description="Activate")
+    def activate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
+        for user in queryset:
+            actions.update_user(actor_of(request), user, is_active=True)
+
+    @action(description="Deactivate, and end their tokens")
+    def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
+        for user in queryset:
+            actions.deactivate_user(actor_of(request), user)

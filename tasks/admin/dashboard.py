@@ -1,0 +1,46 @@
+"""The admin's first page: how the tenant's work stands, and what happened last."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import Count, Q
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts.admin.history import read_history
+from accounts.models import Event, Kind, User
+from tasks.models import Project, ProjectStatus, Status, Task
+
+LATEST = 12  # events
+
+
+def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+    """Four queries and the names they mention, however much there is."""
+    now = timezone.now()
+    is_open = ~Q(status=Status.DONE)
+    overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
+    tasks = Task.objects.aggregate(
+        todo=Count("pk", filter=Q(status=Status.TODO)),
+        doing=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
+        overdue=Count("pk", filter=overdue),
+        finished=Count("pk", filter=Q(completed_at__gte=now - timedelta(days=7))),
+    )
+    users = User.objects.active().aggregate(
+        people=Count("pk", filter=Q(kind=Kind.HUMAN)), agents=Count("pk", filter=Q(kind=Kind.AGENT))
+    )
+    projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
+    latest = Event.objects.select_related("actor").order_by("-id")[:LATEST]
+    return context | {
+        "cards": [
+            ("To do", tasks["todo"], "/admin/tasks/task/?status__exact=todo"),
+            ("In progress", tasks["doing"], "/admin/tasks/task/?status__exact=in_progress"),
+            ("Overdue", tasks["overdue"], "/admin/tasks/task/"),
+            ("Done in 7 days", tasks["finished"], "/admin/tasks/task/?status__exact=done"),
+            ("Active projects", projects, "/admin/tasks/project/?status__exact=active"),
+            ("People", users["people"], "/admin/accounts/user/?kind__exact=human"),
+            ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
+        ],
+        "entries": read_history(list(latest)),
+    }

@@ -1,0 +1,131 @@
+"""Projects, with their members and tasks on the same page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from accounts.actor import Actor
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline
+from taskflow.admin import AutocompleteSelectFilter, display
+from tasks.actions import members as member_actions
+from tasks.actions import projects as actions
+from tasks.models import Project, ProjectMember, Role, Task
+
+ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
+STATUS_COLORS = {
+    "active": "success",
+    "on_hold": "warning",
+    "completed": "info",
+    "archived": "danger",
+}
+
+
+class ProjectForm(RecordedForm):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "key" in self.fields:  # not on a page that only shows
+            self.fields["key"].required = bool(self.instance.pk)
+            self.fields["key"].help_text = "Made from the name when empty."
+
+
+class MemberInline(RecordedInline):
+    model = ProjectMember
+    fields = ["user", "role"]
+    autocomplete_fields = ["user"]
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
+        return ProjectMember.objects.select_related("user").order_by("id")
+
+
+class TaskInline(RecordedInline):
+    model = Task
+    fields = ["title", "status", "priority", "assignee", "due_on"]
+    autocomplete_fields = ["assignee"]
+    show_change_link = True
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Task]:
+        return Task.objects.select_related("project", "assignee").order_by("-id")
+
+
+@admin.register(Project)
+class ProjectAdmin(RecordedAdmin):
+    form = ProjectForm
+    list_display = ["show_name", "show_status", "owner", "show_tasks", "updated_at"]
+    list_filter = ["status", ("owner", AutocompleteSelectFilter)]
+    list_filter_submit = True
+    list_select_related = ["owner"]
+    search_fields = ["key", "name"]
+    autocomplete_fields = ["owner"]
+    ordering = ["-id"]
+    inlines = [MemberInline, TaskInline]
+    fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Project]:
+        return Project.objects.with_details(request.actor)  # type: ignore[attr-defined]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """Autocomplete and search need no counts."""
+        is_autocomplete = "/autocomplete/" in request.path
+        rows = Project.objects.order_by("key") if is_autocomplete else queryset
+        return super().get_search_results(request, rows, search_term)
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> Project:
+        return actions.create_project(actor, **values | {"key": values["key"] or None})
+
+    def change_row(self, actor: Actor, row: Project, values: dict[str, Any]) -> None:
+        actions.update_project(actor, row, **values)
+
+    def delete_row(self, actor: Actor, row: Project) -> None:
+        actions.delete_project(actor, row)
+
+    @display(description="project", ordering="name", header=True)
+    def show_name(self, project: Project) -> list[str]:
+        return [project.name, project.key]
+
+    @display(description="status", ordering="status", label=STATUS_COLORS)
+    def show_status(self, project: Project) -> tuple[str, str]:
+        return project.status, project.get_status_display()
+
+    @display(description="to do / doing / done")
+    def show_tasks(self, project: Project) -> str:
+        counts = project.task_counts
+        return f"{counts['todo']} / {counts['in_progress']} / {counts['done']}"
+
+
+@admin.register(ProjectMember)
+class ProjectMemberAdmin(RecordedAdmin):
+    list_display = ["user", "project", "show_role", "joined_at"]
+    list_filter = ["role", ("project", AutocompleteSelectFilter)]
+    list_filter_submit = True
+    list_select_related = ["user", "project"]
+    search_fields = ["user__handle", "user__full_name", "project__key", "project__name"]
+    autocomplete_fields = ["user", "project"]
+    ordering = ["-id"]
+    fields = ["project", "user", "role"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["project", "user"] if obj else []
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> ProjectMember:
+        return member_actions.add_member(
+            actor, values["project"], user=values["user"], role=Role(values["role"])
+        )
+
+    def change_row(self, actor: Actor, row: ProjectMember, values: dict[str, Any]) -> None:
+        if user := values.get("user"):  # another person in a line of the inline
+            member_actions.remove_member(actor, row)
+            role = Role(values.get("role", row.role))
+            member_actions.add_member(actor, row.project, user=user, role=role)
+        elif "role" in values:
+            member_actions.change_role(actor, row, role=Role(values["role"]))
+
+    def delete_row(self, actor: Actor, row: ProjectMember) -> None:
+        member_actions.remove_member(actor, row)
+
+    @display(description="role", ordering="role", label=ROLE_COLORS)
+    def show_role(self, member: ProjectMember) -> tuple[str, str]:
+        return member.role, member.get_role_display()

@@ -1,0 +1,122 @@
+"""Tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelectMultiple
+from django.db import models
+from django.http import HttpRequest
+
+from accounts.actor import Actor
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from taskflow.admin import AutocompleteSelectFilter, action, display
+from tasks.actions import tasks as actions
+from tasks.models import Priority, Status, Tag, Task
+
+STATUS_COLORS = {"todo": "info", "in_progress": "warning", "done": "success"}
+PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
+
+
+class TaskForm(RecordedForm):
+    # Not of the model: Django's admin takes no many-to-many that has a table of its own.
+    labels: Any = forms.ModelMultipleChoiceField(
+        queryset=None,
+        label="Tags",
+        required=False,
+        widget=AutocompleteSelectMultiple(Task._meta.get_field("tags"), admin.site),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if "labels" in self.fields:
+            self.fields["labels"].queryset = Tag.objects.all()  # type: ignore[attr-defined]
+            if self.instance.pk:
+                self.fields["labels"].initial = list(self.instance.tags.order_by("name"))
+
+    def clean_external_ref(self) -> str | None:
+        return self.cleaned_data["external_ref"] or None
+
+
+@admin.register(Task)
+class TaskAdmin(RecordedAdmin):
+    form = TaskForm
+    list_display = [
+        "show_title",
+        "project",
+        "show_status",
+        "show_priority",
+        "assignee",
+        "show_due",
+        "updated_at",
+    ]
+    list_filter = [
+        "status",
+        "priority",
+        ("project", AutocompleteSelectFilter),
+        ("assignee", AutocompleteSelectFilter),
+    ]
+    list_filter_submit = True
+    list_select_related = ["project", "assignee"]
+    search_fields = ["title", "external_ref"]
+    autocomplete_fields = ["project", "assignee", "parent"]
+    ordering = ["-id"]
+    actions = ["complete", "reopen"]
+    fields = [
+        ("project", "title"),
+        ("status", "priority"),
+        ("assignee", "parent"),
+        "labels",
+        ("due_on", "due_date"),
+        "description",
+        ("external_ref", "metadata"),
+    ]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["project"] if obj else []
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> Task:
+        return actions.create_task(actor, values.pop("project"), **plain(values))
+
+    def change_row(self, actor: Actor, row: Task, values: dict[str, Any]) -> None:
+        actions.update_task(actor, row, **plain(values))
+
+    def delete_row(self, actor: Actor, row: Task) -> None:
+        actions.delete_task(actor, row)
+
+    @display(description="task", ordering="title", header=True)
+    def show_title(self, task: Task) -> list[str]:
+        return [task.title, task.key]
+
+    @display(description="status", ordering="status", label=STATUS_COLORS)
+    def show_status(self, task: Task) -> tuple[str, str]:
+        return task.status, Status(task.status).label
+
+    @display(description="priority", ordering="priority_rank", label=PRIORITY_COLORS)
+    def show_priority(self, task: Task) -> tuple[str, str]:
+        return task.priority, Priority(task.priority).label
+
+    @display(description="due", ordering="due_on")
+    def show_due(self, task: Task) -> str:
+        if task.due_date:
+            return f"{task.due_date:%Y-%m-%d %H:%M} UTC"
+        return f"{task.due_on:%Y-%m-%d}" if task.due_on else "–"
+
+    @action(description="Complete")
+    def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
+        for task in queryset.select_related("project"):
+            actions.complete_task(actor_of(request), task)
+
+    @action(description="Reopen")
+    def reopen(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
+        for task in queryset.select_related("project"):
+            actions.reopen_task(actor_of(request), task)
+
+
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """As the actions take them: tags by name."""
+    if "labels" in values:
+        values["tags"] = [tag.name for tag in values.pop("labels")]
+    return values

@@ -1,0 +1,410 @@
+"""The admin: every page answers, inside one tenant, and writes as the API does."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib import admin
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+
+from accounts.actions import create_operator, create_user, issue_token
+from accounts.models import ApiToken, Event, Scope, Tenant, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, new_tenant, person
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tags import create_tag
+from tasks.actions.tasks import create_task, update_task
+from tasks.models import Project, ProjectMember, Role, Tag, Task
+
+MODELS = [Project, ProjectMember, Task, Tag, User, ApiToken, Event, Tenant]
+
+
+def address(model, view, pk=None):
+    page = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+    return page + {"list": "", "add": "add/"}.get(view, f"{pk}/{view}/")
+
+
+def sign_in(email, host="acme.localhost"):
+    client = Client(SERVER_NAME=host)
+    r = client.post("/admin/login/?next=/admin/", {"username": email, "password": PASSWORD})
+    assert r.status_code == 302, r.content
+    return client
+
+
+class House:
+    """Root administers Acme, where Apollo has a task; Globex has a project of its own."""
+
+    def __init__(self):
+        self.root, self.them = (
+            new_tenant("acme", "root", PASSWORD),
+            new_tenant("globex", "mallory", PASSWORD),
+        )
+        with inside(self.root.tenant):
+            self.ada = person(self.root, "ada")
+            self.apollo = create_project(self.ada, name="Apollo", key="APO")
+            self.task = create_task(self.ada, self.apollo, title="Launch", tags=["hot"])
+            issue_token(self.ada, self.ada.user, "t", Scope.READ, None)
+        with inside(self.them.tenant):
+            self.secret = create_project(self.them, name="Secret", key="SEC")
+            self.plot = create_task(self.them, self.secret, title="Plot")
+
+    def events(self, **filters):
+        with inside(self.root.tenant):
+            return list(Event.objects.filter(via="admin", **filters).order_by("id"))
+
+
+@pytest.fixture
+def house(db):
+    return House()
+
+
+@pytest.fixture
+def staff(house):
+    return sign_in("root@acme.example")
+
+
+def form_of(response):
+    """What the browser would send back."""
+    data = {}
+    context = response.context
+    forms = [context["adminform"].form]
+    for formset in context["inline_admin_formsets"]:
+        forms += [formset.formset.management_form, *formset.formset.forms]
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            if value is None or value is False or (isinstance(value, list) and not value):
+                continue
+            data[bound.html_name] = (
+                [getattr(v, "pk", v) for v in value] if isinstance(value, list) else value
+            )
+    for name in [n for n in data if n.endswith("metadata")]:
+        data[name] = "{}"
+    due = data.pop("due_date", None)
+    assert due is None
+    return data
+
+
+# ---- every page answers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_page_answers(house, staff, model):
+    with inside(house.root.tenant):
+        pk = (
+            Tenant.objects.get(subdomain="acme").pk if model is Tenant else model.objects.first().pk
+        )
+
+    assert staff.get(address(model, "list")).status_code == 200
+    assert staff.get(address(model, "list") + "?q=a").status_code == 200
+    assert staff.get(address(model, "change", pk)).status_code == 200
+    assert staff.get(address(model, "history", pk)).status_code == 200
+    can_add = model not in (Event, Tenant)
+    assert staff.get(address(model, "add")).status_code == (200 if can_add else 403)
+    can_delete = model not in (Event, Tenant, ApiToken)
+    assert staff.get(address(model, "delete", pk)).status_code == (200 if can_delete else 403)
+
+
+def test_every_model_is_registered():
+    assert set(MODELS) <= admin.site._registry.keys()
+
+
+def test_the_first_page_shows_the_work_and_where_one_is(house, staff):
+    page = staff.get("/admin/").content.decode()
+
+    assert "To do" in page
+    assert "Launch" in page
+    assert "Acme" in page
+    assert "Secret" not in page
+
+
+# ---- one tenant ---------------------------------------------------------------------------------
+
+
+@pytest.mark.wall
+def test_lists_forms_and_autocomplete_know_one_tenant(house, staff):
+    assert "Plot" not in staff.get(address(Task, "list")).content.decode()
+    assert staff.get(address(Task, "change", house.plot.pk)).status_code == 302
+    assert staff.get(address(Project, "history", house.secret.pk)).status_code == 404
+    found = staff.get(
+        "/admin/autocomplete/?app_label=tasks&model_name=task&field_name=project&term="
+    ).json()["results"]
+    assert [int(row["id"]) for row in found] == [house.apollo.pk]
+
+
+@pytest.mark.wall
+def test_anothers_row_cannot_be_chosen(house, staff):
+    data = {
+        "project": house.secret.pk,
+        "title": "x",
+        "status": "todo",
+        "priority": "low",
+        "metadata": "{}",
+    }
+
+    r = staff.post(address(Task, "add"), data)
+
+    assert r.status_code == 200
+    assert "not one of the available choices" in r.content.decode()
+
+
+@pytest.mark.wall
+def test_a_bulk_action_reaches_no_other_tenant(house, staff):
+    data = {"action": "delete_selected", "_selected_action": [house.plot.pk], "post": "yes"}
+
+    staff.post(address(Task, "list"), data)
+
+    with inside(house.them.tenant):
+        assert Task.objects.count() == 1
+
+
+def test_a_cookie_on_another_tenants_host_is_nobodys(house, staff):
+    elsewhere = Client(SERVER_NAME="globex.localhost")
+    elsewhere.cookies = staff.cookies
+
+    r = elsewhere.get(address(Task, "list"))
+
+    assert r.status_code == 302
+    assert r.url.startswith("/admin/login/")
+
+
+def test_an_unknown_host_has_no_admin(house):
+    assert Client(SERVER_NAME="nobody.localhost").get("/admin/").status_code == 404
+
+
+def test_only_staff_comes_in(house):
+    with inside(house.root.tenant):
+        create_user(house.root, email="bob@acme.example", password=PASSWORD)
+    client = Client(SERVER_NAME="acme.localhost")
+
+    r = client.post("/admin/login/", {"username": "bob@acme.example", "password": PASSWORD})
+
+    assert r.status_code == 200
+    assert client.get("/admin/").status_code == 302
+
+
+# ---- operators ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def operator(house):
+    create_operator(email="op@platform.example", full_name="Op", password=PASSWORD)
+    return sign_in("op@platform.example", "platform.localhost")
+
+
+def work_in(operator, tenant):
+    data = {"action": "work_here", "_selected_action": [tenant.pk]}
+    return operator.post(address(Tenant, "list"), data)
+
+
+def test_an_operator_picks_a_tenant_and_works_in_it(house, operator):
+    assert "Launch" not in operator.get(address(Task, "list")).content.decode()
+
+    work_in(operator, house.root.tenant)
+
+    assert "Launch" in operator.get(address(Task, "list")).content.decode()
+    assert "Plot" not in operator.get(address(Task, "list")).content.decode()
+    r = operator.post(address(Tag, "add"), {"name": "by operator", "color": ""})
+    assert r.status_code == 302
+    (event,) = house.events(subject_type="tag")
+    assert (event.actor_id, event.operator_id is not None) == (None, True)
+    assert operator.get(address(Tag, "history", event.subject_id)).status_code == 200
+
+
+def test_staff_cannot_pick_a_tenant(house, staff):
+    r = work_in(staff, house.them.tenant)
+
+    assert r.status_code in (200, 302)
+    assert "Plot" not in staff.get(address(Task, "list")).content.decode()
+    assert "Globex" not in staff.get(address(Tenant, "list")).content.decode()
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def test_adding_a_task(house, staff):
+    with inside(house.root.tenant):
+        tag = Tag.objects.get()
+    data = {
+        "project": house.apollo.pk,
+        "title": "Land",
+        "status": "done",
+        "priority": "high",
+        "labels": [tag.pk],
+        "metadata": "{}",
+    }
+
+    r = staff.post(address(Task, "add"), data)
+
+    assert r.status_code == 302, r.context["errors"]
+    with inside(house.root.tenant):
+        task = Task.objects.get(title="Land")
+        assert (task.number, task.created_by_id, [*task.tags.all()]) == (
+            2,
+            house.root.user.pk,
+            [tag],
+        )
+        assert task.completed_at is not None
+    (event,) = house.events(subject_type="task")
+    assert (event.verb, event.actor_id) == ("created", house.root.user.pk)
+
+
+def test_changing_a_task_records_what_changed(house, staff):
+    page = staff.get(address(Task, "change", house.task.pk))
+
+    r = staff.post(address(Task, "change", house.task.pk), form_of(page) | {"title": "Lift off"})
+
+    assert r.status_code == 302, r.context["errors"]
+    (event,) = house.events()
+    assert (event.verb, event.changes) == ("changed", {"title": ["Launch", "Lift off"]})
+
+
+def test_saving_an_unchanged_form_records_nothing(house, staff):
+    page = staff.get(address(Project, "change", house.apollo.pk))
+
+    r = staff.post(address(Project, "change", house.apollo.pk), form_of(page))
+
+    assert r.status_code == 302, r.context["errors"]
+    assert house.events() == []
+
+
+def test_inlines_write_through_the_actions(house, staff):
+    with inside(house.root.tenant):
+        bob = person(house.root, "bob")
+    page = staff.get(address(Project, "change", house.apollo.pk))
+    data = form_of(page) | {
+        "memberships-TOTAL_FORMS": "2",
+        "memberships-1-user": bob.user.pk,
+        "memberships-1-role": "member",
+        "memberships-1-project": house.apollo.pk,
+        "tasks-0-status": "done",
+    }
+
+    r = staff.post(address(Project, "change", house.apollo.pk), data)
+
+    assert r.status_code == 302, [f.formset.errors for f in r.context["inline_admin_formsets"]]
+    assert [(e.subject_type, e.verb) for e in house.events()] == [
+        ("projectmember", "joined"),
+        ("task", "completed"),
+    ]
+
+
+def test_a_refusal_is_shown_in_the_form_and_nothing_is_saved(house, staff):
+    """The last owner stays owner, and what was typed beside it is kept."""
+    page = staff.get(address(Project, "change", house.apollo.pk))
+    data = form_of(page) | {"name": "Apollo 11", "memberships-0-role": "member"}
+
+    r = staff.post(address(Project, "change", house.apollo.pk), data)
+
+    assert r.status_code == 200
+    assert "The last owner cannot leave." in r.content.decode()
+    assert "Apollo 11" in r.content.decode()
+    assert house.events() == []
+
+
+def test_a_taken_key_is_a_form_error(house, staff):
+    data = {
+        "name": "Other", "key": "APO", "status": "active", "owner": house.ada.user.pk, "metadata": "{}",
+        "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0,
+        "tasks-TOTAL_FORMS": 0, "tasks-INITIAL_FORMS": 0,
+    }  # fmt: skip
+
+    r = staff.post(address(Project, "add"), data)
+
+    assert r.status_code == 200
+    assert "This key is taken by another project." in r.content.decode()
+
+
+def test_deleting_one_and_many_goes_through_the_actions(house, staff):
+    with inside(house.root.tenant):
+        others = [create_task(house.ada, house.apollo, title=f"t{n}") for n in range(2)]
+
+    staff.post(address(Task, "delete", house.task.pk), {"post": "yes"})
+    data = {"action": "delete_selected", "_selected_action": [t.pk for t in others], "post": "yes"}
+    staff.post(address(Task, "list"), data)
+
+    with inside(house.root.tenant):
+        assert Task.objects.count() == 0
+    assert [e.verb for e in house.events(subject_type="task")] == ["deleted"] * 3
+
+
+def test_deleting_somebody_on_record_says_why_not(house, staff):
+    r = staff.post(address(User, "delete", house.ada.user.pk), {"post": "yes"}, follow=True)
+
+    assert "deactivate him instead" in r.content.decode()
+
+
+def test_tasks_are_completed_by_an_action(house, staff):
+    data = {"action": "complete", "_selected_action": [house.task.pk]}
+
+    staff.post(address(Task, "list"), data)
+
+    (event,) = house.events()
+    assert (event.verb, event.via) == ("completed", "admin")
+
+
+def test_a_token_is_shown_once(house, staff):
+    data = {"user": house.ada.user.pk, "name": "ci", "scope": "read", "expires_in_days": "30"}
+
+    r = staff.post(address(ApiToken, "add"), data, follow=True)
+
+    page = r.content.decode()
+    text = page.split("not shown again: ")[1].split("<")[0].strip()
+    assert text.startswith(f"tf_{house.root.tenant.pk}_")
+    assert text not in staff.get(address(ApiToken, "list")).content.decode()
+
+
+def test_a_password_is_set_through_the_action(house, staff):
+    page = staff.get(address(User, "change", house.ada.user.pk))
+    assert "scrypt" not in page.content.decode()
+
+    r = staff.post(
+        address(User, "change", house.ada.user.pk),
+        form_of(page) | {"password": "new horse battery"},
+    )
+
+    assert r.status_code == 302, r.context["errors"]
+    with inside(house.root.tenant):
+        assert User.objects.get(pk=house.ada.user.pk).check_password("new horse battery")
+        assert not ApiToken.objects.filter(user=house.ada.user, revoked_at=None).exists()
+
+
+# ---- constant queries ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "page",
+    ["/admin/", *(address(m, "list") for m in MODELS), "/admin/tasks/project/{apollo}/change/",
+     "/admin/tasks/task/{task}/history/"],
+)  # fmt: skip
+def test_more_rows_cost_no_more_queries(house, staff, page):
+    url = page.format(apollo=house.apollo.pk, task=house.task.pk)
+
+    def count():
+        with CaptureQueriesContext(
+            connection,
+        ) as queries:
+            assert staff.get(url).status_code == 200
+        return len(queries)
+
+    grow(house, 3)
+    few = count()
+    grow(house, 25)
+
+    assert count() <= few
+
+
+def grow(house, amount):
+    with inside(house.root.tenant):
+        start = Task.objects.count()
+        for n in range(start, start + amount):
+            user = person(house.root, f"user{n}")
+            add_member(house.ada, house.apollo, user=user.user, role=Role.MEMBER)
+            create_project(user, name=f"Project {n}")
+            create_tag(house.ada, name=f"tag {n}")
+            issue_token(user, user.user, "t", Scope.READ, None)
+            create_task(user, house.apollo, title=f"Task {n}", assignee=user.user)
+            assignee = house.ada.user if n % 2 else None
+            update_task(house.ada, house.task, title=f"Launch {n}", assignee=assignee)
