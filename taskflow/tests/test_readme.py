@@ -1,0 +1,138 @@
+"""The README tells the truth: its commands run, its table names every setting."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+from taskflow import env
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """As a newcomer's shell, whatever database these tests run on."""
+    known = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
+    known.pop("DATABASE_URL", None)
+    return known | {"TASKFLOW_DATA_DIR": str(directory), "TASKFLOW_DEBUG": "1"}
+
+
+def serve(port: int, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """What `make run` does once the packages are installed; returns when it answers."""
+    command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    for _ in range(150):
+        time.sleep(0.1)
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, log.read_text()
+        else:
+            return process
+    raise AssertionError(log.read_text())
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.mark.readme
+def test_the_commands_run_as_written(tmp_path):
+    port, environment = free_port(), clean_environment(tmp_path / "data")
+    process = serve(port, environment, tmp_path / "log")
+    try:
+        script = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
+        # Every answer's status on a line of its own, but for the one the shell reads.
+        script = script.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'")
+        script = script.replace("$(curl -s -w '\\n%{http_code}\\n'", "$(curl -s")
+        run = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script.replace("8000", str(port))],
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
+        greeting = (tmp_path / "log").read_text()
+        told = re.search(r"^  (curl .*)$", greeting, re.M)
+        first = subprocess.run(["bash", "-c", told[1]], capture_output=True, text=True)
+    finally:
+        stop(process)
+
+    assert run.returncode == 0, run.stderr
+    assert re.findall(r"^(\d{3})$", run.stdout, re.M) == [
+        "200", "201", "201", "200", "200", "200", "422",
+    ]  # fmt: skip
+    assert '"key": "ML-1"' in run.stdout
+    assert "“asignee” is not a parameter here" in run.stdout
+    assert '"has_more": true' in first.stdout
+    for what in ("/admin/", "ada@acme.example", "/api/v1/docs", "tf_1_"):
+        assert what in greeting
+
+
+@pytest.mark.readme
+def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
+    port, environment = free_port(), clean_environment(tmp_path / "data")
+    token_line = re.compile(r"Token +(tf_\S+)")
+
+    def call(token: str, path: str, data: bytes | None = None) -> str:
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1{path}", data, headers)
+        with urllib.request.urlopen(request) as answer:
+            return answer.read().decode()
+
+    process = serve(port, environment, tmp_path / "log")
+    first = token_line.search((tmp_path / "log").read_text())[1]
+    call(first, "/projects", b'{"name": "Kept project"}')
+    subprocess.run(["pkill", "-9", "-f", f"granian.*{port}"], check=True)
+    process.wait(10)
+
+    process = serve(port, environment, tmp_path / "log2")
+    try:
+        second = token_line.search((tmp_path / "log2").read_text())[1]
+        assert second == first
+        assert "Kept project" in call(second, "/projects")
+        taken = subprocess.run(
+            [sys.executable, "manage.py", "serve", "--port", str(port)],
+            cwd=ROOT, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        stop(process)
+    assert taken.returncode == 1
+    assert f"Port {port} on 127.0.0.1 cannot be used" in taken.stderr
+    assert "Traceback" not in taken.stderr
+
+
+def test_every_setting_is_in_the_table():
+    table = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.M))
+
+    assert table == env._read
+
+
+def test_every_make_target_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
+
+    assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
+
+
+def test_every_file_linked_exists():
+    for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
+        assert (ROOT / link).exists(), link
