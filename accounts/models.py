@@ -160,6 +160,9 @@ class User(TenantModel, AbstractBaseUser):
     def __str__(self) -> str:
         return f"{self.full_name or self.handle} (@{self.handle})"
 
+    def get_full_name(self) -> str:
+        return self.full_name or self.handle
+
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None
 

@@ -33,6 +33,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
     projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
     latest = Event.objects.select_related("actor").order_by("-id")[:LATEST]
     return context | {
+        "title": "Overview",
         "cards": [
             ("To do", tasks["todo"], "/admin/tasks/task/?status__exact=todo"),
             ("In progress", tasks["doing"], "/admin/tasks/task/?status__exact=in_progress"),

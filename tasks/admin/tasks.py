@@ -69,9 +69,11 @@ class TaskAdmin(RecordedAdmin):
         ("status", "priority"),
         ("assignee", "parent"),
         "labels",
-        ("due_on", "due_date"),
+        "due_on",
+        "due_date",
         "description",
-        ("external_ref", "metadata"),
+        "external_ref",
+        "metadata",
     ]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:

@@ -21,7 +21,7 @@ EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
 
 
 class Status(models.TextChoices):
-    TODO = "todo"
+    TODO = "todo", "To do"
     IN_PROGRESS = "in_progress"
     DONE = "done"
 
