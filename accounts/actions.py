@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
+from django.db import transaction
 from django.db.models import ProtectedError, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
@@ -72,10 +73,11 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
 def found_tenant(tenant: Tenant, first: User, *, password: str | None, via: Via) -> Actor:
     """Save a tenant and its first user, who is recorded as having made both."""
     tenant.full_clean()
-    tenant.save(force_insert=True)
     actor = Actor(first, tenant, via=via)
-    with inside(tenant):
-        _save_user(actor, first, password)
+    with transaction.atomic():  # a tenant without anybody in it would be taken for ever
+        tenant.save(force_insert=True)
+        with inside(tenant):
+            _save_user(actor, first, password)
     return actor
 
 

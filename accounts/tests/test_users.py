@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import ApiToken, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, token_of
+
+
+def test_creating_a_person(world, as_, events):
+    body = {"email": "Zoe.Zed@acme.example", "full_name": "Zoe", "password": PASSWORD}
+
+    r = as_(world.boss).post("/users", body)
+
+    assert r.status_code == 201
+    user = r.json()
+    assert (user["handle"], user["email"], user["kind"]) == (
+        "zoe-zed", "zoe.zed@acme.example", "human",
+    )  # fmt: skip
+    assert "password" not in user
+    assert r.headers["Location"] == f"/api/v1/users/{user['id']}"
+    login = {"email": "zoe.zed@acme.example", "password": PASSWORD}
+    assert ApiClient().post("/auth/login", login).status_code == 200
+    assert PASSWORD not in str([e.changes for e in events(world.acme)])
+
+
+def test_creating_an_agent(world, as_):
+    r = as_(world.boss).post("/users", {"kind": "agent", "full_name": "Robo"})
+
+    assert (r.json()["handle"], r.json()["responsible_id"]) == ("robo", world.boss.user.pk)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"full_name": "No mail"}, 422),
+        ({"email": "bob@acme.example"}, 409),
+        ({"email": "x@acme.example", "handle": "bob"}, 409),
+        ({"email": "x@acme.example", "handle": "Not A Handle"}, 422),
+        ({"email": "x@acme.example", "password": "123"}, 422),
+        ({"kind": "agent", "password": PASSWORD}, 422),
+        ({"kind": "agent", "is_staff": True}, 422),
+        ({"kind": "robot"}, 422),
+        ({"email": "x@acme.example", "is_superuser": True}, 422),
+        ({"email": "x@acme.example", "is_staff": 1}, 422),
+        ({"email": "x@acme.example", "responsible_id": 10**9}, 422),
+        ({"email": "a" * 250 + "@acme.example"}, 422),
+    ],
+)
+def test_a_refused_user_is_not_made(world, as_, body, status):
+    r = as_(world.boss).post("/users", body)
+
+    assert r.status_code == status, r.json()
+    with inside(world.acme):
+        assert User.objects.count() == 6
+
+
+def test_the_same_mail_in_another_tenant_is_somebody_else(world, as_):
+    assert as_(world.mallory).post("/users", {"email": "bob@acme.example"}).status_code == 201
+
+
+@pytest.mark.parametrize("method", ["patch", "put"])
+def test_changing_one_field_leaves_the_others(world, as_, method):
+    before = as_(world.boss).get(f"/users/{world.eve.user.pk}").json()
+
+    after = getattr(as_(world.boss), method)(f"/users/{before['id']}", {"full_name": "E"}).json()
+
+    assert {k for k in after if after[k] != before[k]} == {"full_name", "updated_at"}
+
+
+def test_deactivating_ends_all_tokens(world, as_, events):
+    clients = [ApiClient(token_of(world.bob)) for _ in range(2)]
+
+    r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+
+    assert r.json()["is_active"] is False
+    assert [c.get("/me").status_code for c in clients] == [401, 401]
+    with inside(world.acme):
+        assert not ApiToken.objects.filter(user=world.bob.user, revoked_at=None).exists()
+    assert [e.verb for e in events(world.acme)][-3:] == ["changed", "revoked", "revoked"]
+
+
+def test_an_administrator_sets_a_password(world, as_):
+    client = ApiClient(token_of(world.bob))
+
+    r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"password": PASSWORD})
+
+    assert r.status_code == 200
+    assert client.get("/me").status_code == 401
+    login = {"email": "bob@acme.example", "password": PASSWORD}
+    assert ApiClient().post("/auth/login", login).status_code == 200
+
+
+@pytest.mark.parametrize("body", [{"is_staff": False}, {"is_active": False}])
+def test_the_last_administrator_stays(world, as_, body):
+    assert as_(world.boss).patch(f"/users/{world.boss.user.pk}", body).status_code == 409
+    assert as_(world.boss).delete(f"/users/{world.boss.user.pk}").status_code == 409
+
+
+def test_deleting_somebody_who_has_done_nothing(world, as_, events):
+    user = as_(world.boss).post("/users", {"email": "new@acme.example"}).json()
+
+    assert as_(world.boss).delete(f"/users/{user['id']}").status_code == 204
+
+    assert events(world.acme, subject_type="user")[-1].changes["email"] == [
+        "new@acme.example", None,
+    ]  # fmt: skip
+
+
+def test_deleting_is_refused_with_what_he_owns(world, as_):
+    r = as_(world.boss).delete(f"/users/{world.ada.user.pk}")
+
+    assert (r.status_code, r.json()["code"]) == (409, "owns_things")
+    owned = {e["kind"]: e["count"] for e in r.json()["errors"]}
+    assert owned["projects"] == 1
+    assert owned["tasks"] == 1
+    with inside(world.acme):
+        assert User.objects.filter(pk=world.ada.user.pk).exists()
+
+
+def test_lists_filter(world, as_):
+    client = as_(world.eve)
+
+    def handles(query):
+        return [u["handle"] for u in client.get(f"/users?{query}").json()["data"]]
+
+    assert handles("kind=agent") == ["bot"]
+    assert handles("handle=bob") == ["bob"]
+    assert handles("email=eve@acme.example") == ["eve"]
+    assert handles("is_active=false") == []
+    assert client.get("/users?kind=robot").status_code == 422
