@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,7 @@ import pytest
 from django.apps import apps
 from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from accounts import tenancy
 from accounts.actions import create_user, found_tenant, issue_token
@@ -152,6 +154,21 @@ def events() -> Any:
             return list(Event.objects.filter(**filters).order_by("id"))
 
     return read
+
+
+@pytest.fixture
+def assert_statements() -> Any:
+    """assert_statements(n): n statements on rows; what opens, binds and closes scopes aside."""
+
+    @contextmanager
+    def counting(expected: int) -> Iterator[None]:
+        with CaptureQueriesContext(connection) as captured:
+            yield
+        texts = [query["sql"] for query in captured.captured_queries]
+        found = [t for t in texts if STATEMENT.match(t) and "set_config" not in t]
+        assert len(found) == expected, "\n".join(found)
+
+    return counting
 
 
 @pytest.fixture(autouse=True)

@@ -185,6 +185,8 @@ def problem_of_database(error: DatabaseError) -> Problem:
     """The refusal behind a database error. A constraint speaks by its violation_error_message."""
     if isinstance(error, IntegrityError):
         constraint = _violated(error)
+        if constraint is None and "unique" in str(error).lower():  # a unique_together
+            return Conflict("It is there already.", code="taken")
         if constraint is None:
             return Conflict("It points at something that is gone, or something still points at it.")
         is_taken = isinstance(constraint, UniqueConstraint)

@@ -25,12 +25,13 @@ class Command(BaseCommand):
         parser.add_argument("--tokens", help="Write “tenant-id token” lines to this new file.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        if options["tenants"] is None and options["tasks"] is None:
+        tenants, tasks = options["tenants"], options["tasks"]
+        if tenants is None and tasks is None:
             self.seed_the_demo()
+        elif tenants is None or tasks is None:
+            raise CommandError("Give both --tenants and --tasks, or neither for the demo.")
         else:
-            self.seed_for_benchmarks(
-                options["tenants"] or 1, options["tasks"] or 0, options["tokens"]
-            )
+            self.seed_for_benchmarks(tenants, tasks, options["tokens"])
 
     def seed_the_demo(self) -> None:
         if demo_is_here():
