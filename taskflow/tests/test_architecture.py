@@ -130,7 +130,7 @@ def test_only_the_write_door_writes():
             if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
                 continue
             chain = dotted(node.func)
-            is_query = node.func.attr in WRITES and not chain.startswith(("hashlib", "actions."))
+            is_query = node.func.attr in WRITES and "__dict__" not in chain
             if is_query and not re.match(r"(router|[a-z_]+)\.(delete|patch|put)$", chain):
                 calls.setdefault(name, []).append(chain)
 

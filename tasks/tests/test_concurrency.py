@@ -7,7 +7,6 @@ import threading
 import pytest
 from django.db import connections
 
-from accounts.actor import Actor
 from accounts.events.record import change
 from accounts.models import Event
 from accounts.tenancy import inside
@@ -137,4 +136,3 @@ def test_a_row_deleted_meanwhile_is_not_found(live):
     assert (
         ApiClient(token_of(live.ada)).patch(f"/tasks/{stale.pk}", {"title": "x"}).status_code == 404
     )
-    assert isinstance(live.ada, Actor)
