@@ -8,6 +8,7 @@ and rolls it back when the answer is an error.
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -35,6 +36,7 @@ from taskflow.errors import (
     NotFound,
     Problem,
     Unauthenticated,
+    Unavailable,
     problem_of_database,
 )
 
@@ -185,9 +187,13 @@ class TenantMiddleware:
 
     def answer_admin(self, request: HttpRequest) -> HttpResponse:
         try:
-            home = find_tenant(named_subdomain(request))
+            return self.answer_staff(request, find_tenant(named_subdomain(request)))
         except NotFound:
             return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
+        except (OperationalError, InterfaceError):
+            return HttpResponse(Unavailable().detail, status=503, content_type="text/plain")
+
+    def answer_staff(self, request: HttpRequest, home: Tenant) -> HttpResponse:
         user = user_of_session(request, home)
         tenant = acting_tenant(request, user, home)
         request.tenant = tenant  # type: ignore[attr-defined]
@@ -196,12 +202,8 @@ class TenantMiddleware:
             request.actor = Actor(  # type: ignore[attr-defined]
                 user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
             )
-        try:
-            with inside(tenant, reading=request.method in SAFE):
-                return self.work(request)
-        except (OperationalError, InterfaceError):
-            text = "The database does not answer. Try again shortly."
-            return HttpResponse(text, status=503, content_type="text/plain")
+        with inside(tenant, reading=request.method in SAFE):
+            return self.work(request)
 
     def work(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
@@ -248,10 +250,13 @@ def acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tena
 
 
 def note_use(token: ApiToken) -> None:
-    """Keep last_used_at true to the hour, in a transaction of its own: reads never write."""
+    """Keep last_used_at true to the hour, in a transaction of its own: reads never write.
+
+    The answer is settled by then; a busy database may cost the note, not the answer.
+    """
     now = timezone.now()
     if token.last_used_at is None or now - token.last_used_at > LAST_USED_EVERY:
-        with inside(token.tenant):
+        with suppress(OperationalError), inside(token.tenant):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
 
 

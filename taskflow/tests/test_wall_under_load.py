@@ -9,6 +9,7 @@ import pytest
 from django.db import connection, connections
 from django.http import StreamingHttpResponse
 from django.test import RequestFactory
+from django.test.utils import CaptureQueriesContext
 
 from accounts import tenancy
 from accounts.auth import TenantMiddleware
@@ -79,6 +80,18 @@ def test_a_connection_forgets_its_tenant_after_every_answer():
                     " current_user = session_user"
                 )
                 assert cursor.fetchone() == ("", True)
+
+
+def test_binding_costs_no_round_trip_of_its_own():
+    """It travels with the BEGIN; what a request asks is all that is sent besides."""
+    client = ApiClient(token_of(build_world().boss))
+    client.get("/me")  # notes the token's first use
+
+    with CaptureQueriesContext(connection) as captured:
+        client.get("/tasks/APO-1")
+
+    sent = [query["sql"].split()[0] for query in captured.captured_queries]
+    assert sent == ["BEGIN", "SELECT", "SELECT", "SELECT", "COMMIT"]
 
 
 def test_a_refusal_after_a_write_leaves_nothing_behind(monkeypatch):
