@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from typing import TypeVar
 
-from django.db.models import Q
+from django.db.models import Model, Q, QuerySet
 
 from accounts.actor import Actor
 from accounts.models import User
@@ -12,6 +13,7 @@ from taskflow.errors import Invalid, NotFound
 from taskflow.schema import LARGEST_ID
 from tasks.models import Project, ProjectMember, Tag, Task
 
+M = TypeVar("M", bound=Model)
 TASK_KEY = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
@@ -30,10 +32,7 @@ def project_query(ref: str, prefix: str = "") -> Q:
 def find_project(actor: Actor, ref: str) -> Project:
     """The project with this id or key. Raises NotFound."""
     rows = Project.objects.visible_to(actor).with_details(actor)
-    found: Project | None = rows.filter(project_query(ref)).first()
-    if found is None:
-        raise NotFound("There is no such project.")
-    return found
+    return _one(rows.filter(project_query(ref)), "project")
 
 
 def task_query(ref: str) -> Q:
@@ -47,51 +46,43 @@ def task_query(ref: str) -> Q:
 
 def find_task(actor: Actor, ref: str) -> Task:
     """The task with this id or key. Raises NotFound."""
-    rows = Task.objects.visible_to(actor).with_details()
-    found: Task | None = rows.filter(task_query(ref)).first()
-    if found is None:
-        raise NotFound("There is no such task.")
-    return found
+    return _one(Task.objects.visible_to(actor).with_details().filter(task_query(ref)), "task")
 
 
 def find_member(actor: Actor, member_id: int) -> ProjectMember:
     rows = ProjectMember.objects.visible_to(actor).select_related("project", "user")
-    found: ProjectMember | None = rows.filter(pk=member_id).first()
-    if found is None:
-        raise NotFound("There is no such membership.")
-    return found
+    return _one(rows.filter(pk=member_id), "membership")
 
 
 def find_tag(actor: Actor, tag_id: int) -> Tag:
-    found: Tag | None = Tag.objects.visible_to(actor).filter(pk=tag_id).first()
+    return _one(Tag.objects.visible_to(actor).filter(pk=tag_id), "tag")
+
+
+def _one(rows: QuerySet[M], noun: str) -> M:
+    found = rows.first()
     if found is None:
-        raise NotFound("There is no such tag.")
+        raise NotFound(f"There is no such {noun}.")
     return found
 
 
 # ---- references in a body: one that cannot be seen is as wrong as one that does not exist -------
 
 
-def referred_user(actor: Actor, user_id: int | None, field: str) -> User | None:
-    if user_id is None:
-        return None
-    found: User | None = User.objects.visible_to(actor).filter(pk=user_id).first()
-    if found is None:
-        raise Invalid.field(field, "There is no such user.", "unknown_reference")
+def referred_user(actor: Actor, user_id: int, field: str) -> User:
+    found: User = _referred(User.objects.visible_to(actor), user_id, field, "user")
     return found
 
 
 def referred_project(actor: Actor, project_id: int, field: str) -> Project:
-    found: Project | None = Project.objects.visible_to(actor).filter(pk=project_id).first()
-    if found is None:
-        raise Invalid.field(field, "There is no such project.", "unknown_reference")
-    return found
+    return _referred(Project.objects.visible_to(actor), project_id, field, "project")
 
 
-def referred_task(actor: Actor, task_id: int | None, field: str) -> Task | None:
-    if task_id is None:
-        return None
-    found: Task | None = Task.objects.visible_to(actor).filter(pk=task_id).first()
+def referred_task(actor: Actor, task_id: int, field: str) -> Task:
+    return _referred(Task.objects.visible_to(actor), task_id, field, "task")
+
+
+def _referred(rows: QuerySet[M], pk: int, field: str, noun: str) -> M:
+    found = rows.filter(pk=pk).first()
     if found is None:
-        raise Invalid.field(field, "There is no such task.", "unknown_reference")
+        raise Invalid.field(field, f"There is no such {noun}.", "unknown_reference")
     return found

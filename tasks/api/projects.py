@@ -93,7 +93,6 @@ def add_member(
     """
     project = find_project(request.auth, project_id)
     user = referred_user(request.auth, body.user_id, "user_id")
-    assert user
     return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
 
 
@@ -116,5 +115,6 @@ def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
 def _values(request: ActorRequest, body: ProjectCreate | ProjectUpdate) -> dict[str, Any]:
     values = body.sent()
     if "owner_id" in values:
-        values["owner"] = referred_user(request.auth, values.pop("owner_id"), "owner_id")
+        pk = values.pop("owner_id")
+        values["owner"] = pk and referred_user(request.auth, pk, "owner_id")
     return values

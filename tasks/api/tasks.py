@@ -81,7 +81,9 @@ def reopen_task(request: ActorRequest, task_id: str) -> Task:
 def _values(request: ActorRequest, body: TaskCreate | TaskUpdate) -> dict[str, Any]:
     values = body.sent()
     if "assignee_id" in values:
-        values["assignee"] = referred_user(request.auth, values.pop("assignee_id"), "assignee_id")
+        pk = values.pop("assignee_id")
+        values["assignee"] = pk and referred_user(request.auth, pk, "assignee_id")
     if "parent_id" in values:
-        values["parent"] = referred_task(request.auth, values.pop("parent_id"), "parent_id")
+        pk = values.pop("parent_id")
+        values["parent"] = pk and referred_task(request.auth, pk, "parent_id")
     return values
