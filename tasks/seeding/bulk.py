@@ -33,7 +33,7 @@ SKEW = 0.8  # the n-th tenant is n^0.8 times smaller than the first
 
 Progress = Callable[[int], None]
 
-# Each row of `planned` becomes a task, its event as the write door would write it, and one or two
+# Each row of `planned` becomes a task, its event as the write door would write it, and up to two
 # tags. RETURNING hands the stored task on, so that the event says what the row says.
 FILL = """
 WITH planned AS MATERIALIZED (
@@ -60,7 +60,7 @@ WITH planned AS MATERIALIZED (
 ), tagged AS (
   INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)
   SELECT %(tenant)s, id, (%(tags)s::bigint[])[1 + (number + k) %% %(tags_count)s]
-  FROM tasks, generate_series(0, 1) AS k WHERE k <= number %% 2
+  FROM tasks, generate_series(1, 2) AS k WHERE k <= number %% 3
 ), recorded AS (
   INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
     subject_id, project_id, changes, created_at)
