@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
@@ -29,7 +29,12 @@ from accounts.models import (
     Tenant,
     User,
 )
-from accounts.rules import require_another_staff, require_hold_over, require_staff
+from accounts.rules import (
+    require_another_staff,
+    require_hold_over,
+    require_no_wider,
+    require_staff,
+)
 from accounts.tenancy import inside
 from taskflow.errors import Conflict, Forbidden, Invalid
 
@@ -41,7 +46,14 @@ ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can 
 
 
 def register_tenant(
-    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str, via: Via
+    *,
+    tenant_name: str,
+    subdomain: str,
+    full_name: str,
+    email: str,
+    password: str,
+    via: Via,
+    request_id: str = "",
 ) -> Actor:
     """Create a tenant and its first administrator; return him as the actor, outside any scope.
 
@@ -49,14 +61,12 @@ def register_tenant(
     """
     if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
         raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
-    if Tenant.objects.filter(subdomain=subdomain).exists():
-        raise Conflict("This subdomain is taken. Choose another.", code="taken")
-    return found_tenant(
-        Tenant(name=tenant_name, subdomain=subdomain),
-        User(full_name=full_name, email=email, is_staff=True),
-        password=password,
-        via=via,
-    )
+    tenant = Tenant(name=tenant_name, subdomain=subdomain)
+    user = User(full_name=full_name, email=email, is_staff=True)
+    try:
+        return found_tenant(tenant, user, password=password, via=via, request_id=request_id)
+    except IntegrityError:  # all else in a new tenant is new, too
+        raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
 
 
 def create_operator(*, email: str, full_name: str, password: str) -> User:
@@ -70,10 +80,15 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
         return _save_user(Actor(user, platform, via=Via.COMMAND), user, password)
 
 
-def found_tenant(tenant: Tenant, first: User, *, password: str | None, via: Via) -> Actor:
-    """Save a tenant and its first user, who is recorded as having made both."""
-    tenant.full_clean()
-    actor = Actor(first, tenant, via=via)
+def found_tenant(
+    tenant: Tenant, first: User, *, password: str | None, via: Via, request_id: str = ""
+) -> Actor:
+    """Save a tenant and its first user, who is recorded as having made both.
+
+    Raises IntegrityError when the subdomain is taken.
+    """
+    tenant.full_clean(validate_unique=False)
+    actor = Actor(first, tenant, via=via, request_id=request_id)
     with transaction.atomic():  # a tenant without anybody in it would be taken for ever
         tenant.save(force_insert=True)
         with inside(tenant):
@@ -110,6 +125,7 @@ def create_user(
     require_staff(actor)
     if kind == Kind.AGENT and (password or is_staff):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    _check_responsible(kind, responsible)
     if kind == Kind.AGENT and responsible is None:
         responsible = actor.member
     user = User(
@@ -131,6 +147,7 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
         require_another_staff(user)
     if user.kind == Kind.AGENT and (password or values.get("is_staff")):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)
     if password or not user.is_active:
         revoke_all(actor, user)
@@ -178,7 +195,8 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     _require_home(actor)
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")
-    _change_user(actor, actor.user, {}, new_password)
+    _set_password(actor.user, new_password, "new_password")
+    change(actor, actor.user, password=actor.user.password)
     revoke_all(actor, actor.user, keep=actor.token)
 
 
@@ -210,8 +228,7 @@ def create_token(
         raise Forbidden("An operator's token belongs to the platform.")
     if not owner.is_active:
         raise Conflict("He is deactivated; activate him first.")
-    if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
-        raise Forbidden("A token cannot show more projects than the one that makes it.")
+    require_no_wider(actor, project_ids)
     lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
     return issue_token(actor, owner, name, scope, timezone.now() + lasts, project_ids)
 
@@ -219,6 +236,7 @@ def create_token(
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     """Make a successor with the same rights and length of life. The old one ends in 24 hours."""
     require_hold_over(actor, token.user)
+    require_no_wider(actor, token.project_ids)
     if not token.is_live:
         raise Conflict("An expired or revoked token has no successor. Create a new one.")
     now = timezone.now()
@@ -295,15 +313,23 @@ def _change_user(actor: Actor, user: User, values: dict[str, Any], password: str
     return change(actor, user, **values)
 
 
-def _set_password(user: User, password: str | None) -> None:
+def _set_password(user: User, password: str | None, field: str = "password") -> None:
     if password is None:
         user.set_unusable_password()
         return
     try:
         validate_password(password, user)
     except ValidationError as error:
-        raise Invalid.field("password", " ".join(error.messages), "weak_password") from None
+        raise Invalid.field(field, " ".join(error.messages), "weak_password") from None
     user.set_password(password)
+
+
+def _check_responsible(kind: str, responsible: User | None) -> None:
+    """He may make tokens in the other's name, so nobody stands behind a person."""
+    if responsible and kind != Kind.AGENT:
+        raise Invalid.field("responsible_id", "Only for an agent is somebody else responsible.")
+    if responsible and responsible.kind != Kind.HUMAN:
+        raise Invalid.field("responsible_id", "A person has to be responsible, not an agent.")
 
 
 def _free_handle(user: User) -> str:

@@ -11,7 +11,14 @@ from ninja import Status as Answer
 
 from accounts import actions
 from accounts.actor import Actor, ActorRequest
-from accounts.auth import check_password, find_tenant, leaving, managing, named_subdomain
+from accounts.auth import (
+    agreed_subdomain,
+    check_password,
+    find_tenant,
+    leaving,
+    managing,
+    named_subdomain,
+)
 from accounts.events.models import Via
 from accounts.models import ApiToken, Tenant, User
 from accounts.schemas import (
@@ -42,7 +49,12 @@ users = Router(tags=["Users"], auth=managing)
 # ---- signing in ---------------------------------------------------------------------------------
 
 
-@signing_in.post("/register", response={201: SignedInResponse}, auth=None)
+@signing_in.post(
+    "/register",
+    response={201: SignedInResponse},
+    auth=None,
+    openapi_extra={"responses": {403: {"$ref": "#/components/responses/Forbidden"}}},
+)
 def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]:
     """Create a tenant and its first administrator, and sign him in.
 
@@ -52,17 +64,22 @@ def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not take registrations. Ask its operator.")
     values = body.sent() | {"password": body.password.get_secret_value()}
-    actor = actions.register_tenant(**values, via=Via.API)
+    actor = actions.register_tenant(**values, via=Via.API, request_id=_id_of(request))
     return Answer(201, _signed_in(request, actor.user, actor.tenant))
 
 
-@signing_in.post("/login", response=SignedInResponse, auth=None)
+@signing_in.post(
+    "/login",
+    response=SignedInResponse,
+    auth=None,
+    openapi_extra={"responses": {401: {"$ref": "#/components/responses/Unauthenticated"}}},
+)
 def login(request: HttpRequest, body: Login) -> dict[str, Any]:
     """Exchange e-mail and password for a token that lasts 30 days.
 
     An unknown e-mail, a wrong password and a deactivated user get the same 401, in the same time.
     """
-    tenant = find_tenant((body.tenant or "").lower() or named_subdomain(request))
+    tenant = find_tenant(agreed_subdomain(body.tenant, named_subdomain(request)))
     with inside(tenant):
         user = check_password(body.email, body.password.get_secret_value())
         if user is None:
@@ -80,10 +97,14 @@ def logout(request: ActorRequest) -> Answer[None]:
 
 
 def _signed_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
-    request_id = getattr(request, "request_id", "")
     with inside(tenant):
-        token, text = actions.sign_in(user, tenant, request_id=request_id)
+        token, text = actions.sign_in(user, tenant, request_id=_id_of(request))
+    request.actor = Actor(user, tenant)  # type: ignore[attr-defined]  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
+
+
+def _id_of(request: HttpRequest) -> str:
+    return getattr(request, "request_id", "")
 
 
 # ---- oneself ------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from django.core.exceptions import DisallowedHost
 from django.db import Error as DatabaseError
 from django.db import InterfaceError, OperationalError, transaction
 from django.http import HttpRequest, HttpResponse
+from django.http.request import split_domain_port
 from django.utils import timezone
 from ninja.security.http import HttpBearer
 from ninja.utils import check_csrf
@@ -37,7 +38,7 @@ from taskflow.errors import (
     Problem,
     Unauthenticated,
     Unavailable,
-    problem_of_database,
+    answer_database_error,
 )
 
 API, ADMIN = "/api/", "/admin/"
@@ -62,13 +63,18 @@ def named_subdomain(request: HttpRequest) -> str | None:
 
     Raises DisallowedHost for a host that is not ours, NotFound when the two disagree.
     """
-    host = request.get_host().rsplit(":", 1)[0].lower()
+    host, _port = split_domain_port(request.get_host())
     suffix = f".{settings.DOMAIN}"
     by_host = host.removesuffix(suffix) if host.endswith(suffix) else None
-    by_header = request.headers.get("X-Tenant", "").lower() or None
-    if by_host and by_header and by_host != by_header:
+    return agreed_subdomain(by_host, request.headers.get("X-Tenant"))
+
+
+def agreed_subdomain(*named: str | None) -> str | None:
+    """The one tenant that all of these name; None when none does. Raises NotFound."""
+    names = {name.lower() for name in named if name}
+    if len(names) > 1:
         raise NotFound(NO_TENANT)
-    return by_host or by_header
+    return names.pop() if names else None
 
 
 def find_tenant(subdomain: str | None) -> Tenant:
@@ -146,15 +152,16 @@ class TenantMiddleware:
             text = bearer_of(request)
             if text is not None:
                 return self.answer_token(request, text, subdomain)
-            if settings.SESSION_COOKIE_NAME in request.COOKIES:
-                return self.answer_session(request, subdomain)
+            key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+            if key.isalnum():  # as we make them; PostgreSQL chokes on some others
+                return self.answer_session(request, key, subdomain)
             return self.get_response(request)
         except DisallowedHost:
             return BadRequest("The Host header is not one of ours.").as_response(request)
         except Problem as problem:
             return problem.as_response(request)
         except DatabaseError as error:
-            return problem_of_database(error).as_response(request)
+            return answer_database_error(request, error)
 
     def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
         tenant_id = tokens.tenant_id_of(text)
@@ -172,8 +179,8 @@ class TenantMiddleware:
             note_use(token)
         return response
 
-    def answer_session(self, request: HttpRequest, subdomain: str | None) -> HttpResponse:
-        request.session = SessionStore(request.COOKIES[settings.SESSION_COOKIE_NAME])
+    def answer_session(self, request: HttpRequest, key: str, subdomain: str | None) -> HttpResponse:
+        request.session = SessionStore(key)
         name = subdomain or settings.DEFAULT_TENANT
         home = Tenant.objects.filter(subdomain=name, is_active=True).first()
         if home is None or (user := user_of_session(request, home)) is None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Conflict, Forbidden
 
 
 def require_staff(actor: Actor) -> None:
-    """Raise Forbidden unless the actor administers the tenant."""
+    """Raise Forbidden unless the actor administers the tenant, and his token not only projects."""
     if not actor.is_staff:
         raise Forbidden("Only an administrator of the tenant may do this.")
+    if actor.project_ids is not None:  # or it would make somebody with rights it has not
+        raise Forbidden("A token bound to projects cannot administer the tenant.")
 
 
 def require_hold_over(actor: Actor, user: User) -> None:
@@ -20,7 +24,15 @@ def require_hold_over(actor: Actor, user: User) -> None:
     raise Forbidden("You can do this for yourself and for your own agents only.")
 
 
+def require_no_wider(actor: Actor, project_ids: Sequence[int] | None) -> None:
+    """Raise Forbidden when a token for these projects would show more than the actor's own."""
+    if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
+        raise Forbidden("A token cannot show more projects than the one that makes it.")
+
+
 def require_another_staff(user: User) -> None:
     """Raise Conflict when `user` is the tenant's last administrator."""
-    if not User.objects.active().filter(is_staff=True).exclude(pk=user.pk).exists():
+    # Locked, or two administrators could end each other at the same time.
+    staff = User.objects.active().filter(is_staff=True).order_by("pk").select_for_update()
+    if all(one.pk == user.pk for one in staff):
         raise Conflict("The last administrator has to stay one. Make somebody else one first.")

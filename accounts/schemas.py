@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import MISSING, Field, SecretStr, StrictBool
+from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
 
 from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope
 from taskflow.paging import Page, PageParams
@@ -16,7 +16,11 @@ Handle = Annotated[
     Field(max_length=50, pattern=rf"^{HANDLE.pattern}$", examples=["ada"]),
 ]
 FullName = Annotated[str, Field(max_length=100)]
-Password = Annotated[SecretStr, Field(min_length=1, max_length=200)]
+Password = Annotated[
+    # As it is: the sign-in page of the admin does not strip it either.
+    Secret[Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=False)]],
+    Field(json_schema_extra={"format": "password", "writeOnly": True}),
+]
 
 
 class TenantResponse(Out):
@@ -128,7 +132,10 @@ class TokenCreate(In):
     scope: Scope = Scope.WRITE
     expires_in_days: int | None = Field(None, ge=1, le=3650, description="90 when absent.")
     project_ids: list[Id] | None = Field(
-        None, max_length=100, description="Show these projects only; null for all of yours."
+        None,
+        min_length=1,
+        max_length=100,
+        description="Show these projects only; null for all of yours.",
     )
     user_id: Id | None = Field(None, description="One of your agents; you when absent.")
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 
-from django.core.exceptions import RequestDataTooBig
+from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
+from django.http.multipartparser import MultiPartParserError
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, token_routes, users
 from accounts.auth import signed_in
-from taskflow.errors import Problem, problem_of_database, problem_of_status
+from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.openapi import Api, problem_of_validation
 from tasks.api.projects import members, projects
 from tasks.api.tags import tags
@@ -25,6 +26,7 @@ api = Api(
     version="1",
     description="The dependable task store for people and AI agents. Errors are RFC 9457 problems.",
     auth=signed_in,
+    servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),
     urls_namespace="api",
 )
@@ -55,6 +57,12 @@ def answer_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResp
     return problem_of_status(413).as_response(request)
 
 
+@api.exception_handler(MultiPartParserError)  # looking for a CSRF token reads forms
+@api.exception_handler(SuspiciousOperation)
+def answer_unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problem_of_status(400).as_response(request)
+
+
 @api.exception_handler(ValidationError)
 def answer_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
     return problem_of_validation(error.errors).as_response(request)
@@ -62,10 +70,7 @@ def answer_validation(request: HttpRequest, error: ValidationError) -> HttpRespo
 
 @api.exception_handler(DatabaseError)
 def answer_database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
-    problem = problem_of_database(error)
-    if problem.status >= 500:
-        log.error("database error", exc_info=error, extra=trace_of(request))
-    return problem.as_response(request)
+    return answer_database_error(request, error)
 
 
 @api.exception_handler(Http404)
@@ -77,7 +82,3 @@ def answer_missing(request: HttpRequest, error: Http404) -> HttpResponse:
 def answer_bug(request: HttpRequest, error: Exception) -> HttpResponse:
     log.error("unexpected error", exc_info=error, extra=trace_of(request))
     return problem_of_status(500).as_response(request)
-
-
-def trace_of(request: HttpRequest) -> dict[str, object]:
-    return {"request_id": getattr(request, "request_id", None), "path": request.path}

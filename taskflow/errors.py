@@ -22,6 +22,7 @@ Actions and queries raise these; nobody below the API builds a response.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -29,11 +30,12 @@ from typing import Any, ClassVar
 from django.apps import apps
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
 from django.db import Error as DatabaseError
-from django.db.models import UniqueConstraint
+from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
 from django.http import HttpRequest, HttpResponse
 
 CONTENT_TYPE = "application/problem+json"
+log = logging.getLogger("taskflow.errors")
 
 
 class Problem(Exception):
@@ -187,7 +189,7 @@ def problem_of_database(error: DatabaseError) -> Problem:
         constraint = _violated(error)
         if constraint is None and "unique" in str(error).lower():  # a unique_together
             return Conflict("It is there already.", code="taken")
-        if constraint is None:
+        if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
             return Conflict("It points at something that is gone, or something still points at it.")
         is_taken = isinstance(constraint, UniqueConstraint)
         detail = str(constraint.get_violation_error_message())
@@ -200,6 +202,18 @@ def problem_of_database(error: DatabaseError) -> Problem:
     if isinstance(error, OperationalError | InterfaceError) and not is_bug:
         return Unavailable()
     return Internal(BY_STATUS[500][1])
+
+
+def answer_database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+    """The refusal as a response. What is our fault goes to the log with its trace."""
+    problem = problem_of_database(error)
+    if problem.status >= 500:
+        log.error("database error", exc_info=error, extra=trace_of(request))
+    return problem.as_response(request)
+
+
+def trace_of(request: HttpRequest) -> dict[str, object]:
+    return {"request_id": getattr(request, "request_id", None), "path": request.path}
 
 
 def _violated(error: IntegrityError) -> BaseConstraint | None:

@@ -23,6 +23,7 @@ log = logging.getLogger("taskflow.request")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 API = "/api/"
 DOCS = "/api/v1/docs"
+PROBES = frozenset({"/livez", "/readyz"})
 
 CSP_API = "default-src 'none'; frame-ancestors 'none'"
 # Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
@@ -65,8 +66,9 @@ class Envelope:
             request.method = request.META["REQUEST_METHOD"] = "HEAD"
         kind = response.headers.get("Content-Type", "")
         if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
-            allow = {"Allow": response["Allow"]} if "Allow" in response else None
-            response = problem_of_status(response.status_code, allow).as_response(request)
+            # What others said about it stays: Allow, and what a browser needs to read it at all.
+            kept = {n: v for n, v in response.items() if not n.startswith("Content-")}
+            response = problem_of_status(response.status_code, kept).as_response(request)
         return response
 
     def protect(self, request: HttpRequest, response: HttpResponse) -> None:
@@ -92,12 +94,15 @@ class Envelope:
 
 
 class _OffTheApi:
-    """Keeps a browser's middleware away from API requests, which pay for none of it."""
+    """Keeps a browser's middleware away from API requests, which pay for none of it.
+
+    And from probes, which come to an address of the machine and not to a host of ours.
+    """
 
     get_response: Any
 
     def __call__(self, request: HttpRequest) -> Any:
-        if is_api(request):
+        if is_api(request) or request.path in PROBES:
             return self.get_response(request)
         return super().__call__(request)  # type: ignore[misc]
 

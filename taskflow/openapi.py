@@ -20,7 +20,9 @@ from taskflow.errors import (
     LengthRequired,
     Problem,
     UnsupportedMedia,
+    problem_of_status,
 )
+from taskflow.schema import is_unstorable
 
 DEEPEST_JSON = 8
 ERRORS = {
@@ -29,7 +31,11 @@ ERRORS = {
     403: ("Forbidden", "You can see it, but may not do this."),
     404: ("NotFound", "It does not exist, or not for you."),
     409: ("Conflict", "It clashes with what is there."),
+    411: ("LengthRequired", "The body comes in chunks, without a Content-Length."),
+    413: ("TooLarge", "The body is larger than 1 MiB."),
+    415: ("UnsupportedMedia", "The body is not application/json."),
     422: ("Invalid", "A field or parameter is not acceptable; `errors` says which."),
+    503: ("Unavailable", "The database does not answer. Try again after Retry-After seconds."),
 }
 
 
@@ -54,7 +60,7 @@ class StrictParser(Parser):
 
     def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
         for name, values in data.lists():
-            if any(_is_unstorable(text) for text in (name, *values)):
+            if any(is_unstorable(text) for text in (name, *values)):
                 raise BadRequest("The query contains characters that cannot be stored.")
             if len(values) > 1 and name not in list_fields:
                 raise Invalid.parameter(name, f"“{name}” may be given once.", "repeated")
@@ -72,21 +78,18 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _is_unstorable(text: str) -> bool:
-    """NUL ends a text in PostgreSQL; a lone surrogate has no UTF-8."""
-    return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
-
-
 def _check_values(value: Any, depth: int) -> None:
-    if depth > DEEPEST_JSON:
-        raise BadRequest(f"The JSON is nested deeper than {DEEPEST_JSON}.", code="malformed_json")
-    if isinstance(value, str) and _is_unstorable(value):
+    if isinstance(value, str) and is_unstorable(value):
         raise BadRequest("A text holds NUL or half a character.", code="malformed_json")
-    if isinstance(value, int) and not -(2**63) <= value < 2**63:
+    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # 1e999 is infinity
         raise BadRequest("A number does not fit 64 bits.", code="malformed_json")
     if isinstance(value, dict):
         value = [*value, *value.values()]
     if isinstance(value, list):
+        if depth > DEEPEST_JSON:
+            raise BadRequest(
+                f"The JSON is nested deeper than {DEEPEST_JSON}.", code="malformed_json"
+            )
         for item in value:
             _check_values(item, depth + 1)
 
@@ -105,6 +108,8 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
         if request.headers.get("Transfer-Encoding"):  # the server hands such bodies on empty
             problem: Problem = LengthRequired("Send a Content-Length; chunks are not read.")
             return problem.as_response(request)
+        if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
+            return problem_of_status(404).as_response(request)
         if unknown := sorted(request.GET.keys() - known):
             what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
             problem = Invalid.parameter(
@@ -128,8 +133,14 @@ class Api(NinjaAPI):
             version = data.get("version") or f"{data['updated_at'].timestamp():.6f}"
             response["ETag"] = f'"{data["id"]}-{version}"'
             if response.status_code == 201:
-                response["Location"] = f"{request.path}/{data['id']}"
+                response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response
+
+    def _collection(self, path: str) -> str:
+        """Where a row made at `path` lives: /projects/3/members makes /members/7."""
+        known = {prefix.strip("/") for prefix, _router in self._routers} - {""}
+        nouns = [part for part in path.split("/") if part in known]
+        return f"{path[: path.index(nouns[0])]}{nouns[-1]}"
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
@@ -158,10 +169,11 @@ def _describe_errors(document: dict[str, Any]) -> None:
         }
         for name, detail in ERRORS.values()
     }
-    for path, method, operation in _operations(document):
-        expected = {422} | ({401, 403} if operation.get("security") else set())
-        expected |= {404} if "{" in path else set()
-        expected |= {400, 409} if method != "get" else {400}
+    for _path, method, operation in _operations(document):
+        expected = {400, 404, 422, 503}  # 404 also when X-Tenant or host are not the token's
+        expected |= {401, 403} if operation.get("security") else set()
+        expected |= {409, 411} if method != "get" else set()
+        expected |= {413, 415} if "requestBody" in operation else set()
         for status in sorted(expected):
             ref = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
             operation["responses"].setdefault(status, ref)

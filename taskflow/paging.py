@@ -6,10 +6,9 @@ By key-set cursor, which neither repeats nor skips a row while others write; or 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from collections.abc import Mapping, Sequence
-from datetime import date
+from datetime import date, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -18,8 +17,9 @@ from django.db.models import F, Q
 from pydantic import Field
 
 from taskflow.errors import Invalid, InvalidCursor
-from taskflow.schema import In, Out
+from taskflow.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
 
+LONGEST_CURSOR = 5000  # characters; it may hold a title of 500, whatever their script
 T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
@@ -29,7 +29,7 @@ class PageParams(In):
 
     limit: int = Field(50, ge=1, le=200, description="Rows per page.")
     cursor: str | None = Field(
-        None, max_length=2000, description="`next_cursor` of the page before."
+        None, max_length=LONGEST_CURSOR, description="`next_cursor` of the page before."
     )
     skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
     include: Literal["count"] | None = Field(
@@ -99,19 +99,40 @@ def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
 def _encode(order: Sequence[str], row: models.Model) -> str:
     values = [getattr(row, name.removeprefix("-")) for name in order]
     plain = [v.isoformat() if isinstance(v, date) else v for v in values]
-    text = json.dumps([",".join(order), *plain], separators=(",", ":"))
+    text = json.dumps([_head(type(row), order), *plain], separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _head(model: type[models.Model], order: Sequence[str]) -> str:
+    """Whose cursor it is: places in one list, or in one order, mean nothing in another."""
+    return f"{model._meta.model_name}:{','.join(order)}"
 
 
 def _decode(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
-        names, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+        head, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
-        if names != ",".join(order) or any(isinstance(v, list | dict | bool) for v in values):
+        if head != _head(model, order) or any(isinstance(v, list | dict | bool) for v in values):
             raise ValueError
-        return [f.to_python(v) for f, v in zip(fields, values, strict=True)]  # type: ignore[union-attr]
-    except (ValueError, TypeError, binascii.Error, ValidationError, OverflowError):
+        return [_read(f, v) for f, v in zip(fields, values, strict=True)]
+    except (ValueError, TypeError, ValidationError, OverflowError, RecursionError):
         raise InvalidCursor(
             "The cursor is not one of this list in this order. Start again without it."
         ) from None
+
+
+def _read(field: Any, value: Any) -> Any:
+    """Refuse what no row can hold, and the database would choke on. Raises ValueError."""
+    value = getattr(field, "output_field", field).to_python(value)  # of a generated one
+    if value is None and not field.null:
+        raise ValueError("never null")
+    if isinstance(value, int) and abs(value) > LARGEST_ID:
+        raise ValueError("not a number that fits")
+    if isinstance(value, str) and is_unstorable(value):
+        raise ValueError("not text")
+    if isinstance(value, datetime):
+        if value.tzinfo is None:
+            raise ValueError("not an instant")
+        return check_instant(value)
+    return value

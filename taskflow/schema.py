@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
@@ -39,21 +41,32 @@ class Out(Schema):
     model_config = ConfigDict(json_schema_serialization_defaults_required=True)
 
 
+def is_unstorable(text: str) -> bool:
+    """NUL ends a text in PostgreSQL; a lone surrogate has no UTF-8."""
+    return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
 def _in_range(value: date) -> date:
     if not FIRST_YEAR <= value.year <= LAST_YEAR:
         raise ValueError(f"must be in the years {FIRST_YEAR} to {LAST_YEAR}")
     return value
 
 
-def _instant(value: datetime) -> datetime:
+def check_instant(value: datetime) -> datetime:
+    """Return it in UTC. Raises ValueError for one that we would not store."""
     _in_range(value)
     return _in_range(value.astimezone(UTC))  # type: ignore[return-value]  # a datetime is a date
 
 
-def _only_text(value: Any) -> Any:
-    if not isinstance(value, str):
-        raise ValueError("must be text, as in 2026-01-31")
-    return value
+def _written_as(form: str, example: str) -> Callable[[Any], Any]:
+    """Pydantic would take 2020, and "2020", for so many seconds after 1970."""
+
+    def check(value: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(form, value, re.IGNORECASE):
+            raise ValueError(f"must be text, as in {example}")
+        return value
+
+    return check
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
@@ -67,16 +80,15 @@ Text = Annotated[str, Field(max_length=LARGEST_TEXT)]
 Email = Annotated[EmailStr, Field(max_length=255), AfterValidator(str.lower)]
 Instant = Annotated[
     AwareDatetime,
-    BaseModel,
-    BeforeValidator(_only_text),
-    AfterValidator(_instant),
+    BeforeValidator(_written_as(r"\d{4}-\d\d-\d\dT.+", "2026-01-31T09:00:00Z")),
+    AfterValidator(check_instant),
     Field(
         description="RFC 3339 with an offset; answered in UTC.", examples=["2026-12-01T09:00:00Z"]
     ),
 ]
 Day = Annotated[
     date,
-    BeforeValidator(_only_text),
+    BeforeValidator(_written_as(r"\d{4}-\d\d-\d\d", "2026-01-31")),
     AfterValidator(_in_range),
     Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
 ]

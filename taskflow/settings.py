@@ -18,7 +18,7 @@ DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
 
 # Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
-DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost")
+DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost").lower()
 DEFAULT_TENANT = env.text("TASKFLOW_DEFAULT_TENANT", "acme")
 ALLOWED_HOSTS = [
     f".{DOMAIN}",

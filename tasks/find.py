@@ -14,6 +14,7 @@ from taskflow.schema import LARGEST_ID
 from tasks.models import Project, ProjectMember, Tag, Task
 
 M = TypeVar("M", bound=Model)
+PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
 TASK_KEY = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
@@ -25,8 +26,9 @@ def read_id(text: str) -> int | None:
 
 def project_query(ref: str, prefix: str = "") -> Q:
     """A project by id or key."""
-    number = read_id(ref)
-    return Q((f"{prefix}pk", number)) if number else Q((f"{prefix}key", ref.upper()))
+    if number := read_id(ref):
+        return Q((f"{prefix}pk", number))
+    return Q((f"{prefix}key", ref.upper())) if PROJECT_KEY.fullmatch(ref) else Q(pk__in=[])
 
 
 def find_project(actor: Actor, ref: str) -> Project:

@@ -66,6 +66,8 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
     records nothing when nothing differs: a retry is harmless. Raises NotFound when the row is
     gone, Invalid when a field does not accept its value.
     """
+    _refuse_strangers(actor, [row])
+    _refuse_strangers(actor, [row])
     model = type(row)
     sets = {n: v for n, v in values.items() if model._meta.get_field(n).many_to_many}
     columns = {n: v for n, v in values.items() if n not in sets}
@@ -104,7 +106,7 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
         actor,
         model,
         [
-            (row, verb, {n: [before[n], _plain(values[n])] for n in names})
+            (row, verb, _differing(before, {n: _plain(values[n]) for n in names}))
             for row, before in zip(found, befores, strict=True)
         ],
     )
@@ -116,6 +118,7 @@ def remove(actor: Actor, row: TenantModel, verb: str = "deleted", **links: list[
 
     `links` are the ids of rows that were linked to it and lose that link, by name.
     """
+    _refuse_strangers(actor, [row])
     rows = type(row)._default_manager.filter(pk=row.pk)
     remove_all(actor, rows, verb, also={name: [ids, []] for name, ids in links.items() if ids})
 
@@ -133,9 +136,18 @@ def remove_all(
     """
     model = rows.model
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
-    _record(actor, model, [(row, verb, held | (also or {})) for row, held in _deaths(model, found)])
+    deaths = _deaths(model, found)
     model._default_manager.filter(pk__in=[row.pk for row in found]).delete()
+    _record(actor, model, [(row, verb, held | (also or {})) for row, held in deaths])
     return len(found)
+
+
+def lock(row: TenantModel, *names: str) -> None:
+    """Keep others from changing the row until we commit; bring the fields `names` up to date.
+
+    For rules that look at more than the door itself compares. Raises NotFound when it is gone.
+    """
+    _lock(row, [_attname(type(row), n) for n in names])
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -163,9 +175,23 @@ def _assign(row: TenantModel, values: dict[str, Any]) -> dict[str, list[Any]]:
     stored = _lock(row, [_attname(model, n) for n in values])
     for name, value in values.items():
         setattr(row, name if isinstance(value, models.Model) else _attname(model, name), value)
-    differing = [n for n in values if _value(row, n) != stored[_attname(model, n)]]
+    before = {n: stored[_attname(model, n)] for n in values}
+    differing = _differing(before, {n: _value(row, n) for n in values})
     _check_fields(row, differing)
-    return {n: [_plain(stored[_attname(model, n)]), _plain(_value(row, n))] for n in differing}
+    return {n: [_plain(before[n]), _plain(_value(row, n))] for n in differing}
+
+
+def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
+    return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """As JSON has it, where true is not 1: Python alone would drop such a change."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_is_same, before, after))
+    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 
 def _lock(row: TenantModel, columns: list[str]) -> dict[str, Any]:
@@ -246,8 +272,7 @@ def _record(
 ) -> None:
     events = []
     for row, verb, changes in entries:
-        if row.tenant_id != actor.tenant.pk:
-            raise TenantError(f"{actor.user} in {actor.tenant} reached {row!r} of another tenant")
+        _refuse_strangers(actor, [row])
         events.append(
             Event(
                 tenant_id=actor.tenant.pk,
@@ -266,6 +291,12 @@ def _record(
             )
         )
     Event.objects.bulk_create(events, batch_size=BATCH)
+
+
+def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
+    for row in rows:
+        if row.tenant_id != actor.tenant.pk:
+            raise TenantError(f"{actor.user} in {actor.tenant} reached {row!r} of another tenant")
 
 
 def _birth(row: TenantModel, sets: dict[str, list[models.Model]]) -> dict[str, Any]:

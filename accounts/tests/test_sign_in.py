@@ -196,7 +196,7 @@ def test_a_new_password_ends_every_other_token(ada):
 
 @pytest.mark.parametrize(
     ("current", "new", "field"),
-    [("wrong", "new battery 77", "current_password"), (PASSWORD, "short", "password")],
+    [("wrong", "new battery 77", "current_password"), (PASSWORD, "short", "new_password")],
 )
 def test_a_refused_password_changes_nothing(ada, current, new, field):
     client = ApiClient(login().json()["token"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.conf import settings
 from django.db import OperationalError
 
 from accounts.tenancy import inside
@@ -71,6 +72,87 @@ def test_a_body(world, as_, events, body, status, code):
     assert len(events(world.acme)) == before
 
 
+@pytest.mark.parametrize(
+    ("metadata", "status"),
+    [
+        ('{"a": 1.5e18}', 201),
+        ('{"a": 1e308}', 400),  # PostgreSQL writes it out; nobody could send it back
+        ('{"a": 1e999}', 400),  # infinity, which is no JSON when it comes back
+        ('{"a": -1e999}', 400),
+        ('{"a": 9223372036854775807}', 201),
+        ('{"a": 9223372036854775808}', 400),
+        ('{"\\u0000": 1}', 400),
+        ('{"\\ud800": 1}', 400),
+        (b'{"\xed\xa0\x80": 1}', 400),  # half a character, as bytes
+        ('{"\\ud83d\\ude80": 1}', 201),  # a whole one
+        ('{"a": 1, "a": 1}', 400),
+        ('{"a": ' * 7 + "1" + "}" * 7, 201),  # eight deep with the body itself
+        ('{"a": ' * 8 + "1" + "}" * 8, 400),
+        ("[1]", 422),
+        ("null", 422),
+        ('{"a": "' + "x" * 40_000 + '"}', 422),
+    ],
+)
+def test_metadata(world, as_, metadata, status):
+    """Free-form JSON: all that can be stored and read back, and nothing else."""
+    client = as_(world.ada)
+    metadata = metadata if isinstance(metadata, bytes) else metadata.encode()
+    start = b'{"project_id": %d, "title": "x", "metadata": ' % world.apollo.pk
+
+    r = send(client, start + metadata + b"}", "/tasks")
+
+    assert r.status_code == status, r.content
+    if status == 201:
+        found = client.get(f"/tasks/{r.json()['id']}").json()["metadata"]
+        assert found == json.loads(metadata)
+    else:
+        is_problem(r)
+
+
+DAYS = ["2026-02-29", "1969-12-31", "2200-01-01", "0001-01-01", "2026-1-1", "20260101", "2026",
+        "1700000000", 1700000000, 0, True, "", "today", "2026-01-31T00:00:00Z"]  # fmt: skip
+INSTANTS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
+            "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1970-01-01T00:00:00+00:01",
+            "2199-12-31T23:59:59-00:01", "1700000000", 1700000000, 1.5, True, "",
+            "2026-01-31T25:00:00Z", "2026-01-31T09:00:00+25:00"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("due_on", d) for d in DAYS] + [("due_date", i) for i in INSTANTS],
+)
+def test_a_date_that_is_none(world, as_, events, field, value):
+    client = as_(world.ada)
+    before = len(events(world.acme))
+
+    r = client.patch("/tasks/APO-1", {field: value})
+
+    assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
+    assert r.json()["errors"][0]["pointer"] == f"#/{field}"
+    assert len(events(world.acme)) == before
+
+
+@pytest.mark.parametrize("value", ["2026", "1700000000", "2026-01-31T09:00:00", "0"])
+def test_a_date_that_is_none_in_a_filter(world, as_, value):
+    for name in ("due_before", "due_after"):
+        r = as_(world.ada).get("/tasks", query_params={name: value})
+        assert (r.status_code, is_problem(r)["errors"][0]["parameter"]) == (422, name)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "read"),
+    [
+        ("due_on", "1970-01-01", "1970-01-01"),
+        ("due_on", "2199-12-31", "2199-12-31"),
+        ("due_date", "2026-01-31t09:00:00+05:30", "2026-01-31T03:30:00Z"),
+        ("due_date", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00Z"),
+        ("due_date", "2199-12-31T23:59:59Z", "2199-12-31T23:59:59Z"),
+    ],
+)
+def test_a_date_that_is_one(world, as_, field, value, read):
+    assert as_(world.ada).patch("/tasks/APO-1", {field: value}).json()[field] == read
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])  # fmt: skip
 def test_another_content_type(world, as_, kind):
     r = send(as_(world.ada), '{"name": "x"}', content_type=kind)
@@ -94,12 +176,23 @@ def test_chunks_would_arrive_empty(world, as_):
         ("get", "/tasks/99999999999999999999999", 404, "not_found"),
         ("get", "/tasks/APO-99999999999999999999", 404, "not_found"),
         ("get", "/tasks/a%00b", 404, "not_found"),
+        ("get", "/projects/a%00b", 404, "not_found"),
+        ("post", "/tasks/%00/completion", 404, "not_found"),
         ("get", "/tasks/%ff%fe", 404, "not_found"),
+        ("get", "/tasks/%ED%A0%80", 404, "not_found"),
+        ("get", "/tasks/%zz%", 404, "not_found"),
+        ("get", "/users/" + "9" * 5000, 404, "not_found"),
         ("get", "/tasks/%F0%9F%9A%80", 404, "not_found"),
         ("get", "/tasks/1' OR 1=1 --", 404, "not_found"),
         ("delete", "/tasks", 405, "method_not_allowed"),
         ("put", "/me", 405, "method_not_allowed"),
+        ("trace", "/tasks", 405, "method_not_allowed"),
+        ("options", "/tasks", 405, "method_not_allowed"),
         ("get", "/tasks?tag=a%00b", 400, "bad_request"),
+        ("get", "/tasks?limit=1&limit=2", 422, "invalid"),
+        ("get", "/tasks?cursor=", 400, "invalid_cursor"),
+        ("get", "/tasks?" + "a=1&" * 1200, 400, "bad_request"),
+        ("get", "/users?is_active=maybe", 422, "validation_failed"),
         ("get", "/tasks?cursor=x", 400, "invalid_cursor"),
         ("get", "/tasks?project=99999999999999999999999", 422, "invalid"),
         ("get", "/tasks?due_before=0001-01-01T00:00:00%2B14:00", 422, "validation_failed"),
@@ -120,6 +213,40 @@ def test_a_foreign_host(world):
     r = ApiClient(token_of(world.ada), SERVER_NAME="evil.example").get("/me")
 
     assert (r.status_code, is_problem(r)["code"]) == (400, "bad_request")
+
+
+@pytest.mark.parametrize("cookie", ["x", "a" * 32, '"\\000aaaaaaaaaaaaaaa"', "é" * 20, "' OR 1"])
+def test_a_forged_session(world, cookie):
+    r = ApiClient().get("/me", HTTP_COOKIE=f"{settings.SESSION_COOKIE_NAME}={cookie}")
+
+    assert (r.status_code, is_problem(r)["code"]) == (401, "unauthenticated")
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("title", 1), ("title", None), ("title", ""), ("title", "   "), ("title", ["x"]),
+        ("title", "x" * 501), ("status", "Done"), ("status", 1), ("priority", None),
+        ("project_id", "1"), ("project_id", True), ("project_id", 1.0), ("project_id", 0),
+        ("project_id", -1), ("assignee_id", False), ("assignee_id", "1"), ("assignee_id", {}),
+        ("tags", "x"), ("tags", [1]), ("tags", [None]), ("tags", ["x"] * 51), ("tags", [""]),
+        ("description", 1), ("description", "x" * 65_537), ("external_ref", ""),
+        ("tenant", 1), ("tenant_id", 1), ("created_by", 1), ("version", 9), ("number", 9),
+        ("completed_at", None), ("id", 9), ("Title", "x"),
+    ],
+)  # fmt: skip
+def test_a_field(world, as_, events, field, value):
+    client = as_(world.ada)
+    body = {"project_id": world.apollo.pk, "title": "x"} | {field: value}
+    before = len(events(world.acme))
+
+    r = client.post("/tasks", body)
+
+    assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
+    assert r.json()["errors"][0]["pointer"].startswith(f"#/{field}")
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert Task.objects.count() == 1
 
 
 @pytest.mark.parametrize("role", ["eve", "mallory"])
@@ -149,6 +276,41 @@ def test_what_is_anothers_is_answered_as_what_is_not_there(world, as_, role, met
     assert theirs == answer(task=999_999, project=999_999)
     with inside(world.acme):
         assert Task.objects.get().title == "Launch"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("get", "/users/{}", None),
+        ("patch", "/users/{}", {"full_name": "x"}),
+        ("delete", "/users/{}", None),
+        ("post", "/users", {"kind": "agent", "responsible_id": "{}"}),
+        ("post", "/tokens", {"name": "x", "user_id": "{}"}),
+        ("post", "/projects", {"name": "x", "owner_id": "{}"}),
+        ("patch", "/projects/SEC", {"owner_id": "{}"}),
+        ("post", "/projects/SEC/members", {"user_id": "{}"}),
+        ("patch", "/tasks/SEC-1", {"assignee_id": "{}"}),
+        ("get", "/tasks?assignee={}", None),
+        ("get", "/projects?owner={}", None),
+    ],
+)
+def test_anothers_user_is_nobody(world, as_, events, method, path, body):
+    """Byte for byte, wherever his id is put."""
+    client = as_(world.mallory)
+    before = [len(events(tenant)) for tenant in (world.acme, world.globex)]
+
+    def answer(user_id):
+        sent = body and {k: user_id if v == "{}" else v for k, v in body.items()}
+        r = getattr(client, method)(path.format(user_id), sent)
+        is_problem(r)
+        text = r.content.decode().replace(r.headers["X-Request-Id"], "")
+        return r.status_code, text.replace(f"“{user_id}”", "“…”")
+
+    theirs = answer(world.ada.user.pk)
+
+    assert theirs[0] in (404, 422)
+    assert theirs == answer(999_999)
+    assert [len(events(tenant)) for tenant in (world.acme, world.globex)] == before
 
 
 JUNK = ["", "x", "-1", "0", "9" * 30, "null", "true", "[]", "{}", "\u202e", "💥", "a" * 5000]

@@ -36,9 +36,8 @@ def test_every_operation_is_described_and_locked(name):
     assert path.count("{") <= 1, "two ids in a path can disagree"
     if name not in ("register", "login"):
         assert operation["security"], "anyone could call this"
-        assert {"401", "403", "422"} <= operation["responses"].keys()
-    if "{" in path:
-        assert "404" in operation["responses"]
+        assert {"401", "403"} <= operation["responses"].keys()
+    assert {"400", "404", "422", "503"} <= operation["responses"].keys()
 
 
 def test_the_names_that_clients_know_are_there():
@@ -69,3 +68,92 @@ def test_answers_are_complete():
 def test_nothing_unused_is_described():
     text = json.dumps(SCHEMA)
     assert [n for n in SCHEMAS if f'schemas/{n}"' not in text] == []
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_refusal_is_described(name):
+    method, _path, operation = OPERATIONS[name]
+    said = operation["responses"].keys()
+
+    assert ("409" in said) == ("411" in said) == (method != "get")
+    assert ("413" in said) == ("415" in said) == ("requestBody" in operation)
+    for status, response in operation["responses"].items():
+        if status >= "400":
+            ref = response["$ref"].rsplit("/", 1)[-1]
+            (content,) = SCHEMA["components"]["responses"][ref]["content"]
+            assert content == "application/problem+json"
+
+
+def test_strangers_are_told_why_they_stay_outside():
+    assert "401" in OPERATIONS["login"][2]["responses"]
+    assert "403" in OPERATIONS["register"][2]["responses"]
+    assert not OPERATIONS["login"][2].get("security")
+
+
+@pytest.mark.parametrize(
+    ("name", "method", "path", "body", "status"),
+    [
+        ("create_task", "post", "/tasks", None, 415),
+        ("create_task", "post", "/tasks", {}, 422),
+        ("create_tag", "post", "/tags", {"name": "x" * 1_100_000}, 413),
+        ("get_me", "get", "/me", None, 200),
+        ("update_me", "patch", "/me", {"handle": "bob"}, 409),
+        ("add_member", "post", "/projects/APO/members", {"user_id": 0}, 422),
+        ("get_task", "get", "/tasks/NIX-1", None, 404),
+        ("list_tasks", "get", "/tasks?cursor=x", None, 400),
+        ("create_user", "post", "/users", {"email": "n@acme.example"}, 403),
+    ],
+)
+def test_answers_are_among_the_described(world, as_, name, method, path, body, status):
+    kwargs = {"content_type": "text/plain"} if status == 415 else {}
+
+    r = getattr(as_(world.ada), method)(path, body, **kwargs)
+
+    assert r.status_code == status
+    assert str(status) in OPERATIONS[name][2]["responses"]
+
+
+def schemas_in(node):
+    if isinstance(node, dict):
+        yield node
+        node = list(node.values())
+    for child in node if isinstance(node, list) else ():
+        yield from schemas_in(child)
+
+
+@pytest.mark.parametrize("name", [n for n in SCHEMAS if "enum" not in SCHEMAS[n]])
+def test_choices_are_named_never_spelt_out(name):
+    """A client generator would make two types of one."""
+    spelt_out = [s["enum"] for s in schemas_in(SCHEMAS[name]) if "enum" in s]
+
+    assert not spelt_out
+
+
+def test_a_password_goes_in_hidden_and_never_comes_out():
+    holders = {n for n, s in SCHEMAS.items() if "password" in str(s.get("properties", {}).keys())}
+
+    assert holders == {"Login", "PasswordChange", "Registration", "UserCreate", "UserUpdate"}
+    for name in holders:
+        for field, schema in SCHEMAS[name]["properties"].items():
+            if "password" in field:
+                assert '"writeOnly": true' in json.dumps(schema), (name, field)
+
+
+def test_it_is_served_to_whoever_asks(client):
+    r = client.get("/api/v1/openapi.json")
+
+    assert r.status_code == 200
+    assert r.json() == SCHEMA
+
+
+def test_the_addresses_are_complete():
+    assert SCHEMA["servers"] == [{"url": "/"}]
+    assert all(path.startswith("/api/v1/") for path in SCHEMA["paths"])
+
+
+@pytest.mark.parametrize(
+    ("schema", "field"),
+    [("UserCreate", "handle"), ("ProjectCreate", "key"), ("TagCreate", "color"), ("TaskCreate", "due_on")],
+)  # fmt: skip
+def test_what_has_a_form_shows_an_example(schema, field):
+    assert "examples" in json.dumps(SCHEMAS[schema]["properties"][field])

@@ -40,7 +40,7 @@ def serve(port: int, environment: dict[str, str], log: Path) -> subprocess.Popen
         process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
         )
-    for _ in range(150):
+    for _ in range(600):  # a minute, for a busy machine
         time.sleep(0.1)
         try:
             urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()

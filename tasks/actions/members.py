@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from accounts.actor import Actor
-from accounts.events.record import change, create, remove
+from accounts.events.record import change, create, lock, remove
 from accounts.models import User
 from taskflow.errors import Invalid
 from tasks.models import Project, ProjectMember, Role
@@ -46,7 +46,9 @@ def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
 def _lay_down_ownership(actor: Actor, member: ProjectMember) -> None:
     """Pass the project on to another owner when it is this one's. Raises Conflict for the last."""
     # Owners of one project leave one after the other, or the last two could leave at once.
-    project = Project.objects.select_for_update().get(pk=member.project_id)
+    project = member.project
+    lock(project, "owner")
+    lock(member, "role")
     require_another_owner(member)
     if project.owner_id == member.user_id:
         others = ProjectMember.objects.filter(project=project, role=Role.OWNER)

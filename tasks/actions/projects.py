@@ -8,16 +8,17 @@ from itertools import chain, product
 from string import ascii_uppercase
 from typing import Any
 
+from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
 from accounts.actor import Actor
-from accounts.events.record import change, create, remove, remove_all
+from accounts.events.record import change, create, lock, remove, remove_all
 from accounts.models import User
 from taskflow.errors import Forbidden, Invalid
 from tasks.models import Project, ProjectMember, Role, Task
 from tasks.rules import MANAGERS, require_all_projects, require_role
 
-LONGEST_KEY = 10
+KEY_TRIES = 10
 
 
 def create_project(
@@ -34,8 +35,12 @@ def create_project(
         raise Invalid.field("owner_id", "You are an operator here: say who owns the project.")
     if owner.pk != actor.user.pk and not actor.is_staff:
         raise Forbidden("Only an administrator makes projects for others.")
-    row = Project(name=name, key=key or _free_key(name), owner=owner, **values)
-    project = create(actor, row)
+    _check_owner(owner)
+    values |= {"name": name, "owner": owner}
+    if key:
+        project = create(actor, Project(key=key, **values))
+    else:
+        project = _create_with_free_key(actor, values)
     create(actor, ProjectMember(project=project, user=owner, role=Role.OWNER), "joined")
     return project
 
@@ -46,6 +51,8 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
     owner = values.get("owner")
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
+        _check_owner(owner)
+        lock(project)  # before its members, as whoever changes those does
         _make_owner(actor, project, owner)
     return change(actor, project, **values)
 
@@ -53,9 +60,15 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
 def delete_project(actor: Actor, project: Project) -> None:
     """Delete a project with its tasks and memberships, each on record."""
     require_role(actor, project, Role.OWNER)
+    lock(project)  # or a task added at this moment would go without a record
     remove_all(actor, Task.objects.filter(project=project))
     remove_all(actor, ProjectMember.objects.filter(project=project))
     remove(actor, project)
+
+
+def _check_owner(user: User) -> None:
+    if not user.is_active:
+        raise Invalid.field("owner_id", f"{user} is deactivated.")
 
 
 def _make_owner(actor: Actor, project: Project, user: User) -> None:
@@ -64,6 +77,18 @@ def _make_owner(actor: Actor, project: Project, user: User) -> None:
         create(actor, ProjectMember(project=project, user=user, role=Role.OWNER), "joined")
     else:
         change(actor, membership, role=Role.OWNER)
+
+
+def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
+    """Somebody may take the chosen key at this moment: then another is chosen."""
+    for left in reversed(range(KEY_TRIES)):
+        try:
+            with transaction.atomic():
+                return create(actor, Project(key=_free_key(values["name"]), **values))
+        except IntegrityError:
+            if not left:
+                raise
+    raise AssertionError
 
 
 def _free_key(name: str) -> str:

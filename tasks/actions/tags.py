@@ -10,7 +10,7 @@ from django.db.models import Value
 from django.db.models.functions import Lower
 
 from accounts.actor import Actor
-from accounts.events.record import change, create, create_all, remove
+from accounts.events.record import change, create, create_all, lock, remove
 from accounts.rules import require_staff
 from tasks.models import Tag
 
@@ -29,6 +29,7 @@ def update_tag(actor: Actor, tag: Tag, **values: Any) -> Tag:
 def delete_tag(actor: Actor, tag: Tag) -> None:
     """Take a tag off all tasks and delete it. For administrators."""
     require_staff(actor)
+    lock(tag)  # or a task that takes it at this moment would lose it without a record
     remove(actor, tag, tasks=list(tag.tasks.order_by("pk").values_list("pk", flat=True)))
 
 
@@ -36,7 +37,8 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> list[Tag]:
     """The tags of these names, case aside; those that don't exist yet are made."""
     wanted = {name.lower(): name for name in names}
     found = _find(wanted.values())
-    missing = [name for folded, name in wanted.items() if folded not in found]
+    # In one order, or two requests that make the same tags could wait for each other.
+    missing = [wanted[folded] for folded in sorted(wanted.keys() - found.keys())]
     if missing:
         try:
             with transaction.atomic():

@@ -8,7 +8,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.actor import Actor
-from accounts.events.record import change, create, remove_all
+from accounts.events.record import change, create, lock, remove_all
 from accounts.models import User
 from taskflow.errors import Conflict, Invalid
 from tasks.actions.tags import find_or_create_tags
@@ -52,14 +52,17 @@ def create_task(
 def update_task(actor: Actor, task: Task, **values: Any) -> Task:
     """Change what was given, and nothing else. `tags` replaces them all."""
     require_member(actor, task.project)
-    if "tags" in values:
-        values["tags"] = find_or_create_tags(actor, values["tags"])
-    if "status" in values and values["status"] != task.status:
-        values["completed_at"] = timezone.now() if values["status"] == Status.DONE else None
     if values.get("assignee") is not None and values["assignee"].pk != task.assignee_id:
         _check_assignee(task.project, values["assignee"])
     if values.get("parent") is not None and values["parent"].pk != task.parent_id:
         _check_parent(task, values["parent"])
+    # Locks are taken in one order everywhere: project, tags, task.
+    if "tags" in values:
+        values["tags"] = find_or_create_tags(actor, values["tags"])
+    if values.keys() & DEPENDENT:
+        lock(task, *DEPENDENT)
+    if "status" in values and values["status"] != task.status:
+        values["completed_at"] = timezone.now() if values["status"] == Status.DONE else None
     due = {"due_date": task.due_date, "due_on": task.due_on} | values
     if due["due_date"] and due["due_on"]:
         raise BOTH_DUE
@@ -74,12 +77,14 @@ def complete_task(actor: Actor, task: Task) -> Task:
 def reopen_task(actor: Actor, task: Task) -> Task:
     """Take a done task up again, as to do. Reopening an open task changes nothing."""
     require_member(actor, task.project)
+    lock(task, "status")
     return update_task(actor, task, status=Status.TODO) if task.completed else task
 
 
 def delete_task(actor: Actor, task: Task) -> None:
     """Delete a task and its subtasks, each on record."""
     require_member(actor, task.project)
+    lock(task.project)  # or a subtask added at this moment would go without a record
     levels = [[task.pk]]
     while levels[-1]:
         children = Task.objects.filter(parent__in=levels[-1]).values_list("pk", flat=True)
@@ -87,6 +92,8 @@ def delete_task(actor: Actor, task: Task) -> None:
     remove_all(actor, Task.objects.filter(pk__in=[pk for level in levels for pk in level]))
 
 
+# What a change of one is judged by the others for: they must be of the same moment.
+DEPENDENT = ("status", "completed_at", "due_date", "due_on")
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
@@ -119,7 +126,7 @@ def _check_parent(task: Task, parent: Task) -> None:
     if parent.project_id != task.project_id:
         raise Invalid.field("parent_id", "A subtask is in its parent's project.")
     # One at a time: two moves that are fine alone could close a cycle together.
-    Project.objects.select_for_update().get(pk=task.project_id)
+    lock(task.project)
     above = _ancestors(parent)
     if task.pk is not None and task.pk in above:
         raise Conflict("A task cannot be below itself.", code="cycle")

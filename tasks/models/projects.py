@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Upper
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from taskflow.errors import NotFound
 
 if TYPE_CHECKING:
     from accounts.actor import Actor
@@ -119,8 +120,13 @@ class Project(TenantModel):
         return f"{self.key} · {self.name}"
 
     def take_numbers(self, count: int = 1) -> int:
-        """Reserve the next `count` task numbers; return the first. Others wait until we commit."""
-        type(self)._default_manager.filter(pk=self.pk).update(last_number=F("last_number") + count)
+        """Reserve the next `count` task numbers; return the first. Others wait until we commit.
+
+        Raises NotFound when the project has been deleted meanwhile.
+        """
+        row = type(self)._default_manager.filter(pk=self.pk)
+        if not row.update(last_number=F("last_number") + count):
+            raise NotFound("The project has been deleted meanwhile.")
         self.refresh_from_db(fields=["last_number"])
         return self.last_number - count + 1
 

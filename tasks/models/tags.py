@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.backends.signals import connection_created
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
@@ -54,3 +55,16 @@ class Tag(TenantModel):
 
     def __str__(self) -> str:
         return self.name
+
+
+def _lower_every_script(connection: Any, **kwargs: Any) -> None:
+    """SQLite's own lower() knows ASCII only: Ärger and ärger would be two tags."""
+    if connection.vendor == "sqlite":
+        connection.connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(value: Any) -> str | None:
+    return None if value is None else str(value).lower()
+
+
+connection_created.connect(_lower_every_script)

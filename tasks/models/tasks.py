@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
@@ -49,19 +49,25 @@ class TaskQuerySet(TenantQuerySet["Task"]):
         return self.exclude(status=Status.DONE)
 
     def due_before(self, moment: date) -> Self:
-        """Due before the moment; a whole day counts as its first instant in UTC."""
-        instant, day = _split(moment)
-        return self.filter(Q(due_date__lt=instant) | Q(due_on__lt=day))
+        """Due before an instant, or before a day begins. A day due must be over, in UTC."""
+        if isinstance(moment, datetime):
+            return self.filter(Q(due_date__lt=moment) | Q(due_on__lt=_day(moment)))
+        return self.filter(Q(due_date__lt=_start(moment)) | Q(due_on__lt=moment))
 
     def due_after(self, moment: date) -> Self:
-        instant, day = _split(moment)
-        return self.filter(Q(due_date__gt=instant) | Q(due_on__gt=day))
+        """Due after an instant, or after a day has ended. A day due must lie ahead, in UTC."""
+        if isinstance(moment, datetime):
+            return self.filter(Q(due_date__gt=moment) | Q(due_on__gt=_day(moment)))
+        next_day = moment + timedelta(days=1)
+        return self.filter(Q(due_date__gte=_start(next_day)) | Q(due_on__gt=moment))
 
 
-def _split(moment: date) -> tuple[datetime, date]:
-    if isinstance(moment, datetime):
-        return moment, moment.astimezone(UTC).date()
-    return datetime(moment.year, moment.month, moment.day, tzinfo=UTC), moment
+def _day(instant: datetime) -> date:
+    return instant.astimezone(UTC).date()
+
+
+def _start(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 TaskManager = TenantManager.from_queryset(TaskQuerySet)

@@ -60,10 +60,15 @@ class ProjectUpdate(In):
 
 class ProjectFilters(PageParams):
     status: list[ProjectStatus] | None = Field(None, description="Repeat it for “or”.")
-    owner: str | None = Field(None, max_length=60, description="`me`, an id or `@handle`.")
+    owner: str | None = Field(
+        None, min_length=1, max_length=60, description="`me`, an id or `@handle`."
+    )
     updated_since: Instant | None = None
     sort: str | None = Field(
-        None, max_length=100, description="`name`, `key`, `created_at`, `updated_at`; `-` descends."
+        None,
+        min_length=1,
+        max_length=100,
+        description="`name`, `key`, `created_at`, `updated_at`; `-` descends.",
     )
 
 

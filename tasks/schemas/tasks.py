@@ -80,14 +80,19 @@ class TaskFilters(PageParams):
     project: list[str] | None = Field(None, description="Id or key; repeat it for “or”.")
     status: list[Status] | None = None
     priority: list[Priority] | None = None
-    assignee: str | None = Field(None, max_length=60, description="`me`, `none`, id or `@handle`.")
-    tag: list[str] | None = Field(None, description="Name; repeat it for “or”.")
-    parent: str | None = Field(None, max_length=30, description="`none`, id or key (WEB-12).")
+    assignee: str | None = Field(
+        None, min_length=1, max_length=60, description="`me`, `none`, id or `@handle`."
+    )
+    tag: list[TagName] | None = Field(None, description="Name; repeat it for “or”.")
+    parent: str | None = Field(
+        None, min_length=1, max_length=30, description="`none`, id or key (WEB-12)."
+    )
     due_before: Instant | Day | None = Field(None, description="A day or an instant.")
     due_after: Instant | Day | None = None
     updated_since: Instant | None = None
     sort: str | None = Field(
         None,
+        min_length=1,
         max_length=100,
         description="`created_at`, `updated_at`, `due_date`, `due_on`, `priority`,"
         " `title`, `number`; `-` descends, a comma continues. By default the newest first.",

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-
 import pytest
-from django.db import connections
 
 from accounts.events.record import change
 from accounts.models import Event
 from accounts.tenancy import inside
+from accounts.tests.test_write_door import at_once
 from conftest import ApiClient, build_world, token_of
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task
-from tasks.models import ProjectMember, Role, Tag, Task
+from tasks.models import Project, ProjectMember, Role, Tag, Task, TaskTag
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,117 +23,283 @@ def live():
     return build_world()
 
 
-def at_once(*calls):
-    """Run the calls in threads that start together; return what they returned."""
-    barrier, results = threading.Barrier(len(calls)), [None] * len(calls)
+@pytest.fixture
+def call(live):
+    """call("patch", path, body) is a request of the administrator's, to be made in a thread."""
+    token = token_of(live.boss)
 
-    def run(index, call):
-        barrier.wait()
-        try:
-            results[index] = call()
-        finally:
-            connections.close_all()
+    def prepare(method, *args):
+        return lambda: getattr(ApiClient(token), method)(*args)
 
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
-    [t.start() for t in threads]
-    [t.join() for t in threads]
-    return results
+    return prepare
 
 
-def test_numbers_have_neither_gaps_nor_doubles(live):
-    token = token_of(live.ada)
-
-    def create():
-        body = {"project_id": live.apollo.pk, "title": "x"}
-        return [ApiClient(token).post("/tasks", body).json()["number"] for _ in range(5)]
-
-    numbers = [n for made in at_once(*[create] * 6) for n in made]
-
-    assert sorted(numbers) == list(range(2, 32))
+def statuses(*calls):
+    return sorted(r.status_code for r in at_once(*calls))
 
 
-def test_two_who_need_the_same_new_tag_both_get_it(live):
-    token = token_of(live.ada)
+def balance(model, tenant):
+    """Rows there are, and rows there should be by the record: created less deleted."""
+    with inside(tenant):
+        events = Event.objects.filter(subject_type=model.__name__.lower())
+        born = set(
+            events.filter(verb__in=["created", "joined"]).values_list("subject_id", flat=True)
+        )
+        gone = set(events.filter(verb__in=["deleted", "left"]).values_list("subject_id", flat=True))
+        return set(model.objects.values_list("pk", flat=True)), born - gone
 
-    for round_ in range(5):
-        tag = f"new {round_}"
-        body = {"project_id": live.apollo.pk, "title": "x", "tags": [tag]}
-        answers = at_once(*[lambda body=body: ApiClient(token).post("/tasks", body)] * 4)
+
+# ---- numbers and names --------------------------------------------------------------------------
+
+
+def test_numbers_have_neither_gaps_nor_doubles(live, call):
+    make = call("post", "/tasks", {"project_id": live.apollo.pk, "title": "x"})
+
+    answers = at_once(*[lambda: [make().json()["number"] for _ in range(5)]] * 4)
+
+    assert sorted(n for numbers in answers for n in numbers) == list(range(2, 22))
+
+
+def test_those_who_need_the_same_new_tags_all_get_them(live, call):
+    for number in range(4):
+        tags = [f"a{number}", f"b{number}", f"c{number}"]
+        both_ways = [
+            call("post", "/tasks", {"project_id": live.apollo.pk, "title": "x", "tags": names})
+            for names in (tags, tags[::-1])
+        ]
+        answers = at_once(*both_ways * 2)
 
         assert [r.status_code for r in answers] == [201] * 4
-        assert len({r.json()["tags"][0]["id"] for r in answers}) == 1
+        assert len({t["id"] for r in answers for t in r.json()["tags"]}) == 3
+    assert balance(Tag, live.acme)[0] == balance(Tag, live.acme)[1]
+
+
+def test_of_those_who_make_the_same_tag_one_does(live, call):
+    for number in range(4):
+        make = call("post", "/tags", {"name": f"t{number}"})
+        assert statuses(make, make, make) == [201, 409, 409]
+
+
+def test_projects_of_one_name_get_keys_of_their_own(live, call):
+    answers = at_once(*[call("post", "/projects", {"name": "Zeus"})] * 5)
+
+    assert [r.status_code for r in answers] == [201] * 5
+    assert len({r.json()["key"] for r in answers}) == 5
+
+
+def test_of_those_who_give_the_same_key_one_gets_it(live, call):
+    make = call("post", "/projects", {"name": "Zeus", "key": "ZEU"})
+
+    assert statuses(make, make, make) == [201, 409, 409]
     with inside(live.acme):
-        assert Tag.objects.count() == 5
+        assert Project.objects.filter(name="Zeus").count() == 1
+    assert balance(ProjectMember, live.acme)[0] == balance(ProjectMember, live.acme)[1]
 
 
-def test_two_moves_never_close_a_cycle_together(live):
-    token = token_of(live.ada)
-    for _ in range(5):
+def test_of_those_who_take_the_same_external_ref_one_gets_it(live, call):
+    body = {"project_id": live.apollo.pk, "title": "x", "external_ref": "r"}
+    make = call("post", "/tasks", body)
+
+    assert statuses(make, make, make) == [201, 409, 409]
+
+
+# ---- owners -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["demote", "remove"])
+def test_the_last_two_owners_cannot_both_go(live, call, way):
+    for number in range(4):
+        with inside(live.acme):
+            project = create_project(live.ada, name=f"P{number}")
+            add_member(live.ada, project, user=live.carl.user, role=Role.OWNER)
+            members = ProjectMember.objects.filter(project=project)
+            paths = [f"/members/{pk}" for pk in members.values_list("pk", flat=True)]
+        calls = [
+            call("delete", path) if way == "remove" else call("patch", path, {"role": "member"})
+            for path in paths
+        ]
+
+        assert statuses(*calls) == [204 if way == "remove" else 200, 409]
+        with inside(live.acme):
+            owner = members.get(role=Role.OWNER)
+            assert Project.objects.get(pk=project.pk).owner_id == owner.user_id
+
+
+def test_an_owner_who_leaves_while_another_is_made_leaves_one_behind(live, call):
+    for number in range(4):
+        with inside(live.acme):
+            project = create_project(live.ada, name=f"P{number}")
+            member = add_member(live.ada, project, user=live.carl.user, role=Role.OWNER)
+        pass_on = call("patch", f"/projects/{project.pk}", {"owner_id": live.bob.user.pk})
+
+        answers = at_once(pass_on, call("delete", f"/members/{member.pk}"))
+
+        assert [r.status_code for r in answers] == [200, 204]
+        with inside(live.acme):
+            assert Project.objects.get(pk=project.pk).owner_id == live.bob.user.pk
+
+
+def test_of_those_who_add_the_same_member_one_does(live, call):
+    add = call("post", "/projects/APO/members", {"user_id": live.eve.user.pk})
+
+    assert statuses(add, add, add) == [201, 409, 409]
+
+
+# ---- subtasks -----------------------------------------------------------------------------------
+
+
+def test_two_moves_never_close_a_cycle_together(live, call):
+    for _ in range(4):
         with inside(live.acme):
             a, b = (create_task(live.ada, live.apollo, title=t).pk for t in "ab")
 
-        def move(task, parent):
-            return lambda: ApiClient(token).patch(f"/tasks/{task}", {"parent_id": parent})
+        moves = [call("patch", f"/tasks/{x}", {"parent_id": y}) for x, y in ((a, b), (b, a))]
 
-        statuses = [r.status_code for r in at_once(move(a, b), move(b, a))]
-
-        assert sorted(statuses) == [200, 409]
+        assert statuses(*moves) == [200, 409]
 
 
-def test_the_last_two_owners_cannot_both_leave(live):
+def test_two_moves_never_go_too_deep_together(live, call):
+    def chain(length):
+        tasks = [create_task(live.ada, live.apollo, title="x")]
+        while len(tasks) < length:
+            tasks.append(create_task(live.ada, live.apollo, title="x", parent=tasks[-1]))
+        return tasks
+
+    for _ in range(3):
+        with inside(live.acme):
+            top, middle, low = chain(2), chain(2), chain(2)
+        one = call("patch", f"/tasks/{middle[0].pk}", {"parent_id": top[-1].pk})
+        other = call("patch", f"/tasks/{low[0].pk}", {"parent_id": middle[-1].pk})
+
+        assert statuses(one, other) == [200, 422]
+
+
+# ---- deleting -----------------------------------------------------------------------------------
+
+
+def test_a_subtask_added_to_a_task_that_goes_is_refused_or_recorded(live, call):
     for _ in range(5):
         with inside(live.acme):
-            members = ProjectMember.objects.filter(project=live.apollo)
-            for member in members.filter(user__in=[live.ada.user.pk, live.carl.user.pk]):
-                change(live.boss, member, role=Role.OWNER)
-            ids = list(members.filter(role=Role.OWNER).order_by("pk").values_list("pk", flat=True))
-        token = token_of(live.boss)
+            top = create_task(live.ada, live.apollo, title="top")
+        body = {"project_id": live.apollo.pk, "title": "x", "parent_id": top.pk}
 
-        def demote(pk, token=token):
-            return lambda: ApiClient(token).patch(f"/members/{pk}", {"role": "member"})
+        answers = at_once(call("post", "/tasks", body), call("delete", f"/tasks/{top.pk}"))
 
-        statuses = [r.status_code for r in at_once(*map(demote, ids))]
-
-        assert sorted(statuses) == [200, 409]
+        assert answers[0].status_code in (201, 404, 409, 422)
+        assert answers[1].status_code == 204
+    assert balance(Task, live.acme)[0] == balance(Task, live.acme)[1]
 
 
-def test_versions_have_no_gaps_and_before_is_the_truth(live):
-    def rename(thread):
-        def work():
-            for number in range(8):
-                with inside(live.acme):
-                    task = Task.objects.get(pk=live.task.pk)
-                    change(live.ada, task, title=f"{thread}-{number}")
-
-        return work
-
-    at_once(*map(rename, range(4)))
-
-    with inside(live.acme):
-        assert Task.objects.get().version == 33
-        events = Event.objects.filter(subject_type="task", verb="changed").order_by("id")
-        titles = [e.changes["title"] for e in events]
-    assert [before for before, _ in titles] == ["Launch", *(after for _, after in titles[:-1])]
-
-
-def test_edits_of_different_fields_are_both_kept(live):
-    token = token_of(live.ada)
+def test_what_is_added_to_a_project_that_goes_is_refused_or_recorded(live, call):
     for number in range(5):
-        at_once(
-            lambda number=number: ApiClient(token).patch("/tasks/APO-1", {"title": f"t{number}"}),
-            lambda number=number: ApiClient(token).patch(
-                "/tasks/APO-1", {"description": f"d{number}"}
-            ),
+        with inside(live.acme):
+            project = create_project(live.ada, name=f"P{number}")
+        answers = at_once(
+            call("post", "/tasks", {"project_id": project.pk, "title": "x"}),
+            call("post", f"/projects/{project.pk}/members", {"user_id": live.bob.user.pk}),
+            call("delete", f"/projects/{project.pk}"),
         )
-        task = ApiClient(token).get("/tasks/APO-1").json()
+
+        assert {r.status_code for r in answers[:2]} <= {201, 404, 409, 422}, answers
+        assert answers[2].status_code == 204
+    for model in (Task, ProjectMember, Project):
+        assert balance(model, live.acme)[0] == balance(model, live.acme)[1]
+
+
+def test_a_tag_that_goes_records_every_task_that_had_it(live, call):
+    for number in range(3):
+        with inside(live.acme):
+            tag = create_tag(live.ada, name=f"t{number}")
+            tasks = [create_task(live.ada, live.apollo, title="x").pk for _ in range(3)]
+        tagging = [call("patch", f"/tasks/{pk}", {"tags": [tag.name]}) for pk in tasks]
+
+        answers = at_once(*tagging, call("delete", f"/tags/{tag.pk}"))
+
+        assert answers[-1].status_code == 204
+        assert {r.status_code for r in answers} <= {200, 204, 409, 422}
+        with inside(live.acme):
+            of_tasks = Event.objects.filter(subject_type="task", subject_id__in=tasks)
+            tagged = {
+                e.subject_id for e in of_tasks if tag.pk in e.changes.get("tags", [[], []])[1]
+            }
+            gone = Event.objects.get(subject_type="tag", subject_id=tag.pk, verb="deleted")
+            assert set(gone.changes.get("tasks", [[]])[0]) == tagged
+            assert not TaskTag.objects.filter(tag=tag.pk).exists()
+
+
+def test_deleting_twice_at_once_records_it_once(live, call):
+    for _ in range(3):
+        with inside(live.acme):
+            task = create_task(live.ada, live.apollo, title="x")
+        delete = call("delete", f"/tasks/{task.pk}")
+
+        assert set(statuses(delete, delete, delete)) <= {204, 404}
+        with inside(live.acme):
+            assert Event.objects.filter(subject_id=task.pk, verb="deleted").count() == 1
+
+
+# ---- changing -----------------------------------------------------------------------------------
+
+
+def test_edits_of_different_fields_are_both_kept(live, call):
+    for number in range(4):
+        edits = [{"title": f"t{number}"}, {"description": f"d{number}"}, {"tags": [f"g{number}"]}]
+
+        assert statuses(*[call("patch", "/tasks/APO-1", e) for e in edits]) == [200] * 3
+
+        task = call("get", "/tasks/APO-1")().json()
         assert (task["title"], task["description"]) == (f"t{number}", f"d{number}")
+        assert [t["name"] for t in task["tags"]] == [f"g{number}"]
+        assert task["version"] == 1 + 3 * (number + 1)
 
 
-def test_a_row_deleted_meanwhile_is_not_found(live):
+def test_completing_at_once_is_recorded_once(live, call):
+    for _ in range(4):
+        with inside(live.acme):
+            task = create_task(live.ada, live.apollo, title="x")
+        finish = call("post", f"/tasks/{task.pk}/completion")
+
+        answers = at_once(finish, finish, finish)
+
+        assert [r.status_code for r in answers] == [200] * 3
+        assert {r.json()["version"] for r in answers} == {2}
+        with inside(live.acme):
+            assert Event.objects.filter(subject_id=task.pk, verb="completed").count() == 1
+
+
+def test_completing_and_reopening_at_once_leave_a_sound_task(live, call):
+    path = "/tasks/APO-1"
+    for _ in range(4):
+        mix = [
+            call("post", f"{path}/completion"),
+            call("delete", f"{path}/completion"),
+            call("patch", path, {"status": "in_progress"}),
+            call("patch", path, {"status": "done"}),
+        ]
+        assert statuses(*mix) == [200] * 4
+    task = call("get", path)().json()
+    assert (task["status"] == "done") == (task["completed_at"] is not None)
+    with inside(live.acme):
+        changes = [
+            e.changes["status"]
+            for e in Event.objects.filter(subject_type="task").order_by("id")
+            if "status" in e.changes
+        ]
+    assert [c[0] for c in changes[1:]] == [c[1] for c in changes[:-1]]
+
+
+def test_a_due_day_and_a_due_instant_never_both_stay(live, call):
+    edits = [{"due_on": "2027-01-01"}, {"due_date": "2027-01-01T00:00:00Z"}]
+    for _ in range(4):
+        both = [call("patch", "/tasks/APO-1", e) for e in edits]
+        assert statuses(*both) == [200, 422]
+        call("patch", "/tasks/APO-1", {"due_on": None, "due_date": None})()
+
+
+def test_a_row_deleted_meanwhile_is_not_found(live, call):
     with inside(live.acme):
         stale = Task.objects.get()
-    assert ApiClient(token_of(live.ada)).delete("/tasks/APO-1").status_code == 204
+    assert call("delete", "/tasks/APO-1")().status_code == 204
 
-    assert (
-        ApiClient(token_of(live.ada)).patch(f"/tasks/{stale.pk}", {"title": "x"}).status_code == 404
-    )
+    with inside(live.acme), pytest.raises(Exception, match="deleted meanwhile"):
+        change(live.ada, stale, title="x")

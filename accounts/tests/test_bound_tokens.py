@@ -1,0 +1,63 @@
+"""A token bound to projects is no way round its bounds, whoever holds it."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import ApiToken, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient
+
+
+@pytest.fixture
+def bound(world, as_):
+    return as_(world.boss, project_ids=[world.apollo.pk])
+
+
+def test_it_makes_no_user_to_sign_in_as(world, bound):
+    body = {"email": "x@acme.example", "is_staff": True, "password": PASSWORD}
+
+    r = bound.post("/users", body)
+
+    assert (r.status_code, r.json()["code"]) == (403, "forbidden")
+    with inside(world.acme):
+        assert User.objects.count() == 6
+
+
+@pytest.mark.parametrize("body", [{"password": PASSWORD}, {"is_staff": True}, {"is_active": False}])
+def test_it_changes_no_user(world, bound, body):
+    assert bound.patch(f"/users/{world.eve.user.pk}", body).status_code == 403
+    assert bound.delete(f"/users/{world.eve.user.pk}").status_code == 403
+
+
+def test_it_does_not_rotate_itself_into_a_wider_one(world, as_, bound):
+    wide = as_(world.boss).post("/tokens", {"name": "wide"}).json()
+
+    r = bound.post(f"/tokens/{wide['id']}/rotation")
+
+    assert r.status_code == 403
+    assert ApiClient(wide["token"]).get("/me").status_code == 200
+
+
+def test_it_rotates_itself_with_its_bounds(world, bound):
+    with inside(world.acme):
+        own = ApiToken.objects.latest("pk").pk
+
+    r = bound.post(f"/tokens/{own}/rotation")
+
+    assert (r.status_code, r.json()["project_ids"]) == (201, [world.apollo.pk])
+
+
+def test_a_bound_to_nothing_is_refused(world, as_):
+    """Read as “all projects” it would be a hole, read as “none” it would be of no use."""
+    assert as_(world.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
+
+
+def test_anothers_project_in_it_shows_nothing(world, as_):
+    body = {"name": "x", "project_ids": [world.secret.pk, 999_999]}
+
+    text = as_(world.ada).post("/tokens", body).json()["token"]
+
+    client = ApiClient(text)
+    assert client.get("/projects").json()["data"] == []
+    assert client.get(f"/projects/{world.secret.pk}").status_code == 404

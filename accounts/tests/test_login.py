@@ -1,0 +1,154 @@
+"""The doors of signing in that test_sign_in.py does not try: who is named how, and what is kept."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+from django.db import IntegrityError
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.models import Kind, Tenant, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, new_tenant, person
+from taskflow import settings as written
+from taskflow.logging import JsonFormatter
+
+
+@pytest.fixture
+def ada(db):
+    new_tenant("globex", "mallory", PASSWORD)
+    boss = new_tenant("acme", "boss", PASSWORD)
+    with inside(boss.tenant):
+        return person(boss, "ada", PASSWORD)
+
+
+def login(client=None, **body):
+    sent = {"email": "ada@acme.example", "password": PASSWORD} | body
+    return (client or ApiClient()).post("/auth/login", sent)
+
+
+@pytest.mark.parametrize(
+    ("host", "header", "body", "status"),
+    [
+        ("ACME.localhost", None, None, 200),
+        ("acme.localhost:8000", None, None, 200),
+        ("acme.localhost.", None, None, 200),
+        ("127.0.0.1", "ACME", None, 200),
+        ("[::1]:8000", None, "Acme", 200),
+        ("acme.localhost", "acme", "acme", 200),
+        ("globex.localhost", None, None, 401),
+        ("globex.localhost.", None, None, 401),  # not the default tenant
+        ("acme.localhost", None, "globex", 404),
+        ("localhost", "acme", "globex", 404),
+        ("nobody.localhost", None, None, 404),
+        ("a.acme.localhost", None, None, 404),
+        ("localhost", None, "nobody", 404),
+        ("localhost", "nobody", None, 404),
+        ("acme.evil.example", None, None, 400),
+        ("acme.localhost.evil.example", None, None, 400),
+    ],
+)
+def test_all_that_name_a_tenant_must_agree(ada, host, header, body, status):
+    headers = {"HTTP_HOST": host} | ({"HTTP_X_TENANT": header} if header else {})
+
+    r = login(ApiClient(**headers), **({"tenant": body} if body else {}))
+
+    assert r.status_code == status, r.content
+
+
+def test_a_closed_tenant_takes_nobody_in(ada):
+    token = login().json()["token"]
+    Tenant.objects.filter(pk=ada.tenant.pk).update(is_active=False)
+
+    assert login().status_code == 404
+    assert ApiClient(token).get("/me").status_code == 401
+
+
+def test_an_agent_has_no_password_to_guess(ada):
+    with inside(ada.tenant):
+        boss = Actor(User.objects.get(handle="boss"), ada.tenant)
+        actions.create_user(boss, kind=Kind.AGENT, email="bot@acme.example", handle="bot")
+
+    answers = [login(email="bot@acme.example", password=p) for p in ("", "x", PASSWORD)]
+
+    assert [r.status_code for r in answers] == [422, 401, 401]
+
+
+def test_a_password_is_taken_as_it_is(ada):
+    client = ApiClient(login().json()["token"])
+    spaced = "  a spaced battery "
+
+    client.post("/me/password", {"current_password": PASSWORD, "new_password": spaced})
+
+    assert login(password=spaced).status_code == 200
+    assert login(password=spaced.strip()).status_code == 401
+
+
+def test_passwords_are_kept_by_scrypt(db, settings):
+    settings.PASSWORD_HASHERS = written.PASSWORD_HASHERS
+    boss = new_tenant("acme", "boss", PASSWORD)
+
+    r = login(email="boss@acme.example")
+
+    assert r.status_code == 200
+    assert boss.user.password.startswith("scrypt$")
+
+
+def test_the_log_says_who_signed_in(ada, caplog):
+    caplog.set_level(logging.INFO)
+
+    login()
+
+    lines = [json.loads(JsonFormatter().format(r)) for r in caplog.records]
+    (line,) = [x for x in lines if x["logger"] == "taskflow.request"]
+    assert (line["tenant"], line["user"]) == (ada.tenant.pk, ada.user.pk)
+    assert PASSWORD not in json.dumps(lines)
+
+
+# ---- registering --------------------------------------------------------------------------------
+
+BODY = {
+    "tenant_name": "Initech",
+    "subdomain": "initech",
+    "full_name": "Peter G",
+    "email": "peter@initech.example",
+    "password": PASSWORD,
+}
+
+
+def test_registering_is_one_request_on_record(db, events):
+    r = ApiClient().post("/auth/register", BODY, headers={"X-Request-Id": "first.1"})
+
+    made = events(Tenant.objects.get(subdomain="initech"))
+    assert r.status_code == 201
+    assert {e.request_id for e in made} == {"first.1"}
+
+
+def test_of_two_who_want_a_subdomain_one_gets_it(world):
+    """Nothing looks first: the database decides, so two at once cannot both find it free."""
+    r = ApiClient().post("/auth/register", BODY | {"subdomain": "globex"})
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+    assert Tenant.objects.count() == 2
+
+
+@pytest.mark.parametrize("error", [IntegrityError("x"), RuntimeError("x")])
+def test_no_tenant_stays_without_its_administrator(db, monkeypatch, error):
+    def fail(*args):
+        raise error
+
+    monkeypatch.setattr(actions, "_save_user", fail)
+
+    assert ApiClient().post("/auth/register", BODY).status_code in (409, 500)
+    assert not Tenant.objects.exists()
+
+
+@pytest.mark.parametrize("path", ["/auth/register", "/auth/login"])
+def test_strangers_get_nothing_from_an_empty_body(db, path):
+    r = ApiClient().post(path, {})
+
+    assert (r.status_code, r.json()["code"]) == (422, "validation_failed")
+    assert PASSWORD not in r.content.decode()

@@ -1,0 +1,74 @@
+"""Changing oneself: what was sent, and no more."""
+
+from __future__ import annotations
+
+import pytest
+
+from conftest import PASSWORD, ApiClient
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({}, 200),
+        ({"full_name": ""}, 200),
+        ({"email": "EVE.new@acme.example"}, 200),
+        ({"full_name": None}, 422),
+        ({"email": None}, 422),
+        ({"handle": None}, 422),
+        ({"handle": "Eve"}, 422),
+        ({"handle": "eve\n"}, 200),  # spaces around a text go
+        ({"email": "bob@acme.example"}, 409),
+        ({"email": "BOB@acme.example"}, 409),
+        ({"email": "mallory@globex.example"}, 200),  # another tenant's is free
+        ({"password": PASSWORD}, 422),
+        ({"is_active": False}, 422),
+        ({"scope": "admin"}, 422),
+        ({"responsible_id": 1}, 422),
+    ],
+)
+def test_a_change(world, as_, events, body, status):
+    client = as_(world.eve)
+    before, count = client.get("/me").json(), len(events(world.acme))
+
+    r = client.patch("/me", body)
+
+    assert r.status_code == status, r.content
+    after = client.get("/me").json()
+    changed = {k for k in before if after[k] != before[k]} - {"updated_at"}
+    assert changed <= (body.keys() if status == 200 else set())
+    assert len(events(world.acme)) == count + bool(changed)
+
+
+def test_an_agent_may_rename_itself_but_has_no_password(world, as_):
+    client = as_(world.bot)
+
+    assert client.patch("/me", {"full_name": "Robo"}).json()["full_name"] == "Robo"
+    body = {"current_password": "!", "new_password": PASSWORD}
+    assert client.post("/me/password", body).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("new", "code"),
+    [("password1", "weak_password"), ("eve@acme.example", "weak_password"), ("7" * 12, "weak_password")],
+)  # fmt: skip
+def test_a_weak_password_is_named_by_its_field(world, as_, new, code):
+    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"password": PASSWORD})
+    client = as_(world.eve)
+
+    r = client.post("/me/password", {"current_password": PASSWORD, "new_password": new})
+
+    (error,) = r.json()["errors"]
+    assert (r.status_code, error["pointer"], error["code"]) == (422, "#/new_password", code)
+    assert new not in r.content.decode()
+    login = {"email": "eve@acme.example", "password": PASSWORD}
+    assert ApiClient().post("/auth/login", login).status_code == 200
+
+
+@pytest.mark.parametrize("scope", ["read", "write"])
+def test_changing_oneself_needs_the_full_scope(world, as_, scope):
+    client = as_(world.eve, scope)
+
+    assert client.patch("/me", {"full_name": "x"}).json()["code"] == "insufficient_scope"
+    assert client.post("/me/password", {}).json()["code"] == "insufficient_scope"
+    assert client.get("/me").json()["scope"] == scope

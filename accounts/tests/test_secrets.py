@@ -1,0 +1,61 @@
+"""What must never be read back: passwords and the text of tokens, wherever one looks."""
+
+from __future__ import annotations
+
+import json
+import logging
+
+import pytest
+
+from accounts.models import ApiToken, Event, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient
+from taskflow.api import api
+from taskflow.logging import JsonFormatter
+
+
+def crawl(client, world):
+    """Every GET operation's answer, with ids that exist."""
+    ids = {"project_id": world.apollo.pk, "task_id": world.task.pk, "user_id": world.ada.user.pk}
+    for path, methods in api.get_openapi_schema()["paths"].items():
+        if "get" in methods:
+            r = client.get(path.format(**ids))
+            assert r.status_code == 200, path
+            yield path, r.content.decode()
+
+
+@pytest.mark.parametrize("who", ["boss", "ada"])
+def test_no_answer_event_or_log_line_holds_a_secret(world, as_, caplog, who):
+    caplog.set_level(logging.DEBUG)
+    boss = as_(world.boss)
+    boss.patch(f"/users/{world.ada.user.pk}", {"password": PASSWORD})
+    signed_in = ApiClient().post(
+        "/auth/login", {"email": "ada@acme.example", "password": PASSWORD}
+    ).json()["token"]  # fmt: skip
+    ada = ApiClient(signed_in)
+    issued = ada.post("/tokens", {"name": "canary"}).json()
+    rotated = ada.post(f"/tokens/{issued['id']}/rotation").json()
+    ApiClient(signed_in[:-1] + "!").get("/me")  # refused
+    with inside(world.acme):
+        digests = list(ApiToken.objects.values_list("digest", flat=True))
+        hashes = list(User.objects.exclude(password="").values_list("password", flat=True))
+    canaries = [PASSWORD, signed_in, issued["token"], rotated["token"], *digests, *hashes]
+
+    places = dict(crawl(boss if who == "boss" else ada, world))
+    with inside(world.acme):
+        places["events"] = str(list(Event.objects.values()))
+    places["logs"] = json.dumps([JsonFormatter().format(r) for r in caplog.records])
+
+    for name, text in places.items():
+        assert not [c for c in canaries if c in text], name
+        assert '"password"' not in text, name
+
+
+def test_no_row_holds_the_text_of_a_token(world, as_):
+    issued = as_(world.ada).post("/tokens", {"name": "x"}).json()
+
+    with inside(world.acme):
+        row = ApiToken.objects.filter(pk=issued["id"]).values().get()
+    assert issued["token"] not in str(row)
+    assert issued["token"].startswith(row["prefix"])
+    assert len(row["prefix"]) <= 12, "the shown part must not help to guess the rest"

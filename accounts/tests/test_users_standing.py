@@ -1,0 +1,138 @@
+"""Who stands behind whom, and what ends when somebody is let go."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connections
+
+from accounts.actions import create_user
+from accounts.actor import Actor
+from accounts.models import User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, build_world, token_of
+
+
+@pytest.mark.parametrize(
+    ("who", "responsible", "status"),
+    [
+        ("bot", "bob", 200),
+        ("bot", None, 200),
+        ("bot", "bot", 422),  # an agent answers for nobody, nor for itself
+        ("bob", "eve", 422),  # she could make tokens in his name
+        ("bob", None, 200),
+        ("bot", "mallory", 422),
+    ],
+)
+def test_a_person_answers_for_an_agent(world, as_, who, responsible, status):
+    user_id = responsible and getattr(world, responsible).user.pk
+    path = f"/users/{getattr(world, who).user.pk}"
+
+    r = as_(world.boss).patch(path, {"responsible_id": user_id})
+
+    assert r.status_code == status, r.content
+    if status == 200:
+        assert r.json()["responsible_id"] == user_id
+    else:
+        assert r.json()["errors"][0]["pointer"] == "#/responsible_id"
+
+
+@pytest.mark.parametrize("body", [{"kind": "human", "email": "n@acme.example"}, {"kind": "agent"}])
+def test_a_new_user_has_a_person_behind_him_or_nobody(world, as_, body):
+    r = as_(world.boss).post("/users", body | {"responsible_id": world.bot.user.pk})
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/responsible_id")
+
+
+def test_who_no_longer_answers_for_an_agent_makes_no_tokens_for_it(world, as_):
+    body = {"name": "x", "user_id": world.bot.user.pk}
+    assert as_(world.ada).post("/tokens", body).status_code == 201
+
+    as_(world.boss).patch(f"/users/{world.bot.user.pk}", {"responsible_id": world.bob.user.pk})
+
+    assert as_(world.ada).post("/tokens", body).status_code == 403
+    assert as_(world.bob).post("/tokens", body).status_code == 201
+
+
+def test_null_empties_what_may_be_empty(world, as_):
+    path = f"/users/{world.bot.user.pk}"
+    as_(world.boss).patch(path, {"email": "bot@acme.example"})
+
+    assert as_(world.boss).patch(path, {"email": None}).json()["email"] is None
+    for field in ("handle", "full_name", "is_staff", "is_active", "password"):
+        assert as_(world.boss).patch(path, {field: None}).status_code == 422, field
+    person = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"email": None})
+    assert (person.status_code, person.json()["code"]) == (422, "invalid")
+
+
+def test_who_comes_back_needs_new_tokens(world, as_):
+    path, old = f"/users/{world.bob.user.pk}", ApiClient(token_of(world.bob))
+    as_(world.boss).patch(path, {"is_active": False, "password": PASSWORD})
+    login = {"email": "bob@acme.example", "password": PASSWORD}
+    assert ApiClient().post("/auth/login", login).status_code == 401
+
+    as_(world.boss).patch(path, {"is_active": True})
+
+    assert old.get("/me").status_code == 401
+    assert ApiClient().post("/auth/login", login).status_code == 200
+
+
+def test_a_deactivated_agent_gets_no_token(world, as_):
+    as_(world.boss).patch(f"/users/{world.bot.user.pk}", {"is_active": False})
+
+    r = as_(world.ada).post("/tokens", {"name": "x", "user_id": world.bot.user.pk})
+
+    assert (r.status_code, r.json()["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize("method", ["patch", "delete"])
+def test_a_second_administrator_may_go(world, as_, method):
+    body = {"email": "second@acme.example", "is_staff": True}
+    second = as_(world.boss).post("/users", body).json()["id"]
+
+    r = getattr(as_(world.boss), method)(f"/users/{second}", {"is_staff": False})
+
+    assert r.status_code == (200 if method == "patch" else 204)
+    assert (
+        as_(world.boss).patch(f"/users/{world.boss.user.pk}", {"is_staff": False}).status_code
+        == 409
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_administrators_cannot_end_each_other():
+    world = build_world()
+    with inside(world.acme):
+        second = create_user(world.boss, email="second@acme.example", is_staff=True)
+    tokens = {
+        world.boss.user.pk: token_of(world.boss),
+        second.pk: token_of(Actor(second, world.acme)),
+    }
+    barrier = threading.Barrier(2)
+
+    def demote(pk, token):
+        barrier.wait()
+        try:
+            ApiClient(token).patch(f"/users/{pk}", {"is_staff": False})
+        finally:
+            connections.close_all()
+
+    for _ in range(8):
+        pairs = zip(tokens, reversed(tokens.values()), strict=True)  # each the other
+        threads = [threading.Thread(target=demote, args=pair) for pair in pairs]
+        [t.start() for t in threads]
+        [t.join() for t in threads]
+
+        with inside(world.acme):
+            assert User.objects.active().filter(is_staff=True).count() == 1
+            User.objects.filter(pk__in=tokens).update(is_staff=True)
+
+
+def test_a_token_of_somebody_inactive_is_none_even_unrevoked(world):
+    """Whatever switched him off, every request asks."""
+    client = ApiClient(token_of(world.bob))
+    with inside(world.acme):
+        User.objects.filter(pk=world.bob.user.pk).update(is_active=False)
+
+    assert client.get("/me").status_code == 401

@@ -1,0 +1,137 @@
+"""When it is not the caller's fault: what he is told, what the log keeps, and what stays undone."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import InterfaceError, OperationalError, ProgrammingError
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from accounts.tenancy import inside
+from conftest import ApiClient, token_of
+from taskflow.errors import BY_STATUS, Internal, Problem, problem_of_status
+from tasks.models import Task
+
+
+def raising(error):
+    def fail(*args, **kwargs):
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize("place", ["accounts.auth.find_token", "tasks.api.tasks.find_task"])
+@pytest.mark.parametrize(
+    ("error", "status", "code"),
+    [
+        (OperationalError("the host db.internal is gone"), 503, "unavailable"),
+        (InterfaceError("connection already closed"), 503, "unavailable"),
+        (ProgrammingError("no such column: db.internal"), 500, "internal_error"),
+        (OperationalError("no such table: db.internal"), 500, "internal_error"),
+    ],
+)
+def test_a_failing_database(world, monkeypatch, caplog, place, error, status, code):
+    """Signing in asks it first, outside the view: it must be answered and logged there, too."""
+    client = ApiClient(token_of(world.ada))
+    monkeypatch.setattr(place, raising(error))
+
+    r = client.get("/tasks/APO-1")
+
+    assert (r.status_code, r.json()["code"]) == (status, code)
+    assert r.headers["Content-Type"] == "application/problem+json"
+    assert ("Retry-After" in r.headers) == (status == 503)
+    assert "internal is gone" not in r.content.decode()
+    (record,) = [x for x in caplog.records if x.name == "taskflow.errors"]
+    assert record.exc_info[1] is error
+    assert record.request_id == r.json()["request_id"]
+
+
+@pytest.mark.parametrize("error", [RuntimeError("x"), OperationalError("x"), Internal("x")])
+def test_a_failure_after_the_write_takes_it_back(world, as_, events, monkeypatch, error):
+    client = as_(world.ada)
+    before = len(events(world.acme))
+    monkeypatch.setattr("tasks.api.tasks.find_task", raising(error))  # to answer with the row
+
+    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
+
+    assert r.status_code in (500, 503)
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert not Task.objects.filter(title="half").exists()
+
+
+def test_a_failure_outside_ninja_is_a_problem_too(world, monkeypatch):
+    client = ApiClient(token_of(world.ada))
+    monkeypatch.setattr("accounts.auth.actor_of_token", raising(KeyError("secret")))
+
+    r = client.get("/me")
+
+    assert (r.status_code, r.json()["code"]) == (500, "internal_error")
+    assert "secret" not in r.content.decode()
+    assert r.json()["request_id"] == r.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize("path", ["/me", "/auth/login", "/auth/register"])
+def test_no_connection_at_all(db, monkeypatch, path):
+    """Also for those who are nobody yet."""
+    client = ApiClient("tf_1_" + "0" * 43)
+    body = {"email": "a@b.example", "password": "x"}
+    if path.endswith("register"):
+        body |= {"tenant_name": "X", "subdomain": "x", "full_name": "X"}
+
+    with monkeypatch.context() as away:
+        away.setattr(BaseDatabaseWrapper, "cursor", raising(OperationalError("refused")))
+        r = client.get(path) if path == "/me" else client.post(path, body)
+
+    assert r.status_code == (401 if path == "/me" else 503), "a token that is none asks nobody"
+
+
+@pytest.mark.parametrize("status", [400, 402, 404, 405, 413, 418, 500, 502])
+def test_every_plain_error_page_has_a_problem(status):
+    problem = problem_of_status(status)
+
+    assert isinstance(problem, Problem)
+    assert problem.status == (status if status in BY_STATUS else 500)
+
+
+def kinds(of=Problem):
+    for kind in of.__subclasses__():
+        yield kind
+        yield from kinds(kind)
+
+
+def test_codes_are_stable_and_tell_problems_apart():
+    by_code = {kind.code: kind.__name__ for kind in kinds()}
+
+    assert by_code == {
+        "bad_request": "BadRequest",
+        "invalid_cursor": "InvalidCursor",
+        "unauthenticated": "Unauthenticated",
+        "forbidden": "Forbidden",
+        "not_found": "NotFound",
+        "method_not_allowed": "MethodNotAllowed",
+        "conflict": "Conflict",
+        "length_required": "LengthRequired",
+        "too_large": "TooLarge",
+        "unsupported_media_type": "UnsupportedMedia",
+        "invalid": "Invalid",
+        "internal_error": "Internal",
+        "unavailable": "Unavailable",
+    }, "clients match on these: add, don't rename"
+
+
+def test_a_note_of_use_that_fails_costs_nothing(world, monkeypatch):
+    """The write is committed by then; a 503 would make the caller do it twice."""
+    client = ApiClient(token_of(world.ada))
+    real, asked = inside, []
+
+    def failing(tenant, **kwargs):
+        asked.append(tenant)
+        if len(asked) > 1:
+            raise OperationalError("database is locked")
+        return real(tenant, **kwargs)
+
+    monkeypatch.setattr("accounts.auth.inside", failing)
+
+    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
+
+    assert (r.status_code, len(asked)) == (201, 2)

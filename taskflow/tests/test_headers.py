@@ -1,0 +1,118 @@
+"""What every answer carries besides its body."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.test import override_settings
+
+from conftest import ApiClient
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/users", {"email": "n@acme.example"}),
+        ("/tokens", {"name": "x"}),
+        ("/projects", {"name": "x"}),
+        ("/tags", {"name": "x"}),
+        ("/tasks", {"project_id": 0, "title": "x"}),
+    ],
+)
+def test_location_is_where_the_row_lives(world, as_, path, body):
+    body = {k: world.apollo.pk if k == "project_id" else v for k, v in body.items()}
+
+    r = as_(world.boss).post(path, body)
+
+    assert (r.status_code, r.headers["Location"]) == (201, f"/api/v1{path}/{r.json()['id']}")
+    assert r.headers["ETag"].startswith(f'"{r.json()["id"]}-')
+
+
+def test_location_of_what_is_made_below_another_row(world, as_):
+    """Children have addresses of their own: /projects/3/members/7 does not exist."""
+    boss = as_(world.boss)
+    token = boss.post("/tokens", {"name": "x"}).json()["id"]
+
+    member = boss.post("/projects/APO/members", {"user_id": world.eve.user.pk})
+    rotated = boss.post(f"/tokens/{token}/rotation")
+
+    assert member.headers["Location"] == f"/api/v1/members/{member.json()['id']}"
+    assert rotated.headers["Location"] == f"/api/v1/tokens/{rotated.json()['id']}"
+    assert boss.delete(member.headers["Location"]).status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/me", "/tasks/APO-1", "/projects/APO", "/users/{eve}"])
+def test_an_etag_names_the_version(world, as_, path):
+    client, path = as_(world.boss), path.format(eve=world.eve.user.pk)
+    field = "title" if "tasks" in path else "name" if "projects" in path else "full_name"
+
+    first, again = (client.get(path).headers["ETag"] for _ in range(2))
+    changed = client.patch(path, {field: "New"}).headers["ETag"]
+
+    assert first == again != changed == client.get(path).headers["ETag"]
+
+
+@pytest.mark.parametrize("path", ["/tasks", "/projects/APO/members", "/nothing"])
+def test_only_single_rows_have_one(world, as_, path):
+    assert "ETag" not in as_(world.boss).get(path).headers
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/me", 200), ("/nothing", 404), ("/tasks?x=1", 422), ("/tasks/NIX-1", 404)],
+)
+def test_refusals_are_as_private_as_answers(world, as_, path, status):
+    r = as_(world.ada).get(path)
+
+    assert r.status_code == status
+    assert r.headers["Cache-Control"] == "private, no-store"
+    assert r.headers["Content-Security-Policy"] == "default-src 'none'; frame-ancestors 'none'"
+    assert r.headers["X-Content-Type-Options"] == "nosniff"
+    assert r.headers["X-Frame-Options"] == "DENY"
+    assert {"Authorization", "Cookie", "X-Tenant"} <= set(re.split(", *", r.headers["Vary"]))
+    assert not r.cookies
+
+
+def test_without_credentials_one_is_told_which(db):
+    r = ApiClient().get("/me")
+
+    assert (r.status_code, r.headers["WWW-Authenticate"]) == (401, 'Bearer realm="taskflow"')
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
+def test_a_browser_may_ask_first(db):
+    headers = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "PATCH",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+
+    r = ApiClient().options("/tasks/1", headers=headers)
+
+    assert r.status_code == 200
+    assert "PATCH" in r.headers["Access-Control-Allow-Methods"]
+    assert {"authorization", "x-tenant"} <= set(
+        r.headers["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert "Access-Control-Allow-Credentials" not in r.headers, "tokens, never cookies"
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
+@pytest.mark.parametrize("path", ["/me", "/nothing", "/tasks?x=1", "/users/x"])
+def test_a_browser_may_read_refusals_too(db, path):
+    """Without the header it shows its user “network error”."""
+    r = ApiClient().get(path, headers={"Origin": "https://app.example"})
+
+    assert r.status_code >= 400
+    assert r.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "x-request-id" in r.headers["Access-Control-Expose-Headers"]
+
+
+@pytest.mark.parametrize("origin", ["null", "http://[", "https://app.example.evil.example"])
+@override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
+def test_a_strange_origin_gets_its_answer_and_no_leave(world, as_, origin):
+    r = as_(world.ada).get("/me", headers={"Origin": origin})
+
+    assert r.status_code == 200
+    assert "Access-Control-Allow-Origin" not in r.headers

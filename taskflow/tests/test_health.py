@@ -1,0 +1,63 @@
+"""Probes: what a load balancer is told, and that it needs neither name nor credentials."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import OperationalError, connection
+from django.db.migrations.executor import MigrationExecutor
+from django.test import Client
+
+from accounts.tenancy import OWNER_ROLE, has_roles
+
+
+@pytest.mark.parametrize("host", ["10.0.0.5:8000", "localhost", "acme.localhost", "pod-7.internal"])
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_probes_come_to_any_address(db, path, host):
+    r = Client(headers={"host": host}).get(path)
+
+    assert (r.status_code, r.json()["status"]) == (200, "ok")
+    assert not r.cookies
+
+
+def test_pages_do_not(db):
+    assert Client(headers={"host": "10.0.0.5:8000"}).get("/").status_code == 400
+
+
+def test_not_ready_when_the_database_fails(db, monkeypatch):
+    def fail(self, *args):
+        raise OperationalError("password of db.internal")
+
+    monkeypatch.setattr(MigrationExecutor, "migration_plan", fail)
+
+    r = Client().get("/readyz")
+
+    assert (r.status_code, r.json()["problems"]) == (503, ["the database does not answer"])
+    assert Client().get("/livez").status_code == 200
+
+
+@pytest.mark.raw_sql
+@pytest.mark.parametrize(
+    ("sabotage", "said"),
+    [
+        ("DROP POLICY tenant_rows ON tasks_tag", "tasks_tag: policies are"),
+        ("ALTER POLICY tenant_rows ON tasks_tag USING (true)", "tasks_tag: policies are"),
+        ("CREATE POLICY more ON tasks_tag USING (true)", "tasks_tag: policies are"),
+        ("ALTER TABLE tasks_tag NO FORCE ROW LEVEL SECURITY", "not forced"),
+        ("ALTER TABLE tasks_tag DISABLE ROW LEVEL SECURITY", "not forced"),
+        ("CREATE VIEW peek AS SELECT * FROM tasks_tag", "peek is not security_invoker"),
+    ],
+)
+def test_not_ready_with_a_hole_in_the_wall(db, sabotage, said):
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no row-level security")
+    with connection.cursor() as cursor:
+        if has_roles(connection):
+            cursor.execute(f"SET LOCAL ROLE {OWNER_ROLE}")
+        cursor.execute(sabotage)
+        cursor.execute("RESET ROLE")
+
+    r = Client().get("/readyz")
+
+    assert r.status_code == 503
+    (problem,) = r.json()["problems"]
+    assert said in problem

@@ -1,0 +1,110 @@
+"""One line per request, and what never stands in one."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import re
+
+import pytest
+from django.test import Client
+
+from conftest import ApiClient, token_of
+from taskflow.logging import FIELDS, JsonFormatter
+
+
+@pytest.fixture
+def lines():
+    """What would be on stdout, written by a handler of our own at the root."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    loggers = [logging.getLogger(name) for name in ("", "django.server")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    for logger in loggers:
+        logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("get", "/me", 200),
+        ("get", "/nothing", 404),
+        ("get", "/tasks?x=1", 422),
+        ("post", "/tasks", 422),
+        ("delete", "/tasks", 405),
+        ("head", "/me", 200),
+    ],
+)
+def test_an_answer_or_refusal_is_one_line(world, lines, method, path, status):
+    getattr(ApiClient(token_of(world.ada)), method)(path)
+
+    (line,) = lines()
+    assert (line["status"], line["method"]) == (status, method.upper())
+    assert line["path"] == f"/api/v1{path.partition('?')[0]}"
+    assert line.keys() == {"at", "level", "logger", "message", *FIELDS} - {"reason"}
+
+
+@pytest.mark.parametrize("path", ["/livez", "/admin/login/", "/api/v1/docs", "/nothing"])
+def test_pages_and_probes_too(db, lines, path):
+    Client().get(path)
+
+    assert [line["path"] for line in lines() if line["logger"] == "taskflow.request"] == [path]
+
+
+def test_a_stranger_has_no_name(world, lines):
+    ApiClient("tf_1_" + "a" * 49).get("/me")
+
+    (line,) = lines()
+    assert (line["status"], line["tenant"], line["user"]) == (401, None, None)
+
+
+def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypatch):
+    monkeypatch.setattr("tasks.api.tasks.find_task", lambda *a: 1 / 0)
+
+    r = ApiClient(token_of(world.ada)).get("/tasks/1")
+
+    (traced,) = [line for line in lines() if "trace" in line]
+    assert traced["level"] == "error"
+    assert traced["request_id"] == r.json()["request_id"]
+    assert traced["trace"].endswith("ZeroDivisionError: division by zero")
+
+
+def test_a_line_stays_a_line_whatever_is_sent(world, lines):
+    text = token_of(world.ada)
+
+    ApiClient(text).get("/tasks/a%0A%7B%22level%22%3A%22fake%22%7D")
+    ApiClient(text).get("/tasks/1", headers={"X-Request-Id": 'x","level":"fake'})
+
+    assert [line["level"] for line in lines()] == ["info", "info"]
+
+
+@pytest.mark.parametrize("given", ["a" * 64, "A-b_c.9", "0"])
+def test_a_plain_request_id_is_kept_in_answer_and_event(world, events, given):
+    r = ApiClient(token_of(world.ada)).post("/tags", {"name": "x"}, headers={"X-Request-Id": given})
+
+    assert r.headers["X-Request-Id"] == given
+    assert events(world.acme)[-1].request_id == given
+
+
+def test_without_one_each_request_gets_its_own(world):
+    client = ApiClient(token_of(world.ada))
+
+    first, second = (client.get("/me").headers["X-Request-Id"] for _ in range(2))
+
+    assert first != second
+    assert re.fullmatch("[0-9a-f]{32}", first)
+
+
+def test_times_are_utc_and_odd_values_are_written_as_text():
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "a %s", ("b",), None)
+    record.created, record.reason, record.password = 0.0, {1, 2}, "hunter2"
+
+    line = json.loads(JsonFormatter().format(record))
+
+    assert line["at"] == "1970-01-01T00:00:00.000+00:00"
+    assert (line["message"], line["reason"]) == ("a b", "{1, 2}")
+    assert "password" not in line, "only named fields are written"

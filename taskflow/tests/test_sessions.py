@@ -1,0 +1,129 @@
+"""A signed-in page may call the API; another site's page in the same browser may not."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from django.conf import settings
+from django.test import Client
+
+from accounts.models import User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, new_tenant, token_of
+
+
+@pytest.fixture
+def boss(db):
+    return new_tenant("acme", "boss", PASSWORD)
+
+
+@pytest.fixture
+def browser(boss):
+    client = Client(SERVER_NAME="localhost", enforce_csrf_checks=True)
+    page = client.get("/admin/login/").content.decode()
+    masked = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
+    data = {"username": "boss@acme.example", "password": PASSWORD, "csrfmiddlewaretoken": masked}
+    assert client.post("/admin/login/", data).status_code == 302
+    return client
+
+
+def csrf(client):
+    return {"X-CSRFToken": client.cookies[settings.CSRF_COOKIE_NAME].value}
+
+
+def call(client, method, path, body=None, **kwargs):
+    kwargs = {"content_type": "application/json"} | kwargs
+    return getattr(client, method)(f"/api/v1{path}", body, **kwargs)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("post", "/tags", {"name": "x"}, 201),
+        ("patch", "/me", {"full_name": "x"}, 200),
+        ("delete", "/tags/999", None, 404),
+        ("put", "/tags/999", {}, 404),
+    ],
+)
+def test_writing_needs_the_csrf_token(browser, method, path, body, status):
+    refused = call(browser, method, path, body)
+    wrong = call(browser, method, path, body, headers={"X-CSRFToken": "a" * 32})
+    in_body = call(
+        browser, method, path, (body or {}) | {"csrfmiddlewaretoken": csrf(browser)["X-CSRFToken"]}
+    )
+
+    r = call(browser, method, path, body, headers=csrf(browser))
+
+    for refusal in (refused, wrong, in_body):
+        assert (refusal.status_code, refusal.json()["code"]) == (403, "csrf_failed")
+    assert r.status_code == status, r.content
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
+     "multipart/form-data; boundary=", "multipart/form-data; boundary=x"],
+)  # fmt: skip
+def test_what_another_sites_form_can_send_is_refused(browser, kind):
+    r = call(browser, "post", "/tags", "name=x", content_type=kind)
+
+    assert r.status_code in (400, 403, 415)
+    assert r.headers["Content-Type"] == "application/problem+json"
+
+
+def test_reading_does_not(browser):
+    assert call(browser, "get", "/me").json()["handle"] == "boss"
+    assert call(browser, "head", "/me").status_code == 200
+
+
+def test_nobody_without_cookie_or_token(boss):
+    client = Client(SERVER_NAME="localhost", enforce_csrf_checks=True)
+
+    for method in ("get", "post"):
+        r = call(client, method, "/tags")
+        assert (r.status_code, r.json()["code"]) == (401, "unauthenticated"), "not “CSRF failed”"
+
+
+def test_a_token_needs_no_csrf_and_wins_over_the_cookie(browser, boss):
+    other = new_tenant("globex", "mallory")
+
+    r = call(browser, "get", "/me", headers={"Authorization": f"Bearer {token_of(other)}"})
+
+    assert r.json()["handle"] == "mallory"
+    client = Client(enforce_csrf_checks=True, headers={"Authorization": f"Bearer {token_of(boss)}"})
+    assert call(client, "post", "/tags", {"name": "x"}).status_code == 201
+
+
+def test_a_wrong_token_is_not_rescued_by_the_cookie(browser):
+    r = call(browser, "get", "/me", headers={"Authorization": "Bearer tf_1_x"})
+
+    assert r.status_code == 401
+
+
+@pytest.mark.parametrize("change", [{"is_active": False}, {"password": "scrypt$x"}])
+def test_a_session_ends_with_its_user_and_his_password(browser, boss, change):
+    with inside(boss.tenant):
+        User.objects.filter(pk=boss.user.pk).update(**change)
+
+    assert call(browser, "get", "/me").status_code == 401
+
+
+def test_signing_out_of_the_admin_ends_it(browser):
+    page = {"csrfmiddlewaretoken": csrf(browser)["X-CSRFToken"]}
+
+    assert browser.post("/admin/logout/", page).status_code in (200, 302)
+
+    assert call(browser, "get", "/me").status_code == 401
+
+
+def test_who_may_not_open_the_admin_gets_no_session(boss):
+    body = {"email": "eve@acme.example", "password": PASSWORD}
+    assert ApiClient(token_of(boss)).post("/users", body).status_code == 201
+    client = Client(SERVER_NAME="localhost")
+
+    r = client.post("/admin/login/", {"username": body["email"], "password": PASSWORD})
+
+    assert r.status_code == 200
+    assert settings.SESSION_COOKIE_NAME not in client.cookies
+    assert call(client, "get", "/me").status_code == 401

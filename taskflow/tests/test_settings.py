@@ -1,0 +1,134 @@
+"""The environment is read strictly, and what is not said is safe."""
+
+from __future__ import annotations
+
+import os
+import runpy
+import stat
+from pathlib import Path
+
+import pytest
+from django.core.exceptions import ImproperlyConfigured
+
+from taskflow import env
+
+SETTINGS = Path(__file__).parents[1] / "settings.py"
+
+
+@pytest.fixture
+def start(monkeypatch, tmp_path):
+    """start(NAME=value) are the settings that these variables alone make."""
+    for name in [n for n in os.environ if n.startswith(("TASKFLOW_", "DATABASE"))]:
+        monkeypatch.delenv(name)
+
+    def run(**variables):
+        monkeypatch.setenv("TASKFLOW_DATA_DIR", str(tmp_path))
+        for name, value in variables.items():
+            monkeypatch.setenv(name, value)
+        return runpy.run_path(str(SETTINGS))
+
+    return run
+
+
+def test_nothing_said_is_safe(start):
+    made = start()
+
+    assert made["DEBUG"] is False
+    assert "*" not in made["ALLOWED_HOSTS"]
+    assert made["CORS_ALLOWED_ORIGINS"] == []
+    assert made["TRUST_PROXY"] is False
+    assert "SECURE_PROXY_SSL_HEADER" not in made
+    assert made["PASSWORD_HASHERS"] == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
+    assert len(made["AUTH_PASSWORD_VALIDATORS"]) == 4
+    assert made["SESSION_COOKIE_HTTPONLY"]
+    assert made["DATABASES"]["default"]["ENGINE"] == "django.db.backends.sqlite3"
+    assert "synchronous=FULL" in made["DATABASES"]["default"]["OPTIONS"]["init_command"]
+
+
+def test_https_is_one_switch(start):
+    made = start(TASKFLOW_HTTPS="1", TASKFLOW_DOMAIN="tasks.example")
+
+    assert made["SESSION_COOKIE_SECURE"]
+    assert made["CSRF_COOKIE_SECURE"]
+    assert made["SECURE_SSL_REDIRECT"]
+    assert made["SECURE_HSTS_SECONDS"] > 0
+    assert made["CSRF_TRUSTED_ORIGINS"] == ["https://tasks.example", "https://*.tasks.example"]
+
+
+def test_the_secret_key_is_made_once_for_its_owner_only(start, tmp_path):
+    old = os.umask(0)
+    try:
+        first, second = start(), start()
+    finally:
+        os.umask(old)
+
+    assert first["SECRET_KEY"] == second["SECRET_KEY"]
+    assert len(first["SECRET_KEY"]) >= 50
+    assert stat.S_IMODE((tmp_path / "secret_key").stat().st_mode) == 0o600
+    assert start(TASKFLOW_SECRET_KEY="given")["SECRET_KEY"] == "given"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("TASKFLOW_DEBGU", "1", "Unknown setting TASKFLOW_DEBGU. Known: "),
+        ("TASKFLOW_", "", "Unknown setting"),
+        ("TASKFLOW_DEBUG", "ture", "TASKFLOW_DEBUG='ture': write 1 or 0."),
+        ("TASKFLOW_REGISTRATION", "2", "TASKFLOW_REGISTRATION"),
+        ("TASKFLOW_HTTPS", "-", "TASKFLOW_HTTPS"),
+        ("DATABASE_URL", "mysql://u:hunter2@h/d", "DATABASE_URL"),
+        ("DATABASE_URL", "nonsense", "DATABASE_URL"),
+        ("DATABASE_URL", "postgres://u:hunter2@h:port/d", "DATABASE_URL"),
+        ("DATABASE_URL", "hunter2://x", "DATABASE_URL"),
+    ],
+)
+def test_a_wrong_value_stops_the_start(start, name, value, said):
+    with pytest.raises(ImproperlyConfigured) as raised:
+        start(**{name: value})
+
+    assert said in str(raised.value)
+
+
+def test_a_wrong_database_url_is_refused_without_its_password(start):
+    for url in ("mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d", "x://u:hunter2@h/d"):
+        with pytest.raises(ImproperlyConfigured) as raised:
+            start(DATABASE_URL=url)
+        assert "hunter2" not in str(raised.value), url
+
+
+@pytest.mark.parametrize(
+    ("url", "max_age", "pool"),
+    [
+        ("postgres://u:p@h/d", None, None),
+        ("postgres://u:p@h/d?pool=true", 0, True),
+        ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
+    ],
+)
+def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max_age, pool):
+    made = start(DATABASE_URL=url)["DATABASES"]["default"]
+
+    assert made["ENGINE"] == "django.db.backends.postgresql"
+    assert made["CONN_MAX_AGE"] == max_age
+    assert made["OPTIONS"].get("pool") == pool
+    for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
+        assert limit in made["OPTIONS"]["options"]
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        *((yes, True) for yes in ("1", "TRUE", " yes ", "on")),
+        *((no, False) for no in ("0", "False", "no", "off", "")),
+    ],
+)
+def test_booleans(monkeypatch, value, read):
+    monkeypatch.setenv("DATABASE_X", value)
+
+    assert env.boolean("DATABASE_X", default=not read) is read
+
+
+def test_words(monkeypatch):
+    monkeypatch.setenv("DATABASE_X", " a, b ,,c")
+
+    assert env.words("DATABASE_X") == ["a", "b", "c"]
+    assert env.words("DATABASE_Y", "d") == ["d"]

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.models import ProjectMember
+
+
+def add(client, user, **body):
+    return client.post("/projects/APO/members", {"user_id": user.pk} | body)
+
+
+def test_it_works(world, as_, events):
+    r = add(as_(world.carl), world.eve.user)
+
+    assert r.status_code == 201
+    assert (r.json()["project_id"], r.json()["role"]) == (world.apollo.pk, "member")
+    assert r.json()["user"]["handle"] == "eve"
+    assert as_(world.eve).get("/tasks/APO-1").status_code == 200
+    event = events(world.acme, subject_type="projectmember")[-1]
+    assert (event.verb, event.subject_id, event.actor_id) == (
+        "joined",
+        r.json()["id"],
+        world.carl.user.pk,
+    )
+    assert event.project_id == world.apollo.pk
+    assert event.changes["user"] == [None, world.eve.user.pk]
+    assert event.changes["role"] == [None, "member"]
+
+
+def test_it_refuses_a_second_membership(world, as_):
+    r = add(as_(world.ada), world.bob.user, role="admin")
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+    with inside(world.acme):
+        assert ProjectMember.objects.get(user=world.bob.user).role == "member"
+
+
+@pytest.mark.parametrize(
+    ("who", "role", "status"),
+    [
+        ("ada", "owner", 201),
+        ("boss", "owner", 201),
+        ("carl", "owner", 403),
+        ("carl", "admin", 201),
+        ("bob", "member", 403),
+        ("bot", "member", 403),
+    ],
+)
+def test_only_owners_make_owners_and_members_nobody(world, as_, who, role, status):
+    assert add(as_(getattr(world, who)), world.eve.user, role=role).status_code == status
+
+
+def test_it_refuses_a_deactivated_user(world, as_):
+    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+
+    r = add(as_(world.ada), world.eve.user)
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/user_id")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"user_id": 0},
+        {"user_id": -1},
+        {"user_id": "1"},
+        {"user_id": True},
+        {"user_id": None},
+        {"user_id": 10**9},
+        {"user_id": 2**63},
+        {"user_id": "eve", "role": "king"},
+        {"user_id": "eve", "role": None},
+        {"user_id": "eve", "project_id": 1},
+    ],
+)
+def test_it_refuses_what_it_does_not_accept(world, as_, body):
+    if body.get("user_id") == "eve":
+        body = body | {"user_id": world.eve.user.pk}
+
+    r = as_(world.ada).post("/projects/APO/members", body)
+
+    assert r.status_code in (400, 422), r.json()
+    with inside(world.acme):
+        assert ProjectMember.objects.count() == 4
+
+
+def test_it_hides_users_of_other_tenants(world, as_):
+    theirs = add(as_(world.ada), world.mallory.user)
+    nobodys = as_(world.ada).post("/projects/APO/members", {"user_id": 10**9})
+
+    assert theirs.status_code == nobodys.status_code == 422
+    assert theirs.json()["errors"] == nobodys.json()["errors"]
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        client = as_(actor)
+        body = {"user_id": actor.user.pk}
+        assert client.post(f"/projects/{world.apollo.pk}/members", body).status_code == 404

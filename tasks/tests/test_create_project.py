@@ -1,0 +1,181 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.models import Project, ProjectMember
+
+
+def create(client, **body):
+    return client.post("/projects", {"name": "x"} | body)
+
+
+def test_its_owner_becomes_the_first_member(world, as_, events):
+    client = as_(world.eve)
+
+    r = create(
+        client,
+        name="  Moon Landing ",
+        description="To the moon.",
+        status="on_hold",
+        metadata={"a": [1, None]},
+    )
+
+    assert r.status_code == 201
+    body = r.json()
+    assert (body["key"], body["name"], body["status"]) == ("ML", "Moon Landing", "on_hold")
+    assert (body["description"], body["metadata"]) == ("To the moon.", {"a": [1, None]})
+    assert (body["role"], body["owner"]["handle"]) == ("owner", "eve")
+    assert body["task_counts"] == {"todo": 0, "in_progress": 0, "done": 0}
+    assert r.headers["Location"] == f"/api/v1/projects/{body['id']}"
+    assert r.headers["ETag"]
+    made = events(world.acme, project_id=body["id"])
+    assert [(e.subject_type, e.verb) for e in made] == [
+        ("project", "created"),
+        ("projectmember", "joined"),
+    ]
+    assert {e.request_id for e in made} == {r.headers["X-Request-Id"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [
+        ("Zeus", "ZEU"),
+        ("Web site relaunch", "WSR"),
+        ("One two three four five six", "OTTF"),
+        ("Ärger & Öl", "AO"),
+        ("v2.0 launch", "VL"),
+        ("日本語", "PRJ"),
+        ("Проект", "PRJ"),
+        ("🚀", "PRJ"),
+        ("123", "PRJ"),
+        ("x", "PRJ"),
+        ("x" * 255, "XXX"),
+    ],
+)
+def test_a_key_is_made_from_the_name(world, as_, name, key):
+    assert create(as_(world.ada), name=name).json()["key"] == key
+
+
+def test_a_made_key_avoids_those_that_are_taken(world, as_):
+    client = as_(world.ada)
+
+    keys = [create(client, name="Zeus").json()["key"] for _ in range(28)]
+
+    assert keys[:4] == ["ZEU", "ZEUA", "ZEUB", "ZEUC"]
+    assert keys[-2:] == ["ZEUZ", "ZEUAA"]
+
+
+def test_a_made_key_does_not_mind_other_tenants(world, as_):
+    assert create(as_(world.mallory), name="Apollo").json()["key"] == "APO"
+
+
+def test_a_taken_key_is_refused_by_name(world, as_):
+    r = create(as_(world.eve), key="APO")
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+    assert r.json()["detail"] == "This key is taken by another project."
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"key": "apo"}, "key"),
+        ({"key": "A1"}, "key"),
+        ({"key": "A"}, "key"),
+        ({"key": "ABCDEFGHIJK"}, "key"),
+        ({"key": "ÄÖ"}, "key"),
+        ({"name": ""}, "name"),
+        ({"name": "   "}, "name"),
+        ({"name": "x" * 256}, "name"),
+        ({"name": None}, "name"),
+        ({"name": ["x"]}, "name"),
+        ({"description": "x" * 65_537}, "description"),
+        ({"description": None}, "description"),
+        ({"status": "gone"}, "status"),
+        ({"metadata": {"a": "x" * 40_000}}, "metadata"),
+        ({"metadata": []}, "metadata"),
+        ({"metadata": None}, "metadata"),
+        ({"owner_id": 10**9}, "owner_id"),
+        ({"owner_id": "1"}, "owner_id"),
+        ({"owner_id": True}, "owner_id"),
+        ({"tenant_id": 2}, "tenant_id"),
+        ({"owner": 2}, "owner"),
+        ({"role": "owner"}, "role"),
+        ({"last_number": 7}, "last_number"),
+        ({"id": 7}, "id"),
+    ],
+)
+def test_a_refused_project_leaves_nothing(world, as_, events, body, where):
+    client = as_(world.boss)
+    before = len(events(world.acme))
+
+    r = create(client, **body)
+
+    assert r.status_code == 422, r.json()
+    assert [e["pointer"] for e in r.json()["errors"]] == [f"#/{where}"]
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert (Project.objects.count(), ProjectMember.objects.count()) == (1, 4)
+
+
+def test_only_administrators_make_projects_for_others(world, as_):
+    body = {"owner_id": world.bob.user.pk}
+
+    assert create(as_(world.ada), **body).status_code == 403
+    made = create(as_(world.boss), **body).json()
+    assert (made["owner"]["handle"], made["role"]) == ("bob", None)
+    assert as_(world.bob).get(f"/projects/{made['id']}").json()["role"] == "owner"
+
+
+def test_it_hides_users_of_other_tenants(world, as_):
+    theirs = create(as_(world.boss), owner_id=world.mallory.user.pk)
+    nobodys = create(as_(world.boss), owner_id=10**9)
+
+    assert theirs.status_code == nobodys.status_code == 422
+    assert theirs.json()["errors"] == nobodys.json()["errors"]
+
+
+def test_it_refuses_a_deactivated_owner(world, as_):
+    boss = as_(world.boss)
+    boss.patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+
+    r = create(boss, owner_id=world.eve.user.pk)
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/owner_id")
+
+
+def test_it_refuses_a_token_bound_to_projects(world, as_):
+    for actor in (world.ada, world.boss):
+        r = create(as_(actor, project_ids=[world.apollo.pk]))
+        assert (r.status_code, r.json()["code"]) == (403, "forbidden")
+
+
+def test_it_refuses_a_read_only_token(world, as_):
+    assert create(as_(world.ada, "read")).status_code == 403
+
+
+def test_it_leaves_nothing_when_the_second_half_fails(world, as_, events, monkeypatch):
+    client = as_(world.ada)
+    before = len(events(world.acme))
+    monkeypatch.setattr(
+        "tasks.actions.projects.ProjectMember",
+        lambda **values: ProjectMember(**values | {"role": "king"}),  # there is no such role
+    )
+
+    r = create(client)
+
+    assert r.status_code == 422
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert Project.objects.count() == 1
+
+
+def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+    client = as_(world.ada)
+    client.get("/me")  # notes the token's first use
+    # token; keys; project, event; membership, event; answer
+    with assert_statements(7):
+        create(client)
+    with assert_statements(6):
+        create(client, key="ABC")

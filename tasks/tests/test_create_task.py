@@ -1,0 +1,294 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.actor import Actor
+from accounts.models import User
+from accounts.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Tag, Task
+
+FULL = {
+    "title": "Pack the flag",
+    "description": "**Both** flags.\n\nÜmläute, 日本語 and 🚀",
+    "status": "in_progress",
+    "priority": "high",
+    "tags": ["luggage", "Flags"],
+    "due_date": "2026-12-01T10:00:00+02:00",
+    "metadata": {"weight": 2.5, "fragile": None, "deep": [{"a": [True, 1]}]},
+    "external_ref": "ext-1",
+}
+
+
+def create(client, world, **body):
+    return client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"} | body)
+
+
+def test_it_works_with_everything(world, as_, events):
+    more = {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
+
+    r = create(as_(world.ada), world, **FULL, **more)
+
+    assert r.status_code == 201, r.json()
+    task = dict(r.json())
+    small = {"id", "handle", "full_name", "email", "kind"}
+    assert task["assignee"].keys() == task["created_by"].keys() == small
+    assert (task.pop("assignee")["handle"], task.pop("created_by")["handle"]) == ("bob", "ada")
+    tags = task.pop("tags")
+    assert [(t["name"], t["color"]) for t in tags] == [("Flags", None), ("luggage", None)]
+    assert task.pop("created_at").endswith("Z")
+    assert task.pop("updated_at").endswith("Z")
+    assert task.pop("id") > world.task.pk
+    sent = {k: v for k, v in FULL.items() if k != "tags"}
+    assert task == sent | {
+        "due_date": "2026-12-01T08:00:00Z",
+        "due_on": None,
+        "key": "APO-2",
+        "number": 2,
+        "project_id": world.apollo.pk,
+        "parent_id": world.task.pk,
+        "completed": False,
+        "completed_at": None,
+        "version": 1,
+    }
+    assert r.headers["ETag"] == f'"{r.json()["id"]}-1"'
+    assert r.headers["Location"] == f"/api/v1/tasks/{r.json()['id']}"
+    assert as_(world.bob).get("/tasks/APO-2").json() == r.json()
+    *made, event = events(world.acme, request_id=r.headers["X-Request-Id"])
+    assert [e.subject_type for e in made] == ["tag", "tag"]
+    assert (event.verb, event.project_id, event.via) == ("created", world.apollo.pk, "api")
+    assert event.changes["title"] == [None, "Pack the flag"]
+    assert event.changes["tags"] == [[], sorted(t["id"] for t in tags)]
+
+
+def test_it_works_with_a_title_alone(world, as_):
+    task = create(as_(world.bot), world, title="  x ").json()
+
+    assert (task["title"], task["status"], task["priority"]) == ("x", "todo", "medium")
+    assert (task["description"], task["metadata"], task["tags"]) == ("", {}, [])
+    for name in ("assignee", "parent_id", "due_date", "due_on", "external_ref", "completed_at"):
+        assert task[name] is None
+    assert (task["completed"], task["created_by"]["handle"]) == (False, "bot")
+
+
+def test_a_done_task_is_completed(world, as_):
+    task = create(as_(world.ada), world, status="done").json()
+
+    assert (task["completed"], task["completed_at"] is None) == (True, False)
+
+
+def test_numbers_count_up_in_each_project(world, as_):
+    with inside(world.acme):
+        other = create_project(world.ada, name="Other", key="OTH")
+    client = as_(world.ada)
+    projects = (world.apollo.pk, other.pk, world.apollo.pk, other.pk)
+
+    keys = [create(client, world, project_id=pk).json()["key"] for pk in projects]
+
+    assert keys == ["APO-2", "OTH-1", "APO-3", "OTH-2"]
+
+
+def test_a_number_is_never_given_twice(world, as_):
+    client = as_(world.ada)
+    client.delete("/tasks/APO-1")
+
+    assert create(client, world).json()["key"] == "APO-2"
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        ({"title": ""}, "title"),
+        ({"title": "   "}, "title"),
+        ({"title": None}, "title"),
+        ({"title": 5}, "title"),
+        ({"title": "x" * 501}, "title"),
+        ({"description": "x" * 65_537}, "description"),
+        ({"description": None}, "description"),
+        ({"status": "open"}, "status"),
+        ({"status": None}, "status"),
+        ({"priority": 1}, "priority"),
+        ({"priority": "urgent"}, "priority"),
+        ({"assignee_id": 10**9}, "assignee_id"),
+        ({"assignee_id": "1"}, "assignee_id"),
+        ({"assignee_id": 0}, "assignee_id"),
+        ({"parent_id": 10**9}, "parent_id"),
+        ({"parent_id": "APO-1"}, "parent_id"),
+        ({"project_id": 10**9}, "project_id"),
+        ({"project_id": None}, "project_id"),
+        ({"project_id": True}, "project_id"),
+        ({"due_date": "2026-12-01T10:00:00"}, "due_date"),
+        ({"due_date": "2026-12-01"}, "due_date"),
+        ({"due_date": "2026-02-30T10:00:00Z"}, "due_date"),
+        ({"due_date": 5}, "due_date"),
+        ({"due_date": "5"}, "due_date"),
+        ({"due_date": "0001-01-01T00:00:00+14:00"}, "due_date"),
+        ({"due_date": "1970-01-01T00:00:00+14:00"}, "due_date"),
+        ({"due_date": "2199-12-31T23:00:00-02:00"}, "due_date"),
+        ({"due_on": "2200-01-01"}, "due_on"),
+        ({"due_on": "1969-12-31"}, "due_on"),
+        ({"due_on": "2026-02-30"}, "due_on"),
+        ({"due_on": "tomorrow"}, "due_on"),
+        ({"due_on": "86400"}, "due_on"),
+        ({"due_on": "2026-12-01", "due_date": "2026-12-01T10:00:00Z"}, "due_on"),
+        ({"tags": ["x"] * 51}, "tags"),
+        ({"tags": None}, "tags"),
+        ({"tags": "x"}, "tags"),
+        ({"tags": ["ok", ""]}, "tags/1"),
+        ({"tags": ["x" * 101]}, "tags/0"),
+        ({"tags": [1]}, "tags/0"),
+        ({"metadata": {"a": "x" * 40_000}}, "metadata"),
+        ({"metadata": {"a": "ü" * 6_000}}, "metadata"),  # 36,000 bytes as JSON
+        ({"metadata": None}, "metadata"),
+        ({"metadata": [1]}, "metadata"),
+        ({"external_ref": ""}, "external_ref"),
+        ({"external_ref": "x" * 256}, "external_ref"),
+        ({"created_by": 1}, "created_by"),
+        ({"created_by_id": 1}, "created_by_id"),
+        ({"tenant_id": 2}, "tenant_id"),
+        ({"version": 7}, "version"),
+        ({"number": 7}, "number"),
+        ({"id": 7}, "id"),
+        ({"completed": True}, "completed"),
+        ({"completed_at": None}, "completed_at"),
+        ({"titel": "x"}, "titel"),
+    ],
+)
+def test_it_refuses_what_it_does_not_accept(world, as_, events, body, where):
+    client = as_(world.ada)
+    before = len(events(world.acme))
+
+    r = create(client, world, **{"tags": ["never made"]} | body)
+
+    assert r.status_code == 422, r.json()
+    assert {e["pointer"] for e in r.json()["errors"]} == {f"#/{where}"}
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert (Task.objects.count(), Tag.objects.count()) == (1, 0)
+    assert create(client, world).json()["number"] == 2
+
+
+def test_it_refuses_a_missing_title_or_project(world, as_):
+    r = as_(world.ada).post("/tasks", {})
+
+    assert {e["pointer"] for e in r.json()["errors"]} == {"#/title", "#/project_id"}
+
+
+@pytest.mark.parametrize("largest", [{"title": "ü" * 500}, {"description": "ü" * 65_536}, {"tags": [str(n) for n in range(50)]}, {"external_ref": "x" * 255}, {"due_on": "1970-01-01"}, {"due_on": "2199-12-31"}, {"due_date": "1970-01-01T00:00:00Z"}, {"due_date": "2199-12-31T23:59:59.999Z"}, {"metadata": {"a": "x" * 32_000}}])  # fmt: skip
+def test_it_accepts_the_largest(world, as_, largest):
+    r = create(as_(world.ada), world, **largest)
+
+    assert r.status_code == 201, r.json()
+    if "tags" not in largest:
+        assert {k: r.json()[k] for k in largest} == largest
+
+
+def test_it_refuses_an_assignee_who_cannot_see_it(world, as_):
+    client = as_(world.ada)
+
+    r = create(client, world, assignee_id=world.eve.user.pk)
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
+    for seen in (world.boss, world.bot, world.ada):
+        assert create(client, world, assignee_id=seen.user.pk).status_code == 201
+
+
+def test_it_refuses_a_deactivated_assignee(world, as_):
+    as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+
+    r = create(as_(world.ada), world, assignee_id=world.bob.user.pk)
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
+
+
+@pytest.mark.parametrize("name", ["project_id", "assignee_id", "parent_id"])
+def test_it_hides_other_tenants(world, as_, name):
+    theirs = {
+        "project_id": world.secret.pk,
+        "assignee_id": world.mallory.user.pk,
+        "parent_id": world.secret_task.pk,
+    }
+    client = as_(world.ada)
+
+    r, nobodys = (create(client, world, **{name: pk}) for pk in (theirs[name], 10**9))
+
+    assert r.status_code == nobodys.status_code == 422
+    assert r.json()["errors"] == nobodys.json()["errors"]
+    assert r.json()["errors"][0]["code"] == "unknown_reference"
+
+
+def test_it_hides_other_projects(world, as_):
+    assert create(as_(world.eve), world).status_code == 422
+    bound = as_(world.ada, project_ids=[world.apollo.pk + 999])
+    assert create(bound, world).status_code == 422
+
+
+def test_it_refuses_a_read_only_token(world, as_):
+    assert create(as_(world.ada, "read"), world).status_code == 403
+
+
+def test_an_external_ref_is_unique_in_its_project(world, as_):
+    with inside(world.acme):
+        other = create_project(world.ada, name="Other")
+    client = as_(world.ada)
+
+    first, same, elsewhere = (
+        create(client, world, external_ref="r", project_id=pk)
+        for pk in (world.apollo.pk, world.apollo.pk, other.pk)
+    )
+
+    assert [r.status_code for r in (first, same, elsewhere)] == [201, 409, 201]
+    assert (same.json()["code"], same.json()["detail"]) == (
+        "taken",
+        "Another task of the project has this external_ref.",
+    )
+    assert create(client, world).json()["number"] == 3  # the refused one took none
+
+
+def test_tags_are_found_whatever_their_case_or_made(world, as_):
+    client = as_(world.bob)
+    client.post("/tags", {"name": "Hot", "color": "#D73A4A"})
+
+    task = create(client, world, tags=["hot", " new ", "NEW", "HOT"]).json()
+
+    assert [(t["name"], t["color"]) for t in task["tags"]] == [("Hot", "#D73A4A"), ("NEW", None)]
+    with inside(world.acme):
+        assert Tag.objects.count() == 2
+
+
+def test_an_operator_makes_a_task_without_a_maker(world, as_):
+    """Nothing in the tenant can point at him; the event holds who he is."""
+    with inside(world.globex):
+        elsewhere = User.objects.get()
+    with inside(world.acme):
+        task = create_task(Actor(elsewhere, world.acme), world.apollo, title="x")
+
+    assert task.created_by is None
+    assert as_(world.ada).get(f"/tasks/{task.pk}").json()["created_by"] is None
+
+
+def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")  # notes the token's first use
+    # token; project, role, number (2); insert, event; answer (2)
+    with assert_statements(9):
+        create(client, world)
+    # assignee; is he a member?
+    with assert_statements(11):
+        create(client, world, assignee_id=world.ada.user.pk)
+    # find, make, event, find; link
+    with assert_statements(14):
+        create(client, world, tags=["a", "b", "c", "d"])
+    # find; link
+    with assert_statements(11):
+        create(client, world, tags=["a", "b", "c", "d"])
+
+
+def test_case_does_not_count_in_any_script(world, as_):
+    client = as_(world.bob)
+    for name, again in (("Ärger", "äRGER"), ("ПРОЕКТ", "проект"), ("ΩMEGA", "ωmega")):
+        first = create(client, world, tags=[name]).json()["tags"]
+
+        assert create(client, world, tags=[again, name]).json()["tags"] == first
+        assert len(client.get("/tasks", {"tag": again}).json()["data"]) == 2

@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from accounts.tenancy import inside
+from tasks.actions.tasks import create_task
+from tasks.models import Task, TaskTag
+
+
+def test_it_takes_the_subtasks_along_on_record(world, as_, events):
+    with inside(world.acme):
+        top = create_task(world.ada, world.apollo, title="top", parent=world.task)
+        child = create_task(world.ada, world.apollo, title="child", parent=top, tags=["t"])
+        grandchild = create_task(world.ada, world.apollo, title="deep", parent=child)
+        sister = create_task(world.ada, world.apollo, title="sister", parent=world.task, tags=["t"])
+
+    r = as_(world.bob).delete(f"/tasks/{top.pk}")
+
+    assert (r.status_code, r.content) == (204, b"")
+    with inside(world.acme):
+        assert set(Task.objects.all()) == {world.task, sister}
+        assert TaskTag.objects.get().task_id == sister.pk
+        assert Task.objects.get(pk=world.task.pk).version == 1
+    gone = events(world.acme, verb="deleted")
+    assert [e.subject_id for e in gone] == [top.pk, child.pk, grandchild.pk]
+    assert {(e.subject_type, e.project_id) for e in gone} == {("task", world.apollo.pk)}
+    assert gone[1].changes["title"] == ["child", None]
+    assert gone[1].changes["parent"] == [top.pk, None]
+    assert len(gone[1].changes["tags"][0]) == 1
+    assert as_(world.bob).delete(f"/tasks/{top.pk}").status_code == 404
+
+
+def test_it_refuses_a_read_only_token(world, as_):
+    assert as_(world.bob, "read").delete("/tasks/APO-1").status_code == 403
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        assert as_(actor).delete(f"/tasks/{world.task.pk}").status_code == 404
+    with inside(world.acme):
+        assert Task.objects.exists()
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")  # notes the token's first use
+    for amount in (3, 30):
+        with inside(world.acme):
+            top = create_task(world.ada, world.apollo, title="top")
+            for number in range(amount):
+                create_task(world.ada, world.apollo, title=str(number), parent=top, tags=["t"])
+        # token; task, its tags; role; project's lock; levels (2)
+        # lock, tags, what hangs on them (2), delete, events
+        with assert_statements(13):
+            assert client.delete(f"/tasks/{top.pk}").status_code == 204

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import pytest
+
+
+@pytest.mark.parametrize("ref", ["{id}", "APO-1", "apo-1", "Apo-1"])
+@pytest.mark.parametrize("method", ["get", "patch", "post", "reopen", "delete"])
+def test_a_key_serves_wherever_an_id_does(world, as_, ref, method):
+    path = "/tasks/" + ref.format(id=world.task.pk)
+    client = as_(world.bob)
+
+    r = {
+        "get": lambda: client.get(path),
+        "patch": lambda: client.patch(path, {"title": "y"}),
+        "post": lambda: client.post(f"{path}/completion"),
+        "reopen": lambda: client.delete(f"{path}/completion"),
+        "delete": lambda: client.delete(path),
+    }[method]()
+
+    assert r.status_code == (204 if method == "delete" else 200)
+
+
+@pytest.mark.parametrize("ref", ["{id}", "SEC-1", "APO-2", "APO-0", "APO-01", "APO-", "APO", "-1", "0", "9" * 19, "9" * 40, "APO-" + "9" * 30, "1 ", "%00", "١"])  # fmt: skip
+def test_it_hides_what_is_not_there_and_what_is_anothers(world, as_, ref):
+    r = as_(world.ada).get("/tasks/" + ref.format(id=world.secret_task.pk))
+
+    assert (r.status_code, r.json()["code"]) == (404, "not_found")
+
+
+def test_it_hides_other_projects(world, as_):
+    for ref in (world.task.pk, "APO-1"):
+        assert as_(world.eve).get(f"/tasks/{ref}").status_code == 404
+
+
+def test_the_same_key_in_two_tenants_means_ones_own(world, as_):
+    mallory = as_(world.mallory)
+    project = mallory.post("/projects", {"name": "Apollo", "key": "APO"}).json()
+    theirs = mallory.post("/tasks", {"project_id": project["id"], "title": "theirs"}).json()
+
+    assert theirs["key"] == "APO-1"
+    assert mallory.get("/tasks/APO-1").json()["title"] == "theirs"
+    assert as_(world.ada).get("/tasks/APO-1").json()["title"] == "Launch"
+
+
+def test_it_costs_three_statements(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.patch("/tasks/APO-1", {"tags": [str(n) for n in range(30)]})
+    with assert_statements(3):  # token, task, its tags
+        client.get("/tasks/APO-1")

@@ -1,0 +1,44 @@
+from __future__ import annotations
+
+from accounts.tenancy import inside
+from conftest import person
+from tasks.actions.members import add_member
+
+
+def test_it_lists_them_as_they_joined(world, as_):
+    page = as_(world.bob).get("/projects/apo/members").json()
+
+    assert [(m["user"]["handle"], m["role"]) for m in page["data"]] == [
+        ("ada", "owner"),
+        ("carl", "admin"),
+        ("bob", "member"),
+        ("bot", "member"),
+    ]
+    assert page["data"][0].keys() == {"id", "project_id", "user", "role", "joined_at", "updated_at"}
+
+
+def test_it_comes_in_pages(world, as_):
+    client = as_(world.bob)
+
+    first = client.get("/projects/APO/members?limit=3&include=count").json()
+    rest = client.get(f"/projects/APO/members?limit=3&cursor={first['next_cursor']}").json()
+
+    assert (first["count"], first["has_more"], rest["has_more"]) == (4, True, False)
+    assert [m["user"]["handle"] for m in rest["data"]] == ["bot"]
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        assert as_(actor).get(f"/projects/{world.apollo.pk}/members").status_code == 404
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")  # notes the token's first use
+    for amount in (1, 25):
+        with inside(world.acme):
+            for number in range(amount):
+                user = person(world.boss, f"p{amount}-{number}").user
+                add_member(world.ada, world.apollo, user=user)
+        with assert_statements(3):  # token, project, page
+            client.get("/projects/APO/members")

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Status
+
+
+@pytest.fixture
+def shelf(world):
+    with inside(world.acme):
+        create_project(world.bob, name="Beta", status="on_hold")
+        create_project(world.bob, name="Alpha")
+    return world
+
+
+def names(client, query=""):
+    return [p["name"] for p in client.get(f"/projects?{query}").json()["data"]]
+
+
+def test_it_counts_tasks_per_status(shelf, as_):
+    with inside(shelf.acme):
+        for number, status in enumerate([Status.DONE, Status.DONE, Status.IN_PROGRESS]):
+            create_task(shelf.ada, shelf.apollo, title=str(number), status=status)
+        create_project(shelf.ada, name="Empty")
+
+    counts = {p["key"]: p["task_counts"] for p in as_(shelf.ada).get("/projects").json()["data"]}
+
+    assert counts == {
+        "APO": {"todo": 1, "in_progress": 1, "done": 2},
+        "EMP": {"todo": 0, "in_progress": 0, "done": 0},
+    }
+
+
+def test_it_tells_ones_role(shelf, as_):
+    roles = {
+        who: {
+            p["name"]: p["role"] for p in as_(getattr(shelf, who)).get("/projects").json()["data"]
+        }
+        for who in ("ada", "carl", "bob", "boss", "eve")
+    }
+
+    assert roles == {
+        "ada": {"Apollo": "owner"},
+        "carl": {"Apollo": "admin"},
+        "bob": {"Apollo": "member", "Alpha": "owner", "Beta": "owner"},
+        "boss": {"Apollo": None, "Alpha": None, "Beta": None},
+        "eve": {},
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        ("", "Alpha Beta Apollo"),  # the newest first
+        ("sort=name", "Alpha Apollo Beta"),
+        ("sort=-name", "Beta Apollo Alpha"),
+        ("sort=key", "Alpha Apollo Beta"),
+        ("sort=created_at", "Apollo Beta Alpha"),
+        ("sort=-updated_at", "Alpha Beta Apollo"),
+        ("status=on_hold", "Beta"),
+        ("status=on_hold&status=active&sort=name", "Alpha Apollo Beta"),
+        ("status=archived", ""),
+        ("owner=me&sort=name", "Alpha Beta"),
+        ("owner=@ADA", "Apollo"),
+        ("owner=@boss", ""),
+        ("owner={ada}", "Apollo"),
+        ("owner=me&status=active", "Alpha"),
+        ("updated_since=2199-01-01T00:00:00Z", ""),
+        ("updated_since=1971-01-01T00:00:00%2B02:00&sort=name&limit=1&skip=1", "Apollo"),
+    ],
+)
+def test_it_filters_and_sorts(shelf, as_, query, expected):
+    assert names(as_(shelf.bob), query.format(ada=shelf.ada.user.pk)) == expected.split()
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("owner=@nobody", "owner"),
+        ("owner=none", "owner"),
+        ("owner=", "owner"),
+        ("owner=@mallory", "owner"),
+        ("owner={mallory}", "owner"),
+        ("sort=owner", "sort"),
+        ("sort=", "sort"),
+        ("status=gone", "status"),
+        ("status=", "status"),
+        ("updated_since=today", "updated_since"),
+        ("updated_since=2026-01-01", "updated_since"),
+        ("colour=red", "colour"),
+        ("limit=0", "limit"),
+        ("limit=201", "limit"),
+    ],
+)
+def test_it_refuses_a_wrong_name_or_value(shelf, as_, query, parameter):
+    r = as_(shelf.bob).get(f"/projects?{query.format(mallory=shelf.mallory.user.pk)}")
+
+    assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.ada)
+    client.get("/me")  # notes the token's first use
+    for amount in (2, 27):
+        with inside(world.acme):
+            for number in range(amount):
+                project = create_project(world.ada, name=f"P{amount} {number}")
+                create_task(world.ada, project, title="x")
+        with assert_statements(2):  # token, page
+            assert client.get("/projects").status_code == 200
+    with assert_statements(3):
+        assert client.get("/projects?include=count").json()["count"] == 30

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from accounts.tenancy import inside
+from tasks.actions.tags import create_tag
+
+
+def test_it_lists_the_tenants_tags_by_name(world, as_):
+    with inside(world.acme):
+        for name in ("gamma", "alpha", "beta"):
+            create_tag(world.ada, name=name)
+    with inside(world.globex):
+        create_tag(world.mallory, name="theirs")
+    client = as_(world.eve)
+
+    first = client.get("/tags?limit=2").json()
+    rest = client.get(f"/tags?limit=2&cursor={first['next_cursor']}").json()
+
+    assert [t["name"] for t in first["data"] + rest["data"]] == ["alpha", "beta", "gamma"]
+    assert (first["has_more"], rest["has_more"], rest["next_cursor"]) == (True, False, None)
+
+
+def test_it_refuses_unknown_filters(world, as_):
+    r = as_(world.eve).get("/tags?name=alpha")
+
+    assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "name")
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")  # notes the token's first use
+    for amount in (3, 30):
+        with inside(world.acme):
+            for number in range(amount):
+                create_tag(world.ada, name=f"{amount}-{number}")
+        with assert_statements(2):  # token, page
+            client.get("/tags")

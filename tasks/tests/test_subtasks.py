@@ -1,0 +1,96 @@
+"""A task below another: in one project, without cycles, five levels deep at most."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Task
+
+
+def chain(world, length):
+    """Tasks, each below the one before, by id."""
+    with inside(world.acme):
+        tasks = [create_task(world.ada, world.apollo, title="top")]
+        for number in range(length - 1):
+            tasks.append(create_task(world.ada, world.apollo, title=str(number), parent=tasks[-1]))
+    return [t.pk for t in tasks]
+
+
+def create_below(client, world, parent_id):
+    body = {"project_id": world.apollo.pk, "title": "x", "parent_id": parent_id}
+    return client.post("/tasks", body)
+
+
+def move(client, task_id, parent_id):
+    return client.patch(f"/tasks/{task_id}", {"parent_id": parent_id})
+
+
+def test_a_subtask_is_moved_and_nothing_else(world, as_, events):
+    top, child, grandchild = chain(world, 3)
+    with inside(world.acme):
+        before = {t.pk: (t.parent_id, t.version) for t in Task.objects.all()}
+
+    r = move(as_(world.bob), child, world.task.pk)
+
+    assert (r.status_code, r.json()["parent_id"]) == (200, world.task.pk)
+    assert events(world.acme, verb="changed")[-1].changes == {"parent": [top, world.task.pk]}
+    with inside(world.acme):
+        after = {t.pk: (t.parent_id, t.version) for t in Task.objects.all()}
+    assert after == before | {child: (world.task.pk, 2)}
+    assert after[grandchild] == (child, 1)
+
+
+def test_five_levels_are_the_deepest(world, as_):
+    tasks, client = chain(world, 5), as_(world.ada)
+
+    r = create_below(client, world, tasks[-1])
+
+    assert r.status_code == 422
+    assert (r.json()["errors"][0]["pointer"], r.json()["errors"][0]["code"]) == (
+        "#/parent_id",
+        "too_deep",
+    )
+    assert create_below(client, world, tasks[-2]).status_code == 201
+
+
+def test_what_hangs_below_counts_when_moved(world, as_):
+    tasks, client = chain(world, 5), as_(world.ada)
+
+    assert move(client, tasks[0], world.task.pk).status_code == 422
+    assert move(client, tasks[1], world.task.pk).status_code == 200
+
+
+@pytest.mark.parametrize("below", [0, 1, 2])
+def test_a_cycle_is_refused(world, as_, events, below):
+    tasks, client = chain(world, 3), as_(world.ada)
+    count = len(events(world.acme))
+
+    r = move(client, tasks[0], tasks[below])
+
+    assert (r.status_code, r.json()["code"]) == (409, "cycle")
+    assert len(events(world.acme)) == count
+
+
+def test_a_parent_is_in_the_same_project(world, as_):
+    with inside(world.acme):
+        other = create_project(world.ada, name="Other")
+        there = create_task(world.ada, other, title="there")
+    client = as_(world.ada)
+
+    for r in (create_below(client, world, there.pk), move(client, world.task.pk, there.pk)):
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/parent_id")
+
+
+def test_a_parent_in_a_project_one_does_not_see_is_unknown(world, as_):
+    with inside(world.acme):
+        hidden = create_project(world.eve, name="Hidden")
+        there = create_task(world.eve, hidden, title="there")
+    client = as_(world.ada)
+
+    hers, nobodys = (move(client, world.task.pk, pk) for pk in (there.pk, 10**9))
+
+    assert hers.status_code == nobodys.status_code == 422
+    assert hers.json()["errors"] == nobodys.json()["errors"]

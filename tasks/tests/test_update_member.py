@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.models import Project, ProjectMember
+
+
+@pytest.fixture
+def ids(world):
+    """Memberships by handle."""
+    with inside(world.acme):
+        return dict(ProjectMember.objects.values_list("user__handle", "pk"))
+
+
+def set_role(client, member_id, role):
+    return client.patch(f"/members/{member_id}", {"role": role})
+
+
+def test_it_works(world, as_, events, ids):
+    r = set_role(as_(world.carl), ids["bob"], "admin")
+
+    assert (r.status_code, r.json()["role"], r.json()["user"]["handle"]) == (200, "admin", "bob")
+    event = events(world.acme, subject_type="projectmember")[-1]
+    assert (event.verb, event.changes) == ("changed", {"role": ["member", "admin"]})
+    assert event.project_id == world.apollo.pk
+
+
+def test_it_does_nothing_twice(world, as_, events, ids):
+    client = as_(world.ada)
+    count = len(events(world.acme))
+
+    assert set_role(client, ids["bob"], "member").status_code == 200
+    assert set_role(client, ids["ada"], "owner").status_code == 200
+    assert len(events(world.acme)) == count
+
+
+@pytest.mark.parametrize(
+    ("who", "whom", "role", "status"),
+    [
+        ("ada", "bob", "owner", 200),
+        ("boss", "bob", "owner", 200),
+        ("carl", "bob", "owner", 403),
+        ("carl", "ada", "member", 403),
+        ("carl", "ada", "admin", 403),
+        ("carl", "carl", "owner", 403),
+        ("carl", "carl", "member", 200),
+        ("bob", "bob", "admin", 403),
+        ("bob", "bot", "admin", 403),
+        ("ada", "carl", "member", 200),
+    ],
+)
+def test_only_owners_make_and_unmake_owners(world, as_, ids, who, whom, role, status):
+    assert set_role(as_(getattr(world, who)), ids[whom], role).status_code == status
+
+
+@pytest.mark.parametrize("who", ["ada", "boss"])
+@pytest.mark.parametrize("role", ["admin", "member"])
+def test_it_refuses_to_demote_the_last_owner(world, as_, ids, events, who, role):
+    client = as_(getattr(world, who))
+    count = len(events(world.acme))
+
+    r = set_role(client, ids["ada"], role)
+
+    assert (r.status_code, r.json()["code"]) == (409, "conflict")
+    assert "last owner" in r.json()["detail"]
+    assert len(events(world.acme)) == count
+
+
+def test_a_demoted_owner_passes_the_project_on(world, as_, ids):
+    client = as_(world.ada)
+    set_role(client, ids["bob"], "owner")
+    set_role(client, ids["carl"], "owner")
+
+    assert set_role(client, ids["ada"], "member").status_code == 200
+    with inside(world.acme):
+        assert Project.objects.get().owner_id == world.carl.user.pk  # who joined before Bob
+
+
+def test_one_who_does_not_own_it_passes_nothing_on(world, as_, ids):
+    client = as_(world.ada)
+    set_role(client, ids["bob"], "owner")
+
+    assert set_role(client, ids["bob"], "member").status_code == 200
+    with inside(world.acme):
+        assert Project.objects.get().owner_id == world.ada.user.pk
+
+
+@pytest.mark.parametrize("body", [{}, {"role": None}, {"role": "king"}, {"role": "member", "user_id": 1}])  # fmt: skip
+def test_it_refuses_what_it_does_not_accept(world, as_, ids, body):
+    assert as_(world.ada).patch(f"/members/{ids['bob']}", body).status_code == 422
+
+
+def test_it_hides_other_projects(world, as_, ids):
+    for actor in (world.eve, world.mallory):
+        assert set_role(as_(actor), ids["bob"], "admin").status_code == 404
+    assert set_role(as_(world.ada), 10**9, "admin").status_code == 404

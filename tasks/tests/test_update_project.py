@@ -1,0 +1,148 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.models import Project, ProjectMember
+
+CHANGES = {
+    "name": "New",
+    "description": "d",
+    "status": "on_hold",
+    "metadata": {"k": 1},
+    "key": "NEW",
+}
+
+
+@pytest.mark.parametrize("method", ["patch", "put"])
+@pytest.mark.parametrize("field", CHANGES)
+def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, field):
+    client = as_(world.carl)
+    before = client.get("/projects/APO").json()
+
+    r = getattr(client, method)(f"/projects/{before['id']}", {field: CHANGES[field]})
+
+    after = r.json()
+    assert r.status_code == 200
+    changed = {k: v for k, v in after.items() if v != before[k] and k != "updated_at"}
+    assert changed == {field: CHANGES[field]}
+    event = events(world.acme, subject_type="project")[-1]
+    assert (event.verb, event.changes) == ("changed", {field: [before[field], CHANGES[field]]})
+
+
+def test_it_does_nothing_when_nothing_differs(world, as_, events):
+    client = as_(world.ada)
+    before = client.get("/projects/APO")
+    count = len(events(world.acme))
+
+    same = {k: before.json()[k] for k in CHANGES}
+    after = client.patch("/projects/APO", same | {"owner_id": world.ada.user.pk})
+
+    assert after.json() == before.json()
+    assert after.headers["ETag"] == before.headers["ETag"]
+    assert client.patch("/projects/APO", {}).json() == before.json()
+    assert len(events(world.acme)) == count
+
+
+def test_it_tells_true_from_one(world, as_):
+    client = as_(world.ada)
+    client.patch("/projects/APO", {"metadata": {"a": [1], "b": 0}})
+
+    r = client.patch("/projects/APO", {"metadata": {"a": [True], "b": False}})
+
+    assert r.content.count(b"true") == r.content.count(b"false") == 1
+
+
+def test_a_new_key_renames_the_tasks(world, as_):
+    client = as_(world.ada)
+    client.patch("/projects/APO", {"key": "NEW"})
+
+    assert client.get("/tasks/NEW-1").json()["key"] == "NEW-1"
+    assert client.get("/tasks/APO-1").status_code == 404
+
+
+@pytest.mark.parametrize("name", [*CHANGES, "owner_id"])
+def test_it_refuses_null(world, as_, name):
+    assert as_(world.ada).patch("/projects/APO", {name: None}).status_code == 422
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"name": ""},
+        {"key": "new"},
+        {"status": "gone"},
+        {"description": "x" * 65_537},
+        {"metadata": {"a": "x" * 40_000}},
+        {"tenant_id": 2},
+        {"owner": 2},
+        {"last_number": 0},
+        {"task_counts": {}},
+    ],
+)
+def test_it_refuses_what_it_does_not_accept(world, as_, body):
+    client = as_(world.ada)
+    before = client.get("/projects/APO").json()
+
+    assert client.patch("/projects/APO", {"name": "half"} | body).status_code == 422
+    assert client.get("/projects/APO").json() == before
+
+
+def test_it_refuses_a_taken_key(world, as_):
+    as_(world.ada).post("/projects", {"name": "x", "key": "TKN"})
+
+    r = as_(world.ada).patch("/projects/APO", {"name": "half", "key": "TKN"})
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+    assert as_(world.ada).get("/projects/APO").json()["name"] == "Apollo"
+
+
+def roles(world):
+    with inside(world.acme):
+        members = ProjectMember.objects.filter(project=world.apollo)
+        return dict(members.values_list("user__handle", "role"))
+
+
+def test_a_new_owner_becomes_a_member_with_that_role(world, as_, events):
+    r = as_(world.ada).patch("/projects/APO", {"owner_id": world.eve.user.pk, "name": "Hers"})
+
+    assert (r.json()["owner"]["handle"], r.json()["name"]) == ("eve", "Hers")
+    assert roles(world)["eve"] == roles(world)["ada"] == "owner"
+    joined, changed = events(world.acme, project_id=world.apollo.pk)[-2:]
+    assert (joined.subject_type, joined.verb) == ("projectmember", "joined")
+    assert changed.changes["owner"] == [world.ada.user.pk, world.eve.user.pk]
+
+
+def test_a_member_who_is_made_owner_keeps_his_one_membership(world, as_):
+    as_(world.ada).patch("/projects/APO", {"owner_id": world.bob.user.pk})
+
+    assert roles(world) == {"ada": "owner", "bob": "owner", "carl": "admin", "bot": "member"}
+
+
+@pytest.mark.parametrize(("who", "status"), [("boss", 200), ("carl", 403), ("bob", 403)])
+def test_only_owners_and_staff_pass_it_on(world, as_, who, status):
+    r = as_(getattr(world, who)).patch("/projects/APO", {"owner_id": world.bob.user.pk})
+
+    assert r.status_code == status
+
+
+def test_it_refuses_a_new_owner_who_is_deactivated_or_a_stranger(world, as_):
+    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+
+    for user in (world.eve.user, world.mallory.user):
+        r = as_(world.ada).patch("/projects/APO", {"owner_id": user.pk})
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/owner_id")
+    with inside(world.acme):
+        assert Project.objects.get().owner_id == world.ada.user.pk
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        assert as_(actor).patch(f"/projects/{world.apollo.pk}", {"name": "x"}).status_code == 404
+
+
+def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+    client = as_(world.ada)
+    client.get("/me")  # notes the token's first use
+    with assert_statements(7):  # token; project; role; lock, update, event; answer
+        client.patch("/projects/APO", {"name": "y"})

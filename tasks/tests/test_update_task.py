@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.tasks import complete_task, create_task, reopen_task, update_task
+from tasks.models import Status, Tag, Task
+
+CHANGES = {
+    "title": "New",
+    "description": "d",
+    "status": "in_progress",
+    "priority": "low",
+    "due_on": "2027-01-01",
+    "due_date": "2027-01-01T10:00:00Z",
+    "metadata": {"k": [1]},
+    "external_ref": "r",
+    "assignee_id": "bob",
+    "parent_id": "other",
+    "tags": ["b", "c"],
+}
+FULL = {
+    "description": "before",
+    "priority": "high",
+    "metadata": {"before": 1},
+    "external_ref": "before",
+    "tags": ["a", "b"],
+}
+
+
+def as_sent(task):
+    """The answer in the words of a request."""
+    sent = task | {
+        "assignee_id": task["assignee"] and task["assignee"]["id"],
+        "tags": [t["name"] for t in task["tags"]],
+    }
+    return {k: v for k, v in sent.items() if k not in ("assignee", "updated_at")}
+
+
+@pytest.mark.parametrize("method", ["patch", "put"])
+@pytest.mark.parametrize("field", CHANGES)
+def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, field):
+    client = as_(world.bob)
+    other = client.post("/tasks", {"project_id": world.apollo.pk, "title": "other"}).json()
+    ids = {"bob": world.bob.user.pk, "other": other["id"]}
+    client.patch("/tasks/APO-1", FULL)
+    before = client.get("/tasks/APO-1").json()
+    value = CHANGES[field]
+    value = ids[value] if field in ("assignee_id", "parent_id") else value
+
+    r = getattr(client, method)("/tasks/APO-1", {field: value})
+
+    was, now = as_sent(before), as_sent(r.json())
+    assert {k: v for k, v in now.items() if v != was[k]} == {field: value, "version": 3}
+    assert r.json()["updated_at"] > before["updated_at"]
+    event = events(world.acme, subject_type="task")[-1]
+    assert event.changes.keys() == {field.removesuffix("_id")}
+
+
+def test_it_changes_everything_at_once_with_one_event(world, as_, events):
+    client = as_(world.bob)
+    sent = {k: v for k, v in CHANGES.items() if k not in ("due_date", "parent_id")}
+
+    r = client.patch("/tasks/APO-1", sent | {"assignee_id": world.bob.user.pk})
+
+    assert (r.status_code, r.json()["version"]) == (200, 2)
+    (event,) = events(world.acme, subject_type="task", verb="changed")
+    assert event.changes.keys() == {k.removesuffix("_id") for k in sent}
+    assert event.changes["assignee"] == [world.ada.user.pk, world.bob.user.pk]
+    assert event.changes["due_on"] == [None, "2027-01-01"]
+
+
+def test_null_empties_what_may_be_empty(world, as_):
+    client = as_(world.ada)
+    body = {"project_id": world.apollo.pk, "title": "x", "due_date": "2027-01-01T10:00:00Z"}
+    body |= FULL | {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
+    task = client.post("/tasks", body).json()
+    empty = dict.fromkeys(["assignee_id", "parent_id", "due_date", "due_on", "external_ref"])
+
+    r = client.patch(f"/tasks/{task['id']}", empty | {"tags": []})
+
+    assert r.status_code == 200
+    for name in ("assignee", "parent_id", "due_date", "due_on", "external_ref"):
+        assert r.json()[name] is None
+    assert r.json()["tags"] == []
+    assert (r.json()["title"], r.json()["metadata"]) == ("x", {"before": 1})
+
+
+@pytest.mark.parametrize("name", ["title", "status", "priority", "description", "metadata", "tags"])
+def test_it_refuses_null_where_it_is_no_value(world, as_, name):
+    r = as_(world.ada).patch("/tasks/APO-1", {name: None})
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, f"#/{name}")
+
+
+@pytest.mark.parametrize("name", ["project_id", "created_by", "created_by_id", "number", "key", "version", "completed", "completed_at", "created_at", "tenant_id", "id"])  # fmt: skip
+def test_it_refuses_what_only_the_server_sets(world, as_, name):
+    client = as_(world.ada)
+    before = client.get("/tasks/APO-1").json()
+
+    r = client.patch("/tasks/APO-1", {"title": "half", name: 1})
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, f"#/{name}")
+    assert client.get("/tasks/APO-1").json() == before
+
+
+def test_it_does_nothing_when_nothing_differs(world, as_, events):
+    client = as_(world.bob)
+    client.patch("/tasks/APO-1", FULL | {"due_date": "2027-01-01T10:00:00.123456Z"})
+    before = client.get("/tasks/APO-1")
+    count = len(events(world.acme))
+    fields = ("title", "status", "priority", "due_on", "metadata", "external_ref", "parent_id")
+
+    same = {k: before.json()[k] for k in fields} | {
+        "tags": ["B", "a"],
+        "assignee_id": world.ada.user.pk,
+        "due_date": "2027-01-01T12:00:00.123456+02:00",
+    }
+    after = client.patch("/tasks/APO-1", same)
+
+    assert after.json() == before.json()
+    assert after.headers["ETag"] == before.headers["ETag"]
+    assert client.patch("/tasks/APO-1", {}).json() == before.json()
+    assert len(events(world.acme)) == count
+
+
+def test_the_version_grows_by_one_with_every_change(world, as_):
+    client = as_(world.bob)
+
+    versions = [client.patch("/tasks/APO-1", {"title": t}).json()["version"] for t in "aabbca"]
+
+    assert versions == [2, 2, 3, 3, 4, 5]
+
+
+def test_metadata_tells_true_from_one(world, as_):
+    client = as_(world.ada)
+    client.patch("/tasks/APO-1", {"metadata": {"a": [1], "b": {"c": 0}}})
+
+    r = client.patch("/tasks/APO-1", {"metadata": {"a": [True], "b": {"c": False}}})
+
+    assert r.json()["version"] == 3
+    assert r.json()["metadata"]["a"][0] is True
+    assert r.json()["metadata"]["b"]["c"] is False
+
+
+# ---- due ----------------------------------------------------------------------------------------
+
+
+def test_due_date_and_due_on_exclude_each_other_over_time(world, as_):
+    client = as_(world.bob)
+    instant, day = {"due_date": "2026-12-24T10:00:00Z"}, {"due_on": "2026-12-24"}
+    for first, second in ((instant, day), (day, instant)):
+        client.patch("/tasks/APO-1", {"due_date": None, "due_on": None})
+        client.patch("/tasks/APO-1", first)
+
+        r = client.patch("/tasks/APO-1", second)
+
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/due_on")
+        (name,) = first
+        moved = client.patch("/tasks/APO-1", second | {name: None})
+        assert {k: moved.json()[k] for k in second} == second
+        assert moved.json()[name] is None
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Adak"])
+def test_a_day_never_moves(world, as_, zone, settings):
+    settings.TIME_ZONE = zone
+    client = as_(world.bob)
+    for day in ("2026-01-01", "2026-03-29", "2026-10-25", "2026-12-31", "1970-01-01", "2199-12-31"):
+        assert client.patch("/tasks/APO-1", {"due_on": day}).json()["due_on"] == day
+        assert client.get("/tasks/APO-1").json()["due_on"] == day
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered"),
+    [
+        ("2026-03-29T02:30:00+01:00", "2026-03-29T01:30:00Z"),
+        ("2026-12-31T23:30:00-05:00", "2027-01-01T04:30:00Z"),
+        ("2026-12-31T23:30:00.123z", "2026-12-31T23:30:00.123Z"),
+        ("2026-06-01T00:00:00+14:00", "2026-05-31T10:00:00Z"),
+    ],
+)
+def test_instants_are_answered_in_utc(world, as_, sent, answered):
+    client = as_(world.bob)
+
+    assert client.patch("/tasks/APO-1", {"due_date": sent}).json()["due_date"] == answered
+    assert client.get("/tasks/APO-1").json()["due_date"] == answered
+
+
+# ---- status -------------------------------------------------------------------------------------
+
+
+def test_completed_at_follows_the_status(world, as_, events):
+    client = as_(world.bob)
+
+    answers = [
+        client.patch("/tasks/APO-1", {"status": s}).json()
+        for s in ("in_progress", "done", "done", "in_progress", "done", "todo")
+    ]
+
+    assert [a["completed"] for a in answers] == [False, True, True, False, True, False]
+    assert [a["completed_at"] is not None for a in answers] == [a["completed"] for a in answers]
+    assert answers[1]["completed_at"] == answers[2]["completed_at"] < answers[4]["completed_at"]
+    assert [e.verb for e in events(world.acme, subject_type="task")] == [
+        "created", "changed", "completed", "reopened", "completed", "reopened",
+    ]  # fmt: skip
+
+
+def test_it_judges_by_what_is_stored_now(world, events):
+    """Somebody else completed it after it was read."""
+    with inside(world.acme):
+        again, back, reopened = (Task.objects.get() for _ in range(3))
+        complete_task(world.bob, Task.objects.get())
+        count = len(events(world.acme))
+
+        update_task(world.ada, again, status=Status.DONE)
+        assert len(events(world.acme)) == count
+
+        update_task(world.ada, back, status=Status.TODO)
+        stored = Task.objects.get()
+        assert (stored.status, stored.completed_at, stored.version) == ("todo", None, 3)
+
+        complete_task(world.bob, Task.objects.get())
+        reopen_task(world.ada, reopened)
+        stored = Task.objects.get()
+        assert (stored.status, stored.completed_at, stored.version) == ("todo", None, 5)
+
+
+# ---- references ---------------------------------------------------------------------------------
+
+
+def test_it_refuses_an_assignee_who_cannot_see_it(world, as_):
+    r = as_(world.bob).patch("/tasks/APO-1", {"assignee_id": world.eve.user.pk})
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
+
+
+def test_an_assignee_who_left_may_stay_on_it(world, as_):
+    """Otherwise a client that sends back what it read could save nothing else."""
+    client = as_(world.ada)
+    client.patch("/tasks/APO-1", {"assignee_id": world.bob.user.pk})
+    as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+
+    r = client.patch("/tasks/APO-1", {"assignee_id": world.bob.user.pk, "title": "y"})
+
+    assert (r.status_code, r.json()["title"]) == (200, "y")
+
+
+@pytest.mark.parametrize("name", ["assignee_id", "parent_id"])
+def test_it_hides_other_tenants_rows(world, as_, name):
+    theirs = {"assignee_id": world.mallory.user.pk, "parent_id": world.secret_task.pk}[name]
+    client = as_(world.ada)
+
+    r, nobodys = (client.patch("/tasks/APO-1", {name: pk}) for pk in (theirs, 10**9))
+
+    assert r.status_code == nobodys.status_code == 422
+    assert r.json()["errors"] == nobodys.json()["errors"]
+
+
+def test_it_refuses_a_taken_external_ref(world, as_):
+    client = as_(world.ada)
+    client.post("/tasks", {"project_id": world.apollo.pk, "title": "x", "external_ref": "r"})
+
+    r = client.patch("/tasks/APO-1", {"external_ref": "r", "title": "half"})
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+    assert client.get("/tasks/APO-1").json()["title"] == "Launch"
+
+
+def test_tags_are_replaced(world, as_, events):
+    client = as_(world.bob)
+    client.patch("/tasks/APO-1", {"tags": ["a", "b"]})
+
+    r = client.patch("/tasks/APO-1", {"tags": ["B", "c"]})
+
+    assert [t["name"] for t in r.json()["tags"]] == ["b", "c"]
+    with inside(world.acme):
+        ids = {t.name: t.pk for t in Tag.objects.all()}
+    before, after = events(world.acme, subject_type="task")[-1].changes["tags"]
+    assert (before, after) == ([ids["a"], ids["b"]], [ids["b"], ids["c"]])
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        assert as_(actor).patch(f"/tasks/{world.task.pk}", {"title": "x"}).status_code == 404
+
+
+def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+    client = as_(world.bob)
+    with inside(world.acme):
+        for number in range(30):
+            create_task(world.ada, world.apollo, title=str(number))
+    client.get("/me")  # notes the token's first use
+    # token; task, its tags; role; lock, update, event; answer (2)
+    with assert_statements(9):
+        client.patch("/tasks/APO-1", {"title": "y"})
+    with assert_statements(10):  # the lock again, before the status is compared
+        client.patch("/tasks/APO-1", {"status": "done"})
+    with assert_statements(7):  # nothing to write
+        client.patch("/tasks/APO-1", {"title": "y"})
+    # find, make, event, find; what is linked, link
+    with assert_statements(15):
+        client.patch("/tasks/APO-1", {"tags": ["a", "b", "c", "d"]})
+    # find; what is linked, unlink (2)
+    with assert_statements(13):
+        client.patch("/tasks/APO-1", {"tags": ["d"]})
