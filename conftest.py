@@ -136,7 +136,8 @@ def world(db: None, request: pytest.FixtureRequest) -> World:
     Tests that commit act it out themselves: numbers may have been counted from one again.
     """
     marker = request.node.get_closest_marker("django_db")
-    if marker and marker.kwargs.get("transaction"):
+    without_manager = request.config.pluginmanager.has_plugin("taskflow.tests.without_manager")
+    if without_manager or (marker and marker.kwargs.get("transaction")):
         return build_world()
     if not _played:
         world = build_world()
