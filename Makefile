@@ -32,9 +32,8 @@ test-postgres: $(VENV)/.installed ## … on PostgreSQL 18 from the wheel, or on 
 
 test-wall: $(VENV)/.installed ## The isolation tests with each lock alone, and with other logins
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m wall -p taskflow.tests.without_manager
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser $(PYTEST) -n 2 -m wall
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -n 2 -m wall
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -n 2 -m wall
-	TASKFLOW_DEBUG=0 $(POSTGRES) --pool $(PYTEST) -n 2 -m wall
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

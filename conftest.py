@@ -201,9 +201,12 @@ def assert_statements() -> Any:
 
 
 @pytest.fixture(autouse=True)
-def _fast_passwords(settings: Any) -> None:
-    """Scrypt is slow on purpose; test_login.py restores it."""
+def _fast(settings: Any) -> None:
+    """Scrypt is slow on purpose (test_login.py restores it), and listing every static file once
+    per client costs a third of all the tests.
+    """
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+    settings.WHITENOISE_AUTOREFRESH = True
 
 
 # ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------

@@ -45,3 +45,10 @@ def test_it_reads_the_description(page):
     r = Client(SERVER_NAME="localhost").get(url)
 
     assert (r.status_code, r.json()["openapi"]) == (200, "3.1.0")
+
+
+def test_its_assets_are_served(page):
+    for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.content.decode()):
+        served = Client(SERVER_NAME="localhost").get(asset)
+        assert served.status_code == 200, asset
+        served.close()

@@ -116,3 +116,31 @@ def test_a_strange_origin_gets_its_answer_and_no_leave(world, as_, origin):
 
     assert r.status_code == 200
     assert "Access-Control-Allow-Origin" not in r.headers
+
+
+def test_answers_are_private_and_inert(world, as_):
+    r = as_(world.ada).get("/tasks/APO-1")
+
+    assert r.headers["Cache-Control"] == "private, no-store"
+    assert r.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert r.headers["X-Content-Type-Options"] == "nosniff"
+    assert {"Authorization", "Cookie", "X-Tenant"} <= set(re.split(", *", r.headers["Vary"]))
+    assert r.headers["ETag"] == f'"{world.task.pk}-1"'
+
+
+def test_head_is_get_without_a_body(world, as_):
+    r = as_(world.ada).head("/tasks/APO-1")
+
+    assert (r.status_code, r.headers["ETag"]) == (200, f'"{world.task.pk}-1"')
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
+def test_only_named_origins_may_call(world, as_):
+    def allowed(origin):
+        headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
+        r = ApiClient().options("/tasks", headers=headers)
+        return r.headers.get("Access-Control-Allow-Origin")
+
+    assert allowed("https://app.example") == "https://app.example"
+    assert allowed("https://evil.example") is None
+    assert "Access-Control-Allow-Credentials" not in as_(world.ada).get("/me").headers

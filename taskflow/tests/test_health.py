@@ -61,3 +61,18 @@ def test_not_ready_with_a_hole_in_the_wall(db, sabotage, said):
     assert r.status_code == 503
     (problem,) = r.json()["problems"]
     assert said in problem
+
+
+def test_alive_and_ready(db, client):
+    assert client.get("/livez").json() == {"status": "ok"}
+    assert client.get("/readyz").json() == {"status": "ok", "problems": []}
+
+
+def test_not_ready_with_a_migration_missing(db, client):
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'tasks'")
+
+    r = client.get("/readyz")
+
+    assert (r.status_code, r.json()["status"]) == (503, "not ready")
+    assert "tasks.0001_initial" in r.json()["problems"][0]

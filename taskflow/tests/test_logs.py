@@ -108,3 +108,42 @@ def test_times_are_utc_and_odd_values_are_written_as_text():
     assert line["at"] == "1970-01-01T00:00:00.000+00:00"
     assert (line["message"], line["reason"]) == ("a b", "{1, 2}")
     assert "password" not in line, "only named fields are written"
+
+
+def test_the_line_says_who_did_what(world, lines):
+    text = token_of(world.ada)
+
+    ApiClient(text).get("/tasks?tag=private", headers={"X-Request-Id": "my-id.1"})
+
+    (line,) = [line for line in lines() if line["logger"] == "taskflow.request"]
+    assert {k: line[k] for k in ("request_id", "tenant", "user", "method", "path", "status")} == {
+        "request_id": "my-id.1",
+        "tenant": world.acme.pk,
+        "user": world.ada.user.pk,
+        "method": "GET",
+        "path": "/api/v1/tasks",
+        "status": 200,
+    }
+    assert line["ms"] >= 0
+
+
+def test_secrets_are_in_no_line(world, lines, monkeypatch):
+    text = token_of(world.ada)
+    client = ApiClient(text)
+    client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
+    client.get("/tasks?tag=hunter2-secret")
+    monkeypatch.setattr("tasks.api.tasks.find_task", lambda *a: 1 / 0)
+    client.patch("/tasks/1", {"title": "hunter2-secret"})
+
+    written = json.dumps(lines())
+
+    assert "ZeroDivisionError" in written
+    assert text not in written
+    assert "hunter2-secret" not in written
+
+
+@pytest.mark.parametrize("given", ["", "has space", "x" * 65, "a\tb", "<script>"])
+def test_a_strange_request_id_is_replaced(db, given):
+    r = ApiClient().get("/me", headers={"X-Request-Id": given})
+
+    assert re.fullmatch(r"[0-9a-f]{32}", r.headers["X-Request-Id"])

@@ -127,3 +127,13 @@ def test_who_may_not_open_the_admin_gets_no_session(boss):
     assert r.status_code == 200
     assert settings.SESSION_COOKIE_NAME not in client.cookies
     assert call(client, "get", "/me").status_code == 401
+
+
+def test_a_session_is_nobodys_on_another_tenants_host(browser):
+    new_tenant("globex", "mallory")
+    elsewhere = Client(SERVER_NAME="globex.localhost")
+    elsewhere.cookies = browser.cookies
+
+    assert elsewhere.get("/api/v1/me").status_code == 401
+    elsewhere.cookies[settings.SESSION_COOKIE_NAME] = "forged"
+    assert elsewhere.get("/api/v1/me").status_code == 401

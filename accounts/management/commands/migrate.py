@@ -15,13 +15,16 @@ from accounts.wallcheck import find_breaches
 # The owner role owns every table, the app role reads and writes rows. The login may become either,
 # but inherits only the app role's rights, so that outside scopes it is nobody special.
 CREATE_ROLES = f"""
-DO $$ BEGIN
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{OWNER_ROLE}') THEN
-    CREATE ROLE {OWNER_ROLE} NOLOGIN;
-  END IF;
-  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APP_ROLE}') THEN
-    CREATE ROLE {APP_ROLE} NOLOGIN;
-  END IF;
+DO $$ DECLARE name text; BEGIN
+  FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{APP_ROLE}'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- roles are the server's: another database is migrating at this moment
+      END;
+    END IF;
+  END LOOP;
   IF NOT pg_has_role(current_user, '{OWNER_ROLE}', 'SET') THEN
     EXECUTE format('GRANT {OWNER_ROLE} TO %I WITH INHERIT FALSE, SET TRUE', current_user);
   END IF;
