@@ -211,7 +211,7 @@ def _fast(settings: Any) -> None:
 
 # ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------
 
-STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE)", re.I)
+STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", re.I)
 
 
 def tenant_tables() -> re.Pattern[str]:

@@ -18,6 +18,7 @@ from taskflow.openapi import Api, problem_of_validation
 from tasks.api.projects import members, projects
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
+from tasks.api.trash import trash
 
 log = logging.getLogger("taskflow.errors")
 
@@ -38,6 +39,7 @@ api.add_router("/projects", projects)
 api.add_router("/members", members)
 api.add_router("/tasks", tasks)
 api.add_router("/tags", tags)
+api.add_router("/trash", trash)
 
 
 @api.exception_handler(Problem)

@@ -23,9 +23,10 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from django.apps import apps
 from django.db import DataError, IntegrityError, InterfaceError, OperationalError
@@ -63,6 +64,16 @@ class Problem(Exception):
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
+    def below(self, pointer: str) -> Self:
+        """The same, of a part of the body: every pointer begins with `pointer`, as in #/tasks/3."""
+        moved = copy(self)
+        moved.detail = f"{pointer}: {self.detail}"
+        moved.errors = [
+            {**error, "pointer": pointer + str(error.get("pointer", "#")).removeprefix("#")}
+            for error in self.errors
+        ] or [{"pointer": pointer, "code": self.code, "detail": self.detail}]
+        return moved
+
     def as_dict(self, request_id: str | None = None) -> dict[str, Any]:
         body: dict[str, Any] = {
             "type": f"urn:taskflow:problem:{self.code}",
@@ -83,6 +94,14 @@ class Problem(Exception):
             content_type=CONTENT_TYPE,
             headers=self.headers,
         )
+
+
+def merge(problems: Iterable[Problem]) -> Problem:
+    """One refusal for several: the first, with the errors of all."""
+    first, *others = problems
+    merged = copy(first)
+    merged.errors = [error for problem in (first, *others) for error in problem.errors]
+    return merged
 
 
 class BadRequest(Problem):

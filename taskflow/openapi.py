@@ -24,7 +24,7 @@ from taskflow.errors import (
 )
 from taskflow.schema import is_unstorable
 
-DEEPEST_JSON = 8
+DEEPEST_JSON = 16
 ERRORS = {
     400: ("BadRequest", "The request cannot be read."),
     401: ("Unauthenticated", "The credentials are missing, wrong, expired or revoked."),

@@ -20,6 +20,7 @@ from taskflow.errors import Invalid, InvalidCursor
 from taskflow.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
 
 LONGEST_CURSOR = 5000  # characters; it may hold a title of 500, whatever their script
+NOT_OURS = "The cursor is not one of this list in this order. Start again without it."
 T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
@@ -66,6 +67,62 @@ def paginate(
     }
 
 
+def paginate_kinds(
+    kinds: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, newest: str
+) -> dict[str, Any]:
+    """Return one Page of (kind, row) of several models, the latest `newest` first.
+
+    Raises InvalidCursor when the cursor is not of such a list.
+    """
+    place = _read_place(params.cursor, newest) if params.cursor else None
+    found: list[tuple[str, Any]] = []
+    for kind, rows in kinds.items():
+        wanted = rows.filter(_behind(kind, place, newest)) if place else rows
+        wanted = wanted.order_by(f"-{newest}", "-id")[: params.skip + params.limit + 1]
+        found += [(kind, row) for row in wanted]
+    found.sort(key=lambda pair: (-getattr(pair[1], newest).timestamp(), pair[0], -pair[1].pk))
+    page = found[params.skip : params.skip + params.limit]
+    has_more = len(found) > params.skip + params.limit
+    last = (
+        [newest, getattr(page[-1][1], newest).isoformat(), page[-1][0], page[-1][1].pk]
+        if page
+        else []
+    )
+    return {
+        "data": page,
+        "next_cursor": _pack(last) if has_more else None,
+        "has_more": has_more,
+        "count": sum(r.count() for r in kinds.values()) if params.include == "count" else None,
+    }
+
+
+def _pack_place(kind: str, row: models.Model, newest: str) -> str:
+    return _pack([newest, getattr(row, newest).isoformat(), kind, row.pk])
+
+
+def _read_place(cursor: str, newest: str) -> tuple[datetime, str, int]:
+    head, instant, kind, pk = _unpack(cursor, 4)
+    try:
+        if (
+            head != newest
+            or not isinstance(kind, str)
+            or type(pk) is not int
+            or abs(pk) > LARGEST_ID
+        ):
+            raise ValueError
+        return check_instant(datetime.fromisoformat(instant)), kind, pk
+    except (ValueError, TypeError, OverflowError):
+        raise InvalidCursor(NOT_OURS) from None
+
+
+def _behind(kind: str, place: tuple[datetime, str, int], newest: str) -> Q:
+    instant, last_kind, pk = place
+    older = Q((f"{newest}__lt", instant))
+    if kind < last_kind:
+        return older
+    return older | Q((newest, instant), *([("id__lt", pk)] if kind == last_kind else []))
+
+
 def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str, str]) -> list[str]:
     """Turn `-priority,due_date` into model fields. Raises Invalid for a name not in `allowed`."""
     if not text:
@@ -99,8 +156,24 @@ def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
 def _encode(order: Sequence[str], row: models.Model) -> str:
     values = [getattr(row, name.removeprefix("-")) for name in order]
     plain = [v.isoformat() if isinstance(v, date) else v for v in values]
-    text = json.dumps([_head(type(row), order), *plain], separators=(",", ":"), ensure_ascii=False)
+    return _pack([_head(type(row), order), *plain])
+
+
+def _pack(values: list[Any]) -> str:
+    text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _unpack(cursor: str, length: int) -> list[Any]:
+    """Raises InvalidCursor."""
+    try:
+        padded = cursor + "=" * (-len(cursor) % 4)
+        values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
+    except (ValueError, RecursionError):
+        raise InvalidCursor(NOT_OURS) from None
+    if not isinstance(values, list) or len(values) != length:
+        raise InvalidCursor(NOT_OURS)
+    return values
 
 
 def _head(model: type[models.Model], order: Sequence[str]) -> str:
@@ -109,17 +182,14 @@ def _head(model: type[models.Model], order: Sequence[str]) -> str:
 
 
 def _decode(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
+    head, *values = _unpack(cursor, len(order) + 1)
     try:
-        padded = cursor + "=" * (-len(cursor) % 4)
-        head, *values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
         fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
         if head != _head(model, order) or any(isinstance(v, list | dict | bool) for v in values):
             raise ValueError
         return [_read(f, v) for f, v in zip(fields, values, strict=True)]
-    except (ValueError, TypeError, ValidationError, OverflowError, RecursionError):
-        raise InvalidCursor(
-            "The cursor is not one of this list in this order. Start again without it."
-        ) from None
+    except (ValueError, TypeError, ValidationError, OverflowError):
+        raise InvalidCursor(NOT_OURS) from None
 
 
 def _read(field: Any, value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
+from django.db.models import TextChoices
 from ninja import Schema
 from pydantic import (
     AfterValidator,
@@ -92,4 +93,20 @@ Day = Annotated[
     AfterValidator(_in_range),
     Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
 ]
+Moment = Annotated[Instant | Day, Field(description="A day or an instant.")]
+Word = Annotated[str, Field(min_length=1, max_length=60)]  # of a filter
+
+
+def one_of(choices: type[TextChoices]) -> Any:
+    """The type of a filter's value: one of the choices, or one with `-` before it for “not”."""
+
+    def check(value: str) -> str:
+        if value.removeprefix("-") not in choices.values:
+            raise ValueError(f"must be {' or '.join(choices.values)}; - before it means not")
+        return value
+
+    known = ", ".join(f"`{value}`" for value in choices.values)
+    return Annotated[str, AfterValidator(check), Field(description=f"{known}; `-` before it: not.")]
+
+
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

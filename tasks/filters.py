@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, date, datetime, time, timedelta
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from django.db.models import Exists, OuterRef, Q, QuerySet, Value
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Lower
 
 from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid
-from tasks.find import project_query, read_id, task_query
-from tasks.models import Project, Task, TaskTag
+from tasks.find import find_tasks, project_query, read_id
+from tasks.models import Project, Task, TaskBlocker, TaskTag
 
 if TYPE_CHECKING:
     from tasks.schemas.projects import ProjectFilters
-    from tasks.schemas.tasks import TaskFilters
+    from tasks.schemas.tasks import TaskWhere
 
+M = TypeVar("M", bound=Model)
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
@@ -30,78 +34,124 @@ TASK_SORTS = {
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 
 
-def filter_tasks(actor: Actor, rows: QuerySet[Task], wanted: TaskFilters) -> QuerySet[Task]:
+def filter_tasks(actor: Actor, rows: QuerySet[Task], wanted: TaskWhere) -> QuerySet[Task]:
     """Raises Invalid for a project, user or task that the actor cannot see."""
-    if wanted.project:
-        rows = rows.filter(project__in=[_project_id(actor, ref) for ref in wanted.project])
-    if wanted.status:
-        rows = rows.filter(status__in=wanted.status)
-    if wanted.priority:
-        rows = rows.filter(priority__in=wanted.priority)
-    if wanted.assignee:
-        rows = rows.filter(assignee=_user_id(actor, wanted.assignee, "assignee"))
-    if wanted.tag:
-        rows = rows.filter(_carries(wanted.tag))
-    if wanted.parent:
-        rows = rows.filter(parent=_parent_id(actor, wanted.parent))
+    rows = _narrow(rows, wanted.project, lambda refs: Q(project__in=_project_ids(actor, refs)))
+    rows = _narrow(rows, wanted.status, lambda values: Q(status__in=values))
+    rows = _narrow(rows, wanted.priority, lambda values: Q(priority__in=values))
+    rows = _narrow(rows, wanted.assignee, lambda refs: _is_user(actor, "assignee", refs))
+    rows = _narrow(rows, wanted.created_by, lambda refs: _is_user(actor, "created_by", refs))
+    rows = _narrow(rows, wanted.tag, _carries)
+    rows = _narrow(rows, wanted.parent, lambda refs: _is_below(actor, refs))
+    rows = _narrow(rows, wanted.blocked_by, lambda refs: _waits_for(actor, refs))
+    rows = _narrow(rows, wanted.external_ref, lambda refs: Q(external_ref__in=refs))
+    if wanted.ready is not None:
+        rows = rows.ready() if wanted.ready else rows.not_ready()  # type: ignore[attr-defined]
     if wanted.due_before:
         rows = rows.due_before(wanted.due_before)  # type: ignore[attr-defined]
     if wanted.due_after:
         rows = rows.due_after(wanted.due_after)  # type: ignore[attr-defined]
-    if wanted.updated_since:
-        rows = rows.filter(updated_at__gte=wanted.updated_since)
-    return rows
+    return _within(rows, wanted, "created_at", "updated_at", "completed_at")
 
 
 def filter_projects(
     actor: Actor, rows: QuerySet[Project], wanted: ProjectFilters
 ) -> QuerySet[Project]:
-    if wanted.status:
-        rows = rows.filter(status__in=wanted.status)
-    if wanted.owner:
-        rows = rows.filter(owner=_user_id(actor, wanted.owner, "owner"))
+    rows = _narrow(rows, wanted.status, lambda values: Q(status__in=values))
+    rows = _narrow(rows, wanted.owner, lambda refs: _is_user(actor, "owner", refs))
+    return _within(rows, wanted, "created_at", "updated_at")
+
+
+# ---- the language -------------------------------------------------------------------------------
+
+
+def _narrow(
+    rows: QuerySet[M], values: list[str] | None, question: Callable[[list[str]], Q | Exists]
+) -> QuerySet[M]:
+    """Rows that have one of the values, and none of those with `-` before them."""
+    unwanted = [value[1:] for value in values or () if value.startswith("-")]
+    if wanted := [value for value in values or () if not value.startswith("-")]:
+        rows = rows.filter(question(wanted))
+    return rows.exclude(question(unwanted)) if unwanted else rows
+
+
+def _within(rows: QuerySet[M], wanted: Any, *fields: str) -> QuerySet[M]:
+    """By `created_before`, `created_after` and so on: an instant, or a whole day of UTC."""
+    for field in fields:
+        name = field.removesuffix("_at")
+        if before := getattr(wanted, f"{name}_before"):
+            rows = rows.filter((f"{field}__lt", _start(before)))
+        if after := getattr(wanted, f"{name}_after"):
+            step = ("gt", after) if isinstance(after, datetime) else ("gte", _start(after, 1))
+            rows = rows.filter((f"{field}__{step[0]}", step[1]))
     if wanted.updated_since:
         rows = rows.filter(updated_at__gte=wanted.updated_since)
     return rows
 
 
-def _project_id(actor: Actor, ref: str) -> int:
-    found = Project.objects.visible_to(actor).filter(project_query(ref))
-    project_id: int | None = found.values_list("pk", flat=True).first()
-    if project_id is None:
-        raise Invalid.parameter("project", f"There is no project “{ref}”.", "unknown_reference")
-    return project_id
+def _start(moment: date, days_later: int = 0) -> datetime:
+    if isinstance(moment, datetime):
+        return moment
+    return datetime.combine(moment + timedelta(days=days_later), time.min, UTC)
 
 
-def _user_id(actor: Actor, ref: str, parameter: str) -> int | None:
+# ---- what the values name -----------------------------------------------------------------------
+
+
+def _project_ids(actor: Actor, refs: list[str]) -> list[int]:
+    found = Project.objects.visible_to(actor).filter(_any(map(project_query, refs)))
+    known = {str(name): pk for pk, key in found.values_list("pk", "key") for name in (pk, key)}
+    return [_known(known, ref.upper(), "project", f"There is no project “{ref}”.") for ref in refs]
+
+
+def _is_user(actor: Actor, field: str, refs: list[str]) -> Q:
     """`me`, `none`, an id or `@handle`."""
-    if ref == "me":
-        return actor.user.pk
-    if ref == "none" and parameter == "assignee":
-        return None
-    named = Q(handle=ref[1:].lower()) if ref.startswith("@") else Q(pk=read_id(ref))
-    user_id: int | None = (
-        User.objects.visible_to(actor).filter(named).values_list("pk", flat=True).first()
-    )
-    if user_id is None:
-        raise Invalid.parameter(
-            parameter, f"There is no user “{ref}”. Write me, an id or @handle.", "unknown_reference"
+    named = [ref.lower() for ref in refs if ref not in ("me", "none")]
+    known = {"me": actor.user.pk}
+    if named:
+        users = User.objects.visible_to(actor).filter(
+            Q(pk__in=[read_id(ref) for ref in named if read_id(ref)])
+            | Q(handle__in=[ref[1:] for ref in named if ref.startswith("@")])
         )
-    return user_id
+        for pk, handle in users.values_list("pk", "handle"):
+            known |= {str(pk): pk, f"@{handle}": pk}
+    is_one = Q(pk__in=[])
+    if "none" in refs and field == "assignee":
+        is_one, refs = Q((f"{field}__isnull", True)), [ref for ref in refs if ref != "none"]
+    hint = "There is no user “{}”. Write me, an id or @handle."
+    ids = [_known(known, ref.lower(), field, hint.format(ref)) for ref in refs]
+    return is_one | Q((f"{field}__in", ids)) if ids else is_one
 
 
-def _parent_id(actor: Actor, ref: str) -> int | None:
-    if ref == "none":
-        return None
-    found = Task.objects.visible_to(actor).filter(task_query(ref))
-    parent_id: int | None = found.values_list("pk", flat=True).first()
-    if parent_id is None:
-        raise Invalid.parameter("parent", f"There is no task “{ref}”.", "unknown_reference")
-    return parent_id
+def _is_below(actor: Actor, refs: list[str]) -> Q:
+    ids = _task_ids(actor, "parent", refs)
+    return Q(parent__in=ids) | (Q(parent__isnull=True) if "none" in refs else Q(pk__in=[]))
 
 
-def _carries(names: Iterable[str]) -> Exists:
+def _waits_for(actor: Actor, refs: list[str]) -> Q:
+    links = TaskBlocker.objects.filter(task=OuterRef("pk"))
+    named = Exists(links.filter(blocker__in=_task_ids(actor, "blocked_by", refs)))
+    return Q(named) | Q(~Exists(links)) if "none" in refs else Q(named)
+
+
+def _task_ids(actor: Actor, parameter: str, refs: list[str]) -> list[int]:
+    named = [ref for ref in refs if ref != "none"]
+    known = {ref: task.pk for ref, task in find_tasks(actor, named).items()} if named else {}
+    return [_known(known, ref, parameter, f"There is no task “{ref}”.") for ref in named]
+
+
+def _carries(names: list[str]) -> Exists:
     """Tasks with one of these tags. An unknown name is no error: no task carries it yet."""
     folded = [Lower(Value(name)) for name in names]
     links = TaskTag.objects.annotate(folded=Lower("tag__name"))
     return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
+
+
+def _known(known: Mapping[str, int], ref: str, parameter: str, sentence: str) -> int:
+    if ref not in known:
+        raise Invalid.parameter(parameter, sentence, "unknown_reference")
+    return known[ref]
+
+
+def _any(questions: Iterable[Q]) -> Q:
+    return reduce(or_, questions)

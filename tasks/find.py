@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
@@ -11,11 +12,21 @@ from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid, NotFound
 from taskflow.schema import LARGEST_ID
-from tasks.models import Project, ProjectMember, Tag, Task
+from tasks.models import FormerNumber, Project, ProjectMember, Tag, Task
 
 M = TypeVar("M", bound=Model)
 PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
 TASK_KEY = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
+# What the fields of bodies name by id.
+NOUNS = {
+    "assignee_id": "user",
+    "owner_id": "user",
+    "user_id": "user",
+    "project_id": "project",
+    "task_id": "task",
+    "parent_id": "task",
+    "blocked_by": "task",
+}
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -47,8 +58,55 @@ def task_query(ref: str) -> Q:
 
 
 def find_task(actor: Actor, ref: str) -> Task:
-    """The task with this id or key. Raises NotFound."""
-    return _one(Task.objects.visible_to(actor).with_details().filter(task_query(ref)), "task")
+    """The task with this id or key, one it had before it moved too. Raises NotFound."""
+    rows = Task.objects.visible_to(actor).with_details()
+    found = rows.filter(task_query(ref)).first()
+    if found is None and (former := _former_ids([ref])):
+        found = rows.filter(pk=former[ref.upper()]).first()
+    if found is None:
+        raise NotFound("There is no such task.")
+    return found
+
+
+def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
+    """The tasks with these ids or keys, by what was asked; the same row is the same object.
+
+    What cannot be seen is left out.
+    """
+    asked = set(refs)
+    rows = Task.objects.visible_to(actor).select_related("project", "assignee")
+    ids = {ref: read_id(ref) for ref in asked}
+    keyed = [ref for ref in asked if TASK_KEY.fullmatch(ref)]
+    wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
+    numbers = _numbers_by_key(keyed)
+    for key, found in numbers.items():
+        wanted |= Q(project__key=key, number__in=found)
+    by_id = {task.pk: task for task in rows.filter(wanted)} if asked else {}
+    by_key = {task.key: task for task in by_id.values()}
+    missed = _former_ids([ref for ref in keyed if ref.upper() not in by_key])
+    if unknown := set(missed.values()) - by_id.keys():
+        by_id |= {task.pk: task for task in rows.filter(pk__in=sorted(unknown))}
+    by_ref = {ref: by_id.get(pk) if pk else None for ref, pk in ids.items()}
+    by_ref |= {r: by_key.get(r.upper()) or by_id.get(missed.get(r.upper(), 0)) for r in keyed}
+    return {ref: task for ref, task in by_ref.items() if task}
+
+
+def _numbers_by_key(refs: Iterable[str]) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for ref in refs:
+        if match := TASK_KEY.fullmatch(ref):
+            found.setdefault(match[1].upper(), []).append(int(match[2]))
+    return found
+
+
+def _former_ids(refs: Iterable[str]) -> dict[str, int]:
+    """Ids of tasks that moved, by the key they had, in capitals."""
+    wanted = Q()
+    for key, numbers in _numbers_by_key(refs).items():
+        wanted |= Q(project__key=key, number__in=numbers)
+    rows = FormerNumber.objects.filter(wanted) if wanted else FormerNumber.objects.none()
+    found = rows.values_list("project__key", "number", "task_id")
+    return {f"{key}-{number}": task_id for key, number, task_id in found}
 
 
 def find_member(actor: Actor, member_id: int) -> ProjectMember:
@@ -67,24 +125,61 @@ def _one(rows: QuerySet[M], noun: str) -> M:
     return found
 
 
-# ---- references in a body: one that cannot be seen is as wrong as one that does not exist -------
+# ---- references in a body -----------------------------------------------------------------------
 
 
-def referred_user(actor: Actor, user_id: int, field: str) -> User:
-    found: User = _referred(User.objects.visible_to(actor), user_id, field, "user")
-    return found
+def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
+    """One body with rows in place of ids: see References."""
+    return References(actor, [body]).resolve(body)
 
 
-def referred_project(actor: Actor, project_id: int, field: str) -> Project:
-    return _referred(Project.objects.visible_to(actor), project_id, field, "project")
+class References:
+    """The rows that bodies name by id, looked up once for all of them.
+
+    One that cannot be seen is as wrong as one that does not exist.
+    """
+
+    def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
+        named: dict[str, set[int]] = {"user": set(), "project": set(), "task": set()}
+        for body in bodies:
+            for field in body.keys() & NOUNS.keys():
+                named[NOUNS[field]] |= set(_as_list(body[field]))
+        users, projects = User.objects.visible_to(actor), Project.objects.visible_to(actor)
+        tasks = Task.objects.visible_to(actor).select_related("project")
+        self.rows: dict[str, dict[int, Any]] = {
+            noun: {row.pk: row for row in rows.filter(pk__in=sorted(named[noun]))}
+            if named[noun]
+            else {}
+            for noun, rows in (("user", users), ("project", projects), ("task", tasks))
+        }
+
+    def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
+        """The body with rows in place of ids, `assignee` for `assignee_id`.
+
+        `known` are blockers that may be named unseen: they are on the task already. Raises Invalid.
+        """
+        self.rows["task"] = {task.pk: task for task in known} | self.rows["task"]
+        values = {}
+        for field, value in body.items():
+            noun = NOUNS.get(field)
+            if noun is None:
+                values[field] = value
+            elif isinstance(value, list):
+                found = [self.find(noun, pk, f"{field}/{n}") for n, pk in enumerate(value)]
+                values[field] = list({row.pk: row for row in found}.values())
+            else:
+                values[field.removesuffix("_id")] = value and self.find(noun, value, field)
+        return values
+
+    def find(self, noun: str, pk: int, field: str) -> Any:
+        if pk not in self.rows[noun]:
+            raise _unknown(field, noun)
+        return self.rows[noun][pk]
 
 
-def referred_task(actor: Actor, task_id: int, field: str) -> Task:
-    return _referred(Task.objects.visible_to(actor), task_id, field, "task")
+def _as_list(value: Any) -> list[int]:
+    return value if isinstance(value, list) else [value] if value else []
 
 
-def _referred(rows: QuerySet[M], pk: int, field: str, noun: str) -> M:
-    found = rows.filter(pk=pk).first()
-    if found is None:
-        raise Invalid.field(field, f"There is no such {noun}.", "unknown_reference")
-    return found
+def _unknown(field: str, noun: str) -> Invalid:
+    return Invalid.field(field, f"There is no such {noun}.", "unknown_reference")

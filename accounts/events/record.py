@@ -8,13 +8,15 @@ data; test_architecture.py holds us to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
+from functools import reduce
+from operator import or_
 from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.actor import Actor
@@ -23,7 +25,7 @@ from accounts.tenancy import TenantError, TenantModel
 from taskflow.errors import Invalid, NotFound
 
 M = TypeVar("M", bound=TenantModel)
-BATCH = 500  # rows per INSERT
+BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
@@ -32,7 +34,7 @@ def create(actor: Actor, row: M, verb: str = "created", **sets: Iterable[models.
 
     Raises Invalid when a field does not accept its value.
     """
-    create_all(actor, [row], verb, sets=sets)
+    create_all(actor, [row], verb, sets={name: [targets] for name, targets in sets.items()})
     return row
 
 
@@ -41,21 +43,29 @@ def create_all(
     rows: Sequence[M],
     verb: str = "created",
     *,
-    sets: dict[str, Iterable[models.Model]] | None = None,
+    sets: Mapping[str, Sequence[Iterable[models.Model]]] | None = None,
 ) -> Sequence[M]:
-    """Save new rows of one model with one INSERT, and their events with another."""
+    """Save new rows of one model with one INSERT, and their events with another.
+
+    A row may point to one before it: each such level takes one INSERT more. So does each name in
+    `sets`, which fills many-to-many fields: {name: [targets of each row]}.
+    """
     if not rows:
         return rows
     model = type(rows[0])
     for row in rows:
         row.tenant_id = actor.tenant.pk
         _check_fields(row)
-    model._default_manager.bulk_create(rows, batch_size=BATCH)
-    linked = {name: list(targets) for name, targets in (sets or {}).items()}
-    for row in rows:
-        for name, targets in linked.items():
-            _link(row, name, [t.pk for t in targets])
-    _record(actor, model, [(row, verb, _birth(row, linked)) for row in rows])
+    for generation in _generations(rows):
+        model._base_manager.bulk_create(generation, batch_size=BATCH)
+    born = [{n: [None, v] for n, v in _snapshot(row).items()} for row in rows]
+    for name, targets_of_each in (sets or {}).items():
+        linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
+        _link(rows, name, linked)
+        for changes, ids in zip(born, linked, strict=True):
+            if ids:
+                changes[name] = [[], ids]
+    _record(actor, model, [(row, verb, changes) for row, changes in zip(rows, born, strict=True)])
     return rows
 
 
@@ -66,24 +76,44 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
     records nothing when nothing differs: a retry is harmless. Raises NotFound when the row is
     gone, Invalid when a field does not accept its value.
     """
-    _refuse_strangers(actor, [row])
-    _refuse_strangers(actor, [row])
-    model = type(row)
-    sets = {n: v for n, v in values.items() if model._meta.get_field(n).many_to_many}
-    columns = {n: v for n, v in values.items() if n not in sets}
-    changes = _assign(row, columns)
-    saved = {_attname(model, n): _value(row, n) for n in changes}
-    for name, targets in sets.items():
-        before, after = _linked(row, name), sorted(t.pk for t in targets)
-        if before != after:
-            _unlink(row, name, set(before) - set(after))
-            _link(row, name, set(after) - set(before))
-            changes[name] = [before, after]
-    if changes:
-        saved |= _stamp(row)
-        model._default_manager.filter(pk=row.pk).update(**saved)
-        _record(actor, model, [(row, verb, changes)])
+    change_each(actor, [(row, verb, values)])
     return row
+
+
+def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
+    """Do what change() does for every (row, verb, values), in a constant number of statements.
+
+    A row may be edited more than once, then by one and the same object: each edit that changes
+    something has its own event and version.
+    """
+    if not edits:
+        return
+    rows = list({row.pk: row for row, _, _ in edits}.values())
+    _refuse_strangers(actor, rows)
+    model = type(rows[0])
+    names = {name for _, _, values in edits for name in values}
+    sets = {name for name in names if model._meta.get_field(name).many_to_many}
+    # In one order everywhere, or two sets of changes could wait for each other.
+    stored = _lock(rows, [_attname(model, name) for name in sorted(names - sets)])
+    linked = {name: _all_linked(rows, name) for name in sorted(sets)}
+    before = {pk: dict(values) for pk, values in stored.items()}
+    after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
+    entries = []
+    for row, verb, values in edits:
+        columns = {n: v for n, v in values.items() if n not in sets}
+        changes = _assign(row, before[row.pk], columns)
+        for name in values.keys() & sets:
+            old, new = after[name].get(row.pk, []), sorted({t.pk for t in values[name]})
+            after[name][row.pk] = new
+            if old != new:
+                changes[name] = [old, new]
+        if changes:
+            _stamp(row)
+            entries.append((row, verb, changes))
+    for name in sorted(sets):
+        _relink(rows, name, linked[name], after[name])
+    _save_changed(model, entries)
+    _record(actor, model, entries)
 
 
 def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any) -> int:
@@ -93,15 +123,15 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     """
     model = rows.model
     names = list(values)
-    same = models.Q(**{n: v for n, v in values.items() if v is not None})
-    same &= models.Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
+    same = Q(**{n: v for n, v in values.items() if v is not None})
+    same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
     found = list(rows.exclude(same).order_by("pk").select_for_update(of=("self",)))
     befores = [{n: _plain(_value(row, n)) for n in names} for row in found]
     stamp = {"updated_at": timezone.now()}
     if _is_versioned(model):
         stamp["version"] = F("version") + 1  # type: ignore[assignment]
     ids = [row.pk for row in found]
-    model._default_manager.filter(pk__in=ids).update(**values, **stamp)
+    model._base_manager.filter(pk__in=ids).update(**values, **stamp)
     _record(
         actor,
         model,
@@ -119,7 +149,7 @@ def remove(actor: Actor, row: TenantModel, verb: str = "deleted", **links: list[
     `links` are the ids of rows that were linked to it and lose that link, by name.
     """
     _refuse_strangers(actor, [row])
-    rows = type(row)._default_manager.filter(pk=row.pk)
+    rows = type(row)._base_manager.filter(pk=row.pk)
     remove_all(actor, rows, verb, also={name: [ids, []] for name, ids in links.items() if ids})
 
 
@@ -137,7 +167,7 @@ def remove_all(
     model = rows.model
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
     deaths = _deaths(model, found)
-    model._default_manager.filter(pk__in=[row.pk for row in found]).delete()
+    model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
     _record(actor, model, [(row, verb, held | (also or {})) for row, held in deaths])
     return len(found)
 
@@ -147,7 +177,23 @@ def lock(row: TenantModel, *names: str) -> None:
 
     For rules that look at more than the door itself compares. Raises NotFound when it is gone.
     """
-    _lock(row, [_attname(type(row), n) for n in names])
+    lock_all([row], *names)
+
+
+def lock_all(rows: Sequence[TenantModel], *names: str) -> None:
+    """lock() for rows of one model, in the order of their ids."""
+    if rows:
+        _lock(rows, [_attname(type(rows[0]), n) for n in names])
+
+
+def take_turns(actor: Actor) -> None:
+    """Let no other transaction of the tenant pass here until we commit.
+
+    For rules that no row's lock can keep, such as "no circle of blockers".
+    """
+    # Without the key: rows of the tenant are still inserted meanwhile.
+    tenants = type(actor.tenant)._default_manager.select_for_update(no_key=True)
+    tenants.filter(pk=actor.tenant.pk).values("pk").first()
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -169,16 +215,31 @@ def _check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
         raise Invalid(str(errors[0]["detail"]), errors=errors) from None
 
 
-def _assign(row: TenantModel, values: dict[str, Any]) -> dict[str, list[Any]]:
-    """Lock the row, put the values on it, return those that differ as {name: [before, after]}."""
+def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
+    """The rows, those first that the others point to."""
+    up = [f.name for f in rows[0]._meta.concrete_fields if f.related_model is type(rows[0])]
+    levels: dict[int, int] = {}  # by identity: what has no id yet has no hash
+    for row in rows:
+        above = (id(row._state.fields_cache.get(name)) for name in up)
+        levels[id(row)] = 1 + max((levels.get(other, 0) for other in above), default=0)
+    for level in sorted(set(levels.values())):
+        yield [row for row in rows if levels[id(row)] == level]
+
+
+def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """Put the values on the row, and into `before`, its columns so far.
+
+    Return those that differ as {name: [before, after]}.
+    """
     model = type(row)
-    stored = _lock(row, [_attname(model, n) for n in values])
+    old = {n: before[_attname(model, n)] for n in values}
     for name, value in values.items():
         setattr(row, name if isinstance(value, models.Model) else _attname(model, name), value)
-    before = {n: stored[_attname(model, n)] for n in values}
-    differing = _differing(before, {n: _value(row, n) for n in values})
+    new = {n: _value(row, n) for n in values}
+    differing = _differing(old, new)
     _check_fields(row, differing)
-    return {n: [_plain(before[n]), _plain(_value(row, n))] for n in differing}
+    before |= {_attname(model, n): _value(row, n) for n in differing}
+    return {n: [_plain(old[n]), _plain(_value(row, n))] for n in differing}
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
@@ -194,27 +255,46 @@ def _is_same(before: Any, after: Any) -> bool:
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 
-def _lock(row: TenantModel, columns: list[str]) -> dict[str, Any]:
-    """Keep others from changing the row until we commit; bring it up to date."""
-    model = type(row)
+def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
+    """Keep others from changing the rows until we commit; bring them up to date.
+
+    Return the columns as stored, by id.
+    """
+    model = type(rows[0])
     columns = [*columns, *(["version"] if _is_versioned(model) else [])]
-    locked = model._default_manager.filter(pk=row.pk).select_for_update()
-    stored = locked.values("pk", *columns).first()
-    if stored is None:
-        raise NotFound("It has been deleted meanwhile.")
-    for column in columns:
-        setattr(row, column, stored[column])
-    return cast(dict[str, Any], stored)
+    # Of the default manager: what has gone to the trash meanwhile is gone.
+    locked = model._default_manager.order_by("pk").select_for_update()
+    if len(rows) == 1:
+        found = locked.filter(pk=rows[0].pk)
+    else:
+        found = locked.filter(pk__in=[row.pk for row in rows])
+    stored = {values["pk"]: values for values in found.values("pk", *columns)}
+    for row in rows:
+        if row.pk not in stored:
+            raise NotFound("It has been deleted meanwhile.")
+        for column in columns:
+            setattr(row, column, stored[row.pk][column])
+    return stored
 
 
-def _stamp(row: TenantModel) -> dict[str, Any]:
-    """Make the row a version newer, of now. Return what to save for it."""
-    values: dict[str, Any] = {"updated_at": timezone.now()}
+def _stamp(row: TenantModel) -> None:
+    """Make the row a version newer, of now."""
+    row.updated_at = timezone.now()  # type: ignore[attr-defined]
     if _is_versioned(type(row)):
-        values["version"] = row.version + 1  # type: ignore[attr-defined]
-    for name, value in values.items():
-        setattr(row, name, value)
-    return values
+        row.version += 1  # type: ignore[attr-defined]
+
+
+def _save_changed(model: type[M], entries: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
+    """Save the columns that changed in any row; all of them are locked, so none is stale."""
+    rows = list({row.pk: row for row, _, _ in entries}.values())
+    many = {f.name for f in model._meta.many_to_many}
+    names = {name for _, _, changes in entries for name in changes} - many
+    names |= {"updated_at", "version"} & {f.name for f in model._meta.concrete_fields}
+    if len(rows) == 1:
+        saved = {_attname(model, name): _value(rows[0], name) for name in names}
+        model._base_manager.filter(pk=rows[0].pk).update(**saved)
+    elif rows:
+        model._base_manager.bulk_update(rows, sorted(names), batch_size=BATCH)
 
 
 def _is_versioned(model: type[models.Model]) -> bool:
@@ -233,10 +313,6 @@ def _through(row: TenantModel, name: str) -> tuple[Any, str, str]:
     )
 
 
-def _linked(row: TenantModel, name: str) -> list[int]:
-    return _all_linked([row], name).get(row.pk, [])
-
-
 def _all_linked(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
     """What each row is linked to, by its id, in one query."""
     if not rows:
@@ -249,19 +325,32 @@ def _all_linked(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
     return found
 
 
-def _link(row: TenantModel, name: str, targets: Iterable[int]) -> None:
-    manager, here, there = _through(row, name)
-    links = [
-        manager.model(tenant_id=row.tenant_id, **{here: row.pk, there: target})
-        for target in sorted(targets)
-    ]
-    manager.bulk_create(links)
+def _link(rows: Sequence[TenantModel], name: str, targets: Iterable[Iterable[int]]) -> None:
+    """Link each row to its targets, with one INSERT."""
+    manager, here, there = _through(rows[0], name)
+    manager.bulk_create(
+        [
+            manager.model(tenant_id=row.tenant_id, **{here: row.pk, there: target})
+            for row, ids in zip(rows, targets, strict=True)
+            for target in ids
+        ],
+        batch_size=BATCH,
+    )
 
 
-def _unlink(row: TenantModel, name: str, targets: Iterable[int]) -> None:
-    manager, here, there = _through(row, name)
-    if targets:
-        manager.filter(**{here: row.pk, f"{there}__in": list(targets)}).delete()
+def _relink(
+    rows: Sequence[TenantModel],
+    name: str,
+    before: dict[int, list[int]],
+    after: dict[int, list[int]],
+) -> None:
+    """Give each row the links of `after`, with one DELETE and one INSERT."""
+    manager, here, there = _through(rows[0], name)
+    pairs = [(row, set(before.get(row.pk, [])), set(after.get(row.pk, []))) for row in rows]
+    gone = [Q((here, row.pk), (f"{there}__in", sorted(b - a))) for row, b, a in pairs if b - a]
+    if gone:
+        manager.filter(reduce(or_, gone)).delete()
+    _link(rows, name, [sorted(a - b) for _, b, a in pairs])
 
 
 # ---- events -------------------------------------------------------------------------------------
@@ -297,11 +386,6 @@ def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
     for row in rows:
         if row.tenant_id != actor.tenant.pk:
             raise TenantError(f"{actor.user} in {actor.tenant} reached {row!r} of another tenant")
-
-
-def _birth(row: TenantModel, sets: dict[str, list[models.Model]]) -> dict[str, Any]:
-    born = {n: [None, v] for n, v in _snapshot(row).items()}
-    return born | {n: [[], sorted(t.pk for t in ts)] for n, ts in sets.items() if ts}
 
 
 def _deaths(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:

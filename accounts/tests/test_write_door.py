@@ -288,7 +288,7 @@ def test_remove_all_costs_the_same_for_many(acme, assert_statements):
     create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
 
     # lock; tags; events; what hangs on tasks (2); delete
-    with assert_statements(6):
+    with assert_statements(7):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
 

@@ -383,5 +383,5 @@ def test_a_page_behind_a_cursor_costs_no_more(many, as_, assert_statements):
     client = as_(many.ada)
     cursor = client.get("/tasks?limit=5&sort=-priority,due_on").json()["next_cursor"]
 
-    with assert_statements(3):  # token, page, tags
+    with assert_statements(4):  # token, page, tags, blockers
         client.get(f"/tasks?limit=50&sort=-priority,due_on&cursor={cursor}")

@@ -11,7 +11,9 @@ from accounts.actions import create_token, create_user
 from accounts.models import Scope
 from accounts.tenancy import inside
 from taskflow.api import api
+from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.tasks import create_task, delete_task
 from tasks.models import ProjectMember
 
 # Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
@@ -42,6 +44,10 @@ MATRIX = {
     "update_project": ("patch", "/projects/{project}", {"name": "N"},     200, 200, 403, 403, 404, 200, 404),
     "put_project":    ("put", "/projects/{project}", {"name": "N"},       200, 200, 403, 403, 404, 200, 404),
     "delete_project": ("delete", "/projects/{project}", None,             204, 403, 403, 403, 404, 204, 404),
+    "complete_project_tasks": ("post", "/projects/{project}/completion", None,
+                                                                          200, 200, 200, 200, 404, 200, 404),
+    "upsert_task":    ("put", "/projects/{project}/tasks/by-ref/r-1", {"title": "x"},
+                                                                          201, 201, 201, 201, 404, 201, 404),
     "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
     "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
                                                                           201, 201, 403, 403, 404, 201, 404),
@@ -57,6 +63,18 @@ MATRIX = {
     "delete_task":    ("delete", "/tasks/{task}", None,                   204, 204, 204, 204, 404, 204, 404),
     "complete_task":  ("post", "/tasks/{task}/completion", None,          200, 200, 200, 200, 404, 200, 404),
     "reopen_task":    ("delete", "/tasks/{task}/completion", None,        200, 200, 200, 200, 404, 200, 404),
+    "assign_task":    ("post", "/tasks/{task}/assignment", {"assignee_id": "carl"},
+                                                                          200, 200, 200, 200, 404, 200, 404),
+    "unassign_task":  ("delete", "/tasks/{task}/assignment", None,        200, 200, 200, 200, 404, 200, 404),
+    # to a project of Ada's alone
+    "move_task":      ("post", "/tasks/{task}/move", {"project_id": "hers"},
+                                                                          200, 422, 422, 422, 404, 200, 404),
+    "bulk_edit_tasks": ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]},
+                                                                          200, 200, 200, 200, 404, 200, 404),
+    # a task in the trash; all projects in it are Ada's
+    "list_trash":     ("get", "/trash", None,                             200, 200, 200, 200, 200, 200, 200),
+    "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),
+    "purge":          ("delete", "/trash/task/{gone}", None,              204, 204, 403, 403, 404, 204, 404),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
     "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
     "update_tag":     ("patch", "/tags/{tag}", {"color": "#000000"},      403, 403, 403, 403, 403, 200, 404),
@@ -83,9 +101,8 @@ def test_each_row_calls_the_operation_it_names():
     for name, (method, path, *_rest) in MATRIX.items():
         plain = known[name][1].removeprefix("/api/v1")
         assert known[name][0] == method
-        assert [part for part in plain.split("/") if "{" not in part] == [
-            part for part in path.split("/") if "{" not in part
-        ]
+        for here, there in zip(path.split("/"), plain.split("/"), strict=True):
+            assert here == there or "{" in there
 
 
 @pytest.fixture
@@ -95,9 +112,15 @@ def ids(world):
         new = create_user(world.boss, email="new@acme.example")  # who has done nothing yet
         tag = create_tag(world.ada, name="urgent")
         membership = ProjectMember.objects.get(user=world.bob.user)
+        hers = create_project(world.ada, name="Hers")
+        gone = create_task(world.ada, world.apollo, title="gone")
+        delete_task(world.ada, gone)
     return {
         "project": world.apollo.pk,
         "task": world.task.pk,
+        "hers": hers.pk,
+        "gone": gone.pk,
+        "carl": world.carl.user.pk,
         "eve": world.eve.user.pk,
         "new": new.pk,
         "token": token.pk,

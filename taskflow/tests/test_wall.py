@@ -17,11 +17,34 @@ from accounts import tenancy
 from accounts.models import ApiToken, Event, User
 from accounts.tenancy import TenantError, across_tenants, has_roles, inside
 from accounts.wallcheck import check_models, find_breaches, tenant_models
-from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
+from tasks.models import (
+    Comment,
+    FormerNumber,
+    Page,
+    Project,
+    ProjectMember,
+    Tag,
+    Task,
+    TaskBlocker,
+    TaskTag,
+)
 
 POSTGRES = connection.vendor == "postgresql"
 on_postgres = pytest.mark.skipif(not POSTGRES, reason="row-level security is PostgreSQL's")
-MODELS = [User, ApiToken, Event, Project, ProjectMember, Tag, Task, TaskTag]
+MODELS = [
+    User,
+    ApiToken,
+    Event,
+    Project,
+    ProjectMember,
+    Tag,
+    Task,
+    TaskTag,
+    TaskBlocker,
+    FormerNumber,
+    Comment,
+    Page,
+]
 
 
 def sql(text, *params):

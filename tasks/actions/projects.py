@@ -9,16 +9,19 @@ from string import ascii_uppercase
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.utils import timezone
 from django.utils.text import slugify
 
 from accounts.actor import Actor
-from accounts.events.record import change, create, lock, remove, remove_all
+from accounts.events.record import change, change_all, create, lock
 from accounts.models import User
-from taskflow.errors import Forbidden, Invalid
-from tasks.models import Project, ProjectMember, Role, Task
-from tasks.rules import MANAGERS, require_all_projects, require_role
+from taskflow.errors import Conflict, Forbidden, Invalid
+from tasks.models import Project, ProjectMember, Role, Status, Task, TaskBlocker
+from tasks.models.tasks import TaskQuerySet
+from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
+MOST_NAMED = 20  # blockers in one refusal
 
 
 def create_project(
@@ -58,12 +61,42 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
 
 
 def delete_project(actor: Actor, project: Project) -> None:
-    """Delete a project with its tasks and memberships, each on record."""
+    """Move a project to the trash: all it holds disappears with it, and returns with it."""
     require_role(actor, project, Role.OWNER)
-    lock(project)  # or a task added at this moment would go without a record
-    remove_all(actor, Task.objects.filter(project=project))
-    remove_all(actor, ProjectMember.objects.filter(project=project))
-    remove(actor, project)
+    change(actor, project, "deleted", deleted_at=timezone.now())
+
+
+def complete_project_tasks(actor: Actor, project: Project, *, force: bool = False) -> int:
+    """Finish all open tasks of the project with one UPDATE; return how many.
+
+    Raises Conflict, listing them, when tasks of other projects block some, unless forced.
+    """
+    require_member(actor, project)
+    left = Task.objects.filter(project=project).open()
+    if not force:
+        _check_nothing_blocks(actor, left)
+    return change_all(actor, left, "completed", status=Status.DONE, completed_at=timezone.now())
+
+
+def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
+    """Raises Conflict for what is open outside the set."""
+    outside = Task.objects.present().open().exclude(pk__in=tasks.values("pk")).order_by()
+    links = TaskBlocker.objects.filter(task__in=tasks, blocker__in=outside)
+    if found := list(
+        links.select_related("task__project").order_by("task", "blocker")[:MOST_NAMED]
+    ):
+        raise Conflict(
+            "Tasks of other projects block some. Complete those first, or pass force=true.",
+            code="open_work",
+            errors=[
+                {
+                    "code": "open_blocker",
+                    "detail": f"{link.task.key} waits for task {link.blocker_id}.",
+                    "task_id": link.blocker_id,
+                }
+                for link in found
+            ],
+        )
 
 
 def _check_owner(user: User) -> None:
@@ -97,6 +130,6 @@ def _free_key(name: str) -> str:
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]
     base = base if len(base) > 1 else "PRJ"
-    taken = set(Project.objects.filter(key__startswith=base).values_list("key", flat=True))
+    taken = set(Project.everything.filter(key__startswith=base).values_list("key", flat=True))
     tails = chain([""], *(map("".join, product(ascii_uppercase, repeat=n)) for n in (1, 2, 3)))
     return next(base + tail for tail in tails if base + tail not in taken)

@@ -33,9 +33,12 @@ def delete_tag(actor: Actor, tag: Tag) -> None:
     remove(actor, tag, tasks=list(tag.tasks.order_by("pk").values_list("pk", flat=True)))
 
 
-def find_or_create_tags(actor: Actor, names: Iterable[str]) -> list[Tag]:
-    """The tags of these names, case aside; those that don't exist yet are made."""
-    wanted = {name.lower(): name for name in names}
+def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
+    """The tags of these names, case aside, by name; those that don't exist yet are made."""
+    asked = list(names)
+    if not asked:
+        return {}
+    wanted = {name.lower(): name for name in asked}
     found = _find(wanted.values())
     # In one order, or two requests that make the same tags could wait for each other.
     missing = [wanted[folded] for folded in sorted(wanted.keys() - found.keys())]
@@ -48,7 +51,8 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> list[Tag]:
                 if not _find([name]):
                     create(actor, Tag(name=name))
         found = _find(wanted.values())
-    return list(found.values())
+    # A database may see two names as one that Python tells apart.
+    return {name: found.get(name.lower()) or _find([name]).popitem()[1] for name in asked}
 
 
 def _find(names: Iterable[str]) -> dict[str, Tag]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ninja import Query, Router
+from ninja import Path, Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
 from taskflow.paging import PageParams, paginate, read_sort
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
+from tasks.actions.tasks import upsert_task as upsert
+from tasks.api.bulk import create_first_tasks
 from tasks.filters import PROJECT_SORTS, filter_projects
-from tasks.find import find_member, find_project, referred_user
-from tasks.models import Project, ProjectMember
+from tasks.find import find_member, find_project, find_task, resolve
+from tasks.models import Project, ProjectMember, Task
 from tasks.schemas.projects import (
+    CompletedTasks,
     ProjectCreate,
     ProjectFilters,
     ProjectMemberCreate,
@@ -25,6 +28,7 @@ from tasks.schemas.projects import (
     ProjectResponse,
     ProjectUpdate,
 )
+from tasks.schemas.tasks import ExternalRef, Forced, TaskResponse, TaskUpsert
 
 projects = Router(tags=["Projects"])
 members = Router(tags=["Members"])
@@ -43,11 +47,16 @@ def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> dict
 
 @projects.post("", response={201: ProjectResponse})
 def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Project]:
-    """Create a project. Its owner becomes its first member, with the role owner.
+    """Create a project, with its first tasks if you like. Its owner becomes its first member.
 
-    409 when the key is taken; without one a key is made from the name.
+    `tasks` may hold `subtasks`, and name each other in `blocked_by` by `ref`. Any fault in one is
+    named by its place, as in #/tasks/3/title, and nothing is made. 409 when the key is taken;
+    without one a key is made from the name.
     """
-    project = actions.create_project(request.auth, **_values(request, body))
+    sent = body.sent()
+    first_tasks = sent.pop("tasks", [])
+    project = actions.create_project(request.auth, **resolve(request.auth, sent))
+    create_first_tasks(request.auth, project, first_tasks)
     return Answer(201, find_project(request.auth, str(project.pk)))
 
 
@@ -64,15 +73,44 @@ def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) 
     PUT does the same: fields that are absent stay as they are.
     """
     project = find_project(request.auth, project_id)
-    actions.update_project(request.auth, project, **_values(request, body))
+    actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
     return find_project(request.auth, str(project.pk))
 
 
 @projects.delete("/{project_id}", response={204: None})
 def delete_project(request: ActorRequest, project_id: str) -> Answer[None]:
-    """Delete a project with its tasks and memberships. For its owners."""
+    """Move a project to the trash, with all it holds. For its owners."""
     actions.delete_project(request.auth, find_project(request.auth, project_id))
     return Answer(204, None)
+
+
+@projects.post("/{project_id}/completion", response=CompletedTasks)
+def complete_project_tasks(
+    request: ActorRequest, project_id: str, force: Query[Forced]
+) -> dict[str, int]:
+    """Complete all open tasks of a project you work in; answers how many there were.
+
+    409 `open_work` when open tasks of other projects block some, unless forced.
+    """
+    project = find_project(request.auth, project_id)
+    count = actions.complete_project_tasks(request.auth, project, force=force.force)
+    return {"completed": count}
+
+
+@projects.put(
+    "/{project_id}/tasks/by-ref/{path:ref}", response={200: TaskResponse, 201: TaskResponse}
+)
+def upsert_task(
+    request: ActorRequest, project_id: str, ref: Path[ExternalRef], body: TaskUpsert
+) -> Answer[Task]:
+    """Create or change the task with this external_ref, whichever it takes: 201 or 200.
+
+    Two at once make one task. A new one needs a title. 409 when it is in the trash.
+    """
+    project = find_project(request.auth, project_id)
+    values = resolve(request.auth, body.sent())
+    task, is_new = upsert(request.auth, project, ref, **values)
+    return Answer(201 if is_new else 200, find_task(request.auth, str(task.pk)))
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)
@@ -92,7 +130,7 @@ def add_member(
     Only an owner makes owners. 409 when the user is a member already.
     """
     project = find_project(request.auth, project_id)
-    user = referred_user(request.auth, body.user_id, "user_id")
+    user = resolve(request.auth, {"user_id": body.user_id})["user"]
     return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
 
 
@@ -110,11 +148,3 @@ def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
     """Take a member out; members may leave by themselves. 409 for the last owner."""
     member_actions.remove_member(request.auth, find_member(request.auth, member_id))
     return Answer(204, None)
-
-
-def _values(request: ActorRequest, body: ProjectCreate | ProjectUpdate) -> dict[str, Any]:
-    values = body.sent()
-    if "owner_id" in values:
-        pk = values.pop("owner_id")
-        values["owner"] = pk and referred_user(request.auth, pk, "owner_id")
-    return values

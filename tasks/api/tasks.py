@@ -10,10 +10,22 @@ from ninja import Status as Answer
 from accounts.actor import ActorRequest
 from taskflow.paging import paginate, read_sort
 from tasks.actions import tasks as actions
+from tasks.actions.drafts import create_tasks
+from tasks.api.bulk import draft_of, run_bulk
 from tasks.filters import TASK_SORTS, filter_tasks
-from tasks.find import find_task, referred_project, referred_task, referred_user
+from tasks.find import References, find_task, resolve
 from tasks.models import Task
-from tasks.schemas.tasks import TaskCreate, TaskFilters, TaskPage, TaskResponse, TaskUpdate
+from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
+from tasks.schemas.tasks import (
+    Forced,
+    TaskAssignment,
+    TaskCreate,
+    TaskFilters,
+    TaskMove,
+    TaskPage,
+    TaskResponse,
+    TaskUpdate,
+)
 
 tasks = Router(tags=["Tasks"])
 
@@ -22,7 +34,8 @@ tasks = Router(tags=["Tasks"])
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> dict[str, Any]:
     """The tasks you can see, newest first unless sorted.
 
-    Different filters are joined by “and”, repeated values of one by “or”.
+    Different filters are joined by “and”, repeated values of one by “or”; `-` before a value means
+    “not”, as in `status=-done`.
     """
     rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), filters)
     order = read_sort(filters.sort, default=["-id"], allowed=TASK_SORTS)
@@ -36,40 +49,59 @@ def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Task]:
     409 when the external_ref is taken, 422 when the assignee is not in the project or the parent
     is elsewhere or too deep.
     """
-    values = _values(request, body)
-    project = referred_project(request.auth, values.pop("project_id"), "project_id")
-    task = actions.create_task(request.auth, project, **values)
-    return Answer(201, find_task(request.auth, str(task.pk)))
+    made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
+    return Answer(201, find_task(request.auth, str(made[0].pk)))
+
+
+@tasks.post("/bulk", response=TaskBulkResponse)
+def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> dict[str, Any]:
+    """Do up to 500 things to tasks: create, update, complete, reopen, move, assign, tag, untag and
+    delete. Each names its task by `id`, or many by `where`, which takes the filters of the list.
+
+    All or nothing, unless `on_error` is `continue`: then each result has its task or its problem.
+    New tasks are made first, the rest is done in order. 409, 404 or 422 as the first refused
+    operation would answer alone, with all of them in `errors`.
+    """
+    return run_bulk(request.auth, body)
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
 def get_task(request: ActorRequest, task_id: str) -> Task:
-    """One task, by id or key (WEB-12)."""
+    """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
     return find_task(request.auth, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
-def update_task(request: ActorRequest, task_id: str, body: TaskUpdate) -> Task:
-    """Change what is sent; null empties a field, `tags` replaces them all.
+def update_task(
+    request: ActorRequest, task_id: str, body: TaskUpdate, force: Query[Forced]
+) -> Task:
+    """Change what is sent; null empties a field, `tags` and `blocked_by` replace them all.
 
-    PUT does the same: fields that are absent stay as they are. 409 for a parent below the task.
+    PUT does the same: fields that are absent stay as they are. 409 for a parent below the task, a
+    blocker that waits for it, a taken external_ref; and, unless forced, for a status of done while
+    subtasks or blockers are open.
     """
     task = find_task(request.auth, task_id)
-    actions.update_task(request.auth, task, **_values(request, body))
+    known = task.blocked_by.all()
+    values = References(request.auth, [body.sent()]).resolve(body.sent(), known=known)
+    actions.update_task(request.auth, task, force=force.force, **values)
     return find_task(request.auth, str(task.pk))
 
 
 @tasks.delete("/{task_id}", response={204: None})
 def delete_task(request: ActorRequest, task_id: str) -> Answer[None]:
-    """Delete a task and its subtasks."""
+    """Move a task and its subtasks to the trash, from where they can be restored."""
     actions.delete_task(request.auth, find_task(request.auth, task_id))
     return Answer(204, None)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
-def complete_task(request: ActorRequest, task_id: str) -> Task:
-    """Finish a task. Completing a done task changes nothing."""
-    return actions.complete_task(request.auth, find_task(request.auth, task_id))
+def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> Task:
+    """Finish a task. Completing a done task changes nothing.
+
+    409 `open_work` when subtasks or blockers are open, with each in `errors`, unless forced.
+    """
+    return actions.complete_task(request.auth, find_task(request.auth, task_id), force=force.force)
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
@@ -78,12 +110,26 @@ def reopen_task(request: ActorRequest, task_id: str) -> Task:
     return actions.reopen_task(request.auth, find_task(request.auth, task_id))
 
 
-def _values(request: ActorRequest, body: TaskCreate | TaskUpdate) -> dict[str, Any]:
-    values = body.sent()
-    if "assignee_id" in values:
-        pk = values.pop("assignee_id")
-        values["assignee"] = pk and referred_user(request.auth, pk, "assignee_id")
-    if "parent_id" in values:
-        pk = values.pop("parent_id")
-        values["parent"] = pk and referred_task(request.auth, pk, "parent_id")
-    return values
+@tasks.post("/{task_id}/assignment", response=TaskResponse)
+def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Task:
+    """Give a task to somebody who can see it. 422 when he is not in the project."""
+    task = find_task(request.auth, task_id)
+    return actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
+
+
+@tasks.delete("/{task_id}/assignment", response=TaskResponse)
+def unassign_task(request: ActorRequest, task_id: str) -> Task:
+    """Give a task to nobody."""
+    return actions.assign_task(request.auth, find_task(request.auth, task_id), None)
+
+
+@tasks.post("/{task_id}/move", response=TaskResponse)
+def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Task:
+    """Take a task and its subtasks to another project you work in, where they get new numbers.
+
+    The old keys still find them. A subtask leaves its parent; who is not in the other project is
+    unassigned. 409 when an external_ref is taken there.
+    """
+    task = find_task(request.auth, task_id)
+    actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])
+    return find_task(request.auth, str(task.pk))

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+from tasks.models.comments import Comment
+from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember, ProjectStatus, Role
 from tasks.models.tags import Tag
-from tasks.models.tasks import Priority, Status, Task, TaskTag
+from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
+    "Comment",
+    "FormerNumber",
+    "Page",
     "Priority",
     "Project",
     "ProjectMember",
@@ -13,5 +18,6 @@ __all__ = [
     "Status",
     "Tag",
     "Task",
+    "TaskBlocker",
     "TaskTag",
 ]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Count, F, OuterRef, Q, Subquery
+from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Upper
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from taskflow.errors import NotFound
+from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
     from accounts.actor import Actor
@@ -68,10 +70,11 @@ def _count_tasks(status: str) -> Coalesce:
     return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
 
 
-ProjectManager = TenantManager.from_queryset(ProjectQuerySet)
+ProjectManager = LiveManager.from_queryset(ProjectQuerySet)
+EveryProject = TenantManager.from_queryset(ProjectQuerySet)
 
 
-class Project(TenantModel):
+class Project(Trashable):
     project_field = "id"
 
     key = models.CharField(
@@ -92,14 +95,15 @@ class Project(TenantModel):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
+    everything: ClassVar[EveryProject[Project]] = EveryProject()  # type: ignore[assignment]  # Self
 
     class Meta:
-        base_manager_name = "objects"
+        base_manager_name = "everything"
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "key"],
                 name="project_key_key",  # also finds WEB in WEB-12
-                violation_error_message="This key is taken by another project.",
+                violation_error_message="Another project, maybe one in the trash, has this key.",
             ),
             models.CheckConstraint(
                 name="project_status_is_known", condition=Q(status__in=ProjectStatus.values)
@@ -114,21 +118,30 @@ class Project(TenantModel):
             models.Index(fields=["tenant", "status", "id"], name="project_by_status"),
             # what does he own? asked when a user is deleted
             models.Index(fields=["tenant", "owner"], name="project_by_owner"),
+            models.Index(
+                fields=["tenant", "deleted_at"],
+                name="project_trash",
+                condition=Q(deleted_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.key} · {self.name}"
 
-    def take_numbers(self, count: int = 1) -> int:
-        """Reserve the next `count` task numbers; return the first. Others wait until we commit.
+    @classmethod
+    def take_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
+        """Reserve as many task numbers as said for each project; return the first of each.
 
-        Raises NotFound when the project has been deleted meanwhile.
+        Others wait until we commit. Raises NotFound when a project has been deleted meanwhile.
         """
-        row = type(self)._default_manager.filter(pk=self.pk)
-        if not row.update(last_number=F("last_number") + count):
+        rows = cls._default_manager.filter(pk__in=list(counts))
+        locked = rows.order_by("pk").select_for_update(no_key=True)
+        last = dict(locked.values_list("pk", "last_number"))
+        if counts.keys() - last.keys():
             raise NotFound("The project has been deleted meanwhile.")
-        self.refresh_from_db(fields=["last_number"])
-        return self.last_number - count + 1
+        taken = Case(*(When(pk=pk, then=Value(n)) for pk, n in counts.items()))
+        rows.update(last_number=F("last_number") + taken)
+        return {pk: number + 1 for pk, number in last.items()}
 
     @property
     def task_counts(self) -> dict[str, int]:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
-from django.db.models import Case, F, Q, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tags import Tag
+from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
     from accounts.actor import Actor
@@ -36,17 +38,29 @@ class TaskQuerySet(TenantQuerySet["Task"]):
     def visible_to(self, actor: Actor) -> Self:
         """Tasks of the projects one sees."""
         if actor.is_staff and actor.project_ids is None:
-            return self.all()
+            return self.filter(project__deleted_at__isnull=True)
         return self.filter(project__in=Project.objects.visible_to(actor))
 
     def with_details(self) -> Self:
-        """Everything TaskResponse shows, in two queries."""
-        return self.select_related("project", "assignee", "created_by").prefetch_related(
-            models.Prefetch("tags", Tag.objects.order_by("name", "id"))
+        """Everything TaskResponse shows, in three queries."""
+        return self.select_related("project", "assignee", "created_by").prefetch_related(  # type: ignore[type-var]
+            models.Prefetch("tags", Tag.objects.order_by("name", "id")),
+            models.Prefetch("blocked_by", Task.objects.present().only("pk", "tenant", "status")),
         )
+
+    def present(self) -> Self:
+        """Neither they nor their project are in the trash; ordered by id."""
+        return self.filter(project__deleted_at__isnull=True).order_by("pk")
 
     def open(self) -> Self:
         return self.exclude(status=Status.DONE)
+
+    def ready(self) -> Self:
+        """Open, with every blocker done or gone."""
+        return self.open().filter(~_is_blocked())
+
+    def not_ready(self) -> Self:
+        return self.filter(Q(status=Status.DONE) | _is_blocked())
 
     def due_before(self, moment: date) -> Self:
         """Due before an instant, or before a day begins. A day due must be over, in UTC."""
@@ -58,8 +72,15 @@ class TaskQuerySet(TenantQuerySet["Task"]):
         """Due after an instant, or after a day has ended. A day due must lie ahead, in UTC."""
         if isinstance(moment, datetime):
             return self.filter(Q(due_date__gt=moment) | Q(due_on__gt=_day(moment)))
-        next_day = moment + timedelta(days=1)
-        return self.filter(Q(due_date__gte=_start(next_day)) | Q(due_on__gt=moment))
+        return self.filter(
+            Q(due_date__gte=_start(moment + timedelta(days=1))) | Q(due_on__gt=moment)
+        )
+
+
+def _is_blocked() -> Exists:
+    blockers = Task.objects.present().open().order_by()
+    links = TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__in=blockers)
+    return Exists(links)
 
 
 def _day(instant: datetime) -> date:
@@ -70,10 +91,11 @@ def _start(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
-TaskManager = TenantManager.from_queryset(TaskQuerySet)
+TaskManager = LiveManager.from_queryset(TaskQuerySet)
+EveryTask = TenantManager.from_queryset(TaskQuerySet)
 
 
-class Task(TenantModel):
+class Task(Trashable):
     project_field = "project_id"
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
@@ -99,6 +121,14 @@ class Task(TenantModel):
     )
     parent = TenantFK("self", models.CASCADE, null=True, blank=True, related_name="subtasks")
     tags = models.ManyToManyField(Tag, through="TaskTag", related_name="tasks", editable=False)
+    blocked_by = models.ManyToManyField(
+        "self",
+        through="TaskBlocker",
+        through_fields=("task", "blocker"),
+        symmetrical=False,
+        related_name="blocking",
+        editable=False,
+    )
     due_date = models.DateTimeField(null=True, blank=True)  # an instant
     due_on = models.DateField(null=True, blank=True)  # a calendar day, which never moves
     metadata = models.JSONField(default=dict, blank=True)
@@ -109,9 +139,10 @@ class Task(TenantModel):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
+    everything: ClassVar[EveryTask[Task]] = EveryTask()  # type: ignore[assignment]  # Self
 
     class Meta:
-        base_manager_name = "objects"
+        base_manager_name = "everything"
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "project", "number"],
@@ -121,7 +152,8 @@ class Task(TenantModel):
                 fields=["tenant", "project", "external_ref"],
                 name="task_external_ref_key",
                 condition=Q(external_ref__isnull=False),
-                violation_error_message="Another task of the project has this external_ref.",
+                violation_error_message="Another task of the project, maybe one in the trash, has"
+                " this external_ref.",
             ),
             models.CheckConstraint(
                 name="task_status_is_known", condition=Q(status__in=Status.values)
@@ -175,6 +207,11 @@ class Task(TenantModel):
                 name="task_by_due_on",
                 condition=Q(due_on__isnull=False),
             ),
+            models.Index(
+                fields=["tenant", "deleted_at"],
+                name="task_trash",
+                condition=Q(deleted_at__isnull=False),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -189,6 +226,11 @@ class Task(TenantModel):
     def completed(self) -> bool:
         return self.status == Status.DONE
 
+    @property
+    def ready(self) -> bool:
+        """Open, with every blocker done or gone. Of a row that came with_details()."""
+        return not self.completed and all(b.completed for b in self.blocked_by.all())
+
 
 class TaskTag(TenantModel):
     task = TenantFK(Task, models.CASCADE, related_name="+")
@@ -202,3 +244,48 @@ class TaskTag(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "tag", "task"], name="task_tag_by_tag"),
         ]
+
+
+class TaskBlocker(TenantModel):
+    """`task` waits for `blocker`, which may be of another project."""
+
+    task = TenantFK(Task, models.CASCADE, related_name="+")
+    blocker = TenantFK(Task, models.CASCADE, related_name="+")
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "task", "blocker"], name="task_blocker_key"),
+            models.CheckConstraint(
+                name="task_does_not_block_itself", condition=~Q(task=F("blocker"))
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "blocker", "task"], name="task_blocker_by_blocker"),
+        ]
+
+
+class FormerNumber(TenantModel):
+    """What a task was numbered before it moved to another project: WEB-12 still finds it."""
+
+    project = TenantFK(Project, models.CASCADE, related_name="+")
+    number = models.PositiveIntegerField()
+    task = TenantFK(Task, models.CASCADE, related_name="former_numbers")
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "project", "number"], name="former_number_key"
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "task"], name="former_number_by_task"),
+        ]
+
+    @classmethod
+    def keep(cls, left: Iterable[tuple[Task, int, int]]) -> None:
+        """Remember (task, project id, number); the move's event has them too."""
+        cls._default_manager.bulk_create(
+            [cls(task=task, project_id=project, number=number) for task, project, number in left]
+        )

@@ -9,9 +9,10 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Metadata, Out, Text
+from taskflow.schema import Id, In, Instant, Metadata, Moment, Out, Text, Word, one_of
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY
+from tasks.schemas.tasks import ProjectTask
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Key = Annotated[
@@ -47,6 +48,15 @@ class ProjectCreate(In):
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
     owner_id: Id | None = Field(None, description="You, when absent. For administrators.")
+    tasks: list[ProjectTask] = Field(
+        [],
+        description="Its first tasks, at most 500 with all subtasks. Any fault in one, and"
+        " nothing is made.",
+    )
+
+
+class CompletedTasks(Out):
+    completed: int
 
 
 class ProjectUpdate(In):
@@ -59,11 +69,15 @@ class ProjectUpdate(In):
 
 
 class ProjectFilters(PageParams):
-    status: list[ProjectStatus] | None = Field(None, description="Repeat it for “or”.")
-    owner: str | None = Field(
-        None, min_length=1, max_length=60, description="`me`, an id or `@handle`."
-    )
-    updated_since: Instant | None = None
+    """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
+
+    status: list[one_of(ProjectStatus)] | None = None  # type: ignore[valid-type]
+    owner: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
+    created_before: Moment | None = None
+    created_after: Moment | None = None
+    updated_before: Moment | None = None
+    updated_after: Moment | None = None
+    updated_since: Instant | None = Field(None, description="At this instant or after it.")
     sort: str | None = Field(
         None,
         min_length=1,

@@ -9,8 +9,8 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Day, Id, In, Instant, Metadata, Out, Text
-from tasks.models import Priority, Status
+from taskflow.schema import Day, Id, In, Instant, Metadata, Moment, Out, Text, Word, one_of
+from tasks.models import Priority, Status, Task
 from tasks.schemas.tags import TagName, TagRef
 
 Title = Annotated[str, Field(min_length=1, max_length=500)]
@@ -23,6 +23,17 @@ ExternalRef = Annotated[
 ]
 
 
+MOST_BLOCKERS = 100
+BlockerIds = Annotated[
+    list[Id],
+    Field(
+        max_length=MOST_BLOCKERS,
+        description="Ids of the tasks it waits for, of any project you see; they replace them all.",
+    ),
+]
+LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
+
+
 class TaskResponse(Out):
     id: int
     key: str = Field(description="As people write it; accepted wherever a task id is.")
@@ -32,10 +43,12 @@ class TaskResponse(Out):
     description: str
     status: Status
     completed: bool
+    ready: bool = Field(description="Open, and no open task blocks it.")
     priority: Priority
     assignee: UserRef | None
     created_by: UserRef | None = Field(description="Null when an operator made it.")
     parent_id: int | None
+    blocked_by: list[int] = Field(description="Ids of the tasks it waits for, done ones too.")
     tags: list[TagRef]
     due_date: datetime | None
     due_on: date | None
@@ -46,15 +59,19 @@ class TaskResponse(Out):
     created_at: datetime
     updated_at: datetime
 
+    @staticmethod
+    def resolve_blocked_by(task: Task) -> list[int]:
+        return [blocker.pk for blocker in task.blocked_by.all()]
 
-class TaskCreate(In):
-    project_id: Id
+
+class TaskFields(In):
+    """What every way of making a task takes."""
+
     title: Title
     description: Text = ""
     status: Status = Status.TODO
     priority: Priority = Priority.MEDIUM
     assignee_id: Id | None = None
-    parent_id: Id | None = None
     tags: TagNames = []
     due_date: Instant | None = None
     due_on: Day | None = None
@@ -62,39 +79,87 @@ class TaskCreate(In):
     external_ref: ExternalRef | None = None
 
 
-class TaskUpdate(In):
+class TaskCreate(TaskFields):
+    project_id: Id
+    parent_id: Id | None = None
+    blocked_by: BlockerIds = []
+
+
+class ProjectTask(TaskFields):
+    """A first task of a new project."""
+
+    ref: LocalRef | None = Field(None, description="A name for `blocked_by`; not stored.")
+    blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MOST_BLOCKERS)] = Field(
+        [], description="Each the `ref` of a task in this request, or the id of one there is."
+    )
+    subtasks: list[ProjectTask] = []
+
+
+class TaskUpsert(In):
+    """What changes. The external_ref stands in the address."""
+
     title: Title | MISSING = MISSING
     description: Text | MISSING = MISSING
     status: Status | MISSING = MISSING
     priority: Priority | MISSING = MISSING
     assignee_id: Id | None | MISSING = MISSING
     parent_id: Id | None | MISSING = MISSING
+    blocked_by: BlockerIds | MISSING = MISSING
     tags: TagNames | MISSING = MISSING
     due_date: Instant | None | MISSING = MISSING
     due_on: Day | None | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
+
+
+class TaskUpdate(TaskUpsert):
     external_ref: ExternalRef | None | MISSING = MISSING
 
 
-class TaskFilters(PageParams):
-    project: list[str] | None = Field(None, description="Id or key; repeat it for “or”.")
-    status: list[Status] | None = None
-    priority: list[Priority] | None = None
-    assignee: str | None = Field(
-        None, min_length=1, max_length=60, description="`me`, `none`, id or `@handle`."
-    )
-    tag: list[TagName] | None = Field(None, description="Name; repeat it for “or”.")
-    parent: str | None = Field(
-        None, min_length=1, max_length=30, description="`none`, id or key (WEB-12)."
-    )
-    due_before: Instant | Day | None = Field(None, description="A day or an instant.")
-    due_after: Instant | Day | None = None
-    updated_since: Instant | None = None
+class Forced(In):
+    force: bool = Field(False, description="Complete it whatever is open before or below it.")
+
+
+class TaskAssignment(In):
+    assignee_id: Id
+
+
+class TaskMove(In):
+    project_id: Id
+
+
+class TaskWhere(In):
+    """Which tasks. Different names are joined by “and”, repeated values of one by “or”.
+
+    A `-` before a value means “not”: `status=-done`.
+    """
+
+    project: list[Word] | None = Field(None, description="Id or key.")
+    status: list[one_of(Status)] | None = None  # type: ignore[valid-type]
+    priority: list[one_of(Priority)] | None = None  # type: ignore[valid-type]
+    ready: bool | None = Field(None, description="Open, and no open task blocks it; or not so.")
+    assignee: list[Word] | None = Field(None, description="`me`, `none`, id or `@handle`.")
+    created_by: list[Word] | None = Field(None, description="`me`, id or `@handle`.")
+    tag: list[TagName] | None = Field(None, description="Name; case makes no difference.")
+    parent: list[Word] | None = Field(None, description="`none`, id or key (WEB-12).")
+    blocked_by: list[Word] | None = Field(None, description="`none`, id or key of a blocker.")
+    external_ref: list[ExternalRef] | None = None
+    due_before: Moment | None = None
+    due_after: Moment | None = None
+    created_before: Moment | None = None
+    created_after: Moment | None = None
+    updated_before: Moment | None = None
+    updated_after: Moment | None = None
+    updated_since: Instant | None = Field(None, description="At this instant or after it.")
+    completed_before: Moment | None = None
+    completed_after: Moment | None = None
+
+
+class TaskFilters(PageParams, TaskWhere):
     sort: str | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="`created_at`, `updated_at`, `due_date`, `due_on`, `priority`,"
+        description="`created_at`, `updated_at`, `due_date`, `due_on`, `priority` (by urgency),"
         " `title`, `number`; `-` descends, a comma continues. By default the newest first.",
     )
 

@@ -171,7 +171,7 @@ def _fill(crew: Crew, project: Project, count: int, progress: Progress) -> None:
     for done in range(0, count, size):
         amount = min(size, count - done)
         with inside(crew.actor.tenant):
-            fill(crew, project, project.take_numbers(amount), amount)
+            fill(crew, project, Project.take_numbers({project.pk: amount})[project.pk], amount)
         progress(amount)
 
 
@@ -214,4 +214,4 @@ def _fill_by_door(crew: Crew, project: Project, first: int, count: int) -> None:
                 due_on=now.date() + timedelta(days=number % 40) if number % 3 == 0 else None,
             )
         )
-    create_all(crew.actor, rows, sets={"tags": [crew.tags[first % TAGS]]})
+    create_all(crew.actor, rows, sets={"tags": [[crew.tags[first % TAGS]]] * len(rows)})

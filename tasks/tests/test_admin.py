@@ -314,7 +314,7 @@ def test_a_taken_key_is_a_form_error(house, staff):
     r = staff.post(address(Project, "add"), data)
 
     assert r.status_code == 200
-    assert "This key is taken by another project." in r.content.decode()
+    assert "Another project, maybe one in the trash, has this key." in r.content.decode()
 
 
 def test_deleting_one_and_many_goes_through_the_actions(house, staff):

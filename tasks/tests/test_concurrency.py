@@ -103,6 +103,30 @@ def test_of_those_who_take_the_same_external_ref_one_gets_it(live, call):
     assert statuses(make, make, make) == [201, 409, 409]
 
 
+def test_of_those_who_put_the_same_ref_one_makes_it(live, call):
+    for number in range(4):
+        put = call("put", f"/projects/APO/tasks/by-ref/r{number}", {"title": "x"})
+
+        assert statuses(put, put, put) == [200, 200, 201]
+
+
+# ---- circles ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rounds", [10])
+def test_a_circle_of_blockers_cannot_be_closed_from_both_sides(live, call, rounds):
+    for number in range(rounds):
+        with inside(live.acme):
+            other = create_project(live.ada, name=f"O{number}")
+            a = create_task(live.ada, live.apollo, title="a")
+            b = create_task(live.ada, other, title="b")
+
+        assert statuses(
+            call("patch", f"/tasks/{a.pk}", {"blocked_by": [b.pk]}),
+            call("patch", f"/tasks/{b.pk}", {"blocked_by": [a.pk]}),
+        ) == [200, 409]
+
+
 # ---- owners -------------------------------------------------------------------------------------
 
 

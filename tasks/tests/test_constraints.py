@@ -9,11 +9,22 @@ from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts.actions import issue_token
+from accounts.events.record import create
 from accounts.models import ApiToken, Event, Scope, User
 from accounts.tenancy import CompositeFK, RowSecurity, TenantFK, TenantKey, inside, is_tenant_model
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task, update_task
-from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
+from tasks.models import (
+    Comment,
+    FormerNumber,
+    Page,
+    Project,
+    ProjectMember,
+    Tag,
+    Task,
+    TaskBlocker,
+    TaskTag,
+)
 
 TENANT_MODELS = [model for model in apps.get_models() if is_tenant_model(model)]
 FOREIGN_KEYS = [
@@ -36,10 +47,19 @@ def refused(act):
 def acme(world):
     """Acme with a row in every table, its scope open."""
     with inside(world.acme):
-        issue_token(world.ada, world.ada.user, "test", Scope.READ, None)
-        create_tag(world.ada, name="urgent")
-        update_task(world.ada, world.task, tags=["urgent"])
+        fill(world.ada, world.apollo, world.task)
         yield world
+
+
+def fill(actor, project, task):
+    """Put a row into every table that has none yet."""
+    issue_token(actor, actor.user, "test", Scope.READ, None)
+    update_task(actor, task, tags=["urgent"])
+    first = create_task(actor, project, title="first")
+    TaskBlocker.objects.create(task=task, blocker=first)
+    FormerNumber.objects.create(project=project, number=77, task=task)
+    create(actor, Comment(task=task, author=actor.user, body="so"))
+    create(actor, Page(project=project, title="Plan", owner=actor.user))
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -57,6 +77,10 @@ CHECKS = {
     "task_is_due_in_readable_time": (Task, {"due_on": date(2200, 1, 1)}),
     "task_done_is_completed": (Task, {"status": "done"}),
     "task_is_not_its_own_parent": (Task, {"parent": models.F("id")}),
+    "task_does_not_block_itself": (TaskBlocker, {"blocker": models.F("task")}),
+    "comment_says_something": (Comment, {"body": ""}),
+    "page_has_a_title": (Page, {"title": ""}),
+    "page_is_published_since": (Page, {"is_published": True}),
     "token_scope_is_known": (ApiToken, {"scope": "root"}),
     "event_via_is_known": (Event, {"via": "door"}),
     "user_kind_is_known": (User, {"kind": "cat"}),
@@ -80,6 +104,9 @@ MORE = [
     (Project, {"last_number": -1}),
     (Task, {"number": -1}),
     (Task, {"version": -1}),
+    (Page, {"published_at": NOON}),
+    (Page, {"owner": None}),
+    (Comment, {"task": None}),
 ]
 
 
@@ -134,6 +161,10 @@ UNIQUES = {
         project=w.apollo, number=99, title="x", external_ref="taken"
     ),
     "task_tag_key": lambda w: TaskTag(task=w.task, tag=Tag.objects.get()),
+    "task_blocker_key": lambda w: TaskBlocker(
+        task=w.task, blocker=TaskBlocker.objects.get().blocker
+    ),
+    "former_number_key": lambda w: FormerNumber(project=w.apollo, number=77, task=w.task),
     "user_handle_key": lambda w: User(handle="ada", email="x@acme.example"),
     "user_email_key": lambda w: User(handle="x", email="ada@acme.example"),
     "token_digest_key": lambda w: ApiToken(
@@ -158,7 +189,7 @@ def test_every_unique_rule_is_tried_here():
 
 @pytest.mark.parametrize("name", UNIQUES)
 def test_a_second_one_is_refused(acme, name):
-    Task.objects.update(external_ref="taken")
+    Task.objects.filter(number=1).update(external_ref="taken")
     row = UNIQUES[name](acme)
 
     refused(lambda: row.save(force_insert=True))
@@ -181,7 +212,7 @@ def test_what_is_unique_is_so_in_its_tenant_only(world, name):
 def test_many_tasks_may_have_no_external_ref(acme):
     create_task(acme.ada, acme.apollo, title="x")
 
-    assert Task.objects.filter(external_ref=None).count() == 2
+    assert Task.objects.filter(external_ref=None).count() == 3
 
 
 # ---- foreign keys -------------------------------------------------------------------------------
@@ -191,9 +222,7 @@ def test_many_tasks_may_have_no_external_ref(acme):
 def theirs(world):
     """Ids of Globex's rows, by model."""
     with inside(world.globex):
-        issue_token(world.mallory, world.mallory.user, "test", Scope.READ, None)
-        create_tag(world.mallory, name="theirs")
-        update_task(world.mallory, world.secret_task, tags=["theirs"])
+        fill(world.mallory, world.secret, world.secret_task)
         return {model: model.objects.latest("pk").pk for model in TENANT_MODELS}
 
 

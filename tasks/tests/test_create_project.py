@@ -74,7 +74,7 @@ def test_a_taken_key_is_refused_by_name(world, as_):
     r = create(as_(world.eve), key="APO")
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
-    assert r.json()["detail"] == "This key is taken by another project."
+    assert r.json()["detail"] == "Another project, maybe one in the trash, has this key."
 
 
 @pytest.mark.parametrize(

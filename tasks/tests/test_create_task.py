@@ -49,6 +49,8 @@ def test_it_works_with_everything(world, as_, events):
         "project_id": world.apollo.pk,
         "parent_id": world.task.pk,
         "completed": False,
+        "ready": True,
+        "blocked_by": [],
         "completed_at": None,
         "version": 1,
     }
@@ -241,7 +243,7 @@ def test_an_external_ref_is_unique_in_its_project(world, as_):
     assert [r.status_code for r in (first, same, elsewhere)] == [201, 409, 201]
     assert (same.json()["code"], same.json()["detail"]) == (
         "taken",
-        "Another task of the project has this external_ref.",
+        "Another task of the project, maybe one in the trash, has external_ref “r”.",
     )
     assert create(client, world).json()["number"] == 3  # the refused one took none
 
@@ -271,17 +273,17 @@ def test_an_operator_makes_a_task_without_a_maker(world, as_):
 def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
-    # token; project, role, number (2); insert, event; answer (2)
-    with assert_statements(9):
+    # token; project, role, number (2); insert, event; answer (3)
+    with assert_statements(10):
         create(client, world)
-    # assignee; is he a member?
+    # assignee; whether he is a member is asked with the role
     with assert_statements(11):
         create(client, world, assignee_id=world.ada.user.pk)
     # find, make, event, find; link
-    with assert_statements(14):
+    with assert_statements(15):
         create(client, world, tags=["a", "b", "c", "d"])
     # find; link
-    with assert_statements(11):
+    with assert_statements(12):
         create(client, world, tags=["a", "b", "c", "d"])
 
 

@@ -291,16 +291,16 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
         for number in range(30):
             create_task(world.ada, world.apollo, title=str(number))
     client.get("/me")  # notes the token's first use
-    # token; task, its tags; role; lock, update, event; answer (2)
-    with assert_statements(9):
+    # token; task, its tags and blockers; role; lock, update, event; answer (3)
+    with assert_statements(11):
         client.patch("/tasks/APO-1", {"title": "y"})
-    with assert_statements(10):  # the lock again, before the status is compared
+    with assert_statements(14):  # open subtasks, open blockers; the lock before all of it
         client.patch("/tasks/APO-1", {"status": "done"})
-    with assert_statements(7):  # nothing to write
+    with assert_statements(9):  # nothing to write
         client.patch("/tasks/APO-1", {"title": "y"})
     # find, make, event, find; what is linked, link
-    with assert_statements(15):
+    with assert_statements(17):
         client.patch("/tasks/APO-1", {"tags": ["a", "b", "c", "d"]})
     # find; what is linked, unlink (2)
-    with assert_statements(13):
+    with assert_statements(15):
         client.patch("/tasks/APO-1", {"tags": ["d"]})

@@ -1,0 +1,248 @@
+"""Many tasks in one request: operations on them, and the first tasks of a project."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.actor import Actor
+from taskflow.errors import Invalid, NotFound, Problem, merge
+from tasks.actions.drafts import Draft, create_tasks
+from tasks.actions.edits import Edit, edit_tasks
+from tasks.filters import filter_tasks
+from tasks.find import References, find_tasks
+from tasks.models import Project, Status, Task
+from tasks.schemas.bulk import MOST_OPERATIONS, OnError, TaskBulk
+from tasks.schemas.tasks import ProjectTask
+
+
+def run_bulk(actor: Actor, body: TaskBulk) -> dict[str, Any]:
+    """New tasks first, then the rest in order. Raises all problems as one, unless told to go on."""
+    entries = _read(actor, body.operations)
+    if len(entries) > MOST_OPERATIONS:
+        raise Invalid.field(
+            "operations", f"They change more than {MOST_OPERATIONS} tasks.", "too_many"
+        )
+    _write(actor, entries)
+    if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
+        raise merge(entry.named_problem() for entry in entries if entry.problem)
+    return _answer(actor, entries)
+
+
+@dataclass
+class _Entry:
+    """One line of the answer. An operation has one, or one for each task that its `where` finds."""
+
+    index: int
+    task: Task | None = None
+    draft: Draft | None = None
+    edit: Edit | None = None
+    problem: Problem | None = None
+    is_malformed: bool = False
+
+    def named_problem(self) -> Problem:
+        """With pointers into this request's body."""
+        problem = self.problem or Invalid("")
+        place = f"#/operations/{self.index}"
+        is_of_data = any("pointer" in error for error in problem.errors)
+        return problem.below(place + "/data" * (is_of_data and not self.is_malformed))
+
+
+# ---- from the request to rows -------------------------------------------------------------------
+
+
+def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
+    good = {n: op for n, op in enumerate(operations) if not isinstance(op, Problem)}
+    sent = {n: op.data.sent() for n, op in good.items() if hasattr(op, "data")}
+    references = References(actor, sent.values())
+    targets = _find(actor, good)
+    entries = []
+    for index, op in enumerate(operations):
+        if index not in good:
+            entries.append(_Entry(index, problem=op, is_malformed=True))
+            continue
+        try:
+            values = references.resolve(sent.get(index, {}))
+            if op.op == "create":
+                entries.append(_Entry(index, draft=draft_of(values)))
+            else:
+                entries += [
+                    _Entry(index, task, edit=_edit(task, op, values)) for task in targets(op)
+                ]
+        except Problem as problem:
+            entries.append(_Entry(index, problem=problem))
+    return entries
+
+
+def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task]]:
+    """How to get an operation's tasks: one object per row, whichever way it is named."""
+    by_ref = find_tasks(actor, [str(op.id) for op in operations.values() if _has_id(op)])
+    rows = {task.pk: task for task in by_ref.values()}
+
+    def targets(op: Any) -> list[Task]:
+        if _has_id(op):
+            if str(op.id) not in by_ref:
+                raise NotFound("There is no such task.")
+            return [by_ref[str(op.id)]]
+        matching = filter_tasks(actor, Task.objects.visible_to(actor), op.where)
+        found = matching.select_related("project", "assignee").order_by("pk")
+        return [rows.setdefault(task.pk, task) for task in found[: MOST_OPERATIONS + 1]]
+
+    return targets
+
+
+# ---- a project's first tasks --------------------------------------------------------------------
+
+
+def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask]) -> None:
+    """All or nothing. Raises what speaks against any, by its place in the body."""
+    first = list(_walk(tasks, "#/tasks"))
+    if len(first) > MOST_OPERATIONS:
+        raise Invalid.field("tasks", f"They are more than {MOST_OPERATIONS}.", "too_many")
+    sent = {task.place: task.values() for task in first}
+    references = References(actor, sent.values())
+    problems: dict[str, Problem] = {}
+    drafts: dict[str, Draft] = {}
+    for task in first:
+        with _noted(problems, task.place):
+            values = references.resolve(sent[task.place] | {"blocked_by": []})
+            drafts[task.place] = draft_of(
+                values | {"project": project, "parent": drafts.get(task.above)}
+            )
+    by_ref = {task.body.ref: drafts.get(task.place) for task in first if task.body.ref}
+    for task in first:
+        with _noted(problems, task.place):
+            _check_ref(task, first)
+            blockers = [
+                _blocker(name, n, by_ref, references) for n, name in enumerate(task.body.blocked_by)
+            ]
+            if task.place in drafts:
+                drafts[task.place].blocked_by = [blocker for blocker in blockers if blocker]
+    refused: dict[int, Problem] = {}
+    if not problems:
+        create_tasks(actor, list(drafts.values()), refused)
+        problems = {list(drafts)[n]: problem for n, problem in refused.items()}
+    if problems:
+        raise merge(problem.below(place) for place, problem in problems.items())
+
+
+@dataclass
+class _First:
+    body: ProjectTask
+    place: str  # its pointer
+    above: str  # that of the task it is below
+
+    def values(self) -> dict[str, Any]:
+        sent = self.body.sent()
+        ids = [name for name in sent.get("blocked_by", []) if isinstance(name, int)]
+        return {n: v for n, v in sent.items() if n not in ("ref", "subtasks")} | {"blocked_by": ids}
+
+
+def _walk(tasks: list[ProjectTask], place: str, above: str = "") -> Iterator[_First]:
+    """All of them, each before its subtasks."""
+    for n, task in enumerate(tasks):
+        here = f"{place}/{n}"
+        yield _First(task, here, above)
+        yield from _walk(task.subtasks, f"{here}/subtasks", here)
+
+
+@contextmanager
+def _noted(problems: dict[str, Problem], place: str) -> Iterator[None]:
+    try:
+        yield
+    except Problem as problem:
+        problems.setdefault(place, problem)
+
+
+def _check_ref(task: _First, first: list[_First]) -> None:
+    same = next(other for other in first if other.body.ref == task.body.ref)
+    if task.body.ref and same is not task:
+        raise Invalid.field("ref", f"{same.place} has the ref “{task.body.ref}” already.", "taken")
+
+
+def _blocker(
+    name: str | int, n: int, by_ref: dict[str, Draft | None], references: References
+) -> Task | Draft | None:
+    if isinstance(name, int):
+        found: Task = references.find("task", name, f"blocked_by/{n}")
+        return found
+    if name not in by_ref:
+        raise Invalid.field(
+            f"blocked_by/{n}", f"No task here has the ref “{name}”.", "unknown_reference"
+        )
+    return by_ref[name]
+
+
+def draft_of(values: dict[str, Any]) -> Draft:
+    rest = dict(values)
+    return Draft(
+        project=rest.pop("project"),
+        title=rest.pop("title"),
+        parent=rest.pop("parent", None),
+        tags=rest.pop("tags", ()),
+        blocked_by=rest.pop("blocked_by", ()),
+        values=rest,
+    )
+
+
+def _edit(task: Task, op: Any, values: dict[str, Any]) -> Edit:
+    match op.op:
+        case "complete":
+            return Edit(task, {"status": Status.DONE}, force=op.force)
+        case "update":
+            return Edit(task, values, force=op.force)
+        case "assign":
+            return Edit(task, values)
+        case "reopen":
+            return Edit(task, reopen=True)
+        case "move":
+            return Edit(task, project=values["project"])
+        case "tag":
+            return Edit(task, tag=values["tags"])
+        case "untag":
+            return Edit(task, untag=values["tags"])
+    return Edit(task, delete=True)
+
+
+def _has_id(op: Any) -> bool:
+    return "id" in op.model_fields_set
+
+
+# ---- to the database, and back ------------------------------------------------------------------
+
+
+def _write(actor: Actor, entries: list[_Entry]) -> None:
+    creating = [entry for entry in entries if entry.draft]
+    problems: dict[int, Problem] = {}
+    drafts = [entry.draft for entry in creating if entry.draft]
+    made = create_tasks(actor, drafts, problems)
+    for n, entry in enumerate(creating):
+        entry.task, entry.problem = made.get(n), problems.get(n)
+    editing = [entry for entry in entries if entry.edit]
+    problems = {}
+    edit_tasks(actor, [entry.edit for entry in editing if entry.edit], problems)
+    for n, entry in enumerate(editing):
+        entry.problem = problems.get(n)
+
+
+def _answer(actor: Actor, entries: list[_Entry]) -> dict[str, Any]:
+    ids = {entry.task.pk for entry in entries if entry.task}
+    rows = Task.objects.visible_to(actor).with_details().in_bulk(sorted(ids)) if ids else {}
+    failed = sum(1 for entry in entries if entry.problem)
+    return {
+        "succeeded": len(entries) - failed,
+        "failed": failed,
+        "results": [_result(entry, rows) for entry in entries],
+    }
+
+
+def _result(entry: _Entry, rows: dict[int, Task]) -> dict[str, Any]:
+    task_id = entry.task.pk if entry.task else None
+    result = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
+    if entry.problem is None:
+        return result | {"task": rows.get(task_id or 0), "problem": None}
+    shown = entry.named_problem().as_dict()
+    fields = {name: shown[name] for name in ("status", "code", "detail", "errors")}
+    return result | {"task": None, "problem": fields}

@@ -1,0 +1,46 @@
+"""The trash: what is in it, and the two ways out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Query, Router
+from ninja import Status as Answer
+
+from accounts.actor import ActorRequest
+from taskflow.paging import paginate_kinds
+from tasks.actions import trash as actions
+from tasks.schemas.trash import TrashFilters, TrashItem, TrashPage, trash_item
+from tasks.trash import Kind, find_in_trash, rows_in_trash
+
+trash = Router(tags=["Trash"])
+
+
+@trash.get("", response=TrashPage)
+def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, Any]:
+    """What has been deleted in the last 30 days, the latest first.
+
+    A task is listed with its subtasks as one, a project with all it holds.
+    """
+    kinds = rows_in_trash(request.auth)
+    wanted = {kind: kinds[kind] for kind in filters.kind or kinds}
+    page = paginate_kinds(wanted, filters, newest="deleted_at")
+    return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
+
+
+@trash.post("/{kind}/{int:row_id}/restoration", response=TrashItem)
+def restore(request: ActorRequest, kind: Kind, row_id: int) -> dict[str, Any]:
+    """Bring it back, with what was deleted together with it and nothing that was deleted before.
+
+    Who may delete it may restore it. 409 for a subtask while its parent is in the trash.
+    """
+    row = find_in_trash(request.auth, kind, row_id)
+    actions.restore(request.auth, row)
+    return trash_item(kind, row)
+
+
+@trash.delete("/{kind}/{int:row_id}", response={204: None})
+def purge(request: ActorRequest, kind: Kind, row_id: int) -> Answer[None]:
+    """Delete it for good. For the project's owners and admins; a project for its owners."""
+    actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))
+    return Answer(204, None)

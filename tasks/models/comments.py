@@ -1,0 +1,66 @@
+"""Comments: what is said about a task. Start every question from visible_to(actor)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import User
+from accounts.tenancy import TenantFK, TenantManager, TenantQuerySet
+from tasks.models.projects import LARGEST_TEXT
+from tasks.models.tasks import Task
+from tasks.models.trash import LiveManager, Trashable
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+
+class CommentQuerySet(TenantQuerySet["Comment"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Comments on the tasks one sees."""
+        return self.filter(task__in=Task.objects.visible_to(actor))
+
+
+CommentManager = LiveManager.from_queryset(CommentQuerySet)
+EveryComment = TenantManager.from_queryset(CommentQuerySet)
+
+
+class Comment(Trashable):
+    project_field = "project_id"
+
+    task = TenantFK(Task, models.CASCADE, related_name="comments")
+    # Null when an operator of the platform wrote it: he has no row in this tenant.
+    author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
+    body = models.TextField(max_length=LARGEST_TEXT)  # markdown, kept as written
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[CommentManager[Comment]] = CommentManager()  # type: ignore[assignment]  # Self
+    everything: ClassVar[EveryComment[Comment]] = EveryComment()  # type: ignore[assignment]  # Self
+
+    class Meta:
+        base_manager_name = "everything"
+        constraints = [
+            models.CheckConstraint(name="comment_says_something", condition=~Q(body="")),
+        ]
+        indexes = [
+            # a task's comments, in the order they were written
+            models.Index(fields=["tenant", "task", "id"], name="comment_by_task"),
+            # what has he written? asked when a user is deleted
+            models.Index(fields=["tenant", "author"], name="comment_by_author"),
+            models.Index(
+                fields=["tenant", "deleted_at"],
+                name="comment_trash",
+                condition=Q(deleted_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.body if len(self.body) <= 60 else self.body[:59] + "…"
+
+    @property
+    def project_id(self) -> int:
+        project_id: int = self.task.project_id
+        return project_id

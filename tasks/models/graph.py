@@ -1,0 +1,67 @@
+"""Walks along tasks' parents and blockers, each in one statement however long the way."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from django.db import connection
+
+from accounts.tenancy import current_tenant_id
+from tasks.models.tasks import Task, TaskBlocker
+
+Edges = dict[int, set[int]]  # from an id to those one step on
+
+
+def parents_above(task_ids: Iterable[int]) -> Edges:
+    """Every step from these tasks up to the top; the trash included."""
+    return _walk(Task._meta.db_table, "id", "parent_id", task_ids)
+
+
+def children_below(task_ids: Iterable[int]) -> Edges:
+    """Every step from these tasks down to the last subtask; the trash included."""
+    return _walk(Task._meta.db_table, "parent_id", "id", task_ids)
+
+
+def blockers_behind(task_ids: Iterable[int]) -> Edges:
+    """Every step from these tasks to what they wait for, and so on; the trash included."""
+    return _walk(TaskBlocker._meta.db_table, "task_id", "blocker_id", task_ids)
+
+
+def reached(edges: Edges, start: Iterable[int]) -> set[int]:
+    """All ids that the edges lead to from `start`, itself included."""
+    found, new = set(start), set(start)
+    while new:
+        new = {there for here in new for there in edges.get(here, ())} - found
+        found |= new
+    return found
+
+
+def height(edges: Edges, start: int) -> int:
+    """Levels from `start` down, itself counted. The edges must not lead in a circle."""
+    return 1 + max((height(edges, there) for there in edges.get(start, ())), default=0)
+
+
+def _walk(table: str, here: str, there: str, start: Iterable[int]) -> Edges:
+    ids = sorted(set(start))
+    found: Edges = defaultdict(set)
+    if not ids:
+        return found
+    table = connection.ops.quote_name(table)
+    tenant = current_tenant_id()
+    marks = ", ".join(["%s"] * len(ids))
+    sql = f"""
+        WITH RECURSIVE walk(here, there) AS (
+          SELECT {here}, {there} FROM {table}
+          WHERE tenant_id = %s AND {here} IN ({marks}) AND {there} IS NOT NULL
+          UNION
+          SELECT step.{here}, step.{there} FROM {table} step JOIN walk ON step.{here} = walk.there
+          WHERE step.tenant_id = %s AND step.{there} IS NOT NULL
+        )
+        SELECT here, there FROM walk
+    """  # noqa: S608 - names of our own tables
+    with connection.cursor() as cursor:
+        cursor.execute(sql, [tenant, *ids, tenant])
+        for one, other in cursor.fetchall():
+            found[one].add(other)
+    return found

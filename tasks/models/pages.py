@@ -1,0 +1,76 @@
+"""Pages: what a project writes down. Start every question from visible_to(actor)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.models import User
+from accounts.tenancy import TenantFK, TenantManager, TenantQuerySet
+from tasks.models.projects import LARGEST_TEXT, Project, ProjectMember, Role
+from tasks.models.trash import LiveManager, Trashable
+
+if TYPE_CHECKING:
+    from accounts.actor import Actor
+
+
+class PageQuerySet(TenantQuerySet["Page"]):
+    def visible_to(self, actor: Actor) -> Self:
+        """Pages of the projects one sees; drafts for their owner and the project's managers."""
+        rows = self.filter(project__in=Project.objects.visible_to(actor))
+        if actor.is_staff:
+            return rows
+        managed = ProjectMember.objects.of(actor).filter(role__in=(Role.OWNER, Role.ADMIN))
+        return rows.filter(
+            Q(is_published=True)
+            | Q(owner=actor.user.pk)
+            | Q(project__in=managed.values("project_id"))
+        )
+
+
+PageManager = LiveManager.from_queryset(PageQuerySet)
+EveryPage = TenantManager.from_queryset(PageQuerySet)
+
+
+class Page(Trashable):
+    project_field = "project_id"
+
+    project = TenantFK(Project, models.CASCADE, related_name="pages")
+    title = models.CharField(max_length=255)
+    body = models.TextField(blank=True, max_length=LARGEST_TEXT)  # markdown, kept as written
+    is_published = models.BooleanField("published", default=False, editable=False)
+    published_at = models.DateTimeField(null=True, editable=False)
+    owner = TenantFK(User, models.PROTECT, related_name="pages")
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects: ClassVar[PageManager[Page]] = PageManager()  # type: ignore[assignment]  # Self
+    everything: ClassVar[EveryPage[Page]] = EveryPage()  # type: ignore[assignment]  # Self
+
+    class Meta:
+        base_manager_name = "everything"
+        constraints = [
+            models.CheckConstraint(name="page_has_a_title", condition=~Q(title="")),
+            models.CheckConstraint(
+                name="page_is_published_since",
+                condition=Q(is_published=True, published_at__isnull=False)
+                | Q(is_published=False, published_at__isnull=True),
+            ),
+        ]
+        indexes = [
+            # a project's pages, published or not
+            models.Index(
+                fields=["tenant", "project", "is_published", "id"], name="page_by_project"
+            ),
+            models.Index(fields=["tenant", "owner", "id"], name="page_by_owner"),
+            models.Index(
+                fields=["tenant", "deleted_at"],
+                name="page_trash",
+                condition=Q(deleted_at__isnull=False),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.title

@@ -1,0 +1,205 @@
+"""What a task waits for: without circles, in any project one sees."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import complete_task, create_task, delete_task, update_task
+
+
+@pytest.fixture
+def chain(world):
+    """c waits for b, which waits for a."""
+    with inside(world.acme):
+        a = create_task(world.ada, world.apollo, title="a")
+        b = create_task(world.ada, world.apollo, title="b", blocked_by=[a])
+        c = create_task(world.ada, world.apollo, title="c", blocked_by=[b])
+    return a, b, c
+
+
+@pytest.fixture
+def elsewhere(world):
+    """A task of a project that Bob does not see."""
+    with inside(world.acme):
+        project = create_project(world.ada, name="Other", key="OTH")
+        return create_task(world.ada, project, title="hidden")
+
+
+def test_a_task_is_created_with_blockers(world, as_, events):
+    body = {"project_id": world.apollo.pk, "title": "x", "blocked_by": [world.task.pk] * 2}
+
+    task = as_(world.bob).post("/tasks", body).json()
+
+    assert (task["blocked_by"], task["ready"]) == ([world.task.pk], False)
+    assert events(world.acme, verb="created")[-1].changes["blocked_by"] == [[], [world.task.pk]]
+
+
+def test_they_are_replaced_on_record(world, as_, events, chain):
+    a, b, c = chain
+
+    task = as_(world.bob).patch(f"/tasks/{c.pk}", {"blocked_by": [a.pk]}).json()
+
+    assert (task["blocked_by"], task["version"]) == ([a.pk], 2)
+    assert events(world.acme, verb="changed")[-1].changes == {"blocked_by": [[b.pk], [a.pk]]}
+
+
+def test_ready_means_open_and_not_blocked(world, as_, chain):
+    client = as_(world.bob)
+
+    def ready(value):
+        return [t["title"] for t in client.get(f"/tasks?ready={value}&sort=number").json()["data"]]
+
+    assert (ready("true"), ready("false")) == (["Launch", "a"], ["b", "c"])
+    client.post(f"/tasks/{chain[0].pk}/completion")
+    assert (ready("true"), ready("false")) == (["Launch", "b"], ["a", "c"])
+    assert {t["title"] for t in client.get("/tasks").json()["data"] if t["ready"]} == {
+        "Launch",
+        "b",
+    }
+
+
+def test_what_is_in_the_trash_blocks_nothing(world, as_, chain):
+    with inside(world.acme):
+        delete_task(world.ada, chain[0])
+
+    task = as_(world.bob).get(f"/tasks/{chain[1].pk}").json()
+
+    assert (task["ready"], task["blocked_by"]) == (True, [])
+
+
+@pytest.mark.parametrize("waits", [0, 1, 2])
+def test_a_circle_is_refused(world, as_, chain, waits):
+    r = as_(world.bob).patch(f"/tasks/{chain[waits].pk}", {"blocked_by": [chain[2].pk]})
+
+    assert (r.status_code, r.json()["code"]) == (409, "cycle")
+
+
+def test_a_circle_through_the_trash_is_refused(world, as_, chain):
+    """Restoring b would close it."""
+    with inside(world.acme):
+        delete_task(world.ada, chain[1])
+
+    r = as_(world.bob).patch(f"/tasks/{chain[0].pk}", {"blocked_by": [chain[2].pk]})
+
+    assert r.status_code == 409
+
+
+def test_one_of_a_project_one_does_not_see_is_unknown(world, as_, elsewhere):
+    for pk in (elsewhere.pk, world.secret_task.pk, 10**9):
+        r = as_(world.bob).patch("/tasks/APO-1", {"blocked_by": [world.task.pk + 10**6, pk]})
+
+        assert r.status_code == 422
+        assert r.json()["errors"][0]["pointer"] == "#/blocked_by/0"
+    assert as_(world.ada).patch("/tasks/APO-1", {"blocked_by": [elsewhere.pk]}).status_code == 200
+
+
+def test_one_that_is_there_already_may_be_kept_unseen(world, as_, elsewhere):
+    with inside(world.acme):
+        update_task(world.ada, world.task, blocked_by=[elsewhere])
+    client = as_(world.bob)
+
+    shown = client.get("/tasks/APO-1").json()["blocked_by"]
+
+    assert shown == [elsewhere.pk]
+    assert client.patch("/tasks/APO-1", {"blocked_by": shown}).status_code == 200
+
+
+# ---- completing ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["completion", "patch"])
+def test_completing_a_blocked_task_is_refused_with_what_is_open(world, as_, chain, way):
+    client = as_(world.bob)
+    with inside(world.acme):
+        child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
+
+    def complete(query=""):
+        if way == "patch":
+            return client.patch(f"/tasks/{chain[1].pk}{query}", {"status": "done"})
+        return client.post(f"/tasks/{chain[1].pk}/completion{query}")
+
+    r = complete()
+
+    assert (r.status_code, r.json()["code"]) == (409, "open_work")
+    assert r.json()["errors"] == [
+        {
+            "code": "open_subtask",
+            "detail": f"The subtask APO-{child.number} “child” is open.",
+            "task_id": child.pk,
+        },
+        {
+            "code": "open_blocker",
+            "detail": f"The blocker APO-{chain[0].number} “a” is open.",
+            "task_id": chain[0].pk,
+        },
+    ]
+    assert client.get(f"/tasks/{chain[1].pk}").json()["status"] == "todo"
+    assert complete("?force=true").json()["completed"] is True
+    assert complete().status_code == 200, "done already"
+
+
+def test_the_refusal_tells_no_titles_of_other_projects(world, as_, elsewhere):
+    with inside(world.acme):
+        update_task(world.ada, world.task, blocked_by=[elsewhere])
+
+    bobs, adas = (
+        as_(actor).post("/tasks/APO-1/completion").json()["errors"][0]["detail"]
+        for actor in (world.bob, world.ada)
+    )
+
+    assert bobs == f"The blocker task {elsewhere.pk} is open."
+    assert adas == "The blocker OTH-1 “hidden” is open."
+
+
+def test_it_is_judged_by_the_blockers_it_gets_with_the_same_change(world, as_, chain):
+    a, b, _c = chain
+    client = as_(world.bob)
+
+    r = client.patch("/tasks/APO-1", {"status": "done", "blocked_by": [a.pk]})
+    assert r.status_code == 409
+    assert client.patch(f"/tasks/{b.pk}", {"status": "done", "blocked_by": []}).status_code == 200
+
+
+def test_done_blockers_and_subtasks_are_no_hindrance(world, as_, chain):
+    with inside(world.acme):
+        child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
+        complete_task(world.ada, child)
+        complete_task(world.ada, chain[0])
+
+    assert as_(world.bob).post(f"/tasks/{chain[1].pk}/completion").status_code == 200
+
+
+# ---- all of a project ---------------------------------------------------------------------------
+
+
+def test_all_tasks_of_a_project_are_completed_at_once(world, as_, events, chain, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")
+
+    # token; project; role; what blocks; lock, update, events
+    with assert_statements(7):
+        r = client.post("/projects/APO/completion")
+
+    assert (r.status_code, r.json()) == (200, {"completed": 4})
+    done = events(world.acme, verb="completed")
+    assert len(done) == 4
+    assert {e.request_id for e in done} == {r.headers["X-Request-Id"]}
+    assert all(e.changes["status"] == ["todo", "done"] for e in done)
+    assert client.get("/tasks?status=-done").json()["data"] == []
+    assert client.post("/projects/APO/completion").json() == {"completed": 0}
+
+
+def test_what_is_open_elsewhere_keeps_them_from_it(world, as_, elsewhere):
+    with inside(world.acme):
+        add_member(world.ada, elsewhere.project, user=world.carl.user)
+        update_task(world.ada, world.task, blocked_by=[elsewhere])
+    client = as_(world.bob)
+
+    r = client.post("/projects/APO/completion")
+
+    assert (r.status_code, r.json()["code"]) == (409, "open_work")
+    assert r.json()["errors"][0]["detail"] == f"APO-1 waits for task {elsewhere.pk}."
+    assert client.post("/projects/APO/completion?force=true").json() == {"completed": 1}

@@ -1,0 +1,245 @@
+"""Many operations in one request: all or nothing, or what can be done."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Task
+
+
+def bulk(client, *operations, **more):
+    return client.post("/tasks/bulk", {"operations": list(operations)} | more)
+
+
+def new(world, **data):
+    return {"op": "create", "data": {"project_id": world.apollo.pk, "title": "x"} | data}
+
+
+@pytest.fixture
+def tasks(world):
+    with inside(world.acme):
+        return [create_task(world.ada, world.apollo, title=f"t{n}") for n in range(4)]
+
+
+def test_every_kind_of_operation(world, as_, events, tasks):
+    with inside(world.acme):
+        other = create_project(world.ada, name="Other", key="OTH")
+        add_member(world.ada, other, user=world.bob.user)
+    a, b, c, d = (t.pk for t in tasks)
+
+    r = bulk(
+        as_(world.bob),
+        {"op": "complete", "id": a},
+        new(world, title="new", tags=["hot"], blocked_by=[a]),
+        {"op": "update", "id": "APO-1", "data": {"title": "T", "due_on": "2026-12-01"}},
+        {"op": "assign", "id": "apo-1", "data": {"assignee_id": world.bot.user.pk}},
+        {"op": "reopen", "id": a},
+        {"op": "move", "id": b, "data": {"project_id": other.pk}},
+        {"op": "tag", "id": c, "data": {"tags": ["HOT", "cold"]}},
+        {"op": "untag", "id": c, "data": {"tags": ["hot", "unknown"]}},
+        {"op": "delete", "id": d},
+    )
+
+    assert r.status_code == 200, r.json()
+    answer = r.json()
+    assert (answer["succeeded"], answer["failed"]) == (9, 0)
+    results = answer["results"]
+    assert [(x["index"], x["ok"], x["problem"]) for x in results] == [
+        (n, True, None) for n in range(9)
+    ]
+    shown = [x["task"] for x in results]
+    assert (shown[0]["status"], shown[4]) == ("todo", shown[0]), "as it is at the end"
+    assert (shown[1]["title"], shown[1]["blocked_by"]) == ("new", [a])
+    assert (shown[2]["title"], shown[3]["assignee"]["handle"]) == ("T", "bot")
+    assert shown[5]["key"] == "OTH-1"
+    assert [t["name"] for t in shown[7]["tags"]] == ["cold"]
+    assert (shown[8], results[8]["id"]) == (None, d)
+    verbs = [e.verb for e in events(world.acme, subject_type="task", request_id=r["X-Request-Id"])]
+    assert sorted(verbs) == sorted(
+        ["created", "completed", "changed", "assigned", "reopened", "moved", "deleted"]
+        + ["changed"] * 2
+    )
+
+
+def test_each_sees_what_those_before_it_left(world, as_, tasks):
+    a, b = tasks[0].pk, tasks[1].pk
+    client = as_(world.bob)
+
+    r = bulk(
+        client,
+        {"op": "update", "id": a, "data": {"due_on": "2026-12-01"}},
+        {"op": "update", "id": a, "data": {"due_date": "2026-12-01T00:00:00Z"}},
+    )
+    assert r.json()["errors"][0]["pointer"] == "#/operations/1/data/due_on"
+    r = bulk(client, {"op": "delete", "id": a}, {"op": "complete", "id": a})
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (404, "#/operations/1")
+    r = bulk(
+        client,
+        {"op": "update", "id": a, "data": {"blocked_by": [b]}},
+        {"op": "update", "id": b, "data": {"blocked_by": [a]}},
+    )
+    assert (r.status_code, r.json()["code"]) == (409, "cycle")
+    r = bulk(client, new(world, external_ref="r"), new(world, external_ref="r"))
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+
+
+def test_one_fault_and_nothing_is_done(world, as_, events, tasks):
+    client = as_(world.bob)
+    before = len(events(world.acme))
+
+    r = bulk(
+        client,
+        {"op": "complete", "id": tasks[0].pk},
+        new(world, title=""),
+        {"op": "complete", "id": world.secret_task.pk},
+        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": world.eve.user.pk}},
+        {"op": "explode", "id": 1},
+        {"op": "complete"},
+        {"op": "update", "id": tasks[0].pk, "data": {"parent_id": world.secret_task.pk}},
+    )
+
+    assert [e["pointer"] for e in r.json()["errors"]] == [
+        "#/operations/1/data/title",
+        "#/operations/2",
+        "#/operations/3/data/assignee_id",
+        "#/operations/4",
+        "#/operations/5",
+        "#/operations/6/data/parent_id",
+    ]
+    assert r.status_code == 422
+    assert len(events(world.acme)) == before
+
+
+def test_or_what_can_be_done_is_done(world, as_, tasks):
+    client = as_(world.bob)
+
+    r = bulk(
+        client,
+        {"op": "complete", "id": tasks[0].pk},
+        new(world, title=""),
+        new(world, title="made", external_ref="r"),
+        new(world, title="twice", external_ref="r"),
+        {"op": "complete", "id": 10**9},
+        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": world.eve.user.pk}},
+        on_error="continue",
+    )
+
+    answer = r.json()
+    assert (r.status_code, answer["succeeded"], answer["failed"]) == (200, 2, 4)
+    assert [x["ok"] for x in answer["results"]] == [True, False, True, False, False, False]
+    assert [x["problem"] and x["problem"]["code"] for x in answer["results"]] == [
+        None,
+        "validation_failed",
+        None,
+        "taken",
+        "not_found",
+        "invalid",
+    ]
+    problem = answer["results"][5]["problem"]
+    assert problem["status"] == 422
+    assert problem["errors"][0]["pointer"] == "#/operations/5/data/assignee_id"
+    with inside(world.acme):
+        assert Task.objects.filter(status="done").count() == 1
+        assert Task.objects.filter(external_ref="r").get().title == "made"
+
+
+def test_the_refused_take_no_numbers(world, as_):
+    client = as_(world.bob)
+
+    bulk(client, new(world, title=""), new(world), on_error="continue")
+
+    assert bulk(client, new(world)).json()["results"][0]["task"]["number"] == 3
+
+
+def test_a_family_is_completed_in_any_order(world, as_, tasks):
+    a, b = tasks[:2]
+    with inside(world.acme):
+        child = create_task(world.ada, world.apollo, title="child", parent=a, blocked_by=[b])
+    client = as_(world.bob)
+    completions = [{"op": "complete", "id": t.pk} for t in (a, child)]
+
+    r = bulk(client, *completions)
+    assert (r.status_code, r.json()["code"]) == (409, "open_work"), "b is open"
+    r = bulk(client, *completions, on_error="continue")
+    assert [x["ok"] for x in r.json()["results"]] == [False, False]
+    assert bulk(client, *completions, {"op": "complete", "id": b.pk}).json()["succeeded"] == 3
+
+
+def test_where_finds_the_tasks(world, as_, tasks):
+    client = as_(world.bob)
+
+    r = bulk(
+        client,
+        {"op": "tag", "where": {"status": ["todo"], "assignee": ["none"]}, "data": {"tags": ["x"]}},
+        {"op": "complete", "where": {"assignee": ["me"]}},
+    )
+
+    assert [x["index"] for x in r.json()["results"]] == [0] * 4
+    assert len(client.get("/tasks?tag=x").json()["data"]) == 4
+    r = bulk(client, {"op": "delete", "where": {"project": ["SEC"]}})
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/operations/0")
+    for wrong in ({"where": {}, "id": 1}, {"where": {"colour": ["red"]}}, {}):
+        assert bulk(client, {"op": "delete", **wrong}).status_code == 422
+
+
+def test_five_hundred_are_the_most(world, as_, tasks):
+    client = as_(world.bob)
+
+    assert bulk(client).status_code == 422
+    assert bulk(client, *[new(world)] * 501).status_code == 422
+    assert bulk(client, *[new(world)] * 500).json()["succeeded"] == 500
+    r = bulk(client, {"op": "complete", "where": {}})
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_many")
+
+
+def test_it_hides_other_projects(world, as_, tasks):
+    for actor in (world.eve, world.mallory):
+        r = bulk(as_(actor), *({"op": "delete", "id": t.pk} for t in tasks))
+
+        assert (r.status_code, len(r.json()["errors"])) == (404, 4)
+        assert bulk(as_(actor), {"op": "delete", "where": {}}).status_code == 200
+    with inside(world.acme):
+        assert Task.objects.count() == 5
+
+
+def test_a_read_only_token_is_refused(world, as_):
+    assert bulk(as_(world.bob, "read"), new(world)).status_code == 403
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")
+    with inside(world.acme):
+        other = create_project(world.ada, name="Other", key="OTH")
+        add_member(world.ada, other, user=world.bob.user)
+        sets = [
+            [create_task(world.ada, world.apollo, title="x") for _ in range(5 * amount)]
+            for amount in (2, 12)
+        ]
+    for found in sets:
+        piles = [iter(found[n::5]) for n in range(5)]
+        operations = [new(world, tags=["t"], assignee_id=world.carl.user.pk) for _ in found[::5]]
+        for pile, (op, data) in zip(
+            piles,
+            [
+                ("update", {"title": "y"}),
+                ("complete", None),
+                ("move", {"project_id": other.pk}),
+                ("assign", {"assignee_id": world.bot.user.pk}),
+                ("delete", None),
+            ],
+            strict=True,
+        ):
+            operations += [{"op": op, "id": t.pk} | ({"data": data} if data else {}) for t in pile]
+        if found is sets[0]:
+            bulk(client, new(world, tags=["t"]))
+        # token; users, projects; tasks
+        # new ones: members; numbers (2); tags; insert, links, events
+        # others: projects' locks, below; members; lock; open work (2); numbers (2)
+        # lock, update, events, old numbers; answer (3)
+        with assert_statements(26):
+            assert bulk(client, *operations).status_code == 200

@@ -1,0 +1,111 @@
+"""One filter language for all lists: a repeated name is “or”, `-` before a value is “not”."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task, delete_task
+
+
+@pytest.fixture
+def board(world):
+    """a: Ada's, high, red; b: Bob's, low, red and blue, done; c: nobody's, in another project."""
+    with inside(world.acme):
+        delete_task(world.ada, world.task)
+        other = create_project(world.ada, name="Other", key="OTH")
+        a = create_task(
+            world.ada, world.apollo, title="a", assignee=world.ada.user, priority="high",
+            tags=["red"], external_ref="x-1", due_on="2026-12-01",
+        )  # fmt: skip
+        b = create_task(
+            world.bob, world.apollo, title="b", assignee=world.bob.user, priority="low",
+            tags=["red", "blue"], parent=a, status="done",
+        )  # fmt: skip
+        c = create_task(world.ada, other, title="c", blocked_by=[a])
+    return a, b, c
+
+
+@pytest.mark.parametrize(
+    ("query", "titles"),
+    [
+        ("status=todo&status=done", "abc"),
+        ("status=-done", "ac"),
+        ("status=-done&status=-todo", ""),
+        ("status=todo&status=-todo", ""),
+        ("priority=high&priority=low", "ab"),
+        ("priority=-medium", "ab"),
+        ("assignee=me", "a"),
+        ("assignee=me&assignee=none", "ac"),
+        ("assignee=-me", "bc"),
+        ("assignee=-none", "ab"),
+        ("assignee=-none&assignee=-me", "b"),
+        ("assignee=@BOB&assignee=@ada", "ab"),
+        ("created_by=me", "ac"),
+        ("created_by=-me", "b"),
+        ("tag=red", "ab"),
+        ("tag=RED&tag=-Blue", "a"),
+        ("tag=-red", "c"),
+        ("tag=-unknown", "abc"),
+        ("project=APO&project=oth", "abc"),
+        ("project=-APO", "c"),
+        ("parent=none", "ac"),
+        ("parent=-none", "b"),
+        ("parent=APO-2", "b"),
+        ("parent=-APO-2", "ac"),
+        ("blocked_by=APO-2", "c"),
+        ("blocked_by=none", "ab"),
+        ("blocked_by=-APO-2", "ab"),
+        ("ready=true", "a"),
+        ("ready=false", "bc"),
+        ("external_ref=x-1", "a"),
+        ("external_ref=-x-1", "bc"),
+        ("due_before=2026-12-02", "a"),
+        ("due_after=2026-12-02", ""),
+        ("completed_after=2020-01-01", "b"),
+        ("completed_before=2020-01-01", ""),
+        ("created_after=2020-01-01T00:00:00Z", "abc"),
+        ("created_before=2020-01-01", ""),
+        ("updated_after=2199-01-01", ""),
+        ("updated_before=2199-01-01", "abc"),
+    ],
+)
+def test_the_filter_language(world, as_, board, query, titles):
+    r = as_(world.ada).get(f"/tasks?sort=title&{query}")
+
+    assert r.status_code == 200, r.json()
+    assert "".join(t["title"] for t in r.json()["data"]) == titles
+
+
+@pytest.mark.parametrize(
+    ("query", "parameter"),
+    [
+        ("status=-", "status"),
+        ("status=--done", "status"),
+        ("status=open", "status"),
+        ("assignee=-@nobody", "assignee"),
+        ("assignee=-", "assignee"),
+        ("project=-NOPE", "project"),
+        ("parent=-APO-99", "parent"),
+        ("blocked_by=SEC-1", "blocked_by"),
+        ("created_by=none", "created_by"),
+        ("ready=maybe", "ready"),
+        ("created_after=yesterday", "created_after"),
+    ],
+)
+def test_a_wrong_value_is_named(world, as_, board, query, parameter):
+    r = as_(world.ada).get(f"/tasks?{query}")
+
+    assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
+
+
+def test_many_values_cost_no_more(world, as_, board, assert_statements):
+    client = as_(world.ada)
+    client.get("/me")
+    for query in (
+        "project=APO&assignee=@bob",
+        "project=APO&project=OTH&assignee=@bob&assignee=@ada&assignee=-@carl&assignee=-@bot",
+    ):
+        with assert_statements(6 + query.count("-@carl")):  # “not” is a question of its own
+            client.get(f"/tasks?{query}")

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import assign_task, create_task, delete_task
+from tasks.models import Task
+
+
+@pytest.fixture
+def other(world):
+    """A project of Ada and Bob."""
+    with inside(world.acme):
+        project = create_project(world.ada, name="Other", key="OTH")
+        add_member(world.ada, project, user=world.bob.user)
+        create_task(world.ada, project, title="first")
+    return project
+
+
+def move(client, task, project):
+    return client.post(f"/tasks/{task}/move", {"project_id": project.pk})
+
+
+def test_it_takes_a_new_number_and_its_subtasks_along(world, as_, events, other):
+    with inside(world.acme):
+        top = create_task(world.ada, world.apollo, title="top", parent=world.task, tags=["t"])
+        child = create_task(world.ada, world.apollo, title="child", parent=top)
+        gone = create_task(world.ada, world.apollo, title="gone", parent=top)
+        delete_task(world.ada, gone)
+
+    r = move(as_(world.bob), "APO-2", other)
+
+    task = r.json()
+    assert (r.status_code, task["key"], task["parent_id"]) == (200, "OTH-2", None)
+    assert [t["name"] for t in task["tags"]] == ["t"]
+    below = as_(world.bob).get(f"/tasks/{child.pk}").json()
+    assert (below["key"], below["parent_id"], below["project_id"]) == ("OTH-3", top.pk, other.pk)
+    first, second = events(world.acme, verb="moved")
+    moved = {"project": [world.apollo.pk, other.pk]}
+    assert first.changes == moved | {"parent": [world.task.pk, None]}, "the number stayed 2"
+    assert second.changes == moved
+    with inside(world.acme):
+        assert Task.everything.get(pk=gone.pk).project_id == world.apollo.pk
+
+
+def test_the_old_key_still_finds_it(world, as_, other):
+    client = as_(world.bob)
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="stays")
+    move(client, "APO-1", other)
+
+    assert client.get("/tasks/apo-1").json()["key"] == "OTH-2"
+    assert client.patch("/tasks/APO-1", {"title": "y"}).json()["key"] == "OTH-2"
+    assert client.get("/tasks?parent=APO-1").status_code == 200
+    assert as_(world.carl).get("/tasks/APO-1").status_code == 404, "he is not in the other project"
+    move(client, "APO-1", world.apollo)
+    assert client.get("/tasks/OTH-2").json()["key"] == client.get("/tasks/APO-1").json()["key"]
+    assert client.get("/tasks/APO-1").json()["key"] == "APO-3"
+
+
+def test_who_cannot_see_the_project_is_unassigned(world, as_, other):
+    with inside(world.acme):
+        assign_task(world.ada, world.task, world.carl.user)
+
+    assert move(as_(world.bob), "APO-1", other).json()["assignee"] is None
+
+
+def test_who_can_stays(world, as_, other):
+    assert move(as_(world.bob), "APO-1", other).json()["assignee"]["handle"] == "ada"
+
+
+def test_moving_to_where_it_is_changes_nothing(world, as_, events):
+    assert move(as_(world.bob), "APO-1", world.apollo).json()["version"] == 1
+    assert not events(world.acme, verb="moved")
+
+
+def test_a_taken_external_ref_is_refused(world, as_, other):
+    with inside(world.acme):
+        create_task(world.ada, other, title="x", external_ref="r")
+        create_task(world.ada, world.apollo, title="x", external_ref="r")
+
+    r = move(as_(world.bob), "APO-2", other)
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+
+
+def test_a_project_one_does_not_work_in_is_refused(world, as_, other):
+    assert move(as_(world.carl), "APO-1", other).status_code == 422
+    assert move(as_(world.bob), "APO-1", world.secret).status_code == 422
+
+
+def test_what_was_deleted_before_returns_without_its_parent(world, as_, other):
+    with inside(world.acme):
+        child = create_task(world.ada, world.apollo, title="child", parent=world.task)
+        delete_task(world.ada, child)
+    client = as_(world.bob)
+    move(client, "APO-1", other)
+
+    assert client.post(f"/trash/task/{child.pk}/restoration").status_code == 200
+    task = client.get(f"/tasks/{child.pk}").json()
+    assert (task["parent_id"], task["project_id"]) == (None, world.apollo.pk)
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements, other):
+    client = as_(world.bob)
+    client.get("/me")
+    for amount in (2, 12):
+        with inside(world.acme):
+            top = create_task(world.ada, world.apollo, title="top")
+            for number in range(amount):
+                create_task(world.ada, world.apollo, title=str(number), parent=top)
+        # token; task (3); project; projects' locks, below, rows; members; lock
+        # numbers (2); lock, update, events; old numbers; answer (3)
+        with assert_statements(19):
+            assert move(client, top.pk, other).status_code == 200
