@@ -15,6 +15,8 @@ from accounts.api import me, signing_in, token_routes, users
 from accounts.auth import signed_in
 from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.openapi import Api, problem_of_validation
+from tasks.api.comments import comments
+from tasks.api.pages import pages
 from tasks.api.projects import members, projects
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
@@ -39,6 +41,8 @@ api.add_router("/projects", projects)
 api.add_router("/members", members)
 api.add_router("/tasks", tasks)
 api.add_router("/tags", tags)
+api.add_router("/comments", comments)
+api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 
 

@@ -18,6 +18,7 @@ from pydantic import (
     ConfigDict,
     EmailStr,
     Field,
+    StringConstraints,
 )
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores more than Python can read back
@@ -78,6 +79,8 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
 
 Id = Annotated[int, Field(strict=True, ge=1, le=LARGEST_ID)]
 Text = Annotated[str, Field(max_length=LARGEST_TEXT)]
+# Markdown, whose white space says something.
+Markdown = Annotated[str, StringConstraints(strip_whitespace=False), Field(max_length=LARGEST_TEXT)]
 Email = Annotated[EmailStr, Field(max_length=255), AfterValidator(str.lower)]
 Instant = Annotated[
     AwareDatetime,

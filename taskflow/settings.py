@@ -171,6 +171,8 @@ UNFOLD = {
                 "Work": [
                     ("Projects", "folder", "tasks_project"),
                     ("Tasks", "task_alt", "tasks_task"),
+                    ("Comments", "chat", "tasks_comment"),
+                    ("Pages", "description", "tasks_page"),
                     ("Tags", "sell", "tasks_tag"),
                     ("Members", "group", "tasks_projectmember"),
                 ],

@@ -15,9 +15,11 @@ from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid
 from tasks.find import find_tasks, project_query, read_id
-from tasks.models import Project, Task, TaskBlocker, TaskTag
+from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
 
 if TYPE_CHECKING:
+    from tasks.schemas.comments import CommentFilters
+    from tasks.schemas.pages import PageFilters
     from tasks.schemas.projects import ProjectFilters
     from tasks.schemas.tasks import TaskWhere
 
@@ -31,6 +33,7 @@ TASK_SORTS = {
     "title": "title",
     "number": "number",
 }
+PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 
 
@@ -59,6 +62,22 @@ def filter_projects(
 ) -> QuerySet[Project]:
     rows = _narrow(rows, wanted.status, lambda values: Q(status__in=values))
     rows = _narrow(rows, wanted.owner, lambda refs: _is_user(actor, "owner", refs))
+    return _within(rows, wanted, "created_at", "updated_at")
+
+
+def filter_comments(
+    actor: Actor, rows: QuerySet[Comment], wanted: CommentFilters
+) -> QuerySet[Comment]:
+    rows = _narrow(rows, wanted.task, lambda refs: Q(task__in=_task_ids(actor, "task", refs)))
+    rows = _narrow(rows, wanted.author, lambda refs: _is_user(actor, "author", refs))
+    return _within(rows, wanted, "created_at", "updated_at")
+
+
+def filter_pages(actor: Actor, rows: QuerySet[Page], wanted: PageFilters) -> QuerySet[Page]:
+    rows = _narrow(rows, wanted.project, lambda refs: Q(project__in=_project_ids(actor, refs)))
+    rows = _narrow(rows, wanted.owner, lambda refs: _is_user(actor, "owner", refs))
+    if wanted.is_published is not None:
+        rows = rows.filter(is_published=wanted.is_published)
     return _within(rows, wanted, "created_at", "updated_at")
 
 

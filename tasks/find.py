@@ -12,7 +12,7 @@ from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid, NotFound
 from taskflow.schema import LARGEST_ID
-from tasks.models import FormerNumber, Project, ProjectMember, Tag, Task
+from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
 
 M = TypeVar("M", bound=Model)
 PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
@@ -112,6 +112,15 @@ def _former_ids(refs: Iterable[str]) -> dict[str, int]:
 def find_member(actor: Actor, member_id: int) -> ProjectMember:
     rows = ProjectMember.objects.visible_to(actor).select_related("project", "user")
     return _one(rows.filter(pk=member_id), "membership")
+
+
+def find_comment(actor: Actor, comment_id: int) -> Comment:
+    rows = Comment.objects.visible_to(actor).with_details()
+    return _one(rows.filter(pk=comment_id), "comment")
+
+
+def find_page(actor: Actor, page_id: int) -> Page:
+    return _one(Page.objects.visible_to(actor).with_details().filter(pk=page_id), "page")
 
 
 def find_tag(actor: Actor, tag_id: int) -> Tag:

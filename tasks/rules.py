@@ -24,6 +24,12 @@ def require_member(actor: Actor, project: Project) -> None:
     require_role(actor, project, *Role)
 
 
+def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:
+    """Raise Forbidden unless the row is the actor's own or he runs the project."""
+    if author_id is None or author_id != actor.user.pk:
+        require_role(actor, project, *MANAGERS)
+
+
 def require_another_owner(member: ProjectMember) -> None:
     """Raise Conflict when `member` is the project's last owner."""
     owners = ProjectMember.objects.filter(project=member.project_id, role=Role.OWNER)

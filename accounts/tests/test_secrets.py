@@ -12,11 +12,22 @@ from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient
 from taskflow.api import api
 from taskflow.logging import JsonFormatter
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
 
 
 def crawl(client, world):
     """Every GET operation's answer, with ids that exist."""
-    ids = {"project_id": world.apollo.pk, "task_id": world.task.pk, "user_id": world.ada.user.pk}
+    with inside(world.acme):
+        comment = create_comment(world.ada, world.task, body="x")
+        page = create_page(world.ada, world.apollo, title="x")
+    ids = {
+        "project_id": world.apollo.pk,
+        "task_id": world.task.pk,
+        "user_id": world.ada.user.pk,
+        "comment_id": comment.pk,
+        "page_id": page.pk,
+    }
     for path, methods in api.get_openapi_schema()["paths"].items():
         if "get" in methods:
             r = client.get(path.format(**ids))

@@ -11,6 +11,8 @@ from accounts.actions import create_token, create_user
 from accounts.models import Scope
 from accounts.tenancy import inside
 from taskflow.api import api
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task, delete_task
@@ -71,6 +73,24 @@ MATRIX = {
                                                                           200, 422, 422, 422, 404, 200, 404),
     "bulk_edit_tasks": ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]},
                                                                           200, 200, 200, 200, 404, 200, 404),
+    "list_comments":  ("get", "/comments?task=APO-1", None,               200, 200, 200, 200, 422, 200, 422),
+    "create_comment": ("post", "/comments", {"task_id": "task", "body": "x"},
+                                                                          201, 201, 201, 201, 422, 201, 422),
+    # Bob wrote it
+    "get_comment":    ("get", "/comments/{comment}", None,                200, 200, 200, 200, 404, 200, 404),
+    "update_comment": ("patch", "/comments/{comment}", {"body": "y"},     403, 403, 200, 403, 404, 403, 404),
+    "put_comment":    ("put", "/comments/{comment}", {"body": "y"},       403, 403, 200, 403, 404, 403, 404),
+    "delete_comment": ("delete", "/comments/{comment}", None,             204, 204, 204, 403, 404, 204, 404),
+    "list_pages":     ("get", "/pages?project=APO", None,                 200, 200, 200, 200, 422, 200, 422),
+    "create_page":    ("post", "/pages", {"project_id": "project", "title": "x"},
+                                                                          201, 201, 201, 201, 422, 201, 422),
+    # a draft of Bob's
+    "get_page":       ("get", "/pages/{page}", None,                      200, 200, 200, 404, 404, 200, 404),
+    "update_page":    ("patch", "/pages/{page}", TITLE,                   200, 200, 200, 404, 404, 200, 404),
+    "put_page":       ("put", "/pages/{page}", TITLE,                     200, 200, 200, 404, 404, 200, 404),
+    "publish_page":   ("post", "/pages/{page}/publication", None,         200, 200, 200, 404, 404, 200, 404),
+    "unpublish_page": ("delete", "/pages/{page}/publication", None,       200, 200, 200, 404, 404, 200, 404),
+    "delete_page":    ("delete", "/pages/{page}", None,                   204, 204, 204, 404, 404, 204, 404),
     # a task in the trash; all projects in it are Ada's
     "list_trash":     ("get", "/trash", None,                             200, 200, 200, 200, 200, 200, 200),
     "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),
@@ -101,7 +121,7 @@ def test_each_row_calls_the_operation_it_names():
     for name, (method, path, *_rest) in MATRIX.items():
         plain = known[name][1].removeprefix("/api/v1")
         assert known[name][0] == method
-        for here, there in zip(path.split("/"), plain.split("/"), strict=True):
+        for here, there in zip(path.partition("?")[0].split("/"), plain.split("/"), strict=True):
             assert here == there or "{" in there
 
 
@@ -115,10 +135,14 @@ def ids(world):
         hers = create_project(world.ada, name="Hers")
         gone = create_task(world.ada, world.apollo, title="gone")
         delete_task(world.ada, gone)
+        comment = create_comment(world.bob, world.task, body="x")
+        page = create_page(world.bob, world.apollo, title="x")
     return {
         "project": world.apollo.pk,
         "task": world.task.pk,
         "hers": hers.pk,
+        "comment": comment.pk,
+        "page": page.pk,
         "gone": gone.pk,
         "carl": world.carl.user.pk,
         "eve": world.eve.user.pk,

@@ -14,7 +14,7 @@ from taskflow.errors import Conflict, NotFound
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Task
 from tasks.models.graph import children_below, reached
 from tasks.models.trash import Trashable
-from tasks.rules import MANAGERS, require_member, require_role
+from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
 
 CHUNK = 1000  # rows deleted by one statement
 
@@ -48,14 +48,12 @@ def _restore_task(actor: Actor, task: Task) -> None:
 
 
 def _restore_comment(actor: Actor, comment: Comment) -> None:
-    if comment.author_id != actor.user.pk:
-        require_role(actor, comment.task.project, *MANAGERS)
+    require_author_or_manager(actor, comment.task.project, comment.author_id)
     _bring_back(actor, Comment, [comment.pk])
 
 
 def _restore_page(actor: Actor, page: Page) -> None:
-    if page.owner_id != actor.user.pk:
-        require_role(actor, page.project, *MANAGERS)
+    require_author_or_manager(actor, page.project, page.owner_id)
     _bring_back(actor, Page, [page.pk])
 
 

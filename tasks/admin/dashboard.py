@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.admin.history import read_history
+from accounts.admin.recorded import actor_of
 from accounts.models import Event, Kind, User
 from tasks.models import Project, ProjectStatus, Status, Task
 
@@ -21,7 +22,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
     now = timezone.now()
     is_open = ~Q(status=Status.DONE)
     overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
-    tasks = Task.objects.aggregate(
+    tasks = Task.objects.visible_to(actor_of(request)).aggregate(
         todo=Count("pk", filter=Q(status=Status.TODO)),
         doing=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),

@@ -9,10 +9,11 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actor import Actor
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, actor_of
 from taskflow.admin import AutocompleteSelectFilter, display
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
+from tasks.admin.trash import TrashableAdmin
 from tasks.models import Project, ProjectMember, Role, Task
 
 ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
@@ -52,7 +53,7 @@ class TaskInline(RecordedInline):
 
 
 @admin.register(Project)
-class ProjectAdmin(RecordedAdmin):
+class ProjectAdmin(TrashableAdmin):
     form = ProjectForm
     list_display = ["show_name", "show_status", "owner", "show_tasks", "updated_at"]
     list_filter = ["status", ("owner", AutocompleteSelectFilter)]
@@ -61,16 +62,18 @@ class ProjectAdmin(RecordedAdmin):
     search_fields = ["key", "name"]
     autocomplete_fields = ["owner"]
     ordering = ["-id"]
+    actions = ["restore_selected", "purge_selected"]
     inlines = [MemberInline, TaskInline]
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
 
-    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Project]:
-        return Project.objects.with_details(request.actor)  # type: ignore[attr-defined]
+    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+        return rows.with_details(actor_of(request))
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Autocomplete and search need no counts."""
         is_autocomplete = "/autocomplete/" in request.path
-        rows = Project.objects.order_by("key") if is_autocomplete else queryset
+        rows = Project.objects.visible_to(actor_of(request)).order_by("key")
+        rows = rows if is_autocomplete else queryset
         return super().get_search_results(request, rows, search_term)
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> Project:
@@ -106,6 +109,9 @@ class ProjectMemberAdmin(RecordedAdmin):
     autocomplete_fields = ["user", "project"]
     ordering = ["-id"]
     fields = ["project", "user", "role"]
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
+        return ProjectMember.objects.visible_to(actor_of(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["project", "user"] if obj else []

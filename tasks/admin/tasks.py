@@ -11,9 +11,11 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actor import Actor
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from accounts.admin.recorded import RecordedForm, actor_of
 from taskflow.admin import AutocompleteSelectFilter, action, display
 from tasks.actions import tasks as actions
+from tasks.actions.edits import Edit, edit_tasks
+from tasks.admin.trash import TrashableAdmin
 from tasks.models import Priority, Status, Tag, Task
 
 STATUS_COLORS = {"todo": "info", "in_progress": "warning", "done": "success"}
@@ -29,19 +31,29 @@ class TaskForm(RecordedForm):
         widget=AutocompleteSelectMultiple(Task._meta.get_field("tags"), admin.site),
     )
 
+    waits_for: Any = forms.ModelMultipleChoiceField(
+        queryset=None,
+        label="Blocked by",
+        required=False,
+        widget=AutocompleteSelectMultiple(Task._meta.get_field("blocked_by"), admin.site),
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "labels" in self.fields:
-            self.fields["labels"].queryset = Tag.objects.all()  # type: ignore[attr-defined]
+        rows = {"labels": Tag.objects.all(), "waits_for": Task.objects.present()}
+        kept = {"labels": "tags", "waits_for": "blocked_by"}
+        for name in rows.keys() & self.fields.keys():
+            self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]
             if self.instance.pk:
-                self.fields["labels"].initial = list(self.instance.tags.order_by("name"))
+                links = getattr(self.instance, kept[name])
+                self.fields[name].initial = list(links.filter(pk__in=rows[name]))
 
     def clean_external_ref(self) -> str | None:
         return self.cleaned_data["external_ref"] or None
 
 
 @admin.register(Task)
-class TaskAdmin(RecordedAdmin):
+class TaskAdmin(TrashableAdmin):
     form = TaskForm
     list_display = [
         "show_title",
@@ -63,12 +75,13 @@ class TaskAdmin(RecordedAdmin):
     search_fields = ["title", "external_ref"]
     autocomplete_fields = ["project", "assignee", "parent"]
     ordering = ["-id"]
-    actions = ["complete", "reopen"]
+    actions = ["complete", "complete_anyway", "reopen", "restore_selected", "purge_selected"]
     fields = [
         ("project", "title"),
         ("status", "priority"),
         ("assignee", "parent"),
         "labels",
+        "waits_for",
         "due_on",
         "due_date",
         "description",
@@ -108,17 +121,31 @@ class TaskAdmin(RecordedAdmin):
 
     @action(description="Complete")
     def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
-        for task in queryset.select_related("project"):
-            actions.complete_task(actor_of(request), task)
+        self._edit(request, queryset, {"status": Status.DONE})
+
+    @action(description="Complete, whatever is open before or below")
+    def complete_anyway(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
+        self._edit(request, queryset, {"status": Status.DONE}, force=True)
 
     @action(description="Reopen")
     def reopen(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
-        for task in queryset.select_related("project"):
-            actions.reopen_task(actor_of(request), task)
+        self._edit(request, queryset, reopen=True)
+
+    def _edit(
+        self,
+        request: HttpRequest,
+        queryset: models.QuerySet[Task],
+        values: dict[str, Any] | None = None,
+        **how: Any,
+    ) -> None:
+        tasks = queryset.select_related("project", "assignee")
+        edit_tasks(actor_of(request), [Edit(task, values or {}, **how) for task in tasks])
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As the actions take them: tags by name."""
+    """As the actions take them: tags by name, blockers under their own name."""
     if "labels" in values:
         values["tags"] = [tag.name for tag in values.pop("labels")]
+    if "waits_for" in values:
+        values["blocked_by"] = list(values.pop("waits_for"))
     return values

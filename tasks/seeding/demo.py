@@ -19,7 +19,9 @@ from accounts.events.models import Via
 from accounts.models import Kind, Scope, Tenant, User
 from accounts.tenancy import inside
 from accounts.tokens import make_text
+from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
+from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task
@@ -45,6 +47,16 @@ class TaskPlan:
     at_hour: int | None = None  # due at this hour (UTC) instead of any time of the day
     below: str | None = None  # the title of its parent
     description: str = ""
+    waits_for: tuple[str, ...] = ()  # titles of tasks before it
+    comments: tuple[tuple[str, str], ...] = ()  # author, text
+
+
+@dataclass
+class PagePlan:
+    title: str
+    owner: str
+    body: str
+    is_published: bool = True
 
 
 @dataclass
@@ -55,6 +67,7 @@ class ProjectPlan:
     owner: str
     members: dict[str, Role]
     tasks: list[TaskPlan]
+    pages: list[PagePlan] = field(default_factory=list)
 
 
 @dataclass
@@ -106,7 +119,19 @@ TENANTS = [
                         "Write the copy for the landing page", DONE, MEDIUM, "carla", ("docs",)
                     ),
                     TaskPlan("Design the sign-up form", DOING, HIGH, "carla", ("design",), 2),
-                    TaskPlan("Build the sign-up form", TODO, HIGH, "bob", (), 6),
+                    TaskPlan(
+                        "Build the sign-up form",
+                        TODO,
+                        HIGH,
+                        "bob",
+                        (),
+                        6,
+                        waits_for=("Design the sign-up form",),
+                        comments=(
+                            ("carla", "The design is nearly there: three fields, one button."),
+                            ("bob", "Good. I start with the **server side** meanwhile."),
+                        ),
+                    ),
                     TaskPlan(
                         "Check the form with a screen reader",
                         assignee="bob",
@@ -118,7 +143,18 @@ TENANTS = [
                         assignee="bob",
                         below="Build the sign-up form",
                     ),
-                    TaskPlan("Images load slowly on phones", TODO, HIGH, "scout", ("bug",), -1),
+                    TaskPlan(
+                        "Images load slowly on phones",
+                        TODO,
+                        HIGH,
+                        "scout",
+                        ("bug",),
+                        -1,
+                        comments=(
+                            ("scout", "The hero image is 4.2 MB. WebP at 1600 px is 180 kB."),
+                            ("ada", "Go ahead, and tell us the time to first paint after it."),
+                        ),
+                    ),
                     TaskPlan("Add a changelog page", TODO, LOW, None, ("docs",)),
                     TaskPlan(
                         "Switch DNS to the new site",
@@ -128,6 +164,20 @@ TENANTS = [
                         due_in_days=14,
                         at_hour=8,
                         description="Lower the TTL two days before. **Roll back** by 09:00 UTC.",
+                        waits_for=("Build the sign-up form", "Images load slowly on phones"),
+                    ),
+                ],
+                pages=[
+                    PagePlan(
+                        "How we release",
+                        "ada",
+                        "1. Everything in *done*.\n2. Tell the support desk.\n3. Switch DNS.",
+                    ),
+                    PagePlan(
+                        "Ideas for after the launch",
+                        "carla",
+                        "- Dark mode\n- A map of our test sites",
+                        is_published=False,
                     ),
                 ],
             ),
@@ -143,13 +193,26 @@ TENANTS = [
                     TaskPlan("Review the abort sequence", TODO, HIGH, "bob", ("security",), 5, 14),
                     TaskPlan("Log sensor data at 10 kHz", DOING, MEDIUM, "scout", (), 9),
                     TaskPlan("Valve 3 sticks below 5 °C", TODO, HIGH, "dmitri", ("bug",), 1),
-                    TaskPlan("Write the hot-fire checklist", TODO, MEDIUM, "ada", ("docs",), 12),
+                    TaskPlan(
+                        "Write the hot-fire checklist",
+                        TODO,
+                        MEDIUM,
+                        "ada",
+                        ("docs",),
+                        12,
+                        waits_for=("Calibrate the load cells", "Review the abort sequence"),
+                        comments=(("dmitri", "The load cells drift after an hour. See ENG-2."),),
+                    ),
                     TaskPlan(
                         "Agree on who may abort",
                         assignee="ada",
                         tags=("security",),
                         below="Write the hot-fire checklist",
                     ),
+                ],
+                pages=[
+                    PagePlan("Abort codes", "bob", "- **A1** overheat\n- **A2** no flow"),
+                    PagePlan("Lessons so far", "dmitri", "Order spare valves.", is_published=False),
                 ],
             ),
         ],
@@ -174,8 +237,23 @@ TENANTS = [
                     TaskPlan("Show allergens on every page", DOING, HIGH, "nina", ("legal",), 4),
                     TaskPlan("Refund in one click", TODO, MEDIUM, "mallory", (), 10),
                     TaskPlan("Photograph the autumn range", TODO, LOW, None, (), 21),
-                    TaskPlan("Prices differ from the till", TODO, HIGH, "clerk", ("urgent",), 0),
+                    TaskPlan(
+                        "Prices differ from the till",
+                        TODO,
+                        HIGH,
+                        "clerk",
+                        ("urgent",),
+                        0,
+                        comments=(
+                            ("clerk", "17 of 2,304 articles differ, all of them on offer."),
+                            ("mallory", "The till is right. Correct the shop."),
+                        ),
+                    ),
                     TaskPlan("Write the terms of sale", TODO, MEDIUM, "nina", ("legal",)),
+                ],
+                pages=[
+                    PagePlan("Allergens we name", "nina", "Nuts, milk, egg, wheat, soy, fish."),
+                    PagePlan("Shop names", "mallory", "Larder? Pantry?", is_published=False),
                 ],
             ),
             ProjectPlan(
@@ -190,7 +268,20 @@ TENANTS = [
                     TaskPlan("Draft the contract", TODO, HIGH, "nina", ("legal",), 8),
                     TaskPlan("Check the draft with counsel", below="Draft the contract"),
                     TaskPlan("Agree on delivery days", TODO, MEDIUM, "mallory", ("supplier",)),
-                    TaskPlan("Plan the cold chain", TODO, LOW, None, (), 30),
+                    TaskPlan(
+                        "Plan the cold chain",
+                        TODO,
+                        LOW,
+                        None,
+                        (),
+                        30,
+                        waits_for=("Agree on delivery days",),
+                        comments=(("omar", "Two of the farms share a cold store."),),
+                    ),
+                ],
+                pages=[
+                    PagePlan("What we ask of a farm", "nina", "Organic, within 200 km, audited."),
+                    PagePlan("Prices we may pay", "nina", "To be agreed.", is_published=False),
                 ],
             ),
         ],
@@ -264,6 +355,16 @@ def _seed_project(plan: ProjectPlan, actors: dict[str, Actor], seeded: Seeded) -
     made: dict[str, Task] = {}
     for task_plan in plan.tasks:
         made[task_plan.title] = _seed_task(task_plan, project, owner, actors, made)
+        for author, text in task_plan.comments:
+            create_comment(actors[author], made[task_plan.title], body=text)
+    for page in plan.pages:
+        create_page(
+            actors[page.owner],
+            project,
+            title=page.title,
+            body=page.body,
+            is_published=page.is_published,
+        )
     seeded.projects += 1
     seeded.tasks += len(made)
 
@@ -291,6 +392,7 @@ def _seed_task(
         assignee=actors[plan.assignee].user if plan.assignee else None,
         parent=made[plan.below] if plan.below else None,
         tags=plan.tags,
+        blocked_by=[made[title] for title in plan.waits_for],
         due_date=at,
         due_on=None if at else due,
     )

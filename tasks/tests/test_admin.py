@@ -12,13 +12,15 @@ from accounts.actions import create_operator, create_user, issue_token
 from accounts.models import ApiToken, Event, Scope, Tenant, User
 from accounts.tenancy import inside
 from conftest import PASSWORD, new_tenant, person
+from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
+from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task, update_task
-from tasks.models import Project, ProjectMember, Role, Tag, Task
+from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 
-MODELS = [Project, ProjectMember, Task, Tag, User, ApiToken, Event, Tenant]
+MODELS = [Project, ProjectMember, Task, Comment, Page, Tag, User, ApiToken, Event, Tenant]
 
 
 def address(model, view, pk=None):
@@ -46,6 +48,8 @@ class House:
             self.apollo = create_project(self.ada, name="Apollo", key="APO")
             self.task = create_task(self.ada, self.apollo, title="Launch", tags=["hot"])
             issue_token(self.ada, self.ada.user, "t", Scope.READ, None)
+            create_comment(self.root, self.task, body="Ready?")
+            self.page = create_page(self.ada, self.apollo, title="Plan")
         with inside(self.them.tenant):
             self.secret = create_project(self.them, name="Secret", key="SEC")
             self.plot = create_task(self.them, self.secret, title="Plot")
@@ -408,3 +412,89 @@ def grow(house, amount):
             create_task(user, house.apollo, title=f"Task {n}", assignee=user.user)
             assignee = house.ada.user if n % 2 else None
             update_task(house.ada, house.task, title=f"Launch {n}", assignee=assignee)
+
+
+# ---- trash --------------------------------------------------------------------------------------
+
+
+def run(staff, model, name, pk, query=""):
+    data = {"action": name, "_selected_action": [pk]}
+    return staff.post(address(model, "list") + query, data, follow=True)
+
+
+def test_the_trash_of_a_list_is_looked_into_and_emptied(house, staff):
+    run(staff, Task, "delete_selected", house.task.pk)
+    staff.post(
+        address(Task, "list"),
+        {"action": "delete_selected", "_selected_action": [house.task.pk], "post": "yes"},
+    )
+    live, trash = staff.get(address(Task, "list")), staff.get(address(Task, "list") + "?trash=1")
+
+    assert ("Launch" in live.content.decode(), "Launch" in trash.content.decode()) == (False, True)
+    assert "restore_selected" not in live.content.decode()
+    assert 'value="complete"' not in trash.content.decode()
+    assert staff.get(address(Task, "change", house.task.pk)).status_code == 302
+    assert (
+        "Restored."
+        in run(staff, Task, "restore_selected", house.task.pk, "?trash=1").content.decode()
+    )
+    assert staff.get(address(Task, "change", house.task.pk)).status_code == 200
+    assert [e.verb for e in house.events(subject_type="task")] == ["deleted", "restored"]
+
+
+@pytest.mark.parametrize("model", [Project, Task, Comment, Page])
+def test_each_can_be_deleted_for_good(house, staff, model):
+    with inside(house.root.tenant):
+        pk = model.objects.first().pk
+    data = {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}
+    staff.post(address(model, "list"), data)
+
+    r = run(staff, model, "purge_selected", pk, "?trash=1")
+
+    assert "Deleted for good." in r.content.decode()
+    with inside(house.root.tenant):
+        assert not model.everything.exists()
+
+
+def test_what_lies_in_a_trashed_project_is_not_shown(house, staff):
+    data = {"action": "delete_selected", "_selected_action": [house.apollo.pk], "post": "yes"}
+    staff.post(address(Project, "list"), data)
+
+    for model in (Task, Comment, Page, ProjectMember):
+        page = staff.get(address(model, "list")).content.decode()
+        assert "Apollo" not in page
+        assert "Launch" not in page
+
+
+def test_pages_are_published_and_taken_back(house, staff):
+    for name, shown in (("publish", True), ("unpublish", False)):
+        run(staff, Page, name, house.page.pk)
+        with inside(house.root.tenant):
+            assert Page.objects.get().is_published is shown
+
+
+def test_a_comment_is_changed_by_its_author_alone(house, staff):
+    with inside(house.root.tenant):
+        hers = create_comment(house.ada, house.task, body="Hers")
+        own = Comment.objects.exclude(pk=hers.pk).get()
+
+    staff.post(address(Comment, "change", own.pk), {"body": "Mine, anew"})
+    assert staff.post(address(Comment, "change", hers.pk), {"body": "x"}).status_code == 403
+
+    with inside(house.root.tenant):
+        assert set(Comment.objects.values_list("body", flat=True)) == {"Mine, anew", "Hers"}
+
+
+def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
+    with inside(house.root.tenant):
+        other = create_task(house.ada, house.apollo, title="Fuel")
+    form = form_of(staff.get(address(Task, "change", house.task.pk)))
+    staff.post(address(Task, "change", house.task.pk), form | {"waits_for": [other.pk]})
+
+    refused = run(staff, Task, "complete", house.task.pk)
+    assert "Complete them first" in refused.content.decode()
+    run(staff, Task, "complete_anyway", house.task.pk)
+
+    with inside(house.root.tenant):
+        task = Task.objects.get(pk=house.task.pk)
+        assert (task.completed, list(task.blocked_by.all())) == (True, [other])

@@ -1,0 +1,34 @@
+"""What can happen to a comment."""
+
+from __future__ import annotations
+
+from django.utils import timezone
+
+from accounts.actor import Actor
+from accounts.events.record import change, create, lock
+from taskflow.errors import Forbidden
+from tasks.models import Comment, Task
+from tasks.rules import require_author_or_manager, require_member
+
+
+def create_comment(actor: Actor, task: Task, *, body: str) -> Comment:
+    """Say something about a task. The text is kept as written."""
+    require_member(actor, task.project)
+    return create(actor, Comment(task=task, author=actor.member, body=body))
+
+
+def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
+    """Write it anew. Nobody but its author may: it stands under his name."""
+    require_member(actor, comment.task.project)
+    if comment.author_id is None or comment.author_id != actor.user.pk:
+        raise Forbidden("Only its author may change a comment.")
+    lock(comment, "body")
+    if comment.body == body:
+        return comment
+    return change(actor, comment, body=body, edited_at=timezone.now())
+
+
+def delete_comment(actor: Actor, comment: Comment) -> None:
+    """Move a comment to the trash. For its author and the project's owners and admins."""
+    require_author_or_manager(actor, comment.task.project, comment.author_id)
+    change(actor, comment, "deleted", deleted_at=timezone.now())

@@ -1,0 +1,54 @@
+"""Comments."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from accounts.actor import Actor
+from taskflow.admin import AutocompleteSelectFilter, display
+from tasks.actions import comments as actions
+from tasks.admin.trash import TrashableAdmin
+from tasks.models import Comment
+
+
+@admin.register(Comment)
+class CommentAdmin(TrashableAdmin):
+    list_display = ["show_body", "show_task", "author", "created_at"]
+    list_filter = [("author", AutocompleteSelectFilter)]
+    list_filter_submit = True
+    search_fields = ["body"]
+    autocomplete_fields = ["task"]
+    ordering = ["-id"]
+    fields = ["task", "body"]
+    actions = ["restore_selected", "purge_selected"]
+
+    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+        return rows.select_related("task__project", "author")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["task"] if obj else []
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nobody but its author may: it stands under his name."""
+        allowed: bool = super().has_change_permission(request, obj)
+        return allowed and (obj is None or obj.author_id == request.user.pk)
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> Comment:
+        return actions.create_comment(actor, values["task"], body=values["body"])
+
+    def change_row(self, actor: Actor, row: Comment, values: dict[str, Any]) -> None:
+        actions.update_comment(actor, row, **values)
+
+    def delete_row(self, actor: Actor, row: Comment) -> None:
+        actions.delete_comment(actor, row)
+
+    @display(description="comment", ordering="id")
+    def show_body(self, comment: Comment) -> str:
+        return str(comment)
+
+    @display(description="task", ordering="task__title", header=True)
+    def show_task(self, comment: Comment) -> list[str]:
+        return [comment.task.title, comment.task.key]

@@ -1,0 +1,63 @@
+"""Pages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest
+
+from accounts.actor import Actor
+from accounts.admin.recorded import actor_of
+from taskflow.admin import AutocompleteSelectFilter, action, display
+from tasks.actions import pages as actions
+from tasks.admin.trash import TrashableAdmin
+from tasks.models import Page
+
+STATE_COLORS = {"published": "success", "draft": "warning"}
+
+
+@admin.register(Page)
+class PageAdmin(TrashableAdmin):
+    list_display = ["title", "project", "show_state", "owner", "updated_at"]
+    list_filter = [
+        "is_published",
+        ("project", AutocompleteSelectFilter),
+        ("owner", AutocompleteSelectFilter),
+    ]
+    list_filter_submit = True
+    search_fields = ["title", "body"]
+    autocomplete_fields = ["project", "owner"]
+    ordering = ["-id"]
+    fields = [("project", "owner"), "title", "body"]
+    actions = ["publish", "unpublish", "restore_selected", "purge_selected"]
+
+    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+        return rows.select_related("project", "owner")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return ["project"] if obj else []
+
+    def create_row(self, actor: Actor, values: dict[str, Any]) -> Page:
+        return actions.create_page(actor, values.pop("project"), **values)
+
+    def change_row(self, actor: Actor, row: Page, values: dict[str, Any]) -> None:
+        actions.update_page(actor, row, **values)
+
+    def delete_row(self, actor: Actor, row: Page) -> None:
+        actions.delete_page(actor, row)
+
+    @display(description="state", ordering="is_published", label=STATE_COLORS)
+    def show_state(self, page: Page) -> tuple[str, str]:
+        return ("published", "Published") if page.is_published else ("draft", "Draft")
+
+    @action(description="Publish")
+    def publish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
+        for page in queryset.select_related("project"):
+            actions.publish_page(actor_of(request), page)
+
+    @action(description="Unpublish")
+    def unpublish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
+        for page in queryset.select_related("project"):
+            actions.unpublish_page(actor_of(request), page)

@@ -1,0 +1,58 @@
+"""Comments on tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Query, Router
+from ninja import Status as Answer
+
+from accounts.actor import ActorRequest
+from taskflow.paging import paginate
+from tasks.actions import comments as actions
+from tasks.filters import filter_comments
+from tasks.find import find_comment, resolve
+from tasks.models import Comment
+from tasks.schemas.comments import (
+    CommentCreate,
+    CommentFilters,
+    CommentPage,
+    CommentResponse,
+    CommentUpdate,
+)
+
+comments = Router(tags=["Comments"])
+
+
+@comments.get("", response=CommentPage)
+def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> dict[str, Any]:
+    """Comments on the tasks you can see, in the order they were written."""
+    rows = filter_comments(request.auth, Comment.objects.visible_to(request.auth), filters)
+    return paginate(rows.with_details(), filters, order=["id"])  # type: ignore[attr-defined]
+
+
+@comments.post("", response={201: CommentResponse})
+def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Comment]:
+    """Say something about a task of a project you work in."""
+    comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
+    return Answer(201, find_comment(request.auth, comment.pk))
+
+
+@comments.get("/{int:comment_id}", response=CommentResponse)
+def get_comment(request: ActorRequest, comment_id: int) -> Comment:
+    """One comment."""
+    return find_comment(request.auth, comment_id)
+
+
+@comments.api_operation(["PATCH", "PUT"], "/{int:comment_id}", response=CommentResponse)
+def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Comment:
+    """Write it anew. For its author alone."""
+    comment = find_comment(request.auth, comment_id)
+    return actions.update_comment(request.auth, comment, body=body.body)
+
+
+@comments.delete("/{int:comment_id}", response={204: None})
+def delete_comment(request: ActorRequest, comment_id: int) -> Answer[None]:
+    """Move it to the trash. For its author and the project's owners and admins."""
+    actions.delete_comment(request.auth, find_comment(request.auth, comment_id))
+    return Answer(204, None)

@@ -1,0 +1,125 @@
+"""Comments: markdown kept as written, under their author's name."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.comments import create_comment
+from tasks.actions.tasks import create_task, delete_task
+
+TEXT = "  - a\n\n```\n  code\n```\n\n"
+
+
+def say(client, body="x", task="APO-1"):
+    task_id = client.get(f"/tasks/{task}").json().get("id", 10**9)
+    return client.post("/comments", {"task_id": task_id, "body": body})
+
+
+def test_it_is_kept_as_written(world, as_, events):
+    r = say(as_(world.bob), TEXT)
+
+    comment = dict(r.json())
+    assert r.status_code == 201
+    assert r.headers["Location"] == f"/api/v1/comments/{comment['id']}"
+    assert comment.pop("author")["email"] == "bob@acme.example"
+    assert comment.pop("created_at") == comment.pop("updated_at")
+    assert comment == {
+        "id": comment["id"],
+        "task_id": world.task.pk,
+        "task_key": "APO-1",
+        "body": TEXT,
+        "edited_at": None,
+    }
+    assert as_(world.ada).get(f"/comments/{comment['id']}").json() == r.json()
+    (event,) = events(world.acme, subject_type="comment")
+    assert (event.verb, event.project_id) == ("created", world.apollo.pk)
+    assert event.changes["body"] == [None, TEXT]
+
+
+@pytest.mark.parametrize("body", ["", "  \n", None, 5, "x" * 65_537, "a\0b"])
+def test_what_says_nothing_or_too_much_is_refused(world, as_, body):
+    assert say(as_(world.bob), body).status_code in (400, 422)
+    assert say(as_(world.bob), "x" * 65_536).status_code == 201
+
+
+def test_its_author_writes_it_anew(world, as_, events):
+    client = as_(world.bob)
+    pk = say(client).json()["id"]
+
+    r = client.patch(f"/comments/{pk}", {"body": " y"})
+
+    assert (r.json()["body"], r.json()["edited_at"] is None) == (" y", False)
+    assert events(world.acme, verb="changed")[0].changes["body"] == ["x", " y"]
+    assert client.put(f"/comments/{pk}", {"body": " y"}).json() == r.json()
+    assert len(events(world.acme, verb="changed")) == 1
+
+
+def test_nobody_else_does(world, as_):
+    pk = say(as_(world.bob)).json()["id"]
+
+    for actor in (world.ada, world.carl, world.bot, world.boss):
+        assert as_(actor).patch(f"/comments/{pk}", {"body": "y"}).status_code == 403
+
+
+def test_it_goes_to_the_trash_and_back(world, as_):
+    client = as_(world.bob)
+    pk = say(client, "x" * 100).json()["id"]
+
+    assert as_(world.bot).delete(f"/comments/{pk}").status_code == 403
+    assert client.delete(f"/comments/{pk}").status_code == 204
+    assert client.get(f"/comments/{pk}").status_code == 404
+    (item,) = client.get("/trash?kind=comment").json()["data"]
+    assert (item["id"], item["title"]) == (pk, "x" * 59 + "…")
+    assert as_(world.bot).post(f"/trash/comment/{pk}/restoration").status_code == 403
+    assert client.post(f"/trash/comment/{pk}/restoration").status_code == 200
+    assert client.get(f"/comments/{pk}").status_code == 200
+    client.delete(f"/comments/{pk}")
+    assert client.delete(f"/trash/comment/{pk}").status_code == 403
+    assert as_(world.carl).delete(f"/trash/comment/{pk}").status_code == 204
+
+
+def test_it_disappears_with_its_task(world, as_, events):
+    client = as_(world.bob)
+    pk = say(client).json()["id"]
+    with inside(world.acme):
+        delete_task(world.ada, world.task)
+
+    assert client.get(f"/comments/{pk}").status_code == 404
+    assert client.get("/comments").json()["data"] == []
+    assert [x["kind"] for x in client.get("/trash").json()["data"]] == ["task"]
+    assert as_(world.ada).delete(f"/trash/task/{world.task.pk}").status_code == 204
+    assert [e.subject_type for e in events(world.acme, verb="purged")] == ["comment", "task"]
+
+
+def test_they_are_listed_in_order_and_filtered(world, as_, assert_statements):
+    with inside(world.acme):
+        other = create_task(world.ada, world.apollo, title="other")
+        for n, (actor, task) in enumerate(
+            [(world.bob, world.task), (world.ada, other), (world.ada, world.task)]
+        ):
+            create_comment(actor, task, body=str(n))
+    client = as_(world.bob)
+    client.get("/me")
+
+    def bodies(query=""):
+        return "".join(c["body"] for c in client.get(f"/comments{query}").json()["data"])
+
+    assert bodies() == "012"
+    assert bodies("?task=APO-1") == "02"
+    assert bodies("?task=-APO-1") == "1"
+    assert bodies("?author=me") == "0"
+    assert bodies("?author=-me&task=APO-1&task=APO-2") == "12"
+    assert client.get("/comments?task=SEC-1").status_code == 422
+    with assert_statements(2):
+        bodies()
+
+
+def test_it_hides_other_projects(world, as_):
+    pk = say(as_(world.bob)).json()["id"]
+
+    for actor in (world.eve, world.mallory):
+        client = as_(actor)
+        assert client.get(f"/comments/{pk}").status_code == 404
+        assert client.get("/comments").json()["data"] == []
+        assert client.post("/comments", {"task_id": world.task.pk, "body": "x"}).status_code == 422

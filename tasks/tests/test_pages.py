@@ -1,0 +1,146 @@
+"""Pages: what a project writes down. Drafts are their owner's, until published."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.pages import create_page, publish_page
+from tasks.models import Page
+
+
+def write(client, world, **body):
+    return client.post("/pages", {"project_id": world.apollo.pk, "title": "P"} | body)
+
+
+@pytest.fixture
+def draft(world):
+    with inside(world.acme):
+        return create_page(world.bob, world.apollo, title="Draft", body="b")
+
+
+def test_it_works(world, as_, events):
+    r = write(as_(world.bob), world, body=" # x\n", is_published=True)
+
+    page = dict(r.json())
+    assert r.status_code == 201
+    assert r.headers["Location"] == f"/api/v1/pages/{page['id']}"
+    assert page.pop("owner")["email"] == "bob@acme.example"
+    assert page.pop("published_at") is not None
+    assert page.pop("created_at") == page.pop("updated_at")
+    assert page == {
+        "id": page["id"],
+        "project_id": world.apollo.pk,
+        "title": "P",
+        "body": " # x\n",
+        "is_published": True,
+    }
+    (event,) = events(world.acme, subject_type="page")
+    assert (event.verb, event.project_id) == ("created", world.apollo.pk)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"title": ""}, {"title": "x" * 256}, {"body": "x" * 65_537}, {"body": None}, {"owner": 1}],
+)
+def test_bad_fields_are_refused(world, as_, body):
+    assert write(as_(world.bob), world, **body).status_code == 422
+    assert write(as_(world.bob), world, title="x" * 255, body="x" * 65_536).status_code == 201
+
+
+def test_publishing_and_back_again(world, as_, events, draft):
+    client, path = as_(world.bob), f"/pages/{draft.pk}/publication"
+
+    first, again = client.post(path).json(), client.post(path).json()
+
+    assert (first["is_published"], first["published_at"] is None) == (True, False)
+    assert again == first
+    assert as_(world.bot).get(f"/pages/{draft.pk}").status_code == 200
+    back = client.delete(path).json()
+    assert (back["is_published"], back["published_at"]) == (False, None)
+    assert client.delete(path).json() == back
+    verbs = [e.verb for e in events(world.acme, subject_type="page")]
+    assert verbs == ["created", "published", "unpublished"]
+
+
+def test_drafts_are_seen_by_their_owner_and_the_managers(world, as_, draft):
+    seers = [
+        actor
+        for actor in (world.ada, world.carl, world.bob, world.bot, world.eve, world.boss)
+        if as_(actor).get("/pages").json()["data"]
+    ]
+
+    assert seers == [world.ada, world.carl, world.bob, world.boss]
+    for path in (f"/pages/{draft.pk}", f"/pages/{draft.pk}/publication"):
+        for actor in (world.bot, world.eve, world.mallory):
+            method = "post" if path.endswith("publication") else "get"
+            assert getattr(as_(actor), method)(path).status_code == 404
+
+
+def test_a_published_page_is_changed_by_its_owner_and_the_managers(world, as_, draft):
+    with inside(world.acme):
+        publish_page(world.bob, draft)
+    for actor, status in (
+        (world.bot, 403),
+        (world.bob, 200),
+        (world.carl, 200),
+        (world.boss, 200),
+        (world.eve, 404),
+    ):
+        client = as_(actor)
+        assert client.patch(f"/pages/{draft.pk}", {"title": "x"}).status_code == status
+        assert client.post(f"/pages/{draft.pk}/publication").status_code == status
+
+
+def test_it_is_handed_to_somebody_of_the_project(world, as_, draft):
+    client = as_(world.bob)
+
+    for user, status in ((world.eve, 422), (world.mallory, 422), (world.bot, 200)):
+        r = client.patch(f"/pages/{draft.pk}", {"owner_id": user.user.pk})
+        assert r.status_code == status
+    assert client.get(f"/pages/{draft.pk}").status_code == 404, "it is another's draft now"
+
+
+def test_it_goes_to_the_trash_and_back_as_a_draft(world, as_, draft):
+    client = as_(world.bob)
+
+    assert client.delete(f"/pages/{draft.pk}").status_code == 204
+    assert client.get("/pages").json()["data"] == []
+    (item,) = client.get("/trash").json()["data"]
+    assert (item["kind"], item["title"], item["project_id"]) == ("page", "Draft", world.apollo.pk)
+    assert as_(world.bot).get("/trash").json()["data"] == [], "nor is another's draft in the trash"
+    assert client.post(f"/trash/page/{draft.pk}/restoration").status_code == 200
+    assert client.get(f"/pages/{draft.pk}").json()["is_published"] is False
+    client.delete(f"/pages/{draft.pk}")
+    assert as_(world.carl).delete(f"/trash/page/{draft.pk}").status_code == 204
+    with inside(world.acme):
+        assert not Page.everything.exists()
+
+
+def test_they_are_listed_and_filtered(world, as_, draft, assert_statements):
+    with inside(world.acme):
+        create_page(world.ada, world.apollo, title="A", is_published=True)
+        create_page(world.ada, world.apollo, title="Z", is_published=True)
+    client = as_(world.bob)
+    client.get("/me")
+
+    def titles(query=""):
+        r = client.get(f"/pages{query}")
+        return [p["title"] for p in r.json()["data"]]
+
+    assert titles() == ["Z", "A", "Draft"]
+    assert titles("?sort=title") == ["A", "Draft", "Z"]
+    assert titles("?is_published=true&sort=-title") == ["Z", "A"]
+    assert titles("?is_published=false") == ["Draft"]
+    assert titles("?owner=me&project=APO") == ["Draft"]
+    assert titles("?owner=-me&sort=published_at") == ["A", "Z"]
+    assert client.get("/pages?project=SEC").status_code == 422
+    assert client.get("/pages?sort=body").status_code == 422
+    with assert_statements(2):
+        titles()
+
+
+def test_it_hides_other_projects(world, as_, draft):
+    for actor in (world.eve, world.mallory):
+        assert as_(actor).delete(f"/pages/{draft.pk}").status_code == 404
+        assert write(as_(actor), world).status_code == 422
