@@ -17,7 +17,7 @@ from django.utils.text import slugify
 from accounts import tokens
 from accounts.actor import Actor
 from accounts.events.models import Via
-from accounts.events.record import change, change_all, create, remove, remove_all
+from accounts.events.record import change, change_all, create, erase, remove, remove_all
 from accounts.models import (
     HANDLE,
     PLATFORM,
@@ -182,6 +182,33 @@ def delete_user(actor: Actor, user: User) -> None:
                 for name, count in sorted(owned.items())
             ],
         ) from None
+
+
+def retire_users(actor: Actor, users: Sequence[User]) -> int:
+    """Deactivate them and end their tokens; return how many tokens were live.
+
+    Raises Conflict for the last administrator.
+    """
+    require_staff(actor)
+    require_another_staff(*users)
+    ids = [user.pk for user in users]
+    change_all(actor, User.objects.filter(pk__in=ids), "offboarded", is_active=False)
+    live = ApiToken.objects.filter(user__in=ids).live(timezone.now())
+    return change_all(actor, live, "revoked", revoked_at=timezone.now())
+
+
+def erase_user(actor: Actor, user: User) -> User:
+    """Wipe his name, handle and e-mail from his row and from the log, for good.
+
+    What he did stays on record, under “erased-7”. Raises Conflict while he is active.
+    """
+    require_staff(actor)
+    if user.is_active:
+        raise Conflict("Off-board or deactivate him first.", code="active")
+    name = f"erased-{user.pk}"
+    email = f"{name}@erased.invalid" if user.email else None
+    erase(actor, user, full_name="", handle=name, email=email)
+    return user
 
 
 def update_me(actor: Actor, **values: Any) -> User:

@@ -28,6 +28,8 @@ from accounts.schemas import (
     PasswordChange,
     Registration,
     SignedInResponse,
+    TenantResponse,
+    TenantUpdate,
     TokenCreate,
     TokenIssued,
     TokenPage,
@@ -45,6 +47,7 @@ signing_in = Router(tags=["Signing in"])
 me = Router(tags=["Me"], auth=managing)
 token_routes = Router(tags=["Tokens"], auth=managing)
 users = Router(tags=["Users"], auth=managing)
+tenant_routes = Router(tags=["Tenant"], auth=managing)
 
 # ---- signing in ---------------------------------------------------------------------------------
 
@@ -140,6 +143,21 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]
 def _me(actor: Actor) -> dict[str, Any]:
     user = UserResponse.from_orm(actor.user).model_dump()
     return user | {"tenant": actor.tenant, "scope": actor.scope}
+
+
+# ---- the tenant ---------------------------------------------------------------------------------
+
+
+@tenant_routes.get("", response=TenantResponse)
+def get_tenant(request: ActorRequest) -> Tenant:
+    """The tenant that you work in."""
+    return request.auth.tenant
+
+
+@tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)
+def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
+    """Change its name or time zone. For administrators. PUT does the same."""
+    return actions.update_tenant(request.auth, **body.sent())
 
 
 # ---- tokens -------------------------------------------------------------------------------------

@@ -30,9 +30,10 @@ def require_no_wider(actor: Actor, project_ids: Sequence[int] | None) -> None:
         raise Forbidden("A token cannot show more projects than the one that makes it.")
 
 
-def require_another_staff(user: User) -> None:
-    """Raise Conflict when `user` is the tenant's last administrator."""
+def require_another_staff(*leaving: User) -> None:
+    """Raise Conflict when no administrator of the tenant would be left."""
     # Locked, or two administrators could end each other at the same time.
     staff = User.objects.active().filter(is_staff=True).order_by("pk").select_for_update()
-    if all(one.pk == user.pk for one in staff):
+    ids = {user.pk for user in leaving}
+    if all(one.pk in ids for one in staff):
         raise Conflict("The last administrator has to stay one. Make somebody else one first.")

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
 
+from accounts.events.history import Entry
+from accounts.events.models import Via
 from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Email, Id, In, Out
+from taskflow.schema import Email, Id, In, Instant, Out, Word
 
 Handle = Annotated[
     str,
@@ -28,6 +30,13 @@ class TenantResponse(Out):
     name: str
     subdomain: str
     time_zone: str
+    created_at: datetime
+    updated_at: datetime
+
+
+class TenantUpdate(In):
+    name: str | MISSING = Field(MISSING, min_length=1, max_length=200)
+    time_zone: str | MISSING = Field(MISSING, max_length=63, examples=["Europe/Berlin"])
 
 
 class UserResponse(Out):
@@ -159,4 +168,54 @@ class TokenIssued(TokenResponse):
 
 
 class TokenPage(Page[TokenResponse]):
+    pass
+
+
+class Subject(Out):
+    type: str = Field(examples=["task"])
+    id: int
+
+
+class EventResponse(Out):
+    id: int
+    at: datetime
+    verb: str = Field(examples=["task.completed"])
+    sentence: str = Field(description="What happened, for people.")
+    actor: UserRef | None = Field(description="Null for an operator or the system.")
+    operator_id: int | None
+    on_behalf_of: UserRef | None
+    via: Via
+    request_id: str
+    reason: str
+    subject: Subject
+    project_id: int | None
+    changes: dict[str, list[object]] = Field(description="{field: [before, after]}")
+
+
+def event_response(entry: Entry) -> dict[str, Any]:
+    event = entry.event
+    return {
+        "id": event.pk,
+        "at": event.created_at,
+        "verb": f"{event.subject_type}.{event.verb}",
+        "sentence": entry.sentence,
+        "actor": event.actor,
+        "operator_id": event.operator_id,
+        "on_behalf_of": event.on_behalf_of,
+        "via": event.via,
+        "request_id": event.request_id,
+        "reason": event.reason,
+        "subject": {"type": event.subject_type, "id": event.subject_id},
+        "project_id": event.project_id,
+        "changes": event.changes,
+    }
+
+
+class EventFilters(PageParams):
+    verb: list[Word] | None = Field(None, description="As in task.completed.")
+    since: Instant | None = Field(None, description="At this instant or after it.")
+    until: Instant | None = Field(None, description="Before this instant.")
+
+
+class EventPage(Page[EventResponse]):
     pass

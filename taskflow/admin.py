@@ -10,12 +10,14 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter
 from unfold.decorators import action, display
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
+from unfold.widgets import UnfoldAdminSelectWidget as Select
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
 __all__ = [
     "AutocompleteSelectFilter",
     "ModelAdmin",
     "PasswordInput",
+    "Select",
     "TabularInline",
     "TextInput",
     "action",

@@ -11,11 +11,13 @@ from django.http.multipartparser import MultiPartParserError
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
-from accounts.api import me, signing_in, token_routes, users
+from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import signed_in
 from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.openapi import Api, problem_of_validation
 from tasks.api.comments import comments
+from tasks.api.history import project_history, task_history
+from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
 from tasks.api.tags import tags
@@ -37,9 +39,13 @@ api.add_router("/auth", signing_in)
 api.add_router("/me", me)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
+api.add_router("/users", offboarding)
+api.add_router("/tenant", tenant_routes)
 api.add_router("/projects", projects)
+api.add_router("/projects", project_history)
 api.add_router("/members", members)
 api.add_router("/tasks", tasks)
+api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)
 api.add_router("/comments", comments)
 api.add_router("/pages", pages)

@@ -34,7 +34,8 @@ class In(BaseModel):
 
     def sent(self) -> dict[str, Any]:
         """What the caller sent, absent fields left out; null is a value."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        names = [name for name in type(self).model_fields if name in self.model_fields_set]
+        return {name: getattr(self, name) for name in names}
 
 
 class Out(Schema):

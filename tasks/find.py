@@ -123,6 +123,11 @@ def find_page(actor: Actor, page_id: int) -> Page:
     return _one(Page.objects.visible_to(actor).with_details().filter(pk=page_id), "page")
 
 
+def find_user(actor: Actor, user_id: int) -> User:
+    found: User = _one(User.objects.visible_to(actor).filter(pk=user_id), "user")
+    return found
+
+
 def find_tag(actor: Actor, tag_id: int) -> Tag:
     return _one(Tag.objects.visible_to(actor).filter(pk=tag_id), "tag")
 
@@ -135,6 +140,11 @@ def _one(rows: QuerySet[M], noun: str) -> M:
 
 
 # ---- references in a body -----------------------------------------------------------------------
+
+
+def referred_user(actor: Actor, user_id: int, field: str) -> User:
+    found: User = References(actor, [{"user_id": user_id}]).find("user", user_id, field)
+    return found
 
 
 def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:

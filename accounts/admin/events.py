@@ -7,7 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin.history import read_history, who_did
+from accounts.admin.recorded import actor_of
+from accounts.events.history import Entry, read_history, who_did
 from accounts.models import Event
 from taskflow.admin import ModelAdmin, display
 
@@ -58,6 +59,12 @@ class EventAdmin(ModelAdmin):  # type: ignore[misc]
         return event.via
 
     @display(description="what changed")
-    def show_changes(self, event: Event) -> str:
-        (entry,) = read_history([event])
+    def show_changes(self, event: Any) -> str:
+        entry: Entry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)
+
+    def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        event: Any = super().get_object(request, *args, **kwargs)
+        if event is not None:
+            (event.entry,) = read_history(actor_of(request), [event])
+        return event

@@ -21,7 +21,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
-from accounts.admin.history import read_history
+from accounts.events.history import read_history
 from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline
 from taskflow.errors import Problem, problem_of_database
@@ -198,7 +198,7 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
         context = {
             **self.admin_site.each_context(request),
             "title": f"History: {row}",
-            "entries": read_history(list(page)),
+            "entries": read_history(actor_of(request), list(page)),
             "page": page,
             "opts": self.opts,
             "object": row,

@@ -37,7 +37,10 @@ class TransactionId(Func):
 
 
 class Event(TenantModel):
-    """Who changed what, through which door, before and after. Never changed, never deleted."""
+    """Who changed what, through which door, before and after.
+
+    Never deleted, and never changed but by erase(), which wipes personal data.
+    """
 
     sequence = models.BigIntegerField(db_default=TransactionId(), editable=False)
     actor = TenantFK("accounts.User", models.PROTECT, null=True, related_name="events")

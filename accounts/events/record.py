@@ -172,6 +172,22 @@ def remove_all(
     return len(found)
 
 
+def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
+    """Give fields values that say nothing, and wipe what they held from the row's record too.
+
+    For personal data: the one change that is ever made to the log. Who did what, when and to which
+    row stays as it was.
+    """
+    change(actor, row, "erased", **values)
+    events = Event.objects.filter(subject_type=type(row).__name__.lower(), subject_id=row.pk)
+    wiped = []
+    for event in events.only("pk", "tenant", "changes"):
+        if event.changes.keys() & values.keys():
+            event.changes |= {n: ["…", "…"] for n in event.changes.keys() & values.keys()}
+            wiped.append(event)
+    Event.objects.bulk_update(wiped, ["changes"], batch_size=BATCH)
+
+
 def lock(row: TenantModel, *names: str) -> None:
     """Keep others from changing the row until we commit; bring the fields `names` up to date.
 

@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tasks.admin import comments, pages, projects, tags, tasks
+from tasks.admin import comments, pages, projects, tags, tasks, users
 
-__all__ = ["comments", "pages", "projects", "tags", "tasks"]
+__all__ = ["comments", "pages", "projects", "tags", "tasks", "users"]

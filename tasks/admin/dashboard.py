@@ -9,8 +9,8 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.admin.history import read_history
 from accounts.admin.recorded import actor_of
+from accounts.events.history import read_history
 from accounts.models import Event, Kind, User
 from tasks.models import Project, ProjectStatus, Status, Task
 
@@ -44,5 +44,5 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
             ("People", users["people"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
         ],
-        "entries": read_history(list(latest)),
+        "entries": read_history(actor_of(request), list(latest)),
     }

@@ -498,3 +498,31 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
     with inside(house.root.tenant):
         task = Task.objects.get(pk=house.task.pk)
         assert (task.completed, list(task.blocked_by.all())) == (True, [other])
+
+
+# ---- people -------------------------------------------------------------------------------------
+
+
+def test_somebody_is_let_go_and_all_handed_over(house, staff):
+    path = address(User, "offboarding", house.ada.user.pk)
+    assert "Off-board" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
+    page = staff.get(path).content.decode()
+    assert "Hand over to" in page
+    assert "mallory" not in page
+    refused = staff.post(path, {})
+    assert "Nobody else owns some of his projects" in refused.content.decode()
+
+    r = staff.post(path, {"hand_over_to": house.root.user.pk, "erase": "on"}, follow=True)
+
+    assert "1 projects" in r.content.decode()
+    with inside(house.root.tenant):
+        user = User.objects.get(pk=house.ada.user.pk)
+        assert (user.is_active, user.handle) == (False, f"erased-{user.pk}")
+        assert Project.objects.get().owner == house.root.user
+    assert {e.via for e in house.events(verb="offboarded")} == {"admin"}
+
+
+@pytest.mark.wall
+def test_nobody_of_another_tenant_is_let_go(house, staff):
+    assert staff.get(address(User, "offboarding", house.them.user.pk)).status_code == 404
+    assert staff.post(address(User, "offboarding", house.them.user.pk), {}).status_code == 404

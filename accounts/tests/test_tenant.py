@@ -1,0 +1,69 @@
+"""The tenant: its settings, and its name in host or header."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import Tenant
+
+
+def test_everybody_of_it_may_read(world, as_):
+    r = as_(world.bob).get("/tenant")
+
+    assert r.status_code == 200
+    shown = {n: r.json()[n] for n in ("id", "name", "subdomain", "time_zone")}
+    assert shown == {
+        "id": world.acme.pk,
+        "name": "Acme",
+        "subdomain": "acme",
+        "time_zone": "UTC",
+    }
+
+
+def test_administrators_change_it_on_record(world, as_, events):
+    r = as_(world.boss).patch("/tenant", {"name": "Acme & Sons", "time_zone": "Asia/Kolkata"})
+
+    assert (r.status_code, r.json()["name"]) == (200, "Acme & Sons")
+    (event,) = events(world.acme, subject_type="tenant", verb="changed")
+    assert event.changes == {
+        "name": ["Acme", "Acme & Sons"],
+        "time_zone": ["UTC", "Asia/Kolkata"],
+    }
+    assert Tenant.objects.get(pk=world.globex.pk).name == "Globex"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [{"name": ""}, {"time_zone": "Mars/Base"}, {"time_zone": ""}, {"subdomain": "x"}, {"id": 1}],
+)
+def test_bad_settings_are_refused(world, as_, body):
+    assert as_(world.boss).patch("/tenant", body).status_code == 422
+    assert Tenant.objects.get(pk=world.acme.pk).time_zone == "UTC"
+
+
+def test_a_token_without_the_scope_changes_nothing(world, as_):
+    assert as_(world.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/tenant", "/me", "/tasks", "/projects", "/trash"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 200),
+        ({"X-Tenant": "acme"}, 200),
+        ({"X-Tenant": "ACME"}, 200),
+        ({"Host": "acme.localhost"}, 200),
+        ({"Host": "acme.localhost", "X-Tenant": "acme"}, 200),
+        ({"X-Tenant": "globex"}, 404),
+        ({"X-Tenant": "nobody"}, 404),
+        ({"Host": "globex.localhost"}, 404),
+        ({"Host": "nobody.localhost"}, 404),
+        ({"Host": "acme.localhost", "X-Tenant": "globex"}, 404),
+    ],
+)
+def test_a_tenant_named_must_be_the_tokens(world, as_, path, headers, status):
+    r = as_(world.ada).get(path, headers=headers)
+
+    assert r.status_code == status
+    if status == 404:
+        assert r.headers["Content-Type"] == "application/problem+json"

@@ -1,0 +1,88 @@
+"""What the work adds to the admin of users: letting somebody go."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+
+from accounts.actions import erase_user
+from accounts.admin import users
+from accounts.admin.recorded import actor_of
+from accounts.models import Kind, User
+from taskflow.admin import Select, action
+from taskflow.errors import Problem
+from tasks.actions.offboarding import Offboarding, offboard_user
+
+admin.site.unregister(User)
+
+
+class OffboardingForm(forms.Form):
+    hand_over_to: Any = forms.ModelChoiceField(
+        queryset=None,
+        required=False,
+        empty_label="Nobody: other owners take the projects, tasks are unassigned",
+        widget=Select,
+    )
+    erase = forms.BooleanField(
+        required=False, label="Also erase the name, handle and e-mail, from the log too, for good"
+    )
+
+    def __init__(self, user: User, *args: Any) -> None:
+        super().__init__(*args)
+        others = User.objects.active().filter(kind=Kind.HUMAN).exclude(pk=user.pk)
+        self.fields["hand_over_to"].queryset = others.order_by("handle")  # type: ignore[attr-defined]
+
+
+@admin.register(User)
+class UserAdmin(users.UserAdmin):
+    actions_detail = ["offboard"]
+
+    def get_urls(self) -> Any:
+        view = self.admin_site.admin_view(self.offboarding_view)
+        name = "accounts_user_offboarding"
+        return [path("<int:user_id>/offboarding/", view, name=name), *super().get_urls()]
+
+    @action(description="Off-board")
+    def offboard(self, request: HttpRequest, object_id: int) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
+
+    def offboarding_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
+        user = get_object_or_404(User.objects.visible_to(actor_of(request)), pk=user_id)
+        form = OffboardingForm(user, request.POST if request.method == "POST" else None)
+        if request.method == "POST" and form.is_valid():
+            try:
+                with transaction.atomic():
+                    self._let_go(request, user, form.cleaned_data)
+                return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
+            except Problem as problem:
+                listed = ", ".join(str(e["detail"]) for e in problem.errors)
+                form.add_error(None, f"{problem.detail} {listed}".strip())
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"Off-board {user}",
+            "form": form,
+            "opts": self.opts,
+            "original": user,
+        }
+        return TemplateResponse(request, "admin/offboarding.html", context)
+
+    def _let_go(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
+        done = offboard_user(actor_of(request), user, values["hand_over_to"])
+        if values["erase"]:
+            erase_user(actor_of(request), user)
+        messages.success(request, _told(done))
+
+
+def _told(done: Offboarding) -> str:
+    return (
+        f"{done.user} is off-boarded: {len(done.projects_handed_over)} projects,"
+        f" {done.tasks_handed_over} tasks and {done.pages_handed_over} pages handed over,"
+        f" {done.tasks_unassigned} tasks unassigned, {done.tokens_revoked} tokens ended."
+    )

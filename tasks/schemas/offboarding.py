@@ -1,0 +1,24 @@
+"""What off-boarding takes and answers."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from accounts.schemas import UserResponse
+from taskflow.schema import Id, In, Out
+
+
+class OffboardingRequest(In):
+    hand_over_to: Id | None = Field(None, description="Who gets what is his; nobody when absent.")
+
+
+class OffboardingResponse(Out):
+    user: UserResponse
+    tokens_revoked: int
+    tasks_handed_over: int
+    tasks_unassigned: int
+    projects_handed_over: list[int] = Field(description="Their ids.")
+    pages_handed_over: int
+    memberships_ended: int
+    agents_handed_over: int
+    agents_deactivated: int

@@ -1,0 +1,134 @@
+"""What happened, from the log: sentences for people, data beside them, and no more than one sees."""
+
+from __future__ import annotations
+
+from accounts.tenancy import inside
+from tasks.actions.comments import create_comment
+from tasks.actions.members import add_member
+from tasks.actions.pages import create_page, publish_page, update_page
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task, move_task, update_task
+
+
+def sentences(client, path):
+    return [e["sentence"] for e in client.get(path).json()["data"]]
+
+
+def test_a_task_tells_its_story(world, as_):
+    client = as_(world.bob)
+    client.patch("/tasks/APO-1", {"title": "Lift-off", "priority": "high", "tags": ["hot"]})
+    client.post("/tasks/APO-1/assignment", {"assignee_id": world.bot.user.pk})
+    client.patch("/tasks/APO-1", {"description": "long"})
+    client.post("/tasks/APO-1/completion")
+    client.delete("/tasks/APO-1/completion")
+    client.delete("/tasks/APO-1/assignment")
+
+    r = client.get("/tasks/APO-1/events")
+
+    assert [e["sentence"] for e in r.json()["data"]] == [
+        "Bob (@bob) took the task from bot (@bot)",
+        "Bob (@bob) reopened the task",
+        "Bob (@bob) completed the task",
+        "Bob (@bob) changed the task: description",
+        "Bob (@bob) assigned the task to bot (@bot)",
+        "Bob (@bob) changed the task: priority from medium to high, tags to hot"
+        " and title from Launch to Lift-off",
+        "Ada (@ada) created the task “Launch”",
+    ]
+    event = r.json()["data"][2]
+    assert event["verb"] == "task.completed"
+    assert event["subject"] == {"type": "task", "id": world.task.pk}
+    assert event["changes"]["status"] == ["todo", "done"]
+    assert (event["actor"]["handle"], event["via"]) == ("bob", "api")
+    assert event["project_id"] == world.apollo.pk
+
+
+def test_a_project_tells_what_happened_in_it(world, as_):
+    with inside(world.acme):
+        create_comment(world.bob, world.task, body="x")
+        add_member(world.ada, world.apollo, user=world.eve.user)
+        publish_page(world.bob, create_page(world.bob, world.apollo, title="Plan"))
+    client = as_(world.ada)
+    client.patch("/projects/APO", {"status": "on_hold"})
+
+    said = sentences(client, "/projects/APO/events")
+
+    assert said[:5] == [
+        "Ada (@ada) changed the project: status from active to on_hold",
+        "Bob (@bob) published the page",
+        "Bob (@bob) created the page “Plan”",
+        "Ada (@ada) let Eve (@eve) into the project as member",
+        "Bob (@bob) created the comment",
+    ]
+    assert said[-1] == "Ada (@ada) created the project “Apollo”"
+
+
+def test_drafts_of_others_are_not_told_of(world, as_):
+    with inside(world.acme):
+        page = create_page(world.bob, world.apollo, title="Secret plan")
+        update_page(world.bob, page, title="More secret")
+
+    for actor, sees in (
+        (world.bob, True),
+        (world.carl, True),
+        (world.boss, True),
+        (world.bot, False),
+    ):
+        text = as_(actor).get("/projects/APO/events").content.decode()
+        assert ("secret" in text.lower()) is sees
+
+
+def test_names_of_what_one_does_not_see_are_not_told(world, as_):
+    with inside(world.acme):
+        hidden = create_project(world.ada, name="Hidden project", key="HID")
+        blocker = create_task(world.ada, hidden, title="Hidden blocker")
+        task = create_task(world.ada, hidden, title="Comes over")
+        move_task(world.ada, task, world.apollo)
+        update_task(world.ada, task, blocked_by=[blocker])
+    path = f"/tasks/{task.pk}/events"
+
+    bobs, adas = (str(sentences(as_(actor), path)) for actor in (world.bob, world.ada))
+
+    assert "Hidden" not in bobs
+    assert f"blocked by to {blocker.pk}" in bobs
+    assert "Hidden blocker" in adas
+
+
+def test_it_is_filtered_and_paged(world, as_):
+    client = as_(world.bob)
+    for title in "abc":
+        client.patch("/tasks/APO-1", {"title": title})
+    path = "/tasks/APO-1/events"
+    first = client.get(f"{path}?limit=2").json()
+
+    assert len(first["data"]) == 2
+    rest = client.get(f"{path}?limit=2&cursor={first['next_cursor']}").json()
+    assert [e["verb"] for e in rest["data"]] == ["task.changed", "task.created"]
+    assert len(client.get(f"{path}?verb=task.created").json()["data"]) == 1
+    assert len(client.get(f"{path}?verb=task.created&verb=task.changed").json()["data"]) == 4
+    at = rest["data"][0]["at"]
+    assert client.get(f"{path}?until=2020-01-01T00:00:00Z").json()["data"] == []
+    assert len(client.get(f"{path}?since={at}").json()["data"]) in (3, 4)
+    for wrong in ("verb=created", "since=yesterday", "actor=me"):
+        assert client.get(f"{path}?{wrong}").status_code == 422
+
+
+def test_it_hides_other_projects(world, as_):
+    for actor in (world.eve, world.mallory):
+        for path in (f"/tasks/{world.task.pk}/events", f"/projects/{world.apollo.pk}/events"):
+            assert as_(actor).get(path).status_code == 404
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")
+    for amount in (2, 20):
+        with inside(world.acme):
+            for n in range(amount):
+                update_task(world.ada, world.task, title=f"t{amount}{n}", tags=[f"t{n}"])
+                other = create_task(world.ada, world.apollo, title="x")
+                update_task(world.ada, world.task, blocked_by=[other], assignee=world.bob.user)
+                update_task(world.ada, world.task, assignee=world.ada.user)
+        # token; task (3); events; names of projects, people, tags, tasks
+        with assert_statements(9):
+            client.get("/tasks/APO-1/events?limit=200")
