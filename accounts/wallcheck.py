@@ -33,6 +33,14 @@ SELECT c.relname FROM pg_class c
 WHERE c.relkind IN ('v', 'm') AND c.relnamespace = current_schema()::regnamespace
   AND NOT coalesce(c.reloptions && ARRAY['security_invoker=true', 'security_invoker=on'], false)
 """
+# What runs with the owner's rights has to ask for the tenant itself.
+OPEN_FUNCTIONS_SQL = """
+SELECT proname FROM pg_proc
+WHERE prosecdef AND pronamespace = current_schema()::regnamespace
+  AND NOT (prosrc LIKE '%WHERE tenant_id = current_setting(''taskflow.tenant'')::bigint%'
+           AND coalesce(array_to_string(proconfig, ' '), '') LIKE 'search_path=pg_catalog, %pg_temp'
+           AND NOT has_function_privilege('public', oid, 'EXECUTE'))
+"""
 # A login that inherits the owner role would see every tenant outside scopes.
 INHERITS_OWNER_SQL = """
 SELECT pg_has_role(current_user, %s, 'USAGE') AND NOT rolsuper
@@ -56,6 +64,8 @@ def _breaches() -> Iterator[str]:
         found = {table: (forced, policies) for table, forced, policies in cursor.fetchall()}
         cursor.execute(OPEN_VIEWS_SQL)
         views = [name for (name,) in cursor.fetchall()]
+        cursor.execute(OPEN_FUNCTIONS_SQL)
+        functions = [name for (name,) in cursor.fetchall()]
         inherits = False
         if has_roles(connection):
             cursor.execute(INHERITS_OWNER_SQL, [OWNER_ROLE])
@@ -69,6 +79,7 @@ def _breaches() -> Iterator[str]:
         if policies != expected:
             yield f"table {table}: policies are {policies}, not {expected}"
     yield from (f"view {name} is not security_invoker" for name in views)
+    yield from (f"function {name} runs as its owner, past the tenant" for name in functions)
     if inherits:
         yield f"the login inherits {OWNER_ROLE}: GRANT it WITH INHERIT FALSE"
 

@@ -20,6 +20,7 @@ from tasks.api.history import project_history, task_history
 from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
+from tasks.api.search import searching
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash
@@ -50,6 +51,7 @@ api.add_router("/tags", tags)
 api.add_router("/comments", comments)
 api.add_router("/pages", pages)
 api.add_router("/trash", trash)
+api.add_router("/search", searching)
 
 
 @api.exception_handler(Problem)

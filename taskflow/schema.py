@@ -101,6 +101,18 @@ Moment = Annotated[Instant | Day, Field(description="A day or an instant.")]
 Word = Annotated[str, Field(min_length=1, max_length=60)]  # of a filter
 
 
+Words = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=500,
+        description="Words that all must occur, the last one at least begin; “in quotes” they"
+        " follow each other, with - before it a word must not occur. WEB-12 finds that task.",
+        examples=['sign-up "load cell" -draft'],
+    ),
+]
+
+
 def one_of(choices: type[TextChoices]) -> Any:
     """The type of a filter's value: one of the choices, or one with `-` before it for “not”."""
 

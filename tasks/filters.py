@@ -16,6 +16,7 @@ from accounts.models import User
 from taskflow.errors import Invalid
 from tasks.find import find_tasks, project_query, read_id
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.search import matches, read_query
 
 if TYPE_CHECKING:
     from tasks.schemas.comments import CommentFilters
@@ -39,7 +40,7 @@ PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 
 def filter_tasks(actor: Actor, rows: QuerySet[Task], wanted: TaskWhere) -> QuerySet[Task]:
     """Raises Invalid for a project, user or task that the actor cannot see."""
-    rows = _narrow(rows, wanted.project, lambda refs: Q(project__in=_project_ids(actor, refs)))
+    rows = filter_projects_of(actor, rows, wanted.project, "project")
     rows = _narrow(rows, wanted.status, lambda values: Q(status__in=values))
     rows = _narrow(rows, wanted.priority, lambda values: Q(priority__in=values))
     rows = _narrow(rows, wanted.assignee, lambda refs: _is_user(actor, "assignee", refs))
@@ -54,6 +55,7 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], wanted: TaskWhere) -> Query
         rows = rows.due_before(wanted.due_before)  # type: ignore[attr-defined]
     if wanted.due_after:
         rows = rows.due_after(wanted.due_after)  # type: ignore[attr-defined]
+    rows = _matching(rows, wanted.q)
     return _within(rows, wanted, "created_at", "updated_at", "completed_at")
 
 
@@ -65,19 +67,28 @@ def filter_projects(
     return _within(rows, wanted, "created_at", "updated_at")
 
 
+def filter_projects_of(
+    actor: Actor, rows: QuerySet[M], refs: list[str] | None, field: str
+) -> QuerySet[M]:
+    """Rows of the projects with these ids or keys; `field` leads to their project."""
+    return _narrow(rows, refs, lambda named: Q((f"{field}__in", _project_ids(actor, named))))
+
+
 def filter_comments(
     actor: Actor, rows: QuerySet[Comment], wanted: CommentFilters
 ) -> QuerySet[Comment]:
     rows = _narrow(rows, wanted.task, lambda refs: Q(task__in=_task_ids(actor, "task", refs)))
     rows = _narrow(rows, wanted.author, lambda refs: _is_user(actor, "author", refs))
+    rows = _matching(rows, wanted.q)
     return _within(rows, wanted, "created_at", "updated_at")
 
 
 def filter_pages(actor: Actor, rows: QuerySet[Page], wanted: PageFilters) -> QuerySet[Page]:
-    rows = _narrow(rows, wanted.project, lambda refs: Q(project__in=_project_ids(actor, refs)))
+    rows = filter_projects_of(actor, rows, wanted.project, "project")
     rows = _narrow(rows, wanted.owner, lambda refs: _is_user(actor, "owner", refs))
     if wanted.is_published is not None:
         rows = rows.filter(is_published=wanted.is_published)
+    rows = _matching(rows, wanted.q)
     return _within(rows, wanted, "created_at", "updated_at")
 
 
@@ -92,6 +103,10 @@ def _narrow(
     if wanted := [value for value in values or () if not value.startswith("-")]:
         rows = rows.filter(question(wanted))
     return rows.exclude(question(unwanted)) if unwanted else rows
+
+
+def _matching(rows: QuerySet[M], text: str | None) -> QuerySet[M]:
+    return rows.filter(matches(rows.model, read_query(text))) if text else rows
 
 
 def _within(rows: QuerySet[M], wanted: Any, *fields: str) -> QuerySet[M]:

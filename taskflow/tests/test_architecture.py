@@ -16,7 +16,7 @@ FLOORS = ["taskflow", "accounts", "tasks"]  # each may import those before it
 # Where the doors are hung: these may import all. A command of the frame starts the whole house.
 ROOFS = {"taskflow/api.py", "taskflow/urls.py", "taskflow/management/commands/serve.py"}
 # Inside an app, each room may import those before it.
-STOREYS = ["models", "rules", "actions", "find", "schemas", "filters", "doors"]
+STOREYS = ["models", "rules", "actions", "find", "search", "trash", "schemas", "filters", "doors"]
 DOORS = {"api", "admin", "management", "seeding"}
 WRITES = {
     "save",

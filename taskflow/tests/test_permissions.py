@@ -98,6 +98,7 @@ MATRIX = {
     "publish_page":   ("post", "/pages/{page}/publication", None,         200, 200, 200, 404, 404, 200, 404),
     "unpublish_page": ("delete", "/pages/{page}/publication", None,       200, 200, 200, 404, 404, 200, 404),
     "delete_page":    ("delete", "/pages/{page}", None,                   204, 204, 204, 404, 404, 204, 404),
+    "search":         ("get", "/search?q=launch", None,                   200, 200, 200, 200, 200, 200, 200),
     # a task in the trash; all projects in it are Ada's
     "list_trash":     ("get", "/trash", None,                             200, 200, 200, 200, 200, 200, 200),
     "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),

@@ -306,9 +306,26 @@ def test_the_app_role_can_neither_lift_nor_empty_the_wall(world):
             "ALTER TABLE tasks_task NO FORCE ROW LEVEL SECURITY",
             "DROP POLICY tenant_rows ON tasks_task",
             "CREATE POLICY hole ON tasks_task USING (true)",
+            "DROP FUNCTION search_tasks_task(text)",
+            "ALTER FUNCTION search_tasks_task(text) RESET search_path",
+            "CREATE OR REPLACE FUNCTION search_tasks_task(query text) RETURNS SETOF bigint"
+            " LANGUAGE sql AS 'SELECT id FROM tasks_task'",
         ):
             with pytest.raises(DatabaseError), transaction.atomic():
                 sql(statement)
+
+
+@on_postgres
+@pytest.mark.wall
+@pytest.mark.raw_sql
+def test_the_search_functions_answer_for_one_tenant(world):
+    """They run with the owner's rights; nothing that is said to them shows another's rows."""
+    with pytest.raises(DatabaseError), transaction.atomic():
+        sql("SELECT search_tasks_task('plot')")
+    with inside(world.acme):
+        for query in ("plot", f"plot | '@{world.globex.pk}'", f"'@{world.globex.pk}':*", "!launch"):
+            assert sql("SELECT search_tasks_task(%s)", query) == []
+        assert sql("SELECT search_tasks_task('!plot')") == [(world.task.pk,)]
 
 
 @on_postgres
@@ -344,6 +361,9 @@ def test_the_wall_stands(db):
         "ALTER POLICY tenant_rows ON tasks_tag WITH CHECK (true)",
         "CREATE TABLE extra (tenant_id bigint)",
         "CREATE VIEW window_in AS SELECT * FROM tasks_tag",
+        "CREATE OR REPLACE FUNCTION search_tasks_task(query text) RETURNS SETOF bigint"
+        " LANGUAGE sql SECURITY DEFINER AS 'SELECT id FROM tasks_task'",
+        "GRANT EXECUTE ON FUNCTION search_tasks_task(text) TO public",
     ],
 )
 def test_a_breach_is_found(db, client, breakage):

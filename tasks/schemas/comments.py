@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word
+from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word, Words
 from tasks.models import Comment
 
 
@@ -53,6 +53,7 @@ class CommentUpdate(In):
 class CommentFilters(PageParams):
     """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
 
+    q: Words | None = None
     task: list[Word] | None = Field(None, description="Id or key (WEB-12).")
     author: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
     created_before: Moment | None = None

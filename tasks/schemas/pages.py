@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word
+from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word, Words
 
 PageTitle = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -43,6 +43,7 @@ class PageUpdate(In):
 class PageFilters(PageParams):
     """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
 
+    q: Words | None = None
     project: list[Word] | None = Field(None, description="Id or key.")
     owner: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
     is_published: bool | None = None

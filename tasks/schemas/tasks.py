@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Day, Id, In, Instant, Metadata, Moment, Out, Text, Word, one_of
+from taskflow.schema import Day, Id, In, Instant, Metadata, Moment, Out, Text, Word, Words, one_of
 from tasks.models import Priority, Status, Task
 from tasks.schemas.tags import TagName, TagRef
 
@@ -133,6 +133,7 @@ class TaskWhere(In):
     A `-` before a value means “not”: `status=-done`.
     """
 
+    q: Words | None = None
     project: list[Word] | None = Field(None, description="Id or key.")
     status: list[one_of(Status)] | None = None  # type: ignore[valid-type]
     priority: list[one_of(Priority)] | None = None  # type: ignore[valid-type]

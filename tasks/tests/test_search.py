@@ -1,0 +1,240 @@
+"""Searching: one small corpus, the same results on both databases."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from accounts.tenancy import inside
+from tasks.actions.comments import create_comment, update_comment
+from tasks.actions.pages import create_page
+from tasks.actions.projects import create_project, delete_project
+from tasks.actions.tasks import create_task, delete_task, update_task
+from tasks.search import read_query, snippet
+
+CORPUS = {
+    "form": ("Build the sign-up form", "Three fields, one button. See RFC 7807."),
+    "design": ("Design the form", "Sign up with e-mail. Don't ask for a name."),
+    "copy": ("Write the copy", "Texts for the forms and the landing page"),
+    "umlaut": ("Ärger mit Größen", "Straße, naïve façade"),
+    "cyrillic": ("Проект запущен", "все задачи готовы"),
+    "japanese": ("東京タワーの写真", "明日までに"),
+    "thai": ("ภาษาไทย", "ค้นหาคำในประโยค"),
+    "arabic": ("مشروع جديد", "الصفحة الأولى"),
+    "hindi": ("हिन्दी पाठ", "दूसरा शब्द"),
+    "rocket": ("Launch 🚀 day", "foo_bar baz/qux x=1;y=2"),
+}
+
+
+@pytest.fixture
+def corpus(world):
+    with inside(world.acme):
+        for name, (title, description) in CORPUS.items():
+            create_task(
+                world.ada, world.apollo, title=title, description=description, external_ref=name
+            )
+
+
+def found(client, q, path="/tasks"):
+    r = client.get(path, {"q": q, "limit": 100})
+    assert r.status_code == 200, r.json()
+    return sorted(t["external_ref"] for t in r.json()["data"] if t["external_ref"])
+
+
+@pytest.mark.parametrize(
+    ("q", "names"),
+    [
+        ("form", "copy design form"),
+        ("FORM", "copy design form"),
+        ("form the", "design form"),
+        ("the form -design", "form"),
+        ("form -forms", "design form"),
+        ("build form", "form"),
+        ('"the form"', "design"),
+        ('"sign up"', "design form"),
+        ("sign-up", "design form"),
+        ("sign-u", "design form"),
+        ("up-sign", ""),
+        ("-form landing", "copy"),
+        ("lan", "copy"),
+        ('"lan"', ""),
+        ("lan page", ""),
+        ("don't", "design"),
+        ("e-mail", "design"),
+        ("7807", "form"),
+        ("RFC 78", "form"),
+        ("ärger", "umlaut"),
+        ("ÄRGER größen", "umlaut"),
+        ("straße", "umlaut"),
+        ("façade", "umlaut"),
+        ("naïve", "umlaut"),
+        ("ПРОЕКТ", "cyrillic"),
+        ("задачи готовы", "cyrillic"),
+        ("東京", "japanese"),
+        ("写真", "japanese"),
+        ("明日", "japanese"),
+        ("ไทย", "thai"),
+        ("คำ", "thai"),
+        ("مشروع", "arabic"),
+        ("الصفحة", "arabic"),
+        ("हिन्दी", "hindi"),
+        ("शब्द", "hindi"),
+        ("🚀", "rocket"),
+        ("launch 🚀", "rocket"),
+        ("foo bar", "rocket"),
+        ("foo_bar", "rocket"),
+        ("qux", "rocket"),
+        ("baz/qux", "rocket"),
+        ("x=1", "rocket"),
+        ("-form -launch -the", "arabic cyrillic hindi japanese thai umlaut"),
+        ("nothing", ""),
+        ("form | design", "design"),
+        ("form:* & !design", "design"),
+        ("form OR launch", ""),
+        ("title:form", ""),
+    ],
+)
+def test_the_corpus(world, as_, corpus, q, names):
+    assert found(as_(world.bob), q) == names.split()
+
+
+@pytest.mark.parametrize("q", ["", " ", "-", '""', "- -", "!!!", "& | !", "a " * 21, "x" * 501])
+def test_no_question_is_refused(world, as_, q):
+    for path in ("/search", "/tasks"):
+        r = as_(world.bob).get(path, {"q": q})
+        assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "q")
+
+
+def test_any_text_is_harmless(world, as_, corpus):
+    chance = random.Random(1)
+    client = as_(world.bob)
+    alphabet = "aAzß中ไ🚀ह \"'\\-&|!():*<>^{}[]%_.,;$@#~`+=/?\n\té\u200d\u0301"
+    for _ in range(300):
+        q = "".join(chance.choice(alphabet) for _ in range(chance.randrange(1, 30)))
+        for path in ("/search", "/tasks"):
+            assert client.get(path, {"q": q}).status_code in (200, 422), q
+    for q in ("x" * 500, "- " * 250, '"' * 499, "a" * 250 + "-" + "b" * 249):
+        assert client.get("/search", {"q": q}).status_code in (200, 422)
+
+
+# ---- everything at once -------------------------------------------------------------------------
+
+
+def results(client, q, **more):
+    r = client.get("/search", {"q": q} | more)
+    assert r.status_code == 200, r.json()
+    return [(x["kind"], x["title"]) for x in r.json()["data"]]
+
+
+@pytest.fixture
+def everything(world):
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="Other", description="about fuel")
+        create_task(world.ada, world.apollo, title="Fuel pump")
+        create_comment(world.bob, world.task, body="No fuel left")
+        create_page(world.bob, world.apollo, title="Fuel plan", body="Kerosene")
+        hidden = create_project(world.ada, name="Hidden", key="HID")
+        create_task(world.ada, hidden, title="Hidden fuel")
+
+
+def test_titles_come_first_then_the_latest(world, as_, everything):
+    client = as_(world.bob)
+
+    assert results(client, "fuel") == [
+        ("page", "Fuel plan"),
+        ("task", "Fuel pump"),
+        ("comment", "Launch"),
+        ("task", "Other"),
+    ]
+    assert results(client, "fuel", limit=2) == [("page", "Fuel plan"), ("task", "Fuel pump")]
+    assert results(client, "fuel", limit=2, skip=1)[0] == ("task", "Fuel pump")
+    assert client.get("/search?q=fuel&limit=3").json()["has_more"] is True
+    assert client.get("/search?q=fuel&limit=4").json()["has_more"] is False
+    assert results(client, "fuel", kind="comment") == [("comment", "Launch")]
+    assert results(as_(world.ada), "fuel", project="HID") == [("task", "Hidden fuel")]
+    assert ("task", "Hidden fuel") not in results(as_(world.ada), "fuel", project="-hid")
+
+
+def test_a_key_is_found_first(world, as_, everything):
+    client = as_(world.bob)
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="See APO-1 first")
+
+    assert results(client, "apo-1") == [("task", "Launch"), ("task", "See APO-1 first")]
+    assert results(client, "HID-1") == []
+
+
+def test_a_result_tells_where(world, as_, everything):
+    (result,) = as_(world.bob).get("/search?q=left&kind=comment").json()["data"]
+
+    assert result.pop("updated_at")
+    assert result == {
+        "kind": "comment",
+        "id": result["id"],
+        "key": "APO-1",
+        "project_id": world.apollo.pk,
+        "title": "Launch",
+        "in_title": False,
+        "snippet": [{"text": "No fuel ", "match": False}, {"text": "left", "match": True}],
+    }
+
+
+def test_only_what_one_sees_is_found(world, as_, everything):
+    assert results(as_(world.eve), "fuel") == results(as_(world.mallory), "fuel") == []
+    assert len(results(as_(world.boss), "fuel")) == 5
+    kinds = [kind for kind, _ in results(as_(world.bot), "fuel")]
+    assert "page" not in kinds, "a draft of Bob's"
+    assert results(as_(world.mallory), "launch") == results(as_(world.mallory), "APO-1") == []
+
+
+def test_the_index_keeps_step(world, as_, everything):
+    client = as_(world.bob)
+    with inside(world.acme):
+        comment = create_comment(world.bob, world.task, body="unicorn")
+        assert results(client, "unicorn") == [("comment", "Launch")]
+        update_comment(world.bob, comment, body="zebra")
+        update_task(world.ada, world.task, description="unicorn")
+    assert results(client, "unicorn") == [("task", "Launch")]
+    assert results(client, "zebra") == [("comment", "Launch")]
+    with inside(world.acme):
+        delete_task(world.ada, world.task)
+    assert results(client, "unicorn") == results(client, "zebra") == []
+    client.post(f"/trash/task/{world.task.pk}/restoration")
+    assert results(client, "unicorn") == [("task", "Launch")]
+    with inside(world.acme):
+        delete_project(world.ada, world.apollo)
+    assert results(client, "unicorn") == []
+
+
+def test_lists_of_pages_and_comments_are_searched_too(world, as_, everything):
+    client = as_(world.bob)
+
+    assert len(client.get("/pages?q=kerosene").json()["data"]) == 1
+    assert len(client.get("/comments?q=-fuel").json()["data"]) == 0
+    assert len(client.get("/comments?q=fuel&author=me").json()["data"]) == 1
+
+
+def test_it_costs_the_same_for_many(world, as_, everything, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")
+    for amount in (1, 10):
+        with inside(world.acme):
+            for _ in range(amount):
+                create_task(world.ada, world.apollo, title="fuel")
+                create_comment(world.ada, world.task, body="fuel")
+        with assert_statements(4):  # token; tasks, comments, pages
+            results(client, "fuel")
+
+
+def test_a_snippet_is_plain_text_in_pieces():
+    text = "a" * 300 + " <b>Fuel</b> and fuels " + "z" * 300
+
+    pieces = snippet([text], read_query("fuel"))
+
+    assert [p["text"] for p in pieces if p["match"]] == ["Fuel", "fuels"]
+    assert pieces[0]["text"] == pieces[-1]["text"] == "…"
+    assert "".join(p["text"] for p in pieces).strip("…") in text
+    assert snippet(["nothing here"], read_query("-fuel")) == [
+        {"text": "nothing here", "match": False}
+    ]
