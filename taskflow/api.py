@@ -21,6 +21,7 @@ from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
 from tasks.api.search import searching
+from tasks.api.sheets import sheets
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash
@@ -44,6 +45,7 @@ api.add_router("/users", offboarding)
 api.add_router("/tenant", tenant_routes)
 api.add_router("/projects", projects)
 api.add_router("/projects", project_history)
+api.add_router("/projects", sheets)
 api.add_router("/members", members)
 api.add_router("/tasks", tasks)
 api.add_router("/tasks", task_history)

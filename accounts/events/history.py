@@ -102,7 +102,7 @@ def _said(change: Change) -> str:
 def _changes_of(event: Event, names: dict[type[models.Model], dict[int, str]]) -> list[Change]:
     found = []
     for field, (before, after) in sorted(event.changes.items()):
-        target = _target(event.subject_type, field)
+        target = model_of_field(event.subject_type, field)
         known = names.get(target, {}) if target else {}
         found.append(Change(field.replace("_", " "), _shown(before, known), _shown(after, known)))
     return found
@@ -121,7 +121,7 @@ def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model],
     wanted: dict[type[models.Model], set[int]] = defaultdict(set)
     for event in events:
         for field, values in event.changes.items():
-            target = _target(event.subject_type, field)
+            target = model_of_field(event.subject_type, field)
             if target is not None:
                 flat = [
                     v for value in values for v in (value if isinstance(value, list) else [value])
@@ -139,7 +139,7 @@ def _visible(model: Any, actor: Actor) -> Any:
     return rows.visible_to(actor) if hasattr(rows, "visible_to") else rows.none()
 
 
-def _target(subject_type: str, field: str) -> type[models.Model] | None:
+def model_of_field(subject_type: str, field: str) -> type[models.Model] | None:
     """The model that the values of this field are ids of, if they are."""
     for model in apps.get_models():
         if is_tenant_model(model) and model.__name__.lower() == subject_type:

@@ -57,6 +57,8 @@ MATRIX = {
                                                                           200, 200, 200, 200, 404, 200, 404),
     "upsert_task":    ("put", "/projects/{project}/tasks/by-ref/r-1", {"title": "x"},
                                                                           201, 201, 201, 201, 404, 201, 404),
+    "export_tasks":   ("get", "/projects/{project}/tasks.csv", None,      200, 200, 200, 200, 404, 200, 404),
+    "import_tasks":   ("post", "/projects/{project}/tasks.csv", "title\nx", 200, 200, 200, 200, 404, 200, 404),
     "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
     "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
                                                                           201, 201, 403, 403, 404, 201, 404),
@@ -166,12 +168,14 @@ def ids(world):
 @pytest.mark.parametrize("operation", MATRIX)
 def test_matrix(world, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]
-    sent = body and {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
+    sent, how = body, {"content_type": "text/csv"} if isinstance(body, str) else {}
+    if isinstance(body, dict):
+        sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
     answers = {}
     for role in ROLES:
         client = as_(getattr(world, role))
         with rolled_back():
-            answers[role] = getattr(client, method)(path.format(**ids), sent).status_code
+            answers[role] = getattr(client, method)(path.format(**ids), sent, **how).status_code
 
     assert answers == dict(zip(ROLES, expected, strict=True))
 

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
-import time
 from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from tasks.management.progress import ProgressBar
 from tasks.seeding.bulk import bulk_is_here, seed_bulk
 from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, demo_is_here, seed_demo
-
-REDRAW_EVERY = 0.2  # seconds
 
 
 class Command(BaseCommand):
@@ -55,7 +52,7 @@ class Command(BaseCommand):
         if bulk_is_here():
             raise CommandError("Benchmark tenants are here already. Start from an empty database.")
         file = open_privately(tokens) if tokens else None
-        bar = ProgressBar(tasks)
+        bar = ProgressBar(tasks, "tasks")
         made = seed_bulk(tenants, tasks, bar.advance)
         bar.finish()
         if file:
@@ -66,36 +63,6 @@ class Command(BaseCommand):
             f"Seeded {tenants} tenants with {tasks:,} tasks in {seconds:.1f} s:"
             f" {tasks / seconds:,.0f} tasks a second, each with its event."
         )
-
-
-class ProgressBar:
-    """Drawn on stderr when somebody is there to see it."""
-
-    def __init__(self, total: int) -> None:
-        self.total, self.done = total, 0
-        self.started = time.perf_counter()
-        self.drawn = 0.0
-
-    @property
-    def seconds(self) -> float:
-        return max(time.perf_counter() - self.started, 0.001)
-
-    def advance(self, amount: int) -> None:
-        self.done += amount
-        if sys.stderr.isatty() and self.seconds - self.drawn > REDRAW_EVERY:
-            self.drawn = self.seconds
-            self.draw()
-
-    def draw(self) -> None:
-        rate = self.done / self.seconds
-        left = (self.total - self.done) / rate if rate else 0
-        filled = "█" * (30 * self.done // max(self.total, 1))
-        sys.stderr.write(f"\r{filled:░<30} {self.done:,} tasks, {rate:,.0f}/s, {left:.0f} s left ")
-
-    def finish(self) -> None:
-        if sys.stderr.isatty():
-            self.draw()
-            sys.stderr.write("\n")
 
 
 def open_privately(path: str) -> Any:

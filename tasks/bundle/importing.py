@@ -1,0 +1,276 @@
+"""From a bundle to a tenant. Nothing is written before the whole file is proven."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, BinaryIO
+
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, connection, transaction
+
+from accounts.events.history import model_of_field
+from accounts.models import SUBDOMAIN, Tenant
+from accounts.tenancy import inside
+from tasks.bundle.exporting import Progress
+from tasks.bundle.format import (
+    CHUNK,
+    FORMAT,
+    VERSION,
+    fields_of,
+    label_of,
+    shifted_fields,
+    tenant_models,
+)
+
+LONGEST_LINE = 16 * 1024 * 1024  # bytes
+
+
+class BadBundle(Exception):
+    """The sentence says what is wrong with the file."""
+
+
+@dataclass
+class Contents:
+    """What a proven file holds."""
+
+    tenant: dict[str, Any]
+    counts: dict[str, int]
+    spans: dict[str, tuple[int, int]]  # the smallest and the largest id of each model
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+def verify(file: BinaryIO) -> Contents:
+    """Read the file to its end. Raises BadBundle for one that is cut, edited or none of ours."""
+    digest = hashlib.sha256()
+    counts = {label_of(model): 0 for model in tenant_models()}
+    names = {label_of(m): sorted(f.attname for f in fields_of(m)) for m in tenant_models()}
+    order = list(counts)
+    spans: dict[str, tuple[int, int]] = {}
+    place = 0
+    lines = _lines(file)
+    first_data, head = next(lines, (b"", {}))
+    if head.get("format") != FORMAT or not isinstance(head.get("tenant"), dict):
+        raise BadBundle("This is no TaskFlow bundle.")
+    if sorted(head["tenant"]) != sorted(f.attname for f in Tenant._meta.fields):
+        raise BadBundle("The first line does not describe the tenant.")
+    if head.get("version") != VERSION:
+        raise BadBundle(f"The bundle is of version {head.get('version')}; this reads {VERSION}.")
+    digest.update(first_data)
+    for number, (data, document) in enumerate(lines, 2):
+        if "sha256" in document:
+            if document.get("sha256") != digest.hexdigest() or document.get("counts") != counts:
+                raise BadBundle("The bundle has been changed: its checksum is another.")
+            if next(lines, None) is not None:
+                raise BadBundle("There is more behind the end of the bundle.")
+            return Contents(head["tenant"], counts, spans)
+        digest.update(data)
+        label, row = document.get("model"), document.get("row")
+        if label not in counts or not isinstance(row, dict) or sorted(row) != names[label]:
+            raise BadBundle(f"Line {number} is not a row as this version writes it.")
+        first, last = spans.get(label, (row["id"], 0))
+        if order.index(label) < place or not _is_next(row["id"], last):
+            raise BadBundle(f"Line {number} is out of order.")
+        place = order.index(label)
+        spans[label] = (first, row["id"])
+        counts[label] += 1
+    raise BadBundle("The bundle is cut off: its last line is missing.")
+
+
+def import_tenant(
+    file: BinaryIO, contents: Contents, progress: Progress, *, subdomain: str | None = None
+) -> tuple[Tenant, bool]:
+    """Write a proven bundle in one transaction. Return the tenant, and whether its tokens live on.
+
+    Ids stay as they are in an empty database, and move up all together where others live. A token's
+    text names the tenant's id: where that changed, tokens stay behind. Raises BadBundle when the
+    subdomain is taken.
+    """
+    values = contents.tenant | ({"subdomain": subdomain} if subdomain else {})
+    if not SUBDOMAIN.fullmatch(str(values.get("subdomain"))):
+        raise BadBundle("The tenant's subdomain is no DNS label.")
+    if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
+        raise BadBundle(f"There is a tenant {values['subdomain']} already. Import it --as another.")
+    try:
+        # On SQLite all in one: nobody else writes meanwhile. PostgreSQL takes the ids first, in a
+        # transaction of its own: they are locked for a moment only.
+        with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
+            shift = {label_of(m): _take_ids(m, contents.spans) for m in tenant_models()}
+            tenant_id = _take_id(contents.tenant["id"])
+            with transaction.atomic():
+                tenant = _create_tenant(values | {"id": tenant_id})
+                keeps_tokens = tenant.pk == contents.tenant["id"]
+                with inside(tenant):
+                    _write_rows(file, tenant, shift, progress, with_tokens=keeps_tokens)
+    except (IntegrityError, ValueError, TypeError, ValidationError) as error:
+        raise BadBundle(f"A row cannot be stored: {error}") from None
+    return tenant, keeps_tokens
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    file.seek(0)
+    number = 0
+    while data := file.readline(LONGEST_LINE):
+        number += 1
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            raise BadBundle(f"Line {number} is not JSON: the file is cut or damaged.") from None
+        if not isinstance(document, dict) or not data.endswith(b"\n"):
+            raise BadBundle(f"Line {number} is not whole: the file is cut or damaged.")
+        yield data, document
+
+
+def _is_next(row_id: Any, last: int) -> bool:
+    return type(row_id) is int and last < row_id < 2**62
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def _create_tenant(values: dict[str, Any]) -> Tenant:
+    tenant = Tenant(**{f.attname: f.to_python(values[f.attname]) for f in Tenant._meta.fields})
+    tenant.full_clean(validate_unique=False)
+    _insert(Tenant, [tenant])
+    return tenant
+
+
+def _write_rows(
+    file: BinaryIO, tenant: Tenant, shift: dict[str, int], progress: Progress, *, with_tokens: bool
+) -> None:
+    rows = (document for _, document in _lines(file) if "row" in document)
+    models = {label_of(model): model for model in tenant_models()}
+    for label, found in groupby(rows, key=itemgetter("model")):
+        if label == "accounts.apitoken" and not with_tokens:
+            progress(sum(1 for _ in found))
+            continue
+        later: list[tuple[int, str, int]] = []
+        while chunk := [document["row"] for document in islice(found, CHUNK)]:
+            _write_chunk(models[label], tenant, chunk, shift, later)
+            progress(len(chunk))
+        for row_id, name, target in later:
+            models[label]._base_manager.filter(pk=row_id).update(**{name: target})
+
+
+def _write_chunk(
+    model: Any,
+    tenant: Tenant,
+    chunk: list[dict[str, Any]],
+    shift: dict[str, int],
+    later: list[tuple[int, str, int]],
+) -> None:
+    """What points at a row of its own table that comes later is set when all are there."""
+    label, pointing = label_of(model), list(shifted_fields(model))
+    last = chunk[-1]["id"] + shift[label]
+    for row in chunk:
+        row["id"] += shift[label]
+        for name, target in pointing:
+            if row[name] is not None:
+                row[name] += shift[label_of(target)]
+            if target is model and row[name] is not None and row[name] > last:
+                later.append((row["id"], name, row[name]))
+                row[name] = None
+        if label == "accounts.event":
+            _shift_event(row, shift)
+        if label == "accounts.apitoken" and row["project_ids"]:
+            row["project_ids"] = [pk + shift["tasks.project"] for pk in row["project_ids"]]
+    fields = fields_of(model)
+    _insert(
+        model,
+        [
+            model(tenant_id=tenant.pk, **{f.attname: _read(f, row[f.attname]) for f in fields})
+            for row in chunk
+        ],
+    )
+
+
+def _read(field: Any, value: Any) -> Any:
+    is_json = field.get_internal_type() == "JSONField"
+    return value if is_json else field.to_python(value)
+
+
+def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
+    """Its subject, its project, and the ids among what changed."""
+    labels = {label.split(".")[1]: label for label in shift}
+    subject = labels.get(row["subject_type"])
+    row["subject_id"] += shift.get(subject, 0) if subject else 0
+    if row["project_id"] is not None:
+        row["project_id"] += shift["tasks.project"]
+    for name, values in row["changes"].items():
+        target = model_of_field(row["subject_type"], name)
+        if target is not None:
+            by = shift[label_of(target)]
+            row["changes"][name] = [_shifted(value, by) for value in values]
+
+
+def _shifted(value: Any, by: int) -> Any:
+    if isinstance(value, list):
+        return [_shifted(item, by) for item in value]
+    return value + by if type(value) is int else value
+
+
+def _insert(model: Any, rows: list[Any]) -> None:
+    """As they are: no field of theirs is set anew."""
+    fields = [f for f in model._meta.concrete_fields if not f.generated and f.name != "sequence"]
+    size = connection.ops.bulk_batch_size(fields, rows)
+    for start in range(0, len(rows), size):
+        model._base_manager._insert(
+            rows[start : start + size], fields=fields, raw=True, using=connection.alias
+        )
+
+
+# ---- ids ----------------------------------------------------------------------------------------
+
+
+def _take_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
+    """Take ids for the model's rows; return by how much they move up: not at all where they are
+    still to be given.
+    """
+    if label_of(model) not in spans:
+        return 0
+    table = model._meta.db_table
+    smallest, largest = spans[label_of(model)]
+    first = _advance(table, 1)
+    if first <= smallest and (first == largest or _advance(table, largest - first) == first + 1):
+        return 0
+    return _advance(table, largest - smallest + 1) - smallest
+
+
+def _take_id(wanted: int) -> int:
+    """The tenant's own where it is still to be given, else the next one."""
+    table = Tenant._meta.db_table
+    first = _advance(table, 1)
+    if first < wanted:
+        _advance(table, wanted - first)
+    return max(first, wanted)
+
+
+def _advance(table: str, count: int) -> int:
+    """Take the next `count` ids of the table, in a row; return the first."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            first = (cursor.fetchone() or [0])[0] + 1
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+            values = [table, first + count - 1]
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", values)
+            return int(first)
+        # Or somebody who inserts at this moment would take one in between.
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(
+            "SELECT min(n) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS n"
+            " FROM generate_series(1, %s)) AS taken",
+            [table, count],
+        )
+        return int(cursor.fetchone()[0])

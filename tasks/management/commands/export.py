@@ -1,0 +1,51 @@
+"""`export`: a whole tenant as one file."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, BinaryIO
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import Tenant
+from tasks.bundle.exporting import count_rows, export_tenant
+from tasks.management.progress import ProgressBar
+
+
+class Command(BaseCommand):
+    help = (
+        "Write a tenant as JSON lines, to standard output or a file. It holds password hashes and"
+        " token digests: keep it like a password."
+    )
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("tenant", help="Its subdomain.")
+        parser.add_argument("--output", help="A new file, readable by you alone.")
+        parser.add_argument(
+            "--without-secrets", action="store_true", help="Leave passwords and tokens out."
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        tenant = Tenant.objects.filter(subdomain=options["tenant"]).first()
+        if tenant is None:
+            raise CommandError(f"There is no tenant “{options['tenant']}”.")
+        bar = ProgressBar(count_rows(tenant), "rows")
+        with _open(options["output"]) as file:
+            counts = export_tenant(
+                tenant, file, bar.advance, with_secrets=not options["without_secrets"]
+            )
+            file.flush()
+        bar.finish()
+        rows = sum(counts.values())
+        self.stderr.write(f"Exported {rows:,} rows of {tenant.name} in {bar.seconds:.1f} s.")
+
+
+def _open(path: str | None) -> AbstractContextManager[BinaryIO]:
+    if path is None:
+        return nullcontext(sys.stdout.buffer)
+    try:
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
+    except OSError as error:
+        raise CommandError(f"{path}: {error.strerror}. Name a new file.") from None
