@@ -89,6 +89,29 @@ def test_the_commands_run_as_written(tmp_path):
 
 
 @pytest.mark.readme
+def test_the_tour_gets_to_its_end(tmp_path):
+    port, environment = free_port(), clean_environment(tmp_path / "data")
+    process = serve(port, environment, tmp_path / "log")
+    try:
+        tour = subprocess.run(
+            ["bash", "docs/tour.sh", f"http://127.0.0.1:{port}"],
+            cwd=ROOT, env=environment, capture_output=True, text=True,
+        )  # fmt: skip
+    finally:
+        stop(process)
+    assert tour.returncode == 0, tour.stdout + tour.stderr
+    assert tour.stdout.count("\n> ") == tour.stdout.count("\n< ") >= 50
+    assert "That was the tour." in tour.stdout
+    exported = tmp_path / "acme.jsonl"
+    for arguments in (["export", "acme", "--output"], ["import"]):
+        extra = ["--as", "acme-copy"] if arguments == ["import"] else []
+        subprocess.run(
+            [sys.executable, "manage.py", *arguments, str(exported), *extra],
+            cwd=ROOT, env=environment, check=True, capture_output=True,
+        )  # fmt: skip
+
+
+@pytest.mark.readme
 def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
     token_line = re.compile(r"Token +(tf_\S+)")
