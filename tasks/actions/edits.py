@@ -11,7 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from accounts.actor import Actor
-from accounts.events.record import change_each, lock_all
+from accounts.events.record import change_each, lock_all, take_turns
 from taskflow.errors import NotFound, Problem
 from tasks.actions.facts import BOTH_DUE, Facts
 from tasks.actions.tags import find_or_create_tags
@@ -64,6 +64,16 @@ def edit_tasks(
                 raise
             problems[index] = problem
     plan.carry_out()
+
+
+def lock_places(actor: Actor, projects: Iterable[Project], edits: Sequence[Edit]) -> None:
+    """Take the locks for new tasks in `projects` and for edits together, as far as they have an
+    order: one after the other, two such requests could wait for each other.
+    """
+    if any("blocked_by" in edit.values for edit in edits):
+        take_turns(actor)
+    places = [p for edit in edits for p in (edit.task.project, edit.project) if p]
+    lock_all(list({project.pk: project for project in [*projects, *places]}.values()))
 
 
 class _Plan:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts.actor import Actor
 from accounts.events.record import change, change_all, lock_all, remove_all
@@ -84,7 +84,8 @@ def purge(actor: Actor, row: Trashable) -> None:
     else:
         project = row.task.project if isinstance(row, Comment) else row.project  # type: ignore[attr-defined]
         require_role(actor, project, *MANAGERS)
-    _hold(row)
+    if not _hold(row):
+        raise NotFound("It is in the trash no longer.")
     PURGE[type(row)](actor, row)
 
 
@@ -94,15 +95,20 @@ def purge_older(actor: Actor, kind: type[Trashable], moment: datetime) -> bool:
     row = rows.select_related(*("task",) * (kind is Comment)).first()
     if row is None:
         return False
-    PURGE[kind](actor, row)
+    if _hold(row):
+        PURGE[kind](actor, row)
     return True
 
 
-def _hold(row: Trashable) -> None:
-    """Nobody else restores or purges it until we commit."""
-    rows = type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False)
-    if rows.select_for_update(of=("self",)).values("pk").first() is None:
-        raise NotFound("It is in the trash no longer.")
+def _hold(row: Trashable) -> bool:
+    """Whether it is still in the trash, where nobody else restores or purges it until we commit."""
+    if isinstance(row, Task):  # or a subtask added at this moment would go without a record
+        _lock(Project.everything.filter(pk=row.project_id))
+    return _lock(type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False))
+
+
+def _lock(rows: QuerySet[Any]) -> bool:
+    return rows.select_for_update(of=("self",)).values("pk").first() is not None
 
 
 def _purge_project(actor: Actor, project: Project) -> None:
@@ -114,7 +120,6 @@ def _purge_project(actor: Actor, project: Project) -> None:
 
 
 def _purge_task(actor: Actor, task: Task) -> None:
-    lock_all([task.project])  # or a subtask added at this moment would go without a record
     below = sorted(reached(children_below([task.pk]), [task.pk]))
     _remove(actor, Comment, task__in=below)
     _remove(actor, Task, pk__in=below)

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 
 from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, actor_of
-from taskflow.admin import AutocompleteSelectFilter, display
+from taskflow.admin import AutocompleteSelectFilter, action, display
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Project, ProjectMember, Role, Task
+from tasks.sheets import write_sheet
 
 ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
 STATUS_COLORS = {
@@ -62,7 +63,7 @@ class ProjectAdmin(TrashableAdmin):
     search_fields = ["key", "name"]
     autocomplete_fields = ["owner"]
     ordering = ["-id"]
-    actions = ["restore_selected", "purge_selected"]
+    actions = ["complete_tasks", "download_tasks", "restore_selected", "purge_selected"]
     inlines = [MemberInline, TaskInline]
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
 
@@ -84,6 +85,21 @@ class ProjectAdmin(TrashableAdmin):
 
     def delete_row(self, actor: Actor, row: Project) -> None:
         actions.delete_project(actor, row)
+
+    @action(description="Complete all their tasks")
+    def complete_tasks(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
+        count = sum(actions.complete_project_tasks(actor_of(request), p) for p in queryset)
+        messages.success(request, f"Completed {count} tasks.")
+
+    @action(description="Download their tasks as CSV")
+    def download_tasks(
+        self, request: HttpRequest, queryset: models.QuerySet[Project]
+    ) -> HttpResponse:
+        ids = list(queryset.values_list("pk", flat=True))
+        rows = Task.objects.visible_to(actor_of(request)).filter(project__in=ids)
+        answer = HttpResponse(write_sheet(rows), content_type="text/csv")
+        answer["Content-Disposition"] = 'attachment; filename="tasks.csv"'
+        return answer
 
     @display(description="project", ordering="name", header=True)
     def show_name(self, project: Project) -> list[str]:

@@ -89,13 +89,12 @@ class TaskAdmin(TrashableAdmin):
         "metadata",
     ]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        return ["project"] if obj else []
-
     def create_row(self, actor: Actor, values: dict[str, Any]) -> Task:
         return actions.create_task(actor, values.pop("project"), **plain(values))
 
     def change_row(self, actor: Actor, row: Task, values: dict[str, Any]) -> None:
+        if project := values.pop("project", None):
+            actions.move_task(actor, row, project)
         actions.update_task(actor, row, **plain(values))
 
     def delete_row(self, actor: Actor, row: Task) -> None:

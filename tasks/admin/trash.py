@@ -7,11 +7,16 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.admin import SimpleListFilter
 from django.db import models
+from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.admin.recorded import RecordedAdmin, actor_of
 from taskflow.admin import action
+from taskflow.errors import Problem
 from tasks.actions.trash import purge, restore
+from tasks.find import task_query
+from tasks.models import Task
+from tasks.search import TEXTS, matches, read_query
 from tasks.trash import Kind, rows_in_trash
 
 
@@ -39,6 +44,18 @@ class TrashableAdmin(RecordedAdmin):
         else:
             rows = self.model.objects.visible_to(actor_of(request))
         return self.with_details(request, rows)  # type: ignore[no-any-return]
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+        """By the full-text index, and a task by its key, as the API searches."""
+        if self.model not in TEXTS or not search_term.strip():
+            return super().get_search_results(request, queryset, search_term)
+        try:
+            wanted = matches(self.model, read_query(search_term))
+        except Problem:
+            return queryset.none(), False
+        if self.model is Task:
+            wanted |= task_query(search_term.strip()) | Q(external_ref=search_term.strip())
+        return queryset.filter(wanted), False
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         return [*super().get_list_filter(request), TrashFilter]

@@ -10,7 +10,7 @@ from typing import Any
 from accounts.actor import Actor
 from taskflow.errors import Invalid, NotFound, Problem, merge
 from tasks.actions.drafts import Draft, create_tasks
-from tasks.actions.edits import Edit, edit_tasks
+from tasks.actions.edits import Edit, edit_tasks, lock_places
 from tasks.filters import filter_tasks
 from tasks.find import References, find_tasks
 from tasks.models import Project, Status, Task
@@ -214,16 +214,18 @@ def _has_id(op: Any) -> bool:
 
 
 def _write(actor: Actor, entries: list[_Entry]) -> None:
-    creating = [entry for entry in entries if entry.draft]
+    creating = [(entry, entry.draft) for entry in entries if entry.draft]
+    editing = [(entry, entry.edit) for entry in entries if entry.edit]
+    drafts, edits = [draft for _, draft in creating], [edit for _, edit in editing]
+    if drafts and edits:
+        lock_places(actor, [draft.project for draft in drafts], edits)
     problems: dict[int, Problem] = {}
-    drafts = [entry.draft for entry in creating if entry.draft]
     made = create_tasks(actor, drafts, problems)
-    for n, entry in enumerate(creating):
+    for n, (entry, _) in enumerate(creating):
         entry.task, entry.problem = made.get(n), problems.get(n)
-    editing = [entry for entry in entries if entry.edit]
     problems = {}
-    edit_tasks(actor, [entry.edit for entry in editing if entry.edit], problems)
-    for n, entry in enumerate(editing):
+    edit_tasks(actor, edits, problems)
+    for n, (entry, _) in enumerate(editing):
         entry.problem = problems.get(n)
 
 

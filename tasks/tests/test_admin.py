@@ -526,3 +526,37 @@ def test_somebody_is_let_go_and_all_handed_over(house, staff):
 def test_nobody_of_another_tenant_is_let_go(house, staff):
     assert staff.get(address(User, "offboarding", house.them.user.pk)).status_code == 404
     assert staff.post(address(User, "offboarding", house.them.user.pk), {}).status_code == 404
+
+
+# ---- work ---------------------------------------------------------------------------------------
+
+
+def test_a_task_moves_by_its_form(house, staff):
+    with inside(house.root.tenant):
+        other = create_project(house.ada, name="Other", key="OTH")
+    form = form_of(staff.get(address(Task, "change", house.task.pk)))
+
+    staff.post(address(Task, "change", house.task.pk), form | {"project": other.pk, "title": "New"})
+
+    with inside(house.root.tenant):
+        task = Task.objects.select_related("project").get(pk=house.task.pk)
+        assert (task.key, task.title) == ("OTH-1", "New")
+
+
+def test_tasks_are_found_by_words_and_key(house, staff):
+    for q in ("launch", "lau", "apo-1"):
+        assert "Launch" in staff.get(address(Task, "list") + f"?q={q}").content.decode()
+    for q in ("unch", "SEC-1", "!!!"):
+        page = staff.get(address(Task, "list") + f"?q={q}").content.decode()
+        assert "Launch" not in page
+        assert "Plot" not in page
+
+
+def test_all_tasks_of_a_project_are_completed_and_downloaded(house, staff):
+    sheet = run(staff, Project, "download_tasks", house.apollo.pk)
+    assert (sheet.headers["Content-Type"], b"Launch" in sheet.content) == ("text/csv", True)
+
+    assert (
+        "Completed 1 tasks."
+        in run(staff, Project, "complete_tasks", house.apollo.pk).content.decode()
+    )

@@ -127,6 +127,30 @@ def test_a_circle_of_blockers_cannot_be_closed_from_both_sides(live, call, round
         ) == [200, 409]
 
 
+def test_bulk_requests_that_cross_wait_for_each_other_in_one_order(live, call):
+    with inside(live.acme):
+        projects = [live.apollo, create_project(live.ada, name="Other")]
+        tasks = [create_task(live.ada, project, title="x") for project in projects]
+
+    def crossing(here, there, tag):
+        new = {"project_id": projects[here].pk, "title": "n", "tags": [tag, "both"]}
+        return call(
+            "post",
+            "/tasks/bulk",
+            {
+                "operations": [
+                    {"op": "create", "data": new},
+                    {"op": "update", "id": tasks[there].pk, "data": {"external_ref": tag}},
+                    {"op": "update", "id": tasks[there].pk, "data": {"blocked_by": []}},
+                ]
+            },
+        )
+
+    for number in range(5):
+        both = [crossing(0, 1, f"a{number}"), crossing(1, 0, f"b{number}")]
+        assert statuses(*both * 2) == [200] * 4
+
+
 # ---- owners -------------------------------------------------------------------------------------
 
 

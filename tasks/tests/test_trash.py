@@ -204,3 +204,17 @@ def test_the_command_purges_what_is_old(world, as_, events, capsys, family):
     call_command("purge", days=0)
     with inside(world.acme):
         assert list(Task.everything.all()) == [world.task]
+
+
+def test_the_command_reaches_into_trashed_projects(world, as_, family):
+    with inside(world.acme):
+        delete_project(world.ada, world.apollo)
+        Task.everything.filter(pk=family[0].pk).update(
+            deleted_at=F("deleted_at") - timedelta(days=31)
+        )
+
+    call_command("purge")
+
+    with inside(world.acme):
+        assert list(Task.everything.all()) == [world.task]
+        assert Project.everything.get().deleted_at
