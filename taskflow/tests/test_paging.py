@@ -8,8 +8,10 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db.models import F
 
 from accounts.tenancy import inside
+from tasks.actions.drafts import Draft, create_tasks
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task, delete_task, update_task
@@ -30,19 +32,19 @@ MANY = 61
 def many(world):
     """Sixty tasks more, with ties in every column that sorts and nulls where there may be some."""
     chance = random.Random(7)
+    drafts = []
     with inside(world.acme):
         for number in range(MANY - 1):
             day = f"2026-01-0{1 + number % 5}"
             due = [{}, {"due_on": day}, {"due_date": f"{day}T00:00:00.{1 + number % 3}Z"}]
             title = f"{'tTüäÄ日_ '[number % 8]}{number % 7}"
-            priority = chance.choice(["low", "medium", "high"])
-            create_task(
-                world.ada, world.apollo, title=title, priority=priority, **chance.choice(due)
-            )
+            priority = {"priority": chance.choice(["low", "medium", "high"])}
+            drafts.append(Draft(world.apollo, title, priority | chance.choice(due)))
+        create_tasks(world.ada, drafts)
         then = datetime(2026, 1, 1, tzinfo=UTC)
-        for task in Task.objects.all():
-            tied = {"created_at": then + timedelta(hours=task.pk % 3), "updated_at": then}
-            Task.objects.filter(pk=task.pk).update(**tied)
+        for rest in range(3):
+            tied = {"created_at": then + timedelta(hours=rest), "updated_at": then}
+            Task.objects.annotate(rest=F("pk") % 3).filter(rest=rest).update(**tied)
     return world
 
 

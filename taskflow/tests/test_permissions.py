@@ -165,6 +165,7 @@ def ids(world):
 
 
 @pytest.mark.wall
+@pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
 def test_matrix(world, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]

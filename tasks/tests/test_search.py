@@ -110,7 +110,7 @@ def test_any_text_is_harmless(world, as_, corpus):
     chance = random.Random(1)
     client = as_(world.bob)
     alphabet = "aAzß中ไ🚀ह \"'\\-&|!():*<>^{}[]%_.,;$@#~`+=/?\n\té\u200d\u0301"
-    for _ in range(300):
+    for _ in range(80):
         q = "".join(chance.choice(alphabet) for _ in range(chance.randrange(1, 30)))
         for path in ("/search", "/tasks"):
             assert client.get(path, {"q": q}).status_code in (200, 422), q
