@@ -14,7 +14,7 @@ from django.db.models.functions import Lower
 from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid
-from tasks.find import find_tasks, project_query, read_id
+from tasks.find import find_tasks, key_query, project_query, read_id
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
 from tasks.search import matches, read_query
 
@@ -106,7 +106,11 @@ def _narrow(
 
 
 def _matching(rows: QuerySet[M], text: str | None) -> QuerySet[M]:
-    return rows.filter(matches(rows.model, read_query(text))) if text else rows
+    """Those that hold the words, and the task whose key it is."""
+    if not text:
+        return rows
+    wanted = matches(rows.model, read_query(text))
+    return rows.filter(wanted | key_query(text) if rows.model is Task else wanted)
 
 
 def _within(rows: QuerySet[M], wanted: Any, *fields: str) -> QuerySet[M]:

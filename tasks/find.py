@@ -52,9 +52,13 @@ def task_query(ref: str) -> Q:
     """A task by id or as WEB-12."""
     if number := read_id(ref):
         return Q(pk=number)
-    if match := TASK_KEY.fullmatch(ref):
-        return Q(project__key=match[1].upper(), number=int(match[2]))
-    return Q(pk__in=[])
+    return key_query(ref) or Q(pk__in=[])
+
+
+def key_query(text: str) -> Q:
+    """A task as WEB-12; an empty question for what is no key."""
+    match = TASK_KEY.fullmatch(text.strip())
+    return Q(project__key=match[1].upper(), number=int(match[2])) if match else Q()
 
 
 def find_task(actor: Actor, ref: str) -> Task:

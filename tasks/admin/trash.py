@@ -14,7 +14,7 @@ from accounts.admin.recorded import RecordedAdmin, actor_of
 from taskflow.admin import action
 from taskflow.errors import Problem
 from tasks.actions.trash import purge, restore
-from tasks.find import task_query
+from tasks.find import key_query
 from tasks.models import Task
 from tasks.search import TEXTS, matches, read_query
 from tasks.trash import Kind, rows_in_trash
@@ -54,7 +54,7 @@ class TrashableAdmin(RecordedAdmin):
         except Problem:
             return queryset.none(), False
         if self.model is Task:
-            wanted |= task_query(search_term.strip()) | Q(external_ref=search_term.strip())
+            wanted |= key_query(search_term) | Q(external_ref=search_term.strip())
         return queryset.filter(wanted), False
 
     def get_list_filter(self, request: HttpRequest) -> Any:

@@ -163,6 +163,9 @@ def test_a_key_is_found_first(world, as_, everything):
 
     assert results(client, "apo-1") == [("task", "Launch"), ("task", "See APO-1 first")]
     assert results(client, "HID-1") == []
+    listed = [t["title"] for t in client.get("/tasks?q=apo-1&sort=number").json()["data"]]
+    assert listed == ["Launch", "See APO-1 first"]
+    assert client.get("/tasks?q=HID-1").json()["data"] == []
 
 
 def test_a_result_tells_where(world, as_, everything):
