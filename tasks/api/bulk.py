@@ -14,7 +14,7 @@ from tasks.actions.edits import Edit, edit_tasks, lock_places
 from tasks.filters import filter_tasks
 from tasks.find import References, find_tasks
 from tasks.models import Project, Status, Task
-from tasks.schemas.bulk import MOST_OPERATIONS, OnError, TaskBulk
+from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
 from tasks.schemas.tasks import ProjectTask
 
 
@@ -55,6 +55,8 @@ class _Entry:
 
 def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
     good = {n: op for n, op in enumerate(operations) if not isinstance(op, Problem)}
+    if sum(1 for op in good.values() if op.op != "create" and not _has_id(op)) > MOST_WHERES:
+        raise Invalid.field("operations", f"More than {MOST_WHERES} have a where.", "too_many")
     sent = {n: op.data.sent() for n, op in good.items() if hasattr(op, "data")}
     references = References(actor, sent.values())
     targets = _find(actor, good)

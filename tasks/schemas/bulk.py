@@ -13,6 +13,7 @@ from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere
 
 MOST_OPERATIONS = 500
+MOST_WHERES = 20  # each is a question of its own
 Ref = Annotated[
     Id | Annotated[str, Field(min_length=1, max_length=30)],
     Field(description="A task's id or key (WEB-12)."),
@@ -21,7 +22,7 @@ Force = Annotated[bool, Field(description="Complete it whatever is open before o
 
 
 class Target(In):
-    """One task by `id`, or all that `where` finds."""
+    """One task by `id`, or all that `where` finds; at most 20 operations have a `where`."""
 
     id: Ref | MISSING = MISSING
     where: TaskWhere | MISSING = MISSING

@@ -194,6 +194,9 @@ def test_five_hundred_are_the_most(world, as_, tasks):
     assert bulk(client, *[new(world)] * 500).json()["succeeded"] == 500
     r = bulk(client, {"op": "complete", "where": {}})
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_many")
+    wheres = [{"op": "complete", "where": {"tag": [str(n)]}} for n in range(21)]
+    assert bulk(client, *wheres[1:]).json()["results"] == []
+    assert bulk(client, *wheres).status_code == 422
 
 
 def test_it_hides_other_projects(world, as_, tasks):
