@@ -3,9 +3,10 @@ from __future__ import annotations
 import pytest
 
 from accounts.tenancy import inside
+from taskflow.errors import Forbidden
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import assign_task, create_task, delete_task
+from tasks.actions.tasks import assign_task, create_task, delete_task, move_task
 from tasks.models import Task
 
 
@@ -89,6 +90,15 @@ def test_a_taken_external_ref_is_refused(world, as_, other):
 def test_a_project_one_does_not_work_in_is_refused(world, as_, other):
     assert move(as_(world.carl), "APO-1", other).status_code == 422
     assert move(as_(world.bob), "APO-1", world.secret).status_code == 422
+
+
+def test_the_action_asks_for_membership_in_both_projects(world, other):
+    with inside(world.acme):
+        for actor in (world.carl, world.eve):
+            with pytest.raises(Forbidden):
+                move_task(actor, world.task, other)
+        with pytest.raises(Forbidden):
+            move_task(world.eve, world.task, world.apollo)
 
 
 def test_what_was_deleted_before_returns_without_its_parent(world, as_, other):

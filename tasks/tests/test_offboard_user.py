@@ -7,7 +7,9 @@ import pytest
 from accounts.actions import create_user
 from accounts.models import User
 from accounts.tenancy import inside
+from taskflow.errors import Forbidden
 from tasks.actions.members import add_member
+from tasks.actions.offboarding import offboard_user
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.tasks import complete_task, create_task
@@ -139,6 +141,15 @@ def test_bad_heirs_are_refused(world, as_):
         path = f"/users/{world.ada.user.pk}/offboarding"
         r = boss.post(path, {"hand_over_to": pk})
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/hand_over_to")
+
+
+def test_only_administrators_let_people_go(world, events):
+    before = len(events(world.acme))
+    with inside(world.acme):
+        for actor in (world.ada, world.eve):
+            with pytest.raises(Forbidden):
+                offboard_user(actor, world.bob.user, world.ada.user)
+    assert len(events(world.acme)) == before, "the rule comes before all else"
 
 
 def test_the_last_administrator_stays(world, as_):
