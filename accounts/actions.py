@@ -311,7 +311,7 @@ def issue_token(
 
     With `entropy` (32 bytes) the text is always the same.
     """
-    text = tokens.make_text(actor.tenant.pk, entropy)
+    text = tokens.make_text(actor.tenant.pk, entropy or actor.entropy)
     token = ApiToken(
         user=user,
         name=name,

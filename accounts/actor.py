@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from django.http import HttpRequest
 
 from accounts.events.models import Via
 from accounts.models import ApiToken, Scope, Tenant, User
+from taskflow.conditions import Precondition
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +17,9 @@ class Actor:
     """A user at work in one tenant, having come in through one door.
 
     `tenant` is the one acted in; an operator's own is the platform. `project_ids` bounds what a
-    token shows, None for no bound.
+    token shows, None for no bound. What he changes must be as his `precondition` has seen it.
+    `undoing` are the events that a change takes back, by subject type and id. With `entropy` (32
+    bytes) a token that he makes always has the same text.
     """
 
     user: User
@@ -27,6 +31,9 @@ class Actor:
     request_id: str = ""
     reason: str = ""
     on_behalf_of: User | None = None
+    entropy: bytes | None = None
+    precondition: Precondition | None = None
+    undoing: Mapping[tuple[str, int], list[int]] = field(default_factory=dict)
 
     @property
     def is_staff(self) -> bool:

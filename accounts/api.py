@@ -114,16 +114,15 @@ def _id_of(request: HttpRequest) -> str:
 
 
 @me.get("", response=MeResponse)
-def get_me(request: ActorRequest) -> dict[str, Any]:
+def get_me(request: ActorRequest) -> User:
     """Who you are, in which tenant, and what your credentials let you do."""
-    return _me(request.auth)
+    return request.auth.user
 
 
 @me.patch("", response=MeResponse)
-def update_me(request: ActorRequest, body: MeUpdate) -> dict[str, Any]:
+def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another has the handle or e-mail."""
-    actions.update_me(request.auth, **body.sent())
-    return _me(request.auth)
+    return actions.update_me(request.auth, **body.sent())
 
 
 @me.post("/password", response={204: None})
@@ -138,11 +137,6 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]
         new_password=body.new_password.get_secret_value(),
     )
     return Answer(204, None)
-
-
-def _me(actor: Actor) -> dict[str, Any]:
-    user = UserResponse.from_orm(actor.user).model_dump()
-    return user | {"tenant": actor.tenant, "scope": actor.scope}
 
 
 # ---- the tenant ---------------------------------------------------------------------------------

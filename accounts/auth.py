@@ -1,26 +1,18 @@
 """
 From a request to an Actor: who is asking, in which tenant, and how much his token lets him.
-
-TenantMiddleware opens the request's one transaction, inside the tenant that the credentials name,
-and rolls it back when the answer is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
-from django.contrib import auth
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
-from django.contrib.sessions.backends.db import SessionStore
-from django.core.exceptions import DisallowedHost
-from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, transaction
-from django.http import HttpRequest, HttpResponse
+from django.db import OperationalError
+from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
 from ninja.security.http import HttpBearer
@@ -28,31 +20,23 @@ from ninja.utils import check_csrf
 
 from accounts import tokens
 from accounts.actor import Actor
-from accounts.events.models import Via
-from accounts.models import PLATFORM, ApiToken, Scope, Tenant, User
-from accounts.tenancy import TenantError, inside
+from accounts.models import ApiToken, Scope, Tenant, User
+from accounts.tenancy import inside
+from taskflow.conditions import SAFE
 from taskflow.errors import (
-    BadRequest,
     Forbidden,
     NotFound,
-    Problem,
     Unauthenticated,
-    Unavailable,
-    answer_database_error,
 )
 
-API, ADMIN = "/api/", "/admin/"
 # Who calls these becomes somebody, whatever old token or cookie he still sends.
 STRANGERS_WELCOME = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
-SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 LAST_USED_EVERY = timedelta(hours=1)
 ACTING_TENANT = "acting_tenant"  # session key: where an operator is at work
 UNKNOWN_CREDENTIALS = (
     "The token is unknown, expired or revoked. Get one from POST /api/v1/auth/login."
 )
 NO_TENANT = "There is no such tenant."
-
-GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 # ---- which tenant -------------------------------------------------------------------------------
@@ -128,99 +112,7 @@ class TenantBackend(BaseBackend):
         return user
 
 
-# ---- the unit of work ---------------------------------------------------------------------------
-
-
-class TenantMiddleware:
-    """One request, one transaction, one tenant."""
-
-    def __init__(self, get_response: GetResponse) -> None:
-        self.get_response = get_response
-
-    def __call__(self, request: HttpRequest) -> HttpResponse:
-        if request.path.startswith(API):
-            return self.answer_api(request)
-        if request.path.startswith(ADMIN):
-            return self.answer_admin(request)
-        return self.get_response(request)
-
-    def answer_api(self, request: HttpRequest) -> HttpResponse:
-        try:
-            subdomain = named_subdomain(request)
-            if request.path in STRANGERS_WELCOME:
-                return self.get_response(request)
-            text = bearer_of(request)
-            if text is not None:
-                return self.answer_token(request, text, subdomain)
-            key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-            if key.isalnum():  # as we make them; PostgreSQL chokes on some others
-                return self.answer_session(request, key, subdomain)
-            return self.get_response(request)
-        except DisallowedHost:
-            return BadRequest("The Host header is not one of ours.").as_response(request)
-        except Problem as problem:
-            return problem.as_response(request)
-        except DatabaseError as error:
-            return answer_database_error(request, error)
-
-    def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
-        tenant_id = tokens.tenant_id_of(text)
-        if tenant_id is None:
-            return self.get_response(request)  # what needs a token answers 401
-        is_safe = request.method in SAFE
-        with inside(tenant_id, reading=is_safe):
-            token = find_token(text)
-            if token is not None:
-                if subdomain not in (None, token.tenant.subdomain):
-                    raise NotFound(NO_TENANT)
-                request.actor = actor_of_token(request, token)  # type: ignore[attr-defined]
-            response = self.work(request)
-        if token is not None:
-            note_use(token)
-        return response
-
-    def answer_session(self, request: HttpRequest, key: str, subdomain: str | None) -> HttpResponse:
-        request.session = SessionStore(key)
-        name = subdomain or settings.DEFAULT_TENANT
-        home = Tenant.objects.filter(subdomain=name, is_active=True).first()
-        if home is None or (user := user_of_session(request, home)) is None:
-            return self.get_response(request)
-        tenant = acting_tenant(request, user, home)
-        with inside(tenant, reading=request.method in SAFE):
-            request.actor = Actor(  # type: ignore[attr-defined]
-                user, tenant, request_id=getattr(request, "request_id", "")
-            )
-            return self.work(request)
-
-    def answer_admin(self, request: HttpRequest) -> HttpResponse:
-        try:
-            return self.answer_staff(request, find_tenant(named_subdomain(request)))
-        except NotFound:
-            return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
-        except (OperationalError, InterfaceError):
-            return HttpResponse(Unavailable().detail, status=503, content_type="text/plain")
-
-    def answer_staff(self, request: HttpRequest, home: Tenant) -> HttpResponse:
-        user = user_of_session(request, home)
-        tenant = acting_tenant(request, user, home)
-        request.tenant = tenant  # type: ignore[attr-defined]
-        if user is not None:
-            request._cached_user = user  # type: ignore[attr-defined]  # what auth.get_user() answers
-            request.actor = Actor(  # type: ignore[attr-defined]
-                user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
-            )
-        with inside(tenant, reading=request.method in SAFE):
-            return self.work(request)
-
-    def work(self, request: HttpRequest) -> HttpResponse:
-        response = self.get_response(request)
-        if response.streaming:
-            raise TenantError("a streamed answer outlives its transaction: open scopes inside it")
-        if hasattr(response, "render") and not getattr(response, "is_rendered", True):
-            response.render()  # a lazy page would query after the scope has closed
-        if response.status_code >= 400:
-            transaction.set_rollback(True)
-        return response
+# ---- credentials -------------------------------------------------------------------------------
 
 
 def bearer_of(request: HttpRequest) -> str | None:
@@ -237,23 +129,6 @@ def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
         token=token,
         request_id=getattr(request, "request_id", ""),
     )
-
-
-def user_of_session(request: HttpRequest, home: Tenant) -> User | None:
-    """The session's user, looked for in the host's own tenant: elsewhere the cookie is nobody's."""
-    if not request.session.get(auth.SESSION_KEY):
-        return None
-    with inside(home, reading=True):
-        user = auth.get_user(request)
-    return user if isinstance(user, User) else None
-
-
-def acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
-    """Staff works at home; an operator where he said he would."""
-    picked = request.session.get(ACTING_TENANT)
-    if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:
-        return home
-    return Tenant.objects.filter(pk=picked).first() or home
 
 
 def note_use(token: ApiToken) -> None:

@@ -20,7 +20,7 @@ from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySe
 if TYPE_CHECKING:
     from accounts.actor import Actor
 
-__all__ = ["ApiToken", "Event", "Kind", "Scope", "Tenant", "User"]
+__all__ = ["ApiToken", "Event", "KeptAnswer", "Kind", "Scope", "Tenant", "User"]
 
 PLATFORM = "platform"  # the operators' own tenant
 RESERVED_SUBDOMAINS = frozenset(
@@ -42,6 +42,7 @@ class Tenant(models.Model):
     """A customer: everything else belongs to exactly one."""
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
+    derived: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
     name = models.CharField(max_length=200)
@@ -52,6 +53,7 @@ class Tenant(models.Model):
     )
     time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
     is_active = models.BooleanField(default=True)
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -116,6 +118,7 @@ class User(TenantModel, AbstractBaseUser):
     responsible = TenantFK(
         "self", models.PROTECT, null=True, blank=True, related_name="agents", db_index=False
     )
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -212,6 +215,7 @@ class ApiToken(TenantModel):
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)  # to the hour
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -242,3 +246,27 @@ class ApiToken(TenantModel):
         return self.revoked_at is None and (
             self.expires_at is None or self.expires_at > timezone.now()
         )
+
+
+class KeptAnswer(TenantModel):
+    """What a write with an Idempotency-Key was answered; committed with it, for its retries."""
+
+    user_id = models.BigIntegerField()  # an operator too, who has no row in this tenant
+    key = models.CharField(max_length=255)
+    fingerprint = models.CharField(max_length=64)  # of the request
+    status = models.PositiveSmallIntegerField(null=True)  # null while the work is being done
+    headers = models.JSONField(default=dict)
+    body = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(fields=["tenant", "user_id", "key"], name="kept_answer_key"),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "created_at"], name="kept_answer_age"),  # to sweep them
+        ]
+
+    def __str__(self) -> str:
+        return self.key

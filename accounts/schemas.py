@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
 
+from accounts.actor import Actor
 from accounts.events.history import Entry
 from accounts.events.models import Via
-from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope
+from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope, Tenant, User
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Email, Id, In, Instant, Out, Word
+from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
 
 Handle = Annotated[
     str,
@@ -30,6 +31,7 @@ class TenantResponse(Out):
     name: str
     subdomain: str
     time_zone: str
+    version: Version
     created_at: datetime
     updated_at: datetime
 
@@ -48,6 +50,7 @@ class UserResponse(Out):
     is_active: bool
     is_staff: bool
     responsible_id: int | None
+    version: Version
     created_at: datetime
     updated_at: datetime
 
@@ -55,6 +58,19 @@ class UserResponse(Out):
 class MeResponse(UserResponse):
     tenant: TenantResponse
     scope: Scope = Field(description="What the credentials used let you do at most.")
+
+    @staticmethod
+    def resolve_tenant(user: User, context: dict[str, Any]) -> Tenant:
+        return _actor_of(context).tenant
+
+    @staticmethod
+    def resolve_scope(user: User, context: dict[str, Any]) -> Scope:
+        return _actor_of(context).scope
+
+
+def _actor_of(context: dict[str, Any]) -> Actor:
+    actor: Actor = context["request"].auth
+    return actor
 
 
 class UserRef(Out):
@@ -159,6 +175,7 @@ class TokenResponse(Out):
     expires_at: datetime | None
     revoked_at: datetime | None
     last_used_at: datetime | None = Field(description="To the hour.")
+    version: Version
     created_at: datetime
     updated_at: datetime
 

@@ -224,11 +224,13 @@ class TenantManager(models.Manager[_M]):
 class TenantModel(models.Model):
     """A table whose every row belongs to one tenant. Give foreign keys as TenantFK.
 
-    `unrecorded` fields never reach the event log. `project_field` names the column that holds
-    the id of the project a row belongs to, for the log.
+    `unrecorded` fields never reach the event log. `derived` ones follow from others, and nobody
+    sets them. `project_field` names the column that holds the id of the project a row belongs to,
+    for the log.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
+    derived: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
     tenant = models.ForeignKey(
@@ -240,6 +242,9 @@ class TenantModel(models.Model):
         db_index=False,
     )
     objects = TenantManager()
+
+    if TYPE_CHECKING:
+        version: Any  # of whatever passes the write door
 
     class Meta:
         abstract = True

@@ -10,6 +10,7 @@ Everything TaskFlow refuses, and how a refusal looks on the wire (RFC 9457).
   - MethodNotAllowed  405
   - Conflict          409   it clashes with what is there
   - LengthRequired    411
+  - PreconditionFailed 412  it is no longer as you have seen it
   - TooLarge          413
   - UnsupportedMedia  415
   - Invalid           422   can be read, but not accepted
@@ -143,6 +144,11 @@ class Conflict(Problem):
 class LengthRequired(Problem):
     status = HTTPStatus.LENGTH_REQUIRED
     code = "length_required"
+
+
+class PreconditionFailed(Problem):
+    status = HTTPStatus.PRECONDITION_FAILED
+    code = "precondition_failed"
 
 
 class TooLarge(Problem):

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from functools import wraps
 from typing import Any, cast
 
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI
+from ninja import NinjaAPI, Status
 from ninja.operation import Operation
 from ninja.parser import Parser
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING
 
+from taskflow.conditions import DRY_RUN, SAFE, etag_of, is_known
 from taskflow.errors import (
     CONTENT_TYPE,
     BadRequest,
@@ -31,6 +34,7 @@ ERRORS = {
     403: ("Forbidden", "You can see it, but may not do this."),
     404: ("NotFound", "It does not exist, or not for you."),
     409: ("Conflict", "It clashes with what is there."),
+    412: ("PreconditionFailed", "It has changed since the version that If-Match names."),
     411: ("LengthRequired", "The body comes in chunks, without a Content-Length."),
     413: ("TooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMedia", "The body is not application/json."),
@@ -103,6 +107,8 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
         if model.__ninja_param_source__ == "query"
         for name in getattr(model, "__ninja_flatten_map__", {})
     }
+    if _takes_conditions(operation):
+        known.add(DRY_RUN)
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if request.headers.get("Transfer-Encoding"):  # the server hands such bodies on empty
@@ -121,19 +127,42 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
     return checked
 
 
+def _takes_conditions(operation: Operation) -> bool:
+    """Whether it is a write of somebody who is known."""
+    return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
+
+
+def compare_versions(view: Callable[..., Any]) -> Callable[..., Any]:
+    """Name the version of the row that is answered, or say 304 where the caller has it already."""
+
+    @wraps(view)
+    def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        result = view(request, *args, **kwargs)
+        row = result.value if isinstance(result, Status) else result
+        if not (isinstance(row, Model) and hasattr(row, "version")):
+            return result
+        etag = etag_of(row)
+        if request.method in SAFE and is_known(request, etag):
+            return HttpResponse(status=304, headers={"ETag": etag})
+        request.etag = etag  # type: ignore[attr-defined]
+        return result
+
+    return compared
+
+
 class Api(NinjaAPI):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(parser=StrictParser(), **kwargs)
         self.add_decorator(refuse_what_would_be_ignored, mode="view")
+        self.add_decorator(compare_versions)
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Single rows carry an ETag that names their version, new ones also a Location."""
         response = super().create_response(request, data, **kwargs)
-        if isinstance(data, dict) and "id" in data and "updated_at" in data:
-            version = data.get("version") or f"{data['updated_at'].timestamp():.6f}"
-            response["ETag"] = f'"{data["id"]}-{version}"'
-            if response.status_code == 201:
-                response["Location"] = f"{self._collection(request.path)}/{data['id']}"
+        if etag := getattr(request, "etag", None):
+            response["ETag"] = etag
+        if response.status_code == 201 and "id" in data:
+            response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response
 
     def _collection(self, path: str) -> str:
@@ -161,7 +190,11 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, 
 
 def _describe_errors(document: dict[str, Any]) -> None:
     components = document["components"]
-    components["schemas"] |= {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM}
+    components["schemas"] |= {
+        "Problem": PROBLEM,
+        "FieldProblem": FIELD_PROBLEM,
+        "DryRun": DRY_RUN_SCHEMA,
+    }
     components["responses"] = {
         name: {
             "description": detail,
@@ -173,10 +206,32 @@ def _describe_errors(document: dict[str, Any]) -> None:
         expected = {400, 404, 422, 503}  # 404 also when X-Tenant or host are not the token's
         expected |= {401, 403} if operation.get("security") else set()
         expected |= {409, 411} if method != "get" else set()
+        if method != "get" and operation.get("security"):
+            expected.add(412)
+            _describe_conditions(operation)
+        elif method == "get" and _is_of_one_row(document, operation):
+            operation.setdefault("parameters", []).append(IF_NONE_MATCH)
+            operation["responses"][304] = {"description": "It is as the ETag says that you know."}
         expected |= {413, 415} if "requestBody" in operation else set()
         for status in sorted(expected):
             ref = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
             operation["responses"].setdefault(status, ref)
+
+
+def _describe_conditions(operation: dict[str, Any]) -> None:
+    """ninja describes PATCH and PUT by one and the same dict: once is enough."""
+    parameters = operation.setdefault("parameters", [])
+    if IF_MATCH not in parameters:
+        parameters += [DRY_RUN_PARAMETER, IDEMPOTENCY_KEY, IF_MATCH]
+    if 200 not in operation["responses"]:
+        operation["responses"][200] = DRY_RUN_RESPONSE
+
+
+def _is_of_one_row(document: dict[str, Any], operation: dict[str, Any]) -> bool:
+    content = operation["responses"].get(200, {}).get("content", {})
+    ref = content.get("application/json", {}).get("schema", {}).get("$ref", "")
+    answered = document["components"]["schemas"].get(ref.rpartition("/")[2], {})
+    return "version" in answered.get("properties", {})
 
 
 def _name_put_apart(document: dict[str, Any]) -> None:
@@ -206,6 +261,9 @@ FIELD_PROBLEM = {
         "parameter": {"type": "string", "description": "Name of the query or path parameter."},
         "code": {"type": "string"},
         "detail": {"type": "string"},
+        "yours": {"description": "412: what you sent."},
+        "theirs": {"description": "412: what it is now."},
+        "base": {"description": "412: what it was when you saw it."},
     },
 }
 PROBLEM = {
@@ -222,6 +280,59 @@ PROBLEM = {
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
         "request_id": {"type": ["string", "null"]},
     },
+}
+
+DRY_RUN_PARAMETER = {
+    "in": "query",
+    "name": DRY_RUN,
+    "required": False,
+    "schema": {"type": "boolean", "default": False},
+    "description": "Do it, with all rules and constraints, answer a DryRun, and take it back: no"
+    " number, event or key is used up. Ids and times of the real call will be others.",
+}
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "A new one for each write, the same for its retries: for 24 hours they get the"
+    " first answer, with Idempotency-Replayed: true. Keys are per user. A refusal is not kept.",
+}
+IF_MATCH = {
+    "in": "header",
+    "name": "If-Match",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The ETag that you have seen. 412 when others have changed since one of the"
+    " fields that you set, with yours, theirs and base in `errors`; other fields merge.",
+}
+IF_NONE_MATCH = {
+    "in": "header",
+    "name": "If-None-Match",
+    "required": False,
+    "schema": {"type": "string"},
+    "description": "The ETag that you have. 304 when it is still true.",
+}
+DRY_RUN_SCHEMA = {
+    "type": "object",
+    "title": "DryRun",
+    "description": "What a write with dry_run=true would have done.",
+    "required": ["dry_run", "status", "result", "event_count", "events"],
+    "properties": {
+        "dry_run": {"type": "boolean", "const": True},
+        "status": {"type": "integer", "description": "That it would have answered."},
+        "result": {"description": "What it would have answered.", "type": ["object", "null"]},
+        "event_count": {"type": "integer"},
+        "events": {
+            "type": "array",
+            "description": "What would have been recorded, the first 500.",
+            "items": {"$ref": "#/components/schemas/EventResponse"},
+        },
+    },
+}
+DRY_RUN_RESPONSE = {
+    "description": "With dry_run=true.",
+    "content": {"application/json": {"schema": {"$ref": "#/components/schemas/DryRun"}}},
 }
 
 _default_schema = NinjaGenerateJsonSchema.default_schema

@@ -126,3 +126,4 @@ def one_of(choices: type[TextChoices]) -> Any:
 
 
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Version = Annotated[int, Field(description="Grows by one with every change; the ETag names it.")]

@@ -52,7 +52,7 @@ MIDDLEWARE = [
     "corsheaders.middleware.CorsMiddleware",
     "taskflow.middleware.Sessions",
     "taskflow.middleware.Common",
-    "accounts.auth.TenantMiddleware",
+    "accounts.middleware.TenantMiddleware",
     "taskflow.middleware.Csrf",
     "taskflow.middleware.Authentication",
     "taskflow.middleware.Messages",
@@ -144,8 +144,16 @@ if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CORS_ALLOWED_ORIGINS = env.words("TASKFLOW_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
-CORS_ALLOW_HEADERS = ["authorization", "content-type", "x-request-id", "x-tenant"]
-CORS_EXPOSE_HEADERS = ["etag", "location", "retry-after", "x-request-id"]
+CORS_ALLOW_HEADERS = [
+    "authorization",
+    "content-type",
+    "idempotency-key",
+    "if-match",
+    "if-none-match",
+    "x-request-id",
+    "x-tenant",
+]
+CORS_EXPOSE_HEADERS = ["etag", "idempotency-replayed", "location", "retry-after", "x-request-id"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # bytes; more is answered 413
 
 UNFOLD = {

@@ -9,24 +9,30 @@ refuses is shown in the form, with the input kept.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from dataclasses import replace
+from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db import IntegrityError, models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
-from accounts.events.history import read_history
+from accounts.events.history import read_history, read_rivalries
+from accounts.events.record import as_recorded
+from accounts.events.versions import changes_since
 from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline
-from taskflow.errors import Problem, problem_of_database
+from taskflow.conditions import Precondition, parse_etag
+from taskflow.errors import PreconditionFailed, Problem, problem_of_database
 
 HISTORY_PAGE = 50  # events
+NO_VALUES = frozenset({"id", "DELETE", "row_version"})  # of a form
+OVERWRITE = "_overwrite"  # with the version that he has seen now
 
 
 class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -37,6 +43,12 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     """
 
     refusal: Problem | None = None
+    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # when it was opened
+
+    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(with_plain_newlines(data), *args, **kwargs)
+        if self.instance.pk:
+            self.fields["row_version"].initial = self.instance.version
 
     def _get_validation_exclusions(self) -> set[str]:
         # With the tenant left out, Django would skip every unique rule: all lead with it.
@@ -48,6 +60,16 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
             for field, sentence in refused_fields(self.refusal, self.fields):
                 self.add_error(field, sentence)
         return cleaned
+
+
+def with_plain_newlines(data: QueryDict | None) -> QueryDict | None:
+    """Browsers send \\r\\n, which would change every text that is looked at."""
+    if data is None:
+        return None
+    plain = data.copy()
+    for name, values in data.lists():
+        plain.setlist(name, [value.replace("\r\n", "\n") for value in values])
+    return plain
 
 
 def refused_fields(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
@@ -90,6 +112,10 @@ class RecordedInline(TabularInline):  # type: ignore[misc]
     per_page = 10
     tab = True
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        fields = list(super().get_fields(request, obj))
+        return [*fields, "row_version"] if self.has_change_permission(request, obj) else fields
+
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name in self.autocomplete_fields:
             kwargs["widget"] = KnownAutocomplete(db_field, self.admin_site)
@@ -98,6 +124,8 @@ class RecordedInline(TabularInline):  # type: ignore[misc]
 
 class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
     form = RecordedForm
+    change_form_before_template = "admin/row_version.html"
+    recorded_names: ClassVar[dict[str, str]] = {}  # where a form calls a field otherwise
     compressed_fields = True
     list_per_page = 50
     show_full_result_count = False  # would count the whole table for every page
@@ -136,12 +164,35 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
 
     def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
         if is_new:
-            values = {n: v for n, v in form.cleaned_data.items() if n not in ("id", "DELETE")}
+            values = {n: v for n, v in form.cleaned_data.items() if n not in NO_VALUES}
             row = self.create_row(actor_of(request), values)
             obj.__dict__.update(row.__dict__)  # where Django looks for the new id
         else:
-            values = {name: form.cleaned_data[name] for name in form.changed_data}
-            self.change_row(actor_of(request), fresh(obj), values)
+            names = [name for name in form.changed_data if name not in NO_VALUES]
+            row, values = fresh(obj), {name: form.cleaned_data[name] for name in names}
+            if opened := form.cleaned_data.get("row_version"):
+                actor, values = self._as_opened(request, row, values, opened)
+                self.change_row(actor, row, values)
+            else:
+                self.change_row(actor_of(request), row, values)
+
+    def _as_opened(
+        self, request: HttpRequest, row: Any, values: dict[str, Any], opened: int
+    ) -> tuple[Actor, dict[str, Any]]:
+        """What he edited, since others' edits look like his to a form that was opened before them;
+        and an actor who overwrites nothing that he has not seen.
+        """
+        since = changes_since(row, opened)
+        noun = self.opts.model_name or ""
+        touched = {}
+        for name, value in values.items():
+            other = since.get(self.recorded_names.get(name, name))
+            if other is None or as_recorded(value) != other.base:
+                touched[name] = value
+        seen = parse_etag(request.POST.get(OVERWRITE, ""))
+        if seen is None or not seen.names(noun, row.pk):
+            seen = Precondition(noun, row.pk, opened)
+        return replace(actor_of(request), precondition=seen), touched
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.delete_row(actor_of(request), fresh(obj))
@@ -162,9 +213,29 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
         try:
             with transaction.atomic():
                 return rendered(super().changeform_view(request, *args, **kwargs))
+        except PreconditionFailed as problem:
+            return self._show_conflict(request, problem)
         except (Problem, IntegrityError) as error:
             request.refusal = as_problem(error)  # type: ignore[attr-defined]
             return super().changeform_view(request, *args, **kwargs)
+
+    def _show_conflict(self, request: HttpRequest, problem: PreconditionFailed) -> HttpResponse:
+        """Yours beside theirs, to choose; what he typed is kept."""
+        kept = [
+            (name, value)
+            for name, values in request.POST.lists()
+            for value in values
+            if name not in ("csrfmiddlewaretoken", OVERWRITE)
+        ]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Somebody else has saved this meanwhile",
+            "problem": problem,
+            "rivalries": read_rivalries(actor_of(request), problem),
+            "kept": [*kept, (OVERWRITE, problem.headers.get("ETag", ""))],
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/conflict.html", context, status=412)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return self._or_message(request, super().delete_view, *args, **kwargs)

@@ -14,6 +14,8 @@ from django.db import models
 from accounts.actor import Actor
 from accounts.events.models import Event
 from accounts.tenancy import is_tenant_model
+from taskflow.conditions import parse_etag
+from taskflow.errors import PreconditionFailed
 
 LONGEST = 120  # characters of a value
 NOTHING = "–"
@@ -51,6 +53,36 @@ def who_did(event: Event) -> str:
     if event.actor is not None:
         return str(event.actor)
     return f"Operator {event.operator_id}" if event.operator_id else "The system"
+
+
+@dataclass
+class Rivalry:
+    """A field that two have changed, for people."""
+
+    field: str
+    base: str
+    theirs: str
+    yours: str
+    detail: str  # who changed it, and when
+
+
+def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
+    """What a 412 says, with names in place of ids."""
+    seen = parse_etag(problem.headers.get("ETag", ""))
+    if seen is None:
+        return []
+    theirs, yours = Event(subject_type=seen.noun), Event(subject_type=seen.noun)
+    details = {}
+    for error in problem.errors:
+        name = error["pointer"].removeprefix("#/").removesuffix("_id")
+        theirs.changes[name] = [error["base"], error["theirs"]]
+        yours.changes[name] = [error["theirs"], error.get("yours", error["base"])]
+        details[name.replace("_", " ")] = error["detail"]
+    one, other = read_history(actor, [theirs, yours])
+    return [
+        Rivalry(a.field, a.before, a.after, b.after, details[a.field])
+        for a, b in zip(one.changes, other.changes, strict=True)
+    ]
 
 
 # How a change of one field reads; the others of the event go without saying.

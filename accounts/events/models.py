@@ -53,8 +53,10 @@ class Event(TenantModel):
     verb = models.CharField(max_length=40)  # completed, in `task.completed`
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()
+    version = models.PositiveIntegerField()  # of the subject, as the change left it
     project_id = models.BigIntegerField(null=True)  # the number stays when the project is gone
     changes = models.JSONField(default=dict)  # {field: [before, after]}
+    undoes = models.JSONField(null=True)  # [id of event]: what this change takes back
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

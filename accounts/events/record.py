@@ -8,7 +8,9 @@ data; test_architecture.py holds us to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from datetime import date, datetime
 from functools import reduce
 from operator import or_
@@ -21,10 +23,13 @@ from django.utils import timezone
 
 from accounts.actor import Actor
 from accounts.events.models import Event
+from accounts.events.versions import refuse_stale
 from accounts.tenancy import TenantError, TenantModel
 from taskflow.errors import Invalid, NotFound
 
 M = TypeVar("M", bound=TenantModel)
+_witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
+Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
@@ -65,7 +70,7 @@ def create_all(
         for changes, ids in zip(born, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
-    _record(actor, model, [(row, verb, changes) for row, changes in zip(rows, born, strict=True)])
+    _record(actor, [(row, verb, changes, 1) for row, changes in zip(rows, born, strict=True)])
     return rows
 
 
@@ -74,7 +79,8 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
 
     The row is locked first, so `before` is the truth and versions have no gaps. Writes and
     records nothing when nothing differs: a retry is harmless. Raises NotFound when the row is
-    gone, Invalid when a field does not accept its value.
+    gone, Invalid when a field does not accept its value, PreconditionFailed when the actor's
+    precondition names the row and one of the fields has changed since.
     """
     change_each(actor, [(row, verb, values)])
     return row
@@ -107,13 +113,14 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
             after[name][row.pk] = new
             if old != new:
                 changes[name] = [old, new]
+        refuse_stale(actor, row, stored[row.pk]["version"], changes)
         if changes:
             _stamp(row)
-            entries.append((row, verb, changes))
+            entries.append((row, verb, changes, row.version))
     for name in sorted(sets):
         _relink(rows, name, linked[name], after[name])
     _save_changed(model, entries)
-    _record(actor, model, entries)
+    _record(actor, entries)
 
 
 def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any) -> int:
@@ -122,24 +129,19 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     Rows that already have them are left alone and not recorded.
     """
     model = rows.model
-    names = list(values)
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
     found = list(rows.exclude(same).order_by("pk").select_for_update(of=("self",)))
-    befores = [{n: _plain(_value(row, n)) for n in names} for row in found]
-    stamp = {"updated_at": timezone.now()}
-    if _is_versioned(model):
-        stamp["version"] = F("version") + 1  # type: ignore[assignment]
-    ids = [row.pk for row in found]
-    model._base_manager.filter(pk__in=ids).update(**values, **stamp)
-    _record(
-        actor,
-        model,
-        [
-            (row, verb, _differing(before, {n: _plain(values[n]) for n in names}))
-            for row, before in zip(found, befores, strict=True)
-        ],
+    after = {n: as_recorded(value) for n, value in values.items()}
+    entries = []
+    for row in found:
+        changes = _differing({n: as_recorded(_value(row, n)) for n in values}, after)
+        refuse_stale(actor, row, row.version, changes)
+        entries.append((row, verb, changes, row.version + 1))
+    model._base_manager.filter(pk__in=[row.pk for row in found]).update(
+        **values, updated_at=timezone.now(), version=F("version") + 1
     )
+    _record(actor, entries)
     return len(found)
 
 
@@ -167,8 +169,10 @@ def remove_all(
     model = rows.model
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
     deaths = _deaths(model, found)
+    for row, held in deaths:
+        refuse_stale(actor, row, row.version, held, is_removal=True)
     model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
-    _record(actor, model, [(row, verb, held | (also or {})) for row, held in deaths])
+    _record(actor, [(row, verb, held | (also or {}), row.version) for row, held in deaths])
     return len(found)
 
 
@@ -186,6 +190,17 @@ def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
             event.changes |= {n: ["…", "…"] for n in event.changes.keys() & values.keys()}
             wiped.append(event)
     Event.objects.bulk_update(wiped, ["changes"], batch_size=BATCH)
+
+
+@contextmanager
+def witness() -> Iterator[list[Event]]:
+    """Yield a list that fills with the events recorded from now on."""
+    events: list[Event] = []
+    token = _witnessed.set(events)
+    try:
+        yield events
+    finally:
+        _witnessed.reset(token)
 
 
 def lock(row: TenantModel, *names: str) -> None:
@@ -210,6 +225,17 @@ def take_turns(actor: Actor) -> None:
     # Without the key: rows of the tenant are still inserted meanwhile.
     tenants = type(actor.tenant)._default_manager.select_for_update(no_key=True)
     tenants.filter(pk=actor.tenant.pk).values("pk").first()
+
+
+def as_recorded(value: Any) -> Any:
+    """As JSON: a row by its id, links by theirs."""
+    if isinstance(value, models.Model):
+        return value.pk
+    if isinstance(value, models.QuerySet):
+        return sorted(row.pk for row in value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -255,7 +281,7 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
     differing = _differing(old, new)
     _check_fields(row, differing)
     before |= {_attname(model, n): _value(row, n) for n in differing}
-    return {n: [_plain(old[n]), _plain(_value(row, n))] for n in differing}
+    return {n: [as_recorded(old[n]), as_recorded(_value(row, n))] for n in differing}
 
 
 def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
@@ -277,7 +303,7 @@ def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
     Return the columns as stored, by id.
     """
     model = type(rows[0])
-    columns = [*columns, *(["version"] if _is_versioned(model) else [])]
+    columns = [*columns, "version"]
     # Of the default manager: what has gone to the trash meanwhile is gone.
     locked = model._default_manager.order_by("pk").select_for_update()
     if len(rows) == 1:
@@ -296,25 +322,20 @@ def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
 def _stamp(row: TenantModel) -> None:
     """Make the row a version newer, of now."""
     row.updated_at = timezone.now()  # type: ignore[attr-defined]
-    if _is_versioned(type(row)):
-        row.version += 1  # type: ignore[attr-defined]
+    row.version += 1
 
 
-def _save_changed(model: type[M], entries: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
+def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
     """Save the columns that changed in any row; all of them are locked, so none is stale."""
-    rows = list({row.pk: row for row, _, _ in entries}.values())
+    rows = list({row.pk: row for row, *_ in entries}.values())
     many = {f.name for f in model._meta.many_to_many}
-    names = {name for _, _, changes in entries for name in changes} - many
-    names |= {"updated_at", "version"} & {f.name for f in model._meta.concrete_fields}
+    names = {name for _, _, changes, _ in entries for name in changes} - many
+    names |= {"updated_at", "version"}
     if len(rows) == 1:
         saved = {_attname(model, name): _value(rows[0], name) for name in names}
         model._base_manager.filter(pk=rows[0].pk).update(**saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=BATCH)
-
-
-def _is_versioned(model: type[models.Model]) -> bool:
-    return any(f.name == "version" for f in model._meta.concrete_fields)
 
 
 # ---- many-to-many, through tables that belong to the tenant too ---------------------------------
@@ -372,12 +393,12 @@ def _relink(
 # ---- events -------------------------------------------------------------------------------------
 
 
-def _record(
-    actor: Actor, model: type[TenantModel], entries: Iterable[tuple[TenantModel, str, Any]]
-) -> None:
+def _record(actor: Actor, entries: Iterable[Entry]) -> None:
     events = []
-    for row, verb, changes in entries:
+    for row, verb, changes, version in entries:
         _refuse_strangers(actor, [row])
+        model = type(row)
+        subject = (model.__name__.lower(), row.pk)
         events.append(
             Event(
                 tenant_id=actor.tenant.pk,
@@ -388,14 +409,20 @@ def _record(
                 request_id=actor.request_id,
                 reason=actor.reason,
                 verb=verb,
-                subject_type=model.__name__.lower(),
-                subject_id=row.pk,
+                subject_type=subject[0],
+                subject_id=subject[1],
+                version=version,
                 project_id=getattr(row, model.project_field) if model.project_field else None,
                 changes={n: c for n, c in changes.items() if n not in model.unrecorded}
                 | {n: ["…", "…"] for n in changes if n in model.unrecorded},
+                undoes=actor.undoing.get(subject),
             )
         )
     Event.objects.bulk_create(events, batch_size=BATCH)
+    if actor.precondition:
+        actor.precondition.recorded += [event.pk for event in events]
+    if (witnessed := _witnessed.get()) is not None:
+        witnessed += events
 
 
 def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
@@ -421,7 +448,7 @@ def _snapshot(row: TenantModel) -> dict[str, Any]:
         for f in row._meta.concrete_fields
         if f.name not in UNRECORDED | row.unrecorded and not f.generated
     ]
-    values = {n: _plain(_value(row, n)) for n in names}
+    values = {n: as_recorded(_value(row, n)) for n in names}
     return {n: v for n, v in values.items() if v not in (None, "", {}, [])}
 
 
@@ -431,11 +458,3 @@ def _value(row: models.Model, name: str) -> Any:
 
 def _attname(model: type[models.Model], name: str) -> str:
     return str(cast(Any, model._meta.get_field(name)).attname)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, models.Model):
-        return value.pk
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return value

@@ -14,7 +14,7 @@ import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts import tenancy
-from accounts.models import ApiToken, Event, User
+from accounts.models import ApiToken, Event, KeptAnswer, User
 from accounts.tenancy import TenantError, across_tenants, has_roles, inside
 from accounts.wallcheck import check_models, find_breaches, tenant_models
 from tasks.models import (
@@ -42,6 +42,7 @@ MODELS = [
     TaskTag,
     TaskBlocker,
     FormerNumber,
+    KeptAnswer,
     Comment,
     Page,
 ]

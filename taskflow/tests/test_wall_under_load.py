@@ -12,7 +12,7 @@ from django.test import RequestFactory
 from django.test.utils import CaptureQueriesContext
 
 from accounts import tenancy
-from accounts.auth import TenantMiddleware
+from accounts.middleware import TenantMiddleware
 from accounts.tenancy import TenantError, inside
 from conftest import ApiClient, build_world, token_of
 from tasks.models import Task

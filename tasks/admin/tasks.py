@@ -55,6 +55,7 @@ class TaskForm(RecordedForm):
 @admin.register(Task)
 class TaskAdmin(TrashableAdmin):
     form = TaskForm
+    recorded_names = {"labels": "tags", "waits_for": "blocked_by"}
     list_display = [
         "show_title",
         "project",

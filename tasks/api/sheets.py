@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
 
 from accounts.actor import ActorRequest
 from taskflow.errors import Invalid, UnsupportedMedia
-from taskflow.schema import In, Out, is_unstorable
+from taskflow.schema import Out, is_unstorable
 from tasks.filters import filter_tasks
 from tasks.find import find_project
 from tasks.models import Task
@@ -22,14 +21,9 @@ sheets = Router(tags=["Projects"])
 CSV = {"text/csv": {"schema": {"type": "string"}}}
 
 
-class DryRun(In):
-    dry_run: bool = Field(False, description="Check every line, and make nothing.")
-
-
 class ImportedTasks(Out):
-    dry_run: bool
     created: int
-    keys: list[str] = Field(description="Of the tasks made; none when it was tried only.")
+    keys: list[str] = Field(description="Of the tasks made.")
 
 
 @sheets.get(
@@ -57,7 +51,7 @@ def export_tasks(request: ActorRequest, project_id: str, where: Query[TaskWhere]
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )
-def import_tasks(request: ActorRequest, project_id: str, how: Query[DryRun]) -> dict[str, Any]:
+def import_tasks(request: ActorRequest, project_id: str) -> dict[str, Any]:
     """Make a task of each line of a sheet: all of them, or none.
 
     The first line names the columns: title, and any of description, status, priority, assignee
@@ -66,11 +60,8 @@ def import_tasks(request: ActorRequest, project_id: str, how: Query[DryRun]) -> 
     `column`.
     """
     project = find_project(request.auth, project_id)
-    with transaction.atomic():
-        made = read_sheet(request.auth, project, _text_of(request))
-        keys = [task.key for task in made]
-        transaction.set_rollback(how.dry_run)
-    return {"dry_run": how.dry_run, "created": len(made), "keys": [] if how.dry_run else keys}
+    made = read_sheet(request.auth, project, _text_of(request))
+    return {"created": len(made), "keys": [task.key for task in made]}
 
 
 def _text_of(request: HttpRequest) -> str:

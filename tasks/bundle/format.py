@@ -17,7 +17,7 @@ from typing import Any
 from django.apps import apps
 from django.db import models
 
-from accounts.models import Tenant
+from accounts.models import KeptAnswer, Tenant
 from accounts.tenancy import is_tenant_model
 
 FORMAT, VERSION = "taskflow-bundle", 1
@@ -29,8 +29,9 @@ Model = type[models.Model]
 
 
 def tenant_models() -> list[Model]:
-    """Every table of the tenant, those first that others point to."""
+    """Every table of the tenant, those first that others point to; kept answers are no data."""
     found = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
+    found.remove(KeptAnswer)
     graph = {
         model: sorted(
             {f.related_model for f in model._meta.local_fields if f.related_model in found}

@@ -207,6 +207,8 @@ def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
     row["subject_id"] += shift.get(subject, 0) if subject else 0
     if row["project_id"] is not None:
         row["project_id"] += shift["tasks.project"]
+    if row["undoes"]:
+        row["undoes"] = [pk + shift["accounts.event"] for pk in row["undoes"]]
     for name, values in row["changes"].items():
         target = model_of_field(row["subject_type"], name)
         if target is not None:

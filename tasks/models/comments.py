@@ -32,6 +32,7 @@ EveryComment = TenantManager.from_queryset(CommentQuerySet)
 
 
 class Comment(Trashable):
+    derived = frozenset({"edited_at"})
     project_field = "project_id"
 
     task = TenantFK(Task, models.CASCADE, related_name="comments")
@@ -39,6 +40,7 @@ class Comment(Trashable):
     author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
     body = models.TextField(max_length=LARGEST_TEXT)  # markdown, kept as written
     edited_at = models.DateTimeField(null=True, editable=False)
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -39,6 +39,7 @@ EveryPage = TenantManager.from_queryset(PageQuerySet)
 
 
 class Page(Trashable):
+    derived = frozenset({"published_at"})
     project_field = "project_id"
 
     project = TenantFK(Project, models.CASCADE, related_name="pages")
@@ -47,6 +48,7 @@ class Page(Trashable):
     is_published = models.BooleanField("published", default=False, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
     owner = TenantFK(User, models.PROTECT, related_name="pages")
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -91,6 +91,7 @@ class Project(Trashable):
     members = models.ManyToManyField(
         User, through="ProjectMember", related_name="projects", editable=False
     )
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -175,6 +176,7 @@ class ProjectMember(TenantModel):
     user = TenantFK(User, models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=6, choices=Role, default=Role.MEMBER)
     joined_at = models.DateTimeField(auto_now_add=True)
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

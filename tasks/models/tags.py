@@ -36,6 +36,7 @@ class Tag(TenantModel):
         blank=True,
         validators=[RegexValidator(re.compile(rf"{COLOR.pattern}\Z"), "Write it as #1F6FEB.")],
     )
+    version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

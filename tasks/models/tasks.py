@@ -45,7 +45,9 @@ class TaskQuerySet(TenantQuerySet["Task"]):
         """Everything TaskResponse shows, in three queries."""
         return self.select_related("project", "assignee", "created_by").prefetch_related(  # type: ignore[type-var]
             models.Prefetch("tags", Tag.objects.order_by("name", "id")),
-            models.Prefetch("blocked_by", Task.objects.present().only("pk", "tenant", "status")),
+            models.Prefetch(
+                "blocked_by", Task.objects.present().only("pk", "tenant", "status", "version")
+            ),
         )
 
     def present(self) -> Self:
@@ -96,6 +98,7 @@ EveryTask = TenantManager.from_queryset(TaskQuerySet)
 
 
 class Task(Trashable):
+    derived = frozenset({"completed_at"})
     project_field = "project_id"
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")

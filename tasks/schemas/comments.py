@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word, Words
+from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Version, Word, Words
 from tasks.models import Comment
 
 
@@ -33,6 +33,7 @@ class CommentResponse(Out):
     author: UserRef | None = Field(description="Null when an operator wrote it.")
     body: str
     edited_at: datetime | None = Field(description="When its text last changed.")
+    version: Version
     created_at: datetime
     updated_at: datetime
 

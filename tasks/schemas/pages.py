@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Word, Words
+from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Version, Word, Words
 
 PageTitle = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -22,6 +22,7 @@ class PageResponse(Out):
     is_published: bool
     published_at: datetime | None
     owner: UserRef
+    version: Version
     created_at: datetime
     updated_at: datetime
 

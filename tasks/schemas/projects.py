@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Metadata, Moment, Out, Text, Word, one_of
+from taskflow.schema import Id, In, Instant, Metadata, Moment, Out, Text, Version, Word, one_of
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY
 from tasks.schemas.tasks import ProjectTask
@@ -37,6 +37,7 @@ class ProjectResponse(Out):
     owner: UserRef
     role: Role | None = Field(description="Your role in it; null when you see it as staff.")
     task_counts: TaskCounts
+    version: Version
     created_at: datetime
     updated_at: datetime
 
@@ -95,6 +96,7 @@ class ProjectMemberResponse(Out):
     project_id: int
     user: UserRef
     role: Role
+    version: Version
     joined_at: datetime
     updated_at: datetime
 

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from taskflow.paging import Page
-from taskflow.schema import In, Out
+from taskflow.schema import In, Out, Version
 from tasks.models.tags import COLOR
 
 TagName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -24,6 +24,7 @@ class TagRef(Out):
 
 
 class TagResponse(TagRef):
+    version: Version
     created_at: datetime
     updated_at: datetime
 

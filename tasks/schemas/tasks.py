@@ -9,7 +9,20 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Day, Id, In, Instant, Metadata, Moment, Out, Text, Word, Words, one_of
+from taskflow.schema import (
+    Day,
+    Id,
+    In,
+    Instant,
+    Metadata,
+    Moment,
+    Out,
+    Text,
+    Version,
+    Word,
+    Words,
+    one_of,
+)
 from tasks.models import Priority, Status, Task
 from tasks.schemas.tags import TagName, TagRef
 
@@ -54,7 +67,7 @@ class TaskResponse(Out):
     due_on: date | None
     metadata: dict[str, object]
     external_ref: str | None
-    version: int = Field(description="Grows by one with every change.")
+    version: Version
     completed_at: datetime | None
     created_at: datetime
     updated_at: datetime

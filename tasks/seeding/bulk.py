@@ -63,8 +63,8 @@ WITH planned AS MATERIALIZED (
   FROM tasks, generate_series(1, 2) AS k WHERE k <= number %% 3
 ), recorded AS (
   INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
-    subject_id, project_id, changes, created_at)
-  SELECT %(tenant)s, created_by_id, 'command', '', '', 'created', 'task', id, %(project)s,
+    subject_id, version, project_id, changes, created_at)
+  SELECT %(tenant)s, created_by_id, 'command', '', '', 'created', 'task', id, 1, %(project)s,
     jsonb_build_object('project', jsonb_build_array(NULL, %(project)s::bigint),
       'number', jsonb_build_array(NULL, number), 'title', jsonb_build_array(NULL, title),
       'status', jsonb_build_array(NULL, status), 'priority', jsonb_build_array(NULL, priority)),

@@ -13,7 +13,7 @@ from accounts.models import ApiToken, Event, Scope, Tenant, User
 from accounts.tenancy import inside
 from conftest import PASSWORD, new_tenant, person
 from tasks.actions.comments import create_comment
-from tasks.actions.members import add_member
+from tasks.actions.members import add_member, change_role
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
@@ -560,3 +560,116 @@ def test_all_tasks_of_a_project_are_completed_and_downloaded(house, staff):
         "Completed 1 tasks."
         in run(staff, Project, "complete_tasks", house.apollo.pk).content.decode()
     )
+
+
+# ---- two who edit the same form -----------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(house, staff):
+    """The task's form, opened before others have given it a title and a tag."""
+    form = form_of(staff.get(address(Task, "change", house.task.pk)))
+    with inside(house.root.tenant):
+        update_task(house.ada, house.task, title="Theirs", tags=["hot", "cold"], description="x")
+    return form
+
+
+def test_edits_of_other_fields_merge(house, staff, opened):
+    r = staff.post(address(Task, "change", house.task.pk), opened | {"priority": "high"})
+
+    assert r.status_code == 302, r.content
+    with inside(house.root.tenant):
+        task = Task.objects.get()
+        assert (task.title, task.priority, task.description) == ("Theirs", "high", "x")
+        assert task.tags.count() == 2
+    assert house.events(subject_type="task")[-1].changes == {"priority": ["medium", "high"]}
+
+
+def test_an_edit_of_the_same_field_is_shown_beside_theirs(house, staff, opened):
+    r = staff.post(
+        address(Task, "change", house.task.pk), opened | {"title": "Mine", "priority": "high"}
+    )
+
+    page = r.content.decode()
+    assert r.status_code == 412
+    for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save mine all the same"):
+        assert text in page
+    assert not house.events(subject_type="task")
+
+
+def test_mine_can_be_saved_all_the_same(house, staff, opened):
+    form = opened | {"title": "Mine", "priority": "high"}
+    conflict = staff.post(address(Task, "change", house.task.pk), form)
+    kept = dict(conflict.context["kept"]) | {"labels": opened["labels"]}
+
+    r = staff.post(address(Task, "change", house.task.pk), kept)
+
+    assert r.status_code == 302, r.content
+    with inside(house.root.tenant):
+        task = Task.objects.get()
+        assert (task.title, task.priority, task.tags.count()) == ("Mine", "high", 2)
+
+
+def test_what_changes_while_one_decides_is_shown_again(house, staff, opened):
+    form = opened | {"title": "Mine"}
+    conflict = staff.post(address(Task, "change", house.task.pk), form)
+    with inside(house.root.tenant):
+        update_task(house.ada, house.task, title="Theirs again")
+
+    r = staff.post(address(Task, "change", house.task.pk), dict(conflict.context["kept"]))
+
+    assert (r.status_code, "Theirs again" in r.content.decode()) == (412, True)
+
+
+def test_tags_are_named_in_a_conflict(house, staff, opened):
+    r = staff.post(address(Task, "change", house.task.pk), opened | {"labels": []})
+
+    (rivalry,) = r.context["rivalries"]
+    assert (rivalry.field, rivalry.base, rivalry.theirs, rivalry.yours) == (
+        "tags", "hot", "cold, hot", "–",
+    ) or rivalry.theirs == "hot, cold"  # fmt: skip
+
+
+def test_moving_and_assigning_at_once_is_no_conflict_with_oneself(house, staff):
+    with inside(house.root.tenant):
+        other = create_project(house.root, name="Other", key="OTH")
+        update_task(house.ada, house.task, assignee=house.ada.user)
+    form = form_of(staff.get(address(Task, "change", house.task.pk)))
+
+    r = staff.post(
+        address(Task, "change", house.task.pk),
+        form | {"project": other.pk, "assignee": house.root.user.pk},
+    )
+
+    assert r.status_code == 302, r.content
+    with inside(house.root.tenant):
+        assert Task.objects.get().assignee_id == house.root.user.pk
+
+
+def test_a_line_of_an_inline_is_not_overwritten_either(house, staff):
+    path = address(Project, "change", house.apollo.pk)
+    with inside(house.root.tenant):
+        member = add_member(house.root, house.apollo, user=house.root.user)
+    form = form_of(staff.get(path))
+    (line,) = [
+        n.removesuffix("-id") for n, v in form.items() if n.endswith("-id") and v == member.pk
+    ]
+    with inside(house.root.tenant):
+        change_role(house.root, member, role=Role.ADMIN)
+
+    untouched = staff.post(path, form | {"name": "New"})
+    with inside(house.root.tenant):
+        assert ProjectMember.objects.get(pk=member.pk).role == Role.ADMIN
+    touched = staff.post(path, form | {f"{line}-role": Role.OWNER})
+
+    assert (untouched.status_code, touched.status_code) == (302, 412)
+
+
+def test_looking_at_a_text_does_not_change_it(house, staff):
+    with inside(house.root.tenant):
+        update_task(house.ada, house.task, description="two\nlines")
+    form = form_of(staff.get(address(Task, "change", house.task.pk)))
+
+    staff.post(address(Task, "change", house.task.pk), form | {"description": "two\r\nlines"})
+
+    assert not house.events(subject_type="task")

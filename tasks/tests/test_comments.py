@@ -30,6 +30,7 @@ def test_it_is_kept_as_written(world, as_, events):
         "task_key": "APO-1",
         "body": TEXT,
         "edited_at": None,
+        "version": 1,
     }
     assert as_(world.ada).get(f"/comments/{comment['id']}").json() == r.json()
     (event,) = events(world.acme, subject_type="comment")

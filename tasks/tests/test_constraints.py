@@ -10,7 +10,7 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 
 from accounts.actions import issue_token
 from accounts.events.record import create
-from accounts.models import ApiToken, Event, Scope, User
+from accounts.models import ApiToken, Event, KeptAnswer, Scope, User
 from accounts.tenancy import CompositeFK, RowSecurity, TenantFK, TenantKey, inside, is_tenant_model
 from tasks.actions.tags import create_tag
 from tasks.actions.tasks import create_task, update_task
@@ -60,6 +60,7 @@ def fill(actor, project, task):
     FormerNumber.objects.create(project=project, number=77, task=task)
     create(actor, Comment(task=task, author=actor.user, body="so"))
     create(actor, Page(project=project, title="Plan", owner=actor.user))
+    KeptAnswer.objects.create(user_id=actor.user.pk, key="k")
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -167,6 +168,7 @@ UNIQUES = {
     "former_number_key": lambda w: FormerNumber(project=w.apollo, number=77, task=w.task),
     "user_handle_key": lambda w: User(handle="ada", email="x@acme.example"),
     "user_email_key": lambda w: User(handle="x", email="ada@acme.example"),
+    "kept_answer_key": lambda w: KeptAnswer(user_id=w.ada.user.pk, key="k"),
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),

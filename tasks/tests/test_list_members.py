@@ -14,7 +14,15 @@ def test_it_lists_them_as_they_joined(world, as_):
         ("bob", "member"),
         ("bot", "member"),
     ]
-    assert page["data"][0].keys() == {"id", "project_id", "user", "role", "joined_at", "updated_at"}
+    assert page["data"][0].keys() == {
+        "id",
+        "project_id",
+        "user",
+        "role",
+        "version",
+        "joined_at",
+        "updated_at",
+    }
 
 
 def test_it_comes_in_pages(world, as_):

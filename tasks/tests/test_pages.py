@@ -34,6 +34,7 @@ def test_it_works(world, as_, events):
         "title": "P",
         "body": " # x\n",
         "is_published": True,
+        "version": 1,
     }
     (event,) = events(world.acme, subject_type="page")
     assert (event.verb, event.project_id) == ("created", world.apollo.pk)

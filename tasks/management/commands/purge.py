@@ -1,4 +1,4 @@
-"""`purge`: delete for good what has been in the trash for long."""
+"""`purge`: delete for good what has been in the trash for long, and keys of old retries."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.actor import Actor
 from accounts.events.models import Via
+from accounts.idempotency import sweep
 from accounts.models import Tenant, User
 from accounts.tenancy import inside
 from tasks.actions.trash import PURGE, purge_older
@@ -17,7 +18,7 @@ from tasks.models.trash import KEPT
 
 
 class Command(BaseCommand):
-    help = "Delete for good what has been in the trash for 30 days. Run it once a day."
+    help = "Delete for good what has been in the trash for 30 days, and day-old idempotency keys."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
@@ -27,6 +28,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         moment = timezone.now() - timedelta(days=options["days"])
         for tenant in Tenant.objects.order_by("pk"):
+            with inside(tenant):
+                sweep()
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for kind in PURGE:
                 gone = 0

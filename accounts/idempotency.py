@@ -1,0 +1,117 @@
+"""Doing a write once, however often it is sent: answers are kept beside the write, for retries."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+from django.db import OperationalError
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+
+from accounts import tokens
+from accounts.actor import Actor
+from accounts.models import KeptAnswer
+from taskflow.conditions import read_idempotency_key
+from taskflow.errors import Conflict, Invalid
+
+KEPT = timedelta(hours=24)
+SWEEP_EVERY = 100  # keys; then those that are too old go
+LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL: lock_timeout is over
+TOKEN = "{the token that this answer issued}"  # noqa: S105 - what stands for it in the store
+
+
+def once(request: HttpRequest, work: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+    """Do the work, or answer as it was answered before under the same Idempotency-Key.
+
+    Inside the request's transaction, which keeps the answer with the write: a second call waits
+    for the first. Nothing is kept of a refusal, which wrote nothing, so that it can be corrected
+    and sent again. Raises Invalid when the key was used for another request, Conflict when the
+    first call takes too long.
+    """
+    key = read_idempotency_key(request)
+    if key is None:
+        return work(request)
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    kept = _claim(actor, key, _fingerprint(request, actor))
+    entropy = salted_hmac("taskflow.idempotency", f"{kept.pk} {key}", algorithm="sha256").digest()
+    token = tokens.make_text(actor.tenant.pk, entropy)
+    if kept.status is not None:
+        return _replayed(kept, token)
+    request.actor = replace(actor, entropy=entropy)  # type: ignore[attr-defined]
+    response = work(request)
+    if response.status_code < 400:
+        _keep(kept, response, token)
+    return response
+
+
+def sweep() -> int:
+    """Forget the tenant's keys that are older than 24 hours; return how many."""
+    old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
+    return old.delete()[0]
+
+
+def _claim(actor: Actor, key: str, fingerprint: str) -> KeptAnswer:
+    """The key's row: new and without a status, or with the answer that was given."""
+    mine = KeptAnswer.objects.filter(user_id=actor.user.pk, key=key)
+    row = KeptAnswer(user_id=actor.user.pk, key=key, fingerprint=fingerprint)
+    try:
+        for _ in range(2):
+            KeptAnswer.objects.bulk_create([row], ignore_conflicts=True)  # waits for who has it
+            kept = mine.select_for_update().first()
+            if kept is not None and kept.created_at < timezone.now() - KEPT:
+                kept.delete()
+            elif kept is not None:
+                break
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
+            raise
+        raise _in_progress() from None
+    if kept is None:  # swept away at this moment
+        raise _in_progress()
+    if kept.fingerprint != fingerprint:
+        raise Invalid(
+            "This Idempotency-Key was used for another request. Take a new one for each.",
+            code="idempotency_key_reused",
+        )
+    return kept
+
+
+def _in_progress() -> Conflict:
+    return Conflict(
+        "The first call with this Idempotency-Key is still at work. Send it again shortly.",
+        code="in_progress",
+        headers={"Retry-After": "1"},
+    )
+
+
+def _fingerprint(request: HttpRequest, actor: Actor) -> str:
+    """Of all that decides the answer, what the token may do and show included.
+
+    Under our secret: a body may hold a password.
+    """
+    said: list[Any] = [request.method, request.get_full_path(), request.content_type]
+    said += [request.headers.get("If-Match"), actor.scope, actor.project_ids]
+    text = json.dumps(said).encode() + request.body
+    return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
+
+
+def _keep(kept: KeptAnswer, response: HttpResponse, token: str) -> None:
+    """Without the token that it may issue: no secret is stored, it can be made again."""
+    KeptAnswer.objects.filter(pk=kept.pk).update(
+        status=response.status_code,
+        headers=dict(response.items()),
+        body=response.content.decode().replace(token, TOKEN),
+    )
+    if kept.pk % SWEEP_EVERY == 0:
+        sweep()
+
+
+def _replayed(kept: KeptAnswer, token: str) -> HttpResponse:
+    answer = HttpResponse(kept.body.replace(TOKEN, token), status=kept.status, headers=kept.headers)
+    answer["Idempotency-Replayed"] = "true"
+    return answer

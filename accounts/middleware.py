@@ -1,0 +1,215 @@
+"""
+The unit of work: one request, one transaction, one tenant.
+
+It is rolled back when the answer is an error, and when the request was only tried. A write with an
+Idempotency-Key is done once.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+from django.conf import settings
+from django.contrib import auth
+from django.contrib.sessions.backends.db import SessionStore
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.db import Error as DatabaseError
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from accounts import tokens
+from accounts.actor import Actor
+from accounts.auth import (
+    ACTING_TENANT,
+    NO_TENANT,
+    STRANGERS_WELCOME,
+    actor_of_token,
+    bearer_of,
+    find_tenant,
+    find_token,
+    named_subdomain,
+    note_use,
+)
+from accounts.events.history import read_history
+from accounts.events.models import Via
+from accounts.events.record import witness
+from accounts.idempotency import once
+from accounts.models import PLATFORM, Tenant, User
+from accounts.schemas import EventResponse, event_response
+from accounts.tenancy import TenantError, inside
+from taskflow.conditions import SAFE, read_dry_run, read_precondition
+from taskflow.errors import (
+    BadRequest,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    Unavailable,
+    answer_database_error,
+    problem_of_status,
+)
+
+API, ADMIN = "/api/", "/admin/"
+MOST_EVENTS = 500  # shown of what a dry run would record
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+class TenantMiddleware:
+    """Opens the request's transaction, inside the tenant that its credentials name."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith(API):
+            return self.answer_api(request)
+        if request.path.startswith(ADMIN):
+            return self.answer_admin(request)
+        return self.get_response(request)
+
+    # ---- the API ----
+
+    def answer_api(self, request: HttpRequest) -> HttpResponse:
+        try:
+            subdomain = named_subdomain(request)
+            if request.path in STRANGERS_WELCOME:
+                return self.get_response(request)
+            text = bearer_of(request)
+            if text is not None:
+                return self.answer_token(request, text, subdomain)
+            key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+            if key.isalnum():  # as we make them; PostgreSQL chokes on some others
+                return self.answer_session(request, key, subdomain)
+            return self.get_response(request)
+        except DisallowedHost:
+            return BadRequest("The Host header is not one of ours.").as_response(request)
+        except RequestDataTooBig:
+            return problem_of_status(413).as_response(request)
+        except Problem as problem:
+            return problem.as_response(request)
+        except DatabaseError as error:
+            return answer_database_error(request, error)
+
+    def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
+        tenant_id = tokens.tenant_id_of(text)
+        if tenant_id is None:
+            return self.get_response(request)  # what needs a token answers 401
+        is_safe = request.method in SAFE
+        with inside(tenant_id, reading=is_safe):
+            token = find_token(text)
+            if token is None:
+                return self.work(request)
+            if subdomain not in (None, token.tenant.subdomain):
+                raise NotFound(NO_TENANT)
+            response = self.serve(request, actor_of_token(request, token))
+        note_use(token)
+        return response
+
+    def answer_session(self, request: HttpRequest, key: str, subdomain: str | None) -> HttpResponse:
+        request.session = SessionStore(key)
+        name = subdomain or settings.DEFAULT_TENANT
+        home = Tenant.objects.filter(subdomain=name, is_active=True).first()
+        if home is None or (user := user_of_session(request, home)) is None:
+            return self.get_response(request)
+        tenant = acting_tenant(request, user, home)
+        with inside(tenant, reading=request.method in SAFE):
+            actor = Actor(user, tenant, request_id=getattr(request, "request_id", ""))
+            return self.serve(request, actor)
+
+    def serve(self, request: HttpRequest, actor: Actor) -> HttpResponse:
+        """What was asked, under the conditions that it was asked under."""
+        if request.method in SAFE:
+            request.actor = actor  # type: ignore[attr-defined]
+            return self.work(request)
+        seen = read_precondition(request)
+        request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
+        if read_dry_run(request):
+            return self.try_out(request)
+        return once(request, self.work_as_seen if seen else self.work)
+
+    def work_as_seen(self, request: HttpRequest) -> HttpResponse:
+        """Raises PreconditionFailed when If-Match names a row that the request does not change."""
+        response = self.work(request)
+        seen = request.actor.precondition  # type: ignore[attr-defined]
+        if seen and seen.recorded and not seen.is_checked and response.status_code < 400:
+            raise PreconditionFailed(
+                f"If-Match names {seen.noun} {seen.row_id}, which this request does not change."
+            )
+        return response
+
+    def try_out(self, request: HttpRequest) -> HttpResponse:
+        """Do it, tell what it would answer and record, and undo it."""
+        with witness() as events:
+            response = self.work_as_seen(request)
+        if response.status_code >= 400:
+            return response
+        if connection.vendor == "postgresql":  # SQLite can ask them only by committing
+            with connection.cursor() as cursor:
+                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        entries = read_history(request.actor, events[:MOST_EVENTS])  # type: ignore[attr-defined]
+        transaction.set_rollback(True)
+        return JsonResponse(
+            {
+                "dry_run": True,
+                "status": response.status_code,
+                "result": json.loads(response.content) if response.content else None,
+                "event_count": len(events),
+                "events": [
+                    EventResponse.model_validate(event_response(entry)).model_dump(mode="json")
+                    for entry in entries
+                ],
+            }
+        )
+
+    # ---- the admin ----
+
+    def answer_admin(self, request: HttpRequest) -> HttpResponse:
+        try:
+            return self.answer_staff(request, find_tenant(named_subdomain(request)))
+        except NotFound:
+            return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
+        except (OperationalError, InterfaceError):
+            return HttpResponse(Unavailable().detail, status=503, content_type="text/plain")
+
+    def answer_staff(self, request: HttpRequest, home: Tenant) -> HttpResponse:
+        user = user_of_session(request, home)
+        tenant = acting_tenant(request, user, home)
+        request.tenant = tenant  # type: ignore[attr-defined]
+        if user is not None:
+            request._cached_user = user  # type: ignore[attr-defined]  # what auth.get_user() answers
+            request.actor = Actor(  # type: ignore[attr-defined]
+                user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
+            )
+        with inside(tenant, reading=request.method in SAFE):
+            return self.work(request)
+
+    # ---- both ----
+
+    def work(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        if response.streaming:
+            raise TenantError("a streamed answer outlives its transaction: open scopes inside it")
+        if hasattr(response, "render") and not getattr(response, "is_rendered", True):
+            response.render()  # a lazy page would query after the scope has closed
+        if response.status_code >= 400:
+            transaction.set_rollback(True)
+        return response
+
+
+def user_of_session(request: HttpRequest, home: Tenant) -> User | None:
+    """The session's user, looked for in the host's own tenant: elsewhere the cookie is nobody's."""
+    if not request.session.get(auth.SESSION_KEY):
+        return None
+    with inside(home, reading=True):
+        user = auth.get_user(request)
+    return user if isinstance(user, User) else None
+
+
+def acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
+    """Staff works at home; an operator where he said he would."""
+    picked = request.session.get(ACTING_TENANT)
+    if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:
+        return home
+    return Tenant.objects.filter(pk=picked).first() or home

@@ -1,0 +1,271 @@
+"""dry_run=true: everything happens, is told, and has not happened."""
+
+from __future__ import annotations
+
+import io
+from itertools import count
+
+import pytest
+
+from accounts.models import KeptAnswer, User
+from accounts.tenancy import inside
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
+from tasks.actions.tags import create_tag
+from tasks.actions.tasks import create_task, delete_task
+from tasks.bundle.exporting import export_tenant
+from tasks.models import ProjectMember, Tag, Task
+
+
+def exported(tenant):
+    file = io.BytesIO()
+    export_tenant(tenant, file, lambda rows: None)
+    return file.getvalue()
+
+
+def test_it_tells_what_would_be(world, as_, events):
+    client = as_(world.ada)
+    client.get("/me")  # which notes that the token is in use
+    before = exported(world.acme)
+    body = {"project_id": world.apollo.pk, "title": "x", "tags": ["new"]}
+
+    r = client.post("/tasks?dry_run=true", body)
+
+    tried = r.json()
+    assert (r.status_code, tried["dry_run"], tried["status"]) == (200, True, 201)
+    assert (tried["result"]["key"], tried["result"]["tags"][0]["name"]) == ("APO-2", "new")
+    assert [e["verb"] for e in tried["events"]] == ["tag.created", "task.created"]
+    assert tried["events"][1]["sentence"] == "Ada (@ada) created the task “x”"
+    assert tried["event_count"] == 2
+    assert exported(world.acme) == before
+    assert {"ETag", "Location"}.isdisjoint(r.headers)
+
+
+def test_no_number_is_used_up(world, as_):
+    client = as_(world.ada)
+    body = {"project_id": world.apollo.pk, "title": "x"}
+    client.post("/tasks?dry_run=true", body)
+
+    assert client.post("/tasks", body).json()["key"] == "APO-2"
+
+
+def test_no_key_is_used_up(world, as_):
+    client, headers = as_(world.ada), {"Idempotency-Key": "k"}
+    body = {"project_id": world.apollo.pk, "title": "x"}
+    client.post("/tasks?dry_run=true", body, headers=headers)
+
+    r = client.post("/tasks", body, headers=headers)
+
+    assert (r.status_code, "Idempotency-Replayed" in r.headers) == (201, False)
+    with inside(world.acme):
+        assert KeptAnswer.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [({"title": ""}, 422), ({"title": "x", "external_ref": "taken"}, 409), ({"tilte": "x"}, 422)],
+)
+def test_what_would_be_refused_is_refused(world, as_, body, status):
+    client = as_(world.ada)
+    client.patch("/tasks/APO-1", {"external_ref": "taken"})
+
+    r = client.post("/tasks?dry_run=true", {"project_id": world.apollo.pk, **body})
+
+    assert r.status_code == status
+    assert "dry_run" not in r.json()
+
+
+def test_if_match_is_asked(world, as_):
+    client = as_(world.ada)
+    seen = client.get("/tasks/APO-1").headers["ETag"]
+    client.patch("/tasks/APO-1", {"title": "New"})
+
+    r = client.patch("/tasks/APO-1?dry_run=true", {"title": "x"}, headers={"If-Match": seen})
+
+    assert r.status_code == 412
+
+
+@pytest.mark.parametrize("value", ["1", "yes", "True", "", "true&dry_run=true"])
+def test_it_is_true_or_false(world, as_, value):
+    r = as_(world.ada).delete(f"/tasks/APO-1?dry_run={value}")
+
+    assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "dry_run")
+
+
+def test_false_means_it(world, as_):
+    assert as_(world.ada).delete("/tasks/APO-1?dry_run=false").status_code == 204
+
+
+@pytest.mark.parametrize("path", ["/tasks?dry_run=true", "/tasks/APO-1?dry_run=false"])
+def test_reads_do_not_know_it(world, as_, path):
+    r = as_(world.ada).get(path)
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "unknown_parameter")
+
+
+def test_signing_in_does_not_either(world, as_, client):
+    r = client.post(
+        "/api/v1/auth/login?dry_run=true",
+        {"email": "x@y.example", "password": "x"},
+        content_type="application/json",
+    )
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "unknown_parameter")
+
+
+# ---- every write --------------------------------------------------------------------------------
+
+_number = count(1)
+BODIES = {
+    "post /me/password": {"current_password": "correct horse battery", "new_password": "staple 4 all!"},
+    "patch /me": {"full_name": "New"},
+    "post /tokens": {"name": "t"},
+    "post /users": {"kind": "agent", "handle": "robot"},
+    "patch /users/{user_id}": {"full_name": "New"},
+    "post /users/{user_id}/offboarding": {},
+    "patch /tenant": {"name": "New"},
+    "post /projects": {"name": "P", "tasks": [{"title": "t", "subtasks": [{"title": "s"}]}]},
+    "patch /projects/{project_id}": {"name": "New"},
+    "put /projects/{project_id}/tasks/by-ref/{ref}": {"title": "new"},
+    "post /projects/{project_id}/members": {"user_id": "{outsider}"},
+    "patch /members/{member_id}": {"role": "admin"},
+    "post /tasks": {"project_id": "{project_id}", "title": "t", "tags": ["new"]},
+    "post /tasks/bulk": {
+        "operations": [
+            {"op": "create", "data": {"project_id": "{project_id}", "title": "t"}},
+            {"op": "update", "id": "{task_id}", "data": {"title": "New", "tags": ["a"]}},
+            {"op": "tag", "where": {"status": ["todo"]}, "data": {"tags": ["w"]}},
+        ]
+    },
+    "patch /tasks/{task_id}": {"title": "New", "tags": ["a", "b"], "status": "done"},
+    "post /tasks/{task_id}/assignment": {"assignee_id": "{user_id}"},
+    "post /tasks/{task_id}/move": {"project_id": "{other_id}"},
+    "post /tags": {"name": "new"},
+    "patch /tags/{tag_id}": {"name": "new"},
+    "post /comments": {"task_id": "{task_id}", "body": "c"},
+    "patch /comments/{comment_id}": {"body": "c"},
+    "post /pages": {"project_id": "{project_id}", "title": "p"},
+    "patch /pages/{page_id}": {"title": "q"},
+    "post /undo": {"request_id": "r-1"},
+}  # fmt: skip
+NO_WRITE_TO_UNDO = {"post /auth/login", "post /auth/register"}
+
+
+def writes(client):
+    document = client.get("/api/v1/openapi.json").json()
+    return [
+        f"{method} {path.removeprefix('/api/v1')}"
+        for path, methods in document["paths"].items()
+        for method in methods
+        if method != "get"
+    ]
+
+
+@pytest.fixture
+def ids(world, as_):
+    """One row of each kind, for the paths."""
+    boss = as_(world.boss)
+    with inside(world.acme):
+        tag = create_tag(world.boss, name="old")
+        comment = create_comment(world.boss, world.task, body="b")
+        page = create_page(world.boss, world.apollo, title="p", owner=world.bob.user)
+        published = create_page(
+            world.boss, world.apollo, title="p", owner=world.bob.user, is_published=True
+        )
+        done = create_task(
+            world.boss, world.apollo, title="d", status="done", assignee=world.bob.user
+        )
+        gone = create_task(world.boss, world.apollo, title="gone")
+        delete_task(world.boss, gone)
+        member = ProjectMember.objects.get(user=world.bob.user)
+        agent = User.objects.get(handle="bot")
+    boss.patch("/tasks/APO-1", {"tags": ["old"]}, headers={"X-Request-Id": "r-1"})
+    return {
+        "user_id": agent.pk,
+        "outsider": world.eve.user.pk,
+        "project_id": world.apollo.pk,
+        "other_id": boss.post("/projects", {"name": "Other"}).json()["id"],
+        "task_id": world.task.pk,
+        "done": done.pk,
+        "published": published.pk,
+        "tag_id": tag.pk,
+        "comment_id": comment.pk,
+        "page_id": page.pk,
+        "member_id": member.pk,
+        "token_id": boss.post("/tokens", {"name": "x"}).json()["id"],
+        "kind": "task",
+        "row_id": gone.pk,
+        "ref": "r",
+    }
+
+
+def filled(value, ids):
+    if isinstance(value, dict):
+        return {k: filled(v, ids) for k, v in value.items()}
+    if isinstance(value, list):
+        return [filled(v, ids) for v in value]
+    if isinstance(value, str) and value.startswith("{"):
+        return ids[value.strip("{}")]
+    return value
+
+
+def test_each_write_leaves_an_identical_export(world, as_, ids):
+    boss = as_(world.boss)
+    with inside(world.acme):
+        world.boss.user.set_password("correct horse battery")
+        User.objects.filter(pk=world.boss.user.pk).update(password=world.boss.user.password)
+    boss.get("/me")
+    before = exported(world.acme)
+    tried = 0
+    for name in writes(boss):
+        method, path = name.split(" ")
+        if name in NO_WRITE_TO_UNDO:
+            continue
+        if path == "/auth/logout":
+            continue  # see below
+        others = {"task_id": ids["done"], "page_id": ids["published"]} if "delete" in name else {}
+        address = path.format(**(ids | others)) + "?dry_run=true"
+        body = filled(
+            BODIES.get(name.replace("put ", "patch ") if name not in BODIES else name), ids
+        )
+        if path.endswith(".csv"):
+            r = boss.post(address, "title\nx\n", content_type="text/csv")
+        elif path.startswith("/trash") and method == "post":
+            r = boss.post(address)
+        else:
+            r = (
+                getattr(boss, method)(address, body)
+                if body is not None
+                else getattr(boss, method)(address)
+            )
+
+        assert r.status_code in (200, 409), (name, r.content)
+        if r.status_code == 200:
+            assert r.json()["dry_run"] is True, name
+            assert r.json()["events"], f"{name} did nothing at all"
+        assert exported(world.acme) == before, name
+        tried += 1
+    assert tried > 40
+
+
+def test_signing_out_can_be_tried(world, as_):
+    client = as_(world.boss)
+
+    assert (
+        client.post("/auth/logout?dry_run=true").json()["events"][0]["verb"] == "apitoken.revoked"
+    )
+    assert client.get("/me").status_code == 200
+
+
+def test_it_is_the_same_in_bulk(world, as_):
+    client = as_(world.ada)
+    operations = [
+        {"op": "create", "data": {"project_id": world.apollo.pk, "title": f"t{n}", "tags": ["n"]}}
+        for n in range(50)
+    ]
+
+    tried = client.post("/tasks/bulk?dry_run=true", {"operations": operations}).json()
+
+    assert (tried["result"]["succeeded"], tried["event_count"]) == (50, 51)
+    with inside(world.acme):
+        assert (Task.objects.count(), Tag.objects.count()) == (1, 0)

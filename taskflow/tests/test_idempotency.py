@@ -1,0 +1,319 @@
+"""Idempotency-Key: a write happens once, however often it is sent."""
+
+from __future__ import annotations
+
+import json
+import threading
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.core.management import call_command
+from django.db import connection, connections
+from django.utils import timezone
+
+from accounts.idempotency import KEPT, sweep
+from accounts.models import ApiToken, KeptAnswer
+from accounts.tenancy import inside
+from accounts.tests.test_write_door import at_once
+from conftest import PASSWORD, ApiClient, build_world, token_of
+from tasks.models import Task
+
+
+def send(client, method, path, body=None, key="k1", **headers):
+    headers = {"Idempotency-Key": key, **headers}
+    if method in ("get", "delete"):
+        return getattr(client, method)(path, headers=headers)
+    return getattr(client, method)(path, body, headers=headers)
+
+
+def post_task(client, world, key="k1", **values):
+    body = {"project_id": world.apollo.pk, "title": "once"} | values
+    return send(client, "post", "/tasks", body, key)
+
+
+def titles(world):
+    with inside(world.acme):
+        return list(Task.objects.order_by("pk").values_list("title", flat=True))
+
+
+# ---- once ---------------------------------------------------------------------------------------
+
+
+def test_a_retry_gets_the_first_answer(world, as_, events):
+    client = as_(world.ada)
+
+    first = post_task(client, world)
+    count = len(events(world.acme))
+    again = post_task(client, world)
+
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    for name in ("ETag", "Location", "Content-Type"):
+        assert again.headers[name] == first.headers[name]
+    assert "Idempotency-Replayed" not in first.headers
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert (titles(world), len(events(world.acme))) == (["Launch", "once"], count)
+
+
+def test_it_is_the_first_answer_whatever_happened_since(world, as_):
+    client = as_(world.ada)
+    first = post_task(client, world)
+    client.delete(f"/tasks/{first.json()['id']}")
+
+    assert post_task(client, world).json() == first.json()
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status"),
+    [
+        ("patch", "/tasks/APO-1", {"title": "x"}, 200),
+        ("put", "/tasks/APO-1", {"title": "x"}, 200),
+        ("put", "/projects/APO/tasks/by-ref/r", {"title": "x"}, 201),
+        ("post", "/tasks/APO-1/completion", None, 200),
+        ("delete", "/tasks/APO-1", None, 204),
+        ("post", "/projects", {"name": "P", "tasks": [{"title": "t"}]}, 201),
+        ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]}, 200),
+    ],
+)
+def test_every_verb_takes_one(world, as_, events, method, path, body, status):
+    client = as_(world.ada)
+
+    first = send(client, method, path, body)
+    count = len(events(world.acme))
+    again = send(client, method, path, body)
+
+    assert (first.status_code, again.status_code) == (status, status), first.content
+    assert (again.content, len(events(world.acme))) == (first.content, count)
+
+
+def test_reads_take_no_notice(world, as_):
+    r = send(as_(world.ada), "get", "/tasks/APO-1")
+
+    assert r.status_code == 200
+    with inside(world.acme):
+        assert not KeptAnswer.objects.exists()
+
+
+def test_keys_are_per_user(world, as_):
+    post_task(as_(world.ada), world)
+
+    r = post_task(as_(world.bob), world)
+
+    assert (r.status_code, "Idempotency-Replayed" in r.headers) == (201, False)
+    assert titles(world) == ["Launch", "once", "once"]
+
+
+def test_another_token_of_the_same_rights_may_retry(world, as_):
+    post_task(as_(world.ada), world)
+
+    assert post_task(as_(world.ada), world).headers["Idempotency-Replayed"] == "true"
+
+
+# ---- refused ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "/tasks", {"project_id": 1, "title": "other"}),
+        ("post", "/tasks?dry_run=false", {"project_id": 1, "title": "once"}),
+        ("post", "/projects", {"project_id": 1, "title": "once"}),
+        ("patch", "/tasks/APO-1", {"title": "once"}),
+    ],
+)
+def test_a_key_is_for_one_request(world, as_, method, path, body):
+    client = as_(world.ada)
+    post_task(client, world)
+
+    r = send(client, method, path, body)
+
+    assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
+    assert titles(world) == ["Launch", "once"]
+
+
+def test_a_token_that_shows_less_gets_no_old_answer(world, as_):
+    post_task(as_(world.ada), world)
+
+    for narrow in (as_(world.ada, "write"), as_(world.ada, project_ids=[world.apollo.pk])):
+        r = post_task(narrow, world)
+
+        assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_a_refusal_is_not_kept(world, as_):
+    """As with Stripe's refused requests: it wrote nothing, and may be corrected."""
+    client = as_(world.ada)
+
+    refused = post_task(client, world, title="")
+    corrected = post_task(client, world)
+
+    assert (refused.status_code, corrected.status_code) == (422, 201)
+    with inside(world.acme):
+        assert KeptAnswer.objects.count() == 1
+
+
+def test_neither_is_a_failure(world, as_, monkeypatch):
+    client = as_(world.ada)
+    with monkeypatch.context() as broken:
+        broken.setattr("tasks.api.tasks.find_task", None)
+
+        assert post_task(client, world).status_code == 500
+
+    assert titles(world) == ["Launch"]
+    assert post_task(client, world).status_code == 201
+
+
+@pytest.mark.parametrize("key", ["", " ", '""', "x" * 256, "ä", 'a"b', "a b"])
+def test_what_is_no_key_is_refused(world, as_, key):
+    r = post_task(as_(world.ada), world, key=key)
+
+    assert (r.status_code, r.json()["code"]) == (400, "bad_idempotency_key"), key
+    assert titles(world) == ["Launch"]
+
+
+def test_quotes_make_no_difference(world, as_):
+    client = as_(world.ada)
+    post_task(client, world, key='"k 1"')
+    post_task(client, world, key="k1")
+
+    assert post_task(client, world, key='"k1"').headers["Idempotency-Replayed"] == "true"
+
+
+def test_what_is_too_large_is_not_read(world, as_):
+    r = post_task(as_(world.ada), world, description="x" * 1_100_000)
+
+    assert (r.status_code, r.json()["code"]) == (413, "too_large")
+
+
+# ---- kept for a day -----------------------------------------------------------------------------
+
+
+def test_after_a_day_it_is_forgotten(world, as_):
+    client = as_(world.ada)
+    post_task(client, world)
+    later = timezone.now() + KEPT + timedelta(minutes=1)
+
+    with time_machine.travel(later, tick=False):
+        r = post_task(client, world, title="other")
+
+    assert (r.status_code, titles(world)) == (201, ["Launch", "once", "other"])
+
+
+def test_old_keys_are_swept(world, as_):
+    client = as_(world.ada)
+    post_task(client, world, key="old")
+    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+        post_task(client, world, key="new")
+        with inside(world.acme):
+            assert sweep() == 1
+            assert [kept.key for kept in KeptAnswer.objects.all()] == ["new"]
+
+
+def test_use_sweeps_them_too(world, as_, monkeypatch):
+    client = as_(world.ada)
+    post_task(client, world, key="old")
+    monkeypatch.setattr("accounts.idempotency.SWEEP_EVERY", 1)
+
+    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+        post_task(client, world, key="hundredth")
+
+    with inside(world.acme):
+        assert [kept.key for kept in KeptAnswer.objects.all()] == ["hundredth"]
+
+
+def test_purge_sweeps_them_too(world, as_):
+    post_task(as_(world.ada), world)
+
+    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+        call_command("purge")
+
+    with inside(world.acme):
+        assert not KeptAnswer.objects.exists()
+
+
+# ---- secrets ------------------------------------------------------------------------------------
+
+
+def test_a_token_is_issued_once_and_its_text_not_stored(world, as_):
+    client = as_(world.ada)
+
+    first = send(client, "post", "/tokens", {"name": "t"})
+    again = send(client, "post", "/tokens", {"name": "t"})
+
+    text = first.json()["token"]
+    assert again.json() == first.json()
+    assert ApiClient(text).get("/me").status_code == 200
+    with inside(world.acme):
+        assert ApiToken.objects.filter(name="t").count() == 1
+        assert text not in KeptAnswer.objects.get().body
+
+
+def test_no_password_is_stored(world, as_):
+    body = {"email": "new@acme.example", "password": PASSWORD, "full_name": "New"}
+
+    assert send(as_(world.boss), "post", "/users", body).status_code == 201
+
+    with inside(world.acme):
+        stored = json.dumps(list(KeptAnswer.objects.values()), default=str)
+    assert PASSWORD not in stored
+
+
+# ---- at once ------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_at_once_one_does_the_work():
+    live = build_world()
+    token = token_of(live.ada)
+
+    answers = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
+
+    assert {r.status_code for r in answers} == {201}
+    assert len({r.content for r in answers}) == 1
+    assert sum("Idempotency-Replayed" not in r.headers for r in answers) == 1
+    assert titles(live) == ["Launch", "once"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_would_wait_too_long_is_told_to_come_back(monkeypatch):
+    if connection.vendor == "sqlite":
+        pytest.skip("its writers queue for the file before any of this")
+    live = build_world()
+    token, go, done = token_of(live.ada), threading.Event(), threading.Event()
+
+    def hold():
+        with inside(live.acme):
+            KeptAnswer.objects.create(user_id=live.ada.user.pk, key="k1")
+            go.set()
+            done.wait(20)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    go.wait(20)
+    try:
+        r = post_task(ApiClient(token), live)
+    finally:
+        done.set()
+        holder.join()
+
+    assert (r.status_code, r.json()["code"]) == (409, "in_progress")
+    assert r.headers["Retry-After"] == "1"
+    assert titles(live) == ["Launch"]
+
+
+# ---- what it costs ------------------------------------------------------------------------------
+
+
+def test_a_key_costs_three_statements_and_a_replay_two(world, as_, assert_statements):
+    client = as_(world.ada)
+    body = {"name": "t"}
+    client.get("/me")  # which notes that the token is in use
+
+    with assert_statements(3):
+        client.post("/tags", {"name": "plain"})
+    with assert_statements(6):
+        send(client, "post", "/tags", body)
+    with assert_statements(3):  # the token, the key, the answer
+        send(client, "post", "/tags", body)

@@ -1,0 +1,287 @@
+"""ETag, If-Match and If-None-Match: edits of different fields merge, of the same one do not."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tenancy import inside
+from accounts.tests.test_write_door import at_once
+from conftest import ApiClient, build_world, token_of
+from tasks.actions.pages import create_page
+from tasks.actions.tasks import create_task, update_task
+
+
+def etag(client, path="/tasks/APO-1"):
+    return client.get(path).headers["ETag"]
+
+
+def patch(client, path, body, seen):
+    return client.patch(path, body, headers={"If-Match": seen})
+
+
+# ---- If-Match -----------------------------------------------------------------------------------
+
+
+def test_edits_of_different_fields_merge(world, as_):
+    ada, bob = as_(world.ada), as_(world.bob)
+    seen = etag(ada)
+
+    first = patch(ada, "/tasks/APO-1", {"title": "New"}, seen)
+    second = patch(bob, "/tasks/APO-1", {"priority": "high"}, seen)
+
+    assert (first.status_code, second.status_code) == (200, 200)
+    task = ada.get("/tasks/APO-1").json()
+    assert (task["title"], task["priority"], task["version"]) == ("New", "high", 3)
+
+
+def test_edits_of_the_same_field_are_refused_with_both_values(world, as_):
+    ada, bob = as_(world.ada), as_(world.bob)
+    seen = etag(ada)
+    patch(ada, "/tasks/APO-1", {"title": "Hers", "assignee_id": None, "status": "done"}, seen)
+
+    r = patch(bob, "/tasks/APO-1", {"title": "His", "assignee_id": world.bob.user.pk}, seen)
+
+    problem = r.json()
+    assert (r.status_code, problem["code"]) == (412, "changed_since")
+    assert problem["detail"] == "Others have changed assignee, title since version 1."
+    told = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
+    assert told == {
+        "#/title": ("His", "Hers", "Launch"),
+        "#/assignee_id": (world.bob.user.pk, None, world.ada.user.pk),
+    }
+    assert problem["errors"][0]["detail"].startswith("Ada (@ada) changed it at 20")
+    assert ada.get("/tasks/APO-1").json()["title"] == "Hers"
+
+
+def test_base_is_what_it_was_however_often_it_changed(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    for title in ("One", "Two", "Three"):
+        ada.patch("/tasks/APO-1", {"title": title})
+
+    (error,) = patch(ada, "/tasks/APO-1", {"title": "Mine"}, seen).json()["errors"]
+
+    assert (error["base"], error["theirs"]) == ("Launch", "Three")
+
+
+def test_who_wants_the_same_is_no_rival(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.patch("/tasks/APO-1", {"title": "Same"})
+
+    assert patch(ada, "/tasks/APO-1", {"title": "Same"}, seen).status_code == 200
+
+
+def test_links_are_a_field(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.patch("/tasks/APO-1", {"tags": ["a"]})
+
+    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, seen).status_code == 412
+    assert patch(ada, "/tasks/APO-1", {"title": "b"}, seen).status_code == 200
+
+
+def test_verbs_ask_it_too(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.post("/tasks/APO-1/assignment", {"assignee_id": world.bob.user.pk})
+
+    completed = ada.post("/tasks/APO-1/completion", headers={"If-Match": seen})
+    unassigned = ada.delete("/tasks/APO-1/assignment", headers={"If-Match": seen})
+
+    assert (completed.status_code, unassigned.status_code) == (200, 412)
+
+
+def test_deleting_sets_every_field(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.patch("/tasks/APO-1", {"title": "New"})
+
+    r = ada.delete("/tasks/APO-1", headers={"If-Match": seen})
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (412, "#/title")
+    assert ada.delete("/tasks/APO-1", headers={"If-Match": etag(ada)}).status_code == 204
+
+
+CHANGES = {
+    "/projects/APO": ("name", "description"),
+    "/members/{member}": ("role", None),
+    "/tags/{tag}": ("name", "color"),
+    "/users/{user}": ("full_name", "handle"),
+    "/tenant": ("name", "time_zone"),
+    "/me": ("full_name", "handle"),
+    "/pages/{page}": ("title", "body"),
+}
+VALUES = {
+    "role": ["admin", "owner", "member"],
+    "color": ["#000000"],
+    "handle": ["one"],
+    "time_zone": ["Europe/Rome"],
+}
+
+
+@pytest.mark.parametrize("path", CHANGES)
+def test_every_noun_has_versions(world, as_, path):
+    boss = as_(world.boss)
+    with inside(world.acme):
+        page = create_page(world.bob, world.apollo, title="P").pk
+    member = boss.get("/projects/APO/members").json()["data"][-1]["id"]
+    tag = boss.post("/tags", {"name": "t"}).json()["id"]
+    address = path.format(member=member, tag=tag, user=world.eve.user.pk, page=page)
+    same, other = CHANGES[path]
+    one, two, three = VALUES.get(same, ["Uno", "Duo", "Tre"])
+    seen = boss.patch(address, {same: one}).headers["ETag"]
+    boss.patch(address, {same: two})
+
+    refused = patch(boss, address, {same: three}, seen)
+    merged = other and patch(boss, address, {other: VALUES.get(other, ["x"])[0]}, seen)
+
+    assert refused.status_code == 412, refused.content
+    assert refused.json()["errors"][0]["pointer"] == f"#/{same}"
+    assert merged is None or merged.status_code == 200, merged.content
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "code"),
+    [
+        ("*", 200, None),
+        ('"nonsense"', 412, "precondition_failed"),
+        ('"task-{pk}-9"', 412, "precondition_failed"),
+        ('"project-1-1"', 412, "precondition_failed"),
+        ('"task-999-1"', 412, "precondition_failed"),
+        ("1", 400, "bad_etag"),
+        ("", 400, "bad_etag"),
+        ('W/"task-{pk}-1-abc"', 200, None),
+        ('"other", "task-{pk}-1"', 200, None),
+    ],
+)
+def test_what_it_may_say(world, as_, events, given, status, code):
+    given, client = given.format(pk=world.task.pk), as_(world.ada)
+    before = len(events(world.acme))
+
+    r = patch(client, "/tasks/APO-1", {"title": "x"}, given)
+
+    assert (r.status_code, r.json().get("code")) == (status, code), r.content
+    assert len(events(world.acme)) - before == (status == 200)
+
+
+def test_it_holds_in_bulk_for_the_row_it_names(world, as_):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.patch("/tasks/APO-1", {"title": "New"})
+    body = {"operations": [{"op": "update", "id": world.task.pk, "data": {"title": "x"}}]}
+
+    assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 412
+    body["operations"][0]["data"] = {"description": "x"}
+    assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 200
+
+
+def test_without_it_the_last_writer_wins_on_what_he_sent(world, as_):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"title": "One", "priority": "low"})
+
+    task = as_(world.bob).patch("/tasks/APO-1", {"title": "Two"}).json()
+
+    assert (task["title"], task["priority"]) == ("Two", "low")
+
+
+def test_a_refusal_undoes_what_came_before_it(world, as_):
+    """The new tag was made before the task was looked at."""
+    ada = as_(world.ada)
+    seen = etag(ada)
+    ada.patch("/tasks/APO-1", {"tags": ["a"]})
+
+    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, seen).status_code == 412
+    assert [t["name"] for t in ada.get("/tags").json()["data"]] == ["a"]
+
+
+def test_it_costs_a_statement_only_when_others_have_written(world, as_, assert_statements):
+    ada = as_(world.ada)
+    seen = etag(ada)
+    with assert_statements(11):
+        ada.patch("/tasks/APO-1", {"title": "a"})
+    now = etag(ada)
+    with assert_statements(11):
+        patch(ada, "/tasks/APO-1", {"title": "b"}, now)
+    with assert_statements(12):
+        patch(ada, "/tasks/APO-1", {"description": "b"}, seen)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("rounds", [10])
+def test_of_two_at_once_none_is_overwritten(rounds):
+    live = build_world()
+    ada, bob = token_of(live.ada), token_of(live.bob)
+    for n in range(rounds):
+        seen = etag(ApiClient(ada))
+
+        def edit(token, field, value, seen=seen):
+            return lambda: patch(ApiClient(token), "/tasks/APO-1", {field: value}, seen)
+
+        apart = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
+        seen = etag(ApiClient(ada))
+        rivals = at_once(
+            edit(ada, "external_ref", f"a{n}", seen), edit(bob, "external_ref", f"b{n}", seen)
+        )
+
+        assert [r.status_code for r in apart] == [200, 200]
+        assert sorted(r.status_code for r in rivals) == [200, 412]
+        (error,) = next(r for r in rivals if r.status_code == 412).json()["errors"]
+        assert {error["yours"], error["theirs"]} == {f"a{n}", f"b{n}"}
+        task = ApiClient(ada).get("/tasks/APO-1").json()
+        assert (task["title"], task["description"]) == (f"t{n}", f"d{n}")
+
+
+# ---- If-None-Match ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/tasks/APO-1", "/projects/APO", "/me", "/tenant"])
+def test_who_has_it_already_gets_304(world, as_, path):
+    client = as_(world.boss)
+    first = client.get(path)
+    known = first.headers["ETag"]
+
+    r = client.get(path, headers={"If-None-Match": f'"other", W/{known}'})
+
+    assert (r.status_code, r.content, r.headers["ETag"]) == (304, b"", known)
+    assert client.get(path, headers={"If-None-Match": '"other"'}).json() == first.json()
+
+
+def test_no_document_is_built_for_it(world, as_, monkeypatch):
+    client = as_(world.ada)
+    known = etag(client)
+    monkeypatch.setattr("tasks.schemas.tasks.TaskResponse.resolve_blocked_by", None)
+
+    assert client.get("/tasks/APO-1", headers={"If-None-Match": known}).status_code == 304
+
+
+def test_what_a_document_shows_of_others_counts(world, as_):
+    """A blocker that is completed makes the task ready, which did not change itself."""
+    client = as_(world.boss)
+    with inside(world.acme):
+        blocker = create_task(world.ada, world.apollo, title="first", tags=["t"])
+        update_task(world.ada, world.task, blocked_by=[blocker], tags=["t"])
+    tag = client.get("/tags").json()["data"][0]["id"]
+    for path, body in [
+        (f"/tasks/{blocker.pk}", {"status": "done"}),
+        (f"/users/{world.ada.user.pk}", {"full_name": "Lady"}),
+        (f"/tags/{tag}", {"name": "new"}),
+        ("/projects/APO", {"key": "NEW"}),
+    ]:
+        known = etag(client, f"/tasks/{world.task.pk}")
+
+        assert client.patch(path, body).status_code == 200
+
+        r = client.get(f"/tasks/{world.task.pk}", headers={"If-None-Match": known})
+        assert r.status_code == 200, path
+
+
+def test_counts_of_a_project_count(world, as_):
+    client = as_(world.ada)
+    known = etag(client, "/projects/APO")
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="x")
+
+    r = client.get("/projects/APO", headers={"If-None-Match": known})
+
+    assert (r.status_code, r.json()["task_counts"]["todo"]) == (200, 2)
