@@ -207,6 +207,7 @@ class EventResponse(Out):
     subject: Subject
     project_id: int | None
     changes: dict[str, list[object]] = Field(description="{field: [before, after]}")
+    undoes: list[int] | None = Field(description="Ids of the events that it takes back.")
 
 
 def event_response(entry: Entry) -> dict[str, Any]:
@@ -225,6 +226,7 @@ def event_response(entry: Entry) -> dict[str, Any]:
         "subject": {"type": event.subject_type, "id": event.subject_id},
         "project_id": event.project_id,
         "changes": event.changes,
+        "undoes": event.undoes,
     }
 
 

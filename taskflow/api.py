@@ -25,6 +25,7 @@ from tasks.api.sheets import sheets
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash
+from tasks.api.undo import undoing
 
 log = logging.getLogger("taskflow.errors")
 
@@ -54,6 +55,7 @@ api.add_router("/comments", comments)
 api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
+api.add_router("/undo", undoing)
 
 
 @api.exception_handler(Problem)

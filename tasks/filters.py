@@ -12,8 +12,9 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Lower
 
 from accounts.actor import Actor
-from accounts.models import User
-from taskflow.errors import Invalid
+from accounts.models import Event, User
+from taskflow.errors import Invalid, NotFound
+from tasks.actions.undo import MOST_EVENTS, places_of
 from tasks.find import find_tasks, key_query, project_query, read_id
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
 from tasks.search import matches, read_query
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tasks.schemas.pages import PageFilters
     from tasks.schemas.projects import ProjectFilters
     from tasks.schemas.tasks import TaskWhere
+    from tasks.schemas.undo import UndoRequest
 
 M = TypeVar("M", bound=Model)
 TASK_SORTS = {
@@ -90,6 +92,35 @@ def filter_pages(actor: Actor, rows: QuerySet[Page], wanted: PageFilters) -> Que
         rows = rows.filter(is_published=wanted.is_published)
     rows = _matching(rows, wanted.q)
     return _within(rows, wanted, "created_at", "updated_at")
+
+
+def choose_events(actor: Actor, wanted: UndoRequest) -> list[Event]:
+    """The events to take back, of the projects that the actor sees, oldest first.
+
+    Raises NotFound when there are none, or one that was named is not to be seen.
+    """
+    sent = wanted.sent()
+    if "request_id" in sent:
+        rows = Event.objects.filter(request_id=wanted.request_id)
+    elif "event_ids" in sent:
+        rows = Event.objects.filter(pk__in=sorted(set(sent["event_ids"])))
+    else:
+        rows = Event.objects.filter(_is_user(actor, "actor", [sent["actor"]]))
+        rows = rows.filter(created_at__gte=sent["since"])
+        if "until" in sent:
+            rows = rows.filter(created_at__lt=sent["until"])
+        if "project" in sent:
+            rows = rows.filter(project_id__in=_project_ids(actor, [sent["project"]]))
+    seen = Project.everything.visible_to(actor)
+    if not actor.is_staff or actor.project_ids is not None:
+        rows = rows.filter(Q(project_id__isnull=True) | Q(project_id__in=seen.values("pk")))
+    found = list(rows.select_related("actor").order_by("pk")[: MOST_EVENTS + 1])
+    places = {pk for event in found for pk in places_of(event)}
+    hidden = places - set(seen.filter(pk__in=sorted(places)).values_list("pk", flat=True))
+    found = [event for event in found if not hidden & set(places_of(event))]
+    if not found or ("event_ids" in sent and len(found) < len(set(sent["event_ids"]))):
+        raise NotFound("There is no such event.")
+    return found
 
 
 # ---- the language -------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ class Entry:
     @property
     def sentence(self) -> str:
         """“Ada completed the task”, “Bob changed the priority from low to high”."""
-        return f"{self.who} {_predicate(self.event, self.changes)}"
+        taken_back = " (undo)" if self.event.undoes else ""
+        return f"{self.who} {_predicate(self.event, self.changes)}{taken_back}"
 
 
 def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:

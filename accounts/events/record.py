@@ -17,7 +17,7 @@ from operator import or_
 from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ValidationError
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
 
@@ -101,7 +101,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
     sets = {name for name in names if model._meta.get_field(name).many_to_many}
     # In one order everywhere, or two sets of changes could wait for each other.
     stored = _lock(rows, [_attname(model, name) for name in sorted(names - sets)])
-    linked = {name: _all_linked(rows, name) for name in sorted(sets)}
+    linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
     entries = []
@@ -145,24 +145,14 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     return len(found)
 
 
-def remove(actor: Actor, row: TenantModel, verb: str = "deleted", **links: list[int]) -> None:
-    """Delete a row. The record of it, with all it held, stays.
-
-    `links` are the ids of rows that were linked to it and lose that link, by name.
-    """
+def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
+    """Delete a row. The record of it stays, with all it held and all that was linked to it."""
     _refuse_strangers(actor, [row])
-    rows = type(row)._base_manager.filter(pk=row.pk)
-    remove_all(actor, rows, verb, also={name: [ids, []] for name, ids in links.items() if ids})
+    remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
-def remove_all(
-    actor: Actor,
-    rows: models.QuerySet[M],
-    verb: str = "deleted",
-    *,
-    also: dict[str, list[Any]] | None = None,
-) -> int:
-    """Delete rows and record each with what it held. Return how many there were.
+def remove_all(actor: Actor, rows: models.QuerySet[M], verb: str = "deleted") -> int:
+    """remove() for every row. Return how many there were.
 
     Raises django's ProtectedError when something else still points at one of them.
     """
@@ -172,7 +162,7 @@ def remove_all(
     for row, held in deaths:
         refuse_stale(actor, row, row.version, held, is_removal=True)
     model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
-    _record(actor, [(row, verb, held | (also or {}), row.version) for row, held in deaths])
+    _record(actor, [(row, verb, held, row.version) for row, held in deaths])
     return len(found)
 
 
@@ -215,6 +205,31 @@ def lock_all(rows: Sequence[TenantModel], *names: str) -> None:
     """lock() for rows of one model, in the order of their ids."""
     if rows:
         _lock(rows, [_attname(type(rows[0]), n) for n in names])
+
+
+def linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
+    """What each row is linked to, by its id, in one query."""
+    if not rows:
+        return {}
+    manager, here, there = _through(rows[0], name)
+    found: dict[int, list[int]] = {}
+    links = manager.filter(**{f"{here}__in": [row.pk for row in rows]}).order_by(there)
+    for row_id, target_id in links.values_list(here, there):
+        found.setdefault(row_id, []).append(target_id)
+    return found
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """What is recorded inside is forgotten with it when it fails."""
+    witnessed = _witnessed.get()
+    mark = len(witnessed or ())
+    try:
+        with transaction.atomic():
+            yield
+    except BaseException:
+        del (witnessed or [])[mark:]
+        raise
 
 
 def take_turns(actor: Actor) -> None:
@@ -342,24 +357,14 @@ def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
 
 
 def _through(row: TenantModel, name: str) -> tuple[Any, str, str]:
+    """The table between, and its columns for the row and for what it is linked to."""
     field = cast(Any, row._meta.get_field(name))
-    return (
-        field.remote_field.through._default_manager,
-        f"{field.m2m_field_name()}_id",
-        f"{field.m2m_reverse_field_name()}_id",
-    )
-
-
-def _all_linked(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
-    """What each row is linked to, by its id, in one query."""
-    if not rows:
-        return {}
-    manager, here, there = _through(rows[0], name)
-    found: dict[int, list[int]] = {}
-    links = manager.filter(**{f"{here}__in": [row.pk for row in rows]}).order_by(there)
-    for row_id, target_id in links.values_list(here, there):
-        found.setdefault(row_id, []).append(target_id)
-    return found
+    if field.auto_created:  # as seen from the other end
+        field = field.field
+        ends = field.m2m_reverse_field_name(), field.m2m_field_name()
+    else:
+        ends = field.m2m_field_name(), field.m2m_reverse_field_name()
+    return field.remote_field.through._default_manager, f"{ends[0]}_id", f"{ends[1]}_id"
 
 
 def _link(rows: Sequence[TenantModel], name: str, targets: Iterable[Iterable[int]]) -> None:
@@ -433,11 +438,12 @@ def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
 
 def _deaths(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
     held = [{n: [v, None] for n, v in _snapshot(row).items()} for row in rows]
-    for field in model._meta.local_many_to_many:
-        linked = _all_linked(rows, field.name)
+    ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
+    for name in sorted(end.name for end in ends if end.many_to_many):
+        linked = linked_ids(rows, name)
         for row, changes in zip(rows, held, strict=True):
             if ids := linked.get(row.pk):
-                changes[field.name] = [ids, []]
+                changes[name] = [ids, []]
     return list(zip(rows, held, strict=True))
 
 

@@ -287,8 +287,8 @@ def test_remove_records_what_the_row_held(acme, start):
 def test_remove_all_costs_the_same_for_many(acme, assert_statements):
     create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
 
-    # lock; tags; events; what hangs on tasks (2); delete
-    with assert_statements(7):
+    # lock; tags and blockers, from both ends; events; what hangs on tasks (2); delete
+    with assert_statements(8):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import replace
 
 import pytest
 from django.db import transaction
@@ -15,7 +16,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, delete_task
+from tasks.actions.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
 
 # Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
@@ -105,6 +106,8 @@ MATRIX = {
     "list_trash":     ("get", "/trash", None,                             200, 200, 200, 200, 200, 200, 200),
     "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),
     "purge":          ("delete", "/trash/task/{gone}", None,              204, 204, 403, 403, 404, 204, 404),
+    # what Bob did
+    "undo":           ("post", "/undo", {"request_id": "bobs"},           200, 200, 200, 403, 404, 200, 404),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
     "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
     "update_tag":     ("patch", "/tags/{tag}", {"color": "#000000"},      403, 403, 403, 403, 403, 200, 404),
@@ -147,6 +150,7 @@ def ids(world):
         delete_task(world.ada, gone)
         comment = create_comment(world.bob, world.task, body="x")
         page = create_page(world.bob, world.apollo, title="x")
+        update_task(replace(world.bob, request_id="bobs"), world.task, title="Bob's")
     return {
         "project": world.apollo.pk,
         "task": world.task.pk,

@@ -30,7 +30,7 @@ def delete_tag(actor: Actor, tag: Tag) -> None:
     """Take a tag off all tasks and delete it. For administrators."""
     require_staff(actor)
     lock(tag)  # or a task that takes it at this moment would lose it without a record
-    remove(actor, tag, tasks=list(tag.tasks.order_by("pk").values_list("pk", flat=True)))
+    remove(actor, tag)
 
 
 def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:

@@ -10,6 +10,7 @@ from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Coalesce, Upper
+from django.utils import timezone
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
@@ -175,7 +176,7 @@ class ProjectMember(TenantModel):
     project = TenantFK(Project, models.CASCADE, related_name="memberships")
     user = TenantFK(User, models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=6, choices=Role, default=Role.MEMBER)
-    joined_at = models.DateTimeField(auto_now_add=True)
+    joined_at = models.DateTimeField(default=timezone.now, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -287,6 +287,12 @@ class FormerNumber(TenantModel):
         ]
 
     @classmethod
+    def take_back(cls, tasks: Iterable[Task]) -> None:
+        """Forget the numbers that these tasks have again."""
+        for task in tasks:
+            cls._default_manager.filter(project=task.project_id, number=task.number).delete()
+
+    @classmethod
     def keep(cls, left: Iterable[tuple[Task, int, int]]) -> None:
         """Remember (task, project id, number); the move's event has them too."""
         cls._default_manager.bulk_create(

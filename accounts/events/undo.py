@@ -1,0 +1,503 @@
+"""
+Taking back: what has to change so that chosen events had not happened, by the log alone.
+
+Field by field, newest first: what only chosen events have touched since goes back to what it was
+before them; what others have changed since is an obstacle. Which rows can be taken back, by whom,
+and what must hold afterwards, the caller knows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+from django.utils.dateparse import parse_datetime
+
+from accounts.actor import Actor
+from accounts.events.history import who_did
+from accounts.events.models import Event
+from accounts.events.record import (
+    as_recorded,
+    change_all,
+    change_each,
+    create_all,
+    linked_ids,
+    remove_all,
+)
+
+WIPED = "…"  # stands in the log for what it may not keep
+ALIVE = ""  # the key of a row's being there at all
+Key = str | tuple[str, int]  # a field, or one link of a many-to-many one
+Step = tuple[Event, Any, Any]  # before and after
+# What takes a verb back, where another change of the same fields has a name.
+INVERSE = {
+    "completed": "reopened",
+    "reopened": "completed",
+    "published": "unpublished",
+    "unpublished": "published",
+    "assigned": "assigned",
+    "moved": "moved",
+}
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A kind of row that can be taken back. `related` is loaded with it, for the log.
+
+    What was made goes away by `withdrawn`: (verb, field), set to the instant or to False; rows
+    without it are deleted.
+    """
+
+    model: Any
+    related: tuple[str, ...] = ()
+    born: str = "created"
+    gone: str = "deleted"
+    withdrawn: tuple[str, str] | None = None
+    only_made: bool = False  # its changes stay
+
+    def rows(self, ids: Iterable[int]) -> Any:
+        rows = self.model._base_manager.filter(pk__in=sorted(ids))
+        return rows.select_related(*self.related) if self.related else rows
+
+
+@dataclass
+class Obstacle:
+    """Why something cannot be taken back, or is not."""
+
+    event: Event
+    code: str
+    detail: str
+    field: str | None = None
+
+    def as_error(self) -> dict[str, Any]:
+        return {
+            "code": self.code,
+            "detail": self.detail,
+            "event_id": self.event.pk,
+            "subject": {"type": self.event.subject_type, "id": self.event.subject_id},
+            "field": self.field,
+        }
+
+
+@dataclass
+class Reversal:
+    """What becomes of one row."""
+
+    noun: Noun
+    row: Any  # as stored, or to be made again
+    events: list[Event]  # that are taken back, newest first
+    values: dict[str, Any] = field(default_factory=dict)  # as recorded
+    links: dict[str, list[int]] = field(default_factory=dict)  # many-to-many: all ids
+    is_made_again: bool = False
+    is_withdrawn: bool = False
+
+    @property
+    def is_empty(self) -> bool:
+        return not (self.values or self.links or self.is_made_again or self.is_withdrawn)
+
+    @property
+    def subject(self) -> tuple[str, int]:
+        return self.events[0].subject_type, self.events[0].subject_id
+
+    def obstacle(self, code: str, detail: str) -> Obstacle:
+        return Obstacle(self.events[0], code, detail)
+
+
+@dataclass
+class Plan:
+    reversals: list[Reversal] = field(default_factory=list)
+    obstacles: list[Obstacle] = field(default_factory=list)
+    left: list[Obstacle] = field(default_factory=list)  # what no undo brings back
+    along: list[Reversal] = field(default_factory=list)  # done with by that of another row
+
+    def of(self, model: Any) -> list[Reversal]:
+        return [r for r in self.reversals if r.noun.model is model]
+
+    def leave_out(self, obstacles: Iterable[Obstacle]) -> None:
+        """Go on without the rows that these stand at."""
+        found = list(obstacles)
+        rows = {(o.event.subject_type, o.event.subject_id) for o in found}
+        self.reversals = [r for r in self.reversals if r.subject not in rows]
+        self.obstacles += found
+
+
+# ---- from the log to a plan ---------------------------------------------------------------------
+
+
+def plan_undo(chosen: Sequence[Event], nouns: Mapping[str, Noun]) -> Plan:
+    """Lock the rows, then read what has happened to them since."""
+    plan = Plan()
+    subjects: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
+    for event in chosen:
+        if event.subject_type in nouns:
+            subjects[event.subject_type][event.subject_id].add(event.pk)
+        else:
+            plan.left.append(Obstacle(event, "not_undoable", "This cannot be taken back."))
+    for name in (name for name in nouns if name in subjects):
+        noun, wanted = nouns[name], subjects[name]
+        locked = noun.rows(wanted).order_by("pk").select_for_update(of=("self",))
+        stored = {row.pk: row for row in locked}
+        log = _log_of(name, wanted)
+        links = _links_of(noun.model, list(stored.values()), log)
+        for pk, ids in sorted(wanted.items()):
+            _Reading(plan, noun, stored.get(pk), log[pk], ids, links).reverse()
+    _check_targets(plan)
+    _let_go_along(plan)
+    return plan
+
+
+def _log_of(name: str, wanted: Mapping[int, set[int]]) -> dict[int, list[Event]]:
+    """All that has happened to the rows since, newest first."""
+    first = min(min(ids) for ids in wanted.values())
+    events = Event.objects.filter(subject_type=name, subject_id__in=sorted(wanted), pk__gte=first)
+    log: dict[int, list[Event]] = defaultdict(list)
+    for event in events.select_related("actor").order_by("-pk"):
+        log[event.subject_id].append(event)
+    return log
+
+
+def _links_of(
+    model: Any, rows: Sequence[Any], log: Mapping[int, Sequence[Event]]
+) -> dict[str, dict[int, list[int]]]:
+    """What the rows are linked to now, by field and id, as far as the log speaks of it."""
+    named = {name for events in log.values() for event in events for name in event.changes}
+    many = {f.name for f in model._meta.many_to_many}
+    return {name: linked_ids(rows, name) for name in sorted(named & many)}
+
+
+class _Reading:
+    """Of the log of one row."""
+
+    def __init__(
+        self,
+        plan: Plan,
+        noun: Noun,
+        row: Any,
+        log: Sequence[Event],
+        chosen: set[int],
+        links: Mapping[str, Mapping[int, list[int]]],
+    ) -> None:
+        self.plan, self.noun, self.row, self.chosen = plan, noun, row, chosen
+        self.links = {n: set(ids.get(row.pk, ())) if row else set() for n, ids in links.items()}
+        self.events = [event for event in log if event.pk in chosen]
+        self.steps: dict[Key, list[Step]] = defaultdict(list)
+        for event in log:
+            for key, before, after in _steps(noun.model, event):
+                self.steps[key].append((event, before, after))
+        self.others: list[Event] = []  # that hold still
+
+    def reverse(self) -> None:
+        targets = {key: self._target(key) for key in list(self.steps)}
+        alive = targets.pop(ALIVE, None)
+        reversal = Reversal(self.noun, self.row, self.events)
+        if alive is True and self.row is None:
+            self._make_again(reversal)
+        if alive is False and self.row is not None:
+            self._withdraw(reversal)
+        elif self.noun.only_made:
+            self._leave(targets)
+        elif alive is not False:
+            self._set_fields(reversal, targets)
+        if not reversal.is_empty:
+            self.plan.reversals.append(reversal)
+
+    def _target(self, key: Key) -> Any:
+        """What it was before the chosen events that come after all others; None if there are none.
+
+        As a list of one, but for ALIVE. An event that was taken back is as none.
+        """
+        neutral: set[int] = set()
+        found: list[Any] = []
+        other: Event | None = None
+        blocked: Event | None = None
+        wanted: list[Any] = []
+        for event, before, _after in self.steps[key]:
+            if event.pk in neutral:
+                continue
+            if event.pk in self.chosen:
+                wanted = [before]
+                if other is None:
+                    found = [before]
+                else:
+                    blocked = blocked or event
+            elif event.undoes:
+                neutral |= set(event.undoes)
+            else:
+                other = other or event
+        if other is not None:
+            self.others.append(other)
+        if key == ALIVE:
+            return found[0] if found else None
+        if blocked is not None and other is not None and wanted != [self._now(key)]:
+            self._block(blocked, key, other)
+        return found
+
+    def _now(self, key: Key) -> Any:
+        if self.row is None:
+            return None
+        if isinstance(key, tuple):
+            return key[1] in self.links[key[0]]
+        return as_recorded(getattr(self.row, self.row._meta.get_field(key).attname))
+
+    def _block(self, event: Event, key: Key, other: Event) -> None:
+        name = key if isinstance(key, str) else key[0]
+        self.plan.obstacles.append(
+            Obstacle(
+                event,
+                "changed_since",
+                f"{who_did(other)} has changed {name.replace('_', ' ')} since.",
+                name,
+            )
+        )
+
+    def _make_again(self, reversal: Reversal) -> None:
+        """With what it held when it was deleted."""
+        death = next(e for e in self.events if _is_death(self.noun.model, e))
+        if hasattr(self.noun.model, "deleted_at"):
+            self._refuse(death, "purged", "It was deleted for good.")
+            return
+        held = {n: before for n, (before, _) in death.changes.items() if before != WIPED}
+        names = {f.name for f in self.noun.model._meta.concrete_fields}
+        reversal.row = self.noun.model(pk=death.subject_id)
+        reversal.is_made_again = True
+        reversal.values = {n: v for n, v in held.items() if n in names}
+        reversal.links = {n: v for n, v in held.items() if n not in names}
+
+    def _withdraw(self, reversal: Reversal) -> None:
+        """What others have changed since is theirs too."""
+        if self._is_gone():
+            return
+        if self.others:
+            who = who_did(self.others[0])
+            self._refuse(self.events[-1], "changed_since", f"{who} has changed it since.")
+        else:
+            reversal.is_withdrawn = True
+
+    def _is_gone(self) -> bool:
+        if self.noun.withdrawn is None:
+            return False
+        value = getattr(self.row, self.noun.withdrawn[1])
+        return value is False or (value is not None and value is not True)
+
+    def _leave(self, targets: Mapping[Key, Any]) -> None:
+        if any(targets.values()):
+            self.plan.left.append(
+                Obstacle(self.events[0], "not_undoable", "Credentials do not come back.")
+            )
+
+    def _set_fields(self, reversal: Reversal, targets: Mapping[Key, Any]) -> None:
+        wanted = {key: found[0] for key, found in targets.items() if found}
+        if wanted and self.row is None and not reversal.is_made_again:
+            if not any(_is_death(self.noun.model, e) for e in self.events):
+                self._refuse(self.events[0], "gone", "It was deleted for good.")
+            return
+        for key, value in wanted.items():
+            if isinstance(key, tuple):
+                self._link(reversal, key[0], key[1], is_linked=value)
+            elif value == WIPED:
+                self.plan.left.append(
+                    Obstacle(self.events[0], "not_recorded", "The log does not keep it.", key)
+                )
+            elif reversal.is_made_again or value != self._now(key):
+                reversal.values[key] = value
+        in_trash = getattr(self.row, "deleted_at", None)
+        if in_trash and (reversal.values or reversal.links) and "deleted_at" not in reversal.values:
+            reversal.values, reversal.links = {}, {}
+            self._refuse(self.events[0], "in_trash", "It is in the trash. Restore it first.")
+
+    def _link(self, reversal: Reversal, name: str, pk: int, *, is_linked: bool) -> None:
+        ids = self.links[name]
+        if is_linked != (pk in ids):
+            self.links[name] = ids | {pk} if is_linked else ids - {pk}
+            reversal.links[name] = sorted(self.links[name])
+
+    def _refuse(self, event: Event, code: str, detail: str) -> None:
+        self.plan.obstacles.append(Obstacle(event, code, detail))
+
+
+def _steps(model: Any, event: Event) -> Iterator[tuple[Key, Any, Any]]:
+    if _is_birth(model, event):
+        yield ALIVE, False, True
+    elif _is_death(model, event):
+        yield ALIVE, True, False
+    else:
+        for name, (before, after) in event.changes.items():
+            if before == after == WIPED:
+                yield name, before, after
+            elif isinstance(before, list) and _is_link(model, name):
+                for pk in sorted(set(before) ^ set(after)):
+                    yield (name, pk), pk in before, pk in after
+            else:
+                yield name, before, after
+
+
+def _is_link(model: Any, name: str) -> bool:
+    return bool(model._meta.get_field(name).many_to_many)
+
+
+def _is_birth(model: Any, event: Event) -> bool:
+    return _has_required(model, event, 0)
+
+
+def _is_death(model: Any, event: Event) -> bool:
+    return _has_required(model, event, 1)
+
+
+def _has_required(model: Any, event: Event, side: int) -> bool:
+    """Whether a column that is never null was null, which is when the row is not there."""
+    for name, pair in event.changes.items():
+        try:
+            column = model._meta.get_field(name)
+        except FieldDoesNotExist:  # links of others, at its end
+            continue
+        if pair[side] is None and column.concrete and not column.null:
+            return True
+    return False
+
+
+def _check_targets(plan: Plan) -> None:
+    """What a row shall point at again must be there."""
+    asked: dict[Any, set[int]] = defaultdict(set)
+    pointing: list[tuple[Reversal, str, Any, int]] = []
+    for reversal in plan.reversals:
+        for name, value in [*reversal.values.items(), *reversal.links.items()]:
+            target = _target_of(reversal.noun.model, name)
+            for pk in value if isinstance(value, list) else [value]:
+                if target is not None and pk is not None:
+                    asked[target].add(pk)
+                    pointing.append((reversal, name, target, pk))
+    coming = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_made_again}
+    there = {
+        (target, pk)
+        for target, ids in asked.items()
+        for pk in target._base_manager.filter(pk__in=sorted(ids)).values_list("pk", flat=True)
+    }
+    missing: list[Obstacle] = []
+    for reversal, name, target, pk in pointing:
+        if (target, pk) in there | coming:
+            continue
+        what = Obstacle(reversal.events[0], "target_gone", f"{name} {pk} is gone for good.", name)
+        if name in reversal.links:
+            reversal.links[name] = [n for n in reversal.links[name] if n != pk]
+            plan.left.append(what)
+        else:
+            missing.append(what)
+    plan.leave_out(missing)
+
+
+def _let_go_along(plan: Plan) -> None:
+    """What belongs to a row that is withdrawn disappears with it, and would return with it."""
+    going = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
+    for reversal in plan.reversals:
+        model = reversal.noun.model
+        owners = [
+            f
+            for f in model._meta.concrete_fields
+            if f.related_model not in (None, model) and f.remote_field.on_delete is models.CASCADE
+        ]
+        if any((f.related_model, getattr(reversal.row, f.attname)) in going for f in owners):
+            reversal.is_withdrawn = False
+            plan.along.append(reversal)
+    plan.reversals = [r for r in plan.reversals if r not in plan.along]
+
+
+def _target_of(model: Any, name: str) -> Any:
+    related = model._meta.get_field(name).related_model
+    return related if isinstance(related, type) and hasattr(related, "tenant_id") else None
+
+
+# ---- from a plan to the database ----------------------------------------------------------------
+
+
+def carry_out(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+    """All but withdrawing. What a row belongs to comes back before it."""
+    actor = _undoing(actor, plan)
+    for noun in nouns.values():
+        reversals = plan.of(noun.model)
+        again = [r for r in reversals if r.is_made_again]
+        for reversal in again:
+            _put(reversal.row, reversal.values)
+        create_all(actor, [r.row for r in again], noun.born, sets=_sets(noun.model, again))
+        changed = [r for r in reversals if not (r.is_made_again or r.is_withdrawn)]
+        _restore(actor, noun, changed)
+        change_each(actor, [edit for r in changed if (edit := _edit(r))])
+        _delete_again(actor, noun, changed)
+
+
+def withdraw(actor: Actor, plan: Plan, nouns: Mapping[str, Noun], moment: datetime) -> None:
+    """What was made goes away again, last what the rest belongs to."""
+    actor = _undoing(actor, plan)
+    for noun in reversed(list(nouns.values())):
+        ids = [r.row.pk for r in plan.of(noun.model) if r.is_withdrawn]
+        rows = noun.rows(ids)
+        if not ids:
+            continue
+        if noun.withdrawn is None:
+            remove_all(actor, rows, noun.gone)
+        else:
+            verb, name = noun.withdrawn
+            is_switch = isinstance(noun.model._meta.get_field(name), models.BooleanField)
+            change_all(actor, rows, verb, **{name: False if is_switch else moment})
+
+
+def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]]]:
+    return {
+        name: [
+            [model._meta.get_field(name).related_model(pk=pk) for pk in r.links.get(name, ())]
+            for r in reversals
+        ]
+        for name in sorted({name for r in reversals for name in r.links})
+    }
+
+
+def _undoing(actor: Actor, plan: Plan) -> Actor:
+    ids = {r.subject: sorted(e.pk for e in r.events) for r in plan.reversals}
+    return replace(actor, undoing=ids)
+
+
+def _put(row: Any, values: Mapping[str, Any]) -> None:
+    for name, value in _read(row, values).items():
+        setattr(row, row._meta.get_field(name).attname, value)
+
+
+def _read(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """From JSON to what the columns take; rows stay ids."""
+    fields = {name: row._meta.get_field(name) for name in values}
+    return {
+        n: v if v is None or fields[n].is_relation else fields[n].to_python(v)
+        for n, v in values.items()
+    }
+
+
+def _edit(reversal: Reversal) -> tuple[Any, str, dict[str, Any]] | None:
+    values = {n: v for n, v in reversal.values.items() if n != "deleted_at"}
+    edit: dict[str, Any] = _read(reversal.row, values)
+    for name, ids in reversal.links.items():
+        target = reversal.row._meta.get_field(name).related_model
+        edit[name] = [target(pk=pk) for pk in ids]
+    verbs = {event.verb for event in reversal.events if not event.undoes}
+    verb = INVERSE.get(verbs.pop(), "changed") if len(verbs) == 1 else "changed"
+    return (reversal.row, verb, edit) if edit else None
+
+
+def _restore(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
+    found = [r for r in reversals if r.values.get("deleted_at", ALIVE) is None]
+    if found:
+        change_all(actor, noun.rows(r.row.pk for r in found), "restored", deleted_at=None)
+    for reversal in found:
+        reversal.row.deleted_at = None
+
+
+def _delete_again(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
+    """With the instant of then, by which what went together returns together."""
+    by_moment: dict[str, list[int]] = defaultdict(list)
+    for reversal in reversals:
+        if reversal.values.get("deleted_at"):
+            by_moment[reversal.values["deleted_at"]].append(reversal.row.pk)
+    for moment, ids in by_moment.items():
+        change_all(actor, noun.rows(ids), "deleted", deleted_at=parse_datetime(moment))

@@ -1,0 +1,303 @@
+"""Taking changes back: which rows, by whom, and what must hold afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from accounts.actor import Actor
+from accounts.events.models import Event
+from accounts.events.record import lock_all, savepoint, take_turns
+from accounts.events.undo import (
+    Noun,
+    Obstacle,
+    Plan,
+    Reversal,
+    carry_out,
+    plan_undo,
+    withdraw,
+)
+from accounts.models import ApiToken, Scope, Tenant, User
+from accounts.rules import require_staff
+from taskflow.errors import Conflict, Forbidden, Invalid
+from tasks.models import (
+    Comment,
+    FormerNumber,
+    Page,
+    Project,
+    ProjectMember,
+    Role,
+    Tag,
+    Task,
+    TaskTag,
+)
+from tasks.models.graph import blockers_behind, children_below, height, parents_above, reached
+from tasks.models.tasks import DEEPEST
+from tasks.rules import MANAGERS, require_role
+
+MOST_EVENTS = 10_000
+IN_TRASH = ("deleted", "deleted_at")
+# In the order in which they belong to each other.
+NOUNS = {
+    "tenant": Noun(Tenant),
+    "user": Noun(User, withdrawn=("deactivated", "is_active")),
+    "apitoken": Noun(ApiToken, withdrawn=("revoked", "revoked_at"), only_made=True),
+    "project": Noun(Project, withdrawn=IN_TRASH),
+    "projectmember": Noun(ProjectMember, born="joined", gone="left"),
+    "tag": Noun(Tag),
+    "task": Noun(Task, related=("project",), withdrawn=IN_TRASH),
+    "comment": Noun(Comment, related=("task",), withdrawn=IN_TRASH),
+    "page": Noun(Page, withdrawn=IN_TRASH),
+}
+OF_PEOPLE = frozenset({"tenant", "user", "apitoken"})
+OWN_PROFILE = frozenset({"full_name", "handle", "email"})
+
+
+@dataclass
+class Undone:
+    """What has been taken back, and what was left as it is."""
+
+    event_ids: list[int]
+    left_out: list[Obstacle]
+
+
+class _Obstructed(Exception):
+    def __init__(self, obstacles: list[Obstacle]) -> None:
+        super().__init__()
+        self.obstacles = obstacles
+
+
+def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone:
+    """Take back what the events did, newest first; what was made goes to the trash.
+
+    Who may undo: his own doing, who may still work there; that of others, the project's owners and
+    admins. Raises Conflict, listing each, for what others have changed since, unless told to
+    `skip` that. Tokens and passwords do not come back, nor what was deleted for good.
+    """
+    if len(events) > MOST_EVENTS:
+        raise Invalid(f"These are more than {MOST_EVENTS} events. Ask for fewer.", code="too_many")
+    take_turns(actor)
+    _require_rights(actor, events)
+    lock_all([p for p in _projects_of(events).values() if p.deleted_at is None])
+    plan = plan_undo(events, NOUNS)
+    while True:
+        if plan.obstacles and not skip:
+            raise _refused(plan.obstacles)
+        try:
+            with savepoint():
+                _carry_out(actor, plan)
+            break
+        except _Obstructed as obstructed:
+            plan.leave_out(obstructed.obstacles)
+    done = [e.pk for r in (*plan.reversals, *plan.along) for e in r.events]
+    return Undone(sorted(done), plan.obstacles + plan.left)
+
+
+def _refused(obstacles: Sequence[Obstacle]) -> Conflict:
+    return Conflict(
+        "Some of it cannot be taken back. Send on_conflict=skip to leave that out.",
+        code="cannot_undo",
+        errors=[obstacle.as_error() for obstacle in obstacles],
+    )
+
+
+def _carry_out(actor: Actor, plan: Plan) -> None:
+    """Raises _Obstructed with what would not be right afterwards."""
+    if found := list(_twice_due(plan)):
+        raise _Obstructed(found)
+    moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
+    left = [(r.row, r.row.project_id, r.row.number) for r in moved]
+    carry_out(actor, plan, NOUNS)
+    FormerNumber.take_back([r.row for r in moved])
+    FormerNumber.keep(left)
+    if found := [*_hanging(plan)]:
+        raise _Obstructed(found)
+    withdraw(actor, plan, NOUNS, timezone.now())
+    if found := [*_wrong_tasks(plan), *_wrong_people(plan)]:
+        raise _Obstructed(found)
+
+
+# ---- who may ------------------------------------------------------------------------------------
+
+
+def _require_rights(actor: Actor, events: Sequence[Event]) -> None:
+    """Raise Forbidden unless the actor may take all of it back."""
+    projects = _projects_of(events)
+    asked: set[tuple[int, tuple[Role, ...]]] = set()
+    for event in events:
+        is_own = event.actor_id is not None and event.actor_id == actor.user.pk
+        places = places_of(event) & projects.keys()
+        if event.subject_type in OF_PEOPLE:
+            _require_hold(actor, event, is_own=is_own)
+        elif event.subject_type == "tag" and is_own and event.verb == "created":
+            continue
+        elif not places:
+            require_staff(actor)
+        asked |= {(pk, _roles_for(event, is_own=is_own)) for pk in places}
+    for pk, roles in sorted(asked):
+        require_role(actor, projects[pk], *roles)
+
+
+def _require_hold(actor: Actor, event: Event, *, is_own: bool) -> None:
+    """People are administered by administrators; one's own profile and tokens are one's own."""
+    if actor.scope != Scope.ADMIN:
+        raise Forbidden(
+            f"Taking back a change of a {event.subject_type} needs a token of scope admin.",
+            code="insufficient_scope",
+        )
+    is_mine = event.subject_id == actor.user.pk and event.changes.keys() <= OWN_PROFILE
+    if not (is_own and (is_mine or event.subject_type == "apitoken")):
+        require_staff(actor)
+
+
+def _roles_for(event: Event, *, is_own: bool) -> tuple[Role, ...]:
+    """Who may take it back in its project."""
+    kind, changes = event.subject_type, event.changes
+    if kind == "project" and {"owner", "deleted_at"} & changes.keys():
+        return (Role.OWNER,)
+    if kind == "projectmember" and Role.OWNER in changes.get("role", ()):
+        return (Role.OWNER,)
+    if kind in ("project", "projectmember") or not is_own:
+        return MANAGERS
+    return tuple(Role)
+
+
+def _projects_of(events: Iterable[Event]) -> dict[int, Project]:
+    """All that they speak of, those in the trash too."""
+    return Project.everything.in_bulk(sorted({pk for e in events for pk in places_of(e)}))
+
+
+def places_of(event: Event) -> set[int]:
+    """The projects that it speaks of: two for a task that moved."""
+    moved = event.changes.get("project", []) if event.subject_type == "task" else []
+    return {pk for pk in (event.project_id, *moved) if pk is not None}
+
+
+# ---- what must hold afterwards ------------------------------------------------------------------
+
+
+def _twice_due(plan: Plan) -> Iterable[Obstacle]:
+    for reversal in plan.of(Task):
+        row, values = reversal.row, reversal.values
+        day, instant = values.get("due_on", row.due_on), values.get("due_date", row.due_date)
+        if day and instant:
+            yield reversal.obstacle("due_twice", "It would be due on a day and at an instant.")
+
+
+def _hanging(plan: Plan) -> Iterable[Obstacle]:
+    """What others have put onto rows that were made and would go away."""
+    going = {model: _withdrawn(plan, model) for model in (Project, Task, Tag)}
+    found: list[tuple[Any, int, str]] = []
+    along = {(r.noun.model, r.row.pk) for r in plan.along}
+    tasks = Task.objects.filter(project__in=going[Project]).exclude(pk__in=going[Task])
+    for pk, project_id in tasks.values_list("pk", "project_id"):
+        if (Task, pk) not in along:
+            found.append((Project, project_id, f"Task {pk} is in it."))
+    pages = Page.objects.filter(project__in=going[Project]).exclude(pk__in=_withdrawn(plan, Page))
+    for pk, project_id in pages.values_list("pk", "project_id"):
+        if (Page, pk) not in along:
+            found.append((Project, project_id, f"Page {pk} is in it."))
+    subtasks = Task.objects.filter(parent__in=going[Task]).exclude(pk__in=going[Task])
+    for pk, parent_id in subtasks.values_list("pk", "parent_id"):
+        found.append((Task, parent_id or 0, f"Task {pk} is below it."))
+    comments = Comment.objects.filter(task__in=going[Task])
+    for pk, task_id in comments.values_list("pk", "task_id"):
+        if (Comment, pk) not in along and pk not in _withdrawn(plan, Comment):
+            found.append((Task, task_id, f"Comment {pk} is on it."))
+    tagged = TaskTag.objects.filter(tag__in=going[Tag]).exclude(task__in=going[Task])
+    own = {(r.row.pk, pk) for r in plan.of(Tag) for e in r.events for pk in _linked_by(e)}
+    for task_id, tag_id in tagged.values_list("task_id", "tag_id"):
+        if (Task, task_id) not in along and (tag_id, task_id) not in own:
+            found.append((Tag, tag_id, f"Task {task_id} carries it."))
+    by_row = {(r.noun.model, r.row.pk): r for r in plan.reversals}
+    for model, pk, detail in found:
+        yield by_row[model, pk].obstacle("in_use", detail)
+
+
+def _linked_by(event: Event) -> list[int]:
+    """The tasks that a tag was given when it was made again."""
+    _before, after = event.changes.get("tasks", ((), ()))
+    return list(after)
+
+
+def _withdrawn(plan: Plan, model: Any) -> list[int]:
+    return [r.row.pk for r in plan.of(model) if r.is_withdrawn]
+
+
+def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
+    """Circles, depth, parents and projects that are elsewhere or gone, people who cannot see it."""
+    by_id = {r.row.pk: r for r in plan.of(Task)}
+    if not by_id:
+        return
+    rows = Task.objects.filter(pk__in=sorted(by_id)).select_related("project", "parent", "assignee")
+    above, below = parents_above(by_id), children_below(by_id)
+    behind = blockers_behind(by_id)
+    members = set(
+        ProjectMember.objects.filter(project__in={r.project_id for r in rows}).values_list(
+            "project_id", "user_id"
+        )
+    )
+    for task in rows:
+        if fault := _fault_of(task, by_id[task.pk], above, below, behind, members):
+            yield by_id[task.pk].obstacle(*fault)
+    gone = Task.everything.filter(pk__in=sorted(by_id), deleted_at__isnull=False)
+    for child in Task.objects.filter(parent__in=gone).exclude(project__deleted_at__isnull=False):
+        yield by_id[child.parent_id or 0].obstacle("in_use", f"Task {child.pk} is below it.")
+
+
+def _fault_of(
+    task: Task,
+    reversal: Reversal,
+    above: Any,
+    below: Any,
+    behind: Any,
+    members: set[tuple[int, int]],
+) -> tuple[str, str] | None:
+    touched = reversal.values.keys() | reversal.links.keys()
+    if task.project.deleted_at:
+        return "in_trash", "Its project is in the trash. Restore that first."
+    if task.parent and task.parent.deleted_at:
+        return "parent_in_trash", f"Its parent, task {task.parent_id}, is in the trash."
+    if task.parent and task.parent.project_id != task.project_id:
+        return "parent_elsewhere", f"Its parent, task {task.parent_id}, is in another project."
+    if task.parent_id and task.pk in reached(above, above.get(task.pk, ())):
+        return "cycle", "It would be below itself."
+    if len(reached(above, [task.pk])) + height(below, task.pk) - 1 > DEEPEST:
+        return "too_deep", f"Subtasks go {DEEPEST} levels deep at most."
+    if task.pk in reached(behind, behind.get(task.pk, ())):
+        return "cycle", "It would wait for itself."
+    user = task.assignee
+    if user and {"assignee", "project"} & touched:
+        if not user.is_active:
+            return "deactivated", f"{user} is deactivated."
+        if not (user.is_staff or (task.project_id, user.pk) in members):
+            return "no_member", f"{user} is not a member of “{task.project.name}”."
+    return None
+
+
+def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
+    """A project without its owner, a tenant without an administrator."""
+    touched: dict[int, Reversal] = {r.row.project_id: r for r in plan.of(ProjectMember)}
+    touched |= {r.row.pk: r for r in plan.of(Project) if not r.is_withdrawn}
+    owners = set(
+        ProjectMember.objects.filter(project__in=list(touched), role=Role.OWNER).values_list(
+            "project_id", "user_id"
+        )
+    )
+    for project in Project.everything.filter(pk__in=list(touched)):
+        if (project.pk, project.owner_id) not in owners:
+            yield touched[project.pk].obstacle(
+                "no_owner", f"“{project.name}” would be without its owner."
+            )
+    users = plan.of(User)
+    if users and not User.objects.active().filter(is_staff=True).exists():
+        yield users[0].obstacle("no_administrator", "Nobody would administer the tenant.")
+    pages = {r.row.pk: r for r in plan.of(Page) if "owner" in r.values}
+    membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
+    strays = Page.objects.filter(~Exists(membership), pk__in=list(pages), owner__is_staff=False)
+    for page in strays:
+        yield pages[page.pk].obstacle("no_member", "Its owner is not in the project any more.")

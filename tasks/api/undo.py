@@ -1,0 +1,30 @@
+"""Taking back what was done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ninja import Router
+
+from accounts.actor import ActorRequest
+from tasks.actions.undo import undo as take_back
+from tasks.filters import choose_events
+from tasks.schemas.undo import OnConflict, UndoRequest, UndoResponse, undo_response
+
+undoing = Router(tags=["Undo"])
+
+
+@undoing.post("", response=UndoResponse)
+def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
+    """Take back a request, single events, or all that somebody did since an instant.
+
+    Field by field, newest first: what was changed gets its value back, what was made goes to the
+    trash, what was deleted returns, with its tags, blockers and old number. 409 `cannot_undo` lists
+    what others have changed since, by event and field; with `on_conflict: skip` that is left out.
+    dry_run=true shows the plan. An undo is on record and can be undone. Your own doing you may
+    always take back; that of others takes the project's owners and admins. What was deleted for
+    good does not return, nor tokens and passwords.
+    """
+    events = choose_events(request.auth, body)
+    done = take_back(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
+    return undo_response(request.auth.request_id, done)

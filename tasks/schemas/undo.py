@@ -1,0 +1,71 @@
+"""What taking back looks like on the wire."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any, Self
+
+from pydantic import MISSING, Field, model_validator
+
+from accounts.schemas import Subject
+from taskflow.schema import Id, In, Instant, Out, Word
+from tasks.actions.undo import Undone
+
+MOST_IDS = 1000
+RequestId = Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class OnConflict(StrEnum):
+    REFUSE = "refuse"
+    SKIP = "skip"
+
+
+class UndoRequest(In):
+    """What to take back: one of request_id, event_ids, or actor with since."""
+
+    request_id: RequestId | MISSING = Field(MISSING, description="All that this request did.")
+    event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
+    actor: Word | MISSING = Field(
+        MISSING, description="All that he did: `me`, id or `@handle`.", examples=["@bot"]
+    )
+    since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    until: Instant | MISSING = Field(MISSING, description="Before this instant.")
+    project: Word | MISSING = Field(MISSING, description="In this one only; id or key.")
+    on_conflict: OnConflict = Field(
+        OnConflict.REFUSE, description="`skip` leaves out what others have changed since."
+    )
+
+    @model_validator(mode="after")
+    def _says_one_thing(self) -> Self:
+        sent = self.model_fields_set
+        if len({"request_id", "event_ids", "actor"} & sent) != 1:
+            raise ValueError("give one of request_id, event_ids, or actor with since")
+        if ("actor" in sent) != ("since" in sent):
+            raise ValueError("actor and since go together")
+        if {"until", "project"} & sent and "actor" not in sent:
+            raise ValueError("until and project narrow what an actor did")
+        return self
+
+
+class LeftOut(Out):
+    event_id: int
+    subject: Subject
+    field: str | None
+    code: str
+    detail: str
+
+
+class UndoResponse(Out):
+    request_id: str = Field(description="By which this can be taken back again.")
+    undone: list[int] = Field(description="Ids of the events that are taken back.")
+    left_out: list[LeftOut] = Field(
+        description="What others have changed since (with `skip`), and what no undo brings back."
+    )
+
+
+def undo_response(request_id: str, done: Undone) -> dict[str, Any]:
+    return {
+        "request_id": request_id,
+        "undone": done.event_ids,
+        "left_out": [obstacle.as_error() for obstacle in done.left_out],
+    }

@@ -1,0 +1,695 @@
+"""Undo: what was done is taken back, by the log; what others have changed since is not."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.utils import timezone
+
+from accounts.models import ApiToken, Event, User
+from accounts.tenancy import inside
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project, delete_project
+from tasks.actions.tasks import create_task, delete_task, update_task
+from tasks.actions.trash import purge
+from tasks.models import Project, ProjectMember, Role, Tag, Task
+
+HIDDEN = {"version", "updated_at"}
+
+
+@pytest.fixture
+def r1():
+    return {"X-Request-Id": "r-1"}
+
+
+def undo(client, request_id="r-1", *, dry_run=False, **body):
+    if not body.keys() & {"event_ids", "actor"}:
+        body["request_id"] = request_id
+    return client.post(f"/undo{'?dry_run=true' * dry_run}", body)
+
+
+def shown(client, path="/tasks/APO-1"):
+    return {k: v for k, v in client.get(path).json().items() if k not in HIDDEN}
+
+
+# ---- every verb, and back -----------------------------------------------------------------------
+
+VERBS = {
+    "patch": ("patch", "/tasks/APO-1", {"title": "New", "due_on": "2027-01-01", "metadata": {"a": 1}, "assignee_id": None}),
+    "complete": ("post", "/tasks/APO-1/completion?force=true", {}),
+    "assign": ("post", "/tasks/APO-1/assignment", {"assignee_id": "{bob}"}),
+    "unassign": ("delete", "/tasks/APO-1/assignment", None),
+    "tags": ("patch", "/tasks/APO-1", {"tags": ["a", "old"]}),
+    "blockers": ("patch", "/tasks/APO-1", {"blocked_by": ["{other}"]}),
+    "parent": ("patch", "/tasks/APO-1", {"parent_id": "{other}"}),
+    "move": ("post", "/tasks/APO-1/move", {"project_id": "{zeus}"}),
+    "delete": ("delete", "/tasks/APO-1", None),
+    "project": ("patch", "/projects/APO", {"name": "New", "owner_id": "{bob}"}),
+    "delete project": ("delete", "/projects/APO", None),
+    "complete project": ("post", "/projects/APO/completion", {}),
+    "role": ("patch", "/members/{member}", {"role": "owner"}),
+    "remove member": ("delete", "/members/{member}", None),
+    "add member": ("post", "/projects/APO/members", {"user_id": "{eve}"}),
+    "rename tag": ("patch", "/tags/{tag}", {"name": "renamed", "color": "#123456"}),
+    "delete tag": ("delete", "/tags/{tag}", None),
+    "make tag": ("post", "/tags", {"name": "fresh"}),
+    "make task": ("post", "/tasks", {"project_id": "{apollo}", "title": "x", "tags": ["y"]}),
+    "make project": ("post", "/projects", {"name": "Fresh", "tasks": [{"title": "a", "subtasks": [{"title": "b"}]}]}),
+    "upsert": ("put", "/projects/APO/tasks/by-ref/r", {"title": "x"}),
+    "comment": ("post", "/comments", {"task_id": "{task}", "body": "c"}),
+    "edit comment": ("patch", "/comments/{comment}", {"body": "other"}),
+    "delete comment": ("delete", "/comments/{comment}", None),
+    "page": ("post", "/pages", {"project_id": "{apollo}", "title": "p", "is_published": True}),
+    "edit page": ("patch", "/pages/{page}", {"title": "q", "owner_id": "{bob}"}),
+    "publish": ("post", "/pages/{page}/publication", {}),
+    "delete page": ("delete", "/pages/{page}", None),
+    "tenant": ("patch", "/tenant", {"name": "New", "time_zone": "Europe/Rome"}),
+    "user": ("patch", "/users/{eve}", {"full_name": "New", "is_active": False}),
+    "make user": ("post", "/users", {"kind": "agent", "handle": "robot"}),
+    "offboard": ("post", "/users/{bob}/offboarding", {"hand_over_to": "{eve}"}),
+    "restore": ("post", "/trash/task/{gone}/restoration", {}),
+    "sheet": ("csv", "/projects/APO/tasks.csv", "title,tags\na,one\nb,two\n"),
+    "bulk": ("post", "/tasks/bulk", {"operations": [
+        {"op": "create", "data": {"project_id": "{apollo}", "title": "n", "tags": ["m"]}},
+        {"op": "update", "id": "{task}", "data": {"title": "N", "tags": ["z"], "blocked_by": []}},
+        {"op": "complete", "id": "{other}", "force": True},
+        {"op": "move", "id": "{child}", "data": {"project_id": "{zeus}"}},
+        {"op": "delete", "id": "{task}"},
+    ]}),
+}  # fmt: skip
+
+
+@pytest.fixture
+def ids(world, as_):
+    with inside(world.acme):
+        zeus = create_project(world.ada, name="Zeus", key="ZEU")
+        add_member(world.ada, zeus, user=world.bob.user)
+        other = create_task(world.ada, world.apollo, title="other")
+        child = create_task(world.bob, world.apollo, title="child", parent=other)
+        gone = create_task(world.ada, world.apollo, title="gone", tags=["old"])
+        delete_task(world.ada, gone)
+        update_task(world.ada, world.task, tags=["old"], blocked_by=[child])
+        tag = Tag.objects.get(name="old")
+        member = ProjectMember.objects.get(user=world.bob.user, project=world.apollo)
+    client = as_(world.boss)
+    comment = client.post("/comments", {"task_id": world.task.pk, "body": "b"}).json()["id"]
+    page = {"project_id": world.apollo.pk, "title": "p", "owner_id": world.ada.user.pk}
+    return {
+        "task": world.task.pk,
+        "other": other.pk,
+        "child": child.pk,
+        "gone": gone.pk,
+        "apollo": world.apollo.pk,
+        "zeus": zeus.pk,
+        "bob": world.bob.user.pk,
+        "eve": world.eve.user.pk,
+        "member": member.pk,
+        "tag": tag.pk,
+        "comment": comment,
+        "page": client.post("/pages", page).json()["id"],
+    }
+
+
+def filled(value, ids):
+    if isinstance(value, dict):
+        return {k: filled(v, ids) for k, v in value.items()}
+    if isinstance(value, list):
+        return [filled(v, ids) for v in value]
+    return ids[value.strip("{}")] if isinstance(value, str) and value.startswith("{") else value
+
+
+def run(client, verb, ids, headers):
+    method, path, body = VERBS[verb]
+    path = path.format(**ids)
+    if method == "csv":
+        return client.post(path, body, content_type="text/csv", headers=headers)
+    body = filled(body, ids)
+    return getattr(client, method)(path, headers=headers) if body is None else getattr(client, method)(path, body, headers=headers)  # fmt: skip
+
+
+def everything(client):
+    """All that can be seen, but for what every change counts."""
+    found = {}
+    for path in ("/projects", "/tasks", "/tags", "/comments", "/pages"):
+        rows = client.get(path + "?limit=200").json()["data"]
+        found[path] = [{k: v for k, v in row.items() if k not in HIDDEN} for row in rows]
+    users = client.get("/users").json()["data"]
+    found["/users"] = [u | {"updated_at": "", "version": 0} for u in users if u["is_active"]]
+    found["/tenant"] = shown(client, "/tenant")
+    for project in found["/projects"]:
+        members = client.get(f"/projects/{project['id']}/members").json()["data"]
+        found[project["key"]] = [(m["user"]["handle"], m["role"], m["joined_at"]) for m in members]
+    return found
+
+
+def without_births(seen):
+    """A tag that is made again has its id and all it had, and a new created_at."""
+    return seen | {"/tags": [{**t, "created_at": ""} for t in seen["/tags"]]}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_can_be_taken_back_and_forth(world, as_, ids, r1, verb):
+    client = as_(world.boss)
+    before = without_births(everything(client))
+    assert run(client, verb, ids, r1).status_code < 300
+    after = without_births(everything(client))
+    assert after != before
+
+    back = client.post("/undo", {"request_id": "r-1"}, headers={"X-Request-Id": "r-2"})
+    assert back.status_code == 200, back.content
+    assert without_births(everything(client)) == before
+
+    forth = client.post("/undo", {"request_id": "r-2"}, headers={"X-Request-Id": "r-3"})
+    assert forth.status_code == 200, forth.content
+    assert without_births(everything(client)) == after
+
+    again = undo(client, "r-3")
+    assert again.status_code == 200, again.content
+    assert without_births(everything(client)) == before
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_plan_is_what_then_happens(world, as_, ids, r1, verb):
+    client = as_(world.boss)
+    run(client, verb, ids, r1)
+    before = everything(client)
+
+    plan = undo(client, dry_run=True).json()
+    assert everything(client) == before
+    done = undo(client).json()
+
+    with inside(world.acme):
+        recorded = Event.objects.filter(request_id=done["request_id"]).order_by("pk")
+        happened = [(f"{e.subject_type}.{e.verb}", e.subject_id) for e in recorded]
+    assert [(e["verb"], e["subject"]["id"]) for e in plan["events"]] == happened
+    assert plan["result"]["undone"] == done["undone"]
+    assert happened
+
+
+def test_it_says_what_it_took_back(world, as_, r1):
+    client = as_(world.ada)
+    client.patch("/tasks/APO-1", {"priority": "high"}, headers=r1)
+
+    done = undo(client).json()
+
+    last = client.get("/tasks/APO-1/events").json()["data"][0]
+    assert last["sentence"] == "Ada (@ada) changed the task: priority from high to medium (undo)"
+    assert last["undoes"] == done["undone"]
+    assert (last["request_id"], done["left_out"]) == (done["request_id"], [])
+
+
+# ---- what others have changed since -------------------------------------------------------------
+
+
+def test_what_others_changed_since_is_refused_one_by_one(world, as_, ids, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    body = {"operations": [
+        {"op": "update", "id": ids["task"], "data": {"title": "A", "priority": "high"}},
+        {"op": "update", "id": ids["other"], "data": {"title": "B"}},
+        {"op": "update", "id": ids["child"], "data": {"title": "C"}},
+    ]}  # fmt: skip
+    ada.post("/tasks/bulk", body, headers=r1)
+    bob.patch(f"/tasks/{ids['task']}", {"title": "Bob's"})
+    bob.patch(f"/tasks/{ids['child']}", {"title": "Bob's too"})
+
+    r = undo(ada)
+
+    problem = r.json()
+    assert (r.status_code, problem["code"]) == (409, "cannot_undo")
+    named = [(e["subject"]["id"], e["field"], e["detail"]) for e in problem["errors"]]
+    assert sorted(named) == sorted(
+        (ids[name], "title", "Bob (@bob) has changed title since.") for name in ("task", "child")
+    )
+    assert shown(ada, f"/tasks/{ids['other']}")["title"] == "B"
+
+
+def test_or_left_out(world, as_, ids, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.patch("/tasks/APO-1", {"title": "A", "priority": "high"}, headers=r1)
+    bob.patch("/tasks/APO-1", {"title": "Bob's"})
+
+    done = undo(ada, request_id="r-1", on_conflict="skip").json()
+
+    task = shown(ada)
+    assert (task["title"], task["priority"]) == ("Bob's", "medium")
+    assert [(e["field"], e["code"]) for e in done["left_out"]] == [("title", "changed_since")]
+
+
+def test_a_value_that_came_back_by_itself_is_no_obstacle(world, as_, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    ada.patch("/tasks/APO-1", {"title": "Launch"})
+
+    assert undo(ada).json()["undone"] == []
+
+
+def test_others_links_stay(world, as_, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.patch("/tasks/APO-1", {"tags": ["a", "b"]}, headers=r1)
+    bob.patch("/tasks/APO-1", {"tags": ["a", "b", "c"]})
+
+    done = undo(ada, request_id="r-1", on_conflict="skip")
+
+    assert done.status_code == 200, done.content
+    assert [t["name"] for t in shown(ada)["tags"]] == ["c"]
+
+
+def test_changes_around_anothers_are_taken_back_as_far_as_they_go(world, as_):
+    ada, bob = as_(world.ada), as_(world.bob)
+    start = timezone.now().isoformat()
+    ada.patch("/tasks/APO-1", {"title": "1"})
+    bob.patch("/tasks/APO-1", {"title": "2"})
+    ada.patch("/tasks/APO-1", {"title": "3"})
+
+    assert undo(ada, actor="me", since=start).status_code == 409
+    done = undo(ada, actor="me", since=start, on_conflict="skip").json()
+
+    assert shown(ada)["title"] == "2"
+    assert len(done["left_out"]) == 1
+
+
+def test_what_was_undone_stands_in_nobodys_way(world, as_, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    bob.patch("/tasks/APO-1", {"title": "B"}, headers={"X-Request-Id": "r-2"})
+    undo(bob, "r-2")
+
+    assert undo(ada).status_code == 200
+    assert shown(ada)["title"] == "Launch"
+
+
+def test_undoing_twice_changes_nothing(world, as_, events, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    undo(ada)
+    before = len(events(world.acme))
+
+    again = undo(ada)
+
+    assert (again.status_code, again.json()["undone"]) == (200, [])
+    assert len(events(world.acme)) == before
+
+
+@pytest.mark.parametrize("what", ["edit", "comment", "subtask"])
+def test_what_others_built_on_stays(world, as_, r1, what):
+    ada, bob = as_(world.ada), as_(world.bob)
+    task = ada.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}, headers=r1).json()
+    if what == "edit":
+        bob.patch(f"/tasks/{task['id']}", {"priority": "high"})
+    elif what == "comment":
+        bob.post("/comments", {"task_id": task["id"], "body": "c"})
+    else:
+        body = {"project_id": world.apollo.pk, "title": "s", "parent_id": task["id"]}
+        bob.post("/tasks", body)
+
+    r = undo(ada)
+    skipped = undo(ada, request_id="r-1", on_conflict="skip")
+
+    assert (r.status_code, r.json()["errors"][0]["subject"]["id"]) == (409, task["id"])
+    assert (skipped.status_code, skipped.json()["undone"]) == (200, [])
+    assert ada.get(f"/tasks/{task['id']}").status_code == 200
+
+
+def test_a_project_with_others_work_stays(world, as_, r1):
+    boss, ada = as_(world.boss), as_(world.ada)
+    project = ada.post("/projects", {"name": "P"}, headers=r1).json()["id"]
+    boss.post("/tasks", {"project_id": project, "title": "x"})
+
+    assert undo(ada).json()["errors"][0]["code"] == "in_use"
+
+
+def test_a_tag_that_others_use_stays(world, as_, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.post("/tags", {"name": "t"}, headers=r1)
+    bob.patch("/tasks/APO-1", {"tags": ["t"]})
+
+    assert undo(ada).json()["errors"][0]["code"] == "in_use"
+
+
+# ---- what would not be right --------------------------------------------------------------------
+
+
+def refused(client):
+    r = undo(client)
+    assert r.status_code == 409, r.content
+    before = client.get("/tasks").json()
+    assert undo(client, on_conflict="skip").status_code == 200
+    assert client.get("/tasks").json() == before
+    return r.json()["errors"][0]["code"]
+
+
+def test_no_circle_of_parents(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
+    ada.patch(f"/tasks/{ids['other']}", {"parent_id": ids["child"]})
+
+    assert refused(ada) == "cycle"
+
+
+def test_no_circle_of_blockers(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"blocked_by": []}, headers=r1)
+    ada.patch(f"/tasks/{ids['child']}", {"blocked_by": [ids["task"]]})
+
+    assert refused(ada) == "cycle"
+
+
+def test_no_subtask_too_deep(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
+    above, below = ids["other"], ids["child"]
+    with inside(world.acme):
+        for n in range(2):
+            one = create_task(world.ada, world.apollo, title=f"up{n}")
+            update_task(world.ada, Task.objects.get(pk=above), parent=one)
+            above = one.pk
+            below = create_task(
+                world.ada, world.apollo, title="down", parent=Task.objects.get(pk=below)
+            ).pk
+
+    assert refused(ada) == "too_deep"
+
+
+def test_no_parent_in_the_trash(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
+    ada.delete(f"/tasks/{ids['other']}")
+
+    assert refused(ada) == "parent_in_trash"
+
+
+def test_no_assignee_who_left(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"assignee_id": ids["bob"]})
+    ada.patch("/tasks/APO-1", {"assignee_id": None}, headers=r1)
+    ada.delete(f"/members/{ids['member']}")
+
+    assert refused(ada) == "no_member"
+
+
+def test_not_due_twice(world, as_, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"due_on": "2027-01-01"})
+    ada.patch("/tasks/APO-1", {"due_on": None}, headers=r1)
+    ada.patch("/tasks/APO-1", {"due_date": "2027-01-01T00:00:00Z"})
+
+    assert refused(ada) == "due_twice"
+
+
+def test_no_change_of_what_lies_in_the_trash(world, as_, r1):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    ada.delete("/tasks/APO-1")
+
+    assert refused(ada) == "in_trash"
+
+
+def test_not_the_last_owner_gone(world, as_, r1):
+    boss, ada = as_(world.boss), as_(world.ada)
+    with inside(world.acme):
+        member = ProjectMember.objects.get(user=world.bob.user)
+        first = ProjectMember.objects.get(user=world.ada.user)
+    boss.patch(f"/members/{member.pk}", {"role": "owner"}, headers=r1)
+    assert ada.patch(f"/members/{first.pk}", {"role": "member"}).status_code == 200
+
+    assert refused(boss) == "no_owner"
+
+
+def test_not_the_last_administrator_gone(world, as_, r1):
+    boss = as_(world.boss)
+    boss.patch(f"/users/{world.eve.user.pk}", {"is_staff": True}, headers=r1)
+    eve = as_(world.eve)
+    assert eve.patch(f"/users/{world.boss.user.pk}", {"is_staff": False}).status_code == 200
+
+    assert refused(eve) == "no_administrator"
+
+
+def test_a_name_that_is_taken_now_is_a_conflict(world, as_, r1):
+    boss = as_(world.boss)
+    tag = boss.post("/tags", {"name": "t"}).json()["id"]
+    boss.patch(f"/tags/{tag}", {"name": "u"}, headers=r1)
+    boss.post("/tags", {"name": "T"})
+
+    r = undo(boss)
+
+    assert (r.status_code, r.json()["code"]) == (409, "taken")
+
+
+def test_what_was_deleted_for_good_does_not_return(world, as_, r1):
+    ada = as_(world.ada)
+    ada.delete("/tasks/APO-1", headers=r1)
+    with inside(world.acme):
+        purge(world.ada, Task.everything.get(pk=world.task.pk))
+
+    r = undo(ada)
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "gone")
+
+
+def test_nor_does_it_by_undoing_that(world, as_, r1):
+    ada = as_(world.ada)
+    ada.delete("/tasks/APO-1")
+    ada.delete(f"/trash/task/{world.task.pk}", headers=r1)
+
+    r = undo(ada)
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "purged")
+
+
+def test_a_target_that_is_gone_for_good_is_named(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
+    with inside(world.acme):
+        other = Task.objects.get(pk=ids["other"])
+        delete_task(world.ada, other)
+        purge(world.ada, Task.everything.get(pk=other.pk))
+
+    r = undo(ada)
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "target_gone")
+
+
+# ---- secrets ------------------------------------------------------------------------------------
+
+
+def test_ended_tokens_stay_ended_and_new_ones_end(world, as_, r1):
+    boss = as_(world.boss)
+    kept = boss.post("/tokens", {"name": "old"}).json()["id"]
+    boss.delete(f"/tokens/{kept}", headers=r1)
+    made = boss.post("/tokens", {"name": "new"}, headers={"X-Request-Id": "r-2"}).json()["id"]
+
+    left = undo(boss).json()
+    undo(boss, "r-2")
+
+    with inside(world.acme):
+        assert ApiToken.objects.get(pk=kept).revoked_at is not None
+        assert ApiToken.objects.get(pk=made).revoked_at is not None
+    assert [e["code"] for e in left["left_out"]] == ["not_undoable"]
+
+
+def test_passwords_stay(world, as_, r1):
+    boss = as_(world.boss)
+    body = {"password": "correct horse battery", "full_name": "New"}
+    boss.patch(f"/users/{world.eve.user.pk}", body, headers=r1)
+    with inside(world.acme):
+        stored = User.objects.get(pk=world.eve.user.pk).password
+
+    done = undo(boss).json()
+
+    with inside(world.acme):
+        eve = User.objects.get(pk=world.eve.user.pk)
+    assert (eve.password, eve.full_name) == (stored, "Eve")
+    assert "not_recorded" in [e["code"] for e in done["left_out"]]
+
+
+def test_what_was_erased_stays_erased(world, as_, r1):
+    boss = as_(world.boss)
+    path = f"/users/{world.eve.user.pk}"
+    boss.patch(path, {"full_name": "Evelyn"}, headers=r1)
+    boss.post(path + "/offboarding", {})
+    boss.post(path + "/erasure")
+
+    undo(boss, request_id="r-1", on_conflict="skip")
+
+    assert boss.get(path).json()["full_name"] == ""
+
+
+# ---- which events -------------------------------------------------------------------------------
+
+
+def test_single_events(world, as_):
+    ada = as_(world.ada)
+    ada.patch("/tasks/APO-1", {"title": "A"})
+    ada.patch("/tasks/APO-1", {"priority": "high"})
+    last = ada.get("/tasks/APO-1/events").json()["data"][1]["id"]
+
+    assert undo(ada, event_ids=[last, last]).json()["undone"] == [last]
+    assert (shown(ada)["title"], shown(ada)["priority"]) == ("Launch", "high")
+
+
+def test_all_that_somebody_did_since(world, as_):
+    ada, bot = as_(world.ada), as_(world.bot)
+    bot.patch("/tasks/APO-1", {"title": "before"})
+    with time_machine.travel(timezone.now() + timedelta(hours=1)):
+        since = timezone.now().isoformat()
+        bot.patch("/tasks/APO-1", {"title": "after", "tags": ["bot"]})
+        made = bot.post("/tasks", {"project_id": world.apollo.pk, "title": "junk"}).json()["id"]
+        ada.patch("/tasks/APO-1", {"priority": "low"})
+
+        done = undo(ada, actor="@bot", since=since, project="APO")
+
+    assert done.status_code == 200, done.content
+    task = shown(ada)
+    assert (task["title"], task["tags"], task["priority"]) == ("before", [], "low")
+    assert ada.get(f"/tasks/{made}").status_code == 404
+    assert ada.get("/trash").json()["data"][0]["id"] == made
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"request_id": "r", "event_ids": [1]},
+        {"actor": "me"},
+        {"since": "2026-01-01T00:00:00Z"},
+        {"request_id": "r", "project": "APO"},
+        {"event_ids": []},
+        {"request_id": "r", "on_conflict": "force"},
+        {"actor": "@nobody", "since": "2026-01-01T00:00:00Z"},
+        {"actor": "me", "since": "2026-01-01T00:00:00Z", "project": "SEC"},
+    ],
+)
+def test_it_says_one_thing(world, as_, body):
+    assert as_(world.ada).post("/undo", body).status_code == 422
+
+
+def test_what_there_is_not(world, as_):
+    ada = as_(world.ada)
+
+    assert undo(ada, "nothing").status_code == 404
+    assert undo(ada, event_ids=[10**9]).status_code == 404
+
+
+# ---- who may ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [("ada", 200), ("carl", 200), ("boss", 200), ("bob", 403), ("eve", 404), ("mallory", 404)],
+)
+def test_others_doing_takes_a_manager(world, as_, r1, who, status):
+    as_(world.bot).patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+
+    assert undo(as_(getattr(world, who))).status_code == status
+
+
+def test_ones_own_doing_one_may_always(world, as_, r1):
+    bob = as_(world.bob)
+    bob.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+
+    assert undo(bob).status_code == 200
+
+
+def test_but_not_where_one_works_no_more(world, as_, r1):
+    bob = as_(world.bob)
+    bob.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    with inside(world.acme):
+        member = ProjectMember.objects.get(user=world.bob.user).pk
+    as_(world.ada).delete(f"/members/{member}")
+
+    assert undo(bob).status_code == 404
+
+
+def test_ownership_takes_an_owner(world, as_, r1):
+    with inside(world.acme):
+        member = ProjectMember.objects.get(user=world.bob.user).pk
+    as_(world.ada).patch(f"/members/{member}", {"role": "owner"}, headers=r1)
+
+    assert undo(as_(world.carl)).status_code == 403
+    assert undo(as_(world.ada)).status_code == 200
+
+
+def test_people_take_an_administrator_and_his_whole_token(world, as_, r1):
+    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"full_name": "N"}, headers=r1)
+
+    assert undo(as_(world.ada)).status_code == 403
+    assert undo(as_(world.boss, "write")).json()["code"] == "insufficient_scope"
+    assert undo(as_(world.boss)).status_code == 200
+
+
+def test_a_bound_token_sees_its_projects_only(world, as_, ids, r1):
+    as_(world.ada).patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+
+    assert undo(as_(world.ada, project_ids=[ids["zeus"]])).status_code == 404
+    assert undo(as_(world.boss, project_ids=[ids["zeus"]])).status_code == 404
+    assert undo(as_(world.ada, project_ids=[ids["apollo"]])).status_code == 200
+
+
+def test_a_move_out_of_sight_is_not_taken_back(world, as_, r1):
+    with inside(world.acme):
+        hidden = create_project(world.boss, name="Hidden", key="HID")
+        task = create_task(world.boss, hidden, title="x")
+    as_(world.boss).post(f"/tasks/{task.pk}/move", {"project_id": world.apollo.pk}, headers=r1)
+
+    assert undo(as_(world.carl)).status_code == 404
+
+
+# ---- cost, and keys -----------------------------------------------------------------------------
+
+
+def test_statements_do_not_grow_with_the_rows(world, as_, assert_statements):
+    ada = as_(world.ada)
+    ada.get("/me")
+    for number, count in enumerate((5, 60)):
+        with inside(world.acme):
+            made = [
+                create_task(world.ada, world.apollo, title="t", tags=["t"]) for _ in range(count)
+            ]
+        operations = [
+            {"op": "update", "id": t.pk, "data": {"title": "N", "tags": ["a", "b"]}} for t in made
+        ]
+        operations += [{"op": "complete", "id": t.pk} for t in made]
+        ada.post("/tasks/bulk", {"operations": operations}, headers={"X-Request-Id": f"b-{number}"})
+
+        with assert_statements(STATEMENTS):
+            assert undo(ada, f"b-{number}").status_code == 200
+
+
+STATEMENTS = 33
+
+
+def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids, r1):
+    ada = as_(world.ada)
+    there = ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1).json()["key"]
+    undo(ada)
+
+    assert ada.get("/tasks/APO-1").json()["key"] == "APO-1"
+    assert ada.get(f"/tasks/{there}").json()["key"] == "APO-1"
+    assert ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}).status_code == 200
+
+
+def test_a_project_taken_back_lies_in_the_trash_whole(world, as_, r1):
+    ada = as_(world.ada)
+    body = {"name": "P", "tasks": [{"title": "a"}, {"title": "b"}]}
+    project = ada.post("/projects", body, headers=r1).json()["id"]
+    done = undo(ada).json()
+
+    assert len(done["undone"]) == 4
+    assert [(i["kind"], i["id"]) for i in ada.get("/trash").json()["data"]] == [
+        ("project", project)
+    ]
+    assert ada.post(f"/trash/project/{project}/restoration").status_code == 200
+    assert len(ada.get(f"/tasks?project={project}").json()["data"]) == 2
+    with inside(world.acme):
+        assert ProjectMember.objects.get(project=project).role == Role.OWNER
+
+
+def test_what_was_deleted_in_a_deleted_project_waits_for_it(world, as_, r1):
+    ada = as_(world.ada)
+    ada.delete("/tasks/APO-1", headers=r1)
+    with inside(world.acme):
+        delete_project(world.ada, Project.objects.get(pk=world.apollo.pk))
+
+    assert undo(ada).json()["errors"][0]["code"] == "in_trash"
