@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
@@ -84,9 +85,9 @@ class Obstacle:
         }
 
 
-@dataclass
+@dataclass(eq=False)
 class Reversal:
-    """What becomes of one row."""
+    """What becomes of one row. If it is withdrawn, its values matter only when it has to stay."""
 
     noun: Noun
     row: Any  # as stored, or to be made again
@@ -113,16 +114,23 @@ class Plan:
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     left: list[Obstacle] = field(default_factory=list)  # what no undo brings back
-    along: list[Reversal] = field(default_factory=list)  # done with by that of another row
+    made: set[tuple[Any, int]] = field(default_factory=set)  # by the events, model and id
 
     def of(self, model: Any) -> list[Reversal]:
         return [r for r in self.reversals if r.noun.model is model]
+
+    def withdrawn(self, model: Any) -> list[int]:
+        return [r.row.pk for r in self.of(model) if r.is_withdrawn]
 
     def leave_out(self, obstacles: Iterable[Obstacle]) -> None:
         """Go on without the rows that these stand at."""
         found = list(obstacles)
         rows = {(o.event.subject_type, o.event.subject_id) for o in found}
-        self.reversals = [r for r in self.reversals if r.subject not in rows]
+        staying = [r for r in self.reversals if r.subject in rows and r.is_withdrawn]
+        for reversal in staying:
+            reversal.is_withdrawn = False
+        kept = [r for r in staying if not r.is_empty]
+        self.reversals = [r for r in self.reversals if r.subject not in rows or r in kept]
         self.obstacles += found
 
 
@@ -147,7 +155,6 @@ def plan_undo(chosen: Sequence[Event], nouns: Mapping[str, Noun]) -> Plan:
         for pk, ids in sorted(wanted.items()):
             _Reading(plan, noun, stored.get(pk), log[pk], ids, links).reverse()
     _check_targets(plan)
-    _let_go_along(plan)
     return plan
 
 
@@ -189,6 +196,8 @@ class _Reading:
         for event in log:
             for key, before, after in _steps(noun.model, event):
                 self.steps[key].append((event, before, after))
+        for key, steps in self.steps.items():
+            self.steps[key] = list(self._that_count(steps))
         self.others: list[Event] = []  # that hold still
 
     def reverse(self) -> None:
@@ -198,13 +207,25 @@ class _Reading:
         if alive is True and self.row is None:
             self._make_again(reversal)
         if alive is False and self.row is not None:
+            self.plan.made.add((self.noun.model, self.row.pk))
+        if alive is False and self.row is not None and not self._is_gone():
             self._withdraw(reversal)
-        elif self.noun.only_made:
+        if self.noun.only_made:
             self._leave(targets)
-        elif alive is not False:
+        elif alive is not False or (self.row is not None and not self._is_gone()):
             self._set_fields(reversal, targets)
         if not reversal.is_empty:
             self.plan.reversals.append(reversal)
+
+    def _that_count(self, steps: Sequence[Step]) -> Iterator[Step]:
+        """Without what one request did to a field and took back by itself."""
+        by_request = groupby(
+            steps, lambda s: (s[0].request_id or s[0].pk, s[0].actor_id, s[0].pk in self.chosen)
+        )
+        for _, group in by_request:
+            found = list(group)
+            if found[-1][1] != found[0][2] or found[0][1] == WIPED:
+                yield from found
 
     def _target(self, key: Key) -> Any:
         """What it was before the chosen events that come after all others; None if there are none.
@@ -270,8 +291,6 @@ class _Reading:
 
     def _withdraw(self, reversal: Reversal) -> None:
         """What others have changed since is theirs too."""
-        if self._is_gone():
-            return
         if self.others:
             who = who_did(self.others[0])
             self._refuse(self.events[-1], "changed_since", f"{who} has changed it since.")
@@ -390,22 +409,6 @@ def _check_targets(plan: Plan) -> None:
     plan.leave_out(missing)
 
 
-def _let_go_along(plan: Plan) -> None:
-    """What belongs to a row that is withdrawn disappears with it, and would return with it."""
-    going = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
-    for reversal in plan.reversals:
-        model = reversal.noun.model
-        owners = [
-            f
-            for f in model._meta.concrete_fields
-            if f.related_model not in (None, model) and f.remote_field.on_delete is models.CASCADE
-        ]
-        if any((f.related_model, getattr(reversal.row, f.attname)) in going for f in owners):
-            reversal.is_withdrawn = False
-            plan.along.append(reversal)
-    plan.reversals = [r for r in plan.reversals if r not in plan.along]
-
-
 def _target_of(model: Any, name: str) -> Any:
     related = model._meta.get_field(name).related_model
     return related if isinstance(related, type) and hasattr(related, "tenant_id") else None
@@ -432,8 +435,10 @@ def carry_out(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
 def withdraw(actor: Actor, plan: Plan, nouns: Mapping[str, Noun], moment: datetime) -> None:
     """What was made goes away again, last what the rest belongs to."""
     actor = _undoing(actor, plan)
+    going = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
     for noun in reversed(list(nouns.values())):
-        ids = [r.row.pk for r in plan.of(noun.model) if r.is_withdrawn]
+        withdrawn = [r for r in plan.of(noun.model) if r.is_withdrawn]
+        ids = [r.row.pk for r in withdrawn if not _goes_along(r, going)]
         rows = noun.rows(ids)
         if not ids:
             continue
@@ -453,6 +458,16 @@ def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]
         ]
         for name in sorted({name for r in reversals for name in r.links})
     }
+
+
+def _goes_along(reversal: Reversal, going: set[tuple[Any, int]]) -> bool:
+    """What belongs to a row that is withdrawn disappears with it, and would return with it."""
+    model = reversal.noun.model
+    return any(
+        (f.related_model, getattr(reversal.row, f.attname)) in going
+        for f in model._meta.concrete_fields
+        if f.related_model not in (None, model) and f.remote_field.on_delete is models.CASCADE
+    )
 
 
 def _undoing(actor: Actor, plan: Plan) -> Actor:

@@ -93,7 +93,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone
             break
         except _Obstructed as obstructed:
             plan.leave_out(obstructed.obstacles)
-    done = [e.pk for r in (*plan.reversals, *plan.along) for e in r.events]
+    done = [e.pk for r in plan.reversals for e in r.events]
     return Undone(sorted(done), plan.obstacles + plan.left)
 
 
@@ -190,32 +190,24 @@ def _twice_due(plan: Plan) -> Iterable[Obstacle]:
 
 def _hanging(plan: Plan) -> Iterable[Obstacle]:
     """What others have put onto rows that were made and would go away."""
-    going = {model: _withdrawn(plan, model) for model in (Project, Task, Tag)}
-    found: list[tuple[Any, int, str]] = []
-    along = {(r.noun.model, r.row.pk) for r in plan.along}
-    tasks = Task.objects.filter(project__in=going[Project]).exclude(pk__in=going[Task])
-    for pk, project_id in tasks.values_list("pk", "project_id"):
-        if (Task, pk) not in along:
-            found.append((Project, project_id, f"Task {pk} is in it."))
-    pages = Page.objects.filter(project__in=going[Project]).exclude(pk__in=_withdrawn(plan, Page))
-    for pk, project_id in pages.values_list("pk", "project_id"):
-        if (Page, pk) not in along:
-            found.append((Project, project_id, f"Page {pk} is in it."))
-    subtasks = Task.objects.filter(parent__in=going[Task]).exclude(pk__in=going[Task])
-    for pk, parent_id in subtasks.values_list("pk", "parent_id"):
-        found.append((Task, parent_id or 0, f"Task {pk} is below it."))
-    comments = Comment.objects.filter(task__in=going[Task])
-    for pk, task_id in comments.values_list("pk", "task_id"):
-        if (Comment, pk) not in along and pk not in _withdrawn(plan, Comment):
-            found.append((Task, task_id, f"Comment {pk} is on it."))
-    tagged = TaskTag.objects.filter(tag__in=going[Tag]).exclude(task__in=going[Task])
-    own = {(r.row.pk, pk) for r in plan.of(Tag) for e in r.events for pk in _linked_by(e)}
-    for task_id, tag_id in tagged.values_list("task_id", "tag_id"):
-        if (Task, task_id) not in along and (tag_id, task_id) not in own:
-            found.append((Tag, tag_id, f"Task {task_id} carries it."))
-    by_row = {(r.noun.model, r.row.pk): r for r in plan.reversals}
-    for model, pk, detail in found:
-        yield by_row[model, pk].obstacle("in_use", detail)
+    projects, tasks, tags = (plan.withdrawn(model) for model in (Project, Task, Tag))
+    made = [pk for model, pk in plan.made if model is Task]  # those in the trash already, too
+    own_links = {(r.row.pk, pk) for r in plan.of(Tag) for e in r.events for pk in _linked_by(e)}
+    hanging: list[tuple[Any, str, Any, str]] = [
+        (Project, "project_id", Task.objects.filter(project__in=projects), "is in it"),
+        (Project, "project_id", Page.objects.filter(project__in=projects), "is in it"),
+        (Task, "parent_id", Task.objects.filter(parent__in=tasks), "is below it"),
+        (Task, "task_id", Comment.objects.filter(task__in=tasks), "is on it"),
+        (Tag, "tag_id", TaskTag.objects.filter(tag__in=tags).exclude(task__in=made), "carries it"),
+    ]
+    rows = {(r.noun.model, r.row.pk): r for r in plan.reversals}
+    for owner, name, found, how in hanging:
+        for row in found.exclude(pk__in=plan.withdrawn(found.model)):
+            pk = getattr(row, name)
+            if owner is Tag and (pk, row.task_id) in own_links:
+                continue
+            who = f"Task {row.task_id}" if owner is Tag else f"{type(row).__name__} {row.pk}"
+            yield rows[owner, pk].obstacle("in_use", f"{who} {how}.")
 
 
 def _linked_by(event: Event) -> list[int]:
@@ -224,13 +216,9 @@ def _linked_by(event: Event) -> list[int]:
     return list(after)
 
 
-def _withdrawn(plan: Plan, model: Any) -> list[int]:
-    return [r.row.pk for r in plan.of(model) if r.is_withdrawn]
-
-
 def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
     """Circles, depth, parents and projects that are elsewhere or gone, people who cannot see it."""
-    by_id = {r.row.pk: r for r in plan.of(Task)}
+    by_id = {r.row.pk: r for r in plan.of(Task) if not r.is_withdrawn}
     if not by_id:
         return
     rows = Task.objects.filter(pk__in=sorted(by_id)).select_related("project", "parent", "assignee")
@@ -288,7 +276,7 @@ def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
             "project_id", "user_id"
         )
     )
-    for project in Project.everything.filter(pk__in=list(touched)):
+    for project in Project.objects.filter(pk__in=list(touched)):
         if (project.pk, project.owner_id) not in owners:
             yield touched[project.pk].obstacle(
                 "no_owner", f"“{project.name}” would be without its owner."

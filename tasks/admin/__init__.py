@@ -1,5 +1,5 @@
 from __future__ import annotations
 
-from tasks.admin import comments, pages, projects, tags, tasks, users
+from tasks.admin import comments, pages, projects, tags, tasks, undo, users
 
-__all__ = ["comments", "pages", "projects", "tags", "tasks", "users"]
+__all__ = ["comments", "pages", "projects", "tags", "tasks", "undo", "users"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from django.contrib import admin
 from django.db import connection
@@ -673,3 +675,89 @@ def test_looking_at_a_text_does_not_change_it(house, staff):
     staff.post(address(Task, "change", house.task.pk), form | {"description": "two\r\nlines"})
 
     assert not house.events(subject_type="task")
+
+
+# ---- undo ---------------------------------------------------------------------------------------
+
+UNDO = "/admin/accounts/event/undo/"
+
+
+def test_history_offers_to_undo(house, staff):
+    with inside(house.root.tenant):
+        update_task(dataclasses.replace(house.ada, request_id="r-1"), house.task, title="New")
+        event = Event.objects.latest("pk")
+
+    page = staff.get(address(Task, "history", house.task.pk)).content.decode()
+
+    assert f'name="event_ids" value="{event.pk}"' in page
+    assert 'name="request_id" value="r-1"' in page
+
+
+def test_the_plan_is_shown_before_anything_happens(house, staff):
+    with inside(house.root.tenant):
+        update_task(house.ada, house.task, title="New", tags=[])
+        event = Event.objects.latest("pk").pk
+
+    page = staff.post(UNDO, {"event_ids": event}).content.decode()
+
+    assert "1 change would be taken back" in page
+    assert "title from New to Launch" in page
+    with inside(house.root.tenant):
+        assert Task.objects.get().title == "New"
+    assert not house.events()
+
+
+def test_then_it_is_done(house, staff):
+    with inside(house.root.tenant):
+        update_task(house.ada, house.task, title="New", tags=[])
+        event = Event.objects.latest("pk").pk
+
+    r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"}, follow=True)
+
+    assert "1 changes are taken back" in r.content.decode()
+    with inside(house.root.tenant):
+        task = Task.objects.get()
+        assert (task.title, task.tags.count()) == ("Launch", 1)
+    (undone,) = house.events()
+    assert (undone.undoes, undone.actor_id) == ([event], house.root.user.pk)
+
+
+def test_all_that_somebody_did_since(house, staff):
+    with inside(house.root.tenant):
+        create_task(house.ada, house.apollo, title="Junk")
+        update_task(house.ada, house.task, title="New")
+    body = {"actor": house.ada.user.pk, "since": "2020-01-01 00:00", "project": house.apollo.pk}
+
+    refused = staff.post(UNDO, body)
+    planned = staff.post(UNDO, body | {"skip": "on"})
+    done = staff.post(UNDO, body | {"skip": "on", "confirmed": "1"})
+
+    assert "Comment" in refused.content.decode()  # somebody else's, on the task that she made
+    assert "Stays as it is" in planned.content.decode()
+    assert done.status_code == 302
+    with inside(house.root.tenant):
+        assert list(Task.objects.values_list("title", flat=True)) == ["Launch"]
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"actor": "99"}, {"since": "2020-01-01 00:00"}, {"event_ids": "x"}]
+)
+def test_it_asks_what(house, staff, body):
+    r = staff.post(UNDO, body)
+
+    assert (r.status_code, "Show the plan" in r.content.decode()) == (200, True)
+
+
+@pytest.mark.wall
+def test_nothing_of_others_is_undone(house, staff):
+    with inside(house.them.tenant):
+        event = Event.objects.latest("pk").pk
+
+    r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"})
+
+    assert "There is no such event." in r.content.decode()
+
+
+def test_the_form_is_filled_from_an_event(house, staff):
+    assert staff.get(UNDO).status_code == 200
+    assert "Event 7" in staff.get(UNDO + "?event_ids=7").content.decode()
