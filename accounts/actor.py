@@ -33,7 +33,7 @@ class Actor:
     on_behalf_of: User | None = None
     entropy: bytes | None = None
     precondition: Precondition | None = None
-    undoing: Mapping[tuple[str, int], list[int]] = field(default_factory=dict)
+    undoing: Mapping[tuple[str, int], dict[str, list[str]]] = field(default_factory=dict)
 
     @property
     def is_staff(self) -> bool:

@@ -226,7 +226,7 @@ def event_response(entry: Entry) -> dict[str, Any]:
         "subject": {"type": event.subject_type, "id": event.subject_id},
         "project_id": event.project_id,
         "changes": event.changes,
-        "undoes": event.undoes,
+        "undoes": event.undoes and sorted(map(int, event.undoes)),
     }
 
 

@@ -56,7 +56,7 @@ class Event(TenantModel):
     version = models.PositiveIntegerField()  # of the subject, as the change left it
     project_id = models.BigIntegerField(null=True)  # the number stays when the project is gone
     changes = models.JSONField(default=dict)  # {field: [before, after]}
-    undoes = models.JSONField(null=True)  # [id of event]: what this change takes back
+    undoes = models.JSONField(null=True)  # {id of an event taken back: [its fields that stay]}
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

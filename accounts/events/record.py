@@ -319,8 +319,11 @@ def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
     """
     model = type(rows[0])
     columns = [*columns, "version"]
-    # Of the default manager: what has gone to the trash meanwhile is gone.
-    locked = model._default_manager.order_by("pk").select_for_update()
+    # Of the default manager, as what has gone to the trash meanwhile is gone; but for a caller who
+    # knows that it lies there.
+    in_trash = any(getattr(row, "deleted_at", None) for row in rows)
+    manager = model._base_manager if in_trash else model._default_manager
+    locked = manager.order_by("pk").select_for_update()
     if len(rows) == 1:
         found = locked.filter(pk=rows[0].pk)
     else:

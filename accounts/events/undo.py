@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from itertools import groupby
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from accounts.actor import Actor
@@ -59,6 +59,7 @@ class Noun:
     born: str = "created"
     gone: str = "deleted"
     withdrawn: tuple[str, str] | None = None
+    unique: tuple[str, ...] = ()  # columns that no two of them may share
     only_made: bool = False  # its changes stay
 
     def rows(self, ids: Iterable[int]) -> Any:
@@ -92,8 +93,9 @@ class Reversal:
     noun: Noun
     row: Any  # as stored, or to be made again
     events: list[Event]  # that are taken back, newest first
+    left: Mapping[int, set[str]]  # fields of them that are not, by the event's id
     values: dict[str, Any] = field(default_factory=dict)  # as recorded
-    links: dict[str, list[int]] = field(default_factory=dict)  # many-to-many: all ids
+    links: dict[str, dict[int, bool]] = field(default_factory=dict)  # to be, or not, by id
     is_made_again: bool = False
     is_withdrawn: bool = False
 
@@ -114,7 +116,6 @@ class Plan:
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     left: list[Obstacle] = field(default_factory=list)  # what no undo brings back
-    made: set[tuple[Any, int]] = field(default_factory=set)  # by the events, model and id
 
     def of(self, model: Any) -> list[Reversal]:
         return [r for r in self.reversals if r.noun.model is model]
@@ -198,16 +199,16 @@ class _Reading:
                 self.steps[key].append((event, before, after))
         for key, steps in self.steps.items():
             self.steps[key] = list(self._that_count(steps))
+        self.log = log
         self.others: list[Event] = []  # that hold still
+        self.left: dict[int, set[str]] = defaultdict(set)  # fields of events that stay
 
     def reverse(self) -> None:
         targets = {key: self._target(key) for key in list(self.steps)}
         alive = targets.pop(ALIVE, None)
-        reversal = Reversal(self.noun, self.row, self.events)
+        reversal = Reversal(self.noun, self.row, self.events, self.left)
         if alive is True and self.row is None:
             self._make_again(reversal)
-        if alive is False and self.row is not None:
-            self.plan.made.add((self.noun.model, self.row.pk))
         if alive is False and self.row is not None and not self._is_gone():
             self._withdraw(reversal)
         if self.noun.only_made:
@@ -232,31 +233,39 @@ class _Reading:
 
         As a list of one, but for ALIVE. An event that was taken back is as none.
         """
-        neutral: set[int] = set()
         found: list[Any] = []
         other: Event | None = None
-        blocked: Event | None = None
+        blocked: list[Event] = []
         wanted: list[Any] = []
-        for event, before, _after in self.steps[key]:
-            if event.pk in neutral:
-                continue
+        for event, before in self._standing(key):
             if event.pk in self.chosen:
                 wanted = [before]
                 if other is None:
                     found = [before]
                 else:
-                    blocked = blocked or event
-            elif event.undoes:
-                neutral |= set(event.undoes)
-            else:
+                    blocked.append(event)
+            elif not event.undoes:
                 other = other or event
         if other is not None:
             self.others.append(other)
         if key == ALIVE:
             return found[0] if found else None
-        if blocked is not None and other is not None and wanted != [self._now(key)]:
-            self._block(blocked, key, other)
+        if blocked and other is not None and wanted != [self._now(key)]:
+            self._block(blocked, _field_of(key), other)
         return found
+
+    def _standing(self, key: Key) -> Iterator[tuple[Event, Any]]:
+        """The steps that no undo after them has taken back, newest first."""
+        neutral: set[int] = set()
+        own = {event.pk: before for event, before, _ in self.steps[key]}
+        for event in self.log:
+            if event.pk in neutral:
+                continue
+            if event.undoes and event.pk not in self.chosen:
+                kept = _field_of(key)
+                neutral |= {int(pk) for pk, left in event.undoes.items() if kept not in left}
+            if event.pk in own:
+                yield event, own[event.pk]
 
     def _now(self, key: Key) -> Any:
         if self.row is None:
@@ -265,11 +274,12 @@ class _Reading:
             return key[1] in self.links[key[0]]
         return as_recorded(getattr(self.row, self.row._meta.get_field(key).attname))
 
-    def _block(self, event: Event, key: Key, other: Event) -> None:
-        name = key if isinstance(key, str) else key[0]
+    def _block(self, events: Sequence[Event], name: str, other: Event) -> None:
+        for event in events:
+            self.left[event.pk].add(name)
         self.plan.obstacles.append(
             Obstacle(
-                event,
+                events[0],
                 "changed_since",
                 f"{who_did(other)} has changed {name.replace('_', ' ')} since.",
                 name,
@@ -287,7 +297,7 @@ class _Reading:
         reversal.row = self.noun.model(pk=death.subject_id)
         reversal.is_made_again = True
         reversal.values = {n: v for n, v in held.items() if n in names}
-        reversal.links = {n: v for n, v in held.items() if n not in names}
+        reversal.links = {n: dict.fromkeys(v, True) for n, v in held.items() if n not in names}
 
     def _withdraw(self, reversal: Reversal) -> None:
         """What others have changed since is theirs too."""
@@ -317,23 +327,14 @@ class _Reading:
             return
         for key, value in wanted.items():
             if isinstance(key, tuple):
-                self._link(reversal, key[0], key[1], is_linked=value)
+                if value != self._now(key):
+                    reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value == WIPED:
                 self.plan.left.append(
                     Obstacle(self.events[0], "not_recorded", "The log does not keep it.", key)
                 )
             elif reversal.is_made_again or value != self._now(key):
                 reversal.values[key] = value
-        in_trash = getattr(self.row, "deleted_at", None)
-        if in_trash and (reversal.values or reversal.links) and "deleted_at" not in reversal.values:
-            reversal.values, reversal.links = {}, {}
-            self._refuse(self.events[0], "in_trash", "It is in the trash. Restore it first.")
-
-    def _link(self, reversal: Reversal, name: str, pk: int, *, is_linked: bool) -> None:
-        ids = self.links[name]
-        if is_linked != (pk in ids):
-            self.links[name] = ids | {pk} if is_linked else ids - {pk}
-            reversal.links[name] = sorted(self.links[name])
 
     def _refuse(self, event: Event, code: str, detail: str) -> None:
         self.plan.obstacles.append(Obstacle(event, code, detail))
@@ -353,6 +354,10 @@ def _steps(model: Any, event: Event) -> Iterator[tuple[Key, Any, Any]]:
                     yield (name, pk), pk in before, pk in after
             else:
                 yield name, before, after
+
+
+def _field_of(key: Key) -> str:
+    return key if isinstance(key, str) else key[0]
 
 
 def _is_link(model: Any, name: str) -> bool:
@@ -386,7 +391,8 @@ def _check_targets(plan: Plan) -> None:
     for reversal in plan.reversals:
         for name, value in [*reversal.values.items(), *reversal.links.items()]:
             target = _target_of(reversal.noun.model, name)
-            for pk in value if isinstance(value, list) else [value]:
+            named = [k for k, v in value.items() if v] if name in reversal.links else [value]
+            for pk in named:
                 if target is not None and pk is not None:
                     asked[target].add(pk)
                     pointing.append((reversal, name, target, pk))
@@ -402,7 +408,7 @@ def _check_targets(plan: Plan) -> None:
             continue
         what = Obstacle(reversal.events[0], "target_gone", f"{name} {pk} is gone for good.", name)
         if name in reversal.links:
-            reversal.links[name] = [n for n in reversal.links[name] if n != pk]
+            del reversal.links[name][pk]
             plan.left.append(what)
         else:
             missing.append(what)
@@ -417,37 +423,71 @@ def _target_of(model: Any, name: str) -> Any:
 # ---- from a plan to the database ----------------------------------------------------------------
 
 
-def carry_out(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
-    """All but withdrawing. What a row belongs to comes back before it."""
+def make_room(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+    """Delete what was made and has no trash, before others take its name again."""
+    going = [noun for noun in nouns.values() if noun.withdrawn is None]
+    _withdraw(actor, plan, going)
+    gone = {(noun.model, pk) for noun in going for pk in plan.withdrawn(noun.model)}
+    for reversal in plan.reversals:
+        for name, links in reversal.links.items():
+            target = _target_of(reversal.noun.model, name)
+            reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in gone}
+
+
+def put_back(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+    """Values, links and rows. What a row belongs to comes back before it."""
     actor = _undoing(actor, plan)
     for noun in nouns.values():
-        reversals = plan.of(noun.model)
+        reversals = [r for r in plan.of(noun.model) if not r.is_withdrawn]
+        changed = [r for r in reversals if not r.is_made_again]
+        _restore(actor, noun, changed)
+        for level in _in_turn(changed, noun.unique):
+            links = {n: linked_ids([r.row for r in level], n) for n in _linked_names(level)}
+            change_each(actor, [edit for r in level if (edit := _edit(r, links))])
         again = [r for r in reversals if r.is_made_again]
         for reversal in again:
             _put(reversal.row, reversal.values)
         create_all(actor, [r.row for r in again], noun.born, sets=_sets(noun.model, again))
-        changed = [r for r in reversals if not (r.is_made_again or r.is_withdrawn)]
-        _restore(actor, noun, changed)
-        change_each(actor, [edit for r in changed if (edit := _edit(r))])
         _delete_again(actor, noun, changed)
 
 
-def withdraw(actor: Actor, plan: Plan, nouns: Mapping[str, Noun], moment: datetime) -> None:
-    """What was made goes away again, last what the rest belongs to."""
-    actor = _undoing(actor, plan)
+def withdraw(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+    """What was made goes to the trash, last what the rest belongs to."""
+    trashed = [noun for noun in nouns.values() if noun.withdrawn is not None]
+    _withdraw(actor, plan, trashed[::-1])
+
+
+def _withdraw(actor: Actor, plan: Plan, nouns: Iterable[Noun]) -> None:
+    actor, moment = _undoing(actor, plan), timezone.now()
     going = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
-    for noun in reversed(list(nouns.values())):
+    for noun in nouns:
         withdrawn = [r for r in plan.of(noun.model) if r.is_withdrawn]
         ids = [r.row.pk for r in withdrawn if not _goes_along(r, going)]
-        rows = noun.rows(ids)
-        if not ids:
-            continue
-        if noun.withdrawn is None:
-            remove_all(actor, rows, noun.gone)
-        else:
+        if ids and noun.withdrawn is None:
+            remove_all(actor, noun.rows(ids), noun.gone)
+        elif ids and noun.withdrawn is not None:
             verb, name = noun.withdrawn
             is_switch = isinstance(noun.model._meta.get_field(name), models.BooleanField)
-            change_all(actor, rows, verb, **{name: False if is_switch else moment})
+            change_all(actor, noun.rows(ids), verb, **{name: False if is_switch else moment})
+
+
+def _in_turn(reversals: Sequence[Reversal], unique: Sequence[str]) -> Iterator[list[Reversal]]:
+    """Those first whose unique values others of them get back. A swap of two is left to fail."""
+    left = list(reversals)
+    while left:
+        held = {(n, _folded(getattr(r.row, n))): r for r in left for n in unique if n in r.values}
+        waiting = [
+            r
+            for r in left
+            if any(held.get((n, _folded(r.values[n])), r) is not r for n in unique if n in r.values)
+        ]
+        free = [r for r in left if r not in waiting] or left
+        yield free
+        left = [r for r in left if r not in free]
+
+
+def _folded(value: Any) -> Any:
+    return value.lower() if isinstance(value, str) else value
 
 
 def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]]]:
@@ -456,7 +496,7 @@ def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]
             [model._meta.get_field(name).related_model(pk=pk) for pk in r.links.get(name, ())]
             for r in reversals
         ]
-        for name in sorted({name for r in reversals for name in r.links})
+        for name in _linked_names(reversals)
     }
 
 
@@ -471,8 +511,11 @@ def _goes_along(reversal: Reversal, going: set[tuple[Any, int]]) -> bool:
 
 
 def _undoing(actor: Actor, plan: Plan) -> Actor:
-    ids = {r.subject: sorted(e.pk for e in r.events) for r in plan.reversals}
-    return replace(actor, undoing=ids)
+    undone = {
+        r.subject: {str(e.pk): sorted(r.left.get(e.pk, ())) for e in r.events}
+        for r in plan.reversals
+    }
+    return replace(actor, undoing=undone)
 
 
 def _put(row: Any, values: Mapping[str, Any]) -> None:
@@ -489,12 +532,19 @@ def _read(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _edit(reversal: Reversal) -> tuple[Any, str, dict[str, Any]] | None:
+def _linked_names(reversals: Iterable[Reversal]) -> list[str]:
+    return sorted({name for r in reversals for name in r.links})
+
+
+def _edit(
+    reversal: Reversal, links: Mapping[str, Mapping[int, list[int]]]
+) -> tuple[Any, str, dict[str, Any]] | None:
     values = {n: v for n, v in reversal.values.items() if n != "deleted_at"}
     edit: dict[str, Any] = _read(reversal.row, values)
-    for name, ids in reversal.links.items():
+    for name, wanted in reversal.links.items():
         target = reversal.row._meta.get_field(name).related_model
-        edit[name] = [target(pk=pk) for pk in ids]
+        now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
+        edit[name] = [target(pk=pk) for pk, is_linked in (now | wanted).items() if is_linked]
     verbs = {event.verb for event in reversal.events if not event.undoes}
     verb = INVERSE.get(verbs.pop(), "changed") if len(verbs) == 1 else "changed"
     return (reversal.row, verb, edit) if edit else None

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import Exists, OuterRef
-from django.utils import timezone
 
 from accounts.actor import Actor
 from accounts.events.models import Event
@@ -17,8 +16,9 @@ from accounts.events.undo import (
     Obstacle,
     Plan,
     Reversal,
-    carry_out,
+    make_room,
     plan_undo,
+    put_back,
     withdraw,
 )
 from accounts.models import ApiToken, Scope, Tenant, User
@@ -44,12 +44,12 @@ IN_TRASH = ("deleted", "deleted_at")
 # In the order in which they belong to each other.
 NOUNS = {
     "tenant": Noun(Tenant),
-    "user": Noun(User, withdrawn=("deactivated", "is_active")),
+    "user": Noun(User, unique=("handle", "email"), withdrawn=("deactivated", "is_active")),
     "apitoken": Noun(ApiToken, withdrawn=("revoked", "revoked_at"), only_made=True),
-    "project": Noun(Project, withdrawn=IN_TRASH),
+    "project": Noun(Project, unique=("key",), withdrawn=IN_TRASH),
     "projectmember": Noun(ProjectMember, born="joined", gone="left"),
-    "tag": Noun(Tag),
-    "task": Noun(Task, related=("project",), withdrawn=IN_TRASH),
+    "tag": Noun(Tag, unique=("name",)),
+    "task": Noun(Task, related=("project",), unique=("external_ref",), withdrawn=IN_TRASH),
     "comment": Noun(Comment, related=("task",), withdrawn=IN_TRASH),
     "page": Noun(Page, withdrawn=IN_TRASH),
 }
@@ -107,16 +107,17 @@ def _refused(obstacles: Sequence[Obstacle]) -> Conflict:
 
 def _carry_out(actor: Actor, plan: Plan) -> None:
     """Raises _Obstructed with what would not be right afterwards."""
-    if found := list(_twice_due(plan)):
+    if found := [*_twice_due(plan), *_carried(plan)]:
         raise _Obstructed(found)
     moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
     left = [(r.row, r.row.project_id, r.row.number) for r in moved]
-    carry_out(actor, plan, NOUNS)
+    make_room(actor, plan, NOUNS)
+    put_back(actor, plan, NOUNS)
     FormerNumber.take_back([r.row for r in moved])
     FormerNumber.keep(left)
     if found := [*_hanging(plan)]:
         raise _Obstructed(found)
-    withdraw(actor, plan, NOUNS, timezone.now())
+    withdraw(actor, plan, NOUNS)
     if found := [*_wrong_tasks(plan), *_wrong_people(plan)]:
         raise _Obstructed(found)
 
@@ -188,32 +189,42 @@ def _twice_due(plan: Plan) -> Iterable[Obstacle]:
             yield reversal.obstacle("due_twice", "It would be due on a day and at an instant.")
 
 
+def _carried(plan: Plan) -> Iterable[Obstacle]:
+    """Tags that were made and would go away, though others' tasks carry them.
+
+    Those of tasks in the trash go along; the tag's record has them.
+    """
+    going = {r.row.pk: r for r in plan.of(Tag) if r.is_withdrawn}
+    freed = {r.row.pk: r.links["tags"] for r in plan.of(Task) if "tags" in r.links}
+    given = {(r.row.pk, pk) for r in going.values() for e in r.events for pk in _given_to(e)}
+    links = TaskTag.objects.filter(tag__in=list(going), task__in=Task.objects.present())
+    links = links.exclude(task__in=plan.withdrawn(Task))
+    for task_id, tag_id in links.values_list("task_id", "tag_id"):
+        is_freed = freed.get(task_id, {}).get(tag_id) is False
+        if not is_freed and (tag_id, task_id) not in given:
+            yield going[tag_id].obstacle("in_use", f"Task {task_id} carries it.")
+
+
+def _given_to(event: Event) -> list[int]:
+    """The tasks that a tag was given when it was made again."""
+    _before, after = event.changes.get("tasks", ((), ()))
+    return list(after)
+
+
 def _hanging(plan: Plan) -> Iterable[Obstacle]:
     """What others have put onto rows that were made and would go away."""
-    projects, tasks, tags = (plan.withdrawn(model) for model in (Project, Task, Tag))
-    made = [pk for model, pk in plan.made if model is Task]  # those in the trash already, too
-    own_links = {(r.row.pk, pk) for r in plan.of(Tag) for e in r.events for pk in _linked_by(e)}
+    projects, tasks = plan.withdrawn(Project), plan.withdrawn(Task)
     hanging: list[tuple[Any, str, Any, str]] = [
         (Project, "project_id", Task.objects.filter(project__in=projects), "is in it"),
         (Project, "project_id", Page.objects.filter(project__in=projects), "is in it"),
         (Task, "parent_id", Task.objects.filter(parent__in=tasks), "is below it"),
         (Task, "task_id", Comment.objects.filter(task__in=tasks), "is on it"),
-        (Tag, "tag_id", TaskTag.objects.filter(tag__in=tags).exclude(task__in=made), "carries it"),
     ]
     rows = {(r.noun.model, r.row.pk): r for r in plan.reversals}
     for owner, name, found, how in hanging:
         for row in found.exclude(pk__in=plan.withdrawn(found.model)):
-            pk = getattr(row, name)
-            if owner is Tag and (pk, row.task_id) in own_links:
-                continue
-            who = f"Task {row.task_id}" if owner is Tag else f"{type(row).__name__} {row.pk}"
-            yield rows[owner, pk].obstacle("in_use", f"{who} {how}.")
-
-
-def _linked_by(event: Event) -> list[int]:
-    """The tasks that a tag was given when it was made again."""
-    _before, after = event.changes.get("tasks", ((), ()))
-    return list(after)
+            detail = f"{type(row).__name__} {row.pk} {how}."
+            yield rows[owner, getattr(row, name)].obstacle("in_use", detail)
 
 
 def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
@@ -246,8 +257,8 @@ def _fault_of(
     members: set[tuple[int, int]],
 ) -> tuple[str, str] | None:
     touched = reversal.values.keys() | reversal.links.keys()
-    if task.project.deleted_at:
-        return "in_trash", "Its project is in the trash. Restore that first."
+    if task.project.deleted_at and "project" in touched:
+        return "in_trash", "The project it came from is in the trash. Restore that first."
     if task.parent and task.parent.deleted_at:
         return "parent_in_trash", f"Its parent, task {task.parent_id}, is in the trash."
     if task.parent and task.parent.project_id != task.project_id:

@@ -208,7 +208,8 @@ def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
     if row["project_id"] is not None:
         row["project_id"] += shift["tasks.project"]
     if row["undoes"]:
-        row["undoes"] = [pk + shift["accounts.event"] for pk in row["undoes"]]
+        by = shift["accounts.event"]
+        row["undoes"] = {str(int(pk) + by): left for pk, left in row["undoes"].items()}
     for name, values in row["changes"].items():
         target = model_of_field(row["subject_type"], name)
         if target is not None:

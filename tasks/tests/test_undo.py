@@ -398,12 +398,35 @@ def test_not_due_twice(world, as_, r1):
     assert refused(ada) == "due_twice"
 
 
-def test_no_change_of_what_lies_in_the_trash(world, as_, r1):
+def test_what_lies_in_the_trash_is_put_right_there(world, as_, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     ada.delete("/tasks/APO-1")
 
+    assert undo(ada).status_code == 200
+    assert ada.get("/trash").json()["data"][0]["title"] == "Launch"
+
+
+def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
+    ada = as_(world.ada)
+    ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1)
+    ada.delete("/projects/APO")
+
     assert refused(ada) == "in_trash"
+
+
+def test_names_can_be_passed_on_and_back(world, as_, r1):
+    """Each gets the name that the other still has."""
+    boss = as_(world.boss)
+    tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]
+    start = timezone.now().isoformat()
+    boss.patch(f"/tags/{tags[0]}", {"name": "c"})
+    boss.patch(f"/tags/{tags[1]}", {"name": "A"})
+    boss.delete(f"/tags/{tags[0]}")
+    boss.post("/tags", {"name": "c"})
+
+    assert undo(boss, actor="me", since=start).status_code == 200
+    assert [t["name"] for t in boss.get("/tags").json()["data"]] == ["a", "b"]
 
 
 def test_not_the_last_owner_gone(world, as_, r1):
@@ -657,7 +680,7 @@ def test_statements_do_not_grow_with_the_rows(world, as_, assert_statements):
             assert undo(ada, f"b-{number}").status_code == 200
 
 
-STATEMENTS = 33
+STATEMENTS = 32
 
 
 def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids, r1):
@@ -686,10 +709,13 @@ def test_a_project_taken_back_lies_in_the_trash_whole(world, as_, r1):
         assert ProjectMember.objects.get(project=project).role == Role.OWNER
 
 
-def test_what_was_deleted_in_a_deleted_project_waits_for_it(world, as_, r1):
+def test_what_was_deleted_in_a_deleted_project_returns_with_it(world, as_, r1):
     ada = as_(world.ada)
     ada.delete("/tasks/APO-1", headers=r1)
     with inside(world.acme):
         delete_project(world.ada, Project.objects.get(pk=world.apollo.pk))
 
-    assert undo(ada).json()["errors"][0]["code"] == "in_trash"
+    assert undo(ada).status_code == 200
+    assert ada.get("/tasks/APO-1").status_code == 404
+    ada.post(f"/trash/project/{world.apollo.pk}/restoration")
+    assert ada.get("/tasks/APO-1").status_code == 200
