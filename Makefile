@@ -15,7 +15,7 @@ $(VENV)/.installed: requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-.PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain lint format lock clean
+.PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain prove lint format lock clean
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -41,6 +41,10 @@ wall-superuser:
 
 wall-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
+
+prove: $(VENV)/.installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
+	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
+	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m proof
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -9,6 +9,7 @@ administers it and owns a project of her own.
 from __future__ import annotations
 
 import copy
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,6 +34,7 @@ from tasks.actions.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Task
 
 PASSWORD = "correct horse battery"
+PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length
 API = "/api/v1"
 
 

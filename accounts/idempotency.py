@@ -95,7 +95,7 @@ def _fingerprint(request: HttpRequest, actor: Actor) -> str:
     Under our secret: a body may hold a password.
     """
     said: list[Any] = [request.method, request.get_full_path(), request.content_type]
-    said += [request.headers.get("If-Match"), actor.scope, actor.project_ids]
+    said += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
     text = json.dumps(said).encode() + request.body
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 

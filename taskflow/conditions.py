@@ -7,8 +7,8 @@ row is touched here.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 from hashlib import blake2b
 
 from django.db import models
@@ -48,31 +48,39 @@ def etag_of(row: models.Model) -> str:
     Behind it stands a digest of what was loaded with the row, as its document shows that too: the
     assignee's name or a blocker's status may change while the task does not.
     """
-    known = f"{type(row).__name__.lower()}-{row.pk}-{row.version}"  # type: ignore[attr-defined]
-    beside = " ".join(sorted(_beside(row, {id(row)})))
+    known = f"{row._meta.model_name}-{row.pk}-{row.version}"  # type: ignore[attr-defined]
+    beside: dict[str, None] = {}
+    _look_beside(row, beside)
     if not beside:
         return f'"{known}"'
-    return f'"{known}-{blake2b(beside.encode(), digest_size=6).hexdigest()}"'
+    digest = blake2b(" ".join(sorted(beside)).encode(), digest_size=6).hexdigest()
+    return f'"{known}-{digest}"'
 
 
-def _beside(row: models.Model, seen: set[int]) -> Iterator[str]:
-    columns = {f.attname for f in row._meta.concrete_fields}
-    for name, value in vars(row).items():
-        if name not in columns and not name.startswith("_"):
-            yield f"{name}={value}"  # an annotation
+def _look_beside(row: models.Model, beside: dict[str, None]) -> None:
+    """Note annotations, and the versions of rows that are loaded with it."""
+    values = vars(row)
+    for name in values.keys() - _own_names(type(row)):
+        beside[f"{name}={values[name]}"] = None
     loaded = [r for r in row._state.fields_cache.values() if r is not None]
-    for rows in getattr(row, "_prefetched_objects_cache", {}).values():
+    for rows in values.get("_prefetched_objects_cache", {}).values():
         loaded += rows
     for related in loaded:
-        if id(related) not in seen:
-            seen.add(id(related))
-            yield f"{related._meta.label}-{related.pk}-{getattr(related, 'version', '')}"
-            yield from _beside(related, seen)
+        said = f"{related._meta.model_name}-{related.pk}-{vars(related).get('version')}"
+        if said not in beside:
+            beside[said] = None
+            _look_beside(related, beside)
+
+
+@cache
+def _own_names(model: type[models.Model]) -> frozenset[str]:
+    columns = {f.attname for f in model._meta.concrete_fields}
+    return frozenset(columns | {"_state", "_prefetched_objects_cache"})
 
 
 def is_known(request: HttpRequest, etag: str) -> bool:
     """Whether the caller has this document already (If-None-Match)."""
-    given = request.headers.get("If-None-Match", "")
+    given = request.META.get("HTTP_IF_NONE_MATCH", "")
     return given.strip() == "*" or etag in ETAG.findall(given)
 
 
@@ -81,7 +89,7 @@ def read_precondition(request: HttpRequest) -> Precondition | None:
 
     Raises BadRequest for what is no ETag, PreconditionFailed for one that is not ours.
     """
-    given = request.headers.get("If-Match")
+    given: str | None = request.META.get("HTTP_IF_MATCH")
     if given is None or given.strip() == "*":
         return None
     tags = ETAG.findall(given)
@@ -104,7 +112,7 @@ def parse_etag(text: str) -> Precondition | None:
 
 def read_idempotency_key(request: HttpRequest) -> str | None:
     """The key, with or without its quotes (draft-ietf-httpapi-idempotency-key-header-07)."""
-    given = request.headers.get("Idempotency-Key")
+    given: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
     match = KEY.fullmatch(given.strip())

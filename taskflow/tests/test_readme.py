@@ -38,7 +38,12 @@ def serve(port: int, environment: dict[str, str], log: Path) -> subprocess.Popen
     command = [sys.executable, "manage.py", "serve", "--port", str(port)]
     with log.open("wb") as out:
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=out, stderr=subprocess.STDOUT
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
         )
     for _ in range(600):  # a minute, for a busy machine
         time.sleep(0.1)

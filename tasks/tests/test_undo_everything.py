@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections import defaultdict
 
-from django.db import transaction
+import pytest
+from django.db import connection, transaction
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from accounts.models import Event, User
 from accounts.tenancy import inside
-from conftest import ApiClient, token_of
+from conftest import PROOF, ApiClient, token_of
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task, update_task
@@ -25,7 +25,7 @@ from tasks.trash import Kind
 # What every change counts, what stands for what once was, and what is never taken back.
 COUNTED = {"version", "updated_at", "created_at", "last_number"}
 NOT_COMPARED = {"accounts.event", "accounts.apitoken", "tasks.formernumber"}
-EXAMPLES = int(os.environ.get("PROOF_EXAMPLES", "25"))  # a proof takes 1000
+EXAMPLES = 500 if PROOF else 25
 number = st.integers(0, 7)
 text = st.sampled_from(["a", "b", "ü", "c d"])
 TASK = st.fixed_dictionaries(
@@ -279,6 +279,7 @@ class Everything(RuleBasedStateMachine):
         self.call(0, "post", "/undo", {"request_id": request_id, "on_conflict": "skip"})
 
 
+@pytest.mark.proof
 def test_undoing_everything_leaves_what_was_there(world):
     with inside(world.acme):
         zeus = create_project(world.ada, name="Zeus", key="ZEU")
@@ -292,6 +293,10 @@ def test_undoing_everything_leaves_what_was_there(world):
 
     run_state_machine_as_test(machine, settings=HOW)
 
+    print(
+        f"\n{connection.vendor}: {EXAMPLES} histories of up to {HOW.stateful_step_count} requests"
+    )
+
 
 HOW = settings(
     phases=[Phase.generate],
@@ -299,7 +304,7 @@ HOW = settings(
     stateful_step_count=15,
     deadline=None,
     database=None,
-    derandomize=EXAMPLES < 100,
+    derandomize=not PROOF,
     print_blob=True,
     suppress_health_check=list(HealthCheck),
 )
