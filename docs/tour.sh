@@ -15,13 +15,15 @@ trap 'rm -f "$ANSWER"' EXIT
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 
-# call STATUS METHOD PATH [BODY] [CONTENT-TYPE]
+# call STATUS METHOD PATH [BODY] [CONTENT-TYPE]; HEADERS is sent once
+HEADERS=()
 call() {
   local status
   printf '> %s %s %s\n' "$2" "$3" "${4:-}"
   status=$(curl -sS -o "$ANSWER" -w '%{http_code}' -X "$2" "$API$3" \
     ${TOKEN:+-H "Authorization: Bearer $TOKEN"} \
-    ${4:+-H "Content-Type: ${5:-application/json}"} ${4:+--data-binary "$4"})
+    ${4:+-H "Content-Type: ${5:-application/json}"} ${4:+--data-binary "$4"} "${HEADERS[@]}")
+  HEADERS=()
   printf '< %s %s\n' "$status" "$(head -c 400 "$ANSWER")"
   [ "$status" = "$1" ] || { echo "expected $1" >&2; exit 1; }
 }
@@ -120,6 +122,31 @@ call 404 GET "/tasks/$KEY-3"
 call 200 GET "/trash?limit=1"
 call 200 POST "/trash/task/$DOME/restoration"
 call 200 GET "/tasks/$KEY-3"
+
+say "A write with an Idempotency-Key happens once, however often it is sent."
+for _ in 1 2; do
+  HEADERS=(-H "Idempotency-Key: order-$KEY" -H "X-Request-Id: order-$KEY")
+  call 201 POST /tasks '{"project_id": '"$PROJECT"', "title": "Order air", "tags": ["supplies"]}'
+done
+AIR=$(of 'a["id"]')
+
+say "Two edit the same task: other fields merge, the same field is refused with both values."
+HEADERS=(-H "If-Match: \"task-$AIR-1\"" -H "X-Request-Id: first-$KEY")
+call 200 PATCH "/tasks/$AIR" '{"title": "Order much air"}'
+HEADERS=(-H "If-Match: \"task-$AIR-1\"")
+call 200 PATCH "/tasks/$AIR" '{"priority": "high"}'
+HEADERS=(-H "If-Match: \"task-$AIR-1\"")
+call 412 PATCH "/tasks/$AIR" '{"title": "Order less air"}'
+
+say "Any write can be tried first."
+call 200 DELETE "/projects/$KEY?dry_run=true"
+
+say "And taken back: the title, then the whole task; and the undo too."
+call 200 POST /undo '{"request_id": "first-'"$KEY"'"}'
+call 409 POST /undo '{"request_id": "order-'"$KEY"'"}'
+HEADERS=(-H "X-Request-Id: undo-$KEY")
+call 200 POST /undo '{"actor": "me", "since": "2026-01-01T00:00:00Z", "project": "'"$SECOND"'", "on_conflict": "skip"}'
+call 200 POST /undo '{"request_id": "undo-'"$KEY"'"}'
 
 say "The tenant has a name and a time zone; X-Tenant or a subdomain must agree with the token."
 call 200 GET /tenant
