@@ -15,7 +15,7 @@ from ninja.parser import Parser
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING
 
-from taskflow.conditions import DRY_RUN, SAFE, etag_of, is_known
+from taskflow.conditions import DRY_RUN, LONGEST_KEY, SAFE, etag_of, is_known
 from taskflow.errors import (
     CONTENT_TYPE,
     BadRequest,
@@ -282,37 +282,39 @@ PROBLEM = {
     },
 }
 
-DRY_RUN_PARAMETER = {
-    "in": "query",
-    "name": DRY_RUN,
-    "required": False,
-    "schema": {"type": "boolean", "default": False},
-    "description": "Do it, with all rules and constraints, answer a DryRun, and take it back: no"
-    " number, event or key is used up. Ids and times of the real call will be others.",
-}
-IDEMPOTENCY_KEY = {
-    "in": "header",
-    "name": "Idempotency-Key",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "A new one for each write, the same for its retries: for 24 hours they get the"
-    " first answer, with Idempotency-Replayed: true. Keys are per user. A refusal is not kept.",
-}
-IF_MATCH = {
-    "in": "header",
-    "name": "If-Match",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "The ETag that you have seen. 412 when others have changed since one of the"
-    " fields that you set, with yours, theirs and base in `errors`; other fields merge.",
-}
-IF_NONE_MATCH = {
-    "in": "header",
-    "name": "If-None-Match",
-    "required": False,
-    "schema": {"type": "string"},
-    "description": "The ETag that you have. 304 when it is still true.",
-}
+
+def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
+    known = {"in": place, "name": name, "required": False}
+    return known | {"schema": schema, "description": description}
+
+
+DRY_RUN_PARAMETER = _parameter(
+    "query",
+    DRY_RUN,
+    "Do it, with all rules and constraints, answer a DryRun, and take it back: no number, event or"
+    " key is used up. Ids and times of the real call will be others.",
+    type="boolean",
+    default=False,
+)
+IDEMPOTENCY_KEY = _parameter(
+    "header",
+    "Idempotency-Key",
+    "A new one for each write, the same for its retries: for 24 hours they get the first answer,"
+    " with Idempotency-Replayed: true. Keys are per user. A refusal is not kept.",
+    type="string",
+    minLength=1,
+    maxLength=LONGEST_KEY,
+)
+IF_MATCH = _parameter(
+    "header",
+    "If-Match",
+    "The ETag that you have seen. 412 when others have changed since one of the fields that you"
+    " set, with yours, theirs and base in `errors`; other fields merge.",
+    type="string",
+)
+IF_NONE_MATCH = _parameter(
+    "header", "If-None-Match", "The ETag that you have. 304 when it is still true.", type="string"
+)
 DRY_RUN_SCHEMA = {
     "type": "object",
     "title": "DryRun",

@@ -289,3 +289,15 @@ def test_counts_of_a_project_count(world, as_):
     r = client.get("/projects/APO", headers={"If-None-Match": known})
 
     assert (r.status_code, r.json()["task_counts"]["todo"]) == (200, 2)
+
+
+def test_what_is_shown_of_a_neighbours_neighbour_counts(world, as_):
+    """A comment shows its task's key, which is the project's and a number."""
+    client = as_(world.boss)
+    comment = client.post("/comments", {"task_id": world.task.pk, "body": "b"}).json()["id"]
+    known = etag(client, f"/comments/{comment}")
+    client.patch("/projects/APO", {"key": "NEW"})
+
+    r = client.get(f"/comments/{comment}", headers={"If-None-Match": known})
+
+    assert (r.status_code, r.json()["task_key"]) == (200, "NEW-1")
