@@ -96,10 +96,6 @@ def paginate_kinds(
     }
 
 
-def _pack_place(kind: str, row: models.Model, newest: str) -> str:
-    return _pack([newest, getattr(row, newest).isoformat(), kind, row.pk])
-
-
 def _read_place(cursor: str, newest: str) -> tuple[datetime, str, int]:
     head, instant, kind, pk = _unpack(cursor, 4)
     try:

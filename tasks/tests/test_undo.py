@@ -280,6 +280,27 @@ def test_what_was_undone_stands_in_nobodys_way(world, as_, r1):
     assert shown(ada)["title"] == "Launch"
 
 
+def test_what_one_request_did_and_took_back_neither(world, as_, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
+    operations = [{"op": "update", "id": "APO-1", "data": {"title": title}} for title in ("B", "A")]
+    bob.post("/tasks/bulk", {"operations": operations})
+
+    assert undo(ada).status_code == 200
+    assert shown(ada)["title"] == "Launch"
+
+
+def test_what_was_left_out_can_be_taken_back_later(world, as_, r1):
+    ada, bob = as_(world.ada), as_(world.bob)
+    ada.patch("/tasks/APO-1", {"title": "A", "priority": "high"}, headers=r1)
+    bob.patch("/tasks/APO-1", {"title": "B"}, headers={"X-Request-Id": "r-2"})
+    undo(ada, on_conflict="skip")
+    undo(bob, "r-2")
+
+    assert undo(ada).status_code == 200
+    assert (shown(ada)["title"], shown(ada)["priority"]) == ("Launch", "medium")
+
+
 def test_undoing_twice_changes_nothing(world, as_, events, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
