@@ -436,6 +436,19 @@ def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
     assert refused(ada) == "in_trash"
 
 
+def test_a_name_goes_back_when_it_is_free_again(world, as_):
+    boss = as_(world.boss)
+    tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]
+    start = timezone.now().isoformat()
+    boss.patch(f"/tags/{tags[0]}", {"name": "c"})
+    boss.patch(f"/tags/{tags[1]}", {"name": "A"})
+
+    assert undo(boss, actor="me", since=start).status_code == 200
+    assert [(t["id"], t["name"]) for t in boss.get("/tags").json()["data"]] == [
+        (tags[0], "a"), (tags[1], "b"),
+    ]  # fmt: skip
+
+
 def test_names_can_be_passed_on_and_back(world, as_, r1):
     """Each gets the name that the other still has."""
     boss = as_(world.boss)
