@@ -43,6 +43,7 @@ class Tenant(models.Model):
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
+    noted: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
     name = models.CharField(max_length=200)
@@ -68,6 +69,10 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @classmethod
+    def note_changes(cls, changes: object) -> None:
+        """As TenantModel has it."""
 
     @property
     def tenant_id(self) -> int:

@@ -225,12 +225,13 @@ class TenantModel(models.Model):
     """A table whose every row belongs to one tenant. Give foreign keys as TenantFK.
 
     `unrecorded` fields never reach the event log. `derived` ones follow from others, and nobody
-    sets them. `project_field` names the column that holds the id of the project a row belongs to,
-    for the log.
+    sets them. `noted` columns are up to date on the rows that note_changes() is shown.
+    `project_field` names the column that holds the id of the project a row belongs to, for the log.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
+    noted: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
     tenant = models.ForeignKey(
@@ -249,6 +250,12 @@ class TenantModel(models.Model):
     class Meta:
         abstract = True
         base_manager_name = "objects"  # foreign keys, refresh_from_db and save are scoped too
+
+    @classmethod
+    def note_changes(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
+        """Keep what follows from rows of this model. The write door calls it with every change, as
+        recorded, in its transaction.
+        """
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
         _refuse_strangers([self])

@@ -319,7 +319,7 @@ def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
     Return the columns as stored, by id.
     """
     model = type(rows[0])
-    columns = [*columns, "version"]
+    columns = sorted({*columns, *model.noted, "version"})
     # Of the default manager, as what has gone to the trash meanwhile is gone; but for a caller who
     # knows that it lies there.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
@@ -402,7 +402,9 @@ def _relink(
 # ---- events -------------------------------------------------------------------------------------
 
 
-def _record(actor: Actor, entries: Iterable[Entry]) -> None:
+def _record(actor: Actor, entries: Sequence[Entry]) -> None:
+    if not entries:
+        return
     events = []
     for row, verb, changes, version in entries:
         _refuse_strangers(actor, [row])
@@ -428,6 +430,7 @@ def _record(actor: Actor, entries: Iterable[Entry]) -> None:
             )
         )
     Event.objects.bulk_create(events, batch_size=BATCH)
+    type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
         actor.precondition.recorded += [event.pk for event in events]
     if (witnessed := _witnessed.get()) is not None:

@@ -120,10 +120,10 @@ def test_create_records_all_that_says_something(acme, start):
     assert (task.version, list(task.tags.all())) == (1, [tag])
 
 
-def test_create_all_costs_two_statements(acme, start, assert_statements):
+def test_create_all_costs_three_statements(acme, start, assert_statements):
     rows = [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 32)]
 
-    with assert_statements(2):
+    with assert_statements(3):
         create_all(acme.ada, rows)
     with assert_statements(0):
         create_all(acme.ada, [])
@@ -287,8 +287,8 @@ def test_remove_records_what_the_row_held(acme, start):
 def test_remove_all_costs_the_same_for_many(acme, assert_statements):
     create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
 
-    # lock; tags and blockers, from both ends; events; what hangs on tasks (2); delete
-    with assert_statements(8):
+    # lock; tags and blockers, from both ends; events; counts; what hangs on tasks (2); delete
+    with assert_statements(9):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
 

@@ -27,6 +27,7 @@ from tasks.models import (
     Task,
     TaskBlocker,
     TaskTag,
+    TaskTally,
 )
 
 POSTGRES = connection.vendor == "postgresql"
@@ -41,6 +42,7 @@ MODELS = [
     Task,
     TaskTag,
     TaskBlocker,
+    TaskTally,
     FormerNumber,
     KeptAnswer,
     Comment,

@@ -19,6 +19,7 @@ from django.db import models
 
 from accounts.models import KeptAnswer, Tenant
 from accounts.tenancy import is_tenant_model
+from tasks.models import TaskTally
 
 FORMAT, VERSION = "taskflow-bundle", 1
 CHUNK = 2000  # rows read or written at a time
@@ -26,12 +27,13 @@ SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # The writing transaction's, not the data's.
 LEFT_OUT = {"tenant", "sequence"}
 Model = type[models.Model]
+NO_DATA: set[Model] = {KeptAnswer, TaskTally}  # answers for retries, and what follows from tasks
 
 
 def tenant_models() -> list[Model]:
-    """Every table of the tenant, those first that others point to; kept answers are no data."""
+    """Every table of the tenant, those first that others point to."""
     found = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
-    found.remove(KeptAnswer)
+    found -= NO_DATA
     graph = {
         model: sorted(
             {f.related_model for f in model._meta.local_fields if f.related_model in found}

@@ -27,6 +27,7 @@ from tasks.bundle.format import (
     shifted_fields,
     tenant_models,
 )
+from tasks.models import Project, TaskTally
 
 LONGEST_LINE = 16 * 1024 * 1024  # bytes
 
@@ -110,6 +111,7 @@ def import_tenant(
                 keeps_tokens = tenant.pk == contents.tenant["id"]
                 with inside(tenant):
                     _write_rows(file, tenant, shift, progress, with_tokens=keeps_tokens)
+                    TaskTally.repair(Project.everything.all())
     except (IntegrityError, ValueError, TypeError, ValidationError) as error:
         raise BadBundle(f"A row cannot be stored: {error}") from None
     return tenant, keeps_tokens

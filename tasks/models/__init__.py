@@ -4,6 +4,7 @@ from tasks.models.comments import Comment
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember, ProjectStatus, Role
 from tasks.models.tags import Tag
+from tasks.models.tallies import TaskTally
 from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     "Task",
     "TaskBlocker",
     "TaskTag",
+    "TaskTally",
 ]

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Case, Count, F, OuterRef, Q, Subquery, Value, When
-from django.db.models.functions import Coalesce, Upper
+from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from taskflow.errors import NotFound
+from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -52,23 +53,11 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
         role = ProjectMember.objects.of(actor).filter(project=OuterRef("pk")).values("role")
         return self.select_related("owner").annotate(
             **{
-                f"{status}_count": _count_tasks(status)
+                f"{status}_count": TaskTally.total(status)
                 for status in ("todo", "in_progress", "done")
             },
             role=Subquery(role),
         )
-
-
-def _count_tasks(status: str) -> Coalesce:
-    from_task = Project._meta.get_field("tasks").related_model
-    counted = (
-        from_task._default_manager.filter(project=OuterRef("pk"), status=status)
-        .order_by()
-        .values("project")
-        .annotate(n=Count("*"))
-        .values("n")
-    )
-    return Coalesce(Subquery(counted, output_field=models.IntegerField()), 0)
 
 
 ProjectManager = LiveManager.from_queryset(ProjectQuerySet)
@@ -129,6 +118,12 @@ class Project(Trashable):
 
     def __str__(self) -> str:
         return f"{self.key} · {self.name}"
+
+    @classmethod
+    def note_changes(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+        gone = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
+        if gone:
+            TaskTally.forget(gone)
 
     @classmethod
     def take_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
@@ -13,6 +13,7 @@ from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tags import Tag
+from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ EveryTask = TenantManager.from_queryset(TaskQuerySet)
 
 class Task(Trashable):
     derived = frozenset({"completed_at"})
+    noted = frozenset({"project_id", "status", "deleted_at"})  # by which tasks are counted
     project_field = "project_id"
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
@@ -219,6 +221,10 @@ class Task(Trashable):
 
     def __str__(self) -> str:
         return self.title
+
+    @classmethod
+    def note_changes(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
+        TaskTally.note(changes)
 
     @property
     def key(self) -> str:

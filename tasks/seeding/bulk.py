@@ -57,6 +57,11 @@ WITH planned AS MATERIALIZED (
     '{}', 1, CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
   FROM planned
   RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
+), tallied AS (
+  INSERT INTO tasks_tasktally (tenant_id, project_id, todo, in_progress, done)
+  SELECT %(tenant)s, %(project)s, count(*) FILTER (WHERE status = 'todo'),
+    count(*) FILTER (WHERE status = 'in_progress'), count(*) FILTER (WHERE status = 'done')
+  FROM tasks
 ), tagged AS (
   INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)
   SELECT %(tenant)s, id, (%(tags)s::bigint[])[1 + (number + k) %% %(tags_count)s]

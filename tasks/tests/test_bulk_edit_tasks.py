@@ -244,5 +244,5 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
         # new ones: members; numbers (2); tags; insert, links, events
         # others: projects' locks, below; members; lock; open work (2); numbers (2)
         # lock, update, events, old numbers; answer (3)
-        with assert_statements(27):
+        with assert_statements(29):
             assert bulk(client, *operations).status_code == 200

@@ -17,10 +17,11 @@ from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task, delete_task, move_task, update_task
+from tasks.actions.undo import undo
 from tasks.bundle.exporting import export_tenant
 from tasks.bundle.format import tenant_models
 from tasks.bundle.importing import BadBundle, import_tenant, verify
-from tasks.models import FormerNumber, Task
+from tasks.models import FormerNumber, Project, Task, TaskTally
 from tasks.search import matches, read_query
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,6 +44,8 @@ def house():
         create_comment(world.bob, first, body=" kept\n")
         create_page(world.ada, other, title="P", is_published=True)
         delete_task(world.ada, create_task(world.ada, world.apollo, title="gone"))
+        update_task(world.ada, world.task, priority="high")
+        undo(world.ada, [Event.objects.latest("pk")])
         create_token(world.ada, name="t", scope=Scope.READ, project_ids=[world.apollo.pk])
     return world
 
@@ -116,6 +119,10 @@ def test_beside_others_all_ids_move_up_together(house):
         assert event.changes["project"] == [None, task.project_id]
         assert event.project_id == task.project_id
         assert FormerNumber.objects.get().task.title == "later"
+        undo_event = Event.objects.exclude(undoes=None).get()
+        (taken_back,) = Event.objects.filter(pk__in=[int(pk) for pk in undo_event.undoes])
+        assert taken_back.changes == {"priority": ["medium", "high"]}
+        assert TaskTally.differences(Project.everything.all()) == []
     assert export(house.acme) == data
     again, _ = load(data, subdomain="acme-3")
     with inside(again):

@@ -274,16 +274,16 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
     # token; project, role, number (2); insert, event; answer (3)
-    with assert_statements(10):
+    with assert_statements(11):
         create(client, world)
     # assignee; whether he is a member is asked with the role
-    with assert_statements(11):
+    with assert_statements(12):
         create(client, world, assignee_id=world.ada.user.pk)
     # find, make, event, find; link
-    with assert_statements(15):
+    with assert_statements(16):
         create(client, world, tags=["a", "b", "c", "d"])
     # find; link
-    with assert_statements(12):
+    with assert_statements(13):
         create(client, world, tags=["a", "b", "c", "d"])
 
 

@@ -19,7 +19,7 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task, update_task
 from tasks.bundle.exporting import export_tenant
-from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskTally
 from tasks.trash import Kind
 
 # What every change counts, what stands for what once was, and what is never taken back.
@@ -85,7 +85,9 @@ class Everything(RuleBasedStateMachine):
 
     def teardown(self):
         try:
+            self.assert_counts()
             self.undo_all()
+            self.assert_counts()
             assert snapshot(self.world.acme) == self.before
         finally:
             transaction.set_rollback(True)
@@ -109,6 +111,10 @@ class Everything(RuleBasedStateMachine):
         r = getattr(client, method)(*args, headers=headers)
         assert r.status_code < 500, r.content
         return r
+
+    def assert_counts(self):
+        with inside(self.world.acme):
+            assert TaskTally.differences(Project.everything.all()) == []
 
     def chosen(self):
         with inside(self.world.acme):

@@ -294,7 +294,7 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     # token; task, its tags and blockers; role; lock, update, event; answer (3)
     with assert_statements(11):
         client.patch("/tasks/APO-1", {"title": "y"})
-    with assert_statements(14):  # open subtasks, open blockers; the lock before all of it
+    with assert_statements(15):  # open subtasks, open blockers; the lock before all of it
         client.patch("/tasks/APO-1", {"status": "done"})
     with assert_statements(9):  # nothing to write
         client.patch("/tasks/APO-1", {"title": "y"})

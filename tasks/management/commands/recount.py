@@ -1,0 +1,32 @@
+"""`recount`: check the task counts that are kept, and put them right."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+
+from accounts.models import Tenant
+from accounts.tenancy import inside
+from tasks.models import Project, TaskTally
+
+
+class Command(BaseCommand):
+    help = "Compare the kept task counts of every project with its tasks. Writers need not stop."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--repair", action="store_true", help="Put wrong counts right.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        wrong = 0
+        for tenant in Tenant.objects.order_by("pk"):
+            with inside(tenant):
+                for project, missing in TaskTally.differences(Project.everything.all()):
+                    wrong += 1
+                    told = ", ".join(f"{n:+} {status}" for status, n in missing.items() if n)
+                    self.stdout.write(f"{tenant.subdomain} {project.key}: {told}")
+                if options["repair"]:
+                    TaskTally.repair(Project.everything.all())
+        if wrong and not options["repair"]:
+            raise CommandError(f"{wrong} projects are counted wrong. Run it with --repair.")
+        self.stdout.write(f"{wrong} repaired." if wrong else "All counts are right.")

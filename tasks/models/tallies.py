@@ -1,0 +1,120 @@
+"""
+How many tasks of each status a project has, without counting them.
+
+Every write adds a row with what it changed, in its own transaction; the counts are the sum. Rows
+are added, not updated, so writers of one project never wait for each other here; every so often
+one of them puts those that nobody holds together into one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.db import models
+from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
+from django.db.models.functions import Coalesce
+
+from accounts.tenancy import TenantModel
+
+STATUSES = ("todo", "in_progress", "done")
+MERGE_EVERY = 20  # rows
+
+
+class TaskTally(TenantModel):
+    """What one write has added to a project's counts, or the sum of many."""
+
+    # No foreign key: its check would wait for whoever has locked the project.
+    project_id = models.BigIntegerField()
+    todo = models.IntegerField(default=0)
+    in_progress = models.IntegerField(default=0)
+    done = models.IntegerField(default=0)
+
+    class Meta:
+        base_manager_name = "objects"
+        indexes = [
+            models.Index(fields=["tenant", "project_id"], name="task_tally_by_project"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.project_id}: {self.todo} {self.in_progress} {self.done}"
+
+    @classmethod
+    def note(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+        """Add what these changes of tasks, as recorded, have done to the counts."""
+        added: dict[int, Counter[str]] = defaultdict(Counter)
+        for task, fields in _net(changes):
+            for side, sign in ((0, -1), (1, 1)):
+                at = {
+                    name: fields[name][side] if name in fields else getattr(task, name)
+                    for name in ("status", "deleted_at")
+                }
+                project_id = fields["project"][side] if "project" in fields else task.project_id
+                if project_id is not None and at["status"] and not at["deleted_at"]:
+                    added[project_id][at["status"]] += sign
+        rows = [
+            cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
+        ]
+        for row in cls._default_manager.bulk_create(rows):
+            if row.pk % MERGE_EVERY == 0:
+                cls.merge(row.project_id)
+
+    @classmethod
+    def forget(cls, project_ids: Iterable[int]) -> None:
+        """Of projects that are deleted for good."""
+        cls._default_manager.filter(project_id__in=list(project_ids)).delete()
+
+    @classmethod
+    def merge(cls, project_id: int) -> None:
+        """Make one row of those that no other transaction holds."""
+        rows = cls._default_manager.filter(project_id=project_id)
+        found = list(rows.select_for_update(skip_locked=True))
+        total = {status: sum(getattr(row, status) for row in found) for status in STATUSES}
+        cls._default_manager.filter(pk__in=[row.pk for row in found]).delete()
+        cls._default_manager.create(project_id=project_id, **total)
+
+    @classmethod
+    def total(cls, status: str) -> Coalesce:
+        """The count of an outer query's project."""
+        rows = cls._default_manager.filter(project_id=OuterRef("pk")).order_by()
+        summed = rows.values("project_id").annotate(n=Sum(status)).values("n")
+        return Coalesce(Subquery(summed, output_field=models.IntegerField()), Value(0))
+
+    @classmethod
+    def differences(cls, projects: models.QuerySet[Any]) -> list[tuple[Any, dict[str, int]]]:
+        """The projects whose kept counts are wrong, each with what is missing, as of one moment."""
+        live = Q(tasks__deleted_at__isnull=True)
+        counted = projects.annotate(
+            **{f"kept_{s}": cls.total(s) for s in STATUSES},
+            **{f"real_{s}": Count("tasks", filter=live & Q(tasks__status=s)) for s in STATUSES},
+        )
+        found = []
+        for row in counted.order_by("pk"):
+            missing = {s: getattr(row, f"real_{s}") - getattr(row, f"kept_{s}") for s in STATUSES}
+            if any(missing.values()):
+                found.append((row, missing))
+        return found
+
+    @classmethod
+    def repair(cls, projects: models.QuerySet[Any]) -> int:
+        """Add what is missing; return of how many projects. Right also while others write: their
+        tasks and what they add here appear together.
+        """
+        missing = cls.differences(projects)
+        cls._default_manager.bulk_create([cls(project_id=p.pk, **counts) for p, counts in missing])
+        return len(missing)
+
+
+def _net(
+    changes: Iterable[tuple[Any, Mapping[str, list[Any]]]],
+) -> Iterable[tuple[Any, dict[str, list[Any]]]]:
+    """Each task once, with the first before and the last after of each field."""
+    fields: dict[int, dict[str, list[Any]]] = {}
+    tasks = {}
+    for task, changed in changes:
+        tasks[task.pk] = task
+        known = fields.setdefault(task.pk, {})
+        for name, (before, after) in changed.items():
+            known[name] = [known[name][0] if name in known else before, after]
+    return [(tasks[pk], found) for pk, found in fields.items()]

@@ -1,0 +1,237 @@
+"""Task counts of projects: kept with every write, exact, and nobody waits for them."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, connections
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from accounts.events.record import change
+from accounts.tenancy import inside
+from accounts.tests.test_write_door import at_once
+from conftest import PROOF, ApiClient, build_world, token_of
+from tasks.actions.edits import Edit, edit_tasks
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project, delete_project
+from tasks.actions.tasks import create_task, delete_task, move_task
+from tasks.actions.trash import purge, restore
+from tasks.models import Project, Task, TaskTally
+
+THREADS, WRITES = (16, 200) if PROOF else (6, 15)
+
+
+def counts(client, project="APO"):
+    return client.get(f"/projects/{project}").json()["task_counts"]
+
+
+def wrong(tenant):
+    with inside(tenant):
+        return TaskTally.differences(Project.everything.all())
+
+
+@pytest.fixture
+def acme(world):
+    with inside(world.acme):
+        yield world
+
+
+# ---- each way of writing ------------------------------------------------------------------------
+
+
+def test_they_follow_every_write(world, as_):
+    client = as_(world.ada)
+    made = client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}).json()["id"]
+    assert counts(client) == {"todo": 2, "in_progress": 0, "done": 0}
+    client.patch(f"/tasks/{made}", {"status": "in_progress"})
+    assert counts(client) == {"todo": 1, "in_progress": 1, "done": 0}
+    client.post(f"/tasks/{made}/completion")
+    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 1}
+    client.delete(f"/tasks/{made}")
+    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 0}
+    client.post(f"/trash/task/{made}/restoration")
+    client.post("/projects/APO/completion")
+    assert counts(client) == {"todo": 0, "in_progress": 0, "done": 2}
+    assert wrong(world.acme) == []
+
+
+def test_a_move_takes_a_family_along(acme):
+    other = create_project(acme.ada, name="Other", key="OTH")
+    create_task(acme.ada, acme.apollo, title="child", parent=acme.task, status="done")
+
+    move_task(acme.ada, acme.task, other)
+
+    found = Project.objects.with_details(acme.ada).in_bulk()
+    assert found[acme.apollo.pk].task_counts == {"todo": 0, "in_progress": 0, "done": 0}
+    assert found[other.pk].task_counts == {"todo": 1, "in_progress": 0, "done": 1}
+    assert wrong(acme.acme) == []
+
+
+def test_several_changes_of_one_task_in_one_request_add_up(acme):
+    other = create_project(acme.ada, name="Other", key="OTH")
+    edits = [
+        Edit(acme.task, {"status": "in_progress"}),
+        Edit(acme.task, project=other),
+        Edit(acme.task, {"status": "done"}),
+    ]
+
+    edit_tasks(acme.ada, edits)
+
+    assert wrong(acme.acme) == []
+    assert Project.objects.with_details(acme.ada).get(pk=other.pk).task_counts["done"] == 1
+
+
+def test_a_project_that_is_purged_leaves_nothing(acme):
+    delete_project(acme.ada, acme.apollo)
+    purge(acme.ada, Project.everything.get(pk=acme.apollo.pk))
+
+    assert not TaskTally.objects.exists()
+
+
+def test_in_and_out_of_the_trash(acme):
+    delete_task(acme.ada, acme.task)
+    assert wrong(acme.acme) == []
+    restore(acme.ada, Task.everything.get(pk=acme.task.pk))
+    assert wrong(acme.acme) == []
+
+
+def test_a_row_that_was_read_long_ago_is_counted_as_it_is(acme):
+    """Somebody has completed it meanwhile; the door locks it, and looks again."""
+    stale = Task.objects.get(pk=acme.task.pk)
+    change(acme.bob, Task.objects.get(pk=acme.task.pk), status="done", completed_at=timezone.now())
+
+    change(acme.ada, stale, "deleted", deleted_at=timezone.now())
+
+    assert wrong(acme.acme) == []
+
+
+def test_a_change_that_does_not_touch_them_adds_nothing(acme):
+    before = TaskTally.objects.count()
+
+    change(acme.ada, acme.task, title="x", priority="high")
+
+    assert TaskTally.objects.count() == before
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/projects", "/projects/APO"])
+def test_reading_them_looks_at_no_task(world, as_, path):
+    client = as_(world.ada)
+
+    with CaptureQueriesContext(connection) as captured:
+        client.get(path)
+
+    assert not [q for q in captured.captured_queries if '"tasks_task"' in q["sql"]]
+
+
+@pytest.fixture
+def merging(monkeypatch):
+    monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 5)
+
+
+def test_rows_stay_few(world, as_, merging):
+    client = as_(world.ada)
+    for n in range(20):
+        client.post(f"/tasks/{world.task.pk}/completion" if n % 2 else "/tags", {"name": str(n)})
+        client.delete(f"/tasks/{world.task.pk}/completion")
+
+    with inside(world.acme):
+        assert TaskTally.objects.filter(project_id=world.apollo.pk).count() <= 5
+    assert wrong(world.acme) == []
+
+
+# ---- at once ------------------------------------------------------------------------------------
+
+
+@pytest.mark.proof
+@pytest.mark.django_db(transaction=True)
+def test_they_are_exact_whoever_writes_at_once(merging):
+    live = build_world()
+    with inside(live.acme):
+        other = create_project(live.ada, name="Other", key="OTH")
+        add_member(live.ada, other, user=live.bob.user)
+    tokens = [token_of(live.ada), token_of(live.bob)]
+    started = time.monotonic()
+
+    def hammer(seed):
+        client, chance = ApiClient(tokens[seed % 2]), random.Random(seed)
+        for _ in range(WRITES):
+            project = chance.choice([live.apollo.pk, other.pk])
+            rows = client.get("/tasks?limit=20").json()["data"]
+            task = chance.choice(rows)["id"] if rows else 0
+            kind = chance.choice(["make", "make", "change", "delete", "move", "bulk"])
+            if kind == "make":
+                client.post("/tasks", {"project_id": project, "title": "x"})
+            elif kind == "change":
+                status = chance.choice(["todo", "in_progress", "done"])
+                client.patch(f"/tasks/{task}?force=true", {"status": status})
+            elif kind == "delete":
+                client.delete(f"/tasks/{task}")
+            elif kind == "move":
+                client.post(f"/tasks/{task}/move", {"project_id": project})
+            else:
+                operations = [{"op": "complete", "where": {"status": ["todo"]}, "force": True}]
+                client.post("/tasks/bulk", {"operations": operations})
+
+    at_once(*[lambda seed=seed: hammer(seed) for seed in range(THREADS)])
+
+    assert wrong(live.acme) == []
+    with inside(live.acme):
+        left = TaskTally.objects.count()
+    print(
+        f"\n{connection.vendor}: {THREADS} threads, {THREADS * WRITES} writes: counts exact,"
+        f" {left} rows keep them, {time.monotonic() - started:.1f} s"
+    )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_writers_of_one_project_do_not_wait_for_each_other():
+    if connection.vendor == "sqlite":
+        pytest.skip("it has one writer at a time anyway")
+    live = build_world()
+    with inside(live.acme):
+        other = create_task(live.ada, live.apollo, title="other")
+    token, held, done = token_of(live.ada), threading.Event(), threading.Event()
+
+    def hold():
+        with inside(live.acme):
+            edit_tasks(live.ada, [Edit(Task.objects.get(pk=live.task.pk), {"status": "done"})])
+            held.set()
+            done.wait(20)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    held.wait(20)
+    try:
+        r = ApiClient(token).post(f"/tasks/{other.pk}/completion")
+    finally:
+        done.set()
+        holder.join()
+
+    assert r.status_code == 200, r.content
+    assert wrong(live.acme) == []
+
+
+# ---- the command --------------------------------------------------------------------------------
+
+
+def test_the_command_finds_and_repairs(world, as_, capsys):
+    with inside(world.acme):
+        TaskTally.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
+
+    with pytest.raises(CommandError, match="1 projects are counted wrong"):
+        call_command("recount")
+    call_command("recount", repair=True)
+
+    assert "acme APO: +5 todo, -2 done" in capsys.readouterr().out
+    assert counts(as_(world.ada)) == {"todo": 1, "in_progress": 0, "done": 0}
+    call_command("recount")
+    assert "All counts are right." in capsys.readouterr().out
