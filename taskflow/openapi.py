@@ -143,7 +143,9 @@ def compare_versions(view: Callable[..., Any]) -> Callable[..., Any]:
             return result
         etag = etag_of(row)
         if request.method in SAFE and is_known(request, etag):
-            return HttpResponse(status=304, headers={"ETag": etag})
+            answer = HttpResponse(status=304, headers={"ETag": etag})
+            del answer["Content-Type"]  # of nothing
+            return answer
         request.etag = etag  # type: ignore[attr-defined]
         return result
 

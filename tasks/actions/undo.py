@@ -75,18 +75,21 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone
     take_turns(actor)
     _require_rights(actor, events)
     lock_all([p for p in _projects_of(events).values() if p.deleted_at is None])
-    plan = plan_undo(events, NOUNS)
+    found: list[list[Obstacle]] = []
     while True:
+        plan = plan_undo(events, NOUNS)  # anew: an attempt that failed has changed its rows
+        for obstacles in found:
+            plan.leave_out(obstacles)
         if plan.obstacles and not skip:
             raise _refused(plan.obstacles)
         try:
             with savepoint():
                 _carry_out(actor, plan)
-            break
         except _Obstructed as obstructed:
-            plan.leave_out(obstructed.obstacles)
-    done = [e.pk for r in plan.reversals for e in r.events]
-    return Undone(sorted(done), plan.obstacles + plan.left)
+            found.append(obstructed.obstacles)
+        else:
+            done = [e.pk for r in plan.reversals for e in r.events]
+            return Undone(sorted(done), plan.obstacles + plan.left)
 
 
 def _refused(obstacles: Sequence[Obstacle]) -> Conflict:

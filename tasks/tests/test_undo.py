@@ -742,6 +742,28 @@ def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids,
     assert ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}).status_code == 200
 
 
+def test_a_second_attempt_begins_as_the_first_did(world, as_, ids, r1):
+    """What others put onto the new task is found only when all the rest has been put back."""
+    ada, bob = as_(world.ada), as_(world.bob)
+    operations = [
+        {"op": "create", "data": {"project_id": ids["apollo"], "title": "x", "tags": ["new"]}},
+        {"op": "move", "id": ids["other"], "data": {"project_id": ids["zeus"]}},
+        {"op": "tag", "id": ids["child"], "data": {"tags": ["new"]}},
+    ]
+    made = ada.post("/tasks/bulk", {"operations": operations}, headers=r1).json()["results"][0][
+        "id"
+    ]
+    bob.post("/comments", {"task_id": made, "body": "c"})
+
+    assert undo(ada, on_conflict="skip").status_code == 200
+
+    assert ada.get(f"/tasks/{ids['other']}").json()["key"] == "APO-2"
+    assert ada.get(f"/tasks/{ids['child']}").json()["tags"] == []
+    for project in ("zeus", "apollo", "zeus"):
+        body = {"project_id": ids[project]}
+        assert ada.post(f"/tasks/{ids['other']}/move", body).status_code == 200
+
+
 def test_a_project_taken_back_lies_in_the_trash_whole(world, as_, r1):
     ada = as_(world.ada)
     body = {"name": "P", "tasks": [{"title": "a"}, {"title": "b"}]}
