@@ -12,8 +12,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import date, datetime
-from functools import reduce
-from operator import or_
 from typing import Any, TypeVar, cast
 
 from django.core.exceptions import ValidationError
@@ -22,6 +20,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.actor import Actor
+from accounts.events.links import BATCH, link, linked_ids, relink
 from accounts.events.models import Event
 from accounts.events.versions import refuse_stale
 from accounts.tenancy import TenantError, TenantModel
@@ -30,7 +29,6 @@ from taskflow.errors import Invalid, NotFound
 M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
-BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 UPDATED = 500  # rows per UPDATE with a value each, which costs the square of them
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
@@ -67,7 +65,7 @@ def create_all(
     born = [{n: [None, v] for n, v in _snapshot(row).items()} for row in rows]
     for name, targets_of_each in (sets or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
-        _link(rows, name, linked)
+        link(rows, name, linked)
         for changes, ids in zip(born, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
@@ -119,7 +117,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
             _stamp(row)
             entries.append((row, verb, changes, row.version))
     for name in sorted(sets):
-        _relink(rows, name, linked[name], after[name])
+        relink(rows, name, linked[name], after[name])
     _save_changed(model, entries)
     _record(actor, entries)
 
@@ -206,18 +204,6 @@ def lock_all(rows: Sequence[TenantModel], *names: str) -> None:
     """lock() for rows of one model, in the order of their ids."""
     if rows:
         _lock(rows, [_attname(type(rows[0]), n) for n in names])
-
-
-def linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
-    """What each row is linked to, by its id, in one query."""
-    if not rows:
-        return {}
-    manager, here, there = _through(rows[0], name)
-    found: dict[int, list[int]] = {}
-    links = manager.filter(**{f"{here}__in": [row.pk for row in rows]}).order_by(there)
-    for row_id, target_id in links.values_list(here, there):
-        found.setdefault(row_id, []).append(target_id)
-    return found
 
 
 @contextmanager
@@ -355,48 +341,6 @@ def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
         model._base_manager.filter(pk=rows[0].pk).update(**saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATED)
-
-
-# ---- many-to-many, through tables that belong to the tenant too ---------------------------------
-
-
-def _through(row: TenantModel, name: str) -> tuple[Any, str, str]:
-    """The table between, and its columns for the row and for what it is linked to."""
-    field = cast(Any, row._meta.get_field(name))
-    if field.auto_created:  # as seen from the other end
-        field = field.field
-        ends = field.m2m_reverse_field_name(), field.m2m_field_name()
-    else:
-        ends = field.m2m_field_name(), field.m2m_reverse_field_name()
-    return field.remote_field.through._default_manager, f"{ends[0]}_id", f"{ends[1]}_id"
-
-
-def _link(rows: Sequence[TenantModel], name: str, targets: Iterable[Iterable[int]]) -> None:
-    """Link each row to its targets, with one INSERT."""
-    manager, here, there = _through(rows[0], name)
-    manager.bulk_create(
-        [
-            manager.model(tenant_id=row.tenant_id, **{here: row.pk, there: target})
-            for row, ids in zip(rows, targets, strict=True)
-            for target in ids
-        ],
-        batch_size=BATCH,
-    )
-
-
-def _relink(
-    rows: Sequence[TenantModel],
-    name: str,
-    before: dict[int, list[int]],
-    after: dict[int, list[int]],
-) -> None:
-    """Give each row the links of `after`, with one DELETE and one INSERT."""
-    manager, here, there = _through(rows[0], name)
-    pairs = [(row, set(before.get(row.pk, [])), set(after.get(row.pk, []))) for row in rows]
-    gone = [Q((here, row.pk), (f"{there}__in", sorted(b - a))) for row, b, a in pairs if b - a]
-    if gone:
-        manager.filter(reduce(or_, gone)).delete()
-    _link(rows, name, [sorted(a - b) for _, b, a in pairs])
 
 
 # ---- events -------------------------------------------------------------------------------------

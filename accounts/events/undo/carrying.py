@@ -12,7 +12,8 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from accounts.actor import Actor
-from accounts.events.record import change_all, change_each, create_all, linked_ids, remove_all
+from accounts.events.links import linked_ids
+from accounts.events.record import change_all, change_each, create_all, remove_all
 from accounts.events.undo.plan import ALIVE, Noun, Plan, Reversal, target_of
 
 # What takes a verb back, where another change of the same fields has a name.

@@ -17,8 +17,9 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 
 from accounts.events.history import who_did
+from accounts.events.links import linked_ids
 from accounts.events.models import Event
-from accounts.events.record import as_recorded, linked_ids
+from accounts.events.record import as_recorded
 
 WIPED = "…"  # stands in the log, before and after, for what it may not keep
 UNKNOWN: Any = object()  # stands for that here
