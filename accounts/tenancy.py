@@ -33,6 +33,8 @@ from django.db.models.sql.where import WhereNode
 from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus, TransactionStatus
 
+from taskflow.documents import Param
+
 if TYPE_CHECKING:
     from accounts.models import Tenant
 
@@ -43,7 +45,7 @@ ACROSS = "across"
 POLICY = "tenant_id = current_setting('taskflow.tenant')::bigint"
 
 _M = TypeVar("_M", bound=models.Model)
-_scope: ContextVar[int | str | None] = ContextVar("tenant", default=None)
+_scope: ContextVar[int | str | Param | None] = ContextVar("tenant", default=None)
 # SQLite has one writer; waiting here is fair, its busy timeout is not.
 _sqlite_writer = threading.RLock()
 
@@ -68,6 +70,16 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     """
     log.warning("across tenants", extra={"reason": reason})
     return _enter(ACROSS, reading=False)
+
+
+@contextmanager
+def without_tenant() -> Iterator[None]:
+    """Querysets made inside have a hole, `tenant`, instead of the scope's: for Compiled."""
+    token = _scope.set(Param("tenant"))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
 
 
 def current_tenant_id() -> int | None:

@@ -57,6 +57,11 @@ def etag_of(row: models.Model) -> str:
     return f'"{known}-{digest}"'
 
 
+def etag_of_stamp(noun: str, row_id: int, version: int, stamp: str) -> str:
+    """The same for a row whose document the database builds."""
+    return f'"{noun}-{row_id}-{version}-{blake2b(stamp.encode(), digest_size=6).hexdigest()}"'
+
+
 def _look_beside(row: models.Model, beside: dict[str, None]) -> None:
     """Note annotations, and the versions of rows that are loaded with it."""
     values = vars(row)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, cast
 
@@ -12,10 +13,13 @@ from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Status
 from ninja.operation import Operation
 from ninja.parser import Parser
+from ninja.renderers import JSONRenderer
+from ninja.responses import NinjaJSONEncoder
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING
 
 from taskflow.conditions import DRY_RUN, LONGEST_KEY, SAFE, etag_of, is_known
+from taskflow.documents import Found
 from taskflow.errors import (
     CONTENT_TYPE,
     BadRequest,
@@ -132,31 +136,57 @@ def _takes_conditions(operation: Operation) -> bool:
     return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
 
 
-def compare_versions(view: Callable[..., Any]) -> Callable[..., Any]:
-    """Name the version of the row that is answered, or say 304 where the caller has it already."""
+class Encoder(NinjaJSONEncoder):
+    """Instants to the microsecond, as documents have them that the database builds."""
 
-    @wraps(view)
-    def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        result = view(request, *args, **kwargs)
-        row = result.value if isinstance(result, Status) else result
-        if not (isinstance(row, Model) and hasattr(row, "version")):
-            return result
-        etag = etag_of(row)
-        if request.method in SAFE and is_known(request, etag):
-            answer = HttpResponse(status=304, headers={"ETag": etag})
-            del answer["Content-Type"]  # of nothing
-            return answer
-        request.etag = etag  # type: ignore[attr-defined]
-        return result
+    def default(self, value: Any) -> Any:
+        if isinstance(value, datetime):
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        return super().default(value)
 
-    return compared
+
+class Renderer(JSONRenderer):
+    encoder_class = Encoder
 
 
 class Api(NinjaAPI):
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(parser=StrictParser(), **kwargs)
+        super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_what_would_be_ignored, mode="view")
-        self.add_decorator(compare_versions)
+        self.add_decorator(self.compare_versions)
+
+    def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Name the version of the row that is answered, or say 304 where the caller has it."""
+
+        @wraps(view)
+        def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+            result = view(request, *args, **kwargs)
+            row, status = (
+                (result.value, result.status_code) if isinstance(result, Status) else (result, 200)
+            )
+            if isinstance(row, Found):
+                return self._answer_document(request, row, status)
+            if not (isinstance(row, Model) and hasattr(row, "version")):
+                return result
+            etag = etag_of(row)
+            if request.method in SAFE and is_known(request, etag):
+                return _not_modified(etag)
+            request.etag = etag  # type: ignore[attr-defined]
+            return result
+
+        return compared
+
+    def _answer_document(self, request: HttpRequest, found: Found, status: int) -> HttpResponse:
+        if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
+            etag = found.etag()
+            if is_known(request, etag):
+                return _not_modified(etag)
+        pk, etag, text = found.read()
+        answer = HttpResponse(text, status=status, content_type="application/json; charset=utf-8")
+        answer["ETag"] = etag
+        if status == 201:
+            answer["Location"] = f"{self._collection(request.path)}/{pk}"
+        return answer
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Single rows carry an ETag that names their version, new ones also a Location."""
@@ -182,6 +212,12 @@ class Api(NinjaAPI):
         _name_put_apart(document)
         _drop_unused(document)
         return document
+
+
+def _not_modified(etag: str) -> HttpResponse:
+    answer = HttpResponse(status=304, headers={"ETag": etag})
+    del answer["Content-Type"]  # of nothing
+    return answer
 
 
 def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:

@@ -63,13 +63,18 @@ def key_query(text: str) -> Q:
 
 def find_task(actor: Actor, ref: str) -> Task:
     """The task with this id or key, one it had before it moved too. Raises NotFound."""
-    rows = Task.objects.visible_to(actor).with_details()
+    rows = Task.objects.visible_to(actor).select_related("project", "assignee")
     found = rows.filter(task_query(ref)).first()
-    if found is None and (former := _former_ids([ref])):
-        found = rows.filter(pk=former[ref.upper()]).first()
+    if found is None and (pk := former_id(ref)):
+        found = rows.filter(pk=pk).first()
     if found is None:
         raise NotFound("There is no such task.")
     return found
+
+
+def former_id(ref: str) -> int | None:
+    """The id of the task that had this key before it moved."""
+    return _former_ids([ref]).get(ref.upper())
 
 
 def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:

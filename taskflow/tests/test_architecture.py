@@ -25,6 +25,7 @@ STOREYS = [
     "trash",
     "bundle",
     "schemas",
+    "documents",
     "filters",
     "doors",
 ]

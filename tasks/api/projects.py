@@ -8,14 +8,16 @@ from ninja import Path, Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
+from taskflow.documents import Found
 from taskflow.paging import PageParams, paginate, read_sort
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.actions.tasks import upsert_task as upsert
 from tasks.api.bulk import create_first_tasks
+from tasks.documents import found_task
 from tasks.filters import PROJECT_SORTS, filter_projects
-from tasks.find import find_member, find_project, find_task, resolve
-from tasks.models import Project, ProjectMember, Task
+from tasks.find import find_member, find_project, resolve
+from tasks.models import Project, ProjectMember
 from tasks.schemas.projects import (
     CompletedTasks,
     ProjectCreate,
@@ -102,7 +104,7 @@ def complete_project_tasks(
 )
 def upsert_task(
     request: ActorRequest, project_id: str, ref: Path[ExternalRef], body: TaskUpsert
-) -> Answer[Task]:
+) -> Answer[Found]:
     """Create or change the task with this external_ref, whichever it takes: 201 or 200.
 
     Two at once make one task. A new one needs a title. 409 when it is in the trash.
@@ -110,7 +112,7 @@ def upsert_task(
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent())
     task, is_new = upsert(request.auth, project, ref, **values)
-    return Answer(201 if is_new else 200, find_task(request.auth, str(task.pk)))
+    return Answer(201 if is_new else 200, found_task(request.auth, id=task.pk))
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)

@@ -8,10 +8,12 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
+from taskflow.documents import Found
 from taskflow.paging import paginate, read_sort
 from tasks.actions import tasks as actions
 from tasks.actions.drafts import create_tasks
 from tasks.api.bulk import draft_of, run_bulk
+from tasks.documents import found_task, task_by_ref
 from tasks.filters import TASK_SORTS, filter_tasks
 from tasks.find import References, find_task, resolve
 from tasks.models import Task
@@ -43,14 +45,14 @@ def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> dict[str, 
 
 
 @tasks.post("", response={201: TaskResponse})
-def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Task]:
+def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Found]:
     """Add a task to a project you work in. It gets the project's next number.
 
     409 when the external_ref is taken, 422 when the assignee is not in the project or the parent
     is elsewhere or too deep.
     """
     made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
-    return Answer(201, find_task(request.auth, str(made[0].pk)))
+    return Answer(201, found_task(request.auth, id=made[0].pk))
 
 
 @tasks.post("/bulk", response=TaskBulkResponse)
@@ -66,15 +68,15 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> dict[str, Any]:
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
-def get_task(request: ActorRequest, task_id: str) -> Task:
+def get_task(request: ActorRequest, task_id: str) -> Found:
     """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
-    return find_task(request.auth, task_id)
+    return task_by_ref(request.auth, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
 def update_task(
     request: ActorRequest, task_id: str, body: TaskUpdate, force: Query[Forced]
-) -> Task:
+) -> Found:
     """Change what is sent; null empties a field, `tags` and `blocked_by` replace them all.
 
     PUT does the same: fields that are absent stay as they are. 409 for a parent below the task, a
@@ -82,10 +84,11 @@ def update_task(
     subtasks or blockers are open.
     """
     task = find_task(request.auth, task_id)
-    known = task.blocked_by.all()
-    values = References(request.auth, [body.sent()]).resolve(body.sent(), known=known)
+    sent = body.sent()
+    known = task.blocked_by.all() if "blocked_by" in sent else ()
+    values = References(request.auth, [sent]).resolve(sent, known=known)
     actions.update_task(request.auth, task, force=force.force, **values)
-    return find_task(request.auth, str(task.pk))
+    return found_task(request.auth, id=task.pk)
 
 
 @tasks.delete("/{task_id}", response={204: None})
@@ -96,35 +99,40 @@ def delete_task(request: ActorRequest, task_id: str) -> Answer[None]:
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
-def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> Task:
+def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> Found:
     """Finish a task. Completing a done task changes nothing.
 
     409 `open_work` when subtasks or blockers are open, with each in `errors`, unless forced.
     """
-    return actions.complete_task(request.auth, find_task(request.auth, task_id), force=force.force)
+    task = find_task(request.auth, task_id)
+    actions.complete_task(request.auth, task, force=force.force)
+    return found_task(request.auth, id=task.pk)
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
-def reopen_task(request: ActorRequest, task_id: str) -> Task:
+def reopen_task(request: ActorRequest, task_id: str) -> Found:
     """Take a done task up again, as to do. Reopening an open task changes nothing."""
-    return actions.reopen_task(request.auth, find_task(request.auth, task_id))
+    task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
+    return found_task(request.auth, id=task.pk)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
-def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Task:
+def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Found:
     """Give a task to somebody who can see it. 422 when he is not in the project."""
     task = find_task(request.auth, task_id)
-    return actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
+    actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
+    return found_task(request.auth, id=task.pk)
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
-def unassign_task(request: ActorRequest, task_id: str) -> Task:
+def unassign_task(request: ActorRequest, task_id: str) -> Found:
     """Give a task to nobody."""
-    return actions.assign_task(request.auth, find_task(request.auth, task_id), None)
+    task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
+    return found_task(request.auth, id=task.pk)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
-def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Task:
+def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Found:
     """Take a task and its subtasks to another project you work in, where they get new numbers.
 
     The old keys still find them. A subtask leaves its parent; who is not in the other project is
@@ -132,4 +140,4 @@ def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Task:
     """
     task = find_task(request.auth, task_id)
     actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])
-    return find_task(request.auth, str(task.pk))
+    return found_task(request.auth, id=task.pk)

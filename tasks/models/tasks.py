@@ -60,10 +60,10 @@ class TaskQuerySet(TenantQuerySet["Task"]):
 
     def ready(self) -> Self:
         """Open, with every blocker done or gone."""
-        return self.open().filter(~_is_blocked())
+        return self.open().filter(~is_blocked())
 
     def not_ready(self) -> Self:
-        return self.filter(Q(status=Status.DONE) | _is_blocked())
+        return self.filter(Q(status=Status.DONE) | is_blocked())
 
     def due_before(self, moment: date) -> Self:
         """Due before an instant, or before a day begins. A day due must be over, in UTC."""
@@ -80,7 +80,7 @@ class TaskQuerySet(TenantQuerySet["Task"]):
         )
 
 
-def _is_blocked() -> Exists:
+def is_blocked() -> Exists:
     blockers = Task.objects.present().open().order_by()
     links = TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__in=blockers)
     return Exists(links)

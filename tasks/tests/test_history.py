@@ -130,5 +130,5 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
                 update_task(world.ada, world.task, blocked_by=[other], assignee=world.bob.user)
                 update_task(world.ada, world.task, assignee=world.ada.user)
         # token; task (3); events; names of projects, people, tags, tasks
-        with assert_statements(9):
+        with assert_statements(7):
             client.get("/tasks/APO-1/events?limit=200")
