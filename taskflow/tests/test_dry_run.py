@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from accounts.models import KeptAnswer, User
+from accounts.models import KeptAnswer, Tenant, User
 from accounts.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
@@ -19,7 +19,7 @@ from tasks.models import ProjectMember, Tag, Task
 
 def exported(tenant):
     file = io.BytesIO()
-    export_tenant(tenant, file, lambda rows: None)
+    export_tenant(Tenant.objects.get(pk=tenant.pk), file, lambda rows: None)
     return file.getvalue()
 
 

@@ -15,6 +15,7 @@ from tasks.actions.projects import create_project, delete_project
 from tasks.actions.tasks import create_task, delete_task, update_task
 from tasks.actions.trash import purge
 from tasks.models import Project, ProjectMember, Role, Tag, Task
+from tasks.tests.test_undo_everything import snapshot
 
 HIDDEN = {"version", "updated_at"}
 
@@ -129,55 +130,35 @@ def run(client, verb, ids, headers):
     return getattr(client, method)(path, headers=headers) if body is None else getattr(client, method)(path, body, headers=headers)  # fmt: skip
 
 
-def everything(client):
-    """All that can be seen, but for what every change counts."""
-    found = {}
-    for path in ("/projects", "/tasks", "/tags", "/comments", "/pages"):
-        rows = client.get(path + "?limit=200").json()["data"]
-        found[path] = [{k: v for k, v in row.items() if k not in HIDDEN} for row in rows]
-    users = client.get("/users").json()["data"]
-    found["/users"] = [u | {"updated_at": "", "version": 0} for u in users if u["is_active"]]
-    found["/tenant"] = shown(client, "/tenant")
-    for project in found["/projects"]:
-        members = client.get(f"/projects/{project['id']}/members").json()["data"]
-        found[project["key"]] = [(m["user"]["handle"], m["role"], m["joined_at"]) for m in members]
-    return found
-
-
-def without_births(seen):
-    """A tag that is made again has its id and all it had, and a new created_at."""
-    return seen | {"/tags": [{**t, "created_at": ""} for t in seen["/tags"]]}
-
-
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_verb_can_be_taken_back_and_forth(world, as_, ids, r1, verb):
     client = as_(world.boss)
-    before = without_births(everything(client))
+    before = snapshot(world.acme)
     assert run(client, verb, ids, r1).status_code < 300
-    after = without_births(everything(client))
+    after = snapshot(world.acme)
     assert after != before
 
     back = client.post("/undo", {"request_id": "r-1"}, headers={"X-Request-Id": "r-2"})
     assert back.status_code == 200, back.content
-    assert without_births(everything(client)) == before
+    assert snapshot(world.acme) == before
 
     forth = client.post("/undo", {"request_id": "r-2"}, headers={"X-Request-Id": "r-3"})
     assert forth.status_code == 200, forth.content
-    assert without_births(everything(client)) == after
+    assert snapshot(world.acme) == after
 
     again = undo(client, "r-3")
     assert again.status_code == 200, again.content
-    assert without_births(everything(client)) == before
+    assert snapshot(world.acme) == before
 
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_plan_is_what_then_happens(world, as_, ids, r1, verb):
     client = as_(world.boss)
     run(client, verb, ids, r1)
-    before = everything(client)
+    before = snapshot(world.acme)
 
     plan = undo(client, dry_run=True).json()
-    assert everything(client) == before
+    assert snapshot(world.acme) == before
     done = undo(client).json()
 
     with inside(world.acme):
