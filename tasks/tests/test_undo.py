@@ -432,6 +432,17 @@ def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
     assert refused(ada) == "in_trash"
 
 
+def test_a_tag_that_returns_does_not_bring_a_link_that_is_taken_back(world, as_, ids):
+    boss = as_(world.boss)
+    before = snapshot(world.acme)
+    start = timezone.now().isoformat()
+    boss.patch(f"/tasks/{ids['other']}", {"tags": ["old"]})
+    boss.delete(f"/tags/{ids['tag']}")
+
+    assert undo(boss, actor="me", since=start).status_code == 200
+    assert snapshot(world.acme) == before
+
+
 def test_a_name_goes_back_when_it_is_free_again(world, as_):
     boss = as_(world.boss)
     tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]

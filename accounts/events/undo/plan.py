@@ -98,6 +98,7 @@ class Plan:
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     left: list[Obstacle] = field(default_factory=list)  # what no undo brings back
+    coming: set[tuple[Any, int]] = field(default_factory=set)  # rows made again: model and id
 
     def of(self, model: Any) -> list[Reversal]:
         return [r for r in self.reversals if r.noun.model is model]
@@ -278,6 +279,7 @@ class _Reading:
         names = {f.name for f in self.noun.model._meta.concrete_fields}
         reversal.row = self.noun.model(pk=death.subject_id)
         reversal.is_made_again = True
+        self.plan.coming.add((self.noun.model, death.subject_id))
         reversal.values = {n: v for n, v in held.items() if n in names}
         reversal.links = {n: dict.fromkeys(v, True) for n, v in held.items() if n not in names}
 
@@ -309,7 +311,9 @@ class _Reading:
             return
         for key, value in wanted.items():
             if isinstance(key, tuple):
-                if value != self._now(key):
+                # What is made again comes with the links it had, this one maybe among them.
+                target = (target_of(self.noun.model, key[0]), key[1])
+                if value != self._now(key) or target in self.plan.coming:
                     reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value is UNKNOWN:
                 self.plan.left.append(
@@ -378,7 +382,6 @@ def _check_targets(plan: Plan) -> None:
                 if target is not None and pk is not None:
                     asked[target].add(pk)
                     pointing.append((reversal, name, target, pk))
-    coming = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_made_again}
     there = {
         (target, pk)
         for target, ids in asked.items()
@@ -386,7 +389,7 @@ def _check_targets(plan: Plan) -> None:
     }
     missing: list[Obstacle] = []
     for reversal, name, target, pk in pointing:
-        if (target, pk) in there | coming:
+        if (target, pk) in there | plan.coming:
             continue
         what = Obstacle(reversal.events[0], "target_gone", f"{name} {pk} is gone for good.", name)
         if name in reversal.links:
