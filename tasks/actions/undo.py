@@ -265,12 +265,28 @@ def _fault_of(
     if task.pk in reached(behind, behind.get(task.pk, ())):
         return "cycle", "It would wait for itself."
     user = task.assignee
-    if user and {"assignee", "project"} & touched:
-        if not user.is_active:
-            return "deactivated", f"{user} is deactivated."
-        if not (user.is_staff or (task.project_id, user.pk) in members):
-            return "no_member", f"{user} is not a member of “{task.project.name}”."
-    return None
+    if user is None or not {"assignee", "project"} & touched:
+        return None
+    is_seeing = user.is_staff or (task.project_id, user.pk) in members
+    if (user.is_active and is_seeing) or not _has_left(reversal, user.pk, task.project_id):
+        return None
+    if not user.is_active:
+        return "deactivated", f"{user} is deactivated."
+    return "no_member", f"{user} is not a member of “{task.project.name}”."
+
+
+def _has_left(reversal: Reversal, user_id: int, project_id: int) -> bool:
+    """Whether he could not see it any more since what is taken back; before is as it was."""
+    since = Event.objects.filter(pk__gt=reversal.events[-1].pk)
+    about_him = since.filter(subject_type="user", subject_id=user_id)
+    left = since.filter(subject_type="projectmember", project_id=project_id, verb="left")
+    return any(
+        changes.get(name, [None, None])[1] is False
+        for changes in about_him.values_list("changes", flat=True)
+        for name in ("is_active", "is_staff")
+    ) or any(
+        changes.get("user") == [user_id, None] for changes in left.values_list("changes", flat=True)
+    )
 
 
 def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
@@ -294,4 +310,6 @@ def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
     membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
     strays = Page.objects.filter(~Exists(membership), pk__in=list(pages), owner__is_staff=False)
     for page in strays:
+        if not _has_left(pages[page.pk], page.owner_id, page.project_id):
+            continue
         yield pages[page.pk].obstacle("no_member", "Its owner is not in the project any more.")

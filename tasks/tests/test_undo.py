@@ -406,6 +406,17 @@ def test_no_assignee_who_left(world, as_, ids, r1):
     assert refused(ada) == "no_member"
 
 
+def test_who_had_left_before_is_no_obstacle(world, as_, ids, r1):
+    """It was his task all the same, and is again."""
+    boss = as_(world.boss)
+    boss.patch("/tasks/APO-1", {"assignee_id": ids["bob"]})
+    boss.patch(f"/users/{ids['bob']}", {"is_active": False})
+    boss.post("/tasks/APO-1/assignment", {"assignee_id": world.ada.user.pk}, headers=r1)
+
+    assert undo(boss).status_code == 200
+    assert shown(boss)["assignee"]["id"] == ids["bob"]
+
+
 def test_not_due_twice(world, as_, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"due_on": "2027-01-01"})
