@@ -22,12 +22,12 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import tenancy
 from accounts.actions import create_user, found_tenant, issue_token
 from accounts.actor import Actor
 from accounts.events.models import Event, Via
 from accounts.models import Kind, Scope, Tenant, User
 from accounts.tenancy import inside, is_tenant_model
+from accounts.tenancy.scope import ACROSS, open_scope
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task
@@ -244,9 +244,9 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
     tables, found = tenant_tables(), []
 
     def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        scope = tenancy._scope.get()
+        scope = open_scope()
         text = str(sql)
-        if scope != tenancy.ACROSS and STATEMENT.match(text) and tables.search(text):
+        if scope != ACROSS and STATEMENT.match(text) and tables.search(text):
             flat = [x for p in (params if many else [params or ()]) for x in p]
             named = scope in flat or [scope] in [list(set(x)) for x in flat if is_numbers(x)]
             if scope is None or "tenant_id" not in text or not named:

@@ -14,7 +14,8 @@ from ninja.openapi.docs import Swagger
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import signed_in
 from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
-from taskflow.openapi import Api, problem_of_validation
+from taskflow.openapi import Api
+from taskflow.parsing import problem_of_validation
 from tasks.api.comments import comments
 from tasks.api.history import project_history, task_history
 from tasks.api.offboarding import offboarding

@@ -40,7 +40,7 @@ class Document:
 
     def stamp(self) -> Any:
         """What has to be as it was for the document to be."""
-        return JsonText(JsonArray(*self._versions("")))
+        return Text(JsonArray(*self._versions("")))
 
     def _field(self, name: str, annotation: Any, prefix: str) -> Any:
         kind = _plain(annotation)
@@ -57,7 +57,7 @@ class Document:
         if kind is datetime:
             return Instant(F(path))
         if kind is date:
-            return Day(F(path))
+            return Text(F(path))
         if kind is bool:
             return Flag(F(path))
         return Json(F(path)) if get_origin(kind) is dict else F(path)
@@ -163,7 +163,7 @@ class Reading:
         self.documents = Compiled(
             lambda: (
                 rows()
-                .annotate(_stamp=document().stamp(), _document=JsonText(document().json()))
+                .annotate(_stamp=document().stamp(), _document=Text(document().json()))
                 .values_list(*columns, "_document")
             )
         )
@@ -201,9 +201,6 @@ class Found:
 
 class JsonField(TextField):  # type: ignore[type-arg]
     """JSON that stays text on its way through Python."""
-
-    def from_db_value(self, value: Any, *args: Any) -> Any:
-        return value
 
 
 class JsonObject(Func):
@@ -257,8 +254,8 @@ class JsonList(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class JsonText(Func):
-    """JSON as the text it is, where the driver would parse it."""
+class Text(Func):
+    """A value as the text it is: JSON that the driver would parse, a day."""
 
     template = "(%(expressions)s)::text"
     output_field = TextField()
@@ -297,16 +294,6 @@ class Instant(Func):
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         template = "replace(%(expressions)s, ' ', 'T') || 'Z'"
         return super().as_sql(compiler, connection, template=template, **context)
-
-
-class Day(Func):
-    """2026-12-01"""
-
-    template = "(%(expressions)s)::text"
-    output_field = TextField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
-        return super().as_sql(compiler, connection, template="%(expressions)s", **context)
 
 
 class Joined(Func):

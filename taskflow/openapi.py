@@ -1,4 +1,4 @@
-"""What django-ninja leaves open: strict JSON and parameters, readable ids, documented errors."""
+"""What django-ninja leaves open: parameters, versions, readable ids, documented errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Status
 from ninja.operation import Operation
-from ninja.parser import Parser
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 from ninja.schema import NinjaGenerateJsonSchema
@@ -22,16 +21,14 @@ from taskflow.conditions import DRY_RUN, LONGEST_KEY, SAFE, etag_of, is_known
 from taskflow.documents import Found
 from taskflow.errors import (
     CONTENT_TYPE,
-    BadRequest,
     Invalid,
     LengthRequired,
     Problem,
-    UnsupportedMedia,
     problem_of_status,
 )
+from taskflow.parsing import StrictParser
 from taskflow.schema import is_unstorable
 
-DEEPEST_JSON = 16
 ERRORS = {
     400: ("BadRequest", "The request cannot be read."),
     401: ("Unauthenticated", "The credentials are missing, wrong, expired or revoked."),
@@ -45,61 +42,6 @@ ERRORS = {
     422: ("Invalid", "A field or parameter is not acceptable; `errors` says which."),
     503: ("Unavailable", "The database does not answer. Try again after Retry-After seconds."),
 }
-
-
-class StrictParser(Parser):
-    """JSON that means one thing and can be stored: see _check_values and _no_key_twice."""
-
-    def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        if request.content_type != "application/json":
-            raise UnsupportedMedia("Send the body as Content-Type: application/json.")
-        try:
-            body = json.loads(request.body, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
-        except RecursionError:
-            raise BadRequest("The JSON is nested too deeply.", code="malformed_json") from None
-        except ValueError as error:
-            raise BadRequest(
-                f"The body is not valid JSON: {error}.", code="malformed_json"
-            ) from None
-        if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.", code="malformed_json")
-        _check_values(body, depth=1)
-        return body
-
-    def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
-        for name, values in data.lists():
-            if any(is_unstorable(text) for text in (name, *values)):
-                raise BadRequest("The query contains characters that cannot be stored.")
-            if len(values) > 1 and name not in list_fields:
-                raise Invalid.parameter(name, f"“{name}” may be given once.", "repeated")
-        return super().parse_querydict(data, list_fields, request)
-
-
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("an object names the same key twice")
-    return found
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
-
-
-def _check_values(value: Any, depth: int) -> None:
-    if isinstance(value, str) and is_unstorable(value):
-        raise BadRequest("A text holds NUL or half a character.", code="malformed_json")
-    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # 1e999 is infinity
-        raise BadRequest("A number does not fit 64 bits.", code="malformed_json")
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        if depth > DEEPEST_JSON:
-            raise BadRequest(
-                f"The JSON is nested deeper than {DEEPEST_JSON}.", code="malformed_json"
-            )
-        for item in value:
-            _check_values(item, depth + 1)
 
 
 def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -386,28 +328,3 @@ def _schema_without_missing(self: NinjaGenerateJsonSchema, schema: Any) -> Any:
 
 
 NinjaGenerateJsonSchema.default_schema = _schema_without_missing  # type: ignore[method-assign]
-
-
-def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:
-    """One problem for all that pydantic found."""
-    found: list[dict[str, str]] = []
-    for error in errors:
-        place = _place(error.get("loc", ()))
-        entry = {**place, "code": error["type"], "detail": _sentence(error["msg"])}
-        if entry not in found:  # each member of a union says the same
-            found.append(entry)
-    first = found[0]
-    where = first.get("parameter") or first.get("pointer", "#")
-    return Invalid(f"{where}: {first['detail']}", code="validation_failed", errors=found)
-
-
-def _place(loc: tuple[Any, ...]) -> dict[str, str]:
-    source, *rest = loc or ("body",)
-    if source == "body":
-        return {"pointer": "/".join(["#", *(str(part) for part in rest[1:])])}
-    # Behind the name come positions in lists and members of unions, which are not the caller's.
-    return {"parameter": str(rest[min(1, len(rest) - 1)]) if rest else str(source)}
-
-
-def _sentence(message: str) -> str:
-    return message.removeprefix("Value error, ")

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid, Problem
-from taskflow.openapi import problem_of_validation
+from taskflow.parsing import problem_of_validation
 from tasks.actions.drafts import Draft, create_tasks
 from tasks.find import find_tasks
 from tasks.models import Project, Task

@@ -23,7 +23,7 @@ from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
 from accounts.events.history import read_history, read_rivalries
-from accounts.events.record import as_recorded
+from accounts.events.values import as_recorded
 from accounts.events.versions import changes_since
 from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline

@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import date, datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models, transaction
@@ -22,6 +21,7 @@ from django.utils import timezone
 from accounts.actor import Actor
 from accounts.events.links import BATCH, link, linked_ids, relink
 from accounts.events.models import Event
+from accounts.events.values import as_recorded, attname_of, differing, snapshot, value_of
 from accounts.events.versions import refuse_stale
 from accounts.tenancy import TenantError, TenantModel
 from taskflow.errors import Invalid, NotFound
@@ -30,7 +30,6 @@ M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 UPDATED = 500  # rows per UPDATE with a value each, which costs the square of them
-UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
 def create(actor: Actor, row: M, verb: str = "created", **sets: Iterable[models.Model]) -> M:
@@ -62,7 +61,7 @@ def create_all(
         _check_fields(row)
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
-    born = [{n: [None, v] for n, v in _snapshot(row).items()} for row in rows]
+    born = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
     for name, targets_of_each in (sets or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
         link(rows, name, linked)
@@ -99,7 +98,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
     names = {name for _, _, values in edits for name in values}
     sets = {name for name in names if model._meta.get_field(name).many_to_many}
     # In one order everywhere, or two sets of changes could wait for each other.
-    stored = _lock(rows, [_attname(model, name) for name in sorted(names - sets)])
+    stored = _lock(rows, [attname_of(model, name) for name in sorted(names - sets)])
     linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
@@ -134,7 +133,7 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
     for row in found:
-        changes = _differing({n: as_recorded(_value(row, n)) for n in values}, after)
+        changes = differing({n: as_recorded(value_of(row, n)) for n in values}, after)
         refuse_stale(actor, row, row.version, changes)
         entries.append((row, verb, changes, row.version + 1))
     model._base_manager.filter(pk__in=[row.pk for row in found]).update(
@@ -203,7 +202,7 @@ def lock(row: TenantModel, *names: str) -> None:
 def lock_all(rows: Sequence[TenantModel], *names: str) -> None:
     """lock() for rows of one model, in the order of their ids."""
     if rows:
-        _lock(rows, [_attname(type(rows[0]), n) for n in names])
+        _lock(rows, [attname_of(type(rows[0]), n) for n in names])
 
 
 @contextmanager
@@ -227,17 +226,6 @@ def take_turns(actor: Actor) -> None:
     # Without the key: rows of the tenant are still inserted meanwhile.
     tenants = type(actor.tenant)._default_manager.select_for_update(no_key=True)
     tenants.filter(pk=actor.tenant.pk).values("pk").first()
-
-
-def as_recorded(value: Any) -> Any:
-    """As JSON: a row by its id, links by theirs."""
-    if isinstance(value, models.Model):
-        return value.pk
-    if isinstance(value, models.QuerySet):
-        return sorted(row.pk for row in value)
-    if isinstance(value, datetime | date):
-        return value.isoformat()
-    return value
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -276,27 +264,14 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
     Return those that differ as {name: [before, after]}.
     """
     model = type(row)
-    old = {n: before[_attname(model, n)] for n in values}
+    old = {n: before[attname_of(model, n)] for n in values}
     for name, value in values.items():
-        setattr(row, name if isinstance(value, models.Model) else _attname(model, name), value)
-    new = {n: _value(row, n) for n in values}
-    differing = _differing(old, new)
-    _check_fields(row, differing)
-    before |= {_attname(model, n): _value(row, n) for n in differing}
-    return {n: [as_recorded(old[n]), as_recorded(_value(row, n))] for n in differing}
-
-
-def _differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
-    return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
-
-
-def _is_same(before: Any, after: Any) -> bool:
-    """As JSON has it, where true is not 1: Python alone would drop such a change."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
-    if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(_is_same, before, after))
-    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
+        setattr(row, name if isinstance(value, models.Model) else attname_of(model, name), value)
+    new = {n: value_of(row, n) for n in values}
+    changed = differing(old, new)
+    _check_fields(row, changed)
+    before |= {attname_of(model, n): value_of(row, n) for n in changed}
+    return {n: [as_recorded(old[n]), as_recorded(value_of(row, n))] for n in changed}
 
 
 def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
@@ -337,7 +312,7 @@ def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
     names = {name for _, _, changes, _ in entries for name in changes} - many
     names |= {"updated_at", "version"}
     if len(rows) == 1:
-        saved = {_attname(model, name): _value(rows[0], name) for name in names}
+        saved = {attname_of(model, name): value_of(rows[0], name) for name in names}
         model._base_manager.filter(pk=rows[0].pk).update(**saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATED)
@@ -388,7 +363,7 @@ def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
 
 
 def _deaths(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
-    held = [{n: [v, None] for n, v in _snapshot(row).items()} for row in rows]
+    held = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):
         linked = linked_ids(rows, name)
@@ -396,22 +371,3 @@ def _deaths(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
             if ids := linked.get(row.pk):
                 changes[name] = [ids, []]
     return list(zip(rows, held, strict=True))
-
-
-def _snapshot(row: TenantModel) -> dict[str, Any]:
-    """All that says something, as JSON."""
-    names = [
-        f.name
-        for f in row._meta.concrete_fields
-        if f.name not in UNRECORDED | row.unrecorded and not f.generated
-    ]
-    values = {n: as_recorded(_value(row, n)) for n in names}
-    return {n: v for n, v in values.items() if v not in (None, "", {}, [])}
-
-
-def _value(row: models.Model, name: str) -> Any:
-    return getattr(row, _attname(type(row), name))
-
-
-def _attname(model: type[models.Model], name: str) -> str:
-    return str(cast(Any, model._meta.get_field(name)).attname)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import threading
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import pytest
@@ -473,6 +474,28 @@ def at_once(*calls):
     for thread in threads:
         thread.join()
     return results
+
+
+@contextmanager
+def held_open(tenant, work):
+    """Another thread has done the work in a transaction that ends when this block does."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with inside(tenant):
+            work()
+            held.set()
+            done.wait(20)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+    try:
+        yield
+    finally:
+        done.set()
+        holder.join()
 
 
 @pytest.mark.django_db(transaction=True)

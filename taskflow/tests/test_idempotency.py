@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.core.management import call_command
-from django.db import connection, connections
+from django.db import connection
 from django.utils import timezone
 
 from accounts.idempotency import KEPT, sweep
 from accounts.models import ApiToken, KeptAnswer
 from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once
+from accounts.tests.test_write_door import at_once, held_open
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from tasks.models import Task
 
@@ -276,27 +275,17 @@ def test_of_many_at_once_one_does_the_work():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_would_wait_too_long_is_told_to_come_back(monkeypatch):
+def test_who_would_wait_too_long_is_told_to_come_back():
     if connection.vendor == "sqlite":
         pytest.skip("its writers queue for the file before any of this")
     live = build_world()
-    token, go, done = token_of(live.ada), threading.Event(), threading.Event()
+    token = token_of(live.ada)
 
-    def hold():
-        with inside(live.acme):
-            KeptAnswer.objects.create(user_id=live.ada.user.pk, key="k1")
-            go.set()
-            done.wait(20)
-        connections.close_all()
+    def first_call():
+        KeptAnswer.objects.create(user_id=live.ada.user.pk, key="k1")
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    go.wait(20)
-    try:
+    with held_open(live.acme, first_call):
         r = post_task(ApiClient(token), live)
-    finally:
-        done.set()
-        holder.join()
 
     assert (r.status_code, r.json()["code"]) == (409, "in_progress")
     assert r.headers["Retry-After"] == "1"

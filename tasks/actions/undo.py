@@ -12,7 +12,8 @@ from accounts.actor import Actor
 from accounts.events.models import Event
 from accounts.events.record import lock_all, savepoint, take_turns
 from accounts.events.undo.carrying import make_room, put_back, withdraw
-from accounts.events.undo.plan import Noun, Obstacle, Plan, Reversal, plan_undo
+from accounts.events.undo.plan import Noun, Obstacle, Plan, Reversal
+from accounts.events.undo.reading import plan_undo
 from accounts.models import ApiToken, Scope, Tenant, User
 from accounts.rules import require_staff
 from taskflow.errors import Conflict, Forbidden, Invalid

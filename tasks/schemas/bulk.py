@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import MISSING, Field, ValidationError, WrapValidator, model_validator
 
-from taskflow.openapi import problem_of_validation
+from taskflow.parsing import problem_of_validation
 from taskflow.schema import Id, In, Out
 from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere

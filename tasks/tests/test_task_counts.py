@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import random
-import threading
 import time
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection, connections
+from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.events.record import change
 from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once
+from accounts.tests.test_write_door import at_once, held_open
 from conftest import PROOF, ApiClient, build_world, token_of
 from tasks.actions.edits import Edit, edit_tasks
 from tasks.actions.members import add_member
@@ -198,23 +197,13 @@ def test_writers_of_one_project_do_not_wait_for_each_other():
     live = build_world()
     with inside(live.acme):
         other = create_task(live.ada, live.apollo, title="other")
-    token, held, done = token_of(live.ada), threading.Event(), threading.Event()
+    token = token_of(live.ada)
 
-    def hold():
-        with inside(live.acme):
-            edit_tasks(live.ada, [Edit(Task.objects.get(pk=live.task.pk), {"status": "done"})])
-            held.set()
-            done.wait(20)
-        connections.close_all()
+    def complete():
+        edit_tasks(live.ada, [Edit(Task.objects.get(pk=live.task.pk), {"status": "done"})])
 
-    holder = threading.Thread(target=hold)
-    holder.start()
-    held.wait(20)
-    try:
+    with held_open(live.acme, complete):
         r = ApiClient(token).post(f"/tasks/{other.pk}/completion")
-    finally:
-        done.set()
-        holder.join()
 
     assert r.status_code == 200, r.content
     assert wrong(live.acme) == []

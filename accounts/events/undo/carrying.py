@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_datetime
 from accounts.actor import Actor
 from accounts.events.links import linked_ids
 from accounts.events.record import change_all, change_each, create_all, remove_all
-from accounts.events.undo.plan import ALIVE, Noun, Plan, Reversal, target_of
+from accounts.events.undo.plan import Noun, Plan, Reversal, target_of
 
 # What takes a verb back, where another change of the same fields has a name.
 INVERSE = {
@@ -22,7 +22,6 @@ INVERSE = {
     "reopened": "completed",
     "published": "unpublished",
     "unpublished": "published",
-    "assigned": "assigned",
     "moved": "moved",
 }
 
@@ -155,7 +154,7 @@ def _edit(
 
 
 def _restore(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
-    found = [r for r in reversals if r.values.get("deleted_at", ALIVE) is None]
+    found = [r for r in reversals if "deleted_at" in r.values and r.values["deleted_at"] is None]
     if found:
         change_all(actor, noun.rows(r.row.pk for r in found), "restored", deleted_at=None)
     for reversal in found:

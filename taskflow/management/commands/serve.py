@@ -15,10 +15,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import OperationalError, connection
 
 from accounts.models import Tenant
+from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import (
     DEMO_EMAIL,
     DEMO_PASSWORD,
-    DEMO_TENANT,
     OPERATOR_EMAIL,
     demo_is_here,
     demo_token,
