@@ -22,8 +22,7 @@ from tasks.schemas.tasks import TaskFields
 
 WRITTEN = ("title", "description", "status", "priority", "assignee", "tags", "due_date", "due_on",
            "parent", "external_ref", "metadata")  # fmt: skip
-READ_ONLY = ("key", "created_at", "completed_at")  # shown, and ignored when they come back
-COLUMNS = ("key", *WRITTEN, "created_at", "completed_at")
+COLUMNS = ("key", *WRITTEN, "created_at", "completed_at")  # the others are ignored on the way in
 MOST_LINES = 5000
 MOST_NAMED = 100  # bad cells in one refusal
 CHUNK = 1000  # tasks read at a time
