@@ -454,6 +454,17 @@ def test_a_tag_that_returns_does_not_bring_a_link_that_is_taken_back(world, as_,
     assert snapshot(world.acme) == before
 
 
+def test_a_link_that_went_with_its_tag_is_nobodys_change(world, as_, r1):
+    """Undoing what made the tag takes its links along, without a word about the task."""
+    ada, bob = as_(world.ada), as_(world.bob)
+    task = ada.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}, headers=r1).json()
+    bob.patch(f"/tasks/{task['id']}", {"tags": ["new"]}, headers={"X-Request-Id": "r-2"})
+    undo(bob, "r-2")
+
+    assert undo(ada).status_code == 200
+    assert ada.get(f"/tasks/{task['id']}").status_code == 404
+
+
 def test_a_name_goes_back_when_it_is_free_again(world, as_):
     boss = as_(world.boss)
     tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]

@@ -134,7 +134,7 @@ class _Reading:
                     found = [before]
                 else:
                     blocked.append(event)
-            elif not event.undoes:
+            elif not event.undoes and not self._is_undone_link(key, before):
                 other = other or event
         if other is not None:
             self.others.append(other)
@@ -143,6 +143,10 @@ class _Reading:
         if blocked and other is not None and wanted != [self._now(key)]:
             self._block(blocked, _field_of(key), other)
         return found
+
+    def _is_undone_link(self, key: Key, before: Any) -> bool:
+        """Links also go with what they lead to, which is no event of this row."""
+        return isinstance(key, tuple) and before == self._now(key)
 
     def _standing(self, key: Key) -> Iterator[tuple[Event, Any]]:
         """The steps that no undo after them has taken back, newest first."""
