@@ -103,7 +103,7 @@ def _refused(obstacles: Sequence[Obstacle]) -> Conflict:
 
 def _carry_out(actor: Actor, plan: Plan) -> None:
     """Raises _Obstructed with what would not be right afterwards."""
-    if found := [*_twice_due(plan), *_carried(plan)]:
+    if found := [*_twice_due(plan), *_carried(plan), *_out_of_the_trash(plan)]:
         raise _Obstructed(found)
     moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
     left = [(r.row, r.row.project_id, r.row.number) for r in moved]
@@ -183,6 +183,20 @@ def _twice_due(plan: Plan) -> Iterable[Obstacle]:
         day, instant = values.get("due_on", row.due_on), values.get("due_date", row.due_date)
         if day and instant:
             yield reversal.obstacle("due_twice", "It would be due on a day and at an instant.")
+
+
+def _out_of_the_trash(plan: Plan) -> Iterable[Obstacle]:
+    """Tasks that would leave a project in the trash, into which there is no way back."""
+    restored = {r.row.pk for r in plan.of(Project) if r.values.get("deleted_at", ...) is None}
+    leaving = [r for r in plan.of(Task) if "project" in r.values]
+    left = {r.row.project_id for r in leaving} - restored
+    gone = Project.everything.filter(pk__in=sorted(left), deleted_at__isnull=False)
+    hidden = set(gone.values_list("pk", flat=True)) if left else set()
+    for reversal in leaving:
+        if reversal.row.project_id in hidden:
+            yield reversal.obstacle(
+                "in_trash", "The project that it is in is in the trash. Restore that first."
+            )
 
 
 def _carried(plan: Plan) -> Iterable[Obstacle]:

@@ -443,6 +443,17 @@ def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
     assert refused(ada) == "in_trash"
 
 
+def test_no_way_out_of_one_either(world, as_, ids, r1):
+    """Nobody could undo that: there is no way back."""
+    ada = as_(world.ada)
+    ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1)
+    ada.delete("/projects/ZEU", headers={"X-Request-Id": "r-2"})
+
+    assert refused(ada) == "in_trash"
+    undo(ada, "r-2")
+    assert undo(ada).status_code == 200
+
+
 def test_a_tag_that_returns_does_not_bring_a_link_that_is_taken_back(world, as_, ids):
     boss = as_(world.boss)
     before = snapshot(world.acme)
