@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
 
 from django.http import HttpRequest
 
 from accounts.events.models import Via
 from accounts.models import ApiToken, Scope, Tenant, User
 from taskflow.conditions import Precondition
+from taskflow.documents.reading import Who
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,11 @@ class Actor:
         return self.user.is_staff or self.user.is_superuser
 
     @property
+    def who(self) -> Who:
+        """What visible_to() looks at, for questions that are compiled."""
+        return (self.user.pk, self.is_staff, self.project_ids)
+
+    @property
     def is_operator(self) -> bool:
         """From outside this tenant: nothing in it can point at him."""
         return self.user.tenant_id != self.tenant.pk
@@ -49,6 +57,14 @@ class Actor:
     def member(self) -> User | None:
         """The user, where a row may point at him."""
         return None if self.is_operator else self.user
+
+
+def asker(who: Who) -> Any:
+    """An actor for visible_to(), whose values may be holes."""
+    user_id, is_staff, project_ids = who
+    return SimpleNamespace(
+        user=SimpleNamespace(pk=user_id), is_staff=is_staff, project_ids=project_ids
+    )
 
 
 class ActorRequest(HttpRequest):

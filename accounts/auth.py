@@ -4,7 +4,7 @@ From a request to an Actor: who is asking, in which tenant, and how much his tok
 
 from __future__ import annotations
 
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
 from django.db import OperationalError
+from django.db.models import CharField, DateTimeField, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
@@ -21,7 +22,9 @@ from ninja.utils import check_csrf
 from accounts import tokens
 from accounts.actor import Actor
 from accounts.models import ApiToken, Scope, Tenant, User
-from accounts.tenancy import inside
+from accounts.tenancy import asking, in_any_tenant, inside
+from taskflow.compiled.questions import Compiled
+from taskflow.compiled.statements import Param
 from taskflow.conditions import SAFE
 from taskflow.errors import (
     Forbidden,
@@ -50,7 +53,7 @@ def named_subdomain(request: HttpRequest) -> str | None:
     host, _port = split_domain_port(request.get_host())
     suffix = f".{settings.DOMAIN}"
     by_host = host.removesuffix(suffix) if host.endswith(suffix) else None
-    return agreed_subdomain(by_host, request.headers.get("X-Tenant"))
+    return agreed_subdomain(by_host, request.META.get("HTTP_X_TENANT"))
 
 
 def agreed_subdomain(*named: str | None) -> str | None:
@@ -73,15 +76,23 @@ def find_tenant(subdomain: str | None) -> Tenant:
 # ---- who ----------------------------------------------------------------------------------------
 
 
-def find_token(text: str) -> ApiToken | None:
-    """The live token with this text, its user and tenant; asked inside the tenant it names."""
-    found: ApiToken | None = (
-        ApiToken.objects.select_related("user", "tenant")
-        .live(timezone.now())
-        .filter(digest=tokens.digest_of(text), user__is_active=True, tenant__is_active=True)
-        .first()
-    )
-    return found
+def entering(text: str, tenant_id: int, *, reading: bool) -> AbstractContextManager[list[ApiToken]]:
+    """Inside the tenant that a token's text names: the live one with this text, if there is one,
+    with its user and tenant.
+    """
+    values = {"digest": tokens.digest_of(text), "now": timezone.now()}
+    return asking(tenant_id, TOKENS, values, reading=reading)
+
+
+@in_any_tenant
+def _live_tokens() -> QuerySet[ApiToken]:
+    digest, now = Param("digest", CharField()), Param("now", DateTimeField())
+    live = ApiToken.objects.live(now).filter(digest=digest)
+    live = live.filter(user__is_active=True, tenant__is_active=True)
+    return live.select_related("user", "tenant")
+
+
+TOKENS = Compiled(_live_tokens)
 
 
 def check_password(email: str, password: str) -> User | None:

@@ -27,8 +27,8 @@ from accounts.auth import (
     STRANGERS_WELCOME,
     actor_of_token,
     bearer_of,
+    entering,
     find_tenant,
-    find_token,
     named_subdomain,
     note_use,
 )
@@ -97,10 +97,10 @@ class TenantMiddleware:
         if tenant_id is None:
             return self.get_response(request)  # what needs a token answers 401
         is_safe = request.method in SAFE
-        with inside(tenant_id, reading=is_safe):
-            token = find_token(text)
-            if token is None:
+        with entering(text, tenant_id, reading=is_safe) as found:
+            if not found:
                 return self.work(request)
+            token = found[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
             response = self.serve(request, actor_of_token(request, token))

@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from accounts.events.models import Event
 from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from taskflow.compiled.statements import Param
 
 if TYPE_CHECKING:
     from accounts.actor import Actor
@@ -197,7 +198,7 @@ class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
             return self.all()
         return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
 
-    def live(self, now: datetime) -> Self:
+    def live(self, now: datetime | Param) -> Self:
         return self.filter(revoked_at__isnull=True).filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now)
         )

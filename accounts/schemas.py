@@ -9,7 +9,7 @@ from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
 
 from accounts.actor import Actor
 from accounts.events.history import Entry
-from accounts.events.models import Via
+from accounts.events.models import Event, Via
 from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope, Tenant, User
 from taskflow.paging import Page, PageParams
 from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
@@ -226,12 +226,17 @@ def event_response(entry: Entry) -> dict[str, Any]:
         "subject": {"type": event.subject_type, "id": event.subject_id},
         "project_id": event.project_id,
         "changes": event.changes,
-        "undoes": event.undoes and sorted(map(int, event.undoes)),
+        "undoes": undone_by(event),
     }
 
 
+def undone_by(event: Event) -> list[int] | None:
+    """Ids of the events that it takes back."""
+    return event.undoes and sorted(map(int, event.undoes))
+
+
 class EventFilters(PageParams):
-    verb: list[Word] | None = Field(None, description="As in task.completed.")
+    verb: list[Word] | None = Field(None, description="As in task.completed; `-` before it: not.")
     since: Instant | None = Field(None, description="At this instant or after it.")
     until: Instant | None = Field(None, description="Before this instant.")
 

@@ -39,17 +39,18 @@ api = Api(
     docs=Swagger(settings={"persistAuthorization": True}),
     urls_namespace="api",
 )
+# Addresses are tried in this order: those that are called most come first.
+api.add_router("/tasks", tasks)
+api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
 api.add_router("/me", me)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
 api.add_router("/users", offboarding)
 api.add_router("/tenant", tenant_routes)
-api.add_router("/projects", projects)
 api.add_router("/projects", project_history)
 api.add_router("/projects", sheets)
 api.add_router("/members", members)
-api.add_router("/tasks", tasks)
 api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)
 api.add_router("/comments", comments)

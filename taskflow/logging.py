@@ -9,6 +9,9 @@ import json
 import logging
 from datetime import UTC, datetime
 
+# What no line shows is not looked for (Python's logging documentation, “Optimization”).
+logging._srcfile = None
+logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")
 
 

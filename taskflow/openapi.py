@@ -18,7 +18,8 @@ from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING
 
 from taskflow.conditions import DRY_RUN, LONGEST_KEY, SAFE, etag_of, is_known
-from taskflow.documents import Found
+from taskflow.documents.reading import Found
+from taskflow.documents.schema import JSON
 from taskflow.errors import (
     CONTENT_TYPE,
     Invalid,
@@ -57,7 +58,7 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
         known.add(DRY_RUN)
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        if request.headers.get("Transfer-Encoding"):  # the server hands such bodies on empty
+        if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
             problem: Problem = LengthRequired("Send a Content-Length; chunks are not read.")
             return problem.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -124,7 +125,7 @@ class Api(NinjaAPI):
             if is_known(request, etag):
                 return _not_modified(etag)
         pk, etag, text = found.read()
-        answer = HttpResponse(text, status=status, content_type="application/json; charset=utf-8")
+        answer = HttpResponse(text, status=status, content_type=JSON)
         answer["ETag"] = etag
         if status == 201:
             answer["Location"] = f"{self._collection(request.path)}/{pk}"

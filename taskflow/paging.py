@@ -7,15 +7,21 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Generic, Literal, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OrderBy, Q
+from django.http import HttpResponse
 from pydantic import Field
 
+from taskflow.compiled.questions import Shaped
+from taskflow.documents.reading import Who
+from taskflow.documents.schema import JSON, Document
+from taskflow.documents.sql import Text
 from taskflow.errors import Invalid, InvalidCursor
 from taskflow.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
 
@@ -52,19 +58,104 @@ def paginate(
 
     Raises InvalidCursor when the cursor was not made by this list in this order.
     """
-    order = [*order, *([] if {"id", "-id"} & set(order) else ["id"])]
+    order = _unique(order)
     total = rows.count() if params.include == "count" else None
-    wanted = rows.order_by(*(_ordering(name) for name in order))
+    wanted = rows.order_by(*_ordering(rows.model, order))
     if params.cursor is not None:
         wanted = wanted.filter(_after(order, _decode(rows.model, order, params.cursor)))
     found = list(wanted[params.skip : params.skip + params.limit + 1])
     page, has_more = found[: params.limit], len(found) > params.limit
     return {
         "data": page,
-        "next_cursor": _encode(order, page[-1]) if has_more else None,
+        "next_cursor": _encode(rows.model, order, _place(order, page[-1])) if has_more else None,
         "has_more": has_more,
         "count": total,
     }
+
+
+def _unique(order: Sequence[str]) -> list[str]:
+    """An order in which no two rows are equal."""
+    return [*order, *([] if {"id", "-id"} & set(order) else ["id"])]
+
+
+@dataclass(frozen=True)
+class BuiltPage:
+    """A Page whose rows are text already, with what was asked for beside each."""
+
+    rows: list[str]
+    beside: list[tuple[Any, ...]]
+    rest: dict[str, Any]
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.rows
+
+    def as_response(self) -> HttpResponse:
+        text = f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
+        return HttpResponse(text, content_type=JSON)
+
+
+class Listing:
+    """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
+    some columns `beside` it.
+    """
+
+    def __init__(
+        self,
+        model: type[models.Model],
+        rows: Callable[[Who, Mapping[str, Any]], models.QuerySet[Any]],
+        document: Callable[[Who], Document],
+        *,
+        beside: Sequence[str] = (),
+    ) -> None:
+        self.model, self.rows, self.document, self.beside = model, rows, document, beside
+        self.pages = Shaped(self._page)
+        self.wholes = Shaped(self._whole)
+
+    def page(
+        self, who: Who, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
+    ) -> BuiltPage:
+        """One Page in `order`, as paginate() has it."""
+        order = _unique(order)
+        names, values = tuple(wanted), tuple(wanted.values())
+        place = total = None
+        if params.cursor is not None:
+            place = tuple(_decode(self.model, order, params.cursor))
+        if params.include == "count":
+            total = self.wholes.count((names,), who, values)
+        fixed = (names, tuple(order), params.limit + 1)
+        found = self.pages.rows(fixed, who, values, place, skip=params.skip)
+        page, has_more = found[: params.limit], len(found) > params.limit
+        rest = {
+            "next_cursor": _encode(self.model, order, page[-1][-len(order) :])
+            if has_more
+            else None,
+            "has_more": has_more,
+            "count": total,
+        }
+        beside = [row[1 : -len(order)] for row in page]
+        return BuiltPage([row[0] for row in page], beside, rest)
+
+    def _whole(self, names: tuple[str, ...], who: Who, values: Any) -> models.QuerySet[Any]:
+        rows = self.rows(who, dict(zip(names, values, strict=True)))
+        return rows.order_by().values_list("pk")
+
+    def _page(
+        self,
+        names: tuple[str, ...],
+        order: tuple[str, ...],
+        most: int,
+        who: Who,
+        values: Any,
+        place: Any,
+    ) -> Any:
+        rows = self.rows(who, dict(zip(names, values, strict=True)))
+        if place is not None:
+            rows = rows.filter(_after(order, place))
+        columns = [*self.beside, *(name.removeprefix("-") for name in order)]
+        built = rows.annotate(_document=Text(self.document(who).json()))
+        columns = ["_document", *columns]
+        return built.order_by(*_ordering(self.model, order)).values_list(*columns)[:most]
 
 
 def paginate_kinds(
@@ -74,7 +165,7 @@ def paginate_kinds(
 
     Raises InvalidCursor when the cursor is not of such a list.
     """
-    place = _read_place(params.cursor, newest) if params.cursor else None
+    place = _read_place(params.cursor, newest) if params.cursor is not None else None
     found: list[tuple[str, Any]] = []
     for kind, rows in kinds.items():
         wanted = rows.filter(_behind(kind, place, newest)) if place else rows
@@ -132,9 +223,16 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
 
 
-def _ordering(name: str) -> Any:
-    field = F(name.removeprefix("-"))
-    return field.desc(nulls_last=True) if name.startswith("-") else field.asc(nulls_last=True)
+def _ordering(model: type[models.Model], order: Sequence[str]) -> list[Any]:
+    """Nulls last; where there are none that is left unsaid, or no index would serve the order."""
+    return [
+        OrderBy(
+            F(name.removeprefix("-")),
+            descending=name.startswith("-"),
+            nulls_last=model._meta.get_field(name.removeprefix("-")).null or None,
+        )
+        for name in order
+    ]
 
 
 def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
@@ -149,10 +247,13 @@ def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
     return behind
 
 
-def _encode(order: Sequence[str], row: models.Model) -> str:
-    values = [getattr(row, name.removeprefix("-")) for name in order]
-    plain = [v.isoformat() if isinstance(v, date) else v for v in values]
-    return _pack([_head(type(row), order), *plain])
+def _place(order: Sequence[str], row: models.Model) -> list[Any]:
+    return [getattr(row, name.removeprefix("-")) for name in order]
+
+
+def _encode(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> str:
+    plain = [v.isoformat() if isinstance(v, date) else v for v in place]
+    return _pack([_head(model, order), *plain])
 
 
 def _pack(values: list[Any]) -> str:

@@ -2,92 +2,203 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
-from types import SimpleNamespace
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
-from django.db.models import BooleanField, Case, CharField, F, OuterRef, Q, Value, When
+from django.db.models import BooleanField, ExpressionWrapper, F, OuterRef, Q, QuerySet, Subquery
+from django.http import HttpResponse
 
-from accounts.actor import Actor
-from accounts.tenancy import without_tenant
-from taskflow.documents import Document, Found, Items, Joined, Param, Reading
+from accounts.actor import Actor, asker
+from accounts.events.history import read_history
+from accounts.models import Event, User
+from accounts.schemas import EventResponse, undone_by
+from accounts.tenancy import in_any_tenant
+from taskflow.documents import Document, Found, Items, Joined, JsonObject, Reading, Who
+from taskflow.documents.sql import Instant
 from taskflow.errors import NotFound
-from tasks.find import TASK_KEY, former_id, read_id
-from tasks.models import Status, Tag, Task
-from tasks.models.tasks import is_blocked
+from taskflow.paging import Listing, read_sort
+from tasks.filters import check_project, narrow, read_filters
+from tasks.find import PROJECT_KEY, former_id, read_id, read_task_key
+from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
+from tasks.models.tallies import STATUSES
+from tasks.models.tasks import is_ready
+from tasks.schemas.comments import CommentResponse
+from tasks.schemas.pages import PageResponse
+from tasks.schemas.projects import ProjectResponse
 from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
 
-M = TypeVar("M")
+# ---- what a document shows ----------------------------------------------------------------------
 
 
-def task_document() -> Document:
+@in_any_tenant
+def task_document(who: Who = ()) -> Document:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return Document(
         TaskResponse,
-        key=Joined(F("project__key"), Value("-"), F("number")),
+        key=Joined(F("project__key"), F("number"), by="-"),
         completed=_holds(Q(status=Status.DONE)),
-        ready=_holds(~Q(status=Status.DONE) & ~Q(is_blocked())),
+        ready=_holds(is_ready()),
         blocked_by=Items(blockers, "pk"),
         tags=Items(tags, Document(TagRef)),
     )
 
 
-def found_task(actor: Actor, **named: Any) -> Found:
-    """The task with this `id`, or this `key` and `number`, as an answer."""
-    bounds = {f"project{n}": pk for n, pk in enumerate(actor.project_ids or ())}
-    reading = _read_task(actor.is_staff, actor.project_ids is not None, len(bounds), *sorted(named))
-    holes = {"tenant": actor.tenant.pk, "user": actor.user.pk, **bounds, **named}
-    return Found(reading, holes)
+@in_any_tenant
+def project_document(who: Who) -> Document:
+    mine = ProjectMember.objects.of(asker(who)).filter(project=OuterRef("pk"))
+    return Document(
+        ProjectResponse,
+        role=Subquery(mine.values("role")),
+        task_counts=JsonObject(**{status: TaskTally.total(status) for status in STATUSES}),
+    )
 
 
-def task_by_ref(actor: Actor, ref: str) -> Found:
-    """The task with this id or key, one it had before it moved too, as an answer."""
-    if number := read_id(ref):
-        return found_task(actor, id=number)
-    match = TASK_KEY.fullmatch(ref.strip())
-    if match is None:
-        raise NotFound("There is no such task.")
-    found = found_task(actor, key=match[1].upper(), number=int(match[2]))
-
-    def moved() -> Found | None:
-        pk = former_id(ref)
-        return found_task(actor, id=pk) if pk else None
-
-    return replace(found, otherwise=moved)
+def page_document(who: Who = ()) -> Document:
+    return Document(PageResponse)
 
 
-HOLES = {
-    "id": Q(pk=Param("id")),
-    "key": Q(project__key=Param("key", CharField())),
-    "number": Q(number=Param("number")),
+def comment_document(who: Who = ()) -> Document:
+    key = Joined(F("task__project__key"), F("task__number"), by="-")
+    return Document(CommentResponse, task_key=key)
+
+
+def event_document(who: Who = ()) -> Document:
+    subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
+    verb = Joined(F("subject_type"), F("verb"), by=".")
+    at = Instant(F("created_at"))
+    told = ("sentence", "undoes")
+    return Document(EventResponse, without=told, at=at, verb=verb, subject=subject)
+
+
+def _holds(question: Q) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(question, BooleanField())
+
+
+# ---- who sees it --------------------------------------------------------------------------------
+
+
+@in_any_tenant
+def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(asker(who))
+    return narrow(rows, dict(wanted)) if wanted else rows
+
+
+DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
+    Task: task_document,
+    Project: project_document,
+    Page: page_document,
+    Comment: comment_document,
+}
+READINGS = {
+    model: Reading(model._meta.model_name, partial(_seen, model), document)
+    for model, document in DOCUMENTS.items()
+}
+LISTINGS = {
+    model: Listing(model, partial(_seen, model), document) for model, document in DOCUMENTS.items()
 }
 
 
-@cache
-def _read_task(is_staff: bool, is_bound: bool, bounds: int, *named: str) -> Reading:
-    """For actors of one kind: what they may see is the same question, with other values."""
-    projects = [Param(f"project{n}") for n in range(bounds)] if is_bound else None
-    anybody: Any = SimpleNamespace(
-        user=SimpleNamespace(pk=Param("user")), is_staff=is_staff, project_ids=projects
-    )
-    return Reading(
-        "task",
-        _with_holes(lambda: Task.objects.visible_to(anybody).filter(*(HOLES[n] for n in named))),
-        _with_holes(task_document),
-    )
+@in_any_tenant
+def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
+    """Those of a project without what happened to drafts of others."""
+    rows = narrow(Event.objects.all(), dict(wanted))
+    if "of_project" not in wanted or who[1]:
+        return rows
+    pages = Page.everything.visible_to(asker(who)).values("pk")
+    return rows.filter(~Q(subject_type="page") | Q(subject_id__in=pages))
 
 
-def _with_holes(make: Callable[[], M]) -> Callable[[], M]:
-    def made() -> M:
-        with without_tenant():
-            return make()
+OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
+EVENTS = Listing(
+    Event,
+    _events,
+    event_document,
+    beside=[*OF_EVENTS, "actor_id", "actor__handle", "actor__full_name"],
+)
 
-    return made
+
+# ---- answers ------------------------------------------------------------------------------------
 
 
-def _holds(question: Q) -> Case:
-    return Case(When(question, then=True), default=False, output_field=BooleanField())
+def found(actor: Actor, model: Any, **named: Any) -> Found:
+    """The row with this `pk`, or whatever else names one, as an answer."""
+    return Found(READINGS[model], actor.who, named)
+
+
+def changed(actor: Actor, row: Any) -> Found:
+    """The row that he has made or changed, as an answer; even if that took it out of his sight."""
+    everything: Who = (actor.user.pk, True, None)
+    return Found(READINGS[type(row)], everything, {"pk": row.pk})
+
+
+def changed_all(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
+    """The documents of rows that he has made or changed, by their ids."""
+    return READINGS[model].all_documents((actor.user.pk, True, None), ids)
+
+
+def listed(
+    actor: Actor,
+    model: Any,
+    filters: Any,
+    *,
+    sorts: Mapping[str, str] | None = None,
+    order: Sequence[str] = ("-id",),
+) -> HttpResponse:
+    """The page that is asked for. Raises Invalid for a filter that names what is not there."""
+    wanted = read_filters(actor, filters, lazily=True)
+    if sorts is not None:
+        order = read_sort(filters.sort, default=order, allowed=sorts)
+    page = LISTINGS[model].page(actor.who, wanted, filters, order)
+    if page.is_empty:
+        check_project(actor, wanted)
+    return page.as_response()
+
+
+def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
+    """The page of events that is asked for, each with its sentence."""
+    wanted = place | read_filters(actor, filters)
+    page = EVENTS.page(actor.who, wanted, filters, ["-id"])
+    events = [_event(*columns) for columns in page.beside]
+    told = [
+        {"sentence": entry.sentence, "undoes": undone_by(entry.event)}
+        for entry in read_history(actor, events)
+    ]
+    rows = [f"{row[:-1]},{json.dumps(t)[1:]}" for row, t in zip(page.rows, told, strict=True)]
+    return replace(page, rows=rows).as_response()
+
+
+def _event(*columns: Any) -> Event:
+    *own, actor_id, handle, full_name = columns
+    event = Event(**dict(zip(OF_EVENTS, own, strict=True)))
+    if actor_id is not None:
+        event.actor = User(pk=actor_id, handle=handle, full_name=full_name)
+    return event
+
+
+def found_project(actor: Actor, ref: str) -> Found:
+    """The project with this id or key, as an answer."""
+    if number := read_id(ref):
+        return found(actor, Project, pk=number)
+    if not PROJECT_KEY.fullmatch(ref):
+        raise NotFound("There is no such project.")
+    return found(actor, Project, key=ref.upper())
+
+
+def found_task(actor: Actor, ref: str) -> Found:
+    """The task with this id or key, one it had before it moved too, as an answer."""
+    if number := read_id(ref):
+        return found(actor, Task, pk=number)
+    named = read_task_key(ref)
+    if named is None:
+        raise NotFound("There is no such task.")
+
+    def moved() -> Found | None:
+        pk = former_id(ref)
+        return found(actor, Task, pk=pk) if pk else None
+
+    return replace(found(actor, Task, project__key=named[0], number=named[1]), otherwise=moved)

@@ -8,8 +8,12 @@ from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
-from accounts.actor import Actor
+from accounts.actor import Actor, asker
 from accounts.models import User
+from accounts.tenancy import in_any_tenant
+from taskflow.compiled.questions import Shaped
+from taskflow.compiled.statements import Among, Ids
+from taskflow.documents.reading import Who
 from taskflow.errors import Invalid, NotFound
 from taskflow.schema import LARGEST_ID
 from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
@@ -44,8 +48,13 @@ def project_query(ref: str, prefix: str = "") -> Q:
 
 def find_project(actor: Actor, ref: str) -> Project:
     """The project with this id or key. Raises NotFound."""
-    rows = Project.objects.visible_to(actor).with_details(actor)
-    return _one(rows.filter(project_query(ref)), "project")
+    if number := read_id(ref):
+        named: dict[str, Any] = {"pk": number}
+    elif PROJECT_KEY.fullmatch(ref):
+        named = {"key": ref.upper()}
+    else:
+        raise NotFound("There is no such project.")
+    return _one(_seen(actor, Project, **named), "project")
 
 
 def task_query(ref: str) -> Q:
@@ -57,19 +66,25 @@ def task_query(ref: str) -> Q:
 
 def key_query(text: str) -> Q:
     """A task as WEB-12; an empty question for what is no key."""
+    found = read_task_key(text)
+    return Q(project__key=found[0], number=found[1]) if found else Q()
+
+
+def read_task_key(text: str) -> tuple[str, int] | None:
+    """WEB-12 as ("WEB", 12)."""
     match = TASK_KEY.fullmatch(text.strip())
-    return Q(project__key=match[1].upper(), number=int(match[2])) if match else Q()
+    return (match[1].upper(), int(match[2])) if match else None
 
 
 def find_task(actor: Actor, ref: str) -> Task:
     """The task with this id or key, one it had before it moved too. Raises NotFound."""
-    rows = Task.objects.visible_to(actor).select_related("project", "assignee")
-    found = rows.filter(task_query(ref)).first()
-    if found is None and (pk := former_id(ref)):
-        found = rows.filter(pk=pk).first()
-    if found is None:
-        raise NotFound("There is no such task.")
-    return found
+    if number := read_id(ref):
+        return _one(_seen(actor, Task, pk=number), "task")
+    key = read_task_key(ref)
+    found = _seen(actor, Task, project__key=key[0], number=key[1]) if key else []
+    if not found and key and (pk := former_id(ref)):
+        found = _seen(actor, Task, pk=pk)
+    return _one(found, "task")
 
 
 def former_id(ref: str) -> int | None:
@@ -119,33 +134,56 @@ def _former_ids(refs: Iterable[str]) -> dict[str, int]:
 
 
 def find_member(actor: Actor, member_id: int) -> ProjectMember:
-    rows = ProjectMember.objects.visible_to(actor).select_related("project", "user")
-    return _one(rows.filter(pk=member_id), "membership")
+    return _one(_seen(actor, ProjectMember, pk=member_id), "membership")
 
 
 def find_comment(actor: Actor, comment_id: int) -> Comment:
-    rows = Comment.objects.visible_to(actor).with_details()
-    return _one(rows.filter(pk=comment_id), "comment")
+    return _one(_seen(actor, Comment, pk=comment_id), "comment")
 
 
 def find_page(actor: Actor, page_id: int) -> Page:
-    return _one(Page.objects.visible_to(actor).with_details().filter(pk=page_id), "page")
+    return _one(_seen(actor, Page, pk=page_id), "page")
 
 
 def find_user(actor: Actor, user_id: int) -> User:
-    found: User = _one(User.objects.visible_to(actor).filter(pk=user_id), "user")
+    found: User = _one(_seen(actor, User, pk=user_id), "user")
     return found
 
 
 def find_tag(actor: Actor, tag_id: int) -> Tag:
-    return _one(Tag.objects.visible_to(actor).filter(pk=tag_id), "tag")
+    return _one(_seen(actor, Tag, pk=tag_id), "tag")
 
 
-def _one(rows: QuerySet[M], noun: str) -> M:
-    found = rows.first()
-    if found is None:
+def _one(rows: list[M], noun: str) -> M:
+    if not rows:
         raise NotFound(f"There is no such {noun}.")
-    return found
+    return rows[0]
+
+
+def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
+    """The rows that the actor sees and that are named so, with what their rules look at."""
+    return SEEN.objects((model, tuple(named)), actor.who, tuple(named.values()))
+
+
+@in_any_tenant
+def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
+    if model in LOADED:
+        rows = rows.select_related(*LOADED[model])
+    if names == IDS:
+        return rows.filter(Among("pk", values))
+    return rows.filter(**dict(zip(names, values, strict=True)))
+
+
+IDS = ("ids",)  # any number of them
+SEEN = Shaped(_seen_rows)
+LOADED: Mapping[type[Model], tuple[str, ...]] = {
+    Project: ("owner",),
+    ProjectMember: ("project", "user"),
+    Task: ("project", "assignee"),
+    Comment: ("task__project", "author"),
+    Page: ("project", "owner"),
+}
 
 
 # ---- references in a body -----------------------------------------------------------------------
@@ -172,14 +210,12 @@ class References:
         for body in bodies:
             for field in body.keys() & NOUNS.keys():
                 named[NOUNS[field]] |= set(_as_list(body[field]))
-        users, projects = User.objects.visible_to(actor), Project.objects.visible_to(actor)
-        tasks = Task.objects.visible_to(actor).select_related("project")
-        self.rows: dict[str, dict[int, Any]] = {
-            noun: {row.pk: row for row in rows.filter(pk__in=sorted(named[noun]))}
-            if named[noun]
-            else {}
-            for noun, rows in (("user", users), ("project", projects), ("task", tasks))
-        }
+        models: dict[str, Any] = {"user": User, "project": Project, "task": Task}
+        self.rows: dict[str, dict[int, Any]] = {}
+        for noun, model in models.items():
+            ids = Ids(tuple(sorted(named[noun])))
+            rows: list[Any] = SEEN.objects((model, IDS), actor.who, ids) if ids.values else []
+            self.rows[noun] = {row.pk: row for row in rows}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
         """The body with rows in place of ids, `assignee` for `assignee_id`.

@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from accounts.actor import Actor
+from accounts.tenancy import in_any_tenant
+from taskflow.compiled.questions import Shaped
 from taskflow.errors import Conflict, Forbidden
 from tasks.models import Project, ProjectMember, Role
 
+
+@in_any_tenant
+def _held(project_id: Any, user_id: Any, roles: Any) -> Any:
+    held = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
+    return held.values_list("pk")
+
+
+HELD = Shaped(_held)
 MANAGERS = (Role.OWNER, Role.ADMIN)
 
 
@@ -13,8 +25,7 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
     """Raise Forbidden unless the actor is staff or holds one of `roles` in the project."""
     if actor.is_staff:
         return
-    held = ProjectMember.objects.filter(project=project, user=actor.user.pk, role__in=roles)
-    if not held.exists():
+    if not HELD.rows((), project.pk, actor.user.pk, tuple(map(str, roles))):
         wanted = " or ".join(roles)
         raise Forbidden(f"Only the {wanted} of “{project.name}” may do this.")
 

@@ -14,11 +14,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
 from django.db.models import BooleanField, Case, F, Func, Model, Q, QuerySet, Value, When
-from django.db.models.expressions import RawSQL
+from django.db.models.expressions import Expression, RawSQL
 
 from accounts.tenancy import current_tenant_id
 from taskflow.errors import Invalid
@@ -79,18 +79,36 @@ def read_query(text: str, parameter: str = "q") -> Question:
     return Question(tuple(wanted), tuple(unwanted))
 
 
-def matches(model: type[Model], question: Question) -> Q:
+class Sought(NamedTuple):
+    """Terms as the index and the database take them; what is in here may be a hole."""
+
+    query: Any  # of the index; None when there is nothing for it to find
+    literals: tuple[Any, ...]
+
+
+class Asked(NamedTuple):
+    """A question for the database of this connection and the scope's tenant."""
+
+    wanted: Sought
+    unwanted: tuple[Sought, ...]
+
+
+def ask(question: Question) -> Asked:
+    return Asked(_seek(question.wanted), tuple(_seek([term]) for term in question.unwanted))
+
+
+def matches(model: type[Model], asked: Asked) -> Q:
     """The rows that answer the question."""
-    found = _holds(model, question.wanted)
-    return found & ~_any(_holds(model, [term]) for term in question.unwanted)
+    return _holds(model, asked.wanted) & ~_any(_holds(model, term) for term in asked.unwanted)
 
 
 def search(question: Question, rows: QuerySet[M], *, named: int = 0) -> QuerySet[Any]:
     """Of these rows the ones that match, best first: the one `named`, those with all words in the
     title, then the latest changed.
     """
-    in_title = _holds(rows.model, question.wanted, title_only=True) or Q(pk__in=[])
-    wanted = matches(rows.model, question)
+    sought = _seek(question.wanted, title_only=True)
+    in_title = _holds(rows.model, sought, title_only=True) or Q(pk__in=[])
+    wanted = matches(rows.model, ask(question))
     found = rows.filter(wanted | Q(pk=named) if named else wanted)  # "or" keeps the index unused
     ranked = found.annotate(
         is_named=Case(When(pk=named, then=1), default=0),
@@ -126,41 +144,48 @@ def _term(text: str, *, is_prefix: bool) -> Term | None:
     return Term(words, is_prefix)
 
 
-def _holds(model: type[Model], terms: Iterable[Term], title_only: bool = False) -> Q:
-    """With no terms, all rows."""
+def _seek(terms: Iterable[Term], *, title_only: bool = False) -> Sought:
     terms = list(terms)
-    fields = TEXTS[model]
-    if title_only:
-        fields = fields[:-1]  # the last one is the text
-    found = Q()
-    if indexed := [term for term in terms if term.words]:
-        found &= _hits(model, indexed, title_only)
-    for term in terms:
-        if term.literal:
-            found &= _any(Q((f"{field}__icontains", term.literal)) for field in fields)
-    return found
+    indexed = [term for term in terms if term.words]
+    literals = tuple(term.literal for term in terms if term.literal)
+    return Sought(_index_query(indexed, title_only) if indexed else None, literals)
 
 
-def _hits(model: type[Model], terms: Sequence[Term], title_only: bool) -> Q:
-    """What the full-text index finds, of the scope's tenant only."""
-    tenant, table = current_tenant_id(), model._meta.db_table
+def _index_query(terms: Sequence[Term], title_only: bool) -> str:
     if connection.vendor == "postgresql":
         weight = "A" if title_only else ""
         parts = [" <-> ".join(_lexemes(term, weight)) for term in terms]
-        query = " & ".join(f"({part})" for part in parts)
+        return " & ".join(f"({part})" for part in parts)
+    parts = [f'"{" ".join(term.words)}"' + "*" * term.is_prefix for term in terms]
+    columns = "{title}" if title_only else "{title text}"
+    return f'tenant: "t{current_tenant_id()}" AND {columns}: ({" AND ".join(parts)})'
+
+
+def _holds(model: type[Model], sought: Sought, *, title_only: bool = False) -> Q:
+    """With nothing sought, all rows."""
+    fields = TEXTS[model]
+    if title_only:
+        fields = fields[:-1]  # the last one is the text
+    found = Q() if sought.query is None else _hits(model, sought.query)
+    for literal in sought.literals:
+        found &= _any(Q((f"{field}__icontains", literal)) for field in fields)
+    return found
+
+
+def _hits(model: type[Model], query: Any) -> Q:
+    """What the full-text index finds, of the scope's tenant only."""
+    table = model._meta.db_table
+    if connection.vendor == "postgresql":
         # As an array: a set that a function returns the planner takes for a thousand ids, whatever
         # it holds, and joins each with each project.
         is_hit = Func(
             F("pk"),
-            Value(query),
+            query if isinstance(query, Expression) else Value(query),
             arg_joiner=f" = ANY(ARRAY(SELECT search_{table}(",
             template="(%(expressions)s))))",
             output_field=BooleanField(),
         )
         return Q(is_hit)
-    parts = [f'"{" ".join(term.words)}"' + "*" * term.is_prefix for term in terms]
-    columns = "{title}" if title_only else "{title text}"
-    query = f'tenant: "t{tenant}" AND {columns}: ({" AND ".join(parts)})'
     sql = f"SELECT rowid FROM {table}_search WHERE {table}_search MATCH %s"  # noqa: S608
     return Q(pk__in=RawSQL(sql, [query]))  # noqa: S611
 

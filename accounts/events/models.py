@@ -69,8 +69,12 @@ class Event(TenantModel):
             models.Index(
                 fields=["tenant", "subject_type", "subject_id", "id"], name="event_history"
             ),
-            # has this user acted? asked when a user is deleted
+            # what has he done? asked to undo it, and when a user is deleted
             models.Index(fields=["tenant", "actor", "id"], name="event_actor"),
+            # a project's history
+            models.Index(fields=["tenant", "project_id", "id"], name="event_project"),
+            # what a request did, to undo it
+            models.Index(fields=["tenant", "request_id"], name="event_request"),
         ]
 
     def __str__(self) -> str:

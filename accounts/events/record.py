@@ -8,9 +8,10 @@ data; test_architecture.py holds us to that.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, TypeVar
 
 from django.core.exceptions import ValidationError
@@ -23,7 +24,9 @@ from accounts.events.links import BATCH, link, linked_ids, relink
 from accounts.events.models import Event
 from accounts.events.values import as_recorded, attname_of, differing, snapshot, value_of
 from accounts.events.versions import refuse_stale
-from accounts.tenancy import TenantError, TenantModel
+from accounts.tenancy import TenantError, TenantModel, in_any_tenant
+from taskflow.compiled.commands import update
+from taskflow.compiled.questions import Shaped
 from taskflow.errors import Invalid, NotFound
 
 M = TypeVar("M", bound=TenantModel)
@@ -284,19 +287,36 @@ def _lock(rows: Sequence[M], columns: list[str]) -> dict[Any, dict[str, Any]]:
     # Of the default manager, as what has gone to the trash meanwhile is gone; but for a caller who
     # knows that it lies there.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
-    manager = model._base_manager if in_trash else model._default_manager
-    locked = manager.order_by("pk").select_for_update()
     if len(rows) == 1:
-        found = locked.filter(pk=rows[0].pk)
+        found = LOCKS.rows((model, in_trash, tuple(columns)), rows[0].pk)
     else:
-        found = locked.filter(pk__in=[row.pk for row in rows])
-    stored = {values["pk"]: values for values in found.values("pk", *columns)}
+        found = list(_locked(model, in_trash, columns).filter(pk__in=[row.pk for row in rows]))
+    stored = {values[0]: dict(zip(["pk", *columns], values, strict=True)) for values in found}
     for row in rows:
         if row.pk not in stored:
             raise NotFound("It has been deleted meanwhile.")
         for column in columns:
             setattr(row, column, stored[row.pk][column])
     return stored
+
+
+def _locked(model: type[M], in_trash: bool, columns: Iterable[str]) -> Any:
+    manager = model._base_manager if in_trash else model._default_manager
+    return manager.order_by("pk").select_for_update().values_list("pk", *columns)
+
+
+@in_any_tenant
+def _lock_one(model: type[M], in_trash: bool, columns: Iterable[str], pk: Any) -> Any:
+    return _locked(model, in_trash, columns).filter(pk=pk)
+
+
+LOCKS = Shaped(_lock_one)
+
+
+@cache
+def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
+    """Also those in the trash, of any tenant: to be compiled."""
+    return in_any_tenant(lambda: model._base_manager.all())
 
 
 def _stamp(row: TenantModel) -> None:
@@ -313,7 +333,7 @@ def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
     names |= {"updated_at", "version"}
     if len(rows) == 1:
         saved = {attname_of(model, name): value_of(rows[0], name) for name in names}
-        model._base_manager.filter(pk=rows[0].pk).update(**saved)
+        update(_rows_of(model), rows[0].pk, saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATED)
 

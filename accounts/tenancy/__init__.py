@@ -17,7 +17,7 @@ TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
 
 from __future__ import annotations
 
-from accounts.tenancy.guards import CompositeFK, RowSecurity, TenantKey
+from accounts.tenancy.guards import CompositeFK, RowSecurity, TenantKey, TenantStatistics
 from accounts.tenancy.rows import (
     TenantFK,
     TenantManager,
@@ -30,11 +30,12 @@ from accounts.tenancy.scope import (
     OWNER_ROLE,
     TenantError,
     across_tenants,
+    asking,
     current_tenant_id,
     forget_roles,
     has_roles,
+    in_any_tenant,
     inside,
-    without_tenant,
 )
 
 __all__ = [
@@ -48,11 +49,13 @@ __all__ = [
     "TenantManager",
     "TenantModel",
     "TenantQuerySet",
+    "TenantStatistics",
     "across_tenants",
+    "asking",
     "current_tenant_id",
     "forget_roles",
     "has_roles",
+    "in_any_tenant",
     "inside",
     "is_tenant_model",
-    "without_tenant",
 ]

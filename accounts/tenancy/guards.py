@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.db import models
@@ -120,6 +121,44 @@ class RowSecurity(_Guard):
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
             f" ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY"
         )
+
+
+class TenantStatistics(_Guard):
+    """Tells PostgreSQL's planner that these columns know their tenant.
+
+    Without it it takes a project's rows of one tenant for a hundredth of the project's, where there
+    are a hundred tenants, and collects and sorts what an index has in order.
+    """
+
+    def __init__(self, *, name: str, fields: Sequence[str]) -> None:
+        super().__init__(name=name)
+        self.fields = tuple(fields)
+
+    def deconstruct(self) -> Any:
+        path, args, kwargs = super().deconstruct()
+        return path, args, {**kwargs, "fields": self.fields}
+
+    def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        return self.create_sql(model, schema_editor)
+
+    def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
+        if schema_editor.connection.vendor != "postgresql":
+            return None
+        columns = ", ".join(
+            schema_editor.quote_name(model._meta.get_field(name).column) for name in self.fields
+        )
+        table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
+        schema_editor.deferred_sql.append(
+            f"CREATE STATISTICS {name} (dependencies) ON tenant_id, {columns} FROM {table}"
+        )
+        return None
+
+    def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
+        if schema_editor.connection.vendor != "postgresql":
+            return None
+        return f"DROP STATISTICS IF EXISTS {schema_editor.quote_name(self.name)}"
 
 
 def add_constraint(

@@ -25,8 +25,8 @@ STOREYS = [
     "trash",
     "bundle",
     "schemas",
-    "documents",
     "filters",
+    "documents",
     "doors",
 ]
 DOORS = {"api", "admin", "management", "seeding"}

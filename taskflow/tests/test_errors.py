@@ -19,7 +19,7 @@ def raising(error):
     return fail
 
 
-@pytest.mark.parametrize("place", ["accounts.middleware.find_token", "tasks.api.tasks.task_by_ref"])
+@pytest.mark.parametrize("place", ["accounts.middleware.entering", "tasks.api.tasks.found_task"])
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
@@ -49,7 +49,7 @@ def test_a_failing_database(world, monkeypatch, caplog, place, error, status, co
 def test_a_failure_after_the_write_takes_it_back(world, as_, events, monkeypatch, error):
     client = as_(world.ada)
     before = len(events(world.acme))
-    monkeypatch.setattr("tasks.api.tasks.found_task", raising(error))  # to answer with the row
+    monkeypatch.setattr("tasks.api.tasks.changed", raising(error))  # to answer with the row
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
 

@@ -90,7 +90,7 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
     assert re.findall(r"^(\d{3})$", run.stdout, re.M) == [
         "200", "201", "201", "200", "200", "200", "200", "204", "200", "422",
     ]  # fmt: skip
-    assert '"key": "ML-1"' in run.stdout
+    assert '"key":"ML-1"' in run.stdout
     assert "“asignee” is not a parameter here" in run.stdout
     assert '"has_more": true' in first.stdout
     for what in ("/admin/", "ada@acme.example", "/api/v1/docs", "tf_1_"):

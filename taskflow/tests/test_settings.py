@@ -115,6 +115,17 @@ def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max
 
 
 @pytest.mark.parametrize(
+    ("url", "prepared"),
+    [("postgres://h/d", True), ("postgres://h/d?prepared=false", False), ("sqlite:///x", False)],
+)
+def test_statements_are_prepared_unless_a_pooler_cannot(start, url, prepared):
+    made = start(DATABASE_URL=url)
+
+    assert made["PREPARED_STATEMENTS"] is prepared
+    assert "prepared" not in made["DATABASES"]["default"].get("OPTIONS", {})
+
+
+@pytest.mark.parametrize(
     ("value", "read"),
     [
         *((yes, True) for yes in ("1", "TRUE", " yes ", "on")),

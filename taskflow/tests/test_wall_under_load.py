@@ -15,6 +15,7 @@ from accounts import tenancy
 from accounts.middleware import TenantMiddleware
 from accounts.tenancy import TenantError, inside
 from conftest import ApiClient, build_world, token_of
+from tasks import documents
 from tasks.models import Task
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.wall]
@@ -82,16 +83,62 @@ def test_a_connection_forgets_its_tenant_after_every_answer():
                 assert cursor.fetchone() == ("", True)
 
 
-def test_binding_costs_no_round_trip_of_its_own():
-    """It travels with the BEGIN; what a request asks is all that is sent besides."""
+def test_a_read_is_three_round_trips():
+    """Tenant, role and token travel with the BEGIN."""
     client = ApiClient(token_of(build_world().boss))
-    client.get("/me")  # notes the token's first use
+    for _ in range(2):
+        client.get("/tasks/APO-1")  # notes the token's first use, and prepares what is asked
 
     with CaptureQueriesContext(connection) as captured:
         client.get("/tasks/APO-1")
 
     sent = [query["sql"].split()[0] for query in captured.captured_queries]
-    assert sent == ["BEGIN", "SELECT", "SELECT", "COMMIT"]
+    of_login = ["SELECT"] if connection.vendor == "sqlite" else []
+    assert sent == ["BEGIN", *of_login, "SELECT", "COMMIT"]
+
+
+def cut_off(world):
+    """Have the server close our connection, as when it restarts."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    other = connection.copy()
+    with other.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s, 2000)", [pid])
+    other.close()
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(monkeypatch):
+    world = build_world()
+    client = ApiClient(token_of(world.boss))
+    assert client.get("/tasks/APO-1").status_code == 200
+
+    cut_off(world)
+
+    connection.close_if_unusable_or_obsolete()  # as at the start of a request; the client does not
+    assert client.get("/tasks/APO-1").status_code == 200
+
+
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
+    world = build_world()
+    client = ApiClient(token_of(world.boss))
+    found = documents.found_task
+
+    def then_cut_off(*args):
+        cut_off(world)
+        return found(*args)
+
+    for _ in range(3):
+        assert client.get("/tasks/APO-1").status_code == 200
+    with monkeypatch.context() as broken:
+        broken.setattr("tasks.api.tasks.found_task", then_cut_off)
+        r = client.get("/tasks/APO-1")
+
+    assert (r.status_code, r.json()["code"]) == (503, "unavailable")
+    connection.close()
+    assert client.get("/tasks/APO-1").status_code == 200
 
 
 def test_a_refusal_after_a_write_leaves_nothing_behind(monkeypatch):

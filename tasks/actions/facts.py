@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from accounts.actor import Actor
 from accounts.events.record import lock_all, take_turns
 from accounts.models import User
+from accounts.tenancy import in_any_tenant
+from taskflow.compiled.questions import Shaped
+from taskflow.compiled.statements import Among, Ids
 from taskflow.errors import Conflict, Forbidden, Invalid
 from tasks.models import Project, ProjectMember, Task, TaskBlocker
 from tasks.models.graph import (
@@ -20,6 +24,17 @@ from tasks.models.graph import (
 from tasks.models.tasks import DEEPEST
 
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
+
+
+@in_any_tenant
+def _members(project_ids: Any, user_ids: Any) -> Any:
+    rows = ProjectMember.objects.filter(
+        Among("project_id", project_ids), Among("user_id", user_ids)
+    )
+    return rows.values_list("project_id", "user_id")
+
+
+MEMBERS = Shaped(_members)
 
 
 def known(task: Task) -> int:
@@ -53,8 +68,7 @@ class Facts:
             user_ids.add(self.actor.user.pk)
         if not (project_ids and user_ids):
             return
-        rows = ProjectMember.objects.filter(project__in=project_ids, user__in=sorted(user_ids))
-        self.members |= set(rows.values_list("project_id", "user_id"))
+        self.members |= set(MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids)))))
         self.mine |= {p for p, user_id in self.members if user_id == self.actor.user.pk}
 
     def is_member(self, project: Project) -> bool:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from django.http import HttpResponse
+
 from accounts.actor import Actor
+from taskflow.documents.schema import JSON
 from taskflow.errors import Invalid, NotFound, Problem, merge
 from tasks.actions.drafts import Draft, create_tasks
 from tasks.actions.edits import Edit, edit_tasks, lock_places
+from tasks.documents import changed_all
 from tasks.filters import filter_tasks
 from tasks.find import References, find_tasks
 from tasks.models import Project, Status, Task
@@ -18,7 +23,7 @@ from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
 from tasks.schemas.tasks import ProjectTask
 
 
-def run_bulk(actor: Actor, body: TaskBulk) -> dict[str, Any]:
+def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
     """New tasks first, then the rest in order. Raises all problems as one, unless told to go on."""
     entries = _read(actor, body.operations)
     if len(entries) > MOST_OPERATIONS:
@@ -231,22 +236,23 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
         entry.problem = problems.get(n)
 
 
-def _answer(actor: Actor, entries: list[_Entry]) -> dict[str, Any]:
+def _answer(actor: Actor, entries: list[_Entry]) -> HttpResponse:
     ids = {entry.task.pk for entry in entries if entry.task}
-    rows = Task.objects.visible_to(actor).with_details().in_bulk(sorted(ids)) if ids else {}
+    documents = changed_all(actor, Task, sorted(ids)) if ids else {}
     failed = sum(1 for entry in entries if entry.problem)
-    return {
-        "succeeded": len(entries) - failed,
-        "failed": failed,
-        "results": [_result(entry, rows) for entry in entries],
-    }
+    results = ",".join([_result(entry, documents) for entry in entries])
+    text = f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
+    return HttpResponse(text, content_type=JSON)
 
 
-def _result(entry: _Entry, rows: dict[int, Task]) -> dict[str, Any]:
+def _result(entry: _Entry, documents: dict[int, str]) -> str:
+    """A BulkResult."""
     task_id = entry.task.pk if entry.task else None
-    result = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
+    result: dict[str, Any] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
+    result["problem"], task = None, "null"
     if entry.problem is None:
-        return result | {"task": rows.get(task_id or 0), "problem": None}
-    shown = entry.named_problem().as_dict()
-    fields = {name: shown[name] for name in ("status", "code", "detail", "errors")}
-    return result | {"task": None, "problem": fields}
+        task = documents.get(task_id or 0, task)
+    else:
+        shown = entry.named_problem().as_dict()
+        result["problem"] = {name: shown[name] for name in ("status", "code", "detail", "errors")}
+    return f'{json.dumps(result)[:-1]}, "task": {task}}}'

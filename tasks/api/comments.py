@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
-from taskflow.paging import paginate
+from taskflow.documents.reading import Found
 from tasks.actions import comments as actions
-from tasks.filters import filter_comments
+from tasks.documents import changed, found, listed
 from tasks.find import find_comment, resolve
 from tasks.models import Comment
 from tasks.schemas.comments import (
@@ -25,30 +24,30 @@ comments = Router(tags=["Comments"])
 
 
 @comments.get("", response=CommentPage)
-def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> dict[str, Any]:
+def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
     """Comments on the tasks you can see, in the order they were written."""
-    rows = filter_comments(request.auth, Comment.objects.visible_to(request.auth), filters)
-    return paginate(rows.with_details(), filters, order=["id"])  # type: ignore[attr-defined]
+    return listed(request.auth, Comment, filters, order=["id"])
 
 
 @comments.post("", response={201: CommentResponse})
-def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Comment]:
+def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Found]:
     """Say something about a task of a project you work in."""
     comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, find_comment(request.auth, comment.pk))
+    return Answer(201, changed(request.auth, comment))
 
 
 @comments.get("/{int:comment_id}", response=CommentResponse)
-def get_comment(request: ActorRequest, comment_id: int) -> Comment:
+def get_comment(request: ActorRequest, comment_id: int) -> Found:
     """One comment."""
-    return find_comment(request.auth, comment_id)
+    return found(request.auth, Comment, pk=comment_id)
 
 
 @comments.api_operation(["PATCH", "PUT"], "/{int:comment_id}", response=CommentResponse)
-def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Comment:
+def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Found:
     """Write it anew. For its author alone."""
     comment = find_comment(request.auth, comment_id)
-    return actions.update_comment(request.auth, comment, body=body.body)
+    actions.update_comment(request.auth, comment, body=body.body)
+    return changed(request.auth, comment)
 
 
 @comments.delete("/{int:comment_id}", response={204: None})

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
-from taskflow.paging import paginate, read_sort
+from taskflow.documents.reading import Found
 from tasks.actions import pages as actions
-from tasks.filters import PAGE_SORTS, filter_pages
+from tasks.documents import changed, found, listed
+from tasks.filters import PAGE_SORTS
 from tasks.find import find_page, resolve
 from tasks.models import Page
 from tasks.schemas.pages import PageCreate, PageFilters, PagePage, PageResponse, PageUpdate
@@ -19,38 +19,37 @@ pages = Router(tags=["Pages"])
 
 
 @pages.get("", response=PagePage)
-def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> dict[str, Any]:
+def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpResponse:
     """The pages you can see, newest first unless sorted.
 
     Drafts are seen by their owner and by the project's owners and admins.
     """
-    rows = filter_pages(request.auth, Page.objects.visible_to(request.auth), filters)
-    order = read_sort(filters.sort, default=["-id"], allowed=PAGE_SORTS)
-    return paginate(rows.with_details(), filters, order=order)  # type: ignore[attr-defined]
+    return listed(request.auth, Page, filters, sorts=PAGE_SORTS)
 
 
 @pages.post("", response={201: PageResponse})
-def create_page(request: ActorRequest, body: PageCreate) -> Answer[Page]:
+def create_page(request: ActorRequest, body: PageCreate) -> Answer[Found]:
     """Write a page in a project you work in; a draft, unless `is_published`."""
     page = actions.create_page(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, find_page(request.auth, page.pk))
+    return Answer(201, changed(request.auth, page))
 
 
 @pages.get("/{int:page_id}", response=PageResponse)
-def get_page(request: ActorRequest, page_id: int) -> Page:
+def get_page(request: ActorRequest, page_id: int) -> Found:
     """One page."""
-    return find_page(request.auth, page_id)
+    return found(request.auth, Page, pk=page_id)
 
 
 @pages.api_operation(["PATCH", "PUT"], "/{int:page_id}", response=PageResponse)
-def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Page:
+def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     """Change what is sent. For its owner and the project's owners and admins.
 
     PUT does the same: fields that are absent stay as they are. 422 when a new owner is not in the
     project.
     """
     values = resolve(request.auth, body.sent())
-    return actions.update_page(request.auth, find_page(request.auth, page_id), **values)
+    page = actions.update_page(request.auth, find_page(request.auth, page_id), **values)
+    return changed(request.auth, page)
 
 
 @pages.delete("/{int:page_id}", response={204: None})
@@ -61,12 +60,14 @@ def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
 
 
 @pages.post("/{int:page_id}/publication", response=PageResponse)
-def publish_page(request: ActorRequest, page_id: int) -> Page:
+def publish_page(request: ActorRequest, page_id: int) -> Found:
     """Show it to all of the project. Publishing a published page changes nothing."""
-    return actions.publish_page(request.auth, find_page(request.auth, page_id))
+    page = actions.publish_page(request.auth, find_page(request.auth, page_id))
+    return changed(request.auth, page)
 
 
 @pages.delete("/{int:page_id}/publication", response=PageResponse)
-def unpublish_page(request: ActorRequest, page_id: int) -> Page:
+def unpublish_page(request: ActorRequest, page_id: int) -> Found:
     """Make it a draft again."""
-    return actions.unpublish_page(request.auth, find_page(request.auth, page_id))
+    page = actions.unpublish_page(request.auth, find_page(request.auth, page_id))
+    return changed(request.auth, page)

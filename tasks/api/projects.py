@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.http import HttpResponse
 from ninja import Path, Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
-from taskflow.documents import Found
-from taskflow.paging import PageParams, paginate, read_sort
+from taskflow.documents.reading import Found
+from taskflow.paging import PageParams, paginate
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.actions.tasks import upsert_task as upsert
 from tasks.api.bulk import create_first_tasks
-from tasks.documents import found_task
-from tasks.filters import PROJECT_SORTS, filter_projects
+from tasks.documents import changed, found_project, listed
+from tasks.filters import PROJECT_SORTS
 from tasks.find import find_member, find_project, resolve
 from tasks.models import Project, ProjectMember
 from tasks.schemas.projects import (
@@ -37,18 +38,16 @@ members = Router(tags=["Members"])
 
 
 @projects.get("", response=ProjectPage)
-def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> dict[str, Any]:
+def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> HttpResponse:
     """The projects you work in, newest first, with their tasks counted per status.
 
     Administrators see all of the tenant's.
     """
-    rows = filter_projects(request.auth, Project.objects.visible_to(request.auth), filters)
-    order = read_sort(filters.sort, default=["-id"], allowed=PROJECT_SORTS)
-    return paginate(rows.with_details(request.auth), filters, order=order)  # type: ignore[attr-defined]
+    return listed(request.auth, Project, filters, sorts=PROJECT_SORTS)
 
 
 @projects.post("", response={201: ProjectResponse})
-def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Project]:
+def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
     """Create a project, with its first tasks if you like. Its owner becomes its first member.
 
     `tasks` may hold `subtasks`, and name each other in `blocked_by` by `ref`. Any fault in one is
@@ -59,24 +58,24 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Project
     first_tasks = sent.pop("tasks", [])
     project = actions.create_project(request.auth, **resolve(request.auth, sent))
     create_first_tasks(request.auth, project, first_tasks)
-    return Answer(201, find_project(request.auth, str(project.pk)))
+    return Answer(201, changed(request.auth, project))
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
-def get_project(request: ActorRequest, project_id: str) -> Project:
+def get_project(request: ActorRequest, project_id: str) -> Found:
     """One project, by id or key."""
-    return find_project(request.auth, project_id)
+    return found_project(request.auth, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) -> Project:
+def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) -> Found:
     """Change what is sent. For the project's owners and admins; `owner_id` for owners.
 
     PUT does the same: fields that are absent stay as they are.
     """
     project = find_project(request.auth, project_id)
     actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
-    return find_project(request.auth, str(project.pk))
+    return changed(request.auth, project)
 
 
 @projects.delete("/{project_id}", response={204: None})
@@ -112,7 +111,7 @@ def upsert_task(
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent())
     task, is_new = upsert(request.auth, project, ref, **values)
-    return Answer(201 if is_new else 200, found_task(request.auth, id=task.pk))
+    return Answer(201 if is_new else 200, changed(request.auth, task))
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)

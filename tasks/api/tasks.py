@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
-
+from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
-from taskflow.documents import Found
-from taskflow.paging import paginate, read_sort
+from taskflow.documents.reading import Found
 from tasks.actions import tasks as actions
 from tasks.actions.drafts import create_tasks
 from tasks.api.bulk import draft_of, run_bulk
-from tasks.documents import found_task, task_by_ref
-from tasks.filters import TASK_SORTS, filter_tasks
+from tasks.documents import changed, found_task, listed
+from tasks.filters import TASK_SORTS
 from tasks.find import References, find_task, resolve
 from tasks.models import Task
 from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
@@ -33,15 +31,13 @@ tasks = Router(tags=["Tasks"])
 
 
 @tasks.get("", response=TaskPage)
-def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> dict[str, Any]:
+def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
     """The tasks you can see, newest first unless sorted.
 
     Different filters are joined by “and”, repeated values of one by “or”; `-` before a value means
     “not”, as in `status=-done`.
     """
-    rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), filters)
-    order = read_sort(filters.sort, default=["-id"], allowed=TASK_SORTS)
-    return paginate(rows.with_details(), filters, order=order)  # type: ignore[attr-defined]
+    return listed(request.auth, Task, filters, sorts=TASK_SORTS)
 
 
 @tasks.post("", response={201: TaskResponse})
@@ -52,11 +48,11 @@ def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Found]:
     is elsewhere or too deep.
     """
     made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
-    return Answer(201, found_task(request.auth, id=made[0].pk))
+    return Answer(201, changed(request.auth, made[0]))
 
 
 @tasks.post("/bulk", response=TaskBulkResponse)
-def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> dict[str, Any]:
+def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     """Do up to 500 things to tasks: create, update, complete, reopen, move, assign, tag, untag and
     delete. Each names its task by `id`, or many by `where`, which takes the filters of the list.
 
@@ -70,7 +66,7 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> dict[str, Any]:
 @tasks.get("/{task_id}", response=TaskResponse)
 def get_task(request: ActorRequest, task_id: str) -> Found:
     """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
-    return task_by_ref(request.auth, task_id)
+    return found_task(request.auth, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
@@ -88,7 +84,7 @@ def update_task(
     known = task.blocked_by.all() if "blocked_by" in sent else ()
     values = References(request.auth, [sent]).resolve(sent, known=known)
     actions.update_task(request.auth, task, force=force.force, **values)
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)
 
 
 @tasks.delete("/{task_id}", response={204: None})
@@ -106,14 +102,14 @@ def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> 
     """
     task = find_task(request.auth, task_id)
     actions.complete_task(request.auth, task, force=force.force)
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
 def reopen_task(request: ActorRequest, task_id: str) -> Found:
     """Take a done task up again, as to do. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
@@ -121,14 +117,14 @@ def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Fo
     """Give a task to somebody who can see it. 422 when he is not in the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
 def unassign_task(request: ActorRequest, task_id: str) -> Found:
     """Give a task to nobody."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
@@ -140,4 +136,4 @@ def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Found:
     """
     task = find_task(request.auth, task_id)
     actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])
-    return found_task(request.auth, id=task.pk)
+    return changed(request.auth, task)

@@ -22,10 +22,6 @@ class CommentQuerySet(TenantQuerySet["Comment"]):
         """Comments on the tasks one sees."""
         return self.filter(task__in=Task.objects.visible_to(actor))
 
-    def with_details(self) -> Self:
-        """Everything CommentResponse shows, in one query."""
-        return self.select_related("task__project", "author")
-
 
 CommentManager = LiveManager.from_queryset(CommentQuerySet)
 EveryComment = TenantManager.from_queryset(CommentQuerySet)

@@ -29,10 +29,6 @@ class PageQuerySet(TenantQuerySet["Page"]):
             | Q(project__in=managed.values("project_id"))
         )
 
-    def with_details(self) -> Self:
-        """Everything PageResponse shows, in one query."""
-        return self.select_related("project", "owner")
-
 
 PageManager = LiveManager.from_queryset(PageQuerySet)
 EveryPage = TenantManager.from_queryset(PageQuerySet)

@@ -13,7 +13,14 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from accounts.tenancy import (
+    TenantFK,
+    TenantManager,
+    TenantModel,
+    TenantQuerySet,
+    in_any_tenant,
+)
+from taskflow.compiled.commands import count_up
 from taskflow.errors import NotFound
 from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
@@ -23,6 +30,7 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[A-Z]{2,10}")
 LARGEST_TEXT = 65_536  # characters
+GONE = NotFound("The project has been deleted meanwhile.")
 
 
 class ProjectStatus(models.TextChoices):
@@ -131,11 +139,17 @@ class Project(Trashable):
 
         Others wait until we commit. Raises NotFound when a project has been deleted meanwhile.
         """
+        if len(counts) == 1:
+            ((pk, count),) = counts.items()
+            number = count_up(_present, pk, "last_number", count)
+            if number is None:
+                raise GONE
+            return {pk: number - count + 1}
         rows = cls._default_manager.filter(pk__in=list(counts))
         locked = rows.order_by("pk").select_for_update(no_key=True)
         last = dict(locked.values_list("pk", "last_number"))
         if counts.keys() - last.keys():
-            raise NotFound("The project has been deleted meanwhile.")
+            raise GONE
         taken = Case(*(When(pk=pk, then=Value(n)) for pk, n in counts.items()))
         rows.update(last_number=F("last_number") + taken)
         return {pk: number + 1 for pk, number in last.items()}
@@ -149,6 +163,11 @@ class Project(Trashable):
             "in_progress": row.in_progress_count,
             "done": row.done_count,
         }
+
+
+@in_any_tenant
+def _present() -> models.QuerySet[Project]:
+    return Project.objects.all()
 
 
 class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):

@@ -19,7 +19,7 @@ from django.db.models.functions import Coalesce
 from accounts.tenancy import TenantModel
 
 STATUSES = ("todo", "in_progress", "done")
-MERGE_EVERY = 20  # rows
+MERGE_EVERY = 50  # rows
 
 
 class TaskTally(TenantModel):
@@ -71,8 +71,9 @@ class TaskTally(TenantModel):
         rows = cls._default_manager.filter(project_id=project_id)
         found = list(rows.select_for_update(skip_locked=True))
         total = {status: sum(getattr(row, status) for row in found) for status in STATUSES}
-        cls._default_manager.filter(pk__in=[row.pk for row in found]).delete()
-        cls._default_manager.create(project_id=project_id, **total)
+        merged = cls._default_manager.filter(pk__in=[row.pk for row in found])
+        merged._raw_delete(merged.db)  # nothing hangs on them
+        cls._default_manager.bulk_create([cls(project_id=project_id, **total)])
 
     @classmethod
     def total(cls, status: str) -> Coalesce:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from django.db import models
@@ -58,40 +58,16 @@ class TaskQuerySet(TenantQuerySet["Task"]):
     def open(self) -> Self:
         return self.exclude(status=Status.DONE)
 
-    def ready(self) -> Self:
-        """Open, with every blocker done or gone."""
-        return self.open().filter(~is_blocked())
 
-    def not_ready(self) -> Self:
-        return self.filter(Q(status=Status.DONE) | is_blocked())
-
-    def due_before(self, moment: date) -> Self:
-        """Due before an instant, or before a day begins. A day due must be over, in UTC."""
-        if isinstance(moment, datetime):
-            return self.filter(Q(due_date__lt=moment) | Q(due_on__lt=_day(moment)))
-        return self.filter(Q(due_date__lt=_start(moment)) | Q(due_on__lt=moment))
-
-    def due_after(self, moment: date) -> Self:
-        """Due after an instant, or after a day has ended. A day due must lie ahead, in UTC."""
-        if isinstance(moment, datetime):
-            return self.filter(Q(due_date__gt=moment) | Q(due_on__gt=_day(moment)))
-        return self.filter(
-            Q(due_date__gte=_start(moment + timedelta(days=1))) | Q(due_on__gt=moment)
-        )
+def is_ready() -> Q:
+    """Open, with every blocker done or gone."""
+    return ~Q(status=Status.DONE) & ~Q(is_blocked())
 
 
 def is_blocked() -> Exists:
     blockers = Task.objects.present().open().order_by()
     links = TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__in=blockers)
     return Exists(links)
-
-
-def _day(instant: datetime) -> date:
-    return instant.astimezone(UTC).date()
-
-
-def _start(day: date) -> datetime:
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)
 
 
 TaskManager = LiveManager.from_queryset(TaskQuerySet)

@@ -241,8 +241,8 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
         if found is sets[0]:
             bulk(client, new(world, tags=["t"]))
         # token; users, projects; tasks; projects' locks
-        # new ones: members; numbers (2); tags; insert, links, events
-        # others: projects' locks, below; members; lock; open work (2); numbers (2)
-        # lock, update, events, old numbers; answer (3)
-        with assert_statements(29):
+        # new ones: members; number; tags; insert, links, events
+        # others: projects' locks, below; members; lock; open work (2); number
+        # lock, update, events, old numbers; answer
+        with assert_statements(25):
             assert bulk(client, *operations).status_code == 200

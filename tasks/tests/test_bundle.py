@@ -22,7 +22,7 @@ from tasks.bundle.exporting import export_tenant
 from tasks.bundle.format import tenant_models
 from tasks.bundle.importing import BadBundle, import_tenant, verify
 from tasks.models import FormerNumber, Project, Task, TaskTally
-from tasks.search import matches, read_query
+from tasks.search import ask, matches, read_query
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -97,7 +97,7 @@ def test_work_goes_on_where_it_was(house):
     assert (r.status_code, r.json()["number"]) == (201, 5)
     assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
     with inside(Tenant.objects.get()):
-        assert Task.objects.filter(matches(Task, read_query("odd"))).count() == 1
+        assert Task.objects.filter(matches(Task, ask(read_query("odd")))).count() == 1
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 

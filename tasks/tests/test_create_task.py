@@ -273,17 +273,17 @@ def test_an_operator_makes_a_task_without_a_maker(world, as_):
 def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
-    # token; project, role, number (2); insert, event, counts; answer
-    with assert_statements(9):
+    # token; project, role, number; insert, event, counts; answer
+    with assert_statements(8):
         create(client, world)
     # assignee; whether he is a member is asked with the role
-    with assert_statements(10):
+    with assert_statements(9):
         create(client, world, assignee_id=world.ada.user.pk)
     # find, make, event, find; link
-    with assert_statements(14):
+    with assert_statements(13):
         create(client, world, tags=["a", "b", "c", "d"])
     # find; link
-    with assert_statements(11):
+    with assert_statements(10):
         create(client, world, tags=["a", "b", "c", "d"])
 
 

@@ -103,9 +103,8 @@ def test_a_wrong_value_is_named(world, as_, board, query, parameter):
 def test_many_values_cost_no_more(world, as_, board, assert_statements):
     client = as_(world.ada)
     client.get("/me")
-    for query in (
-        "project=APO&assignee=@bob",
-        "project=APO&project=OTH&assignee=@bob&assignee=@ada&assignee=-@carl&assignee=-@bot",
-    ):
-        with assert_statements(6 + query.count("-@carl")):  # “not” is a question of its own
-            client.get(f"/tasks?{query}")
+    with assert_statements(3):  # token, assignee, page
+        client.get("/tasks?project=APO&assignee=@bob")
+    many = "project=APO&project=OTH&assignee=@bob&assignee=@ada&assignee=-@carl&assignee=-@bot"
+    with assert_statements(5):  # projects; “not” is a question of its own
+        client.get(f"/tasks?{many}")

@@ -1,0 +1,152 @@
+"""INSERT and UPDATE, compiled once for each model and set of columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db.models import F
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import InsertQuery, UpdateQuery
+
+from taskflow.compiled.statements import Param, Statement
+
+MOST_KINDS = 500  # of statements that are kept
+
+
+def insert(row: models.Model) -> bool:
+    """Save a new row, and give it what the database fills in.
+
+    False, with nothing done, for a row that only bulk_create() can save: one that has an id
+    already, or an expression for a value.
+    """
+    values = _values_of(row)
+    if values is None:
+        return False
+    found = _insertion(_vendor(), type(row), tuple(values)).run(values)
+    _note_saved(row, found[0])
+    return True
+
+
+def insert_all(rows: Sequence[models.Model]) -> bool:
+    """insert() for rows of one model, with one statement for any number of them.
+
+    PostgreSQL's: it takes all values as one, so that none of them is a parameter of its own.
+    """
+    tenants = {row.tenant_id for row in rows}  # type: ignore[attr-defined]
+    if _vendor() != "postgresql" or len(tenants) > 1:
+        return False
+    values = [_values_of(row) for row in rows]
+    names = tuple(values[0] or ())
+    if any(v is None or tuple(v) != names for v in values):
+        return False
+    columns = [n for n in names if n != "tenant_id"]
+    lists = [[v[n] for n in columns] for v in values if v]
+    text = json.dumps([dict(zip(columns, one, strict=True)) for one in lists], default=str)
+    found = _insertion_of_many(type(rows[0]), names).run({"tenant": tenants.pop(), "rows": text})
+    for row, returned in zip(rows, found, strict=True):
+        _note_saved(row, returned)
+    return True
+
+
+def _values_of(row: models.Model) -> dict[str, Any] | None:
+    """What is to be stored, but for what the database fills in; None where it cannot be told."""
+    if row.pk is not None:
+        return None
+    row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
+    values = {}
+    for field in row._meta.concrete_fields:
+        if field.generated or field.primary_key:
+            continue
+        value = field.pre_save(row, True)
+        if isinstance(value, DatabaseDefault):
+            continue
+        if hasattr(value, "resolve_expression"):
+            return None
+        values[field.attname] = value
+    return values
+
+
+def _note_saved(row: models.Model, returned: Sequence[Any]) -> None:
+    for field, value in zip(row._meta.db_returning_fields, returned, strict=True):
+        setattr(row, field.attname, value)
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+@lru_cache(MOST_KINDS)
+def _insertion_of_many(model: type[models.Model], names: tuple[str, ...]) -> Statement:
+    quote, meta = connection.ops.quote_name, model._meta
+    fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != "tenant_id"]
+    columns = ", ".join(quote(str(f.column)) for f in fields)
+    types = ", ".join(f"{quote(f.attname)} {f.db_type(connection)}" for f in fields)
+    returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
+    named = ", ".join(f"r.{quote(f.attname)}" for f in fields)
+    sql = (
+        f"INSERT INTO {quote(meta.db_table)} (tenant_id, {columns}) SELECT %s, {named}"  # noqa: S608
+        f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
+        f" ORDER BY r.ordinality RETURNING {returning}"
+    )
+    return Statement(connection, sql, [Param("tenant"), Param("rows", models.TextField())])
+
+
+@lru_cache(MOST_KINDS)
+def _insertion(vendor: str, model: type[models.Model], names: tuple[str, ...]) -> Statement:
+    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    row: Any = model()
+    for field in fields:
+        if field.attname in names:
+            setattr(row, field.attname, _hole(field))
+    query = InsertQuery(model)
+    query.insert_values(fields, [row], raw=True)
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = model._meta.db_returning_fields
+    ((sql, params),) = compiler.as_sql()
+    return Statement(connection, sql, params)
+
+
+Rows = Callable[[], models.QuerySet[Any]]
+
+
+def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
+    """Set columns of the one among `rows()` that has this id."""
+    _update(_vendor(), rows, tuple(sorted(values))).run({**values, "pk": pk})
+
+
+def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
+    """Add to a column of the one among `rows()` that has this id; return what it is then.
+
+    None when there is none.
+    """
+    found = _count_up(_vendor(), rows, name).run({name: step, "pk": pk})
+    return int(found[0][0]) if found else None
+
+
+@lru_cache(MOST_KINDS)
+def _update(vendor: str, rows: Rows, names: tuple[str, ...]) -> Statement:
+    meta = rows().model._meta
+    return _setting(rows, {name: _hole(meta.get_field(name)) for name in names})
+
+
+@lru_cache(MOST_KINDS)
+def _count_up(vendor: str, rows: Rows, name: str) -> Statement:
+    field = rows().model._meta.get_field(name)
+    returning = f" RETURNING {connection.ops.quote_name(field.column)}"
+    return _setting(rows, {name: F(name) + _hole(field)}, returning)
+
+
+def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Statement:
+    query: Any = rows().filter(pk=Param("pk")).query.chain(UpdateQuery)
+    query.add_update_values(values)
+    sql, params = query.get_compiler(connection=connection).as_sql()
+    return Statement(connection, sql + returning, params)
+
+
+def _vendor() -> str:
+    return connections[DEFAULT_DB_ALIAS].vendor
+
+
+def _hole(field: Any) -> Param:
+    return Param(field.attname, field.target_field if field.is_relation else field)

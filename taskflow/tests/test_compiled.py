@@ -1,0 +1,211 @@
+"""What is compiled once says the same as the ORM, in the open tenant, whatever the values."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Q
+
+from accounts.models import User
+from accounts.tenancy import TenantError, in_any_tenant, inside
+from taskflow.compiled.commands import count_up, insert, insert_all, update
+from taskflow.compiled.questions import Compiled, Shaped
+from taskflow.compiled.statements import Among, Ids, Param
+from tasks.models import Project, Task
+
+on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
+
+
+@in_any_tenant
+def tasks_of(wanted):
+    return Task.objects.filter(Q(pk__in=wanted)).values_list("title")
+
+
+@in_any_tenant
+def all_tasks():
+    return Task.objects.all()
+
+
+@in_any_tenant
+def among(ids):
+    return Task.objects.filter(Among("pk", ids)).order_by("pk").values_list("pk")
+
+
+def test_it_is_asked_in_the_tenant_that_is_open(world):
+    question = Shaped(tasks_of)
+    ids = (world.task.pk, world.secret_task.pk)
+
+    with inside(world.acme):
+        assert question.rows((), ids) == [("Launch",)]
+    with inside(world.globex):
+        assert question.rows((), ids) == [("Plot",)]
+
+
+def test_outside_a_tenant_it_is_not_asked_at_all(world):
+    question = Shaped(tasks_of)
+
+    with pytest.raises(TenantError):
+        question.rows((), (world.task.pk,))
+    with pytest.raises(TenantError):
+        update(all_tasks, world.task.pk, {"title": "x"})
+
+
+def test_nothing_can_match_no_value(world):
+    with inside(world.acme):
+        assert Shaped(tasks_of).rows((), ()) == []
+        assert Shaped(tasks_of).count((), ()) == 0
+        assert Shaped(among).rows((), Ids(())) == []
+
+
+def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
+    many, one = Shaped(tasks_of), Shaped(among)
+    with inside(world.acme):
+        for n in range(1, 6):
+            ids = tuple(range(world.task.pk, world.task.pk + n))
+            assert many.rows((), ids) == [("Launch",)]
+            assert one.rows((), Ids(ids)) == [(world.task.pk,)]
+
+    assert many.compiled.cache_info().currsize == 5
+    assert one.compiled.cache_info().currsize == 1
+
+
+def test_rows_come_with_what_they_point_at(world, assert_statements):
+    @in_any_tenant
+    def with_people():
+        rows = Task.objects.select_related("project", "assignee", "parent")
+        return rows.filter(pk=Param("pk"))
+
+    question = Compiled(with_people)
+    with inside(world.acme):
+        (task,) = question.objects({"pk": world.task.pk})
+
+        with assert_statements(0):
+            assert task == world.task
+            assert (task.project.key, task.assignee.handle, task.parent) == ("APO", "ada", None)
+            assert task.get_deferred_fields() == set()
+
+
+def new_task(world, **values):
+    return Task(**{"project": world.apollo, "number": 99, "title": "new", **values})
+
+
+ODD = [
+    {"title": "it's \\ %s %(x)s $1 ü🚀", "description": '"\n'},
+    {"due_date": datetime(2026, 12, 1, 8, 0, 0, 120000, UTC), "due_on": None},
+    {"due_on": date(2199, 12, 31), "metadata": {"a": [1, None, True, {"b": "ü"}]}},
+    {"status": "done", "completed_at": datetime(1970, 1, 1, tzinfo=UTC), "external_ref": "x"},
+]
+
+
+@pytest.mark.parametrize("values", ODD)
+def test_a_row_is_inserted_and_changed_as_the_orm_does_it(world, values):
+    with inside(world.acme):
+        one, other = (
+            new_task(world, **values),
+            new_task(world, number=100, **values | {"external_ref": None}),
+        )
+
+        assert insert(one)
+        other.save()
+
+        for name in [f.attname for f in Task._meta.concrete_fields]:
+            if name not in ("id", "number", "created_at", "updated_at", "external_ref"):
+                stored = (getattr(Task.objects.get(pk=t.pk), name) for t in (one, other))
+                assert len({str(value) for value in stored}) == 1, name
+        assert one.priority_rank == 2
+        changed = {**values, "title": "changed", "external_ref": None}
+        update(all_tasks, other.pk, changed)
+        stored = Task.objects.get(pk=other.pk)
+        assert {n: getattr(stored, n) for n in changed} == changed
+
+
+@on_postgres
+def test_rows_are_inserted_together_as_the_orm_does_it(world):
+    with inside(world.acme):
+        rows = [new_task(world, number=100 + n, **values) for n, values in enumerate(ODD)]
+        rows += [new_task(world, number=200 + n, title=str(n)) for n in range(40)]
+        rows[-1].assignee, rows[-1].metadata = world.bob.user, {"ü": None, "a": [1.5, 2**63 - 1]}
+
+        assert insert_all(rows)
+
+        stored = Task.objects.in_bulk([row.pk for row in rows])
+        for row in rows:
+            for field in Task._meta.concrete_fields:
+                if field.attname != "search":
+                    assert getattr(stored[row.pk], field.attname) == getattr(row, field.attname)
+        assert [row.pk for row in rows] == sorted(row.pk for row in rows)
+
+
+@on_postgres
+@pytest.mark.parametrize("values", [{"number": 1}, {"title": ""}, {"title": "a\0b"}])
+def test_none_is_inserted_when_one_cannot_be(world, values):
+    with inside(world.acme):
+        rows = [new_task(world, number=100), new_task(world, **values)]
+        with pytest.raises((IntegrityError, DataError)), transaction.atomic():
+            insert_all(rows)
+
+        assert Task.objects.count() == 1
+
+
+def test_who_already_has_an_id_is_left_to_others(world):
+    with inside(world.acme):
+        assert not insert(new_task(world, pk=10**9))
+        assert not Task.objects.filter(pk=10**9).exists()
+
+
+def test_a_constraint_speaks_up(world):
+    with inside(world.acme):
+        for row in (new_task(world, number=1), new_task(world, title="")):
+            with pytest.raises(IntegrityError), transaction.atomic():
+                insert(row)
+
+
+@on_postgres
+def test_nul_is_refused_rather_than_cut_off(world):
+    with inside(world.acme), pytest.raises(DataError):
+        update(all_tasks, world.task.pk, {"title": "a\0b"})
+
+
+def test_counting_up(world):
+    @in_any_tenant
+    def projects():
+        return Project.objects.all()
+
+    with inside(world.acme):
+        last = Project.objects.get(pk=world.apollo.pk).last_number
+
+        assert count_up(projects, world.apollo.pk, "last_number", 3) == last + 3
+        assert Project.objects.get(pk=world.apollo.pk).last_number == last + 3
+        assert count_up(projects, world.secret.pk, "last_number", 1) is None
+
+
+@on_postgres
+@pytest.mark.parametrize("prepared", [True, False])
+def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
+    settings.PREPARED_STATEMENTS = prepared
+    question = Shaped(tasks_of)
+    others = range(10**6, 10**6 + 5 + prepared)
+    with inside(world.acme):
+        for _ in range(4):
+            assert question.rows((), (world.task.pk, *others)) == [("Launch",)]
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
+            known = [statement for (statement,) in cursor.fetchall()]
+        text = (
+            question.compiled((), ((int,) * (len(others) + 1),)).question().statement.prepared.text
+        )
+        assert (text.decode() in known) == prepared
+
+
+def test_users_are_read_whole(world):
+    @in_any_tenant
+    def users():
+        return User.objects.filter(pk=Param("pk"))
+
+    with inside(world.acme):
+        (user,) = Compiled(users).objects({"pk": world.ada.user.pk})
+
+        assert user.get_deferred_fields() == set()
+        assert user.created_at == User.objects.get(pk=user.pk).created_at
