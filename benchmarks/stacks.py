@@ -1,0 +1,303 @@
+"""The four servers: how each is started, what it costs, how it is loaded."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from http.client import HTTPConnection
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import HOME, OTHER_CORE, REPO, SERVER_CORE, Failed, say
+from benchmarks.database import Database
+from benchmarks.workloads import Request, Workload
+
+PEERS = ("usual", "tuned", "bare")
+STACKS = ("taskflow", *PEERS)
+SETTLE = 0.5  # seconds for what wrk had sent but no longer waited for
+PATIENCE = 60  # seconds until a server must have answered
+RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
+BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
+
+UVICORN = (
+    "uvicorn --host 127.0.0.1 --port {port} --loop uvloop --http httptools --no-access-log"
+    " --log-level warning benchmarks.peers.{name}:app"
+)
+COMMANDS = {
+    # as `manage.py serve` starts it
+    "taskflow": "granian --interface wsgi --host 127.0.0.1 --port {port} --workers 1"
+    " --blocking-threads 4 --backpressure 1024 --workers-kill-timeout 10 --log-level warning"
+    " --no-ws --respawn-failed-workers taskflow.wsgi:application",
+    "usual": UVICORN,
+    "tuned": UVICORN,
+    "bare": "granian --interface rsgi --host 127.0.0.1 --port {port} --workers 1 --loop uvloop"
+    " --log-level warning --no-ws benchmarks.peers.bare:app",
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One measured run."""
+
+    requests: int
+    seconds: float
+    p50: float  # milliseconds, as are the others
+    p90: float
+    p99: float
+    server_cpu: float  # per request
+    database_cpu: float | None
+
+    @property
+    def rate(self) -> float:
+        return self.requests / self.seconds
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: str
+
+
+@dataclass(frozen=True)
+class Memory:
+    """In MiB: of the process that does the work, and of all of the server."""
+
+    worker_rss: float
+    worker_pss: float
+    total_pss: float
+
+
+class Running:
+    """A started server."""
+
+    def __init__(self, name: str, database: Database, peers: Path, probe: Request) -> None:
+        self.name, self.database = name, database
+        self.port = free_port()
+        logs = HOME / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        self.log = logs / f"{name}.log"
+        binaries = Path(sys.executable).parent if name == "taskflow" else peers / "bin"
+        program, *flags = COMMANDS[name].format(name=name, port=self.port).split()
+        started = time.perf_counter()
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(  # noqa: S603 - our own arguments
+                pinned(SERVER_CORE, [str(binaries / program), *flags]),
+                cwd=REPO,
+                env=environment(name, database),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.wait_for(probe)
+        self.start_seconds = time.perf_counter() - started
+
+    def wait_for(self, probe: Request) -> None:
+        """Until it answers; raise Failed when it does not, or not with 200."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            if self.process.poll() is not None:
+                break
+            try:
+                answer = self.ask(probe)
+            except OSError:
+                time.sleep(0.005)
+                continue
+            if answer.status == 200:
+                return
+            self.stop()
+            raise Failed(f"{self.name} answers {answer.status}: {answer.body}")
+        self.stop()
+        raise Failed(f"{self.name} does not start:\n{self.log.read_text()[-3000:]}")
+
+    def ask(self, request: Request) -> Answer:
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        try:
+            return ask(connection, request)
+        finally:
+            connection.close()
+
+    def cpu_seconds(self) -> float:
+        return tree_cpu(self.process.pid)
+
+    def memory(self) -> Memory:
+        used = [process.memory_full_info() for process in tree(self.process.pid)]
+        worker = max(used, key=lambda one: one.rss)
+        mib = 1 << 20
+        return Memory(worker.rss / mib, worker.pss / mib, sum(one.pss for one in used) / mib)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                for process in tree(self.process.pid):
+                    process.kill()
+                self.process.wait()
+
+
+def ask(connection: HTTPConnection, request: Request) -> Answer:
+    headers = {"Authorization": f"Bearer {request.token}", "Content-Type": "application/json"}
+    body = request.json if request.body is not None else None
+    connection.request(request.method, request.path, body, headers)
+    response = connection.getresponse()
+    return Answer(response.status, response.read().decode())
+
+
+def environment(name: str, database: Database) -> dict[str, str]:
+    given = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
+    if name == "taskflow":
+        return given | {"DATABASE_URL": database.ordinary, "TASKFLOW_DEBUG": "0"}
+    return given | {"PEER_DATABASE_URL": database.superuser, "PYTHONPATH": str(REPO)}
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def pinned(core: int, command: Sequence[str]) -> list[str]:
+    return ["taskset", "-c", str(core), *command]
+
+
+def tree(pid: int) -> list[psutil.Process]:
+    try:
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []
+
+
+def tree_cpu(pid: int) -> float:
+    """Seconds that it and its children have used, those that have ended too."""
+    total = 0.0
+    for process in tree(pid):
+        try:
+            used = process.cpu_times()
+        except psutil.NoSuchProcess:
+            continue
+        total += used.user + used.system + used.children_user + used.children_system
+    return total
+
+
+def pin_tree(pid: int, core: int) -> None:
+    for process in tree(pid):
+        with suppress(psutil.NoSuchProcess, ProcessLookupError):  # it has just ended
+            process.cpu_affinity([core])
+
+
+# ---- load ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Load:
+    connections: int
+    seconds: int
+    directory: Path  # for the files of requests
+
+    def measure(self, server: Running, workload: Workload, stamp: str) -> Sample:
+        """Warm up, measure, and raise Failed unless every request was answered and did its work."""
+        path = workload.write(self.directory)
+        workload.prepare(server.database)
+        self.run(server, workload, path, f"{stamp}w", seconds=1, check=True)
+        time.sleep(SETTLE)
+        workload.prepare(server.database)
+        events = last_event(server.database)
+        count = meter(server)
+        requests, microseconds, p50, p90, p99 = self.run(
+            server, workload, path, stamp, seconds=self.seconds, check=False
+        )
+        server_cpu, database_cpu = count()
+        written = last_event(server.database) - events
+        if written < requests * workload.events:
+            raise Failed(
+                f"{server.name}, {workload.name}: {requests} requests wrote {written} events,"
+                f" not {workload.events} each"
+            )
+        return Sample(
+            requests,
+            microseconds / 1e6,
+            p50 / 1e3,
+            p90 / 1e3,
+            p99 / 1e3,
+            server_cpu * 1e3 / requests,
+            None if database_cpu is None else database_cpu * 1e3 / requests,
+        )
+
+    def run(
+        self,
+        server: Running,
+        workload: Workload,
+        path: Path,
+        stamp: str,
+        *,
+        seconds: int,
+        check: bool,
+    ) -> tuple[int, int, int, int, int]:
+        """Requests, microseconds and three latencies; raises Failed on the first bad answer."""
+        script = str(REPO / "benchmarks" / "load.lua")
+        command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "20s"]
+        command += ["-s", script, f"http://127.0.0.1:{server.port}", "--", str(path), stamp]
+        done = subprocess.run(  # noqa: S603 - our own arguments
+            pinned(OTHER_CORE, command + ["check"] * check), capture_output=True, text=True
+        )
+        found = RESULT.search(done.stdout)
+        if found is None:
+            raise Failed(f"wrk: {done.stdout}{done.stderr}")
+        requests, microseconds, broken, refused, p50, p90, p99 = map(int, found.groups())
+        if bad := BAD.search(done.stdout):
+            raise Failed(f"{server.name}, {workload.name}: {refused} bad answers, one is {bad[1]}")
+        if refused and not check:
+            self.run(server, workload, path, f"{stamp}c", seconds=2, check=True)
+        if refused or broken or not requests:
+            raise Failed(
+                f"{server.name}, {workload.name}: {requests} requests, {refused} refused,"
+                f" {broken} connections broken. {server.log.read_text()[-3000:]}"
+            )
+        return requests, microseconds, p50, p90, p99
+
+
+def meter(server: Running) -> Callable[[], tuple[float, float | None]]:
+    """Start counting CPU seconds; call the answer to get the server's and the database's."""
+    postmaster = server.database.postmaster
+    before, database_before = server.cpu_seconds(), postmaster and tree_cpu(postmaster)
+
+    def count() -> tuple[float, float | None]:
+        used = server.cpu_seconds() - before
+        if postmaster is None or database_before is None:
+            return used, None
+        return used, tree_cpu(postmaster) - database_before
+
+    return count
+
+
+def last_event(database: Database) -> int:
+    """Counts events without reading them."""
+    [(value,)] = database.ask("SELECT last_value FROM accounts_event_id_seq")
+    return int(value)
+
+
+def peers_venv(given: Path | None) -> Path:
+    """A virtual environment with the peers' packages, made when none is given or there."""
+    if given is not None:
+        return given
+    path = HOME / "peers"
+    wanted = REPO / "benchmarks" / "peers" / "requirements.txt"
+    stamp = path / "requirements.txt"
+    if not stamp.exists() or stamp.read_text() != wanted.read_text():
+        say("Installing the peers' packages")
+        subprocess.run([sys.executable, "-m", "venv", str(path)], check=True)  # noqa: S603 - ours
+        pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        pip += ["--disable-pip-version-check", "-r", str(wanted)]
+        subprocess.run(pip, check=True)  # noqa: S603 - ours
+        stamp.write_text(wanted.read_text())
+    return path

@@ -1,0 +1,21 @@
+"""That the benchmark still starts; what it measures is not for tests to say."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("module", ["bench", "growth"])
+def test_it_starts(module):
+    command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", "--help"]
+
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+
+    assert run.returncode == 0, run.stderr
+    assert f"benchmarks.{module}" in run.stdout
