@@ -48,7 +48,7 @@ prove: $(VENV)/.installed ## The proofs at full length, on both databases: retri
 
 bench: $(VENV)/.installed ## TaskFlow beside three peers, and its growth; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
-	$(BIN)/python -W ignore -m benchmarks.growth
+	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
 
 lint: $(VENV)/.installed ## ruff and mypy --strict
 	$(BIN)/ruff check .

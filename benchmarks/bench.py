@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -34,6 +35,9 @@ def main() -> None:
     end_well()
     if (os.cpu_count() or 1) < 2:
         raise Failed("This needs two cores: one for the server, one for PostgreSQL and the load.")
+    for tool in ("wrk", "taskset"):
+        if shutil.which(tool) is None:
+            raise Failed(f"This needs {tool}: apt install wrk util-linux.")
     if options.url:
         database = given(options.url)
         database.manage("recount", "--repair")  # peers that ran here before keep no counts
