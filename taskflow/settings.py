@@ -106,8 +106,8 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     # ?prepared=false: for a pooler in between that knows no prepared statements.
     PREPARED_STATEMENTS = bool(_database["OPTIONS"].pop("prepared", True))
     _database["CONN_HEALTH_CHECKS"] = True
-    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps and checks connections itself
-        _database |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": False}
+    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps connections, and checks them
+        _database["CONN_MAX_AGE"] = 0
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 DATABASES = {"default": _database}

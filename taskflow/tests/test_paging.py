@@ -8,7 +8,9 @@ import random
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection
 from django.db.models import F
+from django.test.utils import CaptureQueriesContext
 
 from accounts.tenancy import inside
 from tasks.actions.drafts import Draft, create_tasks
@@ -387,3 +389,15 @@ def test_a_page_behind_a_cursor_costs_no_more(many, as_, assert_statements):
 
     with assert_statements(2):  # token, page
         client.get(f"/tasks?limit=50&sort=-priority,due_on&cursor={cursor}")
+
+
+@pytest.mark.parametrize(
+    ("sort", "last"), [("", "DESC LIMIT 51"), ("&sort=-due_date", "DESC NULLS LAST")]
+)
+def test_nulls_are_only_named_where_there_are_any(many, as_, sort, last):
+    """`ORDER BY id DESC NULLS LAST` is served by no index, though no id is null."""
+    with CaptureQueriesContext(connection) as captured:
+        as_(many.ada).get(f"/tasks?limit=50{sort}")
+
+    (page,) = [q["sql"] for q in captured.captured_queries if "LIMIT 51" in q["sql"]]
+    assert last in page

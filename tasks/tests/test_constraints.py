@@ -291,3 +291,22 @@ def test_every_foreign_key_and_table_has_its_guard():
             if f.is_relation and not isinstance(f, TenantFK) and f.name != "tenant"
         ]
         assert plain == []
+
+
+@pytest.mark.django_db
+@pytest.mark.skipif("connection.vendor != 'postgresql'")
+def test_the_planner_knows_that_keys_know_their_tenant():
+    """Or a list of a project is collected and sorted, though an index has it in order."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.relname, array_agg(a.attname::text) FROM pg_statistic_ext s"
+            " JOIN pg_class c ON c.oid = s.stxrelid"
+            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (s.stxkeys)"
+            " GROUP BY c.relname"
+        )
+        known = {table: set(columns) for table, columns in cursor.fetchall()}
+
+    for model in TENANT_MODELS:
+        keys = {f.column for f in model._meta.local_fields if isinstance(f, TenantFK)}
+        if keys:
+            assert known[model._meta.db_table] >= keys | {"tenant_id"}
