@@ -18,10 +18,9 @@ from accounts.schemas import EventResponse, undone_by
 from accounts.tenancy import in_any_tenant
 from taskflow.documents import Document, Found, Items, Joined, JsonObject, Reading, Who
 from taskflow.documents.sql import Instant
-from taskflow.errors import NotFound
 from taskflow.paging import Listing, read_sort
 from tasks.filters import check_project, narrow, read_filters
-from tasks.find import PROJECT_KEY, former_id, read_id, read_task_key
+from tasks.find import former_id, named_project, named_task
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
 from tasks.models.tallies import STATUSES
 from tasks.models.tasks import is_ready
@@ -35,7 +34,7 @@ from tasks.schemas.tasks import TaskResponse
 
 
 @in_any_tenant
-def task_document(who: Who = ()) -> Document:
+def task_document(who: Who) -> Document:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return Document(
@@ -58,16 +57,16 @@ def project_document(who: Who) -> Document:
     )
 
 
-def page_document(who: Who = ()) -> Document:
+def page_document(who: Who) -> Document:
     return Document(PageResponse)
 
 
-def comment_document(who: Who = ()) -> Document:
+def comment_document(who: Who) -> Document:
     key = Joined(F("task__project__key"), F("task__number"), by="-")
     return Document(CommentResponse, task_key=key)
 
 
-def event_document(who: Who = ()) -> Document:
+def event_document(who: Who) -> Document:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = Joined(F("subject_type"), F("verb"), by=".")
     at = Instant(F("created_at"))
@@ -182,23 +181,14 @@ def _event(*columns: Any) -> Event:
 
 def found_project(actor: Actor, ref: str) -> Found:
     """The project with this id or key, as an answer."""
-    if number := read_id(ref):
-        return found(actor, Project, pk=number)
-    if not PROJECT_KEY.fullmatch(ref):
-        raise NotFound("There is no such project.")
-    return found(actor, Project, key=ref.upper())
+    return found(actor, Project, **named_project(ref))
 
 
 def found_task(actor: Actor, ref: str) -> Found:
     """The task with this id or key, one it had before it moved too, as an answer."""
-    if number := read_id(ref):
-        return found(actor, Task, pk=number)
-    named = read_task_key(ref)
-    if named is None:
-        raise NotFound("There is no such task.")
 
     def moved() -> Found | None:
         pk = former_id(ref)
         return found(actor, Task, pk=pk) if pk else None
 
-    return replace(found(actor, Task, project__key=named[0], number=named[1]), otherwise=moved)
+    return replace(found(actor, Task, **named_task(ref)), otherwise=moved)

@@ -39,29 +39,26 @@ def read_id(text: str) -> int | None:
     return int(text) if NUMBER.fullmatch(text) and int(text) <= LARGEST_ID else None
 
 
-def project_query(ref: str, prefix: str = "") -> Q:
-    """A project by id or key."""
+def project_query(ref: str) -> Q:
+    """A project by id or key; what is neither finds none."""
+    try:
+        return Q(**named_project(ref))
+    except NotFound:
+        return Q(pk__in=[])
+
+
+def named_project(ref: str) -> dict[str, Any]:
+    """By which columns the project with this id or key is found. Raises NotFound for neither."""
     if number := read_id(ref):
-        return Q((f"{prefix}pk", number))
-    return Q((f"{prefix}key", ref.upper())) if PROJECT_KEY.fullmatch(ref) else Q(pk__in=[])
+        return {"pk": number}
+    if not PROJECT_KEY.fullmatch(ref):
+        raise NotFound("There is no such project.")
+    return {"key": ref.upper()}
 
 
 def find_project(actor: Actor, ref: str) -> Project:
     """The project with this id or key. Raises NotFound."""
-    if number := read_id(ref):
-        named: dict[str, Any] = {"pk": number}
-    elif PROJECT_KEY.fullmatch(ref):
-        named = {"key": ref.upper()}
-    else:
-        raise NotFound("There is no such project.")
-    return _one(_seen(actor, Project, **named), "project")
-
-
-def task_query(ref: str) -> Q:
-    """A task by id or as WEB-12."""
-    if number := read_id(ref):
-        return Q(pk=number)
-    return key_query(ref) or Q(pk__in=[])
+    return _one(_seen(actor, Project, **named_project(ref)), "project")
 
 
 def key_query(text: str) -> Q:
@@ -76,13 +73,20 @@ def read_task_key(text: str) -> tuple[str, int] | None:
     return (match[1].upper(), int(match[2])) if match else None
 
 
+def named_task(ref: str) -> dict[str, Any]:
+    """By which columns the task with this id or key is found. Raises NotFound for neither."""
+    if number := read_id(ref):
+        return {"pk": number}
+    key = read_task_key(ref)
+    if key is None:
+        raise NotFound("There is no such task.")
+    return {"project__key": key[0], "number": key[1]}
+
+
 def find_task(actor: Actor, ref: str) -> Task:
     """The task with this id or key, one it had before it moved too. Raises NotFound."""
-    if number := read_id(ref):
-        return _one(_seen(actor, Task, pk=number), "task")
-    key = read_task_key(ref)
-    found = _seen(actor, Task, project__key=key[0], number=key[1]) if key else []
-    if not found and key and (pk := former_id(ref)):
+    found = _seen(actor, Task, **named_task(ref))
+    if not found and (pk := former_id(ref)):
         found = _seen(actor, Task, pk=pk)
     return _one(found, "task")
 

@@ -92,16 +92,34 @@ class CompositeFK(_Guard):
         )
 
 
-class RowSecurity(_Guard):
-    """On PostgreSQL the table shows and takes only the bound tenant's rows, its owner included."""
+class _PostgresGuard(_Guard):
+    """What only PostgreSQL has: SQL for when the table is there, and to take it back."""
 
     def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         return self.create_sql(model, schema_editor)
 
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.deferred_sql.append(self._creation(model, schema_editor))
+
+    def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
         if schema_editor.connection.vendor != "postgresql":
             return None
+        return self._removal(model, schema_editor)
+
+    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        raise NotImplementedError
+
+    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        raise NotImplementedError
+
+
+class RowSecurity(_PostgresGuard):
+    """On PostgreSQL the table shows and takes only the bound tenant's rows, its owner included."""
+
+    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         sql = (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
@@ -109,13 +127,9 @@ class RowSecurity(_Guard):
         )
         if has_roles(schema_editor.connection):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
-        schema_editor.deferred_sql.append(sql)
-        return None
+        return sql
 
-    def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        assert schema_editor
-        if schema_editor.connection.vendor != "postgresql":
-            return None
+    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         return (
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
@@ -123,7 +137,7 @@ class RowSecurity(_Guard):
         )
 
 
-class TenantStatistics(_Guard):
+class TenantStatistics(_PostgresGuard):
     """Tells PostgreSQL's planner that these columns know their tenant.
 
     Without it it takes a project's rows of one tenant for a hundredth of the project's, where there
@@ -138,26 +152,15 @@ class TenantStatistics(_Guard):
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
 
-    def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        return self.create_sql(model, schema_editor)
-
-    def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        assert schema_editor
-        if schema_editor.connection.vendor != "postgresql":
-            return None
-        columns = ", ".join(
-            schema_editor.quote_name(model._meta.get_field(name).column) for name in self.fields
+    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        quote = schema_editor.quote_name
+        columns = ", ".join(quote(model._meta.get_field(name).column) for name in self.fields)
+        return (
+            f"CREATE STATISTICS {quote(self.name)} (dependencies) ON tenant_id, {columns}"
+            f" FROM {quote(model._meta.db_table)}"
         )
-        table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
-        schema_editor.deferred_sql.append(
-            f"CREATE STATISTICS {name} (dependencies) ON tenant_id, {columns} FROM {table}"
-        )
-        return None
 
-    def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        assert schema_editor
-        if schema_editor.connection.vendor != "postgresql":
-            return None
+    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         return f"DROP STATISTICS IF EXISTS {schema_editor.quote_name(self.name)}"
 
 

@@ -21,6 +21,7 @@ from accounts.tenancy.scope import ACROSS, TenantError, current_tenant_id, open_
 from taskflow.compiled.commands import insert, insert_all
 
 _M = TypeVar("_M", bound=models.Model)
+IDS_WITHOUT_KEY = {"project_id", "subject_id"}  # of rows that may be gone, in the log and counts
 
 
 def _refuse_strangers(rows: Iterable[models.Model]) -> None:
@@ -75,7 +76,7 @@ class TenantManager(models.Manager[_M]):
             return rows
         if not args and not kwargs.keys() - {"batch_size"}:
             _refuse_strangers(rows)
-            if insert(rows[0]) if len(rows) == 1 else insert_all(rows):
+            if insert(rows[0]) if len(rows) == 1 else insert_all(rows, "tenant_id"):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
@@ -172,16 +173,10 @@ def _add_guards(sender: type[models.Model], **kwargs: Any) -> None:
             name = f"{table}_{field.column}_tenant_fk"
             add_constraint(sender, CompositeFK(name=name, field=field.name))
     add_constraint(sender, RowSecurity(name=f"{table}_rls"))
-    keys = [f.name for f in sender._meta.local_fields if f.name in _keys_of(sender)]
+    fields = sender._meta.local_fields
+    keys = [f.name for f in fields if isinstance(f, TenantFK) or f.name in IDS_WITHOUT_KEY]
     if keys:
         add_constraint(sender, TenantStatistics(name=f"{table}_stats", fields=keys))
-
-
-def _keys_of(model: Any) -> set[str]:
-    """Columns that hold ids of rows of the tenant, keys or not."""
-    keys = {f.name for f in model._meta.local_fields if isinstance(f, TenantFK)}
-    plain = {f.name for f in model._meta.local_fields if f.name in ("project_id", "subject_id")}
-    return keys | plain
 
 
 def is_tenant_model(model: Any) -> bool:

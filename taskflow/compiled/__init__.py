@@ -7,5 +7,5 @@ filling of the holes and the database's work. The ORM stays the only source of t
 joins and the tenant's filter.
 
 statements: SQL with holes. prepared: how PostgreSQL runs it. questions: querysets, and those whose
-values come in many shapes. commands: INSERT and UPDATE of one row.
+values come in many shapes. commands: INSERT and UPDATE.
 """

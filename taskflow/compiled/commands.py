@@ -31,22 +31,20 @@ def insert(row: models.Model) -> bool:
     return True
 
 
-def insert_all(rows: Sequence[models.Model]) -> bool:
-    """insert() for rows of one model, with one statement for any number of them.
+def insert_all(rows: Sequence[models.Model], same: str) -> bool:
+    """insert() for rows of one model that are all the `same` in this column, with one statement
+    for any number of them.
 
-    PostgreSQL's: it takes all values as one, so that none of them is a parameter of its own.
+    PostgreSQL's: it takes all other values as one, so that none is a parameter of its own.
     """
-    tenants = {row.tenant_id for row in rows}  # type: ignore[attr-defined]
-    if _vendor() != "postgresql" or len(tenants) > 1:
+    values = [_values_of(row) for row in rows] if _vendor() == "postgresql" else [None]
+    known = [v for v in values if v is not None]
+    if len(known) < len(values) or len({(*v, v[same]) for v in known}) > 1:
         return False
-    values = [_values_of(row) for row in rows]
-    names = tuple(values[0] or ())
-    if any(v is None or tuple(v) != names for v in values):
-        return False
-    columns = [n for n in names if n != "tenant_id"]
-    lists = [[v[n] for n in columns] for v in values if v]
-    text = json.dumps([dict(zip(columns, one, strict=True)) for one in lists], default=str)
-    found = _insertion_of_many(type(rows[0]), names).run({"tenant": tenants.pop(), "rows": text})
+    shared = known[0][same]
+    texts = json.dumps([{n: v[n] for n in v if n != same} for v in known], default=str)
+    statement = _insertion_of_many(type(rows[0]), tuple(known[0]), same)
+    found = statement.run({"same": shared, "rows": texts})
     for row, returned in zip(rows, found, strict=True):
         _note_saved(row, returned)
     return True
@@ -77,19 +75,19 @@ def _note_saved(row: models.Model, returned: Sequence[Any]) -> None:
 
 
 @lru_cache(MOST_KINDS)
-def _insertion_of_many(model: type[models.Model], names: tuple[str, ...]) -> Statement:
+def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
     quote, meta = connection.ops.quote_name, model._meta
-    fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != "tenant_id"]
+    fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != same]
     columns = ", ".join(quote(str(f.column)) for f in fields)
     types = ", ".join(f"{quote(f.attname)} {f.db_type(connection)}" for f in fields)
     returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
     named = ", ".join(f"r.{quote(f.attname)}" for f in fields)
     sql = (
-        f"INSERT INTO {quote(meta.db_table)} (tenant_id, {columns}) SELECT %s, {named}"  # noqa: S608
+        f"INSERT INTO {quote(meta.db_table)} ({quote(same)}, {columns}) SELECT %s, {named}"  # noqa: S608
         f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
         f" ORDER BY r.ordinality RETURNING {returning}"
     )
-    return Statement(connection, sql, [Param("tenant"), Param("rows", models.TextField())])
+    return Statement(connection, sql, [Param("same"), Param("rows", models.TextField())])
 
 
 @lru_cache(MOST_KINDS)

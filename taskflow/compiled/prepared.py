@@ -22,7 +22,7 @@ from django.conf import settings
 from django.db import DataError, models
 from psycopg import Connection, OperationalError
 from psycopg.adapt import AdaptersMap, PyFormat, Transformer
-from psycopg.errors import error_from_result
+from psycopg.errors import InvalidSqlStatementName, error_from_result
 from psycopg.postgres import types
 from psycopg.pq import ConnStatus, Escaping, ExecStatus, Format
 from psycopg.types.datetime import TimestamptzLoader
@@ -156,7 +156,10 @@ def refusal(conn: Connection[Any], result: Any) -> Exception:
     """What to raise for a result that is none."""
     if conn.pgconn.status == ConnStatus.BAD:  # psycopg has no name for it
         return OperationalError(result.error_message or "The connection is lost.")
-    return error_from_result(result, encoding=conn.info.encoding)
+    error = error_from_result(result, encoding=conn.info.encoding)
+    if isinstance(error, InvalidSqlStatementName):  # somebody had the server forget it
+        _known_of(conn).names.clear()
+    return error
 
 
 def read_rows(conn: Connection[Any], result: Any) -> list[Any]:

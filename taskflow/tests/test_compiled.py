@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, date, datetime
 
 import pytest
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, ProgrammingError, connection, transaction
 from django.db.models import Q
 
 from accounts.models import User
@@ -128,7 +128,7 @@ def test_rows_are_inserted_together_as_the_orm_does_it(world):
         rows += [new_task(world, number=200 + n, title=str(n)) for n in range(40)]
         rows[-1].assignee, rows[-1].metadata = world.bob.user, {"ü": None, "a": [1.5, 2**63 - 1]}
 
-        assert insert_all(rows)
+        assert insert_all(rows, "tenant_id")
 
         stored = Task.objects.in_bulk([row.pk for row in rows])
         for row in rows:
@@ -144,7 +144,7 @@ def test_none_is_inserted_when_one_cannot_be(world, values):
     with inside(world.acme):
         rows = [new_task(world, number=100), new_task(world, **values)]
         with pytest.raises((IntegrityError, DataError)), transaction.atomic():
-            insert_all(rows)
+            insert_all(rows, "tenant_id")
 
         assert Task.objects.count() == 1
 
@@ -197,6 +197,21 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
             question.compiled((), ((int,) * (len(others) + 1),)).question().statement.prepared.text
         )
         assert (text.decode() in known) == prepared
+
+
+@on_postgres
+def test_what_the_server_forgot_is_prepared_anew(world):
+    question = Shaped(tasks_of)
+    ids = (world.task.pk, 10**6)
+    with inside(world.acme):
+        for _ in range(3):
+            question.rows((), ids)
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+
+        with pytest.raises(ProgrammingError), transaction.atomic():
+            question.rows((), ids)
+        assert question.rows((), ids) == [("Launch",)]
 
 
 def test_users_are_read_whole(world):
