@@ -32,10 +32,8 @@ UVICORN = (
     " --log-level warning benchmarks.peers.{name}:app"
 )
 COMMANDS = {
-    # as `manage.py serve` starts it
-    "taskflow": "granian --interface wsgi --host 127.0.0.1 --port {port} --workers 1"
-    " --blocking-threads 4 --backpressure 1024 --workers-kill-timeout 10 --log-level warning"
-    " --no-ws --respawn-failed-workers taskflow.wsgi:application",
+    # what `manage.py serve` becomes
+    "taskflow": "python -m taskflow.serving 127.0.0.1 {port} 1",
     "usual": UVICORN,
     "tuned": UVICORN,
     "bare": "granian --interface rsgi --host 127.0.0.1 --port {port} --workers 1 --loop uvloop"
@@ -128,7 +126,7 @@ class Running:
 
     def memory(self) -> Memory:
         used = [process.memory_full_info() for process in tree(self.process.pid)]
-        worker = max(used, key=lambda one: one.rss)
+        worker = max(used[1:] or used, key=lambda one: one.rss)  # not what it was forked from
         mib = 1 << 20
         return Memory(worker.rss / mib, worker.pss / mib, sum(one.pss for one in used) / mib)
 
@@ -153,6 +151,8 @@ def ask(connection: HTTPConnection, request: Request) -> Answer:
 
 def environment(name: str, database: Database) -> dict[str, str]:
     given = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
+    # Or whoever's packages came without bytecode would compile them at each start.
+    given.pop("PYTHONDONTWRITEBYTECODE", None)
     if name == "taskflow":
         return given | {"DATABASE_URL": database.ordinary, "TASKFLOW_DEBUG": "0"}
     return given | {"PEER_DATABASE_URL": database.superuser, "PYTHONPATH": str(REPO)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -120,7 +121,7 @@ def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
     process = serve(port, environment, tmp_path / "log")
     first = token_line.search((tmp_path / "log").read_text())[1]
     call(first, "/projects", b'{"name": "Kept project"}')
-    subprocess.run(["pkill", "-9", "-f", f"granian.*{port}"], check=True)
+    os.killpg(process.pid, signal.SIGKILL)
     process.wait(10)
 
     process = serve(port, environment, tmp_path / "log2")
