@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")
+encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
 class JsonFormatter(logging.Formatter):
@@ -26,4 +27,4 @@ class JsonFormatter(logging.Formatter):
         line |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return encode(line)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import logging
 import re
+import secrets
 import time
-import uuid
 from collections.abc import Callable
 from typing import Any
 
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from taskflow.errors import CONTENT_TYPE, problem_of_status
 
@@ -25,6 +29,7 @@ API = "/api/"
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
 
+VARY_API = ("Authorization", "Cookie", "X-Tenant")
 CSP_API = "default-src 'none'; frame-ancestors 'none'"
 # Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
 CSP_PAGES = (
@@ -47,7 +52,7 @@ class Envelope:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
         request.request_id = request_id  # type: ignore[attr-defined]
         response = self.answer(request)
         response["X-Request-Id"] = request_id
@@ -72,12 +77,17 @@ class Envelope:
         return response
 
     def protect(self, request: HttpRequest, response: HttpResponse) -> None:
-        csp = CSP_API if is_api(request) else CSP_PAGES
-        response.headers.setdefault("Content-Security-Policy", csp)
-        response.headers.setdefault("X-Frame-Options", "DENY")
-        if is_api(request):
-            response.headers.setdefault("Cache-Control", "private, no-store")
-            patch_vary_headers(response, ("Authorization", "Cookie", "X-Tenant"))
+        headers = response.headers
+        headers.setdefault("X-Frame-Options", "DENY")
+        if not is_api(request):
+            headers.setdefault("Content-Security-Policy", CSP_PAGES)
+            return
+        headers.setdefault("Content-Security-Policy", CSP_API)
+        headers.setdefault("Cache-Control", "private, no-store")
+        if "Vary" in headers:
+            patch_vary_headers(response, VARY_API)
+        else:
+            headers["Vary"] = ", ".join(VARY_API)
 
     def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
         actor = getattr(request, "actor", None)
@@ -99,12 +109,19 @@ class _OffTheApi:
     And from probes, which come to an address of the machine and not to a host of ours.
     """
 
-    get_response: Any
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)  # type: ignore[call-arg]
+        # Past all such in a row; Django's wrapper has the attributes of what it wraps.
+        self.beyond = getattr(get_response, "beyond", get_response)
 
     def __call__(self, request: HttpRequest) -> Any:
         if is_api(request) or request.path in PROBES:
-            return self.get_response(request)
+            return self.beyond(request)
         return super().__call__(request)  # type: ignore[misc]
+
+
+class StaticFiles(_OffTheApi, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
+    pass
 
 
 class Sessions(_OffTheApi, SessionMiddleware):
@@ -121,6 +138,15 @@ class Authentication(_OffTheApi, AuthenticationMiddleware):
 
 class Messages(_OffTheApi, MessageMiddleware):
     pass
+
+
+class Cors(CorsMiddleware):
+    """Where other origins may call at all."""
+
+    def __init__(self, get_response: Any) -> None:
+        if not settings.CORS_ALLOWED_ORIGINS:
+            raise MiddlewareNotUsed
+        super().__init__(get_response)
 
 
 class Csrf(_OffTheApi, CsrfViewMiddleware):

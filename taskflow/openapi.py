@@ -125,10 +125,17 @@ class Api(NinjaAPI):
             if is_known(request, etag):
                 return _not_modified(etag)
         pk, etag, text = found.read()
-        answer = HttpResponse(text, status=status, content_type=JSON)
+        answer: HttpResponse = request.answer  # type: ignore[attr-defined]
+        answer.content, answer.status_code = text, status
         answer["ETag"] = etag
         if status == 201:
             answer["Location"] = f"{self._collection(request.path)}/{pk}"
+        return answer
+
+    def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
+        """The response that ninja begins with; it serves for documents too."""
+        answer = HttpResponse(content_type=JSON)
+        request.answer = answer  # type: ignore[attr-defined]
         return answer
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:

@@ -48,8 +48,8 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "taskflow.middleware.Envelope",
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
-    "corsheaders.middleware.CorsMiddleware",
+    "taskflow.middleware.StaticFiles",
+    "taskflow.middleware.Cors",
     "taskflow.middleware.Sessions",
     "taskflow.middleware.Common",
     "accounts.middleware.TenantMiddleware",

@@ -1,6 +1,35 @@
-import os
+"""What the server calls."""
 
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import close_caches
+from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
+from django.db import close_old_connections, reset_queries
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
-application = get_wsgi_application()
+answer: Callable[..., Any] = get_wsgi_application()
+
+# Connections are tended at the end of each request; nothing is cached.
+request_started.disconnect(close_old_connections)
+request_finished.disconnect(close_caches)
+if not settings.DEBUG:  # no queries are kept
+    request_started.disconnect(reset_queries)
+
+
+def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    """A whole answer as a list, which granian sends at once: it would hand an iterator's parts
+    from thread to thread.
+    """
+    response = answer(environ, start_response)
+    if getattr(response, "streaming", True):
+        return response  # type: ignore[no-any-return]
+    try:
+        return [response.content]
+    finally:
+        response.close()
