@@ -12,6 +12,10 @@ from taskflow.errors import BadRequest, Invalid, Problem, UnsupportedMedia
 from taskflow.schema import is_unstorable
 
 DEEPEST_JSON = 16
+MALFORMED = "malformed_json"
+# Without these bytes no text of a body can hold NUL or half a character: an escape, a surrogate
+# in UTF-8, what is not UTF-8.
+ODD = (b"\\u", b"\xed", b"\0")
 
 
 class StrictParser(Parser):
@@ -23,14 +27,12 @@ class StrictParser(Parser):
         try:
             body = json.loads(request.body, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
         except RecursionError:
-            raise BadRequest("The JSON is nested too deeply.", code="malformed_json") from None
+            raise BadRequest("The JSON is nested too deeply.", code=MALFORMED) from None
         except ValueError as error:
-            raise BadRequest(
-                f"The body is not valid JSON: {error}.", code="malformed_json"
-            ) from None
+            raise BadRequest(f"The body is not valid JSON: {error}.", code=MALFORMED) from None
         if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.", code="malformed_json")
-        _check_values(body, depth=1)
+            raise BadRequest("The body must be a JSON object.", code=MALFORMED)
+        _check_values(body, may_be_odd=any(mark in request.body for mark in ODD))
         return body
 
     def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
@@ -53,20 +55,27 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _check_values(value: Any, depth: int) -> None:
-    if isinstance(value, str) and is_unstorable(value):
-        raise BadRequest("A text holds NUL or half a character.", code="malformed_json")
-    if isinstance(value, int | float) and not -(2**63) <= value < 2**63:  # 1e999 is infinity
-        raise BadRequest("A number does not fit 64 bits.", code="malformed_json")
-    if isinstance(value, dict):
-        value = [*value, *value.values()]
-    if isinstance(value, list):
-        if depth > DEEPEST_JSON:
-            raise BadRequest(
-                f"The JSON is nested deeper than {DEEPEST_JSON}.", code="malformed_json"
-            )
-        for item in value:
-            _check_values(item, depth + 1)
+def _check_values(body: dict[str, Any], *, may_be_odd: bool) -> None:
+    level: list[Any] = [body]
+    for _ in range(DEEPEST_JSON):
+        below: list[Any] = []
+        for container in level:
+            values = container
+            if isinstance(container, dict):
+                values = [*container, *container.values()] if may_be_odd else container.values()
+            for value in values:
+                if isinstance(value, str):
+                    if may_be_odd and is_unstorable(value):
+                        raise BadRequest("A text holds NUL or half a character.", code=MALFORMED)
+                elif isinstance(value, dict | list):
+                    below.append(value)
+                elif isinstance(value, int | float) and not -(2**63) <= value < 2**63:
+                    # 1e999 is infinity
+                    raise BadRequest("A number does not fit 64 bits.", code=MALFORMED)
+        level = below
+        if not level:
+            return
+    raise BadRequest(f"The JSON is nested deeper than {DEEPEST_JSON}.", code=MALFORMED)
 
 
 def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:

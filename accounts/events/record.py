@@ -14,7 +14,6 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any, TypeVar
 
-from django.core.exceptions import ValidationError
 from django.db import models, transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -22,12 +21,19 @@ from django.utils import timezone
 from accounts.actor import Actor
 from accounts.events.links import BATCH, link, linked_ids, relink
 from accounts.events.models import Event
-from accounts.events.values import as_recorded, attname_of, differing, snapshot, value_of
+from accounts.events.values import (
+    as_recorded,
+    attname_of,
+    check_fields,
+    differing,
+    snapshot,
+    value_of,
+)
 from accounts.events.versions import refuse_stale
 from accounts.tenancy import TenantError, TenantModel, in_any_tenant
 from taskflow.compiled.commands import update
 from taskflow.compiled.questions import Shaped
-from taskflow.errors import Invalid, NotFound
+from taskflow.errors import NotFound
 
 M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
@@ -61,7 +67,7 @@ def create_all(
     model = type(rows[0])
     for row in rows:
         row.tenant_id = actor.tenant.pk
-        _check_fields(row)
+        check_fields(row)
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
     born = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
@@ -234,22 +240,6 @@ def take_turns(actor: Actor) -> None:
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-def _check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
-    """Field validators only: keys and unique rules are the database's to check."""
-    fields = row._meta.concrete_fields
-    skipped = {f.name for f in fields if f.is_relation or f.generated}
-    if names is not None:
-        skipped |= {f.name for f in fields} - set(names)
-    try:
-        row.clean_fields(exclude=skipped)
-    except ValidationError as error:
-        errors = [
-            {"pointer": f"#/{name}", "code": "invalid", "detail": " ".join(messages)}
-            for name, messages in error.message_dict.items()
-        ]
-        raise Invalid(str(errors[0]["detail"]), errors=errors) from None
-
-
 def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
     """The rows, those first that the others point to."""
     up = [f.name for f in rows[0]._meta.concrete_fields if f.related_model is type(rows[0])]
@@ -272,7 +262,7 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
         setattr(row, name if isinstance(value, models.Model) else attname_of(model, name), value)
     new = {n: value_of(row, n) for n in values}
     changed = differing(old, new)
-    _check_fields(row, changed)
+    check_fields(row, changed)
     before |= {attname_of(model, n): value_of(row, n) for n in changed}
     return {n: [as_recorded(old[n]), as_recorded(value_of(row, n))] for n in changed}
 
@@ -352,9 +342,9 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
         events.append(
             Event(
                 tenant_id=actor.tenant.pk,
-                actor=actor.member,
+                actor_id=actor.member.pk if actor.member else None,
                 operator_id=actor.user.pk if actor.is_operator else None,
-                on_behalf_of=actor.on_behalf_of,
+                on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,
                 via=actor.via,
                 request_id=actor.request_id,
                 reason=actor.reason,
@@ -368,11 +358,14 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
                 undoes=actor.undoing.get(subject),
             )
         )
+    witnessed = _witnessed.get()
     Event.objects.bulk_create(events, batch_size=BATCH)
     type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
         actor.precondition.recorded += [event.pk for event in events]
-    if (witnessed := _witnessed.get()) is not None:
+    if witnessed is not None:
+        for event in events:
+            event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
         witnessed += events
 
 

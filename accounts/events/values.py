@@ -1,13 +1,17 @@
-"""Values of rows as the log has them: JSON."""
+"""Values of rows: what fields accept, and JSON as the log has it."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import date, datetime
+from functools import cache
 from typing import Any, cast
 
+from django.core.exceptions import ValidationError
 from django.db import models
 
 from accounts.tenancy import TenantModel
+from taskflow.errors import Invalid
 
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
@@ -38,18 +42,42 @@ def _is_same(before: Any, after: Any) -> bool:
 
 def snapshot(row: TenantModel) -> dict[str, Any]:
     """All that says something, as JSON."""
-    names = [
-        f.name
-        for f in row._meta.concrete_fields
-        if f.name not in UNRECORDED | row.unrecorded and not f.generated
-    ]
-    values = {n: as_recorded(value_of(row, n)) for n in names}
-    return {n: v for n, v in values.items() if v not in (None, "", {}, [])}
+    found = {n: getattr(row, attname) for n, attname in _recorded(type(row))}
+    return {n: as_recorded(v) for n, v in found.items() if v not in (None, "", {}, [])}
+
+
+@cache
+def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
+    """Name and attribute of the fields that the log has."""
+    unrecorded = UNRECORDED | model.unrecorded
+    fields = [f for f in model._meta.concrete_fields if not f.generated]
+    return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
 def value_of(row: models.Model, name: str) -> Any:
     return getattr(row, attname_of(type(row), name))
 
 
+@cache
 def attname_of(model: type[models.Model], name: str) -> str:
     return str(cast(Any, model._meta.get_field(name)).attname)
+
+
+def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
+    """Field validators only: keys and unique rules are the database's to check. Raises Invalid."""
+    skipped = _unchecked(type(row))
+    if names is not None:
+        skipped = skipped | {f.name for f in row._meta.concrete_fields} - set(names)
+    try:
+        row.clean_fields(exclude=skipped)
+    except ValidationError as error:
+        errors = [
+            {"pointer": f"#/{name}", "code": "invalid", "detail": " ".join(messages)}
+            for name, messages in error.message_dict.items()
+        ]
+        raise Invalid(str(errors[0]["detail"]), errors=errors) from None
+
+
+@cache
+def _unchecked(model: type[TenantModel]) -> set[str]:
+    return {f.name for f in model._meta.concrete_fields if f.is_relation or f.generated}

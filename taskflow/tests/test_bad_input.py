@@ -37,6 +37,7 @@ def is_problem(r):
     ("body", "status", "code"),
     [
         ("{", 400, "malformed_json"),
+        ('{"name": "\\u0000"}'.encode("utf-16"), 400, "malformed_json"),
         ('{"name": "a",}', 400, "malformed_json"),
         ('"hello world"', 400, "malformed_json"),
         ("[]", 400, "malformed_json"),
