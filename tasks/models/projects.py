@@ -74,6 +74,8 @@ EveryProject = TenantManager.from_queryset(ProjectQuerySet)
 
 class Project(Trashable):
     project_field = "id"
+    # The user it was just shown to as one who works in it, so that rules need not ask again.
+    shown_to: int | None = None
 
     key = models.CharField(
         max_length=10,

@@ -179,8 +179,8 @@ def test_all_tasks_of_a_project_are_completed_at_once(world, as_, events, chain,
     client = as_(world.bob)
     client.get("/me")
 
-    # token; project; role; what blocks; lock, update, events
-    with assert_statements(8):
+    # token; project; what blocks; lock, update, events
+    with assert_statements(7):
         r = client.post("/projects/APO/completion")
 
     assert (r.status_code, r.json()) == (200, {"completed": 4})

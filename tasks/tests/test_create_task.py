@@ -5,8 +5,11 @@ import pytest
 from accounts.actor import Actor
 from accounts.models import User
 from accounts.tenancy import inside
+from taskflow.errors import Forbidden
+from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task
+from tasks.find import find_project
 from tasks.models import Tag, Task
 
 FULL = {
@@ -270,20 +273,30 @@ def test_an_operator_makes_a_task_without_a_maker(world, as_):
     assert as_(world.ada).get(f"/tasks/{task.pk}").json()["created_by"] is None
 
 
+def test_a_project_that_was_shown_to_a_member_stays_closed_to_others(world):
+    with inside(world.acme):
+        project = find_project(world.bob, "APO")
+
+        for do in (create_task, create_page):
+            do(world.bob, project, title="mine")
+            with pytest.raises(Forbidden):
+                do(world.eve, project, title="x")
+
+
 def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
-    # token; project, role, number; insert, event, counts; answer
-    with assert_statements(8):
+    # token; project, number; insert, event, counts; answer
+    with assert_statements(7):
         create(client, world)
-    # assignee; whether he is a member is asked with the role
+    # assignee; whether he is a member
     with assert_statements(9):
         create(client, world, assignee_id=world.ada.user.pk)
     # find, make, event, find; link
-    with assert_statements(13):
+    with assert_statements(12):
         create(client, world, tags=["a", "b", "c", "d"])
     # find; link
-    with assert_statements(10):
+    with assert_statements(9):
         create(client, world, tags=["a", "b", "c", "d"])
 
 

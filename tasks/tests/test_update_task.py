@@ -291,16 +291,16 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
         for number in range(30):
             create_task(world.ada, world.apollo, title=str(number))
     client.get("/me")  # notes the token's first use
-    # token; task; role; lock, update, event; answer
-    with assert_statements(7):
+    # token; task; lock, update, event; answer
+    with assert_statements(6):
         client.patch("/tasks/APO-1", {"title": "y"})
-    with assert_statements(11):  # open subtasks, open blockers; the lock before all of it
+    with assert_statements(10):  # open subtasks, open blockers; the lock before all of it
         client.patch("/tasks/APO-1", {"status": "done"})
-    with assert_statements(5):  # nothing to write
+    with assert_statements(4):  # nothing to write
         client.patch("/tasks/APO-1", {"title": "y"})
     # find, make, event, find; what is linked, link
-    with assert_statements(13):
+    with assert_statements(12):
         client.patch("/tasks/APO-1", {"tags": ["a", "b", "c", "d"]})
     # find; what is linked, unlink (2)
-    with assert_statements(11):
+    with assert_statements(10):
         client.patch("/tasks/APO-1", {"tags": ["d"]})
