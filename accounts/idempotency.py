@@ -16,7 +16,6 @@ from django.utils.crypto import salted_hmac
 from accounts import tokens
 from accounts.actor import Actor
 from accounts.models import KeptAnswer
-from taskflow.conditions import read_idempotency_key
 from taskflow.errors import Conflict, Invalid
 
 KEPT = timedelta(hours=24)
@@ -25,7 +24,9 @@ LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL: lock_timeout is over
 TOKEN = "{the token that this answer issued}"  # noqa: S105 - what stands for it in the store
 
 
-def once(request: HttpRequest, work: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
+def once(
+    request: HttpRequest, key: str, work: Callable[[HttpRequest], HttpResponse]
+) -> HttpResponse:
     """Do the work, or answer as it was answered before under the same Idempotency-Key.
 
     Inside the request's transaction, which keeps the answer with the write: a second call waits
@@ -33,9 +34,6 @@ def once(request: HttpRequest, work: Callable[[HttpRequest], HttpResponse]) -> H
     and sent again. Raises Invalid when the key was used for another request, Conflict when the
     first call takes too long.
     """
-    key = read_idempotency_key(request)
-    if key is None:
-        return work(request)
     actor: Actor = request.actor  # type: ignore[attr-defined]
     kept = _claim(actor, key, _fingerprint(request, actor))
     entropy = salted_hmac("taskflow.idempotency", f"{kept.pk} {key}", algorithm="sha256").digest()

@@ -38,8 +38,8 @@ from accounts.events.record import witness
 from accounts.idempotency import once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, event_response
-from accounts.tenancy import TenantError, inside
-from taskflow.conditions import SAFE, read_dry_run, read_precondition
+from accounts.tenancy import TenantError, inside, may_end_with_answer
+from taskflow.conditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
 from taskflow.errors import (
     BadRequest,
     NotFound,
@@ -122,12 +122,19 @@ class TenantMiddleware:
         """What was asked, under the conditions that it was asked under."""
         if request.method in SAFE:
             request.actor = actor  # type: ignore[attr-defined]
+            may_end_with_answer()
             return self.work(request)
         seen = read_precondition(request)
         request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
         if read_dry_run(request):
             return self.try_out(request)
-        return once(request, self.work_as_seen if seen else self.work)
+        work = self.work_as_seen if seen else self.work
+        key = read_idempotency_key(request)
+        if key is not None:
+            return once(request, key, work)
+        if seen is None:
+            may_end_with_answer()
+        return work(request)
 
     def work_as_seen(self, request: HttpRequest) -> HttpResponse:
         """Raises PreconditionFailed when If-Match names a row that the request does not change."""

@@ -124,7 +124,7 @@ class Listing:
         if params.include == "count":
             total = self.wholes.count((names,), who, values)
         fixed = (names, tuple(order), params.limit + 1)
-        found = self.pages.rows(fixed, who, values, place, skip=params.skip)
+        found = self.pages.rows(fixed, who, values, place, skip=params.skip, last=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
             "next_cursor": _encode(self.model, order, page[-1][-len(order) :])

@@ -87,6 +87,12 @@ def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> Quer
     return narrow(rows, dict(wanted)) if wanted else rows
 
 
+@in_any_tenant
+def _any_row(model: Any, who: Who) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model._base_manager.all()
+    return rows
+
+
 DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
     Task: task_document,
     Project: project_document,
@@ -95,6 +101,10 @@ DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
 }
 READINGS = {
     model: Reading(model._meta.model_name, partial(_seen, model), document)
+    for model, document in DOCUMENTS.items()
+}
+CHANGED = {
+    model: Reading(model._meta.model_name, partial(_any_row, model), document)
     for model, document in DOCUMENTS.items()
 }
 LISTINGS = {
@@ -130,13 +140,17 @@ def found(actor: Actor, model: Any, **named: Any) -> Found:
 
 
 def changed(actor: Actor, row: Any) -> Found:
-    """The row that he has made or changed, as an answer; even if that took it out of his sight."""
-    everything: Who = (actor.user.pk, True, None)
-    return Found(READINGS[type(row)], everything, {"pk": row.pk})
+    """The row that he has made or changed, as an answer; even if that took it out of his sight.
+
+    It is always there: who reads it holds its lock, and COMMIT may go along.
+    """
+    return Found(CHANGED[type(row)], actor.who, {"pk": row.pk})
 
 
 def changed_all(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
-    """The documents of rows that he has made or changed, by their ids."""
+    """The documents of rows that he has made or changed, by their ids; none of what is in the
+    trash now.
+    """
     return READINGS[model].all_documents((actor.user.pk, True, None), ids)
 
 

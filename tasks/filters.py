@@ -22,7 +22,15 @@ from taskflow.errors import Invalid, NotFound
 from taskflow.paging import PageParams
 from taskflow.schema import In
 from tasks.actions.undo import MOST_EVENTS, places_of
-from tasks.find import PROJECT_KEY, find_tasks, project_query, read_id, read_task_key
+from tasks.find import (
+    PROJECT_KEY,
+    find_tasks,
+    is_seen,
+    named_project,
+    project_query,
+    read_id,
+    read_task_key,
+)
 from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready
 from tasks.search import Asked, ask, matches, read_query
@@ -45,6 +53,7 @@ TASK_SORTS = {
 PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
+NO_PROJECT = "There is no project “{}”."
 
 
 class Either(NamedTuple):
@@ -139,7 +148,9 @@ def check_project(actor: Actor, wanted: Wanted) -> None:
     """Raise Invalid for a project that is not there."""
     place = wanted.get("project")
     if isinstance(place, Place):
-        _project_ids(actor, "project", [str(place.id or place.key)])
+        ref = str(place.id or place.key)
+        seen = is_seen(actor, Project, **named_project(ref))
+        _known({ref: seen} if seen else {}, ref, "project", NO_PROJECT.format(ref))
 
 
 def _place(refs: list[str]) -> Place | None:
@@ -183,7 +194,7 @@ def _day(moment: date) -> date:
 def _project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
     found = Project.objects.visible_to(actor).filter(_any(map(project_query, refs)))
     known = {str(name): pk for pk, key in found.values_list("pk", "key") for name in (pk, key)}
-    return [_known(known, ref.upper(), "project", f"There is no project “{ref}”.") for ref in refs]
+    return [_known(known, ref.upper(), "project", NO_PROJECT.format(ref)) for ref in refs]
 
 
 def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:

@@ -170,6 +170,12 @@ def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
     return _shown(actor, SEEN.objects((model, tuple(named)), actor.who, tuple(named.values())))
 
 
+def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
+    """Whether the actor sees a row that is named so. Asked last."""
+    names, values = tuple(named), tuple(named.values())
+    return bool(SEEN.rows((model, names), actor.who, values, last=True))
+
+
 def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
     """The rows, whose projects know that the actor works there: else he would not see them."""
     found = list(rows)

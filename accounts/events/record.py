@@ -359,7 +359,10 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
             )
         )
     witnessed = _witnessed.get()
-    Event.objects.bulk_create(events, batch_size=BATCH)
+    if len(events) == 1 and witnessed is None and actor.precondition is None:
+        Event.objects.create_later(events[0])
+    else:
+        Event.objects.bulk_create(events, batch_size=BATCH)
     type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
         actor.precondition.recorded += [event.pk for event in events]

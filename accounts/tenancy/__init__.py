@@ -36,6 +36,7 @@ from accounts.tenancy.scope import (
     has_roles,
     in_any_tenant,
     inside,
+    may_end_with_answer,
 )
 
 __all__ = [
@@ -58,4 +59,5 @@ __all__ = [
     "in_any_tenant",
     "inside",
     "is_tenant_model",
+    "may_end_with_answer",
 ]

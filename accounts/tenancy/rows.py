@@ -18,7 +18,7 @@ from accounts.tenancy.guards import (
     add_constraint,
 )
 from accounts.tenancy.scope import ACROSS, TenantError, current_tenant_id, open_scope
-from taskflow.compiled.commands import insert, insert_all
+from taskflow.compiled.commands import insert, insert_all, insert_later
 
 _M = TypeVar("_M", bound=models.Model)
 IDS_WITHOUT_KEY = {"project_id", "subject_id"}  # of rows that may be gone, in the log and counts
@@ -79,6 +79,12 @@ class TenantManager(models.Manager[_M]):
             if insert(rows[0]) if len(rows) == 1 else insert_all(rows, "tenant_id"):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
+
+    def create_later(self, row: _M) -> None:
+        """Save a row that nobody asks for its id: on PostgreSQL with the next statement."""
+        _refuse_strangers([row])
+        if not insert_later(row):
+            self.get_queryset().bulk_create([row])
 
     def get_queryset(self) -> models.QuerySet[_M]:
         scope = open_scope()

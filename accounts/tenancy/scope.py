@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import ExecStatus, TransactionStatus
 
-from taskflow.compiled.prepared import refusal
+from taskflow.compiled import pipeline
 from taskflow.compiled.questions import Compiled
 from taskflow.compiled.statements import Param
 
@@ -61,6 +61,16 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     """
     log.warning("across tenants", extra={"reason": reason})
     return _enter(ACROSS, reading=False)
+
+
+def may_end_with_answer() -> None:
+    """Let PostgreSQL end the open scope's transaction with the last question, in one message.
+
+    For where nothing that follows it can refuse what was done.
+    """
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.vendor == "postgresql" and not connection.savepoint_ids:
+        pipeline.may_end(connection, b"BEGIN; " + _binding(connection, current_tenant_id()))
 
 
 def in_any_tenant(make: Callable[P, T]) -> Callable[P, T]:
@@ -110,6 +120,7 @@ def _enter(
         return
     connection = connections[DEFAULT_DB_ALIAS]
     is_sqlite = connection.vendor == "sqlite"
+    is_outermost = not connection.in_atomic_block
     if not is_sqlite:
         _trust_the_quiet(connection)
     with _writer_turn(connection, reading) if is_sqlite else nullcontext(), transaction.atomic():
@@ -117,7 +128,11 @@ def _enter(
         try:
             found = None if is_sqlite else _bind(connection, scope, first)
             yield first[0].objects(first[1]) if first and found is None else found
+            if not (is_sqlite or connection.needs_rollback):
+                pipeline.finish(connection, commit=is_outermost)
         finally:
+            if not is_sqlite:
+                pipeline.forget(connection)
             _scope.reset(token)
     if connection.in_atomic_block and not is_sqlite:
         # Inside a larger transaction SET LOCAL outlives our savepoint.
@@ -162,6 +177,12 @@ def _bind(
     first: tuple[Compiled, Any] | None = None,
 ) -> list[Any] | None:
     """The answer to the first question, where it could be asked at once."""
+    question = first and first[0].as_execute(first[1])
+    result = _send(connection, _binding(connection, scope), question)
+    return first[0].objects_of(result) if first and result else None
+
+
+def _binding(connection: BaseDatabaseWrapper, scope: int | str | None) -> bytes:
     tenant = str(int(scope)) if isinstance(scope, int) else ""
     settings = f"set_config('taskflow.tenant', '{tenant}', true)"
     if has_roles(connection):
@@ -169,9 +190,7 @@ def _bind(
         settings += f", set_config('role', '{role}', true)"
     elif scope == ACROSS:
         raise TenantError("This database has no owner role: no query may cross tenants.")
-    question = first and first[0].as_execute(first[1])
-    result = _send(connection, f"SELECT {settings}".encode(), question)
-    return first[0].objects_of(result) if first and result else None
+    return f"SELECT {settings}".encode()
 
 
 def has_roles(connection: BaseDatabaseWrapper) -> bool:
@@ -208,5 +227,5 @@ def _send(connection: BaseDatabaseWrapper, sql: bytes, question: bytes | None) -
     with connection.wrap_database_errors:
         result = pgconn.exec_(b"; ".join([b"BEGIN", sql, *([question] if question else [])]))
         if result.status != ExecStatus.TUPLES_OK:
-            raise refusal(connection.connection, result)
+            raise pipeline.refusal(connection.connection, result)
     return result if question else None

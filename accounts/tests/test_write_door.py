@@ -343,7 +343,8 @@ def test_a_write_without_a_record_is_not_kept(world, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
-    monkeypatch.setattr(type(Event.objects), "bulk_create", refuse, raising=False)
+    for way in ("bulk_create", "create_later"):
+        monkeypatch.setattr(type(Event.objects), way, refuse, raising=False)
 
     with pytest.raises(IntegrityError), inside(world.acme):
         WRITES[name](world)

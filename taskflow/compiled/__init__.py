@@ -6,6 +6,6 @@ queryset with holes (Param); it becomes SQL on its first use, and afterwards a c
 filling of the holes and the database's work. The ORM stays the only source of tables, columns,
 joins and the tenant's filter.
 
-statements: SQL with holes. prepared: how PostgreSQL runs it. questions: querysets, and those whose
-values come in many shapes. commands: INSERT and UPDATE.
+statements: SQL with holes. prepared: how PostgreSQL runs it. pipeline: what is sent together.
+questions: querysets, and those whose values come in many shapes. commands: INSERT and UPDATE.
 """

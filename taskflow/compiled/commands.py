@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models import F
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
@@ -26,9 +26,17 @@ def insert(row: models.Model) -> bool:
     values = _values_of(row)
     if values is None:
         return False
-    found = _insertion(_vendor(), type(row), tuple(values)).run(values)
+    found = _insertion(type(row), tuple(values)).run(values)
     _note_saved(row, found[0])
     return True
+
+
+def insert_later(row: models.Model) -> bool:
+    """insert() for a row whose id nobody asks for."""
+    values = _values_of(row)
+    if values is not None:
+        _insertion(type(row), tuple(values)).run_later(values)
+    return values is not None
 
 
 def insert_all(rows: Sequence[models.Model], same: str) -> bool:
@@ -37,7 +45,7 @@ def insert_all(rows: Sequence[models.Model], same: str) -> bool:
 
     PostgreSQL's: it takes all other values as one, so that none is a parameter of its own.
     """
-    values = [_values_of(row) for row in rows] if _vendor() == "postgresql" else [None]
+    values = [_values_of(row) for row in rows] if connection.vendor == "postgresql" else [None]
     known = [v for v in values if v is not None]
     if len(known) < len(values) or len({(*v, v[same]) for v in known}) > 1:
         return False
@@ -54,18 +62,25 @@ def _values_of(row: models.Model) -> dict[str, Any] | None:
     """What is to be stored, but for what the database fills in; None where it cannot be told."""
     if row.pk is not None:
         return None
-    row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
+    if row._state.fields_cache:
+        row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
     values = {}
-    for field in row._meta.concrete_fields:
-        if field.generated or field.primary_key:
-            continue
-        value = field.pre_save(row, True)
-        if isinstance(value, DatabaseDefault):
-            continue
+    for name, pre_save in _columns(type(row)):
+        value = pre_save(row, True) if pre_save else row.__dict__[name]
         if hasattr(value, "resolve_expression"):
+            if isinstance(value, DatabaseDefault):
+                continue
             return None
-        values[field.attname] = value
+        values[name] = value
     return values
+
+
+@cache
+def _columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
+    """By attribute what is stored, and how that is found where it is not simply there."""
+    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    usual = models.Field.pre_save
+    return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
 
 
 def _note_saved(row: models.Model, returned: Sequence[Any]) -> None:
@@ -91,7 +106,7 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
 
 
 @lru_cache(MOST_KINDS)
-def _insertion(vendor: str, model: type[models.Model], names: tuple[str, ...]) -> Statement:
+def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
     row: Any = model()
     for field in fields:
@@ -110,7 +125,7 @@ Rows = Callable[[], models.QuerySet[Any]]
 
 def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
     """Set columns of the one among `rows()` that has this id."""
-    _update(_vendor(), rows, tuple(sorted(values))).run({**values, "pk": pk})
+    _update(rows, tuple(sorted(values))).run_later({**values, "pk": pk})
 
 
 def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
@@ -118,18 +133,18 @@ def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
 
     None when there is none.
     """
-    found = _count_up(_vendor(), rows, name).run({name: step, "pk": pk})
+    found = _count_up(rows, name).run({name: step, "pk": pk})
     return int(found[0][0]) if found else None
 
 
 @lru_cache(MOST_KINDS)
-def _update(vendor: str, rows: Rows, names: tuple[str, ...]) -> Statement:
+def _update(rows: Rows, names: tuple[str, ...]) -> Statement:
     meta = rows().model._meta
     return _setting(rows, {name: _hole(meta.get_field(name)) for name in names})
 
 
 @lru_cache(MOST_KINDS)
-def _count_up(vendor: str, rows: Rows, name: str) -> Statement:
+def _count_up(rows: Rows, name: str) -> Statement:
     field = rows().model._meta.get_field(name)
     returning = f" RETURNING {connection.ops.quote_name(field.column)}"
     return _setting(rows, {name: F(name) + _hole(field)}, returning)
@@ -140,10 +155,6 @@ def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Stateme
     query.add_update_values(values)
     sql, params = query.get_compiler(connection=connection).as_sql()
     return Statement(connection, sql + returning, params)
-
-
-def _vendor() -> str:
-    return connections[DEFAULT_DB_ALIAS].vendor
 
 
 def _hole(field: Any) -> Param:

@@ -12,20 +12,32 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from hashlib import blake2b
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.db import DataError, models
-from psycopg import Connection, OperationalError
-from psycopg.adapt import AdaptersMap, PyFormat, Transformer
-from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg import Connection
 from psycopg.postgres import types
-from psycopg.pq import ConnStatus, Escaping, ExecStatus, Format
-from psycopg.types.datetime import TimestamptzLoader
+from psycopg.pq import Escaping, ExecStatus, Format
+from psycopg.sql import Literal
+
+from taskflow.compiled.pipeline import (
+    ask,
+    is_heard,
+    owe,
+    read_rows,
+    refusal,
+    session_of,
+    settle,
+    tell,
+)
+
+if TYPE_CHECKING:
+    from taskflow.compiled.statements import Statement
 
 MOST_PREPARED = 100  # statements per connection; each holds a plan
 PREPARE_AFTER = 2  # executions
@@ -38,67 +50,58 @@ OIDS = {
 }  # others have none: they become what stands beside them
 
 
-class _Known:
-    """What a connection has learnt: the statements it has prepared, and how to read its values."""
-
-    def __init__(self, conn: Connection[Any]) -> None:
-        self.names: set[bytes] = set()
-        self.connection, self.adapters = conn, AdaptersMap(conn.adapters)
-        # Django's is Python; the instants are UTC's either way, as the connection is.
-        self.adapters.register_loader("timestamptz", TimestamptzLoader)
-        self.transformer = Transformer.from_context(self)
-
-
-def _known_of(conn: Connection[Any]) -> _Known:
-    """Kept with the connection, and gone with it."""
-    known: _Known | None = vars(conn).get("taskflow")
-    if known is None:
-        known = vars(conn)["taskflow"] = _Known(conn)
-    return known
-
-
 class Prepared:
-    """SQL whose places in `holes` get values, each of its field; the other `params` stay."""
+    """A statement whose holes are parameters. All else is written into its text, so that the one
+    plan for all values knows it.
+    """
 
-    def __init__(self, sql: str, params: Sequence[Any], holes: Mapping[int, Any]) -> None:
-        self.sql, self.params, self.holes = sql, params, holes
-        count = iter(range(1, len(params) + 1))
-        numbered = PLACEHOLDER.sub(lambda m: f"${next(count)}" if m[0] == "%s" else "%", sql)
-        self.text = numbered.encode()
-        self.name = b"tf_" + blake2b(self.text, digest_size=12).hexdigest().encode()
-        self.dumpers = {
-            n: _json_text if isinstance(field, models.JSONField) else _text
-            for n, field in holes.items()
-        }
+    def __init__(self, statement: Statement) -> None:
+        self.statement = statement
+        fields = [hole.field for hole in statement.holes]
+        self.oids = [OIDS.get(type(field).__name__, 0) for field in fields]
+        self.dumpers = [_json_text if isinstance(f, models.JSONField) else _text for f in fields]
+        self.formats = [Format.TEXT] * len(fields)
+        self.text = self.name = b""
         self.uses = 0
-        self.constants: list[Any] | None = None
 
-    def run(self, connection: Any, values: Sequence[Any]) -> list[Any]:
-        """The rows it returns; `values` are all its parameters."""
-        execute: Callable[..., Any] = partial(self._execute, connection.connection)
-        for wrapper in reversed(connection.execute_wrappers):
-            execute = partial(wrapper, execute)
-        if connection.queries_logged:
-            said = self.sql % tuple(map(repr, values))
-            connection.queries_log.append({"sql": said, "time": ""})
+    def run(self, connection: Any, values: Sequence[Any], *, last: bool = False) -> list[Any]:
+        """The rows it returns; `values` are those of the holes. The transaction may end with it
+        if it is the `last`.
+        """
+        work = partial(self._run, connection, values, last)
+        if is_heard(connection):
+            return self._tell(connection, values, work)  # type: ignore[no-any-return]
         with connection.wrap_database_errors:
-            context = {"connection": connection, "cursor": None}
-            rows: list[Any] = execute(self.sql, values, False, context)
-        return rows
+            return work()
+
+    def run_later(self, connection: Any, values: Sequence[Any]) -> None:
+        """Where nobody waits for what it returns: with the next statement, if that can be."""
+        work = partial(self._run_later, connection, values)
+        if is_heard(connection):
+            self._tell(connection, values, work)
+        else:
+            with connection.wrap_database_errors:
+                work()
+
+    def _tell(self, connection: Any, values: Sequence[Any], work: Callable[[], Any]) -> Any:
+        return tell(connection, self.statement.sql, self.statement.spread(values), work)
 
     def as_execute(self, conn: Connection[Any], values: Sequence[Any]) -> bytes | None:
         """EXECUTE as SQL; None on a connection that does not know it yet."""
-        if self.name not in _known_of(conn).names:
+        if self.name not in session_of(conn).names:
             return None
         escape = Escaping(conn.pgconn).escape_literal
-        arguments = [b"NULL" if v is None else escape(v) for v in self._dump(values)]
-        return b"EXECUTE %s(%s)" % (self.name, b", ".join(arguments))
+        arguments = b", ".join(b"NULL" if v is None else escape(v) for v in self._dump(values))
+        return b"EXECUTE %s(%s)" % (self.name, arguments) if values else b"EXECUTE " + self.name
 
-    def _execute(
-        self, conn: Connection[Any], sql: str, values: Sequence[Any], many: bool, context: Any
-    ) -> list[Any]:
-        if self.constants is None:
-            self._read_constants(conn)
+    def _run(self, connection: Any, values: Sequence[Any], last: bool) -> list[Any]:
+        conn = connection.connection
+        session = session_of(conn)
+        if session.owed or session.is_over or (last and session.opening):
+            text = self.as_execute(conn, values)
+            if text is not None:
+                return read_rows(conn, ask(connection, text, last=last))
+            settle(connection)
         buffers = self._dump(values)
         if self._is_prepared(conn):
             result = conn.pgconn.exec_prepared(self.name, buffers, self.formats)
@@ -106,10 +109,19 @@ class Prepared:
             result = conn.pgconn.exec_params(self.text, buffers, self.oids, self.formats)
         return read_rows(conn, result)
 
+    def _run_later(self, connection: Any, values: Sequence[Any]) -> None:
+        text = self.as_execute(connection.connection, values)
+        if text is not None and connection.in_atomic_block:
+            owe(connection, text)
+        else:
+            self._run(connection, values, last=False)
+
     def _is_prepared(self, conn: Connection[Any]) -> bool:
-        names = _known_of(conn).names
+        names = session_of(conn).names
         if self.name in names:
             return True
+        if not self.text:
+            self._write(conn)
         self.uses += 1
         is_wanted = settings.PREPARED_STATEMENTS and self.uses >= PREPARE_AFTER
         if not is_wanted or len(names) >= MOST_PREPARED:
@@ -120,23 +132,23 @@ class Prepared:
         names.add(self.name)
         return True
 
-    def _read_constants(self, conn: Connection[Any]) -> None:
-        """Parameters that are always the same, as psycopg sends them."""
-        given = [None if n in self.holes else value for n, value in enumerate(self.params)]
-        transformer = Transformer.from_context(conn)
-        constants = transformer.dump_sequence(given, [PyFormat.TEXT] * len(given))
-        self.oids = list(transformer.types or ())
-        for n, field in self.holes.items():
-            self.oids[n] = OIDS.get(type(field).__name__, 0)
-        self.formats = [Format.TEXT] * len(given)
-        self.constants = list(constants)
+    def _write(self, conn: Connection[Any]) -> None:
+        numbers = {p: n for n, hole in enumerate(self.statement.holes, 1) for p in hole.places}
+        params = enumerate(self.statement.params)
 
-    def _dump(self, values: Sequence[Any]) -> list[Any]:
-        buffers = list(self.constants or ())
-        for n, dump in self.dumpers.items():
-            value = values[n]
-            buffers[n] = None if value is None else dump(value)
-        return buffers
+        def filled(found: re.Match[str]) -> str:
+            if found[0] == "%%":
+                return "%"
+            place, value = next(params)
+            return f"${numbers[place]}" if place in numbers else Literal(value).as_string(conn)
+
+        text = PLACEHOLDER.sub(filled, self.statement.sql).encode()
+        self.name = b"tf_" + blake2b(text, digest_size=12).hexdigest().encode()
+        self.text = text  # last: other threads look for it
+
+    def _dump(self, values: Sequence[Any]) -> list[bytes | None]:
+        pairs = zip(self.dumpers, values, strict=True)
+        return [None if value is None else dump(value) for dump, value in pairs]
 
 
 def _text(value: Any) -> bytes:
@@ -150,25 +162,3 @@ def _text(value: Any) -> bytes:
 
 def _json_text(value: Any) -> bytes:
     return json.dumps(value).encode()
-
-
-def refusal(conn: Connection[Any], result: Any) -> Exception:
-    """What to raise for a result that is none."""
-    if conn.pgconn.status == ConnStatus.BAD:  # psycopg has no name for it
-        return OperationalError(result.error_message or "The connection is lost.")
-    error = error_from_result(result, encoding=conn.info.encoding)
-    if isinstance(error, InvalidSqlStatementName):  # somebody had the server forget it
-        _known_of(conn).names.clear()
-    return error
-
-
-def read_rows(conn: Connection[Any], result: Any) -> list[Any]:
-    """Raises what the database refused."""
-    if result.status == ExecStatus.COMMAND_OK:
-        return []
-    if result.status != ExecStatus.TUPLES_OK:
-        raise refusal(conn, result)
-    transformer = _known_of(conn).transformer
-    transformer.set_pgresult(result)
-    rows: list[Any] = transformer.load_rows(0, result.ntuples, tuple)
-    return rows

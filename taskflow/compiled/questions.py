@@ -8,8 +8,8 @@ from functools import cached_property, lru_cache
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
-from django.db.models.query import get_related_populators
+from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models.base import ModelState
 
 from taskflow.compiled.statements import Ids, IdsField, Param, Statement
 
@@ -17,45 +17,43 @@ MOST_SHAPES = 500  # of one question that are kept
 
 
 class Compiled:
-    """A queryset with holes, compiled on first use of each database."""
+    """A queryset with holes, compiled on first use."""
 
     def __init__(self, queryset: Callable[[], models.QuerySet[Any]]) -> None:
         self.queryset = queryset
-        self.ready: dict[str, _Question] = {}
 
-    def rows(self, values: Any, *, skip: int = 0) -> list[Any]:
-        """Values by the names of the holes; `skip` for a queryset that has a limit."""
-        question = self.question()
+    def rows(self, values: Any, *, skip: int = 0, last: bool = False) -> list[Any]:
+        """Values by the names of the holes; `skip` for a queryset that has a limit, `last` if
+        nothing is likely to be asked afterwards.
+        """
+        question = self.question
         if question.statement is None:
             return []
-        return question.convert(question.statement.run(values, skip=skip))
+        return question.convert(question.statement.run(values, skip=skip, last=last))
 
     def objects(self, values: Any) -> list[Any]:
         """Rows of the model, with those that select_related() names."""
-        return self.question().build(self.rows(values))
+        return self.question.build(self.rows(values))
 
     def count(self, values: Any) -> int:
-        statement = self.question().statement
+        statement = self.question.statement
         return statement.count(values) if statement else 0
 
     def as_execute(self, values: Any) -> bytes | None:
         """As SQL, to be sent with other statements; None where that cannot be done yet."""
-        statement = self.question().statement
+        statement = self.question.statement
         return statement.as_execute(values) if statement else None
 
     def objects_of(self, result: Any) -> list[Any]:
         """What objects() returns, of the result of as_execute()."""
-        question = self.question()
+        question = self.question
         if question.statement is None:
             return []
         return question.build(question.convert(question.statement.read(result)))
 
+    @cached_property
     def question(self) -> _Question:
-        vendor = connections[DEFAULT_DB_ALIAS].vendor
-        found = self.ready.get(vendor)
-        if found is None:
-            found = self.ready[vendor] = _Question(self.queryset())
-        return found
+        return _Question(self.queryset())
 
 
 class _Question:
@@ -76,25 +74,42 @@ class _Question:
         return list(self.compiler.apply_converters(rows, self.converters))
 
     def build(self, rows: list[Any]) -> list[Any]:
-        """As Django's own ModelIterable does."""
-        if not rows:
-            return []
-        start, end, names, populators = self.maker
-        model, db = self.compiler.klass_info["model"], DEFAULT_DB_ALIAS
-        built = []
-        for row in rows:
-            built.append(model.from_db(db, names, row[start:end]))
-            for populator in populators:
-                populator.populate(row, built[-1])
-        return built
+        return [self.maker.make(row) for row in rows]
 
     @cached_property
-    def maker(self) -> tuple[int, int, list[str], list[Any]]:
-        info, select = self.compiler.klass_info, self.compiler.select
-        start, end = info["select_fields"][0], info["select_fields"][-1] + 1
-        names = [column[0].target.attname for column in select[start:end]]
-        populators = get_related_populators(info, select, connection.alias)  # type: ignore[call-arg]  # 6.1 has one more
-        return start, end, names, populators
+    def maker(self) -> _Maker:
+        return _Maker(self.compiler.klass_info, self.compiler.select)
+
+
+class _Maker:
+    """Makes objects of rows, with those that select_related() names; as unpickling does, because
+    `__init__` costs more than the query.
+    """
+
+    def __init__(self, info: Any, select: Any) -> None:
+        places = info["select_fields"]
+        self.model, self.start, self.end = info["model"], places[0], places[-1] + 1
+        self.names = [column[0].target.attname for column in select[self.start : self.end]]
+        self.key = self.names.index(self.model._meta.pk.attname)
+        self.related = [
+            (_Maker(other, select), other["local_setter"], other["remote_setter"])
+            for other in info.get("related_klass_infos", ())
+        ]
+
+    def make(self, row: Sequence[Any]) -> Any:
+        values = row[self.start : self.end]
+        if values[self.key] is None:  # nothing there to point at
+            return None
+        made = self.model.__new__(self.model)
+        made.__dict__.update(zip(self.names, values, strict=True))
+        made._state = state = ModelState()
+        state.adding, state.db = False, DEFAULT_DB_ALIAS
+        for maker, set_here, set_there in self.related:
+            other = maker.make(row)
+            set_here(made, other)
+            if other is not None:
+                set_there(other, made)
+        return made
 
 
 # ---- many shapes of one question ----------------------------------------------------------------
@@ -119,9 +134,11 @@ class Shaped:
         self.make = make
         self.compiled = lru_cache(MOST_SHAPES)(self._compile)
 
-    def rows(self, fixed: tuple[Any, ...], *asked: Any, skip: int = 0) -> list[Any]:
+    def rows(
+        self, fixed: tuple[Any, ...], *asked: Any, skip: int = 0, last: bool = False
+    ) -> list[Any]:
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).rows(values, skip=skip)
+        return self.compiled(fixed, _shape(asked, values)).rows(values, skip=skip, last=last)
 
     def objects(self, fixed: tuple[Any, ...], *asked: Any) -> list[Any]:
         values: list[Any] = []

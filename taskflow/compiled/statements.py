@@ -11,7 +11,8 @@ from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Func
 from django.db.models.expressions import Expression
 
-from taskflow.compiled.prepared import Prepared, read_rows
+from taskflow.compiled.pipeline import read_rows
+from taskflow.compiled.prepared import Prepared
 
 
 class Param(Expression):
@@ -60,55 +61,84 @@ class Among(Func):
         return super().as_sql(compiler, connection, template=template, arg_joiner=joiner)
 
 
+@dataclass
+class Hole:
+    """What is filled in, at all places of the SQL where it stands."""
+
+    param: Param
+    places: list[int]
+
+    @property
+    def field(self) -> Any:
+        return self.param.output_field
+
+
 class Statement:
     """SQL of one database, as compiled: its parameters are values and holes."""
 
     def __init__(self, connection: Any, sql: str, params: Sequence[Any]) -> None:
         self.sql, self.params = sql, list(params)
-        holes = {n: p for n, p in enumerate(params) if isinstance(p, Param)}
-        self.holes = [(n, hole.name, hole.fill) for n, hole in holes.items()]
-        fields = {n: hole.output_field for n, hole in holes.items()}
+        holes: dict[Any, Hole] = {}
+        for place, param in enumerate(params):
+            if isinstance(param, Param):
+                key = (param.name, type(param.output_field))
+                holes.setdefault(key, Hole(param, [])).places.append(place)
+        self.holes = list(holes.values())
+        self.fills = [(hole.param.name, hole.param.fill) for hole in self.holes]
         self.prepared: Prepared | None = None
-        self.adapters: dict[int, Callable[..., Any]] = {}
         if connection.vendor == "postgresql":
-            self.prepared = Prepared(sql, self.params, fields)
-        else:
-            self.adapters = {n: field.get_db_prep_save for n, field in fields.items()}
+            self.prepared = Prepared(self)
 
-    def run(self, values: Any, *, skip: int = 0) -> list[Any]:
-        """The rows it returns. Values by the names of the holes."""
-        connection = connections[DEFAULT_DB_ALIAS]
-        filled = self._fill(values, connection)
-        if skip:
-            return run_anywhere(f"{self.sql} OFFSET %s", [*filled, skip])
+    def run(self, values: Any, *, skip: int = 0, last: bool = False) -> list[Any]:
+        """The rows it returns. Values by the names of the holes; `last` if nothing is likely to be
+        asked afterwards.
+        """
+        if self.prepared and not skip:
+            connection = connections[DEFAULT_DB_ALIAS]
+            return self.prepared.run(connection, self._fill(values), last=last)
+        given = self.spread(self._fill(values))
+        return (
+            run_anywhere(f"{self.sql} OFFSET %s", [*given, skip])
+            if skip
+            else run_anywhere(self.sql, given)
+        )
+
+    def run_later(self, values: Any) -> None:
+        """Where nobody waits for what it returns: on PostgreSQL with the next statement."""
         if self.prepared:
-            return self.prepared.run(connection, filled)
-        return run_anywhere(self.sql, filled)
+            self.prepared.run_later(connections[DEFAULT_DB_ALIAS], self._fill(values))
+        else:
+            self.run(values)
 
     def count(self, values: Any) -> int:
         """How many rows it would return."""
-        filled = self._fill(values, connections[DEFAULT_DB_ALIAS])
         sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
-        return int(run_anywhere(sql, filled)[0][0])
+        return int(run_anywhere(sql, self.spread(self._fill(values)))[0][0])
 
     def as_execute(self, values: Any) -> bytes | None:
         """As SQL, to be sent with other statements; None where that cannot be done yet."""
-        connection = connections[DEFAULT_DB_ALIAS]
         if self.prepared is None:
             return None
-        return self.prepared.as_execute(connection.connection, self._fill(values, connection))
+        conn = connections[DEFAULT_DB_ALIAS].connection
+        return self.prepared.as_execute(conn, self._fill(values))
 
     def read(self, result: Any) -> list[Any]:
         """The rows of the result of as_execute()."""
         return read_rows(connections[DEFAULT_DB_ALIAS].connection, result)
 
-    def _fill(self, values: Any, connection: Any) -> list[Any]:
-        filled = self.params.copy()
-        for n, name, fill in self.holes:
-            filled[n] = values[name] if fill is None else fill()
-        for n, adapt in self.adapters.items():
-            filled[n] = adapt(filled[n], connection)
-        return filled
+    def spread(self, filled: Sequence[Any]) -> list[Any]:
+        """The values of the holes among the others, as Django's cursor takes them."""
+        given = self.params.copy()
+        connection = connections[DEFAULT_DB_ALIAS]
+        for hole, value in zip(self.holes, filled, strict=True):
+            if self.prepared is None:
+                value = hole.field.get_db_prep_save(value, connection)
+            for place in hole.places:
+                given[place] = value
+        return given
+
+    def _fill(self, values: Any) -> list[Any]:
+        return [values[name] if fill is None else fill() for name, fill in self.fills]
 
 
 def run_anywhere(sql: str, values: Sequence[Any]) -> list[Any]:

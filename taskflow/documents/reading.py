@@ -72,7 +72,8 @@ class Found:
 
     def _one(self, what: str) -> tuple[Any, ...]:
         question: Shaped = getattr(self.reading, what)
-        rows = question.rows((tuple(self.named),), self.who, tuple(self.named.values()))
+        values = tuple(self.named.values())
+        rows = question.rows((tuple(self.named),), self.who, values, last=what == "documents")
         if rows:
             return rows[0]  # type: ignore[no-any-return]
         other = self.otherwise() if self.otherwise else None

@@ -71,6 +71,24 @@ def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
     assert one.compiled.cache_info().currsize == 1
 
 
+def test_what_is_no_hole_stays_as_it_is(world):
+    odd = 'it\'s 100 %s \\ $1 "ü" %'
+
+    @in_any_tenant
+    def named():
+        named_so = Q(title=odd) | Q(number=Param("n"), version=Param("n"))
+        return Task.objects.filter(named_so).order_by("pk").values_list("title")
+
+    question = Compiled(named)
+    with inside(world.acme):
+        update(all_tasks, world.task.pk, {"title": odd})
+        for n in (1, 2, 1):
+            assert question.rows({"n": n}) == [(odd,)]
+        update(all_tasks, world.task.pk, {"title": "x"})
+        assert question.rows({"n": 2}) == []
+        assert question.rows({"n": world.task.number}) == [("x",)]
+
+
 def test_rows_come_with_what_they_point_at(world, assert_statements):
     @in_any_tenant
     def with_people():
@@ -85,6 +103,7 @@ def test_rows_come_with_what_they_point_at(world, assert_statements):
             assert task == world.task
             assert (task.project.key, task.assignee.handle, task.parent) == ("APO", "ada", None)
             assert task.get_deferred_fields() == set()
+            assert (task._state.adding, task.project._state.adding) == (False, False)
 
 
 def new_task(world, **values):
@@ -193,9 +212,7 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
-        text = (
-            question.compiled((), ((int,) * (len(others) + 1),)).question().statement.prepared.text
-        )
+        text = question.compiled((), ((int,) * (len(others) + 1),)).question.statement.prepared.text
         assert (text.decode() in known) == prepared
 
 

@@ -9,7 +9,6 @@ import pytest
 from django.db import connection, connections
 from django.http import StreamingHttpResponse
 from django.test import RequestFactory
-from django.test.utils import CaptureQueriesContext
 
 from accounts import tenancy
 from accounts.middleware import TenantMiddleware
@@ -81,20 +80,6 @@ def test_a_connection_forgets_its_tenant_after_every_answer():
                     " current_user = session_user"
                 )
                 assert cursor.fetchone() == ("", True)
-
-
-def test_a_read_is_three_round_trips():
-    """Tenant, role and token travel with the BEGIN."""
-    client = ApiClient(token_of(build_world().boss))
-    for _ in range(2):
-        client.get("/tasks/APO-1")  # notes the token's first use, and prepares what is asked
-
-    with CaptureQueriesContext(connection) as captured:
-        client.get("/tasks/APO-1")
-
-    sent = [query["sql"].split()[0] for query in captured.captured_queries]
-    of_login = ["SELECT"] if connection.vendor == "sqlite" else []
-    assert sent == ["BEGIN", *of_login, "SELECT", "COMMIT"]
 
 
 def cut_off(world):

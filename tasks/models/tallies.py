@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
+from random import randrange
 from typing import Any
 
 from django.db import models
@@ -19,7 +20,7 @@ from django.db.models.functions import Coalesce
 from accounts.tenancy import TenantModel
 
 STATUSES = ("todo", "in_progress", "done")
-MERGE_EVERY = 50  # rows
+MERGE_EVERY = 50  # rows, on average
 
 
 class TaskTally(TenantModel):
@@ -56,8 +57,12 @@ class TaskTally(TenantModel):
         rows = [
             cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
         ]
-        for row in cls._default_manager.bulk_create(rows):
-            if row.pk % MERGE_EVERY == 0:
+        if len(rows) == 1:
+            cls._default_manager.create_later(rows[0])
+        else:
+            cls._default_manager.bulk_create(rows)
+        for row in rows:
+            if randrange(MERGE_EVERY) == 0:  # noqa: S311 - no secret
                 cls.merge(row.project_id)
 
     @classmethod

@@ -132,7 +132,7 @@ def test_reading_them_looks_at_no_task(world, as_, path):
 
 @pytest.fixture
 def merging(monkeypatch):
-    monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 5)
+    monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 1)
 
 
 def test_rows_stay_few(world, as_, merging):
