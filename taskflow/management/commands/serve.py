@@ -95,5 +95,8 @@ def serve(host: str, port: int, workers: int) -> None:
     """Become the server, without what was loaded and filled here."""
     # Else glibc keeps the 16 MiB of a password's hash, in each thread that ever made one.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
+    # Wherever the command was given: a supervisor need not be in our folder.
+    paths = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment["PYTHONPATH"] = os.pathsep.join(paths)
     arguments = ["-m", "taskflow.serving", host, str(port), str(workers)]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
