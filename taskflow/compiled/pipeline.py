@@ -65,8 +65,7 @@ def tell(connection: Any, sql: str, values: Any, work: Callable[[], Any]) -> Any
             execute = partial(wrapper, execute)
     if connection.queries_logged:
         connection.queries_log.append({"sql": sql % tuple(map(repr, values)), "time": ""})
-    with connection.wrap_database_errors:
-        return execute(sql, values, False, {"connection": connection, "cursor": None})
+    return execute(sql, values, False, {"connection": connection, "cursor": None})
 
 
 # ---- in a transaction ---------------------------------------------------------------------------

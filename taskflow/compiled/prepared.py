@@ -69,22 +69,17 @@ class Prepared:
         if it is the `last`.
         """
         work = partial(self._run, connection, values, last)
-        if is_heard(connection):
-            return self._tell(connection, values, work)  # type: ignore[no-any-return]
-        with connection.wrap_database_errors:
-            return work()
+        return self._do(connection, values, work)  # type: ignore[no-any-return]
 
     def run_later(self, connection: Any, values: Sequence[Any]) -> None:
         """Where nobody waits for what it returns: with the next statement, if that can be."""
-        work = partial(self._run_later, connection, values)
-        if is_heard(connection):
-            self._tell(connection, values, work)
-        else:
-            with connection.wrap_database_errors:
-                work()
+        self._do(connection, values, partial(self._run_later, connection, values))
 
-    def _tell(self, connection: Any, values: Sequence[Any], work: Callable[[], Any]) -> Any:
-        return tell(connection, self.statement.sql, self.statement.spread(values), work)
+    def _do(self, connection: Any, values: Sequence[Any], work: Callable[[], Any]) -> Any:
+        with connection.wrap_database_errors:
+            if is_heard(connection):
+                return tell(connection, self.statement.sql, self.statement.spread(values), work)
+            return work()
 
     def as_execute(self, conn: Connection[Any], values: Sequence[Any]) -> bytes | None:
         """EXECUTE as SQL; None on a connection that does not know it yet."""

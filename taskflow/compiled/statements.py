@@ -97,11 +97,9 @@ class Statement:
             connection = connections[DEFAULT_DB_ALIAS]
             return self.prepared.run(connection, self._fill(values), last=last)
         given = self.spread(self._fill(values))
-        return (
-            run_anywhere(f"{self.sql} OFFSET %s", [*given, skip])
-            if skip
-            else run_anywhere(self.sql, given)
-        )
+        if skip:
+            return run_anywhere(f"{self.sql} OFFSET %s", [*given, skip])
+        return run_anywhere(self.sql, given)
 
     def run_later(self, values: Any) -> None:
         """Where nobody waits for what it returns: on PostgreSQL with the next statement."""
