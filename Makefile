@@ -5,21 +5,31 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
+COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
+	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
 
 .DEFAULT_GOAL := help
 
-$(VENV)/.installed: requirements.lock
+# What TaskFlow needs to run, and what its tests and lint need too: the second holds the first.
+$(VENV)/.runtime: requirements-runtime.lock
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing requirements.lock …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@echo "Installing $<"
+	@$(INSTALL) $<
 	@touch $@
+
+$(VENV)/.installed: requirements.lock requirements-runtime.lock
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing $<"
+	@$(INSTALL) $<
+	@touch $(VENV)/.runtime $@
 
 .PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain prove bench lint format lock clean
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: $(VENV)/.installed ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
+run: $(VENV)/.runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/python manage.py serve --port $(PORT)
 
 test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
@@ -58,10 +68,12 @@ lint: $(VENV)/.installed ## ruff and mypy --strict
 format: $(VENV)/.installed ## Let ruff write the code's form
 	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
 
-lock: ## Make requirements.lock from pyproject.toml, for every platform, with hashes
+lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes newer releases
 	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --group dev \
-		--python-version 3.11 --upgrade pyproject.toml -o requirements.lock
+	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
+	@# The copy makes uv keep the versions and hashes of the full lock.
+	cp requirements.lock requirements-runtime.lock
+	$(COMPILE) -c requirements.lock pyproject.toml -o requirements-runtime.lock
 
 clean: ## Remove the environment and the local data
 	rm -rf $(VENV) var
