@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
@@ -59,14 +60,26 @@ def register_tenant(
 
     Raises Conflict when the subdomain is taken, Invalid when it is reserved or the password weak.
     """
-    if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
-        raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
+    _check_subdomain(subdomain)
     tenant = Tenant(name=tenant_name, subdomain=subdomain)
     user = User(full_name=full_name, email=email, is_staff=True)
     try:
         return found_tenant(tenant, user, password=password, via=via, request_id=request_id)
     except IntegrityError:  # all else in a new tenant is new, too
         raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
+
+
+def _check_subdomain(subdomain: str) -> None:
+    """Raise Invalid for one that nobody may register, whether or not it exists already."""
+    if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
+        raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
+    if subdomain == settings.DEFAULT_TENANT.lower():
+        # Its administrator would receive every sign-in at a host without a subdomain.
+        raise Invalid.field(
+            "subdomain",
+            f"“{subdomain}” is the default tenant of this installation and cannot be registered."
+            " Choose another.",
+        )
 
 
 def create_operator(*, email: str, full_name: str, password: str) -> User:

@@ -62,7 +62,7 @@ def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]
     """Create a tenant and its first administrator, and sign him in.
 
     Refused with 403 when the installation does not take registrations, 409 when the subdomain is
-    taken, 422 when the password is weak.
+    taken, 422 when it is reserved or the default tenant's, or the password is weak.
     """
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not take registrations. Ask its operator.")

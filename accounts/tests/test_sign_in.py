@@ -46,7 +46,8 @@ def test_registering_makes_a_tenant_with_its_administrator(db, events):
         ({"subdomain": "-x"}, 422, "validation_failed"),
         ({"subdomain": "Upper"}, 422, "validation_failed"),
         ({"subdomain": "a.b"}, 422, "validation_failed"),
-        ({"subdomain": "acme"}, 409, "taken"),
+        ({"subdomain": "acme"}, 422, "invalid"),  # the default tenant's
+        ({"subdomain": "globex"}, 409, "taken"),
         ({"password": "12345678"}, 422, "invalid"),
         ({"password": "peter@initech.example"}, 422, "invalid"),
         ({"email": "nobody"}, 422, "validation_failed"),
@@ -59,6 +60,18 @@ def test_a_refused_registration_leaves_nothing(world, changes, status, code):
 
     assert (r.status_code, r.json()["code"]) == (status, code)
     assert set(Tenant.objects.values_list("subdomain", flat=True)) == {"acme", "globex"}
+
+
+@pytest.mark.parametrize("default", ["acme", "initech", "Initech"])
+def test_registering_the_default_tenant_is_refused_before_it_exists(db, settings, default):
+    """Its owner would own every host without a subdomain."""
+    settings.DEFAULT_TENANT = default
+
+    r = register(subdomain=default.lower())
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/subdomain")
+    assert "default tenant" in r.json()["detail"]
+    assert not Tenant.objects.exists()
 
 
 def test_registering_can_be_switched_off(db, settings):
