@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
 from ninja.parser import Parser
+from pydantic import ValidationError, create_model
 
 from taskflow.errors import BadRequest, Invalid, Problem, UnsupportedMedia
-from taskflow.schema import is_unstorable
+from taskflow.schema import In, is_unstorable
 
 DEEPEST_JSON = 16
 MALFORMED = "malformed_json"
@@ -19,20 +22,17 @@ ODD = (b"\\u", b"\xed", b"\0")
 
 
 class StrictParser(Parser):
-    """JSON that means one thing and can be stored: see _check_values and _no_key_twice."""
+    """Reads bodies with parse_json(), and refuses query texts that cannot be stored."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
             raise UnsupportedMedia("Send the body as Content-Type: application/json.")
         try:
-            body = json.loads(request.body, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
-        except RecursionError:
-            raise BadRequest("The JSON is nested too deeply.", code=MALFORMED) from None
+            body = parse_json(request.body)
         except ValueError as error:
-            raise BadRequest(f"The body is not valid JSON: {error}.", code=MALFORMED) from None
+            raise BadRequest(f"The body cannot be read: {error}", code=MALFORMED) from None
         if not isinstance(body, dict):
             raise BadRequest("The body must be a JSON object.", code=MALFORMED)
-        _check_values(body, may_be_odd=any(mark in request.body for mark in ODD))
         return body
 
     def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
@@ -42,6 +42,28 @@ class StrictParser(Parser):
             if len(values) > 1 and name not in list_fields:
                 raise Invalid.parameter(name, f"“{name}” may be given once.", "repeated")
         return super().parse_querydict(data, list_fields, request)
+
+
+def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
+    """Return the value of a JSON text that means one thing and can be stored and read back.
+
+    Raises ValueError, whose text is a sentence, for what is not JSON (NaN and Infinity included),
+    an object that names a key twice, NUL or half a character in a text or a key, a number outside
+    64 bits, and nesting deeper than `deepest` levels.
+    """
+    try:
+        value = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply.") from None
+    except ValueError as error:
+        raise ValueError(f"it is not valid JSON: {error}.") from None
+    _check_values(value, deepest, may_be_odd=_may_be_odd(text))
+    return value
+
+
+def parse_metadata(text: str | bytes) -> Any:
+    """parse_json() of a text that is one value of a body, as deep as it may be there."""
+    return parse_json(text, deepest=DEEPEST_JSON - 1)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -55,9 +77,15 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _check_values(body: dict[str, Any], *, may_be_odd: bool) -> None:
-    level: list[Any] = [body]
-    for _ in range(DEEPEST_JSON):
+def _may_be_odd(text: str | bytes) -> bool:
+    if isinstance(text, str):
+        return "\\u" in text or is_unstorable(text)
+    return any(mark in text for mark in ODD)
+
+
+def _check_values(document: Any, deepest: int, *, may_be_odd: bool) -> None:
+    level: list[Any] = [[document]]
+    for _ in range(deepest + 1):  # the list around the document is the first level
         below: list[Any] = []
         for container in level:
             values = container
@@ -66,16 +94,39 @@ def _check_values(body: dict[str, Any], *, may_be_odd: bool) -> None:
             for value in values:
                 if isinstance(value, str):
                     if may_be_odd and is_unstorable(value):
-                        raise BadRequest("A text holds NUL or half a character.", code=MALFORMED)
+                        raise ValueError("a text holds NUL or half a character.")
                 elif isinstance(value, dict | list):
                     below.append(value)
                 elif isinstance(value, int | float) and not -(2**63) <= value < 2**63:
                     # 1e999 is infinity
-                    raise BadRequest("A number does not fit 64 bits.", code=MALFORMED)
+                    raise ValueError("a number does not fit 64 bits.")
         level = below
         if not level:
             return
-    raise BadRequest(f"The JSON is nested deeper than {DEEPEST_JSON}.", code=MALFORMED)
+    raise ValueError(f"the JSON is nested deeper than {deepest} levels.")
+
+
+@cache
+def _part_of(schema: type[In], names: frozenset[str]) -> type[In]:
+    """The schema with these fields alone, so that each can be judged without the others."""
+    fields: dict[str, Any] = {
+        name: (schema.model_fields[name].annotation, schema.model_fields[name]) for name in names
+    }
+    return create_model(schema.__name__, __base__=In, **fields)
+
+
+def check_values(schema: type[In], values: Mapping[str, Any]) -> dict[str, Any]:
+    """Check single values by the types of a schema's fields; return them as the schema reads them.
+
+    For channels that are no JSON body: dates are given as text, and names that the schema does not
+    have are left out. Raises Invalid with a pointer for each value that a body could not have.
+    """
+    known = {name: value for name, value in values.items() if name in schema.model_fields}
+    try:
+        return _part_of(schema, frozenset(known)).model_validate(known).sent()
+    except ValidationError as error:
+        found = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
+        raise problem_of_validation(found) from None
 
 
 def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from accounts.actor import Actor
 from accounts.models import User
 from taskflow.errors import Invalid, Problem
-from taskflow.parsing import problem_of_validation
+from taskflow.parsing import parse_metadata, problem_of_validation
 from tasks.actions.drafts import Draft, create_tasks
 from tasks.find import find_tasks
 from tasks.models import Project, Task
@@ -83,7 +83,7 @@ def read_sheet(actor: Actor, project: Project, text: str) -> list[Task]:
     fields: dict[int, TaskFields] = {}
     for number, cells in lines:
         try:
-            fields[number] = TaskFields.model_validate(_sent(cells))
+            fields[number] = TaskFields.model_validate(sent_values(cells))
         except ValidationError as error:
             found = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
             problems[number] = problem_of_validation(found)
@@ -130,16 +130,16 @@ def _bare(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
-def _sent(cells: dict[str, str]) -> dict[str, Any]:
-    """As in a body."""
+def sent_values(cells: dict[str, str]) -> dict[str, Any]:
+    """Return the values of a line as a body would have them. Raises Invalid for bad metadata."""
     sent: dict[str, Any] = {n: v for n, v in cells.items() if n in TaskFields.model_fields}
     if "tags" in sent:
         sent["tags"] = [name.strip() for name in sent["tags"].split(";") if name.strip()]
     if "metadata" in sent:
         try:
-            sent["metadata"] = json.loads(sent["metadata"])
-        except ValueError:
-            raise Invalid.field("metadata", "This is not JSON.") from None
+            sent["metadata"] = parse_metadata(sent["metadata"])
+        except ValueError as error:
+            raise Invalid.field("metadata", f"Metadata cannot be read: {error}") from None
     return sent
 
 

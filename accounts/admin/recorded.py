@@ -22,6 +22,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
+from accounts.admin.fields import JsonField
 from accounts.events.history import read_history, read_rivalries
 from accounts.events.values import as_recorded
 from accounts.events.versions import changes_since
@@ -29,8 +30,13 @@ from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline
 from taskflow.conditions import Precondition, parse_etag
 from taskflow.errors import PreconditionFailed, Problem, problem_of_database
+from taskflow.parsing import check_values
+from taskflow.schema import In
 
 HISTORY_PAGE = 50  # events
+FIELDS = {models.JSONField: {"form_class": JsonField}}
+AS_WRITTEN = frozenset({"body", "password"})  # fields whose white space counts
+UNCHECKED = frozenset({"password"})  # by the schema: the action judges it
 NO_VALUES = frozenset({"id", "DELETE", "row_version"})  # of a form
 OVERWRITE = "_overwrite"  # with the version that he has seen now
 
@@ -42,6 +48,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     foreign keys find their choices.
     """
 
+    schema: ClassVar[type[In]] = In  # the API's, whose fields have the types of the form's values
     refusal: Problem | None = None
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # when it was opened
 
@@ -49,6 +56,8 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(with_plain_newlines(data), *args, **kwargs)
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
+        for name in AS_WRITTEN & self.fields.keys():
+            self.fields[name].strip = False  # type: ignore[attr-defined]
 
     def _get_validation_exclusions(self) -> set[str]:
         # With the tenant left out, Django would skip every unique rule: all lead with it.
@@ -56,10 +65,25 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        cleaned |= self._checked_values(cleaned)
         if self.refusal is not None:
-            for field, sentence in refused_fields(self.refusal, self.fields):
-                self.add_error(field, sentence)
+            self._show(self.refusal)
         return cleaned
+
+    def _checked_values(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+        """What the API would store for the texts among the values that the person has changed."""
+        changed = cleaned.keys() & self.changed_data if self.instance.pk else cleaned.keys()
+        values = {name: as_recorded(cleaned[name]) for name in changed - UNCHECKED}
+        try:
+            read = check_values(self.schema, values)
+        except Problem as problem:
+            self._show(problem)
+            return {}
+        return {name: value for name, value in read.items() if type(value) is str}
+
+    def _show(self, problem: Problem) -> None:
+        for field, sentence in refused_fields(problem, self.fields):
+            self.add_error(field, sentence)
 
 
 def with_plain_newlines(data: QueryDict | None) -> QueryDict | None:
@@ -108,9 +132,15 @@ class RecordedInline(TabularInline):  # type: ignore[misc]
     """Lines that the admin of their own model saves. Select what autocomplete_fields point at."""
 
     form = LineForm
+    formfield_overrides = FIELDS
     extra = 0
     per_page = 10
     tab = True
+
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.form.schema = self.admin_site._registry[self.model].schema
+        return formset
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         fields = list(super().get_fields(request, obj))
@@ -124,6 +154,8 @@ class RecordedInline(TabularInline):  # type: ignore[misc]
 
 class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
     form = RecordedForm
+    schema: type[In] = In  # of the API: what its fields refuse, the form refuses too
+    formfield_overrides = FIELDS
     change_form_before_template = "admin/row_version.html"
     recorded_names: ClassVar[dict[str, str]] = {}  # where a form calls a field otherwise
     compressed_fields = True
@@ -207,6 +239,7 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
         form.refusal = getattr(request, "refusal", None)
+        form.schema = self.schema
         return form
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:

@@ -14,11 +14,13 @@ from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, actor_of
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
+from accounts.schemas import TenantUpdate
 from taskflow.admin import action, display
 
 
 @admin.register(Tenant)
 class TenantAdmin(RecordedAdmin):
+    schema = TenantUpdate
     list_display = ["name", "subdomain", "show_place", "is_active", "created_at"]
     search_fields = ["name", "subdomain"]
     ordering = ["name"]

@@ -13,6 +13,7 @@ from accounts import actions
 from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
 from accounts.models import ApiToken, Scope
+from accounts.schemas import TokenCreate
 from taskflow.admin import TextInput, action, display
 
 
@@ -24,6 +25,7 @@ class TokenForm(RecordedForm):
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(RecordedAdmin):
+    schema = TokenCreate
     form = TokenForm
     list_display = ["name", "show_prefix", "user", "show_scope", "show_state", "expires_at", "last_used_at"]  # fmt: skip  # noqa: E501
     list_filter = ["scope"]

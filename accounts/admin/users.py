@@ -13,6 +13,7 @@ from accounts import actions
 from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
 from accounts.models import Kind, User
+from accounts.schemas import UserCreate
 from taskflow.admin import PasswordInput, action, display
 
 
@@ -26,6 +27,7 @@ class UserForm(RecordedForm):
 
 @admin.register(User)
 class UserAdmin(RecordedAdmin):
+    schema = UserCreate
     form = UserForm
     list_display = ["show_name", "email", "show_kind", "show_standing", "responsible", "created_at"]
     list_filter = ["kind", "is_active", "is_staff"]

@@ -12,10 +12,12 @@ from taskflow.admin import AutocompleteSelectFilter, display
 from tasks.actions import comments as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Comment
+from tasks.schemas.comments import CommentCreate
 
 
 @admin.register(Comment)
 class CommentAdmin(TrashableAdmin):
+    schema = CommentCreate
     list_display = ["show_body", "show_task", "author", "created_at"]
     list_filter = [("author", AutocompleteSelectFilter)]
     list_filter_submit = True

@@ -14,12 +14,14 @@ from taskflow.admin import AutocompleteSelectFilter, action, display
 from tasks.actions import pages as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Page
+from tasks.schemas.pages import PageCreate
 
 STATE_COLORS = {"published": "success", "draft": "warning"}
 
 
 @admin.register(Page)
 class PageAdmin(TrashableAdmin):
+    schema = PageCreate
     list_display = ["title", "project", "show_state", "owner", "updated_at"]
     list_filter = [
         "is_published",

@@ -15,6 +15,7 @@ from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Project, ProjectMember, Role, Task
+from tasks.schemas.projects import ProjectCreate
 from tasks.sheets import write_sheet
 
 ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
@@ -32,6 +33,9 @@ class ProjectForm(RecordedForm):
         if "key" in self.fields:  # not on a page that only shows
             self.fields["key"].required = bool(self.instance.pk)
             self.fields["key"].help_text = "Made from the name when empty."
+
+    def clean_key(self) -> str | None:
+        return self.cleaned_data["key"] or None
 
 
 class MemberInline(RecordedInline):
@@ -55,6 +59,7 @@ class TaskInline(RecordedInline):
 
 @admin.register(Project)
 class ProjectAdmin(TrashableAdmin):
+    schema = ProjectCreate
     form = ProjectForm
     list_display = ["show_name", "show_status", "owner", "show_tasks", "updated_at"]
     list_filter = ["status", ("owner", AutocompleteSelectFilter)]

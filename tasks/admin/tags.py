@@ -14,10 +14,12 @@ from accounts.admin.recorded import RecordedAdmin
 from taskflow.admin import display
 from tasks.actions import tags as actions
 from tasks.models import Tag
+from tasks.schemas.tags import TagCreate
 
 
 @admin.register(Tag)
 class TagAdmin(RecordedAdmin):
+    schema = TagCreate
     list_display = ["name", "color", "show_tasks", "updated_at"]
     search_fields = ["name"]
     ordering = ["name"]

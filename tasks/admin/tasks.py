@@ -17,6 +17,7 @@ from tasks.actions import tasks as actions
 from tasks.actions.edits import Edit, edit_tasks
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Priority, Status, Tag, Task
+from tasks.schemas.tasks import TaskCreate
 
 STATUS_COLORS = {"todo": "info", "in_progress": "warning", "done": "success"}
 PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
@@ -54,6 +55,7 @@ class TaskForm(RecordedForm):
 
 @admin.register(Task)
 class TaskAdmin(TrashableAdmin):
+    schema = TaskCreate
     form = TaskForm
     recorded_names = {"labels": "tags", "waits_for": "blocked_by"}
     list_display = [

@@ -143,6 +143,16 @@ def test_each_bad_line_is_named_and_nothing_made(world, as_, events):
         b"title\na\x00b\n",
         "title\n" + "x\n" * 5001,
         "title\n" + "x" * 200_000 + "\n",
+        "title," * 100_000 + "\n",
+        "title" + ",x" * 100_000 + "\n",
+        "title\n" + "x," * 100_000 + "\n",
+        "title,title\n",
+        "Title, TITLE \nx,y\n",
+        "title\rx\r",
+        "title\n" + '"' * 100_001,
+        "title\nx\n".encode("utf-16"),
+        b"title\n\xed\xa0\x80\n",
+        "\ufeff\ufefftitle\nx\n",
     ],
 )
 def test_what_is_no_sheet_is_refused(world, as_, text):

@@ -1,0 +1,290 @@
+"""A value is accepted or refused alike, whether it comes in a body, a CSV cell or an admin form."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from django.core.exceptions import ValidationError as FormError
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from accounts.actions import create_user, deactivate_user, erase_user
+from accounts.admin.fields import JsonField
+from accounts.models import Event, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, new_tenant, token_of
+from taskflow.errors import Problem
+from taskflow.parsing import check_values, parse_json
+from tasks.actions.pages import create_page
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+from tasks.models import Comment, Page, Project, Tag, Task
+from tasks.schemas.tasks import TaskCreate, TaskFields
+from tasks.sheets import sent_values
+from tasks.tests.test_admin import address, form_of, sign_in
+
+METADATA = [
+    "{}",
+    '{"a": [1, 2.5, null, true, {"ü": "\\ud83d\\ude80"}]}',
+    '{"a": -0.0, "b": 1e18, "c": 5e-324}',
+    '{"a": 9223372036854775807}',
+    '{"a": 9223372036854775808}',
+    '{"a": -9223372036854775809}',
+    '{"a": 1e308}',
+    '{"a": 1e999}',
+    '{"a": NaN}',
+    '{"a": [Infinity]}',
+    '{"a": -Infinity}',
+    '{"a": "\\u0000"}',
+    '{"\\u0000": 1}',
+    '{"a": "\\ud800"}',
+    '{"\\udfff": 1}',
+    '{"a": 1, "a": 1}',
+    '{"sha256": "x", "model": "tasks.task", "row": {}}',
+    '{"a": ' * 14 + "{}" + "}" * 14,
+    '{"a": ' * 15 + "{}" + "}" * 15,
+    "[" * 100_000 + "]" * 100_000,
+    '{"a": ' + "9" * 5000 + "}",
+    '{"a": "' + "x" * 32_757 + '"}',
+    '{"a": "' + "x" * 32_761 + '"}',
+    "[]",
+    "[1]",
+    "null",
+    "5",
+    '"text"',
+    "{",
+    "{'a': 1}",
+    '{"a": 1,}',
+    '{"a": 1} {"b": 1}',
+]
+
+
+def in_a_body(text):
+    """The metadata that a body with this text holds, or None when the body is refused."""
+    try:
+        body = parse_json(b'{"project_id": 1, "title": "x", "metadata": %s}' % text.encode())
+        return TaskCreate.model_validate(body).metadata
+    except (ValueError, ValidationError):
+        return None
+
+
+def in_a_cell(text):
+    try:
+        return TaskFields.model_validate(sent_values({"title": "x", "metadata": text})).metadata
+    except (Problem, ValidationError):
+        return None
+
+
+def in_a_form(text):
+    field = JsonField(required=False)
+    try:
+        return check_values(TaskCreate, {"metadata": field.clean(text)})["metadata"]
+    except (Problem, FormError):
+        return None
+
+
+@pytest.mark.parametrize("text", METADATA, ids=[text[:30] for text in METADATA])
+def test_metadata_is_judged_alike_in_body_cell_and_form(text):
+    wanted = in_a_body(text)
+
+    assert in_a_cell(text) == wanted
+    assert in_a_form(text) == wanted
+
+
+NUMBERS = st.integers() | st.floats() | st.just(-0.0)
+TEXTS = st.text(st.characters(exclude_categories=()), max_size=5)
+VALUES = st.recursive(
+    st.none() | st.booleans() | NUMBERS | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True, database=None)
+@given(VALUES)
+def test_any_json_is_judged_alike_in_body_cell_and_form(value):
+    text = json.dumps(value)
+    wanted = in_a_body(text)
+
+    assert in_a_cell(text) == wanted
+    assert in_a_form(text) == wanted
+
+
+# ---- the same, through the whole product --------------------------------------------------------
+
+
+@pytest.fixture
+def boss(db):
+    return new_tenant("acme", "boss", PASSWORD)
+
+
+@pytest.fixture
+def apollo(boss):
+    with inside(boss.tenant):
+        return create_project(boss, name="Apollo", key="APO")
+
+
+@pytest.fixture
+def staff(boss):
+    return sign_in("boss@acme.example")
+
+
+@pytest.fixture
+def client(boss):
+    return ApiClient(token_of(boss))
+
+
+def send_form(staff, model, pk=None, **values):
+    """Fill the form of the model in and send it; whether it was saved."""
+    page = address(model, "change" if pk else "add", pk)
+    form = form_of(staff.get(page))
+    return staff.post(page, form | values).status_code == 302
+
+
+def send_cell(client, column, text):
+    sheet = io.StringIO()
+    csv.writer(sheet).writerows([["title", column], ["x", text]])
+    r = client.generic(
+        "POST", "/projects/APO/tasks.csv", sheet.getvalue().encode(), content_type="text/csv"
+    )
+    assert r.status_code in (200, 422), r.content
+    return r.status_code == 200
+
+
+def would_accept(client, path, **values):
+    """Whether a body with these values is accepted; nothing is stored."""
+    r = client.post(path + "?dry_run=true", values)
+    assert r.status_code in (200, 400, 422), r.content
+    return r.status_code == 200
+
+
+@pytest.mark.parametrize("text", ["NaN", "[1]", '{"a": NaN}', '{"a": "\\u0000"}', '{"a": "\\ud800"}',
+                                  '{"a": 1e308}', '{"a": 1, "a": 1}', "[" * 50_000])  # fmt: skip
+def test_bad_metadata_is_refused_in_cells_and_forms_and_nothing_is_stored(
+    boss, apollo, staff, client, text
+):
+    assert not send_cell(client, "metadata", text)
+    assert not send_form(staff, Task, project=apollo.pk, title="x", metadata=text)
+    assert not send_form(staff, Project, apollo.pk, metadata=text)
+
+    with inside(boss.tenant):
+        assert not Task.objects.exists()
+        assert Project.objects.get().metadata == {}
+
+
+def test_good_metadata_is_stored_alike_by_body_cell_and_form(boss, apollo, staff, client):
+    text = '{"a": [1, 2.5, "\\ud83d\\ude80"], "sha256": {"row": null}}'
+
+    body = {"project_id": apollo.pk, "title": "x", "metadata": json.loads(text)}
+    assert client.post("/tasks", body).status_code == 201
+    assert send_cell(client, "metadata", text)
+    assert send_form(staff, Task, project=apollo.pk, title="x", metadata=text)
+
+    with inside(boss.tenant):
+        assert [task.metadata for task in Task.objects.all()] == [json.loads(text)] * 3
+
+
+def test_emptied_metadata_becomes_an_empty_object(boss, apollo, staff):
+    assert send_form(staff, Project, apollo.pk, metadata='{"a": 1}')
+    assert send_form(staff, Project, apollo.pk, metadata="")
+
+    with inside(boss.tenant):
+        assert Project.objects.get().metadata == {}
+
+
+TEXT = {
+    "nothing": "",
+    "blanks": "   ",
+    "NUL": "a\0b",
+    "long": "x" * 101,
+    "longer": "x" * 256,
+    "very long": "x" * 501,
+    "too long for anything": "x" * 65_537,
+    "odd but fine": "\u2028 “x” \u202e💥",
+}
+
+
+@pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
+def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff, client, text):
+    with inside(boss.tenant):
+        task = create_task(boss, apollo, title="x")
+    forms = {
+        "name of a project": (Project, "/projects", {"name": text, "owner_id": boss.user.pk}),
+        "description": (Project, "/projects", {"name": "x", "description": text}),
+        "title": (Task, "/tasks", {"project_id": apollo.pk, "title": text}),
+        "description of a task": (
+            Task, "/tasks", {"project_id": apollo.pk, "title": "x", "description": text},
+        ),
+        "comment": (Comment, "/comments", {"task_id": task.pk, "body": text}),
+        "page": (Page, "/pages", {"project_id": apollo.pk, "title": text, "body": "x"}),
+        "body": (Page, "/pages", {"project_id": apollo.pk, "title": "x", "body": text}),
+        "tag": (Tag, "/tags", {"name": text}),
+    }  # fmt: skip
+    for name, (model, path, values) in forms.items():
+        wanted = would_accept(client, path, **values)
+        extra = {"owner": boss.user.pk} if model in (Project, Page) else {}
+        sent = {n.removesuffix("_id"): value for n, value in values.items()} | extra
+
+        assert send_form(staff, model, **sent) == wanted, name
+
+
+@pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
+@pytest.mark.parametrize("column", ["description", "external_ref"])
+def test_texts_are_judged_alike_by_body_and_cell(apollo, client, column, text):
+    wanted = would_accept(client, "/tasks", project_id=apollo.pk, title="x", **{column: text})
+    is_absent = not text  # an empty cell is a field that was not sent
+
+    assert send_cell(client, column, text) == (wanted or is_absent)
+
+
+PEOPLE = {
+    "plain": {"handle": "ada", "email": "ada@acme.example", "full_name": "Ada"},
+    "upper case": {"handle": "Ada", "email": "ada@acme.example"},
+    "odd handle": {"handle": "-ada", "email": "ada@acme.example"},
+    "no domain": {"handle": "ada", "email": "ada@localhost"},
+    "long e-mail": {"handle": "ada", "email": f"{'a' * 60}@{'b.' * 99}example"},
+    "upper e-mail": {"handle": "ada", "email": "ADA@acme.example"},
+    "reserved domain": {"handle": "ada", "email": "ada@acme.invalid"},
+    "long name": {"handle": "ada", "email": "ada@acme.example", "full_name": "x" * 101},
+    "name with NUL": {"handle": "ada", "email": "ada@acme.example", "full_name": "a\0b"},
+}
+
+
+@pytest.mark.parametrize("person", PEOPLE.values(), ids=PEOPLE.keys())
+def test_people_are_judged_alike_by_body_and_form(staff, client, person):
+    wanted = would_accept(client, "/users", **person)
+
+    assert send_form(staff, User, is_active="on", **person) == wanted
+
+
+def test_erased_user_can_still_be_edited_in_a_form(boss, staff):
+    """The e-mail that erasing leaves behind could not be entered, but it is not changed here."""
+    with inside(boss.tenant):
+        ada = create_user(boss, handle="ada", email="ada@acme.example")
+        erase_user(boss, deactivate_user(boss, ada))
+
+    assert send_form(staff, User, ada.pk, full_name="Nobody")
+
+
+def test_password_is_kept_as_it_was_typed_in_a_form(boss, staff):
+    values = {"handle": "ada", "email": "ada@acme.example", "is_active": "on"}
+    assert send_form(staff, User, **values, password=" spaces around it ")
+
+    with inside(boss.tenant):
+        assert User.objects.get(handle="ada").check_password(" spaces around it ")
+
+
+def test_saving_a_form_unchanged_keeps_the_white_space_of_markdown(boss, apollo, staff):
+    body = "\n\n    code\n"
+    with inside(boss.tenant):
+        page = create_page(boss, apollo, title="x", body=body)
+
+    assert send_form(staff, Page, page.pk, title="y")
+
+    with inside(boss.tenant):
+        assert Page.objects.get().body == body
+        assert Event.objects.latest("id").changes == {"title": ["x", "y"]}
