@@ -51,7 +51,7 @@ class Tenant(models.Model):
     subdomain = models.CharField(
         max_length=63,
         unique=True,
-        validators=[RegexValidator(re.compile(rf"{SUBDOMAIN.pattern}\Z"), "Not a DNS label.")],
+        validators=[RegexValidator(re.compile(rf"\A{SUBDOMAIN.pattern}\Z"), "Not a DNS label.")],
     )
     time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
     is_active = models.BooleanField(default=True)
@@ -111,7 +111,7 @@ class User(TenantModel, AbstractBaseUser):
         max_length=50,
         validators=[
             RegexValidator(
-                re.compile(rf"{HANDLE.pattern}\Z"),
+                re.compile(rf"\A{HANDLE.pattern}\Z"),
                 "Use lower-case letters, digits, dot, dash and underscore.",
             )
         ],

@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=200)),
-                ('subdomain', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator(re.compile('[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\Z'), 'Not a DNS label.')])),
+                ('subdomain', models.CharField(max_length=63, unique=True, validators=[django.core.validators.RegexValidator(re.compile('\\A[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\\Z'), 'Not a DNS label.')])),
                 ('time_zone', models.CharField(default='UTC', max_length=64, validators=[accounts.models.check_time_zone])),
                 ('is_active', models.BooleanField(default=True)),
                 ('version', models.PositiveIntegerField(default=1, editable=False)),
@@ -44,7 +44,7 @@ class Migration(migrations.Migration):
                 ('password', models.CharField(max_length=128, verbose_name='password')),
                 ('last_login', models.DateTimeField(blank=True, null=True, verbose_name='last login')),
                 ('kind', models.CharField(choices=[('human', 'Human'), ('agent', 'Agent')], default='human', max_length=5)),
-                ('handle', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator(re.compile('[a-z0-9][a-z0-9_.-]{0,49}\\Z'), 'Use lower-case letters, digits, dot, dash and underscore.')])),
+                ('handle', models.CharField(max_length=50, validators=[django.core.validators.RegexValidator(re.compile('\\A[a-z0-9][a-z0-9_.-]{0,49}\\Z'), 'Use lower-case letters, digits, dot, dash and underscore.')])),
                 ('email', models.EmailField(blank=True, max_length=255, null=True)),
                 ('full_name', models.CharField(blank=True, max_length=100)),
                 ('is_active', models.BooleanField(default=True)),

@@ -29,7 +29,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('deleted_at', models.DateTimeField(editable=False, null=True)),
-                ('key', models.CharField(max_length=10, validators=[django.core.validators.RegexValidator(re.compile('[A-Z]{2,10}\\Z'), '2 to 10 capital letters.')])),
+                ('key', models.CharField(max_length=10, validators=[django.core.validators.RegexValidator(re.compile('\\A[A-Z]{2,10}\\Z'), '2 to 10 capital letters.')])),
                 ('name', models.CharField(max_length=255)),
                 ('description', models.TextField(blank=True, max_length=65536)),
                 ('status', models.CharField(choices=[('active', 'Active'), ('on_hold', 'On Hold'), ('completed', 'Completed'), ('archived', 'Archived')], default='active', max_length=9)),
@@ -76,7 +76,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('name', models.CharField(max_length=100)),
-                ('color', models.CharField(blank=True, max_length=7, null=True, validators=[django.core.validators.RegexValidator(re.compile('#[0-9A-Fa-f]{6}\\Z'), 'Write it as #1F6FEB.')])),
+                ('color', models.CharField(blank=True, max_length=7, null=True, validators=[django.core.validators.RegexValidator(re.compile('\\A#[0-9A-Fa-f]{6}\\Z'), 'Write it as #1F6FEB.')])),
                 ('version', models.PositiveIntegerField(default=1, editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),

@@ -79,7 +79,7 @@ class Project(Trashable):
 
     key = models.CharField(
         max_length=10,
-        validators=[RegexValidator(re.compile(rf"{KEY.pattern}\Z"), "2 to 10 capital letters.")],
+        validators=[RegexValidator(re.compile(rf"\A{KEY.pattern}\Z"), "2 to 10 capital letters.")],
     )
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True, max_length=LARGEST_TEXT)

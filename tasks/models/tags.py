@@ -34,7 +34,7 @@ class Tag(TenantModel):
         max_length=7,
         null=True,
         blank=True,
-        validators=[RegexValidator(re.compile(rf"{COLOR.pattern}\Z"), "Write it as #1F6FEB.")],
+        validators=[RegexValidator(re.compile(rf"\A{COLOR.pattern}\Z"), "Write it as #1F6FEB.")],
     )
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

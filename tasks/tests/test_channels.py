@@ -8,13 +8,14 @@ import json
 
 import pytest
 from django.core.exceptions import ValidationError as FormError
+from django.core.validators import RegexValidator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from accounts.actions import create_user, deactivate_user, erase_user
 from accounts.admin.fields import JsonField
-from accounts.models import Event, User
+from accounts.models import Event, Tenant, User
 from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, new_tenant, token_of
 from taskflow.errors import Problem
@@ -288,3 +289,23 @@ def test_saving_a_form_unchanged_keeps_the_white_space_of_markdown(boss, apollo,
     with inside(boss.tenant):
         assert Page.objects.get().body == body
         assert Event.objects.latest("id").changes == {"title": ["x", "y"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "name", "good"),
+    [
+        (Tenant, "subdomain", "acme"),
+        (User, "handle", "ada"),
+        (Project, "key", "WEB"),
+        (Tag, "color", "#1F6FEB"),
+    ],
+)
+def test_pattern_of_a_column_holds_for_the_whole_value(model, name, good):
+    field = model._meta.get_field(name)
+    pattern = next(v for v in field.validators if isinstance(v, RegexValidator))
+    pattern(good)
+
+    for bad in (f"-{good}", f"!{good}", f"\n{good}", f" {good}", f"{good}\n", f"{good}!", ""):
+        with pytest.raises(FormError):
+            pattern(bad)
+            pytest.fail(bad)
