@@ -83,6 +83,11 @@ def _may_be_odd(text: str | bytes) -> bool:
     return any(mark in text for mark in ODD)
 
 
+def check_depth(document: Any, deepest: int) -> None:
+    """Raise ValueError for a value of JSON that is nested deeper than `deepest` levels."""
+    _check_values(document, deepest, may_be_odd=False)
+
+
 def _check_values(document: Any, deepest: int, *, may_be_odd: bool) -> None:
     level: list[Any] = [[document]]
     for _ in range(deepest + 1):  # the list around the document is the first level

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -22,16 +22,23 @@ from tasks.bundle.format import (
     tenant_document,
     tenant_models,
 )
+from tasks.bundle.values import write_value
 
 Progress = Callable[[int], None]
 
 
 def export_tenant(
-    tenant: Tenant, file: BinaryIO, progress: Progress, *, with_secrets: bool = True
+    tenant: Tenant,
+    file: BinaryIO,
+    progress: Progress,
+    *,
+    with_secrets: bool = True,
+    note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
     """Write the whole tenant as of one moment; return the rows of each model.
 
-    In constant memory. Without secrets, passwords and tokens stay behind.
+    In constant memory. Without secrets, passwords and tokens stay behind. `note` is called with a
+    sentence for each value that could not be written as it is stored.
     """
     digest = hashlib.sha256()
 
@@ -46,7 +53,7 @@ def export_tenant(
         for model in tenant_models():
             label = label_of(model)
             counts[label] = 0
-            for rows in _chunks(model, with_secrets=with_secrets):
+            for rows in _chunks(model, note, with_secrets=with_secrets):
                 for row in rows:
                     write({"model": label, "row": row})
                 counts[label] += len(rows)
@@ -60,21 +67,32 @@ def count_rows(tenant: Tenant) -> int:
         return sum(model._base_manager.count() for model in tenant_models())
 
 
-def _chunks(model: Any, *, with_secrets: bool) -> Iterator[list[dict[str, Any]]]:
+def _chunks(
+    model: Any, note: Callable[[str], None], *, with_secrets: bool
+) -> Iterator[list[dict[str, Any]]]:
     label, names = label_of(model), [field.attname for field in fields_of(model)]
     if label == "accounts.apitoken" and not with_secrets:
         return
-    last = 0
-    while True:
-        rows = model._base_manager.filter(pk__gt=last).order_by("pk")[:CHUNK]
-        found = [dict(zip(names, values, strict=True)) for values in rows.values_list(*names)]
-        if not found:
-            return
+    rows = model._base_manager.order_by("pk").values_list(*names)
+    found = list(rows[:CHUNK])
+    while found:
+        chunk = [_write_row(model, values, note) for values in found]
         if not with_secrets and label in SECRETS:
-            for row in found:
+            for row in chunk:
                 row[SECRETS[label]] = "!"
-        yield found
-        last = found[-1]["id"]
+        yield chunk
+        found = list(rows.filter(pk__gt=chunk[-1]["id"])[:CHUNK])
+
+
+def _write_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -> dict[str, Any]:
+    fields, notes = fields_of(model), list[str]()
+    row = {
+        field.attname: write_value(field, value, notes)
+        for field, value in zip(fields, values, strict=True)
+    }
+    for text in dict.fromkeys(notes):
+        note(f"{label_of(model)} {row['id']}: {text}.")
+    return row
 
 
 @contextmanager

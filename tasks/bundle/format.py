@@ -4,13 +4,16 @@ A tenant as a file: one JSON document a line.
 The first names the format and the tenant, then come its rows, model after model and each in the
 order of its ids, and at last the counts and a SHA-256 of all lines before. Two exports of the same
 data are the same bytes, whichever database they come from.
+
+A file of an older version lacks columns: they have the defaults of their models. A file of a newer
+version is refused.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import UTC, date, datetime
+from functools import cache
 from graphlib import TopologicalSorter
 from typing import Any
 
@@ -19,9 +22,13 @@ from django.db import models
 
 from accounts.models import KeptAnswer, Tenant
 from accounts.tenancy import is_tenant_model
+from tasks.bundle.values import write_value
 from tasks.models import TaskTally
 
-FORMAT, VERSION = "taskflow-bundle", 1
+FORMAT = "taskflow-bundle"
+# Raise it whenever a model or a column is added or changes its meaning: an older TaskFlow then says
+# that it is too old for the file, instead of leaving out what it does not know.
+VERSION = 1
 CHUNK = 2000  # rows read or written at a time
 SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # The writing transaction's, not the data's.
@@ -45,10 +52,16 @@ def tenant_models() -> list[Model]:
     return list(TopologicalSorter(graph).static_order())
 
 
+@cache
+def models_by_label() -> dict[str, Model]:
+    return {label_of(model): model for model in tenant_models()}
+
+
 def label_of(model: Any) -> str:
     return str(model._meta.label_lower)
 
 
+@cache
 def fields_of(model: Any) -> list[Any]:
     """What is written of a row; the tenant is the file's."""
     return [f for f in model._meta.concrete_fields if f.name not in LEFT_OUT and not f.generated]
@@ -56,26 +69,14 @@ def fields_of(model: Any) -> list[Any]:
 
 def line(document: dict[str, Any]) -> bytes:
     text = json.dumps(
-        _plain(document), ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
+        document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
     return text.encode() + b"\n"
 
 
-def _plain(value: Any) -> Any:
-    """As both databases give it back: PostgreSQL has no floats in JSON, and knows 1.0 as 1."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="microseconds")
-    return value.isoformat() if isinstance(value, date) else value
-
-
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
-    return {f.attname: getattr(tenant, f.attname) for f in Tenant._meta.concrete_fields}
+    fields = Tenant._meta.concrete_fields
+    return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in fields}
 
 
 def shifted_fields(model: Any) -> Iterator[tuple[str, Model]]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, BinaryIO
 
 from django.core.exceptions import ValidationError
-from django.db import IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, connection, transaction
 
 from accounts.events.history import model_of_field
 from accounts.models import SUBDOMAIN, Tenant
@@ -20,70 +16,15 @@ from accounts.tenancy import inside
 from tasks.bundle.exporting import Progress
 from tasks.bundle.format import (
     CHUNK,
-    FORMAT,
-    VERSION,
     fields_of,
     label_of,
+    models_by_label,
     shifted_fields,
     tenant_models,
 )
+from tasks.bundle.values import read_value
+from tasks.bundle.verifying import BadBundle, Contents, proven_rows, sentence_of
 from tasks.models import Project, TaskTally
-
-LONGEST_LINE = 16 * 1024 * 1024  # bytes
-
-
-class BadBundle(Exception):
-    """The sentence says what is wrong with the file."""
-
-
-@dataclass
-class Contents:
-    """What a proven file holds."""
-
-    tenant: dict[str, Any]
-    counts: dict[str, int]
-    spans: dict[str, tuple[int, int]]  # the smallest and the largest id of each model
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts.values())
-
-
-def verify(file: BinaryIO) -> Contents:
-    """Read the file to its end. Raises BadBundle for one that is cut, edited or none of ours."""
-    digest = hashlib.sha256()
-    counts = {label_of(model): 0 for model in tenant_models()}
-    names = {label_of(m): sorted(f.attname for f in fields_of(m)) for m in tenant_models()}
-    order = list(counts)
-    spans: dict[str, tuple[int, int]] = {}
-    place = 0
-    lines = _lines(file)
-    first_data, head = next(lines, (b"", {}))
-    if head.get("format") != FORMAT or not isinstance(head.get("tenant"), dict):
-        raise BadBundle("This is no TaskFlow bundle.")
-    if sorted(head["tenant"]) != sorted(f.attname for f in Tenant._meta.fields):
-        raise BadBundle("The first line does not describe the tenant.")
-    if head.get("version") != VERSION:
-        raise BadBundle(f"The bundle is of version {head.get('version')}; this reads {VERSION}.")
-    digest.update(first_data)
-    for number, (data, document) in enumerate(lines, 2):
-        if "sha256" in document:
-            if document.get("sha256") != digest.hexdigest() or document.get("counts") != counts:
-                raise BadBundle("The bundle has been changed: its checksum is another.")
-            if next(lines, None) is not None:
-                raise BadBundle("There is more behind the end of the bundle.")
-            return Contents(head["tenant"], counts, spans)
-        digest.update(data)
-        label, row = document.get("model"), document.get("row")
-        if label not in counts or not isinstance(row, dict) or sorted(row) != names[label]:
-            raise BadBundle(f"Line {number} is not a row as this version writes it.")
-        first, last = spans.get(label, (row["id"], 0))
-        if order.index(label) < place or not _is_next(row["id"], last):
-            raise BadBundle(f"Line {number} is out of order.")
-        place = order.index(label)
-        spans[label] = (first, row["id"])
-        counts[label] += 1
-    raise BadBundle("The bundle is cut off: its last line is missing.")
 
 
 def import_tenant(
@@ -110,55 +51,40 @@ def import_tenant(
                 tenant = _create_tenant(values | {"id": tenant_id})
                 keeps_tokens = tenant.pk == contents.tenant["id"]
                 with inside(tenant):
-                    _write_rows(file, tenant, shift, progress, with_tokens=keeps_tokens)
+                    _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
                     TaskTally.repair(Project.everything.all())
-    except (IntegrityError, ValueError, TypeError, ValidationError) as error:
-        raise BadBundle(f"A row cannot be stored: {error}") from None
+    except (IntegrityError, DataError, OverflowError, ValidationError) as error:
+        raise BadBundle(f"A row cannot be stored: {sentence_of(error)}") from None
     return tenant, keeps_tokens
-
-
-# ---- reading ------------------------------------------------------------------------------------
-
-
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    file.seek(0)
-    number = 0
-    while data := file.readline(LONGEST_LINE):
-        number += 1
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
-            raise BadBundle(f"Line {number} is not JSON: the file is cut or damaged.") from None
-        if not isinstance(document, dict) or not data.endswith(b"\n"):
-            raise BadBundle(f"Line {number} is not whole: the file is cut or damaged.")
-        yield data, document
-
-
-def _is_next(row_id: Any, last: int) -> bool:
-    return type(row_id) is int and last < row_id < 2**62
 
 
 # ---- writing ------------------------------------------------------------------------------------
 
 
 def _create_tenant(values: dict[str, Any]) -> Tenant:
-    tenant = Tenant(**{f.attname: f.to_python(values[f.attname]) for f in Tenant._meta.fields})
+    fields = Tenant._meta.concrete_fields
+    tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
     _insert(Tenant, [tenant])
     return tenant
 
 
 def _write_rows(
-    file: BinaryIO, tenant: Tenant, shift: dict[str, int], progress: Progress, *, with_tokens: bool
+    file: BinaryIO,
+    contents: Contents,
+    tenant: Tenant,
+    shift: dict[str, int],
+    progress: Progress,
+    *,
+    with_tokens: bool,
 ) -> None:
-    rows = (document for _, document in _lines(file) if "row" in document)
-    models = {label_of(model): model for model in tenant_models()}
-    for label, found in groupby(rows, key=itemgetter("model")):
+    models = models_by_label()
+    for label, found in groupby(proven_rows(file, contents), key=itemgetter(0)):
         if label == "accounts.apitoken" and not with_tokens:
             progress(sum(1 for _ in found))
             continue
         later: list[tuple[int, str, int]] = []
-        while chunk := [document["row"] for document in islice(found, CHUNK)]:
+        while chunk := [row for _, row in islice(found, CHUNK)]:
             _write_chunk(models[label], tenant, chunk, shift, later)
             progress(len(chunk))
         for row_id, name, target in later:
@@ -191,15 +117,10 @@ def _write_chunk(
     _insert(
         model,
         [
-            model(tenant_id=tenant.pk, **{f.attname: _read(f, row[f.attname]) for f in fields})
+            model(tenant_id=tenant.pk, **{f.attname: read_value(f, row[f.attname]) for f in fields})
             for row in chunk
         ],
     )
-
-
-def _read(field: Any, value: Any) -> Any:
-    is_json = field.get_internal_type() == "JSONField"
-    return value if is_json else field.to_python(value)
 
 
 def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:

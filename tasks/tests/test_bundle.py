@@ -12,57 +12,20 @@ from django.core.management import CommandError, call_command
 from accounts.actions import create_token
 from accounts.models import ApiToken, Event, Scope, Tenant, User
 from accounts.tenancy import inside
-from conftest import ApiClient, build_world
-from tasks.actions.comments import create_comment
-from tasks.actions.pages import create_page
-from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task, delete_task, move_task, update_task
-from tasks.actions.undo import undo
-from tasks.bundle.exporting import export_tenant
+from conftest import ApiClient
 from tasks.bundle.format import tenant_models
-from tasks.bundle.importing import BadBundle, import_tenant, verify
+from tasks.bundle.importing import import_tenant
+from tasks.bundle.verifying import BadBundle, verify
 from tasks.models import FormerNumber, Project, Task, TaskTally
 from tasks.search import ask, matches, read_query
+from tasks.tests.exports import build_odd_world, export, load, wipe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def house():
-    """Acme with something of everything, the oddest values among it."""
-    world = build_world()
-    with inside(world.acme):
-        other = create_project(world.ada, name="Ünïcode 🚀 “x”\u2028")
-        later = create_task(world.ada, world.apollo, title="later", tags=["a", "B"])
-        first = create_task(
-            world.ada, world.apollo, title="odd", description='\\ "quotes"\n\ttabs',
-            metadata={"z": [1, 2.5, 1.0, None, True, {"ü": "\ud83d\ude80"}], "a": 1.5e17},
-            due_date="2026-12-01T08:00:00.123456Z", blocked_by=[later], external_ref="r-1",
-        )  # fmt: skip
-        update_task(world.ada, world.task, parent=first, due_on="2026-12-31")
-        move_task(world.ada, later, other)
-        create_comment(world.bob, first, body=" kept\n")
-        create_page(world.ada, other, title="P", is_published=True)
-        delete_task(world.ada, create_task(world.ada, world.apollo, title="gone"))
-        update_task(world.ada, world.task, priority="high")
-        undo(world.ada, [Event.objects.latest("pk")])
-        create_token(world.ada, name="t", scope=Scope.READ, project_ids=[world.apollo.pk])
-    return world
-
-
-def export(tenant, **how):
-    file = io.BytesIO()
-    export_tenant(tenant, file, lambda _: None, **how)
-    return file.getvalue()
-
-
-def load(data, **how):
-    file = io.BytesIO(data)
-    return import_tenant(file, verify(file), lambda _: None, **how)
-
-
-def wipe():
-    call_command("flush", verbosity=0, interactive=False)
+    return build_odd_world()
 
 
 def test_there_and_back_it_is_the_same_bytes(house):
@@ -94,7 +57,7 @@ def test_work_goes_on_where_it_was(house):
 
     r = client.post("/tasks", {"project_id": house.apollo.pk, "title": "new"})
 
-    assert (r.status_code, r.json()["number"]) == (201, 5)
+    assert (r.status_code, r.json()["number"]) == (201, 6)
     assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
     with inside(Tenant.objects.get()):
         assert Task.objects.filter(matches(Task, ask(read_query("odd")))).count() == 1
@@ -126,7 +89,7 @@ def test_beside_others_all_ids_move_up_together(house):
     assert export(house.acme) == data
     again, _ = load(data, subdomain="acme-3")
     with inside(again):
-        assert Task.objects.count() == 3
+        assert Task.objects.count() == 5
 
 
 def test_secrets_may_be_left_out(house):
@@ -185,7 +148,7 @@ def test_a_row_that_cannot_be_stored_leaves_nothing_behind(house, monkeypatch):
     data = export(house.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
     wipe()
     file = io.BytesIO(data)
-    monkeypatch.setattr("tasks.bundle.importing.hashlib.sha256", lambda: Forged(data))
+    monkeypatch.setattr("tasks.bundle.verifying.hashlib.sha256", lambda *_: Forged(data))
 
     with pytest.raises(BadBundle, match="cannot be stored"):
         import_tenant(file, verify(file), lambda _: None)

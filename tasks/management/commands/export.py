@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
 from accounts.models import Tenant
 from tasks.bundle.exporting import count_rows, export_tenant
+from tasks.bundle.verifying import sentence_of
+from tasks.management.files import write_whole_file
 from tasks.management.progress import ProgressBar
 
 
@@ -31,21 +34,25 @@ class Command(BaseCommand):
         tenant = Tenant.objects.filter(subdomain=options["tenant"]).first()
         if tenant is None:
             raise CommandError(f"There is no tenant “{options['tenant']}”.")
-        bar = ProgressBar(count_rows(tenant), "rows")
-        with _open(options["output"]) as file:
-            counts = export_tenant(
-                tenant, file, bar.advance, with_secrets=not options["without_secrets"]
-            )
-            file.flush()
+        try:
+            bar = ProgressBar(count_rows(tenant), "rows")
+            with _open(options["output"]) as file:
+                counts = export_tenant(
+                    tenant,
+                    file,
+                    bar.advance,
+                    with_secrets=not options["without_secrets"],
+                    note=self.stderr.write,
+                )
+                file.flush()
+        except DatabaseError as error:
+            raise CommandError(f"The database refused: {sentence_of(error)}") from None
+        except OSError as error:  # of standard output
+            raise CommandError(f"The export is cut off: {error.strerror}.") from None
         bar.finish()
         rows = sum(counts.values())
         self.stderr.write(f"Exported {rows:,} rows of {tenant.name} in {bar.seconds:.1f} s.")
 
 
 def _open(path: str | None) -> AbstractContextManager[BinaryIO]:
-    if path is None:
-        return nullcontext(sys.stdout.buffer)
-    try:
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-    except OSError as error:
-        raise CommandError(f"{path}: {error.strerror}. Name a new file.") from None
+    return nullcontext(sys.stdout.buffer) if path is None else write_whole_file(Path(path))

@@ -8,13 +8,15 @@ import tempfile
 from typing import Any, BinaryIO
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import DatabaseError
 
-from tasks.bundle.importing import BadBundle, import_tenant, verify
+from tasks.bundle.importing import import_tenant
+from tasks.bundle.verifying import BadBundle, sentence_of, verify
 from tasks.management.progress import ProgressBar
 
 
 class Command(BaseCommand):
-    help = "Read a tenant from a bundle. It is proven first; a bad one changes nothing."
+    help = "Read a tenant from a file that export wrote. A bad file changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", help="What export wrote; - for standard input.")
@@ -30,6 +32,12 @@ class Command(BaseCommand):
                 )
             except BadBundle as error:
                 raise CommandError(str(error)) from None
+            except DatabaseError as error:
+                raise CommandError(
+                    f"The database refused, nothing was imported: {sentence_of(error)}"
+                ) from None
+            except OSError as error:
+                raise CommandError(f"{options['file']}: {error.strerror}.") from None
         bar.finish()
         self.stdout.write(
             f"Imported {contents.total:,} rows of {tenant.name} as {tenant.subdomain}"

@@ -1,0 +1,127 @@
+"""What the tests of exports share: a tenant with odd values, and files made from it."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+
+from django.core.management import call_command
+
+from accounts.actions import (
+    create_operator,
+    create_token,
+    create_user,
+    deactivate_user,
+    erase_user,
+    revoke_token,
+)
+from accounts.actor import Actor
+from accounts.models import Event, Scope, Tenant
+from accounts.tenancy import inside
+from conftest import build_world
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
+from tasks.actions.projects import create_project, delete_project
+from tasks.actions.tasks import create_task, delete_task, move_task, update_task
+from tasks.actions.trash import purge
+from tasks.actions.undo import undo
+from tasks.bundle.exporting import export_tenant
+from tasks.bundle.importing import import_tenant
+from tasks.bundle.verifying import verify
+
+CONTROLS = "".join(map(chr, [*range(1, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF, 0xFFFF]))
+ODD_METADATA = {
+    "z": [1, 2.5, 1.0, None, True, {"ü": "\U0001f680"}, [], {}, ""],
+    "numbers": [1.5e17, 2**63 - 1, -(2**63), -0.0, 5e-324, 1e-7, 0.1 + 0.2, 1234567890123456789.0],
+    "sha256": "x",
+    "model": "tasks.task",
+    "": {"format": "taskflow-bundle", "row": {"id": 1}},
+    "controls": CONTROLS,
+}
+
+
+def nested(levels):
+    value = {}
+    for _ in range(levels - 1):
+        value = {"a": value}
+    return value
+
+
+def build_odd_world():
+    """Acme with something of everything, the oddest values among it."""
+    world = build_world()
+    with inside(world.acme):
+        _fill(world)
+    operator = create_operator(
+        email="op@platform.example", full_name="Op", password="long enough 7"
+    )
+    with inside(world.acme):
+        create_task(Actor(operator, world.acme), world.apollo, title="by an operator")
+    return world
+
+
+def _fill(world):
+    other = create_project(world.ada, name="Ünïcode \U0001f680 “x”\u2028")
+    later = create_task(world.ada, world.apollo, title="later", tags=["a", "B"])
+    first = create_task(
+        world.ada, world.apollo, title="odd", description='\\ "quotes"\n\ttabs' + CONTROLS,
+        metadata=ODD_METADATA, due_date="2199-12-31T23:59:59.123456Z", blocked_by=[later],
+        external_ref="r-1",
+    )  # fmt: skip
+    update_task(world.ada, world.task, parent=first, due_on="1970-01-01")
+    move_task(world.ada, later, other)
+    create_comment(world.bob, first, body=" kept\n")
+    create_page(world.ada, other, title="P", is_published=True)
+    gone = create_task(world.ada, world.apollo, title="gone", metadata=nested(15), tags=["a"])
+    update_task(world.ada, world.task, blocked_by=[gone])
+    delete_task(world.ada, gone)
+    update_task(world.ada, world.task, priority="high")
+    undo(world.ada, [Event.objects.latest("pk")])
+    _fill_with_what_has_ended(world)
+
+
+def _fill_with_what_has_ended(world):
+    trashed, purged = (create_project(world.ada, name=name) for name in ("Trashed", "Purged"))
+    create_task(world.ada, trashed, title="hidden")
+    create_token(world.ada, name="t", scope=Scope.READ, project_ids=[world.apollo.pk, purged.pk])
+    token, _ = create_token(world.ada, name="revoked", scope=Scope.WRITE)
+    revoke_token(world.ada, token)
+    delete_project(world.ada, trashed)
+    delete_project(world.ada, purged)
+    purge(world.ada, purged)
+    left = create_user(world.boss, handle="left", email="left@acme.example", full_name="\u202e")
+    erased = create_user(world.boss, handle="erased", email="erased@acme.example")
+    deactivate_user(world.boss, left)
+    erase_user(world.boss, deactivate_user(world.boss, erased))
+
+
+def export(tenant, **how):
+    file = io.BytesIO()
+    export_tenant(tenant, file, lambda _: None, **how)
+    return file.getvalue()
+
+
+def load(data, **how):
+    file = io.BytesIO(data)
+    return import_tenant(file, verify(file), lambda _: None, **how)
+
+
+def wipe():
+    call_command("flush", verbosity=0, interactive=False)
+    assert not Tenant.objects.exists()
+
+
+def documents_of(data):
+    return [json.loads(line) for line in data.splitlines()]
+
+
+def signed(documents):
+    """A file of these lines whose last one counts and signs them, as export writes it."""
+    *lines, end = documents
+    counts = dict.fromkeys(end["counts"], 0)
+    for document in lines[1:]:
+        counts[document["model"]] = counts.get(document["model"], 0) + 1
+    data = b"".join(json.dumps(document).encode() + b"\n" for document in lines)
+    end = {"counts": counts, "sha256": hashlib.sha256(data).hexdigest()}
+    return data + json.dumps(end).encode() + b"\n"
