@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.actor import Actor
 from accounts.events.record import create_all
 from taskflow.errors import Problem
-from tasks.actions.facts import BOTH_DUE, Facts
+from tasks.actions.facts import BOTH_DUE, Facts, check_tag_count
 from tasks.actions.tags import find_or_create_tags
 from tasks.models import Project, Status, Task
 
@@ -106,6 +106,7 @@ def _check(draft: Draft, facts: Facts, rows: dict[Draft, Task]) -> None:
     facts.check_member(draft.project)
     if task.due_date and task.due_on:
         raise BOTH_DUE
+    check_tag_count(len({name.lower() for name in draft.tags}))
     if task.assignee:
         facts.check_assignee(task.assignee, draft.project)
     blockers = _resolved(draft.blocked_by, rows)

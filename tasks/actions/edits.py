@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.actor import Actor
 from accounts.events.record import change_each, lock_all, take_turns
 from taskflow.errors import NotFound, Problem
-from tasks.actions.facts import BOTH_DUE, Facts
+from tasks.actions.facts import BOTH_DUE, Facts, check_tag_count
 from tasks.actions.tags import find_or_create_tags
 from tasks.models import FormerNumber, Project, Status, Tag, Task, TaskTag
 from tasks.models.graph import reached
@@ -187,7 +187,10 @@ class _Plan:
         if "blocked_by" in values:
             facts.block(task, values["blocked_by"])
         if "tags" in values:
-            values["tags"] = [self.tags[name] for name in values["tags"]]
+            tags = {tag.pk: tag for tag in (self.tags[name] for name in values["tags"])}
+            values["tags"] = list(tags.values())
+            if task.pk in self.tags_of:  # an operation after this one adds or takes off some
+                self.tags_of[task.pk] = tags
         facts.take_ref(task, task.project, values.get("external_ref"))
         verb = _verb(task, values)
         if values.get("status", task.status) != task.status:
@@ -204,17 +207,19 @@ class _Plan:
             self.facts.check_blockers(task, values["blocked_by"])
         if values.get("due_date", task.due_date) and values.get("due_on", task.due_on):
             raise BOTH_DUE
+        check_tag_count(len({name.lower() for name in values.get("tags", ())}))
         self.facts.check_ref(task, task.project, values.get("external_ref"))
         if values.get("status") == Status.DONE and not (task.completed or force):
             blockers = values.get("blocked_by")
             self.facts.check_completable(task, self.done, blockers=blockers)
 
     def _retag(self, edit: Edit) -> None:
-        tags = self.tags_of[edit.task.pk]
-        tags |= {tag.pk: tag for tag in (self.tags[name] for name in edit.tag)}
+        before = self.tags_of[edit.task.pk]
+        added = {tag.pk: tag for tag in (self.tags[name] for name in edit.tag)}
         unwanted = {name.lower() for name in edit.untag}
-        for pk in [pk for pk, tag in tags.items() if tag.name.lower() in unwanted]:
-            del tags[pk]
+        tags = {pk: tag for pk, tag in (before | added).items() if tag.name.lower() not in unwanted}
+        check_tag_count(len(tags), len(before))
+        self.tags_of[edit.task.pk] = tags
         self._plan(edit.task, "changed", {"tags": list(tags.values())})
 
     def _move(self, task: Task, project: Project) -> None:

@@ -21,7 +21,7 @@ from tasks.models.graph import (
     parents_above,
     reached,
 )
-from tasks.models.tasks import DEEPEST
+from tasks.models.tasks import DEEPEST, MOST_TAGS
 
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
@@ -35,6 +35,15 @@ def _members(project_ids: Any, user_ids: Any) -> Any:
 
 
 MEMBERS = Shaped(_members)
+
+
+def check_tag_count(count: int, before: int = 0) -> None:
+    """Raise Invalid when a change would give a task more tags than it may have.
+
+    One that has more already, `before` the change, may lose some.
+    """
+    if count > max(MOST_TAGS, before):
+        raise Invalid.field("tags", f"A task has at most {MOST_TAGS} tags.", "too_many")
 
 
 def known(task: Task) -> int:

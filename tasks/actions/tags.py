@@ -12,7 +12,12 @@ from django.db.models.functions import Lower
 from accounts.actor import Actor
 from accounts.events.record import change, create, create_all, lock, remove
 from accounts.rules import require_staff
+from taskflow.errors import Invalid
 from tasks.models import Tag
+
+# By one request. All tasks of the tenant share the tags: a computed name in each of 500 operations
+# would bury those that people choose from.
+MOST_NEW_TAGS = 100
 
 
 def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
@@ -33,8 +38,27 @@ def delete_tag(actor: Actor, tag: Tag) -> None:
     remove(actor, tag)
 
 
+def check_new_tags(names: Iterable[str]) -> None:
+    """Raise Invalid when a request that uses these names would make more tags than one may."""
+    wanted = {name.lower(): name for name in names}
+    if len(wanted) > MOST_NEW_TAGS:
+        _check_new_count(len(wanted.keys() - _find(wanted.values()).keys()))
+
+
+def _check_new_count(count: int) -> None:
+    if count > MOST_NEW_TAGS:
+        raise Invalid(
+            f"This would make {count} new tags; a request may make {MOST_NEW_TAGS}."
+            " Use fewer names at a time.",
+            code="too_many",
+        )
+
+
 def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
-    """The tags of these names, case aside, by name; those that don't exist yet are made."""
+    """The tags of these names, case aside, by name; those that don't exist yet are made.
+
+    Raises Invalid when that would be more than MOST_NEW_TAGS.
+    """
     asked = list(names)
     if not asked:
         return {}
@@ -42,6 +66,7 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
     found = _find(wanted.values())
     # In one order, or two requests that make the same tags could wait for each other.
     missing = [wanted[folded] for folded in sorted(wanted.keys() - found.keys())]
+    _check_new_count(len(missing))
     if missing:
         try:
             with transaction.atomic():

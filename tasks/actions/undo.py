@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db.models import Exists, OuterRef
+from django.db.models import Count, Exists, OuterRef
 
 from accounts.actor import Actor
 from accounts.events.models import Event
@@ -29,7 +29,7 @@ from tasks.models import (
     TaskTag,
 )
 from tasks.models.graph import blockers_behind, children_below, height, parents_above, reached
-from tasks.models.tasks import DEEPEST
+from tasks.models.tasks import DEEPEST, MOST_TAGS
 from tasks.rules import MANAGERS, require_role
 
 MOST_EVENTS = 10_000
@@ -114,7 +114,7 @@ def _carry_out(actor: Actor, plan: Plan) -> None:
     if found := [*_hanging(plan)]:
         raise _Obstructed(found)
     withdraw(actor, plan, NOUNS)
-    if found := [*_wrong_tasks(plan), *_wrong_people(plan)]:
+    if found := [*_wrong_tasks(plan), *_overfull_tasks(plan), *_wrong_people(plan)]:
         raise _Obstructed(found)
 
 
@@ -256,6 +256,19 @@ def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
     gone = Task.everything.filter(pk__in=sorted(by_id), deleted_at__isnull=False)
     for child in Task.objects.filter(parent__in=gone).exclude(project__deleted_at__isnull=False):
         yield by_id[child.parent_id or 0].obstacle("in_use", f"Task {child.pk} is below it.")
+
+
+def _overfull_tasks(plan: Plan) -> Iterable[Obstacle]:
+    """Tasks that would have more tags than a task may have, as others have added some since."""
+    tagging = {r.row.pk: r for r in plan.of(Task) if True in r.links.get("tags", {}).values()}
+    for reversal in plan.of(Tag):  # a tag that is made again returns to its tasks
+        returning = reversal.links.get("tasks", {})
+        tagging |= {pk: reversal for pk, is_linked in returning.items() if is_linked}
+    links = TaskTag.objects.filter(task__in=sorted(tagging)).values("task")
+    overfull = links.annotate(count=Count("pk")).filter(count__gt=MOST_TAGS)
+    for task_id in overfull.order_by("task").values_list("task", flat=True) if tagging else ():
+        detail = f"Task {task_id} would have more than {MOST_TAGS} tags."
+        yield tagging[task_id].obstacle("too_many", detail)
 
 
 def _fault_of(

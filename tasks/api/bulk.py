@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,12 +15,16 @@ from taskflow.documents.schema import JSON
 from taskflow.errors import Invalid, NotFound, Problem, merge
 from tasks.actions.drafts import Draft, create_tasks
 from tasks.actions.edits import Edit, edit_tasks, lock_places
+from tasks.actions.tags import check_new_tags
 from tasks.documents import changed_all
 from tasks.filters import filter_tasks
 from tasks.find import References, find_tasks
 from tasks.models import Project, Status, Task
 from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
 from tasks.schemas.tasks import ProjectTask
+
+TEXTS = {"title", "description", "metadata"}  # fields that may be long
+MOST_TEXT = 4 * 1024 * 1024  # bytes; a `where` writes the text of one operation up to 500 times
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
@@ -30,6 +34,8 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
         raise Invalid.field(
             "operations", f"They change more than {MOST_OPERATIONS} tasks.", "too_many"
         )
+    _check_text(entries)
+    check_new_tags(name for entry in entries for name in entry.tag_names())
     _write(actor, entries)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
         raise merge(entry.named_problem() for entry in entries if entry.problem)
@@ -47,12 +53,50 @@ class _Entry:
     problem: Problem | None = None
     is_malformed: bool = False
 
+    @property
+    def values(self) -> dict[str, Any]:
+        """What the task is given; of an edit, not what moving and the like give it."""
+        if self.draft:
+            return {"title": self.draft.title, **self.draft.values}
+        return self.edit.values if self.edit else {}
+
+    def tag_names(self) -> Sequence[str]:
+        if self.draft:
+            return self.draft.tags
+        return [*self.edit.values.get("tags", ()), *self.edit.tag] if self.edit else ()
+
     def named_problem(self) -> Problem:
         """With pointers into this request's body."""
         problem = self.problem or Invalid("")
         place = f"#/operations/{self.index}"
         is_of_data = any("pointer" in error for error in problem.errors)
         return problem.below(place + "/data" * (is_of_data and not self.is_malformed))
+
+
+def _check_text(entries: list[_Entry]) -> None:
+    """Raise Invalid for an operation with which the request would write too much text.
+
+    The log has the text before and after a change, so both count.
+    """
+    size, sizes = 0, dict[int, int]()
+    for entry in entries:
+        names = TEXTS & entry.values.keys()
+        if entry.index not in sizes:  # all tasks of a `where` are given the same
+            sizes[entry.index] = sum(_size(entry.values[name]) for name in names)
+        replaced = sum(_size(getattr(entry.task, name)) for name in names) if entry.task else 0
+        size += sizes[entry.index] + replaced
+        if size > MOST_TEXT:
+            raise Invalid.field(
+                f"operations/{entry.index}",
+                f"With this operation the request would write more than {MOST_TEXT >> 20} MiB of"
+                " text, new and replaced. Change fewer tasks at a time.",
+                "too_large",
+            )
+
+
+def _size(value: Any) -> int:
+    """In bytes."""
+    return len((value if isinstance(value, str) else json.dumps(value)).encode())
 
 
 # ---- from the request to rows -------------------------------------------------------------------
@@ -240,19 +284,21 @@ def _answer(actor: Actor, entries: list[_Entry]) -> HttpResponse:
     ids = {entry.task.pk for entry in entries if entry.task}
     documents = changed_all(actor, Task, sorted(ids)) if ids else {}
     failed = sum(1 for entry in entries if entry.problem)
-    results = ",".join([_result(entry, documents) for entry in entries])
+    shown = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
+    results = ",".join([_result(entry, shown, documents) for entry in entries])
     text = f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
     return HttpResponse(text, content_type=JSON)
 
 
-def _result(entry: _Entry, documents: dict[int, str]) -> str:
-    """A BulkResult."""
+def _result(entry: _Entry, shown: dict[int, _Entry], documents: dict[int, str]) -> str:
+    """Return a BulkResult. `shown` says in which result each task stands, by its id."""
     task_id = entry.task.pk if entry.task else None
     result: dict[str, Any] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
     result["problem"], task = None, "null"
     if entry.problem is None:
-        task = documents.get(task_id or 0, task)
+        if entry is shown.get(task_id or 0):
+            task = documents.get(task_id or 0, task)
     else:
-        shown = entry.named_problem().as_dict()
-        result["problem"] = {name: shown[name] for name in ("status", "code", "detail", "errors")}
+        problem = entry.named_problem().as_dict()
+        result["problem"] = {name: problem[name] for name in ("status", "code", "detail", "errors")}
     return f'{json.dumps(result)[:-1]}, "task": {task}}}'

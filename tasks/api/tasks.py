@@ -56,7 +56,9 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     """Do up to 500 things to tasks: create, update, complete, reopen, move, assign, tag, untag and
     delete. Each names its task by `id`, or many by `where`, which takes the filters of the list.
 
-    All or nothing, unless `on_error` is `continue`: then each result has its task or its problem.
+    All or nothing, unless `on_error` is `continue`: then each result has its task or its problem. A
+    task is shown once, in its last result. A request makes at most 100 new tags and writes at most
+    4 MiB of titles, descriptions and metadata, replaced text included: 422 `too_many`, `too_large`.
     New tasks are made first, the rest is done in order. 409, 404 or 422 as the first refused
     operation would answer alone, with all of them in `errors`.
     """

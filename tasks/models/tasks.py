@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from accounts.actor import Actor
 
 DEEPEST = 5  # levels of subtasks, the top one counted
+MOST_TAGS = 50  # of one task
 EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
 
 

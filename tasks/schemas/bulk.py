@@ -9,6 +9,7 @@ from pydantic import MISSING, Field, ValidationError, WrapValidator, model_valid
 
 from taskflow.parsing import problem_of_validation
 from taskflow.schema import Id, In, Out
+from tasks.models.tasks import MOST_TAGS
 from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere
 
@@ -35,7 +36,7 @@ class Target(In):
 
 
 class TaskTags(In):
-    tags: Annotated[list[TagName], Field(min_length=1, max_length=50)]
+    tags: Annotated[list[TagName], Field(min_length=1, max_length=MOST_TAGS)]
 
 
 class BulkAssignment(In):
@@ -136,7 +137,10 @@ class BulkResult(Out):
     index: int = Field(description="Of the operation, from 0.")
     ok: bool
     id: int | None = Field(description="The task's, also when it is gone now or was refused.")
-    task: TaskResponse | None = Field(description="As it is at the end; null when it is gone.")
+    task: TaskResponse | None = Field(
+        description="As it is at the end, in the last result for the task; null in those before it,"
+        " when the operation was refused, and when the task is gone."
+    )
     problem: BulkProblem | None
 
 

@@ -24,11 +24,13 @@ from taskflow.schema import (
     one_of,
 )
 from tasks.models import Priority, Status, Task
+from tasks.models.tasks import MOST_TAGS
 from tasks.schemas.tags import TagName, TagRef
 
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 TagNames = Annotated[
-    list[TagName], Field(max_length=50, description="Names; those that don't exist yet are made.")
+    list[TagName],
+    Field(max_length=MOST_TAGS, description="Names; those that don't exist yet are made."),
 ]
 ExternalRef = Annotated[
     str,

@@ -52,9 +52,9 @@ def test_every_kind_of_operation(world, as_, events, tasks):
         (n, True, None) for n in range(9)
     ]
     shown = [x["task"] for x in results]
-    assert (shown[0]["status"], shown[4]) == ("todo", shown[0]), "as it is at the end"
+    assert (shown[0], shown[4]["status"]) == (None, "todo"), "once, as it is at the end"
     assert (shown[1]["title"], shown[1]["blocked_by"]) == ("new", [a])
-    assert (shown[2]["title"], shown[3]["assignee"]["handle"]) == ("T", "bot")
+    assert (shown[2], shown[3]["title"], shown[3]["assignee"]["handle"]) == (None, "T", "bot")
     assert shown[5]["key"] == "OTH-1"
     assert [t["name"] for t in shown[7]["tags"]] == ["cold"]
     assert (shown[8], results[8]["id"]) == (None, d)

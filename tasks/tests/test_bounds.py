@@ -1,0 +1,268 @@
+"""How much one task may have and one request may write, whichever way it is asked for."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from accounts.tenancy import inside
+from conftest import PASSWORD
+from tasks.actions.tags import create_tag, delete_tag
+from tasks.actions.tasks import create_task, update_task
+from tasks.models import Tag, Task
+from tasks.models.tasks import MOST_TAGS
+from tasks.tests.test_admin import address, form_of, sign_in
+
+FIFTY = [f"t{n}" for n in range(MOST_TAGS)]
+
+
+def bulk(client, *operations, **more):
+    return client.post("/tasks/bulk", {"operations": list(operations)} | more)
+
+
+def tags_of(world, task):
+    with inside(world.acme):
+        return sorted(tag.name for tag in task.tags.all())
+
+
+@pytest.fixture
+def full(world):
+    """A task with as many tags as a task may have."""
+    with inside(world.acme):
+        return create_task(world.ada, world.apollo, title="full", tags=FIFTY)
+
+
+@pytest.fixture
+def staff(world):
+    with inside(world.acme):
+        world.boss.user.set_password(PASSWORD)
+        type(world.boss.user).objects.filter(pk=world.boss.user.pk).update(
+            password=world.boss.user.password
+        )
+    return sign_in("boss@acme.example")
+
+
+# ---- tags of one task ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("way", ["create", "update", "upsert", "first tasks", "bulk create",
+                                 "bulk update", "bulk tag", "csv"])  # fmt: skip
+def test_task_with_more_than_fifty_tags_is_refused_by_every_verb(world, as_, full, way):
+    client, names = as_(world.bob), [*FIFTY, "more"]
+    new = {"project_id": world.apollo.pk, "title": "x", "tags": names}
+    r = {
+        "create": lambda: client.post("/tasks", new),
+        "update": lambda: client.patch(f"/tasks/{full.pk}", {"tags": names}),
+        "upsert": lambda: client.put("/projects/APO/tasks/by-ref/r", {"title": "x", "tags": names}),
+        "first tasks": lambda: client.post(
+            "/projects", {"name": "x", "tasks": [{"title": "x", "tags": names}]}
+        ),
+        "bulk create": lambda: bulk(client, {"op": "create", "data": new}),
+        "bulk update": lambda: bulk(
+            client, {"op": "update", "id": full.pk, "data": {"tags": names}}
+        ),
+        "bulk tag": lambda: bulk(client, {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}}),
+        "csv": lambda: client.generic(
+            "POST", "/projects/APO/tasks.csv", f"title,tags\nx,{';'.join(names)}\n",
+            content_type="text/csv",
+        ),
+    }[way]()  # fmt: skip
+
+    assert r.status_code == 422, r.content
+    error = r.json()["errors"][0]
+    assert "tags" in error.get("pointer", error.get("column", ""))
+    assert tags_of(world, full) == sorted(FIFTY)
+    with inside(world.acme):
+        assert not Tag.objects.filter(name="more").exists()
+
+
+def test_tagging_in_steps_is_refused_at_the_step_that_exceeds_the_bound(world, as_):
+    tag = lambda *names: {"op": "tag", "id": world.task.pk, "data": {"tags": names}}  # noqa: E731
+    client = as_(world.bob)
+
+    r = bulk(client, tag(*FIFTY[:30]), tag(*FIFTY[30:]), tag("T0", "t1"), tag("more"))
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/operations/3/data/tags")
+    assert r.json()["errors"][0]["code"] == "too_many"
+    r = bulk(client, tag(*FIFTY), tag("more"), tag("t0"), on_error="continue")
+    assert [x["ok"] for x in r.json()["results"]] == [True, False, True]
+    assert tags_of(world, world.task) == sorted(FIFTY)
+
+
+def test_room_that_an_operation_makes_is_there_for_the_next(world, as_, full):
+    client = as_(world.bob)
+    untag = {"op": "untag", "id": full.pk, "data": {"tags": ["t0"]}}
+    tag = {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}}
+
+    assert bulk(client, untag, tag).status_code == 200
+    assert "more" in tags_of(world, full)
+    update = {"op": "update", "id": full.pk, "data": {"tags": ["only"]}}
+    assert bulk(client, update, tag).status_code == 200
+    assert tags_of(world, full) == ["more", "only"]
+
+
+def test_task_that_has_more_than_fifty_tags_may_lose_some(world, as_, full):
+    with inside(world.acme):
+        extra = [create_tag(world.ada, name=f"u{n}") for n in range(3)]
+        full.tags.through.objects.bulk_create(
+            [full.tags.through(task=full, tag=tag) for tag in extra]
+        )
+
+    r = bulk(as_(world.bob), {"op": "untag", "id": full.pk, "data": {"tags": ["u0"]}})
+
+    assert r.status_code == 200
+    assert len(tags_of(world, full)) == MOST_TAGS + 2
+
+
+def test_form_with_more_than_fifty_tags_is_refused(world, staff, full):
+    with inside(world.acme):
+        create_tag(world.ada, name="more")
+        ids = [tag.pk for tag in Tag.objects.all()]
+    page = address(Task, "change", full.pk)
+
+    r = staff.post(page, form_of(staff.get(page)) | {"labels": ids})
+
+    assert "at most 50 tags" in r.content.decode()
+    assert tags_of(world, full) == sorted(FIFTY)
+
+
+def test_undo_that_would_give_a_task_too_many_tags_is_refused(world, as_, full):
+    client = as_(world.ada)
+    r = bulk(client, {"op": "untag", "id": full.pk, "data": {"tags": ["t0"]}})
+    untagged = r["X-Request-Id"]
+    bulk(client, {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}})
+
+    r = client.post("/undo", {"request_id": untagged})
+
+    assert (r.status_code, r.json()["code"]) == (409, "cannot_undo")
+    assert r.json()["errors"][0]["code"] == "too_many"
+    r = client.post("/undo", {"request_id": untagged, "on_conflict": "skip"})
+    assert (r.status_code, len(tags_of(world, full))) == (200, MOST_TAGS)
+
+
+def test_undo_of_deleting_a_tag_of_a_task_that_is_full_since_is_refused(world, as_, events, full):
+    with inside(world.acme):
+        delete_tag(world.boss, Tag.objects.get(name="t0"))
+        update_task(world.ada, full, tags=[*FIFTY[1:], "more"])
+    (deleted,) = events(world.acme, subject_type="tag", verb="deleted")
+
+    r = as_(world.boss).post("/undo", {"event_ids": [deleted.pk]})
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "too_many")
+    with inside(world.acme):
+        assert not Tag.objects.filter(name="t0").exists()
+
+
+# ---- new tags of one request --------------------------------------------------------------------
+
+
+def creations(world, count, start=0):
+    """Operations that use `count` names in all, two for each task."""
+    return [
+        {"op": "create", "data": {"project_id": world.apollo.pk, "title": "x",
+                                  "tags": [f"n{n}", f"n{n + 1}"]}}
+        for n in range(start, start + count, 2)
+    ]  # fmt: skip
+
+
+def test_request_makes_at_most_a_hundred_new_tags(world, as_):
+    client = as_(world.bob)
+
+    for operations in (
+        creations(world, 102),
+        # neither half alone is too much
+        [*creations(world, 60), *({"op": "tag", "id": world.task.pk, "data": {"tags": [f"m{n}"]}}
+                                  for n in range(45))],
+    ):  # fmt: skip
+        for more in ({}, {"on_error": "continue"}):
+            r = bulk(client, *operations, **more)
+            assert (r.status_code, r.json()["code"]) == (422, "too_many")
+    sheet = "title,tags\n" + "".join(f"x,s{n}\n" for n in range(101))
+    r = client.generic("POST", "/projects/APO/tasks.csv", sheet, content_type="text/csv")
+    assert (r.status_code, r.json()["code"]) == (422, "too_many")
+    first = [{"title": "x", "tags": [f"p{n}"]} for n in range(101)]
+    r = client.post("/projects", {"name": "x", "tasks": first})
+    assert (r.status_code, r.json()["code"]) == (422, "too_many")
+
+    with inside(world.acme):
+        assert not Tag.objects.exists()
+    assert bulk(client, *creations(world, 100)).status_code == 200
+    assert bulk(client, *creations(world, 100, start=100)).status_code == 200
+    assert bulk(client, *creations(world, 300)).status_code == 200, "200 exist, 100 are new"
+
+
+# ---- text of one request ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def many(world):
+    with inside(world.acme):
+        for n in range(80):
+            create_task(world.ada, world.apollo, title=f"m{n}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [{"description": "x" * 60_000}, {"description": "ü" * 30_000}, {"metadata": {"a": "x" * 30_000},
+     "description": "x" * 30_000}],
+)  # fmt: skip
+def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data):
+    """81 times 60,000 bytes are more than 4 MiB, though the request has only 60,000."""
+    client = as_(world.bob)
+    update = {"op": "update", "where": {"project": ["APO"]}, "data": data}
+
+    for more in ({}, {"on_error": "continue"}):
+        r = bulk(client, {"op": "complete", "id": world.task.pk}, update, **more)
+
+        assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
+        assert r.json()["errors"][0]["pointer"] == "#/operations/1"
+    with inside(world.acme):
+        assert not Task.objects.exclude(description="").exists()
+        assert not Task.objects.filter(status="done").exists()
+
+
+def test_replaced_text_counts_as_well(world, as_, many):
+    """The log has it."""
+    client = as_(world.bob)
+    update = {"op": "update", "where": {"project": ["APO"]}}
+    assert bulk(client, update | {"data": {"description": "x" * 50_000}}).status_code == 200
+    assert bulk(client, update | {"data": {"priority": "high"}}).status_code == 200
+
+    r = bulk(client, update | {"data": {"description": "y" * 3_000}})
+
+    assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
+    assert bulk(client, update | {"data": {"description": ""}}).status_code == 200
+
+
+# ---- the answer ---------------------------------------------------------------------------------
+
+
+def test_answer_shows_each_task_once_in_its_last_successful_result(world, as_):
+    client, pk = as_(world.bob), world.task.pk
+    operations = [
+        {"op": "update", "id": pk, "data": {"description": "x" * 60_000}},
+        {"op": "update", "where": {"q": "Launch"}, "data": {"priority": "high"}},
+        *({"op": "update", "id": "APO-1", "data": {"title": f"t{n}"}} for n in range(50)),
+        {"op": "update", "id": pk, "data": {"due_on": "2026-12-01"}},
+        {"op": "update", "id": pk, "data": {"due_date": "2026-12-01T00:00:00Z"}},
+        {"op": "create", "data": {"project_id": world.apollo.pk, "title": "new"}},
+    ]
+
+    r = bulk(client, *operations, on_error="continue")
+
+    results = r.json()["results"]
+    assert [x["index"] for x in results] == list(range(len(operations)))
+    assert [x["index"] for x in results if x["task"]] == [52, 54]
+    assert {x["id"] for x in results[:54]} == {pk}
+    assert results[52]["task"] == client.get(f"/tasks/{pk}").json()
+    assert (results[53]["ok"], results[53]["task"]) == (False, None)
+    assert len(r.content) < 2 * 60_000
+
+
+def test_answer_is_valid_json_when_the_last_operation_deletes_the_task(world, as_):
+    update = {"op": "update", "id": world.task.pk, "data": {"title": "x"}}
+
+    r = bulk(as_(world.bob), update, {"op": "delete", "id": world.task.pk})
+
+    assert [x["task"] for x in json.loads(r.content)["results"]] == [None, None]
