@@ -25,9 +25,10 @@ from django.test.utils import CaptureQueriesContext
 from accounts.actions import create_user, found_tenant, issue_token
 from accounts.actor import Actor
 from accounts.events.models import Event, Via
-from accounts.models import Kind, Scope, Tenant, User
+from accounts.models import Scope, Tenant, User, UserKind
 from accounts.tenancy import inside, is_tenant_model
 from accounts.tenancy.scope import ACROSS, open_scope
+from taskflow.tests.contract import api_contract
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task
@@ -38,7 +39,17 @@ PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length
 API = "/api/v1"
 
 
-class ApiClient(Client):
+class CheckedClient(Client):
+    """Raises BrokenContract for a response of the API that the OpenAPI document does not allow."""
+
+    def request(self, **request: Any) -> Any:
+        response = super().request(**request)
+        if request["PATH_INFO"].startswith(API):
+            api_contract().check(request["REQUEST_METHOD"], response)
+        return response
+
+
+class ApiClient(CheckedClient):
     """A client that speaks JSON with one user's token; paths start behind /api/v1."""
 
     def __init__(self, token: str = "", **kwargs: Any) -> None:
@@ -51,16 +62,24 @@ class ApiClient(Client):
         return super().generic(method, path, data, *args, **kwargs)
 
     def post(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        """Without `data` there is no body."""
         kwargs.setdefault("content_type", "application/json")
-        return super().post(path, {} if data is None else data, **kwargs)
+        return super().post(path, "" if data is None else data, **kwargs)
+
+    def delete(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        """Without `data` there is no body."""
+        kwargs.setdefault("content_type", "application/json")
+        return super().delete(path, "" if data is None else data, **kwargs)
 
     def patch(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        """Without `data` there is no body."""
         kwargs.setdefault("content_type", "application/json")
-        return super().patch(path, {} if data is None else data, **kwargs)
+        return super().patch(path, "" if data is None else data, **kwargs)
 
     def put(self, path: str, data: Any = None, **kwargs: Any) -> Any:
+        """Without `data` there is no body."""
         kwargs.setdefault("content_type", "application/json")
-        return super().put(path, {} if data is None else data, **kwargs)
+        return super().put(path, "" if data is None else data, **kwargs)
 
 
 @dataclass
@@ -99,7 +118,7 @@ def build_world() -> World:
     boss, mallory = new_tenant("acme", "boss"), new_tenant("globex", "mallory")
     with inside(boss.tenant):
         ada, carl, bob, eve = (person(boss, name) for name in ("ada", "carl", "bob", "eve"))
-        agent = create_user(boss, kind=Kind.AGENT, handle="bot", responsible=ada.user)
+        agent = create_user(boss, kind=UserKind.AGENT, handle="bot", responsible=ada.user)
         bot = Actor(agent, boss.tenant)
         apollo = create_project(ada, name="Apollo", key="APO")
         add_member(ada, apollo, user=carl.user, role=Role.ADMIN)
@@ -157,6 +176,12 @@ def world(db: None, request: pytest.FixtureRequest) -> World:
 def props_of(tenant: Tenant) -> list[list[Any]]:
     with inside(tenant):
         return [list(model._default_manager.order_by("pk")) for model in PROPS]
+
+
+@pytest.fixture
+def client() -> CheckedClient:
+    """Pytest-django's fixture of this name, with responses checked."""
+    return CheckedClient()
 
 
 @pytest.fixture

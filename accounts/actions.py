@@ -25,10 +25,10 @@ from accounts.models import (
     RESERVED_SUBDOMAINS,
     SUBDOMAIN,
     ApiToken,
-    Kind,
     Scope,
     Tenant,
     User,
+    UserKind,
 )
 from accounts.rules import (
     require_another_staff,
@@ -122,7 +122,7 @@ def update_tenant(actor: Actor, **values: Any) -> Tenant:
 def create_user(
     actor: Actor,
     *,
-    kind: Kind = Kind.HUMAN,
+    kind: UserKind = UserKind.HUMAN,
     handle: str | None = None,
     email: str | None = None,
     password: str | None = None,
@@ -136,10 +136,10 @@ def create_user(
     and answers to `responsible`, by default to who made it. A handle is made when none is given.
     """
     require_staff(actor)
-    if kind == Kind.AGENT and (password or is_staff):
+    if kind == UserKind.AGENT and (password or is_staff):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
     _check_responsible(kind, responsible)
-    if kind == Kind.AGENT and responsible is None:
+    if kind == UserKind.AGENT and responsible is None:
         responsible = actor.member
     user = User(
         kind=kind,
@@ -158,7 +158,7 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
     password = values.pop("password", None)
     if values.get("is_active") is False or values.get("is_staff") is False:
         require_another_staff(user)
-    if user.kind == Kind.AGENT and (password or values.get("is_staff")):
+    if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
     _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)
@@ -366,9 +366,9 @@ def _set_password(user: User, password: str | None, field: str = "password") -> 
 
 def _check_responsible(kind: str, responsible: User | None) -> None:
     """He may make tokens in the other's name, so nobody stands behind a person."""
-    if responsible and kind != Kind.AGENT:
+    if responsible and kind != UserKind.AGENT:
         raise Invalid.field("responsible_id", "Only for an agent is somebody else responsible.")
-    if responsible and responsible.kind != Kind.HUMAN:
+    if responsible and responsible.kind != UserKind.HUMAN:
         raise Invalid.field("responsible_id", "A person has to be responsible, not an agent.")
 
 

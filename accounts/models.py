@@ -21,7 +21,7 @@ from taskflow.compiled.statements import Param
 if TYPE_CHECKING:
     from accounts.actor import Actor
 
-__all__ = ["ApiToken", "Event", "KeptAnswer", "Kind", "Scope", "Tenant", "User"]
+__all__ = ["ApiToken", "Event", "KeptAnswer", "Scope", "Tenant", "User", "UserKind"]
 
 PLATFORM = "platform"  # the operators' own tenant
 RESERVED_SUBDOMAINS = frozenset(
@@ -81,7 +81,7 @@ class Tenant(models.Model):
         return self.pk
 
 
-class Kind(models.TextChoices):
+class UserKind(models.TextChoices):
     HUMAN = "human"
     AGENT = "agent"
 
@@ -106,7 +106,7 @@ class User(TenantModel, AbstractBaseUser):
 
     unrecorded = frozenset({"password", "last_login"})
 
-    kind = models.CharField(max_length=5, choices=Kind, default=Kind.HUMAN)
+    kind = models.CharField(max_length=5, choices=UserKind, default=UserKind.HUMAN)
     handle = models.CharField(
         max_length=50,
         validators=[
@@ -146,10 +146,12 @@ class User(TenantModel, AbstractBaseUser):
                 name="user_email_key",  # also finds the user who signs in
                 violation_error_message="This e-mail is taken.",
             ),
-            models.CheckConstraint(name="user_kind_is_known", condition=Q(kind__in=Kind.values)),
+            models.CheckConstraint(
+                name="user_kind_is_known", condition=Q(kind__in=UserKind.values)
+            ),
             models.CheckConstraint(
                 name="user_human_has_email",
-                condition=Q(kind=Kind.AGENT) | Q(email__isnull=False),
+                condition=Q(kind=UserKind.AGENT) | Q(email__isnull=False),
                 violation_error_message="A person needs an e-mail address.",
             ),
             models.CheckConstraint(

@@ -10,7 +10,7 @@ from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
 from accounts.actor import Actor
 from accounts.events.history import Entry
 from accounts.events.models import Event, Via
-from accounts.models import HANDLE, SUBDOMAIN, Kind, Scope, Tenant, User
+from accounts.models import HANDLE, SUBDOMAIN, Scope, Tenant, User, UserKind
 from taskflow.paging import Page, PageParams
 from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
 
@@ -43,7 +43,7 @@ class TenantUpdate(In):
 
 class UserResponse(Out):
     id: int
-    kind: Kind
+    kind: UserKind
     handle: str
     email: str | None
     full_name: str
@@ -80,11 +80,11 @@ class UserRef(Out):
     handle: str
     full_name: str
     email: str | None
-    kind: Kind
+    kind: UserKind
 
 
 class UserCreate(In):
-    kind: Kind = Kind.HUMAN
+    kind: UserKind = UserKind.HUMAN
     handle: Handle | None = None
     email: Email | None = None
     password: Password | None = None
@@ -115,7 +115,7 @@ class PasswordChange(In):
 
 
 class UserFilters(PageParams):
-    kind: Kind | None = None
+    kind: UserKind | None = None
     is_active: bool | None = None
     handle: str | None = Field(None, max_length=50, description="Exactly this handle.")
     email: str | None = Field(None, max_length=255, description="Exactly this e-mail.")

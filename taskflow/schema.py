@@ -19,6 +19,7 @@ from pydantic import (
     EmailStr,
     Field,
     StringConstraints,
+    WithJsonSchema,
 )
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores more than Python can read back
@@ -79,6 +80,8 @@ def _small(value: dict[str, Any]) -> dict[str, Any]:
 
 
 Id = Annotated[int, Field(strict=True, ge=1, le=LARGEST_ID)]
+# A row in an address: by its id or, as in WEB-12, by its key.
+IdOrKey = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})]
 Text = Annotated[str, Field(max_length=LARGEST_TEXT)]
 # Markdown, whose white space says something.
 Markdown = Annotated[str, StringConstraints(strip_whitespace=False), Field(max_length=LARGEST_TEXT)]

@@ -13,14 +13,14 @@ from tasks.models import Comment, Page, Project, Task
 from tasks.models.trash import Trashable
 
 
-class Kind(StrEnum):
+class TrashKind(StrEnum):
     PROJECT = "project"
     TASK = "task"
     COMMENT = "comment"
     PAGE = "page"
 
 
-def rows_in_trash(actor: Actor) -> dict[Kind, QuerySet[Any]]:
+def rows_in_trash(actor: Actor) -> dict[TrashKind, QuerySet[Any]]:
     """Of each kind, what the actor would see were it not deleted.
 
     What was deleted together is there once: subtasks come back with their task, and what a project
@@ -34,11 +34,12 @@ def rows_in_trash(actor: Actor) -> dict[Kind, QuerySet[Any]]:
     projects = Project.everything.visible_to(actor)
     kinds: tuple[QuerySet[Any], ...] = (projects, tasks, comments, pages)
     return {
-        kind: rows.filter(deleted_at__isnull=False) for kind, rows in zip(Kind, kinds, strict=True)
+        kind: rows.filter(deleted_at__isnull=False)
+        for kind, rows in zip(TrashKind, kinds, strict=True)
     }
 
 
-def find_in_trash(actor: Actor, kind: Kind, row_id: int) -> Trashable:
+def find_in_trash(actor: Actor, kind: TrashKind, row_id: int) -> Trashable:
     """Raises NotFound."""
     row: Trashable | None = rows_in_trash(actor)[kind].filter(pk=row_id).first()
     if row is None:

@@ -12,7 +12,7 @@ from django.http import HttpRequest
 from accounts import actions
 from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
-from accounts.models import Kind, User
+from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
 from taskflow.admin import PasswordInput, action, display
 
@@ -63,7 +63,7 @@ class UserAdmin(RecordedAdmin):
 
     @display(description="kind", ordering="kind", label={"human": "info", "agent": "primary"})
     def show_kind(self, user: User) -> tuple[str, str]:
-        return user.kind, Kind(user.kind).label
+        return user.kind, UserKind(user.kind).label
 
     @display(
         description="standing",

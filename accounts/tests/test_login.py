@@ -10,7 +10,7 @@ from django.db import IntegrityError
 
 from accounts import actions
 from accounts.actor import Actor
-from accounts.models import Kind, Tenant, User
+from accounts.models import Tenant, User, UserKind
 from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, new_tenant, person
 from taskflow import settings as written
@@ -70,7 +70,7 @@ def test_a_closed_tenant_takes_nobody_in(ada):
 def test_an_agent_has_no_password_to_guess(ada):
     with inside(ada.tenant):
         boss = Actor(User.objects.get(handle="boss"), ada.tenant)
-        actions.create_user(boss, kind=Kind.AGENT, email="bot@acme.example", handle="bot")
+        actions.create_user(boss, kind=UserKind.AGENT, email="bot@acme.example", handle="bot")
 
     answers = [login(email="bot@acme.example", password=p) for p in ("", "x", PASSWORD)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from accounts.actions import retire_users
 from accounts.actor import Actor
 from accounts.events.record import change_all, change_each, create_all, lock_all, remove_all
-from accounts.models import Kind, User
+from accounts.models import User, UserKind
 from accounts.rules import require_staff
 from taskflow.errors import Conflict, Invalid
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
@@ -41,7 +41,7 @@ def offboard_user(actor: Actor, user: User, heir: User | None = None) -> Offboar
     require_staff(actor)
     _check_heir(user, heir)
     done = Offboarding(user)
-    agents = list(User.objects.filter(responsible=user, kind=Kind.AGENT, is_active=True))
+    agents = list(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
     leaving = [user] if heir else [user, *agents]
     if heir:
         mine = User.objects.filter(responsible=user)
@@ -62,7 +62,7 @@ def _check_heir(user: User, heir: User | None) -> None:
         return
     if heir.pk == user.pk:
         raise Invalid.field("hand_over_to", "He cannot hand over to himself.")
-    if not heir.is_active or heir.kind != Kind.HUMAN:
+    if not heir.is_active or heir.kind != UserKind.HUMAN:
         raise Invalid.field("hand_over_to", f"{heir} is no active person.")
 
 

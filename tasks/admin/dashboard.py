@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.admin.recorded import actor_of
 from accounts.events.history import read_history
-from accounts.models import Event, Kind, User
+from accounts.models import Event, User, UserKind
 from tasks.models import Project, ProjectStatus, Status, Task
 
 LATEST = 12  # events
@@ -29,7 +29,8 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
         finished=Count("pk", filter=Q(completed_at__gte=now - timedelta(days=7))),
     )
     users = User.objects.active().aggregate(
-        people=Count("pk", filter=Q(kind=Kind.HUMAN)), agents=Count("pk", filter=Q(kind=Kind.AGENT))
+        people=Count("pk", filter=Q(kind=UserKind.HUMAN)),
+        agents=Count("pk", filter=Q(kind=UserKind.AGENT)),
     )
     projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
     latest = Event.objects.select_related("actor").order_by("-id")[:LATEST]

@@ -17,7 +17,7 @@ from tasks.actions.trash import purge, restore
 from tasks.find import key_query
 from tasks.models import Task
 from tasks.search import TEXTS, ask, matches, read_query
-from tasks.trash import Kind, rows_in_trash
+from tasks.trash import TrashKind, rows_in_trash
 
 
 class TrashFilter(SimpleListFilter):
@@ -40,7 +40,7 @@ class TrashableAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         if is_trash(request):
-            rows = rows_in_trash(actor_of(request))[Kind(self.opts.model_name)]
+            rows = rows_in_trash(actor_of(request))[TrashKind(self.opts.model_name)]
         else:
             rows = self.model.objects.visible_to(actor_of(request))
         return self.with_details(request, rows)  # type: ignore[no-any-return]

@@ -15,7 +15,7 @@ from django.urls import path, reverse
 from accounts.actions import erase_user
 from accounts.admin import users
 from accounts.admin.recorded import actor_of
-from accounts.models import Kind, User
+from accounts.models import User, UserKind
 from taskflow.admin import Select, action
 from taskflow.errors import Problem
 from tasks.actions.offboarding import Offboarding, offboard_user
@@ -36,7 +36,7 @@ class OffboardingForm(forms.Form):
 
     def __init__(self, user: User, *args: Any) -> None:
         super().__init__(*args)
-        others = User.objects.active().filter(kind=Kind.HUMAN).exclude(pk=user.pk)
+        others = User.objects.active().filter(kind=UserKind.HUMAN).exclude(pk=user.pk)
         self.fields["hand_over_to"].queryset = others.order_by("handle")  # type: ignore[attr-defined]
 
 

@@ -7,6 +7,7 @@ from ninja import Query, Router
 
 from accounts.actor import ActorRequest
 from accounts.schemas import EventFilters, EventPage
+from taskflow.schema import IdOrKey
 from tasks.documents import listed_events
 from tasks.find import find_project, find_task
 
@@ -16,7 +17,7 @@ project_history = Router(tags=["Projects"])
 
 @task_history.get("/{task_id}/events", response=EventPage)
 def list_task_events(
-    request: ActorRequest, task_id: str, filters: Query[EventFilters]
+    request: ActorRequest, task_id: IdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
     """What happened to a task, the latest first, each with a sentence and the data."""
     task = find_task(request.auth, task_id)
@@ -25,7 +26,7 @@ def list_task_events(
 
 @project_history.get("/{project_id}/events", response=EventPage)
 def list_project_events(
-    request: ActorRequest, project_id: str, filters: Query[EventFilters]
+    request: ActorRequest, project_id: IdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
     """What happened to a project and in it, the latest first; not to drafts of others."""
     project = find_project(request.auth, project_id)

@@ -11,6 +11,7 @@ from ninja import Status as Answer
 from accounts.actor import ActorRequest
 from taskflow.documents.reading import Found
 from taskflow.paging import PageParams, paginate
+from taskflow.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.actions.tasks import upsert_task as upsert
@@ -62,13 +63,13 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
-def get_project(request: ActorRequest, project_id: str) -> Found:
+def get_project(request: ActorRequest, project_id: IdOrKey) -> Found:
     """One project, by id or key."""
     return found_project(request.auth, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) -> Found:
+def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> Found:
     """Change what is sent. For the project's owners and admins; `owner_id` for owners.
 
     PUT does the same: fields that are absent stay as they are.
@@ -79,7 +80,7 @@ def update_project(request: ActorRequest, project_id: str, body: ProjectUpdate) 
 
 
 @projects.delete("/{project_id}", response={204: None})
-def delete_project(request: ActorRequest, project_id: str) -> Answer[None]:
+def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
     """Move a project to the trash, with all it holds. For its owners."""
     actions.delete_project(request.auth, find_project(request.auth, project_id))
     return Answer(204, None)
@@ -87,7 +88,7 @@ def delete_project(request: ActorRequest, project_id: str) -> Answer[None]:
 
 @projects.post("/{project_id}/completion", response=CompletedTasks)
 def complete_project_tasks(
-    request: ActorRequest, project_id: str, force: Query[Forced]
+    request: ActorRequest, project_id: IdOrKey, force: Query[Forced]
 ) -> dict[str, int]:
     """Complete all open tasks of a project you work in; answers how many there were.
 
@@ -102,7 +103,7 @@ def complete_project_tasks(
     "/{project_id}/tasks/by-ref/{path:ref}", response={200: TaskResponse, 201: TaskResponse}
 )
 def upsert_task(
-    request: ActorRequest, project_id: str, ref: Path[ExternalRef], body: TaskUpsert
+    request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
 ) -> Answer[Found]:
     """Create or change the task with this external_ref, whichever it takes: 201 or 200.
 
@@ -115,7 +116,9 @@ def upsert_task(
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)
-def list_members(request: ActorRequest, project_id: str, page: Query[PageParams]) -> dict[str, Any]:
+def list_members(
+    request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
+) -> dict[str, Any]:
     """Who works in the project, in the order they joined."""
     project = find_project(request.auth, project_id)
     rows = ProjectMember.objects.filter(project=project).select_related("user")
@@ -124,7 +127,7 @@ def list_members(request: ActorRequest, project_id: str, page: Query[PageParams]
 
 @projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
 def add_member(
-    request: ActorRequest, project_id: str, body: ProjectMemberCreate
+    request: ActorRequest, project_id: IdOrKey, body: ProjectMemberCreate
 ) -> Answer[ProjectMember]:
     """Let a user of the tenant into the project. For its owners and admins.
 

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from accounts.actor import ActorRequest
 from taskflow.errors import Invalid, UnsupportedMedia
-from taskflow.schema import Out, is_unstorable
+from taskflow.schema import IdOrKey, Out, is_unstorable
 from tasks.filters import filter_tasks
 from tasks.find import find_project
 from tasks.models import Task
@@ -18,7 +18,7 @@ from tasks.schemas.tasks import TaskWhere
 from tasks.sheets import read_sheet, write_sheet
 
 sheets = Router(tags=["Projects"])
-CSV = {"text/csv": {"schema": {"type": "string"}}}
+CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}  # else no client sends files
 
 
 class ImportedTasks(Out):
@@ -28,10 +28,12 @@ class ImportedTasks(Out):
 
 @sheets.get(
     "/{project_id}/tasks.csv",
-    response=str,
+    response={200: None},
     openapi_extra={"responses": {200: {"description": "A sheet.", "content": CSV}}},
 )
-def export_tasks(request: ActorRequest, project_id: str, where: Query[TaskWhere]) -> HttpResponse:
+def export_tasks(
+    request: ActorRequest, project_id: IdOrKey, where: Query[TaskWhere]
+) -> HttpResponse:
     """A project's tasks as a sheet, by id; the filters of the list narrow it.
 
     A cell that a spreadsheet would take for a formula has ' before it.
@@ -51,7 +53,7 @@ def export_tasks(request: ActorRequest, project_id: str, where: Query[TaskWhere]
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )
-def import_tasks(request: ActorRequest, project_id: str) -> dict[str, Any]:
+def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
     """Make a task of each line of a sheet: all of them, or none.
 
     The first line names the columns: title, and any of description, status, priority, assignee

@@ -8,6 +8,7 @@ from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
 from taskflow.documents.reading import Found
+from taskflow.schema import IdOrKey
 from tasks.actions import tasks as actions
 from tasks.actions.drafts import create_tasks
 from tasks.api.bulk import draft_of, run_bulk
@@ -66,14 +67,14 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
-def get_task(request: ActorRequest, task_id: str) -> Found:
+def get_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
     return found_task(request.auth, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
 def update_task(
-    request: ActorRequest, task_id: str, body: TaskUpdate, force: Query[Forced]
+    request: ActorRequest, task_id: IdOrKey, body: TaskUpdate, force: Query[Forced]
 ) -> Found:
     """Change what is sent; null empties a field, `tags` and `blocked_by` replace them all.
 
@@ -90,14 +91,14 @@ def update_task(
 
 
 @tasks.delete("/{task_id}", response={204: None})
-def delete_task(request: ActorRequest, task_id: str) -> Answer[None]:
+def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
     """Move a task and its subtasks to the trash, from where they can be restored."""
     actions.delete_task(request.auth, find_task(request.auth, task_id))
     return Answer(204, None)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
-def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> Found:
+def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> Found:
     """Finish a task. Completing a done task changes nothing.
 
     409 `open_work` when subtasks or blockers are open, with each in `errors`, unless forced.
@@ -108,14 +109,14 @@ def complete_task(request: ActorRequest, task_id: str, force: Query[Forced]) -> 
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
-def reopen_task(request: ActorRequest, task_id: str) -> Found:
+def reopen_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """Take a done task up again, as to do. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
     return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
-def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Found:
+def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> Found:
     """Give a task to somebody who can see it. 422 when he is not in the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
@@ -123,14 +124,14 @@ def assign_task(request: ActorRequest, task_id: str, body: TaskAssignment) -> Fo
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
-def unassign_task(request: ActorRequest, task_id: str) -> Found:
+def unassign_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """Give a task to nobody."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
     return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
-def move_task(request: ActorRequest, task_id: str, body: TaskMove) -> Found:
+def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> Found:
     """Take a task and its subtasks to another project you work in, where they get new numbers.
 
     The old keys still find them. A subtask leaves its parent; who is not in the other project is

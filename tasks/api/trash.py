@@ -11,7 +11,7 @@ from accounts.actor import ActorRequest
 from taskflow.paging import paginate_kinds
 from tasks.actions import trash as actions
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashPage, trash_item
-from tasks.trash import Kind, find_in_trash, rows_in_trash
+from tasks.trash import TrashKind, find_in_trash, rows_in_trash
 
 trash = Router(tags=["Trash"])
 
@@ -29,7 +29,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 
 
 @trash.post("/{kind}/{int:row_id}/restoration", response=TrashItem)
-def restore(request: ActorRequest, kind: Kind, row_id: int) -> dict[str, Any]:
+def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, Any]:
     """Bring it back, with what was deleted together with it and nothing that was deleted before.
 
     Who may delete it may restore it. 409 for a subtask while its parent is in the trash.
@@ -40,7 +40,7 @@ def restore(request: ActorRequest, kind: Kind, row_id: int) -> dict[str, Any]:
 
 
 @trash.delete("/{kind}/{int:row_id}", response={204: None})
-def purge(request: ActorRequest, kind: Kind, row_id: int) -> Answer[None]:
+def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Answer[None]:
     """Delete it for good. For the project's owners and admins; a project for its owners."""
     actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))
     return Answer(204, None)

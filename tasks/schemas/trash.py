@@ -11,11 +11,11 @@ from taskflow.paging import Page, PageParams
 from taskflow.schema import Out
 from tasks.models import Comment, Project, Task
 from tasks.models.trash import KEPT, Trashable
-from tasks.trash import Kind
+from tasks.trash import TrashKind
 
 
 class TrashItem(Out):
-    kind: Kind
+    kind: TrashKind
     id: int
     key: str | None = Field(description="Of a project or task.")
     title: str = Field(description="Of a comment, how it begins.")
@@ -25,7 +25,7 @@ class TrashItem(Out):
 
 
 class TrashFilters(PageParams):
-    kind: list[Kind] | None = None
+    kind: list[TrashKind] | None = None
 
 
 class TrashPage(Page[TrashItem]):

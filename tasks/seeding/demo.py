@@ -16,7 +16,7 @@ from django.db import transaction
 from accounts.actions import create_operator, create_user, found_tenant, issue_token
 from accounts.actor import Actor
 from accounts.events.models import Via
-from accounts.models import Kind, Scope, Tenant, User
+from accounts.models import Scope, Tenant, User, UserKind
 from accounts.tenancy import inside
 from accounts.tokens import make_text
 from tasks.actions.comments import create_comment
@@ -84,7 +84,7 @@ def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
         handle, full_name = plan.agent
         agent = create_user(
             actor,
-            kind=Kind.AGENT,
+            kind=UserKind.AGENT,
             handle=handle,
             full_name=full_name,
             responsible=actors[plan.answers_for_agent].user,

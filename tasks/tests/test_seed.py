@@ -7,7 +7,7 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.models import ApiToken, Event, Kind, Tenant, User
+from accounts.models import ApiToken, Event, Tenant, User, UserKind
 from accounts.tenancy import inside
 from conftest import ApiClient
 from tasks.models import Project, ProjectMember, Role, Status, Task
@@ -33,8 +33,8 @@ def test_the_demo_is_believable(db, debug):
     assert set(Tenant.objects.values_list("subdomain", flat=True)) == {"acme", "globex", "platform"}
     for tenant in Tenant.objects.exclude(subdomain="platform"):
         with inside(tenant):
-            assert User.objects.filter(kind=Kind.HUMAN).count() >= 3
-            assert User.objects.filter(kind=Kind.AGENT).count() == 1
+            assert User.objects.filter(kind=UserKind.HUMAN).count() >= 3
+            assert User.objects.filter(kind=UserKind.AGENT).count() == 1
             assert Project.objects.values("owner").distinct().count() >= 2
             assert Task.objects.count() >= 12
             assert set(Task.objects.values_list("status", flat=True)) == set(Status.values)

@@ -39,7 +39,7 @@ def shown(client, path="/tasks/APO-1"):
 
 VERBS = {
     "patch": ("patch", "/tasks/APO-1", {"title": "New", "due_on": "2027-01-01", "metadata": {"a": 1}, "assignee_id": None}),
-    "complete": ("post", "/tasks/APO-1/completion?force=true", {}),
+    "complete": ("post", "/tasks/APO-1/completion?force=true", None),
     "assign": ("post", "/tasks/APO-1/assignment", {"assignee_id": "{bob}"}),
     "unassign": ("delete", "/tasks/APO-1/assignment", None),
     "tags": ("patch", "/tasks/APO-1", {"tags": ["a", "old"]}),
@@ -49,7 +49,7 @@ VERBS = {
     "delete": ("delete", "/tasks/APO-1", None),
     "project": ("patch", "/projects/APO", {"name": "New", "owner_id": "{bob}"}),
     "delete project": ("delete", "/projects/APO", None),
-    "complete project": ("post", "/projects/APO/completion", {}),
+    "complete project": ("post", "/projects/APO/completion", None),
     "role": ("patch", "/members/{member}", {"role": "owner"}),
     "remove member": ("delete", "/members/{member}", None),
     "add member": ("post", "/projects/APO/members", {"user_id": "{eve}"}),
@@ -64,13 +64,13 @@ VERBS = {
     "delete comment": ("delete", "/comments/{comment}", None),
     "page": ("post", "/pages", {"project_id": "{apollo}", "title": "p", "is_published": True}),
     "edit page": ("patch", "/pages/{page}", {"title": "q", "owner_id": "{bob}"}),
-    "publish": ("post", "/pages/{page}/publication", {}),
+    "publish": ("post", "/pages/{page}/publication", None),
     "delete page": ("delete", "/pages/{page}", None),
     "tenant": ("patch", "/tenant", {"name": "New", "time_zone": "Europe/Rome"}),
     "user": ("patch", "/users/{eve}", {"full_name": "New", "is_active": False}),
     "make user": ("post", "/users", {"kind": "agent", "handle": "robot"}),
     "offboard": ("post", "/users/{bob}/offboarding", {"hand_over_to": "{eve}"}),
-    "restore": ("post", "/trash/task/{gone}/restoration", {}),
+    "restore": ("post", "/trash/task/{gone}/restoration", None),
     "sheet": ("csv", "/projects/APO/tasks.csv", "title,tags\na,one\nb,two\n"),
     "bulk": ("post", "/tasks/bulk", {"operations": [
         {"op": "create", "data": {"project_id": "{apollo}", "title": "n", "tags": ["m"]}},

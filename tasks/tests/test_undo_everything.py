@@ -20,7 +20,7 @@ from tasks.actions.projects import create_project
 from tasks.actions.tasks import create_task, update_task
 from tasks.bundle.exporting import export_tenant
 from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskTally
-from tasks.trash import Kind
+from tasks.trash import TrashKind
 
 # What every change counts, what stands for what once was, and what is never taken back.
 COUNTED = {"version", "updated_at", "created_at", "last_number"}
@@ -107,7 +107,7 @@ class Everything(RuleBasedStateMachine):
         self.sent += 1
         client = ApiClient(self.tokens[who % len(self.tokens)])
         headers = {"X-Request-Id": f"s-{self.sent}"}
-        args = (path,) if method == "delete" else (path, body or {})
+        args = (path,) if body is None or method == "delete" else (path, body)
         r = getattr(client, method)(*args, headers=headers)
         assert r.status_code < 500, r.content
         return r
@@ -172,7 +172,7 @@ class Everything(RuleBasedStateMachine):
     def delete_task(self, who, task):
         self.call(who, "delete", f"/tasks/{self.pick(Task, task)}")
 
-    @rule(who=number, kind=st.sampled_from(list(Kind)), n=number)
+    @rule(who=number, kind=st.sampled_from(list(TrashKind)), n=number)
     def restore(self, who, kind, n):
         model = {"project": Project, "task": Task, "comment": Comment, "page": Page}[kind]
         with inside(self.world.acme):

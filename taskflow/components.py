@@ -1,0 +1,132 @@
+"""The parameters and component schemas of the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from django.core.exceptions import ImproperlyConfigured
+from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
+from ninja.schema import NinjaGenerateJsonSchema
+from pydantic import MISSING, BaseModel
+from pydantic.json_schema import JsonSchemaMode
+
+Schema = dict[str, Any]
+
+
+class OpenApiDocument(OpenAPISchema):
+    """Ninja's document, with one component for each class and parameters that are valid."""
+
+    def __init__(self, api: Any, path_prefix: str) -> None:
+        self.class_by_component: dict[str, str] = {}
+        super().__init__(api, path_prefix)
+
+    def add_schema_definitions(self, definitions: Mapping[str, Schema]) -> None:
+        """Add components. Raises ImproperlyConfigured when one of the name has another schema."""
+        for name, schema in definitions.items():
+            if self.schemas.setdefault(name, schema) != schema:
+                raise ImproperlyConfigured(
+                    f"The component “{name}” would have two different schemas. Rename one of the"
+                    " classes, or use two where one class reads and writes differently."
+                )
+
+    def _extract_parameters(self, model: Any) -> list[Schema]:
+        schema = self._schema_of(model)
+        definitions = schema.get("$defs", {})
+        self.add_schema_definitions(definitions)
+        return [
+            _parameter(model.__ninja_param_source__, name, details, is_required=is_required)
+            for name, details, is_required in _flatten(schema, definitions)
+        ]
+
+    def _create_schema_from_model(
+        self,
+        model: Any,
+        by_alias: bool = True,
+        remove_level: bool = True,
+        mode: JsonSchemaMode = "validation",
+    ) -> tuple[Schema, bool]:
+        """Return the schema of a body or response, and whether a body is required."""
+        schema = self._schema_of(model, by_alias=by_alias, mode=mode)
+        self.add_schema_definitions(schema.pop("$defs", {}))
+        if not remove_level or len(schema["properties"]) != 1:
+            return schema, True
+        ((name, details),) = schema["properties"].items()
+        return details, name in schema.get("required", ())
+
+    def _schema_of(self, model: type[BaseModel], **options: Any) -> Schema:
+        def generator(**kwargs: Any) -> ComponentGenerator:
+            return ComponentGenerator(self.class_by_component, **kwargs)
+
+        return model.model_json_schema(
+            ref_template=REF_TEMPLATE,
+            schema_generator=cast(type[NinjaGenerateJsonSchema], generator),
+            **options,
+        )
+
+
+class ComponentGenerator(NinjaGenerateJsonSchema):
+    """Generates JSON schemas whose components have the plain name of their class."""
+
+    def __init__(self, class_by_component: dict[str, str], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.class_by_component = class_by_component
+
+    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
+        """Raise ImproperlyConfigured when two classes would share a component.
+
+        Pydantic would give one of them a longer name if this schema refers to both. Else ninja
+        would keep the last one of the document.
+        """
+        generated = super().generate(schema, mode)
+        for reference in self.definitions:
+            name = self._prioritized_defsref_choices[reference][0]
+            described, _mode = self.defs_to_core_refs[reference]
+            owner = self.class_by_component.setdefault(name, described)
+            if owner != described:
+                raise ImproperlyConfigured(
+                    f"The component “{name}” would stand for two classes, {_path(owner)} and"
+                    f" {_path(described)}. Rename one of them."
+                )
+        return generated
+
+    def default_schema(self, schema: Any) -> Schema:
+        """A field that may be absent has no default to show."""
+        if schema.get("default") is MISSING:
+            return self.generate_inner(schema["schema"])
+        return super().default_schema(schema)
+
+
+def _path(core_ref: str) -> str:
+    """The module and name of a class, without the id that pydantic puts behind them."""
+    return core_ref.partition(":")[0]
+
+
+def _flatten(
+    schema: Schema, definitions: Mapping[str, Schema]
+) -> Iterator[tuple[str, Schema, bool]]:
+    """Yield name, schema and whether it is required, of each parameter of a set of parameters."""
+    for name, details in schema["properties"].items():
+        referred = definitions.get(details.get("$ref", "").rpartition("/")[2], {})
+        if "properties" in referred:  # as in `filters: Query[TaskFilters]`
+            yield from _flatten(referred, definitions)
+        else:
+            yield name, details, name in schema.get("required", ())
+
+
+def _parameter(place: str, name: str, details: Schema, *, is_required: bool) -> Schema:
+    """Describe a parameter. Examples stay in its schema: beside it they would be a map."""
+    schema = _without_null(details)
+    described = {"in": place, "name": name, "required": is_required, "schema": schema}
+    if "description" in schema:
+        described["description"] = schema.pop("description")
+    return described
+
+
+def _without_null(schema: Schema) -> Schema:
+    """The same for a parameter, which is absent or has a value: null cannot be sent."""
+    rest = {key: value for key, value in schema.items() if key != "anyOf"}
+    members = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
+    if len(members) == 1:
+        return {**members[0], **rest}
+    return {**rest, "anyOf": members} if members else rest

@@ -1,0 +1,114 @@
+"""The check of every response against the OpenAPI document finds what it is there for."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from django.http import HttpResponse
+
+from taskflow.errors import Problem
+from taskflow.tests.contract import BrokenContract, Contract, closed
+
+ROW = {
+    "type": "object",
+    "required": ["id", "at"],
+    "properties": {
+        "id": {"type": "integer"},
+        "at": {"type": "string", "format": "date-time"},
+        "open": {"type": "object", "additionalProperties": True},
+        "other": {"anyOf": [{"$ref": "#/components/schemas/Row"}, {"type": "null"}]},
+    },
+}
+CONTRACT = Contract(
+    {
+        "paths": {
+            "/rows/{id}": {
+                "get": {
+                    "responses": {
+                        "200": {
+                            "headers": {"ETag": {}},
+                            "content": {
+                                "application/json": {"schema": {"$ref": "#/components/schemas/Row"}}
+                            },
+                        },
+                        "204": {"description": "Nothing."},
+                        "404": {"$ref": "#/components/responses/NotFound"},
+                    }
+                }
+            }
+        },
+        "components": {
+            "schemas": {"Row": ROW, "Problem": {"type": "object", "required": ["code"]}},
+            "responses": {
+                "NotFound": {
+                    "content": {
+                        "application/problem+json": {
+                            "schema": {"$ref": "#/components/schemas/Problem"}
+                        }
+                    }
+                }
+            },
+        },
+    }
+)
+GOOD = {"id": 1, "at": "2026-12-01T09:00:00Z", "open": {"x": 1}}
+OTHER = {"other": {"id": 2, "at": "2026-12-01T09:00:00Z", "x": 1}}
+
+
+def response_of(body, *, status=200, kind="application/json", headers=None, route="rows/<int:id>"):
+    headers = {"ETag": '"row-1-1"'} if headers is None else headers
+    text = body if isinstance(body, bytes) else json.dumps(body)
+    response = HttpResponse(text, status=status, content_type=kind, headers=headers)
+    response.resolver_match = SimpleNamespace(route=route)
+    return response
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_response_as_declared_passes(method):
+    CONTRACT.check(method, response_of(GOOD))
+    CONTRACT.check(method, response_of({"code": "x"}, status=404, kind="application/problem+json"))
+
+
+@pytest.mark.parametrize(
+    ("response", "fault"),
+    [
+        (response_of(GOOD, status=201), "201 is not declared"),
+        (response_of(GOOD, kind="text/html"), "200 is text/html, not application/json"),
+        (response_of(GOOD, headers={}), "has no header ETag"),
+        (response_of({"id": 1}), "'at' is a required property"),
+        (response_of(GOOD | {"id": "1"}), r"\$.id: '1' is not of type 'integer'"),
+        (response_of(GOOD | {"at": "yesterday"}), "is not a 'date-time'"),
+        (response_of(GOOD | {"at": "2026-12-01T09:00:00"}), "is not a 'date-time'"),
+        (response_of(GOOD | {"more": 1}), "'more' was unexpected"),
+        (response_of(GOOD | OTHER), "is not valid under any of the given schemas"),
+        (response_of({"id": 1}, status=404, kind="application/problem+json"), "'code' is a required"),
+        (response_of(b"", status=204), "204 has a body of application/json"),
+        (response_of(GOOD, route="nowhere"), "200 is not declared"),
+    ],
+)  # fmt: skip
+def test_response_that_is_not_as_declared_is_found(response, fault):
+    with pytest.raises(BrokenContract, match=fault):
+        CONTRACT.check("GET", response)
+
+
+def test_address_or_method_that_is_not_declared_may_answer_a_problem_only():
+    problem = response_of({"code": "x"}, status=405, kind="application/problem+json")
+
+    CONTRACT.check("PUT", problem)
+    with pytest.raises(BrokenContract, match=r"PUT .* is not declared"):
+        CONTRACT.check("PUT", response_of(GOOD))
+
+
+def test_closing_leaves_open_objects_open():
+    assert closed(ROW)["additionalProperties"] is False
+    assert closed(ROW)["properties"]["open"]["additionalProperties"] is True
+    assert "additionalProperties" not in ROW
+
+
+def test_client_raises_for_a_response_that_is_not_as_declared(world, as_, monkeypatch):
+    monkeypatch.setattr(Problem, "as_dict", lambda problem, request_id=None: {"code": "x"})
+
+    with pytest.raises(BrokenContract, match=r"GET /api/v1/tasks/{task_id} 404"):
+        as_(world.ada).get("/tasks/0")
