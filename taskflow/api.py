@@ -85,7 +85,8 @@ def answer_unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
 
 @api.exception_handler(ValidationError)
 def answer_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    return problem_of_validation(error.errors).as_response(request)
+    known: frozenset[str] = getattr(request, "query_parameters", frozenset())
+    return problem_of_validation(error.errors, known).as_response(request)
 
 
 @api.exception_handler(DatabaseError)

@@ -138,3 +138,11 @@ def read_dry_run(request: HttpRequest) -> bool:
     if len(given) > 1 or given[0] not in ("true", "false"):
         raise Invalid.parameter(DRY_RUN, "dry_run is true or false.")
     return given[0] == "true"
+
+
+def has_body(request: HttpRequest) -> bool:
+    """Whether a body comes with the request. Reads none of it.
+
+    Chunked bodies, which have no Content-Length, are refused elsewhere.
+    """
+    return request.META.get("CONTENT_LENGTH", "") not in ("", "0")

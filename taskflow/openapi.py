@@ -10,12 +10,13 @@ from typing import Any
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Status
+from ninja.openapi.schema import BODY_CONTENT_TYPES
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
 from taskflow.components import OpenApiDocument
-from taskflow.conditions import DRY_RUN, SAFE, etag_of, is_known
+from taskflow.conditions import DRY_RUN, SAFE, etag_of, has_body, is_known
 from taskflow.descriptions import complete
 from taskflow.documents.reading import Found
 from taskflow.documents.schema import JSON
@@ -30,9 +31,14 @@ from taskflow.schema import is_unstorable
 
 
 def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """A misspelt filter must not answer with everything, nor chunks pass for an empty body."""
+    """Refuse unknown query parameters, bodies where none is read, and chunked bodies.
+
+    Each would be ignored: a misspelt filter would answer with everything, and {"dry_run": true} as
+    the body of a DELETE would not keep it from deleting.
+    """
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja hands us the bound run
     known = _query_parameters(operation)
+    takes_body = _takes_body(operation)
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
         if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
@@ -40,12 +46,15 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
             return problem.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
             return problem_of_status(404).as_response(request)
+        if not takes_body and has_body(request):
+            return _unexpected_body(request, known).as_response(request)
         if unknown := sorted(request.GET.keys() - known):
             what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
             problem = Invalid.parameter(
                 unknown[0], f"“{unknown[0]}” is not a parameter here. {what}", "unknown_parameter"
             )
             return problem.as_response(request)
+        request.query_parameters = known  # type: ignore[attr-defined]  # see answer_validation()
         response = run(request, **kwargs)
         if response.status_code == 204:
             del response["Content-Type"]  # which ninja gives to answers without a body too
@@ -63,6 +72,22 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
         for name in getattr(model, "__ninja_flatten_map__", {})
     }
     return frozenset(names | ({DRY_RUN} if _takes_conditions(operation) else set()))
+
+
+def _takes_body(operation: Operation) -> bool:
+    """Whether a body is declared: as a parameter of the function, or for the document alone."""
+    if any(model.__ninja_param_source__ in BODY_CONTENT_TYPES for model in operation.models):
+        return True
+    return "requestBody" in (operation.openapi_extra or {})
+
+
+def _unexpected_body(request: HttpRequest, known: frozenset[str]) -> Problem:
+    """The refusal of a body that nothing would read; for a write it names the parameters."""
+    detail = "This operation takes no body. Send the request without one"
+    if request.method not in SAFE and known:
+        parameters = " and ".join(f"?{name}=true" for name in sorted(known))
+        detail += f"; what it takes are query parameters: {parameters}"
+    return Invalid(f"{detail}.", code="unexpected_body")
 
 
 def _takes_conditions(operation: Operation) -> bool:

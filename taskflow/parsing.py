@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from typing import Any
 
@@ -134,12 +134,17 @@ def check_values(schema: type[In], values: Mapping[str, Any]) -> dict[str, Any]:
         raise problem_of_validation(found) from None
 
 
-def problem_of_validation(errors: list[dict[str, Any]]) -> Problem:
-    """One problem for all that pydantic found."""
+def problem_of_validation(
+    errors: list[dict[str, Any]], query_parameters: Collection[str] = ()
+) -> Problem:
+    """One problem for all that pydantic found. A field of the body that is the name of one of the
+    operation's query parameters is told to go there.
+    """
     found: list[dict[str, str]] = []
     for error in errors:
         place = _place(error.get("loc", ()))
-        entry = {**place, "code": error["type"], "detail": _sentence(error["msg"])}
+        detail = _misplaced(error, query_parameters) or _sentence(error["msg"])
+        entry = {**place, "code": error["type"], "detail": detail}
         if entry not in found:  # each member of a union says the same
             found.append(entry)
     first = found[0]
@@ -153,6 +158,14 @@ def _place(loc: tuple[Any, ...]) -> dict[str, str]:
         return {"pointer": "/".join(["#", *(str(part) for part in rest[1:])])}
     # Behind the name come positions in lists and members of unions, which are not the caller's.
     return {"parameter": str(rest[min(1, len(rest) - 1)]) if rest else str(source)}
+
+
+def _misplaced(error: dict[str, Any], query_parameters: Collection[str]) -> str | None:
+    """What to do about a query parameter that was sent as a field of the body."""
+    *_place, name = error.get("loc") or ("",)
+    if error["type"] != "extra_forbidden" or name not in query_parameters:
+        return None
+    return f"“{name}” is a query parameter, not a field of the body: send ?{name}=true"
 
 
 def _sentence(message: str) -> str:

@@ -12,7 +12,7 @@ import sys
 from importlib import import_module
 
 from granian import Granian
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
 APPLICATION = "taskflow.wsgi"
@@ -36,6 +36,8 @@ def serve(host: str, port: int, workers: int) -> None:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
+        # In HTTP/2 a body may come without a length: WSGI applications would not see it.
+        http=HTTPModes.http1,
         workers=workers,
         blocking_threads=4,
         backpressure=1024,  # the default would refuse what the threads can still queue

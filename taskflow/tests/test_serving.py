@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from django.core.signals import request_finished
 from django.test import RequestFactory
+from granian.constants import HTTPModes
 
+from taskflow import serving
 from taskflow.management.commands import serve
 from taskflow.wsgi import application
 
@@ -61,3 +64,20 @@ def test_the_server_is_found_from_any_folder(monkeypatch):
     assert environment["MALLOC_MMAP_THRESHOLD_"] == "1048576"
     finding = [program, "-c", "import taskflow.serving"]
     assert subprocess.run(finding, env=environment, cwd="/", check=False).returncode == 0
+
+
+def test_the_server_speaks_http_1_only(monkeypatch):
+    """In HTTP/2 a body may have no length, and WSGI would pass it over: a DELETE would delete."""
+    given = {}
+
+    def granian(application, **options):
+        given.update(options)
+        return SimpleNamespace(serve=lambda: None)
+
+    monkeypatch.setattr(serving, "Granian", granian)
+    monkeypatch.setattr(serving, "load", lambda: None)
+    monkeypatch.setattr(serving.multiprocessing, "set_start_method", lambda method: None)
+
+    serving.serve("127.0.0.1", 8000, 1)
+
+    assert given["http"] is HTTPModes.http1
