@@ -25,7 +25,7 @@ $(VENV)/.installed: requirements.lock requirements-runtime.lock
 	@$(INSTALL) $<
 	@touch $(VENV)/.runtime $@
 
-.PHONY: help run test test-sqlite test-postgres test-wall wall-database wall-superuser wall-plain prove bench lint format lock clean
+.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench lint format lock clean
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -51,6 +51,9 @@ wall-superuser:
 
 wall-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
+
+test-client: $(VENV)/.installed ## Generate a Python client from the OpenAPI document and work with it
+	$(BIN)/python -m taskflow.tests.generated_client
 
 prove: $(VENV)/.installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
