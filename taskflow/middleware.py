@@ -69,6 +69,8 @@ class Envelope:
         response = self.get_response(request)
         if is_head:
             request.method = request.META["REQUEST_METHOD"] = "HEAD"
+        if response.status_code in (204, 304):
+            del response["Content-Type"]  # Django names one for responses without a body too
         kind = response.headers.get("Content-Type", "")
         if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
             # What others said about it stays: Allow, and what a browser needs to read it at all.
