@@ -8,8 +8,9 @@ import pytest
 
 from accounts.tenancy import inside
 from conftest import PASSWORD
-from tasks.actions.tags import create_tag, delete_tag
+from tasks.actions.tags import MOST_NEW_TAGS, create_tag, delete_tag
 from tasks.actions.tasks import create_task, update_task
+from tasks.api.bulk import MOST_TEXT
 from tasks.models import Tag, Task
 from tasks.models.tasks import MOST_TAGS
 from tasks.tests.test_admin import address, form_of, sign_in
@@ -166,30 +167,35 @@ def creations(world, count, start=0):
     ]  # fmt: skip
 
 
-def test_request_makes_at_most_a_hundred_new_tags(world, as_):
+def test_bounds_of_one_request():
+    """The tests below make them smaller, to be quick."""
+    assert (MOST_NEW_TAGS, MOST_TEXT) == (100, 4 * 1024 * 1024)
+
+
+def test_request_makes_at_most_so_many_new_tags(world, as_, monkeypatch):
+    monkeypatch.setattr("tasks.actions.tags.MOST_NEW_TAGS", 8)
     client = as_(world.bob)
 
     for operations in (
-        creations(world, 102),
+        creations(world, 10),
         # neither half alone is too much
-        [*creations(world, 60), *({"op": "tag", "id": world.task.pk, "data": {"tags": [f"m{n}"]}}
-                                  for n in range(45))],
+        [*creations(world, 6), *({"op": "tag", "id": world.task.pk, "data": {"tags": [f"m{n}"]}}
+                                 for n in range(3))],
     ):  # fmt: skip
         for more in ({}, {"on_error": "continue"}):
             r = bulk(client, *operations, **more)
             assert (r.status_code, r.json()["code"]) == (422, "too_many")
-    sheet = "title,tags\n" + "".join(f"x,s{n}\n" for n in range(101))
+    sheet = "title,tags\n" + "".join(f"x,s{n}\n" for n in range(9))
     r = client.generic("POST", "/projects/APO/tasks.csv", sheet, content_type="text/csv")
     assert (r.status_code, r.json()["code"]) == (422, "too_many")
-    first = [{"title": "x", "tags": [f"p{n}"]} for n in range(101)]
+    first = [{"title": "x", "tags": [f"p{n}"]} for n in range(9)]
     r = client.post("/projects", {"name": "x", "tasks": first})
     assert (r.status_code, r.json()["code"]) == (422, "too_many")
 
     with inside(world.acme):
         assert not Tag.objects.exists()
-    assert bulk(client, *creations(world, 100)).status_code == 200
-    assert bulk(client, *creations(world, 100, start=100)).status_code == 200
-    assert bulk(client, *creations(world, 300)).status_code == 200, "200 exist, 100 are new"
+    assert bulk(client, *creations(world, 8)).status_code == 200
+    assert bulk(client, *creations(world, 16)).status_code == 200, "8 exist, 8 are new"
 
 
 # ---- text of one request ------------------------------------------------------------------------
@@ -222,14 +228,15 @@ def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data)
         assert not Task.objects.filter(status="done").exists()
 
 
-def test_replaced_text_counts_as_well(world, as_, many):
+def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
     """The log has it."""
+    monkeypatch.setattr("tasks.api.bulk.MOST_TEXT", 81 * 520)
     client = as_(world.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
-    assert bulk(client, update | {"data": {"description": "x" * 50_000}}).status_code == 200
+    assert bulk(client, update | {"data": {"description": "x" * 500}}).status_code == 200
     assert bulk(client, update | {"data": {"priority": "high"}}).status_code == 200
 
-    r = bulk(client, update | {"data": {"description": "y" * 3_000}})
+    r = bulk(client, update | {"data": {"description": "y" * 30}})
 
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
     assert bulk(client, update | {"data": {"description": ""}}).status_code == 200
