@@ -39,6 +39,7 @@ from accounts.idempotency import once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, event_response
 from accounts.tenancy import TenantError, inside, may_end_with_answer
+from taskflow.bodies import read_body
 from taskflow.conditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
 from taskflow.errors import (
     BadRequest,
@@ -63,6 +64,8 @@ class TenantMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if (refusal := read_body(request)) is not None:
+            return refusal
         if request.path.startswith(API):
             return self.answer_api(request)
         if request.path.startswith(ADMIN):

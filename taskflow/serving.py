@@ -15,6 +15,8 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
+from taskflow.bodies import BLOCKING_THREADS
+
 APPLICATION = "taskflow.wsgi"
 
 
@@ -39,7 +41,7 @@ def serve(host: str, port: int, workers: int) -> None:
         # In HTTP/2 a body may come without a length: WSGI applications would not see it.
         http=HTTPModes.http1,
         workers=workers,
-        blocking_threads=4,
+        blocking_threads=BLOCKING_THREADS,
         backpressure=1024,  # the default would refuse what the threads can still queue
         workers_kill_timeout=10,  # seconds
         respawn_failed_workers=True,

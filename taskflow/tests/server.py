@@ -1,0 +1,55 @@
+"""Start the product as its users do, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def clean_environment(directory: Path) -> dict[str, str]:
+    """As a newcomer's shell, whatever database these tests run on."""
+    known = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
+    known.pop("DATABASE_URL", None)
+    return known | {"TASKFLOW_DATA_DIR": str(directory), "TASKFLOW_DEBUG": "1"}
+
+
+def serve(port: int, environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """What `make run` does once the packages are installed; returns when it answers."""
+    command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env=environment,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    for _ in range(600):  # a minute, for a busy machine
+        time.sleep(0.1)
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").close()
+        except (urllib.error.URLError, ConnectionError):
+            assert process.poll() is None, log.read_text()
+        else:
+            return process
+    raise AssertionError(log.read_text())
+
+
+def stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    process.wait(10)
