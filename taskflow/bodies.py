@@ -45,6 +45,11 @@ class BodyReaders:
                 self._started.remove(started)
                 self._changed.notify()
 
+    def wait_longer_than(self, seconds: float) -> bool:
+        """Whether a body has been read for so long already. Takes no lock."""
+        oldest = min(tuple(self._started), default=None)
+        return oldest is not None and time.monotonic() - oldest > seconds
+
     def _take_place(self) -> float:
         """Return when the place was taken, by the monotonic clock.
 

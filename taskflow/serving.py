@@ -6,18 +6,30 @@ Loads the application and forks workers that share its memory; they start at onc
 
 from __future__ import annotations
 
+import argparse
+import ctypes
 import gc
 import multiprocessing
+import os
+import signal
+import socket
 import sys
+import threading
+import time
+from http.client import HTTPConnection, HTTPException
 from importlib import import_module
+from typing import Any
 
 from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from taskflow.bodies import BLOCKING_THREADS
+from taskflow import bodies
 
 APPLICATION = "taskflow.wsgi"
+KILL_TIMEOUT = 10  # seconds that a worker may take to answer what it has accepted
+BODY_GRACE = 1  # seconds that a worker which is to stop waits for bodies that are not complete
+PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def load() -> None:
@@ -28,12 +40,16 @@ def load() -> None:
     gc.enable()
 
 
-def serve(host: str, port: int, workers: int) -> None:
-    """Each request has a line in our own log, so granian's is off."""
+def serve(host: str, port: int, workers: int, greeting: str) -> None:
+    """Serve until a signal ends it. Print the greeting as soon as the port answers.
+
+    Each request has a line in our own log, so granian's is off.
+    """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")  # as it is before Python 3.14
         load()
-    Granian(
+        prepare_workers()
+    server = Granian(
         f"{APPLICATION}:application",
         address=host,
         port=port,
@@ -41,14 +57,105 @@ def serve(host: str, port: int, workers: int) -> None:
         # In HTTP/2 a body may come without a length: WSGI applications would not see it.
         http=HTTPModes.http1,
         workers=workers,
-        blocking_threads=BLOCKING_THREADS,
+        blocking_threads=bodies.BLOCKING_THREADS,
         backpressure=1024,  # the default would refuse what the threads can still queue
-        workers_kill_timeout=10,  # seconds
+        workers_kill_timeout=KILL_TIMEOUT,
         respawn_failed_workers=True,
         log_level=LogLevels.warning,
         websockets=False,
-    ).serve()
+    )
+    announcing = threading.Thread(target=announce, args=(server, greeting), daemon=True)
+    server.on_startup(announcing.start)
+    server.serve()
+
+
+# ---- workers ------------------------------------------------------------------------------------
+
+
+def prepare_workers() -> None:
+    """Make every process that is forked from this one a worker that ends when it should."""
+    prctl = ctypes.CDLL(None).prctl
+    parent = os.getpid()
+
+    def start_worker() -> None:
+        # Ctrl-C in a terminal signals the whole process group. A worker that gets it both from the
+        # terminal and from the parent does not stop before KILL_TIMEOUT.
+        os.setpgrp()
+        prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:  # the parent ended before prctl() was called
+            os._exit(1)
+        watch_for_stop()
+
+    os.register_at_fork(after_in_child=start_worker)
+
+
+def watch_for_stop() -> None:
+    """End this process soon after SIGTERM, even if clients never finish their bodies.
+
+    Otherwise granian waits for them until KILL_TIMEOUT. No transaction is open while a body is
+    read, and other requests have BODY_GRACE to end.
+    """
+    signals, wakeup = socket.socketpair()
+    wakeup.setblocking(False)
+    signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
+
+    def end_without_bodies() -> None:
+        signals.recv(1)
+        time.sleep(BODY_GRACE)
+        while not bodies.readers.wait_longer_than(BODY_GRACE):
+            time.sleep(0.1)
+        wakeup.close()
+        os._exit(0)
+
+    threading.Thread(target=end_without_bodies, daemon=True).start()
+
+
+# ---- the greeting -------------------------------------------------------------------------------
+
+
+def announce(server: Any, greeting: str) -> None:
+    """Print the greeting once the port of granian's server answers.
+
+    This runs in a thread. A lock that it held during a fork would stay locked in the worker, so it
+    takes none before all workers are forked.
+    """
+    while len(server.wrks) < server.workers:
+        time.sleep(0.01)
+    while not answers(server.bind_addr, server.bind_port):
+        time.sleep(0.05)
+    print(greeting, flush=True)  # noqa: T201 - for the person who started the server
+
+
+def answers(host: str, port: int) -> bool:
+    """Whether GET /livez succeeds."""
+    connection = HTTPConnection(host, port, timeout=5)
+    try:
+        connection.request("GET", "/livez")
+        return connection.getresponse().status == 200
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m taskflow.serving")
+    parser.add_argument("host")
+    parser.add_argument("port", type=int)
+    parser.add_argument("workers", type=int)
+    parser.add_argument(
+        "--greeting",
+        metavar="FILE DESCRIPTOR",
+        type=int,
+        help="where to read what is printed once the port answers; it may hold a token",
+    )
+    options = parser.parse_args()
+    greeting = f"TaskFlow is on http://{options.host}:{options.port}"
+    if options.greeting is not None:
+        with os.fdopen(options.greeting) as file:
+            greeting = file.read()
+    serve(options.host, options.port, options.workers, greeting)
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main()

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from types import SimpleNamespace
 
+import dj_database_url
 import pytest
+from django.core.management import CommandError, call_command
 from django.core.signals import request_finished
 from django.test import RequestFactory
 from granian.constants import HTTPModes
 
 from taskflow import serving
 from taskflow.management.commands import serve
+from taskflow.tests.server import free_port
 from taskflow.wsgi import application
+from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 
 @pytest.fixture
@@ -56,11 +61,15 @@ def test_the_server_is_found_from_any_folder(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *how: started.append(how))
 
-    serve.serve("127.0.0.1", 8000, 2)
+    serve.serve("127.0.0.1", 8000, 2, "Hello")
 
     ((program, arguments, environment),) = started
     assert program == sys.executable
-    assert arguments[1:] == ["-m", "taskflow.serving", "127.0.0.1", "8000", "2"]
+    *arguments, descriptor = arguments[1:]
+    assert arguments == ["-m", "taskflow.serving", "127.0.0.1", "8000", "2", "--greeting"]
+    with os.fdopen(int(descriptor)) as file:
+        assert os.get_inheritable(file.fileno())
+        assert file.read() == "Hello"
     assert environment["MALLOC_MMAP_THRESHOLD_"] == "1048576"
     finding = [program, "-c", "import taskflow.serving"]
     assert subprocess.run(finding, env=environment, cwd="/", check=False).returncode == 0
@@ -72,12 +81,112 @@ def test_the_server_speaks_http_1_only(monkeypatch):
 
     def granian(application, **options):
         given.update(options)
-        return SimpleNamespace(serve=lambda: None)
+        return SimpleNamespace(serve=lambda: None, on_startup=lambda hook: None)
 
     monkeypatch.setattr(serving, "Granian", granian)
     monkeypatch.setattr(serving, "load", lambda: None)
+    monkeypatch.setattr(serving, "prepare_workers", lambda: None)
     monkeypatch.setattr(serving.multiprocessing, "set_start_method", lambda method: None)
 
-    serving.serve("127.0.0.1", 8000, 1)
+    serving.serve("127.0.0.1", 8000, 1, greeting="Hello")
 
     assert given["http"] is HTTPModes.http1
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--port", "0"], "--port must be between 1 and 65535, not 0."),
+        (["--port", "65536"], "--port must be between 1 and 65535, not 65536."),
+        (["--host", "localhost"], "--host must be an IP address, not 'localhost'."),
+        (["--host", "127.0.0.256"], "--host must be an IP address, not '127.0.0.256'."),
+        (["--workers", "0"], "--workers must be 1 or more."),
+    ],
+)
+def test_an_impossible_option_is_refused_in_one_sentence(options, said):
+    with pytest.raises(CommandError) as raised:
+        call_command("serve", *options)
+
+    assert str(raised.value) == said
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_a_taken_port_is_refused_in_one_sentence(host):
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as taken:
+        try:
+            taken.bind((host, 0))
+        except OSError:
+            pytest.skip("this machine has no IPv6")
+        taken.listen()
+        port = taken.getsockname()[1]
+
+        with pytest.raises(CommandError) as raised:
+            call_command("serve", "--host", host, "--port", str(port))
+
+    assert str(raised.value).startswith(f"Port {port} on {host} cannot be used (Address already")
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "described"),
+    [
+        ("sqlite:////srv/tasks.sqlite3", "/srv/tasks.sqlite3"),
+        ("sqlite:///tasks.sqlite3", f"{os.getcwd()}/tasks.sqlite3"),
+        (
+            "postgres://ada:hunter2@db.example:5433/tasks",
+            "the PostgreSQL database tasks on db.example, port 5433",
+        ),
+        (
+            "postgres://ada:hunter2@%2Frun%2Fpostgresql/tasks?pool=true",
+            "the PostgreSQL database tasks on /run/postgresql",
+        ),
+        ("postgres:///tasks", "the PostgreSQL database tasks"),
+    ],
+)
+def test_the_greeting_names_where_the_data_is(url, described):
+    assert serve.describe_database(dj_database_url.parse(url)) == described
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
+    call_command("seed", verbosity=0)
+    settings.DEBUG = debug
+
+    greeting = serve.write_greeting("http://127.0.0.1:8001", 8001)
+
+    assert "TaskFlow is on http://127.0.0.1:8001" in greeting
+    for shown in (DEMO_EMAIL, DEMO_PASSWORD, "tf_", "Data stays in"):
+        assert (shown in greeting) is debug
+
+
+def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):
+    server = SimpleNamespace(wrks=[], workers=2, bind_addr="127.0.0.1", bind_port=8001)
+    steps = [
+        lambda: server.wrks.append("first"),
+        lambda: server.wrks.append("second"),
+        lambda: None,
+    ]
+    printed = []
+    asked = []
+
+    def step(seconds):
+        printed.append(capsys.readouterr().out)
+        steps.pop(0)()
+
+    def answers(host, port):
+        asked.append((host, port, list(server.wrks)))
+        return not steps
+
+    monkeypatch.setattr(serving.time, "sleep", step)
+    monkeypatch.setattr(serving, "answers", answers)
+
+    serving.announce(server, "Hello")
+
+    assert printed == ["", "", ""]
+    assert asked == [("127.0.0.1", 8001, ["first", "second"])] * 2
+    assert capsys.readouterr().out == "Hello\n"
+
+
+def test_a_port_without_a_server_does_not_answer():
+    assert not serving.answers("127.0.0.1", free_port())

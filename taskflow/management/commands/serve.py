@@ -1,16 +1,18 @@
-"""Everything `make run` does once the packages are there: migrate, seed the demo, greet, serve."""
+"""Everything `make run` does once the packages are there: migrate, seed the demo, serve, greet."""
 
 from __future__ import annotations
 
 import os
 import socket
 import sys
+from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import OperationalError, connection
+from django.db import connection
 
 from accounts.models import Tenant
 from tasks.seeding.companies import DEMO_TENANT
@@ -46,57 +48,88 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=1)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, port = options["host"], options["port"]
+        host, port, workers = options["host"], options["port"], options["workers"]
+        if workers < 1:
+            raise CommandError("--workers must be 1 or more.")
         refuse_taken_port(host, port)
-        try:
-            call_command("migrate", verbosity=0)
-        except OperationalError as error:
-            raise CommandError(f"The database cannot be reached: {str(error).strip()}") from None
-        if settings.DEBUG:
-            if not demo_is_here():
-                call_command("seed", stdout=self.stdout)
-            self.greet(host, port)
-        else:
-            self.stdout.write(f"TaskFlow is on http://{host}:{port}")
+        call_command("migrate", verbosity=0)
+        if settings.DEBUG and not demo_is_here():
+            call_command("seed", stdout=self.stdout)
+        greeting = write_greeting(f"http://{url_host(host)}:{port}", port)
         self.stdout.flush()
         connection.close()
-        serve(host, port, options["workers"])
+        serve(host, port, workers, greeting)
 
-    def greet(self, host: str, port: int) -> None:
-        tenant = Tenant.objects.filter(subdomain=DEMO_TENANT).first()
-        if tenant is None:
-            return
-        greeting = GREETING.format(
-            base=f"http://{host}:{port}",
-            platform=f"http://platform.{settings.DOMAIN}:{port}",
-            email=DEMO_EMAIL,
-            operator=OPERATOR_EMAIL,
-            password=DEMO_PASSWORD,
-            token=demo_token(tenant),
-            data=settings.DATA_DIR if connection.vendor == "sqlite" else "the database",
-        )
-        self.stdout.write(greeting)
+
+def write_greeting(base: str, port: int) -> str:
+    """What is printed when the server answers; with DEBUG on, the demo's logins and a token."""
+    tenant = Tenant.objects.filter(subdomain=DEMO_TENANT).first() if settings.DEBUG else None
+    if tenant is None:
+        return f"TaskFlow is on {base}"
+    return GREETING.format(
+        base=base,
+        platform=f"http://platform.{settings.DOMAIN}:{port}",
+        email=DEMO_EMAIL,
+        operator=OPERATOR_EMAIL,
+        password=DEMO_PASSWORD,
+        token=demo_token(tenant),
+        data=describe_database(connection.settings_dict),
+    )
+
+
+def describe_database(database: dict[str, Any]) -> str:
+    """The file, or the host and name of the database; never its password."""
+    if database["ENGINE"].endswith("sqlite3"):
+        return str(Path(database["NAME"]).absolute())
+    host, port = database.get("HOST"), database.get("PORT")
+    where = f" on {host}" if host else ""
+    return f"the PostgreSQL database {database['NAME']}{where}{f', port {port}' if port else ''}"
+
+
+def url_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def refuse_taken_port(host: str, port: int) -> None:
     """Raise CommandError now, rather than let the server say it in a traceback."""
-    with socket.socket() as probe:
+    if not 1 <= port <= 65_535:
+        raise CommandError(f"--port must be between 1 and 65535, not {port}.")
+    try:
+        address = ip_address(host)
+    except ValueError:
+        raise CommandError(f"--host must be an IP address, not {host!r}.") from None
+    family = socket.AF_INET if address.version == 4 else socket.AF_INET6
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
         except OSError as error:
+            other = port + 1 if 1024 <= port < 65_535 else 8000
             raise CommandError(
                 f"Port {port} on {host} cannot be used ({error.strerror})."
-                f" Try: make run PORT={port + 1}"
+                f" Try: make run PORT={other}"
             ) from None
 
 
-def serve(host: str, port: int, workers: int) -> None:
+def serve(host: str, port: int, workers: int, greeting: str) -> None:
     """Become the server, without what was loaded and filled here."""
     # Else glibc keeps the 16 MiB of a password's hash, in each thread that ever made one.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
     # Wherever the command was given: a supervisor need not be in our folder.
     paths = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    arguments = ["-m", "taskflow.serving", host, str(port), str(workers)]
+    descriptor = str(pass_on(greeting))
+    arguments = ["-m", "taskflow.serving", host, str(port), str(workers), "--greeting", descriptor]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
+
+
+def pass_on(text: str) -> int:
+    """Return a file descriptor that the next program can read the text from.
+
+    Arguments and environment would show a token to every user of the machine.
+    """
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as file:
+        file.write(text)  # far less than a pipe holds
+    os.set_inheritable(reading, True)
+    return reading

@@ -1,0 +1,143 @@
+"""The server ends when it is told to, with all its workers, as soon as it has nothing to answer."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import pty
+import signal
+import socket
+import subprocess
+import sys
+import termios
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import pytest
+
+from conftest import PROOF
+from taskflow.serving import KILL_TIMEOUT
+from taskflow.tests.server import ROOT, clean_environment, free_port
+
+SOON = KILL_TIMEOUT / 2  # seconds: a worker that has to be killed takes twice as long
+HALF = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
+
+pytestmark = [pytest.mark.readme, pytest.mark.proof]
+
+
+class Terminal:
+    """The product in the foreground of a terminal of its own."""
+
+    def __init__(self, port: int, workers: int, environment: dict[str, str]) -> None:
+        self.port = port
+        self.screen, keyboard = pty.openpty()
+        command = [sys.executable, "manage.py", "serve", "--port", str(port)]
+        self.process = subprocess.Popen(
+            [*command, "--workers", str(workers)],
+            cwd=ROOT,
+            env=environment,
+            stdin=keyboard,
+            stdout=keyboard,
+            stderr=keyboard,
+            start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )
+        os.close(keyboard)
+        shown = b""
+        while b"TaskFlow is on" not in shown:
+            shown += os.read(self.screen, 10_000)  # raises OSError when the server ends early
+
+    def press_ctrl_c(self) -> None:
+        os.write(self.screen, b"\x03")
+
+    def workers(self) -> list[int]:
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        return [int(child) for child in children.read_text().split()]
+
+    def close(self) -> None:
+        self.process.kill()
+        self.process.wait()
+        os.close(self.screen)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_until(condition: Callable[[], bool]) -> bool:
+    """Whether it holds, soon."""
+    end = time.monotonic() + SOON
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory):
+    return clean_environment(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def start(environment):
+    """start(workers) is a server in a terminal that answers."""
+
+    @contextmanager
+    def starting(workers: int) -> Iterator[Terminal]:
+        terminal = Terminal(free_port(), workers, environment)
+        try:
+            yield terminal
+        finally:
+            terminal.close()
+
+    with ExitStack() as stack:
+        yield lambda workers: stack.enter_context(starting(workers))
+
+
+def ends_soon(terminal: Terminal, workers: list[int]) -> bool:
+    ended = wait_until(lambda: terminal.process.poll() is not None)
+    return ended and not any(is_running(worker) for worker in workers)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_ctrl_c_ends_the_server_and_its_workers(start, workers):
+    for _ in range(12 if PROOF else 1):
+        terminal = start(workers)
+        running = terminal.workers()
+
+        terminal.press_ctrl_c()
+
+        assert len(running) == workers
+        assert ends_soon(terminal, running)
+        assert terminal.process.returncode == 0
+
+
+@pytest.mark.parametrize("stop", [Terminal.press_ctrl_c, lambda t: t.process.terminate()])
+def test_a_half_sent_body_does_not_hold_the_server_back(start, stop):
+    terminal = start(2)
+    running = terminal.workers()
+
+    with ExitStack() as connections:
+        for _ in range(6):
+            connection = socket.create_connection(("127.0.0.1", terminal.port))
+            connections.enter_context(connection).sendall(HALF)
+        time.sleep(0.2)  # until they are being read
+        stop(terminal)
+
+        assert ends_soon(terminal, running)
+    assert terminal.process.returncode == 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the workers")
+def test_no_worker_outlives_a_killed_server(start):
+    terminal = start(2)
+    running = terminal.workers()
+
+    os.kill(terminal.process.pid, signal.SIGKILL)
+
+    assert len(running) == 2
+    assert wait_until(lambda: not any(is_running(worker) for worker in running))
