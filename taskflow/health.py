@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from django.db import Error as DatabaseError
-from django.db import connection
+from django.db import NotSupportedError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
@@ -22,6 +22,8 @@ def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonRe
     """200 when the database answers, all migrations are applied and the wall stands, else 503."""
     try:
         wrong = [*_unapplied(), *(sentence for ask in questions for sentence in ask())]
+    except NotSupportedError as error:  # an old PostgreSQL
+        wrong = [str(error)]
     except DatabaseError:
         wrong = ["the database does not answer"]
     body = {"status": "not ready" if wrong else "ok", "problems": wrong}

@@ -97,12 +97,21 @@ try:
 except ValueError as error:
     raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
 if _database["ENGINE"] == "django.db.backends.sqlite3":
-    Path(_database["NAME"]).parent.mkdir(parents=True, exist_ok=True)
+    if _database["NAME"] == ":memory:" or _database.get("OPTIONS"):
+        raise ImproperlyConfigured(
+            "DATABASE_URL must name a file, as in sqlite:////srv/data.sqlite3."
+        )
+    env.make_directory(Path(_database["NAME"]).parent)
     _database["OPTIONS"] = _SQLITE
     # A file, because threads would share one in-memory database and ignore the busy timeout.
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
+    for _name in ("pool", "prepared"):
+        if not isinstance(_database["OPTIONS"].get(_name, True), bool):
+            raise ImproperlyConfigured(f"DATABASE_URL: write {_name}=true or {_name}=false.")
+    if not _database["NAME"] and "service" not in _database["OPTIONS"]:
+        raise ImproperlyConfigured("DATABASE_URL must name a database: postgres://user@host/name.")
     # ?prepared=false: for a pooler in between that knows no prepared statements.
     PREPARED_STATEMENTS = bool(_database["OPTIONS"].pop("prepared", True))
     _database["CONN_HEALTH_CHECKS"] = True
@@ -204,7 +213,9 @@ UNFOLD = {
     },
 }
 
-LOG_LEVEL = env.text("TASKFLOW_LOG_LEVEL", "INFO").upper()
+LOG_LEVEL = env.choice(
+    "TASKFLOW_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+)
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from django.conf import settings
 from django.core.cache import close_caches
+from django.core.exceptions import ImproperlyConfigured
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
+from taskflow.startup import describe_failure
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
-answer: Callable[..., Any] = get_wsgi_application()
+try:
+    answer: Callable[..., Any] = get_wsgi_application()
+except ImproperlyConfigured as error:
+    sys.exit(describe_failure(error))
 
 # Connections are tended at the end of each request; nothing is cached.
 request_started.disconnect(close_old_connections)

@@ -68,6 +68,13 @@ def test_the_secret_key_is_made_once_for_its_owner_only(start, tmp_path):
     assert start(TASKFLOW_SECRET_KEY="given")["SECRET_KEY"] == "given"
 
 
+def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
+    (tmp_path / "secret_key").mkdir()
+
+    with pytest.raises(ImproperlyConfigured, match=r"secret_key \(Is a directory\)"):
+        start()
+
+
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
@@ -80,6 +87,15 @@ def test_the_secret_key_is_made_once_for_its_owner_only(start, tmp_path):
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "postgres://u:hunter2@h:port/d", "DATABASE_URL"),
         ("DATABASE_URL", "hunter2://x", "DATABASE_URL"),
+        ("DATABASE_URL", "sqlite://", "must name a file"),
+        ("DATABASE_URL", "sqlite://:memory:", "DATABASE_URL"),
+        ("DATABASE_URL", "sqlite:////tmp/x?timeout=1", "must name a file"),
+        ("DATABASE_URL", "sqlite:////dev/null/x/y", "/dev/null/x cannot be made"),
+        ("DATABASE_URL", "postgres://u@h/", "must name a database"),
+        ("DATABASE_URL", "postgres://u@h/d?pool=5", "write pool=true or pool=false"),
+        ("DATABASE_URL", "postgres://u@h/d?prepared=maybe", "write prepared=true"),
+        ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be made"),
+        ("TASKFLOW_LOG_LEVEL", "loud", "TASKFLOW_LOG_LEVEL='LOUD': write one of DEBUG"),
     ],
 )
 def test_a_wrong_value_stops_the_start(start, name, value, said):
@@ -90,7 +106,17 @@ def test_a_wrong_value_stops_the_start(start, name, value, said):
 
 
 def test_a_wrong_database_url_is_refused_without_its_password(start):
-    for url in ("mysql://u:hunter2@h/d", "postgres://u:hunter2@h:port/d", "x://u:hunter2@h/d"):
+    for url in (
+        "mysql://u:hunter2@h/d",
+        "postgres://u:hunter2@h:port/d",
+        "x://u:hunter2@h/d",
+        "postgres://u:hunter2/x@h/d",
+        "postgres://u:hunter2#x@h/d",
+        "postgres://u:hunter2?x@h/d",
+        "postgres://u:hunter2[@h/d",
+        "postgres://u:hunter2@h/d?pool=x",
+        "postgres://u:hunter2@h/",
+    ):
         with pytest.raises(ImproperlyConfigured) as raised:
             start(DATABASE_URL=url)
         assert "hunter2" not in str(raised.value), url
