@@ -1,46 +1,39 @@
-# `make run` and `make test` set up all they need: Python 3.11, its venv and make are enough.
+# `make run` and `make test` set up all they need: Python 3.11 with venv and make are enough.
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST := $(BIN)/python -m pytest
 POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
-INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
 
 .DEFAULT_GOAL := help
 
-# What TaskFlow needs to run, and what its tests and lint need too: the second holds the first.
-$(VENV)/.runtime: requirements-runtime.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing $<"
-	@$(INSTALL) $<
-	@touch $@
+# What TaskFlow needs to run, and what its tests and lint need too: the second contains the first.
+runtime:
+	@PYTHON="$(PYTHON)" sh scripts/install.sh requirements-runtime.lock
 
-$(VENV)/.installed: requirements.lock requirements-runtime.lock
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "Installing $<"
-	@$(INSTALL) $<
-	@touch $(VENV)/.runtime $@
+installed:
+	@PYTHON="$(PYTHON)" sh scripts/install.sh requirements-runtime.lock requirements.lock
 
-.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench lint format lock clean
+.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
-run: $(VENV)/.runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
+run: runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/python manage.py serve --port $(PORT)
 
 test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
 
-test-sqlite: $(VENV)/.installed ## … on SQLite
+test-sqlite: installed ## … on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2
 
-test-postgres: $(VENV)/.installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
+test-postgres: installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m 'not readme'
 
-test-wall: $(VENV)/.installed ## The isolation tests with each lock alone, and with other logins
+test-wall: installed ## The isolation tests with each lock alone, and with other logins
 	$(MAKE) --no-print-directory -j3 --output-sync wall-database wall-superuser wall-plain
 
 wall-database:
@@ -52,31 +45,36 @@ wall-superuser:
 wall-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
 
-test-client: $(VENV)/.installed ## Generate a Python client from the OpenAPI document and work with it
+test-client: installed ## Generate a Python client from the OpenAPI document and work with it
 	$(BIN)/python -m taskflow.tests.generated_client
 
-prove: $(VENV)/.installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
+prove: installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
 
-bench: $(VENV)/.installed ## TaskFlow beside three peers, and its growth; needs wrk. Writes benchmarks/RESULTS.md
+bench: installed ## TaskFlow beside three peers, and its growth; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
 	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
 
-lint: $(VENV)/.installed ## ruff and mypy --strict
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	TASKFLOW_DEBUG=0 $(BIN)/mypy .
+lint: installed ## ruff and mypy --strict
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	TASKFLOW_DEBUG=0 $(BIN)/python -m mypy .
 
-format: $(VENV)/.installed ## Let ruff write the code's form
-	$(BIN)/ruff check --fix --quiet . ; $(BIN)/ruff format .
+format: installed ## Let ruff write the code's form
+	$(BIN)/python -m ruff check --fix --quiet . ; $(BIN)/python -m ruff format .
 
 lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes newer releases
-	$(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet uv
+	@PYTHON="$(PYTHON)" sh scripts/install.sh
+	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
 	@# The copy makes uv keep the versions and hashes of the full lock.
 	cp requirements.lock requirements-runtime.lock
 	$(COMPILE) -c requirements.lock pyproject.toml -o requirements-runtime.lock
 
-clean: ## Remove the environment and the local data
-	rm -rf $(VENV) var
+clean: ## Remove the environment and the caches; the data stays
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+reset: ## Delete the local database and key, after asking; YES=1 answers for you
+	@YES="$(YES)" sh scripts/reset.sh
