@@ -11,6 +11,7 @@ from accounts.actor import Actor
 from accounts.events.history import Entry
 from accounts.events.models import Event, Via
 from accounts.models import HANDLE, SUBDOMAIN, Scope, Tenant, User, UserKind
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
 from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
 
@@ -114,11 +115,11 @@ class PasswordChange(In):
     new_password: Password
 
 
-class UserFilters(PageParams):
-    kind: UserKind | None = None
-    is_active: bool | None = None
-    handle: str | None = Field(None, max_length=50, description="Exactly this handle.")
-    email: str | None = Field(None, max_length=255, description="Exactly this e-mail.")
+class UserFilters(PageParams, Filters):
+    kind: UserKind | MISSING = MISSING
+    is_active: bool | MISSING = MISSING
+    handle: str | MISSING = Field(MISSING, max_length=50, description="Exactly this handle.")
+    email: str | MISSING = Field(MISSING, max_length=255, description="Exactly this e-mail.")
 
 
 class UserPage(Page[UserResponse]):
@@ -235,10 +236,11 @@ def undone_by(event: Event) -> list[int] | None:
     return event.undoes and sorted(map(int, event.undoes))
 
 
-class EventFilters(PageParams):
-    verb: list[Word] | None = Field(None, description="As in task.completed; `-` before it: not.")
-    since: Instant | None = Field(None, description="At this instant or after it.")
-    until: Instant | None = Field(None, description="Before this instant.")
+@with_exclusions
+class EventFilters(PageParams, Filters):
+    verb: list[Word] | MISSING = one_or_more("As in task.completed.")
+    since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    until: Instant | MISSING = Field(MISSING, description="Before this instant.")
 
 
 class EventPage(Page[EventResponse]):

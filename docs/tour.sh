@@ -50,8 +50,8 @@ call 422 POST /projects '{"name": "Bad", "tasks": [{"title": "fine"}, {"title": 
 say "What can be begun now? Open, with no open blocker."
 call 200 GET "/tasks?project=$KEY&ready=true&sort=-priority,number"
 
-say "A repeated filter is or, a - before the value is not."
-call 200 GET "/tasks?project=$KEY&tag=site&tag=building&status=-done"
+say "A repeated filter is or, a filter whose name ends in _not excludes."
+call 200 GET "/tasks?project=$KEY&tag=site&tag=building&status_not=done"
 
 say "The dome cannot be finished while work on it is open; the answer lists that work."
 call 409 POST "/tasks/$KEY-2/completion"
@@ -109,7 +109,7 @@ call 200 GET "/tasks/$KEY-2/events"
 call 200 GET "/projects/$KEY/events?verb=task.created&limit=2"
 
 say "Out as a sheet, and back in. A dry run names each bad line."
-call 200 GET "/projects/$KEY/tasks.csv?status=-done"
+call 200 GET "/projects/$KEY/tasks.csv?status_not=done"
 call 422 POST "/projects/$KEY/tasks.csv?dry_run=true" $'title,priority\nPaint it,low\nLight it,urgent\n' text/csv
 call 200 POST "/projects/$KEY/tasks.csv" $'title,priority\nPaint it,low\nLight it,high\n' text/csv
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime
 from typing import Annotated, Any
 
-from django.db.models import TextChoices
 from ninja import Schema
 from pydantic import (
     AfterValidator,
@@ -19,10 +18,13 @@ from pydantic import (
     EmailStr,
     Field,
     StringConstraints,
+    TypeAdapter,
+    ValidationError,
     WithJsonSchema,
 )
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores more than Python can read back
+DAY_FORM = r"\d{4}-\d\d-\d\d"
 LARGEST_ID = 2**63 - 1
 LARGEST_TEXT = 65_536  # characters
 LARGEST_METADATA = 32_768  # bytes as JSON
@@ -96,37 +98,41 @@ Instant = Annotated[
 ]
 Day = Annotated[
     date,
-    BeforeValidator(_written_as(r"\d{4}-\d\d-\d\d", "2026-01-31")),
+    BeforeValidator(_written_as(DAY_FORM, "2026-01-31")),
     AfterValidator(_in_range),
     Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
 ]
-Moment = Annotated[Instant | Day, Field(description="A day or an instant.")]
+_INSTANT, _DAY = TypeAdapter(Instant), TypeAdapter(Day)
+
+
+def _read_moment(value: Any) -> datetime | date:
+    """One error for both types. Those of a union would have its members in their location."""
+    is_day = isinstance(value, str) and re.fullmatch(DAY_FORM, value)
+    try:
+        return _DAY.validate_python(value) if is_day else _INSTANT.validate_python(value)
+    except ValidationError as error:
+        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        raise ValueError(f"{message}, or a day as in 2026-01-31") from None
+
+
+Moment = Annotated[
+    datetime | date,
+    BeforeValidator(_read_moment),
+    Field(description="A day or an instant."),
+]
 Word = Annotated[str, Field(min_length=1, max_length=60)]  # of a filter
-
-
 Words = Annotated[
     str,
     Field(
         min_length=1,
         max_length=500,
-        description="Words that all must occur, the last one at least begin; “in quotes” they"
-        " follow each other, with - before it a word must not occur. WEB-12 finds that task.",
-        examples=['sign-up "load cell" -draft'],
+        description="Words that all must occur, the last one at least begin; those “in quotes”"
+        " follow each other. Punctuation is looked for as well. WEB-12 finds that task.",
+        examples=['sign-up "load cell"'],
     ),
 ]
-
-
-def one_of(choices: type[TextChoices]) -> Any:
-    """The type of a filter's value: one of the choices, or one with `-` before it for “not”."""
-
-    def check(value: str) -> str:
-        if value.removeprefix("-") not in choices.values:
-            raise ValueError(f"must be {' or '.join(choices.values)}; - before it means not")
-        return value
-
-    known = ", ".join(f"`{value}`" for value in choices.values)
-    return Annotated[str, AfterValidator(check), Field(description=f"{known}; `-` before it: not.")]
-
-
+ExcludedWords = Annotated[
+    str, Field(min_length=1, max_length=500, description="Words none of which may occur.")
+]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 Version = Annotated[int, Field(description="Grows by one with every change; the ETag names it.")]

@@ -19,6 +19,7 @@ from django.db.models.functions import Lower
 from accounts.actor import Actor
 from accounts.models import Event, User
 from taskflow.errors import Invalid, NotFound
+from taskflow.filtering import EXCLUDING, MOST_TOGETHER
 from taskflow.paging import PageParams
 from taskflow.schema import In
 from tasks.actions.undo import MOST_EVENTS, places_of
@@ -33,7 +34,7 @@ from tasks.find import (
 )
 from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready
-from tasks.search import Asked, ask, matches, read_query
+from tasks.search import Condition, condition_of, exclusions_of, matches, read_query
 
 if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
@@ -56,13 +57,6 @@ PAGING = PageParams.model_fields.keys() | {"sort"}
 NO_PROJECT = "There is no project “{}”."
 
 
-class Either(NamedTuple):
-    """Rows that have one of the wanted values, all where there are none; and no unwanted one."""
-
-    wanted: tuple[Any, ...]
-    unwanted: tuple[Any, ...]
-
-
 class Place(NamedTuple):
     """The one project asked for, as it was named: nobody has looked yet whether there is one."""
 
@@ -71,21 +65,13 @@ class Place(NamedTuple):
 
 
 class Words(NamedTuple):
-    text: Asked
+    condition: Condition
     task_key: tuple[str, int] | None  # when it reads like one
 
 
 def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
     """Raises Invalid for a project, user or task that the actor cannot see."""
     return narrow(rows, read_filters(actor, where))
-
-
-def filter_projects_of(
-    actor: Actor, rows: QuerySet[M], refs: list[str] | None, field: str
-) -> QuerySet[M]:
-    """Rows of the projects with these ids or keys; `field` leads to their project."""
-    either = _read_either(_project_ids, actor, field, refs or [])
-    return _narrow(rows, lambda ids: Q((f"{field}__in", ids)), either)
 
 
 def choose_events(actor: Actor, wanted: UndoRequest) -> list[Event]:
@@ -126,15 +112,18 @@ def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> Wanted:
     has to call check_project().
     """
     wanted: Wanted = {}
-    for name, value in filters.sent().items():
-        if value is None or name in PAGING:
-            continue
+    sent = {name: value for name, value in filters.sent().items() if name not in PAGING}
+    _check_number_of_values(sent)
+    for name, value in sent.items():
         if name == "project" and lazily and (place := _place(value)):
             wanted[name] = place
         elif isinstance(value, list):
-            wanted[name] = _read_either(READERS.get(name, _as_they_are), actor, name, value)
+            read = READERS.get(name.removesuffix(EXCLUDING), _as_they_are)
+            wanted[name] = tuple(read(actor, name, value))
         elif name == "q":
-            wanted[name] = Words(ask(read_query(value)), read_task_key(value))
+            wanted[name] = Words(condition_of(read_query(value)), read_task_key(value))
+        elif name == "q_not":
+            wanted[name] = exclusions_of(read_query(value, name))
         elif name.endswith("_before"):
             wanted[name] = (_start(value), _day(value))
         elif name.endswith("_after"):
@@ -161,19 +150,17 @@ def _place(refs: list[str]) -> Place | None:
     return Place(number, refs[0].upper() if is_key else None) if number or is_key else None
 
 
-def _read_either(
-    read: Callable[[Actor, str, list[str]], Iterable[Any]],
-    actor: Actor,
-    name: str,
-    values: list[str],
-) -> Either:
-    unwanted = [value[1:] for value in values if value.startswith("-")]
-    wanted = [value for value in values if not value.startswith("-")]
-    return Either(*(tuple(read(actor, name, v)) if v else () for v in (wanted, unwanted)))
+def _check_number_of_values(sent: Mapping[str, Any]) -> None:
+    numbers = {name: len(value) for name, value in sent.items() if isinstance(value, list)}
+    if sum(numbers.values()) > MOST_TOGETHER:
+        longest = max(numbers, key=lambda name: numbers[name])
+        sentence = f"All filters together take {MOST_TOGETHER} values at most. Send fewer at once."
+        raise Invalid.parameter(longest, sentence, "too_many")
 
 
 def _as_they_are(actor: Actor, name: str, values: list[str]) -> list[str]:
-    return values
+    """The values of an enumeration, and free text, as plain text."""
+    return [str(value) for value in values]
 
 
 def _start(moment: date) -> datetime:
@@ -193,14 +180,14 @@ def _day(moment: date) -> date:
 
 def _project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
     found = Project.objects.visible_to(actor).filter(_any(map(project_query, refs)))
-    known = {str(name): pk for pk, key in found.values_list("pk", "key") for name in (pk, key)}
-    return [_known(known, ref.upper(), "project", NO_PROJECT.format(ref)) for ref in refs]
+    known = {str(ref): pk for pk, key in found.values_list("pk", "key") for ref in (pk, key)}
+    return [_known(known, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
 
 
 def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """`me`, `none` (None), an id or `@handle`."""
     known: dict[str, int | None] = {"me": actor.user.pk}
-    if name == "assignee":
+    if name.removesuffix(EXCLUDING) == "assignee":
         known["none"] = None
     named = [ref.lower() for ref in refs if ref not in known]
     if named:
@@ -214,11 +201,9 @@ def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     return [_known(known, ref.lower(), name, hint.format(ref)) for ref in refs]
 
 
-def _task_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
-    """`none` (None), an id or a key."""
-    known: dict[str, int | None] = {"none": None}
-    if named := [ref for ref in refs if ref != "none"]:
-        known |= {ref: task.pk for ref, task in find_tasks(actor, named).items()}
+def _task_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
+    """An id or a key."""
+    known = {ref: task.pk for ref, task in find_tasks(actor, refs).items()}
     return [_known(known, ref, name, f"There is no task “{ref}”.") for ref in refs]
 
 
@@ -253,25 +238,24 @@ READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[Any]]] = {
 
 
 def narrow(rows: QuerySet[M], wanted: Wanted) -> QuerySet[M]:
-    """Those of the rows that are asked for. The values may be holes."""
+    """Those of the rows that the filters select. The values may be parameters."""
     questions = QUESTIONS[rows.model]
     for name, value in wanted.items():
-        rows = _narrow(rows, questions[name], value)
+        if name in questions:
+            rows = rows.filter(questions[name](value))
+        else:
+            rows = rows.exclude(questions[name.removesuffix(EXCLUDING)](value))
     return rows
-
-
-def _narrow(rows: QuerySet[M], question: Callable[[Any], Any], value: Any) -> QuerySet[M]:
-    if not isinstance(value, Either):
-        return rows.filter(question(value))
-    if value.wanted:
-        rows = rows.filter(question(value.wanted))
-    return rows.exclude(question(value.unwanted)) if value.unwanted else rows
 
 
 def _in_project(value: Any) -> Q:
     if isinstance(value, Place):
         return Q(project=value.id) if value.key is None else Q(project__key=value.key)
     return Q(project__pk__in=value)
+
+
+def _is_missing(field: str) -> Callable[[Any], Q]:
+    return lambda is_so: Q((f"{field}__isnull", is_so))
 
 
 def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
@@ -281,10 +265,23 @@ def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
     return is_one | Q((f"{field}__isnull", True)) if None in ids else is_one
 
 
-def _waits_for(ids: tuple[Any, ...]) -> Q:
-    links = TaskBlocker.objects.filter(task=OuterRef("pk"))
-    named = Q(Exists(links.filter(blocker__pk__in=[pk for pk in ids if pk is not None])))
-    return named | Q(~Exists(links)) if None in ids else named
+def _waits_for(ids: tuple[Any, ...]) -> Exists:
+    return Exists(TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__pk__in=ids))
+
+
+def _waits_for_none(is_so: bool) -> Q:
+    """Without any blocker that the task shows: what is in the trash blocks nothing."""
+    links = TaskBlocker.objects.filter(
+        task=OuterRef("pk"),
+        blocker__deleted_at__isnull=True,
+        blocker__project__deleted_at__isnull=True,
+    )
+    return ~Q(Exists(links)) if is_so else Q(Exists(links))
+
+
+def _has_no_tag(is_so: bool) -> Q:
+    links = Exists(TaskTag.objects.filter(task=OuterRef("pk")))
+    return ~Q(links) if is_so else Q(links)
 
 
 def _carries(names: tuple[Any, ...]) -> Exists:
@@ -296,11 +293,15 @@ def _carries(names: tuple[Any, ...]) -> Exists:
 
 def _holds(model: type[Model], words: Words) -> Q:
     """Those that hold the words, and the task whose key it is."""
-    found = matches(model, words.text)
+    found = matches(model, words.condition)
     if model is not Task or words.task_key is None:
         return found
     key, number = words.task_key
     return found | Q(project__key=key, number=number)
+
+
+def _lacks(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
+    return ~_any(matches(model, condition) for condition in exclusions)
 
 
 def _when(field: str, lookup: str) -> Callable[[Any], Q]:
@@ -320,15 +321,20 @@ def _times(*fields: str) -> dict[str, Callable[[Any], Q]]:
 QUESTIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
     Task: {
         "q": partial(_holds, Task),
+        "q_not": partial(_lacks, Task),
         "project": _in_project,
         "status": lambda values: Q(status__in=values),
         "priority": lambda values: Q(priority__in=values),
         "assignee": partial(_is_one_of, "assignee"),
         "created_by": partial(_is_one_of, "created_by"),
         "tag": _carries,
+        "tag_none": _has_no_tag,
         "parent": partial(_is_one_of, "parent"),
+        "parent_none": _is_missing("parent"),
         "blocked_by": _waits_for,
+        "blocked_by_none": _waits_for_none,
         "external_ref": lambda refs: Q(external_ref__in=refs),
+        "external_ref_none": _is_missing("external_ref"),
         "ready": lambda is_so: is_ready() if is_so else Q(status=Status.DONE) | Q(is_blocked()),
         # A day due must be over by the instant, or lie ahead of it, in UTC.
         "due_before": lambda moment: Q(due_date__lt=moment[0]) | Q(due_on__lt=moment[1]),
@@ -342,12 +348,15 @@ QUESTIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
     },
     Comment: {
         "q": partial(_holds, Comment),
+        "q_not": partial(_lacks, Comment),
+        "project": lambda ids: Q(task__project__pk__in=ids),
         "task": lambda ids: Q(task__pk__in=ids),
         "author": partial(_is_one_of, "author"),
         **_times("created_at", "updated_at"),
     },
     Page: {
         "q": partial(_holds, Page),
+        "q_not": partial(_lacks, Page),
         "project": _in_project,
         "owner": partial(_is_one_of, "owner"),
         "is_published": lambda is_so: Q(is_published=is_so),

@@ -1,16 +1,20 @@
 """
-Searching by words: the same question to PostgreSQL's full text and to SQLite's FTS5.
+Search by words: the same results from PostgreSQL's full-text search and from SQLite's FTS5.
 
-A query is words, all of which must occur, in any order and case; the last one may be the beginning
-of a word. "in quotes" they must follow each other; with - before it a word must not occur. What a
-database cannot split into words (Chinese, Japanese, Thai, emoji) is looked for as it is, without
-the index.
+A query is words between white space, all of which must occur, in any order and case; the last one
+may be the beginning of a longer word. Words "in quotes" must follow each other. Nothing else in a
+query is an operator.
+
+The index only knows letters and digits. So it proposes rows, and whatever else a word consists of
+(punctuation, symbols, ½, emoji, scripts without spaces between words) must then occur in the row's
+text as it is, case aside. A word of which the index knows nothing is looked for without the index.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -19,6 +23,8 @@ from typing import Any, NamedTuple, TypeVar
 from django.db import connection
 from django.db.models import BooleanField, Case, F, Func, Model, Q, QuerySet, Value, When
 from django.db.models.expressions import Expression, RawSQL
+from django.db.models.functions import Lower, Replace, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from accounts.tenancy import current_tenant_id
 from taskflow.errors import Invalid
@@ -31,8 +37,11 @@ TEXTS: dict[type[Model], tuple[str, ...]] = {
     Page: ("title", "body"),
 }
 MOST_TERMS = 20
-CHUNK = re.compile(r'(-?)(?:"([^"]*)"|([^\s"]+))')
-SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII's punctuation, as the index has it
+# A phrase in quotes that stands between white space, or what else does.
+TERM = re.compile(r'(?<!\S)"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
+SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII punctuation, as the index has it
+# Words that both indexes keep whole. PostgreSQL makes 1e5 and x of 1e5x.
+WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
 # Scripts that put no spaces between words.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
@@ -41,74 +50,72 @@ UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """Words that follow each other; or, with `literal`, characters as they are."""
+    """One word of a query, or one phrase in quotes, whose words follow each other."""
 
-    words: tuple[str, ...] = ()
+    text: str
+    words: tuple[str, ...]  # for the index; none if it cannot find this term
+    literals: tuple[str, ...]  # must occur as they are, case aside
+    is_phrase: bool = False
     is_prefix: bool = False
-    literal: str = ""
 
     @property
     def pattern(self) -> str:
-        """Finds it in a text, for the snippet."""
-        if self.literal:
-            return re.escape(self.literal)
+        """A regular expression that finds the term in a text, for the snippet."""
+        if not self.words or (self.literals and not self.is_phrase):
+            return re.escape(self.text)
         words = r"[\W_]+".join(map(re.escape, self.words))
         return rf"(?<![^\W_]){words}" + (r"[^\W_]*" if self.is_prefix else r"(?![^\W_])")
 
 
-@dataclass(frozen=True)
-class Question:
-    wanted: tuple[Term, ...]
-    unwanted: tuple[Term, ...]
+class Condition(NamedTuple):
+    """What the text of a row must satisfy; its values may be parameters of a compiled query."""
 
-
-def read_query(text: str, parameter: str = "q") -> Question:
-    """Any text is a question. Raises Invalid for more than 20 words, and for none."""
-    chunks = [m for m in CHUNK.finditer(text) if m[2] or m[3]]
-    wanted: list[Term] = []
-    unwanted: list[Term] = []
-    for n, chunk in enumerate(chunks):
-        is_last = n == len(chunks) - 1 and chunk[2] is None
-        term = _term(chunk[2] or chunk[3], is_prefix=is_last and not chunk[1])
-        if term is not None:
-            (unwanted if chunk[1] else wanted).append(term)
-    if not (wanted or unwanted):
-        raise Invalid.parameter(parameter, "There is no word in it to look for.")
-    if len(wanted) + len(unwanted) > MOST_TERMS:
-        raise Invalid.parameter(parameter, f"Look for {MOST_TERMS} words at most.")
-    return Question(tuple(wanted), tuple(unwanted))
-
-
-class Sought(NamedTuple):
-    """Terms as the index and the database take them; what is in here may be a hole."""
-
-    query: Any  # of the index; None when there is nothing for it to find
+    query: Any  # for the index; None if the index has nothing to find
     literals: tuple[Any, ...]
 
 
-class Asked(NamedTuple):
-    """A question for the database of this connection and the scope's tenant."""
-
-    wanted: Sought
-    unwanted: tuple[Sought, ...]
-
-
-def ask(question: Question) -> Asked:
-    return Asked(_seek(question.wanted), tuple(_seek([term]) for term in question.unwanted))
-
-
-def matches(model: type[Model], asked: Asked) -> Q:
-    """The rows that answer the question."""
-    return _holds(model, asked.wanted) & ~_any(_holds(model, term) for term in asked.unwanted)
+def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
+    """Read any text as a query. Raise Invalid if it is blank or has more than 20 terms."""
+    found = list(TERM.finditer(text))
+    if not found:
+        raise Invalid.parameter(parameter, "There is no word in it to look for.")
+    if len(found) > MOST_TERMS:
+        raise Invalid.parameter(parameter, f"Look for {MOST_TERMS} words at most.")
+    return tuple(_term(match[1], match[2], is_last=match is found[-1]) for match in found)
 
 
-def search(question: Question, rows: QuerySet[M], *, named: int = 0) -> QuerySet[Any]:
-    """Of these rows the ones that match, best first: the one `named`, those with all words in the
-    title, then the latest changed.
+def condition_of(terms: Iterable[Term], *, title_only: bool = False) -> Condition:
+    """The condition that all of these terms occur."""
+    terms = list(terms)
+    indexed = [term for term in terms if term.words]
+    literals = tuple(literal for term in terms for literal in term.literals)
+    return Condition(_index_query(indexed, title_only) if indexed else None, literals)
+
+
+def exclusions_of(terms: Iterable[Term]) -> tuple[Condition, ...]:
+    """One condition for each term, as a whole word. Rows that satisfy any are to be left out."""
+    whole = [Term(t.text, t.words, t.literals, t.is_phrase) for t in terms]
+    return tuple(condition_of([term]) for term in whole)
+
+
+def matches(model: type[Model], condition: Condition, *, title_only: bool = False) -> Q:
+    """Whether the texts of a row, or its title alone, satisfy the condition."""
+    fields = TEXTS[model][:-1] if title_only else TEXTS[model]
+    found = Q() if condition.query is None else _is_in_index(model, condition.query)
+    for literal in condition.literals:
+        found &= _any(_contains(field, literal) for field in fields)
+    return found
+
+
+def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> QuerySet[Any]:
+    """Of these rows those that match, best first: the one with the id `named`, those with all words
+    in the title, then the latest changed.
     """
-    sought = _seek(question.wanted, title_only=True)
-    in_title = _holds(rows.model, sought, title_only=True) or Q(pk__in=[])
-    wanted = matches(rows.model, ask(question))
+    in_title = Q(pk__in=[])
+    if len(TEXTS[rows.model]) > 1:
+        titles = condition_of(terms, title_only=True)
+        in_title = matches(rows.model, titles, title_only=True)
+    wanted = matches(rows.model, condition_of(terms))
     found = rows.filter(wanted | Q(pk=named) if named else wanted)  # "or" keeps the index unused
     ranked = found.annotate(
         is_named=Case(When(pk=named, then=1), default=0),
@@ -118,14 +125,19 @@ def search(question: Question, rows: QuerySet[M], *, named: int = 0) -> QuerySet
 
 
 def search_all(
-    question: Question, kinds: Mapping[str, QuerySet[Any]], named: int, *, skip: int, limit: int
+    terms: Sequence[Term],
+    kinds: Mapping[str, QuerySet[Any]],
+    named: int,
+    *,
+    skip: int,
+    limit: int,
 ) -> tuple[list[tuple[str, Any]], bool]:
     """(kind, row) of several kinds together, best first; and whether there are more."""
     most = skip + limit + 1
     found = [
         (kind, row)
         for kind, rows in kinds.items()
-        for row in search(question, rows, named=named if rows.model is Task else 0)[:most]
+        for row in search(terms, rows, named=named if rows.model is Task else 0)[:most]
     ]
     found.sort(key=lambda pair: _rank(pair[1]), reverse=True)
     return found[skip : skip + limit], len(found) >= most
@@ -135,52 +147,61 @@ def _rank(row: Any) -> tuple[Any, ...]:
     return (row.is_named, row.in_title, row.updated_at, row.pk)
 
 
-def _term(text: str, *, is_prefix: bool) -> Term | None:
-    text = text.lower()
-    if UNSPACED.search(text) or not any(c.isalnum() for c in text):
-        has_sense = any(not SEPARATORS.fullmatch(c) for c in text)
-        return Term(literal=text) if has_sense else None
-    words = tuple(word for word in SEPARATORS.split(text) if any(c.isalnum() for c in word))
-    return Term(words, is_prefix)
+# ---- from text to terms -------------------------------------------------------------------------
 
 
-def _seek(terms: Iterable[Term], *, title_only: bool = False) -> Sought:
-    terms = list(terms)
-    indexed = [term for term in terms if term.words]
-    literals = tuple(term.literal for term in terms if term.literal)
-    return Sought(_index_query(indexed, title_only) if indexed else None, literals)
+def _term(phrase: str | None, word: str | None, *, is_last: bool) -> Term:
+    text = phrase or word or ""
+    words = tuple(part for part in SEPARATORS.split(text) if part)
+    if not words or not all(map(_is_indexed, words)):
+        return Term(text, (), (text,))
+    literals = tuple(chunk for chunk in text.split() if not WHOLE.fullmatch(chunk))
+    return Term(text, words, literals, bool(phrase), is_prefix=is_last and not phrase)
+
+
+def _is_indexed(word: str) -> bool:
+    """Whether the index finds the word: letters with their marks, and decimal digits."""
+    kinds = {unicodedata.category(character) for character in word}
+    is_known = all(kind[0] in "LM" or kind == "Nd" for kind in kinds)
+    return is_known and any(kind[0] != "M" for kind in kinds) and not UNSPACED.search(word)
 
 
 def _index_query(terms: Sequence[Term], title_only: bool) -> str:
     if connection.vendor == "postgresql":
-        weight = "A" if title_only else ""
-        parts = [" <-> ".join(_lexemes(term, weight)) for term in terms]
-        return " & ".join(f"({part})" for part in parts)
+        return " & ".join(f"({_tsquery(term, title_only)})" for term in terms)
     parts = [f'"{" ".join(term.words)}"' + "*" * term.is_prefix for term in terms]
     columns = "{title}" if title_only else "{title text}"
     return f'tenant: "t{current_tenant_id()}" AND {columns}: ({" AND ".join(parts)})'
 
 
-def _holds(model: type[Model], sought: Sought, *, title_only: bool = False) -> Q:
-    """With nothing sought, all rows."""
-    fields = TEXTS[model]
-    if title_only:
-        fields = fields[:-1]  # the last one is the text
-    found = Q() if sought.query is None else _hits(model, sought.query)
-    for literal in sought.literals:
-        found &= _any(Q((f"{field}__icontains", literal)) for field in fields)
-    return found
+def _tsquery(term: Term, title_only: bool) -> str:
+    """A phrase once for titles and once for texts, or it could begin in one and end in the other.
+
+    PostgreSQL has to look at the rows for weights, so a single word goes without where it can.
+    """
+    weights = ["A"] if title_only else ["A", "B"] if len(term.words) > 1 else [""]
+    return " | ".join(f"({' <-> '.join(_lexemes(term, weight))})" for weight in weights)
 
 
-def _hits(model: type[Model], query: Any) -> Q:
-    """What the full-text index finds, of the scope's tenant only."""
+def _lexemes(term: Term, weight: str) -> Iterator[str]:
+    last = len(term.words) - 1
+    for n, word in enumerate(term.words):
+        marks = "*" * (term.is_prefix and n == last) + weight
+        yield f"'{word}'" + (f":{marks}" if marks else "")
+
+
+# ---- from terms to rows -------------------------------------------------------------------------
+
+
+def _is_in_index(model: type[Model], query: Any) -> Q:
+    """Whether the full-text index finds the row, among those of the open scope's tenant."""
     table = model._meta.db_table
     if connection.vendor == "postgresql":
         # As an array: a set that a function returns the planner takes for a thousand ids, whatever
         # it holds, and joins each with each project.
         is_hit = Func(
             F("pk"),
-            query if isinstance(query, Expression) else Value(query),
+            _expression(query),
             arg_joiner=f" = ANY(ARRAY(SELECT search_{table}(",
             template="(%(expressions)s))))",
             output_field=BooleanField(),
@@ -190,14 +211,21 @@ def _hits(model: type[Model], query: Any) -> Q:
     return Q(pk__in=RawSQL(sql, [query]))  # noqa: S611
 
 
-def _lexemes(term: Term, weight: str) -> Iterable[str]:
-    for n, word in enumerate(term.words):
-        marks = "*" * (term.is_prefix and n == len(term.words) - 1) + weight
-        yield f"'{word}'" + (f":{marks}" if marks else "")
+def _contains(field: str, literal: Any) -> Q:
+    return Q(GreaterThan(StrIndex(_folded(F(field)), _folded(_expression(literal))), 0))
 
 
-def _any(questions: Iterable[Q]) -> Q:
-    return reduce(or_, questions, Q(pk__in=[]))
+def _folded(text: Any) -> Replace:
+    """In lower case, which for a Greek sigma depends on whether a letter follows."""
+    return Replace(Lower(text), Value("ς"), Value("σ"))
+
+
+def _expression(value: Any) -> Any:
+    return value if isinstance(value, Expression) else Value(value)
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions, Q(pk__in=[]))
 
 
 # ---- snippets -----------------------------------------------------------------------------------
@@ -205,15 +233,12 @@ def _any(questions: Iterable[Q]) -> Q:
 AROUND = 80  # characters on either side of the first hit
 
 
-def snippet(texts: Sequence[str], question: Question) -> list[dict[str, Any]]:
+def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, Any]]:
     """Where the words occur: pieces of plain text, each with whether it matched.
 
     Of the first text that has one of the words, else the beginning of the first.
     """
-    patterns = [term.pattern for term in question.wanted]
-    if not patterns:
-        return [{"text": texts[0][: 2 * AROUND], "match": False}]
-    finder = re.compile("|".join(patterns), re.IGNORECASE)
+    finder = re.compile("|".join(term.pattern for term in terms), re.IGNORECASE)
     text, first = next(((t, hit) for t in texts if (hit := finder.search(t))), (texts[0], None))
     start = max(0, first.start() - AROUND) if first else 0
     end = min(len(text), (first.end() if first else 0) + AROUND)

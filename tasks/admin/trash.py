@@ -16,7 +16,7 @@ from taskflow.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.find import key_query
 from tasks.models import Task
-from tasks.search import TEXTS, ask, matches, read_query
+from tasks.search import TEXTS, condition_of, matches, read_query
 from tasks.trash import TrashKind, rows_in_trash
 
 
@@ -50,7 +50,7 @@ class TrashableAdmin(RecordedAdmin):
         if self.model not in TEXTS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
         try:
-            wanted = matches(self.model, ask(read_query(search_term)))
+            wanted = matches(self.model, condition_of(read_query(search_term)))
         except Problem:
             return queryset.none(), False
         if self.model is Task:

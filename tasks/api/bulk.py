@@ -25,6 +25,7 @@ from tasks.schemas.tasks import ProjectTask
 
 TEXTS = {"title", "description", "metadata"}  # fields that may be long
 MOST_TEXT = 4 * 1024 * 1024  # bytes; a `where` writes the text of one operation up to 500 times
+WHERE = "#/where/"  # begins the pointer to a filter of an operation
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
@@ -69,7 +70,8 @@ class _Entry:
         """With pointers into this request's body."""
         problem = self.problem or Invalid("")
         place = f"#/operations/{self.index}"
-        is_of_data = any("pointer" in error for error in problem.errors)
+        pointers = [str(error["pointer"]) for error in problem.errors if "pointer" in error]
+        is_of_data = bool(pointers) and not pointers[0].startswith(WHERE)
         return problem.below(place + "/data" * (is_of_data and not self.is_malformed))
 
 
@@ -137,11 +139,23 @@ def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task
             if str(op.id) not in by_ref:
                 raise NotFound("There is no such task.")
             return [by_ref[str(op.id)]]
-        matching = filter_tasks(actor, Task.objects.visible_to(actor), op.where)
+        try:
+            matching = filter_tasks(actor, Task.objects.visible_to(actor), op.where)
+        except Invalid as problem:
+            raise _in_where(problem) from None
         found = matching.select_related("project", "assignee").order_by("pk")
         return [rows.setdefault(task.pk, task) for task in found[: MOST_OPERATIONS + 1]]
 
     return targets
+
+
+def _in_where(problem: Invalid) -> Invalid:
+    """The refusal of a filter, which names a parameter, with a pointer into the operation."""
+    errors = [
+        {"pointer": WHERE + error["parameter"], "code": error["code"], "detail": error["detail"]}
+        for error in problem.errors
+    ]
+    return Invalid(problem.detail, code=problem.code, errors=errors)
 
 
 # ---- a project's first tasks --------------------------------------------------------------------

@@ -35,8 +35,8 @@ tasks = Router(tags=["Tasks"])
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
     """The tasks you can see, newest first unless sorted.
 
-    Different filters are joined by “and”, repeated values of one by “or”; `-` before a value means
-    “not”, as in `status=-done`.
+    Different filters are joined by “and”, repeated values of one by “or”; a filter whose name ends
+    in `_not` leaves out what it names, as in `status_not=done`.
     """
     return listed(request.auth, Task, filters, sorts=TASK_SORTS)
 

@@ -8,6 +8,7 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts.actor import ActorRequest
+from taskflow.filtering import select_values
 from taskflow.paging import paginate_kinds
 from tasks.actions import trash as actions
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashPage, trash_item
@@ -23,7 +24,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
     A task is listed with its subtasks as one, a project with all it holds.
     """
     kinds = rows_in_trash(request.auth)
-    wanted = {kind: kinds[kind] for kind in filters.kind or kinds}
+    wanted = {kind: kinds[kind] for kind in select_values(filters, "kind", kinds)}
     page = paginate_kinds(wanted, filters, newest="deleted_at")
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import MISSING, Field, ValidationError, WrapValidator, model_validator
+from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
 from taskflow.parsing import problem_of_validation
 from taskflow.schema import Id, In, Out
@@ -22,11 +22,20 @@ Ref = Annotated[
 Force = Annotated[bool, Field(description="Complete it whatever is open before or below it.")]
 
 
+def _check_narrows(where: TaskWhere) -> TaskWhere:
+    if not where.sent():
+        raise ValueError("names no filter, which would select all tasks. Give at least one")
+    return where
+
+
+Where = Annotated[TaskWhere, AfterValidator(_check_narrows)]
+
+
 class Target(In):
     """One task by `id`, or all that `where` finds; at most 20 operations have a `where`."""
 
     id: Ref | MISSING = MISSING
-    where: TaskWhere | MISSING = MISSING
+    where: Where | MISSING = MISSING
 
     @model_validator(mode="after")
     def check_target(self) -> Self:

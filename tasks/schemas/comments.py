@@ -5,11 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas import UserRef
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Version, Word, Words
+from taskflow.schema import (
+    ExcludedWords,
+    Id,
+    In,
+    Instant,
+    Markdown,
+    Moment,
+    Out,
+    Version,
+    Word,
+    Words,
+)
 from tasks.models import Comment
 
 
@@ -51,17 +63,19 @@ class CommentUpdate(In):
     body: Body
 
 
-class CommentFilters(PageParams):
-    """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
+@with_exclusions
+class CommentFilters(PageParams, Filters):
+    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
 
-    q: Words | None = None
-    task: list[Word] | None = Field(None, description="Id or key (WEB-12).")
-    author: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
-    created_before: Moment | None = None
-    created_after: Moment | None = None
-    updated_before: Moment | None = None
-    updated_after: Moment | None = None
-    updated_since: Instant | None = Field(None, description="At this instant or after it.")
+    q: Words | MISSING = MISSING
+    q_not: ExcludedWords | MISSING = MISSING
+    task: list[Word] | MISSING = one_or_more("Id or key (WEB-12).")
+    author: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
+    created_before: Moment | MISSING = MISSING
+    created_after: Moment | MISSING = MISSING
+    updated_before: Moment | MISSING = MISSING
+    updated_after: Moment | MISSING = MISSING
+    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
 
 
 class CommentPage(Page[CommentResponse]):

@@ -8,8 +8,20 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Markdown, Moment, Out, Version, Word, Words
+from taskflow.schema import (
+    ExcludedWords,
+    Id,
+    In,
+    Instant,
+    Markdown,
+    Moment,
+    Out,
+    Version,
+    Word,
+    Words,
+)
 
 PageTitle = Annotated[str, Field(min_length=1, max_length=255)]
 
@@ -41,18 +53,20 @@ class PageUpdate(In):
     owner_id: Id | MISSING = MISSING
 
 
-class PageFilters(PageParams):
-    """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
+@with_exclusions
+class PageFilters(PageParams, Filters):
+    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
 
-    q: Words | None = None
-    project: list[Word] | None = Field(None, description="Id or key.")
-    owner: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
-    is_published: bool | None = None
-    created_before: Moment | None = None
-    created_after: Moment | None = None
-    updated_before: Moment | None = None
-    updated_after: Moment | None = None
-    updated_since: Instant | None = Field(None, description="At this instant or after it.")
+    q: Words | MISSING = MISSING
+    q_not: ExcludedWords | MISSING = MISSING
+    project: list[Word] | MISSING = one_or_more("Id or key.")
+    owner: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
+    is_published: bool | MISSING = MISSING
+    created_before: Moment | MISSING = MISSING
+    created_after: Moment | MISSING = MISSING
+    updated_before: Moment | MISSING = MISSING
+    updated_after: Moment | MISSING = MISSING
+    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
     sort: str | None = Field(
         None,
         min_length=1,

@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
-from taskflow.schema import Id, In, Instant, Metadata, Moment, Out, Text, Version, Word, one_of
+from taskflow.schema import Id, In, Instant, Metadata, Moment, Out, Text, Version, Word
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY
 from tasks.schemas.tasks import ProjectTask
@@ -69,16 +70,17 @@ class ProjectUpdate(In):
     owner_id: Id | MISSING = MISSING
 
 
-class ProjectFilters(PageParams):
-    """As TaskWhere: repeated values are joined by “or”, `-` before one means “not”."""
+@with_exclusions
+class ProjectFilters(PageParams, Filters):
+    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
 
-    status: list[one_of(ProjectStatus)] | None = None  # type: ignore[valid-type]
-    owner: list[Word] | None = Field(None, description="`me`, an id or `@handle`.")
-    created_before: Moment | None = None
-    created_after: Moment | None = None
-    updated_before: Moment | None = None
-    updated_after: Moment | None = None
-    updated_since: Instant | None = Field(None, description="At this instant or after it.")
+    status: list[ProjectStatus] | MISSING = one_or_more()
+    owner: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
+    created_before: Moment | MISSING = MISSING
+    created_after: Moment | MISSING = MISSING
+    updated_before: Moment | MISSING = MISSING
+    updated_after: Moment | MISSING = MISSING
+    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
     sort: str | None = Field(
         None,
         min_length=1,

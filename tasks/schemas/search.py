@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from pydantic import Field
+from pydantic import MISSING, Field
 
-from taskflow.schema import In, Out, Word, Words
+from taskflow.filtering import Filters, one_or_more, with_exclusions
+from taskflow.schema import ExcludedWords, Out, Word, Words
 from tasks.models import Comment, Page, Task
-from tasks.search import Question, snippet
+from tasks.search import Term, snippet
 
 
 class SearchKind(StrEnum):
@@ -19,10 +21,12 @@ class SearchKind(StrEnum):
     PAGE = "page"
 
 
-class SearchFilters(In):
+@with_exclusions
+class SearchFilters(Filters):
     q: Words
-    kind: list[SearchKind] | None = None
-    project: list[Word] | None = Field(None, description="Id or key; `-` before it: not.")
+    q_not: ExcludedWords | MISSING = MISSING
+    kind: list[SearchKind] | MISSING = one_or_more()
+    project: list[Word] | MISSING = one_or_more("Id or key.")
     limit: int = Field(20, ge=1, le=100)
     skip: int = Field(0, ge=0, le=1000)
 
@@ -48,7 +52,7 @@ class SearchPage(Out):
     has_more: bool
 
 
-def search_result(kind: SearchKind, row: Any, question: Question) -> dict[str, Any]:
+def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, Any]:
     task = row.task if isinstance(row, Comment) else row if isinstance(row, Task) else None
     texts = [row.body or row.title] if isinstance(row, Page) else []
     if isinstance(row, Task):
@@ -61,7 +65,7 @@ def search_result(kind: SearchKind, row: Any, question: Question) -> dict[str, A
         "key": task.key if task else None,
         "project_id": task.project_id if task else row.project_id,
         "title": task.title if task else row.title,
-        "snippet": snippet(texts, question),
+        "snippet": snippet(texts, terms),
         "in_title": bool(row.in_title),
         "updated_at": row.updated_at,
     }

@@ -8,9 +8,11 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
 from taskflow.schema import (
     Day,
+    ExcludedWords,
     Id,
     In,
     Instant,
@@ -21,7 +23,6 @@ from taskflow.schema import (
     Version,
     Word,
     Words,
-    one_of,
 )
 from tasks.models import Priority, Status, Task
 from tasks.models.tasks import MOST_TAGS
@@ -142,32 +143,42 @@ class TaskMove(In):
     project_id: Id
 
 
-class TaskWhere(In):
-    """Which tasks. Different names are joined by “and”, repeated values of one by “or”.
+@with_exclusions
+class TaskWhere(Filters):
+    """Which tasks. Different names are joined by “and”, the values of one name by “or”.
 
-    A `-` before a value means “not”: `status=-done`.
+    A name that ends in `_not` leaves out what it names: `status_not=done`.
     """
 
-    q: Words | None = None
-    project: list[Word] | None = Field(None, description="Id or key.")
-    status: list[one_of(Status)] | None = None  # type: ignore[valid-type]
-    priority: list[one_of(Priority)] | None = None  # type: ignore[valid-type]
-    ready: bool | None = Field(None, description="Open, and no open task blocks it; or not so.")
-    assignee: list[Word] | None = Field(None, description="`me`, `none`, id or `@handle`.")
-    created_by: list[Word] | None = Field(None, description="`me`, id or `@handle`.")
-    tag: list[TagName] | None = Field(None, description="Name; case makes no difference.")
-    parent: list[Word] | None = Field(None, description="`none`, id or key (WEB-12).")
-    blocked_by: list[Word] | None = Field(None, description="`none`, id or key of a blocker.")
-    external_ref: list[ExternalRef] | None = None
-    due_before: Moment | None = None
-    due_after: Moment | None = None
-    created_before: Moment | None = None
-    created_after: Moment | None = None
-    updated_before: Moment | None = None
-    updated_after: Moment | None = None
-    updated_since: Instant | None = Field(None, description="At this instant or after it.")
-    completed_before: Moment | None = None
-    completed_after: Moment | None = None
+    q: Words | MISSING = MISSING
+    q_not: ExcludedWords | MISSING = MISSING
+    project: list[Word] | MISSING = one_or_more("Id or key.")
+    status: list[Status] | MISSING = one_or_more()
+    priority: list[Priority] | MISSING = one_or_more()
+    ready: bool | MISSING = Field(MISSING, description="Open, and no open task blocks it; or not.")
+    assignee: list[Word] | MISSING = one_or_more("`me`, `none`, id or `@handle`.")
+    created_by: list[Word] | MISSING = one_or_more("`me`, id or `@handle`.")
+    tag: list[TagName] | MISSING = one_or_more("Name; case makes no difference.")
+    tag_none: bool | MISSING = Field(MISSING, description="Without any tag; `false`: with one.")
+    parent: list[Word] | MISSING = one_or_more("Id or key (WEB-12).")
+    parent_none: bool | MISSING = Field(MISSING, description="No subtask; `false`: a subtask.")
+    blocked_by: list[Word] | MISSING = one_or_more("Id or key of a blocker.")
+    blocked_by_none: bool | MISSING = Field(
+        MISSING, description="Without any blocker, open or done; `false`: with one."
+    )
+    external_ref: list[ExternalRef] | MISSING = one_or_more()
+    external_ref_none: bool | MISSING = Field(
+        MISSING, description="Without an external_ref; `false`: with one."
+    )
+    due_before: Moment | MISSING = MISSING
+    due_after: Moment | MISSING = MISSING
+    created_before: Moment | MISSING = MISSING
+    created_after: Moment | MISSING = MISSING
+    updated_before: Moment | MISSING = MISSING
+    updated_after: Moment | MISSING = MISSING
+    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    completed_before: Moment | MISSING = MISSING
+    completed_after: Moment | MISSING = MISSING
 
 
 class TaskFilters(PageParams, TaskWhere):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import MISSING, Field
 
+from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
 from taskflow.schema import Out
 from tasks.models import Comment, Project, Task
@@ -24,8 +25,9 @@ class TrashItem(Out):
     purge_after: datetime = Field(description="From then on it may be gone for good.")
 
 
-class TrashFilters(PageParams):
-    kind: list[TrashKind] | None = None
+@with_exclusions
+class TrashFilters(PageParams, Filters):
+    kind: list[TrashKind] | MISSING = one_or_more()
 
 
 class TrashPage(Page[TrashItem]):

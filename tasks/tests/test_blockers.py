@@ -188,7 +188,7 @@ def test_all_tasks_of_a_project_are_completed_at_once(world, as_, events, chain,
     assert len(done) == 4
     assert {e.request_id for e in done} == {r.headers["X-Request-Id"]}
     assert all(e.changes["status"] == ["todo", "done"] for e in done)
-    assert client.get("/tasks?status=-done").json()["data"] == []
+    assert client.get("/tasks?status_not=done").json()["data"] == []
     assert client.post("/projects/APO/completion").json() == {"completed": 0}
 
 

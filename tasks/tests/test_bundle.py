@@ -17,7 +17,7 @@ from tasks.bundle.format import tenant_models
 from tasks.bundle.importing import import_tenant
 from tasks.bundle.verifying import BadBundle, verify
 from tasks.models import FormerNumber, Project, Task, TaskTally
-from tasks.search import ask, matches, read_query
+from tasks.search import condition_of, matches, read_query
 from tasks.tests.exports import build_odd_world, export, load, wipe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,7 +60,7 @@ def test_work_goes_on_where_it_was(house):
     assert (r.status_code, r.json()["number"]) == (201, 6)
     assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
     with inside(Tenant.objects.get()):
-        assert Task.objects.filter(matches(Task, ask(read_query("odd")))).count() == 1
+        assert Task.objects.filter(matches(Task, condition_of(read_query("odd")))).count() == 1
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 

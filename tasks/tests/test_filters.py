@@ -1,4 +1,4 @@
-"""One filter language for all lists: a repeated name is “or”, `-` before a value is “not”."""
+"""One filter language for all lists: a repeated name is “or”, a name with `_not` excludes."""
 
 from __future__ import annotations
 
@@ -31,36 +31,36 @@ def board(world):
     ("query", "titles"),
     [
         ("status=todo&status=done", "abc"),
-        ("status=-done", "ac"),
-        ("status=-done&status=-todo", ""),
-        ("status=todo&status=-todo", ""),
+        ("status_not=done", "ac"),
+        ("status_not=done&status_not=todo", ""),
+        ("status=todo&status_not=todo", ""),
         ("priority=high&priority=low", "ab"),
-        ("priority=-medium", "ab"),
+        ("priority_not=medium", "ab"),
         ("assignee=me", "a"),
         ("assignee=me&assignee=none", "ac"),
-        ("assignee=-me", "bc"),
-        ("assignee=-none", "ab"),
-        ("assignee=-none&assignee=-me", "b"),
+        ("assignee_not=me", "bc"),
+        ("assignee_not=none", "ab"),
+        ("assignee_not=none&assignee_not=me", "b"),
         ("assignee=@BOB&assignee=@ada", "ab"),
         ("created_by=me", "ac"),
-        ("created_by=-me", "b"),
+        ("created_by_not=me", "b"),
         ("tag=red", "ab"),
-        ("tag=RED&tag=-Blue", "a"),
-        ("tag=-red", "c"),
-        ("tag=-unknown", "abc"),
+        ("tag=RED&tag_not=Blue", "a"),
+        ("tag_not=red", "c"),
+        ("tag_not=unknown", "abc"),
         ("project=APO&project=oth", "abc"),
-        ("project=-APO", "c"),
-        ("parent=none", "ac"),
-        ("parent=-none", "b"),
+        ("project_not=APO", "c"),
+        ("parent_none=true", "ac"),
+        ("parent_none=false", "b"),
         ("parent=APO-2", "b"),
-        ("parent=-APO-2", "ac"),
+        ("parent_not=APO-2", "ac"),
         ("blocked_by=APO-2", "c"),
-        ("blocked_by=none", "ab"),
-        ("blocked_by=-APO-2", "ab"),
+        ("blocked_by_none=true", "ab"),
+        ("blocked_by_not=APO-2", "ab"),
         ("ready=true", "a"),
         ("ready=false", "bc"),
         ("external_ref=x-1", "a"),
-        ("external_ref=-x-1", "bc"),
+        ("external_ref_not=x-1", "bc"),
         ("due_before=2026-12-02", "a"),
         ("due_after=2026-12-02", ""),
         ("completed_after=2020-01-01", "b"),
@@ -81,13 +81,14 @@ def test_the_filter_language(world, as_, board, query, titles):
 @pytest.mark.parametrize(
     ("query", "parameter"),
     [
-        ("status=-", "status"),
-        ("status=--done", "status"),
+        ("status=-done", "status"),
         ("status=open", "status"),
-        ("assignee=-@nobody", "assignee"),
-        ("assignee=-", "assignee"),
-        ("project=-NOPE", "project"),
-        ("parent=-APO-99", "parent"),
+        ("assignee_not=@nobody", "assignee_not"),
+        ("assignee=-me", "assignee"),
+        ("project_not=NOPE", "project_not"),
+        ("parent_not=APO-99", "parent_not"),
+        ("parent=none", "parent"),
+        ("blocked_by=none", "blocked_by"),
         ("blocked_by=SEC-1", "blocked_by"),
         ("created_by=none", "created_by"),
         ("ready=maybe", "ready"),
@@ -105,6 +106,8 @@ def test_many_values_cost_no_more(world, as_, board, assert_statements):
     client.get("/me")
     with assert_statements(3):  # token, assignee, page
         client.get("/tasks?project=APO&assignee=@bob")
-    many = "project=APO&project=OTH&assignee=@bob&assignee=@ada&assignee=-@carl&assignee=-@bot"
+    many = (
+        "project=APO&project=OTH&assignee=@bob&assignee=@ada&assignee_not=@carl&assignee_not=@bot"
+    )
     with assert_statements(5):  # projects; “not” is a question of its own
         client.get(f"/tasks?{many}")

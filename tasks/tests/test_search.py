@@ -48,15 +48,15 @@ def found(client, q, path="/tasks"):
         ("form", "copy design form"),
         ("FORM", "copy design form"),
         ("form the", "design form"),
-        ("the form -design", "form"),
-        ("form -forms", "design form"),
         ("build form", "form"),
         ('"the form"', "design"),
         ('"sign up"', "design form"),
-        ("sign-up", "design form"),
-        ("sign-u", "design form"),
+        ("sign up", "design form"),
+        ("sign-up", "form"),
+        ("sign-u", "form"),
+        ("-up", "form"),
         ("up-sign", ""),
-        ("-form landing", "copy"),
+        ("-form landing", ""),
         ("lan", "copy"),
         ('"lan"', ""),
         ("lan page", ""),
@@ -87,10 +87,22 @@ def found(client, q, path="/tasks"):
         ("qux", "rocket"),
         ("baz/qux", "rocket"),
         ("x=1", "rocket"),
-        ("-form -launch -the", "arabic cyrillic hindi japanese thai umlaut"),
+        ("-form -launch -the", ""),
+        ("78.", ""),
+        ("7807.", "form"),
+        (";", "rocket"),
+        ("=1;", "rocket"),
+        ("x=1;y=2", "rocket"),
+        ("qux/baz", ""),
+        ("foo -", ""),
+        ('"foo_bar baz/qux"', "rocket"),
+        ('"foo bar baz"', "rocket"),
+        ('"bar baz/qux x"', "rocket"),
+        ('"foo-bar baz"', ""),
+        ('"foo', ""),
         ("nothing", ""),
-        ("form | design", "design"),
-        ("form:* & !design", "design"),
+        ("form | design", ""),
+        ("form:* & !design", ""),
         ("form OR launch", ""),
         ("title:form", ""),
     ],
@@ -99,11 +111,12 @@ def test_the_corpus(world, as_, corpus, q, names):
     assert found(as_(world.bob), q) == names.split()
 
 
-@pytest.mark.parametrize("q", ["", " ", "-", '""', "- -", "!!!", "& | !", "a " * 21, "x" * 501])
-def test_no_question_is_refused(world, as_, q):
+@pytest.mark.parametrize("q", ["", " ", "\u3000", "a " * 21, "x" * 501])
+def test_blank_or_too_long_query_is_refused(world, as_, q):
     for path in ("/search", "/tasks"):
-        r = as_(world.bob).get(path, {"q": q})
-        assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "q")
+        for name in ("q", "q_not"):
+            r = as_(world.bob).get(path, {"q": "a"} | {name: q})
+            assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name)
 
 
 def test_any_text_is_harmless(world, as_, corpus):
@@ -153,7 +166,7 @@ def test_titles_come_first_then_the_latest(world, as_, everything):
     assert client.get("/search?q=fuel&limit=4").json()["has_more"] is False
     assert results(client, "fuel", kind="comment") == [("comment", "Launch")]
     assert results(as_(world.ada), "fuel", project="HID") == [("task", "Hidden fuel")]
-    assert ("task", "Hidden fuel") not in results(as_(world.ada), "fuel", project="-hid")
+    assert ("task", "Hidden fuel") not in results(as_(world.ada), "fuel", project_not="hid")
 
 
 def test_a_key_is_found_first(world, as_, everything):
@@ -214,7 +227,7 @@ def test_lists_of_pages_and_comments_are_searched_too(world, as_, everything):
     client = as_(world.bob)
 
     assert len(client.get("/pages?q=kerosene").json()["data"]) == 1
-    assert len(client.get("/comments?q=-fuel").json()["data"]) == 0
+    assert len(client.get("/comments?q_not=fuel").json()["data"]) == 0
     assert len(client.get("/comments?q=fuel&author=me").json()["data"]) == 1
 
 

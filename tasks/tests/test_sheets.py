@@ -52,7 +52,7 @@ def test_a_sheet_holds_all_that_can_be_given(world, as_):
         "external_ref": "'-1",
         "metadata": '{"a": 1}',
     }
-    assert [x["key"] for x in lines(as_(world.bob), "?status=-done&tag=-x")] == ["APO-1"]
+    assert [x["key"] for x in lines(as_(world.bob), "?status_not=done&tag_not=x")] == ["APO-1"]
     assert as_(world.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
 
 

@@ -1,0 +1,209 @@
+"""The values of filters: what is stored is found by its name, and an empty value never means all."""
+
+from __future__ import annotations
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, Phase, example, given, settings
+from hypothesis import strategies as st
+
+from accounts.schemas import EventFilters, UserFilters
+from accounts.tenancy import inside
+from conftest import PROOF
+from taskflow.filtering import EXCLUDING, MOST_TOGETHER, MOST_VALUES
+from taskflow.paging import PageParams
+from tasks.actions.tasks import create_task, delete_task
+from tasks.schemas.comments import CommentFilters
+from tasks.schemas.pages import PageFilters
+from tasks.schemas.projects import ProjectFilters
+from tasks.schemas.search import SearchFilters
+from tasks.schemas.tasks import TaskFilters, TaskWhere
+from tasks.schemas.trash import TrashFilters
+
+HOW = settings(
+    phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * PROOF,
+    max_examples=300 if PROOF else 6,
+    deadline=None,
+    database=None,
+    derandomize=not PROOF,
+    print_blob=True,
+    suppress_health_check=list(HealthCheck),
+)
+OPERATORS = ["-", "--", "-x", "x", "none", "-none", "me", "@ada", "@x", '"', '"x"', "%", "_", "\\", "x*", "null", "true", "[]", "ÄÖ-ß", "-Σας", "İ", "½", "🚀", "a,b", "a;b", "a b"]  # fmt: skip
+character = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
+value = st.sampled_from(OPERATORS) | st.text(character, min_size=1, max_size=10)
+values = st.lists(value, min_size=2, max_size=4)
+LISTS = {
+    "/tasks": TaskFilters,
+    "/projects/APO/tasks.csv": TaskWhere,
+    "/projects": ProjectFilters,
+    "/pages": PageFilters,
+    "/comments": CommentFilters,
+    "/search": SearchFilters,
+    "/trash": TrashFilters,
+    "/users": UserFilters,
+    "/tasks/APO-1/events": EventFilters,
+    "/projects/APO/events": EventFilters,
+}
+FILTERS = [
+    (path, name)
+    for path, filters in LISTS.items()
+    for name in filters.model_fields
+    if name not in PageParams.model_fields and name != "sort"
+]
+MULTIPLE = [
+    (path, name)
+    for path, name in FILTERS
+    if name + EXCLUDING in LISTS[path].model_fields and name != "q"
+]
+
+
+def bulk(client, where, **query):
+    body = {"operations": [{"op": "delete", "where": where}]}
+    return client.post("/tasks/bulk?dry_run=true", body)
+
+
+def selected(client, filters):
+    """The ids that a list shows, and that a bulk request would change."""
+    ((listed, changed),) = selected_by_each(client, [filters])
+    return listed, changed
+
+
+def selected_by_each(client, wheres):
+    """As selected(), for several sets of filters, in few requests."""
+    operations = [{"op": "tag", "where": w, "data": {"tags": ["new"]}} for w in wheres]
+    changed = {n: [] for n in range(len(wheres))}
+    for start in range(0, len(wheres), 20):
+        body = {"operations": operations[start : start + 20]}
+        r = client.post("/tasks/bulk?dry_run=true", body)
+        assert r.status_code == 200, r.content
+        for result in r.json()["result"]["results"]:
+            changed[start + result["index"]].append(result["id"])
+    listed = [client.get("/tasks", where | {"limit": 200}).json()["data"] for where in wheres]
+    return [
+        (sorted(task["id"] for task in tasks), sorted(changed[n])) for n, tasks in enumerate(listed)
+    ]
+
+
+def create_each(client, project, bodies):
+    """One task for each body, as stored; without those that the API refuses."""
+    made = [client.post("/tasks", {"project_id": project.pk, "title": "x"} | b) for b in bodies]
+    return [r.json() for r in made if r.status_code == 201]
+
+
+@HOW
+@example(OPERATORS)
+@given(values)
+@pytest.mark.proof
+def test_filter_by_a_stored_value_selects_its_tasks_and_not_selects_the_others(world, as_, texts):
+    client = as_(world.ada)
+    with transaction.atomic():
+        tasks = create_each(
+            client, world.apollo, [{"tags": [text], "external_ref": text} for text in texts]
+        )
+        stored = [(task["id"], task["tags"][0]["name"], task["external_ref"]) for task in tasks]
+        stored.append((world.task.pk, None, None))
+        wheres, expected = [], []
+        for column, name in ((1, "tag"), (2, "external_ref")):
+            for value in {row[column] for row in stored if row[column] is not None}:
+                wheres += [{name: [value]}, {f"{name}_not": [value]}]
+                having = sorted(row[0] for row in stored if row[column] == value)
+                expected += [having, sorted({row[0] for row in stored} - set(having))]
+
+        for where, ids, found in zip(
+            wheres, expected, selected_by_each(client, wheres), strict=True
+        ):
+            assert found == (ids, ids), where
+        transaction.set_rollback(True)
+
+
+@pytest.mark.parametrize("where", [{}, None, [], ""])
+def test_bulk_request_whose_where_names_no_filter_is_refused(world, as_, events, where):
+    client = as_(world.boss)
+    before = len(events(world.acme))
+
+    r = bulk(client, where)
+
+    assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/operations/0/where")
+    assert len(events(world.acme)) == before
+
+
+def test_bulk_request_with_an_empty_filter_is_refused_at_each(world, as_):
+    empties = [None, "", " ", "\t", [], [""], [" "], [None], [[]], {}]
+    wheres = [{"project": ["APO"], name: e} for name in TaskWhere.model_fields for e in empties]
+
+    r = as_(world.boss).post(
+        "/tasks/bulk", {"operations": [{"op": "delete", "where": where} for where in wheres]}
+    )
+
+    found = {error["pointer"].removesuffix("/0") for error in r.json()["errors"]}
+    names = [name for where in wheres for name in list(where)[-1:]]
+    assert r.status_code == 422
+    assert found == {f"#/operations/{n}/where/{name}" for n, name in enumerate(names)}
+
+
+@pytest.mark.parametrize(("path", "name"), FILTERS)
+def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
+    client = as_(world.boss)
+    needed = {"q": "x"} if path == "/search" and name != "q" else {}
+
+    for empty in ("", " ", ["", ""], *([["x", ""]] if (path, name) in MULTIPLE else [])):
+        r = client.get(path, needed | {name: empty})
+        assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name), empty
+
+
+@pytest.mark.parametrize(("path", "name"), MULTIPLE)
+def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
+    client = as_(world.boss)
+    needed = {"q": "x"} if path == "/search" else {}
+
+    for filter_name in (name, name + EXCLUDING):
+        r = client.get(path, needed | {filter_name: ["x"] * (MOST_VALUES + 1)})
+        errors = [(e["parameter"], e["code"]) for e in r.json()["errors"]]
+        assert (r.status_code, (filter_name, "too_long") in errors) == (422, True)
+
+
+def test_filters_of_more_than_200_values_together_are_refused(world, as_):
+    client = as_(world.boss)
+    names = [str(n) for n in range(MOST_VALUES)]
+    most = {"tag": names, "tag_not": names}
+
+    assert client.get("/tasks", most).status_code == bulk(client, most).status_code == 200
+    for more in (most | {"status": ["todo"]}, most | {"external_ref_not": ["x"]}):
+        r = client.get("/tasks", more)
+        assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "tag")
+        r = bulk(client, more)
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (
+            422,
+            "#/operations/0/where/tag",
+        )
+    assert 2 * MOST_VALUES == MOST_TOGETHER
+
+
+@pytest.mark.parametrize(
+    ("filters", "having", "others"),
+    [
+        ({"tag_none": True}, "x", "t"),
+        ({"parent_none": True}, "xt", "c"),
+        ({"blocked_by_none": True}, "xtc", "b"),
+        ({"external_ref_none": True}, "xtb", "c"),
+    ],
+)
+def test_filter_none_selects_rows_without_and_false_those_with(world, as_, filters, having, others):
+    with inside(world.acme):
+        gone = create_task(world.ada, world.apollo, title="gone")
+        t = create_task(world.ada, world.apollo, title="t", tags=["none"], blocked_by=[gone])
+        c = create_task(world.ada, world.apollo, title="c", tags=["a"], parent=t, external_ref="r")
+        b = create_task(world.ada, world.apollo, title="b", tags=["a", "b"], blocked_by=[c])
+        delete_task(world.ada, gone)
+    if "tag_none" in filters:
+        others = "tcb"
+    elif "parent_none" in filters:
+        having = "xtb"
+    titles = {"x": world.task.pk, "t": t.pk, "c": c.pk, "b": b.pk}
+    client = as_(world.ada)
+    (name,) = filters
+
+    for is_none, expected in ((True, having), (False, others)):
+        ids = sorted(titles[letter] for letter in expected)
+        assert selected(client, {name: is_none}) == (ids, ids)
