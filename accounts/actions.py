@@ -22,6 +22,7 @@ from accounts.events.record import change, change_all, create, erase, remove, re
 from accounts.models import (
     HANDLE,
     PLATFORM,
+    RESERVED_HANDLES,
     RESERVED_SUBDOMAINS,
     SUBDOMAIN,
     ApiToken,
@@ -378,6 +379,7 @@ def _free_handle(user: User) -> str:
     base = slugify(source.replace(".", "-"))[:40].strip("-_") or str(user.kind)
     base = base if HANDLE.fullmatch(base) else str(user.kind)
     taken = set(User.objects.filter(handle__startswith=base).values_list("handle", flat=True))
+    taken |= {handle for handle in RESERVED_HANDLES if handle == base}
     numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
     return base if base not in taken else next(h for h in numbered if h not in taken)
 

@@ -29,6 +29,7 @@ RESERVED_SUBDOMAINS = frozenset(
 )
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
+RESERVED_HANDLES = ("me", "none")  # have a meaning of their own in filters of people
 
 
 def check_time_zone(name: str) -> None:
@@ -161,6 +162,11 @@ class User(TenantModel, AbstractBaseUser):
             models.CheckConstraint(
                 name="user_handle_is_lower_case",
                 condition=~Q(handle="") & Q(handle=models.functions.Lower("handle")),
+            ),
+            models.CheckConstraint(
+                name="user_handle_is_not_reserved",
+                condition=~Q(handle__in=RESERVED_HANDLES),
+                violation_error_message="The handles me and none are reserved. Choose another.",
             ),
         ]
         indexes = [

@@ -5,18 +5,34 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import MISSING, Field, Secret, StrictBool, StringConstraints
+from pydantic import MISSING, AfterValidator, Field, Secret, StrictBool, StringConstraints
 
 from accounts.actor import Actor
 from accounts.events.history import Entry
 from accounts.events.models import Event, Via
-from accounts.models import HANDLE, SUBDOMAIN, Scope, Tenant, User, UserKind
+from accounts.models import (
+    HANDLE,
+    RESERVED_HANDLES,
+    SUBDOMAIN,
+    Scope,
+    Tenant,
+    User,
+    UserKind,
+)
 from taskflow.filtering import Filters, one_or_more, with_exclusions
 from taskflow.paging import Page, PageParams
 from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
 
+
+def _check_not_reserved(handle: str) -> str:
+    if handle in RESERVED_HANDLES:
+        raise ValueError(f"must not be {' or '.join(RESERVED_HANDLES)}, which are reserved")
+    return handle
+
+
 Handle = Annotated[
     str,
+    AfterValidator(_check_not_reserved),
     Field(max_length=50, pattern=rf"^{HANDLE.pattern}$", examples=["ada"]),
 ]
 FullName = Annotated[str, Field(max_length=100)]

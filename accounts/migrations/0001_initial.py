@@ -160,6 +160,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='user',
+            constraint=models.CheckConstraint(condition=models.Q(('handle__in', ('me', 'none')), _negated=True), name='user_handle_is_not_reserved', violation_error_message='The handles me and none are reserved. Choose another.'),
+        ),
+        migrations.AddConstraint(
+            model_name='user',
             constraint=accounts.tenancy.guards.CompositeFK(field='responsible', name='accounts_user_responsible_id_tenant_fk'),
         ),
         migrations.AddConstraint(

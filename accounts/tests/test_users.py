@@ -37,6 +37,8 @@ def test_creating_an_agent(world, as_):
         ({"email": "bob@acme.example"}, 409),
         ({"email": "x@acme.example", "handle": "bob"}, 409),
         ({"email": "x@acme.example", "handle": "Not A Handle"}, 422),
+        ({"email": "x@acme.example", "handle": "me"}, 422),
+        ({"email": "x@acme.example", "handle": "none"}, 422),
         ({"email": "x@acme.example", "password": "123"}, 422),
         ({"kind": "agent", "password": PASSWORD}, 422),
         ({"kind": "agent", "is_staff": True}, 422),
@@ -53,6 +55,20 @@ def test_a_refused_user_is_not_made(world, as_, body, status):
     assert r.status_code == status, r.json()
     with inside(world.acme):
         assert User.objects.count() == 6
+
+
+def test_handle_made_from_a_reserved_word_gets_a_number(world, as_):
+    client = as_(world.boss)
+
+    for word in ("me", "none"):
+        r = client.post("/users", {"email": f"{word}@acme.example"})
+        assert (r.status_code, r.json()["handle"]) == (201, f"{word}-2")
+
+
+def test_reserved_handle_is_refused_when_changed(world, as_):
+    for path in ("/me", f"/users/{world.boss.user.pk}"):
+        r = as_(world.boss).patch(path, {"handle": "none"})
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/handle")
 
 
 def test_the_same_mail_in_another_tenant_is_somebody_else(world, as_):

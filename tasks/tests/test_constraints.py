@@ -88,6 +88,7 @@ CHECKS = {
     "user_human_has_email": (User, {"email": None}),
     "user_email_is_lower_case": (User, {"email": "A@acme.example"}),
     "user_handle_is_lower_case": (User, {"handle": "Ada"}),
+    "user_handle_is_not_reserved": (User, {"handle": "me"}),
 }
 MORE = [
     (Project, {"key": ""}),
@@ -97,6 +98,7 @@ MORE = [
     (Task, {"completed_at": NOON}),
     (Task, {"status": "in_progress", "completed_at": NOON}),
     (User, {"handle": ""}),
+    (User, {"handle": "none"}),
     (Project, {"owner": None}),
     (Project, {"metadata": None}),
     (Task, {"project": None}),
