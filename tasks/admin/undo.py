@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
@@ -28,6 +29,7 @@ from tasks.schemas.undo import OnConflict, UndoRequest
 
 admin.site.unregister(Event)
 DATETIME = "%Y-%m-%d %H:%M"
+EVENT_IDS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
 class UndoForm(forms.Form):
@@ -40,6 +42,7 @@ class UndoForm(forms.Form):
         required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
     )
     project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label="All")
+    until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when it was planned
     skip = forms.BooleanField(
         required=False, label="Leave out what others have changed since, and what cannot come back"
     )
@@ -49,6 +52,20 @@ class UndoForm(forms.Form):
         users, projects = User.objects.order_by("handle"), Project.objects.order_by("key")
         self.fields["actor"].queryset = users  # type: ignore[attr-defined]
         self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+
+    def clean_event_ids(self) -> str:
+        """Refuse what is no list of ids, instead of choosing events in another way."""
+        text: str = self.cleaned_data["event_ids"]
+        if text and not EVENT_IDS.fullmatch(text):
+            raise forms.ValidationError("Give the ids of events, as in 17,18.")
+        return text
+
+    def clean_project(self) -> Any:
+        """Refuse a project where it would not narrow what is chosen."""
+        project = self.cleaned_data["project"]
+        if project and (self.cleaned_data.get("event_ids") or self.cleaned_data.get("request_id")):
+            raise forms.ValidationError("Only for what somebody did since an instant.")
+        return project
 
     def clean(self) -> dict[str, Any]:
         values = super().clean() or {}
@@ -96,7 +113,7 @@ class EventAdmin(events.EventAdmin):
         plan: dict[str, Any] | None = None
         refusal: Problem | None = None
         if is_post and form.is_valid():
-            wanted = form.cleaned_data["wanted"]
+            wanted = _wanted_until_the_plan(form)
             try:
                 with transaction.atomic():
                     done, entries = _take_back(actor_of(request), wanted)
@@ -121,6 +138,17 @@ class EventAdmin(events.EventAdmin):
 def _initial(request: HttpRequest) -> dict[str, Any]:
     hour_ago = timezone.now().replace(minute=0, second=0, microsecond=0)
     return {"since": hour_ago.strftime(DATETIME), **request.GET.dict()}
+
+
+def _wanted_until_the_plan(form: UndoForm) -> UndoRequest:
+    """What the form chooses, without what was done after the plan was shown."""
+    wanted: UndoRequest = form.cleaned_data["wanted"]
+    if "since" not in wanted.model_fields_set:
+        return wanted
+    until = form.cleaned_data["until"] or timezone.now()
+    data: Any = form.data  # the request's, which cannot be changed
+    form.data = {**data.dict(), "until": until.isoformat()}
+    return wanted.model_copy(update={"until": until})
 
 
 def _take_back(actor: Actor, wanted: UndoRequest) -> tuple[Undone, list[Entry]]:

@@ -19,7 +19,7 @@ from tasks.actions.members import add_member, change_role
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, update_task
+from tasks.actions.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 
 MODELS = [Project, ProjectMember, Task, Comment, Page, Tag, User, ApiToken, Event, Tenant]
@@ -761,3 +761,73 @@ def test_nothing_of_others_is_undone(house, staff):
 def test_the_form_is_filled_from_an_event(house, staff):
     assert staff.get(UNDO).status_code == 200
     assert "Event 7" in staff.get(UNDO + "?event_ids=7").content.decode()
+
+
+@pytest.mark.parametrize("ids", ["x", "1,x", ",", "²", "-1", "1 2", "9" * 30])
+def test_undo_of_events_that_are_not_ids_is_refused(house, staff, ids):
+    body = {"event_ids": ids, "actor": house.ada.user.pk, "since": "2020-01-01 00:00"}
+
+    r = staff.post(UNDO, body | {"skip": "on", "confirmed": "1"})
+
+    assert r.status_code == 200
+    assert not house.events()
+
+
+def test_undo_of_a_request_in_one_project_is_refused(house, staff):
+    with inside(house.root.tenant):
+        update_task(dataclasses.replace(house.root, request_id="r-1"), house.task, title="New")
+
+    r = staff.post(UNDO, {"request_id": "r-1", "project": house.apollo.pk, "confirmed": "1"})
+
+    assert "Only for what somebody did since an instant." in r.content.decode()
+    assert not house.events()
+
+
+def test_undo_leaves_what_was_done_after_the_plan_was_shown(house, staff):
+    with inside(house.root.tenant):
+        junk = create_task(house.ada, house.apollo, title="Junk")
+    since = f"{junk.created_at:%Y-%m-%dT%H:%M:%S.%f}"
+    body = {"actor": house.ada.user.pk, "since": since, "skip": "on"}
+    plan = staff.post(UNDO, body).context
+    with inside(house.root.tenant):
+        create_task(house.ada, house.apollo, title="Later")
+
+    shown = {field.html_name: field.value() for field in plan["form"] if field.value()}
+    done = staff.post(UNDO, shown | {"confirmed": "1"})
+
+    assert done.status_code == 302
+    with inside(house.root.tenant):
+        titles = set(Task.objects.values_list("title", flat=True))
+    assert titles == {"Launch", "Later"}
+
+
+# ---- what an action changes ---------------------------------------------------------------------
+
+
+QUERIES = [
+    "", "?e=1", "?nonsense=1", "?nonsense=1&e=1", "?status__exact=", "?status__exact=none",
+    "?status__exact=done", "?project__id__exact=", "?project__id__exact=999999", "?trash=",
+    "?trash=2", "?trash=1", "?q=", "?q=%20", "?q=!!!", "?q=%C2%BD", "?q=-x", "?q=launch", "?p=99",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_action_changes_no_row_that_the_list_did_not_show(house, staff, query):
+    with inside(house.root.tenant):
+        tasks = [create_task(house.ada, house.apollo, title=f"t{n}") for n in range(3)]
+        delete_task(house.ada, tasks[0])
+    page = staff.get(address(Task, "list") + query)
+    shown = (
+        {task.pk for task in page.context["cl"].result_list}
+        if "cl" in (page.context or ())
+        else set()
+    )
+    one = {"_selected_action": [house.task.pk]}
+
+    for choice in ({}, {"select_across": "1"}, one, {"index": "0"}, one | {"select_across": "1"}):
+        before = len(house.events())
+        for action in ("complete", "purge_selected", "reopen"):
+            staff.post(address(Task, "list") + query, {"action": action} | choice)
+        changed = {event.subject_id for event in house.events()[before:]}
+        few = {house.task.pk} if "select_across" not in choice else shown
+        assert changed <= (shown & few if "_selected_action" in choice else set())
