@@ -207,3 +207,24 @@ def test_filter_none_selects_rows_without_and_false_those_with(world, as_, filte
     for is_none, expected in ((True, having), (False, others)):
         ids = sorted(titles[letter] for letter in expected)
         assert selected(client, {name: is_none}) == (ids, ids)
+
+
+def test_undo_with_an_empty_selector_is_refused(world, as_, events):
+    client = as_(world.boss)
+    before = len(events(world.acme))
+    since = {"actor": "@ada", "since": "2020-01-01T00:00:00Z"}
+
+    for name, base in (
+        ("event_ids", {}),
+        ("request_id", {}),
+        ("actor", {"since": since["since"]}),
+        ("since", {"actor": "@ada"}),
+        ("until", since),
+        ("project", since),
+    ):
+        for empty in (None, "", " ", [], {}, [None]):
+            r = client.post("/undo", base | {name: empty})
+            pointers = [error["pointer"].removesuffix("/0") for error in r.json()["errors"]]
+            assert (r.status_code, pointers) == (422, [f"#/{name}"]), (name, empty)
+    assert client.post("/undo", {}).status_code == 422
+    assert len(events(world.acme)) == before
