@@ -4,14 +4,14 @@ From a request to an Actor: who is asking, in which tenant, and how much his tok
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, suppress
+import logging
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
-from django.db import OperationalError
 from django.db.models import CharField, DateTimeField, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
@@ -31,6 +31,8 @@ from taskflow.errors import (
     NotFound,
     Unauthenticated,
 )
+
+log = logging.getLogger("taskflow.auth")
 
 # Who calls these becomes somebody, whatever old token or cookie he still sends.
 STRANGERS_WELCOME = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
@@ -145,12 +147,17 @@ def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
 def note_use(token: ApiToken) -> None:
     """Keep last_used_at true to the hour, in a transaction of its own: reads never write.
 
-    The answer is settled by then; a busy database may cost the note, not the answer.
+    The response is settled by then, and what it acknowledges is committed. So whatever goes wrong
+    here is logged, and nothing else: a busy or read-only database costs the note, not the response.
     """
     now = timezone.now()
-    if token.last_used_at is None or now - token.last_used_at > LAST_USED_EVERY:
-        with suppress(OperationalError), inside(token.tenant):
+    if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_EVERY:
+        return
+    try:
+        with inside(token.tenant):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+    except Exception as error:
+        log.warning("the use of a token was not noted", exc_info=error)
 
 
 # ---- what a token lets him do -------------------------------------------------------------------

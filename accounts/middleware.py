@@ -16,7 +16,7 @@ from django.contrib import auth
 from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.db import Error as DatabaseError
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts import tokens
@@ -34,22 +34,28 @@ from accounts.auth import (
 )
 from accounts.events.history import read_history
 from accounts.events.models import Via
-from accounts.events.record import witness
+from accounts.events.record import take_turns, witness
 from accounts.idempotency import once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, event_response
 from accounts.tenancy import TenantError, inside, may_end_with_answer
 from taskflow.bodies import read_body
 from taskflow.conditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
+from taskflow.contention import answer_until_settled, is_repeated
 from taskflow.errors import (
     BadRequest,
     NotFound,
     PreconditionFailed,
     Problem,
+    ReadOnly,
     Unavailable,
     answer_database_error,
+    log_database_error,
+    problem_of_database,
+    problem_of_response,
     problem_of_status,
 )
+from taskflow.health import disconnect
 
 API, ADMIN = "/api/", "/admin/"
 MOST_EVENTS = 500  # shown of what a dry run would record
@@ -67,25 +73,20 @@ class TenantMiddleware:
         if (refusal := read_body(request)) is not None:
             return refusal
         if request.path.startswith(API):
-            return self.answer_api(request)
-        if request.path.startswith(ADMIN):
-            return self.answer_admin(request)
-        return self.get_response(request)
+            response = self.answer_api(request)
+        elif request.path.startswith(ADMIN):
+            response = self.answer_admin(request)
+        else:
+            return self.get_response(request)
+        if isinstance(problem_of_response(response), ReadOnly):
+            disconnect()
+        return response
 
     # ---- the API ----
 
     def answer_api(self, request: HttpRequest) -> HttpResponse:
         try:
-            subdomain = named_subdomain(request)
-            if request.path in STRANGERS_WELCOME:
-                return self.get_response(request)
-            text = bearer_of(request)
-            if text is not None:
-                return self.answer_token(request, text, subdomain)
-            key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-            if key.isalnum():  # as we make them; PostgreSQL chokes on some others
-                return self.answer_session(request, key, subdomain)
-            return self.get_response(request)
+            return answer_until_settled(request, self.answer_caller)
         except DisallowedHost:
             return BadRequest("The Host header is not one of ours.").as_response(request)
         except RequestDataTooBig:
@@ -94,6 +95,19 @@ class TenantMiddleware:
             return problem.as_response(request)
         except DatabaseError as error:
             return answer_database_error(request, error)
+
+    def answer_caller(self, request: HttpRequest) -> HttpResponse:
+        """Answer within the one transaction that the credentials name, if they name any."""
+        subdomain = named_subdomain(request)
+        if request.path in STRANGERS_WELCOME:
+            return self.get_response(request)
+        text = bearer_of(request)
+        if text is not None:
+            return self.answer_token(request, text, subdomain)
+        key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
+        if key.isalnum():  # as we make them; PostgreSQL chokes on some others
+            return self.answer_session(request, key, subdomain)
+        return self.get_response(request)
 
     def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
         tenant_id = tokens.tenant_id_of(text)
@@ -127,6 +141,8 @@ class TenantMiddleware:
             request.actor = actor  # type: ignore[attr-defined]
             may_end_with_answer()
             return self.work(request)
+        if is_repeated(request):
+            take_turns(actor)
         seen = read_precondition(request)
         request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
         if read_dry_run(request):
@@ -177,13 +193,31 @@ class TenantMiddleware:
 
     def answer_admin(self, request: HttpRequest) -> HttpResponse:
         try:
-            return self.answer_staff(request, find_tenant(named_subdomain(request)))
+            return answer_until_settled(request, self.answer_staff)
         except NotFound:
             return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
-        except (OperationalError, InterfaceError):
-            return HttpResponse(Unavailable().detail, status=503, content_type="text/plain")
+        except (Unavailable, DatabaseError) as error:
+            response = self.process_exception(request, error)
+            if response is None:
+                raise
+            return response
 
-    def answer_staff(self, request: HttpRequest, home: Tenant) -> HttpResponse:
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        """Answer a page of the administration that the database cannot serve now.
+
+        Django calls this for what a view raises, and otherwise makes a 500 of it. The API's views
+        answer their own errors.
+        """
+        if not request.path.startswith(ADMIN):
+            return None
+        problem = problem_of_database(error) if isinstance(error, DatabaseError) else error
+        if not isinstance(problem, Unavailable):
+            return None
+        log_database_error(request, error, problem)
+        return problem.as_page(request)
+
+    def answer_staff(self, request: HttpRequest) -> HttpResponse:
+        home = find_tenant(named_subdomain(request))
         user = user_of_session(request, home)
         tenant = acting_tenant(request, user, home)
         request.tenant = tenant  # type: ignore[attr-defined]
@@ -193,6 +227,8 @@ class TenantMiddleware:
                 user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
             )
         with inside(tenant, reading=request.method in SAFE):
+            if user is not None and request.method not in SAFE and is_repeated(request):
+                take_turns(request.actor)  # type: ignore[attr-defined]
             return self.work(request)
 
     # ---- both ----

@@ -16,6 +16,8 @@ Everything TaskFlow refuses, and how a refusal looks on the wire (RFC 9457).
   - Invalid           422   can be read, but not accepted
   - Internal          500   our fault
   - Unavailable       503   the database is away; try again
+    - Contended       503   others change the same rows; the server has tried three times
+    - ReadOnly        503   the database accepts only reads
 
 Actions and queries raise these; nobody below the API builds a response.
 """
@@ -24,8 +26,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
+from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
@@ -89,12 +92,21 @@ class Problem(Exception):
 
     def as_response(self, request: HttpRequest) -> HttpResponse:
         body = self.as_dict(getattr(request, "request_id", None))
-        return HttpResponse(
+        response = HttpResponse(
             json.dumps(body, ensure_ascii=False, default=str),
             status=self.status,
             content_type=CONTENT_TYPE,
             headers=self.headers,
         )
+        response.problem = self  # type: ignore[attr-defined]
+        return response
+
+    def as_page(self, request: HttpRequest) -> HttpResponse:
+        """The response for a browser: the sentence alone."""
+        response = self.as_response(request)
+        response.content = self.detail.encode()
+        response["Content-Type"] = "text/plain; charset=utf-8"
+        return response
 
 
 def merge(problems: Iterable[Problem]) -> Problem:
@@ -189,6 +201,31 @@ class Unavailable(Problem):
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
+class Contended(Unavailable):
+    """The transaction cannot go on, but would succeed if it were run again from its start.
+
+    `taskflow.contention` runs it again, so that a caller sees this only after several attempts.
+    """
+
+    code = "contended"
+
+    def __init__(
+        self, detail: str = "Others are changing the same rows. Send the request again shortly."
+    ) -> None:
+        super().__init__(detail)
+
+
+class ReadOnly(Unavailable):
+    """The whole database accepts only reads: a standby, or a server in maintenance."""
+
+    code = "read_only"
+
+    def __init__(
+        self, detail: str = "The database accepts only reads at the moment. Try again shortly."
+    ) -> None:
+        super().__init__(detail)
+
+
 BY_STATUS: dict[int, tuple[type[Problem], str]] = {
     400: (BadRequest, "The request cannot be read. Check the Host header and the URL."),
     403: (Forbidden, "You may not do this."),
@@ -197,6 +234,11 @@ BY_STATUS: dict[int, tuple[type[Problem], str]] = {
     413: (TooLarge, "The body is larger than 1 MiB. Send less at a time."),
     500: (Internal, "Something broke on our side, and nothing was changed. Quote the request id."),
 }
+
+
+def problem_of_response(response: HttpResponse) -> Problem | None:
+    """The refusal that a response was made of."""
+    return getattr(response, "problem", None)
 
 
 def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
@@ -208,17 +250,47 @@ def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> 
 # ---- what a failing statement means to the caller -----------------------------------------------
 
 
+# Unavailable and its kin by SQLSTATE, or by the class that its first two characters name. Django's
+# exception classes are no help: psycopg makes an InternalError of 25006. See
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
+    "08": Unavailable,  # the connection is lost, or cannot be made
+    "25006": ReadOnly,
+    "25P03": Unavailable,  # idle_in_transaction_session_timeout
+    "25P04": Unavailable,  # transaction_timeout
+    # A prepared statement is not as the server knows it: see taskflow.compiled.pipeline.
+    "26000": Contended,
+    "42P05": Contended,
+    "40001": Contended,  # serialization failure; on a standby, a conflict with recovery
+    "40P01": Contended,  # deadlock
+    "53": partial(Unavailable, "The database has no room for this now. Try again shortly."),
+    "55P03": partial(Unavailable, "Others hold these rows for too long. Try again shortly."),
+    "57014": partial(Unavailable, "The database took too long for this. Try again shortly."),
+    "57P": Unavailable,  # it is shutting down, or starting up
+    "58": Unavailable,  # it cannot reach its files
+}
+
+
+def sqlstate_of(error: BaseException) -> str:
+    """PostgreSQL's five characters for what failed; empty when it named none, and on SQLite."""
+    return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
+
+
+def is_contended(error: BaseException) -> bool:
+    """Whether the transaction that failed would succeed if it were run again from its start."""
+    if isinstance(error, DatabaseError):
+        return isinstance(_problem_of_sqlstate(error), Contended)
+    return isinstance(error, Contended)
+
+
 def problem_of_database(error: DatabaseError) -> Problem:
     """The refusal behind a database error. A constraint speaks by its violation_error_message."""
+    if problem := _problem_of_sqlstate(error):
+        return problem
+    if str(error) == "attempt to write a readonly database":  # SQLite
+        return ReadOnly()
     if isinstance(error, IntegrityError):
-        constraint = _violated(error)
-        if constraint is None and "unique" in str(error).lower():  # a unique_together
-            return Conflict("It is there already.", code="taken")
-        if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
-            return Conflict("It points at something that is gone, or something still points at it.")
-        is_taken = isinstance(constraint, UniqueConstraint)
-        detail = str(constraint.get_violation_error_message())
-        return Conflict(detail, code="taken") if is_taken else Invalid(detail)
+        return _problem_of_constraint(error)
     if isinstance(error, DataError):
         return Invalid("A value is out of the range that can be stored.")
     is_bug = str(error).startswith(
@@ -229,12 +301,36 @@ def problem_of_database(error: DatabaseError) -> Problem:
     return Internal(BY_STATUS[500][1])
 
 
+def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
+    state = sqlstate_of(error)
+    for known in (state, state[:3], state[:2]):
+        if known in BY_SQLSTATE:
+            return BY_SQLSTATE[known]()
+    return None
+
+
+def _problem_of_constraint(error: IntegrityError) -> Problem:
+    constraint = _violated(error)
+    if constraint is None and "unique" in str(error).lower():  # a unique_together
+        return Conflict("It is there already.", code="taken")
+    if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
+        return Conflict("It points at something that is gone, or something still points at it.")
+    is_taken = isinstance(constraint, UniqueConstraint)
+    detail = str(constraint.get_violation_error_message())
+    return Conflict(detail, code="taken") if is_taken else Invalid(detail)
+
+
 def answer_database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
-    """The refusal as a response. What is our fault goes to the log with its trace."""
+    """The refusal as a response."""
     problem = problem_of_database(error)
-    if problem.status >= 500:
-        log.error("database error", exc_info=error, extra=trace_of(request))
+    log_database_error(request, error, problem)
     return problem.as_response(request)
+
+
+def log_database_error(request: HttpRequest, error: Exception, problem: Problem) -> None:
+    """Log what is no fault of the caller's, with its trace."""
+    if problem.status >= 500 and not isinstance(problem, Contended):  # logged when it is run again
+        log.error("database error", exc_info=error, extra=trace_of(request))
 
 
 def trace_of(request: HttpRequest) -> dict[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
 from django.db import Error as DatabaseError
 from django.db import NotSupportedError, connection
@@ -19,15 +21,56 @@ def livez(request: HttpRequest) -> JsonResponse:
 
 
 def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonResponse:
-    """200 when the database answers, all migrations are applied and the wall stands, else 503."""
+    """200 when the database answers and takes writes, all migrations are applied and the wall
+    stands; else 503. Nothing is written to find out.
+    """
     try:
-        wrong = [*_unapplied(), *(sentence for ask in questions for sentence in ask())]
+        wrong = [*_unwritable(), *_unapplied(), *(said for ask in questions for said in ask())]
     except NotSupportedError as error:  # an old PostgreSQL
         wrong = [str(error)]
     except DatabaseError:
         wrong = ["the database does not answer"]
-    body = {"status": "not ready" if wrong else "ok", "problems": wrong}
-    return JsonResponse(body, status=503 if wrong else 200)
+    if not wrong:
+        return JsonResponse({"status": "ok", "problems": []})
+    body = {"status": "not ready", "problems": wrong}
+    return JsonResponse(body, status=503, headers={"Retry-After": "1"})
+
+
+def disconnect() -> None:
+    """Leave a server that accepts only reads, so that the next request finds the one that has taken
+    over, or the same one after its maintenance. Does nothing inside a transaction.
+    """
+    if connection.vendor != "postgresql" or connection.in_atomic_block:
+        return
+    if connection.connection is not None:
+        connection.connection.close()  # a pool would give it to the next request
+    connection.close()
+
+
+def _unwritable() -> list[str]:
+    is_read_only = {"postgresql": _is_session_read_only, "sqlite": _is_file_read_only}
+    if not is_read_only[connection.vendor]():
+        return []
+    disconnect()
+    return ["the database accepts only reads"]
+
+
+def _is_session_read_only() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_is_in_recovery() OR current_setting('transaction_read_only')::boolean"
+        )
+        return bool(cursor.fetchone()[0])
+
+
+def _is_file_read_only() -> bool:
+    """SQLite writes to the file and, for its log, to the folder."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA query_only")
+        if cursor.fetchone()[0]:
+            return True
+    file = Path(str(connection.settings_dict["NAME"]))
+    return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
 def _unapplied() -> list[str]:

@@ -29,7 +29,7 @@ from accounts.events.versions import changes_since
 from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline
 from taskflow.conditions import Precondition, parse_etag
-from taskflow.errors import PreconditionFailed, Problem, problem_of_database
+from taskflow.errors import Contended, PreconditionFailed, Problem, problem_of_database
 from taskflow.parsing import check_values
 from taskflow.schema import In
 
@@ -248,6 +248,8 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
                 return rendered(super().changeform_view(request, *args, **kwargs))
         except PreconditionFailed as problem:
             return self._show_conflict(request, problem)
+        except Contended:  # the whole request is answered again
+            raise
         except (Problem, IntegrityError) as error:
             request.refusal = as_problem(error)  # type: ignore[attr-defined]
             return super().changeform_view(request, *args, **kwargs)
@@ -280,6 +282,8 @@ class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
         try:
             with transaction.atomic():
                 return rendered(view(request, *args, **kwargs))
+        except Contended:  # the whole request is answered again
+            raise
         except (Problem, IntegrityError) as error:
             messages.error(request, as_problem(error).detail)
             return HttpResponseRedirect(request.get_full_path())

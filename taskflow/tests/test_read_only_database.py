@@ -1,0 +1,206 @@
+"""A database that accepts only reads: after a failover, or in maintenance."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import psycopg
+import pytest
+from django.db import (
+    DatabaseError,
+    InterfaceError,
+    InternalError,
+    OperationalError,
+    ProgrammingError,
+    connection,
+)
+from django.test import Client
+
+from accounts.models import Event
+from accounts.tenancy import TenantError, inside
+from conftest import ApiClient, build_world, token_of
+from taskflow.errors import Contended, Internal, ReadOnly, Unavailable, problem_of_database
+
+on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
+READS = ["/tasks/APO-1", "/tasks", "/projects", "/me", "/search?q=x"]
+
+
+@pytest.fixture
+def world(transactional_db):
+    return build_world()
+
+
+@pytest.fixture
+def client(world):
+    """With a token whose use has not been noted yet."""
+    return ApiClient(token_of(world.ada))
+
+
+@pytest.fixture
+def read_only(client):
+    set_read_only("on")
+    yield
+    set_read_only("off")
+
+
+def set_read_only(value):
+    """For new connections too, on PostgreSQL."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute(f"PRAGMA query_only = {value}")
+            return
+        name = connection.ops.quote_name(connection.settings_dict["NAME"])
+        cursor.execute("SET default_transaction_read_only = off")
+        cursor.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = {value}")
+        cursor.execute(f"SET default_transaction_read_only = {value}")
+
+
+def test_write_answers_503_that_names_the_reason(world, client, read_only):
+    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"})
+
+    assert (r.status_code, r.json()["code"]) == (503, "read_only")
+    assert "only reads" in r.json()["detail"]
+    assert r.headers["Retry-After"] == "1"
+
+
+@pytest.mark.parametrize("path", READS)
+def test_read_is_answered(client, read_only, path):
+    """Although the use of its token cannot be noted."""
+    assert client.get(path).status_code == 200
+
+
+@pytest.mark.parametrize("way", ["/api/v1/auth/login", "/api/v1/auth/register"])
+def test_signing_in_answers_503(world, read_only, way, monkeypatch):
+    monkeypatch.setattr("accounts.api.check_password", lambda *args: world.ada.user, raising=False)
+    body = {"email": "a@b.example", "password": "correct horse battery"}
+    if way.endswith("register"):
+        body |= {"tenant_name": "X", "subdomain": "xyz", "full_name": "X"}
+
+    r = ApiClient().post(way, body, headers={"X-Tenant": "acme"} if way.endswith("login") else {})
+
+    assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
+
+
+def test_not_ready_and_ready_again_afterwards(client, read_only):
+    r = Client().get("/readyz")
+
+    assert r.status_code == 503
+    assert r.json()["problems"] == ["the database accepts only reads"]
+    assert r.headers["Retry-After"] == "1"
+    set_read_only("off")
+    assert Client().get("/readyz").json() == {"status": "ok", "problems": []}
+
+
+@pytest.mark.parametrize("denied", ["file", "folder"])
+def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL has no file here")
+    monkeypatch.setattr("os.access", lambda path, mode: path.is_file() == (denied == "folder"))
+
+    assert Client().get("/readyz").json()["problems"] == ["the database accepts only reads"]
+
+
+@on_postgres
+@pytest.mark.parametrize("probe", ["a write", "/readyz"])
+def test_connection_that_accepts_only_reads_is_left(world, client, probe):
+    """It would stay so for ever, though the database takes writes again or another has taken over."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_read_only = on")
+    body = {"project_id": world.apollo.pk, "title": "x"}
+
+    first = Client().get(probe) if probe == "/readyz" else client.post("/tasks", body)
+
+    assert first.status_code == 503
+    assert client.post("/tasks", body).status_code == 201
+    assert Client().get("/readyz").status_code == 200
+
+
+# ---- what a failing statement means -------------------------------------------------------------
+
+MEANINGS = {
+    "08000": Unavailable, "08003": Unavailable, "08006": Unavailable, "08P01": Unavailable,
+    "25006": ReadOnly, "25P02": Internal, "25P03": Unavailable, "25P04": Unavailable,
+    "26000": Contended, "42P05": Contended, "40001": Contended, "40P01": Contended,
+    "42601": Internal, "42501": Internal, "42P01": Internal, "XX000": Internal,
+    "53000": Unavailable, "53100": Unavailable, "53200": Unavailable, "53300": Unavailable,
+    "55P03": Unavailable, "57014": Unavailable, "57P01": Unavailable, "57P02": Unavailable,
+    "57P03": Unavailable, "57P05": Unavailable, "58030": Unavailable,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("django_class", [OperationalError, InternalError, ProgrammingError])
+@pytest.mark.parametrize("sqlstate", MEANINGS)
+def test_meaning_of_a_sqlstate(sqlstate, django_class):
+    """Where the table names it Django's class of error does not matter."""
+    problem = problem_of_database(raised(django_class, sqlstate))
+
+    if MEANINGS[sqlstate] is not Internal:
+        assert type(problem) is MEANINGS[sqlstate]
+        assert problem.headers == {"Retry-After": "1"}
+    elif django_class is not OperationalError:
+        assert type(problem) is Internal
+
+
+def raised(django_class, sqlstate):
+    try:
+        raise django_class("x") from psycopg.errors.lookup(sqlstate)("x")
+    except DatabaseError as error:
+        return error
+
+
+# ---- noting a token's use -----------------------------------------------------------------------
+
+FAILURES = [
+    OperationalError("database is locked"),
+    raised(InternalError, "25006"),
+    raised(OperationalError, "40P01"),
+    raised(OperationalError, "57P01"),
+    ProgrammingError("no such column"),
+    InterfaceError("connection already closed"),
+    psycopg.OperationalError("the connection is closed"),
+    sqlite3.OperationalError("disk I/O error"),
+    TenantError("a unit of work of another tenant is open"),
+    ValueError("anything else"),
+]
+
+
+@pytest.mark.parametrize("error", FAILURES, ids=repr)
+def test_failure_to_note_a_tokens_use_costs_no_answer(world, client, monkeypatch, caplog, error):
+    """What the answer acknowledges is committed: an error would make the caller do it twice."""
+
+    def fail(*args, **kwargs):
+        raise error
+
+    monkeypatch.setattr("accounts.auth.inside", fail)
+
+    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
+
+    assert r.status_code == 201
+    assert client.get("/tasks/APO-2").status_code == 200
+    with inside(world.acme):
+        assert Event.objects.filter(subject_id=r.json()["id"], verb="created").count() == 1
+    assert {record.exc_info[1] for record in caplog.records if record.name == "taskflow.auth"} == {
+        error
+    }
+
+
+@on_postgres
+def test_lost_connection_costs_a_tokens_note_and_no_answer(world, client, monkeypatch):
+    """The server ends the session between COMMIT and note."""
+
+    def end_session(token):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_backend_pid()")
+            with psycopg.connect(**connection.get_connection_params()) as other:
+                other.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
+        note_use(token)
+
+    from accounts.middleware import note_use  # noqa: PLC0415 - before it is replaced
+
+    monkeypatch.setattr("accounts.middleware.note_use", end_session)
+
+    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
+
+    assert r.status_code == 201
+    connection.close()
+    assert client.get("/tasks/APO-2").status_code == 200
