@@ -13,12 +13,19 @@ from typing import Any
 
 from psycopg import Connection, OperationalError
 from psycopg.adapt import AdaptersMap, Transformer
-from psycopg.errors import InvalidSqlStatementName, error_from_result
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    InvalidSqlStatementName,
+    error_from_result,
+)
 from psycopg.generators import execute
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.types.datetime import TimestamptzLoader
 
 COMMIT = b"COMMIT"
+# The server knows other statements of a connection than we do: somebody else has prepared one, or
+# had it forget some, as DISCARD ALL does.
+NOT_AS_PREPARED = (DuplicatePreparedStatement, InvalidSqlStatementName)
 DONE = {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}
 
 
@@ -29,6 +36,7 @@ class Session:
 
     def __init__(self, conn: Connection[Any]) -> None:
         self.names: set[bytes] = set()
+        self.is_unsure = False  # the server knows other names than these
         self.connection, self.adapters = conn, AdaptersMap(conn.adapters)
         # Django's is Python; the instants are UTC's either way, as the connection is.
         self.adapters.register_loader("timestamptz", TimestamptzLoader)
@@ -36,6 +44,14 @@ class Session:
         self.owed: list[bytes] = []
         self.opening: bytes | None = None  # where the transaction may end with a question
         self.is_over = False  # it has
+
+    def forget_names(self) -> None:
+        """Begin anew with what is prepared, here and on the server."""
+        result = self.connection.pgconn.exec_(b"DEALLOCATE ALL")
+        if result.status != ExecStatus.COMMAND_OK:
+            raise refusal(self.connection, result)
+        self.names.clear()
+        self.is_unsure = False
 
 
 def session_of(conn: Connection[Any]) -> Session:
@@ -176,6 +192,8 @@ def refusal(conn: Connection[Any], result: Any) -> Exception:
     if conn.pgconn.status == ConnStatus.BAD:  # psycopg has no name for it
         return OperationalError(result.error_message or "The connection is lost.")
     error = error_from_result(result, encoding=conn.info.encoding)
-    if isinstance(error, InvalidSqlStatementName):  # somebody had the server forget it
+    if isinstance(error, NOT_AS_PREPARED):
+        # No name is relied on until the transaction, which this error has ended, is run again.
         session_of(conn).names.clear()
+        session_of(conn).is_unsure = True
     return error

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from datetime import date
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.conf import settings
 from django.db import DataError, models
@@ -50,6 +50,16 @@ OIDS = {
 }  # others have none: they become what stands beside them
 
 
+class Written(NamedTuple):
+    """A statement's text for PostgreSQL, and the name it is prepared under there.
+
+    The name is made from the text, so that statements of the same text share one.
+    """
+
+    name: bytes
+    text: bytes
+
+
 class Prepared:
     """A statement whose holes are parameters. All else is written into its text, so that the one
     plan for all values knows it.
@@ -61,7 +71,9 @@ class Prepared:
         self.oids = [OIDS.get(type(field).__name__, 0) for field in fields]
         self.dumpers = [_json_text if isinstance(f, models.JSONField) else _text for f in fields]
         self.formats = [Format.TEXT] * len(fields)
-        self.text = self.name = b""
+        # None until it is first run. Threads share this object, so it is assigned once, whole: two
+        # threads that write it at the same time write the same.
+        self.written: Written | None = None
         self.uses = 0
 
     def run(self, connection: Any, values: Sequence[Any], *, last: bool = False) -> list[Any]:
@@ -83,11 +95,14 @@ class Prepared:
 
     def as_execute(self, conn: Connection[Any], values: Sequence[Any]) -> bytes | None:
         """EXECUTE as SQL; None on a connection that does not know it yet."""
-        if self.name not in session_of(conn).names:
+        written = self.written
+        if written is None or written.name not in session_of(conn).names:
             return None
         escape = Escaping(conn.pgconn).escape_literal
         arguments = b", ".join(b"NULL" if v is None else escape(v) for v in self._dump(values))
-        return b"EXECUTE %s(%s)" % (self.name, arguments) if values else b"EXECUTE " + self.name
+        if not values:
+            return b"EXECUTE " + written.name
+        return b"EXECUTE %s(%s)" % (written.name, arguments)
 
     def _run(self, connection: Any, values: Sequence[Any], last: bool) -> list[Any]:
         conn = connection.connection
@@ -98,10 +113,11 @@ class Prepared:
                 return read_rows(conn, ask(connection, text, last=last))
             settle(connection)
         buffers = self._dump(values)
-        if self._is_prepared(conn):
-            result = conn.pgconn.exec_prepared(self.name, buffers, self.formats)
+        written = self.written or self._write(conn)
+        if self._is_prepared(conn, written):
+            result = conn.pgconn.exec_prepared(written.name, buffers, self.formats)
         else:
-            result = conn.pgconn.exec_params(self.text, buffers, self.oids, self.formats)
+            result = conn.pgconn.exec_params(written.text, buffers, self.oids, self.formats)
         return read_rows(conn, result)
 
     def _run_later(self, connection: Any, values: Sequence[Any]) -> None:
@@ -111,23 +127,24 @@ class Prepared:
         else:
             self._run(connection, values, last=False)
 
-    def _is_prepared(self, conn: Connection[Any]) -> bool:
-        names = session_of(conn).names
-        if self.name in names:
+    def _is_prepared(self, conn: Connection[Any], written: Written) -> bool:
+        """Whether the connection knows the statement, which is prepared if it has come to that."""
+        session = session_of(conn)
+        if session.is_unsure:
+            session.forget_names()
+        if written.name in session.names:
             return True
-        if not self.text:
-            self._write(conn)
         self.uses += 1
         is_wanted = settings.PREPARED_STATEMENTS and self.uses >= PREPARE_AFTER
-        if not is_wanted or len(names) >= MOST_PREPARED:
+        if not is_wanted or len(session.names) >= MOST_PREPARED:
             return False
-        result = conn.pgconn.prepare(self.name, self.text, self.oids)
+        result = conn.pgconn.prepare(written.name, written.text, self.oids)
         if result.status != ExecStatus.COMMAND_OK:
             raise refusal(conn, result)
-        names.add(self.name)
+        session.names.add(written.name)
         return True
 
-    def _write(self, conn: Connection[Any]) -> None:
+    def _write(self, conn: Connection[Any]) -> Written:
         numbers = {p: n for n, hole in enumerate(self.statement.holes, 1) for p in hole.places}
         params = enumerate(self.statement.params)
 
@@ -138,8 +155,9 @@ class Prepared:
             return f"${numbers[place]}" if place in numbers else Literal(value).as_string(conn)
 
         text = PLACEHOLDER.sub(filled, self.statement.sql).encode()
-        self.name = b"tf_" + blake2b(text, digest_size=12).hexdigest().encode()
-        self.text = text  # last: other threads look for it
+        name = b"tf_" + blake2b(text, digest_size=12).hexdigest().encode()
+        self.written = Written(name, text)
+        return self.written
 
     def _dump(self, values: Sequence[Any]) -> list[bytes | None]:
         pairs = zip(self.dumpers, values, strict=True)

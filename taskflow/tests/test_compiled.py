@@ -212,7 +212,9 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
-        text = question.compiled((), ((int,) * (len(others) + 1),)).question.statement.prepared.text
+        text = question.compiled(
+            (), ((int,) * (len(others) + 1),)
+        ).question.statement.prepared.written.text
         assert (text.decode() in known) == prepared
 
 

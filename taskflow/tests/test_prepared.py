@@ -1,0 +1,86 @@
+"""Statements that threads share: each connection prepares a text once, whoever compiled it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+from django.db import connection
+
+from accounts.tenancy import in_any_tenant, inside
+from accounts.tests.test_write_door import at_once
+from conftest import build_world
+from taskflow.compiled.prepared import PREPARE_AFTER, Prepared
+from taskflow.compiled.questions import Compiled, Shaped
+from taskflow.compiled.statements import Param
+from tasks.models import Task
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite prepares by itself"),
+]
+THREADS = 4
+
+
+@in_any_tenant
+def titles():
+    return Task.objects.filter(pk=Param("pk")).values_list("title")
+
+
+@in_any_tenant
+def titles_among(ids):
+    return Task.objects.filter(pk__in=ids).values_list("title")
+
+
+@pytest.fixture
+def world():
+    return build_world()
+
+
+def prepare(world, query):
+    for _ in range(PREPARE_AFTER + 1):
+        assert query.rows({"pk": world.task.pk}) == [("Launch",)]
+
+
+def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(world):
+    """Two threads have compiled the same query, and others have used this one before."""
+    with inside(world.acme):
+        prepare(world, Compiled(titles))
+        other = Compiled(titles)
+        other.question.statement.prepared.uses = PREPARE_AFTER
+
+        assert other.rows({"pk": world.task.pk}) == [("Launch",)]
+
+
+def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
+    shared = Compiled(titles)
+    assert shared.question.statement.prepared.uses == 0  # compiled, and never run
+    barrier = threading.Barrier(THREADS, timeout=10)
+    write = Prepared._write
+
+    def write_together(self, conn):
+        if self is shared.question.statement.prepared:
+            barrier.wait()
+        return write(self, conn)
+
+    monkeypatch.setattr(Prepared, "_write", write_together)
+
+    def run():
+        with inside(world.acme):
+            prepare(world, Compiled(titles))
+            return [shared.rows({"pk": world.task.pk}) for _ in range(PREPARE_AFTER + 2)]
+
+    assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
+
+
+def test_threads_that_compile_one_shape_at_once_get_the_same_rows(world):
+    """The cache may keep either of two that were compiled at the same time."""
+    ids = (world.task.pk, world.task.pk + 1)
+    for _ in range(5):
+        query = Shaped(titles_among)
+
+        def run(query=query):
+            with inside(world.acme):
+                return [query.rows((), ids) for _ in range(PREPARE_AFTER + 2)]
+
+        assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
