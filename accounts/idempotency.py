@@ -60,7 +60,7 @@ def _claim(actor: Actor, key: str, fingerprint: str) -> KeptAnswer:
     try:
         for _ in range(2):
             KeptAnswer.objects.bulk_create([row], ignore_conflicts=True)  # waits for who has it
-            kept = mine.select_for_update().first()
+            kept = mine.select_for_update(no_key=True).first()
             if kept is not None and kept.created_at < timezone.now() - KEPT:
                 kept.delete()
             elif kept is not None:

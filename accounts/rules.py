@@ -33,7 +33,8 @@ def require_no_wider(actor: Actor, project_ids: Sequence[int] | None) -> None:
 def require_another_staff(*leaving: User) -> None:
     """Raise Conflict when no administrator of the tenant would be left."""
     # Locked, or two administrators could end each other at the same time.
-    staff = User.objects.active().filter(is_staff=True).order_by("pk").select_for_update()
+    rows = User.objects.active().filter(is_staff=True)
+    staff = rows.order_by("pk").select_for_update(no_key=True)
     ids = {user.pk for user in leaving}
     if all(one.pk in ids for one in staff):
         raise Conflict("The last administrator has to stay one. Make somebody else one first.")

@@ -70,7 +70,7 @@ def lock_places(actor: Actor, projects: Iterable[Project], edits: Sequence[Edit]
     """Take the locks for new tasks in `projects` and for edits together, as far as they have an
     order: one after the other, two such requests could wait for each other.
     """
-    if any("blocked_by" in edit.values for edit in edits):
+    if any(edit.project or "blocked_by" in edit.values for edit in edits):
         take_turns(actor)
     places = [p for edit in edits for p in (edit.task.project, edit.project) if p]
     lock_all(list({project.pk: project for project in [*projects, *places]}.values()))
@@ -92,6 +92,8 @@ class _Plan:
 
     def _gather(self, edits: Sequence[Edit]) -> None:
         """Locks go in one order everywhere: tenant, project, tags, task."""
+        if any(e.project for e in edits):
+            take_turns(self.actor)
         self.facts.ask_blockers([b for e in edits for b in e.values.get("blocked_by", ())])
         self._ask_places(edits)
         names = [name for e in edits for name in [*e.values.get("tags", ()), *e.tag]]
@@ -103,7 +105,8 @@ class _Plan:
             columns |= PLACE
         retagged = [e.task for e in edits if e.tag or e.untag]
         if columns or retagged:
-            lock_all(list(self.rows.values()), *sorted(columns))
+            changes_key = any(e.project for e in edits)
+            lock_all(list(self.rows.values()), *sorted(columns), changes_key=changes_key)
         self.tags_of = self._ask_tags(retagged)
 
     def _ask_places(self, edits: Sequence[Edit]) -> None:

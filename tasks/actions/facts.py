@@ -11,7 +11,7 @@ from accounts.models import User
 from accounts.tenancy import in_any_tenant
 from taskflow.compiled.questions import Shaped
 from taskflow.compiled.statements import Among, Ids
-from taskflow.errors import Conflict, Forbidden, Invalid
+from taskflow.errors import Conflict, Contended, Forbidden, Invalid
 from tasks.models import Project, ProjectMember, Task, TaskBlocker
 from tasks.models.graph import (
     Edges,
@@ -110,10 +110,22 @@ class Facts:
         """
         lock_all(list({project.pk: project for project in projects}.values()))
 
-    def ask_tree(self, parents: Iterable[Task], tops: Iterable[Task]) -> None:
+    def ask_tree(self, parents: Sequence[Task], tops: Iterable[Task]) -> None:
         """What stands above the parents, and what hangs below the tops."""
+        self._refuse_moved_parents(parents)
         self.above = parents_above(parent.pk for parent in parents)
         self.below = children_below(task.pk for task in tops)
+
+    def _refuse_moved_parents(self, parents: Sequence[Task]) -> None:
+        """Raise Contended unless they are still where they were read. Whoever moves or deletes a
+        task holds the lock of its project, which is ours now.
+        """
+        if not parents:
+            return
+        rows = Task.objects.filter(pk__in=[parent.pk for parent in parents])
+        stored = dict(rows.values_list("pk", "project_id"))
+        if any(stored.get(parent.pk) != parent.project_id for parent in parents):
+            raise Contended("A parent has been moved or deleted meanwhile. Send the request again.")
 
     def check_parent(self, task: Task, parent: Task) -> None:
         """Same project, no circle, at most five levels with what hangs below."""

@@ -25,6 +25,7 @@ def add_member(
 
 def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
     """Give a member another role. The last owner stays owner."""
+    _lock_role(member)
     _require_rank(actor, member.project, role, Role(member.role))
     if role != Role.OWNER:
         _lay_down_ownership(actor, member)
@@ -33,10 +34,17 @@ def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMe
 
 def remove_member(actor: Actor, member: ProjectMember) -> None:
     """Take a member out; members may leave by themselves. The last owner cannot."""
+    _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_rank(actor, member.project, Role(member.role))
     _lay_down_ownership(actor, member)
     remove(actor, member, "left")
+
+
+def _lock_role(member: ProjectMember) -> None:
+    """Roles change one after the other in a project, or its last two owners could leave at once."""
+    lock(member.project, "owner")
+    lock(member, "role")
 
 
 def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
@@ -45,10 +53,7 @@ def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
 
 def _lay_down_ownership(actor: Actor, member: ProjectMember) -> None:
     """Pass the project on to another owner when it is this one's. Raises Conflict for the last."""
-    # Owners of one project leave one after the other, or the last two could leave at once.
     project = member.project
-    lock(project, "owner")
-    lock(member, "role")
     require_another_owner(member)
     if project.owner_id == member.user_id:
         others = ProjectMember.objects.filter(project=project, role=Role.OWNER)

@@ -37,6 +37,7 @@ def create_page(
 
 def update_page(actor: Actor, page: Page, **values: Any) -> Page:
     """Change what was given. For its owner and the project's owners and admins."""
+    lock(page, "owner")  # it may have been given to somebody else meanwhile
     require_author_or_manager(actor, page.project, page.owner_id)
     owner = values.get("owner")
     if owner is not None and owner.pk != page.owner_id:
@@ -56,13 +57,14 @@ def unpublish_page(actor: Actor, page: Page) -> Page:
 
 def delete_page(actor: Actor, page: Page) -> None:
     """Move a page to the trash."""
+    lock(page, "owner")
     require_author_or_manager(actor, page.project, page.owner_id)
     change(actor, page, "deleted", deleted_at=timezone.now())
 
 
 def _show(actor: Actor, page: Page, is_published: bool) -> Page:
+    lock(page, "owner", "is_published")
     require_author_or_manager(actor, page.project, page.owner_id)
-    lock(page, "is_published")
     if page.is_published == is_published:
         return page
     verb = "published" if is_published else "unpublished"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef
 
 from accounts.actor import Actor
 from accounts.events.record import change, change_all, lock_all, remove_all
@@ -35,6 +35,9 @@ def _restore_project(actor: Actor, project: Project) -> None:
 def _restore_task(actor: Actor, task: Task) -> None:
     require_member(actor, task.project)
     lock_all([task.project])
+    lock_all([task])
+    if task.deleted_at is None:  # somebody else has just restored it
+        return
     parent = Task.everything.filter(subtasks=task).first()
     if parent is not None and parent.deleted_at:
         raise Conflict(
@@ -48,11 +51,13 @@ def _restore_task(actor: Actor, task: Task) -> None:
 
 
 def _restore_comment(actor: Actor, comment: Comment) -> None:
+    lock_all([comment.task])
     require_author_or_manager(actor, comment.task.project, comment.author_id)
     _bring_back(actor, Comment, [comment.pk])
 
 
 def _restore_page(actor: Actor, page: Page) -> None:
+    lock_all([page], "owner")
     require_author_or_manager(actor, page.project, page.owner_id)
     _bring_back(actor, Page, [page.pk])
 
@@ -102,12 +107,11 @@ def purge_older(actor: Actor, kind: type[Trashable], moment: datetime) -> bool:
 
 def _hold(row: Trashable) -> bool:
     """Whether it is still in the trash, where nobody else restores or purges it until we commit."""
+    rows: Any = type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False)
     if isinstance(row, Task):  # or a subtask added at this moment would go without a record
-        _lock(Project.everything.filter(pk=row.project_id))
-    return _lock(type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False))
-
-
-def _lock(rows: QuerySet[Any]) -> bool:
+        projects = Project.everything.filter(pk=row.project_id)
+        projects.select_for_update(no_key=True).values("pk").first()
+        rows = rows.filter(project=row.project_id)
     return rows.select_for_update(of=("self",)).values("pk").first() is not None
 
 

@@ -39,7 +39,8 @@ def plan_undo(chosen: Sequence[Event], nouns: Mapping[str, Noun]) -> Plan:
             plan.left.append(Obstacle(event, "not_undoable", "This cannot be taken back."))
     for name in (name for name in nouns if name in subjects):
         noun, wanted = nouns[name], subjects[name]
-        locked = noun.rows(wanted).order_by("pk").select_for_update(of=("self",))
+        is_kept = noun.withdrawn is not None  # rows without a trash may have to be deleted
+        locked = noun.rows(wanted).order_by("pk").select_for_update(of=("self",), no_key=is_kept)
         stored = {row.pk: row for row in locked}
         log = _log_of(name, wanted)
         links = _links_of(noun.model, list(stored.values()), log)

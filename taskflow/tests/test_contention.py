@@ -1,0 +1,403 @@
+"""Transactions that PostgreSQL rolled back for the sake of others are run again by the server."""
+
+from __future__ import annotations
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+
+import pytest
+from django.db import DatabaseError, connection, connections, transaction
+from django.test import Client
+
+from accounts.models import Event
+from accounts.tenancy import OWNER_ROLE, has_roles, inside
+from conftest import PASSWORD, ApiClient, build_world, token_of
+from taskflow.contention import ATTEMPTS
+from tasks import find
+from tasks.actions.comments import create_comment
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task, move_task
+from tasks.models import Task
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor != 'postgresql'", reason="SQLite has one writer"),
+]
+CONTENDED = ["40001", "40P01", "26000", "42P05"]
+
+
+@pytest.fixture
+def world():
+    return build_world()
+
+
+@pytest.fixture
+def client(world):
+    client = ApiClient(token_of(world.ada))
+    client.get("/me")  # the token's use is noted
+    return client
+
+
+def events_of(world, **filters):
+    with inside(world.acme):
+        return list(Event.objects.filter(subject_type="task", **filters).values_list("verb"))
+
+
+def raise_in_database(sqlstate):
+    with connection.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN RAISE EXCEPTION 'test' USING ERRCODE = '{sqlstate}'; END $$")
+
+
+@pytest.fixture
+def fail(monkeypatch):
+    """fail(sqlstate, times): so often the database fails after a task was changed, before COMMIT.
+
+    The list that it returns has one entry for each attempt.
+    """
+
+    def prepare(sqlstate, times, place="tasks.api.tasks.changed"):
+        module, _, name = place.rpartition(".")
+        original = getattr(__import__(module, fromlist=[name]), name)
+        attempts = []
+
+        def failing(*args, **kwargs):
+            attempts.append(args)
+            if len(attempts) <= times:
+                raise_in_database(sqlstate)
+            return original(*args, **kwargs)
+
+        monkeypatch.setattr(place, failing)
+        return attempts
+
+    return prepare
+
+
+@contextmanager
+def failing_commits(sqlstate, times):
+    """So many COMMITs that record an event are refused. A sequence counts them: no rollback
+    takes back what it has counted.
+    """
+    with as_owner() as cursor:
+        cursor.execute(f"""
+            CREATE SEQUENCE failures;
+            GRANT USAGE ON SEQUENCE failures TO PUBLIC;
+            CREATE FUNCTION fail_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF nextval('failures') <= {times} THEN
+                    RAISE EXCEPTION 'test' USING ERRCODE = '{sqlstate}';
+                END IF;
+                RETURN NULL;
+            END $$;
+            CREATE CONSTRAINT TRIGGER fail_commit AFTER INSERT ON accounts_event
+                DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_commit()
+        """)
+    try:
+        yield
+    finally:
+        with as_owner() as cursor:
+            cursor.execute("DROP TRIGGER fail_commit ON accounts_event")
+            cursor.execute("DROP FUNCTION fail_commit; DROP SEQUENCE failures")
+
+
+@contextmanager
+def as_owner():
+    with transaction.atomic(), connection.cursor() as cursor:
+        if has_roles(connection):
+            cursor.execute(f"SET LOCAL ROLE {OWNER_ROLE}")
+        yield cursor
+
+
+# ---- run again ----------------------------------------------------------------------------------
+
+
+def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(world, client):
+    """It waits for the second task, whose holder then asks for the first."""
+    with inside(world.acme):
+        first, second = (create_task(world.ada, world.apollo, title=t).pk for t in "ab")
+    body = {"operations": [{"op": "complete", "id": pk} for pk in (first, second)]}
+    before = deadlocks()
+
+    with ThreadPoolExecutor() as pool:
+        with inside(world.acme):
+            Task.objects.select_for_update().get(pk=second)
+            answer = pool.submit(and_close, client.post, "/tasks/bulk", body)
+            wait_until_somebody_waits()
+            Task.objects.select_for_update().get(pk=first)
+        r = answer.result()
+
+    assert (r.status_code, r.json()["succeeded"]) == (200, 2)
+    for pk in (first, second):
+        assert events_of(world, subject_id=pk) == [("created",), ("completed",)]
+    assert deadlocks() == before + 1
+
+
+def and_close(call, *args):
+    try:
+        return call(*args)
+    finally:
+        connections.close_all()
+
+
+def wait_until_somebody_waits():
+    for _ in range(500):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.01)
+    raise AssertionError("nobody waits for a lock")
+
+
+def deadlocks():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush(), pg_stat_clear_snapshot()")
+        cursor.execute("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return cursor.fetchone()[0]
+
+
+HEADERS = {
+    "nothing": lambda etag: {},
+    "a key": lambda etag: {"Idempotency-Key": "k"},
+    "a version": lambda etag: {"If-Match": etag},
+    "both": lambda etag: {"Idempotency-Key": "k", "If-Match": etag},
+}
+
+
+@pytest.mark.parametrize("headers", HEADERS)
+@pytest.mark.parametrize("times", [1, ATTEMPTS - 1])
+def test_contended_write_is_run_again_and_recorded_once(world, client, fail, headers, times):
+    etag = client.get("/tasks/APO-1").headers["ETag"]
+    for number, sqlstate in enumerate(CONTENDED):
+        attempts = fail(sqlstate, times)
+        given = HEADERS[headers](etag)
+        given = {name: value + str(number) * (value == "k") for name, value in given.items()}
+
+        r = client.patch("/tasks/APO-1", {"title": sqlstate}, headers=given)
+
+        assert (r.status_code, r.json()["title"]) == (200, sqlstate)
+        assert len(attempts) == times + 1
+        assert len(events_of(world, verb="changed")) == number + 1
+        assert r.json()["version"] == number + 2
+        etag = r.headers["ETag"]
+
+
+@pytest.mark.parametrize("sqlstate", CONTENDED)
+def test_write_that_is_contended_three_times_answers_503(world, client, fail, sqlstate):
+    attempts = fail(sqlstate, ATTEMPTS)
+
+    r = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
+
+    assert (r.status_code, r.json()["code"], r.headers["Retry-After"]) == (503, "contended", "1")
+    assert len(attempts) == ATTEMPTS
+    assert events_of(world, verb="changed") == []
+    again = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
+    assert (again.status_code, "Idempotency-Replayed" in again.headers) == (200, False)
+
+
+@pytest.mark.parametrize("sqlstate", ["55P03", "57014", "XX000"])
+def test_other_failures_are_not_run_again(world, client, fail, sqlstate):
+    attempts = fail(sqlstate, 1)
+
+    r = client.patch("/tasks/APO-1", {"title": "x"})
+
+    assert r.status_code == (500 if sqlstate == "XX000" else 503)
+    assert ("Retry-After" in r.headers) == (r.status_code == 503)
+    assert len(attempts) == 1
+    assert events_of(world, verb="changed") == []
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
+def test_contended_commit_is_run_again_and_recorded_once(world, client, prepared):
+    for number in range(4 if prepared else 0):
+        assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
+    before = len(events_of(world))
+
+    with failing_commits("40001", ATTEMPTS - 1):
+        r = client.patch("/tasks/APO-1", {"title": "x"})
+
+    assert (r.status_code, r.json()["title"]) == (200, "x")
+    assert len(events_of(world)) == before + 1
+
+
+@pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
+def test_commit_that_is_contended_three_times_answers_503(world, client, prepared):
+    for number in range(4 if prepared else 0):
+        assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
+    before = len(events_of(world))
+
+    with failing_commits("40P01", ATTEMPTS):
+        r = client.patch("/tasks/APO-1", {"title": "x"})
+
+    assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
+    assert len(events_of(world)) == before
+
+
+def test_contended_dry_run_is_run_again_and_reports_its_events_once(world, client, fail):
+    fail("40001", 1)
+
+    r = client.patch("/tasks/APO-1?dry_run=true", {"title": "x"})
+
+    assert (r.status_code, r.json()["event_count"]) == (200, 1)
+    assert events_of(world, verb="changed") == []
+
+
+def test_contended_read_is_run_again(client, fail):
+    """A standby cancels reads that conflict with its recovery."""
+    attempts = fail("40001", 1, "tasks.api.tasks.found_task")
+
+    assert client.get("/tasks/APO-1").status_code == 200
+    assert len(attempts) == 2
+
+
+@pytest.mark.parametrize(
+    ("sqlstate", "times", "status", "changes"),
+    [("40P01", 1, 302, 1), ("40P01", ATTEMPTS, 503, 0), ("25006", 1, 503, 0), ("57P01", 1, 503, 0)],
+)
+def test_page_of_the_administration(world, fail, sqlstate, times, status, changes):
+    with inside(world.acme):
+        world.boss.user.set_password(PASSWORD)
+        world.boss.user.save()
+    browser = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
+    form = {"username": "boss@acme.example", "password": PASSWORD}
+    assert browser.post("/admin/login/?next=/admin/", form).status_code == 302
+    fail(sqlstate, times, "tasks.admin.tasks.edit_tasks")
+    chosen = {"action": "complete", "_selected_action": [world.task.pk]}
+
+    r = browser.post("/admin/tasks/task/", chosen)
+
+    assert r.status_code == status
+    assert ("Retry-After" in r.headers) == (status == 503)
+    assert len(events_of(world, verb="completed")) == changes
+
+
+# ---- a task that is moved between being read and being locked -----------------------------------
+
+WRITES = {
+    "change": lambda c, t, _: c.patch(f"/tasks/{t}", {"title": "x"}),
+    "tag": lambda c, t, _: c.patch(f"/tasks/{t}", {"tags": ["x"]}),
+    "set blockers": lambda c, t, _: c.patch(f"/tasks/{t}", {"blocked_by": []}),
+    "set a parent": lambda c, t, _: c.patch(f"/tasks/{t}", {"parent_id": None, "title": "y"}),
+    "complete": lambda c, t, _: c.post(f"/tasks/{t}/completion"),
+    "assign": lambda c, t, _: c.post(f"/tasks/{t}/assignment", {"assignee_id": c.me}),
+    "comment": lambda c, t, _: c.post("/comments", {"task_id": t, "body": "x"}),
+    "change a comment": lambda c, _, k: c.patch(f"/comments/{k}", {"body": "y"}),
+    "delete a comment": lambda c, _, k: c.delete(f"/comments/{k}"),
+    "bulk": lambda c, t, _: c.post("/tasks/bulk", {"operations": [{"op": "complete", "id": t}]}),
+    "add a subtask": lambda c, t, _: c.post(
+        "/tasks", {"project_id": c.project, "title": "x", "parent_id": t}
+    ),
+    "delete": lambda c, t, _: c.delete(f"/tasks/{t}"),
+}
+
+
+@pytest.fixture
+def move_meanwhile(monkeypatch):
+    """move_meanwhile(actor, task, project): somebody does that when the task has been looked up."""
+
+    def prepare(actor, task, project):
+        pending = [task.pk]
+
+        def move():
+            with inside(actor.tenant):
+                move_task(actor, Task.objects.select_related("project").get(pk=task.pk), project)
+
+        def shown(viewer, rows):
+            found = original(viewer, rows)
+            read = {
+                row.pk if isinstance(row, Task) else getattr(row, "task_id", 0) for row in found
+            }
+            if read & set(pending):
+                pending.clear()
+                with ThreadPoolExecutor() as pool:
+                    pool.submit(and_close, move).result()
+            return found
+
+        monkeypatch.setattr(find, "_shown", shown)
+
+    original = find._shown
+    return prepare
+
+
+@pytest.mark.parametrize("is_member", [True, False], ids=["to a project of his", "out of sight"])
+def test_task_that_is_moved_meanwhile_is_judged_where_it_is(world, move_meanwhile, is_member):
+    answers = {}
+    with inside(world.acme):
+        other = create_project(world.boss, name="Other", key="OTH")
+        if is_member:
+            add_member(world.boss, other, user=world.bob.user)
+    client = ApiClient(token_of(world.bob))
+    client.me, client.project = world.bob.user.pk, world.apollo.pk
+    for name, write in WRITES.items():
+        with inside(world.acme):
+            task = create_task(world.ada, world.apollo, title="t")
+            comment = create_comment(world.bob, task, body="c")
+            before = Event.objects.latest("pk").pk
+        move_meanwhile(world.boss, task, other)
+
+        r = write(client, task.pk, comment.pk)
+
+        with inside(world.acme):
+            recorded = list(Event.objects.filter(pk__gt=before).order_by("pk"))
+            assert Task.everything.get(pk=task.pk).project_id == other.pk
+        answers[name] = r.status_code
+        assert recorded[0].verb == "moved"
+        assert {event.project_id for event in recorded if event.subject_type != "tag"} == {other.pk}
+        assert len(recorded) == 1 or is_member, name
+
+    refused = dict.fromkeys(WRITES, 404) | {"add a subtask": 422, "comment": 422}
+    done = dict.fromkeys(WRITES, 200) | {"delete a comment": 204, "delete": 204}
+    done |= {"comment": 201, "add a subtask": 422}  # its parent is in another project now
+    assert answers == (done if is_member else refused)
+
+
+def test_moves_of_one_task_at_once_all_succeed(world):
+    with inside(world.acme):
+        projects = [world.apollo] + [create_project(world.ada, name=n).id for n in ("One", "Two")]
+    ids = [world.apollo.pk, *projects[1:]]
+    token = token_of(world.ada)
+
+    def move_around(start):
+        client = ApiClient(token)
+        bodies = [{"project_id": ids[(start + n) % 3]} for n in range(4)]
+        return [client.post(f"/tasks/{world.task.pk}/move", body).status_code for body in bodies]
+
+    with ThreadPoolExecutor() as pool:
+        answers = list(pool.map(lambda start: and_close(move_around, start), range(3)))
+
+    assert answers == [[200] * 4] * 3
+    versions = len(events_of(world, subject_id=world.task.pk))
+    with inside(world.acme):
+        assert Task.objects.get(pk=world.task.pk).version == versions
+
+
+# ---- prepared statements that the server knows otherwise ----------------------------------------
+
+
+@pytest.mark.parametrize("way", ["forgotten by the server", "unknown to us"])
+def test_statement_that_the_server_knows_otherwise_costs_no_answer(world, client, way):
+    body = {"project_id": world.apollo.pk, "title": "x"}
+    for _ in range(4):
+        assert client.post("/tasks", body).status_code == 201
+    before = len(events_of(world, verb="created"))
+    if way == "unknown to us":
+        vars(connection.connection)["taskflow"].names.clear()
+    else:
+        with connection.cursor() as cursor:
+            cursor.execute("DEALLOCATE ALL")
+
+    answers = [client.post("/tasks", body).status_code for _ in range(3)]
+    answers += [client.get("/tasks/APO-1").status_code for _ in range(2)]
+
+    assert answers == [201, 201, 201, 200, 200]
+    assert len(events_of(world, verb="created")) == before + 3
+
+
+def test_nothing_is_left_open_by_a_contended_request(world, client, fail):
+    fail("40001", ATTEMPTS)
+    client.patch("/tasks/APO-1", {"title": "x"})
+
+    assert not connection.in_atomic_block
+    with suppress(DatabaseError), transaction.atomic():
+        raise_in_database("40001")
+    assert client.get("/tasks/APO-1").status_code == 200
