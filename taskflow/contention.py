@@ -89,4 +89,4 @@ def _restore(request: HttpRequest, given: dict[str, Any]) -> None:
     state = vars(request)
     for name in state.keys() - given.keys() - OF_THE_BODY:
         del state[name]
-    state.update({name: value for name, value in given.items() if name not in OF_THE_BODY})
+    state |= {name: value for name, value in given.items() if name not in OF_THE_BODY}

@@ -178,7 +178,7 @@ def test_failure_to_note_a_tokens_use_costs_no_answer(world, client, monkeypatch
     assert r.status_code == 201
     assert client.get("/tasks/APO-2").status_code == 200
     with inside(world.acme):
-        assert Event.objects.filter(subject_id=r.json()["id"], verb="created").count() == 1
+        assert Event.objects.filter(subject_type="task", subject_id=r.json()["id"]).count() == 1
     assert {record.exc_info[1] for record in caplog.records if record.name == "taskflow.auth"} == {
         error
     }

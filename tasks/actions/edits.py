@@ -48,14 +48,19 @@ class Edit:
 
 
 def edit_tasks(
-    actor: Actor, edits: Sequence[Edit], problems: dict[int, Problem] | None = None
+    actor: Actor,
+    edits: Sequence[Edit],
+    problems: dict[int, Problem] | None = None,
+    *,
+    has_turn: bool = False,
 ) -> None:
     """Do the edits in this order, each upon what those before it left.
 
     What speaks against one goes into `problems` under its index, and the others are done. Without
-    `problems` it is raised. Edits of one task share one Task object.
+    `problems` it is raised. Edits of one task share one Task object. `has_turn` after
+    lock_places(), which takes turns where the edits need that.
     """
-    plan = _Plan(actor, edits)
+    plan = _Plan(actor, edits, has_turn=has_turn)
     for index, edit in enumerate(edits):
         try:
             plan.add(edit)
@@ -77,7 +82,7 @@ def lock_places(actor: Actor, projects: Iterable[Project], edits: Sequence[Edit]
 
 
 class _Plan:
-    def __init__(self, actor: Actor, edits: Sequence[Edit]) -> None:
+    def __init__(self, actor: Actor, edits: Sequence[Edit], *, has_turn: bool) -> None:
         self.actor = actor
         self.now = timezone.now()
         self.facts = Facts(actor)
@@ -85,6 +90,8 @@ class _Plan:
         self.changes: list[tuple[Task, str, dict[str, Any]]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # the project left, the values
         self.deleted: set[int] = set()
+        if not has_turn and any(edit.project for edit in edits):
+            take_turns(actor)
         self._gather(edits)
         self._foresee(edits)
 
@@ -92,8 +99,6 @@ class _Plan:
 
     def _gather(self, edits: Sequence[Edit]) -> None:
         """Locks go in one order everywhere: tenant, project, tags, task."""
-        if any(e.project for e in edits):
-            take_turns(self.actor)
         self.facts.ask_blockers([b for e in edits for b in e.values.get("blocked_by", ())])
         self._ask_places(edits)
         names = [name for e in edits for name in [*e.values.get("tags", ()), *e.tag]]

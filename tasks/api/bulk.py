@@ -289,7 +289,7 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
     for n, (entry, _) in enumerate(creating):
         entry.task, entry.problem = made.get(n), problems.get(n)
     problems = {}
-    edit_tasks(actor, edits, problems)
+    edit_tasks(actor, edits, problems, has_turn=bool(drafts))
     for n, (entry, _) in enumerate(editing):
         entry.problem = problems.get(n)
 

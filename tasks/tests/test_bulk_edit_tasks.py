@@ -244,9 +244,9 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
             operations += [{"op": op, "id": t.pk} | ({"data": data} if data else {}) for t in pile]
         if found is sets[0]:
             bulk(client, new(world, tags=["t"]))
-        # token; users, projects; tasks; projects' locks
+        # token; users, projects; tasks; turn, projects' locks
         # new ones: members; number; tags; insert, links, events
         # others: projects' locks, below; members; lock; open work (2); number
         # lock, update, events, old numbers; answer
-        with assert_statements(25):
+        with assert_statements(26):
             assert bulk(client, *operations).status_code == 200

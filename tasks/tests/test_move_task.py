@@ -121,7 +121,7 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements, other):
             top = create_task(world.ada, world.apollo, title="top")
             for number in range(amount):
                 create_task(world.ada, world.apollo, title=str(number), parent=top)
-        # token; task (3); project; projects' locks, below, rows; lock
+        # token; task (3); project; turn, projects' locks, below, rows; lock
         # number; lock, update, events; old numbers; answer (3)
-        with assert_statements(14):
+        with assert_statements(15):
             assert move(client, top.pk, other).status_code == 200

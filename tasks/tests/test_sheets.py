@@ -170,9 +170,9 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
     client.get("/me")
     load(client, "title,tags\nx,a;b\n")
     for amount in (2, 40):
-        # token; project; people, parents; lock, what is above; members; number; tags
+        # token; project; people, parents; lock, parents again, what is above; members; number; tags
         # insert, links, events
-        with assert_statements(13):
+        with assert_statements(14):
             load(client, "title,tags,assignee,parent\n" + "x,a;b,@bob,APO-1\n" * amount)
         with assert_statements(5):  # token; project; tasks, tags, blockers
             client.get("/projects/APO/tasks.csv")

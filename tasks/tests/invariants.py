@@ -1,0 +1,95 @@
+"""What holds for the tasks of a tenant at all times, whoever has written what at the same time."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from accounts.events.links import linked_ids
+from accounts.events.values import as_recorded, value_of
+from accounts.models import Event, KeptAnswer
+from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskTally
+
+FIELDS = (
+    "project", "number", "title", "description", "status", "priority", "assignee", "parent",
+    "due_date", "due_on", "external_ref", "completed_at", "deleted_at",
+)  # fmt: skip
+LINKS = ("tags", "blocked_by")
+
+
+def broken_invariants() -> list[str]:
+    """A sentence for each that does not hold in the open tenant."""
+    tasks = list(Task.everything.order_by("pk"))
+    return [
+        *_broken_logs(tasks),
+        *_broken_numbers(tasks),
+        *_broken_families(tasks),
+        *_broken_counts(),
+        *(f"idempotency key {k.pk} has no answer" for k in KeptAnswer.objects.filter(status=None)),
+    ]
+
+
+def _broken_logs(tasks):
+    """Versions count the events, and the events lead to the row."""
+    log = defaultdict(list)
+    for event in Event.objects.filter(subject_type="task").order_by("pk"):
+        log[event.subject_id].append(event)
+    links = {name: linked_ids(tasks, name) for name in LINKS}
+    for task in tasks:
+        events = log[task.pk]
+        if [e.version for e in events] != list(range(1, task.version + 1)):
+            yield f"task {task.pk}: version {task.version}, events {[e.version for e in events]}"
+        state = {}
+        for event in events:
+            for name, (before, after) in event.changes.items():
+                if (state.get(name) or None) != (before or None):
+                    yield f"event {event.pk}: {name} was {state.get(name)}, not {before}"
+                state[name] = after
+        row = {name: as_recorded(value_of(task, name)) for name in FIELDS}
+        row |= {name: links[name].get(task.pk, []) for name in LINKS}
+        for name, value in row.items():
+            if (state.get(name) or None) != (value or None):
+                yield f"task {task.pk}: {name} is {value}, by its events {state.get(name)}"
+
+
+def _broken_numbers(tasks):
+    """1, 2, 3, … in every project, each given once."""
+    given = defaultdict(list)
+    for row in [*tasks, *FormerNumber.objects.all()]:
+        given[row.project_id].append(row.number)
+    for project in Project.everything.all():
+        numbers = sorted(given[project.pk])
+        if numbers != list(range(1, project.last_number + 1)):
+            yield f"project {project.pk}: numbers {numbers}, last given {project.last_number}"
+
+
+def _broken_families(tasks):
+    """Parents are in the same project and not in the trash; nothing is below or before itself."""
+    by_id = {task.pk: task for task in tasks}
+    for task in tasks:
+        parent = by_id.get(task.parent_id)
+        if parent is None or task.deleted_at:
+            continue
+        if parent.project_id != task.project_id:
+            yield f"task {task.pk} is in another project than its parent"
+        if parent.deleted_at:
+            yield f"the parent of task {task.pk} is in the trash"
+    up = {task.pk: {task.parent_id} for task in tasks if task.parent_id}
+    before = defaultdict(set)
+    for link in TaskBlocker.objects.all():
+        before[link.task_id].add(link.blocker_id)
+    yield from (f"task {pk} is below itself" for pk in _on_a_circle(up))
+    yield from (f"task {pk} waits for itself" for pk in _on_a_circle(before))
+
+
+def _on_a_circle(edges):
+    for start in edges:
+        reached, new = set(), {start}
+        while new := {there for here in new for there in edges.get(here, ())} - reached:
+            reached |= new
+        if start in reached:
+            yield start
+
+
+def _broken_counts():
+    for project, missing in TaskTally.differences(Project.everything.all()):
+        yield f"project {project.pk}: counts are wrong by {missing}"
