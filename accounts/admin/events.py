@@ -14,7 +14,7 @@ from taskflow.admin import ModelAdmin, display
 
 
 @admin.register(Event)
-class EventAdmin(ModelAdmin):  # type: ignore[misc]
+class EventAdmin(ModelAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
     list_filter = ["via", "subject_type", "verb"]
     list_select_related = ["actor"]

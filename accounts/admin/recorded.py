@@ -152,7 +152,7 @@ class RecordedInline(TabularInline):  # type: ignore[misc]
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
-class RecordedAdmin(ModelAdmin):  # type: ignore[misc]
+class RecordedAdmin(ModelAdmin):
     form = RecordedForm
     schema: type[In] = In  # of the API: what its fields refuse, the form refuses too
     formfield_overrides = FIELDS

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import django.contrib.auth.admin  # noqa: F401 - registers Group, which is unregistered below
 from django import forms
 from django.contrib import admin
+from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest
 
@@ -15,6 +17,8 @@ from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
 from taskflow.admin import PasswordInput, action, display
+
+admin.site.unregister(Group)  # Groups belong to no tenant: all tenants would share them.
 
 
 class UserForm(RecordedForm):

@@ -1,0 +1,231 @@
+"""Lists of the admin are filtered by what their filters offer, and by nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.db import models
+from django.test import Client, RequestFactory
+from django.urls import reverse
+
+from accounts.actions import create_user, issue_token
+from accounts.actor import Actor
+from accounts.models import Event, Scope, Tenant, User
+from accounts.tenancy import inside, is_tenant_model
+from conftest import PASSWORD, new_tenant
+from taskflow.admin import ModelAdmin
+from tasks.actions.comments import create_comment
+from tasks.actions.members import add_member
+from tasks.actions.pages import create_page
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import create_task
+
+SECRETS = {"password", "digest"}
+LOOKUPS = ["", "__exact", "__startswith", "__gt", "__regex", "__isnull", "__in", "__contains"]
+
+
+@pytest.fixture
+def root(db: None) -> Actor:
+    root = new_tenant("acme", "root", PASSWORD)
+    with inside(root.tenant):
+        other = create_user(root, email="ada@acme.example", password=PASSWORD)
+        project = create_project(root, name="Apollo", key="APO")
+        add_member(root, project, user=other)
+        task = create_task(root, project, title="Launch", tags=["hot"], assignee=other)
+        create_comment(root, task, body="Ready?")
+        create_page(root, project, title="Plan")
+        for user in (root.user, other):
+            issue_token(root, user, "ci", Scope.READ, None)
+    return root
+
+
+@pytest.fixture
+def staff(root: Actor) -> Client:
+    client = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
+    client.post("/admin/login/", {"username": root.user.email, "password": PASSWORD})
+    return client
+
+
+@pytest.fixture
+def request_of_staff(root: Actor) -> Any:
+    request = RequestFactory().get("/admin/")
+    request.actor, request.user = root, root.user  # type: ignore[attr-defined]
+    return request
+
+
+def changelist(model: type[models.Model]) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def names_of(model: Any) -> set[str]:
+    """Columns and relations by the names that a lookup knows them by."""
+    fields = model._meta.get_fields(include_hidden=True)
+    return {"pk"} | {name for f in fields for name in (f.name, getattr(f, "attname", f.name))}
+
+
+def paths_of(model: Any) -> set[str]:
+    """Its own columns, and those one relation away."""
+    related = {f.name: f.related_model for f in model._meta.get_fields() if f.related_model}
+    return names_of(model) | {
+        f"{name}__{column}" for name, other in related.items() for column in names_of(other)
+    }
+
+
+def offered_by(model_admin: Any, request: Any) -> set[str]:
+    """The parameters that the list's own filters read."""
+    view = model_admin.get_changelist_instance(request)
+    return {name for spec in view.filter_specs for name in spec.expected_parameters() if name}
+
+
+REGISTERED = sorted(admin.site._registry, key=lambda model: model.__name__)
+
+
+def test_only_tables_of_tenants_are_registered():
+    """What belongs to no tenant would be shared by all of them."""
+    assert {m for m in REGISTERED if not is_tenant_model(m)} == {Tenant}
+    assert all(isinstance(one, ModelAdmin) for one in admin.site._registry.values())
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_only_parameters_that_a_filter_offers_are_allowed(root, request_of_staff, model):
+    model_admin = admin.site._registry[model]
+    with inside(root.tenant):
+        offered = offered_by(model_admin, request_of_staff)
+        allowed = {
+            path + lookup
+            for path in paths_of(model)
+            for lookup in LOOKUPS
+            if model_admin.lookup_allowed(path + lookup, "1", request_of_staff)
+        }
+
+    listed = {name.rpartition("__")[0] for name in offered} | offered
+    assert allowed <= {name + lookup for name in listed for lookup in ("", "__exact", "__isnull")}
+    assert not {path for path in allowed if SECRETS & set(path.split("__"))}
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_every_parameter_that_a_filter_offers_is_allowed(root, request_of_staff, model):
+    model_admin = admin.site._registry[model]
+    with inside(root.tenant):
+        offered = offered_by(model_admin, request_of_staff)
+        refused = [
+            name for name in offered if not model_admin.lookup_allowed(name, "1", request_of_staff)
+        ]
+
+    assert not refused
+
+
+def secret_paths() -> list[tuple[type[models.Model], str]]:
+    return [
+        (model, path)
+        for model in REGISTERED
+        for path in sorted(paths_of(model))
+        if path.split("__")[-1] in SECRETS
+    ]
+
+
+def test_the_walk_reaches_secret_columns_directly_and_through_relations():
+    found = {(model.__name__, path) for model, path in secret_paths()}
+
+    assert {
+        ("User", "password"),
+        ("User", "responsible__password"),
+        ("User", "tokens__digest"),
+        ("ApiToken", "digest"),
+        ("ApiToken", "user__password"),
+        ("Project", "owner__password"),
+        ("Task", "assignee__password"),
+        ("Event", "actor__password"),
+    } <= found
+
+
+@pytest.mark.parametrize(
+    ("model", "path"), secret_paths(), ids=lambda value: getattr(value, "__name__", value)
+)
+def test_a_secret_column_cannot_filter_a_list(staff, model, path):
+    for lookup in ("__regex", "__startswith", "__gt", ""):
+        for method in (staff.get, staff.post):
+            r = method(f"{changelist(model)}?{path}{lookup}=a")
+            assert r.status_code == 400, (path + lookup, method)
+            assert b"Traceback" not in r.content
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_a_list_is_searched_by_no_secret_column(root, staff, model):
+    model_admin = admin.site._registry[model]
+
+    with inside(root.tenant):
+        searched = list(model_admin.get_search_fields(None))
+        secrets = [user.password for user in User.objects.all() if user.has_usable_password()]
+
+    assert not SECRETS & {part for path in searched for part in path.split("__")}
+    page = f"{changelist(model)}?q={secrets[0][:20]}"
+    assert staff.get(page).context["cl"].result_count == 0
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_a_list_is_sorted_by_its_own_columns_only(root, staff, request_of_staff, model):
+    """The order parameter counts the list's columns; numbers beyond them mean nothing."""
+    model_admin = admin.site._registry[model]
+    columns = model_admin.list_display
+    with inside(root.tenant):
+        view = model_admin.get_changelist_instance(request_of_staff)
+        orders = {str(view.get_ordering_field(name)) for name in columns}
+    usual = [row.pk for row in staff.get(changelist(model)).context["cl"].result_list]
+
+    assert not SECRETS & {part for order in orders for part in order.split("__")}
+    for order in ("password", "99", "-99", "digest.-password"):
+        r = staff.get(f"{changelist(model)}?o={order}")
+        assert sorted(row.pk for row in r.context["cl"].result_list) == sorted(usual)
+
+
+@pytest.mark.parametrize("field", ["password", "digest", "email", "handle"])
+def test_a_popup_does_not_refer_to_rows_by_a_secret_column(root, staff, field):
+    for path in ("", f"{root.user.pk}/change/", "add/"):
+        r = staff.get(f"{changelist(User)}{path}?_popup=1&_to_field={field}")
+        assert r.status_code == 400
+
+
+@pytest.mark.parametrize("parameter", ["password__regex", "user__password__regex", "digest__gt"])
+def test_autocompletion_ignores_lookups(root, staff, parameter):
+    page = "/admin/autocomplete/?app_label=accounts&model_name=apitoken&field_name=user&term="
+    usual = staff.get(page).json()
+
+    assert len(usual["results"]) == 2
+    assert staff.get(f"{page}&{parameter}=a").json() == usual
+
+
+def test_history_and_error_pages_ignore_or_refuse_lookups(root, staff):
+    history = f"{changelist(User)}{root.user.pk}/history/"
+    plain = staff.get(history).context["entries"]
+
+    filtered = staff.get(f"{history}?password__regex=nothing").context["entries"]
+
+    assert [e.event.pk for e in filtered] == [e.event.pk for e in plain]
+    assert staff.get(f"{changelist(User)}?e=1&password__regex=a").status_code == 400
+
+
+def test_search_of_the_sidebar_finds_no_rows_by_a_secret(root, staff):
+    with inside(root.tenant):
+        password = User.objects.get(pk=root.user.pk).password
+
+    for extended in ("", "&extended=1"):
+        r = staff.get(f"/admin/search/?s={password[:12]}{extended}")
+        assert root.user.email.encode() not in r.content
+
+
+def test_filters_and_links_still_narrow_a_list(root, staff):
+    def listed(page: str) -> list[Any]:
+        r = staff.get(page)
+        assert r.status_code == 200, page
+        return list(r.context["cl"].result_list)
+
+    assert len(listed(f"{changelist(User)}?is_staff__exact=1")) == 1
+    assert len(listed(f"{changelist(User)}?kind__exact=agent")) == 0
+    assert len(listed(f"/admin/tasks/task/?assignee__id__exact={root.user.pk}")) == 0
+    assert len(listed("/admin/tasks/task/?trash=1")) == 0
+    with inside(root.tenant):
+        created = Event.objects.filter(verb="created").count()
+    assert len(listed(f"{changelist(Event)}?verb=created")) == created
