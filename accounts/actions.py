@@ -11,14 +11,22 @@ from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
-from django.db.models import ProtectedError, RestrictedError
+from django.db.models import ProtectedError, Q, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
 
 from accounts import tokens
 from accounts.actor import Actor
 from accounts.events.models import Via
-from accounts.events.record import change, change_all, create, erase, remove, remove_all
+from accounts.events.record import (
+    change,
+    change_all,
+    create,
+    erase,
+    lock_all,
+    remove,
+    remove_all,
+)
 from accounts.models import (
     HANDLE,
     PLATFORM,
@@ -32,9 +40,12 @@ from accounts.models import (
     UserKind,
 )
 from accounts.rules import (
+    latest_expiry,
     require_another_staff,
     require_hold_over,
-    require_no_wider,
+    require_hold_over_token,
+    require_no_stronger,
+    require_own_password,
     require_staff,
 )
 from accounts.tenancy import inside
@@ -154,7 +165,9 @@ def create_user(
 
 
 def update_user(actor: Actor, user: User, **values: Any) -> User:
-    """Change what was given. Deactivating him, or a new password, ends his tokens."""
+    """Change what was given. A new password revokes the user's tokens; deactivating them revokes
+    those of the agents they are responsible for, too.
+    """
     require_staff(actor)
     password = values.pop("password", None)
     if values.get("is_active") is False or values.get("is_staff") is False:
@@ -163,13 +176,15 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
     _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)
-    if password or not user.is_active:
+    if password:
         revoke_all(actor, user)
+    if not user.is_active:
+        end_access(actor, [user.pk])
     return user
 
 
 def deactivate_user(actor: Actor, user: User) -> User:
-    """He can no longer sign in, and his tokens end."""
+    """End the user's access, and that of the agents the user is responsible for."""
     return update_user(actor, user, is_active=False)
 
 
@@ -199,7 +214,7 @@ def delete_user(actor: Actor, user: User) -> None:
 
 
 def retire_users(actor: Actor, users: Sequence[User]) -> int:
-    """Deactivate them and end their tokens; return how many tokens were live.
+    """Deactivate the users and end their access; return how many tokens were live.
 
     Raises Conflict for the last administrator.
     """
@@ -207,7 +222,20 @@ def retire_users(actor: Actor, users: Sequence[User]) -> int:
     require_another_staff(*users)
     ids = [user.pk for user in users]
     change_all(actor, User.objects.filter(pk__in=ids), "offboarded", is_active=False)
-    live = ApiToken.objects.filter(user__in=ids).live(timezone.now())
+    return end_access(actor, ids)
+
+
+def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
+    """Revoke the live tokens of those of the users who are deactivated, and of the agents whose
+    responsible user is one of them; return how many.
+
+    Whatever deactivates users calls it in the same transaction. Their sessions of the admin end as
+    well. Nothing brings tokens and sessions back.
+    """
+    User.objects.filter(pk__in=user_ids, is_active=False).end_sessions()
+    theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
+    deactivated = Q(user__is_active=False) | Q(user__responsible__is_active=False)
+    live = ApiToken.objects.filter(theirs, deactivated).live(timezone.now())
     return change_all(actor, live, "revoked", revoked_at=timezone.now())
 
 
@@ -222,6 +250,7 @@ def erase_user(actor: Actor, user: User) -> User:
     name = f"erased-{user.pk}"
     email = f"{name}@erased.invalid" if user.email else None
     erase(actor, user, full_name="", handle=name, email=email)
+    end_access(actor, [user.pk])
     return user
 
 
@@ -234,6 +263,7 @@ def update_me(actor: Actor, **values: Any) -> User:
 def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
     """Set one's own password. Ends every other token one has."""
     _require_home(actor)
+    require_own_password(actor)
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")
     _set_password(actor.user, new_password, "new_password")
@@ -245,9 +275,14 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
 
 
 def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
-    """Give him a token for everything he may do. Return it and its text."""
+    """Make a token for everything the user may do. Return it and its text.
+
+    Raises Conflict when the user is being deactivated at this moment.
+    """
     actor = Actor(user, tenant, request_id=request_id)
-    return issue_token(actor, user, "sign-in", Scope.ADMIN, timezone.now() + SIGN_IN_LASTS)
+    _hold_active(user)
+    ends = timezone.now() + SIGN_IN_LASTS
+    return issue_token(actor, user, "sign-in", Scope.ADMIN, ends, is_sign_in=True)
 
 
 def create_token(
@@ -259,37 +294,40 @@ def create_token(
     project_ids: Sequence[int] | None = None,
     user: User | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token for oneself, or for `user` whom one answers for. Return it and its text.
+    """Make a token for oneself, or for an agent one is responsible for. Return it and its text.
 
-    It lasts 90 days unless told otherwise, and shows no more projects than the one that made it.
+    It lasts 90 days unless told otherwise, or as long as the token that makes it if that ends
+    before. Raises Forbidden when it would have more rights than that, or outlast it.
     """
     owner = user or actor.user
     require_hold_over(actor, owner)
     if owner.tenant_id != actor.tenant.pk:
         raise Forbidden("An operator's token belongs to the platform.")
-    if not owner.is_active:
-        raise Conflict("He is deactivated; activate him first.")
-    require_no_wider(actor, project_ids)
+    _hold_active(owner)
     lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
-    return issue_token(actor, owner, name, scope, timezone.now() + lasts, project_ids)
+    ends = timezone.now() + lasts
+    if expires_in_days is None:
+        ends = min(ends, latest_expiry(actor) or ends)
+    require_no_stronger(actor, scope, project_ids, ends)
+    return issue_token(actor, owner, name, scope, ends, project_ids)
 
 
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
-    """Make a successor with the same rights and length of life. The old one ends in 24 hours."""
-    require_hold_over(actor, token.user)
-    require_no_wider(actor, token.project_ids)
+    """Make a successor with the same rights and length of life. The old one ends in 24 hours.
+
+    A successor ends at the latest with the token that makes it: no token prolongs itself.
+    """
+    require_hold_over_token(actor, token)
     if not token.is_live:
         raise Conflict("An expired or revoked token has no successor. Create a new one.")
-    now = timezone.now()
-    lasts = None if token.expires_at is None else token.expires_at - token.created_at
+    _hold_active(token.user)
+    now, latest, scope = timezone.now(), latest_expiry(actor), Scope(token.scope)
+    expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
+    if latest is not None:
+        expires_at = min(expires_at or latest, latest)
+    require_no_stronger(actor, scope, token.project_ids, expires_at)
     issued = issue_token(
-        actor,
-        token.user,
-        token.name,
-        Scope(token.scope),
-        None if lasts is None else now + lasts,
-        token.project_ids,
-        verb="rotated",
+        actor, token.user, token.name, scope, expires_at, token.project_ids, verb="rotated"
     )
     ends = now + ROTATION_OVERLAP
     if token.expires_at is None or token.expires_at > ends:
@@ -299,7 +337,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
 
 def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
     """End a token now. Revoking twice changes nothing."""
-    require_hold_over(actor, token.user)
+    require_hold_over_token(actor, token)
     return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
 
 
@@ -320,6 +358,7 @@ def issue_token(
     *,
     verb: str = "created",
     entropy: bytes | None = None,
+    is_sign_in: bool = False,
 ) -> tuple[ApiToken, str]:
     """Make a token with just these rights; the doors above decide them. Return it and its text.
 
@@ -334,6 +373,7 @@ def issue_token(
         scope=scope,
         project_ids=None if project_ids is None else sorted(set(project_ids)),
         expires_at=expires_at,
+        is_sign_in=is_sign_in,
     )
     return create(actor, token, verb), text
 
@@ -371,6 +411,21 @@ def _check_responsible(kind: str, responsible: User | None) -> None:
         raise Invalid.field("responsible_id", "Only for an agent is somebody else responsible.")
     if responsible and responsible.kind != UserKind.HUMAN:
         raise Invalid.field("responsible_id", "A person has to be responsible, not an agent.")
+    if responsible and not responsible.is_active:
+        raise Invalid.field("responsible_id", f"{responsible} is deactivated.")
+
+
+def _hold_active(user: User) -> None:
+    """Keep the user, and who is responsible for the user, from being deactivated until we commit.
+
+    Else a token made at this moment would outlive the deactivation. Raises Conflict when one of
+    them is deactivated.
+    """
+    people = [user, *filter(None, [user.responsible])]
+    lock_all(people, "is_active")
+    for one in people:
+        if not one.is_active:
+            raise Conflict(f"{one} is deactivated. Activate this user first.")
 
 
 def _free_handle(user: User) -> str:

@@ -129,7 +129,7 @@ def update_me(request: ActorRequest, body: MeUpdate) -> User:
 def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]:
     """Set a new password. Every other token of yours ends.
 
-    422 when the current password is wrong or the new one weak.
+    422 when the current password is wrong or the new one weak, 403 with a token bound to projects.
     """
     actions.change_password(
         request.auth,
@@ -159,7 +159,10 @@ def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
 
 @token_routes.get("", response=TokenPage)
 def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
-    """Your tokens and your agents', newest first; all of the tenant's for administrators."""
+    """Your tokens and your agents', newest first; all of the tenant's for administrators.
+
+    A token bound to projects shows itself only.
+    """
     return paginate(ApiToken.objects.visible_to(request.auth), page, order=["-id"])
 
 
@@ -167,11 +170,12 @@ def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any
 def create_token(request: ActorRequest, body: TokenCreate) -> Answer[dict[str, Any]]:
     """Create a token for yourself, or for an agent you answer for. Its text is shown once.
 
-    403 when the user is somebody else, or the token would show more than yours.
+    403 when the user is somebody else, or when it would be more than the token you send: of a
+    larger scope, for other projects, or with a later end. The token of a sign-in bounds no end.
     """
     values = body.sent()
     if user_id := values.pop("user_id", None):
-        values["user"] = _referred_user(user_id, "user_id")
+        values["user"] = _referred_user(request, user_id, "user_id")
     token, text = actions.create_token(request.auth, **({"scope": body.scope} | values))
     return Answer(201, _issued(token, text))
 
@@ -180,7 +184,8 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Answer[dict[str, A
 def rotate_token(request: ActorRequest, token_id: int) -> Answer[dict[str, Any]]:
     """Replace a token by one with the same rights. The old one works for another 24 hours.
 
-    409 when it has already ended.
+    The new one ends at the latest with the token you send, unless that is of a sign-in. 409 when
+    it has already ended.
     """
     token, text = actions.rotate_token(request.auth, _find_token(request, token_id))
     return Answer(201, _issued(token, text))
@@ -212,7 +217,10 @@ def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
 
 @users.get("", response=UserPage)
 def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, Any]:
-    """The people and agents of the tenant, by id."""
+    """The people and agents of the tenant, by id.
+
+    A token bound to projects shows you and the members of these projects.
+    """
     wanted = filters.sent()
     names = {"kind", "is_active", "handle", "email"} & wanted.keys()
     rows = User.objects.visible_to(request.auth).filter(**{n: wanted[n] for n in names})
@@ -226,7 +234,7 @@ def create_user(request: ActorRequest, body: UserCreate) -> Answer[User]:
     A person without a password cannot sign in until one is set. An agent signs in with tokens
     only. 409 when the handle or e-mail is taken.
     """
-    return Answer(201, actions.create_user(request.auth, **_user_values(body)))
+    return Answer(201, actions.create_user(request.auth, **_user_values(request, body)))
 
 
 @users.get("/{int:user_id}", response=UserResponse)
@@ -237,11 +245,13 @@ def get_user(request: ActorRequest, user_id: int) -> User:
 
 @users.api_operation(["PATCH", "PUT"], "/{int:user_id}", response=UserResponse)
 def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
-    """Change what is sent; `is_active: false` also ends his tokens. For administrators.
+    """Change what is sent. For administrators.
 
-    409 when it would leave the tenant without an administrator.
+    `is_active: false` also ends the user's tokens, and those of agents the user is responsible
+    for. 409 when it would leave the tenant without an administrator.
     """
-    return actions.update_user(request.auth, _find_user(request, user_id), **_user_values(body))
+    user = _find_user(request, user_id)
+    return actions.update_user(request.auth, user, **_user_values(request, body))
 
 
 @users.delete("/{int:user_id}", response={204: None})
@@ -254,13 +264,15 @@ def delete_user(request: ActorRequest, user_id: int) -> Answer[None]:
     return Answer(204, None)
 
 
-def _user_values(body: UserCreate | UserUpdate) -> dict[str, Any]:
+def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[str, Any]:
     values = body.sent()
     if (password := values.get("password")) is not None:
         values["password"] = password.get_secret_value()
     if "responsible_id" in values:
         responsible_id = values.pop("responsible_id")
-        values["responsible"] = responsible_id and _referred_user(responsible_id, "responsible_id")
+        values["responsible"] = responsible_id and _referred_user(
+            request, responsible_id, "responsible_id"
+        )
     return values
 
 
@@ -271,8 +283,8 @@ def _find_user(request: ActorRequest, user_id: int) -> User:
     return found
 
 
-def _referred_user(user_id: int, field: str) -> User:
-    found: User | None = User.objects.filter(pk=user_id).first()
+def _referred_user(request: ActorRequest, user_id: int, field: str) -> User:
+    found: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
     if found is None:
         raise Invalid.field(field, "There is no such user.", "unknown_reference")
     return found

@@ -12,7 +12,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
-from django.db.models import CharField, DateTimeField, QuerySet
+from django.db.models import CharField, DateTimeField, Q, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
@@ -91,6 +91,8 @@ def _live_tokens() -> QuerySet[ApiToken]:
     digest, now = Param("digest", CharField()), Param("now", DateTimeField())
     live = ApiToken.objects.live(now).filter(digest=digest)
     live = live.filter(user__is_active=True, tenant__is_active=True)
+    # An agent works only while somebody answers for it.
+    live = live.filter(Q(user__responsible__isnull=True) | Q(user__responsible__is_active=True))
     return live.select_related("user", "tenant")
 
 

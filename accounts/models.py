@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -91,9 +91,27 @@ class UserQuerySet(TenantQuerySet["User"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
 
+    def end_sessions(self) -> None:
+        """Make the sessions of the admin worthless that these users have now."""
+        self.update(sessions_ended_at=timezone.now())
+
     def visible_to(self, actor: Actor) -> Self:
-        """Everybody of the tenant: colleagues are assigned, mentioned and made members."""
-        return self.all()
+        """Everybody of the tenant: colleagues are assigned, mentioned and made members.
+
+        A token bound to projects shows its own user and the members of these projects, as far as
+        the user sees the projects.
+        """
+        if actor.project_ids is None:
+            return self.all()
+        # `memberships` is the way back from tasks.ProjectMember, whose app stands above this one.
+        places: dict[str, Any] = {
+            "memberships__project__pk__in": actor.project_ids,
+            "memberships__project__deleted_at__isnull": True,
+        }
+        if not actor.is_staff:
+            places["memberships__project__memberships__user__pk"] = actor.user.pk
+        members = User.objects.filter(**places).values("pk")
+        return self.filter(Q(pk=actor.user.pk) | Q(pk__in=members))
 
 
 class UserManager(TenantManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -105,7 +123,7 @@ class UserManager(TenantManager.from_queryset(UserQuerySet)):  # type: ignore[mi
 class User(TenantModel, AbstractBaseUser):
     """A human, who signs in by e-mail, or an agent, which only holds tokens."""
 
-    unrecorded = frozenset({"password", "last_login"})
+    unrecorded = frozenset({"password", "last_login", "sessions_ended_at"})
 
     kind = models.CharField(max_length=5, choices=UserKind, default=UserKind.HUMAN)
     handle = models.CharField(
@@ -122,6 +140,8 @@ class User(TenantModel, AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("administrator", default=False)
     is_superuser = models.BooleanField("operator", default=False, editable=False)
+    # Sessions of the admin that began before are over. Set when the user is deactivated.
+    sessions_ended_at = models.DateTimeField(null=True, editable=False)
     responsible = TenantFK(
         "self", models.PROTECT, null=True, blank=True, related_name="agents", db_index=False
     )
@@ -180,6 +200,14 @@ class User(TenantModel, AbstractBaseUser):
     def get_full_name(self) -> str:
         return self.full_name or self.handle
 
+    def _get_session_auth_hash(self, secret: str | None = None) -> str:
+        """What a session of the admin remembers and must find again: Django's, of the password,
+        and of when sessions were ended.
+        """
+        found: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
+        ended = self.sessions_ended_at
+        return f"{found}-{ended.timestamp()}" if ended else found
+
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None
 
@@ -201,7 +229,11 @@ class Scope(models.TextChoices):
 
 class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
     def visible_to(self, actor: Actor) -> Self:
-        """One's own and one's agents'; all of the tenant's for staff."""
+        """One's own and one's agents'; all of the tenant's for staff. A token bound to projects
+        shows itself alone.
+        """
+        if actor.project_ids is not None:
+            return self.filter(pk=actor.token.pk if actor.token else None)
         if actor.is_staff:
             return self.all()
         return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
@@ -226,6 +258,8 @@ class ApiToken(TenantModel):
     digest = models.CharField(max_length=64, editable=False)
     scope = models.CharField(max_length=5, choices=Scope, default=Scope.WRITE)
     project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
+    # Issued for a password. What it makes may outlast it, as if made in a session of the admin.
+    is_sign_in = models.BooleanField(default=False, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
     last_used_at = models.DateTimeField(null=True, blank=True, editable=False)  # to the hour

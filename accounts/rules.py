@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from accounts.actor import Actor
-from accounts.models import User
+from accounts.models import ApiToken, Scope, User
 from taskflow.errors import Conflict, Forbidden
 
 
@@ -18,16 +19,58 @@ def require_staff(actor: Actor) -> None:
 
 
 def require_hold_over(actor: Actor, user: User) -> None:
-    """Raise Forbidden unless `user` is the actor, an agent he answers for, or he is staff."""
-    if actor.is_staff or user.pk == actor.user.pk or user.responsible_id == actor.user.pk:
+    """Raise Forbidden unless `user` is the actor, an agent the actor is responsible for, or the
+    actor is staff. With a token bound to projects, unless it is the actor.
+    """
+    if user.pk == actor.user.pk:
         return
-    raise Forbidden("You can do this for yourself and for your own agents only.")
+    if actor.project_ids is not None:
+        raise Forbidden("With a token bound to projects you can do this for yourself only.")
+    if not actor.is_staff and user.responsible_id != actor.user.pk:
+        raise Forbidden("You can do this for yourself and for your own agents only.")
 
 
-def require_no_wider(actor: Actor, project_ids: Sequence[int] | None) -> None:
-    """Raise Forbidden when a token for these projects would show more than the actor's own."""
+def require_hold_over_token(actor: Actor, token: ApiToken) -> None:
+    """Raise Forbidden unless the actor may replace and revoke this token."""
+    require_hold_over(actor, token.user)
+    if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
+        raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
+
+
+def require_own_password(actor: Actor) -> None:
+    """Raise Forbidden for a token bound to projects: a new password revokes other tokens."""
+    if actor.project_ids is not None:
+        raise Forbidden("A token bound to projects cannot change the password.")
+
+
+def latest_expiry(actor: Actor) -> datetime | None:
+    """When the tokens that the actor makes have to end; None when they may last for any time.
+
+    A token makes none that outlasts it. A session, or the token of a sign-in, stands for the
+    password, with which longer tokens could be made anyway.
+    """
+    token = actor.token
+    return None if token is None or token.is_sign_in else token.expires_at
+
+
+def require_no_stronger(
+    actor: Actor,
+    scope: Scope,
+    project_ids: Sequence[int] | None,
+    expires_at: datetime | None,
+) -> None:
+    """Raise Forbidden when a token with these rights would be more than the actor's own."""
+    order = list(Scope)
+    if order.index(scope) > order.index(actor.scope):
+        raise Forbidden(f"A token of scope {actor.scope} cannot make one of scope {scope}.")
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
         raise Forbidden("A token cannot show more projects than the one that makes it.")
+    latest = latest_expiry(actor)
+    if latest is not None and (expires_at is None or expires_at > latest):
+        raise Forbidden(
+            f"A token cannot outlast the one that makes it, which ends at {latest:%Y-%m-%dT%H:%M}"
+            " UTC. Ask for fewer days, or sign in and make it then."
+        )
 
 
 def require_another_staff(*leaving: User) -> None:

@@ -128,8 +128,8 @@ def issue_tokens(database: Database) -> None:
     with psycopg.connect(database.superuser) as connection:
         connection.cursor().executemany(
             "INSERT INTO accounts_apitoken (tenant_id, user_id, name, prefix, digest, scope,"
-            " last_used_at, version, created_at, updated_at)"
-            " VALUES (%s, %s, 'load', %s, %s, 'write', now(), 1, now(), now())"
+            " is_sign_in, last_used_at, version, created_at, updated_at)"
+            " VALUES (%s, %s, 'load', %s, %s, 'write', false, now(), 1, now(), now())"
             " ON CONFLICT DO NOTHING",
             rows,
         )

@@ -55,6 +55,8 @@ class UserAdmin(RecordedAdmin):
         return user if is_active else actions.deactivate_user(actor, user)
 
     def change_row(self, actor: Actor, row: User, values: dict[str, Any]) -> None:
+        if not values.get("password"):  # left empty: keep it as it is
+            values.pop("password", None)
         actions.update_user(actor, row, **values)
 
     def delete_row(self, actor: Actor, row: User) -> None:

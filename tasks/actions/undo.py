@@ -8,6 +8,7 @@ from typing import Any
 
 from django.db.models import Count, Exists, OuterRef
 
+from accounts.actions import end_access
 from accounts.actor import Actor
 from accounts.events.models import Event
 from accounts.events.record import lock_all, savepoint, take_turns
@@ -116,6 +117,8 @@ def _carry_out(actor: Actor, plan: Plan) -> None:
     withdraw(actor, plan, NOUNS)
     if found := [*_wrong_tasks(plan), *_overfull_tasks(plan), *_wrong_people(plan)]:
         raise _Obstructed(found)
+    if users := plan.of(User):
+        end_access(actor, [reversal.row.pk for reversal in users])
 
 
 # ---- who may ------------------------------------------------------------------------------------

@@ -31,8 +31,8 @@ FORMAT = "taskflow-bundle"
 VERSION = 1
 CHUNK = 2000  # rows read or written at a time
 SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
-# The writing transaction's, not the data's.
-LEFT_OUT = {"tenant", "sequence"}
+# The writing transaction's and the sign-ins' of this installation, not the data's.
+LEFT_OUT = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
 NO_DATA: set[Model] = {KeptAnswer, TaskTally}  # answers for retries, and what follows from tasks
 

@@ -1,0 +1,248 @@
+"""Deactivating a user ends the user's access, and that of the agents the user is responsible for."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.models import ApiToken, Kind, User
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, World, build_world, token_of
+
+
+def sign_in(email: str) -> Client:
+    client = Client(SERVER_NAME="acme.localhost")
+    r = client.post("/admin/login/?next=/admin/", {"username": email, "password": PASSWORD})
+    assert r.status_code == 302, r.content
+    return client
+
+
+class Leaver:
+    """Gus, who is about to be deactivated, and Helper, an agent Gus is responsible for."""
+
+    def __init__(self, world: World, boss: ApiClient) -> None:
+        self.world, self.boss = world, boss
+        body = {"email": "gus@acme.example", "handle": "gus", "is_staff": True}
+        made = boss.post("/users", body, headers={"X-Request-Id": "made"}).json()
+        self.pk, self.path = made["id"], f"/users/{made['id']}"
+        with inside(world.acme):
+            self.user = User.objects.get(pk=self.pk)
+            self.agent = actions.create_user(
+                world.boss, kind=Kind.AGENT, handle="helper", responsible=self.user
+            )
+            other = actions.create_user(
+                world.boss, kind=Kind.AGENT, handle="other", responsible=world.boss.user
+            )
+        self.own = self.client_of(self.user)
+        self.agents = self.client_of(self.agent)
+        self.others = [self.client_of(other), self.client_of(world.bob.user)]
+
+    def client_of(self, user: User) -> ApiClient:
+        return ApiClient(token_of(Actor(user, self.world.acme)))
+
+    def live_tokens(self) -> int:
+        with inside(self.world.acme):
+            live = ApiToken.objects.live(timezone.now())
+            return live.filter(user__in=[self.pk, self.agent.pk]).count()
+
+    def set_active(self, is_active: bool) -> None:
+        """Behind the back of the actions."""
+        with inside(self.world.acme):
+            User.objects.filter(pk=self.pk).update(is_active=is_active)
+
+
+@pytest.fixture
+def leaver(world, as_):
+    return Leaver(world, as_(world.boss))
+
+
+def by_patch(leaver: Leaver) -> Any:
+    return leaver.boss.patch(leaver.path, {"is_active": False})
+
+
+def by_put(leaver: Leaver) -> Any:
+    return leaver.boss.put(leaver.path, {"is_active": False, "full_name": "Gus"})
+
+
+def by_offboarding(leaver: Leaver) -> Any:
+    return leaver.boss.post(f"{leaver.path}/offboarding", {})
+
+
+def by_undo_of_the_creation(leaver: Leaver) -> Any:
+    return leaver.boss.post("/undo", {"request_id": "made"})
+
+
+def by_undo_of_the_activation(leaver: Leaver) -> Any:
+    leaver.set_active(False)
+    leaver.boss.patch(leaver.path, {"is_active": True}, headers={"X-Request-Id": "again"})
+    return leaver.boss.post("/undo", {"request_id": "again"})
+
+
+def by_erasure(leaver: Leaver) -> Any:
+    leaver.set_active(False)
+    return leaver.boss.post(f"{leaver.path}/erasure")
+
+
+def staff_session(leaver: Leaver) -> Client:
+    with inside(leaver.world.acme):
+        actions.update_user(leaver.world.boss, leaver.world.boss.user, password=PASSWORD)
+    leaver.boss = ApiClient(token_of(leaver.world.boss))
+    return sign_in("boss@acme.example")
+
+
+def by_form_of_the_admin(leaver: Leaver) -> Any:
+    form = {"kind": "human", "handle": "gus", "full_name": "", "email": "gus@acme.example"}
+    page = f"/admin/accounts/user/{leaver.pk}/change/"
+    return staff_session(leaver).post(page, form | {"is_staff": "on", "responsible": ""})
+
+
+def by_action_of_the_admin(leaver: Leaver) -> Any:
+    body = {"action": "deactivate", "_selected_action": [leaver.pk]}
+    return staff_session(leaver).post("/admin/accounts/user/", body)
+
+
+WAYS = [
+    by_patch,
+    by_put,
+    by_offboarding,
+    by_undo_of_the_creation,
+    by_undo_of_the_activation,
+    by_erasure,
+    by_form_of_the_admin,
+    by_action_of_the_admin,
+]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_of_deactivating_ends_the_tokens_for_good(leaver, way):
+    r = way(leaver)
+
+    assert r.status_code in (200, 302), r.content
+    assert leaver.live_tokens() == 0
+    with inside(leaver.world.acme):
+        assert not User.objects.get(pk=leaver.pk).is_active
+        User.objects.filter(pk__in=[leaver.pk, leaver.agent.pk]).update(is_active=True)
+    assert [client.get("/me").status_code for client in (leaver.own, leaver.agents)] == [401, 401]
+    assert [client.get("/me").status_code for client in leaver.others] == [200, 200]
+
+
+@pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_creation])
+def test_revoking_is_on_record_with_the_request_that_deactivates(leaver, way, events):
+    r = way(leaver)
+
+    found = events(leaver.world.acme, request_id=r.headers["X-Request-Id"])
+    assert [e.subject_type for e in found if e.verb == "revoked"] == ["apitoken", "apitoken"]
+
+
+def test_trying_a_deactivation_leaves_the_tokens(leaver):
+    r = leaver.boss.patch(f"{leaver.path}?dry_run=true", {"is_active": False})
+
+    revoked = [e for e in r.json()["events"] if e["verb"] == "apitoken.revoked"]
+    assert (len(revoked), leaver.live_tokens()) == (2, 2)
+
+
+def test_agents_that_are_handed_over_keep_their_tokens(leaver):
+    body = {"hand_over_to": leaver.world.boss.user.pk}
+
+    r = leaver.boss.post(f"{leaver.path}/offboarding", body)
+
+    assert (r.status_code, r.json()["tokens_revoked"]) == (200, 1)
+    assert leaver.own.get("/me").status_code == 401
+    assert leaver.agents.get("/me").json()["responsible_id"] == leaver.world.boss.user.pk
+
+
+def test_undoing_the_handing_over_ends_the_tokens_of_the_agents(leaver, events):
+    """The agent would answer to somebody who is deactivated."""
+    body = {"hand_over_to": leaver.world.boss.user.pk}
+    leaver.boss.post(f"{leaver.path}/offboarding", body)
+    handed = [e.pk for e in events(leaver.world.acme, verb="handed_over", subject_type="user")]
+
+    assert leaver.boss.post("/undo", {"event_ids": handed}).status_code == 200
+
+    assert leaver.live_tokens() == 0
+
+
+def test_an_agent_of_a_deactivated_user_is_refused_even_with_a_live_token(leaver):
+    leaver.set_active(False)
+
+    assert leaver.agents.get("/me").status_code == 401
+    leaver.set_active(True)
+    assert leaver.agents.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize("route", ["create", "rotate"])
+def test_an_agent_of_a_deactivated_user_gets_no_token(leaver, route):
+    with inside(leaver.world.acme):
+        token = ApiToken.objects.get(user=leaver.agent.pk).pk
+    leaver.set_active(False)
+
+    if route == "create":
+        r = leaver.boss.post("/tokens", {"name": "x", "user_id": leaver.agent.pk})
+    else:
+        r = leaver.boss.post(f"/tokens/{token}/rotation")
+
+    assert (r.status_code, r.json()["code"]) == (409, "conflict")
+    assert "(@gus) is deactivated" in r.json()["detail"]
+
+
+def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
+    leaver.set_active(False)
+    new = {"kind": "agent", "handle": "new", "responsible_id": leaver.pk}
+
+    made = leaver.boss.post("/users", new)
+    changed = leaver.boss.patch(f"/users/{leaver.world.bot.user.pk}", {"responsible_id": leaver.pk})
+
+    for r in (made, changed):
+        assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/responsible_id")
+
+
+@pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_activation])
+def test_a_session_of_the_admin_ends_for_good(leaver, way):
+    with inside(leaver.world.acme):
+        user = User.objects.get(pk=leaver.pk)
+        actions.update_user(leaver.world.boss, user, password=PASSWORD)
+    session = sign_in("gus@acme.example")
+    assert session.get("/admin/").status_code == 200
+
+    assert way(leaver).status_code == 200
+
+    leaver.set_active(True)
+    assert session.get("/admin/").status_code == 302
+    assert sign_in("gus@acme.example").get("/admin/").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_token_made_while_its_user_is_deactivated_does_not_outlive_that(monkeypatch):
+    world = build_world()
+    boss, deactivated = ApiClient(token_of(world.boss)), threading.Event()
+    begun, issue = threading.Event(), actions.issue_token
+
+    def issue_slowly(*args: Any, **kwargs: Any) -> Any:
+        begun.set()
+        deactivated.wait(0.3)  # in vain when the user is held
+        return issue(*args, **kwargs)
+
+    def create() -> None:
+        try:
+            boss.post("/tokens", {"name": "x", "user_id": world.bot.user.pk})
+        finally:
+            connections.close_all()
+
+    monkeypatch.setattr(actions, "issue_token", issue_slowly)
+    thread = threading.Thread(target=create)
+    thread.start()
+    assert begun.wait(5)
+    r = ApiClient(boss.token).patch(f"/users/{world.bot.user.pk}", {"is_active": False})
+    deactivated.set()
+    thread.join()
+
+    assert r.status_code == 200
+    with inside(world.acme):
+        assert not ApiToken.objects.live(timezone.now()).filter(user=world.bot.user).exists()

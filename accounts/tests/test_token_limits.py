@@ -1,0 +1,236 @@
+"""No token makes another that may do more, show more, or last longer than itself."""
+
+from __future__ import annotations
+
+from copy import copy
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts import actions
+from accounts.actor import Actor
+from accounts.models import ApiToken, Scope
+from accounts.tenancy import inside
+from conftest import PASSWORD, ApiClient, World, token_of
+from taskflow.errors import Forbidden
+
+DAYS = [None, 1, 29, 31, 3650]
+
+
+def actor_with(world: World, scope: Scope, days: int | None, projects: list[int] | None) -> Actor:
+    ends = days and timezone.now() + timedelta(days=days)
+    token, _text = actions.issue_token(
+        world.boss, world.ada.user, "maker", scope, ends or None, projects
+    )
+    bound = None if projects is None else tuple(projects)
+    return Actor(world.ada.user, world.acme, scope=scope, project_ids=bound, token=token)
+
+
+def is_within(made: ApiToken, maker: ApiToken) -> bool:
+    order = list(Scope)
+    shows = maker.project_ids is None or (
+        made.project_ids is not None and set(made.project_ids) <= set(maker.project_ids)
+    )
+    lasts = maker.expires_at is None or (
+        made.expires_at is not None and made.expires_at <= maker.expires_at
+    )
+    return order.index(Scope(made.scope)) <= order.index(Scope(maker.scope)) and shows and lasts
+
+
+@pytest.mark.parametrize("days", [None, 30])
+@pytest.mark.parametrize("projects", [None, [1], [1, 2]])
+@pytest.mark.parametrize("scope", Scope)
+def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects, days):
+    made, refused = [], 0
+    with inside(world.acme):
+        maker = actor_with(world, scope, days, projects)
+        asked = product(Scope, [None, [1], [2], [1, 2], [3]], DAYS)
+        for wanted, shown, lasting in asked:
+            try:
+                made.append(
+                    actions.create_token(
+                        maker, name="x", scope=wanted, project_ids=shown, expires_in_days=lasting
+                    )[0]
+                )
+            except Forbidden:
+                refused += 1
+
+    assert made
+    assert all(is_within(token, maker.token) for token in made)
+    assert refused > 0 or (scope, projects, days) == (Scope.ADMIN, None, None)
+
+
+@pytest.mark.parametrize("days", [None, 30])
+@pytest.mark.parametrize("projects", [None, [1]])
+@pytest.mark.parametrize("scope", Scope)
+def test_rotation_never_makes_a_token_that_is_more_than_its_maker(world, scope, projects, days):
+    with inside(world.acme):
+        maker = actor_with(world, scope, days, projects)
+        others = [
+            actor_with(world, wanted, lasting, shown).token
+            for wanted, shown, lasting in product(Scope, [None, [1], [2]], [None, 10, 3650])
+        ]
+        made, before = [], copy(maker.token)
+        for token in [*others, maker.token]:
+            try:
+                made.append(actions.rotate_token(maker, token)[0])
+            except Forbidden:
+                continue
+
+    assert made
+    assert all(is_within(token, before) for token in made)
+
+
+def test_the_default_length_of_life_is_cut_to_that_of_the_maker(world, as_):
+    ends = timezone.now() + timedelta(days=5)
+    short = as_(world.ada, expires_at=ends)
+
+    r = short.post("/tokens", {"name": "x"})
+
+    assert (r.status_code, datetime.fromisoformat(r.json()["expires_at"])) == (201, ends)
+
+
+def test_a_longer_life_is_refused_and_the_refusal_names_the_end(world, as_):
+    short = as_(world.ada, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
+
+    assert short.post("/tokens", {"name": "x", "expires_in_days": 365}).status_code == 201
+    short = as_(world.ada, expires_at=timezone.now() + timedelta(days=5))
+    r = short.post("/tokens", {"name": "x", "expires_in_days": 6})
+
+    assert (r.status_code, r.json()["code"]) == (403, "forbidden")
+    assert "cannot outlast the one that makes it" in r.json()["detail"]
+
+
+def test_a_token_does_not_prolong_itself_by_rotation(world, as_):
+    ends = timezone.now() + timedelta(days=5)
+    client = as_(world.ada, expires_at=ends)
+    for _ in range(3):
+        own = client.get("/tokens").json()["data"][0]["id"]
+        r = client.post(f"/tokens/{own}/rotation")
+        assert datetime.fromisoformat(r.json()["expires_at"]) <= ends
+        client = ApiClient(r.json()["token"])
+
+
+def with_password(world: World) -> Any:
+    with inside(world.acme):
+        actions.update_user(world.boss, world.ada.user, password=PASSWORD)
+    body = {"email": "ada@acme.example", "password": PASSWORD, "tenant": "acme"}
+    return ApiClient().post("/auth/login", body).json()
+
+
+def test_the_token_of_a_sign_in_stands_for_the_password_and_makes_longer_ones(world):
+    client = ApiClient(with_password(world)["token"])
+
+    made = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
+
+    assert made.status_code == 201
+    later = timezone.now() + timedelta(days=3640)
+    assert datetime.fromisoformat(made.json()["expires_at"]) > later
+
+
+def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(world):
+    client = ApiClient(with_password(world)["token"])
+    own = client.get("/tokens").json()["data"][0]["id"]
+
+    successor = ApiClient(client.post(f"/tokens/{own}/rotation").json()["token"])
+
+    body = {"name": "sign-in", "expires_in_days": 60}
+    assert successor.post("/tokens", body).status_code == 403
+
+
+def test_a_token_named_like_a_sign_in_is_none(world, as_):
+    short = as_(world.ada, expires_at=timezone.now() + timedelta(days=5))
+    made = ApiClient(short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"])
+
+    assert made.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
+
+
+def test_a_session_of_the_admin_makes_tokens_of_any_length(world):
+    with inside(world.acme):
+        actions.update_user(world.boss, world.boss.user, password=PASSWORD)
+    client = ApiClient(SERVER_NAME="acme.localhost")
+    client.post(
+        "/admin/login/",
+        f"username=boss@acme.example&password={PASSWORD}",
+        content_type="application/x-www-form-urlencoded",
+    )
+
+    r = client.post("/tokens", {"name": "x", "expires_in_days": 3650, "scope": "admin"})
+
+    assert r.status_code == 201
+
+
+def test_a_bound_token_makes_and_ends_none_for_others(world, as_):
+    """Not even of an agent its user is responsible for, nor by an administrator."""
+    bot = ApiClient(token_of(world.bot))
+    theirs = bot.get("/tokens").json()["data"][0]["id"]
+
+    for who in (world.ada, world.boss):
+        bound = as_(who, project_ids=[world.apollo.pk])
+        body = {"name": "x", "user_id": world.bot.user.pk, "project_ids": [world.apollo.pk]}
+        assert bound.post("/tokens", body).status_code == 403
+        assert bound.post(f"/tokens/{theirs}/rotation").status_code == 404
+        assert bound.delete(f"/tokens/{theirs}").status_code == 404
+    assert bot.get("/me").status_code == 200
+
+
+@pytest.mark.parametrize("verb", ["rotate", "revoke"])
+def test_a_bound_token_neither_replaces_nor_ends_another_token_of_its_user(world, as_, verb):
+    other = as_(world.ada)
+    pk = other.get("/tokens").json()["data"][0]["id"]
+    bound = as_(world.ada, project_ids=[world.apollo.pk])
+
+    if verb == "rotate":
+        assert bound.post(f"/tokens/{pk}/rotation").status_code == 404
+    else:
+        assert bound.delete(f"/tokens/{pk}").status_code == 404
+
+    with inside(world.acme):
+        narrow = actor_with(world, Scope.ADMIN, None, [world.apollo.pk])
+        token = ApiToken.objects.select_related("user").get(pk=pk)
+        act = actions.rotate_token if verb == "rotate" else actions.revoke_token
+        with pytest.raises(Forbidden):
+            act(narrow, token)
+
+
+def test_a_bound_token_does_not_change_the_password(world, as_):
+    """A new password would revoke the other tokens of its user."""
+    with_password(world)
+    bound = as_(world.ada, project_ids=[world.apollo.pk])
+    body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"}
+
+    r = bound.post("/me/password", body)
+
+    assert (r.status_code, r.json()["code"]) == (403, "forbidden")
+    assert as_(world.ada).post("/me/password", body).status_code == 204
+
+
+def test_a_bound_token_shows_its_user_and_the_members_of_its_projects(world, as_):
+    def handles(client: ApiClient) -> set[str]:
+        return {user["handle"] for user in client.get("/users").json()["data"]}
+
+    members = {"ada", "carl", "bob", "bot"}
+    projects = [world.apollo.pk]
+    assert handles(as_(world.ada, project_ids=projects)) == members
+    assert handles(as_(world.boss, project_ids=projects)) == members | {"boss"}
+    assert handles(as_(world.eve, project_ids=projects)) == {"eve"}  # who sees no project
+    assert handles(as_(world.ada, project_ids=[world.secret.pk])) == {"ada"}
+    bound = as_(world.ada, project_ids=projects)
+    assert bound.get(f"/users/{world.bob.user.pk}").status_code == 200
+    assert bound.get(f"/users/{world.eve.user.pk}").status_code == 404
+    assert bound.get("/tasks?assignee=@eve").status_code == 422
+    assert bound.get("/tasks?assignee=@bob").status_code == 200
+
+
+def test_users_that_a_bound_token_does_not_show_cannot_be_named(world, as_):
+    bound = as_(world.ada, project_ids=[world.apollo.pk])
+
+    answers = [
+        bound.post("/tokens", {"name": "x", "user_id": pk, "project_ids": [world.apollo.pk]}).json()
+        for pk in (world.eve.user.pk, world.mallory.user.pk, 999_999)
+    ]
+
+    assert {(a["status"], a["errors"][0]["code"]) for a in answers} == {(422, "unknown_reference")}

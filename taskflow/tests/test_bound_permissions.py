@@ -1,0 +1,122 @@
+"""What an administrator's token that is bound to one project does to all the rest: nothing.
+
+One row per operation of the API, each called with rows outside the token's project.
+"""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from accounts.models import Event
+from accounts.tenancy import inside
+from conftest import ApiClient, token_of
+from taskflow.tests.test_permissions import MATRIX, ids, rolled_back  # noqa: F401 - a fixture
+from tasks.actions.projects import create_project
+from tasks.models import Project
+
+# Own rows, and lists that hold nothing of the others.
+OWN = {
+    "get_me": 200,
+    "update_me": 200,
+    "logout": 204,
+    "list_tokens": 200,
+    "list_users": 200,
+    "get_tenant": 200,
+    "list_projects": 200,
+    "list_tasks": 200,
+    "search": 200,
+    "list_trash": 200,
+    # tags are words of the tenant, which every member may add
+    "list_tags": 200,
+    "create_tag": 201,
+}
+FORBIDDEN = {
+    "change_password",
+    "create_token",  # one that is not bound
+    "create_user",
+    "update_tenant",
+    "put_tenant",
+    "create_project",
+    "update_tag",
+    "put_tag",
+    "delete_tag",
+}
+# A filter or a body that names what the token does not show.
+UNKNOWN = {"create_task", "list_comments", "create_comment", "list_pages", "create_page"}
+EXPECTED = {
+    **dict.fromkeys(MATRIX, 404),
+    **dict.fromkeys(FORBIDDEN, 403),
+    **dict.fromkeys(UNKNOWN, 422),
+    **OWN,
+}
+MAY_WRITE = {"update_me", "logout", "create_tag"}
+
+
+@pytest.fixture
+def bound(world):
+    with inside(world.acme):
+        own = create_project(world.boss, name="Own", key="OWN")
+    return ApiClient(token_of(world.boss, project_ids=[own.pk]))
+
+
+def test_every_operation_has_an_expectation():
+    assert EXPECTED.keys() == MATRIX.keys()
+
+
+@pytest.mark.parametrize("operation", MATRIX)
+def test_a_bound_token_of_an_administrator_reaches_nothing_outside(world, ids, bound, operation):  # noqa: F811
+    method, path, body, *_expected = MATRIX[operation]
+    how = {"content_type": "text/csv"} if isinstance(body, str) else {}
+    if isinstance(body, dict):
+        body = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
+    with inside(world.acme):
+        before = Event.objects.count()
+        texts = [str(name) for name in Project.objects.values_list("name", flat=True)]
+
+    r = getattr(bound, method)(path.format(**ids), body, **how)
+
+    assert r.status_code == EXPECTED[operation], r.content
+    with inside(world.acme):
+        assert (Event.objects.count() > before) == (operation in MAY_WRITE)
+    hidden = {*texts, "Launch", "ada@acme.example", "eve@acme.example"} - {"Own"}
+    assert not [text for text in hidden if text in r.content.decode()]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "/tokens", {"name": "x", "scope": "admin", "project_ids": "own"}),
+        ("post", "/tokens", {"name": "x", "scope": "admin", "project_ids": "other"}),
+        ("post", "/tokens", {"name": "x", "user_id": "eve", "project_ids": "own"}),
+        ("post", "/projects/OWN/members", {"user_id": "eve"}),
+        ("patch", "/projects/OWN", {"owner_id": "eve"}),
+        ("post", "/tasks", {"project_id": "own", "title": "x", "assignee_id": "eve"}),
+        ("get", "/tasks?created_by=@eve", None),
+        ("get", "/users/{eve}", None),
+    ],
+)
+def test_a_bound_token_names_nobody_outside_its_project(world, ids, bound, method, path, body):  # noqa: F811
+    with inside(world.acme):
+        own = Project.objects.get(key="OWN").pk
+    known = {"own": own, "eve": ids["eve"]}
+    lists = {"own": [own], "other": [own, ids["project"]]}
+    body = body and {
+        k: lists[v] if k == "project_ids" else known.get(v, v) for k, v in body.items()
+    }
+
+    r = getattr(bound, method)(path.format(**ids), body)
+
+    is_own = body == {"name": "x", "scope": "admin", "project_ids": [own]}
+    assert (r.status_code < 300) == is_own, r.content
+    assert r.status_code in (201, 403, 404, 422)
+
+
+def test_a_bound_token_lists_itself_alone(world, ids, bound):  # noqa: F811
+    tokens = bound.get("/tokens").json()["data"]
+    users = bound.get("/users").json()["data"]
+
+    assert [bound.token.startswith(token["prefix"]) for token in tokens] == [True]
+    assert [user["id"] for user in users] == [world.boss.user.pk]
+    assert json.dumps(users).count("@acme.example") == 1
