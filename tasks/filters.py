@@ -18,11 +18,11 @@ from django.db.models.functions import Lower
 
 from accounts.actor import Actor
 from accounts.models import Event, User
-from taskflow.errors import Invalid, NotFound
+from taskflow.errors import Invalid
 from taskflow.filtering import EXCLUDING, MOST_TOGETHER
 from taskflow.paging import PageParams
 from taskflow.schema import In
-from tasks.actions.undo import MOST_EVENTS, places_of
+from tasks.actions.undo import MOST_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
 from tasks.find import (
     PROJECT_KEY,
     find_tasks,
@@ -75,30 +75,42 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QueryS
 
 
 def choose_events(actor: Actor, wanted: UndoRequest) -> list[Event]:
-    """The events to take back, of the projects that the actor sees, oldest first.
+    """The events to take back, as far as the actor sees their rows and projects, oldest first.
 
-    Raises NotFound when there are none, or one that was named is not to be seen.
+    Of a request, only what one actor did: anybody may choose any request id. Raises NotFound when
+    there are none, or one that was named is not to be seen.
     """
     sent = wanted.sent()
     if "request_id" in sent:
         rows = Event.objects.filter(request_id=wanted.request_id)
+        rows = rows.filter(_done_by(actor, sent.get("actor", "me")))
     elif "event_ids" in sent:
         rows = Event.objects.filter(pk__in=sorted(set(sent["event_ids"])))
     else:
-        rows = Event.objects.filter(actor__in=_user_ids(actor, "actor", [sent["actor"]]))
+        rows = Event.objects.filter(_done_by(actor, sent["actor"]))
         rows = rows.filter(created_at__gte=sent["since"])
         if "until" in sent:
             rows = rows.filter(created_at__lt=sent["until"])
         if "project" in sent:
             rows = rows.filter(project_id__in=_project_ids(actor, "project", [sent["project"]]))
-    seen = Project.everything.visible_to(actor)
-    found = list(rows.select_related("actor").order_by("pk")[: MOST_EVENTS + 1])
-    places = {pk for event in found for pk in places_of(event)}
-    hidden = places - set(seen.filter(pk__in=sorted(places)).values_list("pk", flat=True))
-    found = [event for event in found if not hidden & set(places_of(event))]
+    chosen = list(rows.select_related("actor").order_by("pk")[: MOST_EVENTS + 1])
+    if len(chosen) > MOST_EVENTS:  # before what is hidden is left out, or a part would do for all
+        raise TOO_MANY
+    found = visible_events(actor, chosen)
     if not found or ("event_ids" in sent and len(found) < len(set(sent["event_ids"]))):
-        raise NotFound("There is no such event.")
+        raise NO_SUCH_EVENT
     return found
+
+
+def _done_by(actor: Actor, ref: str) -> Q:
+    """Events of `me`, of a user by id or `@handle`, or of no user of the tenant: `none`, which are
+    those of operators and commands.
+    """
+    if ref == "none":
+        return Q(actor__isnull=True)
+    if ref == "me" and actor.is_operator:
+        return Q(actor__isnull=True, operator_id=actor.user.pk)
+    return Q(actor__in=_user_ids(actor, "actor", [ref]))
 
 
 # ---- what the parameters name -------------------------------------------------------------------

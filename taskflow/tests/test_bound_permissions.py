@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.utils import timezone
 
-from accounts.models import Event
+from accounts.models import ApiToken, Event, User
 from accounts.tenancy import inside
 from conftest import ApiClient, token_of
 from taskflow.tests.test_permissions import MATRIX, ids, rolled_back  # noqa: F401 - a fixture
@@ -44,7 +45,7 @@ FORBIDDEN = {
     "delete_tag",
 }
 # A filter or a body that names what the token does not show.
-UNKNOWN = {"create_task", "list_comments", "create_comment", "list_pages", "create_page"}
+UNKNOWN = {"create_task", "list_comments", "create_comment", "list_pages", "create_page", "undo"}
 EXPECTED = {
     **dict.fromkeys(MATRIX, 404),
     **dict.fromkeys(FORBIDDEN, 403),
@@ -120,3 +121,37 @@ def test_a_bound_token_lists_itself_alone(world, ids, bound):  # noqa: F811
     assert [bound.token.startswith(token["prefix"]) for token in tokens] == [True]
     assert [user["id"] for user in users] == [world.boss.user.pk]
     assert json.dumps(users).count("@acme.example") == 1
+
+
+@pytest.mark.parametrize("subject_type", ["user", "apitoken", "tenant", "tag"])
+def test_a_bound_token_undoes_nothing_outside_its_project(world, as_, bound, subject_type):
+    """Not even what its own user did with another token."""
+    boss = as_(world.boss)
+    calls = {
+        "user": lambda: boss.patch(f"/users/{world.eve.user.pk}", {"full_name": "N"}),
+        "apitoken": lambda: boss.post("/tokens", {"name": "wide"}),
+        "tenant": lambda: boss.patch("/tenant", {"name": "N"}),
+        "tag": lambda: boss.patch(f"/tags/{boss.post('/tags', {'name': 'a'}).json()['id']}",
+                                  {"name": "b"}),
+    }  # fmt: skip
+    request_id = calls[subject_type]().headers["X-Request-Id"]
+    with inside(world.acme):
+        (event,) = Event.objects.filter(request_id=request_id)
+    assert event.subject_type == subject_type
+
+    answers = [
+        bound.post("/undo", body)
+        for body in (
+            {"request_id": request_id},
+            {"event_ids": [event.pk]},
+            {"request_id": request_id, "actor": "me"},
+        )
+    ]
+
+    assert [r.status_code for r in answers] == [404, 404, 404]
+    with inside(world.acme):
+        assert Event.objects.latest("pk").pk == event.pk
+        assert ApiToken.objects.live(timezone.now()).count() == (
+            3 if subject_type == "apitoken" else 2
+        )
+        assert User.objects.filter(is_active=False).count() == 0

@@ -107,7 +107,8 @@ MATRIX = {
     "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),
     "purge":          ("delete", "/trash/task/{gone}", None,              204, 204, 403, 403, 404, 204, 404),
     # what Bob did
-    "undo":           ("post", "/undo", {"request_id": "bobs"},           200, 200, 200, 403, 404, 200, 404),
+    "undo":           ("post", "/undo", {"request_id": "bobs", "actor": "@bob"},
+                                                                          200, 200, 200, 403, 404, 200, 422),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
     "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
     "update_tag":     ("patch", "/tags/{tag}", {"color": "#000000"},      403, 403, 403, 403, 403, 200, 404),

@@ -1,7 +1,8 @@
-"""Taking changes back: which rows, by whom, and what must hold afterwards."""
+"""Taking changes back: which rows, and what must hold afterwards."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +16,9 @@ from accounts.events.record import lock_all, savepoint, take_turns
 from accounts.events.undo.carrying import make_room, put_back, withdraw
 from accounts.events.undo.plan import Noun, Obstacle, Plan, Reversal
 from accounts.events.undo.reading import plan_undo
-from accounts.models import ApiToken, Scope, Tenant, User
-from accounts.rules import require_staff
-from taskflow.errors import Conflict, Forbidden, Invalid
+from accounts.models import ApiToken, Tenant, User
+from taskflow.errors import Conflict, Invalid, NotFound
+from tasks.actions import undo_rights
 from tasks.models import (
     Comment,
     FormerNumber,
@@ -31,9 +32,9 @@ from tasks.models import (
 )
 from tasks.models.graph import blockers_behind, children_below, height, parents_above, reached
 from tasks.models.tasks import DEEPEST, MOST_TAGS
-from tasks.rules import MANAGERS, require_role
 
 MOST_EVENTS = 10_000
+TOO_MANY = Invalid(f"These are more than {MOST_EVENTS} events. Ask for fewer.", code="too_many")
 IN_TRASH = ("deleted", "deleted_at")
 # In the order in which they belong to each other.
 NOUNS = {
@@ -47,8 +48,7 @@ NOUNS = {
     "comment": Noun(Comment, related=("task",), withdrawn=IN_TRASH),
     "page": Noun(Page, withdrawn=IN_TRASH),
 }
-OF_PEOPLE = frozenset({"tenant", "user", "apitoken"})
-OWN_PROFILE = frozenset({"full_name", "handle", "email"})
+NO_SUCH_EVENT = NotFound("There is no such event.")
 
 
 @dataclass
@@ -68,18 +68,18 @@ class _Obstructed(Exception):
 def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone:
     """Take back what the events did, newest first; what was made goes to the trash.
 
-    Who may undo: his own doing, who may still work there; that of others, the project's owners and
-    admins. Raises Conflict, listing each, for what others have changed since, unless told to
-    `skip` that. Tokens and passwords do not come back, nor what was deleted for good.
+    Who may undo: see undo_rights.py. Raises NotFound for an event that the actor does not see any
+    more, Conflict, listing each, for what others have changed since, unless told to `skip` that.
+    Tokens and passwords do not come back, nor what was deleted for good.
     """
     if len(events) > MOST_EVENTS:
-        raise Invalid(f"These are more than {MOST_EVENTS} events. Ask for fewer.", code="too_many")
+        raise TOO_MANY
     take_turns(actor)
-    _require_rights(actor, events)
-    lock_all([p for p in _projects_of(events).values() if p.deleted_at is None])
+    _lock_projects(events)
     found: list[list[Obstacle]] = []
     while True:
         plan = plan_undo(events, NOUNS)  # anew: an attempt that failed has changed its rows
+        _check_rights(actor, events, plan)
         for obstacles in found:
             plan.leave_out(obstacles)
         if plan.obstacles and not skip:
@@ -121,60 +121,39 @@ def _carry_out(actor: Actor, plan: Plan) -> None:
         end_access(actor, [reversal.row.pk for reversal in users])
 
 
-# ---- who may ------------------------------------------------------------------------------------
+# ---- which rows ---------------------------------------------------------------------------------
 
 
-def _require_rights(actor: Actor, events: Sequence[Event]) -> None:
-    """Raise Forbidden unless the actor may take all of it back."""
-    projects = _projects_of(events)
-    asked: set[tuple[int, tuple[Role, ...]]] = set()
+def visible_events(actor: Actor, events: Sequence[Event]) -> list[Event]:
+    """Those of the events that the actor sees now and could take back, as far as that is allowed.
+
+    One query per subject type, and three.
+    """
+    return undo_rights.visible_events(actor, events, _rows_of(events))
+
+
+def _rows_of(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
+    """The rows that the events are of, as they are now, those in the trash too."""
+    ids: dict[str, set[int]] = defaultdict(set)
     for event in events:
-        is_own = event.actor_id is not None and event.actor_id == actor.user.pk
-        places = places_of(event) & projects.keys()
-        if event.subject_type in OF_PEOPLE:
-            _require_hold(actor, event, is_own=is_own)
-        elif event.subject_type == "tag" and is_own and event.verb == "created":
-            continue
-        elif not places:
-            require_staff(actor)
-        asked |= {(pk, _roles_for(event, is_own=is_own)) for pk in places}
-    for pk, roles in sorted(asked):
-        require_role(actor, projects[pk], *roles)
+        ids[event.subject_type].add(event.subject_id)
+    return {
+        (kind, row.pk): row for kind in ids.keys() & NOUNS for row in NOUNS[kind].rows(ids[kind])
+    }
 
 
-def _require_hold(actor: Actor, event: Event, *, is_own: bool) -> None:
-    """People are administered by administrators; one's own profile and tokens are one's own."""
-    if actor.scope != Scope.ADMIN:
-        raise Forbidden(
-            f"Taking back a change of a {event.subject_type} needs a token of scope admin.",
-            code="insufficient_scope",
-        )
-    is_mine = event.subject_id == actor.user.pk and event.changes.keys() <= OWN_PROFILE
-    if not (is_own and (is_mine or event.subject_type == "apitoken")):
-        require_staff(actor)
+def _lock_projects(events: Sequence[Event]) -> None:
+    """Projects are locked before what is in them."""
+    rows = _rows_of(events)
+    places = {pk for event in events for pk in undo_rights.places_of(event, rows)}
+    lock_all(list(Project.objects.filter(pk__in=sorted(places)).order_by("pk")))
 
 
-def _roles_for(event: Event, *, is_own: bool) -> tuple[Role, ...]:
-    """Who may take it back in its project."""
-    kind, changes = event.subject_type, event.changes
-    if kind == "project" and {"owner", "deleted_at"} & changes.keys():
-        return (Role.OWNER,)
-    if kind == "projectmember" and Role.OWNER in changes.get("role", ()):
-        return (Role.OWNER,)
-    if kind in ("project", "projectmember") or not is_own:
-        return MANAGERS
-    return tuple(Role)
-
-
-def _projects_of(events: Iterable[Event]) -> dict[int, Project]:
-    """All that they speak of, those in the trash too."""
-    return Project.everything.in_bulk(sorted({pk for e in events for pk in places_of(e)}))
-
-
-def places_of(event: Event) -> set[int]:
-    """The projects that it speaks of: two for a task that moved."""
-    moved = event.changes.get("project", []) if event.subject_type == "task" else []
-    return {pk for pk in (event.project_id, *moved) if pk is not None}
+def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
+    """Judge by the rows that are locked now, which may have moved since they were chosen."""
+    if len(undo_rights.visible_events(actor, events, plan.rows)) < len(events):
+        raise NO_SUCH_EVENT
+    undo_rights.require_rights(actor, events, plan.rows)
 
 
 # ---- what must hold afterwards ------------------------------------------------------------------

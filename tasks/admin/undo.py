@@ -37,7 +37,7 @@ class UndoForm(forms.Form):
 
     event_ids = forms.CharField(required=False, widget=forms.HiddenInput)
     request_id = forms.CharField(required=False, max_length=64, widget=TextInput)
-    actor: Any = forms.ModelChoiceField(None, required=False, widget=Select)
+    actor = forms.ChoiceField(required=False, widget=Select)
     since = forms.DateTimeField(
         required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
     )
@@ -49,9 +49,13 @@ class UndoForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        users, projects = User.objects.order_by("handle"), Project.objects.order_by("key")
-        self.fields["actor"].queryset = users  # type: ignore[attr-defined]
-        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
+        users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
+        self.fields["actor"].choices = [  # type: ignore[attr-defined]
+            ("", "I, myself"),
+            ("none", "An operator or a command"),
+            *users,
+        ]
+        self.fields["project"].queryset = Project.objects.order_by("key")  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
         """Refuse what is no list of ids, instead of choosing events in another way."""
@@ -73,11 +77,9 @@ class UndoForm(forms.Form):
         if ids := [word for word in values.get("event_ids", "").split(",") if word.isdigit()]:
             body["event_ids"] = [int(word) for word in ids]
         elif values.get("request_id"):
-            body["request_id"] = values["request_id"]
-        elif values.get("actor"):
-            body["actor"] = str(values["actor"].pk)
-            if values.get("since"):
-                body["since"] = values["since"].isoformat()
+            body |= {"request_id": values["request_id"], "actor": values.get("actor") or "me"}
+        elif values.get("since"):
+            body |= {"since": values["since"].isoformat(), "actor": values.get("actor") or "me"}
             if values.get("project"):
                 body["project"] = str(values["project"].pk)
         try:

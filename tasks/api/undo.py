@@ -21,9 +21,11 @@ def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
     Field by field, newest first: what was changed gets its value back, what was made goes to the
     trash, what was deleted returns, with its tags, blockers and old number. 409 `cannot_undo` lists
     what others have changed since, by event and field; with `on_conflict: skip` that is left out.
-    dry_run=true shows the plan. An undo is on record and can be undone. Your own doing you may
-    always take back; that of others takes the project's owners and admins. What was deleted for
-    good does not return, nor tokens and passwords.
+    dry_run=true shows the plan. An undo is on record and can be undone. `request_id` means what you
+    did under it; `actor` beside it names somebody else. You need the right to make the inverse
+    change now, on the row where it is now; what others did takes the project's owners and admins.
+    What you cannot see now is absent. What was deleted for good does not return, nor tokens and
+    passwords.
     """
     events = choose_events(request.auth, body)
     done = take_back(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)

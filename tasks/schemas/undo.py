@@ -21,12 +21,18 @@ class OnConflict(StrEnum):
 
 
 class UndoRequest(In):
-    """What to take back: one of request_id, event_ids, or actor with since."""
+    """What to take back: one of request_id, with actor if it is not yours, event_ids, or actor
+    with since.
+    """
 
-    request_id: RequestId | MISSING = Field(MISSING, description="All that this request did.")
+    request_id: RequestId | MISSING = Field(
+        MISSING, description="All that you did under this request id, or `actor` if it is given."
+    )
     event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
     actor: Word | MISSING = Field(
-        MISSING, description="All that he did: `me`, id or `@handle`.", examples=["@bot"]
+        MISSING,
+        description="Who did it: `me`, id or `@handle`; `none` for operators and commands.",
+        examples=["@bot"],
     )
     since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
     until: Instant | MISSING = Field(MISSING, description="Before this instant.")
@@ -38,12 +44,14 @@ class UndoRequest(In):
     @model_validator(mode="after")
     def _says_one_thing(self) -> Self:
         sent = self.model_fields_set
-        if len({"request_id", "event_ids", "actor"} & sent) != 1:
+        if len({"request_id", "event_ids", "since"} & sent) != 1:
             raise ValueError("give one of request_id, event_ids, or actor with since")
-        if ("actor" in sent) != ("since" in sent):
-            raise ValueError("actor and since go together")
-        if {"until", "project"} & sent and "actor" not in sent:
-            raise ValueError("until and project narrow what an actor did")
+        if "since" in sent and "actor" not in sent:
+            raise ValueError("since goes with actor")
+        if "actor" in sent and "event_ids" in sent:
+            raise ValueError("actor goes with since or request_id, not with event_ids")
+        if {"until", "project"} & sent and "since" not in sent:
+            raise ValueError("until and project narrow what an actor did since an instant")
         return self
 
 

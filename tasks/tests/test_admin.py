@@ -691,6 +691,21 @@ def test_history_offers_to_undo(house, staff):
 
     assert f'name="event_ids" value="{event.pk}"' in page
     assert 'name="request_id" value="r-1"' in page
+    assert f'name="actor" value="{house.ada.user.pk}"' in page
+
+
+def test_undoing_a_request_takes_back_what_its_actor_did_under_that_id(house, staff):
+    """Root chose the same request id as Ada."""
+    with inside(house.root.tenant):
+        for actor, values in ((house.ada, {"title": "New"}), (house.root, {"priority": "high"})):
+            update_task(dataclasses.replace(actor, request_id="r-1"), house.task, **values)
+    body = {"request_id": "r-1", "actor": house.ada.user.pk, "confirmed": "1"}
+
+    assert staff.post(UNDO, body).status_code == 302
+
+    with inside(house.root.tenant):
+        task = Task.objects.get()
+        assert (task.title, task.priority) == ("Launch", "high")
 
 
 def test_the_plan_is_shown_before_anything_happens(house, staff):

@@ -73,6 +73,7 @@ def snapshot(tenant):
 
 class Everything(RuleBasedStateMachine):
     world = None
+    users = ()  # ids, of those whose tokens these are
 
     def __init__(self):
         super().__init__()
@@ -82,6 +83,7 @@ class Everything(RuleBasedStateMachine):
         with inside(self.world.acme):
             self.start = Event.objects.latest("pk").pk
         self.sent = 0
+        self.senders = {}  # by the number of the request
 
     def teardown(self):
         try:
@@ -105,6 +107,7 @@ class Everything(RuleBasedStateMachine):
 
     def call(self, who, method, path, body=None):
         self.sent += 1
+        self.senders[self.sent] = self.users[who % len(self.users)]
         client = ApiClient(self.tokens[who % len(self.tokens)])
         headers = {"X-Request-Id": f"s-{self.sent}"}
         args = (path,) if body is None or method == "delete" else (path, body)
@@ -132,7 +135,8 @@ class Everything(RuleBasedStateMachine):
                 assert r.status_code == 200, r.content
             return
         for n in range(self.sent, 0, -1):
-            r = boss.post("/undo", {"request_id": f"s-{n}"}, headers={"X-Request-Id": f"u-{n}"})
+            body = {"request_id": f"s-{n}", "actor": self.senders[n]}
+            r = boss.post("/undo", body, headers={"X-Request-Id": f"u-{n}"})
             assert r.status_code in (200, 404), r.content
 
     # ---- tasks ----
@@ -281,8 +285,9 @@ class Everything(RuleBasedStateMachine):
     @rule(n=number)
     def undo_one(self, n):
         """In between, as far as it goes; an undo of an undo too."""
-        request_id = f"s-{1 + n % self.sent}"
-        self.call(0, "post", "/undo", {"request_id": request_id, "on_conflict": "skip"})
+        n = 1 + n % self.sent
+        body = {"request_id": f"s-{n}", "actor": self.senders[n], "on_conflict": "skip"}
+        self.call(0, "post", "/undo", body)
 
 
 @pytest.mark.proof
@@ -295,7 +300,9 @@ def test_undoing_everything_leaves_what_was_there(world):
         update_task(world.ada, world.task, blocked_by=[other])
     actors = (world.boss, world.ada, world.bob)
     tokens = [token_of(actor) for actor in actors]
-    machine = type("Machine", (Everything,), {"world": world, "tokens": tokens, "boss": tokens[0]})
+    users = [str(actor.user.pk) for actor in actors]
+    given = {"world": world, "tokens": tokens, "users": users, "boss": tokens[0]}
+    machine = type("Machine", (Everything,), given)
 
     run_state_machine_as_test(machine, settings=HOW)
 

@@ -80,6 +80,8 @@ class Plan:
     obstacles: list[Obstacle] = field(default_factory=list)
     left: list[Obstacle] = field(default_factory=list)  # what no undo brings back
     coming: set[tuple[Any, int]] = field(default_factory=set)  # rows made again: model and id
+    # The rows that the events are of, locked, by subject type and id.
+    rows: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def of(self, model: Any) -> list[Reversal]:
         return [r for r in self.reversals if r.noun.model is model]

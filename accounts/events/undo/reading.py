@@ -42,6 +42,7 @@ def plan_undo(chosen: Sequence[Event], nouns: Mapping[str, Noun]) -> Plan:
         is_kept = noun.withdrawn is not None  # rows without a trash may have to be deleted
         locked = noun.rows(wanted).order_by("pk").select_for_update(of=("self",), no_key=is_kept)
         stored = {row.pk: row for row in locked}
+        plan.rows |= {(name, pk): row for pk, row in stored.items()}
         log = _log_of(name, wanted)
         links = _links_of(noun.model, list(stored.values()), log)
         for pk, ids in sorted(wanted.items()):

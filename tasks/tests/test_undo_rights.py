@@ -1,0 +1,395 @@
+"""Who may take what back: judged by the row as it is now, and by the rights of now."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from accounts.actions import create_operator
+from accounts.actor import Actor
+from accounts.models import Event
+from accounts.tenancy import inside
+from conftest import ApiClient, World, token_of
+from tasks.actions.comments import create_comment, delete_comment
+from tasks.actions.members import add_member, change_role, remove_member
+from tasks.actions.pages import create_page, publish_page, update_page
+from tasks.actions.projects import create_project
+from tasks.actions.tags import create_tag, update_tag
+from tasks.actions.tasks import complete_task, create_task, delete_task, move_task, update_task
+from tasks.actions.trash import restore
+from tasks.models import Comment, Page, Project, ProjectMember, Role
+
+R1 = "r-1"
+
+
+@dataclass
+class Place:
+    """Apollo, and Zeus of Ada and Carl, where Bob is not."""
+
+    world: World
+    zeus: Project
+    comment: Comment  # Bob's
+    page: Page  # Bob's draft
+
+    def acting(self, name: str) -> Actor:
+        return replace(getattr(self.world, name), request_id=R1)
+
+    def fresh(self, row: Any) -> Any:
+        return type(row).everything.get(pk=row.pk)
+
+    def membership(self, name: str) -> ProjectMember:
+        user = getattr(self.world, name).user
+        return ProjectMember.objects.select_related("project").get(
+            user=user, project=self.world.apollo
+        )
+
+    def client(self, name: str, *args: Any, **kwargs: Any) -> ApiClient:
+        return ApiClient(token_of(getattr(self.world, name), *args, **kwargs))
+
+
+@pytest.fixture
+def place(world):
+    with inside(world.acme):
+        zeus = create_project(world.ada, name="Zeus", key="ZEU")
+        add_member(world.ada, zeus, user=world.carl.user)
+        comment = create_comment(world.bob, world.task, body="Ready?")
+        page = create_page(world.bob, world.apollo, title="Plan")
+    return Place(world, zeus, comment, page)
+
+
+# ---- what Bob did ----
+
+
+def edit_task(place: Place) -> None:
+    update_task(place.acting("bob"), place.world.task, title="Bob's")
+
+
+def finish_task(place: Place) -> None:
+    complete_task(place.acting("bob"), place.world.task)
+
+
+def new_task(place: Place) -> None:
+    place.world.task = create_task(place.acting("bob"), place.world.apollo, title="Bob's")
+
+
+def trash_task(place: Place) -> None:
+    delete_task(place.acting("bob"), place.world.task)
+
+
+def new_comment(place: Place) -> None:
+    place.comment = create_comment(place.acting("bob"), place.world.task, body="x")
+
+
+def trash_comment(place: Place) -> None:
+    delete_comment(place.acting("bob"), place.comment)
+
+
+def edit_page(place: Place) -> None:
+    update_page(place.acting("bob"), place.page, title="Bob's")
+
+
+def give_page(place: Place) -> None:
+    update_page(place.acting("bob"), place.page, owner=place.world.carl.user)
+
+
+def leave(place: Place) -> None:
+    remove_member(place.acting("bob"), place.membership("bob"))
+
+
+# ---- what others did since ----
+
+
+def nothing(place: Place) -> None:
+    pass
+
+
+def move_away(place: Place) -> None:
+    move_task(place.world.ada, place.fresh(place.world.task), place.zeus)
+
+
+def move_away_and_add_bob(place: Place) -> None:
+    move_away(place)
+    add_member(place.world.ada, place.zeus, user=place.world.bob.user)
+    remove_member(place.world.ada, place.membership("bob"))
+
+
+def dismiss_bob(place: Place) -> None:
+    remove_member(place.world.ada, place.membership("bob"))
+
+
+def restore_and_leave(place: Place) -> None:
+    restore(place.world.ada, place.fresh(place.world.task))
+
+
+def give_page_away(place: Place) -> None:
+    update_page(place.world.carl, place.fresh(place.page), owner=place.world.carl.user)
+
+
+def give_page_away_published(place: Place) -> None:
+    publish_page(place.world.carl, place.fresh(place.page))
+    give_page_away(place)
+
+
+ROWS = {
+    # what Bob did, what happened since: who undoes Bob's doing, and what that is answered
+    #                                  bob, carl (admin), eve (outside), bot (member)
+    (edit_task, nothing): (200, 200, 404, 403),
+    (edit_task, move_away): (404, 403, 404, 404),
+    (edit_task, move_away_and_add_bob): (200, 403, 404, 404),
+    (edit_task, dismiss_bob): (404, 200, 404, 403),
+    (finish_task, move_away): (404, 403, 404, 404),
+    (new_task, nothing): (200, 200, 404, 403),
+    (new_task, move_away): (404, 403, 404, 404),
+    (trash_task, nothing): (200, 200, 404, 403),
+    (trash_task, restore_and_leave): (200, 200, 404, 403),
+    (new_comment, nothing): (200, 200, 404, 403),
+    (new_comment, move_away): (404, 403, 404, 404),
+    (new_comment, dismiss_bob): (404, 200, 404, 403),
+    (trash_comment, nothing): (200, 200, 404, 403),
+    (trash_comment, move_away): (404, 403, 404, 404),
+    (edit_page, nothing): (200, 200, 404, 404),
+    (edit_page, give_page_away): (404, 200, 404, 404),
+    (edit_page, give_page_away_published): (403, 200, 404, 403),
+    (give_page, nothing): (404, 200, 404, 404),
+    (leave, nothing): (404, 200, 404, 403),
+}
+
+
+@pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
+def test_rights_are_judged_on_the_row_as_it_is_now(place, did, since):
+    with inside(place.world.acme):
+        did(place)
+        since(place)
+    found = {}
+    for name in ("bob", "carl", "eve", "bot"):
+        body = {"request_id": R1, "actor": "@bob", "on_conflict": "skip"}
+        found[name] = place.client(name).post("/undo?dry_run=true", body).status_code
+
+    assert tuple(found.values()) == ROWS[did, since]
+
+
+@pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
+def test_a_token_that_may_not_undoes_nothing(place, did, since):
+    with inside(place.world.acme):
+        did(place)
+        since(place)
+        last = Event.objects.latest("pk").pk
+        elsewhere = create_project(place.world.bob, name="Elsewhere")
+    body = {"request_id": R1, "on_conflict": "skip"}
+
+    reading = place.client("bob", "read").post("/undo", body)
+    bound = place.client("bob", project_ids=[elsewhere.pk]).post("/undo", body)
+
+    assert (reading.status_code, bound.status_code) == (403, 404)
+    with inside(place.world.acme):
+        assert not Event.objects.filter(pk__gt=last, undoes__isnull=False).exists()
+
+
+def carls_events(place: Place, **which: Any) -> list[int]:
+    with inside(place.world.acme):
+        return list(Event.objects.filter(actor=place.world.carl.user, **which).values_list("pk", flat=True))  # fmt: skip
+
+
+@pytest.mark.parametrize("verb", ["deleted", "restored"])
+def test_a_former_admin_takes_nothing_back_on_anothers_comment(place, verb):
+    """Carl deleted and restored Bob's comment as an admin of the project, and is a member now."""
+    with inside(place.world.acme):
+        delete_comment(place.world.carl, place.comment)
+        if verb == "restored":
+            restore(place.world.carl, place.fresh(place.comment))
+    body = {"event_ids": carls_events(place, subject_type="comment", verb=verb)}
+    assert place.client("carl").post("/undo?dry_run=true", body).status_code == 200
+    with inside(place.world.acme):
+        change_role(place.world.ada, place.membership("carl"), role=Role.MEMBER)
+
+    assert place.client("carl").post("/undo", body).status_code == 403
+
+
+def test_a_former_owner_of_a_page_gets_it_back_from_a_manager_only(place):
+    with inside(place.world.acme):
+        publish_page(place.world.bob, place.page)
+        give_page(place)
+    body = {"request_id": R1, "actor": "@bob"}
+
+    assert place.client("bob").post("/undo", body).status_code == 403
+    assert place.client("ada").post("/undo", body).status_code == 200
+    with inside(place.world.acme):
+        assert Page.objects.get(pk=place.page.pk).owner == place.world.bob.user
+
+
+def test_a_move_is_taken_back_by_members_of_both_projects_only(place):
+    with inside(place.world.acme):
+        move_task(place.acting("carl"), place.world.task, place.zeus)
+        remove_member(place.world.ada, place.membership("carl"))
+
+    assert place.client("carl").post("/undo", {"request_id": R1}).status_code == 404
+
+
+def test_a_role_of_owner_given_since_takes_an_owner(place):
+    """Carl added Eve; Ada made her an owner."""
+    with inside(place.world.acme):
+        eve = add_member(place.acting("carl"), place.world.apollo, user=place.world.eve.user)
+        change_role(place.world.ada, eve, role=Role.OWNER)
+    body = {"request_id": R1, "on_conflict": "skip"}
+
+    assert place.client("carl").post("/undo", body).status_code == 403
+
+
+def test_a_row_that_moves_out_of_sight_while_it_is_chosen_is_absent(place, monkeypatch):
+    """Between the choice and the lock."""
+    with inside(place.world.acme):
+        edit_task(place)
+    lock_projects = "tasks.actions.undo._lock_projects"
+
+    def move_then(events: Any) -> None:
+        move_away(place)
+
+    monkeypatch.setattr(lock_projects, move_then)
+
+    assert place.client("bob").post("/undo", {"request_id": R1}).status_code == 404
+
+
+# ---- by request id ----
+
+
+def test_anothers_events_under_my_request_id_are_not_mine(place, events):
+    """Eve cannot make Bob's undo fail, be refused, or take back more."""
+    with inside(place.world.acme):
+        edit_task(place)
+    eve = place.client("eve")
+    headers = {"X-Request-Id": R1}
+    hers = eve.post("/projects", {"name": "Hers"}, headers=headers).json()["id"]
+    carl = place.client("carl")
+    carl.patch("/tasks/APO-1", {"priority": "high"}, headers=headers)
+    carl.patch("/projects/APO", {"name": "Renamed"}, headers=headers)
+
+    done = place.client("bob").post("/undo", {"request_id": R1})
+
+    assert (done.status_code, len(done.json()["undone"])) == (200, 1)
+    task = carl.get("/tasks/APO-1").json()
+    assert (task["title"], task["priority"]) == ("Launch", "high")
+    assert eve.get(f"/projects/{hers}").status_code == 200
+
+
+def test_an_actor_beside_the_request_id_chooses_what_that_one_did(place):
+    with inside(place.world.acme):
+        edit_task(place)
+    carl = place.client("carl")
+    carl.patch("/tasks/APO-1", {"priority": "high"}, headers={"X-Request-Id": R1})
+
+    for ref in ("@bob", str(place.world.bob.user.pk)):
+        plan = carl.post("/undo?dry_run=true", {"request_id": R1, "actor": ref}).json()
+        assert [e["changes"] for e in plan["events"]] == [{"title": ["Bob's", "Launch"]}]
+    own = carl.post("/undo", {"request_id": R1, "actor": "me"})
+
+    assert own.status_code == 200
+    task = carl.get("/tasks/APO-1").json()
+    assert (task["title"], task["priority"]) == ("Bob's", "medium")
+
+
+def test_what_cannot_be_seen_of_a_request_is_left_as_it_is(place):
+    """The rest is taken back, and nothing tells of it."""
+    with inside(place.world.acme):
+        hidden = create_task(place.world.ada, place.zeus, title="hidden")
+        move_task(place.world.ada, hidden, place.world.apollo)
+        other = create_task(place.world.bob, place.world.apollo, title="other")
+        for task in (place.world.task, other):
+            update_task(place.acting("bob"), task, priority="high")
+        move_task(place.world.ada, place.fresh(other), place.zeus)
+
+    done = place.client("bob").post("/undo", {"request_id": R1}).json()
+
+    assert (len(done["undone"]), done["left_out"]) == (1, [])
+    assert str(other.pk) not in json.dumps(done["left_out"])
+    ada = place.client("ada")
+    priorities = [ada.get(f"/tasks/{t.pk}").json()["priority"] for t in (place.world.task, other)]
+    assert priorities == ["medium", "high"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"request_id": "r", "since": "2026-01-01T00:00:00Z", "actor": "me"},
+        {"event_ids": [1], "actor": "me"},
+        {"request_id": "r", "actor": "@bob", "until": "2026-01-01T00:00:00Z"},
+        {"request_id": "r", "actor": "@nobody"},
+        {"request_id": "r", "actor": ""},
+    ],
+)
+def test_actor_goes_with_a_request_or_with_since(place, body):
+    assert place.client("ada").post("/undo", body).status_code == 422
+
+
+def test_what_an_operator_did_is_chosen_as_none(place):
+    """An operator has no user in the tenant."""
+    operator = create_operator(
+        email="op@platform.example", full_name="Op", password="a long word 1"
+    )
+    acting = Actor(operator, place.world.acme, request_id=R1)
+    with inside(place.world.acme):
+        update_task(acting, place.world.task, title="Op's")
+        edit_priority = replace(place.world.bob, request_id=R1)
+        update_task(edit_priority, place.fresh(place.world.task), priority="high")
+    ada = place.client("ada")
+
+    assert ada.post("/undo", {"request_id": R1}).status_code == 404
+    assert place.client("bot").post("/undo", {"request_id": R1, "actor": "none"}).status_code == 403
+    assert ada.post("/undo", {"request_id": R1, "actor": "none"}).status_code == 200
+    task = ada.get("/tasks/APO-1").json()
+    assert (task["title"], task["priority"]) == ("Launch", "high")
+
+
+# ---- foreign is absent ----
+
+
+def test_foreign_events_are_answered_like_absent_ones(place, events):
+    """Byte for byte, but for the request id."""
+    world = place.world
+    with inside(world.acme):
+        hidden = create_project(world.ada, name="Hidden")
+        create_task(world.ada, hidden, title="hidden")
+        create_page(world.carl, world.apollo, title="A draft of Carl's")
+        update_tag(world.boss, create_tag(world.boss, name="a"), name="b")
+    place.client("boss").patch(f"/users/{world.eve.user.pk}", {"full_name": "N"})
+    place.client("boss").patch("/tenant", {"name": "N"})
+    place.client("ada").post("/tokens", {"name": "hers"})
+    mine = {e.pk for e in events(world.acme, actor=world.bob.user)}
+    shown = {
+        e.pk
+        for e in events(world.acme)
+        if e.project_id in (world.apollo.pk, None) and e.subject_type in ("task", "comment")
+    }
+    shown |= {e.pk for e in events(world.acme, project_id=world.apollo.pk) if e.subject_type in ("project", "projectmember")}  # fmt: skip
+    foreign = [e for e in events(world.acme) if e.pk not in mine | shown]
+    foreign += events(world.globex)
+    kinds = {e.subject_type for e in foreign}
+    assert kinds >= {"task", "page", "tag", "user", "tenant", "apitoken", "project"}
+    bob = place.client("bob")
+
+    def answer(pk: int) -> tuple[int, str]:
+        r = bob.post("/undo", {"event_ids": [pk]}, headers={"X-Request-Id": "same"})
+        return r.status_code, r.content.decode()
+
+    absent = answer(10**12)
+    assert absent[0] == 404
+    assert {(e.subject_type, *answer(e.pk)) for e in foreign} == {(kind, *absent) for kind in kinds}
+
+
+def test_foreign_requests_are_answered_like_absent_ones(place):
+    place.client("ada").patch("/projects/ZEU", {"name": "N"}, headers={"X-Request-Id": R1})
+    bob = place.client("bob")
+
+    answers = {
+        bob.post("/undo", body, headers={"X-Request-Id": "same"}).content
+        for body in (
+            {"request_id": R1},
+            {"request_id": R1, "actor": "@ada"},
+            {"request_id": "nothing"},
+            {"request_id": "nothing", "actor": "@ada"},
+        )
+    }
+
+    assert len(answers) == 1
