@@ -8,7 +8,7 @@ data; test_architecture.py holds us to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from accounts.actor import Actor
 from accounts.events.links import BATCH, link, linked_ids, relink
+from accounts.events.locks import key_fields, lock_rows
 from accounts.events.models import Event
 from accounts.events.values import (
     as_recorded,
@@ -32,8 +33,6 @@ from accounts.events.values import (
 from accounts.events.versions import refuse_stale
 from accounts.tenancy import TenantError, TenantModel, in_any_tenant
 from taskflow.compiled.commands import update
-from taskflow.compiled.questions import Shaped
-from taskflow.errors import Contended, NotFound
 
 M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
@@ -109,8 +108,8 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
     # In one order everywhere, or two sets of changes could wait for each other.
     read = [attname_of(model, name) for name in sorted(names - sets)]
     relocated = {row.pk for row, _, values in edits if "project" in values}
-    changes_key = bool(names & _key_fields(model))
-    stored = _lock(rows, read, changes_key=changes_key, relocated=relocated)
+    changes_key = bool(names & key_fields(model))
+    stored = lock_rows(rows, read, changes_key=changes_key, relocated=relocated)
     linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
@@ -141,7 +140,7 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     model = rows.model
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
-    locked = rows.select_for_update(of=("self",), no_key=not values.keys() & _key_fields(model))
+    locked = rows.select_for_update(of=("self",), no_key=not values.keys() & key_fields(model))
     found = list(locked.exclude(same).order_by("pk"))
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
@@ -219,7 +218,7 @@ def lock_all(rows: Sequence[TenantModel], *names: str, changes_key: bool = False
     """
     if rows:
         columns = [attname_of(type(rows[0]), n) for n in names]
-        _lock(rows, columns, changes_key=changes_key)
+        lock_rows(rows, columns, changes_key=changes_key)
 
 
 @contextmanager
@@ -274,76 +273,6 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
     check_fields(row, changed)
     before |= {attname_of(model, n): value_of(row, n) for n in changed}
     return {n: [as_recorded(old[n]), as_recorded(value_of(row, n))] for n in changed}
-
-
-def _lock(
-    rows: Sequence[M], columns: list[str], *, changes_key: bool, relocated: Collection[Any] = ()
-) -> dict[Any, dict[str, Any]]:
-    """Keep others from changing the rows until we commit; bring them up to date.
-
-    Return the columns as stored, by id. Raises NotFound when a row is gone, and Contended when one
-    is in another project than it was read in: what has been asked about that project no longer
-    tells who may change it. `relocated` are the ids of rows that the caller itself moves; their
-    projects were compared when they were locked before.
-    """
-    model = type(rows[0])
-    columns = sorted({*columns, *model.noted, "version"})
-    # Of the default manager, as what has gone to the trash meanwhile is gone; but for a caller who
-    # knows that it lies there.
-    in_trash = any(getattr(row, "deleted_at", None) for row in rows)
-    if len(rows) == 1:
-        found = LOCKS.rows((model, in_trash, changes_key, tuple(columns)), rows[0].pk)
-    else:
-        locked = _locked(model, in_trash, changes_key, columns)
-        found = list(locked.filter(pk__in=[row.pk for row in rows]))
-    stored = {values[0]: dict(zip(["pk", *columns], values, strict=True)) for values in found}
-    for row in rows:
-        if row.pk not in stored:
-            raise NotFound("It has been deleted meanwhile.")
-        if row.pk not in relocated:
-            _refuse_moved(row, stored[row.pk])
-        for column in columns:
-            setattr(row, column, stored[row.pk][column])
-    return stored
-
-
-def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
-    """Raise Contended when the row's project is no longer the one it was read in."""
-    name = row.project_field
-    if name in stored and getattr(row, name) != stored[name]:
-        raise Contended("It has been moved to another project meanwhile. Send the request again.")
-
-
-def _locked(model: type[M], in_trash: bool, changes_key: bool, columns: Iterable[str]) -> Any:
-    """Rows to lock: FOR UPDATE only where a key is going to change.
-
-    FOR UPDATE waits for every transaction that has inserted a row pointing at these, and such a
-    transaction may wait for us. FOR NO KEY UPDATE keeps other writers away just as well.
-    """
-    manager = model._base_manager if in_trash else model._default_manager
-    locked = manager.order_by("pk").select_for_update(no_key=not changes_key)
-    return locked.values_list("pk", *columns)
-
-
-@cache
-def _key_fields(model: type[models.Model]) -> frozenset[str]:
-    """The fields of unique keys, by which other rows might point at one. PostgreSQL locks a row FOR
-    UPDATE by itself when one of them changes.
-    """
-    constraints = [c for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
-    names = {name for c in constraints if c.condition is None for name in c.fields}
-    names |= {field.name for field in model._meta.concrete_fields if field.unique}
-    return frozenset(names.union(*model._meta.unique_together) - {"tenant"})
-
-
-@in_any_tenant
-def _lock_one(
-    model: type[M], in_trash: bool, changes_key: bool, columns: Iterable[str], pk: Any
-) -> Any:
-    return _locked(model, in_trash, changes_key, columns).filter(pk=pk)
-
-
-LOCKS = Shaped(_lock_one)
 
 
 @cache

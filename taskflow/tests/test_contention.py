@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
+from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from django.test import Client
 
@@ -18,7 +19,7 @@ from tasks import find
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task, move_task
+from tasks.actions.tasks import create_task, delete_task, move_task
 from tasks.models import Task
 
 pytestmark = [
@@ -269,6 +270,18 @@ def test_page_of_the_administration(world, fail, sqlstate, times, status, change
     assert r.status_code == status
     assert ("Retry-After" in r.headers) == (status == 503)
     assert len(events_of(world, verb="completed")) == changes
+
+
+def test_contended_purge_is_run_again(world, fail):
+    with inside(world.acme):
+        delete_task(world.ada, world.task)
+    attempts = fail("40P01", 1, "tasks.management.commands.purge.purge_older")
+
+    call_command("purge", days=0)
+
+    assert len(attempts) > 1
+    with inside(world.acme):
+        assert not Task.everything.filter(pk=world.task.pk).exists()
 
 
 # ---- a task that is moved between being read and being locked -----------------------------------

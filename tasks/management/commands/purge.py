@@ -13,6 +13,7 @@ from accounts.events.models import Via
 from accounts.idempotency import sweep
 from accounts.models import Tenant, User
 from accounts.tenancy import inside
+from taskflow.contention import run_until_settled
 from tasks.actions.trash import PURGE, purge_older
 from tasks.models.trash import KEPT
 
@@ -40,5 +41,9 @@ class Command(BaseCommand):
 
     def _purge_one(self, actor: Actor, kind: Any, moment: Any) -> bool:
         """In a transaction of its own: nobody waits for the whole of it."""
-        with inside(actor.tenant):
-            return purge_older(actor, kind, moment)
+
+        def purge() -> bool:
+            with inside(actor.tenant):
+                return purge_older(actor, kind, moment)
+
+        return run_until_settled(purge)
