@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from accounts import actions
 from accounts.actor import Actor
-from accounts.models import ApiToken, Kind, User
+from accounts.models import ApiToken, User, UserKind
 from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, World, build_world, token_of
 
@@ -35,10 +35,10 @@ class Leaver:
         with inside(world.acme):
             self.user = User.objects.get(pk=self.pk)
             self.agent = actions.create_user(
-                world.boss, kind=Kind.AGENT, handle="helper", responsible=self.user
+                world.boss, kind=UserKind.AGENT, handle="helper", responsible=self.user
             )
             other = actions.create_user(
-                world.boss, kind=Kind.AGENT, handle="other", responsible=world.boss.user
+                world.boss, kind=UserKind.AGENT, handle="other", responsible=world.boss.user
             )
         self.own = self.client_of(self.user)
         self.agents = self.client_of(self.agent)
