@@ -13,10 +13,10 @@ export TASKFLOW_DEBUG ?= 1
 
 # What TaskFlow needs to run, and what its tests and lint need too: the second contains the first.
 runtime:
-	@PYTHON="$(PYTHON)" sh scripts/install.sh requirements-runtime.lock
+	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock
 
 installed:
-	@PYTHON="$(PYTHON)" sh scripts/install.sh requirements-runtime.lock requirements.lock
+	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 .PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench lint format lock clean reset runtime installed
 help: ## List the targets
@@ -65,7 +65,7 @@ format: installed ## Let ruff write the code's form
 	$(BIN)/python -m ruff check --fix --quiet . ; $(BIN)/python -m ruff format .
 
 lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes newer releases
-	@PYTHON="$(PYTHON)" sh scripts/install.sh
+	@PYTHON="$(PYTHON)" sh .ci/install.sh
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
 	@# The copy makes uv keep the versions and hashes of the full lock.
@@ -77,4 +77,4 @@ clean: ## Remove the environment and the caches; the data stays
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 reset: ## Delete the local database and key, after asking; YES=1 answers for you
-	@YES="$(YES)" sh scripts/reset.sh
+	@YES="$(YES)" sh .ci/reset.sh

@@ -48,7 +48,7 @@ class Checkout:
         for name, text in {"python3": FAKE_PYTHON, "pip": FAKE_PIP}.items():
             (self.fakes / name).write_text(text)
             (self.fakes / name).chmod(0o755)
-        shutil.copytree(ROOT / "scripts", self.folder / "scripts")
+        shutil.copytree(ROOT / ".ci", self.folder / ".ci")
         shutil.copy(ROOT / "Makefile", self.folder)
         (self.folder / RUNTIME).write_text("a==1\n")
         (self.folder / FULL).write_text("a==1\nb==1\n")
@@ -196,7 +196,7 @@ def test_a_linked_environment_is_used_but_never_deleted(installed, tmp_path):
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_installation_is_begun_anew(checkout, sent):
     hanging = subprocess.Popen(
-        ["sh", "scripts/install.sh", RUNTIME],
+        ["sh", ".ci/install.sh", RUNTIME],
         cwd=checkout.folder,
         env=checkout.environment(HANG="1"),
         stdout=subprocess.PIPE,
@@ -254,7 +254,7 @@ def test_a_real_environment_is_made_from_a_broken_one(checkout):
 
     for _ in range(2):
         subprocess.run(
-            ["sh", "scripts/install.sh"],
+            ["sh", ".ci/install.sh"],
             cwd=checkout.folder, env=checkout.environment(PYTHON=sys.executable), check=True,
         )  # fmt: skip
         (checkout.folder / ".venv/kept").touch()
