@@ -754,7 +754,7 @@ def test_statements_do_not_grow_with_the_rows(world, as_, assert_statements):
             assert undo(ada, f"b-{number}").status_code == 200
 
 
-STATEMENTS = 38
+STATEMENTS = 39
 
 
 def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids, r1):
