@@ -156,7 +156,7 @@ def note_use(token: ApiToken) -> None:
     if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_EVERY:
         return
     try:
-        with inside(token.tenant):
+        with inside(token.tenant, patience=0):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     except Exception as error:
         log.warning("the use of a token was not noted", exc_info=error)

@@ -11,6 +11,8 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
+from taskflow.sqlite.files import PRIVATE_FILE, make_private_directory, protect
+
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _read: set[str] = set()
 
@@ -41,8 +43,9 @@ def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 
 
 def make_directory(path: Path) -> None:
+    """Make the directory for its owner alone. An existing one is left as it is."""
     try:
-        path.mkdir(parents=True, exist_ok=True)
+        make_private_directory(path)
     except OSError as error:
         raise ImproperlyConfigured(
             f"The directory {path} cannot be made ({error.strerror})."
@@ -59,6 +62,7 @@ def secret(name: str, path: Path) -> str:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
                 file.write(secrets.token_urlsafe(50))
+        protect(path, PRIVATE_FILE)
         return path.read_text()
     except OSError as error:
         raise ImproperlyConfigured(

@@ -10,11 +10,13 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from taskflow import env
+from taskflow.sqlite.files import PRIVATE_DIRECTORY, protect
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
+protect(DATA_DIR, PRIVATE_DIRECTORY)
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
 
 # Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
@@ -79,6 +81,7 @@ _SQLITE: dict[str, Any] = {
     # Writers queue at BEGIN instead of failing half-way; reads ask for DEFERRED (accounts.tenancy).
     "transaction_mode": "IMMEDIATE",
     "timeout": 5,  # seconds
+    "cached_statements": 256,  # parsing one of ours costs more than running it
     # FULL: with NORMAL a power cut loses commits that were acknowledged.
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
 }
@@ -101,7 +104,9 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         raise ImproperlyConfigured(
             "DATABASE_URL must name a file, as in sqlite:////srv/data.sqlite3."
         )
+    # A directory that DATABASE_URL names keeps its mode; the file in it does not.
     env.make_directory(Path(_database["NAME"]).parent)
+    _database["ENGINE"] = "taskflow.sqlite"
     _database["OPTIONS"] = _SQLITE
     # A file, because threads would share one in-memory database and ignore the busy timeout.
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import logging
 import select
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from functools import wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import ExecStatus, TransactionStatus
 
@@ -32,19 +33,24 @@ ACROSS = "across"
 _scope: ContextVar[int | str | Param | None] = ContextVar("tenant", default=None)
 # SQLite has one writer; waiting here is fair, its busy timeout is not.
 _sqlite_writer = threading.RLock()
+SHORT_WAIT = 0.05  # seconds: for less, SQLite's own time-out is left as it is
 
 
 class TenantError(RuntimeError):
     """Rows were reached outside a tenant, or across tenants. Always a bug, never an answer."""
 
 
-def inside(tenant: Tenant | int, *, reading: bool = False) -> AbstractContextManager[None]:
+def inside(
+    tenant: Tenant | int, *, reading: bool = False, patience: float | None = None
+) -> AbstractContextManager[None]:
     """Open a transaction in which only `tenant` exists. Nested in itself it does nothing.
 
-    With `reading`, SQLite does not queue for the write lock; writing may then fail.
+    With `reading`, SQLite does not queue for the write lock; writing may then fail. Otherwise it
+    waits for `patience` seconds, by default those of the settings, and raises OperationalError.
     Raises TenantError inside the scope of another tenant.
     """
-    return _enter(tenant if isinstance(tenant, int) else tenant.pk, reading=reading)
+    tenant_id = tenant if isinstance(tenant, int) else tenant.pk
+    return _enter(tenant_id, reading=reading, patience=patience)
 
 
 def asking(
@@ -110,7 +116,11 @@ def current_tenant_id() -> int | None:
 
 @contextmanager
 def _enter(
-    scope: int | str, *, reading: bool, first: tuple[Compiled, Any] | None = None
+    scope: int | str,
+    *,
+    reading: bool,
+    first: tuple[Compiled, Any] | None = None,
+    patience: float | None = None,
 ) -> Iterator[Any]:
     outer = _scope.get()
     if outer is not None:
@@ -123,7 +133,8 @@ def _enter(
     is_outermost = not connection.in_atomic_block
     if not is_sqlite:
         _trust_the_quiet(connection)
-    with _writer_turn(connection, reading) if is_sqlite else nullcontext(), transaction.atomic():
+    turn = _sqlite_turn(connection, reading, patience) if is_sqlite else nullcontext()
+    with turn, transaction.atomic():
         token = _scope.set(scope)
         try:
             found = None if is_sqlite else _bind(connection, scope, first)
@@ -151,19 +162,59 @@ def _trust_the_quiet(connection: BaseDatabaseWrapper) -> None:
         connection.health_check_done = True  # type: ignore[attr-defined]
 
 
-@contextmanager
-def _writer_turn(sqlite: Any, reading: bool) -> Iterator[None]:
+# ---- SQLite: waiting for the write lock ---------------------------------------------------------
+
+
+def _sqlite_turn(
+    sqlite: Any, reading: bool, patience: float | None
+) -> AbstractContextManager[None]:
+    """What surrounds a transaction: readers wait for nobody, writers for each other."""
     if sqlite.in_atomic_block:
-        yield
-        return
+        return nullcontext()
     sqlite.ensure_connection()  # which is when it learns its usual mode
+    if reading:
+        return _deferred(sqlite)
+    usual = float(sqlite.settings_dict["OPTIONS"]["timeout"])
+    return _writer_turn(sqlite, usual if patience is None else patience, usual)
+
+
+@contextmanager
+def _deferred(sqlite: Any) -> Iterator[None]:
     mode = sqlite.transaction_mode
-    with nullcontext() if reading else _sqlite_writer:
-        sqlite.transaction_mode = "DEFERRED" if reading else mode
+    sqlite.transaction_mode = "DEFERRED"
+    try:
+        yield
+    finally:
+        sqlite.transaction_mode = mode
+
+
+@contextmanager
+def _writer_turn(sqlite: Any, patience: float, usual: float) -> Iterator[None]:
+    """Wait for the other threads of this process, then at BEGIN for other processes: together for
+    at most `patience` seconds.
+
+    Raises OperationalError, as SQLite does for the second.
+    """
+    deadline = time.monotonic() + patience
+    if not _sqlite_writer.acquire(timeout=patience):
+        raise OperationalError(f"database is locked: other writers took {patience:g} seconds")
+    try:
+        left = max(0.0, deadline - time.monotonic())
+        is_shorter = left < usual - SHORT_WAIT
+        if is_shorter:
+            _wait_at_most(sqlite, left)
         try:
             yield
         finally:
-            sqlite.transaction_mode = mode
+            if is_shorter:
+                _wait_at_most(sqlite, usual)
+    finally:
+        _sqlite_writer.release()
+
+
+def _wait_at_most(sqlite: Any, seconds: float) -> None:
+    if sqlite.connection is not None:
+        sqlite.connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
 
 # ---- PostgreSQL: binding the transaction ------------------------------------------------------

@@ -1,0 +1,139 @@
+"""SQLite has one writer at a time. A request that waits too long for it is answered 503."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from contextlib import closing, contextmanager
+
+import pytest
+from django.db import OperationalError, connection
+from django.test import Client
+
+from accounts.tenancy import inside
+
+pytestmark = [
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif("connection.vendor != 'sqlite'"),
+]
+PATIENCE = 0.15  # seconds
+
+
+@pytest.fixture(autouse=True)
+def _short_patience(monkeypatch):
+    """Of new connections, and of this thread's."""
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", PATIENCE)
+    connection.close()
+    yield
+    connection.close()
+
+
+@contextmanager
+def writing_thread(tenant, until=None):
+    """Another thread of this process has the write lock, until the block ends or `until` is set."""
+    has_lock, may_end = threading.Event(), until or threading.Event()
+
+    def hold():
+        with inside(tenant):
+            has_lock.set()
+            may_end.wait(10)
+        connection.close()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert has_lock.wait(10)
+    try:
+        yield
+    finally:
+        may_end.set()
+        thread.join()
+
+
+@contextmanager
+def writing_process():
+    """What another process with the write lock is to SQLite: another connection."""
+    name = str(connection.settings_dict["NAME"])
+    with closing(sqlite3.connect(name, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
+def busy_timeout():
+    """Milliseconds."""
+    with connection.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout")
+        return cursor.fetchone()[0]
+
+
+@pytest.fixture(params=["thread", "process"])
+def locked(request, world):
+    return {"thread": lambda: writing_thread(world.acme), "process": writing_process}[request.param]
+
+
+def test_a_write_behind_another_writer_is_answered_503(world, as_, locked):
+    client = as_(world.ada)
+    body = {"project_id": world.apollo.pk, "title": "Test"}
+
+    with locked():
+        response = client.post("/tasks", body)
+
+    assert response.status_code == 503
+    assert response["Retry-After"] == "1"
+    assert response.json()["code"] == "unavailable"
+    assert client.post("/tasks", body).status_code == 201
+
+
+def test_a_page_of_the_administration_behind_another_writer_is_answered_503(world, locked):
+    client = Client(SERVER_NAME="acme.localhost")
+    with inside(world.acme):
+        client.force_login(world.boss.user)
+    path = f"/admin/tasks/task/{world.task.pk}/change/"
+    assert client.get(path).status_code == 200
+
+    with locked():
+        response = client.post(path, {})
+
+    assert response.status_code == 503
+
+
+def test_a_read_waits_for_no_writer(world, as_, locked):
+    client = as_(world.ada)  # whose token has never been used: its use would be noted
+
+    with locked():
+        response = client.get("/tasks")
+    assert response.status_code == 200
+
+
+def test_the_use_of_a_token_is_not_waited_for(world, as_, locked, monkeypatch):
+    client = as_(world.ada)
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 3600)
+
+    with locked():
+        response = client.get("/tasks")
+
+    assert response.status_code == 200
+
+
+def test_the_wait_for_threads_and_for_processes_is_one(world, monkeypatch):
+    """What the first has taken is missing from SQLite's own time-out, and comes back."""
+    patience = 60
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", patience)
+    connection.close()
+    until = threading.Event()
+
+    with writing_thread(world.acme, until):
+        threading.Timer(0.2, until.set).start()
+        with inside(world.acme):
+            left = busy_timeout()
+
+    assert 0 < left <= (patience - 0.15) * 1000
+    with inside(world.acme):
+        assert busy_timeout() == patience * 1000
+
+
+def test_a_given_patience_ends_the_wait(world, locked):
+    with locked(), pytest.raises(OperationalError), inside(world.acme, patience=0):
+        pass  # pragma: no cover
+    with inside(world.acme):
+        assert busy_timeout() == PATIENCE * 1000

@@ -1,0 +1,1 @@
+"""TaskFlow's SQLite backend (base), its files (files) and its planner's statistics (statistics)."""
