@@ -180,7 +180,7 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Answer[dict[str, A
     return Answer(201, _issued(token, text))
 
 
-@token_routes.post("/{int:token_id}/rotation", response={201: TokenIssued})
+@token_routes.post("/{id:token_id}/rotation", response={201: TokenIssued})
 def rotate_token(request: ActorRequest, token_id: int) -> Answer[dict[str, Any]]:
     """Replace a token by one with the same rights. The old one works for another 24 hours.
 
@@ -191,7 +191,7 @@ def rotate_token(request: ActorRequest, token_id: int) -> Answer[dict[str, Any]]
     return Answer(201, _issued(token, text))
 
 
-@token_routes.delete("/{int:token_id}", response={204: None})
+@token_routes.delete("/{id:token_id}", response={204: None})
 def revoke_token(request: ActorRequest, token_id: int) -> Answer[None]:
     """End a token now. It stays in the list, revoked."""
     actions.revoke_token(request.auth, _find_token(request, token_id))
@@ -237,13 +237,13 @@ def create_user(request: ActorRequest, body: UserCreate) -> Answer[User]:
     return Answer(201, actions.create_user(request.auth, **_user_values(request, body)))
 
 
-@users.get("/{int:user_id}", response=UserResponse)
+@users.get("/{id:user_id}", response=UserResponse)
 def get_user(request: ActorRequest, user_id: int) -> User:
     """One person or agent."""
     return _find_user(request, user_id)
 
 
-@users.api_operation(["PATCH", "PUT"], "/{int:user_id}", response=UserResponse)
+@users.api_operation(["PATCH", "PUT"], "/{id:user_id}", response=UserResponse)
 def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
     """Change what is sent. For administrators.
 
@@ -254,7 +254,7 @@ def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
     return actions.update_user(request.auth, user, **_user_values(request, body))
 
 
-@users.delete("/{int:user_id}", response={204: None})
+@users.delete("/{id:user_id}", response={204: None})
 def delete_user(request: ActorRequest, user_id: int) -> Answer[None]:
     """Delete somebody who has done and owns nothing. For administrators.
 

@@ -15,6 +15,7 @@ import zlib
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits
 FORM = re.compile(rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})")
+LARGEST_ID = 2**63 - 1  # what the database stores
 SHOWN = 12  # characters kept in clear, to recognise a token by
 
 
@@ -30,7 +31,7 @@ def tenant_id_of(text: str) -> int | None:
     match = FORM.fullmatch(text)
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
-    return int(match[1])
+    return int(match[1]) if int(match[1]) <= LARGEST_ID else None
 
 
 def digest_of(text: str) -> str:

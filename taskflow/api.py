@@ -8,11 +8,13 @@ from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
+from django.urls import register_converter
 from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import signed_in
+from taskflow.converters import IdConverter
 from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.openapi import Api
 from taskflow.parsing import problem_of_validation
@@ -30,6 +32,7 @@ from tasks.api.undo import undoing
 
 log = logging.getLogger("taskflow.errors")
 
+register_converter(IdConverter, "id")
 api = Api(
     title="TaskFlow",
     version="1",

@@ -14,11 +14,12 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.utils import unquote
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db import IntegrityError, models, transaction
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from django.shortcuts import get_object_or_404
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
@@ -29,7 +30,8 @@ from accounts.events.versions import changes_since
 from accounts.models import Event, Tenant
 from taskflow.admin import ModelAdmin, TabularInline
 from taskflow.conditions import Precondition, parse_etag
-from taskflow.errors import Contended, PreconditionFailed, Problem, problem_of_database
+from taskflow.converters import is_id
+from taskflow.errors import Contended, NotFound, PreconditionFailed, Problem, problem_of_database
 from taskflow.parsing import check_values
 from taskflow.schema import In
 
@@ -278,6 +280,12 @@ class RecordedAdmin(ModelAdmin):
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return self._or_message(request, super().changelist_view, *args, **kwargs)
 
+    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+        """Raises NotFound when one of the chosen values cannot be the id of a row."""
+        if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
+            raise NotFound("One of the chosen rows does not exist.")
+        return super().response_action(request, queryset)
+
     def _or_message(self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             with transaction.atomic():
@@ -299,7 +307,9 @@ class RecordedAdmin(ModelAdmin):
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: Any = None
     ) -> HttpResponse:
-        row = get_object_or_404(self.get_queryset(request), pk=object_id)
+        row = self.get_object(request, unquote(object_id))  # None for what cannot be an id
+        if row is None:
+            raise Http404
         events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
         paginator = Paginator(events.select_related("actor").order_by("-id"), HISTORY_PAGE)
         page = paginator.get_page(request.GET.get("p"))

@@ -36,13 +36,13 @@ def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Found]:
     return Answer(201, changed(request.auth, comment))
 
 
-@comments.get("/{int:comment_id}", response=CommentResponse)
+@comments.get("/{id:comment_id}", response=CommentResponse)
 def get_comment(request: ActorRequest, comment_id: int) -> Found:
     """One comment."""
     return found(request.auth, Comment, pk=comment_id)
 
 
-@comments.api_operation(["PATCH", "PUT"], "/{int:comment_id}", response=CommentResponse)
+@comments.api_operation(["PATCH", "PUT"], "/{id:comment_id}", response=CommentResponse)
 def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Found:
     """Write it anew. For its author alone."""
     comment = find_comment(request.auth, comment_id)
@@ -50,7 +50,7 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
     return changed(request.auth, comment)
 
 
-@comments.delete("/{int:comment_id}", response={204: None})
+@comments.delete("/{id:comment_id}", response={204: None})
 def delete_comment(request: ActorRequest, comment_id: int) -> Answer[None]:
     """Move it to the trash. For its author and the project's owners and admins."""
     actions.delete_comment(request.auth, find_comment(request.auth, comment_id))

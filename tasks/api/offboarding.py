@@ -16,7 +16,7 @@ from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 offboarding = Router(tags=["Users"], auth=managing)
 
 
-@offboarding.post("/{int:user_id}/offboarding", response=OffboardingResponse)
+@offboarding.post("/{id:user_id}/offboarding", response=OffboardingResponse)
 def offboard_user(
     request: ActorRequest, user_id: int, body: OffboardingRequest
 ) -> actions.Offboarding:
@@ -33,7 +33,7 @@ def offboard_user(
     return actions.offboard_user(request.auth, user, heir or None)
 
 
-@offboarding.post("/{int:user_id}/erasure", response=UserResponse)
+@offboarding.post("/{id:user_id}/erasure", response=UserResponse)
 def erase_user(request: ActorRequest, user_id: int) -> User:
     """Wipe the name, handle and e-mail of a deactivated user, from the log too, for good. For
     administrators.

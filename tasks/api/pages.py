@@ -34,13 +34,13 @@ def create_page(request: ActorRequest, body: PageCreate) -> Answer[Found]:
     return Answer(201, changed(request.auth, page))
 
 
-@pages.get("/{int:page_id}", response=PageResponse)
+@pages.get("/{id:page_id}", response=PageResponse)
 def get_page(request: ActorRequest, page_id: int) -> Found:
     """One page."""
     return found(request.auth, Page, pk=page_id)
 
 
-@pages.api_operation(["PATCH", "PUT"], "/{int:page_id}", response=PageResponse)
+@pages.api_operation(["PATCH", "PUT"], "/{id:page_id}", response=PageResponse)
 def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     """Change what is sent. For its owner and the project's owners and admins.
 
@@ -52,21 +52,21 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     return changed(request.auth, page)
 
 
-@pages.delete("/{int:page_id}", response={204: None})
+@pages.delete("/{id:page_id}", response={204: None})
 def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
     """Move it to the trash. For its owner and the project's owners and admins."""
     actions.delete_page(request.auth, find_page(request.auth, page_id))
     return Answer(204, None)
 
 
-@pages.post("/{int:page_id}/publication", response=PageResponse)
+@pages.post("/{id:page_id}/publication", response=PageResponse)
 def publish_page(request: ActorRequest, page_id: int) -> Found:
     """Show it to all of the project. Publishing a published page changes nothing."""
     page = actions.publish_page(request.auth, find_page(request.auth, page_id))
     return changed(request.auth, page)
 
 
-@pages.delete("/{int:page_id}/publication", response=PageResponse)
+@pages.delete("/{id:page_id}/publication", response=PageResponse)
 def unpublish_page(request: ActorRequest, page_id: int) -> Found:
     """Make it a draft again."""
     page = actions.unpublish_page(request.auth, find_page(request.auth, page_id))

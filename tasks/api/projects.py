@@ -138,7 +138,7 @@ def add_member(
     return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
 
 
-@members.patch("/{int:member_id}", response=ProjectMemberResponse)
+@members.patch("/{id:member_id}", response=ProjectMemberResponse)
 def update_member(
     request: ActorRequest, member_id: int, body: ProjectMemberUpdate
 ) -> ProjectMember:
@@ -147,7 +147,7 @@ def update_member(
     return member_actions.change_role(request.auth, member, role=body.role)
 
 
-@members.delete("/{int:member_id}", response={204: None})
+@members.delete("/{id:member_id}", response={204: None})
 def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
     """Take a member out; members may leave by themselves. 409 for the last owner."""
     member_actions.remove_member(request.auth, find_member(request.auth, member_id))

@@ -29,13 +29,13 @@ def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
     return Answer(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 
-@tags.api_operation(["PATCH", "PUT"], "/{int:tag_id}", response=TagResponse)
+@tags.api_operation(["PATCH", "PUT"], "/{id:tag_id}", response=TagResponse)
 def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
     """Rename or recolour a tag on all tasks that carry it. For administrators."""
     return actions.update_tag(request.auth, find_tag(request.auth, tag_id), **body.sent())
 
 
-@tags.delete("/{int:tag_id}", response={204: None})
+@tags.delete("/{id:tag_id}", response={204: None})
 def delete_tag(request: ActorRequest, tag_id: int) -> Answer[None]:
     """Take a tag off all tasks and delete it. For administrators."""
     actions.delete_tag(request.auth, find_tag(request.auth, tag_id))

@@ -29,7 +29,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
 
 
-@trash.post("/{kind}/{int:row_id}/restoration", response=TrashItem)
+@trash.post("/{kind}/{id:row_id}/restoration", response=TrashItem)
 def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, Any]:
     """Bring it back, with what was deleted together with it and nothing that was deleted before.
 
@@ -40,7 +40,7 @@ def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, An
     return trash_item(kind, row)
 
 
-@trash.delete("/{kind}/{int:row_id}", response={204: None})
+@trash.delete("/{kind}/{id:row_id}", response={204: None})
 def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Answer[None]:
     """Delete it for good. For the project's owners and admins; a project for its owners."""
     actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))

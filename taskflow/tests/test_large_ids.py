@@ -1,0 +1,179 @@
+"""Ids that no row can have: not found in paths, refused elsewhere, and never a 500."""
+
+from __future__ import annotations
+
+import base64
+import json
+import zlib
+
+import pytest
+from django.db import DataError, connection
+from django.test import Client
+
+from accounts.tenancy import inside
+from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, tenant_id_of
+from conftest import ApiClient
+from taskflow.api import api
+from taskflow.compiled.questions import Shaped
+from tasks.models import Task
+
+LARGEST = 2**63 - 1
+IDS = [
+    str(LARGEST),
+    str(LARGEST + 1),
+    str(2**64),
+    "9" * 19,
+    "9" * 20,
+    "9" * 5_000,  # more digits than Python turns into a number
+    "9" * 100_000,
+    "0",
+    "-1",
+    f"-{2**64}",
+    "1e400",
+    "1.0",
+]
+# What is no id stands in these places: `by-ref` takes any text.
+TEXTS = {"{ref}": "x", "{kind}": "task"}
+OPERATIONS = sorted(
+    (method, path.removeprefix("/api/v1"))
+    for path, methods in api.get_openapi_schema()["paths"].items()
+    for method in methods
+    if "{" in path
+)
+FILTERS = {
+    "/tasks": ["project", "assignee", "created_by", "parent", "blocked_by"],
+    "/projects": ["owner"],
+    "/comments": ["task", "author"],
+    "/pages": ["project", "owner"],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
+def test_an_impossible_id_in_a_path_is_not_found(world, as_, row_id):
+    client = as_(world.boss)
+    for method, path in OPERATIONS:
+        for place, text in TEXTS.items():
+            path = path.replace(place, text)
+        head, _, rest = path.partition("{")
+        url = f"{head}{row_id}{rest.partition('}')[2]}"
+
+        response = client.generic(method.upper(), url, "{}", content_type="application/json")
+
+        # A body that lacks what it needs may be refused before anything is looked for.
+        allowed = {404, 422} if method in ("post", "patch", "put") else {404}
+        assert response.status_code in allowed, (method, url[:80], response.content)
+        assert response["Content-Type"].startswith("application/problem+json")
+
+
+@pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
+def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(world, as_, row_id):
+    client = as_(world.boss)
+    for path, names in FILTERS.items():
+        for name in names:
+            response = client.get(path, {name: row_id})
+            assert response.status_code in (200, 400, 422), (path, name, response.content)
+            if response.status_code == 200 and not row_id.startswith("-"):  # as it means “not”
+                assert response.json()["data"] == [], (path, name)
+        for name in ("skip", "limit", "cursor", "q"):
+            response = client.get(path, {name: row_id[:4_000]})
+            assert response.status_code in (200, 400, 422), (path, name, response.content)
+
+
+@pytest.mark.parametrize("number", [LARGEST, LARGEST + 1, 2**64, -1, -(2**63) - 1, 0])
+def test_an_impossible_id_in_a_body_is_refused(world, as_, number):
+    client = as_(world.boss)
+    bodies = {
+        "/tasks": {"project_id": number, "title": "Test"},
+        f"/tasks/{world.task.pk}/move": {"project_id": number},
+        f"/tasks/{world.task.pk}/assignment": {"assignee_id": number},
+        "/comments": {"task_id": number, "body": "Test"},
+        "/undo": {"event_ids": [number]},
+        "/tasks/bulk": {"operations": [{"op": "complete", "id": number}]},
+    }
+    for path, body in bodies.items():
+        assert client.post(path, body).status_code in (400, 404, 422), path
+
+
+@pytest.mark.parametrize("number", [LARGEST + 1, -(2**64), 10**4000])
+def test_an_impossible_id_in_a_cursor_is_refused(world, as_, number):
+    for order in ("", "&sort=number", "&sort=-priority", "&sort=title"):
+        sort = {"": "-id", "&sort=number": "number,id", "&sort=-priority": "-priority_rank,-id"}
+        values = [f"task:{sort.get(order, 'title,id')}", *([1] if order else []), number]
+        cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+        response = as_(world.ada).get(f"/tasks?cursor={cursor}{order}")
+
+        assert response.status_code in (400, 422)
+        assert response.json()["code"] in ("invalid_cursor", "validation_failed")
+
+
+def signed_in(actor):
+    """A browser that this administrator has signed in with."""
+    client = Client(SERVER_NAME=f"{actor.tenant.subdomain}.localhost")
+    with inside(actor.tenant):
+        client.force_login(actor.user)
+    return client
+
+
+@pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
+def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(world, row_id):
+    admin = signed_in(world.boss)
+    for model in ("tasks/task", "tasks/project", "accounts/user", "accounts/apitoken"):
+        for page in ("change", "history", "delete"):
+            response = admin.get(f"/admin/{model}/{row_id}/{page}/")
+            assert response.status_code in (302, 403, 404), (model, page)
+
+
+@pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
+def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(world, row_id):
+    admin = signed_in(world.boss)
+    for model in ("tasks/task", "tasks/project", "accounts/user"):
+        action = {"action": "delete_selected", "_selected_action": [row_id], "index": "0"}
+        for response in (
+            admin.get(f"/admin/{model}/", {"p": row_id}),
+            admin.get(f"/admin/{model}/", {"q": row_id[:4_000]}),
+            admin.get(f"/admin/{model}/", {"id": row_id}),
+            admin.get(f"/admin/{model}/", {"id__exact": row_id}),
+            admin.post(f"/admin/{model}/", action),
+        ):
+            assert response.status_code in (200, 302, 400, 403, 404), (model, response.content)
+    for path in ("/admin/accounts/event/undo/", f"/admin/accounts/user/{row_id}/offboarding/"):
+        assert admin.get(path, {"event_ids": row_id}).status_code in (200, 302, 400, 404)
+
+
+def test_a_precondition_may_name_an_impossible_id(world, as_):
+    for row_id in (LARGEST + 1, 10**30):
+        headers = {"if-match": f'"task-{row_id}-1"'}
+        response = as_(world.ada).patch(
+            f"/tasks/{world.task.pk}", {"title": "Other"}, headers=headers
+        )
+        assert response.status_code == 412
+
+
+def token_for(tenant_id):
+    """A text that has a token's form, and a right checksum."""
+    body = f"tf_{tenant_id}_{'a' * 43}"
+    number, digits = zlib.crc32(body.encode()), ""
+    for _ in range(CHECKSUM_LENGTH):
+        number, digit = divmod(number, len(ALPHABET))
+        digits = ALPHABET[digit] + digits
+    return body + digits
+
+
+@pytest.mark.parametrize("tenant_id", [LARGEST, LARGEST + 1, 10**19 - 1])
+def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
+    text = token_for(tenant_id)
+
+    assert tenant_id_of(text) == (tenant_id if tenant_id <= LARGEST else None)
+    assert ApiClient(text).get("/tasks").status_code == 401
+    assert ApiClient(text).post("/tasks", {}).status_code == 401
+
+
+def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(world):
+    tasks = Shaped(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
+
+    with inside(world.acme):
+        assert tasks.rows((), world.task.pk) == [(world.task.pk,)]
+    with pytest.raises(DataError), inside(world.acme):
+        tasks.rows((), 2**64)
+    assert connection.vendor in ("sqlite", "postgresql")
