@@ -18,7 +18,8 @@ runtime:
 installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
-.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench lint format lock clean reset runtime installed
+# Parameters of `make bench`: BENCH, GROWTH and SQLITE are passed on.
+.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -52,9 +53,13 @@ prove: installed ## The proofs at full length, on both databases: retries, kill 
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
 
-bench: installed ## TaskFlow beside three peers, and its growth; needs wrk. Writes benchmarks/RESULTS.md
+bench: installed ## TaskFlow beside its peers, and its growth, on both databases; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
 	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
+	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
+
+bench-sqlite: installed ## … on SQLite alone; needs no wrk
+	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
 
 lint: installed ## ruff and mypy --strict
 	$(BIN)/python -m ruff check .

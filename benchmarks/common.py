@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
-HOME = REPO / "var" / "bench"  # what may be kept from run to run
+# What may be kept from run to run. Not in var: PostgreSQL opens every folder above its own.
+HOME = REPO / ".bench"
 RESULTS = REPO / "benchmarks" / "RESULTS.md"
 SERVER_CORE, OTHER_CORE = 0, 1  # the server has one for itself
 

@@ -136,7 +136,7 @@ def send(connection: HTTPConnection, question: Question, count: int) -> list[flo
         started = time.perf_counter()
         answer = ask(connection, request)
         times.append((time.perf_counter() - started) * 1e3)
-        if answer.status != 200:
+        if not 200 <= answer.status <= 299:
             raise Failed(f"{request.path}: {answer.status} {answer.body}")
     return times
 

@@ -20,6 +20,7 @@ from benchmarks.stacks import Memory, Sample
 
 US = "taskflow"
 GROWTH = "\n## Growth\n"  # written by benchmarks.growth, kept by benchmarks.bench
+SQLITE = "\n## SQLite\n"  # written by benchmarks.sqlite, the last section
 OURS = ("django", "django-ninja", "pydantic", "psycopg", "granian")
 THEIRS = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop", "httptools", "orjson", "granian")
 SHOWN_SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "jit")
@@ -232,14 +233,21 @@ def peer_versions() -> str:
 
 
 def write(text: str) -> None:
-    """The growth that was measured before stays below."""
+    """What was measured by itself before stays below."""
     _, heading, growth = read().partition(GROWTH)
-    RESULTS.write_text(text + heading + growth)
+    _, sqlite_heading, sqlite = read().partition(SQLITE)
+    below = heading + growth if heading else sqlite_heading + sqlite
+    RESULTS.write_text(text + below)
 
 
 def write_growth(text: str) -> None:
-    before, _, _ = read().partition(GROWTH)
-    RESULTS.write_text(before + GROWTH + text)
+    before, _, rest = read().partition(GROWTH)
+    _, heading, sqlite = rest.partition(SQLITE)
+    RESULTS.write_text(before.partition(SQLITE)[0] + GROWTH + text + heading + sqlite)
+
+
+def write_sqlite(text: str) -> None:
+    RESULTS.write_text(read().partition(SQLITE)[0] + SQLITE + text)
 
 
 def read() -> str:

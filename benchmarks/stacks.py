@@ -38,6 +38,8 @@ COMMANDS = {
     "tuned": UVICORN,
     "bare": "granian --interface rsgi --host 127.0.0.1 --port {port} --workers 1 --loop uvloop"
     " --log-level warning --no-ws benchmarks.peers.bare:app",
+    "bare_sqlite": "granian --interface rsgi --host 127.0.0.1 --port {port} --workers 1"
+    " --loop uvloop --log-level warning --no-ws benchmarks.peers.bare_sqlite:app",
 }
 
 

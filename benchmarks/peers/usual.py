@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
@@ -47,6 +47,14 @@ DETAILS = (
     selectinload(Task.tags),
     selectinload(Task.blockers),
 )
+
+
+SORTS: dict[str, list[Any]] = {
+    "-created_at": [Task.created_at.desc(), Task.id.desc()],
+    "due_on": [Task.due_on.asc().nulls_last(), Task.id],
+    "-priority": [Task.priority_rank.desc(), Task.id.desc()],
+    "title": [Task.title, Task.id],
+}
 
 
 # ---- who is asking ------------------------------------------------------------------------------
@@ -139,6 +147,7 @@ async def list_tasks(
     q: Annotated[str | None, Query(max_length=200)] = None,
     cursor: int | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
+    sort: Literal["-created_at", "due_on", "-priority", "title"] | None = None,
 ) -> Any:
     if project is None:
         rows = visible_tasks(user)
@@ -156,7 +165,8 @@ async def list_tasks(
         rows = rows.where(Task.search.op("@@")(question))
     if cursor is not None:
         rows = rows.where(Task.id < cursor)
-    rows = rows.options(*DETAILS).order_by(Task.id.desc()).limit(limit + 1)
+    order = [Task.id.desc()] if sort is None else SORTS[sort]
+    rows = rows.options(*DETAILS).order_by(*order).limit(limit + 1)
     found = (await session.scalars(rows)).all()
     page, has_more = found[:limit], len(found) > limit
     next_cursor = str(page[-1].id) if has_more else None

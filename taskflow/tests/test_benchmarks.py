@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("module", ["bench", "growth"])
+@pytest.mark.parametrize("module", ["bench", "growth", "sqlite"])
 def test_it_starts(module):
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", "--help"]
 

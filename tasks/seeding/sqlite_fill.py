@@ -1,0 +1,61 @@
+"""The statements by which SQLite fills a benchmark project; PostgreSQL's one is in bulk.py.
+
+Each row of `numbers` becomes a task, its event as the recorder would write it, and up to two tags.
+"""
+
+from __future__ import annotations
+
+NUMBERS = """
+WITH RECURSIVE numbers(n) AS (
+  SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n < :last
+), planned AS (
+  SELECT n, datetime(:now, ((n - :last) * 7) || ' seconds') AS at,
+    CASE WHEN n % 10 < 6 THEN 'done' WHEN n % 10 < 8 THEN 'todo' ELSE 'in_progress' END AS status
+  FROM numbers
+)
+"""
+TASKS = f"""
+INSERT INTO tasks_task (tenant_id, project_id, number, title, description, status, priority,
+  assignee_id, created_by_id, due_on, metadata, version, completed_at, created_at, updated_at)
+{NUMBERS}
+SELECT :tenant, :project, n,
+  json_extract(:verbs, '$[' || (n % 8) || ']') || ' '
+    || json_extract(:nouns, '$[' || (n * 7 % 11) || ']') || ' ' || n,
+  replace(printf('%.*c', n % 5, 'x'), 'x', 'Why, how and until when. '), status,
+  CASE n * 5 % 3 WHEN 0 THEN 'low' WHEN 1 THEN 'medium' ELSE 'high' END,
+  CASE WHEN n % 4 > 0 THEN json_extract(:people, '$[' || (n * 3 % :people_count) || ']') END,
+  json_extract(:people, '$[' || (n % :people_count) || ']'),
+  CASE WHEN n % 3 = 0 THEN date(at, (n % 40) || ' days') END,
+  '{{}}', 1, CASE WHEN status = 'done' THEN datetime(at, '1 hour') END, at, at
+FROM planned
+"""  # noqa: S608 - a constant
+# What follows is about the tasks that have just been made.
+MADE = "tenant_id = :tenant AND project_id = :project AND number BETWEEN :first AND :last"
+PARENTS = f"""
+UPDATE tasks_task SET parent_id = (
+  SELECT p.id FROM tasks_task p WHERE p.tenant_id = :tenant AND p.project_id = :project
+    AND p.number = tasks_task.number - 1)
+WHERE {MADE} AND number % 20 = 0 AND number > :first
+"""  # noqa: S608 - a constant
+COUNTS = f"""
+INSERT INTO tasks_tasktally (tenant_id, project_id, todo, in_progress, done)
+SELECT :tenant, :project, sum(status = 'todo'), sum(status = 'in_progress'), sum(status = 'done')
+FROM tasks_task WHERE {MADE}
+"""  # noqa: S608 - a constant
+TAGS = f"""
+INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)
+SELECT :tenant, tasks_task.id,
+  json_extract(:tags, '$[' || ((number + k.value) % :tags_count) || ']')
+FROM tasks_task, json_each('[1, 2]') k WHERE {MADE} AND k.value <= number % 3
+"""  # noqa: S608 - a constant
+EVENTS = f"""
+INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+  subject_id, version, project_id, changes, created_at)
+SELECT :tenant, created_by_id, 'command', '', '', 'created', 'task', id, 1, :project,
+  json_object('project', json_array(NULL, :project), 'number', json_array(NULL, number),
+    'title', json_array(NULL, title), 'status', json_array(NULL, status),
+    'priority', json_array(NULL, priority)),
+  created_at
+FROM tasks_task WHERE {MADE}
+"""  # noqa: S608 - a constant
+STATEMENTS = (TASKS, PARENTS, COUNTS, TAGS, EVENTS)
