@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import F, OrderBy, Q
+from django.db.models import Q
 from django.http import HttpResponse
 from pydantic import Field
 
@@ -23,6 +23,8 @@ from taskflow.documents.reading import Who
 from taskflow.documents.schema import JSON, Document
 from taskflow.documents.sql import Text
 from taskflow.errors import Invalid, InvalidCursor
+from taskflow.ordering import complete_order, ordering_of, rows_behind
+from taskflow.page_query import PageQuery, Partitions
 from taskflow.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
 
 LONGEST_CURSOR = 5000  # characters; it may hold a title of 500, whatever their script
@@ -58,11 +60,13 @@ def paginate(
 
     Raises InvalidCursor when the cursor was not made by this list in this order.
     """
-    order = _unique(order)
+    order = complete_order(order)
     total = rows.count() if params.include == "count" else None
-    wanted = rows.order_by(*_ordering(rows.model, order))
+    wanted = rows.order_by(*ordering_of(rows.model, order))
     if params.cursor is not None:
-        wanted = wanted.filter(_after(order, _decode(rows.model, order, params.cursor)))
+        wanted = wanted.filter(
+            rows_behind(rows.model, order, _decode(rows.model, order, params.cursor))
+        )
     found = list(wanted[params.skip : params.skip + params.limit + 1])
     page, has_more = found[: params.limit], len(found) > params.limit
     return {
@@ -71,11 +75,6 @@ def paginate(
         "has_more": has_more,
         "count": total,
     }
-
-
-def _unique(order: Sequence[str]) -> list[str]:
-    """An order in which no two rows are equal."""
-    return [*order, *([] if {"id", "-id"} & set(order) else ["id"])]
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,8 @@ class BuiltPage:
 
 class Listing:
     """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
-    some columns `beside` it.
+    some columns `beside` it. `partitions(who, wanted, order)` are its partitions, or None where it
+    is better read as a whole.
     """
 
     def __init__(
@@ -107,8 +107,11 @@ class Listing:
         document: Callable[[Who], Document],
         *,
         beside: Sequence[str] = (),
+        partitions: Callable[[Who, Mapping[str, Any], Sequence[str]], Partitions | None]
+        | None = None,
     ) -> None:
         self.model, self.rows, self.document, self.beside = model, rows, document, beside
+        self.partitions = partitions
         self.pages = Shaped(self._page)
         self.wholes = Shaped(self._whole)
 
@@ -116,15 +119,16 @@ class Listing:
         self, who: Who, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
         """One Page in `order`, as paginate() has it."""
-        order = _unique(order)
+        order = complete_order(order)
         names, values = tuple(wanted), tuple(wanted.values())
         place = total = None
         if params.cursor is not None:
             place = tuple(_decode(self.model, order, params.cursor))
         if params.include == "count":
             total = self.wholes.count((names,), who, values)
-        fixed = (names, tuple(order), params.limit + 1)
-        found = self.pages.rows(fixed, who, values, place, skip=params.skip, last=not self.beside)
+        fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
+        asked = (who, values, place, params.skip or None)
+        found = self.pages.rows(fixed, *asked, last=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
             "next_cursor": _encode(self.model, order, page[-1][-len(order) :])
@@ -137,25 +141,41 @@ class Listing:
         return BuiltPage([row[0] for row in page], beside, rest)
 
     def _whole(self, names: tuple[str, ...], who: Who, values: Any) -> models.QuerySet[Any]:
-        rows = self.rows(who, dict(zip(names, values, strict=True)))
+        wanted = dict(zip(names, values, strict=True))
+        partitions = self.partitions and self.partitions(who, wanted, ["id"])
+        rows = partitions.all_rows() if partitions else self.rows(who, wanted)
         return rows.order_by().values_list("pk")
 
     def _page(
         self,
         names: tuple[str, ...],
         order: tuple[str, ...],
-        most: int,
+        limit: int,
+        most_skipped: int,
         who: Who,
         values: Any,
         place: Any,
+        skip: Any,
     ) -> Any:
-        rows = self.rows(who, dict(zip(names, values, strict=True)))
-        if place is not None:
-            rows = rows.filter(_after(order, place))
+        wanted = dict(zip(names, values, strict=True))
+        page = PageQuery(
+            visible=self.rows(who, {}),
+            matching=self.rows(who, wanted),
+            partitions=self.partitions and self.partitions(who, wanted, order),
+            order=order,
+            limit=limit,
+            place=place,
+            skip=skip,
+            most_skipped=most_skipped,
+        )
+        built = page.rows().annotate(_document=Text(self.document(who).json()))
         columns = [*self.beside, *(name.removeprefix("-") for name in order)]
-        built = rows.annotate(_document=Text(self.document(who).json()))
-        columns = ["_document", *columns]
-        return built.order_by(*_ordering(self.model, order)).values_list(*columns)[:most]
+        return built.values_list("_document", *columns)
+
+
+def _at_least(skip: int) -> int:
+    """The least power of two that is not below `skip`: a page's statement depends on it."""
+    return 1 << (skip - 1).bit_length() if skip else 0
 
 
 def paginate_kinds(
@@ -221,30 +241,6 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
     if len({n.removeprefix("-") for n in names}) < len(names):
         raise Invalid.parameter("sort", "Each name may be given once.")
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
-
-
-def _ordering(model: type[models.Model], order: Sequence[str]) -> list[Any]:
-    """Nulls last; where there are none that is left unsaid, or no index would serve the order."""
-    return [
-        OrderBy(
-            F(name.removeprefix("-")),
-            descending=name.startswith("-"),
-            nulls_last=model._meta.get_field(name.removeprefix("-")).null or None,
-        )
-        for name in order
-    ]
-
-
-def _after(order: Sequence[str], values: Sequence[Any]) -> Q:
-    """Rows behind the one with `values`: a longer equal prefix, then one step further."""
-    behind, equal = Q(pk__in=[]), Q()
-    for name, value in zip(order, values, strict=True):
-        field = name.removeprefix("-")
-        if value is not None:
-            step = Q((f"{field}__{'lt' if name.startswith('-') else 'gt'}", value))
-            behind |= equal & (step if field == "id" else step | Q((f"{field}__isnull", True)))
-        equal &= Q((f"{field}__isnull", True)) if value is None else Q((field, value))
-    return behind
 
 
 def _place(order: Sequence[str], row: models.Model) -> list[Any]:

@@ -277,8 +277,9 @@ def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
     return is_one | Q((f"{field}__isnull", True)) if None in ids else is_one
 
 
-def _waits_for(ids: tuple[Any, ...]) -> Exists:
-    return Exists(TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__pk__in=ids))
+def _waits_for(ids: tuple[Any, ...]) -> Q:
+    """By the few tasks that wait for these, not by asking each task."""
+    return Q(pk__in=TaskBlocker.objects.filter(blocker__pk__in=ids).values("task_id"))
 
 
 def _waits_for_none(is_so: bool) -> Q:

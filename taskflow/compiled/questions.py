@@ -22,14 +22,12 @@ class Compiled:
     def __init__(self, queryset: Callable[[], models.QuerySet[Any]]) -> None:
         self.queryset = queryset
 
-    def rows(self, values: Any, *, skip: int = 0, last: bool = False) -> list[Any]:
-        """Values by the names of the holes; `skip` for a queryset that has a limit, `last` if
-        nothing is likely to be asked afterwards.
-        """
+    def rows(self, values: Any, *, last: bool = False) -> list[Any]:
+        """Values by the names of the holes; `last` if nothing is likely to be asked afterwards."""
         question = self.question
         if question.statement is None:
             return []
-        return question.convert(question.statement.run(values, skip=skip, last=last))
+        return question.convert(question.statement.run(values, last=last))
 
     def objects(self, values: Any) -> list[Any]:
         """Rows of the model, with those that select_related() names."""
@@ -134,11 +132,9 @@ class Shaped:
         self.make = make
         self.compiled = lru_cache(MOST_SHAPES)(self._compile)
 
-    def rows(
-        self, fixed: tuple[Any, ...], *asked: Any, skip: int = 0, last: bool = False
-    ) -> list[Any]:
+    def rows(self, fixed: tuple[Any, ...], *asked: Any, last: bool = False) -> list[Any]:
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).rows(values, skip=skip, last=last)
+        return self.compiled(fixed, _shape(asked, values)).rows(values, last=last)
 
     def objects(self, fixed: tuple[Any, ...], *asked: Any) -> list[Any]:
         values: list[Any] = []

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Func
 from django.db.models.expressions import Expression
 
-from taskflow.compiled.pipeline import read_rows
-from taskflow.compiled.prepared import Prepared
+from taskflow.compiled.pipeline import is_heard, read_rows
+from taskflow.compiled.prepared import PLACEHOLDER, Prepared
+from taskflow.sqlite.base import refusing_large_numbers
 
 
 class Param(Expression):
@@ -89,17 +91,32 @@ class Statement:
         if connection.vendor == "postgresql":
             self.prepared = Prepared(self)
 
-    def run(self, values: Any, *, skip: int = 0, last: bool = False) -> list[Any]:
+    def run(self, values: Any, *, last: bool = False) -> list[Any]:
         """The rows it returns. Values by the names of the holes; `last` if nothing is likely to be
         asked afterwards.
         """
-        if self.prepared and not skip:
+        if self.prepared:
             connection = connections[DEFAULT_DB_ALIAS]
             return self.prepared.run(connection, self._fill(values), last=last)
-        given = self.spread(self._fill(values))
-        if skip:
-            return run_anywhere(f"{self.sql} OFFSET %s", [*given, skip])
-        return run_anywhere(self.sql, given)
+        return self._run_directly(self.spread(self._fill(values)))
+
+    def _run_directly(self, given: Sequence[Any]) -> list[Any]:
+        """Run it on SQLite without Django's cursor, which rewrites the text at every call.
+
+        Where wrappers or the debug log listen to Django's statements, its cursor is used.
+        """
+        connection = connections[DEFAULT_DB_ALIAS]
+        if connection.connection is None or is_heard(connection):
+            return run_anywhere(self.sql, given)
+        connection.validate_no_broken_transaction()
+        with connection.wrap_database_errors, refusing_large_numbers():
+            rows: list[Any] = connection.connection.execute(self.text, given).fetchall()
+            return rows
+
+    @cached_property
+    def text(self) -> str:
+        """The SQL with SQLite's own placeholders."""
+        return PLACEHOLDER.sub(lambda found: "%" if found[0] == "%%" else "?", self.sql)
 
     def run_later(self, values: Any) -> None:
         """Where nobody waits for what it returns: on PostgreSQL with the next statement."""

@@ -21,7 +21,7 @@ from tasks.models.graph import (
     parents_above,
     reached,
 )
-from tasks.models.tasks import DEEPEST, MOST_TAGS
+from tasks.models.tasks import DEEPEST, MOST_TAGS, by_open_task
 
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
@@ -204,7 +204,7 @@ class Facts:
         unfinished = Task.objects.present().open().select_related("project")
         for subtask in unfinished.filter(parent__in=ids):
             self.subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
-        links = TaskBlocker.objects.filter(task__in=ids, blocker__in=unfinished.order_by())
+        links = TaskBlocker.objects.filter(by_open_task(), task__in=ids)
         for link in links.select_related("blocker__project").order_by("blocker"):
             self.blockers.setdefault(link.task_id, []).append(link.blocker)
         left = [t.pk for tasks in (*self.subtasks.values(), *self.blockers.values()) for t in tasks]

@@ -17,7 +17,7 @@ from accounts.events.record import change, change_all, create, lock
 from accounts.models import User
 from taskflow.errors import Conflict, Forbidden, Invalid
 from tasks.models import Project, ProjectMember, Role, Status, Task, TaskBlocker
-from tasks.models.tasks import TaskQuerySet
+from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
@@ -80,8 +80,8 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
 
 def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
     """Raises Conflict for what is open outside the set."""
-    outside = Task.objects.present().open().exclude(pk__in=tasks.values("pk")).order_by()
-    links = TaskBlocker.objects.filter(task__in=tasks, blocker__in=outside)
+    links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
+    links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
         links.select_related("task__project").order_by("task", "blocker")[:MOST_NAMED]
     ):

@@ -350,6 +350,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='comment',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'id'], name='comment_in_order_of_id'),
+        ),
+        migrations.AddIndex(
+            model_name='comment',
             index=models.Index(condition=models.Q(('deleted_at__isnull', False)), fields=['tenant', 'deleted_at'], name='comment_trash'),
         ),
         migrations.AddConstraint(
@@ -427,6 +431,34 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='task',
             index=models.Index(fields=['tenant', 'project', 'status', 'id'], name='task_by_status'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'id'], name='task_in_order_of_id'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'created_at', 'id'], name='task_in_order_of_created_at'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'updated_at', 'id'], name='task_in_order_of_updated_at'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'due_date', 'id'], name='task_in_order_of_due_date'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'due_on', 'id'], name='task_in_order_of_due_on'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'id'], name='task_in_order_of_priority'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'title', 'id'], name='task_in_order_of_title'),
         ),
         migrations.AddIndex(
             model_name='task',

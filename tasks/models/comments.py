@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from accounts.models import User
 from accounts.tenancy import TenantFK, TenantManager, TenantQuerySet
-from tasks.models.projects import LARGEST_TEXT
+from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 
@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 class CommentQuerySet(TenantQuerySet["Comment"]):
     def visible_to(self, actor: Actor) -> Self:
         """Comments on the tasks one sees."""
-        return self.filter(task__in=Task.objects.visible_to(actor))
+        rows = self.filter(task__deleted_at__isnull=True)
+        if actor.is_staff and actor.project_ids is None:
+            return rows.filter(task__project__deleted_at__isnull=True)
+        return rows.filter(task__project__in=Project.objects.visible_to(actor))
 
 
 CommentManager = LiveManager.from_queryset(CommentQuerySet)
@@ -53,6 +56,12 @@ class Comment(Trashable):
             models.Index(fields=["tenant", "task", "id"], name="comment_by_task"),
             # what has he written? asked when a user is deleted
             models.Index(fields=["tenant", "author"], name="comment_by_author"),
+            # the list without a filter
+            models.Index(
+                fields=["tenant", "id"],
+                name="comment_in_order_of_id",
+                condition=Q(deleted_at__isnull=True),
+            ),
             models.Index(
                 fields=["tenant", "deleted_at"],
                 name="comment_trash",

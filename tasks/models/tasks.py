@@ -66,9 +66,19 @@ def is_ready() -> Q:
 
 
 def is_blocked() -> Exists:
-    blockers = Task.objects.present().open().order_by()
-    links = TaskBlocker.objects.filter(task=OuterRef("pk"), blocker__in=blockers)
-    return Exists(links)
+    """Whether a task waits for an open task that is not in the trash, nor its project."""
+    return Exists(TaskBlocker.objects.filter(by_open_task(), task=OuterRef("pk")))
+
+
+def by_open_task() -> Q:
+    """Of the links from tasks to blockers, those to open tasks that are not in the trash.
+
+    By joins: a subquery of all open tasks would be evaluated for each statement, however few links
+    it looks at.
+    """
+    return ~Q(blocker__status=Status.DONE) & Q(
+        blocker__deleted_at__isnull=True, blocker__project__deleted_at__isnull=True
+    )
 
 
 TaskManager = LiveManager.from_queryset(TaskQuerySet)
@@ -173,12 +183,31 @@ class Task(Trashable):
             ),
         ]
         indexes = [
-            # a project's list, of one status or all; and its counts
+            # a project's list of one status; and its counts
             models.Index(fields=["tenant", "project", "status", "id"], name="task_by_status"),
+            # lists in each order they can be sorted by, of one project or merged from many
+            *(
+                models.Index(
+                    fields=["tenant", "project", *fields],
+                    name=f"task_in_order_of_{name}",
+                    condition=Q(deleted_at__isnull=True),
+                )
+                for name, fields in {
+                    "id": ["id"],
+                    "created_at": ["created_at", "id"],
+                    "updated_at": ["updated_at", "id"],
+                    "due_date": ["due_date", "id"],
+                    "due_on": ["due_on", "id"],
+                    "priority": ["priority_rank", "id"],
+                    "title": ["title", "id"],
+                }.items()
+            ),
             models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
             models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
             models.Index(fields=["tenant", "parent"], name="task_by_parent"),
+            # updated_since, updated_after
             models.Index(fields=["tenant", "updated_at", "id"], name="task_by_change"),
+            # due_before, due_after
             models.Index(
                 fields=["tenant", "due_date"],
                 name="task_by_due_date",

@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.tenancy import APP_ROLE, OWNER_ROLE, forget_roles
 from accounts.wallcheck import find_breaches
+from taskflow.sqlite.statistics import write_statistics
 
 # The owner role owns every table, the app role reads and writes rows. The login may become either,
 # but inherits only the app role's rights, so that outside scopes it is nobody special.
@@ -63,8 +64,10 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {A
 class Command(Migrate):
     def handle(self, *args: Any, **options: Any) -> None:
         connection = connections[options["database"]]
-        if connection.vendor != "postgresql":
+        if connection.vendor == "sqlite":
             super().handle(*args, **options)
+            if not (options["plan"] or options["check_unapplied"]):
+                write_statistics(connection)
             return
         with_roles = prepare_roles(connection)
         with connection.cursor() as cursor:

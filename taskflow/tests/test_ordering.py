@@ -1,0 +1,159 @@
+"""Sorted lists against Python's own sorting, for viewers of many, few and one project."""
+
+from __future__ import annotations
+
+import random
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from django.db import connection
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from accounts.tenancy import inside
+from tasks.actions.drafts import Draft, create_tasks
+from tasks.actions.members import add_member
+from tasks.actions.projects import create_project
+from tasks.actions.tasks import delete_task
+from tasks.models import Task
+
+# Names of sorts: the value of a row in Python. Titles sort by each database's own collation.
+KEYS = {
+    "created_at": lambda task: task.created_at,
+    "updated_at": lambda task: task.updated_at,
+    "due_date": lambda task: task.due_date,
+    "due_on": lambda task: task.due_on,
+    "priority": lambda task: task.priority_rank,
+    "number": lambda task: task.number,
+}
+ORDERS = [f"{sign}{name}" for name in KEYS for sign in ("", "-")]
+PROJECTS, EACH = 5, 12
+DAY = date(2026, 1, 1)
+NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def fill(world):
+    """Tasks of several projects, with ties and empty values; one task of each in the trash."""
+    chance = random.Random(3)
+    projects = [world.apollo]
+    for number in range(PROJECTS - 1):
+        project = create_project(world.ada, name=f"Project {number}")
+        if number < 2:
+            add_member(world.ada, project, user=world.bob.user)
+        projects.append(project)
+    for project in projects:
+        drafts = [
+            Draft(
+                project,
+                f"Task {n}",
+                {"priority": chance.choice(["low", "medium", "high"])}
+                | chance.choice(
+                    [
+                        {},
+                        {"due_on": DAY + timedelta(days=chance.randrange(3))},
+                        {"due_date": NOON + timedelta(days=chance.randrange(3))},
+                    ]
+                ),
+            )
+            for n in range(EACH)
+        ]
+        made = create_tasks(world.ada, drafts)
+        delete_task(world.ada, made[0])
+    for task in Task.objects.all():
+        then = NOON + timedelta(hours=chance.randrange(4))
+        Task.objects.filter(pk=task.pk).update(created_at=then, updated_at=then)
+
+
+def expected_ids(actor, order):
+    """The ids of the visible tasks: empty values last, ties by id in the direction of the sort."""
+    name, descends = order.removeprefix("-"), order.startswith("-")
+    with inside(actor.tenant):
+        tasks = list(Task.objects.visible_to(actor))
+    known = [task for task in tasks if KEYS[name](task) is not None]
+    empty = [task for task in tasks if KEYS[name](task) is None]
+    known.sort(key=lambda task: (KEYS[name](task), task.pk), reverse=descends)
+    empty.sort(key=lambda task: task.pk, reverse=descends)
+    return [task.pk for task in known + empty]
+
+
+def ids_at(client, query):
+    page = client.get(f"/tasks?{query}").json()
+    return [task["id"] for task in page["data"]], page["next_cursor"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _fresh_connection(django_db_setup, django_db_blocker):
+    """Many kinds of lists fill the number of statements that a connection may prepare."""
+    yield
+    with django_db_blocker.unblock():
+        connection.close()
+
+
+@pytest.fixture
+def filled(world):
+    with inside(world.acme):
+        fill(world)
+    return world
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_a_sorted_list_has_the_order_of_its_values(filled, as_, order):
+    for actor in (filled.boss, filled.ada, filled.bob, filled.carl, filled.eve):
+        ids, _ = ids_at(as_(actor), f"limit=200&sort={order}")
+        assert ids == expected_ids(actor, order)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_pages_by_cursor_and_by_skip_are_parts_of_the_list(filled, as_, order):
+    client, ids = as_(filled.bob), expected_ids(filled.bob, order)
+    cursor, seen = "", []
+    while cursor is not None:
+        page, following = ids_at(client, f"limit=7&sort={order}{cursor}")
+        seen += page
+        cursor = following and f"&cursor={following}"
+
+    assert seen == ids
+    for skip in (1, 2, 3, len(ids) - 5, len(ids), len(ids) + 1):
+        assert ids_at(client, f"limit=9&sort={order}&skip={skip}")[0] == ids[skip : skip + 9]
+
+
+@pytest.mark.parametrize("filters", ["status=todo", "priority=high", "created_after=2026-01-01"])
+def test_a_filtered_list_is_the_list_without_the_other_rows(filled, as_, filters):
+    client = as_(filled.bob)
+    for order in ("-created_at", "due_on", "-due_date"):
+        wanted = set(ids_at(client, f"limit=200&{filters}")[0])
+        expected = [pk for pk in expected_ids(filled.bob, order) if pk in wanted]
+        assert ids_at(client, f"limit=200&{filters}&sort={order}")[0] == expected
+
+
+def test_more_projects_than_rows_on_a_page(filled, as_):
+    client, ids = as_(filled.ada), expected_ids(filled.ada, "-due_date")
+
+    assert ids_at(client, "limit=2&sort=-due_date")[0] == ids[:2]
+    assert ids_at(client, "limit=2&sort=-due_date&skip=1")[0] == ids[1:3]
+
+
+def test_a_list_of_many_projects_is_counted(filled, as_):
+    for actor in (filled.boss, filled.bob, filled.eve):
+        page = as_(actor).get("/tasks?limit=1&include=count").json()
+        assert page["count"] == len(expected_ids(actor, "number"))
+
+
+@given(data=st.data())
+@settings(
+    max_examples=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_a_walk_in_any_combination_of_sorts_meets_every_row_once(filled, as_, data):
+    names = data.draw(st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=3, unique=True))
+    order = ",".join(data.draw(st.sampled_from(["", "-"])) + name for name in names)
+    client, limit = as_(filled.bob), data.draw(st.integers(1, 20))
+    cursor, seen = "", []
+    while cursor is not None:
+        page, following = ids_at(client, f"limit={limit}&sort={order}{cursor}")
+        seen += page
+        cursor = following and f"&cursor={following}"
+
+    assert seen == ids_at(client, f"limit=200&sort={order}")[0]
+    assert sorted(seen) == sorted(expected_ids(filled.bob, "number"))

@@ -1,0 +1,318 @@
+"""SQLite's plans: no statement of a frequent request reads a whole tenant, or sorts what an index
+has in order.
+
+The statistics are fixed, so the plans in these small databases are the ones of large databases.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections
+
+from accounts.tenancy import inside
+from taskflow.sqlite.statistics import planned_statistics
+from tasks.actions.comments import create_comment
+from tasks.actions.drafts import Draft, create_tasks
+from tasks.filters import TASK_SORTS
+from tasks.models import Task
+
+pytestmark = pytest.mark.skipif("connection.vendor != 'sqlite'")
+
+# Tables that grow with the work that is done in a tenant.
+LARGE = {
+    "accounts_event",
+    "tasks_comment",
+    "tasks_page",
+    "tasks_task",
+    "tasks_taskblocker",
+    "tasks_tasktag",
+}
+WIDE = {"tenant_id", "project_id", "status", "deleted_at"}  # by these, many rows are found
+STEP = re.compile(r"(?:SEARCH|SCAN) (\S+)(?: USING (?:COVERING )?INDEX (\S+)(?: \((.*)\))?)?")
+TABLE = re.compile(r'(?:FROM|JOIN) \(*"(\w+)"(?: "?(\w+)"?)?')
+EXPLAINED = re.compile(r"SELECT|UPDATE|DELETE|WITH")
+DAY = "2026-01-05"
+
+
+@dataclass(frozen=True)
+class Step:
+    """One line of a plan, with the lines above it that lead there."""
+
+    text: str
+    parent: int
+    is_correlated: bool
+
+
+class Plan:
+    def __init__(self, sql, params):
+        self.sql = sql
+        self.names = {alias or table for table, alias in TABLE.findall(sql)}
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'index'")
+            self.tables = dict(cursor.fetchall())
+            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", params)
+            lines = cursor.fetchall()
+        self.steps = {}
+        for number, parent, _, text in lines:
+            above = self.steps.get(parent)
+            is_correlated = "CORRELATED" in text or (above is not None and above.is_correlated)
+            self.steps[number] = Step(text, parent, is_correlated)
+
+    def __str__(self):
+        return f"{self.sql}\n" + "\n".join(step.text for step in self.steps.values())
+
+    def columns(self, step):
+        """The columns by which the step finds rows of a large table; None for another step."""
+        found = STEP.match(step.text)
+        if found is None or self.tables.get(found[2]) not in LARGE:
+            return None
+        return {part.split("=")[0].split("<")[0].split(">")[0] for part in (found[3] or "").split(" AND ")} - {""}  # fmt: skip
+
+    def whole_tables(self):
+        """Steps that read all rows of a table, of all tenants."""
+        scans = [step for step in self.steps.values() if step.text.startswith("SCAN ")]
+        return [s.text for s in scans if STEP.match(s.text)[1] in self.names]
+
+    def whole_tenants(self, *, for_each_row_only=False):
+        """Steps that read all rows that a tenant has in a large table."""
+        steps = [s for s in self.steps.values() if self.columns(s) in (set(), {"tenant_id"})]
+        return [s.text for s in steps if s.is_correlated or not for_each_row_only]
+
+    def large_sorts(self):
+        """Sorts of rows that were found by a wide condition."""
+        sorts = [s for s in self.steps.values() if re.match("USE TEMP B-TREE FOR .*ORDER", s.text)]
+        parents = {sort.parent for sort in sorts}
+        beside = [s for s in self.steps.values() if s.parent in parents]
+        return [s.text for s in beside if (c := self.columns(s)) is not None and c <= WIDE]
+
+
+def plans_of(client, method, path, body=None):
+    """The plans of all statements of a request."""
+    statements = []
+
+    def note(execute, sql, params, many, context):
+        if EXPLAINED.match(str(sql)):
+            statements.append((str(sql), params))
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(note):
+        response = getattr(client, method)(path, *([body] if body is not None else []))
+    assert response.status_code < 300, (path, response.content)
+    assert statements
+    return [Plan(sql, params) for sql, params in statements]
+
+
+def check(plans, *, may_walk=False, may_sort=True):
+    """`may_walk` allows to read a tenant's rows once, in order, until a page is full."""
+    for plan in plans:
+        assert not plan.whole_tables(), str(plan)
+        assert not plan.whole_tenants(for_each_row_only=may_walk), str(plan)
+        assert may_sort or not plan.large_sorts(), str(plan)
+
+
+@pytest.fixture
+def clients(world, as_):
+    """An administrator, a member of one project, and a member with a token bound to it."""
+    return [as_(world.boss), as_(world.bob), as_(world.bob, project_ids=[world.apollo.pk])]
+
+
+# ---- reading ------------------------------------------------------------------------------------
+
+SORTS = [f"{sign}{name}" for name in TASK_SORTS for sign in ("", "-")]
+FILTERS = [
+    "status=todo",
+    "status=todo&status=in_progress",
+    "priority=high",
+    "assignee=me",
+    "assignee=none",
+    "created_by=me",
+    "tag=bug",
+    "ready=true",
+    "ready=false",
+    "parent=none",
+    "parent=APO-1",
+    "blocked_by=none",
+    "blocked_by=APO-1",
+    "external_ref=x",
+    f"due_before={DAY}",
+    f"due_after={DAY}",
+    f"created_after={DAY}",
+    f"completed_before={DAY}",
+    f"updated_since={DAY}T00:00:00Z",
+    "q=launch",
+    "q=APO-1",
+    "project=APO",
+    "project=APO&status=todo",
+    "project=APO&assignee=me&status=todo",
+]
+OTHERS = [
+    "/tasks/APO-1",
+    "/tasks/APO-1/events",
+    "/projects",
+    "/projects?status=active",
+    "/projects?sort=name",
+    "/projects/APO",
+    "/projects/APO/events",
+    "/projects/APO/members",
+    "/comments?task=APO-1",
+    "/pages",
+    "/pages?project=APO",
+    "/tags",
+    "/users",
+    "/me",
+    "/trash",
+    "/search?q=launch",
+]
+
+
+@pytest.mark.parametrize("sort", ["", *SORTS])
+def test_a_list_in_any_order_is_read_along_an_index(clients, world, sort):
+    cursor_of = clients[0].get(f"/tasks?limit=1&sort={sort or '-created_at'}").json
+    for client in clients:
+        for path in (f"/tasks?sort={sort}", f"/tasks?project={world.apollo.pk}&sort={sort}"):
+            path = path if sort else path.removesuffix("sort=")
+            for more in ("", "&limit=200", "&skip=7", "&status=todo"):
+                check(plans_of(client, "get", path + more), may_sort=False)
+    assert cursor_of()["data"]
+
+
+@pytest.mark.parametrize("sort", ["", *SORTS])
+def test_a_page_behind_a_cursor_is_read_along_an_index(clients, world, sort):
+    with inside(world.acme):
+        drafts = [
+            Draft(world.apollo, "Test", due)
+            for due in ({}, {"due_on": DAY}, {"due_date": f"{DAY}T00:00:00Z"})
+        ]
+        create_tasks(world.ada, drafts)
+    path = f"/tasks?limit=1&sort={sort}" if sort else "/tasks?limit=1"
+    for client in clients:
+        cursor = client.get(path).json()["next_cursor"]
+        while cursor:
+            plans = plans_of(client, "get", f"{path}&cursor={cursor}")
+            check(plans, may_sort=False)
+            cursor = client.get(f"{path}&cursor={cursor}").json()["next_cursor"]
+
+
+@pytest.mark.parametrize("query", FILTERS)
+def test_a_filtered_list_never_reads_a_tenant_for_each_row(clients, query):
+    for client in clients:
+        for path in (f"/tasks?{query}", f"/tasks?{query}&include=count"):
+            check(plans_of(client, "get", path), may_walk=True)
+
+
+def test_the_comments_are_read_along_an_index_until_a_page_is_full(clients):
+    for client in clients:
+        check(plans_of(client, "get", "/comments"), may_walk=True, may_sort=False)
+
+
+@pytest.mark.parametrize("path", OTHERS)
+def test_other_reads_never_read_a_tenant(clients, path):
+    for client in clients:
+        check(plans_of(client, "get", path))
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def writes_of(world):
+    task, project = world.task.pk, world.apollo.pk
+    new = {"project_id": project, "title": "Test", "tags": ["bug"], "blocked_by": [task]}
+    return [
+        ("post", "/tasks", new),
+        ("patch", f"/tasks/{task}", {"title": "Other", "assignee_id": world.bob.user.pk}),
+        ("patch", f"/tasks/{task}", {"tags": ["bug", "new"], "parent_id": None}),
+        ("post", f"/tasks/{task}/assignment", {"assignee_id": world.ada.user.pk}),
+        ("post", f"/tasks/{task}/completion", {}),
+        ("delete", f"/tasks/{task}/completion", None),
+        ("put", f"/projects/{project}/tasks/by-ref/a", {"title": "Test"}),
+        ("put", f"/projects/{project}/tasks/by-ref/a", {"title": "Other"}),
+        ("post", "/tasks/bulk", {"operations": [{"op": "create", "data": new}] * 3}),
+        ("post", "/tasks/bulk", {"operations": [{"op": "complete", "id": task}]}),
+        ("post", "/comments", {"task_id": task, "body": "Test"}),
+        ("post", f"/projects/{project}/completion", {}),
+        ("delete", f"/tasks/{task}", None),
+    ]
+
+
+def test_writes_never_read_a_tenant(world, as_):
+    client = as_(world.ada)
+    for method, path, body in writes_of(world):
+        check(plans_of(client, method, path, body))
+
+
+# ---- statistics ---------------------------------------------------------------------------------
+
+
+def stored_statistics():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT tbl, idx, stat FROM sqlite_stat1 ORDER BY tbl, idx")
+        return cursor.fetchall()
+
+
+def test_every_index_has_its_planned_statistics(db):
+    with connection.cursor() as cursor:
+        planned = sorted(planned_statistics(cursor))
+        cursor.execute("SELECT count(*) FROM sqlite_schema WHERE name LIKE 'tasks_task_search%'")
+        assert cursor.fetchone()[0] > 1  # the full-text tables, which have no rows here
+
+    assert stored_statistics() == planned
+    known = {index for _, index, _ in planned}
+    assert {i.name for i in Task._meta.indexes} <= known
+    assert not {table for table, _, _ in planned if "_search" in table}
+
+
+def test_statistics_follow_from_the_columns_of_an_index(db):
+    numbers = {index: stat for _, index, stat in stored_statistics()}
+
+    assert numbers["task_by_status"] == "1000000 100000 500 166 1"
+    assert numbers["task_in_order_of_priority"] == "1000000 100000 500 166 1"
+    assert numbers["member_by_user"] == "1000000 100000 500 2"
+    assert numbers["tag_name_key"] == "1000000 100000 1"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_migrate_restores_statistics_that_something_else_has_written():
+    before = stored_statistics()
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
+    assert stored_statistics() != before
+
+    call_command("migrate", verbosity=0)
+
+    assert stored_statistics() == before
+
+
+def test_plans_do_not_depend_on_the_data(world, as_):
+    paths = ["/tasks?sort=-due_date", "/tasks?status=todo", "/tasks?assignee=me", "/comments"]
+    client = as_(world.bob)
+    client.get("/me")  # notes the use of the token
+    before = [str(plan) for path in paths for plan in plans_of(client, "get", path)]
+
+    with inside(world.acme):
+        then = datetime(2026, 1, 1, tzinfo=UTC)
+        due = {"due_date": then, "assignee": world.bob.user}
+        made = create_tasks(world.ada, [Draft(world.apollo, "Test", due) for _ in range(300)])
+        for task in list(made.values())[:50]:
+            create_comment(world.ada, task, body="Test")
+
+    assert [str(plan) for path in paths for plan in plans_of(client, "get", path)] == before
+
+
+def test_only_migrate_analyses_a_database():
+    root = Path(__file__).parents[2]
+    found = {
+        path.relative_to(root).as_posix()
+        for folder in ("taskflow", "accounts", "tasks")
+        for path in (root / folder).rglob("*.py")
+        if "/tests/" not in path.as_posix()
+        and re.search(r"ANALYZE|pragma optimize", path.read_text(), re.IGNORECASE)
+    }
+
+    assert found == {"taskflow/sqlite/statistics.py", "tasks/seeding/bulk.py"}  # …: PostgreSQL's
+    assert connections["default"].vendor == "sqlite"
