@@ -41,6 +41,7 @@ ACTING_TENANT = "acting_tenant"  # session key: where an operator is at work
 UNKNOWN_CREDENTIALS = (
     "The token is unknown, expired or revoked. Get one from POST /api/v1/auth/login."
 )
+NO_CREDENTIALS = "Send a token as Authorization: Bearer tf_… Get one from POST /api/v1/auth/login."
 NO_TENANT = "There is no such tenant."
 
 
@@ -180,7 +181,8 @@ class SignedIn(HttpBearer):
     def __call__(self, request: HttpRequest) -> Actor:
         actor: Actor | None = getattr(request, "actor", None)
         if actor is None:
-            raise Unauthenticated(UNKNOWN_CREDENTIALS)
+            is_sent = "HTTP_AUTHORIZATION" in request.META
+            raise Unauthenticated(UNKNOWN_CREDENTIALS if is_sent else NO_CREDENTIALS)
         if request.method not in SAFE:
             self.check_writing(request, actor)
         return actor

@@ -141,7 +141,8 @@ call 412 PATCH "/tasks/$AIR" '{"title": "Order less air"}'
 say "Any write can be tried first."
 call 200 DELETE "/projects/$KEY?dry_run=true"
 
-say "And taken back: the title, then the whole task; and the undo too."
+say "And taken back: the title. The task itself is kept, as its priority was changed since (409). Then all"
+say "that was done in the second project, and that undo is taken back too."
 call 200 POST /undo '{"request_id": "first-'"$KEY"'"}'
 call 409 POST /undo '{"request_id": "order-'"$KEY"'"}'
 HEADERS=(-H "X-Request-Id: undo-$KEY")

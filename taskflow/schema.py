@@ -69,7 +69,7 @@ def _written_as(form: str, example: str) -> Callable[[Any], Any]:
 
     def check(value: Any) -> Any:
         if not isinstance(value, str) or not re.fullmatch(form, value, re.IGNORECASE):
-            raise ValueError(f"must be text, as in {example}")
+            raise ValueError(f"must be a string such as {example}")
         return value
 
     return check

@@ -22,6 +22,7 @@ from taskflow.errors import Invalid
 from taskflow.filtering import EXCLUDING, MOST_TOGETHER
 from taskflow.paging import PageParams
 from taskflow.schema import In
+from tasks.actions.tags import find_tags
 from tasks.actions.undo import MOST_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
 from tasks.find import (
     PROJECT_KEY,
@@ -72,6 +73,19 @@ class Words(NamedTuple):
 def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
     """Raises Invalid for a project, user or task that the actor cannot see."""
     return narrow(rows, read_filters(actor, where))
+
+
+def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
+    """filter_tasks() for tasks that are going to be changed.
+
+    Raises Invalid also for an excluded tag that does not exist: a misspelt name excludes nothing,
+    and the tasks that it was meant to spare would be changed.
+    """
+    excluded = where.sent().get("tag_not", [])
+    known = find_tags(excluded) if excluded else {}
+    for name in excluded:
+        _known(known, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
+    return filter_tasks(actor, rows, where)
 
 
 def choose_events(actor: Actor, wanted: UndoRequest) -> list[Event]:
@@ -209,7 +223,7 @@ def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
         )
         for pk, handle in users.values_list("pk", "handle"):
             known |= {str(pk): pk, f"@{handle}": pk}
-    hint = "There is no user “{}”. Write me, an id or @handle."
+    hint = "There is no user “{}”. Give an id, a handle as in @ada, or “me”."
     return [_known(known, ref.lower(), name, hint.format(ref)) for ref in refs]
 
 

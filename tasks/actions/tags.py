@@ -42,7 +42,7 @@ def check_new_tags(names: Iterable[str]) -> None:
     """Raise Invalid when a request that uses these names would make more tags than one may."""
     wanted = {name.lower(): name for name in names}
     if len(wanted) > MOST_NEW_TAGS:
-        _check_new_count(len(wanted.keys() - _find(wanted.values()).keys()))
+        _check_new_count(len(wanted.keys() - find_tags(wanted.values()).keys()))
 
 
 def _check_new_count(count: int) -> None:
@@ -63,7 +63,7 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
     if not asked:
         return {}
     wanted = {name.lower(): name for name in asked}
-    found = _find(wanted.values())
+    found = find_tags(wanted.values())
     # In one order, or two requests that make the same tags could wait for each other.
     missing = [wanted[folded] for folded in sorted(wanted.keys() - found.keys())]
     _check_new_count(len(missing))
@@ -73,14 +73,15 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
                 create_all(actor, [Tag(name=name) for name in missing])
         except IntegrityError:  # somebody made one of them at this moment
             for name in missing:
-                if not _find([name]):
+                if not find_tags([name]):
                     create(actor, Tag(name=name))
-        found = _find(wanted.values())
+        found = find_tags(wanted.values())
     # A database may see two names as one that Python tells apart.
-    return {name: found.get(name.lower()) or _find([name]).popitem()[1] for name in asked}
+    return {name: found.get(name.lower()) or find_tags([name]).popitem()[1] for name in asked}
 
 
-def _find(names: Iterable[str]) -> dict[str, Tag]:
+def find_tags(names: Iterable[str]) -> dict[str, Tag]:
+    """Return the tags that have these names, case aside, by their names in lower case."""
     folded = [Lower(Value(name)) for name in names]
     tags = Tag.objects.annotate(folded=Lower("name")).filter(folded__in=folded)
     return {tag.name.lower(): tag for tag in tags}

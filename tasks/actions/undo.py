@@ -48,7 +48,7 @@ NOUNS = {
     "comment": Noun(Comment, related=("task",), withdrawn=IN_TRASH),
     "page": Noun(Page, withdrawn=IN_TRASH),
 }
-NO_SUCH_EVENT = NotFound("There is no such event.")
+NO_SUCH_EVENT = NotFound("There is no such event or request.")
 
 
 @dataclass

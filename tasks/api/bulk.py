@@ -17,7 +17,7 @@ from tasks.actions.drafts import Draft, create_tasks
 from tasks.actions.edits import Edit, edit_tasks, lock_places
 from tasks.actions.tags import check_new_tags
 from tasks.documents import changed_all
-from tasks.filters import filter_tasks
+from tasks.filters import select_tasks_to_change
 from tasks.find import References, find_tasks
 from tasks.models import Project, Status, Task
 from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
@@ -140,7 +140,7 @@ def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task
                 raise NotFound("There is no such task.")
             return [by_ref[str(op.id)]]
         try:
-            matching = filter_tasks(actor, Task.objects.visible_to(actor), op.where)
+            matching = select_tasks_to_change(actor, Task.objects.visible_to(actor), op.where)
         except Invalid as problem:
             raise _in_where(problem) from None
         found = matching.select_related("project", "assignee").order_by("pk")

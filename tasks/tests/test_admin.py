@@ -770,7 +770,7 @@ def test_nothing_of_others_is_undone(house, staff):
 
     r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"})
 
-    assert "There is no such event." in r.content.decode()
+    assert "There is no such event or request." in r.content.decode()
 
 
 def test_the_form_is_filled_from_an_event(house, staff):

@@ -142,6 +142,24 @@ def test_bulk_request_with_an_empty_filter_is_refused_at_each(world, as_):
     assert found == {f"#/operations/{n}/where/{name}" for n, name in enumerate(names)}
 
 
+def test_where_that_excludes_an_unknown_tag_is_refused(world, as_, events):
+    """A misspelt name would exclude nothing, and so change the tasks that it was to spare."""
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="t", tags=["wontfix"])
+    client = as_(world.boss)
+    before = len(events(world.acme))
+
+    r = bulk(client, {"project": ["APO"], "tag_not": ["WontFix", "wontfxi"]})
+
+    error = r.json()["errors"][0]
+    assert (r.status_code, error["code"]) == (422, "unknown_reference")
+    assert error["pointer"] == "#/operations/0/where/tag_not"
+    assert "wontfxi" in error["detail"]
+    assert len(events(world.acme)) == before
+    tried = bulk(client, {"project": ["APO"], "tag_not": ["WontFix"]}, dry_run="true").json()
+    assert [row["task"] for row in tried["result"]["results"]] == [None]
+
+
 @pytest.mark.parametrize(("path", "name"), FILTERS)
 def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
     client = as_(world.boss)
@@ -166,7 +184,7 @@ def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
 def test_filters_of_more_than_200_values_together_are_refused(world, as_):
     client = as_(world.boss)
     names = [str(n) for n in range(MOST_VALUES)]
-    most = {"tag": names, "tag_not": names}
+    most = {"tag": names, "external_ref": names}
 
     assert client.get("/tasks", most).status_code == bulk(client, most).status_code == 200
     for more in (most | {"status": ["todo"]}, most | {"external_ref_not": ["x"]}):
