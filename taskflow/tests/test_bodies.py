@@ -13,6 +13,8 @@ from contextlib import ExitStack, closing
 from http.client import HTTPConnection
 
 import pytest
+from django.core.signals import request_finished, request_started
+from django.db import close_old_connections
 from django.test import Client, RequestFactory
 
 from accounts.tenancy.scope import open_scope
@@ -57,7 +59,14 @@ def ask(world, as_):
         status, headers = answered[0]
         return int(status.split()[0]), dict(headers), b"".join(parts).decode()
 
-    return send
+    # Django's test client, once used, connects this again; here it would close the connection that
+    # the test's transaction is in.
+    signals = [
+        s for s in (request_started, request_finished) if s.disconnect(close_old_connections)
+    ]
+    yield send
+    for signal in signals:
+        signal.connect(close_old_connections)
 
 
 # ---- the limit -----------------------------------------------------------------------------------
