@@ -96,7 +96,7 @@ def work(bot: AuthenticatedClient, agent: UserResponse, project: ProjectResponse
     assert task.key == "WEB-1"
     assert task.created_by is not None
     assert task.created_by.id == agent.id
-    page = list_tasks.sync(client=bot, assignee=["me"], status=["todo"])
+    page = list_tasks.sync(client=bot, assignee=["me"], status=[Status.TODO])
     assert [t.id for t in expect(page, TaskPage, "Listed the tasks").data] == [task.id]
     tried = expect(
         complete_task.sync(task.id, client=bot, dry_run=True), DryRun, "Tried to complete"
