@@ -138,7 +138,10 @@ def _rows_of(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
     for event in events:
         ids[event.subject_type].add(event.subject_id)
     return {
-        (kind, row.pk): row for kind in ids.keys() & NOUNS for row in NOUNS[kind].rows(ids[kind])
+        (kind, row.pk): row
+        for kind, noun in NOUNS.items()
+        if kind in ids
+        for row in noun.rows(ids[kind])
     }
 
 
