@@ -43,7 +43,8 @@ SAMPLES = 5  # requests of each workload whose answers are compared
 METHOD = """
 - **taskflow**: TaskFlow as `manage.py serve` runs it, on SQLite.
 - **usual**: FastAPI, SQLAlchemy 2's async ORM, aiosqlite, uvicorn; the same code as on PostgreSQL.
-- **bare_sqlite**: granian's RSGI and the standard library's sqlite3; SQLite builds the JSON.
+- **bare_sqlite**: granian's RSGI and the standard library's sqlite3; SQLite builds the JSON. Its
+  lists of all projects are one plain ORDER BY … LIMIT, which shows what the merging saves.
 
 All use the same file, with TaskFlow's indexes and statistics, WAL and synchronous=FULL, and give
 the same answers, which are compared before anything is measured. Every write writes its event, or
