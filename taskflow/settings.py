@@ -16,8 +16,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
-protect(DATA_DIR, PRIVATE_DIRECTORY)
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
+protect(DATA_DIR, PRIVATE_DIRECTORY)
 
 # Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
 DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost").lower()
