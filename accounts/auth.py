@@ -60,9 +60,13 @@ def named_subdomain(request: HttpRequest) -> str | None:
 
 
 def agreed_subdomain(*named: str | None) -> str | None:
-    """The one tenant that all of these name; None when none does. Raises NotFound."""
-    names = {name.lower() for name in named if name}
-    if len(names) > 1:
+    """The one tenant that all of these name; None when none does. Raises NotFound.
+
+    An empty name is the name of no tenant. The server hands on a header that is not ASCII as an
+    empty one.
+    """
+    names = {name.lower() for name in named if name is not None}
+    if len(names) > 1 or "" in names:
         raise NotFound(NO_TENANT)
     return names.pop() if names else None
 

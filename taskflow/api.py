@@ -16,7 +16,7 @@ from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import signed_in
 from taskflow.converters import IdConverter
 from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
-from taskflow.openapi import Api
+from taskflow.openapi import Api, refuse_bodies
 from taskflow.parsing import problem_of_validation
 from tasks.api.comments import comments
 from tasks.api.history import project_history, task_history
@@ -40,6 +40,7 @@ api = Api(
     auth=signed_in,
     servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),
+    docs_decorator=refuse_bodies,
     urls_namespace="api",
 )
 # Addresses are tried in this order: those that are called most come first.

@@ -17,11 +17,13 @@ from contextlib import contextmanager
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, HttpResponse, UnreadablePostError
 
+from taskflow.charsets import check_charset
 from taskflow.errors import BadRequest, Problem, Unavailable, problem_of_status
 
 API = "/api/"
 BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
 READERS = BLOCKING_THREADS // 2
+LONGEST_LENGTH = 19  # digits of a Content-Length; Python reads at most 4,300
 PATIENCE = 0.1  # seconds; a body that was sent at once is read within a few milliseconds
 
 
@@ -85,8 +87,12 @@ def read_body(request: HttpRequest) -> HttpResponse | None:
     if announced == "0":
         return None
     try:
+        if not request.path.startswith(API):  # what reads a body of the API checks its type too
+            check_charset(request)
         if not announced.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
+        if len(announced) > LONGEST_LENGTH:
+            raise RequestDataTooBig
         with readers.enter():
             body = request.body
         if len(body) < int(announced):

@@ -41,9 +41,8 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
     takes_body = _takes_body(operation)
 
     def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
-            problem: Problem = LengthRequired("Send a Content-Length; chunks are not read.")
-            return problem.as_response(request)
+        if refusal := _refuse_chunks(request):
+            return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
             return problem_of_status(404).as_response(request)
         if not takes_body and has_body(request):
@@ -58,6 +57,24 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
         return run(request, **kwargs)
 
     return checked
+
+
+def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuse bodies where they would be ignored, for views that are no operations."""
+
+    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        refusal = _refuse_chunks(request)
+        if refusal is None and has_body(request):
+            refusal = _unexpected_body(request, frozenset())
+        return refusal.as_response(request) if refusal else view(request, **kwargs)
+
+    return checked
+
+
+def _refuse_chunks(request: HttpRequest) -> Problem | None:
+    if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
+        return LengthRequired("Send a Content-Length; chunks are not read.")
+    return None
 
 
 def _query_parameters(operation: Operation) -> frozenset[str]:

@@ -11,10 +11,12 @@ from django.http import HttpRequest
 from ninja.parser import Parser
 from pydantic import ValidationError, create_model
 
+from taskflow.charsets import check_charset
 from taskflow.errors import BadRequest, Invalid, Problem, UnsupportedMedia
 from taskflow.schema import In, is_unstorable
 
 DEEPEST_JSON = 16
+LONGEST_INTEGER = len(str(-(2**63)))
 MALFORMED = "malformed_json"
 # Without these bytes no text of a body can hold NUL or half a character: an escape, a surrogate
 # in UTF-8, what is not UTF-8.
@@ -27,6 +29,7 @@ class StrictParser(Parser):
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
             raise UnsupportedMedia("Send the body as Content-Type: application/json.")
+        check_charset(request)
         try:
             body = parse_json(request.body)
         except ValueError as error:
@@ -52,7 +55,14 @@ def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
     64 bits, and nesting deeper than `deepest` levels.
     """
     try:
-        value = json.loads(text, object_pairs_hook=_no_key_twice, parse_constant=_refuse)
+        value = json.loads(
+            _decode(text),
+            object_pairs_hook=_no_key_twice,
+            parse_constant=_refuse,
+            parse_int=_read_integer,
+        )
+    except UnicodeDecodeError:
+        raise ValueError("it is not UTF-8.") from None
     except RecursionError:
         raise ValueError("the JSON is nested too deeply.") from None
     except ValueError as error:
@@ -64,6 +74,19 @@ def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
 def parse_metadata(text: str | bytes) -> Any:
     """parse_json() of a text that is one value of a body, as deep as it may be there."""
     return parse_json(text, deepest=DEEPEST_JSON - 1)
+
+
+def _decode(text: str | bytes) -> str:
+    """The text of a body. json.loads() would guess UTF-16 and UTF-32 too."""
+    return text if isinstance(text, str) else text.decode("utf-8-sig")
+
+
+def _read_integer(digits: str) -> int | float:
+    """The number; one that is far outside 64 bits as a float, which _check_values() refuses.
+
+    Python reads no integer of more than 4,300 digits.
+    """
+    return int(digits) if len(digits) <= LONGEST_INTEGER else float(digits)
 
 
 def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

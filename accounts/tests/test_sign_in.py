@@ -163,6 +163,7 @@ def test_hosts_and_headers_that_disagree_are_not_found(ada):
 
     assert login(client=client).status_code == 404
     assert login(tenant="nobody").status_code == 404
+    assert login(tenant="").status_code == 404
 
 
 def test_scrypt_is_the_only_hasher():

@@ -56,6 +56,8 @@ def test_a_token_without_the_scope_changes_nothing(world, as_):
         ({"Host": "acme.localhost", "X-Tenant": "acme"}, 200),
         ({"X-Tenant": "globex"}, 404),
         ({"X-Tenant": "nobody"}, 404),
+        ({"X-Tenant": "Ä"}, 404),
+        ({"X-Tenant": ""}, 404),  # what the server makes of a header that is not ASCII
         ({"Host": "globex.localhost"}, 404),
         ({"Host": "nobody.localhost"}, 404),
         ({"Host": "acme.localhost", "X-Tenant": "globex"}, 404),

@@ -9,6 +9,7 @@ from ninja import Query, Router
 from pydantic import Field
 
 from accounts.actor import ActorRequest
+from taskflow.charsets import check_charset
 from taskflow.errors import Invalid, UnsupportedMedia
 from taskflow.schema import IdOrKey, Out, is_unstorable
 from tasks.filters import filter_tasks
@@ -69,6 +70,7 @@ def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
 def _text_of(request: HttpRequest) -> str:
     if request.content_type != "text/csv":
         raise UnsupportedMedia("Send the sheet as Content-Type: text/csv.")
+    check_charset(request)
     try:
         text = request.body.decode()
     except UnicodeDecodeError:
