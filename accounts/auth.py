@@ -31,6 +31,7 @@ from taskflow.errors import (
     NotFound,
     Unauthenticated,
 )
+from taskflow.schema import is_unstorable
 
 log = logging.getLogger("taskflow.auth")
 
@@ -66,7 +67,7 @@ def agreed_subdomain(*named: str | None) -> str | None:
     empty one.
     """
     names = {name.lower() for name in named if name is not None}
-    if len(names) > 1 or "" in names:
+    if len(names) > 1 or "" in names or any(is_unstorable(name) for name in names):
         raise NotFound(NO_TENANT)
     return names.pop() if names else None
 
