@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "taskflow.middleware.Sessions",
     "taskflow.middleware.Common",
     "accounts.middleware.TenantMiddleware",
+    "taskflow.admin_text.AdminText",
     "taskflow.middleware.Csrf",
     "taskflow.middleware.Authentication",
     "taskflow.middleware.Messages",

@@ -9,6 +9,7 @@ from django.views.generic import RedirectView
 
 from accounts.wallcheck import find_breaches
 from taskflow import health
+from taskflow.admin import search
 from taskflow.api import api
 
 
@@ -18,6 +19,7 @@ def readyz(request: HttpRequest) -> JsonResponse:
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/search/", admin.site.admin_view(search)),
     path("admin/", admin.site.urls),
     path("api/v1/", api.urls),
     path("livez", health.livez),

@@ -8,6 +8,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 
+from taskflow.converters import is_id
 from taskflow.parsing import parse_metadata
 
 
@@ -35,3 +36,29 @@ class JsonField(forms.JSONField):
             return initial if self.disabled else self.to_python(data)
         except ValidationError:
             return InvalidJSONInput(data)
+
+
+class RowsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    """Rows by their ids. What cannot be an id is refused before the database is asked for it."""
+
+    def clean(self, value: Any) -> Any:
+        for text in value if isinstance(value, list | tuple) else []:
+            if not is_id(str(text)):
+                message = self.error_messages["invalid_pk_value"]
+                raise ValidationError(message, code="invalid_pk_value", params={"pk": text})
+        return super().clean(value)
+
+
+class ShownField(forms.BoundField):
+    """A field as it is shown. Choices of rows are shown without what cannot be an id.
+
+    The widget asks the database for the rows that are chosen, also when the form refuses them.
+    """
+
+    def value(self) -> Any:
+        value = super().value()
+        if not isinstance(self.field, forms.ModelChoiceField):
+            return value
+        if isinstance(value, list | tuple):
+            return [one for one in value if is_id(str(one))]
+        return value if value is None or is_id(str(value)) else None

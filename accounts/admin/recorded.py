@@ -23,7 +23,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from accounts.actor import Actor
-from accounts.admin.fields import JsonField
+from accounts.admin.fields import JsonField, ShownField
 from accounts.events.history import read_history, read_rivalries
 from accounts.events.values import as_recorded
 from accounts.events.versions import changes_since
@@ -50,6 +50,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     foreign keys find their choices.
     """
 
+    bound_field_class = ShownField
     schema: ClassVar[type[In]] = In  # the API's, whose fields have the types of the form's values
     refusal: Problem | None = None
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # when it was opened
@@ -130,7 +131,7 @@ class LineForm(RecordedForm):
                 widget.known = self.instance._state.fields_cache.get(name)
 
 
-class RecordedInline(TabularInline):  # type: ignore[misc]
+class RecordedInline(TabularInline):
     """Lines that the admin of their own model saves. Select what autocomplete_fields point at."""
 
     form = LineForm

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 
 from accounts.actor import Actor
+from accounts.admin.fields import RowsField
 from accounts.admin.recorded import RecordedForm, actor_of
 from taskflow.admin import AutocompleteSelectFilter, action, display
 from tasks.actions import tasks as actions
@@ -25,14 +25,14 @@ PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
 
 class TaskForm(RecordedForm):
     # Not of the model: Django's admin takes no many-to-many that has a table of its own.
-    labels: Any = forms.ModelMultipleChoiceField(
+    labels: Any = RowsField(
         queryset=None,
         label="Tags",
         required=False,
         widget=AutocompleteSelectMultiple(Task._meta.get_field("tags"), admin.site),
     )
 
-    waits_for: Any = forms.ModelMultipleChoiceField(
+    waits_for: Any = RowsField(
         queryset=None,
         label="Blocked by",
         required=False,

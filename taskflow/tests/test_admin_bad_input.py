@@ -1,0 +1,327 @@
+"""Bad input of a signed-in member of staff: refused, never ignored and never an error of ours."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import reverse
+
+from accounts.events.models import Event
+from accounts.tenancy import inside
+from conftest import PROOF
+from taskflow.admin import _parameters_of
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
+from tasks.actions.tasks import create_task
+from tasks.models import Tag, Task
+
+BAD = ["x", "\0", "-1", str(2**63), "9" * 30, " ", "", "é", "½", "²", "9" * 5000, "1,x", "null"]
+REGISTERED = sorted(admin.site._registry, key=lambda model: model.__name__)
+NO_FILTERS = {"o", "p", "all", "e", "_popup", "_to_field", "_changelist_filters"}
+FORM = "application/x-www-form-urlencoded"
+TASKS = "/admin/tasks/task/"
+
+each_model = pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+
+
+@pytest.fixture
+def staff(world: Any) -> Client:
+    client = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
+    with inside(world.acme):
+        create_task(world.ada, world.apollo, title="Second", tags=["hot"])
+        create_comment(world.boss, world.task, body="Ready?")
+        create_page(world.ada, world.apollo, title="Plan")
+        client.force_login(world.boss.user)
+    return client
+
+
+def list_of(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def parameters_of(model: Any) -> set[str]:
+    model_admin = admin.site._registry[model]
+    names = {"q", *NO_FILTERS}
+    for item in model_admin.get_list_filter(None):  # type: ignore[arg-type]
+        names |= _parameters_of(model, item)
+    return names
+
+
+def fields_of(staff: Client, address: str) -> dict[str, Any]:
+    """What a browser would send of the form on this page: its fields, and those of its inlines."""
+    context = staff.get(address).context
+    if context is None or "adminform" not in context:
+        return {}
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    values = {}
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            values[bound.html_name] = "" if value is None else value
+    return values
+
+
+def all_are_answered(responses: list[tuple[Any, Any]]) -> None:
+    failed = [name for name, response in responses if response.status_code >= 500]
+    assert not failed
+
+
+def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
+    """What to send: every value in all names at once; at full length, also in each name alone."""
+    sent = [dict.fromkeys(names, value) for value in values]
+    if PROOF:
+        sent += [{name: value} for name in names for value in values]
+    return sent
+
+
+@each_model
+def test_a_bad_value_in_the_address_of_a_list_is_no_error(staff, model):
+    address = list_of(model)
+    names = sorted(parameters_of(model) - NO_FILTERS)
+    sent = [{name: bad} for name in names for bad in BAD] if PROOF else []
+    sent += [{name: bad} for name in names for bad in ("½", str(2**63))]
+    sent += each_or_all(sorted(NO_FILTERS), ["½", str(2**63)])
+    all_are_answered([(query, staff.get(f"{address}?{urlencode(query)}")) for query in sent])
+    all_are_answered([(query, staff.post(f"{address}?{urlencode(query)}")) for query in sent[:4]])
+
+
+@each_model
+def test_a_bad_value_in_an_action_is_no_error(staff, model):
+    names = ["action", "_selected_action", "select_across", "index"]
+    usual = {"action": "delete_selected", "_selected_action": "1", "index": "0"}
+    sent = [{"_selected_action": bad} for bad in BAD] + each_or_all(names, ["x", "½"])
+    all_are_answered([(body, staff.post(list_of(model), usual | body)) for body in sent])
+
+
+@each_model
+@pytest.mark.parametrize("page", ["add", "change", "history"])
+def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff, model, page):
+    address = f"{list_of(model)}{place_of(staff, model, page)}"
+    names = {field.name for field in model._meta.get_fields()} | fields_of(staff, address).keys()
+    names |= {"labels", "waits_for", "members-page", "tasks-page", "p"}
+    sent = each_or_all(sorted(names), ["x", "½", str(2**63)])
+    sent += [{name: "x"} for name in ("_to_field", "_popup", "_changelist_filters")]
+    all_are_answered([(query, staff.get(f"{address}?{urlencode(query)}")) for query in sent])
+
+
+@each_model
+def test_a_bad_id_in_the_path_is_no_error(staff, model):
+    pages = ["change", "history", "delete", "offboarding", "undo-this"]
+    paths = [f"{list_of(model)}{quote(bad, safe='')}/{page}/" for bad in BAD for page in pages]
+    all_are_answered([(path[:80], staff.get(path)) for path in paths])
+
+
+@each_model
+@pytest.mark.parametrize("page", ["add", "change"])
+def test_a_bad_value_in_a_form_is_no_error(staff, model, page):
+    address = f"{list_of(model)}{place_of(staff, model, page)}"
+    usual = fields_of(staff, address)
+    count = {name for name in usual if name.endswith("_FORMS")}
+    names = [*sorted(usual.keys() - count), "_overwrite", "tasks-page", "members-page"]
+    sent = each_or_all(names, ["x", "-1", str(2**63), " ", "½"]) + each_or_all(count, ["x"])
+    sent += [{"row_version": bad} for bad in ("9" * 30, str(2**63), "-1")]
+    all_are_answered([(body, staff.post(address, usual | body)) for body in sent])
+
+
+def place_of(staff: Client, model: Any, page: str) -> str:
+    if page == "add":
+        return "add/"
+    rows = staff.get(list_of(model)).context["cl"].result_list
+    return f"{rows[0].pk if len(rows) else 1}/{page}/"
+
+
+@pytest.mark.parametrize("bad", BAD, ids=lambda bad: repr(bad)[:24])
+def test_other_pages_answer_bad_values(staff, bad):
+    value = quote(bad, safe="")
+    pages = [f"search/?s=a&page={value}", f"search/?s={value}&extended=1"]
+    pages += [
+        f"r/{value or 'x'}/1/",
+        f"r/1/{value or 'x'}/",
+        f"accounts/event/undo/?event_ids={value}",
+    ]
+    pages += [f"accounts/event/undo/?{name}={value}" for name in ("actor", "project", "since")]
+    place = "autocomplete/?app_label=tasks&model_name=task&field_name=project&term="
+    pages += [place + value, f"{place}&page={value}", f"autocomplete/?app_label={value}"]
+    all_are_answered([(page, staff.get(f"/admin/{page}")) for page in pages])
+    for name in ("project", "actor", "since", "until", "request_id", "event_ids"):
+        assert staff.post("/admin/accounts/event/undo/", {name: bad}).status_code < 500
+
+
+def test_a_page_of_the_search_that_does_not_exist_is_not_found(staff):
+    assert staff.get("/admin/search/?s=task").status_code == 200
+    for page in ("x", "0", "99", ""):
+        assert staff.get(f"/admin/search/?s=task&page={page}").status_code == 404
+
+
+# ---- filters ------------------------------------------------------------------------------------
+
+UNREADABLE = [
+    "assignee__id__exact=%20", "assignee__id__exact=x", "project__id__exact=9223372036854775808",
+    "assignee__isnull=", "assignee__isnull=x", "assignee__isnull=%20", "assignee__isnull=2",
+    "project__id__exact=½", "status__exact=", "status__exact=%20", "priority=", "trash=", "trash=x",
+    "trash=%20", "trash=1&trash=x", "q=%20", "q=%00", "q=%22%22", "q=%27%27", "q=%E3%80%80",
+    "q=%22%20%22", "status__exact=%00", "assignee__isnull=%00",
+]  # fmt: skip
+EMPTY = ["project__id__exact=", "assignee__id__exact=", "q=", "project__id__exact=&q=&trash=1"]
+
+
+def complete_all(staff: Client, query: str) -> Any:
+    chosen = {"action": "complete_anyway", "select_across": "1", "_selected_action": "1"}
+    return staff.post(f"{TASKS}?{query}", chosen)
+
+
+def open_tasks(world: Any) -> int:
+    with inside(world.acme):
+        return Task.objects.filter(status="todo").count()
+
+
+@pytest.mark.parametrize("query", UNREADABLE)
+def test_a_list_with_an_unreadable_filter_is_refused(staff, world, query):
+    for response in (staff.get(f"{TASKS}?{query}"), complete_all(staff, query)):
+        assert response.status_code == 400
+        assert response["Content-Type"].startswith("text/plain")
+    assert open_tasks(world) == 2
+
+
+@pytest.mark.parametrize("query", EMPTY)
+def test_an_action_on_a_list_with_an_empty_filter_is_refused(staff, world, query):
+    assert complete_all(staff, query).status_code == 400
+    assert open_tasks(world) == 2
+
+
+@each_model
+def test_an_action_with_any_empty_filter_is_refused(staff, model):
+    names = parameters_of(model) - NO_FILTERS
+    for name in names:
+        for blank in ("", "%20", "%00", "%09"):
+            address = f"{list_of(model)}?{name}={blank}"
+            assert staff.post(address, {"action": "x"}).status_code == 400, address
+
+
+def test_empty_fields_of_the_form_of_filters_are_dropped_from_the_address(staff, world):
+    query = f"project__id__exact={world.apollo.pk}&assignee__id__exact=&q="
+    response = staff.get(f"{TASKS}?{query}")
+
+    assert response.status_code == 302
+    assert response["Location"] == f"{TASKS}?project__id__exact={world.apollo.pk}"
+    shown = staff.get(response["Location"]).context["cl"].result_list
+    assert len(shown) == 2
+    complete_all(staff, response["Location"].partition("?")[2])
+    assert open_tasks(world) == 0
+
+
+def test_a_list_of_what_nobody_is_assigned_to_shows_and_changes_no_other(staff, world):
+    for query in ("assignee__isnull=True", "assignee__isnull=1"):
+        rows = staff.get(f"{TASKS}?{query}").context["cl"].result_list
+        assert [row.title for row in rows] == ["Second"]
+
+    complete_all(staff, "assignee__isnull=true")
+
+    assert open_tasks(world) == 1
+
+
+@pytest.mark.parametrize("query", ["*", "%", "_", "-", "\u200b", "()", "NOT", '"*"'])
+@each_model
+def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff, model, query):
+    response = staff.get(f"{list_of(model)}?{urlencode({'q': query})}")
+
+    if response.status_code == 200 and query not in "-_":
+        assert not response.context["cl"].result_list
+
+
+# ---- forms --------------------------------------------------------------------------------------
+
+
+def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff, world):
+    for project, shown in ((str(world.apollo.pk), str(world.apollo.pk)), ("x", None), ("0", None)):
+        form = staff.get(f"{TASKS}add/?project={project}&title=New").context["adminform"].form
+        assert form["project"].value() == shown
+        assert form["title"].value() == "New"
+
+
+@pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "waits_for"])
+@pytest.mark.parametrize("bad", ["x", "9" * 20, "-1", "½"])
+def test_a_form_says_which_chosen_row_it_cannot_find(staff, world, field, bad):
+    body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
+
+    response = staff.post(f"{TASKS}add/", body | {"metadata": "{}", field: bad})
+
+    assert response.status_code == 200
+    assert list(response.context["adminform"].form.errors) == [field]
+
+
+def test_a_form_accepts_rows_that_exist(staff, world):
+    with inside(world.acme):
+        tag = Tag.objects.get()
+    body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
+    body |= {"metadata": "{}", "labels": [tag.pk], "waits_for": [world.task.pk]}
+
+    assert staff.post(f"{TASKS}add/", body).status_code == 302
+    assert open_tasks(world) == 3
+
+
+# ---- text ---------------------------------------------------------------------------------------
+
+BROKEN = [b"%ED%A0%80", b"%FF", b"\xff", b"%C3", b"a%00b", b"%F4%90%80%80", b"%C0%80"]
+
+
+def task_form(world: Any, title: bytes) -> bytes:
+    start = f"project={world.apollo.pk}&status=todo&priority=low&metadata={{}}&title=".encode()
+    return start + title
+
+
+def multipart(world: Any, title: bytes, header: bytes = b"") -> bytes:
+    fields = task_form(world, b"").removesuffix(b"&title=").split(b"&")
+    pairs = [tuple(field.split(b"=")) for field in fields] + [(b"title", title)]
+    part = b'--edge\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
+    parts = [part % (name, header if name == b"title" else b"", text) for name, text in pairs]
+    return b"".join(parts) + b"--edge--\r\n"
+
+
+@pytest.mark.parametrize("title", BROKEN)
+def test_a_form_with_text_that_cannot_be_stored_is_refused(staff, world, title):
+    response = staff.post(f"{TASKS}add/", task_form(world, title), content_type=FORM)
+
+    assert response.status_code == 400
+    assert b"not UTF-8" in response.content
+    assert staff.get(TASKS, QUERY_STRING="q=" + title.decode("latin-1")).status_code == 400
+    assert open_tasks(world) == 2
+
+
+@pytest.mark.parametrize("title", [b"\xed\xa0\x80", b"\xff", b"\xc3", b"a\0b"])
+def test_a_multipart_form_with_text_that_cannot_be_stored_is_refused(staff, world, title):
+    kind = "multipart/form-data; boundary=edge"
+
+    response = staff.post(f"{TASKS}add/", multipart(world, title), content_type=kind)
+
+    assert response.status_code == 400
+    assert open_tasks(world) == 2
+
+
+def test_half_a_character_in_base64_of_a_multipart_form_is_refused(staff, world):
+    body = multipart(world, b"7aCA", b"\r\nContent-Transfer-Encoding: base64")
+
+    response = staff.post(f"{TASKS}add/", body, content_type="multipart/form-data; boundary=edge")
+
+    assert response.status_code == 400
+    assert open_tasks(world) == 2
+
+
+@pytest.mark.parametrize("title", ["é", "🚀", "\ufffd", "a+b & c"])
+def test_a_form_with_any_whole_text_is_saved(staff, world, title):
+    kind = "multipart/form-data; boundary=edge"
+    urlencoded = task_form(world, quote(title).encode())
+
+    assert staff.post(f"{TASKS}add/", urlencoded, content_type=FORM).status_code == 302
+    body = multipart(world, title.encode())
+    assert staff.post(f"{TASKS}add/", body, content_type=kind).status_code == 302
+
+    with inside(world.acme):
+        assert Task.objects.filter(title=title).count() == 2
+        assert Event.objects.filter(verb="created", subject_type="task").count() >= 2
