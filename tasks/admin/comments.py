@@ -42,7 +42,8 @@ class CommentAdmin(TrashableAdmin):
         return actions.create_comment(actor, values["task"], body=values["body"])
 
     def change_row(self, actor: Actor, row: Comment, values: dict[str, Any]) -> None:
-        actions.update_comment(actor, row, **values)
+        if "body" in values:  # else the form was saved as it was opened
+            actions.update_comment(actor, row, body=values["body"])
 
     def delete_row(self, actor: Actor, row: Comment) -> None:
         actions.delete_comment(actor, row)

@@ -102,11 +102,13 @@ def export_columns():
     return fields | {"accounts.tenant": {f.attname for f in Tenant._meta.concrete_fields}}
 
 
+# The tenant is the file's; the others describe this installation, not the data.
+NOT_WRITTEN = ("tenant", "sequence", "is_sign_in", "sessions_ended_at")
 REQUIRED_AND_OPTIONAL = {
     label: {
         f.attname
         for f in model._meta.concrete_fields
-        if f.name not in ("tenant", "sequence") and not f.generated
+        if f.name not in NOT_WRITTEN and not f.generated
     }
     for label, model in models_by_label().items()
 }
