@@ -11,6 +11,7 @@ from django.db.models import Q
 from accounts.models import User
 from accounts.tenancy import TenantError, in_any_tenant, inside
 from taskflow.compiled.commands import count_up, insert, insert_all, update
+from taskflow.compiled.pipeline import session_of
 from taskflow.compiled.questions import Compiled, Shaped
 from taskflow.compiled.statements import Among, Ids, Param
 from tasks.models import Project, Task
@@ -200,9 +201,16 @@ def test_counting_up(world):
         assert count_up(projects, world.secret.pk, "last_number", 1) is None
 
 
+@pytest.fixture
+def nothing_prepared(world):
+    """A connection that may still prepare statements: the tests before may have filled it."""
+    connection.cursor().execute("DEALLOCATE ALL")
+    session_of(connection.connection).names.clear()
+
+
 @on_postgres
 @pytest.mark.parametrize("prepared", [True, False])
-def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
+def test_it_is_prepared_unless_a_pooler_cannot(world, settings, nothing_prepared, prepared):
     settings.PREPARED_STATEMENTS = prepared
     question = Shaped(tasks_of)
     others = range(10**6, 10**6 + 5 + prepared)
@@ -219,7 +227,7 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, prepared):
 
 
 @on_postgres
-def test_what_the_server_forgot_is_prepared_anew(world):
+def test_what_the_server_forgot_is_prepared_anew(world, nothing_prepared):
     question = Shaped(tasks_of)
     ids = (world.task.pk, 10**6)
     with inside(world.acme):

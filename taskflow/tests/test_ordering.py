@@ -6,7 +6,6 @@ import random
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
-from django.db import connection
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -79,14 +78,6 @@ def expected_ids(actor, order):
 def ids_at(client, query):
     page = client.get(f"/tasks?{query}").json()
     return [task["id"] for task in page["data"]], page["next_cursor"]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _fresh_connection(django_db_setup, django_db_blocker):
-    """Many kinds of lists fill the number of statements that a connection may prepare."""
-    yield
-    with django_db_blocker.unblock():
-        connection.close()
 
 
 @pytest.fixture
