@@ -24,7 +24,7 @@ API = "/api/"
 BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
 READERS = BLOCKING_THREADS // 2
 LONGEST_LENGTH = 19  # digits of a Content-Length; Python reads at most 4,300
-PATIENCE = 0.1  # seconds; a body that was sent at once is read within a few milliseconds
+PATIENCE = 0.25  # seconds; a body that was sent at once is read within a few milliseconds
 
 
 class BodyReaders:

@@ -17,7 +17,8 @@ DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
-protect(DATA_DIR, PRIVATE_DIRECTORY)
+if DATA_DIR == BASE_DIR / "var":  # a directory that somebody names may be shared, as /tmp is
+    protect(DATA_DIR, PRIVATE_DIRECTORY)
 
 # Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
 DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost").lower()

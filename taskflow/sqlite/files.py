@@ -20,12 +20,14 @@ def make_private_directory(path: Path) -> None:
 def protect_database(path: str) -> None:
     """Make the file of a database for its owner alone; SQLite gives its other files the same mode.
 
-    Files that are there already lose the rights of others. Raises OSError.
+    Files that are there already lose the rights of others. Whatever is no file, such as a directory
+    or a device that the address names by mistake, is left as it is. Raises OSError.
     """
     if not os.path.exists(path):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
     for name in (f"{path}{suffix}" for suffix in BESIDE):
-        protect(Path(name), PRIVATE_FILE)
+        if os.path.isfile(name):
+            protect(Path(name), PRIVATE_FILE)
 
 
 def protect(path: Path, mode: int) -> None:

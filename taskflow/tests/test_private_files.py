@@ -64,7 +64,8 @@ def settings_in(folder, **environment):
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=given | environment, check=True)
 
 
-def test_an_existing_data_directory_loses_the_rights_of_others(tmp_path):
+def test_files_in_a_named_data_directory_become_private_and_its_mode_is_kept(tmp_path):
+    """The directory may be shared, as /tmp is."""
     folder = tmp_path / "data"
     folder.mkdir()
     for name in ("secret_key", "taskflow.sqlite3", "taskflow.sqlite3-wal"):
@@ -75,8 +76,17 @@ def test_an_existing_data_directory_loses_the_rights_of_others(tmp_path):
 
     settings_in(folder)
 
-    assert mode_of(folder) == 0o700
+    assert mode_of(folder) == 0o755
     assert {mode_of(path) for path in folder.iterdir()} == {0o600}
+
+
+def test_a_directory_in_the_place_of_the_database_keeps_its_mode(tmp_path):
+    """`sqlite:////` names the root directory."""
+    tmp_path.chmod(0o755)
+
+    protect_database(str(tmp_path))
+
+    assert mode_of(tmp_path) == 0o755
 
 
 def test_a_directory_that_the_database_url_names_keeps_its_mode(tmp_path):
