@@ -155,7 +155,7 @@ def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
 def note_use(token: ApiToken) -> None:
     """Keep last_used_at true to the hour, in a transaction of its own: reads never write.
 
-    The response is settled by then, and what it acknowledges is committed. So whatever goes wrong
+    What the response acknowledges is committed by then. So whatever goes wrong
     here is logged, and nothing else: a busy or read-only database costs the note, not the response.
     """
     now = timezone.now()
