@@ -332,7 +332,9 @@ def move_meanwhile(monkeypatch):
     return prepare
 
 
-@pytest.mark.parametrize("is_member", [True, False], ids=["to a project of the member", "out of sight"])
+@pytest.mark.parametrize(
+    "is_member", [True, False], ids=["to a project of the member", "out of sight"]
+)
 def test_task_that_is_moved_meanwhile_is_judged_where_it_is(world, move_meanwhile, is_member):
     answers = {}
     with inside(world.acme):
