@@ -23,15 +23,15 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.actions import create_user, found_tenant, issue_token
-from accounts.actor import Actor
-from accounts.events.models import Event, Via
-from accounts.models import Scope, Tenant, User, UserKind
-from accounts.tenancy import inside, is_tenant_model
-from accounts.tenancy.scope import ACROSS, open_scope
+from accounts.models import Tenant, User, UserKind
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Event, Via
+from taskflow.tenancy import inside, is_tenant_model
+from taskflow.tenancy.unit import ACROSS, open_scope
 from taskflow.tests.contract import api_contract
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Task, TaskTally
 
 PASSWORD = "correct horse battery"
@@ -197,7 +197,7 @@ def as_() -> Any:
 def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
     with inside(actor.tenant):
         kwargs.setdefault("expires_at", None)
-        _token, text = issue_token(actor, actor.user, "test", Scope(scope), **kwargs)
+        _token, text = issue_token(actor, actor.user, "test", TokenScope(scope), **kwargs)
     return text
 
 

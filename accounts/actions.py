@@ -16,17 +16,6 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from accounts import tokens
-from accounts.actor import Actor
-from accounts.events.models import Via
-from accounts.events.record import (
-    change,
-    change_all,
-    create,
-    erase,
-    lock_all,
-    remove,
-    remove_all,
-)
 from accounts.models import (
     HANDLE,
     PLATFORM,
@@ -34,7 +23,6 @@ from accounts.models import (
     RESERVED_SUBDOMAINS,
     SUBDOMAIN,
     ApiToken,
-    Scope,
     Tenant,
     User,
     UserKind,
@@ -48,8 +36,19 @@ from accounts.rules import (
     require_own_password,
     require_staff,
 )
-from accounts.tenancy import inside
-from taskflow.errors import Conflict, Forbidden, Invalid
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Via
+from taskflow.audit.recorder import (
+    change,
+    change_all,
+    create,
+    erase,
+    lock_all,
+    remove,
+    remove_all,
+)
+from taskflow.http.errors import Conflict, Forbidden, Invalid
+from taskflow.tenancy import inside
 
 SIGN_IN_LASTS = timedelta(days=30)
 TOKEN_LASTS = timedelta(days=90)
@@ -282,14 +281,14 @@ def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiTok
     actor = Actor(user, tenant, request_id=request_id)
     _hold_active(user)
     ends = timezone.now() + SIGN_IN_LASTS
-    return issue_token(actor, user, "sign-in", Scope.ADMIN, ends, is_sign_in=True)
+    return issue_token(actor, user, "sign-in", TokenScope.ADMIN, ends, is_sign_in=True)
 
 
 def create_token(
     actor: Actor,
     *,
     name: str,
-    scope: Scope,
+    scope: TokenScope,
     expires_in_days: int | None = None,
     project_ids: Sequence[int] | None = None,
     user: User | None = None,
@@ -321,7 +320,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     if not token.is_live:
         raise Conflict("An expired or revoked token has no successor. Create a new one.")
     _hold_active(token.user)
-    now, latest, scope = timezone.now(), latest_expiry(actor), Scope(token.scope)
+    now, latest, scope = timezone.now(), latest_expiry(actor), TokenScope(token.scope)
     expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
     if latest is not None:
         expires_at = min(expires_at or latest, latest)
@@ -352,7 +351,7 @@ def issue_token(
     actor: Actor,
     user: User,
     name: str,
-    scope: Scope,
+    scope: TokenScope,
     expires_at: datetime | None,
     project_ids: Sequence[int] | None = None,
     *,

@@ -10,7 +10,6 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from accounts import actions
-from accounts.actor import Actor, ActorRequest
 from accounts.auth import (
     agreed_subdomain,
     check_password,
@@ -19,7 +18,6 @@ from accounts.auth import (
     managing,
     named_subdomain,
 )
-from accounts.events.models import Via
 from accounts.models import ApiToken, Tenant, User
 from accounts.schemas import (
     Login,
@@ -39,9 +37,11 @@ from accounts.schemas import (
     UserResponse,
     UserUpdate,
 )
-from accounts.tenancy import inside
-from taskflow.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from taskflow.paging import PageParams, paginate
+from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.models import Via
+from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from taskflow.http.paging import PageParams, paginate
+from taskflow.tenancy import inside
 
 signing_in = Router(tags=["Signing in"])
 me = Router(tags=["Me"], auth=managing)

@@ -20,18 +20,18 @@ from ninja.security.http import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
-from accounts.actor import Actor
-from accounts.models import ApiToken, Scope, Tenant, User
-from accounts.tenancy import asking, in_any_tenant, inside
-from taskflow.compiled.questions import Compiled
-from taskflow.compiled.statements import Param
-from taskflow.conditions import SAFE
-from taskflow.errors import (
+from accounts.models import ApiToken, Tenant, User
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.db.query import Compiled
+from taskflow.db.statements import Param
+from taskflow.http.errors import (
     Forbidden,
     NotFound,
     Unauthenticated,
 )
-from taskflow.schema import is_unstorable
+from taskflow.http.preconditions import SAFE
+from taskflow.http.schema import is_unstorable
+from taskflow.tenancy import asking, in_any_tenant, inside
 
 log = logging.getLogger("taskflow.auth")
 
@@ -145,7 +145,7 @@ def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
     return Actor(
         token.user,
         token.tenant,
-        scope=Scope(token.scope),
+        scope=TokenScope(token.scope),
         project_ids=None if token.project_ids is None else tuple(token.project_ids),
         token=token,
         request_id=getattr(request, "request_id", ""),
@@ -179,7 +179,7 @@ class SignedIn(HttpBearer):
 
     csrf = True  # tells the docs page to send the token
 
-    def __init__(self, writes: Scope) -> None:
+    def __init__(self, writes: TokenScope) -> None:
         super().__init__()
         self.writes = writes
 
@@ -195,7 +195,7 @@ class SignedIn(HttpBearer):
     def check_writing(self, request: HttpRequest, actor: Actor) -> None:
         if actor.token is None and check_csrf(request) is not None:
             raise Forbidden("Send the X-CSRFToken of your session.", code="csrf_failed")
-        order = list(Scope)
+        order = list(TokenScope)
         if order.index(actor.scope) < order.index(self.writes):
             raise Forbidden(
                 f"This needs a token of scope {self.writes}; yours is {actor.scope}.",
@@ -206,6 +206,6 @@ class SignedIn(HttpBearer):
         raise NotImplementedError  # HttpBearer's own way, which logs tokens under DEBUG
 
 
-signed_in = SignedIn(writes=Scope.WRITE)
-managing = SignedIn(writes=Scope.ADMIN)
-leaving = SignedIn(writes=Scope.READ)  # any token may end itself
+signed_in = SignedIn(writes=TokenScope.WRITE)
+managing = SignedIn(writes=TokenScope.ADMIN)
+leaving = SignedIn(writes=TokenScope.READ)  # any token may end itself

@@ -14,9 +14,9 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import tokens
-from accounts.actor import Actor
 from accounts.models import KeptAnswer
-from taskflow.errors import Conflict, Invalid
+from taskflow.audit.actor import Actor
+from taskflow.http.errors import Conflict, Invalid
 
 KEPT = timedelta(hours=24)
 SWEEP_EVERY = 100  # keys; then those that are too old go

@@ -20,7 +20,6 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts import tokens
-from accounts.actor import Actor
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
@@ -32,17 +31,16 @@ from accounts.auth import (
     named_subdomain,
     note_use,
 )
-from accounts.events.history import read_history
-from accounts.events.models import Via
-from accounts.events.record import take_turns, witness
 from accounts.idempotency import once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, event_response
-from accounts.tenancy import TenantError, inside, may_end_with_answer
-from taskflow.bodies import read_body
-from taskflow.conditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
-from taskflow.contention import answer_until_settled, is_repeated
-from taskflow.errors import (
+from taskflow.audit.actor import Actor
+from taskflow.audit.history import read_history
+from taskflow.audit.models import Via
+from taskflow.audit.recorder import take_turns, witness
+from taskflow.http.bodies import read_body
+from taskflow.http.contention import answer_until_settled, is_repeated
+from taskflow.http.errors import (
     BadRequest,
     NotFound,
     PreconditionFailed,
@@ -55,7 +53,9 @@ from taskflow.errors import (
     problem_of_response,
     problem_of_status,
 )
-from taskflow.health import disconnect
+from taskflow.http.health import disconnect
+from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
+from taskflow.tenancy import TenantError, inside, may_end_with_answer
 
 API, ADMIN = "/api/", "/admin/"
 MOST_EVENTS = 500  # shown of what a dry run would record

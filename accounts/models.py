@@ -14,14 +14,12 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.events.models import Event
-from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
-from taskflow.compiled.statements import Param
+from taskflow.audit.actor import TokenScope
+from taskflow.db.statements import Param
+from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
-
-__all__ = ["ApiToken", "Event", "KeptAnswer", "Scope", "Tenant", "User", "UserKind"]
+    from taskflow.audit.actor import Actor
 
 PLATFORM = "platform"  # the operators' own tenant
 RESERVED_SUBDOMAINS = frozenset(
@@ -219,14 +217,6 @@ class User(TenantModel, AbstractBaseUser):
         return self.has_perm("")
 
 
-class Scope(models.TextChoices):
-    """What a token may do at most; the user's own rights still bound it."""
-
-    READ = "read"
-    WRITE = "write"  # tasks, projects, members, tags
-    ADMIN = "admin"  # also users, tokens and the password
-
-
 class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
     def visible_to(self, actor: Actor) -> Self:
         """One's own and one's agents'; all of the tenant's for staff. A token bound to projects
@@ -256,7 +246,7 @@ class ApiToken(TenantModel):
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)  # to recognise it by, not a secret
     digest = models.CharField(max_length=64, editable=False)
-    scope = models.CharField(max_length=5, choices=Scope, default=Scope.WRITE)
+    scope = models.CharField(max_length=5, choices=TokenScope, default=TokenScope.WRITE)
     project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
     # Issued for a password. What it makes may outlast it, as if made in a session of the admin.
     is_sign_in = models.BooleanField(default=False, editable=False)
@@ -277,7 +267,7 @@ class ApiToken(TenantModel):
                 name="token_digest_key",  # every request's look-up
             ),
             models.CheckConstraint(
-                name="token_scope_is_known", condition=Q(scope__in=Scope.values)
+                name="token_scope_is_known", condition=Q(scope__in=TokenScope.values)
             ),
         ]
         indexes = [

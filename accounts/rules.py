@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from accounts.actor import Actor
-from accounts.models import ApiToken, Scope, User
-from taskflow.errors import Conflict, Forbidden
+from accounts.models import ApiToken, User
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.http.errors import Conflict, Forbidden
 
 
 def require_staff(actor: Actor) -> None:
@@ -55,12 +55,12 @@ def latest_expiry(actor: Actor) -> datetime | None:
 
 def require_no_stronger(
     actor: Actor,
-    scope: Scope,
+    scope: TokenScope,
     project_ids: Sequence[int] | None,
     expires_at: datetime | None,
 ) -> None:
     """Raise Forbidden when a token with these rights would be more than the actor's own."""
-    order = list(Scope)
+    order = list(TokenScope)
     if order.index(scope) > order.index(actor.scope):
         raise Forbidden(f"A token of scope {actor.scope} cannot make one of scope {scope}.")
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:

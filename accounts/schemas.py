@@ -7,21 +7,13 @@ from typing import Annotated, Any
 
 from pydantic import MISSING, AfterValidator, Field, Secret, StrictBool, StringConstraints
 
-from accounts.actor import Actor
-from accounts.events.history import Entry
-from accounts.events.models import Event, Via
-from accounts.models import (
-    HANDLE,
-    RESERVED_HANDLES,
-    SUBDOMAIN,
-    Scope,
-    Tenant,
-    User,
-    UserKind,
-)
-from taskflow.filtering import Filters, one_or_more, with_exclusions
-from taskflow.paging import Page, PageParams
-from taskflow.schema import Email, Id, In, Instant, Out, Version, Word
+from accounts.models import HANDLE, RESERVED_HANDLES, SUBDOMAIN, Tenant, User, UserKind
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.history import Entry
+from taskflow.audit.models import Event, Via
+from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.paging import Page, PageParams
+from taskflow.http.schema import Email, Id, In, Instant, Out, Version, Word
 
 
 def _check_not_reserved(handle: str) -> str:
@@ -74,14 +66,14 @@ class UserResponse(Out):
 
 class MeResponse(UserResponse):
     tenant: TenantResponse
-    scope: Scope = Field(description="What the credentials used let you do at most.")
+    scope: TokenScope = Field(description="What the credentials used let you do at most.")
 
     @staticmethod
     def resolve_tenant(user: User, context: dict[str, Any]) -> Tenant:
         return _actor_of(context).tenant
 
     @staticmethod
-    def resolve_scope(user: User, context: dict[str, Any]) -> Scope:
+    def resolve_scope(user: User, context: dict[str, Any]) -> TokenScope:
         return _actor_of(context).scope
 
 
@@ -171,7 +163,7 @@ class SignedInResponse(Out):
 
 class TokenCreate(In):
     name: str = Field(min_length=1, max_length=100)
-    scope: Scope = Scope.WRITE
+    scope: TokenScope = TokenScope.WRITE
     expires_in_days: int | None = Field(None, ge=1, le=3650, description="90 when absent.")
     project_ids: list[Id] | None = Field(
         None,
@@ -187,7 +179,7 @@ class TokenResponse(Out):
     user_id: int
     name: str
     prefix: str
-    scope: Scope
+    scope: TokenScope
     project_ids: list[int] | None
     expires_at: datetime | None
     revoked_at: datetime | None

@@ -105,7 +105,7 @@ def get(caller: Caller, path: str, **query: Any) -> Request:
 
 
 def cursor_behind(task_id: int) -> str:
-    """As taskflow.paging writes it for the list's own order."""
+    """As taskflow.http.paging writes it for the list's own order."""
     text = json.dumps(["task:-id", task_id], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 

@@ -218,7 +218,7 @@ def measure(running: Running, name: str, question: Question, count: int) -> floa
 
 
 def last_event(database: Any) -> int:
-    [(value,)] = database.ask("SELECT seq FROM sqlite_sequence WHERE name = 'accounts_event'")
+    [(value,)] = database.ask("SELECT seq FROM sqlite_sequence WHERE name = 'audit_event'")
     return int(value)
 
 

@@ -284,7 +284,7 @@ def meter(server: Running) -> Callable[[], tuple[float, float | None]]:
 
 def last_event(database: Database) -> int:
     """Counts events without reading them."""
-    [(value,)] = database.ask("SELECT last_value FROM accounts_event_id_seq")
+    [(value,)] = database.ask("SELECT last_value FROM audit_event_id_seq")
     return int(value)
 
 

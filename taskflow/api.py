@@ -14,17 +14,17 @@ from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import signed_in
-from taskflow.converters import IdConverter
-from taskflow.errors import Problem, answer_database_error, problem_of_status, trace_of
-from taskflow.openapi import Api, refuse_bodies
-from taskflow.parsing import problem_of_validation
+from taskflow.http.converters import IdConverter
+from taskflow.http.errors import Problem, answer_database_error, problem_of_status, trace_of
+from taskflow.http.openapi import Api, refuse_bodies
+from taskflow.http.parsing import problem_of_validation
 from tasks.api.comments import comments
+from tasks.api.csv import sheets
 from tasks.api.history import project_history, task_history
 from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
 from tasks.api.search import searching
-from tasks.api.sheets import sheets
 from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
 
-from taskflow.sqlite.files import PRIVATE_FILE, make_private_directory, protect
+from taskflow.db.sqlite.files import PRIVATE_FILE, make_private_directory, protect
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _read: set[str] = set()

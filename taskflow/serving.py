@@ -24,7 +24,7 @@ from granian import Granian
 from granian.constants import HTTPModes, Interfaces
 from granian.log import LogLevels
 
-from taskflow import bodies
+from taskflow.http import bodies
 
 APPLICATION = "taskflow.wsgi"
 KILL_TIMEOUT = 10  # seconds that a worker may take to answer what it has accepted

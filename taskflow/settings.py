@@ -10,7 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
 from taskflow import env
-from taskflow.sqlite.files import PRIVATE_DIRECTORY, protect
+from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
@@ -34,6 +34,7 @@ TRUST_PROXY = env.boolean("TASKFLOW_TRUST_PROXY", default=False)
 INSTALLED_APPS = [
     # Ours first: their commands and templates stand before the packages'.
     "taskflow",
+    "taskflow.audit",
     "accounts",
     "tasks",
     "unfold",
@@ -49,17 +50,17 @@ INSTALLED_APPS = [
     "ninja",
 ]
 MIDDLEWARE = [
-    "taskflow.middleware.Envelope",
+    "taskflow.http.middleware.Envelope",
     "django.middleware.security.SecurityMiddleware",
-    "taskflow.middleware.StaticFiles",
-    "taskflow.middleware.Cors",
-    "taskflow.middleware.Sessions",
-    "taskflow.middleware.Common",
+    "taskflow.http.middleware.StaticFiles",
+    "taskflow.http.middleware.Cors",
+    "taskflow.http.middleware.Sessions",
+    "taskflow.http.middleware.Common",
     "accounts.middleware.TenantMiddleware",
-    "taskflow.admin_text.AdminText",
-    "taskflow.middleware.Csrf",
-    "taskflow.middleware.Authentication",
-    "taskflow.middleware.Messages",
+    "taskflow.admin.text.AdminText",
+    "taskflow.http.middleware.Csrf",
+    "taskflow.http.middleware.Authentication",
+    "taskflow.http.middleware.Messages",
 ]
 ROOT_URLCONF = "taskflow.urls"
 WSGI_APPLICATION = "taskflow.wsgi.application"
@@ -80,7 +81,7 @@ TEMPLATES = [
 PREPARED_STATEMENTS = False
 DATABASE_URL = env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
 _SQLITE: dict[str, Any] = {
-    # Writers queue at BEGIN instead of failing half-way; reads ask for DEFERRED (accounts.tenancy).
+    # Writers queue at BEGIN instead of failing half-way; reads ask for DEFERRED (taskflow.tenancy).
     "transaction_mode": "IMMEDIATE",
     "timeout": 5,  # seconds
     "cached_statements": 256,  # parsing one of ours costs more than running it
@@ -108,7 +109,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         )
     # A directory that DATABASE_URL names keeps its mode; the file in it does not.
     env.make_directory(Path(_database["NAME"]).parent)
-    _database["ENGINE"] = "taskflow.sqlite"
+    _database["ENGINE"] = "taskflow.db.sqlite"
     _database["OPTIONS"] = _SQLITE
     # A file, because threads would share one in-memory database and ignore the busy timeout.
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
@@ -212,7 +213,7 @@ UNFOLD = {
                     ("Tokens", "key", "accounts_apitoken"),
                 ],
                 "Record": [
-                    ("Events", "history", "accounts_event"),
+                    ("Events", "history", "audit_event"),
                     ("Tenants", "domain", "accounts_tenant"),
                 ],
             }.items()

@@ -7,10 +7,10 @@ from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import RedirectView
 
-from accounts.wallcheck import find_breaches
-from taskflow import health
-from taskflow.admin import search
+from taskflow.admin.site import search
 from taskflow.api import api
+from taskflow.http import health
+from taskflow.tenancy.checks import find_breaches
 
 
 def readyz(request: HttpRequest) -> JsonResponse:

@@ -14,7 +14,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from taskflow.charsets import Utf8Request
+from taskflow.http.charsets import Utf8Request
 from taskflow.startup import describe_failure
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from accounts.actor import Actor
-from accounts.tenancy import in_any_tenant
-from taskflow.compiled.questions import Shaped
-from taskflow.errors import Conflict, Forbidden
+from taskflow.audit.actor import Actor
+from taskflow.db.query import Shaped
+from taskflow.http.errors import Conflict, Forbidden
+from taskflow.tenancy import in_any_tenant
 from tasks.models import Project, ProjectMember, Role
 
 

@@ -8,9 +8,9 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.admin.recorded import actor_of
-from accounts.events.history import Entry, read_history, who_did
-from accounts.models import Event
-from taskflow.admin import ModelAdmin, display
+from taskflow.admin.site import ModelAdmin, display
+from taskflow.audit.history import Entry, read_history, who_did
+from taskflow.audit.models import Event
 
 
 @admin.register(Event)

@@ -8,8 +8,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.forms.fields import InvalidJSONInput
 
-from taskflow.converters import is_id
-from taskflow.parsing import parse_metadata
+from taskflow.http.converters import is_id
+from taskflow.http.parsing import parse_metadata
 
 
 class JsonField(forms.JSONField):

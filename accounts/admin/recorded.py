@@ -22,18 +22,25 @@ from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
-from accounts.actor import Actor
 from accounts.admin.fields import JsonField, ShownField
-from accounts.events.history import read_history, read_rivalries
-from accounts.events.values import as_recorded
-from accounts.events.versions import changes_since
-from accounts.models import Event, Tenant
-from taskflow.admin import ModelAdmin, TabularInline
-from taskflow.conditions import Precondition, parse_etag
-from taskflow.converters import is_id
-from taskflow.errors import Contended, NotFound, PreconditionFailed, Problem, problem_of_database
-from taskflow.parsing import check_values
-from taskflow.schema import In
+from accounts.models import Tenant
+from taskflow.admin.site import ModelAdmin, TabularInline
+from taskflow.audit.actor import Actor
+from taskflow.audit.conflicts import changes_since
+from taskflow.audit.history import read_history, read_rivalries
+from taskflow.audit.models import Event
+from taskflow.audit.values import as_recorded
+from taskflow.http.converters import is_id
+from taskflow.http.errors import (
+    Contended,
+    NotFound,
+    PreconditionFailed,
+    Problem,
+    problem_of_database,
+)
+from taskflow.http.parsing import check_values
+from taskflow.http.preconditions import Precondition, parse_etag
+from taskflow.http.schema import In
 
 HISTORY_PAGE = 50  # events
 FIELDS = {models.JSONField: {"form_class": JsonField}}

@@ -10,12 +10,12 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts import actions
-from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, actor_of
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
 from accounts.schemas import TenantUpdate
-from taskflow.admin import action, display
+from taskflow.admin.site import action, display
+from taskflow.audit.actor import Actor
 
 
 @admin.register(Tenant)

@@ -10,11 +10,11 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts import actions
-from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
-from accounts.models import ApiToken, Scope
+from accounts.models import ApiToken
 from accounts.schemas import TokenCreate
-from taskflow.admin import TextInput, action, display
+from taskflow.admin.site import TextInput, action, display
+from taskflow.audit.actor import Actor, TokenScope
 
 
 class TokenForm(RecordedForm):
@@ -50,7 +50,7 @@ class ApiTokenAdmin(RecordedAdmin):
         return False  # revoking keeps it on the list
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> ApiToken:
-        token, text = actions.create_token(actor, **values | {"scope": Scope(values["scope"])})
+        token, text = actions.create_token(actor, **values | {"scope": TokenScope(values["scope"])})
         token.shown_once = text  # type: ignore[attr-defined]
         return token
 

@@ -12,11 +12,11 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts import actions
-from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
-from taskflow.admin import PasswordInput, action, display
+from taskflow.admin.site import PasswordInput, action, display
+from taskflow.audit.actor import Actor
 
 admin.site.unregister(Group)  # Groups belong to no tenant: all tenants would share them.
 

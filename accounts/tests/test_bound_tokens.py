@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.models import ApiToken, User
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient
+from taskflow.tenancy import inside
 
 
 @pytest.fixture

@@ -11,10 +11,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts import actions
-from accounts.actor import Actor
 from accounts.models import ApiToken, User, UserKind
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, World, build_world, token_of
+from taskflow.audit.actor import Actor
+from taskflow.tenancy import inside
 
 
 def sign_in(email: str) -> Client:

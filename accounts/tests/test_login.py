@@ -9,12 +9,12 @@ import pytest
 from django.db import IntegrityError
 
 from accounts import actions
-from accounts.actor import Actor
 from accounts.models import Tenant, User, UserKind
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, new_tenant, person
 from taskflow import settings as written
+from taskflow.audit.actor import Actor
 from taskflow.logging import JsonFormatter
+from taskflow.tenancy import inside
 
 
 @pytest.fixture

@@ -7,11 +7,12 @@ import logging
 
 import pytest
 
-from accounts.models import ApiToken, Event, User
-from accounts.tenancy import inside
+from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient
 from taskflow.api import api
+from taskflow.audit.models import Event
 from taskflow.logging import JsonFormatter
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 

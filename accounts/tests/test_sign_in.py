@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.hashers import MD5PasswordHasher
 
-from accounts.actor import Actor
 from accounts.models import Tenant, User
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, new_tenant, person
 from taskflow import settings as written
+from taskflow.audit.actor import Actor
+from taskflow.tenancy import inside
 
 BODY = {
     "tenant_name": "Initech",

@@ -11,16 +11,18 @@ import pytest
 from django.utils import timezone
 
 from accounts import actions
-from accounts.actor import Actor
-from accounts.models import ApiToken, Scope
-from accounts.tenancy import inside
+from accounts.models import ApiToken
 from conftest import PASSWORD, ApiClient, World, token_of
-from taskflow.errors import Forbidden
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.http.errors import Forbidden
+from taskflow.tenancy import inside
 
 DAYS = [None, 1, 29, 31, 3650]
 
 
-def actor_with(world: World, scope: Scope, days: int | None, projects: list[int] | None) -> Actor:
+def actor_with(
+    world: World, scope: TokenScope, days: int | None, projects: list[int] | None
+) -> Actor:
     ends = days and timezone.now() + timedelta(days=days)
     token, _text = actions.issue_token(
         world.boss, world.ada.user, "maker", scope, ends or None, projects
@@ -30,24 +32,28 @@ def actor_with(world: World, scope: Scope, days: int | None, projects: list[int]
 
 
 def is_within(made: ApiToken, maker: ApiToken) -> bool:
-    order = list(Scope)
+    order = list(TokenScope)
     shows = maker.project_ids is None or (
         made.project_ids is not None and set(made.project_ids) <= set(maker.project_ids)
     )
     lasts = maker.expires_at is None or (
         made.expires_at is not None and made.expires_at <= maker.expires_at
     )
-    return order.index(Scope(made.scope)) <= order.index(Scope(maker.scope)) and shows and lasts
+    return (
+        order.index(TokenScope(made.scope)) <= order.index(TokenScope(maker.scope))
+        and shows
+        and lasts
+    )
 
 
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1], [1, 2]])
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", TokenScope)
 def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects, days):
     made, refused = [], 0
     with inside(world.acme):
         maker = actor_with(world, scope, days, projects)
-        asked = product(Scope, [None, [1], [2], [1, 2], [3]], DAYS)
+        asked = product(TokenScope, [None, [1], [2], [1, 2], [3]], DAYS)
         for wanted, shown, lasting in asked:
             try:
                 made.append(
@@ -60,18 +66,18 @@ def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects
 
     assert made
     assert all(is_within(token, maker.token) for token in made)
-    assert refused > 0 or (scope, projects, days) == (Scope.ADMIN, None, None)
+    assert refused > 0 or (scope, projects, days) == (TokenScope.ADMIN, None, None)
 
 
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
-@pytest.mark.parametrize("scope", Scope)
+@pytest.mark.parametrize("scope", TokenScope)
 def test_rotation_never_makes_a_token_that_is_more_than_its_maker(world, scope, projects, days):
     with inside(world.acme):
         maker = actor_with(world, scope, days, projects)
         others = [
             actor_with(world, wanted, lasting, shown).token
-            for wanted, shown, lasting in product(Scope, [None, [1], [2]], [None, 10, 3650])
+            for wanted, shown, lasting in product(TokenScope, [None, [1], [2]], [None, 10, 3650])
         ]
         made, before = [], copy(maker.token)
         for token in [*others, maker.token]:
@@ -189,7 +195,7 @@ def test_a_bound_token_neither_replaces_nor_ends_another_token_of_its_user(world
         assert bound.delete(f"/tokens/{pk}").status_code == 404
 
     with inside(world.acme):
-        narrow = actor_with(world, Scope.ADMIN, None, [world.apollo.pk])
+        narrow = actor_with(world, TokenScope.ADMIN, None, [world.apollo.pk])
         token = ApiToken.objects.select_related("user").get(pk=pk)
         act = actions.rotate_token if verb == "rotate" else actions.revoke_token
         with pytest.raises(Forbidden):

@@ -6,9 +6,10 @@ import pytest
 import time_machine
 
 from accounts import tokens
-from accounts.models import ApiToken, Event
-from accounts.tenancy import inside
+from accounts.models import ApiToken
 from conftest import ApiClient, token_of
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 
 
 def create(client, **body):

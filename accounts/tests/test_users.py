@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.models import ApiToken, User
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, token_of
+from taskflow.tenancy import inside
 
 
 def test_creating_a_person(world, as_, events):

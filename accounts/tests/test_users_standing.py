@@ -8,10 +8,10 @@ import pytest
 from django.db import connections
 
 from accounts.actions import create_user
-from accounts.actor import Actor
 from accounts.models import User
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, build_world, token_of
+from taskflow.audit.actor import Actor
+from taskflow.tenancy import inside
 
 
 @pytest.mark.parametrize(

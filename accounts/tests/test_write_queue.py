@@ -10,7 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),

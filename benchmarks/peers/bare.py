@@ -145,7 +145,7 @@ FROM mine JOIN tasks_project p ON p.id = mine.id ORDER BY p.id DESC LIMIT {PAGE 
 )
 BORN = """
 , recorded AS (
-  INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+  INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
     subject_id, version, project_id, changes, created_at)
   SELECT tenant_id, created_by_id, 'api', '', '', 'created', 'task', id, 1, project_id,
     jsonb_build_object('project', jsonb_build_array(NULL, project_id),
@@ -231,7 +231,7 @@ UPDATE = statement(
     IS DISTINCT FROM (t.title, t.priority, t.status, t.assignee_id)
   RETURNING t.*
 ), recorded AS (
-  INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+  INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
     subject_id, version, project_id, changes, created_at)
   SELECT new.tenant_id, auth.user_id, 'api', '', '', 'changed', 'task', new.id, new.version,
     new.project_id, jsonb_strip_nulls(jsonb_build_object(

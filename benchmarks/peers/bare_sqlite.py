@@ -74,7 +74,7 @@ INSERT INTO tasks_task (tenant_id, project_id, number, title, description, statu
 VALUES (?, ?, ?, ?, ?, 'todo', ?, ?, ?, '{}', 1, ?, ?)
 """
 EVENT = """
-INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
   subject_id, version, project_id, changes, created_at)
 VALUES (?, ?, 'api', '', '', ?, 'task', ?, ?, ?, ?, ?)
 """

@@ -197,7 +197,7 @@ class Task(Base):
 
 
 class Event(Base):
-    __tablename__ = "accounts_event"
+    __tablename__ = "audit_event"
 
     id: Mapped[int] = mapped_column(primary_key=True)
     tenant_id: Mapped[int]

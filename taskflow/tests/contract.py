@@ -16,7 +16,7 @@ from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from taskflow.api import api
-from taskflow.errors import CONTENT_TYPE
+from taskflow.http.errors import CONTENT_TYPE
 
 DOCUMENT_URI = "urn:openapi"
 PROBLEM = {"content": {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}

@@ -10,13 +10,13 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
-from accounts.events.models import Event
-from accounts.tenancy import inside
 from conftest import PROOF
-from taskflow.admin import _parameters_of
+from taskflow.admin.site import _parameters_of
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 from tasks.models import Tag, Task
 
 BAD = ["x", "\0", "-1", str(2**63), "9" * 30, " ", "", "é", "½", "²", "9" * 5000, "1,x", "null"]
@@ -143,14 +143,14 @@ def test_other_pages_answer_bad_values(staff, bad):
     pages += [
         f"r/{value or 'x'}/1/",
         f"r/1/{value or 'x'}/",
-        f"accounts/event/undo/?event_ids={value}",
+        f"audit/event/undo/?event_ids={value}",
     ]
-    pages += [f"accounts/event/undo/?{name}={value}" for name in ("actor", "project", "since")]
+    pages += [f"audit/event/undo/?{name}={value}" for name in ("actor", "project", "since")]
     place = "autocomplete/?app_label=tasks&model_name=task&field_name=project&term="
     pages += [place + value, f"{place}&page={value}", f"autocomplete/?app_label={value}"]
     all_are_answered([(page, staff.get(f"/admin/{page}")) for page in pages])
     for name in ("project", "actor", "since", "until", "request_id", "event_ids"):
-        assert staff.post("/admin/accounts/event/undo/", {name: bad}).status_code < 500
+        assert staff.post("/admin/audit/event/undo/", {name: bad}).status_code < 500
 
 
 def test_a_page_of_the_search_that_does_not_exist_is_not_found(staff):

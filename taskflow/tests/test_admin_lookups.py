@@ -11,16 +11,17 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from accounts.actions import create_user, issue_token
-from accounts.actor import Actor
-from accounts.models import Event, Scope, Tenant, User
-from accounts.tenancy import inside, is_tenant_model
+from accounts.models import Tenant, User
 from conftest import PASSWORD, new_tenant
-from taskflow.admin import ModelAdmin
+from taskflow.admin.site import ModelAdmin
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside, is_tenant_model
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 
 SECRETS = {"password", "digest"}
 LOOKUPS = ["", "__exact", "__startswith", "__gt", "__regex", "__isnull", "__in", "__contains"]
@@ -37,7 +38,7 @@ def root(db: None) -> Actor:
         create_comment(root, task, body="Ready?")
         create_page(root, project, title="Plan")
         for user in (root.user, other):
-            issue_token(root, user, "ci", Scope.READ, None)
+            issue_token(root, user, "ci", TokenScope.READ, None)
     return root
 
 

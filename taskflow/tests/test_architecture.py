@@ -1,6 +1,4 @@
-"""
-The shape of the house, kept by tests rather than by memory. Reads the source; touches no database.
-"""
+"""The layers of the project, kept by tests. They read the source and touch no database."""
 
 from __future__ import annotations
 
@@ -12,24 +10,27 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FLOORS = ["taskflow", "accounts", "tasks"]  # each may import those before it
-# Where the doors are hung: these may import all. A command of the frame starts the whole house.
-ROOFS = {"taskflow/api.py", "taskflow/urls.py", "taskflow/management/commands/serve.py"}
-# Inside an app, each room may import those before it.
-STOREYS = [
-    "models",
-    "rules",
-    "actions",
-    "find",
-    "search",
-    "trash",
-    "schemas",
-    "bundle",
-    "filters",
-    "documents",
-    "doors",
+# A package may import itself and the packages before it. The modules directly in taskflow/ and its
+# commands are the composition root, which may import everything and which nothing else imports.
+PACKAGES = [
+    "taskflow.db",
+    "taskflow.http",
+    "taskflow.admin",
+    "taskflow.tenancy",
+    "taskflow.audit",
+    "accounts",
+    "tasks",
 ]
-DOORS = {"api", "admin", "management", "seeding"}
+# Inside an app, a module may import the layers before its own. Each set is one layer.
+LAYERS: list[set[str]] = [
+    {"models", "tokens"},
+    {"rules"},
+    {"actions", "changes"},
+    {"queries"},
+    {"schemas"},
+    {"auth", "idempotency", "middleware", "csv", "export"},
+    {"api", "admin", "management", "seeding"},
+]
 WRITES = {
     "save",
     "create",
@@ -40,34 +41,34 @@ WRITES = {
     "get_or_create",
     "update_or_create",
 }
-# What may write rows itself: the write door, what stands below it, the benchmark's filler, and the
-# import, which brings the events along.
-WRITERS = re.compile(
-    r"accounts/(events/(record|links)\.py|tenancy/)|/models(/|\.py)|/migrations/|/seeding/bulk\.py|/bundle/importing\.py"
-)
-# Tenants are outside the wall; last_used_at is no change of anybody's.
-WRITES_OUTSIDE_THE_DOOR = {
-    "accounts/actions.py": ["tenant.save"],
-    "accounts/auth.py": ["ApiToken.objects.filter.update"],
-    # Answers kept for retries are no data.
+# What writes rows below the recorder.
+WRITERS = re.compile(r"taskflow/(audit/(recorder|links)\.py|tenancy/)|/models(/|\.py)")
+# What else writes rows, each with its calls and its reason.
+WRITES_WITHOUT_RECORDER = {
+    "accounts/actions.py": ["tenant.save"],  # a tenant belongs to no tenant
+    "accounts/auth.py": ["ApiToken.objects.filter.update"],  # last_used_at is not recorded
+    # Responses that are stored for retries are not data of the tenant.
     "accounts/idempotency.py": [
         "KeptAnswer.objects.filter.update",
         "KeptAnswer.objects.bulk_create",
     ],
-    "tasks/bundle/exporting.py": ["digest.update"],  # of a checksum
-    "tasks/bundle/verifying.py": ["digest.update", "digest.update"],
+    "tasks/export/exporting.py": ["digest.update"],  # of a checksum
+    # The import brings the events of the rows with it.
+    "tasks/export/importing.py": ["…._base_manager.filter.update"],
+    "tasks/export/verifying.py": ["digest.update", "digest.update"],
 }
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    for floor in FLOORS:
-        for path in sorted((ROOT / floor).rglob("*.py")):
+    for package in ("taskflow", "accounts", "tasks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
             name = path.relative_to(ROOT).as_posix()
             if "/tests/" not in name and "/migrations/" not in name:
                 yield name, ast.parse(path.read_text(), name)
 
 
 def imports(tree: ast.Module) -> Iterator[str]:
+    """The modules that are imported at run time."""
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -79,14 +80,29 @@ def imports(tree: ast.Module) -> Iterator[str]:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
 
 
-def storey_of(module: str) -> int | None:
-    room = module.split(".")[1] if module.count(".") else ""
-    room = "doors" if room in DOORS else room
-    return STOREYS.index(room) if room in STOREYS else None
+def package_of(module: str) -> int | None:
+    """The position of the module's package; None for the composition root."""
+    for position, package in enumerate(PACKAGES):
+        if module == package or module.startswith(package + "."):
+            return position
+    return None
+
+
+def layer_of(module: str) -> int | None:
+    """The position of the module's layer in its app."""
+    for position, layer in enumerate(LAYERS):
+        if module.split(".")[1:2] and module.split(".")[1] in layer:
+            return position
+    return None
+
+
+def module_name(path: str) -> str:
+    return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
 def dotted(node: ast.AST) -> str:
@@ -99,32 +115,46 @@ def dotted(node: ast.AST) -> str:
 
 
 SOURCES = list(sources())
+ROOT_MODULES = {module_name(name) for name, _ in SOURCES if package_of(module_name(name)) is None}
 
 
-def test_imports_point_down_between_apps():
-    climbing = [
+def test_packages_import_only_those_below_them():
+    wrong = [
         f"{name} imports {module}"
         for name, tree in SOURCES
-        if name not in ROOFS
+        if (here := package_of(module_name(name))) is not None
         for module in imports(tree)
-        if module.split(".")[0] in FLOORS[FLOORS.index(name.split("/")[0]) + 1 :]
+        if (module in ROOT_MODULES - {"taskflow"}) or (package_of(module) or 0) > here
     ]
 
-    assert not climbing
+    assert not wrong
 
 
-def test_imports_point_down_inside_the_tasks_app():
-    climbing = []
+@pytest.mark.parametrize("app", ["accounts", "tasks"])
+def test_layers_of_an_app_import_only_those_below_them(app):
+    wrong = []
     for name, tree in SOURCES:
-        here = storey_of(name.removesuffix(".py").replace("/", "."))
-        if not name.startswith("tasks/") or here is None:
+        here = layer_of(module_name(name))
+        if not name.startswith(f"{app}/") or here is None:
             continue
         for module in imports(tree):
-            there = storey_of(module) if module.startswith("tasks.") else None
+            there = layer_of(module) if module.startswith(f"{app}.") else None
             if there is not None and there > here:
-                climbing.append(f"{name} imports {module}")
+                wrong.append(f"{name} imports {module}")
 
-    assert not climbing
+    assert not wrong
+
+
+def test_every_module_of_an_app_has_a_layer():
+    without = [
+        name
+        for name, _ in SOURCES
+        if name.split("/")[0] in ("accounts", "tasks")
+        and layer_of(module_name(name)) is None
+        and module_name(name) not in ("accounts", "tasks", "accounts.schemas")
+    ]
+
+    assert not without
 
 
 def test_nothing_is_imported_inside_a_function():
@@ -137,11 +167,11 @@ def test_nothing_is_imported_inside_a_function():
         if isinstance(node, ast.Import | ast.ImportFrom)
     ]
 
-    # Checks register themselves when models are loaded, not before.
-    assert [h for h in hidden if not h.startswith("accounts/apps.py")] == []
+    # System checks can be imported only when all models are loaded.
+    assert [h for h in hidden if not h.startswith("taskflow/apps.py")] == []
 
 
-def test_only_the_write_door_writes():
+def test_only_the_recorder_writes():
     calls: dict[str, list[str]] = {}
     for name, tree in SOURCES:
         if WRITERS.search(name):
@@ -154,12 +184,12 @@ def test_only_the_write_door_writes():
             if is_query and not re.match(r"(router|[a-z_]+)\.(delete|patch|put)$", chain):
                 calls.setdefault(name, []).append(chain)
 
-    unexpected = {n: c for n, c in calls.items() if c != WRITES_OUTSIDE_THE_DOOR.get(n)}
+    unexpected = {n: c for n, c in calls.items() if c != WRITES_WITHOUT_RECORDER.get(n)}
     assert not unexpected
 
 
-def test_nobody_crosses_tenants():
-    """Whoever does is named here, with his reason."""
+def test_nothing_crosses_tenants():
+    """Whatever does is named here, with its reason."""
     allowed: dict[str, str] = {}
 
     users = {
@@ -172,9 +202,12 @@ def test_nobody_crosses_tenants():
     assert users == set(allowed)
 
 
-@pytest.mark.parametrize("name", [n for n, _ in SOURCES if "/api" in n and n not in ROOFS])
+API_MODULES = [n for n, _ in SOURCES if "/api" in n and package_of(module_name(n)) is not None]
+
+
+@pytest.mark.parametrize("name", API_MODULES)
 def test_api_functions_are_short(name):
-    """Find, call one action, answer. What grows longer belongs into an action."""
+    """Look up, call one action, respond. Anything longer belongs in an action."""
     tree = dict(SOURCES)[name]
     for function in tree.body:
         if isinstance(function, ast.FunctionDef) and function.decorator_list:

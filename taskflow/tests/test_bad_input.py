@@ -8,9 +8,9 @@ import pytest
 from django.conf import settings
 from django.db import OperationalError
 
-from accounts.tenancy import inside
 from conftest import API, ApiClient, token_of
 from taskflow.api import api
+from taskflow.tenancy import inside
 from tasks.models import Task
 
 PROBLEM = "application/problem+json"

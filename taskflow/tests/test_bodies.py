@@ -18,10 +18,10 @@ from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
 from django.test import Client, RequestFactory
 
-from accounts.tenancy.scope import open_scope
-from taskflow import bodies
-from taskflow.bodies import BLOCKING_THREADS, READERS, BodyReaders, read_body
-from taskflow.errors import Unavailable
+from taskflow.http import bodies
+from taskflow.http.bodies import BLOCKING_THREADS, READERS, BodyReaders, read_body
+from taskflow.http.errors import Unavailable
+from taskflow.tenancy.unit import open_scope
 from taskflow.tests.server import clean_environment, free_port, serve, stop
 from taskflow.wsgi import application
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD

@@ -10,9 +10,10 @@ import json
 import pytest
 from django.utils import timezone
 
-from accounts.models import ApiToken, Event, User
-from accounts.tenancy import inside
+from accounts.models import ApiToken, User
 from conftest import ApiClient, token_of
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from taskflow.tests.test_permissions import MATRIX, ids, rolled_back  # noqa: F401 - a fixture
 from tasks.actions.projects import create_project
 from tasks.models import Project

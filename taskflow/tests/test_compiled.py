@@ -9,11 +9,11 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Q
 
 from accounts.models import User
-from accounts.tenancy import TenantError, in_any_tenant, inside
-from taskflow.compiled.commands import count_up, insert, insert_all, update
-from taskflow.compiled.pipeline import session_of
-from taskflow.compiled.questions import Compiled, Shaped
-from taskflow.compiled.statements import Among, Ids, Param
+from taskflow.db.pipeline import session_of
+from taskflow.db.query import Compiled, Shaped
+from taskflow.db.statements import Among, Ids, Param
+from taskflow.db.writes import count_up, insert, insert_all, update
+from taskflow.tenancy import TenantError, in_any_tenant, inside
 from tasks.models import Project, Task
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")

@@ -12,8 +12,8 @@ from ninja import Query, Router
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from pydantic import Field
 
-from taskflow.openapi import Api
-from taskflow.schema import In, Out
+from taskflow.http.openapi import Api
+from taskflow.http.schema import In, Out
 
 
 def colours(*values):

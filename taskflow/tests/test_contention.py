@@ -11,16 +11,16 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from django.test import Client
 
-from accounts.models import Event
-from accounts.tenancy import OWNER_ROLE, has_roles, inside
 from conftest import PASSWORD, ApiClient, build_world, token_of
-from taskflow.contention import ATTEMPTS
-from tasks import find
+from taskflow.audit.models import Event
+from taskflow.http.contention import ATTEMPTS
+from taskflow.tenancy import OWNER_ROLE, has_roles, inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task, delete_task, move_task
+from tasks.changes.tasks import create_task, delete_task, move_task
 from tasks.models import Task
+from tasks.queries import lookup as find
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -90,14 +90,14 @@ def failing_commits(sqlstate, times):
                 END IF;
                 RETURN NULL;
             END $$;
-            CREATE CONSTRAINT TRIGGER fail_commit AFTER INSERT ON accounts_event
+            CREATE CONSTRAINT TRIGGER fail_commit AFTER INSERT ON audit_event
                 DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION fail_commit()
         """)
     try:
         yield
     finally:
         with as_owner() as cursor:
-            cursor.execute("DROP TRIGGER fail_commit ON accounts_event")
+            cursor.execute("DROP TRIGGER fail_commit ON audit_event")
             cursor.execute("DROP FUNCTION fail_commit; DROP SEQUENCE failures")
 
 

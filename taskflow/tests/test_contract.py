@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 from django.http import HttpResponse
 
-from taskflow.errors import Problem
+from taskflow.http.errors import Problem
 from taskflow.tests.contract import BrokenContract, Contract, closed
 
 ROW = {

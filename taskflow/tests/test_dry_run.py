@@ -8,12 +8,12 @@ from itertools import count
 import pytest
 
 from accounts.models import KeptAnswer, Tenant, User
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, delete_task
-from tasks.bundle.exporting import export_tenant
+from tasks.changes.tasks import create_task, delete_task
+from tasks.export.exporting import export_tenant
 from tasks.models import ProjectMember, Tag, Task
 
 

@@ -6,9 +6,9 @@ import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from accounts.tenancy import inside
 from conftest import ApiClient, token_of
-from taskflow.errors import BY_STATUS, Internal, Problem, problem_of_status
+from taskflow.http.errors import BY_STATUS, Internal, Problem, problem_of_status
+from taskflow.tenancy import inside
 from tasks.models import Task
 
 

@@ -7,7 +7,7 @@ from django.db import OperationalError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.test import Client
 
-from accounts.tenancy import OWNER_ROLE, has_roles
+from taskflow.tenancy import OWNER_ROLE, has_roles
 
 
 @pytest.mark.parametrize("host", ["10.0.0.5:8000", "localhost", "acme.localhost", "pod-7.internal"])

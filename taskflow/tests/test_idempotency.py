@@ -13,9 +13,9 @@ from django.utils import timezone
 
 from accounts.idempotency import KEPT, sweep
 from accounts.models import ApiToken, KeptAnswer
-from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once, held_open
 from conftest import PASSWORD, ApiClient, build_world, token_of
+from taskflow.tenancy import inside
+from taskflow.tests.test_recorder import at_once, held_open
 from tasks.models import Task
 
 

@@ -10,11 +10,11 @@ import pytest
 from django.db import DataError, connection
 from django.test import Client
 
-from accounts.tenancy import inside
 from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, tenant_id_of
 from conftest import ApiClient
 from taskflow.api import api
-from taskflow.compiled.questions import Shaped
+from taskflow.db.query import Shaped
+from taskflow.tenancy import inside
 from tasks.models import Task
 
 LARGEST = 2**63 - 1
@@ -138,7 +138,7 @@ def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(world, row
             admin.post(f"/admin/{model}/", action),
         ):
             assert response.status_code in (200, 302, 400, 403, 404), (model, response.content)
-    for path in ("/admin/accounts/event/undo/", f"/admin/accounts/user/{row_id}/offboarding/"):
+    for path in ("/admin/audit/event/undo/", f"/admin/accounts/user/{row_id}/offboarding/"):
         assert admin.get(path, {"event_ids": row_id}).status_code in (200, 302, 400, 404)
 
 

@@ -8,11 +8,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
-from accounts.management.commands.migrate import CREATE_ROLES
 from accounts.models import User
-from accounts.tenancy import has_roles, inside
-from accounts.wallcheck import find_breaches
 from conftest import build_world
+from taskflow.management.commands.migrate import CREATE_ROLES
+from taskflow.tenancy import has_roles, inside
+from taskflow.tenancy.checks import find_breaches
 from tasks.models import Task
 
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from accounts.tenancy import inside
-from tasks.actions.drafts import Draft, create_tasks
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import delete_task
+from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.tasks import delete_task
 from tasks.models import Task
 
 # Names of sorts: the value of a row in Python. Titles sort by each database's own collation.

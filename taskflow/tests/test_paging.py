@@ -12,13 +12,13 @@ from django.db import connection
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from accounts.tenancy import inside
-from tasks.actions.drafts import Draft, create_tasks
+from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, delete_task, update_task
-from tasks.filters import PROJECT_SORTS, TASK_SORTS
+from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, Task
+from tasks.queries.filters import PROJECT_SORTS, TASK_SORTS
 
 ORDERS = [f"{sign}{name}" for name in TASK_SORTS for sign in ("", "-")]
 ORDERS += [

@@ -9,14 +9,14 @@ import pytest
 from django.db import transaction
 
 from accounts.actions import create_token, create_user
-from accounts.models import Scope
-from accounts.tenancy import inside
 from taskflow.api import api
+from taskflow.audit.actor import TokenScope
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, delete_task, update_task
+from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
 
 # Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
@@ -142,7 +142,7 @@ def test_each_row_calls_the_operation_it_names():
 @pytest.fixture
 def ids(world):
     with inside(world.acme):
-        token, _ = create_token(world.ada, name="hers", scope=Scope.READ)
+        token, _ = create_token(world.ada, name="hers", scope=TokenScope.READ)
         new = create_user(world.boss, email="new@acme.example")  # who has done nothing yet
         tag = create_tag(world.ada, name="urgent")
         membership = ProjectMember.objects.get(user=world.bob.user)

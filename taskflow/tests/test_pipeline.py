@@ -10,15 +10,16 @@ from contextlib import contextmanager, suppress
 import pytest
 from django.db import IntegrityError, connection, connections, transaction
 
-from accounts.models import Event, Tenant
-from accounts.tenancy import in_any_tenant, inside, may_end_with_answer
+from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
-from taskflow.compiled.commands import update
-from taskflow.compiled.pipeline import session_of
-from taskflow.compiled.questions import Compiled
-from taskflow.compiled.statements import Param
-from tasks import documents
+from taskflow.audit.models import Event
+from taskflow.db.pipeline import session_of
+from taskflow.db.query import Compiled
+from taskflow.db.statements import Param
+from taskflow.db.writes import update
+from taskflow.tenancy import in_any_tenant, inside, may_end_with_answer
 from tasks.actions.projects import delete_project
+from tasks.api import responses as documents
 from tasks.models import Task
 
 pytestmark = [

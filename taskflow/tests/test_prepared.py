@@ -7,12 +7,12 @@ import threading
 import pytest
 from django.db import connection
 
-from accounts.tenancy import in_any_tenant, inside
-from accounts.tests.test_write_door import at_once
 from conftest import build_world
-from taskflow.compiled.prepared import PREPARE_AFTER, Prepared
-from taskflow.compiled.questions import Compiled, Shaped
-from taskflow.compiled.statements import Param
+from taskflow.db.prepared import PREPARE_AFTER, Prepared
+from taskflow.db.query import Compiled, Shaped
+from taskflow.db.statements import Param
+from taskflow.tenancy import in_any_tenant, inside
+from taskflow.tests.test_recorder import at_once
 from tasks.models import Task
 
 pytestmark = [

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from taskflow.sqlite.files import make_private_directory, protect_database
+from taskflow.db.sqlite.files import make_private_directory, protect_database
 
 ROOT = Path(__file__).parents[2]
 STEPS = """

@@ -16,10 +16,10 @@ from django.db import (
 )
 from django.test import Client
 
-from accounts.models import Event
-from accounts.tenancy import TenantError, inside
 from conftest import ApiClient, build_world, token_of
-from taskflow.errors import Contended, Internal, ReadOnly, Unavailable, problem_of_database
+from taskflow.audit.models import Event
+from taskflow.http.errors import Contended, Internal, ReadOnly, Unavailable, problem_of_database
+from taskflow.tenancy import TenantError, inside
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
 READS = ["/tasks/APO-1", "/tasks", "/projects", "/me", "/search?q=x"]

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
-from accounts.tenancy import inside
 from conftest import PROOF, build_world, token_of
+from taskflow.tenancy import inside
 from taskflow.tests.test_readme import clean_environment, free_port, serve
 from tasks.models import Task
 

@@ -9,8 +9,8 @@ from django.conf import settings
 from django.test import Client
 
 from accounts.models import User
-from accounts.tenancy import inside
 from conftest import PASSWORD, ApiClient, new_tenant, token_of
+from taskflow.tenancy import inside
 
 
 @pytest.fixture

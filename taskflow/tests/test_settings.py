@@ -41,7 +41,7 @@ def test_nothing_said_is_safe(start):
     assert made["PASSWORD_HASHERS"] == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
     assert len(made["AUTH_PASSWORD_VALIDATORS"]) == 4
     assert made["SESSION_COOKIE_HTTPONLY"]
-    assert made["DATABASES"]["default"]["ENGINE"] == "taskflow.sqlite"
+    assert made["DATABASES"]["default"]["ENGINE"] == "taskflow.db.sqlite"
     assert "synchronous=FULL" in made["DATABASES"]["default"]["OPTIONS"]["init_command"]
 
 

@@ -16,18 +16,18 @@ import pytest
 from django.core.management import call_command
 from django.db import connection, connections
 
-from accounts.tenancy import inside
-from taskflow.sqlite.statistics import planned_statistics
+from taskflow.db.sqlite.statistics import planned_statistics
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
-from tasks.actions.drafts import Draft, create_tasks
-from tasks.filters import TASK_SORTS
+from tasks.changes.creation import Draft, create_tasks
 from tasks.models import Task
+from tasks.queries.filters import TASK_SORTS
 
 pytestmark = pytest.mark.skipif("connection.vendor != 'sqlite'")
 
 # Tables that grow with the work that is done in a tenant.
 LARGE = {
-    "accounts_event",
+    "audit_event",
     "tasks_comment",
     "tasks_page",
     "tasks_task",
@@ -318,5 +318,5 @@ def test_only_migrate_analyses_a_database():
         and re.search(r"ANALYZE|pragma optimize", path.read_text(), re.IGNORECASE)
     }
 
-    assert found == {"taskflow/sqlite/statistics.py", "tasks/seeding/bulk.py"}  # …: PostgreSQL's
+    assert found == {"taskflow/db/sqlite/statistics.py", "tasks/seeding/bulk.py"}  # …: PostgreSQL's
     assert connections["default"].vendor == "sqlite"

@@ -162,7 +162,7 @@ def test_an_old_postgresql_is_not_ready(postgresql_15, monkeypatch):
     def connect(*arguments):
         connection.check_database_version_supported()
 
-    monkeypatch.setattr("taskflow.health.MigrationExecutor", connect)
+    monkeypatch.setattr("taskflow.http.health.MigrationExecutor", connect)
 
     r = Client().get("/readyz")
 

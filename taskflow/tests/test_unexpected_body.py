@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from taskflow.tests.contract import api_contract
 from tasks.models import Task
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once
 from conftest import PROOF, ApiClient, build_world, token_of
+from taskflow.tenancy import inside
+from taskflow.tests.test_recorder import at_once
 from tasks.actions.pages import create_page
-from tasks.actions.tasks import create_task, update_task
+from tasks.changes.tasks import create_task, update_task
 
 
 def etag(client, path="/tasks/APO-1"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from accounts.actions import create_token
-from accounts.models import Scope
-from accounts.tenancy import inside
+from taskflow.audit.actor import TokenScope
+from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag
 
 pytestmark = pytest.mark.wall
@@ -44,7 +44,7 @@ def test_people_and_tags_are_shown_to_their_tenant(world, as_):
 
 def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(world, as_):
     with inside(world.acme):
-        create_token(world.ada, name="for the agent", scope=Scope.READ, user=world.bot.user)
+        create_token(world.ada, name="for the agent", scope=TokenScope.READ, user=world.bot.user)
     clients = {role: as_(getattr(world, role)) for role in ("ada", "bob", "boss", "mallory")}
 
     names = {

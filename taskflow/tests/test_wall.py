@@ -13,10 +13,11 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts import tenancy
-from accounts.models import ApiToken, Event, KeptAnswer, User
-from accounts.tenancy import TenantError, across_tenants, has_roles, inside
-from accounts.wallcheck import check_models, find_breaches, tenant_models
+from accounts.models import ApiToken, KeptAnswer, User
+from taskflow import tenancy
+from taskflow.audit.models import Event
+from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
+from taskflow.tenancy.checks import check_models, find_breaches, tenant_models
 from tasks.models import (
     Comment,
     FormerNumber,

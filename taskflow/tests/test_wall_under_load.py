@@ -10,11 +10,11 @@ from django.db import connection, connections
 from django.http import StreamingHttpResponse
 from django.test import RequestFactory
 
-from accounts import tenancy
 from accounts.middleware import TenantMiddleware
-from accounts.tenancy import TenantError, inside
 from conftest import ApiClient, build_world, token_of
-from tasks import documents
+from taskflow import tenancy
+from taskflow.tenancy import TenantError, inside
+from tasks.api import responses as documents
 from tasks.models import Task
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.wall]

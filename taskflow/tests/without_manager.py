@@ -11,7 +11,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def _no_application_lock(monkeypatch):
-    tenancy = "accounts.tenancy.rows"  # by name: plugins are loaded before Django is set up
+    tenancy = "taskflow.tenancy.models"  # by name: plugins are loaded before Django is set up
     monkeypatch.delattr(f"{tenancy}.TenantManager.get_queryset")
     monkeypatch.setattr(f"{tenancy}.TenantFK.get_extra_restriction", lambda *args: None)
     monkeypatch.setattr(f"{tenancy}._refuse_strangers", lambda rows: None)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from django.utils import timezone
 
-from accounts.actor import Actor
-from accounts.events.record import change, create, lock
-from taskflow.errors import Forbidden
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, create, lock
+from taskflow.http.errors import Forbidden
 from tasks.models import Comment, Task
 from tasks.rules import require_author_or_manager, require_member
 

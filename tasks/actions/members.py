@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from accounts.actor import Actor
-from accounts.events.record import change, create, lock, remove
 from accounts.models import User
-from taskflow.errors import Invalid
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, create, lock, remove
+from taskflow.http.errors import Invalid
 from tasks.models import Project, ProjectMember, Role
 from tasks.rules import MANAGERS, require_another_owner, require_role
 

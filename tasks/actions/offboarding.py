@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from accounts.actions import retire_users
-from accounts.actor import Actor
-from accounts.events.record import change_all, change_each, create_all, lock_all, remove_all
 from accounts.models import User, UserKind
 from accounts.rules import require_staff
-from taskflow.errors import Conflict, Invalid
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change_all, change_each, create_all, lock_all, remove_all
+from taskflow.http.errors import Conflict, Invalid
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from django.utils import timezone
 
-from accounts.actor import Actor
-from accounts.events.record import change, create, lock
 from accounts.models import User
-from taskflow.errors import Invalid
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, create, lock
+from taskflow.http.errors import Invalid
 from tasks.models import Page, Project, ProjectMember
 from tasks.rules import require_author_or_manager, require_member
 

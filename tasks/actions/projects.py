@@ -12,10 +12,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
-from accounts.actor import Actor
-from accounts.events.record import change, change_all, create, lock
 from accounts.models import User
-from taskflow.errors import Conflict, Forbidden, Invalid
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, change_all, create, lock
+from taskflow.http.errors import Conflict, Forbidden, Invalid
 from tasks.models import Project, ProjectMember, Role, Status, Task, TaskBlocker
 from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role

@@ -9,10 +9,10 @@ from django.db import IntegrityError, transaction
 from django.db.models import Value
 from django.db.models.functions import Lower
 
-from accounts.actor import Actor
-from accounts.events.record import change, create, create_all, lock, remove
 from accounts.rules import require_staff
-from taskflow.errors import Invalid
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, create, create_all, lock, remove
+from taskflow.http.errors import Invalid
 from tasks.models import Tag
 
 # By one request. All tasks of the tenant share the tags: a computed name in each of 500 operations

@@ -8,9 +8,9 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef
 
-from accounts.actor import Actor
-from accounts.events.record import change, change_all, lock_all, remove_all
-from taskflow.errors import Conflict, NotFound
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import change, change_all, lock_all, remove_all
+from taskflow.http.errors import Conflict, NotFound
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Task
 from tasks.models.graph import children_below, reached
 from tasks.models.trash import Trashable

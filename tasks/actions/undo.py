@@ -10,14 +10,14 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef
 
 from accounts.actions import end_access
-from accounts.actor import Actor
-from accounts.events.models import Event
-from accounts.events.record import lock_all, savepoint, take_turns
-from accounts.events.undo.carrying import make_room, put_back, withdraw
-from accounts.events.undo.plan import Noun, Obstacle, Plan, Reversal
-from accounts.events.undo.reading import plan_undo
 from accounts.models import ApiToken, Tenant, User
-from taskflow.errors import Conflict, Invalid, NotFound
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Event
+from taskflow.audit.recorder import lock_all, savepoint, take_turns
+from taskflow.audit.undo.apply import make_room, put_back, withdraw
+from taskflow.audit.undo.plan import Noun, Obstacle, Plan, Reversal
+from taskflow.audit.undo.planner import plan_undo
+from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
 from tasks.models import (
     Comment,

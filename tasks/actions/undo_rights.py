@@ -11,11 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from accounts.actor import Actor
-from accounts.events.models import Event
-from accounts.models import ApiToken, Scope
+from accounts.models import ApiToken
 from accounts.rules import require_staff
-from taskflow.errors import Forbidden
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Event
+from taskflow.http.errors import Forbidden
 from tasks.models import Page, Project, Role
 from tasks.rules import MANAGERS, require_role
 
@@ -103,7 +103,7 @@ def _is_own_new_tag(actor: Actor, event: Event) -> bool:
 
 def _require_hold(actor: Actor, event: Event) -> None:
     """People are administered by administrators; one's own profile and tokens are one's own."""
-    if actor.scope != Scope.ADMIN:
+    if actor.scope != TokenScope.ADMIN:
         raise Forbidden(
             f"Taking back a change of a {event.subject_type} needs a token of scope admin.",
             code="insufficient_scope",

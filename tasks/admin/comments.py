@@ -7,8 +7,8 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.actor import Actor
-from taskflow.admin import AutocompleteSelectFilter, display
+from taskflow.admin.site import AutocompleteSelectFilter, display
+from taskflow.audit.actor import Actor
 from tasks.actions import comments as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Comment

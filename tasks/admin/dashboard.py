@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts.admin.recorded import actor_of
-from accounts.events.history import read_history
-from accounts.models import Event, User, UserKind
+from accounts.models import User, UserKind
+from taskflow.audit.history import read_history
+from taskflow.audit.models import Event
 from tasks.models import Project, ProjectStatus, Status, Task
 
 LATEST = 12  # events

@@ -8,9 +8,9 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.actor import Actor
 from accounts.admin.recorded import actor_of
-from taskflow.admin import AutocompleteSelectFilter, action, display
+from taskflow.admin.site import AutocompleteSelectFilter, action, display
+from taskflow.audit.actor import Actor
 from tasks.actions import pages as actions
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Page

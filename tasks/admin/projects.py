@@ -8,15 +8,15 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
-from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, actor_of
-from taskflow.admin import AutocompleteSelectFilter, action, display
+from taskflow.admin.site import AutocompleteSelectFilter, action, display
+from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
+from tasks.csv import write_sheet
 from tasks.models import Project, ProjectMember, Role, Task
 from tasks.schemas.projects import ProjectCreate
-from tasks.sheets import write_sheet
 
 ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
 STATUS_COLORS = {

@@ -9,9 +9,9 @@ from django.db import models
 from django.db.models import Count
 from django.http import HttpRequest
 
-from accounts.actor import Actor
 from accounts.admin.recorded import RecordedAdmin
-from taskflow.admin import display
+from taskflow.admin.site import display
+from taskflow.audit.actor import Actor
 from tasks.actions import tags as actions
 from tasks.models import Tag
 from tasks.schemas.tags import TagCreate

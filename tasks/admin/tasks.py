@@ -9,13 +9,13 @@ from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.actor import Actor
 from accounts.admin.fields import RowsField
 from accounts.admin.recorded import RecordedForm, actor_of
-from taskflow.admin import AutocompleteSelectFilter, action, display
-from tasks.actions import tasks as actions
-from tasks.actions.edits import Edit, edit_tasks
+from taskflow.admin.site import AutocompleteSelectFilter, action, display
+from taskflow.audit.actor import Actor
 from tasks.admin.trash import TrashableAdmin
+from tasks.changes import tasks as actions
+from tasks.changes.edits import Edit, edit_tasks
 from tasks.models import Priority, Status, Tag, Task
 from tasks.schemas.tasks import TaskCreate
 

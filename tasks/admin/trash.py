@@ -11,13 +11,13 @@ from django.db.models import Q
 from django.http import HttpRequest
 
 from accounts.admin.recorded import RecordedAdmin, actor_of
-from taskflow.admin import action
-from taskflow.errors import Problem
+from taskflow.admin.site import action
+from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
-from tasks.find import key_query
 from tasks.models import Task
-from tasks.search import TEXTS, condition_of, matches, read_query
-from tasks.trash import TrashKind, rows_in_trash
+from tasks.queries.lookup import key_query
+from tasks.queries.search import TEXTS, condition_of, matches, read_query
+from tasks.queries.trash import TrashKind, rows_in_trash
 
 
 class TrashFilter(SimpleListFilter):

@@ -14,17 +14,18 @@ from django.urls import path, reverse
 from django.utils import timezone
 from pydantic import ValidationError
 
-from accounts.actor import Actor
 from accounts.admin import events
 from accounts.admin.recorded import actor_of, as_problem
-from accounts.events.history import Entry, read_history
-from accounts.events.record import witness
-from accounts.models import Event, User
-from taskflow.admin import Select, TextInput, action
-from taskflow.errors import Problem
+from accounts.models import User
+from taskflow.admin.site import Select, TextInput, action
+from taskflow.audit.actor import Actor
+from taskflow.audit.history import Entry, read_history
+from taskflow.audit.models import Event
+from taskflow.audit.recorder import witness
+from taskflow.http.errors import Problem
 from tasks.actions.undo import Undone, undo
-from tasks.filters import choose_events
 from tasks.models import Project
+from tasks.queries.filters import choose_events
 from tasks.schemas.undo import OnConflict, UndoRequest
 
 admin.site.unregister(Event)
@@ -96,17 +97,15 @@ class EventAdmin(events.EventAdmin):
 
     def get_urls(self) -> Any:
         view = self.admin_site.admin_view(self.undo_view)
-        return [path("undo/", view, name="accounts_event_undo"), *super().get_urls()]
+        return [path("undo/", view, name="audit_event_undo"), *super().get_urls()]
 
     @action(description="Undo…")
     def undo_more(self, request: HttpRequest) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:accounts_event_undo"))
+        return HttpResponseRedirect(reverse("admin:audit_event_undo"))
 
     @action(description="Undo…")
     def undo_this(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        return HttpResponseRedirect(
-            reverse("admin:accounts_event_undo") + f"?event_ids={object_id}"
-        )
+        return HttpResponseRedirect(reverse("admin:audit_event_undo") + f"?event_ids={object_id}")
 
     def undo_view(self, request: HttpRequest) -> HttpResponse:
         """Ask what, show the plan, do it: the last two are POSTs of the same form."""
@@ -122,7 +121,7 @@ class EventAdmin(events.EventAdmin):
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
                     messages.success(request, f"{len(done.event_ids)} changes are taken back.")
-                    return HttpResponseRedirect(reverse("admin:accounts_event_changelist"))
+                    return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
                 plan = {"entries": entries, "done": done}
             except (Problem, IntegrityError) as error:
                 refusal = as_problem(error)

@@ -16,8 +16,8 @@ from accounts.actions import erase_user
 from accounts.admin import users
 from accounts.admin.recorded import actor_of
 from accounts.models import User, UserKind
-from taskflow.admin import Select, action
-from taskflow.errors import Problem
+from taskflow.admin.site import Select, action
+from taskflow.http.errors import Problem
 from tasks.actions.offboarding import Offboarding, offboard_user
 
 admin.site.unregister(User)

@@ -10,16 +10,16 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from accounts.actor import Actor
-from taskflow.documents.schema import JSON
-from taskflow.errors import Invalid, NotFound, Problem, merge
-from tasks.actions.drafts import Draft, create_tasks
-from tasks.actions.edits import Edit, edit_tasks, lock_places
+from taskflow.audit.actor import Actor
+from taskflow.db.json import JSON
+from taskflow.http.errors import Invalid, NotFound, Problem, merge
 from tasks.actions.tags import check_new_tags
-from tasks.documents import changed_all
-from tasks.filters import select_tasks_to_change
-from tasks.find import References, find_tasks
+from tasks.api.responses import changed_all
+from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.edits import Edit, edit_tasks, lock_places
 from tasks.models import Project, Status, Task
+from tasks.queries.filters import select_tasks_to_change
+from tasks.queries.lookup import References, find_tasks
 from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
 from tasks.schemas.tasks import ProjectTask
 

@@ -6,12 +6,12 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.documents.reading import Found
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.responses import Found
 from tasks.actions import comments as actions
-from tasks.documents import changed, found, listed
-from tasks.find import find_comment, resolve
+from tasks.api.responses import changed, found, listed
 from tasks.models import Comment
+from tasks.queries.lookup import find_comment, resolve
 from tasks.schemas.comments import (
     CommentCreate,
     CommentFilters,

@@ -5,11 +5,11 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import Query, Router
 
-from accounts.actor import ActorRequest
 from accounts.schemas import EventFilters, EventPage
-from taskflow.schema import IdOrKey
-from tasks.documents import listed_events
-from tasks.find import find_project, find_task
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.schema import IdOrKey
+from tasks.api.responses import listed_events
+from tasks.queries.lookup import find_project, find_task
 
 task_history = Router(tags=["Tasks"])
 project_history = Router(tags=["Projects"])

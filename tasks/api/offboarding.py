@@ -5,12 +5,12 @@ from __future__ import annotations
 from ninja import Router
 
 from accounts.actions import erase_user as erase
-from accounts.actor import ActorRequest
 from accounts.auth import managing
 from accounts.models import User
 from accounts.schemas import UserResponse
+from taskflow.audit.actor import ActorRequest
 from tasks.actions import offboarding as actions
-from tasks.find import find_user, referred_user
+from tasks.queries.lookup import find_user, referred_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=managing)

@@ -6,13 +6,13 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.documents.reading import Found
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.responses import Found
 from tasks.actions import pages as actions
-from tasks.documents import changed, found, listed
-from tasks.filters import PAGE_SORTS
-from tasks.find import find_page, resolve
+from tasks.api.responses import changed, found, listed
 from tasks.models import Page
+from tasks.queries.filters import PAGE_SORTS
+from tasks.queries.lookup import find_page, resolve
 from tasks.schemas.pages import PageCreate, PageFilters, PagePage, PageResponse, PageUpdate
 
 pages = Router(tags=["Pages"])

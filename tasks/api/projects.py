@@ -8,18 +8,18 @@ from django.http import HttpResponse
 from ninja import Path, Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.documents.reading import Found
-from taskflow.paging import PageParams, paginate
-from taskflow.schema import IdOrKey
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.paging import PageParams, paginate
+from taskflow.http.responses import Found
+from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
-from tasks.actions.tasks import upsert_task as upsert
 from tasks.api.bulk import create_first_tasks
-from tasks.documents import changed, found_project, listed
-from tasks.filters import PROJECT_SORTS
-from tasks.find import find_member, find_project, resolve
+from tasks.api.responses import changed, found_project, listed
+from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
+from tasks.queries.filters import PROJECT_SORTS
+from tasks.queries.lookup import find_member, find_project, resolve
 from tasks.schemas.projects import (
     CompletedTasks,
     ProjectCreate,

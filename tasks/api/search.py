@@ -7,13 +7,13 @@ from typing import Any
 from django.db.models import QuerySet
 from ninja import Query, Router
 
-from accounts.actor import Actor, ActorRequest
-from taskflow.filtering import select_values
-from tasks.filters import narrow, read_filters
-from tasks.find import find_tasks
+from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.http.filtering import select_values
 from tasks.models import Comment, Page, Task
+from tasks.queries.filters import narrow, read_filters
+from tasks.queries.lookup import find_tasks
+from tasks.queries.search import read_query, search_all
 from tasks.schemas.search import SearchFilters, SearchKind, SearchPage, search_result
-from tasks.search import read_query, search_all
 
 searching = Router(tags=["Search"])
 NARROWING = {"project", "project_not", "q_not"}  # filters of every kind

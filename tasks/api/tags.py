@@ -7,11 +7,11 @@ from typing import Any
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.paging import PageParams, paginate
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.paging import PageParams, paginate
 from tasks.actions import tags as actions
-from tasks.find import find_tag
 from tasks.models import Tag
+from tasks.queries.lookup import find_tag
 from tasks.schemas.tags import TagCreate, TagPage, TagResponse, TagUpdate
 
 tags = Router(tags=["Tags"])

@@ -6,16 +6,16 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.documents.reading import Found
-from taskflow.schema import IdOrKey
-from tasks.actions import tasks as actions
-from tasks.actions.drafts import create_tasks
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.responses import Found
+from taskflow.http.schema import IdOrKey
 from tasks.api.bulk import draft_of, run_bulk
-from tasks.documents import changed, found_task, listed
-from tasks.filters import TASK_SORTS
-from tasks.find import References, find_task, resolve
+from tasks.api.responses import changed, found_task, listed
+from tasks.changes import tasks as actions
+from tasks.changes.creation import create_tasks
 from tasks.models import Task
+from tasks.queries.filters import TASK_SORTS
+from tasks.queries.lookup import References, find_task, resolve
 from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
 from tasks.schemas.tasks import (
     Forced,

@@ -7,12 +7,12 @@ from typing import Any
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts.actor import ActorRequest
-from taskflow.filtering import select_values
-from taskflow.paging import paginate_kinds
+from taskflow.audit.actor import ActorRequest
+from taskflow.http.filtering import select_values
+from taskflow.http.paging import paginate_kinds
 from tasks.actions import trash as actions
+from tasks.queries.trash import TrashKind, find_in_trash, rows_in_trash
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashPage, trash_item
-from tasks.trash import TrashKind, find_in_trash, rows_in_trash
 
 trash = Router(tags=["Trash"])
 

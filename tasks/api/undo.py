@@ -6,9 +6,9 @@ from typing import Any
 
 from ninja import Router
 
-from accounts.actor import ActorRequest
+from taskflow.audit.actor import ActorRequest
 from tasks.actions.undo import undo as take_back
-from tasks.filters import choose_events
+from tasks.queries.filters import choose_events
 from tasks.schemas.undo import OnConflict, UndoRequest, UndoResponse, undo_response
 
 undoing = Router(tags=["Undo"])

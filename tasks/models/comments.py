@@ -8,13 +8,13 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import User
-from accounts.tenancy import TenantFK, TenantManager, TenantQuerySet
+from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
 from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
+    from taskflow.audit.actor import Actor
 
 
 class CommentQuerySet(TenantQuerySet["Comment"]):

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from django.db import connection
 
-from accounts.tenancy import current_tenant_id
+from taskflow.tenancy import current_tenant_id
 from tasks.models.tasks import Task, TaskBlocker
 
 Edges = dict[int, set[int]]  # from an id to those one step on

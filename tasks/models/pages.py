@@ -8,12 +8,12 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import User
-from accounts.tenancy import TenantFK, TenantManager, TenantQuerySet
+from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
 from tasks.models.projects import LARGEST_TEXT, Project, ProjectMember, Role
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
+    from taskflow.audit.actor import Actor
 
 
 class PageQuerySet(TenantQuerySet["Page"]):

@@ -13,20 +13,20 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from accounts.models import User
-from accounts.tenancy import (
+from taskflow.db.writes import count_up
+from taskflow.http.errors import NotFound
+from taskflow.tenancy import (
     TenantFK,
     TenantManager,
     TenantModel,
     TenantQuerySet,
     in_any_tenant,
 )
-from taskflow.compiled.commands import count_up
-from taskflow.errors import NotFound
 from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
+    from taskflow.audit.actor import Actor
 
 KEY = re.compile(r"[A-Z]{2,10}")
 LARGEST_TEXT = 65_536  # characters

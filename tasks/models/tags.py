@@ -11,10 +11,10 @@ from django.db.backends.signals import connection_created
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 
-from accounts.tenancy import TenantManager, TenantModel, TenantQuerySet
+from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
+    from taskflow.audit.actor import Actor
 
 COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 

@@ -17,7 +17,7 @@ from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
-from accounts.tenancy import TenantModel
+from taskflow.tenancy import TenantModel
 
 STATUSES = ("todo", "in_progress", "done")
 MERGE_EVERY = 50  # rows, on average

@@ -10,14 +10,14 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
-from accounts.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tags import Tag
 from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from accounts.actor import Actor
+    from taskflow.audit.actor import Actor
 
 DEEPEST = 5  # levels of subtasks, the top one counted
 MOST_TAGS = 50  # of one task

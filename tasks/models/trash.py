@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from django.db import models
 
-from accounts.tenancy import TenantManager, TenantModel
+from taskflow.tenancy import TenantManager, TenantModel
 
 _M = TypeVar("_M", bound=models.Model)
 KEPT = timedelta(days=30)  # in the trash; `manage.py purge` deletes what is older

@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
-from taskflow.parsing import problem_of_validation
-from taskflow.schema import Id, In, Out
+from taskflow.http.parsing import problem_of_validation
+from taskflow.http.schema import Id, In, Out
 from tasks.models.tasks import MOST_TAGS
 from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere

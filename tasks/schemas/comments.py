@@ -8,9 +8,9 @@ from typing import Annotated
 from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas import UserRef
-from taskflow.filtering import Filters, one_or_more, with_exclusions
-from taskflow.paging import Page, PageParams
-from taskflow.schema import (
+from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.paging import Page, PageParams
+from taskflow.http.schema import (
     ExcludedWords,
     Id,
     In,

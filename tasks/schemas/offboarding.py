@@ -5,7 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 
 from accounts.schemas import UserResponse
-from taskflow.schema import Id, In, Out
+from taskflow.http.schema import Id, In, Out
 
 
 class OffboardingRequest(In):

@@ -9,10 +9,10 @@ from typing import Any
 
 from pydantic import MISSING, Field
 
-from taskflow.filtering import Filters, one_or_more, with_exclusions
-from taskflow.schema import ExcludedWords, Out, Word, Words
+from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.schema import ExcludedWords, Out, Word, Words
 from tasks.models import Comment, Page, Task
-from tasks.search import Term, snippet
+from tasks.queries.search import Term, snippet
 
 
 class SearchKind(StrEnum):

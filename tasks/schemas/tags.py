@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from taskflow.paging import Page
-from taskflow.schema import In, Out, Version
+from taskflow.http.paging import Page
+from taskflow.http.schema import In, Out, Version
 from tasks.models.tags import COLOR
 
 TagName = Annotated[str, Field(min_length=1, max_length=100)]

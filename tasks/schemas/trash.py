@@ -7,12 +7,12 @@ from typing import Any
 
 from pydantic import MISSING, Field
 
-from taskflow.filtering import Filters, one_or_more, with_exclusions
-from taskflow.paging import Page, PageParams
-from taskflow.schema import Out
+from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.paging import Page, PageParams
+from taskflow.http.schema import Out
 from tasks.models import Comment, Project, Task
 from tasks.models.trash import KEPT, Trashable
-from tasks.trash import TrashKind
+from tasks.queries.trash import TrashKind
 
 
 class TrashItem(Out):

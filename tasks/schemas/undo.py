@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.schema import Id, In, Instant, Out, Word
+from taskflow.http.schema import Id, In, Instant, Out, Word
 from tasks.actions.undo import Undone
 
 MOST_IDS = 1000

@@ -17,11 +17,11 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from accounts.actions import found_tenant, issue_token
-from accounts.actor import Actor
-from accounts.events.models import Via
-from accounts.events.record import create_all
-from accounts.models import Scope, Tenant, User
-from accounts.tenancy import inside
+from accounts.models import Tenant, User
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Via
+from taskflow.audit.recorder import create_all
+from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Tag
 from tasks.seeding.sqlite_fill import STATEMENTS
 
@@ -67,7 +67,7 @@ WITH planned AS MATERIALIZED (
   SELECT %(tenant)s, id, (%(tags)s::bigint[])[1 + (number + k) %% %(tags_count)s]
   FROM tasks, generate_series(1, 2) AS k WHERE k <= number %% 3
 ), recorded AS (
-  INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+  INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
     subject_id, version, project_id, changes, created_at)
   SELECT %(tenant)s, created_by_id, 'command', '', '', 'created', 'task', id, 1, %(project)s,
     jsonb_build_object('project', jsonb_build_array(NULL, %(project)s::bigint),
@@ -147,7 +147,7 @@ def _hire(number: int) -> Crew:
             projects = create_all(actor, [_project(n, people[n]) for n in range(PROJECTS)])
             create_all(actor, [_member(p, u) for p in projects for u in people], "joined")
             tags = create_all(actor, [Tag(name=f"tag-{n}", color=None) for n in range(TAGS)])
-            _, token = issue_token(actor, boss, "benchmark", Scope.ADMIN, None)
+            _, token = issue_token(actor, boss, "benchmark", TokenScope.ADMIN, None)
     return Crew(actor, people, projects, tags, token)
 
 

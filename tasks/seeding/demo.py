@@ -14,17 +14,17 @@ from django.conf import settings
 from django.db import transaction
 
 from accounts.actions import create_operator, create_user, found_tenant, issue_token
-from accounts.actor import Actor
-from accounts.events.models import Via
-from accounts.models import Scope, Tenant, User, UserKind
-from accounts.tenancy import inside
+from accounts.models import Tenant, User, UserKind
 from accounts.tokens import make_text
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Via
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 from tasks.models import Project, Task
 from tasks.seeding.companies import DEMO_TENANT, TENANTS, ProjectPlan, TaskPlan, TenantPlan
 
@@ -97,7 +97,7 @@ def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
         if plan.subdomain == DEMO_TENANT:
             entropy = _entropy() if settings.DEBUG else None
             _, seeded.token = issue_token(
-                actor, actor.user, "demo", Scope.ADMIN, None, entropy=entropy
+                actor, actor.user, "demo", TokenScope.ADMIN, None, entropy=entropy
             )
     seeded.users += len(actors)
 

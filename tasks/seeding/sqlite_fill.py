@@ -49,7 +49,7 @@ SELECT :tenant, tasks_task.id,
 FROM tasks_task, json_each('[1, 2]') k WHERE {MADE} AND k.value <= number % 3
 """  # noqa: S608 - a constant
 EVENTS = f"""
-INSERT INTO accounts_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
+INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
   subject_id, version, project_id, changes, created_at)
 SELECT :tenant, created_by_id, 'command', '', '', 'created', 'task', id, 1, :project,
   json_object('project', json_array(NULL, :project), 'number', json_array(NULL, number),

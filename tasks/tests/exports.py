@@ -16,19 +16,20 @@ from accounts.actions import (
     erase_user,
     revoke_token,
 )
-from accounts.actor import Actor
-from accounts.models import Event, Scope, Tenant
-from accounts.tenancy import inside
+from accounts.models import Tenant
 from conftest import build_world
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import create_task, delete_task, move_task, update_task
 from tasks.actions.trash import purge
 from tasks.actions.undo import undo
-from tasks.bundle.exporting import export_tenant
-from tasks.bundle.importing import import_tenant
-from tasks.bundle.verifying import verify
+from tasks.changes.tasks import create_task, delete_task, move_task, update_task
+from tasks.export.exporting import export_tenant
+from tasks.export.importing import import_tenant
+from tasks.export.verifying import verify
 
 CONTROLS = "".join(map(chr, [*range(1, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF, 0xFFFF]))
 ODD_METADATA = {
@@ -84,8 +85,10 @@ def _fill(world):
 def _fill_with_what_has_ended(world):
     trashed, purged = (create_project(world.ada, name=name) for name in ("Trashed", "Purged"))
     create_task(world.ada, trashed, title="hidden")
-    create_token(world.ada, name="t", scope=Scope.READ, project_ids=[world.apollo.pk, purged.pk])
-    token, _ = create_token(world.ada, name="revoked", scope=Scope.WRITE)
+    create_token(
+        world.ada, name="t", scope=TokenScope.READ, project_ids=[world.apollo.pk, purged.pk]
+    )
+    token, _ = create_token(world.ada, name="revoked", scope=TokenScope.WRITE)
     revoke_token(world.ada, token)
     delete_project(world.ada, trashed)
     delete_project(world.ada, purged)

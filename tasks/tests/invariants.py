@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from accounts.events.links import linked_ids
-from accounts.events.values import as_recorded, value_of
-from accounts.models import Event, KeptAnswer
+from accounts.models import KeptAnswer
+from taskflow.audit.links import linked_ids
+from taskflow.audit.models import Event
+from taskflow.audit.values import as_recorded, value_of
 from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskTally
 
 FIELDS = (

@@ -11,15 +11,17 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts.actions import create_operator, create_user, issue_token
-from accounts.models import ApiToken, Event, Scope, Tenant, User
-from accounts.tenancy import inside
+from accounts.models import ApiToken, Tenant, User
 from conftest import PASSWORD, new_tenant, person
+from taskflow.audit.actor import TokenScope
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, delete_task, update_task
+from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 
 MODELS = [Project, ProjectMember, Task, Comment, Page, Tag, User, ApiToken, Event, Tenant]
@@ -49,7 +51,7 @@ class House:
             self.ada = person(self.root, "ada")
             self.apollo = create_project(self.ada, name="Apollo", key="APO")
             self.task = create_task(self.ada, self.apollo, title="Launch", tags=["hot"])
-            issue_token(self.ada, self.ada.user, "t", Scope.READ, None)
+            issue_token(self.ada, self.ada.user, "t", TokenScope.READ, None)
             create_comment(self.root, self.task, body="Ready?")
             self.page = create_page(self.ada, self.apollo, title="Plan")
         with inside(self.them.tenant):
@@ -410,7 +412,7 @@ def grow(house, amount):
             add_member(house.ada, house.apollo, user=user.user, role=Role.MEMBER)
             create_project(user, name=f"Project {n}")
             create_tag(house.ada, name=f"tag {n}")
-            issue_token(user, user.user, "t", Scope.READ, None)
+            issue_token(user, user.user, "t", TokenScope.READ, None)
             create_task(user, house.apollo, title=f"Task {n}", assignee=user.user)
             assignee = house.ada.user if n % 2 else None
             update_task(house.ada, house.task, title=f"Launch {n}", assignee=assignee)
@@ -679,7 +681,7 @@ def test_looking_at_a_text_does_not_change_it(house, staff):
 
 # ---- undo ---------------------------------------------------------------------------------------
 
-UNDO = "/admin/accounts/event/undo/"
+UNDO = "/admin/audit/event/undo/"
 
 
 def test_history_offers_to_undo(house, staff):

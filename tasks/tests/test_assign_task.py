@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from accounts.actions import update_user
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 
 
 def assign(client, user):

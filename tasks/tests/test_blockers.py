@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import complete_task, create_task, delete_task, update_task
+from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 
 
 @pytest.fixture

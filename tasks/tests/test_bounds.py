@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from accounts.tenancy import inside
 from conftest import PASSWORD
+from taskflow.tenancy import inside
 from tasks.actions.tags import MOST_NEW_TAGS, create_tag, delete_tag
-from tasks.actions.tasks import create_task, update_task
 from tasks.api.bulk import MOST_TEXT
+from tasks.changes.tasks import create_task, update_task
 from tasks.models import Tag, Task
 from tasks.models.tasks import MOST_TAGS
 from tasks.tests.test_admin import address, form_of, sign_in

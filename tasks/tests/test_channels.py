@@ -15,17 +15,18 @@ from pydantic import ValidationError
 
 from accounts.actions import create_user, deactivate_user, erase_user
 from accounts.admin.fields import JsonField
-from accounts.models import Event, Tenant, User
-from accounts.tenancy import inside
+from accounts.models import Tenant, User
 from conftest import PASSWORD, ApiClient, new_tenant, token_of
-from taskflow.errors import Problem
-from taskflow.parsing import check_values, parse_json
+from taskflow.audit.models import Event
+from taskflow.http.errors import Problem
+from taskflow.http.parsing import check_values, parse_json
+from taskflow.tenancy import inside
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
+from tasks.csv import sent_values
 from tasks.models import Comment, Page, Project, Tag, Task
 from tasks.schemas.tasks import TaskCreate, TaskFields
-from tasks.sheets import sent_values
 from tasks.tests.test_admin import address, form_of, sign_in
 
 METADATA = [

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
-from tasks.actions.tasks import create_task, delete_task
+from tasks.changes.tasks import create_task, delete_task
 
 TEXT = "  - a\n\n```\n  code\n```\n\n"
 

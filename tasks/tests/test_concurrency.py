@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.events.record import change
-from accounts.models import Event
-from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once
 from conftest import ApiClient, build_world, token_of
+from taskflow.audit.models import Event
+from taskflow.audit.recorder import change
+from taskflow.tenancy import inside
+from taskflow.tests.test_recorder import at_once
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Tag, Task, TaskTag
 
 pytestmark = pytest.mark.django_db(transaction=True)

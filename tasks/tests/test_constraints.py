@@ -9,11 +9,13 @@ from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts.actions import issue_token
-from accounts.events.record import create
-from accounts.models import ApiToken, Event, KeptAnswer, Scope, User
-from accounts.tenancy import CompositeFK, RowSecurity, TenantFK, TenantKey, inside, is_tenant_model
+from accounts.models import ApiToken, KeptAnswer, User
+from taskflow.audit.actor import TokenScope
+from taskflow.audit.models import Event
+from taskflow.audit.recorder import create
+from taskflow.tenancy import CompositeFK, RowSecurity, TenantFK, TenantKey, inside, is_tenant_model
 from tasks.actions.tags import create_tag
-from tasks.actions.tasks import create_task, update_task
+from tasks.changes.tasks import create_task, update_task
 from tasks.models import (
     Comment,
     FormerNumber,
@@ -53,7 +55,7 @@ def acme(world):
 
 def fill(actor, project, task):
     """Put a row into every table that has none yet."""
-    issue_token(actor, actor.user, "test", Scope.READ, None)
+    issue_token(actor, actor.user, "test", TokenScope.READ, None)
     update_task(actor, task, tags=["urgent"])
     first = create_task(actor, project, title="first")
     TaskBlocker.objects.create(task=task, blocker=first)

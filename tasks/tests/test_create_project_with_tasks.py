@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.models import Project, Tag, Task
 
 

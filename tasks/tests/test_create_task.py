@@ -2,15 +2,15 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.actor import Actor
 from accounts.models import User
-from accounts.tenancy import inside
-from taskflow.errors import Forbidden
+from taskflow.audit.actor import Actor
+from taskflow.http.errors import Forbidden
+from taskflow.tenancy import inside
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task
-from tasks.find import find_project
+from tasks.changes.tasks import create_task
 from tasks.models import Tag, Task
+from tasks.queries.lookup import find_project
 
 FULL = {
     "title": "Pack the flag",

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from accounts.tenancy import inside
-from tasks.actions.tasks import create_task
+from taskflow.tenancy import inside
+from tasks.changes.tasks import create_task
 from tasks.models import Task
 
 

@@ -7,16 +7,16 @@ from datetime import date, datetime
 
 import pytest
 
-from accounts.events.history import read_history
-from accounts.models import Event
 from accounts.schemas import EventResponse, event_response
-from accounts.tenancy import inside
-from taskflow.openapi import Encoder
+from taskflow.audit.history import read_history
+from taskflow.audit.models import Event
+from taskflow.http.openapi import Encoder
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
-from tasks.actions.tasks import create_task, move_task, update_task
-from tasks.documents import found
+from tasks.api.responses import found
+from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
@@ -162,8 +162,8 @@ def test_it_is_compiled_once(acme, monkeypatch):
 def test_a_list_is_compiled_once_for_values_of_one_shape(acme, as_, monkeypatch):
     queries = ("status=todo&assignee=me", "status=done&assignee=none", "tag=a&tag=b")
     first = [as_(acme.ada).get(f"/tasks?{query}&sort=-priority").json() for query in queries]
-    monkeypatch.setattr("tasks.filters.narrow", None)
-    monkeypatch.setattr("tasks.documents.narrow", None)
+    monkeypatch.setattr("tasks.queries.filters.narrow", None)
+    monkeypatch.setattr("tasks.api.responses.narrow", None)
 
     for query, page in zip(queries, first, strict=True):
         assert as_(acme.ada).get(f"/tasks?{query}&sort=-priority").json() == page

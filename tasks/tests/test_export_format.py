@@ -16,11 +16,11 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Tenant
-from accounts.tenancy import inside
 from conftest import PROOF
-from taskflow.errors import Problem
-from tasks.bundle.format import VERSION, models_by_label
-from tasks.bundle.verifying import BadBundle, read_row, verify
+from taskflow.http.errors import Problem
+from taskflow.tenancy import inside
+from tasks.export.format import VERSION, models_by_label
+from tasks.export.verifying import BadBundle, read_row, verify
 from tasks.models import Task
 from tasks.tests.exports import build_odd_world, documents_of, export, load, signed, wipe
 
@@ -32,7 +32,7 @@ REQUIRED = {
     "accounts.tenant": {"id", "name", "subdomain", "created_at", "updated_at"},
     "accounts.user": {"id", "password", "handle", "created_at", "updated_at"},
     "accounts.apitoken": {"id", "user_id", "name", "prefix", "digest", "created_at", "updated_at"},
-    "accounts.event": {"id", "via", "verb", "subject_type", "subject_id", "version", "created_at"},
+    "audit.event": {"id", "via", "verb", "subject_type", "subject_id", "version", "created_at"},
     "tasks.project": {"id", "key", "name", "owner_id", "created_at", "updated_at"},
     "tasks.projectmember": {"id", "project_id", "user_id", "created_at", "updated_at"},
     "tasks.tag": {"id", "name", "created_at", "updated_at"},

@@ -15,8 +15,8 @@ from django.db import DatabaseError, connection, transaction
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from accounts.tenancy import inside
-from tasks.bundle.verifying import verify
+from taskflow.tenancy import inside
+from tasks.export.verifying import verify
 from tasks.management.files import write_whole_file
 from tasks.models import Task
 from tasks.tests.exports import documents_of, export, load, nested
@@ -195,7 +195,7 @@ def test_failure_in_the_middle_of_an_export_leaves_no_file(world, tmp_path, monk
     def fail(*args):
         raise DatabaseError("connection lost")
 
-    monkeypatch.setattr("tasks.bundle.exporting.write_value", fail)
+    monkeypatch.setattr("tasks.export.exporting.write_value", fail)
 
     with pytest.raises(CommandError, match="The database refused: connection lost"):
         call_command("export", "acme", output=str(tmp_path / "acme.jsonl"))

@@ -8,11 +8,11 @@ from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from accounts.schemas import EventFilters, UserFilters
-from accounts.tenancy import inside
 from conftest import PROOF
-from taskflow.filtering import EXCLUDING, MOST_TOGETHER, MOST_VALUES
-from taskflow.paging import PageParams
-from tasks.actions.tasks import create_task, delete_task
+from taskflow.http.filtering import EXCLUDING, MOST_TOGETHER, MOST_VALUES
+from taskflow.http.paging import PageParams
+from taskflow.tenancy import inside
+from tasks.changes.tasks import create_task, delete_task
 from tasks.schemas.comments import CommentFilters
 from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page, publish_page, update_page
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task, move_task, update_task
+from tasks.changes.tasks import create_task, move_task, update_task
 
 
 def sentences(client, path):

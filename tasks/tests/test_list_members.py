@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from accounts.tenancy import inside
 from conftest import person
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task
+from tasks.changes.tasks import create_task
 from tasks.models import Status
 
 

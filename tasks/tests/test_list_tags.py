@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag
 
 

@@ -4,9 +4,9 @@ from datetime import timedelta
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import complete_task, create_task
+from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Task
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
-from taskflow.errors import Forbidden
+from taskflow.http.errors import Forbidden
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import assign_task, create_task, delete_task, move_task
+from tasks.changes.tasks import assign_task, create_task, delete_task, move_task
 from tasks.models import Task
 
 

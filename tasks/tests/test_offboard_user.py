@@ -6,13 +6,13 @@ import pytest
 
 from accounts.actions import create_user
 from accounts.models import User
-from accounts.tenancy import inside
-from taskflow.errors import Forbidden
+from taskflow.http.errors import Forbidden
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.offboarding import offboard_user
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import complete_task, create_task
+from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Page, Project, ProjectMember, Role, Task
 
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.members import remove_member
 from tasks.models import Project, ProjectMember
 

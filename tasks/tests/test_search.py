@@ -6,12 +6,12 @@ import random
 
 import pytest
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import create_task, delete_task, update_task
-from tasks.search import read_query, snippet
+from tasks.changes.tasks import create_task, delete_task, update_task
+from tasks.queries.search import read_query, snippet
 
 CORPUS = {
     "form": ("Build the sign-up form", "Three fields, one button. See RFC 7807."),

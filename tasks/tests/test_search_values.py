@@ -7,12 +7,12 @@ from django.db import transaction
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from accounts.tenancy import inside
 from conftest import PROOF
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
-from tasks.actions.tasks import create_task
-from tasks.search import MOST_TERMS, TERM
+from tasks.changes.tasks import create_task
+from tasks.queries.search import MOST_TERMS, TERM
 
 HOW = settings(
     phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * PROOF,

@@ -7,9 +7,10 @@ from io import StringIO
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.models import ApiToken, Event, Tenant, User, UserKind
-from accounts.tenancy import inside
+from accounts.models import ApiToken, Tenant, User, UserKind
 from conftest import ApiClient
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Status, Task
 from tasks.seeding import bulk
 from tasks.seeding.bulk import shares

@@ -11,15 +11,15 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts.events.record import change
-from accounts.tenancy import inside
-from accounts.tests.test_write_door import at_once, held_open
 from conftest import PROOF, ApiClient, build_world, token_of
-from tasks.actions.edits import Edit, edit_tasks
+from taskflow.audit.recorder import change
+from taskflow.tenancy import inside
+from taskflow.tests.test_recorder import at_once, held_open
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import create_task, delete_task, move_task
 from tasks.actions.trash import purge, restore
+from tasks.changes.edits import Edit, edit_tasks
+from tasks.changes.tasks import create_task, delete_task, move_task
 from tasks.models import Project, Task, TaskTally
 
 THREADS, WRITES = (16, 200) if PROOF else (6, 15)

@@ -8,9 +8,9 @@ import pytest
 from django.core.management import call_command
 from django.db.models import F
 
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import create_task, delete_task, update_task
+from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, ProjectMember, Task
 
 

@@ -8,12 +8,13 @@ import pytest
 import time_machine
 from django.utils import timezone
 
-from accounts.models import ApiToken, Event, User
-from accounts.tenancy import inside
+from accounts.models import ApiToken, User
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project, delete_project
-from tasks.actions.tasks import create_task, delete_task, update_task
 from tasks.actions.trash import purge
+from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, ProjectMember, Role, Tag, Task
 from tasks.tests.test_undo_everything import snapshot
 

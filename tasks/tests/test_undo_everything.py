@@ -12,19 +12,20 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
-from accounts.models import Event, Tenant, User
-from accounts.tenancy import inside
+from accounts.models import Tenant, User
 from conftest import PROOF, ApiClient, token_of
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.actions.tasks import create_task, update_task
-from tasks.bundle.exporting import export_tenant
+from tasks.changes.tasks import create_task, update_task
+from tasks.export.exporting import export_tenant
 from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskTally
-from tasks.trash import TrashKind
+from tasks.queries.trash import TrashKind
 
 # What every change counts, what stands for what once was, and what is never taken back.
 COUNTED = {"version", "updated_at", "created_at", "last_number"}
-NOT_COMPARED = {"accounts.event", "accounts.apitoken", "tasks.formernumber"}
+NOT_COMPARED = {"audit.event", "accounts.apitoken", "tasks.formernumber"}
 EXAMPLES = 500 if PROOF else 15
 number = st.integers(0, 7)
 text = st.sampled_from(["a", "b", "ü", "c d"])

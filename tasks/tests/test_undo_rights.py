@@ -9,17 +9,17 @@ from typing import Any
 import pytest
 
 from accounts.actions import create_operator
-from accounts.actor import Actor
-from accounts.models import Event
-from accounts.tenancy import inside
 from conftest import ApiClient, World, token_of
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.members import add_member, change_role, remove_member
 from tasks.actions.pages import create_page, publish_page, update_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag, update_tag
-from tasks.actions.tasks import complete_task, create_task, delete_task, move_task, update_task
 from tasks.actions.trash import restore
+from tasks.changes.tasks import complete_task, create_task, delete_task, move_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role
 
 R1 = "r-1"

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.tenancy import inside
-from tasks.actions.tasks import complete_task, create_task, reopen_task, update_task
+from taskflow.tenancy import inside
+from tasks.changes.tasks import complete_task, create_task, reopen_task, update_task
 from tasks.models import Status, Tag, Task
 
 CHANGES = {

@@ -13,10 +13,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, connections
 
-from accounts.tenancy import inside
 from conftest import PROOF, ApiClient, build_world, token_of
-from tasks.actions.drafts import Draft, create_tasks
+from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
+from tasks.changes.creation import Draft, create_tasks
 from tasks.tests.invariants import broken_invariants
 
 THREADS, REQUESTS = (6, 25) if PROOF else (2, 3)  # REQUESTS are of each thread, for each pair

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
 from accounts.actions import create_operator
-from taskflow.errors import Problem, problem_of_database
+from taskflow.http.errors import Problem, problem_of_database
 
 PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - its name
 

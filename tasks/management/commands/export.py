@@ -11,8 +11,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from accounts.models import Tenant
-from tasks.bundle.exporting import count_rows, export_tenant
-from tasks.bundle.verifying import sentence_of
+from tasks.export.exporting import count_rows, export_tenant
+from tasks.export.verifying import sentence_of
 from tasks.management.files import write_whole_file
 from tasks.management.progress import ProgressBar
 

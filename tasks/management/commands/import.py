@@ -10,8 +10,8 @@ from typing import Any, BinaryIO
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
-from tasks.bundle.importing import import_tenant
-from tasks.bundle.verifying import BadBundle, sentence_of, verify
+from tasks.export.importing import import_tenant
+from tasks.export.verifying import BadBundle, sentence_of, verify
 from tasks.management.progress import ProgressBar
 
 

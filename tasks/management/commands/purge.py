@@ -8,12 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from accounts.actor import Actor
-from accounts.events.models import Via
 from accounts.idempotency import sweep
 from accounts.models import Tenant, User
-from accounts.tenancy import inside
-from taskflow.contention import run_until_settled
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Via
+from taskflow.http.contention import run_until_settled
+from taskflow.tenancy import inside
 from tasks.actions.trash import PURGE, purge_older
 from tasks.models.trash import KEPT
 

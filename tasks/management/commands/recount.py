@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Tenant
-from accounts.tenancy import inside
+from taskflow.tenancy import inside
 from tasks.models import Project, TaskTally
 
 

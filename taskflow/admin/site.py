@@ -1,0 +1,194 @@
+"""
+The admin's look, in one place: what the apps' admin modules use of Unfold.
+
+Going back to Django's own admin is a change of this file and of UNFOLD in the settings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin import FieldListFilter, SimpleListFilter
+from django.contrib.admin.utils import get_fields_from_path
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.core.exceptions import ValidationError
+from django.core.paginator import InvalidPage
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from unfold.admin import ModelAdmin as UnfoldModelAdmin
+from unfold.admin import TabularInline as UnfoldTabularInline
+from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
+from unfold.decorators import action, display
+from unfold.forms import PaginationInlineFormSet
+from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
+from unfold.widgets import UnfoldAdminSelectWidget as Select
+from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
+
+from taskflow.http.converters import is_id
+
+__all__ = [
+    "AutocompleteSelectFilter",
+    "ModelAdmin",
+    "PasswordInput",
+    "Select",
+    "TabularInline",
+    "TextInput",
+    "action",
+    "display",
+    "search",
+]
+
+COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # what Django's filters ask of a column
+DATE_LOOKUPS = ("__year", "__month", "__day")  # what date_hierarchy asks
+NOT_BLANK = re.compile(r"[^\s\"']")  # quotes around nothing search for nothing
+BOOLEANS = frozenset({"true", "false", "1", "0"})
+UNREADABLE = (
+    "The list cannot be filtered: “%s” has a value that is empty or that the filter cannot read."
+    " Nothing was changed. Open the list again and choose its filters there.\n"
+)
+
+
+class AutocompleteSelectFilter(UnfoldAutocompleteFilter):  # type: ignore[misc]
+    """Unfold's own shows all rows when only `__isnull` is given, whose value it does not read."""
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return FieldListFilter.queryset(self, request, queryset)
+
+
+class InlineFormSet(PaginationInlineFormSet):  # type: ignore[misc]
+    def get_page_num(self) -> int:
+        """The first page for what is no number. Unfold's own fails for “½”, which is numeric."""
+        key = self.get_pagination_key()
+        for sent in (self.request.GET.get(key, ""), self.request.POST.get(key, "")):
+            if is_id(sent) and int(sent):
+                return int(sent)
+        return 1
+
+
+class TabularInline(UnfoldTabularInline):  # type: ignore[misc]
+    formset = InlineFormSet
+
+
+def search(request: HttpRequest) -> HttpResponse:
+    """Unfold's search of the sidebar. Raises Http404 for a page that there is not."""
+    try:
+        response: HttpResponse = admin.site.search(request)  # type: ignore[attr-defined]
+    except InvalidPage:
+        raise Http404 from None
+    return response
+
+
+class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
+    """The base of every admin class. A list is filtered by its list_filter and date_hierarchy only.
+
+    Django allows any lookup on a model's own columns in the address of a list, so that
+    `?password__regex=` would reveal a stored hash piece by piece. Another lookup answers 400.
+    So does a filter whose value is empty or unreadable: Django and Unfold ignore some of these, and
+    an action would then change all rows.
+    """
+
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        if request.method != "POST" and (address := self._address_without_empty_fields(request)):
+            return HttpResponseRedirect(address)
+        if name := self._unreadable_parameter(request):
+            return HttpResponse(UNREADABLE % name, status=400, content_type="text/plain")
+        return super().changelist_view(request, extra_context)
+
+    def _address_without_empty_fields(self, request: HttpRequest) -> str | None:
+        """Where to go when the form of the filters or of the search was sent with empty fields."""
+        query = request.GET.copy()
+        for name in {SEARCH_VAR, *self._form_parameters(request)} & query.keys():
+            query.setlist(name, [value for value in query.getlist(name) if value])
+        kept = query.urlencode()
+        return f"{request.path}?{kept}" if _count(query) < _count(request.GET) else None
+
+    def _unreadable_parameter(self, request: HttpRequest) -> str | None:
+        """The first parameter of the address by whose value the list cannot be filtered."""
+        if any(NOT_BLANK.search(text) is None for text in request.GET.getlist(SEARCH_VAR)):
+            return SEARCH_VAR
+        for item in self.get_list_filter(request):
+            for name in sorted(_parameters_of(self.model, item) & request.GET.keys()):
+                for value in request.GET.getlist(name):
+                    if not self._can_read(request, item, name, value):
+                        return name
+        return None
+
+    def _can_read(self, request: HttpRequest, item: Any, name: str, value: str) -> bool:
+        if isinstance(item, type) and issubclass(item, SimpleListFilter):
+            choices = item(request, {}, self.model, self).lookup_choices
+            return value in {str(choice) for choice, _label in choices}
+        if name.endswith("__isnull"):
+            return value.lower() in BOOLEANS
+        field = _field_of(self.model, item)
+        return is_id(value) if field.is_relation else _is_value_of(field, value)
+
+    def _form_parameters(self, request: HttpRequest) -> set[str]:
+        """The fields of Unfold's form of filters, which a browser sends although they are empty."""
+        items = self.get_list_filter(request) if self.list_filter_submit else []
+        return {
+            name
+            for item in items
+            if isinstance(item, tuple | list)
+            for name in _parameters_of(self.model, item)
+            if name.endswith("__exact")
+        }
+
+    def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
+        """What the address proposes for a new row, without what its form could not read."""
+        form = self.get_form(request, None, change=False)()
+        proposed = super().get_changeform_initial_data(request)
+        return {
+            name: value
+            for name, value in proposed.items()
+            if name in form.fields and _is_readable(form.fields[name], value)
+        }
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        return lookup in self._filter_parameters(request)
+
+    def _filter_parameters(self, request: HttpRequest) -> set[str]:
+        names = {f"{self.date_hierarchy}{part}" for part in DATE_LOOKUPS if self.date_hierarchy}
+        for item in self.get_list_filter(request):
+            names |= _parameters_of(self.model, item)
+        return names
+
+
+def _parameters_of(model: type[Model], item: Any) -> set[str]:
+    """The parameters that one entry of list_filter reads from the address of a list."""
+    if isinstance(item, type) and issubclass(item, SimpleListFilter):
+        return {str(item.parameter_name)}
+    path, field = _path_of(item), _field_of(model, item)
+    if field.is_relation:
+        return {f"{path}__{field.target_field.name}__exact", f"{path}__isnull"}
+    return {f"{path}{lookup}" for lookup in COLUMN_LOOKUPS}
+
+
+def _path_of(item: Any) -> str:
+    return str(item[0] if isinstance(item, tuple | list) else item)
+
+
+def _field_of(model: type[Model], item: Any) -> Any:
+    """The column that one entry of list_filter is about."""
+    return get_fields_from_path(model, _path_of(item))[-1]
+
+
+def _is_value_of(column: Any, text: str) -> bool:
+    try:
+        return bool(text.strip()) and column.to_python(text) is not None
+    except ValidationError:
+        return False
+
+
+def _is_readable(field: Any, value: Any) -> bool:
+    try:
+        field.clean(value)
+    except ValidationError:
+        return False
+    return True
+
+
+def _count(query: Any) -> int:
+    """The number of values in a query."""
+    return sum(len(values) for _name, values in query.lists())

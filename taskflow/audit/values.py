@@ -1,0 +1,83 @@
+"""Values of rows: what fields accept, and JSON as the log has it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date, datetime
+from functools import cache
+from typing import Any, cast
+
+from django.core.exceptions import ValidationError
+from django.db import models
+
+from taskflow.http.errors import Invalid
+from taskflow.tenancy import TenantModel
+
+UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
+
+
+def as_recorded(value: Any) -> Any:
+    """As JSON: a row by its id, links by theirs."""
+    if isinstance(value, models.Model):
+        return value.pk
+    if isinstance(value, models.QuerySet):
+        return sorted(row.pk for row in value)
+    if isinstance(value, datetime | date):
+        return value.isoformat()
+    return value
+
+
+def differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
+    return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
+
+
+def _is_same(before: Any, after: Any) -> bool:
+    """As JSON has it, where true is not 1: Python alone would drop such a change."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
+    if isinstance(before, list) and isinstance(after, list):
+        return len(before) == len(after) and all(map(_is_same, before, after))
+    return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
+
+
+def snapshot(row: TenantModel) -> dict[str, Any]:
+    """All that says something, as JSON."""
+    found = {n: getattr(row, attname) for n, attname in _recorded(type(row))}
+    return {n: as_recorded(v) for n, v in found.items() if v not in (None, "", {}, [])}
+
+
+@cache
+def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
+    """Name and attribute of the fields that the log has."""
+    unrecorded = UNRECORDED | model.unrecorded
+    fields = [f for f in model._meta.concrete_fields if not f.generated]
+    return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
+
+
+def value_of(row: models.Model, name: str) -> Any:
+    return getattr(row, attname_of(type(row), name))
+
+
+@cache
+def attname_of(model: type[models.Model], name: str) -> str:
+    return str(cast(Any, model._meta.get_field(name)).attname)
+
+
+def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
+    """Field validators only: keys and unique rules are the database's to check. Raises Invalid."""
+    skipped = _unchecked(type(row))
+    if names is not None:
+        skipped = skipped | {f.name for f in row._meta.concrete_fields} - set(names)
+    try:
+        row.clean_fields(exclude=skipped)
+    except ValidationError as error:
+        errors = [
+            {"pointer": f"#/{name}", "code": "invalid", "detail": " ".join(messages)}
+            for name, messages in error.message_dict.items()
+        ]
+        raise Invalid(str(errors[0]["detail"]), errors=errors) from None
+
+
+@cache
+def _unchecked(model: type[TenantModel]) -> set[str]:
+    return {f.name for f in model._meta.concrete_fields if f.is_relation or f.generated}

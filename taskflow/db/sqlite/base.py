@@ -1,0 +1,48 @@
+"""Django's SQLite backend, with two differences: a database file that only its owner can read, and
+a DataError, as on PostgreSQL, for a number of more than 64 bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from sqlite3 import dbapi2 as Database
+from typing import Any
+
+from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
+from django.db.backends.sqlite3.base import SQLiteCursorWrapper
+
+from taskflow.db.sqlite.files import protect_database
+
+
+@contextmanager
+def refusing_large_numbers() -> Iterator[None]:
+    try:
+        yield
+    except OverflowError as error:
+        raise Database.DataError("a number does not fit 64 bits") from error
+
+
+class Cursor(SQLiteCursorWrapper):
+    def execute(self, query: Any, params: Any = None) -> Any:
+        with refusing_large_numbers():
+            return super().execute(query, params)
+
+    def executemany(self, query: Any, param_list: Any) -> Any:
+        with refusing_large_numbers():
+            return super().executemany(query, param_list)
+
+
+class DatabaseWrapper(DjangoWrapper):
+    def get_new_connection(self, conn_params: Any) -> Any:
+        name = str(conn_params["database"])
+        if not self.is_in_memory_db():
+            try:
+                protect_database(name)
+            except OSError as error:
+                message = f"unable to open database file {name}: {error.strerror}"
+                raise Database.OperationalError(message) from error
+        return super().get_new_connection(conn_params)
+
+    def create_cursor(self, name: Any = None) -> Any:
+        return self.connection.cursor(factory=Cursor)

@@ -1,0 +1,161 @@
+"""INSERT and UPDATE, compiled once for each model and set of columns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
+from typing import Any
+
+from django.db import DEFAULT_DB_ALIAS, connection, models
+from django.db.models import F
+from django.db.models.expressions import DatabaseDefault
+from django.db.models.sql import InsertQuery, UpdateQuery
+
+from taskflow.db.statements import Param, Statement
+
+MOST_KINDS = 500  # of statements that are kept
+
+
+def insert(row: models.Model) -> bool:
+    """Save a new row, and give it what the database fills in.
+
+    False, with nothing done, for a row that only bulk_create() can save: one that has an id
+    already, or an expression for a value.
+    """
+    values = _values_of(row)
+    if values is None:
+        return False
+    found = _insertion(type(row), tuple(values)).run(values)
+    _note_saved(row, found[0])
+    return True
+
+
+def insert_later(row: models.Model) -> bool:
+    """insert() for a row whose id nobody asks for."""
+    values = _values_of(row)
+    if values is not None:
+        _insertion(type(row), tuple(values)).run_later(values)
+    return values is not None
+
+
+def insert_all(rows: Sequence[models.Model], same: str) -> bool:
+    """insert() for rows of one model that are all the `same` in this column, with one statement
+    for any number of them.
+
+    PostgreSQL's: it takes all other values as one, so that none is a parameter of its own.
+    """
+    values = [_values_of(row) for row in rows] if connection.vendor == "postgresql" else [None]
+    known = [v for v in values if v is not None]
+    if len(known) < len(values) or len({(*v, v[same]) for v in known}) > 1:
+        return False
+    shared = known[0][same]
+    texts = json.dumps([{n: v[n] for n in v if n != same} for v in known], default=str)
+    statement = _insertion_of_many(type(rows[0]), tuple(known[0]), same)
+    found = statement.run({"same": shared, "rows": texts})
+    for row, returned in zip(rows, found, strict=True):
+        _note_saved(row, returned)
+    return True
+
+
+def _values_of(row: models.Model) -> dict[str, Any] | None:
+    """What is to be stored, but for what the database fills in; None where it cannot be told."""
+    if row.pk is not None:
+        return None
+    if row._state.fields_cache:
+        row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
+    values = {}
+    for name, pre_save in _columns(type(row)):
+        value = pre_save(row, True) if pre_save else row.__dict__[name]
+        if hasattr(value, "resolve_expression"):
+            if isinstance(value, DatabaseDefault):
+                continue
+            return None
+        values[name] = value
+    return values
+
+
+@cache
+def _columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
+    """By attribute what is stored, and how that is found where it is not simply there."""
+    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    usual = models.Field.pre_save
+    return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
+
+
+def _note_saved(row: models.Model, returned: Sequence[Any]) -> None:
+    for field, value in zip(row._meta.db_returning_fields, returned, strict=True):
+        setattr(row, field.attname, value)
+    row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
+
+
+@lru_cache(MOST_KINDS)
+def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
+    quote, meta = connection.ops.quote_name, model._meta
+    fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != same]
+    columns = ", ".join(quote(str(f.column)) for f in fields)
+    types = ", ".join(f"{quote(f.attname)} {f.db_type(connection)}" for f in fields)
+    returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
+    named = ", ".join(f"r.{quote(f.attname)}" for f in fields)
+    sql = (
+        f"INSERT INTO {quote(meta.db_table)} ({quote(same)}, {columns}) SELECT %s, {named}"  # noqa: S608
+        f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
+        f" ORDER BY r.ordinality RETURNING {returning}"
+    )
+    return Statement(connection, sql, [Param("same"), Param("rows", models.TextField())])
+
+
+@lru_cache(MOST_KINDS)
+def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
+    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    row: Any = model()
+    for field in fields:
+        if field.attname in names:
+            setattr(row, field.attname, _hole(field))
+    query = InsertQuery(model)
+    query.insert_values(fields, [row], raw=True)
+    compiler: Any = query.get_compiler(connection=connection)
+    compiler.returning_fields = model._meta.db_returning_fields
+    ((sql, params),) = compiler.as_sql()
+    return Statement(connection, sql, params)
+
+
+Rows = Callable[[], models.QuerySet[Any]]
+
+
+def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
+    """Set columns of the one among `rows()` that has this id."""
+    _update(rows, tuple(sorted(values))).run_later({**values, "pk": pk})
+
+
+def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
+    """Add to a column of the one among `rows()` that has this id; return what it is then.
+
+    None when there is none.
+    """
+    found = _count_up(rows, name).run({name: step, "pk": pk})
+    return int(found[0][0]) if found else None
+
+
+@lru_cache(MOST_KINDS)
+def _update(rows: Rows, names: tuple[str, ...]) -> Statement:
+    meta = rows().model._meta
+    return _setting(rows, {name: _hole(meta.get_field(name)) for name in names})
+
+
+@lru_cache(MOST_KINDS)
+def _count_up(rows: Rows, name: str) -> Statement:
+    field = rows().model._meta.get_field(name)
+    returning = f" RETURNING {connection.ops.quote_name(field.column)}"
+    return _setting(rows, {name: F(name) + _hole(field)}, returning)
+
+
+def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Statement:
+    query: Any = rows().filter(pk=Param("pk")).query.chain(UpdateQuery)
+    query.add_update_values(values)
+    sql, params = query.get_compiler(connection=connection).as_sql()
+    return Statement(connection, sql + returning, params)
+
+
+def _hole(field: Any) -> Param:
+    return Param(field.attname, field.target_field if field.is_relation else field)

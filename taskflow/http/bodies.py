@@ -1,0 +1,118 @@
+"""
+Request bodies are read completely before anything else happens.
+
+A client may announce a body and never send it. Under WSGI the thread that reads it then waits as
+long as the client stays connected: nothing can interrupt the read. So no transaction is open while
+a body is read, and only half of the threads may read at a time. The others answer requests without
+a body, such as probes and reads.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+
+from taskflow.http.charsets import check_charset
+from taskflow.http.errors import BadRequest, Problem, Unavailable, problem_of_status
+
+API = "/api/"
+BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
+READERS = BLOCKING_THREADS // 2
+LONGEST_LENGTH = 19  # digits of a Content-Length; Python reads at most 4,300
+PATIENCE = 0.25  # seconds; a body that was sent at once is read within a few milliseconds
+
+
+class BodyReaders:
+    """Limits how many threads of this process read a request body at the same time."""
+
+    def __init__(self, limit: int, patience: float) -> None:
+        self.limit = limit
+        self.patience = patience
+        self._started: list[float] = []  # when each read that is under way began
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def enter(self) -> Iterator[None]:
+        """Take one of the places. Raise Unavailable if none becomes free soon."""
+        started = self._take_place()
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._started.remove(started)
+                self._changed.notify()
+
+    def wait_longer_than(self, seconds: float) -> bool:
+        """Whether a body has been read for so long already. Takes no lock."""
+        oldest = min(tuple(self._started), default=None)
+        return oldest is not None and time.monotonic() - oldest > seconds
+
+    def _take_place(self) -> float:
+        """Return when the place was taken, by the monotonic clock.
+
+        Ordinary bodies have arrived before they are read, so that in a burst of writes a place
+        becomes free at once. It is waited for only while one of the reads began just now: when all
+        of them are slow, waiting would take the remaining threads away from other requests.
+        """
+        entered = time.monotonic()
+        with self._changed:
+            while len(self._started) >= self.limit:
+                newest = min(entered, max(self._started))
+                remaining = newest + self.patience - time.monotonic()
+                if remaining <= 0:
+                    raise Unavailable(
+                        "The server is waiting for the bodies of too many other requests."
+                        " Send the request again shortly."
+                    )
+                self._changed.wait(remaining)
+            started = time.monotonic()
+            self._started.append(started)
+        return started
+
+
+readers = BodyReaders(READERS, PATIENCE)
+
+
+def read_body(request: HttpRequest) -> HttpResponse | None:
+    """Read the whole body, which `request.body` then holds. Return a refusal, or None.
+
+    A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
+    """
+    announced = request.META.get("CONTENT_LENGTH") or "0"
+    if announced == "0":
+        return None
+    try:
+        if not request.path.startswith(API):  # what reads a body of the API checks its type too
+            check_charset(request)
+        if not announced.isdecimal():
+            raise BadRequest("Content-Length must be a number of bytes.")
+        if len(announced) > LONGEST_LENGTH:
+            raise RequestDataTooBig
+        with readers.enter():
+            body = request.body
+        if len(body) < int(announced):
+            raise BadRequest("The body ended before the length that Content-Length announces.")
+    except RequestDataTooBig:
+        return _refuse(request, problem_of_status(413))
+    except UnreadablePostError:
+        return _refuse(request, BadRequest("The connection ended before the body did."))
+    except Problem as problem:
+        return _refuse(request, problem)
+    return None
+
+
+def _refuse(request: HttpRequest, problem: Problem) -> HttpResponse:
+    """A problem document for the API, and plain text for everything else."""
+    if request.path.startswith(API):
+        return problem.as_response(request)
+    return HttpResponse(
+        problem.detail,
+        status=problem.status,
+        content_type="text/plain; charset=utf-8",
+        headers=problem.headers,
+    )

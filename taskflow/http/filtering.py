@@ -1,0 +1,66 @@
+"""What all sets of filters have in common, in the parameters of a list and in `where`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, TypeVar, get_args, get_origin
+
+from pydantic import MISSING, Field, ValidationInfo, create_model, field_validator
+
+from taskflow.http.paging import PageParams
+from taskflow.http.schema import In
+
+MOST_VALUES = 100  # of one filter
+MOST_TOGETHER = 200  # values of all filters of one set
+EXCLUDING = "_not"  # ends the name of a filter that leaves rows out
+F = TypeVar("F", bound="Filters")
+V = TypeVar("V")
+
+
+class Filters(In):
+    """A set of filters. Each that is sent narrows the set of rows: an empty value is refused."""
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def refuse_empty(cls, value: Any, info: ValidationInfo) -> Any:
+        is_blank = isinstance(value, str) and not value.strip()
+        is_empty = value is None or is_blank or (isinstance(value, list | dict) and not value)
+        if is_empty and info.field_name not in PageParams.model_fields:
+            raise ValueError("must not be empty. Leave the filter out, or give it a value")
+        return value
+
+
+def one_or_more(description: str | None = None) -> Any:
+    """The field of a filter that takes a list: rows with any of its values."""
+    return Field(MISSING, min_length=1, max_length=MOST_VALUES, description=description)
+
+
+def with_exclusions(filters: type[F]) -> type[F]:
+    """A class decorator: beside each filter that takes a list stands one named `<filter>_not`,
+    which leaves out the rows that the first would select.
+    """
+    added: dict[str, Any] = {}
+    for name, field in filters.model_fields.items():
+        excluding = name + EXCLUDING
+        if _takes_list(field.annotation) and excluding not in filters.model_fields:
+            description = f"Leaves out rows that `{name}` with these values would select."
+            added[excluding] = (field.annotation, one_or_more(description))
+    extended: type[F] = create_model(
+        filters.__name__,
+        __base__=filters,
+        __module__=filters.__module__,
+        __doc__=filters.__doc__,
+        **added,
+    )
+    return extended
+
+
+def _takes_list(annotation: Any) -> bool:
+    return any(get_origin(member) is list for member in (annotation, *get_args(annotation)))
+
+
+def select_values(filters: In, name: str, known: Iterable[V]) -> list[V]:
+    """Those of the known values that the filters `name` and `name_not` select."""
+    sent = filters.sent()
+    selected = [value for value in known if value in sent.get(name, [value])]
+    return [value for value in selected if value not in sent.get(name + EXCLUDING, [])]

@@ -1,0 +1,157 @@
+"""The envelope of every request: its id, its log line, its headers, problems under /api."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any
+
+from corsheaders.middleware import CorsMiddleware
+from django.conf import settings
+from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.messages.middleware import MessageMiddleware
+from django.contrib.sessions.middleware import SessionMiddleware
+from django.core.exceptions import MiddlewareNotUsed
+from django.http import HttpRequest, HttpResponse
+from django.middleware.common import CommonMiddleware
+from django.middleware.csrf import CsrfViewMiddleware
+from django.utils.cache import patch_vary_headers
+from whitenoise.middleware import WhiteNoiseMiddleware
+
+from taskflow.http.errors import CONTENT_TYPE, problem_of_status
+
+log = logging.getLogger("taskflow.request")
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+API = "/api/"
+DOCS = "/api/v1/docs"
+PROBES = frozenset({"/livez", "/readyz"})
+
+VARY_API = ("Authorization", "Cookie", "X-Tenant")
+CSP_API = "default-src 'none'; frame-ancestors 'none'"
+# Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
+CSP_PAGES = (
+    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def is_api(request: HttpRequest) -> bool:
+    """The docs are a page, under the API's address."""
+    return request.path.startswith(API) and not request.path.startswith(DOCS)
+
+
+class Envelope:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        started = time.perf_counter()
+        given = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        request.request_id = request_id  # type: ignore[attr-defined]
+        response = self.answer(request)
+        response["X-Request-Id"] = request_id
+        self.protect(request, response)
+        self.log(request, response, started)
+        return response
+
+    def answer(self, request: HttpRequest) -> HttpResponse:
+        if not request.path.startswith(API):
+            return self.get_response(request)
+        is_head = request.method == "HEAD"  # ninja knows only GET; the server drops the body
+        if is_head:
+            request.method = request.META["REQUEST_METHOD"] = "GET"
+        response = self.get_response(request)
+        if is_head:
+            request.method = request.META["REQUEST_METHOD"] = "HEAD"
+        if response.status_code in (204, 304):
+            del response["Content-Type"]  # Django names one for responses without a body too
+        kind = response.headers.get("Content-Type", "")
+        if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
+            # What others said about it stays: Allow, and what a browser needs to read it at all.
+            kept = {n: v for n, v in response.items() if not n.startswith("Content-")}
+            response = problem_of_status(response.status_code, kept).as_response(request)
+        return response
+
+    def protect(self, request: HttpRequest, response: HttpResponse) -> None:
+        headers = response.headers
+        headers.setdefault("X-Frame-Options", "DENY")
+        if not is_api(request):
+            headers.setdefault("Content-Security-Policy", CSP_PAGES)
+            return
+        headers.setdefault("Content-Security-Policy", CSP_API)
+        headers.setdefault("Cache-Control", "private, no-store")
+        if "Vary" in headers:
+            patch_vary_headers(response, VARY_API)
+        else:
+            headers["Vary"] = ", ".join(VARY_API)
+
+    def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
+        actor = getattr(request, "actor", None)
+        fields = {
+            "request_id": request.request_id,  # type: ignore[attr-defined]
+            "tenant": actor.tenant.pk if actor else None,
+            "user": actor.user.pk if actor else None,
+            "method": request.method,
+            "path": request.path,
+            "status": response.status_code,
+            "ms": round((time.perf_counter() - started) * 1000, 1),
+        }
+        log.info("request", extra=fields)
+
+
+class _OffTheApi:
+    """Keeps a browser's middleware away from API requests, which pay for none of it.
+
+    And from probes, which come to an address of the machine and not to a host of ours.
+    """
+
+    def __init__(self, get_response: Any) -> None:
+        super().__init__(get_response)  # type: ignore[call-arg]
+        # Past all such in a row; Django's wrapper has the attributes of what it wraps.
+        self.beyond = getattr(get_response, "beyond", get_response)
+
+    def __call__(self, request: HttpRequest) -> Any:
+        if is_api(request) or request.path in PROBES:
+            return self.beyond(request)
+        return super().__call__(request)  # type: ignore[misc]
+
+
+class StaticFiles(_OffTheApi, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
+    pass
+
+
+class Sessions(_OffTheApi, SessionMiddleware):
+    pass
+
+
+class Common(_OffTheApi, CommonMiddleware):
+    pass
+
+
+class Authentication(_OffTheApi, AuthenticationMiddleware):
+    pass
+
+
+class Messages(_OffTheApi, MessageMiddleware):
+    pass
+
+
+class Cors(CorsMiddleware):
+    """Where other origins may call at all."""
+
+    def __init__(self, get_response: Any) -> None:
+        if not settings.CORS_ALLOWED_ORIGINS:
+            raise MiddlewareNotUsed
+        super().__init__(get_response)
+
+
+class Csrf(_OffTheApi, CsrfViewMiddleware):
+    def process_view(self, request: HttpRequest, *args: Any) -> Any:
+        """API calls with a session are checked where the session is accepted (accounts.auth)."""
+        return None if is_api(request) else super().process_view(request, *args)

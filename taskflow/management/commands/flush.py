@@ -1,0 +1,25 @@
+"""Empty the database as its owner. The app role may not TRUNCATE, which ignores policies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.commands.flush import Command as Flush
+from django.db import connections
+
+from taskflow.tenancy import OWNER_ROLE, has_roles
+
+
+class Command(Flush):
+    def handle(self, **options: Any) -> None:
+        connection = connections[options["database"]]
+        if connection.vendor != "postgresql" or not has_roles(connection):
+            super().handle(**options)
+            return
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET ROLE {OWNER_ROLE}")
+        try:
+            super().handle(**options)
+        finally:
+            with connection.cursor() as cursor:
+                cursor.execute("RESET ROLE")

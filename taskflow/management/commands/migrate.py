@@ -1,0 +1,113 @@
+"""Migrate as the owner of the wall, then check that the wall stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.management.base import CommandError
+from django.core.management.commands.migrate import Command as Migrate
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+from taskflow.db.sqlite.statistics import write_statistics
+from taskflow.tenancy import APP_ROLE, OWNER_ROLE, forget_roles
+from taskflow.tenancy.checks import find_breaches
+
+# The owner role owns every table, the app role reads and writes rows. The login may become either,
+# but inherits only the app role's rights, so that outside scopes it is nobody special.
+CREATE_ROLES = f"""
+DO $$ DECLARE name text; BEGIN
+  FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{APP_ROLE}'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
+      BEGIN
+        EXECUTE format('CREATE ROLE %I NOLOGIN', name);
+      EXCEPTION WHEN duplicate_object OR unique_violation THEN
+        NULL;  -- roles are the server's: another database is migrating at this moment
+      END;
+    END IF;
+  END LOOP;
+  IF NOT pg_has_role(current_user, '{OWNER_ROLE}', 'SET') THEN
+    EXECUTE format('GRANT {OWNER_ROLE} TO %I WITH INHERIT FALSE, SET TRUE', current_user);
+  END IF;
+  IF NOT pg_has_role(current_user, '{APP_ROLE}', 'USAGE')
+     OR NOT pg_has_role(current_user, '{APP_ROLE}', 'SET') THEN
+    EXECUTE format('GRANT {APP_ROLE} TO %I WITH INHERIT TRUE, SET TRUE', current_user);
+  END IF;
+END $$
+"""
+# Whether the login can do that: it may create roles, or both exist and were granted to it.
+CAN_HAVE_ROLES = f"""
+SELECT rolsuper
+    OR (SELECT count(*) = 2 FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
+          AND (pg_has_role(current_user, r.oid, 'SET')
+            OR pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')))
+    OR (rolcreaterole AND NOT EXISTS
+          (SELECT FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')))
+FROM pg_roles WHERE rolname = current_user
+"""
+# A database that was set up without roles stays so: its tables belong to the login.
+OWNED_OTHERWISE = """
+SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
+               AND schemaname = current_schema() AND tableowner <> %s)
+"""
+GRANTS = f"""
+GRANT USAGE, CREATE ON SCHEMA public TO {OWNER_ROLE};
+GRANT USAGE ON SCHEMA public TO {APP_ROLE};
+"""
+DEFAULT_GRANTS = f"""
+ALTER DEFAULT PRIVILEGES IN SCHEMA public
+  GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP_ROLE};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {APP_ROLE};
+"""
+
+
+class Command(Migrate):
+    def handle(self, *args: Any, **options: Any) -> None:
+        connection = connections[options["database"]]
+        if connection.vendor == "sqlite":
+            super().handle(*args, **options)
+            if not (options["plan"] or options["check_unapplied"]):
+                write_statistics(connection)
+            return
+        with_roles = prepare_roles(connection)
+        with connection.cursor() as cursor:
+            cursor.execute("SET statement_timeout = 0")
+            # The check of a new foreign key asks the policies; where they bind the owner too they
+            # need an answer, and get nobody. A migration that moves rows enters scopes itself.
+            cursor.execute("SET taskflow.tenant = '0'")
+        try:
+            super().handle(*args, **options)
+        finally:
+            give_back(connection)
+            forget_roles(connection)
+        whole = not (options["app_label"] or options["plan"] or options["check_unapplied"])
+        if whole and (breaches := find_breaches()):
+            raise CommandError("The wall between tenants is broken: " + "; ".join(breaches))
+        if whole and not with_roles and options["verbosity"] > 0:
+            self.stdout.write(
+                f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
+                " security binds it all the same; see docs/architecture.md."
+            )
+
+
+def give_back(connection: BaseDatabaseWrapper) -> None:
+    """Role and settings were for migrating only; a pool would hand them on."""
+    connection.connection.rollback()  # of what failed half-way, if anything
+    with connection.cursor() as cursor:
+        for setting in ("ROLE", "statement_timeout", "taskflow.tenant"):
+            cursor.execute(f"RESET {setting}")
+
+
+def prepare_roles(connection: BaseDatabaseWrapper) -> bool:
+    """Create and take the owner role where the login may. Return whether."""
+    with connection.cursor() as cursor:
+        cursor.execute(OWNED_OTHERWISE, [OWNER_ROLE])
+        owned_otherwise = cursor.fetchone()[0]
+        cursor.execute(CAN_HAVE_ROLES)
+        if owned_otherwise or not cursor.fetchone()[0]:
+            return False
+        cursor.execute(CREATE_ROLES)
+        cursor.execute(GRANTS)
+        cursor.execute(f"SET ROLE {OWNER_ROLE}")
+        cursor.execute(DEFAULT_GRANTS)
+    return True

@@ -1,0 +1,553 @@
+"""The write door: nothing changes without its event, and nothing is recorded that did not change."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+from django.db.models import ProtectedError
+
+from accounts.models import ApiToken, User
+from conftest import build_world, person, token_of
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Event, Via
+from taskflow.audit.recorder import change, change_all, create, create_all, lock, remove, remove_all
+from taskflow.http.errors import Invalid, NotFound
+from taskflow.tenancy import TenantError, inside
+from tasks.models import Priority, Project, ProjectMember, Status, Tag, Task, TaskTag
+
+
+@pytest.fixture
+def acme(world):
+    with inside(world.acme):
+        yield world
+
+
+def recorded(after=0):
+    return list(Event.objects.filter(pk__gt=after).order_by("pk"))
+
+
+@pytest.fixture
+def start(acme):
+    return Event.objects.latest("pk").pk
+
+
+@pytest.fixture
+def full(acme):
+    """An actor with all that an event can hold about him."""
+    return dataclasses.replace(
+        acme.ada, via=Via.MCP, request_id="r-1", reason="because", on_behalf_of=acme.bob.user
+    )
+
+
+def assert_by(event, world):
+    """It is of the actor `full`."""
+    assert (event.tenant_id, event.actor_id) == (world.acme.pk, world.ada.user.pk)
+    assert (event.on_behalf_of_id, event.operator_id) == (world.bob.user.pk, None)
+    assert (event.via, event.request_id, event.reason) == ("mcp", "r-1", "because")
+
+
+# ---- each function, once ------------------------------------------------------------------------
+
+
+def test_every_write_records_who_where_and_why(acme, full, start):
+    tag = create(full, Tag(name="new", color="#000000"))
+    change(full, acme.task, "edited", title="y")
+    change_all(full, Task.objects.all(), "urgent", priority=Priority.HIGH)
+    remove(full, tag)
+    remove_all(full, Task.objects.all())
+
+    found = recorded(start)
+    assert [(e.subject_type, e.verb, e.subject_id, e.project_id) for e in found] == [
+        ("tag", "created", tag.pk, None),
+        ("task", "edited", acme.task.pk, acme.apollo.pk),
+        ("task", "urgent", acme.task.pk, acme.apollo.pk),
+        ("tag", "deleted", tag.pk, None),
+        ("task", "deleted", acme.task.pk, acme.apollo.pk),
+    ]
+    for event in found:
+        assert_by(event, acme)
+
+
+def test_an_operator_is_named_by_his_number(acme, start):
+    operator = Actor(acme.mallory.user, acme.acme, via=Via.ADMIN)
+
+    create(operator, Tag(name="x"))
+
+    (event,) = recorded(start)
+    assert (event.actor_id, event.operator_id) == (None, acme.mallory.user.pk)
+
+
+def test_the_project_is_named_whatever_belongs_to_it(acme, start):
+    project = create(acme.ada, Project(key="NEW", name="New", owner=acme.ada.user))
+    create(acme.ada, ProjectMember(project=project, user=acme.ada.user))
+    create(acme.ada, Task(project=project, number=1, title="x"))
+    create(acme.ada, Tag(name="x"))
+
+    assert [e.project_id for e in recorded(start)] == [project.pk, project.pk, project.pk, None]
+
+
+def test_create_records_all_that_says_something(acme, start):
+    tag = create(acme.ada, Tag(name="t"))
+    task = create(
+        acme.ada,
+        Task(
+            project=acme.apollo,
+            number=7,
+            title="x",
+            assignee=acme.bob.user,
+            due_on=date(2026, 12, 1),
+            metadata={"a": [1]},
+        ),
+        tags=[tag],
+    )
+
+    event = recorded(start)[-1]
+    assert event.changes == {
+        "project": [None, acme.apollo.pk],
+        "number": [None, 7],
+        "title": [None, "x"],
+        "status": [None, "todo"],
+        "priority": [None, "medium"],
+        "assignee": [None, acme.bob.user.pk],
+        "due_on": [None, "2026-12-01"],
+        "metadata": [None, {"a": [1]}],
+        "tags": [[], [tag.pk]],
+    }
+    assert (task.version, list(task.tags.all())) == (1, [tag])
+
+
+def test_create_all_costs_three_statements(acme, start, assert_statements):
+    rows = [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 32)]
+
+    with assert_statements(3):
+        create_all(acme.ada, rows)
+    with assert_statements(0):
+        create_all(acme.ada, [])
+
+    assert [e.subject_id for e in recorded(start)] == [row.pk for row in rows]
+    assert [e.changes["title"][1] for e in recorded(start)] == [row.title for row in rows]
+
+
+def test_change_saves_and_records_what_differs(acme, start):
+    tag = create(acme.ada, Tag(name="t"))
+
+    change(acme.bob, acme.task, "edited", title="New", priority=Priority.MEDIUM, tags=[tag])
+
+    event = recorded(start)[-1]
+    assert (event.verb, event.actor_id, event.project_id) == ("edited", acme.bob.user.pk, acme.apollo.pk)  # fmt: skip
+    assert event.changes == {"title": ["Launch", "New"], "tags": [[], [tag.pk]]}
+    stored = Task.objects.get(pk=acme.task.pk)
+    assert (stored.title, stored.version, acme.task.version) == ("New", 2, 2)
+
+
+def test_change_gives_and_takes_links(acme, start):
+    one, two, three = (create(acme.ada, Tag(name=n)) for n in ("1", "2", "3"))
+    change(acme.ada, acme.task, tags=[two, one])
+    change(acme.ada, acme.task, tags=[three, two])
+    change(acme.ada, acme.task, tags=[two, three])  # the same in another order
+    change(acme.ada, acme.task, tags=[])
+
+    changes = [e.changes for e in recorded(start) if e.subject_type == "task"]
+    assert changes == [
+        {"tags": [[], [one.pk, two.pk]]},
+        {"tags": [[one.pk, two.pk], [two.pk, three.pk]]},
+        {"tags": [[two.pk, three.pk], []]},
+    ]
+    assert not TaskTag.objects.exists()
+    assert Task.objects.get().version == 4
+
+
+def test_change_records_values_as_json(acme, start):
+    moment = datetime(2026, 12, 1, 8, tzinfo=UTC)
+
+    change(acme.ada, acme.task, assignee=acme.bob.user, due_date=moment, metadata={"a": None})
+
+    assert recorded(start)[-1].changes == {
+        "assignee": [acme.ada.user.pk, acme.bob.user.pk],
+        "due_date": [None, "2026-12-01T08:00:00+00:00"],
+        "metadata": [{}, {"a": None}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "differs"),
+    [
+        ({"a": 1}, {"a": True}, True),
+        ({"a": [0, {"b": False}]}, {"a": [0, {"b": 0}]}, True),
+        ({"a": 1}, {"a": 1.0}, False),
+        ({"a": 1, "b": 2}, {"b": 2, "a": 1}, False),
+        ({"a": [1, 2]}, {"a": [2, 1]}, True),
+        ({"a": [1]}, {"a": [1, 1]}, True),
+        ({"a": None}, {}, True),
+        ({"a": {}}, {"a": []}, True),
+        ({"a": "1"}, {"a": 1}, True),
+    ],
+)
+def test_change_compares_as_json_does(acme, start, before, after, differs):
+    change(acme.ada, acme.task, metadata=before)
+
+    change(acme.ada, acme.task, metadata=after)
+
+    assert len(recorded(start)) == 1 + differs
+    assert acme.task.version == 2 + differs
+
+
+def test_change_stamps_the_time_and_leaves_the_rest(acme):
+    stale = Task.objects.get()
+    stale.title = "never saved"
+    before = stale.updated_at
+
+    change(acme.ada, stale, priority=Priority.LOW)
+
+    stored = Task.objects.get()
+    assert (stored.title, stored.priority) == ("Launch", "low")
+    assert stored.updated_at == stale.updated_at > before
+
+
+def test_change_writes_nothing_when_nothing_differs(acme, start, assert_statements):
+    with assert_statements(1):  # the lock
+        change(acme.ada, acme.task, title="Launch")
+
+    assert recorded(start) == []
+
+
+def test_change_reads_before_from_the_database_not_from_the_row(acme, start):
+    stale = Task.objects.get(pk=acme.task.pk)
+    change(acme.ada, acme.task, title="Second")
+
+    change(acme.ada, stale, title="Third")
+
+    assert recorded(start)[-1].changes == {"title": ["Second", "Third"]}
+    assert stale.version == 3
+
+
+def test_change_all_costs_one_update_and_one_insert(acme, start, assert_statements):
+    create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
+    before = Event.objects.latest("pk").pk
+
+    with assert_statements(3):  # lock, update, events
+        count = change_all(acme.ada, Task.objects.all(), "urgent", priority=Priority.HIGH)
+    again = change_all(acme.ada, Task.objects.all(), "urgent", priority=Priority.HIGH)
+
+    assert (count, again) == (21, 0)
+    assert [e.changes for e in recorded(before)] == [{"priority": ["medium", "high"]}] * 21
+    assert set(Task.objects.values_list("version", flat=True)) == {2}
+
+
+def test_change_all_records_only_what_differs_in_each_row(acme, start):
+    done = {"status": Status.DONE, "completed_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    create_all(
+        acme.ada,
+        [
+            Task(project=acme.apollo, number=2, title="a", priority=Priority.HIGH),
+            Task(project=acme.apollo, number=3, title="b", priority=Priority.HIGH, **done),
+        ],
+    )
+    before = Event.objects.latest("pk").pk
+
+    count = change_all(acme.ada, Task.objects.all(), "rush", priority=Priority.HIGH, **done)
+
+    assert count == 2
+    assert [sorted(e.changes) for e in recorded(before)] == [
+        ["completed_at", "priority", "status"],
+        ["completed_at", "status"],
+    ]
+    assert list(Task.objects.order_by("pk").values_list("version", flat=True)) == [2, 2, 1]
+
+
+def test_change_all_sets_and_finds_null(acme, start):
+    assert change_all(acme.ada, Task.objects.all(), "freed", assignee=None) == 1
+    assert change_all(acme.ada, Task.objects.all(), "freed", assignee=None) == 0
+
+    assert recorded(start)[0].changes == {"assignee": [acme.ada.user.pk, None]}
+
+
+def test_change_all_reaches_no_other_tenant(acme):
+    change_all(acme.ada, Task.objects.all(), "renamed", title="ours")
+
+    assert Task.objects.get().title == "ours"
+    assert acme.secret_task.title == "Plot"
+
+
+def test_remove_records_what_the_row_held(acme, start):
+    change(acme.ada, acme.task, tags=[create(acme.ada, Tag(name="t"))])
+
+    remove(acme.ada, acme.task)
+
+    event = recorded(start)[-1]
+    assert (event.verb, event.changes["title"]) == ("deleted", ["Launch", None])
+    assert len(event.changes["tags"][0]) == 1
+    assert not Task.objects.exists()
+
+
+def test_remove_all_costs_the_same_for_many(acme, assert_statements):
+    create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
+
+    # lock; tags and blockers, from both ends; events; counts; what hangs on tasks (2); delete
+    with assert_statements(9):
+        assert remove_all(acme.ada, Task.objects.all()) == 21
+
+
+def test_remove_of_what_is_gone_records_nothing(acme, start):
+    stale = Task.objects.get()
+    remove(acme.ada, acme.task)
+
+    remove(acme.ada, stale)
+
+    assert len(recorded(start)) == 1
+
+
+def test_remove_of_what_is_needed_leaves_no_event(acme, start):
+    with pytest.raises(ProtectedError):
+        remove(acme.boss, acme.ada.user)
+
+    assert recorded(start) == []
+    assert User.objects.filter(pk=acme.ada.user.pk).exists()
+
+
+WRITES = {
+    "create": lambda w: create(w.ada, Tag(name="gone")),
+    "create_all": lambda w: create_all(w.ada, [Tag(name="gone"), Tag(name="also")]),
+    "change": lambda w: change(w.ada, w.task, title="gone"),
+    "change_all": lambda w: change_all(w.ada, Task.objects.all(), "x", title="gone"),
+    "remove": lambda w: remove(w.ada, w.task),
+    "remove_all": lambda w: remove_all(w.ada, Task.objects.all()),
+}
+
+
+# ---- all or nothing -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_an_exception_leaves_neither_row_nor_event(world, events, name):
+    before = len(events(world.acme))
+
+    with pytest.raises(ZeroDivisionError), inside(world.acme):
+        WRITES[name](world)
+        assert len(Event.objects.all()) > before
+        raise ZeroDivisionError
+
+    assert len(events(world.acme)) == before
+    with inside(world.acme):
+        assert Task.objects.get().title == "Launch"
+        assert not Tag.objects.exists()
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_a_write_without_a_record_is_not_kept(world, monkeypatch, name):
+    def refuse(*args, **kwargs):
+        raise IntegrityError("the log is full")
+
+    for way in ("bulk_create", "create_later"):
+        monkeypatch.setattr(type(Event.objects), way, refuse, raising=False)
+
+    with pytest.raises(IntegrityError), inside(world.acme):
+        WRITES[name](world)
+
+    monkeypatch.undo()
+    with inside(world.acme):
+        assert Task.objects.get().title == "Launch"
+        assert not Tag.objects.exists()
+
+
+def test_a_constraint_leaves_no_event(acme, start):
+    with pytest.raises(IntegrityError), transaction.atomic():
+        change(acme.ada, acme.task, status=Status.DONE)  # without completed_at
+
+    assert recorded(start) == []
+
+
+def test_a_bad_value_is_refused_before_it_is_written(acme, start):
+    for values in ({"title": ""}, {"status": "gone"}, {"title": "x" * 501}):
+        with pytest.raises(Invalid):
+            change(acme.ada, acme.task, **values)
+
+    assert recorded(start) == []
+
+
+# ---- the wall -----------------------------------------------------------------------------------
+
+STRANGERS = {
+    "change": lambda w: change(w.ada, w.secret_task, title="x"),
+    "remove": lambda w: remove(w.ada, w.secret_task),
+    "an actor elsewhere creates": lambda w: create(w.mallory, Tag(name="x")),
+    "an actor elsewhere changes": lambda w: change(w.mallory, w.task, title="x"),
+    "an actor elsewhere changes all": lambda w: change_all(
+        w.mallory, Task.objects.all(), "x", title="x"
+    ),
+    "an actor elsewhere removes": lambda w: remove(w.mallory, w.task),
+    "an actor elsewhere removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
+}
+
+
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_row_of_another_tenant_is_a_bug(world, events, name):
+    before = len(events(world.acme)), len(events(world.globex))
+
+    with pytest.raises(TenantError), inside(world.acme):
+        STRANGERS[name](world)
+
+    assert (len(events(world.acme)), len(events(world.globex))) == before
+    for tenant, title in ((world.acme, "Launch"), (world.globex, "Plot")):
+        with inside(tenant):
+            assert Task.objects.get().title == title
+
+
+@pytest.mark.parametrize("name", WRITES)
+def test_nothing_is_written_outside_a_scope(world, name):
+    with pytest.raises(TenantError):
+        WRITES[name](world)
+
+
+# ---- secrets ------------------------------------------------------------------------------------
+
+
+def test_secrets_are_not_recorded(acme, start):
+    user = acme.bob.user
+    user.set_password("a secret 1")
+
+    change(acme.boss, user, password=user.password)
+
+    assert recorded(start)[-1].changes == {"password": ["…", "…"]}
+
+
+def test_no_event_ever_holds_a_secret(world, events):
+    text = token_of(world.ada)
+    with inside(world.acme):
+        eve = person(world.boss, "secretive", password="correct horse battery").user
+        change(world.boss, eve, password="canary")
+        token = ApiToken.objects.latest("pk")
+        secrets = ["canary", "md5$", token.digest, text]
+        remove(world.ada, token)
+        remove(world.boss, eve)
+
+    log = repr([e.changes for e in events(world.acme)])
+    assert "secretive" in log
+    for secret in secrets:
+        assert secret not in log
+
+
+# ---- at the same time ---------------------------------------------------------------------------
+
+
+def test_a_row_that_is_gone_is_not_found(acme):
+    stale = Task.objects.get()
+    remove(acme.ada, acme.task)
+
+    with pytest.raises(NotFound):
+        change(acme.ada, stale, title="x")
+
+    with pytest.raises(NotFound):
+        lock(stale)
+
+
+def test_lock_brings_the_fields_up_to_date(acme, start):
+    stale = Task.objects.get()
+    change(acme.ada, acme.task, status=Status.IN_PROGRESS, assignee=acme.bob.user)
+
+    lock(stale, "status", "assignee")
+
+    assert (stale.status, stale.assignee, stale.version) == ("in_progress", acme.bob.user, 2)
+    assert len(recorded(start)) == 1
+
+
+def at_once(*calls):
+    """Run the calls in threads that start together; return what they returned."""
+    barrier, results = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(index, call):
+        try:
+            barrier.wait()
+            results[index] = call()
+        except Exception as error:
+            results[index] = error
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return results
+
+
+@contextmanager
+def held_open(tenant, work):
+    """Another thread has done the work in a transaction that ends when this block does."""
+    held, done = threading.Event(), threading.Event()
+
+    def hold():
+        with inside(tenant):
+            work()
+            held.set()
+            done.wait(20)
+        connections.close_all()
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    assert held.wait(20)
+    try:
+        yield
+    finally:
+        done.set()
+        holder.join()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_versions_have_no_gaps_and_before_is_the_truth():
+    live = build_world()
+
+    def rename(thread):
+        def work():
+            for number in range(8):
+                with inside(live.acme):
+                    change(live.ada, Task.objects.get(), title=f"{thread}-{number}")
+
+        return work
+
+    assert at_once(*map(rename, range(4))) == [None] * 4
+
+    with inside(live.acme):
+        assert Task.objects.get().version == 33
+        renamed = Event.objects.filter(subject_type="task", verb="changed").order_by("id")
+        titles = [e.changes["title"] for e in renamed]
+    assert [before for before, _ in titles] == ["Launch", *(after for _, after in titles[:-1])]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_sets_changed_at_once_record_each_row_once():
+    live = build_world()
+    with inside(live.acme):
+        create_all(
+            live.ada, [Task(project=live.apollo, number=n, title=str(n)) for n in range(2, 12)]
+        )
+
+    def raise_all():
+        with inside(live.acme):
+            return change_all(live.ada, Task.objects.all(), "urgent", priority=Priority.HIGH)
+
+    counts = at_once(*[raise_all] * 4)
+
+    assert sorted(counts) == [0, 0, 0, 11]
+    with inside(live.acme):
+        assert Event.objects.filter(verb="urgent").count() == 11
+        assert set(Task.objects.values_list("version", flat=True)) == {2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_removing_at_once_is_recorded_once():
+    live = build_world()
+
+    def remove_it():
+        with inside(live.acme):
+            remove(live.ada, live.task)
+
+    assert at_once(*[remove_it] * 4) == [None] * 4
+    with inside(live.acme):
+        assert Event.objects.filter(subject_type="task", verb="deleted").count() == 1

@@ -1,0 +1,249 @@
+"""How the database builds what schemas/ describes, compiled once for each way of asking."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from django.db import connection
+from django.db.models import (
+    BooleanField,
+    Exists,
+    ExpressionWrapper,
+    F,
+    OuterRef,
+    Q,
+    QuerySet,
+    Subquery,
+)
+from django.http import HttpResponse
+
+from accounts.models import User
+from accounts.schemas import EventResponse, undone_by
+from taskflow.audit.actor import Actor, asker
+from taskflow.audit.history import read_history
+from taskflow.audit.models import Event
+from taskflow.db.expressions import Instant, Joined, JsonObject
+from taskflow.db.json import Document, Items
+from taskflow.db.page_query import Partitions
+from taskflow.http.paging import Listing, read_sort
+from taskflow.http.responses import Found, Reading, Who
+from taskflow.tenancy import in_any_tenant
+from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
+from tasks.models.tallies import STATUSES
+from tasks.models.tasks import is_ready
+from tasks.queries.filters import check_project, narrow, read_filters
+from tasks.queries.lookup import former_id, named_project, named_task
+from tasks.schemas.comments import CommentResponse
+from tasks.schemas.pages import PageResponse
+from tasks.schemas.projects import ProjectResponse
+from tasks.schemas.tags import TagRef
+from tasks.schemas.tasks import TaskResponse
+
+# ---- what a document shows ----------------------------------------------------------------------
+
+
+@in_any_tenant
+def task_document(who: Who) -> Document:
+    blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
+    tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
+    return Document(
+        TaskResponse,
+        key=Joined(F("project__key"), F("number"), by="-"),
+        completed=_holds(Q(status=Status.DONE)),
+        ready=_holds(is_ready()),
+        blocked_by=Items(blockers, "pk"),
+        tags=Items(tags, Document(TagRef)),
+    )
+
+
+@in_any_tenant
+def project_document(who: Who) -> Document:
+    mine = ProjectMember.objects.of(asker(who)).filter(project=OuterRef("pk"))
+    return Document(
+        ProjectResponse,
+        role=Subquery(mine.values("role")),
+        task_counts=JsonObject(**{status: TaskTally.total(status) for status in STATUSES}),
+    )
+
+
+def page_document(who: Who) -> Document:
+    return Document(PageResponse)
+
+
+def comment_document(who: Who) -> Document:
+    key = Joined(F("task__project__key"), F("task__number"), by="-")
+    return Document(CommentResponse, task_key=key)
+
+
+def event_document(who: Who) -> Document:
+    subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
+    verb = Joined(F("subject_type"), F("verb"), by=".")
+    at = Instant(F("created_at"))
+    told = ("sentence", "undoes")
+    return Document(EventResponse, without=told, at=at, verb=verb, subject=subject)
+
+
+def _holds(question: Q) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(question, BooleanField())
+
+
+# ---- who sees it --------------------------------------------------------------------------------
+
+
+@in_any_tenant
+def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(asker(who))
+    return narrow(rows, dict(wanted)) if wanted else rows
+
+
+@in_any_tenant
+def _any_row(model: Any, who: Who) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model._base_manager.all()
+    return rows
+
+
+DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
+    Task: task_document,
+    Project: project_document,
+    Page: page_document,
+    Comment: comment_document,
+}
+READINGS = {
+    model: Reading(model._meta.model_name, partial(_seen, model), document)
+    for model, document in DOCUMENTS.items()
+}
+CHANGED = {
+    model: Reading(model._meta.model_name, partial(_any_row, model), document)
+    for model, document in DOCUMENTS.items()
+}
+# Filters that an index of their own serves, and those of the project itself.
+INDEXED_FILTERS = frozenset(
+    {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
+)
+
+
+@in_any_tenant
+def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
+    """The tasks of each visible project, for lists of many projects."""
+    is_by_id = order[0] in ("id", "-id")
+    if is_by_id and connection.vendor == "postgresql":
+        return None  # it walks along all ids, which is fast while most tasks are visible
+    names = {name.removesuffix("_not") for name in wanted}
+    if names & INDEXED_FILTERS or (is_by_id and "updated_since" in names):
+        return None
+    sees_everything = who[1] and who[2] is None
+    if is_by_id and sees_everything and names - {"status"}:
+        return None  # one walk along all ids finds a page sooner than one in each project
+    projects = Project.objects.visible_to(asker(who))
+    return Partitions(projects, narrow(Task.objects.all(), dict(wanted)), "project")
+
+
+LISTINGS = {
+    model: Listing(
+        model,
+        partial(_seen, model),
+        document,
+        partitions=_tasks_by_project if model is Task else None,
+    )
+    for model, document in DOCUMENTS.items()
+}
+
+
+@in_any_tenant
+def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
+    """Those of a project without what happened to drafts of others."""
+    rows = narrow(Event.objects.all(), dict(wanted))
+    if "of_project" not in wanted or who[1]:
+        return rows
+    pages = Page.everything.visible_to(asker(who)).filter(pk=OuterRef("subject_id"))
+    return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
+
+
+OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
+EVENTS = Listing(
+    Event,
+    _events,
+    event_document,
+    beside=[*OF_EVENTS, "actor_id", "actor__handle", "actor__full_name"],
+)
+
+
+# ---- answers ------------------------------------------------------------------------------------
+
+
+def found(actor: Actor, model: Any, **named: Any) -> Found:
+    """The row with this `pk`, or whatever else names one, as an answer."""
+    return Found(READINGS[model], actor.who, named)
+
+
+def changed(actor: Actor, row: Any) -> Found:
+    """The row that he has made or changed, as an answer; even if that took it out of his sight.
+
+    It is always there: who reads it holds its lock, and COMMIT may go along.
+    """
+    return Found(CHANGED[type(row)], actor.who, {"pk": row.pk})
+
+
+def changed_all(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
+    """The documents of rows that he has made or changed, by their ids; none of what is in the
+    trash now.
+    """
+    return READINGS[model].all_documents((actor.user.pk, True, None), ids)
+
+
+def listed(
+    actor: Actor,
+    model: Any,
+    filters: Any,
+    *,
+    sorts: Mapping[str, str] | None = None,
+    order: Sequence[str] = ("-id",),
+) -> HttpResponse:
+    """The page that is asked for. Raises Invalid for a filter that names what is not there."""
+    wanted = read_filters(actor, filters, lazily=True)
+    if sorts is not None:
+        order = read_sort(filters.sort, default=order, allowed=sorts)
+    page = LISTINGS[model].page(actor.who, wanted, filters, order)
+    if page.is_empty:
+        check_project(actor, wanted)
+    return page.as_response()
+
+
+def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
+    """The page of events that is asked for, each with its sentence."""
+    wanted = place | read_filters(actor, filters)
+    page = EVENTS.page(actor.who, wanted, filters, ["-id"])
+    events = [_event(*columns) for columns in page.beside]
+    told = [
+        {"sentence": entry.sentence, "undoes": undone_by(entry.event)}
+        for entry in read_history(actor, events)
+    ]
+    rows = [f"{row[:-1]},{json.dumps(t)[1:]}" for row, t in zip(page.rows, told, strict=True)]
+    return replace(page, rows=rows).as_response()
+
+
+def _event(*columns: Any) -> Event:
+    *own, actor_id, handle, full_name = columns
+    event = Event(**dict(zip(OF_EVENTS, own, strict=True)))
+    if actor_id is not None:
+        event.actor = User(pk=actor_id, handle=handle, full_name=full_name)
+    return event
+
+
+def found_project(actor: Actor, ref: str) -> Found:
+    """The project with this id or key, as an answer."""
+    return found(actor, Project, **named_project(ref))
+
+
+def found_task(actor: Actor, ref: str) -> Found:
+    """The task with this id or key, one it had before it moved too, as an answer."""
+
+    def moved() -> Found | None:
+        pk = former_id(ref)
+        return found(actor, Task, pk=pk) if pk else None
+
+    return replace(found(actor, Task, **named_task(ref)), otherwise=moved)

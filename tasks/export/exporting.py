@@ -1,0 +1,112 @@
+"""From a tenant to its bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from django.db import connection
+
+from accounts.models import Tenant
+from taskflow.tenancy import inside
+from tasks.export.format import (
+    CHUNK,
+    FORMAT,
+    SECRETS,
+    VERSION,
+    fields_of,
+    label_of,
+    line,
+    tenant_document,
+    tenant_models,
+)
+from tasks.export.values import write_value
+
+Progress = Callable[[int], None]
+
+
+def export_tenant(
+    tenant: Tenant,
+    file: BinaryIO,
+    progress: Progress,
+    *,
+    with_secrets: bool = True,
+    note: Callable[[str], None] = lambda _: None,
+) -> dict[str, int]:
+    """Write the whole tenant as of one moment; return the rows of each model.
+
+    In constant memory. Without secrets, passwords and tokens stay behind. `note` is called with a
+    sentence for each value that could not be written as it is stored.
+    """
+    digest = hashlib.sha256()
+
+    def write(document: dict[str, Any]) -> None:
+        data = line(document)
+        digest.update(data)
+        file.write(data)
+
+    counts: dict[str, int] = {}
+    with _one_moment(), inside(tenant):
+        write({"format": FORMAT, "version": VERSION, "tenant": tenant_document(tenant)})
+        for model in tenant_models():
+            label = label_of(model)
+            counts[label] = 0
+            for rows in _chunks(model, note, with_secrets=with_secrets):
+                for row in rows:
+                    write({"model": label, "row": row})
+                counts[label] += len(rows)
+                progress(len(rows))
+    file.write(line({"counts": counts, "sha256": digest.hexdigest()}))
+    return counts
+
+
+def count_rows(tenant: Tenant) -> int:
+    with inside(tenant):
+        return sum(model._base_manager.count() for model in tenant_models())
+
+
+def _chunks(
+    model: Any, note: Callable[[str], None], *, with_secrets: bool
+) -> Iterator[list[dict[str, Any]]]:
+    label, names = label_of(model), [field.attname for field in fields_of(model)]
+    if label == "accounts.apitoken" and not with_secrets:
+        return
+    rows = model._base_manager.order_by("pk").values_list(*names)
+    found = list(rows[:CHUNK])
+    while found:
+        chunk = [_write_row(model, values, note) for values in found]
+        if not with_secrets and label in SECRETS:
+            for row in chunk:
+                row[SECRETS[label]] = "!"
+        yield chunk
+        found = list(rows.filter(pk__gt=chunk[-1]["id"])[:CHUNK])
+
+
+def _write_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -> dict[str, Any]:
+    fields, notes = fields_of(model), list[str]()
+    row = {
+        field.attname: write_value(field, value, notes)
+        for field, value in zip(fields, values, strict=True)
+    }
+    for text in dict.fromkeys(notes):
+        note(f"{label_of(model)} {row['id']}: {text}.")
+    return row
+
+
+@contextmanager
+def _one_moment() -> Iterator[None]:
+    """What others write meanwhile is not seen. SQLite's transactions are so anyway."""
+    if connection.vendor != "postgresql":
+        yield
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SET default_transaction_isolation = 'repeatable read'")
+        cursor.execute("SET statement_timeout = 0")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET default_transaction_isolation")
+            cursor.execute("RESET statement_timeout")

@@ -1,0 +1,202 @@
+"""From a bundle to a tenant. Nothing is written before the whole file is proven."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from itertools import groupby, islice
+from operator import itemgetter
+from typing import Any, BinaryIO
+
+from django.core.exceptions import ValidationError
+from django.db import DataError, IntegrityError, connection, transaction
+
+from accounts.models import SUBDOMAIN, Tenant
+from taskflow.audit.history import model_of_field
+from taskflow.tenancy import inside
+from tasks.export.exporting import Progress
+from tasks.export.format import (
+    CHUNK,
+    fields_of,
+    label_of,
+    models_by_label,
+    shifted_fields,
+    tenant_models,
+)
+from tasks.export.values import read_value
+from tasks.export.verifying import BadBundle, Contents, proven_rows, sentence_of
+from tasks.models import Project, TaskTally
+
+
+def import_tenant(
+    file: BinaryIO, contents: Contents, progress: Progress, *, subdomain: str | None = None
+) -> tuple[Tenant, bool]:
+    """Write a proven bundle in one transaction. Return the tenant, and whether its tokens live on.
+
+    Ids stay as they are in an empty database, and move up all together where others live. A token's
+    text names the tenant's id: where that changed, tokens stay behind. Raises BadBundle when the
+    subdomain is taken.
+    """
+    values = contents.tenant | ({"subdomain": subdomain} if subdomain else {})
+    if not SUBDOMAIN.fullmatch(str(values.get("subdomain"))):
+        raise BadBundle("The tenant's subdomain is no DNS label.")
+    if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
+        raise BadBundle(f"There is a tenant {values['subdomain']} already. Import it --as another.")
+    try:
+        # On SQLite all in one: nobody else writes meanwhile. PostgreSQL takes the ids first, in a
+        # transaction of its own: they are locked for a moment only.
+        with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
+            shift = {label_of(m): _take_ids(m, contents.spans) for m in tenant_models()}
+            tenant_id = _take_id(contents.tenant["id"])
+            with transaction.atomic():
+                tenant = _create_tenant(values | {"id": tenant_id})
+                keeps_tokens = tenant.pk == contents.tenant["id"]
+                with inside(tenant):
+                    _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
+                    TaskTally.repair(Project.everything.all())
+    except (IntegrityError, DataError, OverflowError, ValidationError) as error:
+        raise BadBundle(f"A row cannot be stored: {sentence_of(error)}") from None
+    return tenant, keeps_tokens
+
+
+# ---- writing ------------------------------------------------------------------------------------
+
+
+def _create_tenant(values: dict[str, Any]) -> Tenant:
+    fields = Tenant._meta.concrete_fields
+    tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
+    tenant.full_clean(validate_unique=False)
+    _insert(Tenant, [tenant])
+    return tenant
+
+
+def _write_rows(
+    file: BinaryIO,
+    contents: Contents,
+    tenant: Tenant,
+    shift: dict[str, int],
+    progress: Progress,
+    *,
+    with_tokens: bool,
+) -> None:
+    models = models_by_label()
+    for label, found in groupby(proven_rows(file, contents), key=itemgetter(0)):
+        if label == "accounts.apitoken" and not with_tokens:
+            progress(sum(1 for _ in found))
+            continue
+        later: list[tuple[int, str, int]] = []
+        while chunk := [row for _, row in islice(found, CHUNK)]:
+            _write_chunk(models[label], tenant, chunk, shift, later)
+            progress(len(chunk))
+        for row_id, name, target in later:
+            models[label]._base_manager.filter(pk=row_id).update(**{name: target})
+
+
+def _write_chunk(
+    model: Any,
+    tenant: Tenant,
+    chunk: list[dict[str, Any]],
+    shift: dict[str, int],
+    later: list[tuple[int, str, int]],
+) -> None:
+    """What points at a row of its own table that comes later is set when all are there."""
+    label, pointing = label_of(model), list(shifted_fields(model))
+    last = chunk[-1]["id"] + shift[label]
+    for row in chunk:
+        row["id"] += shift[label]
+        for name, target in pointing:
+            if row[name] is not None:
+                row[name] += shift[label_of(target)]
+            if target is model and row[name] is not None and row[name] > last:
+                later.append((row["id"], name, row[name]))
+                row[name] = None
+        if label == "audit.event":
+            _shift_event(row, shift)
+        if label == "accounts.apitoken" and row["project_ids"]:
+            row["project_ids"] = [pk + shift["tasks.project"] for pk in row["project_ids"]]
+    fields = fields_of(model)
+    _insert(
+        model,
+        [
+            model(tenant_id=tenant.pk, **{f.attname: read_value(f, row[f.attname]) for f in fields})
+            for row in chunk
+        ],
+    )
+
+
+def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
+    """Its subject, its project, and the ids among what changed."""
+    labels = {label.split(".")[1]: label for label in shift}
+    subject = labels.get(row["subject_type"])
+    row["subject_id"] += shift.get(subject, 0) if subject else 0
+    if row["project_id"] is not None:
+        row["project_id"] += shift["tasks.project"]
+    if row["undoes"]:
+        by = shift["audit.event"]
+        row["undoes"] = {str(int(pk) + by): left for pk, left in row["undoes"].items()}
+    for name, values in row["changes"].items():
+        target = model_of_field(row["subject_type"], name)
+        if target is not None:
+            by = shift[label_of(target)]
+            row["changes"][name] = [_shifted(value, by) for value in values]
+
+
+def _shifted(value: Any, by: int) -> Any:
+    if isinstance(value, list):
+        return [_shifted(item, by) for item in value]
+    return value + by if type(value) is int else value
+
+
+def _insert(model: Any, rows: list[Any]) -> None:
+    """As they are: no field of theirs is set anew."""
+    fields = [f for f in model._meta.concrete_fields if not f.generated and f.name != "sequence"]
+    size = connection.ops.bulk_batch_size(fields, rows)
+    for start in range(0, len(rows), size):
+        model._base_manager._insert(
+            rows[start : start + size], fields=fields, raw=True, using=connection.alias
+        )
+
+
+# ---- ids ----------------------------------------------------------------------------------------
+
+
+def _take_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
+    """Take ids for the model's rows; return by how much they move up: not at all where they are
+    still to be given.
+    """
+    if label_of(model) not in spans:
+        return 0
+    table = model._meta.db_table
+    smallest, largest = spans[label_of(model)]
+    first = _advance(table, 1)
+    if first <= smallest and (first == largest or _advance(table, largest - first) == first + 1):
+        return 0
+    return _advance(table, largest - smallest + 1) - smallest
+
+
+def _take_id(wanted: int) -> int:
+    """The tenant's own where it is still to be given, else the next one."""
+    table = Tenant._meta.db_table
+    first = _advance(table, 1)
+    if first < wanted:
+        _advance(table, wanted - first)
+    return max(first, wanted)
+
+
+def _advance(table: str, count: int) -> int:
+    """Take the next `count` ids of the table, in a row; return the first."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
+            first = (cursor.fetchone() or [0])[0] + 1
+            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
+            values = [table, first + count - 1]
+            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", values)
+            return int(first)
+        # Or somebody who inserts at this moment would take one in between.
+        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
+        cursor.execute(
+            "SELECT min(n) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS n"
+            " FROM generate_series(1, %s)) AS taken",
+            [table, count],
+        )
+        return int(cursor.fetchone()[0])

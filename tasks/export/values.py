@@ -1,0 +1,170 @@
+"""Values of columns, as an export writes them and reads them back."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import Enum
+from typing import Any
+
+from django.db import models
+
+from accounts.schemas import TenantUpdate, TokenCreate, UserCreate
+from taskflow.http.parsing import DEEPEST_JSON, check_depth, check_values
+from taskflow.http.schema import In, is_unstorable
+from tasks.schemas.comments import CommentCreate
+from tasks.schemas.pages import PageCreate
+from tasks.schemas.projects import ProjectCreate
+from tasks.schemas.tags import TagCreate
+from tasks.schemas.tasks import TaskCreate
+
+DEEPEST_COLUMN = DEEPEST_JSON - 1  # of metadata: one level less than the body that brought it
+DEEPEST_CHANGES = DEEPEST_COLUMN + 2  # {field: [before, after]} around it
+REPLACEMENT = "\ufffd"  # for a character that cannot be stored everywhere
+# Columns with a body's rules, and the schema that has them. An e-mail only has the column's own
+# rule: an erased user's address, for one, could not be sent by anybody.
+CONTENT: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
+    "accounts.tenant": (TenantUpdate, ("name", "time_zone")),
+    "accounts.user": (UserCreate, ("handle", "full_name")),
+    "accounts.apitoken": (TokenCreate, ("name",)),
+    "tasks.project": (ProjectCreate, ("key", "name", "description", "metadata")),
+    "tasks.task": (TaskCreate, ("title", "description", "metadata", "external_ref")),
+    "tasks.tag": (TagCreate, ("name", "color")),
+    "tasks.comment": (CommentCreate, ("body",)),
+    "tasks.page": (PageCreate, ("title", "body")),
+}
+TYPES: tuple[tuple[Any, type], ...] = (
+    (models.ForeignKey, int),
+    (models.BooleanField, bool),
+    (models.IntegerField, int),
+    (models.DateField, str),  # a DateTimeField too
+    (models.CharField, str),
+    (models.TextField, str),
+)
+
+
+# ---- out ----------------------------------------------------------------------------------------
+
+
+def write_value(field: Any, value: Any, notes: list[str]) -> Any:
+    """Return the value of a column as JSON that both databases give back, and that can be imported.
+
+    PostgreSQL has no floats in JSON and knows 1.0 as 1. What no body could have brought, but a
+    database may hold, is written as text, and `notes` says so.
+    """
+    if isinstance(field, models.JSONField):
+        return _JsonWriter(field.attname, notes).write(value, _deepest(field))
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="microseconds")
+    if isinstance(value, date):
+        return value.isoformat()
+    return _write_text(value, field.attname, notes) if isinstance(value, str) else value
+
+
+class _JsonWriter:
+    """Writes the value of one column."""
+
+    def __init__(self, column: str, notes: list[str]) -> None:
+        self.column, self.notes = column, notes
+
+    def write(self, value: Any, levels: int) -> Any:
+        """`levels` says how deep the value may be nested."""
+        if isinstance(value, str):
+            return _write_text(value, self.column, self.notes)
+        if isinstance(value, dict | list) and not levels:
+            self.notes.append(f"{self.column} is nested too deeply: the innermost became text")
+            return json.dumps(value)
+        if isinstance(value, dict):
+            return self._write_object(value, levels - 1)
+        if isinstance(value, list):
+            return [self.write(item, levels - 1) for item in value]
+        return self._write_number(value) if type(value) in (int, float) else value
+
+    def _write_object(self, value: dict[str, Any], levels: int) -> dict[str, Any]:
+        written: dict[str, Any] = {}
+        for key, item in value.items():
+            name = _write_text(key, self.column, self.notes)
+            while name in written:  # two keys may differ in nothing that can be stored
+                name += REPLACEMENT
+            written[name] = self.write(item, levels)
+        return written
+
+    def _write_number(self, value: float) -> float | str:
+        written: float | str = value
+        if isinstance(value, float) and not math.isfinite(value):
+            written = json.dumps(value)
+        elif isinstance(value, float) and value.is_integer():
+            written = int(Decimal(repr(value)))  # as PostgreSQL reads the digits
+        if isinstance(written, str) or not -(2**63) <= written < 2**63:
+            self.notes.append(f"{self.column} holds a number outside 64 bits: it became text")
+            written = str(written)
+        return written
+
+
+def _write_text(text: str, column: str, notes: list[str]) -> str:
+    if not is_unstorable(text):
+        return text
+    notes.append(f"{column} holds NUL or half a character: each became {REPLACEMENT}")
+    return "".join(REPLACEMENT if is_unstorable(character) else character for character in text)
+
+
+def _deepest(field: Any) -> int:
+    return DEEPEST_CHANGES if field.name == "changes" else DEEPEST_COLUMN
+
+
+# ---- in -----------------------------------------------------------------------------------------
+
+
+def default_of(field: Any) -> Any:
+    """Return what a column of an older export holds that did not have the column yet.
+
+    Raises LookupError for a column that every row has to give.
+    """
+    if field.has_default():
+        value = field.get_default()
+        return write_value(field, value.value if isinstance(value, Enum) else value, [])
+    if field.null:
+        return None
+    if field.blank and field.empty_strings_allowed:
+        return ""
+    raise LookupError(field.attname)
+
+
+def read_value(field: Any, value: Any) -> Any:
+    """Return the value of a column for its model. Raises ValueError or ValidationError."""
+    if value is None:
+        if not field.null:
+            raise ValueError(f"{field.attname} is null")
+        return None
+    if isinstance(field, models.JSONField):
+        return value
+    wanted: Any = next(kind for fields, kind in TYPES if isinstance(field, fields))
+    if type(value) is not wanted:
+        raise ValueError(f"{field.attname} is not of its type")
+    if isinstance(field, models.DateTimeField):
+        return _read_datetime(field, value)
+    if isinstance(field, models.DateField):
+        return date.fromisoformat(value)
+    if isinstance(field, models.CharField):
+        field.run_validators(value)
+    return value
+
+
+def _read_datetime(field: Any, text: str) -> datetime:
+    value = datetime.fromisoformat(text)
+    if value.tzinfo is None:
+        raise ValueError(f"{field.attname} has no time zone")
+    return value
+
+
+def check_content(label: str, row: Mapping[str, Any]) -> None:
+    """Judge what people wrote by the rules of a body. Raises Problem or ValueError."""
+    if label not in CONTENT:
+        return
+    schema, names = CONTENT[label]
+    check_values(schema, {name: row[name] for name in names})
+    if "metadata" in names:
+        check_depth(row["metadata"], DEEPEST_COLUMN)

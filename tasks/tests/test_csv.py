@@ -1,0 +1,178 @@
+"""A project's tasks as CSV, and back."""
+
+from __future__ import annotations
+
+import csv
+import io
+
+import pytest
+
+from taskflow.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.changes.tasks import create_task, delete_task
+from tasks.models import Task
+
+
+def load(client, text, query="", content_type="text/csv", project="APO"):
+    path = f"/projects/{project}/tasks.csv{query}"
+    return client.generic("POST", path, text, content_type=content_type)
+
+
+def lines(client, query="", project="APO"):
+    r = client.get(f"/projects/{project}/tasks.csv{query}")
+    assert (r.status_code, r.headers["Content-Type"]) == (200, "text/csv"), r.content
+    return list(csv.DictReader(io.StringIO(r.content.decode())))
+
+
+def test_a_sheet_holds_all_that_can_be_given(world, as_):
+    with inside(world.acme):
+        create_task(
+            world.ada, world.apollo, title='=SUM("A1")', description="two\nlines, one “cell”",
+            assignee=world.bob.user, tags=["b", "A"], parent=world.task, due_on="2026-12-01",
+            external_ref="-1", metadata={"a": 1}, priority="high", status="done",
+        )  # fmt: skip
+        delete_task(world.ada, create_task(world.ada, world.apollo, title="gone"))
+
+    first, second = lines(as_(world.bob))
+
+    assert (first["key"], first["assignee"], first["tags"]) == ("APO-1", "ada", "")
+    assert second.pop("created_at")
+    assert second.pop("completed_at")
+    assert second == {
+        "key": "APO-2",
+        "title": '\'=SUM("A1")',
+        "description": "two\nlines, one “cell”",
+        "status": "done",
+        "priority": "high",
+        "assignee": "bob",
+        "tags": "A; b",
+        "due_date": "",
+        "due_on": "2026-12-01",
+        "parent": "APO-1",
+        "external_ref": "'-1",
+        "metadata": '{"a": 1}',
+    }
+    assert [x["key"] for x in lines(as_(world.bob), "?status_not=done&tag_not=x")] == ["APO-1"]
+    assert as_(world.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
+
+
+def test_what_was_exported_can_be_imported(world, as_):
+    with inside(world.acme):
+        create_project(world.ada, name="Copy", key="COPY")
+        for n in range(3):
+            create_task(
+                world.ada, world.apollo, title=f"=t{n}", tags=["x", "y"], metadata={"n": n},
+                due_date="2026-12-01T08:00:00Z", assignee=world.ada.user, external_ref=f"r{n}",
+            )  # fmt: skip
+    client = as_(world.ada)
+    text = client.get("/projects/APO/tasks.csv").content.decode()
+
+    r = load(client, text, project="COPY")
+
+    assert r.json() == {
+        "created": 4,
+        "keys": ["COPY-1", "COPY-2", "COPY-3", "COPY-4"],
+    }
+    given = lambda rows: [  # noqa: E731
+        {n: v for n, v in row.items() if n not in ("key", "created_at")} for row in rows
+    ]
+    assert given(lines(client, project="COPY")) == given(lines(client))
+
+
+def test_a_dry_run_names_what_would_be_and_makes_nothing(world, as_, events):
+    client = as_(world.bob)
+    before = len(events(world.acme))
+
+    r = load(client, "title,tags\na,new\nb,\n", "?dry_run=true")
+
+    assert r.json()["result"] == {"created": 2, "keys": ["APO-2", "APO-3"]}
+    with inside(world.acme):
+        assert Task.objects.count() == 1
+    assert len(events(world.acme)) == before
+    assert load(client, "title\nx\n").json()["keys"] == ["APO-2"], "no number was taken"
+
+
+def test_each_bad_line_is_named_and_nothing_made(world, as_, events):
+    text = (
+        "title,status,assignee,due_on,due_date,parent,metadata,external_ref\n"
+        "good,todo,@bob,,,,,\n"
+        ",todo,,,,,,\n"
+        "x,open,,tomorrow,,,,\n"
+        "\n"
+        '"two\nlines",,@nobody,,,,,\n'
+        "x,,@eve,,,,,\n"
+        "x,,,2026-12-01,2026-12-01T00:00:00Z,,,\n"
+        "x,,,,,SEC-1,,\n"
+        "x,,,,,,{,\n"
+    )
+    for query in ("", "?dry_run=true"):
+        client = as_(world.bob)
+        before = len(events(world.acme))
+
+        r = load(client, text, query)
+
+        assert (r.status_code, r.json()["code"]) == (422, "bad_lines")
+        assert [(e["line"], e["column"]) for e in r.json()["errors"]] == [
+            (3, "title"),
+            (4, "status"),
+            (4, "due_on"),
+            (7, "assignee"),
+            (10, "parent"),
+            (11, "metadata"),
+        ]
+        assert len(events(world.acme)) == before
+    r = load(as_(world.bob), "title,assignee,due_on,due_date\nx,@eve,,\n"
+             "y,,2026-12-01,2026-12-01T00:00:00Z\n")  # fmt: skip
+    assert [(e["line"], e["column"]) for e in r.json()["errors"]] == [
+        (2, "assignee"),
+        (3, "due_on"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\n",
+        "name\nx\n",
+        "title,title\nx,y\n",
+        "title,colour\nx,red\n",
+        "title\nx,y\n",
+        'title\n"x\n',
+        'title\n"x"y\n',
+        b"title\n\xff\n",
+        b"title\na\x00b\n",
+        "title\n" + "x\n" * 5001,
+        "title\n" + "x" * 200_000 + "\n",
+        "title," * 100_000 + "\n",
+        "title" + ",x" * 100_000 + "\n",
+        "title\n" + "x," * 100_000 + "\n",
+        "title,title\n",
+        "Title, TITLE \nx,y\n",
+        "title\rx\r",
+        "title\n" + '"' * 100_001,
+        "title\nx\n".encode("utf-16"),
+        b"title\n\xed\xa0\x80\n",
+        "\ufeff\ufefftitle\nx\n",
+    ],
+)
+def test_what_is_no_sheet_is_refused(world, as_, text):
+    assert load(as_(world.bob), text).status_code == 422
+
+
+def test_another_kind_of_body_is_refused(world, as_):
+    for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
+        assert load(as_(world.bob), "title\nx\n", content_type=kind).status_code == 415
+    assert load(as_(world.bob), "title\n" + "x" * 1_100_000).status_code == 413
+
+
+def test_it_costs_the_same_for_many(world, as_, assert_statements):
+    client = as_(world.bob)
+    client.get("/me")
+    load(client, "title,tags\nx,a;b\n")
+    for amount in (2, 40):
+        # token; project; people, parents; lock, parents again, what is above; members; number; tags
+        # insert, links, events
+        with assert_statements(14):
+            load(client, "title,tags,assignee,parent\n" + "x,a;b,@bob,APO-1\n" * amount)
+        with assert_statements(5):  # token; project; tasks, tags, blockers
+            client.get("/projects/APO/tasks.csv")

@@ -1,0 +1,187 @@
+"""A tenant as a file: whole, proven, and the same bytes whichever way it went."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from accounts.actions import create_token
+from accounts.models import ApiToken, Tenant, User
+from conftest import ApiClient
+from taskflow.audit.actor import TokenScope
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
+from tasks.export.format import tenant_models
+from tasks.export.importing import import_tenant
+from tasks.export.verifying import BadBundle, verify
+from tasks.models import FormerNumber, Project, Task, TaskTally
+from tasks.queries.search import condition_of, matches, read_query
+from tasks.tests.exports import build_odd_world, export, load, wipe
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def house():
+    return build_odd_world()
+
+
+def test_there_and_back_it_is_the_same_bytes(house):
+    before = export(house.acme)
+    wipe()
+
+    tenant, keeps_tokens = load(before)
+
+    assert (tenant.pk, keeps_tokens) == (house.acme.pk, True)
+    assert export(tenant) == before
+    counts = json.loads(before.splitlines()[-1])["counts"]
+    assert all(counts.values()), "something of everything"
+    assert len(counts) == len(tenant_models())
+
+
+def test_two_exports_are_the_same_bytes(house):
+    assert export(house.acme) == export(house.acme)
+    assert export(house.acme) != export(house.globex)
+
+
+def test_work_goes_on_where_it_was(house):
+    data = export(house.acme)
+    with inside(house.acme):
+        _token, text = create_token(house.ada, name="kept", scope=TokenScope.WRITE)
+    data = export(house.acme)
+    wipe()
+    load(data)
+    client = ApiClient(text)
+
+    r = client.post("/tasks", {"project_id": house.apollo.pk, "title": "new"})
+
+    assert (r.status_code, r.json()["number"]) == (201, 6)
+    assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
+    with inside(Tenant.objects.get()):
+        assert Task.objects.filter(matches(Task, condition_of(read_query("odd")))).count() == 1
+        assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
+
+
+def test_beside_others_all_ids_move_up_together(house):
+    data = export(house.acme)
+
+    tenant, keeps_tokens = load(data, subdomain="acme-2")
+
+    assert keeps_tokens is False
+    with inside(tenant):
+        assert not ApiToken.objects.exists()
+        task = Task.objects.get(title="odd")
+        assert [t.title for t in task.blocked_by.all()] == ["later"]
+        assert Task.objects.get(title="Launch").parent == task
+        assert task.created_by.handle == "ada"
+        assert User.objects.get(handle="bot").responsible.handle == "ada"
+        event = Event.objects.get(subject_type="task", subject_id=task.pk, verb="created")
+        assert event.changes["blocked_by"] == [[], [task.blocked_by.get().pk]]
+        assert event.changes["project"] == [None, task.project_id]
+        assert event.project_id == task.project_id
+        assert FormerNumber.objects.get().task.title == "later"
+        undo_event = Event.objects.exclude(undoes=None).get()
+        (taken_back,) = Event.objects.filter(pk__in=[int(pk) for pk in undo_event.undoes])
+        assert taken_back.changes == {"priority": ["medium", "high"]}
+        assert TaskTally.differences(Project.everything.all()) == []
+    assert export(house.acme) == data
+    again, _ = load(data, subdomain="acme-3")
+    with inside(again):
+        assert Task.objects.count() == 5
+
+
+def test_secrets_may_be_left_out(house):
+    data = export(house.acme, with_secrets=False)
+
+    rows = [json.loads(line) for line in data.splitlines()]
+    assert {r["row"]["password"] for r in rows if r.get("model") == "accounts.user"} == {"!"}
+    assert b"digest" not in data
+    wipe()
+    tenant, _ = load(data)
+    assert export(tenant, with_secrets=False) == data
+
+
+def test_a_taken_name_is_refused(house):
+    with pytest.raises(BadBundle, match="a tenant acme already"):
+        load(export(house.acme))
+
+
+def test_a_cut_or_edited_file_is_refused_and_nothing_written(house):
+    data = export(house.acme)
+    wipe()
+    lines = data.splitlines(keepends=True)
+    reordered = [*lines]
+    reordered[2], reordered[3] = lines[3], lines[2]
+    bad = {
+        "empty": b"",
+        "cut in the middle": data[: len(data) // 2],
+        "cut after a line": b"".join(lines[:-1]),
+        "cut by one byte": data[:-1],
+        "a line is missing": b"".join(lines[:5] + lines[6:]),
+        "a line is there twice": b"".join([*lines[:5], lines[4], *lines[5:]]),
+        "reordered": b"".join(reordered),
+        "edited": data.replace(b"Launch", b"Lunchh", 1),
+        "more behind it": data + lines[3],
+        "another format": data.replace(b"taskflow-bundle", b"something-else"),
+        "another version": data.replace(b'"version":1}', b'"version":9}', 1),
+        "no json": b"hello\n",
+        "json of another kind": b"[1]\n",
+        "an unknown model": data.replace(b'"tasks.tag"', b'"tasks.tog"'),
+        "a missing column": data.replace(b'"color":null,', b""),
+        "a row without an id": re.sub(
+            rb'(accounts.user","row":.*?"id":)(\d+)', rb'\1"\2"', data, count=1
+        ),
+        "a bad tenant": data.replace(b'"subdomain":"acme",', b""),
+    }
+    for name, broken in bad.items():
+        assert broken != data, name
+        with pytest.raises(BadBundle):
+            load(broken)
+            pytest.fail(name)
+        assert not Tenant.objects.exists(), name
+
+
+def test_a_row_that_cannot_be_stored_leaves_nothing_behind(house, monkeypatch):
+    """Whoever can compute a checksum can write anything; the database has the last word."""
+    data = export(house.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
+    wipe()
+    file = io.BytesIO(data)
+    monkeypatch.setattr("tasks.export.verifying.hashlib.sha256", lambda *_: Forged(data))
+
+    with pytest.raises(BadBundle, match="cannot be stored"):
+        import_tenant(file, verify(file), lambda _: None)
+    assert not Tenant.objects.exists()
+
+
+class Forged:
+    def __init__(self, data):
+        self.sha256 = json.loads(data.splitlines()[-1])["sha256"]
+
+    def update(self, data):
+        pass
+
+    def hexdigest(self):
+        return self.sha256
+
+
+def test_the_commands(house, tmp_path, capsys):
+    path = tmp_path / "acme.jsonl"
+    call_command("export", "acme", output=str(path))
+    assert path.stat().st_mode & 0o077 == 0
+    with pytest.raises(CommandError, match="Name a new file"):
+        call_command("export", "acme", output=str(path))
+    with pytest.raises(CommandError, match="no tenant"):
+        call_command("export", "nobody")
+    with pytest.raises(CommandError, match="already"):
+        call_command("import", str(path))
+    call_command("import", str(path), subdomain="copy")
+
+    said = capsys.readouterr()
+    assert "as copy" in said.out
+    assert "make new tokens" in said.out
+    with pytest.raises(CommandError, match="No such file"):
+        call_command("import", str(tmp_path / "nothing"))
