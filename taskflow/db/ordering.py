@@ -2,17 +2,24 @@
 
 An order is a list of model fields, `-` for descending, that ends with `id`, so that no two rows
 are equal in it. Nulls come last in both directions. A Segment is a part of the list that one walk
-along an index can give: no index has nulls last in both directions, so an order that begins with a
-nullable field has two segments, the rows with a value and the rows without one.
+along an index can give. An order whose first field leaves large groups of equal rows is divided:
+
+- A nullable field: the rows with a value, and the rows without one in the order of the other
+  fields. No index has nulls last in both directions.
+- A field of few values, which the model names in `few_values`: for each value, its rows in the
+  order of the other fields.
+
+Other fields are expected to leave small groups, which a database sorts one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import models
-from django.db.models import F, Func, OrderBy, Q
+from django.db.models import F, Func, OrderBy, Q, Value
+from django.db.models.expressions import CombinedExpression
 
 
 class Segment(NamedTuple):
@@ -42,22 +49,69 @@ def segments_of(
     model: type[models.Model], order: Sequence[str], place: Sequence[Any] | None = None
 ) -> list[Segment]:
     """The segments of the list, in order. With the `place` of a row, only what is behind it."""
-    first = order[0].removeprefix("-")
-    if not _is_nullable(model, first):
-        condition = Q() if place is None else rows_behind(model, order, place)
-        return [Segment(condition, ordering_of(model, order))]
-    # Among rows that all have a value, or all have none, NULLS LAST can be left out.
-    ordering = [
-        OrderBy(F(first), descending=order[0].startswith("-")),
-        *ordering_of(model, order[1:]),
-    ]
-    valued, empty = Q((f"{first}__isnull", False)), Q((f"{first}__isnull", True))
+    ((first, descends),) = _fields(order[:1])
+    if _is_nullable(model, first):
+        return _with_value(model, order, place) + _without_value(model, order, place)
+    if len(order) > 2 and first in _few_values(model):  # an index has a field of few values, and id
+        values = _values_in_order(_few_values(model)[first], descends, place)
+        return [
+            Segment(Q((first, value)) & segment.condition, segment.ordering)
+            for number, value in enumerate(values)
+            for segment in segments_of(
+                model, order[1:], place[1:] if place and not number else None
+            )
+        ]
+    condition = Q() if place is None else rows_behind(model, order, place)
+    return [Segment(condition, ordering_of(model, order))]
+
+
+def _with_value(
+    model: type[models.Model], order: Sequence[str], place: Sequence[Any] | None
+) -> list[Segment]:
+    """The segment of the rows with a value in the first field; none if all are before `place`."""
+    ((first, descends),) = _fields(order[:1])
+    if place is not None and place[0] is None:
+        return []
+    condition = Q((f"{first}__isnull", False))
+    if place is not None:
+        condition &= _behind_value(model, order, place)
+    # Where all rows have a value, NULLS LAST can be left out.
+    ordering = [OrderBy(F(first), descending=descends), *ordering_of(model, order[1:])]
+    return [Segment(condition, ordering)]
+
+
+def _without_value(
+    model: type[models.Model], order: Sequence[str], place: Sequence[Any] | None
+) -> list[Segment]:
+    """The segments of the rows that have no value in the first field."""
+    ((first, descends),) = _fields(order[:1])
+    others, place = order[1:], place[1:] if place and place[0] is None else None
+    if len(others) > 1:
+        return [
+            Segment(Q(IsEmpty(first)) & segment.condition, segment.ordering)
+            for segment in segments_of(model, others, place)
+        ]
+    empty = Q((f"{first}__isnull", True))
+    if place is not None:
+        empty &= rows_behind(model, others, place)
+    # One index has the field and id. All rows are equal in the field.
+    return [Segment(empty, [OrderBy(F(first), descending=descends), *ordering_of(model, others)])]
+
+
+def _values_in_order(
+    values: Sequence[int], descends: bool, place: Sequence[Any] | None
+) -> Iterator[Any]:
+    """The values in the direction of the order, from that of `place` on. There it may be a
+    parameter, so the values after it are written as distances, and some may be beyond the last one.
+    """
     if place is None:
-        return [Segment(valued, ordering), Segment(empty, ordering)]
-    if place[0] is None:
-        return [Segment(empty & rows_behind(model, order[1:], place[1:]), ordering)]
-    valued &= _behind_value(model, order, place)
-    return [Segment(valued, ordering), Segment(empty, ordering)]
+        yield from sorted(values, reverse=descends)
+        return
+    sign, field = "-" if descends else "+", models.BigIntegerField()
+    yield place[0]
+    start = place[0] if hasattr(place[0], "resolve_expression") else Value(place[0])
+    for distance in range(1, len(values)):
+        yield CombinedExpression(start, sign, Value(distance), output_field=field)
 
 
 def rows_behind(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> Q:
@@ -93,8 +147,29 @@ def _fields(order: Sequence[str]) -> Iterator[tuple[str, bool]]:
     return ((name.removeprefix("-"), name.startswith("-")) for name in order)
 
 
+def _few_values(model: type[models.Model]) -> Mapping[str, Sequence[int]]:
+    """Of fields with few values, all of them: numbers without a gap."""
+    values: Mapping[str, Sequence[int]] = getattr(model, "few_values", {})
+    return values
+
+
 def _is_nullable(model: type[models.Model], name: str) -> bool:
     return bool(model._meta.get_field(name).null)
+
+
+class IsEmpty(Func):
+    """IS NULL for rows that are read in the order of another field.
+
+    Without the `+` SQLite would find these rows by an index of the field, and sort them: nearly all
+    rows of a tenant that does not use the field. A walk along the other index passes over the rows
+    with a value. On a first page these are fewer than a page, because they all come before.
+    """
+
+    template = "%(expressions)s IS NULL"
+    output_field = models.BooleanField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        return super().as_sql(compiler, connection, template="+%(expressions)s IS NULL", **context)
 
 
 class IsBehind(Func):

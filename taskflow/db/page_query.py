@@ -66,30 +66,35 @@ class PageQuery:
     def _chosen(self, segments: Sequence[Segment], ordering: Sequence[OrderBy]) -> Subquery:
         """The ids of the rows of the page."""
         if len(segments) == 1 and self.partitions is None:
-            return _limited(self.matching, segments[0], self.limit, self.skip)
+            return Ids(_limited(self.matching, segments[0], self.limit), self.skip)
         most = self.limit + self.most_skipped
-        if self.partitions is None:
-            rows = self.visible
-            candidates = [_limited(self.matching, segment, most) for segment in segments]
-        else:
-            rows = self.partitions.rows
-            candidates = [first_rows(self.partitions, segment, most) for segment in segments]
+        candidates = [self._candidates(*numbered, most) for numbered in enumerate(segments)]
+        rows = self.partitions.rows if self.partitions else self.visible
         merged = rows.filter(InIds("pk", *candidates)).order_by(*ordering)
         return Ids(merged.values("pk")[: self.limit], self.skip)
 
+    def _candidates(self, number: int, segment: Segment, most: int) -> Subquery:
+        """The ids of the segment that may be on the page: none if those before it fill the page."""
+        is_wanted = IsWanted(number, most)
+        if self.partitions is None:
+            return WantedIds(_limited(self.matching, segment, most), is_wanted)
+        return first_rows(self.partitions, segment, most, is_wanted)
 
-def _limited(rows: QuerySet[Any], segment: Segment, limit: int, skip: Any = None) -> Subquery:
-    ordered = rows.filter(segment.condition).order_by(*segment.ordering)
-    return Ids(ordered.values("pk")[:limit], skip)
+
+def _limited(rows: QuerySet[Any], segment: Segment, limit: int) -> QuerySet[Any]:
+    return rows.filter(segment.condition).order_by(*segment.ordering).values("pk")[:limit]
 
 
-def first_rows(partitions: Partitions, segment: Segment, limit: int) -> Subquery:
+def first_rows(
+    partitions: Partitions, segment: Segment, limit: int, is_wanted: IsWanted
+) -> Subquery:
     """The ids of the first rows of each partition: at least all that are among the first `limit` of
     the segment.
     """
     own = partitions.rows.filter(segment.condition, **{partitions.field: OuterRef("pk")})
     own = own.order_by(*segment.ordering)
-    lists = partitions.parents.annotate(_ids=IdList(own.values("pk")[:limit])).values("_ids")
+    parents = partitions.parents.filter(is_wanted) if is_wanted.number else partitions.parents
+    lists = parents.annotate(_ids=IdList(own.values("pk")[:limit])).values("_ids")
     if len(segment.ordering) > 2:  # no index has the order: to find a first row would sort as much
         return MergedIds(lists.order_by())
     return MergedIds(lists.order_by(*_by_first_row(own, segment.ordering))[:limit])
@@ -139,8 +144,46 @@ class MergedIds(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
+class WantedIds(Subquery):
+    """The ids of a subquery, which is run only if the condition holds."""
+
+    template = "(SELECT unnest(ARRAY(%(subquery)s)) WHERE %(condition)s)"
+    output_field = models.BigIntegerField()
+
+    def __init__(self, rows: QuerySet[Any], is_wanted: IsWanted) -> None:
+        super().__init__(rows, condition=is_wanted.sql)
+
+    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+        # As one value: in an ordinary subquery SQLite would test the condition at each row.
+        ids = "(WITH j(d) AS (%(subquery)s) SELECT json_group_array(j.d) FROM j)"
+        row = f"WITH p(ids) AS (SELECT {ids} WHERE %(condition)s)"
+        template = f"({row} SELECT j.value FROM p, json_each(p.ids) j)"  # noqa: S608 - no values
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
+class IsWanted(Func):
+    """Whether the segments before a number have too few candidates to fill a page.
+
+    To be used in a subquery of InIds, which gives these segments their names.
+    """
+
+    output_field = models.BooleanField()
+
+    def __init__(self, number: int, limit: int) -> None:
+        super().__init__()
+        self.number = number
+        segments = [f"segment_{n}" for n in range(number)]
+        counts = [f"(SELECT count(*) FROM {name})" for name in segments]  # noqa: S608 - as above
+        self.sql = f"{' + '.join(counts) or '0'} < {limit}"
+
+    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+        return self.sql, []
+
+
 class InIds(Func):
-    """Whether a column holds an id that one of the subqueries returns."""
+    """Whether a column holds an id that one of the subqueries returns. They are run in order, as
+    segment_0, segment_1 and so on.
+    """
 
     output_field = models.BooleanField()
 
@@ -151,8 +194,15 @@ class InIds(Func):
         compiled = [compiler.compile(part) for part in self.get_source_expressions()]
         params = [param for _, found in compiled for param in found]
         column, *queries = [sql for sql, _ in compiled]
+        ids = queries[0][1:-1] if len(queries) == 1 else _in_order(queries)
         if connection.vendor == "postgresql":
-            # As arrays: a plan then begins with the ids, and does not read the whole table.
-            return f"{column} = ANY({' || '.join(f'ARRAY{sql}' for sql in queries)})", params
-        found = " UNION ALL ".join(f"SELECT * FROM {sql}" for sql in queries)  # noqa: S608 - compiled by the ORM
-        return f"{column} IN ({found})", params
+            # As an array: a plan then begins with the ids, and does not read the whole table.
+            return f"{column} = ANY(ARRAY({ids}))", params
+        return f"{column} IN ({ids})", params
+
+
+def _in_order(queries: Sequence[str]) -> str:
+    """The ids of all queries. Each is run once, however often its result is used."""
+    named = [f"segment_{n}(id) AS MATERIALIZED {sql}" for n, sql in enumerate(queries)]
+    ids = [f"SELECT id FROM segment_{n}" for n in range(len(queries))]  # noqa: S608 - no values in it
+    return f"WITH {', '.join(named)} {' UNION ALL '.join(ids)}"

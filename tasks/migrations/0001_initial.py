@@ -462,6 +462,30 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'created_at', 'id'], name='task_priority_then_created_at'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'updated_at', 'id'], name='task_priority_then_updated_at'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'due_date', 'id'], name='task_priority_then_due_date'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'due_on', 'id'], name='task_priority_then_due_on'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'title', 'id'], name='task_priority_then_title'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
+            index=models.Index(condition=models.Q(('deleted_at__isnull', True)), fields=['tenant', 'project', 'priority_rank', 'number', 'id'], name='task_priority_then_number'),
+        ),
+        migrations.AddIndex(
+            model_name='task',
             index=models.Index(fields=['tenant', 'assignee', 'status', 'id'], name='task_by_assignee'),
         ),
         migrations.AddIndex(

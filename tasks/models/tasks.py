@@ -89,6 +89,7 @@ class Task(Trashable):
     derived = frozenset({"completed_at"})
     noted = frozenset({"project_id", "status", "deleted_at"})  # by which tasks are counted
     project_field = "project_id"
+    few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # each is a part of sorted lists
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
     number = models.PositiveIntegerField(editable=False)
@@ -201,6 +202,16 @@ class Task(Trashable):
                     "priority": ["priority_rank", "id"],
                     "title": ["title", "id"],
                 }.items()
+            ),
+            # sort=-priority,due_date and so on: lists of one priority in each order. The three
+            # priorities leave so large groups that sorting one costs 30 ms at 100,000 tasks.
+            *(
+                models.Index(
+                    fields=["tenant", "project", "priority_rank", name, "id"],
+                    name=f"task_priority_then_{name}",
+                    condition=Q(deleted_at__isnull=True),
+                )
+                for name in ("created_at", "updated_at", "due_date", "due_on", "title", "number")
             ),
             models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
             models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
