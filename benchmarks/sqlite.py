@@ -37,7 +37,7 @@ from benchmarks.stacks import Running, meter, peers_venv
 from benchmarks.workloads import API, BULK_SIZE, SEED, Request
 
 STACKS = ("taskflow", "usual", "bare_sqlite")
-SORTS = ("-created_at", "due_on", "-priority", "title")
+SORTS = ("-created_at", "due_on", "-priority", "title", "-priority,due_date")
 EVENTS = {"create": 1, "update": 1, "bulk": BULK_SIZE}  # that each request writes
 SAMPLES = 5  # requests of each workload whose answers are compared
 METHOD = """
@@ -112,8 +112,9 @@ def make_caller(database: Database) -> Caller:
     text = make_text(tenant, user.to_bytes(32))
     database.ask(
         "INSERT OR IGNORE INTO accounts_apitoken (tenant_id, user_id, name, prefix, digest, scope,"
-        " last_used_at, version, created_at, updated_at) VALUES (?, ?, 'load', ?, ?, 'write',"
-        " datetime('now'), 1, datetime('now'), datetime('now'))",
+        " is_sign_in, last_used_at, version, created_at, updated_at)"
+        " VALUES (?, ?, 'load', ?, ?, 'write', 0, datetime('now'), 1, datetime('now'),"
+        " datetime('now'))",
         [tenant, user, text[:SHOWN], digest_of(text)],
     )
     projects = [pk for (pk,) in database.ask("SELECT id FROM tasks_project ORDER BY id")]
