@@ -18,6 +18,9 @@ FEW = {"status": 3, "priority_rank": 3, "is_published": 2}  # how many values a 
 DISTINCT = frozenset(
     {"id", "number", "digest", "key", "name", "handle", "email", "external_ref", "request_id"}
 )
+WIDTH = (
+    40  # bytes of an entry of any index; by itself SQLite expects long titles to fill their column
+)
 SHARE = 200  # how many values any other column has in one tenant
 INDEXES = """
 SELECT tbl_name, name FROM sqlite_schema
@@ -47,7 +50,8 @@ def planned_statistics(cursor: Any) -> Iterator[tuple[str, str, str]]:
         columns = [name or "name" for (name,) in cursor.fetchall()]  # null for an expression
         cursor.execute('SELECT "unique" FROM pragma_index_list(%s) WHERE name = %s', [table, index])
         ((is_unique,),) = cursor.fetchall()
-        yield table, index, " ".join(map(str, _numbers(columns, is_unique=bool(is_unique))))
+        numbers = _numbers(columns, is_unique=bool(is_unique))
+        yield table, index, f"{' '.join(map(str, numbers))} sz={WIDTH}"
 
 
 def _numbers(columns: list[str], *, is_unique: bool) -> list[int]:
