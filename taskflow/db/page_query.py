@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db import connection, models
-from django.db.models import F, Func, OrderBy, OuterRef, QuerySet, Subquery
+from django.db.models import F, Func, OrderBy, OuterRef, Q, QuerySet, Subquery
 
-from taskflow.db.ordering import Segment, ordering_of, segments_of
+from taskflow.db.ordering import Segment, ordering_of, rows_behind, segments_of
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,13 @@ class PageQuery:
     place: Sequence[Any] | None = None
     skip: Any = None
     most_skipped: int = 0
+    is_of_one_partition: bool = False
 
     def rows(self) -> QuerySet[Any]:
         """The rows of the page, in order."""
         model = self.visible.model
         ordering = ordering_of(model, self.order)
-        segments = segments_of(model, self.order, self.place)
+        segments = self._segments()
         is_simple = len(segments) == 1 and self.partitions is None
         if is_simple and self.skip is None and connection.vendor == "postgresql":
             # PostgreSQL builds responses after it has sorted and limited the rows.
@@ -62,6 +63,16 @@ class PageQuery:
             return matching.order_by(*ordering)[: self.limit]
         chosen = self._chosen(segments, ordering)
         return self.visible.filter(InIds("pk", chosen)).order_by(*ordering)
+
+    def _segments(self) -> list[Segment]:
+        """Without partitions no index has the order. To divide what a filter found would run it
+        again for each segment.
+        """
+        model = self.visible.model
+        if self.partitions or self.is_of_one_partition:
+            return segments_of(model, self.order, self.place)
+        behind = Q() if self.place is None else rows_behind(model, self.order, self.place)
+        return [Segment(behind, ordering_of(model, self.order))]
 
     def _chosen(self, segments: Sequence[Segment], ordering: Sequence[OrderBy]) -> Subquery:
         """The ids of the rows of the page."""

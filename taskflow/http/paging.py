@@ -97,7 +97,7 @@ class BuiltPage:
 class Listing:
     """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
     some columns `beside` it. `partitions(who, wanted, order)` are its partitions, or None where it
-    is better read as a whole.
+    is better read as a whole. `is_of_one_partition(wanted)` says whether all of it is in one.
     """
 
     def __init__(
@@ -109,9 +109,11 @@ class Listing:
         beside: Sequence[str] = (),
         partitions: Callable[[Who, Mapping[str, Any], Sequence[str]], Partitions | None]
         | None = None,
+        is_of_one_partition: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self.model, self.rows, self.document, self.beside = model, rows, document, beside
         self.partitions = partitions
+        self.is_of_one_partition = is_of_one_partition
         self.pages = Shaped(self._page)
         self.wholes = Shaped(self._whole)
 
@@ -162,6 +164,7 @@ class Listing:
             visible=self.rows(who, {}),
             matching=self.rows(who, wanted),
             partitions=self.partitions and self.partitions(who, wanted, order),
+            is_of_one_partition=bool(self.is_of_one_partition and self.is_of_one_partition(wanted)),
             order=order,
             limit=limit,
             place=place,

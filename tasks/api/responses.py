@@ -35,7 +35,7 @@ from taskflow.tenancy import in_any_tenant
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
 from tasks.models.tallies import STATUSES
 from tasks.models.tasks import is_ready
-from tasks.queries.filters import check_project, narrow, read_filters
+from tasks.queries.filters import Place, check_project, narrow, read_filters
 from tasks.queries.lookup import former_id, named_project, named_task
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
@@ -142,12 +142,19 @@ def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str])
     return Partitions(projects, narrow(Task.objects.all(), dict(wanted)), "project")
 
 
+def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
+    """Whether a list is found by its project, whose indexes have its tasks in each order."""
+    names = {name.removesuffix("_not") for name in wanted} & INDEXED_FILTERS
+    return names == {"project"} and isinstance(wanted.get("project"), Place)
+
+
 LISTINGS = {
     model: Listing(
         model,
         partial(_seen, model),
         document,
         partitions=_tasks_by_project if model is Task else None,
+        is_of_one_partition=_is_of_one_project if model is Task else None,
     )
     for model, document in DOCUMENTS.items()
 }
