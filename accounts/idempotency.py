@@ -94,6 +94,7 @@ def _fingerprint(request: HttpRequest, actor: Actor) -> str:
     """
     said: list[Any] = [request.method, request.get_full_path(), request.content_type]
     said += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
+    said += [actor.reason, actor.on_behalf_of.pk if actor.on_behalf_of else None]
     text = json.dumps(said).encode() + request.body
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 

@@ -20,6 +20,7 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts import tokens
+from accounts.attribution import add_attribution
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
@@ -143,6 +144,7 @@ class TenantMiddleware:
             return self.work(request)
         if is_repeated(request):
             take_turns(actor)
+        actor = add_attribution(request, actor)
         seen = read_precondition(request)
         request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
         if read_dry_run(request):

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from accounts.admin.recorded import actor_of
 from taskflow.admin.site import ModelAdmin, display
-from taskflow.audit.history import Entry, read_history, who_did
+from taskflow.audit.history import Entry, describe_actor, read_history
 from taskflow.audit.models import Event
 
 
@@ -17,7 +17,7 @@ from taskflow.audit.models import Event
 class EventAdmin(ModelAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
     list_filter = ["via", "subject_type", "verb"]
-    list_select_related = ["actor"]
+    list_select_related = ["actor", "on_behalf_of"]
     search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
     ordering = ["-id"]
     list_per_page = 50
@@ -48,7 +48,7 @@ class EventAdmin(ModelAdmin):
 
     @display(description="who")
     def show_who(self, event: Event) -> str:
-        return who_did(event)
+        return describe_actor(event)
 
     @display(description="did", ordering="verb")
     def show_what(self, event: Event) -> str:

@@ -319,7 +319,9 @@ class RecordedAdmin(ModelAdmin):
         if row is None:
             raise Http404
         events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
-        paginator = Paginator(events.select_related("actor").order_by("-id"), HISTORY_PAGE)
+        paginator = Paginator(
+            events.select_related("actor", "on_behalf_of").order_by("-id"), HISTORY_PAGE
+        )
         page = paginator.get_page(request.GET.get("p"))
         context = {
             **self.admin_site.each_context(request),

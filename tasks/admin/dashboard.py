@@ -34,7 +34,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
         agents=Count("pk", filter=Q(kind=UserKind.AGENT)),
     )
     projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
-    latest = Event.objects.select_related("actor").order_by("-id")[:LATEST]
+    latest = Event.objects.select_related("actor", "on_behalf_of").order_by("-id")[:LATEST]
     return context | {
         "title": "Overview",
         "cards": [
