@@ -16,6 +16,7 @@ from accounts.models import Tenant
 from accounts.schemas import TenantUpdate
 from taskflow.admin.site import action, display
 from taskflow.audit.actor import Actor
+from taskflow.tenancy import current_tenant_id
 
 
 @admin.register(Tenant)
@@ -34,10 +35,6 @@ class TenantAdmin(RecordedAdmin):
             return Tenant.objects.all()
         return Tenant.objects.filter(pk=actor_of(request).tenant.pk)
 
-    def get_list_display(self, request: HttpRequest) -> Any:
-        self.here = actor_of(request).tenant.pk
-        return super().get_list_display(request)
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -52,7 +49,7 @@ class TenantAdmin(RecordedAdmin):
 
     @display(description="", label={"you are here": "success"})
     def show_place(self, tenant: Tenant) -> str:
-        return "you are here" if tenant.pk == self.here else ""
+        return "you are here" if tenant.pk == current_tenant_id() else ""
 
     @action(description="Work in this tenant")
     def work_here(
