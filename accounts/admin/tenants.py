@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts import actions
-from accounts.admin.recorded import RecordedAdmin, actor_of
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
 from accounts.schemas import TenantUpdate
@@ -33,7 +33,7 @@ class TenantAdmin(RecordedAdmin):
         """All for an operator, one's own for staff: tenants themselves stand outside the wall."""
         if request.user.is_superuser:
             return Tenant.objects.all()
-        return Tenant.objects.filter(pk=actor_of(request).tenant.pk)
+        return Tenant.objects.filter(pk=get_actor(request).tenant.pk)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -42,7 +42,7 @@ class TenantAdmin(RecordedAdmin):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is None or obj.pk == actor_of(request).tenant.pk
+        return obj is None or obj.pk == get_actor(request).tenant.pk
 
     def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
         actions.update_tenant(actor, **values)

@@ -15,7 +15,7 @@ from django.db import transaction
 
 from accounts.actions import create_operator, create_user, found_tenant, issue_token
 from accounts.models import Tenant, User, UserKind
-from accounts.tokens import make_text
+from accounts.tokens import make_token_text
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.tenancy import inside
@@ -51,7 +51,7 @@ def demo_is_here() -> bool:
 
 def demo_token(tenant: Tenant) -> str:
     """The demo token's text, known only to who knows SECRET_KEY; so it need not be kept."""
-    return make_text(tenant.pk, _entropy())
+    return make_token_text(tenant.pk, _entropy())
 
 
 @transaction.atomic

@@ -493,7 +493,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
     with inside(house.root.tenant):
         other = create_task(house.ada, house.apollo, title="Fuel")
     form = form_of(staff.get(address(Task, "change", house.task.pk)))
-    staff.post(address(Task, "change", house.task.pk), form | {"waits_for": [other.pk]})
+    staff.post(address(Task, "change", house.task.pk), form | {"blockers": [other.pk]})
 
     refused = run(staff, Task, "complete", house.task.pk)
     assert "Complete them first" in refused.content.decode()
