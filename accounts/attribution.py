@@ -8,7 +8,7 @@ from django.http import HttpRequest
 
 from accounts.models import User, UserKind
 from taskflow.audit.actor import Actor
-from taskflow.http.attribution import ON_BEHALF_OF, read_on_behalf_of, read_reason
+from taskflow.http.attribution import HEADER_VARIABLES, ON_BEHALF_OF, read_on_behalf_of, read_reason
 from taskflow.http.errors import Forbidden, Invalid
 
 
@@ -19,10 +19,11 @@ def add_attribution(request: HttpRequest, actor: Actor) -> Actor:
     for a malformed header, Forbidden when the actor may not act for that user, and Invalid when
     an administrator names a user who does not exist.
     """
+    if not request.META.keys() & HEADER_VARIABLES:
+        return actor
     reason, reference = read_reason(request), read_on_behalf_of(request)
-    if reference is not None:
-        return replace(actor, reason=reason, on_behalf_of=find_principal(actor, reference))
-    return replace(actor, reason=reason) if reason else actor
+    principal = None if reference is None else find_principal(actor, reference)
+    return replace(actor, reason=reason, on_behalf_of=principal)
 
 
 def find_principal(actor: Actor, reference: str | int) -> User:

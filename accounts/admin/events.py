@@ -1,4 +1,4 @@
-"""The log, to read."""
+"""The event log, read-only."""
 
 from __future__ import annotations
 
@@ -46,11 +46,11 @@ class EventAdmin(ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
 
-    @display(description="who")
+    @display(description="by")
     def show_who(self, event: Event) -> str:
         return describe_actor(event)
 
-    @display(description="did", ordering="verb")
+    @display(description="event", ordering="verb")
     def show_what(self, event: Event) -> str:
         return f"{event.subject_type}.{event.verb}"
 
@@ -58,7 +58,7 @@ class EventAdmin(ModelAdmin):
     def show_via(self, event: Event) -> str:
         return event.via
 
-    @display(description="what changed")
+    @display(description="changes")
     def show_changes(self, event: Any) -> str:
         entry: Entry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)

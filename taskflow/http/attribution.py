@@ -15,6 +15,8 @@ from taskflow.http.errors import BadRequest
 from taskflow.http.schema import LARGEST_ID
 
 REASON, ON_BEHALF_OF = "X-Reason", "X-On-Behalf-Of"
+REASON_VARIABLE, ON_BEHALF_OF_VARIABLE = "HTTP_X_REASON", "HTTP_X_ON_BEHALF_OF"
+HEADER_VARIABLES = frozenset({REASON_VARIABLE, ON_BEHALF_OF_VARIABLE})  # in request.META
 LONGEST_REASON = 500  # characters, after decoding
 # HTTP clients agree on ASCII only: fetch() refuses other characters, curl sends UTF-8, others send
 # Latin-1, and granian passes such a header on as an empty one.
@@ -28,7 +30,7 @@ def read_reason(request: HttpRequest) -> str:
 
     Raises BadRequest unless it is one line of 1 to 500 characters, percent-encoded as UTF-8.
     """
-    given: str | None = request.META.get("HTTP_X_REASON")
+    given: str | None = request.META.get(REASON_VARIABLE)
     if given is None:
         return ""
     reason = _decode(given)
@@ -61,7 +63,7 @@ def read_on_behalf_of(request: HttpRequest) -> str | int | None:
 
     None when the header is absent. Raises BadRequest for anything else.
     """
-    given: str | None = request.META.get("HTTP_X_ON_BEHALF_OF")
+    given: str | None = request.META.get(ON_BEHALF_OF_VARIABLE)
     if given is None:
         return None
     is_reference = USER_REFERENCE.fullmatch(given.strip())

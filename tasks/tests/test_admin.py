@@ -455,7 +455,7 @@ def test_each_can_be_deleted_for_good(house, staff, model):
 
     r = run(staff, model, "purge_selected", pk, "?trash=1")
 
-    assert "Deleted for good." in r.content.decode()
+    assert "Deleted permanently." in r.content.decode()
     with inside(house.root.tenant):
         assert not model.everything.exists()
 
@@ -509,7 +509,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
 
 def test_somebody_is_let_go_and_all_handed_over(house, staff):
     path = address(User, "offboarding", house.ada.user.pk)
-    assert "Off-board" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
+    assert "Offboard" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
     page = staff.get(path).content.decode()
     assert "Hand over to" in page
     assert "mallory" not in page
@@ -596,7 +596,7 @@ def test_an_edit_of_the_same_field_is_shown_beside_theirs(house, staff, opened):
 
     page = r.content.decode()
     assert r.status_code == 412
-    for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save mine all the same"):
+    for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save my values"):
         assert text in page
     assert not house.events(subject_type="task")
 
@@ -604,7 +604,7 @@ def test_an_edit_of_the_same_field_is_shown_beside_theirs(house, staff, opened):
 def test_mine_can_be_saved_all_the_same(house, staff, opened):
     form = opened | {"title": "Mine", "priority": "high"}
     conflict = staff.post(address(Task, "change", house.task.pk), form)
-    kept = dict(conflict.context["kept"]) | {"labels": opened["labels"]}
+    kept = dict(conflict.context["fields"]) | {"labels": opened["labels"]}
 
     r = staff.post(address(Task, "change", house.task.pk), kept)
 
@@ -620,7 +620,7 @@ def test_what_changes_while_one_decides_is_shown_again(house, staff, opened):
     with inside(house.root.tenant):
         update_task(house.ada, house.task, title="Theirs again")
 
-    r = staff.post(address(Task, "change", house.task.pk), dict(conflict.context["kept"]))
+    r = staff.post(address(Task, "change", house.task.pk), dict(conflict.context["fields"]))
 
     assert (r.status_code, "Theirs again" in r.content.decode()) == (412, True)
 
@@ -628,7 +628,7 @@ def test_what_changes_while_one_decides_is_shown_again(house, staff, opened):
 def test_tags_are_named_in_a_conflict(house, staff, opened):
     r = staff.post(address(Task, "change", house.task.pk), opened | {"labels": []})
 
-    (rivalry,) = r.context["rivalries"]
+    (rivalry,) = r.context["conflicts"]
     assert (rivalry.field, rivalry.base, rivalry.theirs, rivalry.yours) == (
         "tags", "hot", "cold, hot", "–",
     ) or rivalry.theirs == "hot, cold"  # fmt: skip
@@ -717,7 +717,7 @@ def test_the_plan_is_shown_before_anything_happens(house, staff):
 
     page = staff.post(UNDO, {"event_ids": event}).content.decode()
 
-    assert "1 change would be taken back" in page
+    assert "1 change would be undone" in page
     assert "title from New to Launch" in page
     with inside(house.root.tenant):
         assert Task.objects.get().title == "New"
@@ -731,7 +731,7 @@ def test_then_it_is_done(house, staff):
 
     r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"}, follow=True)
 
-    assert "1 changes are taken back" in r.content.decode()
+    assert "1 changes are undone" in r.content.decode()
     with inside(house.root.tenant):
         task = Task.objects.get()
         assert (task.title, task.tags.count()) == ("Launch", 1)
@@ -750,7 +750,7 @@ def test_all_that_somebody_did_since(house, staff):
     done = staff.post(UNDO, body | {"skip": "on", "confirmed": "1"})
 
     assert "Comment" in refused.content.decode()  # somebody else's, on the task that she made
-    assert "Stays as it is" in planned.content.decode()
+    assert "Skipped" in planned.content.decode()
     assert done.status_code == 302
     with inside(house.root.tenant):
         assert list(Task.objects.values_list("title", flat=True)) == ["Launch"]
@@ -796,7 +796,7 @@ def test_undo_of_a_request_in_one_project_is_refused(house, staff):
 
     r = staff.post(UNDO, {"request_id": "r-1", "project": house.apollo.pk, "confirmed": "1"})
 
-    assert "Only for what somebody did since an instant." in r.content.decode()
+    assert "A project can only be combined with a user and a time." in r.content.decode()
     assert not house.events()
 
 

@@ -105,4 +105,4 @@ def test_tenant_list_marks_the_tenant_of_its_own_request(house):
     finally:
         del tenant_admin.get_list_display
 
-    assert "you are here" in page
+    assert "current tenant" in page
