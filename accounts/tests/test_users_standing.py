@@ -19,8 +19,8 @@ from taskflow.tenancy import inside
     [
         ("bot", "bob", 200),
         ("bot", None, 200),
-        ("bot", "bot", 422),  # an agent answers for nobody, nor for itself
-        ("bob", "eve", 422),  # she could make tokens in his name
+        ("bot", "bot", 422),  # an agent is responsible for no user
+        ("bob", "eve", 422),  # a responsible user could create tokens for the other person
         ("bob", None, 200),
         ("bot", "mallory", 422),
     ],

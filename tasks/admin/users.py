@@ -27,7 +27,7 @@ class OffboardingForm(forms.Form):
     hand_over_to: Any = forms.ModelChoiceField(
         queryset=None,
         required=False,
-        empty_label="No one: other owners take over the projects, and the tasks are unassigned",
+        empty_label="No user: other owners take over the projects, and the tasks are unassigned",
         widget=Select,
     )
     erase = forms.BooleanField(
