@@ -19,6 +19,9 @@ def _held(project_id: Any, user_id: Any, roles: Any) -> Any:
 
 HELD = Shaped(_held)
 MANAGERS = (Role.OWNER, Role.ADMIN)
+# The roles that may write in a project. Roles are listed one by one: being able to see a project
+# must never be enough to write in it.
+WRITERS = (Role.OWNER, Role.ADMIN, Role.MEMBER)
 
 
 def require_role(actor: Actor, project: Project, *roles: Role) -> None:
@@ -31,9 +34,12 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
 
 
 def require_member(actor: Actor, project: Project) -> None:
-    """Raise Forbidden unless the actor works in the project."""
-    if project.shown_to != actor.user.pk:
-        require_role(actor, project, *Role)
+    """Raise Forbidden unless the actor may write in the project.
+
+    Reads the role that was loaded with the project, if any, and costs a query otherwise.
+    """
+    if project.loaded_role_of(actor.user.pk) not in WRITERS:
+        require_role(actor, project, *WRITERS)
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:

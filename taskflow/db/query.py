@@ -76,19 +76,23 @@ class _Question:
 
     @cached_property
     def maker(self) -> _Maker:
-        return _Maker(self.compiler.klass_info, self.compiler.select)
+        compiler = self.compiler
+        return _Maker(compiler.klass_info, compiler.select, compiler.annotation_col_map)
 
 
 class _Maker:
-    """Makes objects of rows, with those that select_related() names; as unpickling does, because
-    `__init__` costs more than the query.
+    """Makes objects of rows, with their annotations and with those that select_related() names; as
+    unpickling does, because `__init__` costs more than the query.
     """
 
-    def __init__(self, info: Any, select: Any) -> None:
+    def __init__(
+        self, info: Any, select: Any, annotations: Mapping[str, int] | None = None
+    ) -> None:
         places = info["select_fields"]
         self.model, self.start, self.end = info["model"], places[0], places[-1] + 1
         self.names = [column[0].target.attname for column in select[self.start : self.end]]
         self.key = self.names.index(self.model._meta.pk.attname)
+        self.annotations = list((annotations or {}).items())
         self.related = [
             (_Maker(other, select), other["local_setter"], other["remote_setter"])
             for other in info.get("related_klass_infos", ())
@@ -100,6 +104,8 @@ class _Maker:
             return None
         made = self.model.__new__(self.model)
         made.__dict__.update(zip(self.names, values, strict=True))
+        for name, column in self.annotations:
+            made.__dict__[name] = row[column]
         made._state = state = ModelState()
         state.adding, state.db = False, DEFAULT_DB_ALIAS
         for maker, set_here, set_there in self.related:

@@ -17,7 +17,7 @@ from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
 from taskflow.http.errors import Forbidden
 from tasks.models import Page, Project, Role
-from tasks.rules import MANAGERS, require_role
+from tasks.rules import MANAGERS, WRITERS, require_role
 
 Rows = Mapping[tuple[str, int], Any]  # as stored, by subject type and id; gone ones are missing
 OF_PEOPLE = frozenset({"tenant", "user", "apitoken"})
@@ -127,7 +127,7 @@ def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
     holders = {"comment": "author_id", "page": "owner_id"}
     if row is not None and kind in holders and getattr(row, holders[kind]) != actor.user.pk:
         return MANAGERS
-    return tuple(Role)
+    return WRITERS
 
 
 def _subject(event: Event) -> tuple[str, int]:

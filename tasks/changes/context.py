@@ -22,6 +22,7 @@ from tasks.models.graph import (
     reached,
 )
 from tasks.models.tasks import DEEPEST, MOST_TAGS, by_open_task
+from tasks.rules import WRITERS
 
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
@@ -31,7 +32,7 @@ def _members(project_ids: Any, user_ids: Any) -> Any:
     rows = ProjectMember.objects.filter(
         Among("project_id", project_ids), Among("user_id", user_ids)
     )
-    return rows.values_list("project_id", "user_id")
+    return rows.values_list("project_id", "user_id", "role")
 
 
 MEMBERS = Shaped(_members)
@@ -76,13 +77,15 @@ class Facts:
         user_ids = {user.pk for user in assignees if not user.is_staff}
         if not self.actor.is_staff:
             me = self.actor.user.pk
-            self.mine |= {pk for pk, project in asked.items() if project.shown_to == me}
+            self.mine |= {pk for pk, p in asked.items() if p.loaded_role_of(me) in WRITERS}
             if not self.mine.issuperset(asked):
                 user_ids.add(me)
         if not (project_ids and user_ids):
             return
-        self.members |= set(MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids)))))
-        self.mine |= {p for p, user_id in self.members if user_id == self.actor.user.pk}
+        found = MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids))))
+        self.members |= {(project_id, user_id) for project_id, user_id, _role in found}
+        me = self.actor.user.pk
+        self.mine |= {p for p, user_id, role in found if user_id == me and role in WRITERS}
 
     def is_member(self, project: Project) -> bool:
         return self.actor.is_staff or project.pk in self.mine

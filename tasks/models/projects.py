@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -46,6 +46,13 @@ class Role(models.TextChoices):
     MEMBER = "member"
 
 
+class ViewerRole(NamedTuple):
+    """The role that a user has in a project, as it was read together with a row."""
+
+    user_id: int
+    role: str
+
+
 class ProjectQuerySet(TenantQuerySet["Project"]):
     def visible_to(self, actor: Actor) -> Self:
         """Projects the actor works in, all for staff; none outside what his token is bound to."""
@@ -58,13 +65,12 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
 
     def with_details(self, actor: Actor) -> Self:
         """Everything ProjectResponse shows, in one query: counts per status and one's role."""
-        role = ProjectMember.objects.of(actor).filter(project=OuterRef("pk")).values("role")
         return self.select_related("owner").annotate(
             **{
                 f"{status}_count": TaskTally.total(status)
                 for status in ("todo", "in_progress", "done")
             },
-            role=Subquery(role),
+            role=viewer_role(actor, "pk"),
         )
 
 
@@ -74,8 +80,9 @@ EveryProject = TenantManager.from_queryset(ProjectQuerySet)
 
 class Project(Trashable):
     project_field = "id"
-    # The user it was just shown to as one who works in it, so that rules need not ask again.
-    shown_to: int | None = None
+    # The role of the user for whom the row was looked up, so that rules need no query of their own.
+    # None when the look-up did not read it.
+    viewer_role: ViewerRole | None = None
 
     key = models.CharField(
         max_length=10,
@@ -156,6 +163,11 @@ class Project(Trashable):
         rows.update(last_number=F("last_number") + taken)
         return {pk: number + 1 for pk, number in last.items()}
 
+    def loaded_role_of(self, user_id: int) -> str | None:
+        """Return the user's role if it was read together with this row, else None. No query."""
+        loaded = self.viewer_role
+        return loaded.role if loaded is not None and loaded.user_id == user_id else None
+
     @property
     def task_counts(self) -> dict[str, int]:
         """Of a row that came with_details()."""
@@ -179,6 +191,16 @@ class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
     def visible_to(self, actor: Actor) -> Self:
         """Memberships of the projects one sees."""
         return self.filter(project__in=Project.objects.visible_to(actor))
+
+
+def viewer_role(actor: Actor, project: str) -> Subquery:
+    """Return the actor's role as a column, null without a membership.
+
+    `project` is the path from the annotated row to its project: `pk` for a project itself. The
+    actor's id may be a parameter of a query that is compiled once.
+    """
+    memberships = ProjectMember.objects.of(actor).filter(project=OuterRef(project))
+    return Subquery(memberships.values("role"))
 
 
 ProjectMemberManager = TenantManager.from_queryset(ProjectMemberQuerySet)

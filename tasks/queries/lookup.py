@@ -17,6 +17,7 @@ from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID
 from taskflow.tenancy import in_any_tenant
 from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
+from tasks.models.projects import ViewerRole, viewer_role
 
 M = TypeVar("M", bound=Model)
 PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
@@ -102,7 +103,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     What cannot be seen is left out.
     """
     asked = set(refs)
-    rows = Task.objects.visible_to(actor).select_related("project", "assignee")
+    rows = _with_role(Task.objects.visible_to(actor), actor).select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in asked}
     keyed = [ref for ref in asked if TASK_KEY.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
@@ -177,19 +178,37 @@ def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
 
 
 def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
-    """The rows, whose projects know that the actor works there: else he would not see them."""
+    """Return the rows; give each one's project the role that was read together with the row."""
     found = list(rows)
-    if not actor.is_staff:
-        for row in found:
-            project = row if isinstance(row, Project) else getattr(row, "project", None)
-            if project is not None:
-                project.shown_to = actor.user.pk
+    for row in found:
+        role = row.__dict__.pop("_viewer_role", None)
+        if role is not None:
+            _project_of(row).viewer_role = ViewerRole(actor.user.pk, role)
     return found
+
+
+def _project_of(row: Any) -> Project:
+    for name in PROJECT_PATHS[type(row)].split("__"):
+        row = row if name == "pk" else getattr(row, name)
+    project: Project = row
+    return project
+
+
+def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
+    """Add the actor's role in the project of each row; nothing for staff, who need none.
+
+    The actor's id may be a parameter.
+    """
+    path = PROJECT_PATHS.get(rows.model)
+    if path is None or actor.is_staff:
+        return rows
+    return rows.annotate(_viewer_role=viewer_role(actor, path))
 
 
 @in_any_tenant
 def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
+    rows = _with_role(rows, asker(who))
     if model in LOADED:
         rows = rows.select_related(*LOADED[model])
     if names == IDS:
@@ -205,6 +224,14 @@ LOADED: Mapping[type[Model], tuple[str, ...]] = {
     Task: ("project", "assignee"),
     Comment: ("task__project", "author"),
     Page: ("project", "owner"),
+}
+# The path from a row to its project.
+PROJECT_PATHS: Mapping[type[Model], str] = {
+    Project: "pk",
+    ProjectMember: "project",
+    Task: "project",
+    Comment: "task__project",
+    Page: "project",
 }
 
 

@@ -1,0 +1,82 @@
+"""A role that may only read. There is none yet: the tests store one past the check constraint."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from django.db import connection
+
+from taskflow.tenancy import inside
+from tasks.actions.comments import create_comment
+from tasks.actions.pages import create_page
+from tasks.models import ProjectMember
+from tasks.queries.lookup import find_comment, find_page, find_project, find_task
+
+
+@pytest.fixture
+def viewer(world, as_):
+    """A client of Eve's, who has the role `viewer` in Apollo."""
+    if connection.vendor != "sqlite":
+        pytest.skip("PostgreSQL cannot switch check constraints off.")
+    with inside(world.acme), connection.cursor() as cursor:
+        cursor.execute("PRAGMA ignore_check_constraints = ON")
+        ProjectMember.objects.bulk_create(
+            [ProjectMember(project=world.apollo, user=world.eve.user, role="viewer")]
+        )
+        cursor.execute("PRAGMA ignore_check_constraints = OFF")
+    return as_(world.eve)
+
+
+def test_viewer_can_read(world, viewer):
+    assert viewer.get("/tasks").json()["data"][0]["title"] == "Launch"
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("post", "/tasks", {"project_id": "{project}", "title": "x"}),
+        ("patch", "/tasks/APO-1", {"title": "x"}),
+        ("delete", "/tasks/APO-1", None),
+        ("post", "/tasks/APO-1/completion", None),
+        ("post", "/tasks/bulk", {"operations": [{"op": "complete", "id": "{task}"}]}),
+        ("post", "/comments", {"task_id": "{task}", "body": "x"}),
+        ("post", "/pages", {"project_id": "{project}", "title": "x"}),
+        ("post", "/projects/APO/completion", None),
+        ("put", "/projects/APO/tasks/by-ref/r-1", {"title": "x"}),
+        ("patch", "/projects/APO", {"name": "x"}),
+    ],
+)
+def test_viewer_cannot_write(world, viewer, method, path, body):
+    ids = {"{project}": world.apollo.pk, "{task}": world.task.pk}
+    sent = json.dumps(body) if body else ""
+    for name, row_id in ids.items():
+        sent = sent.replace(f'"{name}"', str(row_id))
+
+    response = getattr(viewer, method)(path, sent or None)
+
+    assert response.status_code == 403, response.content
+
+
+def test_each_lookup_reads_the_role_with_the_row(world, assert_statements):
+    with inside(world.acme):
+        comment = create_comment(world.bob, world.task, body="x")
+        page = create_page(world.bob, world.apollo, title="x")
+        with assert_statements(4):
+            rows = [
+                find_project(world.bob, "APO"),
+                find_task(world.bob, "APO-1").project,
+                find_comment(world.bob, comment.pk).task.project,
+                find_page(world.bob, page.pk).project,
+            ]
+        roles = [project.loaded_role_of(world.bob.user.pk) for project in rows]
+
+    assert roles == ["member"] * 4
+
+
+def test_a_role_that_was_loaded_for_another_user_is_not_used(world):
+    with inside(world.acme):
+        project = find_project(world.ada, "APO")
+
+        assert project.loaded_role_of(world.ada.user.pk) == "owner"
+        assert project.loaded_role_of(world.eve.user.pk) is None
