@@ -7,15 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.apps import apps
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
+from taskflow.audit.resource_types import model_of_field, resource_types
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
-from taskflow.tenancy import is_tenant_model
 
 LONGEST = 120  # characters of a value
 NOTHING = "–"
@@ -95,40 +93,30 @@ def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
     ]
 
 
-# How a change of one field reads; the others of the event go without saying.
-PREDICATES = {
-    ("task", "completed"): "completed the task",
-    ("task", "reopened"): "reopened the task",
-    ("task", "assigned"): "assigned the task to {assignee}",
-    ("task", "unassigned"): "took the task from {assignee}",
-    ("task", "moved"): "moved the task to {project}",
-    ("projectmember", "joined"): "let {user} into the project as {role}",
-    ("projectmember", "left"): "took {user} out of the project",
-    ("page", "published"): "published the page",
-    ("page", "unpublished"): "made the page a draft again",
-}
-NOUNS = {"projectmember": "membership", "apitoken": "token"}
+# The predicates of verbs that every resource type has. Other fields of the event are left out.
 VERBS = {
-    "deleted": "moved the {noun} to the trash",
-    "restored": "took the {noun} out of the trash",
-    "purged": "deleted the {noun} for good",
-    "created": "created the {noun} {title}",
+    "deleted": "moved the {label} to the trash",
+    "restored": "took the {label} out of the trash",
+    "purged": "deleted the {label} for good",
+    "created": "created the {label} {title}",
 }
 LONG_TEXTS = {"description", "body", "metadata"}
 
 
 def _predicate(event: Event, changes: list[Change]) -> str:
-    noun = NOUNS.get(event.subject_type, event.subject_type)
-    pattern = PREDICATES.get((event.subject_type, event.verb)) or VERBS.get(event.verb)
+    resource_type = resource_types().get(event.subject_type)
+    label = resource_type.label if resource_type else event.subject_type
+    own = resource_type.sentences if resource_type else {}
+    pattern = own.get(event.verb) or VERBS.get(event.verb)
     if event.verb == "deleted" and "deleted_at" not in event.changes:
-        pattern = "deleted the {noun}"
+        pattern = "deleted the {label}"
     if pattern is None:
         said = [_said(change) for change in changes]
         listed = " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
-        return f"{event.verb} the {noun}" + (f": {listed}" if listed else "")
+        return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
     known = {c.field: c.before if c.after == NOTHING else c.after for c in changes}
     title = known.get("title") or known.get("name") or known.get("handle")
-    words = defaultdict(lambda: "somebody", known | {"noun": noun})
+    words = defaultdict(lambda: "somebody", known | {"label": label})
     words["title"] = f"“{title}”" if title else ""
     return pattern.format_map(words).rstrip()
 
@@ -179,15 +167,3 @@ def _visible(model: Any, actor: Actor) -> Any:
     """Rows in the trash too; of what has no visible_to() nothing."""
     rows = model._base_manager.all()
     return rows.visible_to(actor) if hasattr(rows, "visible_to") else rows.none()
-
-
-def model_of_field(subject_type: str, field: str) -> type[models.Model] | None:
-    """The model that the values of this field are ids of, if they are."""
-    for model in apps.get_models():
-        if is_tenant_model(model) and model.__name__.lower() == subject_type:
-            try:
-                related = model._meta.get_field(field).related_model
-            except FieldDoesNotExist:
-                return None
-            return related if isinstance(related, type) and is_tenant_model(related) else None
-    return None

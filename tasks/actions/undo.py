@@ -10,17 +10,17 @@ from typing import Any
 from django.db.models import Count, Exists, OuterRef
 
 from accounts.actions import end_access
-from accounts.models import ApiToken, Tenant, User
+from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock_all, savepoint, take_turns
+from taskflow.audit.resource_types import resource_types
 from taskflow.audit.undo.apply import make_room, put_back, withdraw
-from taskflow.audit.undo.plan import Noun, Obstacle, Plan, Reversal
+from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
 from tasks.models import (
-    Comment,
     FormerNumber,
     Page,
     Project,
@@ -31,23 +31,11 @@ from tasks.models import (
     TaskTag,
 )
 from tasks.models.graph import blockers_behind, children_below, height, parents_above, reached
+from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.tasks import DEEPEST, MOST_TAGS
 
 MOST_EVENTS = 10_000
 TOO_MANY = Invalid(f"These are more than {MOST_EVENTS} events. Ask for fewer.", code="too_many")
-IN_TRASH = ("deleted", "deleted_at")
-# In the order in which they belong to each other.
-NOUNS = {
-    "tenant": Noun(Tenant),
-    "user": Noun(User, unique=("handle", "email"), withdrawn=("deactivated", "is_active")),
-    "apitoken": Noun(ApiToken, withdrawn=("revoked", "revoked_at"), only_made=True),
-    "project": Noun(Project, unique=("key",), withdrawn=IN_TRASH),
-    "projectmember": Noun(ProjectMember, born="joined", gone="left"),
-    "tag": Noun(Tag, unique=("name",)),
-    "task": Noun(Task, related=("project",), unique=("external_ref",), withdrawn=IN_TRASH),
-    "comment": Noun(Comment, related=("task",), withdrawn=IN_TRASH),
-    "page": Noun(Page, withdrawn=IN_TRASH),
-}
 NO_SUCH_EVENT = NotFound("There is no such event or request.")
 
 
@@ -78,7 +66,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone
     _lock_projects(events)
     found: list[list[Obstacle]] = []
     while True:
-        plan = plan_undo(events, NOUNS)  # anew: an attempt that failed has changed its rows
+        plan = plan_undo(events)  # anew: an attempt that failed has changed its rows
         _check_rights(actor, events, plan)
         for obstacles in found:
             plan.leave_out(obstacles)
@@ -108,13 +96,13 @@ def _carry_out(actor: Actor, plan: Plan) -> None:
         raise _Obstructed(found)
     moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
     left = [(r.row, r.row.project_id, r.row.number) for r in moved]
-    make_room(actor, plan, NOUNS)
-    put_back(actor, plan, NOUNS)
+    make_room(actor, plan)
+    put_back(actor, plan)
     FormerNumber.take_back([r.row for r in moved])
     FormerNumber.keep(left)
-    if found := [*_hanging(plan)]:
+    if found := [*_check_children(plan)]:
         raise _Obstructed(found)
-    withdraw(actor, plan, NOUNS)
+    withdraw(actor, plan)
     if found := [*_wrong_tasks(plan), *_overfull_tasks(plan), *_wrong_people(plan)]:
         raise _Obstructed(found)
     if users := plan.of(User):
@@ -138,10 +126,10 @@ def _rows_of(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
     for event in events:
         ids[event.subject_type].add(event.subject_id)
     return {
-        (kind, row.pk): row
-        for kind, noun in NOUNS.items()
-        if kind in ids
-        for row in noun.rows(ids[kind])
+        (name, row.pk): row
+        for name, resource_type in resource_types().items()
+        if name in ids
+        for row in resource_type.rows(ids[name])
     }
 
 
@@ -206,20 +194,20 @@ def _given_to(event: Event) -> list[int]:
     return list(after)
 
 
-def _hanging(plan: Plan) -> Iterable[Obstacle]:
-    """What others have put onto rows that were made and would go away."""
-    projects, tasks = plan.withdrawn(Project), plan.withdrawn(Task)
-    hanging: list[tuple[Any, str, Any, str]] = [
-        (Project, "project_id", Task.objects.filter(project__in=projects), "is in it"),
-        (Project, "project_id", Page.objects.filter(project__in=projects), "is in it"),
-        (Task, "parent_id", Task.objects.filter(parent__in=tasks), "is below it"),
-        (Task, "task_id", Comment.objects.filter(task__in=tasks), "is on it"),
-    ]
-    rows = {(r.noun.model, r.row.pk): r for r in plan.reversals}
-    for owner, name, found, how in hanging:
-        for row in found.exclude(pk__in=plan.withdrawn(found.model)):
-            detail = f"{type(row).__name__} {row.pk} {how}."
-            yield rows[owner, getattr(row, name)].obstacle("in_use", detail)
+def _check_children(plan: Plan) -> Iterable[Obstacle]:
+    """Yield the rows in which other users have meanwhile created rows that would disappear too."""
+    removed = {(r.resource_type.model, r.row.pk): r for r in plan.reversals if r.is_withdrawn}
+    for resource_type in TRASHABLE_TYPES:
+        model = resource_type.model
+        for name in filter(None, (resource_type.belongs_to, resource_type.parent)):
+            field = model._meta.get_field(name)
+            owners = plan.withdrawn(field.related_model)
+            children = model.objects.filter(**{f"{name}__in": owners}) if owners else ()
+            for child in children:
+                if (model, child.pk) not in removed:
+                    owner = removed[field.related_model, getattr(child, field.attname)]
+                    detail = f"The {resource_type.label} {child.pk} belongs to it."
+                    yield owner.obstacle("in_use", detail)
 
 
 def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from accounts.models import ApiToken
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
+from taskflow.audit.resource_types import resource_types
 from taskflow.http.errors import Forbidden
-from tasks.models import Page, Project, Role
+from tasks.models import Project, Role
 from tasks.rules import MANAGERS, WRITERS, require_role
 
 Rows = Mapping[tuple[str, int], Any]  # as stored, by subject type and id; gone ones are missing
@@ -47,31 +47,33 @@ def visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Ev
     places = {pk for event in events for pk in places_of(event, rows)}
     projects = Project.everything.visible_to(actor).filter(pk__in=sorted(places))
     seen = {("project", pk) for pk in projects.values_list("pk", flat=True)}
-    for kind, shown in (
-        ("page", Page.everything.visible_to(actor)),
-        ("apitoken", ApiToken.objects.visible_to(actor)),
-    ):
-        ids = sorted({e.subject_id for e in events if e.subject_type == kind})
-        if ids:
-            seen |= {(kind, pk) for pk in shown.filter(pk__in=ids).values_list("pk", flat=True)}
+    for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
+        ids = sorted({e.subject_id for e in events if e.subject_type == name})
+        shown = resource_types()[name].model._base_manager.visible_to(actor).filter(pk__in=ids)
+        seen |= {(name, pk) for pk in shown.values_list("pk", flat=True)}
     return [event for event in events if _is_visible(actor, event, rows, seen)]
 
 
 def _is_visible(actor: Actor, event: Event, rows: Rows, seen: set[tuple[str, int]]) -> bool:
-    kind, subject = event.subject_type, _subject(event)
+    subject = _subject(event)
     is_mine = is_own(actor, event)
     places = places_of(event, rows)
     if not all(("project", pk) in seen for pk in places):
         return False
-    if kind in ("page", "apitoken") and subject in rows:
+    if _has_own_visibility(event) and subject in rows:
         return subject in seen
-    if places and kind != "page":
+    if places and not _has_own_visibility(event):
         return True
     # What belongs to no project, and a draft that is gone, is shown to administrators and to whom
     # it is of. A token bound to projects shows of that only the tags its user made.
     if actor.project_ids is not None and not places:
         return _is_own_new_tag(actor, event)
     return is_mine or actor.is_staff
+
+
+def _has_own_visibility(event: Event) -> bool:
+    resource_type = resource_types().get(event.subject_type)
+    return resource_type is not None and resource_type.has_own_visibility
 
 
 def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
@@ -124,8 +126,8 @@ def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
     if kind == "project" or not is_own(actor, event):
         return MANAGERS
     # A comment is its author's and a page its owner's, whoever has changed it.
-    holders = {"comment": "author_id", "page": "owner_id"}
-    if row is not None and kind in holders and getattr(row, holders[kind]) != actor.user.pk:
+    author = resource_types()[kind].author
+    if row is not None and author and getattr(row, f"{author}_id") != actor.user.pk:
         return MANAGERS
     return WRITERS
 

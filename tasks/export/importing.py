@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
 
 from accounts.models import SUBDOMAIN, Tenant
-from taskflow.audit.history import model_of_field
+from taskflow.audit.resource_types import model_of_field
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (

@@ -3,11 +3,13 @@ from __future__ import annotations
 from tasks.models.comments import Comment
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember, ProjectStatus, Role
+from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
 from tasks.models.tallies import TaskTally
 from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
+    "RESOURCE_TYPES",
     "Comment",
     "FormerNumber",
     "Page",

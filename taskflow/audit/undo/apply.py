@@ -14,7 +14,8 @@ from django.utils.dateparse import parse_datetime
 from taskflow.audit.actor import Actor
 from taskflow.audit.links import linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
-from taskflow.audit.undo.plan import Noun, Plan, Reversal, target_of
+from taskflow.audit.resource_types import ResourceType, resource_types
+from taskflow.audit.undo.plan import Plan, Reversal, target_of
 
 # What takes a verb back, where another change of the same fields has a name.
 INVERSE = {
@@ -26,52 +27,71 @@ INVERSE = {
 }
 
 
-def make_room(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+def make_room(actor: Actor, plan: Plan) -> None:
     """Delete what was made and has no trash, before others take its name again."""
-    going = [noun for noun in nouns.values() if noun.withdrawn is None]
+    going = [
+        resource_type
+        for resource_type in resource_types().values()
+        if resource_type.removal is None
+    ]
     _withdraw(actor, plan, going)
-    gone = {(noun.model, pk) for noun in going for pk in plan.withdrawn(noun.model)}
+    gone = {
+        (resource_type.model, pk)
+        for resource_type in going
+        for pk in plan.withdrawn(resource_type.model)
+    }
     for reversal in plan.reversals:
         for name, links in reversal.links.items():
-            target = target_of(reversal.noun.model, name)
+            target = target_of(reversal.resource_type.model, name)
             reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in gone}
 
 
-def put_back(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+def put_back(actor: Actor, plan: Plan) -> None:
     """Values, links and rows. What a row belongs to comes back before it."""
     actor = _undoing(actor, plan)
-    for noun in nouns.values():
-        reversals = [r for r in plan.of(noun.model) if not r.is_withdrawn]
+    for resource_type in resource_types().values():
+        reversals = [r for r in plan.of(resource_type.model) if not r.is_withdrawn]
         changed = [r for r in reversals if not r.is_made_again]
-        _restore(actor, noun, changed)
-        for level in _in_turn(changed, noun.unique):
+        _restore(actor, resource_type, changed)
+        for level in _in_turn(changed, resource_type.unique):
             links = {n: linked_ids([r.row for r in level], n) for n in _linked_names(level)}
             change_each(actor, [edit for r in level if (edit := _edit(r, links))])
         again = [r for r in reversals if r.is_made_again]
         for reversal in again:
             _put(reversal.row, reversal.values)
-        create_all(actor, [r.row for r in again], noun.born, sets=_sets(noun.model, again))
-        _delete_again(actor, noun, changed)
+        create_all(
+            actor,
+            [r.row for r in again],
+            resource_type.created_verb,
+            sets=_sets(resource_type.model, again),
+        )
+        _delete_again(actor, resource_type, changed)
 
 
-def withdraw(actor: Actor, plan: Plan, nouns: Mapping[str, Noun]) -> None:
+def withdraw(actor: Actor, plan: Plan) -> None:
     """What was made goes to the trash, last what the rest belongs to."""
-    trashed = [noun for noun in nouns.values() if noun.withdrawn is not None]
+    trashed = [
+        resource_type
+        for resource_type in resource_types().values()
+        if resource_type.removal is not None
+    ]
     _withdraw(actor, plan, trashed[::-1])
 
 
-def _withdraw(actor: Actor, plan: Plan, nouns: Iterable[Noun]) -> None:
+def _withdraw(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
     actor, moment = _undoing(actor, plan), timezone.now()
-    going = {(r.noun.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
-    for noun in nouns:
-        withdrawn = [r for r in plan.of(noun.model) if r.is_withdrawn]
+    going = {(r.resource_type.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
+    for resource_type in types:
+        withdrawn = [r for r in plan.of(resource_type.model) if r.is_withdrawn]
         ids = [r.row.pk for r in withdrawn if not _goes_along(r, going)]
-        if ids and noun.withdrawn is None:
-            remove_all(actor, noun.rows(ids), noun.gone)
-        elif ids and noun.withdrawn is not None:
-            verb, name = noun.withdrawn
-            is_switch = isinstance(noun.model._meta.get_field(name), models.BooleanField)
-            change_all(actor, noun.rows(ids), verb, **{name: False if is_switch else moment})
+        if ids and resource_type.removal is None:
+            remove_all(actor, resource_type.rows(ids), resource_type.removed_verb)
+        elif ids and resource_type.removal is not None:
+            verb, name = resource_type.removal
+            is_switch = isinstance(resource_type.model._meta.get_field(name), models.BooleanField)
+            change_all(
+                actor, resource_type.rows(ids), verb, **{name: False if is_switch else moment}
+            )
 
 
 def _in_turn(reversals: Sequence[Reversal], unique: Sequence[str]) -> Iterator[list[Reversal]]:
@@ -105,7 +125,7 @@ def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]
 
 def _goes_along(reversal: Reversal, going: set[tuple[Any, int]]) -> bool:
     """What belongs to a row that is withdrawn disappears with it, and would return with it."""
-    model = reversal.noun.model
+    model = reversal.resource_type.model
     return any(
         (f.related_model, getattr(reversal.row, f.attname)) in going
         for f in model._meta.concrete_fields
@@ -153,19 +173,19 @@ def _edit(
     return (reversal.row, verb, edit) if edit else None
 
 
-def _restore(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
+def _restore(actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]) -> None:
     found = [r for r in reversals if "deleted_at" in r.values and r.values["deleted_at"] is None]
     if found:
-        change_all(actor, noun.rows(r.row.pk for r in found), "restored", deleted_at=None)
+        change_all(actor, resource_type.rows(r.row.pk for r in found), "restored", deleted_at=None)
     for reversal in found:
         reversal.row.deleted_at = None
 
 
-def _delete_again(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
+def _delete_again(actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]) -> None:
     """With the instant of then, by which what went together returns together."""
     by_moment: dict[str, list[int]] = defaultdict(list)
     for reversal in reversals:
         if reversal.values.get("deleted_at"):
             by_moment[reversal.values["deleted_at"]].append(reversal.row.pk)
     for moment, ids in by_moment.items():
-        change_all(actor, noun.rows(ids), "deleted", deleted_at=parse_datetime(moment))
+        change_all(actor, resource_type.rows(ids), "deleted", deleted_at=parse_datetime(moment))

@@ -1,4 +1,4 @@
-"""What an undo is made of: kinds of rows, what becomes of each, and what stands in the way."""
+"""What an undo is made of: what becomes of each row, and what stands in the way."""
 
 from __future__ import annotations
 
@@ -7,27 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from taskflow.audit.models import Event
-
-
-@dataclass(frozen=True)
-class Noun:
-    """A kind of row that can be taken back. `related` is loaded with it, for the log.
-
-    What was made goes away by `withdrawn`: (verb, field), set to the instant or to False; rows
-    without it are deleted.
-    """
-
-    model: Any
-    related: tuple[str, ...] = ()
-    born: str = "created"
-    gone: str = "deleted"
-    withdrawn: tuple[str, str] | None = None
-    unique: tuple[str, ...] = ()  # columns that no two of them may share
-    only_made: bool = False  # its changes stay
-
-    def rows(self, ids: Iterable[int]) -> Any:
-        rows = self.model._base_manager.filter(pk__in=sorted(ids))
-        return rows.select_related(*self.related) if self.related else rows
+from taskflow.audit.resource_types import ResourceType
 
 
 @dataclass
@@ -53,7 +33,7 @@ class Obstacle:
 class Reversal:
     """What becomes of one row. If it is withdrawn, its values matter only when it has to stay."""
 
-    noun: Noun
+    resource_type: ResourceType
     row: Any  # as stored, or to be made again
     events: list[Event]  # that are taken back, newest first
     left: Mapping[int, set[str]]  # fields of them that are not, by the event's id
@@ -84,7 +64,7 @@ class Plan:
     rows: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def of(self, model: Any) -> list[Reversal]:
-        return [r for r in self.reversals if r.noun.model is model]
+        return [r for r in self.reversals if r.resource_type.model is model]
 
     def withdrawn(self, model: Any) -> list[int]:
         return [r.row.pk for r in self.of(model) if r.is_withdrawn]

@@ -18,7 +18,8 @@ from django.core.exceptions import FieldDoesNotExist
 from taskflow.audit.history import who_did
 from taskflow.audit.links import linked_ids
 from taskflow.audit.models import Event
-from taskflow.audit.undo.plan import Noun, Obstacle, Plan, Reversal, target_of
+from taskflow.audit.resource_types import ResourceType, resource_types
+from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, target_of
 from taskflow.audit.values import as_recorded
 
 WIPED = "…"  # stands in the log, before and after, for what it may not keep
@@ -28,25 +29,29 @@ Key = str | tuple[str, int]  # a field, or one link of a many-to-many one
 Step = tuple[Event, Any, Any]  # before and after
 
 
-def plan_undo(chosen: Sequence[Event], nouns: Mapping[str, Noun]) -> Plan:
+def plan_undo(chosen: Sequence[Event]) -> Plan:
     """Lock the rows, then read what has happened to them since."""
-    plan = Plan()
+    plan, types = Plan(), resource_types()
     subjects: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
     for event in chosen:
-        if event.subject_type in nouns:
+        if event.subject_type in types:
             subjects[event.subject_type][event.subject_id].add(event.pk)
         else:
             plan.left.append(Obstacle(event, "not_undoable", "This cannot be taken back."))
-    for name in (name for name in nouns if name in subjects):
-        noun, wanted = nouns[name], subjects[name]
-        is_kept = noun.withdrawn is not None  # rows without a trash may have to be deleted
-        locked = noun.rows(wanted).order_by("pk").select_for_update(of=("self",), no_key=is_kept)
+    for name in (name for name in types if name in subjects):
+        resource_type, wanted = types[name], subjects[name]
+        is_kept = resource_type.removal is not None  # rows without a trash may have to be deleted
+        locked = (
+            resource_type.rows(wanted)
+            .order_by("pk")
+            .select_for_update(of=("self",), no_key=is_kept)
+        )
         stored = {row.pk: row for row in locked}
         plan.rows |= {(name, pk): row for pk, row in stored.items()}
         log = _log_of(name, wanted)
-        links = _links_of(noun.model, list(stored.values()), log)
+        links = _links_of(resource_type.model, list(stored.values()), log)
         for pk, ids in sorted(wanted.items()):
-            _Reading(plan, noun, stored.get(pk), log[pk], ids, links).reverse()
+            _Reading(plan, resource_type, stored.get(pk), log[pk], ids, links).reverse()
     _check_targets(plan)
     return plan
 
@@ -76,18 +81,18 @@ class _Reading:
     def __init__(
         self,
         plan: Plan,
-        noun: Noun,
+        resource_type: ResourceType,
         row: Any,
         log: Sequence[Event],
         chosen: set[int],
         links: Mapping[str, Mapping[int, list[int]]],
     ) -> None:
-        self.plan, self.noun, self.row, self.chosen = plan, noun, row, chosen
+        self.plan, self.resource_type, self.row, self.chosen = plan, resource_type, row, chosen
         self.links = {n: set(ids.get(row.pk, ())) if row else set() for n, ids in links.items()}
         self.events = [event for event in log if event.pk in chosen]
         self.steps: dict[Key, list[Step]] = defaultdict(list)
         for event in log:
-            for key, before, after in _steps(noun.model, event):
+            for key, before, after in _steps(resource_type.model, event):
                 self.steps[key].append((event, before, after))
         for key, steps in self.steps.items():
             self.steps[key] = list(self._that_count(steps))
@@ -98,12 +103,12 @@ class _Reading:
     def reverse(self) -> None:
         targets = {key: self._target(key) for key in list(self.steps)}
         alive = targets.pop(ALIVE, None)
-        reversal = Reversal(self.noun, self.row, self.events, self.left)
+        reversal = Reversal(self.resource_type, self.row, self.events, self.left)
         if alive is True and self.row is None:
             self._make_again(reversal)
         if alive is False and self.row is not None and not self._is_gone():
             self._withdraw(reversal)
-        if self.noun.only_made:
+        if not self.resource_type.restores_values:
             self._leave(targets)
         elif alive is not False or (self.row is not None and not self._is_gone()):
             self._set_fields(reversal, targets)
@@ -184,15 +189,15 @@ class _Reading:
 
     def _make_again(self, reversal: Reversal) -> None:
         """With what it held when it was deleted."""
-        death = next(e for e in self.events if _is_death(self.noun.model, e))
-        if hasattr(self.noun.model, "deleted_at"):
+        death = next(e for e in self.events if _is_death(self.resource_type.model, e))
+        if hasattr(self.resource_type.model, "deleted_at"):
             self._refuse(death, "purged", "It was deleted for good.")
             return
         held = {n: before for n, (before, after) in death.changes.items() if before != after}
-        names = {f.name for f in self.noun.model._meta.concrete_fields}
-        reversal.row = self.noun.model(pk=death.subject_id)
+        names = {f.name for f in self.resource_type.model._meta.concrete_fields}
+        reversal.row = self.resource_type.model(pk=death.subject_id)
         reversal.is_made_again = True
-        self.plan.coming.add((self.noun.model, death.subject_id))
+        self.plan.coming.add((self.resource_type.model, death.subject_id))
         reversal.values = {n: v for n, v in held.items() if n in names}
         reversal.links = {n: dict.fromkeys(v, True) for n, v in held.items() if n not in names}
 
@@ -205,9 +210,9 @@ class _Reading:
             reversal.is_withdrawn = True
 
     def _is_gone(self) -> bool:
-        if self.noun.withdrawn is None:
+        if self.resource_type.removal is None:
             return False
-        value = getattr(self.row, self.noun.withdrawn[1])
+        value = getattr(self.row, self.resource_type.removal[1])
         return value is False or (value is not None and value is not True)
 
     def _leave(self, targets: Mapping[Key, Any]) -> None:
@@ -219,13 +224,13 @@ class _Reading:
     def _set_fields(self, reversal: Reversal, targets: Mapping[Key, Any]) -> None:
         wanted = {key: found[0] for key, found in targets.items() if found}
         if wanted and self.row is None and not reversal.is_made_again:
-            if not any(_is_death(self.noun.model, e) for e in self.events):
+            if not any(_is_death(self.resource_type.model, e) for e in self.events):
                 self._refuse(self.events[0], "gone", "It was deleted for good.")
             return
         for key, value in wanted.items():
             if isinstance(key, tuple):
                 # What is made again comes with the links it had, this one maybe among them.
-                target = (target_of(self.noun.model, key[0]), key[1])
+                target = (target_of(self.resource_type.model, key[0]), key[1])
                 if value != self._now(key) or target in self.plan.coming:
                     reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value is UNKNOWN:
@@ -289,7 +294,7 @@ def _check_targets(plan: Plan) -> None:
     pointing: list[tuple[Reversal, str, Any, int]] = []
     for reversal in plan.reversals:
         for name, value in [*reversal.values.items(), *reversal.links.items()]:
-            target = target_of(reversal.noun.model, name)
+            target = target_of(reversal.resource_type.model, name)
             named = [k for k, v in value.items() if v] if name in reversal.links else [value]
             for pk in named:
                 if target is not None and pk is not None:

@@ -1,0 +1,135 @@
+"""What a resource type is, as far as history, undo and the trash need it.
+
+A resource type is a model whose changes are recorded. The apps describe theirs once and register
+them when their models are loaded; this package never imports the apps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from django.core.exceptions import FieldDoesNotExist
+from django.db import models
+
+from taskflow.tenancy import is_tenant_model
+
+
+@dataclass(frozen=True, eq=False)
+class ResourceType:
+    """The description of one model.
+
+    Fields are given by their names in the model:
+
+    `label`: how people call it, in lower case: "membership".
+    `belongs_to`: the foreign key to the row that shows it, is purged with it, and whose project it
+    is in; None for a project, and for what is in no project.
+    `parent`: the foreign key to a row of the same type, where the rows form trees.
+    `author`: the foreign key to the user who may change and delete the row like a manager may.
+    `has_own_visibility`: whether seeing the project is not enough to see the row.
+    `select_related`: what a look-up loads with the row, because rules and responses read it.
+    `search_columns`: the full-text index covers them; of several, the first is the title.
+    `csv_columns`: the columns of a CSV file that can be read back, in their order.
+    `unique`: columns whose values an undo must free before another row takes them again.
+    `created_verb` and `removed_verb`: how creating a row and deleting it for good is recorded.
+    `removal`: (verb, field) of the change that takes a row away without deleting it: the field is
+    set to the time, or a boolean to False. None if rows are deleted at once.
+    `restores_values`: False for credentials: an undo revokes those that were created, and never
+    brings values back.
+    `sentences`: the predicates of history sentences, by verb, where they differ from the general
+    ones. `{name}` stands for the value of a field, `{label}` for the label.
+    """
+
+    model: Any
+    label: str
+    belongs_to: str | None = None
+    parent: str | None = None
+    author: str | None = None
+    has_own_visibility: bool = False
+    select_related: tuple[str, ...] = ()
+    search_columns: tuple[str, ...] = ()
+    csv_columns: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
+    created_verb: str = "created"
+    removed_verb: str = "deleted"
+    removal: tuple[str, str] | None = None
+    restores_values: bool = True
+    sentences: Mapping[str, str] = field(default_factory=dict)
+
+    @cached_property
+    def name(self) -> str:
+        """The `subject_type` of its events."""
+        return str(self.model._meta.model_name)
+
+    @cached_property
+    def is_trashable(self) -> bool:
+        return hasattr(self.model, "deleted_at")
+
+    @cached_property
+    def owner_model(self) -> Any:
+        """The model that `belongs_to` points at, or None."""
+        return (
+            self.model._meta.get_field(self.belongs_to).related_model if self.belongs_to else None
+        )
+
+    def path_to(self, model: Any) -> str | None:
+        """Return the path of foreign keys from a row to the row of `model` that it belongs to.
+
+        `pk` if `model` is the type's own, None if it does not belong to such a row.
+        """
+        if self.model is model:
+            return "pk"
+        if self.belongs_to is None:
+            return None
+        path = type_of_model(self.owner_model).path_to(model)
+        if path is None:
+            return None
+        return self.belongs_to if path == "pk" else f"{self.belongs_to}__{path}"
+
+    def all_rows(self) -> Any:
+        """Return all rows, in the trash too, each with the row that it belongs to: its event names
+        the project.
+        """
+        rows = self.model._base_manager.all()
+        return rows.select_related(self.belongs_to) if self.belongs_to else rows
+
+    def rows(self, ids: Iterable[int]) -> Any:
+        """Return the rows of all_rows() that have these ids."""
+        return self.all_rows().filter(pk__in=sorted(ids))
+
+
+_registered: dict[str, ResourceType] = {}
+
+
+def register_resource_types(types: Iterable[ResourceType]) -> None:
+    """Make the types known. Each must come after the one it belongs to: undo restores in this order
+    and removes in the opposite one.
+    """
+    for resource_type in types:
+        _registered[resource_type.name] = resource_type
+
+
+def resource_types() -> Mapping[str, ResourceType]:
+    """Return the registered types by name, in their order."""
+    return _registered
+
+
+def type_of_model(model: Any) -> ResourceType:
+    """Raises KeyError for a model that is no resource type."""
+    return _registered[model._meta.model_name]
+
+
+def model_of_field(subject_type: str, name: str) -> type[models.Model] | None:
+    """Return the model of the rows that a field's recorded values are ids of, None if it holds
+    something else, or is no field of a registered type.
+    """
+    resource_type = _registered.get(subject_type)
+    if resource_type is None:
+        return None
+    try:
+        related = resource_type.model._meta.get_field(name).related_model
+    except FieldDoesNotExist:
+        return None
+    return related if isinstance(related, type) and is_tenant_model(related) else None

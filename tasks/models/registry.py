@@ -1,0 +1,121 @@
+"""The resource types of TaskFlow: what each one is stands here, and nowhere else.
+
+Trash, search, undo, history, look-ups, CSV and the tests of the search migration read it. The types
+of accounts are here too, because undo needs all types in one order.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.models import ApiToken, Tenant, User
+from taskflow.audit.resource_types import ResourceType, register_resource_types, type_of_model
+from tasks.models.comments import Comment
+from tasks.models.pages import Page
+from tasks.models.projects import Project, ProjectMember
+from tasks.models.tags import Tag
+from tasks.models.tasks import Task
+
+TRASH = ("deleted", "deleted_at")
+# Each type comes after the one that it belongs to.
+RESOURCE_TYPES = (
+    ResourceType(Tenant, "tenant"),
+    ResourceType(User, "user", unique=("handle", "email"), removal=("deactivated", "is_active")),
+    ResourceType(
+        ApiToken,
+        "token",
+        has_own_visibility=True,
+        removal=("revoked", "revoked_at"),
+        restores_values=False,
+    ),
+    ResourceType(Project, "project", select_related=("owner",), unique=("key",), removal=TRASH),
+    ResourceType(
+        ProjectMember,
+        "membership",
+        belongs_to="project",
+        select_related=("project", "user"),
+        created_verb="joined",
+        removed_verb="left",
+        sentences={
+            "joined": "let {user} into the project as {role}",
+            "left": "took {user} out of the project",
+        },
+    ),
+    ResourceType(Tag, "tag", unique=("name",)),
+    ResourceType(
+        Task,
+        "task",
+        belongs_to="project",
+        parent="parent",
+        select_related=("project", "assignee"),
+        search_columns=("title", "description"),
+        csv_columns=(
+            "title",
+            "description",
+            "status",
+            "priority",
+            "assignee",
+            "tags",
+            "due_date",
+            "due_on",
+            "parent",
+            "external_ref",
+            "metadata",
+        ),
+        unique=("external_ref",),
+        removal=TRASH,
+        sentences={
+            "completed": "completed the task",
+            "reopened": "reopened the task",
+            "assigned": "assigned the task to {assignee}",
+            "unassigned": "took the task from {assignee}",
+            "moved": "moved the task to {project}",
+        },
+    ),
+    ResourceType(
+        Comment,
+        "comment",
+        belongs_to="task",
+        author="author",
+        select_related=("task__project", "author"),
+        search_columns=("body",),
+        removal=TRASH,
+    ),
+    ResourceType(
+        Page,
+        "page",
+        belongs_to="project",
+        author="owner",
+        has_own_visibility=True,
+        select_related=("project", "owner"),
+        search_columns=("title", "body"),
+        removal=TRASH,
+        sentences={
+            "published": "published the page",
+            "unpublished": "made the page a draft again",
+        },
+    ),
+)
+register_resource_types(RESOURCE_TYPES)
+TRASHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.is_trashable)
+SEARCHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.search_columns)
+
+
+def project_path(model: Any) -> str | None:
+    """Return the path from a row of the model to its project: `pk` for a project itself, None for
+    types that are in no project.
+    """
+    return type_of_model(model).path_to(Project)
+
+
+def require_project(row: Any) -> Project:
+    """Return the project of a row of a type that is in projects. Costs queries for what the row was
+    not loaded with. Raises LookupError for a type that is not in projects.
+    """
+    path = project_path(type(row))
+    if path is None:
+        raise LookupError(f"{type(row).__name__} rows are not in projects.")
+    for name in () if path == "pk" else path.split("__"):
+        row = getattr(row, name)
+    project: Project = row
+    return project
