@@ -1,8 +1,7 @@
-"""What can happen to what lies in the trash: it comes back, or is deleted for good."""
+"""The actions on rows in the trash: restore and purge."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -10,13 +9,15 @@ from django.db.models import Exists, OuterRef
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, lock_all, remove_all
+from taskflow.audit.resource_types import ResourceType, type_of_model
 from taskflow.http.errors import Conflict, NotFound
-from tasks.models import Comment, Page, Project, ProjectMember, Role, Task
+from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import children_below, reached
+from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
 from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
 
-CHUNK = 1000  # rows deleted by one statement
+CHUNK = 1000  # rows that one statement deletes
 
 
 def restore(actor: Actor, row: Trashable) -> None:
@@ -24,7 +25,12 @@ def restore(actor: Actor, row: Trashable) -> None:
 
     Who may delete it may restore it. Raises Conflict when what it belongs to is in the trash.
     """
-    RESTORE[type(row)](actor, row)
+    if isinstance(row, Project):
+        _restore_project(actor, row)
+    elif isinstance(row, Task):
+        _restore_task(actor, row)
+    else:
+        _restore_authored(actor, row)
 
 
 def _restore_project(actor: Actor, project: Project) -> None:
@@ -50,16 +56,16 @@ def _restore_task(actor: Actor, task: Task) -> None:
         change(actor, Task.objects.get(pk=task.pk), parent=None)
 
 
-def _restore_comment(actor: Actor, comment: Comment) -> None:
-    lock_all([comment.task])
-    require_author_or_manager(actor, comment.task.project, comment.author_id)
-    _bring_back(actor, Comment, [comment.pk])
-
-
-def _restore_page(actor: Actor, page: Page) -> None:
-    lock_all([page], "owner")
-    require_author_or_manager(actor, page.project, page.owner_id)
-    _bring_back(actor, Page, [page.pk])
+def _restore_authored(actor: Actor, row: Any) -> None:
+    """Restore a row that its author may delete, and the owners and admins of its project."""
+    resource_type = type_of_model(type(row))
+    author = resource_type.author or ""
+    if resource_type.owner_model is not Project:  # it could be moved to another project
+        lock_all([getattr(row, resource_type.belongs_to or "")])
+    if row._meta.get_field(author).editable:  # it may have been given to another user
+        lock_all([row], author)
+    require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
+    _bring_back(actor, type(row), [row.pk])
 
 
 def _bring_back(
@@ -71,84 +77,61 @@ def _bring_back(
     change_all(actor, rows, "restored", deleted_at=None)
 
 
-RESTORE: dict[type[Trashable], Callable[[Actor, Any], None]] = {
-    Project: _restore_project,
-    Task: _restore_task,
-    Comment: _restore_comment,
-    Page: _restore_page,
-}
-
-
 def purge(actor: Actor, row: Trashable) -> None:
-    """Delete a row of the trash for good, with all that hangs on it. The record of it stays.
+    """Delete a row of the trash permanently, with all rows that belong to it. Its events stay.
 
-    For the project's owners and admins; a project for its owners.
+    For the project's owners and admins; a project for its owners. Raises NotFound when the row has
+    left the trash meanwhile.
     """
-    if isinstance(row, Project):
-        require_role(actor, row, Role.OWNER)
-    else:
-        project = row.task.project if isinstance(row, Comment) else row.project  # type: ignore[attr-defined]
-        require_role(actor, project, *MANAGERS)
-    if not _hold(row):
+    roles = (Role.OWNER,) if isinstance(row, Project) else MANAGERS
+    require_role(actor, require_project(row), *roles)
+    if not _lock_in_trash(row):
         raise NotFound("It is in the trash no longer.")
-    PURGE[type(row)](actor, row)
+    _purge_with_children(actor, row)
 
 
-def purge_older(actor: Actor, kind: type[Trashable], moment: datetime) -> bool:
-    """Delete one row that went to the trash before `moment`; return whether there was one."""
-    rows = kind._base_manager.filter(deleted_at__lt=moment).order_by("pk")
-    row = rows.select_related(*("task",) * (kind is Comment)).first()
+def purge_older(actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
+    """Purge one row of the type that was deleted before that time; return whether there was one."""
+    rows = resource_type.all_rows().filter(deleted_at__lt=before).order_by("pk")
+    row = rows.first()
     if row is None:
         return False
-    if _hold(row):
-        PURGE[kind](actor, row)
+    if _lock_in_trash(row):
+        _purge_with_children(actor, row)
     return True
 
 
-def _hold(row: Trashable) -> bool:
-    """Whether it is still in the trash, where nobody else restores or purges it until we commit."""
+def _lock_in_trash(row: Trashable) -> bool:
+    """Lock the row until we commit, so that it is not restored or purged by others. Return whether
+    it is still in the trash.
+    """
     rows: Any = type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False)
-    if isinstance(row, Task):  # or a subtask added at this moment would go without a record
+    if isinstance(row, Task):  # or a subtask added at this time would go without a record
         projects = Project.everything.filter(pk=row.project_id)
         projects.select_for_update(no_key=True).values("pk").first()
         rows = rows.filter(project=row.project_id)
     return rows.select_for_update(of=("self",)).values("pk").first() is not None
 
 
-def _purge_project(actor: Actor, project: Project) -> None:
-    _remove(actor, Comment, task__project=project)
-    _remove(actor, Page, project=project)
-    _remove(actor, Task, project=project)
-    _remove(actor, ProjectMember, project=project)
-    _remove(actor, Project, pk=project.pk)
+def _purge_with_children(actor: Actor, row: Trashable) -> None:
+    model, ids = type(row), [row.pk]
+    if type_of_model(model).parent:
+        ids = sorted(reached(children_below(ids), ids))
+    # In the opposite order of the registry: the database deletes what still belongs to a row that
+    # is deleted, and that would leave no event.
+    for resource_type in reversed(RESOURCE_TYPES):
+        if path := resource_type.path_to(model):
+            _remove(actor, resource_type, **{f"{path}__in": ids})
 
 
-def _purge_task(actor: Actor, task: Task) -> None:
-    below = sorted(reached(children_below([task.pk]), [task.pk]))
-    _remove(actor, Comment, task__in=below)
-    _remove(actor, Task, pk__in=below)
+def _remove(actor: Actor, resource_type: ResourceType, **conditions: Any) -> None:
+    """Delete the rows in parts of CHUNK, as a project may have more than fit into memory.
 
-
-def _purge_alone(actor: Actor, row: Trashable) -> None:
-    _remove(actor, type(row), pk=row.pk)
-
-
-PURGE: dict[type[Trashable], Callable[[Actor, Any], None]] = {
-    Project: _purge_project,
-    Task: _purge_task,
-    Comment: _purge_alone,
-    Page: _purge_alone,
-}
-
-
-def _remove(actor: Actor, model: Any, **which: Any) -> None:
-    """In pieces: a project may hold more rows than fit into memory. Subtasks before their parents,
-    which would take them along without a record.
+    Children are deleted before their parents, which would take them along without an event.
     """
-    rows = model._base_manager.filter(**which)
-    if model is Task:
-        rows = rows.filter(~Exists(Task.everything.filter(parent=OuterRef("pk"))))
-    if model is Comment:
-        rows = rows.select_related("task")
+    rows = resource_type.all_rows().filter(**conditions)
+    if name := resource_type.parent:
+        children = resource_type.model._base_manager.filter(**{name: OuterRef("pk")})
+        rows = rows.filter(~Exists(children))
     while ids := list(rows.values_list("pk", flat=True)[:CHUNK]):
         remove_all(actor, rows.filter(pk__in=ids), "purged")

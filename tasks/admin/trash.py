@@ -16,8 +16,8 @@ from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
 from tasks.queries.lookup import key_query
-from tasks.queries.search import TEXTS, condition_of, matches, read_query
-from tasks.queries.trash import TrashKind, rows_in_trash
+from tasks.queries.search import SEARCH_COLUMNS, condition_of, matches, read_query
+from tasks.queries.trash import trash_by_type
 
 
 class TrashFilter(SimpleListFilter):
@@ -40,14 +40,14 @@ class TrashableAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         if is_trash(request):
-            rows = rows_in_trash(get_actor(request))[TrashKind(self.opts.model_name)]
+            rows = trash_by_type(get_actor(request))[str(self.opts.model_name)]
         else:
             rows = self.model.objects.visible_to(get_actor(request))
         return self.with_details(request, rows)  # type: ignore[no-any-return]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Search the full-text index as the API does, and tasks by key and external_ref too."""
-        if self.model not in TEXTS or not search_term.strip():
+        if self.model not in SEARCH_COLUMNS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
         try:
             wanted = matches(self.model, condition_of(read_query(search_term)))

@@ -1,4 +1,4 @@
-"""Searching all that one sees."""
+"""Search in everything that is visible."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ninja import Query, Router
 
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.filtering import select_values
-from tasks.models import Comment, Page, Task
+from tasks.models.registry import SEARCHABLE_TYPES, project_path
 from tasks.queries.filters import narrow, read_filters
 from tasks.queries.lookup import find_tasks
 from tasks.queries.search import read_query, search_all
 from tasks.schemas.search import SearchFilters, SearchKind, SearchPage, search_result
 
 searching = Router(tags=["Search"])
-NARROWING = {"project", "project_not", "q_not"}  # filters of every kind
+SHARED_FILTERS = {"project", "project_not", "q_not"}  # that every searchable type has
 
 
 @searching.get("", response=SearchPage)
@@ -28,7 +28,7 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
     named = find_tasks(request.auth, [filters.q.strip()]).get(filters.q.strip())
     rows, has_more = search_all(
         terms,
-        _kinds(request.auth, filters),
+        _rows_by_type(request.auth, filters),
         named=named.pk if named else 0,
         skip=filters.skip,
         limit=filters.limit,
@@ -39,12 +39,11 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
     }
 
 
-def _kinds(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
-    kinds: dict[str, QuerySet[Any]] = {
-        SearchKind.TASK: Task.objects.visible_to(actor).select_related("project"),
-        SearchKind.COMMENT: Comment.objects.visible_to(actor).select_related("task__project"),
-        SearchKind.PAGE: Page.objects.visible_to(actor),
+def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
+    rows: dict[str, QuerySet[Any]] = {
+        t.name: t.model.objects.visible_to(actor).select_related(project_path(t.model))
+        for t in SEARCHABLE_TYPES
     }
-    wanted = read_filters(actor, filters)
-    narrowing = {name: wanted[name] for name in wanted.keys() & NARROWING}
-    return {kind: narrow(kinds[kind], narrowing) for kind in select_values(filters, "kind", kinds)}
+    given = read_filters(actor, filters)
+    shared = {name: given[name] for name in given.keys() & SHARED_FILTERS}
+    return {kind: narrow(rows[kind], shared) for kind in select_values(filters, "kind", rows)}

@@ -11,8 +11,8 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.filtering import select_values
 from taskflow.http.paging import paginate_kinds
 from tasks.actions import trash as actions
-from tasks.queries.trash import TrashKind, find_in_trash, rows_in_trash
-from tasks.schemas.trash import TrashFilters, TrashItem, TrashPage, trash_item
+from tasks.queries.trash import find_in_trash, trash_by_type
+from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashPage, trash_item
 
 trash = Router(tags=["Trash"])
 
@@ -23,9 +23,9 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 
     A task is listed with its subtasks as one, a project with all it holds.
     """
-    kinds = rows_in_trash(request.auth)
-    wanted = {kind: kinds[kind] for kind in select_values(filters, "kind", kinds)}
-    page = paginate_kinds(wanted, filters, newest="deleted_at")
+    rows = trash_by_type(request.auth)
+    selected = {kind: rows[kind] for kind in select_values(filters, "kind", rows)}
+    page = paginate_kinds(selected, filters, newest="deleted_at")
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
 
 

@@ -28,13 +28,12 @@ from django.db.models.lookups import GreaterThan
 
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import current_tenant_id
-from tasks.models import Comment, Page, Task
+from tasks.models import Task
+from tasks.models.registry import SEARCHABLE_TYPES
 
 M = TypeVar("M", bound=Model)
-TEXTS: dict[type[Model], tuple[str, ...]] = {
-    Task: ("title", "description"),
-    Comment: ("body",),
-    Page: ("title", "body"),
+SEARCH_COLUMNS: Mapping[type[Model], tuple[str, ...]] = {
+    t.model: t.search_columns for t in SEARCHABLE_TYPES
 }
 MOST_TERMS = 20
 # A phrase in quotes that stands between white space, or what else does.
@@ -100,7 +99,7 @@ def exclusions_of(terms: Iterable[Term]) -> tuple[Condition, ...]:
 
 def matches(model: type[Model], condition: Condition, *, title_only: bool = False) -> Q:
     """Whether the texts of a row, or its title alone, satisfy the condition."""
-    fields = TEXTS[model][:-1] if title_only else TEXTS[model]
+    fields = SEARCH_COLUMNS[model][:-1] if title_only else SEARCH_COLUMNS[model]
     found = Q() if condition.query is None else _is_in_index(model, condition.query)
     for literal in condition.literals:
         found &= _any(_contains(field, literal) for field in fields)
@@ -112,7 +111,7 @@ def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> Query
     in the title, then the latest changed.
     """
     in_title = Q(pk__in=[])
-    if len(TEXTS[rows.model]) > 1:
+    if len(SEARCH_COLUMNS[rows.model]) > 1:
         titles = condition_of(terms, title_only=True)
         in_title = matches(rows.model, titles, title_only=True)
     wanted = matches(rows.model, condition_of(terms))

@@ -1,47 +1,41 @@
-"""What lies in the trash."""
+"""The rows in the trash that an actor may see."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Any
 
 from django.db.models import F, Q, QuerySet
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.resource_types import ResourceType
 from taskflow.http.errors import NotFound
-from tasks.models import Comment, Page, Project, Task
+from tasks.models.registry import TRASHABLE_TYPES, project_path
 from tasks.models.trash import Trashable
 
 
-class TrashKind(StrEnum):
-    PROJECT = "project"
-    TASK = "task"
-    COMMENT = "comment"
-    PAGE = "page"
+def trash_by_type(actor: Actor) -> dict[str, QuerySet[Any]]:
+    """Return the rows in the trash by the name of their type, each with its project: the rows that
+    the actor could see if they were not deleted.
 
-
-def rows_in_trash(actor: Actor) -> dict[TrashKind, QuerySet[Any]]:
-    """Of each kind, what the actor would see were it not deleted.
-
-    What was deleted together is there once: subtasks come back with their task, and what a project
-    holds with the project.
+    Rows that were deleted together are there once: a restored task brings its subtasks back, and a
+    restored project everything in it.
     """
-    is_top = Q(parent__isnull=True) | Q(parent__deleted_at__isnull=True)
-    is_top |= ~Q(parent__deleted_at=F("deleted_at"))
-    tasks = Task.everything.visible_to(actor).filter(is_top).select_related("project")
-    comments = Comment.everything.visible_to(actor).select_related("task__project")
-    pages = Page.everything.visible_to(actor).select_related("project")
-    projects = Project.everything.visible_to(actor)
-    kinds: tuple[QuerySet[Any], ...] = (projects, tasks, comments, pages)
-    return {
-        kind: rows.filter(deleted_at__isnull=False)
-        for kind, rows in zip(TrashKind, kinds, strict=True)
-    }
+    return {t.name: _rows_in_trash(actor, t) for t in TRASHABLE_TYPES}
 
 
-def find_in_trash(actor: Actor, kind: TrashKind, row_id: int) -> Trashable:
-    """Raises NotFound."""
-    row: Trashable | None = rows_in_trash(actor)[kind].filter(pk=row_id).first()
+def _rows_in_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Any]:
+    rows = resource_type.model._base_manager.visible_to(actor).filter(deleted_at__isnull=False)
+    if parent := resource_type.parent:
+        is_top = Q(**{f"{parent}__isnull": True}) | Q(**{f"{parent}__deleted_at__isnull": True})
+        rows = rows.filter(is_top | ~Q(**{f"{parent}__deleted_at": F("deleted_at")}))
+    path = project_path(resource_type.model)
+    found: QuerySet[Any] = rows if path in (None, "pk") else rows.select_related(path)
+    return found
+
+
+def find_in_trash(actor: Actor, type_name: str, row_id: int) -> Trashable:
+    """Return a row of trash_by_type(). Raises NotFound."""
+    row: Trashable | None = trash_by_type(actor)[type_name].filter(pk=row_id).first()
     if row is None:
-        raise NotFound(f"There is no such {kind} in the trash.")
+        raise NotFound(f"There is no such {type_name} in the trash.")
     return row

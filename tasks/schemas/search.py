@@ -1,4 +1,4 @@
-"""What a search takes and finds."""
+"""The schemas of search."""
 
 from __future__ import annotations
 
@@ -9,16 +9,20 @@ from typing import Any
 
 from pydantic import MISSING, Field
 
+from taskflow.audit.resource_types import type_of_model
 from taskflow.http.filtering import Filters, one_or_more, with_exclusions
 from taskflow.http.schema import ExcludedWords, Out, Word, Words
-from tasks.models import Comment, Page, Task
+from tasks.models.registry import SEARCHABLE_TYPES
 from tasks.queries.search import Term, snippet
 
 
 class SearchKind(StrEnum):
-    TASK = "task"
-    COMMENT = "comment"
-    PAGE = "page"
+    """The resource types whose text is searched, by name."""
+
+    _ignore_ = "members resource_type"
+    members = vars()
+    for resource_type in SEARCHABLE_TYPES:
+        members[resource_type.name.upper()] = resource_type.name
 
 
 @with_exclusions
@@ -53,18 +57,19 @@ class SearchPage(Out):
 
 
 def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, Any]:
-    task = row.task if isinstance(row, Comment) else row if isinstance(row, Task) else None
-    texts = [row.body or row.title] if isinstance(row, Page) else []
-    if isinstance(row, Task):
-        texts = [row.description, row.title]
-    elif isinstance(row, Comment):
-        texts = [row.body]
+    """Return one hit as a response. A row without a title is shown under that of the row that it
+    belongs to.
+    """
+    resource_type = type_of_model(type(row))
+    columns = resource_type.search_columns
+    titled = row if len(columns) > 1 else getattr(row, resource_type.belongs_to or "")
+    texts = [getattr(row, name) for name in reversed(columns)]
     return {
         "kind": kind,
         "id": row.pk,
-        "key": task.key if task else None,
-        "project_id": task.project_id if task else row.project_id,
-        "title": task.title if task else row.title,
+        "key": getattr(titled, "key", None),
+        "project_id": getattr(row, row.project_field),
+        "title": titled.title,
         "snippet": snippet(texts, terms),
         "in_title": bool(row.in_title),
         "updated_at": row.updated_at,

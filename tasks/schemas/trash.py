@@ -1,8 +1,9 @@
-"""What the trash looks like on the wire."""
+"""The schemas of the trash."""
 
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from pydantic import MISSING, Field
@@ -10,9 +11,17 @@ from pydantic import MISSING, Field
 from taskflow.http.filtering import Filters, one_or_more, with_exclusions
 from taskflow.http.paging import Page, PageParams
 from taskflow.http.schema import Out
-from tasks.models import Comment, Project, Task
-from tasks.models.trash import KEPT, Trashable
-from tasks.queries.trash import TrashKind
+from tasks.models.registry import TRASHABLE_TYPES
+from tasks.models.trash import KEPT
+
+
+class TrashKind(StrEnum):
+    """The resource types that have a trash, by name."""
+
+    _ignore_ = "members resource_type"
+    members = vars()
+    for resource_type in TRASHABLE_TYPES:
+        members[resource_type.name.upper()] = resource_type.name
 
 
 class TrashItem(Out):
@@ -34,19 +43,13 @@ class TrashPage(Page[TrashItem]):
     pass
 
 
-def trash_item(kind: str, row: Trashable) -> dict[str, Any]:
-    assert row.deleted_at
+def trash_item(kind: str, row: Any) -> dict[str, Any]:
     return {
         "kind": kind,
         "id": row.pk,
-        "key": row.key if isinstance(row, Project | Task) else None,
-        "title": row.name if isinstance(row, Project) else str(row),
-        "project_id": row.pk if isinstance(row, Project) else _project_id(row),
+        "key": getattr(row, "key", None),
+        "title": getattr(row, "name", str(row)),
+        "project_id": getattr(row, row.project_field),
         "deleted_at": row.deleted_at,
         "purge_after": row.deleted_at + KEPT,
     }
-
-
-def _project_id(row: Any) -> int:
-    project_id: int = row.task.project_id if isinstance(row, Comment) else row.project_id
-    return project_id

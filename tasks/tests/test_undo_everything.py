@@ -21,7 +21,7 @@ from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, update_task
 from tasks.export.exporting import export_tenant
 from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskTally
-from tasks.queries.trash import TrashKind
+from tasks.schemas.trash import TrashKind
 
 # What every change counts, what stands for what once was, and what is never taken back.
 COUNTED = {"version", "updated_at", "created_at", "last_number"}

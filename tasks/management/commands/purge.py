@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -12,9 +12,11 @@ from accounts.idempotency import delete_expired_records
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
+from taskflow.audit.resource_types import ResourceType
 from taskflow.http.contention import run_until_settled
 from taskflow.tenancy import inside
-from tasks.actions.trash import PURGE, purge_older
+from tasks.actions.trash import purge_older
+from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import KEPT
 
 
@@ -27,23 +29,26 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        moment = timezone.now() - timedelta(days=options["days"])
+        before = timezone.now() - timedelta(days=options["days"])
         for tenant in Tenant.objects.order_by("pk"):
             with inside(tenant):
                 delete_expired_records()
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
-            for kind in PURGE:
-                gone = 0
-                while self._purge_one(actor, kind, moment):
-                    gone += 1
-                if gone:
-                    self.stdout.write(f"{tenant.subdomain}: {gone} {kind.__name__.lower()}(s)")
+            for resource_type in TRASHABLE_TYPES:
+                count = 0
+                while self._purge_one(actor, resource_type, before):
+                    count += 1
+                if count:
+                    self.stdout.write(f"{tenant.subdomain}: {count} {resource_type.name}(s)")
 
-    def _purge_one(self, actor: Actor, kind: Any, moment: Any) -> bool:
-        """In a transaction of its own: nobody waits for the whole of it."""
+    def _purge_one(self, actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
+        """Purge one row in a transaction of its own, so that no other writer waits for all of them.
+
+        Return whether there was one.
+        """
 
         def purge() -> bool:
             with inside(actor.tenant):
-                return purge_older(actor, kind, moment)
+                return purge_older(actor, resource_type, before)
 
         return run_until_settled(purge)
