@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from datetime import date
 from typing import Any
 
 from django.db.models import QuerySet
@@ -13,6 +14,7 @@ from pydantic import ValidationError
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.resource_types import type_of_model
 from taskflow.http.errors import Invalid, Problem
 from taskflow.http.parsing import parse_metadata, problem_of_validation
 from tasks.changes.creation import Draft, create_tasks
@@ -20,9 +22,8 @@ from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks
 from tasks.schemas.tasks import TaskFields
 
-WRITTEN = ("title", "description", "status", "priority", "assignee", "tags", "due_date", "due_on",
-           "parent", "external_ref", "metadata")  # fmt: skip
-COLUMNS = ("key", *WRITTEN, "created_at", "completed_at")  # the others are ignored on the way in
+# The first and the last two are written, and ignored when they are read.
+COLUMNS = ("key", *type_of_model(Task).csv_columns, "created_at", "completed_at")
 MOST_LINES = 5000
 MOST_NAMED = 100  # bad cells in one refusal
 CHUNK = 1000  # tasks read at a time
@@ -36,7 +37,7 @@ def write_sheet(rows: QuerySet[Task]) -> str:
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
     for task in _all(rows):
-        writer.writerow([_cell(value) for value in _line(task)])
+        writer.writerow(_row(task))
     return out.getvalue()
 
 
@@ -50,23 +51,24 @@ def _all(rows: QuerySet[Task]) -> Iterator[Task]:
         last = 0 if is_over else found[-1].pk
 
 
-def _line(task: Task) -> Sequence[Any]:
-    return [
-        task.key,
-        task.title,
-        task.description,
-        task.status,
-        task.priority,
-        task.assignee.handle if task.assignee else "",
-        "; ".join(tag.name for tag in task.tags.all()),
-        task.due_date.isoformat() if task.due_date else "",
-        task.due_on.isoformat() if task.due_on else "",
-        task.parent.key if task.parent else "",
-        task.external_ref or "",
-        json.dumps(task.metadata, ensure_ascii=False) if task.metadata else "",
-        task.created_at.isoformat(),
-        task.completed_at.isoformat() if task.completed_at else "",
-    ]
+def _row(task: Task) -> list[str]:
+    return [_cell(_text_of(task, column)) for column in COLUMNS]
+
+
+def _text_of(task: Task, column: str) -> str:
+    """Return the value of a column as read_csv() takes it; empty for None."""
+    value: Any = getattr(task, column)
+    if column == "tags":
+        return "; ".join(tag.name for tag in value.all())
+    if isinstance(value, User):
+        return value.handle
+    if isinstance(value, Task):
+        return value.key
+    if isinstance(value, dict):
+        return json.dumps(value, ensure_ascii=False) if value else ""
+    if isinstance(value, date):  # or a datetime
+        return value.isoformat()
+    return "" if value is None else str(value)
 
 
 def _cell(value: str) -> str:

@@ -231,7 +231,7 @@ def _blocker(
     name: str | int, n: int, by_ref: dict[str, Draft | None], references: References
 ) -> Task | Draft | None:
     if isinstance(name, int):
-        found: Task = references.find("task", name, f"blocked_by/{n}")
+        found: Task = references.find(Task, name, f"blocked_by/{n}")
         return found
     if name not in by_ref:
         raise Invalid.field(

@@ -11,7 +11,7 @@ from taskflow.http.responses import Found
 from tasks.actions import comments as actions
 from tasks.api.responses import changed, found, listed
 from tasks.models import Comment
-from tasks.queries.lookup import find_comment, resolve
+from tasks.queries.lookup import find_row, resolve
 from tasks.schemas.comments import (
     CommentCreate,
     CommentFilters,
@@ -45,7 +45,7 @@ def get_comment(request: ActorRequest, comment_id: int) -> Found:
 @comments.api_operation(["PATCH", "PUT"], "/{id:comment_id}", response=CommentResponse)
 def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Found:
     """Write it anew. For its author alone."""
-    comment = find_comment(request.auth, comment_id)
+    comment = find_row(request.auth, Comment, comment_id)
     actions.update_comment(request.auth, comment, body=body.body)
     return changed(request.auth, comment)
 
@@ -53,5 +53,5 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
 @comments.delete("/{id:comment_id}", response={204: None})
 def delete_comment(request: ActorRequest, comment_id: int) -> Answer[None]:
     """Move it to the trash. For its author and the project's owners and admins."""
-    actions.delete_comment(request.auth, find_comment(request.auth, comment_id))
+    actions.delete_comment(request.auth, find_row(request.auth, Comment, comment_id))
     return Answer(204, None)

@@ -10,7 +10,7 @@ from accounts.models import User
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import offboarding as actions
-from tasks.queries.lookup import find_user, referred_user
+from tasks.queries.lookup import find_row, referred_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=admin_auth)
@@ -28,7 +28,7 @@ def offboard_user(
     agents leave with him. Answers what was done; done twice, nothing. 409 for the last
     administrator, and `no_other_owner` with the projects that need an heir.
     """
-    user = find_user(request.auth, user_id)
+    user = find_row(request.auth, User, user_id)
     heir = body.hand_over_to and referred_user(request.auth, body.hand_over_to, "hand_over_to")
     return actions.offboard_user(request.auth, user, heir or None)
 
@@ -40,4 +40,4 @@ def erase_user(request: ActorRequest, user_id: int) -> User:
 
     What he did stays on record under “erased-7”. 409 while he is active.
     """
-    return erase(request.auth, find_user(request.auth, user_id))
+    return erase(request.auth, find_row(request.auth, User, user_id))

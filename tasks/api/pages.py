@@ -12,7 +12,7 @@ from tasks.actions import pages as actions
 from tasks.api.responses import changed, found, listed
 from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
-from tasks.queries.lookup import find_page, resolve
+from tasks.queries.lookup import find_row, resolve
 from tasks.schemas.pages import PageCreate, PageFilters, PagePage, PageResponse, PageUpdate
 
 pages = Router(tags=["Pages"])
@@ -48,26 +48,26 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     project.
     """
     values = resolve(request.auth, body.sent())
-    page = actions.update_page(request.auth, find_page(request.auth, page_id), **values)
+    page = actions.update_page(request.auth, find_row(request.auth, Page, page_id), **values)
     return changed(request.auth, page)
 
 
 @pages.delete("/{id:page_id}", response={204: None})
 def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
     """Move it to the trash. For its owner and the project's owners and admins."""
-    actions.delete_page(request.auth, find_page(request.auth, page_id))
+    actions.delete_page(request.auth, find_row(request.auth, Page, page_id))
     return Answer(204, None)
 
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)
 def publish_page(request: ActorRequest, page_id: int) -> Found:
     """Show it to all of the project. Publishing a published page changes nothing."""
-    page = actions.publish_page(request.auth, find_page(request.auth, page_id))
+    page = actions.publish_page(request.auth, find_row(request.auth, Page, page_id))
     return changed(request.auth, page)
 
 
 @pages.delete("/{id:page_id}/publication", response=PageResponse)
 def unpublish_page(request: ActorRequest, page_id: int) -> Found:
     """Make it a draft again."""
-    page = actions.unpublish_page(request.auth, find_page(request.auth, page_id))
+    page = actions.unpublish_page(request.auth, find_row(request.auth, Page, page_id))
     return changed(request.auth, page)

@@ -19,7 +19,7 @@ from tasks.api.responses import changed, found_project, listed
 from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
 from tasks.queries.filters import PROJECT_SORTS
-from tasks.queries.lookup import find_member, find_project, resolve
+from tasks.queries.lookup import find_project, find_row, resolve
 from tasks.schemas.projects import (
     CompletedTasks,
     ProjectCreate,
@@ -143,12 +143,12 @@ def update_member(
     request: ActorRequest, member_id: int, body: ProjectMemberUpdate
 ) -> ProjectMember:
     """Give a member another role. 409 for the last owner."""
-    member = find_member(request.auth, member_id)
+    member = find_row(request.auth, ProjectMember, member_id)
     return member_actions.change_role(request.auth, member, role=body.role)
 
 
 @members.delete("/{id:member_id}", response={204: None})
 def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
     """Take a member out; members may leave by themselves. 409 for the last owner."""
-    member_actions.remove_member(request.auth, find_member(request.auth, member_id))
+    member_actions.remove_member(request.auth, find_row(request.auth, ProjectMember, member_id))
     return Answer(204, None)

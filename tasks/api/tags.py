@@ -11,7 +11,7 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageParams, paginate
 from tasks.actions import tags as actions
 from tasks.models import Tag
-from tasks.queries.lookup import find_tag
+from tasks.queries.lookup import find_row
 from tasks.schemas.tags import TagCreate, TagPage, TagResponse, TagUpdate
 
 tags = Router(tags=["Tags"])
@@ -32,11 +32,11 @@ def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
 @tags.api_operation(["PATCH", "PUT"], "/{id:tag_id}", response=TagResponse)
 def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
     """Rename or recolour a tag on all tasks that carry it. For administrators."""
-    return actions.update_tag(request.auth, find_tag(request.auth, tag_id), **body.sent())
+    return actions.update_tag(request.auth, find_row(request.auth, Tag, tag_id), **body.sent())
 
 
 @tags.delete("/{id:tag_id}", response={204: None})
 def delete_tag(request: ActorRequest, tag_id: int) -> Answer[None]:
     """Take a tag off all tasks and delete it. For administrators."""
-    actions.delete_tag(request.auth, find_tag(request.auth, tag_id))
+    actions.delete_tag(request.auth, find_row(request.auth, Tag, tag_id))
     return Answer(204, None)

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import User
 from taskflow.audit.actor import Actor, asker
+from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID
 from taskflow.tenancy import in_any_tenant
-from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
+from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
 from tasks.models.projects import ViewerRole, viewer_role
+from tasks.models.registry import project_path, require_project
 
 M = TypeVar("M", bound=Model)
 PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
 TASK_KEY = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
-# What the fields of bodies name by id.
-NOUNS = {
-    "assignee_id": "user",
-    "owner_id": "user",
-    "user_id": "user",
-    "project_id": "project",
-    "task_id": "task",
-    "parent_id": "task",
-    "blocked_by": "task",
-}
 NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -139,30 +132,16 @@ def _former_ids(refs: Iterable[str]) -> dict[str, int]:
     return {f"{key}-{number}": task_id for key, number, task_id in found}
 
 
-def find_member(actor: Actor, member_id: int) -> ProjectMember:
-    return _one(_seen(actor, ProjectMember, pk=member_id), "membership")
+def find_row(actor: Actor, model: type[M], row_id: int) -> M:
+    """Return the row with this id, with the rows that its type's `select_related` names and with
+    the actor's role in its project. One query. Raises NotFound when the actor cannot see it.
+    """
+    return _one(_seen(actor, model, pk=row_id), type_of_model(model).label)
 
 
-def find_comment(actor: Actor, comment_id: int) -> Comment:
-    return _one(_seen(actor, Comment, pk=comment_id), "comment")
-
-
-def find_page(actor: Actor, page_id: int) -> Page:
-    return _one(_seen(actor, Page, pk=page_id), "page")
-
-
-def find_user(actor: Actor, user_id: int) -> User:
-    found: User = _one(_seen(actor, User, pk=user_id), "user")
-    return found
-
-
-def find_tag(actor: Actor, tag_id: int) -> Tag:
-    return _one(_seen(actor, Tag, pk=tag_id), "tag")
-
-
-def _one(rows: list[M], noun: str) -> M:
+def _one(rows: list[M], label: str) -> M:
     if not rows:
-        raise NotFound(f"There is no such {noun}.")
+        raise NotFound(f"There is no such {label}.")
     return rows[0]
 
 
@@ -183,15 +162,8 @@ def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
     for row in found:
         role = row.__dict__.pop("_viewer_role", None)
         if role is not None:
-            _project_of(row).viewer_role = ViewerRole(actor.user.pk, role)
+            require_project(row).viewer_role = ViewerRole(actor.user.pk, role)
     return found
-
-
-def _project_of(row: Any) -> Project:
-    for name in PROJECT_PATHS[type(row)].split("__"):
-        row = row if name == "pk" else getattr(row, name)
-    project: Project = row
-    return project
 
 
 def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
@@ -199,18 +171,19 @@ def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
 
     The actor's id may be a parameter.
     """
-    path = PROJECT_PATHS.get(rows.model)
+    path = project_path(rows.model)
     if path is None or actor.is_staff:
         return rows
-    return rows.annotate(_viewer_role=viewer_role(actor, path))
+    annotated: QuerySet[Any] = rows.annotate(_viewer_role=viewer_role(actor, path))
+    return annotated
 
 
 @in_any_tenant
 def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
     rows = _with_role(rows, asker(who))
-    if model in LOADED:
-        rows = rows.select_related(*LOADED[model])
+    if related := type_of_model(model).select_related:
+        rows = rows.select_related(*related)
     if names == IDS:
         return rows.filter(Among("pk", values))
     return rows.filter(**dict(zip(names, values, strict=True)))
@@ -218,34 +191,35 @@ def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> Que
 
 IDS = ("ids",)  # any number of them
 SEEN = Shaped(_seen_rows)
-LOADED: Mapping[type[Model], tuple[str, ...]] = {
-    Project: ("owner",),
-    ProjectMember: ("project", "user"),
-    Task: ("project", "assignee"),
-    Comment: ("task__project", "author"),
-    Page: ("project", "owner"),
-}
-# The path from a row to its project.
-PROJECT_PATHS: Mapping[type[Model], str] = {
-    Project: "pk",
-    ProjectMember: "project",
-    Task: "project",
-    Comment: "task__project",
-    Page: "project",
-}
 
 
 # ---- references in a body -----------------------------------------------------------------------
 
 
 def referred_user(actor: Actor, user_id: int, field: str) -> User:
-    found: User = References(actor, [{"user_id": user_id}]).find("user", user_id, field)
+    found: User = References(actor, [{"user_id": user_id}]).find(User, user_id, field)
     return found
 
 
 def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
     """One body with rows in place of ids: see References."""
     return References(actor, [body]).resolve(body)
+
+
+# The rows that fields of bodies name by id.
+REFERABLE: tuple[type[Model], ...] = (User, Project, Task)
+
+
+@cache
+def referred_models() -> dict[str, type[Model]]:
+    """Return the model that each field of a body refers to, by the field's name: `assignee_id`."""
+    found: dict[str, type[Model]] = {}
+    for resource_type in RESOURCE_TYPES:
+        options = resource_type.model._meta
+        for field in [*options.concrete_fields, *options.many_to_many]:
+            if field.related_model in REFERABLE:
+                found[getattr(field, "attname", field.name)] = field.related_model
+    return found
 
 
 class References:
@@ -255,44 +229,46 @@ class References:
     """
 
     def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
-        named: dict[str, set[int]] = {"user": set(), "project": set(), "task": set()}
+        models = referred_models()
+        ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERABLE}
         for body in bodies:
-            for field in body.keys() & NOUNS.keys():
-                named[NOUNS[field]] |= set(_as_list(body[field]))
-        models: dict[str, Any] = {"user": User, "project": Project, "task": Task}
-        self.rows: dict[str, dict[int, Any]] = {}
-        for noun, model in models.items():
-            ids = Ids(tuple(sorted(named[noun])))
-            rows: list[Any] = SEEN.objects((model, IDS), actor.who, ids) if ids.values else []
-            self.rows[noun] = {row.pk: row for row in _shown(actor, rows)}
+            for field in body.keys() & models.keys():
+                ids_by_model[models[field]] |= set(_as_list(body[field]))
+        self.rows = {model: self._load(actor, model, ids) for model, ids in ids_by_model.items()}
+
+    @staticmethod
+    def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
+        given = Ids(tuple(sorted(ids)))
+        rows: list[Any] = SEEN.objects((model, IDS), actor.who, given) if ids else []
+        return {row.pk: row for row in _shown(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
         """The body with rows in place of ids, `assignee` for `assignee_id`.
 
         `known` are blockers that may be named unseen: they are on the task already. Raises Invalid.
         """
-        self.rows["task"] = {task.pk: task for task in known} | self.rows["task"]
+        self.rows[Task] = {task.pk: task for task in known} | self.rows[Task]
         values = {}
         for field, value in body.items():
-            noun = NOUNS.get(field)
-            if noun is None:
+            model = referred_models().get(field)
+            if model is None:
                 values[field] = value
             elif isinstance(value, list):
-                found = [self.find(noun, pk, f"{field}/{n}") for n, pk in enumerate(value)]
+                found = [self.find(model, pk, f"{field}/{n}") for n, pk in enumerate(value)]
                 values[field] = list({row.pk: row for row in found}.values())
             else:
-                values[field.removesuffix("_id")] = value and self.find(noun, value, field)
+                values[field.removesuffix("_id")] = value and self.find(model, value, field)
         return values
 
-    def find(self, noun: str, pk: int, field: str) -> Any:
-        if pk not in self.rows[noun]:
-            raise _unknown(field, noun)
-        return self.rows[noun][pk]
+    def find(self, model: type[Model], pk: int, field: str) -> Any:
+        if pk not in self.rows[model]:
+            raise _unknown(field, type_of_model(model).label)
+        return self.rows[model][pk]
 
 
 def _as_list(value: Any) -> list[int]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _unknown(field: str, noun: str) -> Invalid:
-    return Invalid.field(field, f"There is no such {noun}.", "unknown_reference")
+def _unknown(field: str, label: str) -> Invalid:
+    return Invalid.field(field, f"There is no such {label}.", "unknown_reference")

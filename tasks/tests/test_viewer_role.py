@@ -10,8 +10,8 @@ from django.db import connection
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
-from tasks.models import ProjectMember
-from tasks.queries.lookup import find_comment, find_page, find_project, find_task
+from tasks.models import Comment, Page, ProjectMember
+from tasks.queries.lookup import find_project, find_row, find_task
 
 
 @pytest.fixture
@@ -66,8 +66,8 @@ def test_each_lookup_reads_the_role_with_the_row(world, assert_statements):
             rows = [
                 find_project(world.bob, "APO"),
                 find_task(world.bob, "APO-1").project,
-                find_comment(world.bob, comment.pk).task.project,
-                find_page(world.bob, page.pk).project,
+                find_row(world.bob, Comment, comment.pk).task.project,
+                find_row(world.bob, Page, page.pk).project,
             ]
         roles = [project.loaded_role_of(world.bob.user.pk) for project in rows]
 
