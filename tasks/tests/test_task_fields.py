@@ -1,0 +1,74 @@
+"""Every field of a task that can be written is in all the places that show or carry tasks."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from django.contrib.admin.utils import flatten
+from django.db import models
+
+from taskflow.audit.resource_types import type_of_model
+from tasks.admin.tasks import TaskAdmin
+from tasks.export.format import fields_of, tenant_models
+from tasks.export.values import CONTENT
+from tasks.models import Task
+from tasks.schemas.tasks import TaskCreate, TaskUpdate
+
+DOCS = (Path(__file__).parents[2] / "docs" / "domain.md").read_text()
+SENT_NAMES = sorted(TaskCreate.model_fields.keys() | TaskUpdate.model_fields.keys())
+NOT_IN_CSV = {
+    "project_id": "the address of the file names it",
+    "blocked_by": "a line cannot refer to another line of the same file",
+}
+
+
+def field_of(sent_name: str) -> models.Field:
+    """The field of the model that a body calls `assignee_id`."""
+    names = {getattr(f, "attname", f.name): f for f in Task._meta.get_fields()}
+    return names[sent_name]
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_field_is_a_field_of_the_model(name):
+    assert field_of(name)
+
+
+@pytest.mark.parametrize("name", sorted(set(SENT_NAMES) - NOT_IN_CSV.keys()))
+def test_writable_field_is_a_csv_column(name):
+    assert field_of(name).name in type_of_model(Task).csv_columns
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_field_is_in_the_admin_form(name):
+    shown = {TaskAdmin.recorded_names.get(n, n) for n in flatten(TaskAdmin.fields)}
+
+    assert field_of(name).name in shown
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_field_is_in_the_docs(name):
+    section = DOCS.partition("## Fields of a task\n")[2].partition("\n## ")[0]
+
+    assert re.search(rf"^\| `{name}`", section, re.MULTILINE)
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_field_is_exported(name):
+    field = field_of(name)
+
+    if field.many_to_many:
+        assert field.remote_field.through in tenant_models()
+    else:
+        assert field in fields_of(Task)
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_text_is_checked_by_an_import(name):
+    """What users wrote freely has to pass the rules of a body again."""
+    field = field_of(name)
+    is_text = isinstance(field, models.CharField | models.TextField | models.JSONField)
+
+    if is_text and not field.choices:
+        assert field.name in CONTENT["tasks.task"][1]
