@@ -38,6 +38,8 @@ class ResourceType:
     set to the time, or a boolean to False. None if rows are deleted at once.
     `restores_values`: False for credentials: an undo revokes those that were created, and never
     brings values back.
+    `inverse_verbs`: how undoing a change is recorded, by the verb of that change, where it is not
+    `changed`.
     `sentences`: the predicates of history sentences, by verb, where they differ from the general
     ones. `{name}` stands for the value of a field, `{label}` for the label.
     """
@@ -56,6 +58,7 @@ class ResourceType:
     removed_verb: str = "deleted"
     removal: tuple[str, str] | None = None
     restores_values: bool = True
+    inverse_verbs: Mapping[str, str] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property

@@ -1,5 +1,9 @@
+"""The admin pages of the tasks app. Importing the package registers those of all its modules."""
+
 from __future__ import annotations
 
-from tasks.admin import comments, pages, projects, tags, tasks, undo, users
+from importlib import import_module
+from pkgutil import iter_modules
 
-__all__ = ["comments", "pages", "projects", "tags", "tasks", "undo", "users"]
+for _module in iter_modules(__path__):
+    import_module(f"{__name__}.{_module.name}")

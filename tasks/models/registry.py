@@ -64,6 +64,7 @@ RESOURCE_TYPES = (
         ),
         unique=("external_ref",),
         removal=TRASH,
+        inverse_verbs={"completed": "reopened", "reopened": "completed", "moved": "moved"},
         sentences={
             "completed": "completed the task",
             "reopened": "reopened the task",
@@ -90,6 +91,7 @@ RESOURCE_TYPES = (
         select_related=("project", "owner"),
         search_columns=("title", "body"),
         removal=TRASH,
+        inverse_verbs={"published": "unpublished", "unpublished": "published"},
         sentences={
             "published": "published the page",
             "unpublished": "made the page a draft again",

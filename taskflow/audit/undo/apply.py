@@ -17,15 +17,6 @@ from taskflow.audit.recorder import change_all, change_each, create_all, remove_
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, target_of
 
-# What takes a verb back, where another change of the same fields has a name.
-INVERSE = {
-    "completed": "reopened",
-    "reopened": "completed",
-    "published": "unpublished",
-    "unpublished": "published",
-    "moved": "moved",
-}
-
 
 def make_room(actor: Actor, plan: Plan) -> None:
     """Delete what was made and has no trash, before others take its name again."""
@@ -169,7 +160,8 @@ def _edit(
         now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
         edit[name] = [target(pk=pk) for pk, is_linked in (now | wanted).items() if is_linked]
     verbs = {event.verb for event in reversal.events if not event.undoes}
-    verb = INVERSE.get(verbs.pop(), "changed") if len(verbs) == 1 else "changed"
+    inverse = reversal.resource_type.inverse_verbs if len(verbs) == 1 else {}
+    verb = inverse.get(verbs.pop(), "changed") if inverse else "changed"
     return (reversal.row, verb, edit) if edit else None
 
 
