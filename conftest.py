@@ -32,7 +32,7 @@ from taskflow.tests.contract import api_contract
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
-from tasks.models import Project, ProjectMember, Role, Task, TaskTally
+from tasks.models import Project, ProjectMember, Role, Task, TaskCountDelta
 
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length
@@ -146,7 +146,7 @@ def build_world() -> World:
 
 
 # In the order of their foreign keys. Copying rows costs a tenth of acting them out again.
-PROPS = [User, Event, Project, ProjectMember, Task, TaskTally]
+PROPS = [User, Event, Project, ProjectMember, Task, TaskCountDelta]
 _played: list[tuple[World, dict[Tenant, list[list[Any]]]]] = []
 
 
@@ -231,7 +231,7 @@ def assert_statements() -> Any:
 def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done besides every so many rows, by their ids, would be counted with statements."""
     monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 10**9)
-    monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 10**9)
+    monkeypatch.setattr("tasks.models.count_deltas.MERGE_EVERY", 10**9)
 
 
 @pytest.fixture(autouse=True)

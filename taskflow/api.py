@@ -19,7 +19,7 @@ from taskflow.http.errors import Problem, answer_database_error, problem_of_stat
 from taskflow.http.openapi import Api, refuse_bodies
 from taskflow.http.parsing import problem_of_validation
 from tasks.api.comments import comments
-from tasks.api.csv import sheets
+from tasks.api.csv import csv_files
 from tasks.api.history import project_history, task_history
 from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
@@ -53,7 +53,7 @@ api.add_router("/users", users)
 api.add_router("/users", offboarding)
 api.add_router("/tenant", tenant_routes)
 api.add_router("/projects", project_history)
-api.add_router("/projects", sheets)
+api.add_router("/projects", csv_files)
 api.add_router("/members", members)
 api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)

@@ -31,7 +31,7 @@ CHUNK = 1000  # tasks read at a time
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
-def write_sheet(rows: QuerySet[Task]) -> str:
+def write_csv(rows: QuerySet[Task]) -> str:
     """All rows, by id."""
     out = io.StringIO()
     writer = csv.writer(out)
@@ -78,7 +78,7 @@ def _cell(value: str) -> str:
 # ---- and back -----------------------------------------------------------------------------------
 
 
-def read_sheet(actor: Actor, project: Project, text: str) -> list[Task]:
+def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
     """Make a task of each line. Raises Invalid, naming each bad cell, and then nothing is made."""
     lines = list(_read_lines(text))
     problems: dict[int, Problem] = {}

@@ -1,4 +1,4 @@
-"""Who may do what inside a project. Questions about an actor and a project; no HTTP, no writes."""
+"""The permissions of actors in projects."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tasks.models import Project, ProjectMember, Role
 
 
 @in_any_tenant
-def _held(project_id: Any, user_id: Any, roles: Any) -> Any:
-    held = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
-    return held.values_list("pk")
+def _role_rows(project_id: Any, user_id: Any, roles: Any) -> Any:
+    memberships = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
+    return memberships.values_list("pk")
 
 
-HELD = Shaped(_held)
+MEMBERSHIPS = Shaped(_role_rows)
 MANAGERS = (Role.OWNER, Role.ADMIN)
 # The roles that may write in a project. Roles are listed one by one: being able to see a project
 # must never be enough to write in it.
@@ -25,12 +25,12 @@ WRITERS = (Role.OWNER, Role.ADMIN, Role.MEMBER)
 
 
 def require_role(actor: Actor, project: Project, *roles: Role) -> None:
-    """Raise Forbidden unless the actor is staff or holds one of `roles` in the project."""
+    """Raise Forbidden unless the actor is staff or has one of `roles` in the project. One query."""
     if actor.is_staff:
         return
-    if not HELD.rows((), project.pk, actor.user.pk, tuple(map(str, roles))):
-        wanted = " or ".join(roles)
-        raise Forbidden(f"Only the {wanted} of “{project.name}” may do this.")
+    if not MEMBERSHIPS.rows((), project.pk, actor.user.pk, tuple(map(str, roles))):
+        names = " or ".join(roles)
+        raise Forbidden(f"Only the {names} of “{project.name}” may do this.")
 
 
 def require_member(actor: Actor, project: Project) -> None:
@@ -43,19 +43,23 @@ def require_member(actor: Actor, project: Project) -> None:
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:
-    """Raise Forbidden unless the row is the actor's own or he runs the project."""
+    """Raise Forbidden unless the actor is the author of the row, or an owner or admin of the
+    project.
+
+    `author_id` is None for rows that an operator created.
+    """
     if author_id is None or author_id != actor.user.pk:
         require_role(actor, project, *MANAGERS)
 
 
 def require_another_owner(member: ProjectMember) -> None:
-    """Raise Conflict when `member` is the project's last owner."""
+    """Raise Conflict if `member` is the last owner of the project."""
     owners = ProjectMember.objects.filter(project=member.project_id, role=Role.OWNER)
     if member.role == Role.OWNER and not owners.exclude(pk=member.pk).exists():
-        raise Conflict("The last owner cannot leave. Make somebody else owner first.")
+        raise Conflict("The last owner cannot leave. Make another member an owner first.")
 
 
 def require_all_projects(actor: Actor) -> None:
-    """Raise Forbidden for a token that is bound to some projects."""
+    """Raise Forbidden for a token that is bound to some projects, as it may not create others."""
     if actor.project_ids is not None:
-        raise Forbidden("This token is bound to its projects; it cannot make new ones.")
+        raise Forbidden("This token is bound to some projects and cannot create others.")

@@ -26,7 +26,7 @@ from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor
 from taskflow.audit.conflicts import changes_since
-from taskflow.audit.history import read_history, read_rivalries
+from taskflow.audit.history import read_field_conflicts, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
 from taskflow.http.converters import is_id
@@ -294,7 +294,7 @@ class RecordedAdmin(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": "Another user has changed this since you opened it",
             "problem": problem,
-            "conflicts": read_rivalries(get_actor(request), problem),
+            "conflicts": read_field_conflicts(get_actor(request), problem),
             "fields": [*fields, (OVERWRITE, problem.headers.get("ETag", ""))],
             "opts": self.opts,
         }

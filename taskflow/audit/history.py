@@ -53,18 +53,18 @@ def describe_actor(event: Event) -> str:
 
     Load the event with its `actor` and `on_behalf_of`; otherwise each costs a query here.
     """
-    actor = who_did(event)
+    actor = actor_name(event)
     return actor if event.on_behalf_of is None else f"{actor} on behalf of {event.on_behalf_of}"
 
 
-def who_did(event: Event) -> str:
+def actor_name(event: Event) -> str:
     if event.actor is not None:
         return str(event.actor)
     return f"Operator {event.operator_id}" if event.operator_id else "The system"
 
 
 @dataclass
-class Rivalry:
+class FieldConflict:
     """A field that two have changed, for people."""
 
     field: str
@@ -74,7 +74,7 @@ class Rivalry:
     detail: str  # who changed it, and when
 
 
-def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
+def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[FieldConflict]:
     """What a 412 says, with names in place of ids."""
     seen = parse_etag(problem.headers.get("ETag", ""))
     if seen is None:
@@ -88,7 +88,7 @@ def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
         details[name.replace("_", " ")] = error["detail"]
     one, other = read_history(actor, [theirs, yours])
     return [
-        Rivalry(a.field, a.before, a.after, b.after, details[a.field])
+        FieldConflict(a.field, a.before, a.after, b.after, details[a.field])
         for a, b in zip(one.changes, other.changes, strict=True)
     ]
 

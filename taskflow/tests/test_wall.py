@@ -27,8 +27,8 @@ from tasks.models import (
     Tag,
     Task,
     TaskBlocker,
+    TaskCountDelta,
     TaskTag,
-    TaskTally,
 )
 
 POSTGRES = connection.vendor == "postgresql"
@@ -43,7 +43,7 @@ MODELS = [
     Task,
     TaskTag,
     TaskBlocker,
-    TaskTally,
+    TaskCountDelta,
     FormerNumber,
     IdempotencyRecord,
     Comment,

@@ -1,4 +1,4 @@
-"""What can happen to a comment."""
+"""The actions on comments."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tasks.rules import require_author_or_manager, require_member
 
 
 def create_comment(actor: Actor, task: Task, *, body: str) -> Comment:
-    """Say something about a task. The text is kept as written."""
-    lock(task)  # or it could be moved out of the project whose members may comment
+    """Add a comment to a task. For members of its project."""
+    lock(task)  # else it could be moved to a project that the actor is no member of
     require_member(actor, task.project)
     return create(actor, Comment(task=task, author=actor.member, body=body))
 
 
 def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
-    """Write it anew. Nobody but its author may: it stands under his name."""
+    """Replace the text of a comment. For its author only."""
     lock(comment.task)
     require_member(actor, comment.task.project)
     if comment.author_id is None or comment.author_id != actor.user.pk:
@@ -31,7 +31,7 @@ def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
 
 
 def delete_comment(actor: Actor, comment: Comment) -> None:
-    """Move a comment to the trash. For its author and the project's owners and admins."""
+    """Move a comment to the trash. For its author and the owners and admins of the project."""
     lock(comment.task)
     require_author_or_manager(actor, comment.task.project, comment.author_id)
     change(actor, comment, "deleted", deleted_at=timezone.now())

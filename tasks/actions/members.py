@@ -1,4 +1,4 @@
-"""Who joins a project, in which role, and leaves it."""
+"""The actions on memberships of projects."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.rules import MANAGERS, require_another_owner, require_role
 def add_member(
     actor: Actor, project: Project, *, user: User, role: Role = Role.MEMBER
 ) -> ProjectMember:
-    """Let a user into the project. Only an owner makes owners.
+    """Add a user to the project. Only owners may add owners.
 
-    Raises Conflict when he is a member already.
+    Raises Conflict if the user is a member already.
     """
     _require_rank(actor, project, role)
     if not user.is_active:
@@ -24,25 +24,25 @@ def add_member(
 
 
 def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
-    """Give a member another role. The last owner stays owner."""
+    """Give a member another role. Raises Conflict for the last owner."""
     _lock_role(member)
     _require_rank(actor, member.project, role, Role(member.role))
     if role != Role.OWNER:
-        _lay_down_ownership(actor, member)
+        _hand_over_ownership(actor, member)
     return change(actor, member, role=role)
 
 
 def remove_member(actor: Actor, member: ProjectMember) -> None:
-    """Take a member out; members may leave by themselves. The last owner cannot."""
+    """End a membership. Members may end tnew_owner own. Raises Conflict for the last owner."""
     _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_rank(actor, member.project, Role(member.role))
-    _lay_down_ownership(actor, member)
+    _hand_over_ownership(actor, member)
     remove(actor, member, "left")
 
 
 def _lock_role(member: ProjectMember) -> None:
-    """Roles change one after the other in a project, or its last two owners could leave at once."""
+    """Lock the project and the role: else its last two owners could leave at the same time."""
     lock(member.project, "owner")
     lock(member, "role")
 
@@ -51,11 +51,13 @@ def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
     require_role(actor, project, *([Role.OWNER] if Role.OWNER in roles else MANAGERS))
 
 
-def _lay_down_ownership(actor: Actor, member: ProjectMember) -> None:
-    """Pass the project on to another owner when it is this one's. Raises Conflict for the last."""
+def _hand_over_ownership(actor: Actor, member: ProjectMember) -> None:
+    """Give the project to another owner if it belongs to this member. Raises Conflict if there is
+    none.
+    """
     project = member.project
     require_another_owner(member)
     if project.owner_id == member.user_id:
         others = ProjectMember.objects.filter(project=project, role=Role.OWNER)
-        heir = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
-        change(actor, project, owner=heir.user)
+        new_owner = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
+        change(actor, project, owner=new_owner.user)

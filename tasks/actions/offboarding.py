@@ -1,4 +1,4 @@
-"""Somebody leaves: what was his goes to others, and he can sign in no more."""
+"""Offboarding: a user leaves, and what they own goes to other users."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
 @dataclass
 class Offboarding:
-    """What was done."""
+    """The counts of what offboarding changed."""
 
     user: User
     tokens_revoked: int = 0
@@ -29,70 +29,74 @@ class Offboarding:
     agents_deactivated: int = 0
 
 
-def offboard_user(actor: Actor, user: User, heir: User | None = None) -> Offboarding:
-    """Deactivate him, end his tokens and memberships, and hand over what is his.
+def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Offboarding:
+    """Deactivate a user, revoke tnew_owner tokens, end tnew_owner memberships, and hand over what
+    they own.
 
-    His projects, pages, open tasks and agents go to `heir`; a task or page that the heir cannot see
-    is unassigned, or goes to the project's owner. Without an heir another owner of each project
-    takes it and its pages, open tasks are unassigned, and his agents leave with him. Done tasks and
-    the record stay as they are. A constant number of statements; done twice, it changes nothing.
-    Raises Conflict for the last administrator, and for projects that nobody else owns.
+    Projects, pages, open tasks and agents go to `new_owner`. A task that the new owner cannot see
+    is unassigned, and such a page goes to the owner of its project. Without `new_owner`, each
+    project and its pages go to another owner of the project, open tasks are unassigned, and the
+    user's agents are offboarded too. Done tasks and events stay as they are. A constant number of
+    statements. Offboarding a user twice changes nothing.
+    Raises Conflict for the last administrator, and for projects that have no other owner.
     """
     require_staff(actor)
-    _check_heir(user, heir)
-    done = Offboarding(user)
+    _check_new_owner(user, new_owner)
+    result = Offboarding(user)
     agents = list(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
-    leaving = [user] if heir else [user, *agents]
-    if heir:
-        mine = User.objects.filter(responsible=user)
-        done.agents_handed_over = change_all(actor, mine, "handed_over", responsible=heir)
-    _hand_over_projects(actor, leaving, heir, done)
-    _hand_over_pages(actor, leaving, heir, done)
-    _hand_over_tasks(actor, leaving, heir, done)
+    leaving = [user] if new_owner else [user, *agents]
+    if new_owner:
+        agents_of_user = User.objects.filter(responsible=user)
+        result.agents_handed_over = change_all(
+            actor, agents_of_user, "handed_over", responsible=new_owner
+        )
+    _hand_over_projects(actor, leaving, new_owner, result)
+    _hand_over_pages(actor, leaving, new_owner, result)
+    _hand_over_tasks(actor, leaving, new_owner, result)
     ended = ProjectMember.objects.filter(user__in=leaving)
-    done.memberships_ended = remove_all(actor, ended, "left")
-    done.tokens_revoked = retire_users(actor, leaving)
-    done.agents_deactivated = len(leaving) - 1
+    result.memberships_ended = remove_all(actor, ended, "left")
+    result.tokens_revoked = retire_users(actor, leaving)
+    result.agents_deactivated = len(leaving) - 1
     user.refresh_from_db()
-    return done
+    return result
 
 
-def _check_heir(user: User, heir: User | None) -> None:
-    if heir is None:
+def _check_new_owner(user: User, new_owner: User | None) -> None:
+    if new_owner is None:
         return
-    if heir.pk == user.pk:
-        raise Invalid.field("hand_over_to", "He cannot hand over to himself.")
-    if not heir.is_active or heir.kind != UserKind.HUMAN:
-        raise Invalid.field("hand_over_to", f"{heir} is no active person.")
+    if new_owner.pk == user.pk:
+        raise Invalid.field("hand_over_to", "Users cannot hand over to themselves.")
+    if not new_owner.is_active or new_owner.kind != UserKind.HUMAN:
+        raise Invalid.field("hand_over_to", f"{new_owner} is not an active human user.")
 
 
 def _hand_over_projects(
-    actor: Actor, leaving: Sequence[User], heir: User | None, done: Offboarding
+    actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
-    """Those in the trash too: whoever restores one finds it owned."""
+    """Give projects a new owner, also those in the trash, so that a restored one has an owner."""
     held = ProjectMember.objects.filter(user__in=leaving, role=Role.OWNER)
     projects = list(
         Project.everything.filter(owner__in=leaving).order_by("pk")
         | Project.everything.filter(pk__in=held.values("project_id")).order_by("pk")
     )
     lock_all([project for project in projects if not project.deleted_at])
-    if heir:
-        _make_owner(actor, projects, heir)
-        heirs = {project.pk: heir for project in projects}
+    if new_owner:
+        _make_owner(actor, projects, new_owner)
+        new_owners = {project.pk: new_owner for project in projects}
     else:
-        heirs = _other_owners(projects, leaving)
-    owned = [p for p in projects if p.owner_id in {u.pk for u in leaving} and p.pk in heirs]
-    for owner in {heirs[p.pk].pk: heirs[p.pk] for p in owned}.values():
-        ids = [p.pk for p in owned if heirs[p.pk] == owner]
+        new_owners = _other_owners(projects, leaving)
+    owned = [p for p in projects if p.owner_id in {u.pk for u in leaving} and p.pk in new_owners]
+    for owner in {new_owners[p.pk].pk: new_owners[p.pk] for p in owned}.values():
+        ids = [p.pk for p in owned if new_owners[p.pk] == owner]
         change_all(actor, Project.everything.filter(pk__in=ids), "handed_over", owner=owner)
-    done.projects_handed_over = [p.pk for p in owned]
+    result.projects_handed_over = [p.pk for p in owned]
 
 
-def _make_owner(actor: Actor, projects: Sequence[Project], heir: User) -> None:
-    known = ProjectMember.objects.filter(project__in=projects, user=heir)
+def _make_owner(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
+    known = ProjectMember.objects.filter(project__in=projects, user=new_owner)
     change_all(actor, known, "changed", role=Role.OWNER)
     missing = {p.pk: p for p in projects}.keys() - set(known.values_list("project_id", flat=True))
-    rows = [ProjectMember(project_id=pk, user=heir, role=Role.OWNER) for pk in sorted(missing)]
+    rows = [ProjectMember(project_id=pk, user=new_owner, role=Role.OWNER) for pk in sorted(missing)]
     create_all(actor, rows, "joined")
 
 
@@ -102,44 +106,48 @@ def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[
     found: dict[int, User] = {}
     for member in others.order_by("joined_at", "pk"):
         found.setdefault(member.project_id, member.user)
-    orphans = [p for p in projects if p.pk not in found and not p.deleted_at]
-    if orphans:
+    without_owner = [p for p in projects if p.pk not in found and not p.deleted_at]
+    if without_owner:
         raise Conflict(
-            "Nobody else owns some of his projects. Name somebody in hand_over_to.",
+            "Some projects have no other owner. Name a new owner in hand_over_to.",
             code="no_other_owner",
             errors=[
                 {"code": "no_other_owner", "detail": f"{p.key} · {p.name}", "project_id": p.pk}
-                for p in orphans
+                for p in without_owner
             ],
         )
     return found
 
 
 def _hand_over_pages(
-    actor: Actor, leaving: Sequence[User], heir: User | None, done: Offboarding
+    actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
     pages = list(
         Page.objects.filter(owner__in=leaving, project__deleted_at__isnull=True)
         .select_related("project__owner")
         .order_by("pk")
     )
-    seen = _projects_of(heir)
+    visible = _projects_of(new_owner)
     edits = [
-        (page, "handed_over", {"owner": heir if _sees(heir, page, seen) else page.project.owner})
+        (
+            page,
+            "handed_over",
+            {"owner": new_owner if _can_see(new_owner, page, visible) else page.project.owner},
+        )
         for page in pages
     ]
     change_each(actor, edits)
-    done.pages_handed_over = len(pages)
+    result.pages_handed_over = len(pages)
 
 
 def _hand_over_tasks(
-    actor: Actor, leaving: Sequence[User], heir: User | None, done: Offboarding
+    actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
     tasks = Task.everything.filter(assignee__in=leaving).exclude(status=Status.DONE)
-    if heir:
-        seen = tasks if heir.is_staff else tasks.filter(project__in=_projects_of(heir))
-        done.tasks_handed_over = change_all(actor, seen, "assigned", assignee=heir)
-    done.tasks_unassigned = change_all(actor, tasks, "unassigned", assignee=None)
+    if new_owner:
+        visible = tasks if new_owner.is_staff else tasks.filter(project__in=_projects_of(new_owner))
+        result.tasks_handed_over = change_all(actor, visible, "assigned", assignee=new_owner)
+    result.tasks_unassigned = change_all(actor, tasks, "unassigned", assignee=None)
 
 
 def _projects_of(user: User | None) -> list[int]:
@@ -148,5 +156,5 @@ def _projects_of(user: User | None) -> list[int]:
     return list(ProjectMember.objects.filter(user=user).values_list("project_id", flat=True))
 
 
-def _sees(user: User | None, page: Page, seen: Sequence[int]) -> bool:
-    return user is not None and (user.is_staff or page.project_id in seen)
+def _can_see(user: User | None, page: Page, visible: Sequence[int]) -> bool:
+    return user is not None and (user.is_staff or page.project_id in visible)

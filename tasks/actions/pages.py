@@ -1,4 +1,4 @@
-"""What can happen to a page."""
+"""The actions on pages."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def create_page(
     is_published: bool = False,
     owner: User | None = None,
 ) -> Page:
-    """Write a page, a draft unless published at once. It is the actor's own, or `owner`'s."""
+    """Create a page, a draft unless `is_published`. Its owner is `owner`, or else the actor."""
     require_member(actor, project)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "You are an operator here: say who owns the page.")
+        raise Invalid.field("owner_id", "Operators own no pages. Give an owner_id.")
     _check_owner(project, owner)
-    since = timezone.now() if is_published else None
+    published_at = timezone.now() if is_published else None
     page = Page(project=project, title=title, body=body, owner=owner)
-    page.is_published, page.published_at = is_published, since
+    page.is_published, page.published_at = is_published, published_at
     return create(actor, page)
 
 
 def update_page(actor: Actor, page: Page, **values: Any) -> Page:
-    """Change what was given. For its owner and the project's owners and admins."""
-    lock(page, "owner")  # it may have been given to somebody else meanwhile
+    """Change the given fields. For its owner and the owners and admins of the project."""
+    lock(page, "owner")  # it may have a new owner meanwhile
     require_author_or_manager(actor, page.project, page.owner_id)
     owner = values.get("owner")
     if owner is not None and owner.pk != page.owner_id:
@@ -46,13 +46,13 @@ def update_page(actor: Actor, page: Page, **values: Any) -> Page:
 
 
 def publish_page(actor: Actor, page: Page) -> Page:
-    """Show it to all of the project. Publishing a published page changes nothing."""
-    return _show(actor, page, True)
+    """Show a page to all members of the project. Publishing a published page changes nothing."""
+    return _set_published(actor, page, True)
 
 
 def unpublish_page(actor: Actor, page: Page) -> Page:
-    """Make it a draft again, which its owner and the project's owners and admins see."""
-    return _show(actor, page, False)
+    """Make a page a draft again, visible to its owner and the owners and admins of the project."""
+    return _set_published(actor, page, False)
 
 
 def delete_page(actor: Actor, page: Page) -> None:
@@ -62,18 +62,18 @@ def delete_page(actor: Actor, page: Page) -> None:
     change(actor, page, "deleted", deleted_at=timezone.now())
 
 
-def _show(actor: Actor, page: Page, is_published: bool) -> Page:
+def _set_published(actor: Actor, page: Page, is_published: bool) -> Page:
     lock(page, "owner", "is_published")
     require_author_or_manager(actor, page.project, page.owner_id)
     if page.is_published == is_published:
         return page
     verb = "published" if is_published else "unpublished"
-    since = timezone.now() if is_published else None
-    return change(actor, page, verb, is_published=is_published, published_at=since)
+    published_at = timezone.now() if is_published else None
+    return change(actor, page, verb, is_published=is_published, published_at=published_at)
 
 
 def _check_owner(project: Project, owner: User) -> None:
-    """He must be able to see it."""
+    """Raise Invalid unless the user is active and can see the project."""
     if not owner.is_active:
         raise Invalid.field("owner_id", f"{owner} is deactivated.")
     is_member = ProjectMember.objects.filter(project=project, user=owner).exists()

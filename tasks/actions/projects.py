@@ -1,4 +1,4 @@
-"""What can happen to a project."""
+"""The actions on projects."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
-MOST_NAMED = 20  # blockers in one refusal
+MAX_LISTED_BLOCKERS = 20  # blockers in one refusal
 
 
 def create_project(
@@ -29,15 +29,15 @@ def create_project(
 ) -> Project:
     """Create a project; its owner becomes its first member.
 
-    A key is made from the name when none is given. Raises Forbidden when the owner is somebody
-    else and the actor no administrator, or the token is bound to projects.
+    A missing key is derived from the name. Raises Forbidden if the owner is another user and the
+    actor is no administrator, or if the token is bound to projects.
     """
     require_all_projects(actor)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "You are an operator here: say who owns the project.")
+        raise Invalid.field("owner_id", "Operators own no projects. Give an owner_id.")
     if owner.pk != actor.user.pk and not actor.is_staff:
-        raise Forbidden("Only an administrator makes projects for others.")
+        raise Forbidden("Only an administrator may create projects for other users.")
     _check_owner(owner)
     values |= {"name": name, "owner": owner}
     if key:
@@ -49,49 +49,51 @@ def create_project(
 
 
 def update_project(actor: Actor, project: Project, **values: Any) -> Project:
-    """Change what was given. A new owner becomes a member with that role."""
+    """Change the given fields. A new owner becomes a member with the role owner."""
     require_role(actor, project, *MANAGERS)
     owner = values.get("owner")
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
         _check_owner(owner)
-        lock(project)  # before its members, as whoever changes those does
+        lock(project)  # before its members, in the order that every writer uses
         _make_owner(actor, project, owner)
     return change(actor, project, **values)
 
 
 def delete_project(actor: Actor, project: Project) -> None:
-    """Move a project to the trash: all it holds disappears with it, and returns with it."""
+    """Move a project to the trash. Everything in it disappears, and returns when it is restored."""
     require_role(actor, project, Role.OWNER)
     change(actor, project, "deleted", deleted_at=timezone.now())
 
 
 def complete_project_tasks(actor: Actor, project: Project, *, force: bool = False) -> int:
-    """Finish all open tasks of the project with one UPDATE; return how many.
+    """Complete all open tasks of the project with one UPDATE. Return how many there were.
 
-    Raises Conflict, listing them, when tasks of other projects block some, unless forced.
+    Raises Conflict, listing the blockers, if open tasks of other projects block some of them,
+    unless
+    `force` is set.
     """
     require_member(actor, project)
     left = Task.objects.filter(project=project).open()
     if not force:
-        _check_nothing_blocks(actor, left)
+        _check_blockers(actor, left)
     return change_all(actor, left, "completed", status=Status.DONE, completed_at=timezone.now())
 
 
-def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
-    """Raises Conflict for what is open outside the set."""
+def _check_blockers(actor: Actor, tasks: TaskQuerySet) -> None:
+    """Raise Conflict if an open task outside the set blocks one of the tasks."""
     links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
-        links.select_related("task__project").order_by("task", "blocker")[:MOST_NAMED]
+        links.select_related("task__project").order_by("task", "blocker")[:MAX_LISTED_BLOCKERS]
     ):
         raise Conflict(
-            "Tasks of other projects block some. Complete those first, or pass force=true.",
+            "Open tasks of other projects block some. Complete those first, or send force=true.",
             code="open_work",
             errors=[
                 {
                     "code": "open_blocker",
-                    "detail": f"{link.task.key} waits for task {link.blocker_id}.",
+                    "detail": f"{link.task.key} is blocked by task {link.blocker_id}.",
                     "task_id": link.blocker_id,
                 }
                 for link in found
@@ -113,7 +115,7 @@ def _make_owner(actor: Actor, project: Project, user: User) -> None:
 
 
 def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
-    """Somebody may take the chosen key at this moment: then another is chosen."""
+    """Create a project with a key that is free. If another request takes it first, try the next."""
     for left in reversed(range(KEY_TRIES)):
         try:
             with transaction.atomic():
@@ -125,7 +127,7 @@ def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
 
 
 def _free_key(name: str) -> str:
-    """A key nobody has: initials of several words, the start of one, then letters behind it."""
+    """Return a free key: the initials of several words or the start of one, then more letters."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]

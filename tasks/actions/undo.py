@@ -1,4 +1,4 @@
-"""Taking changes back: which rows, and what must hold afterwards."""
+"""Undo events: which rows are locked, and what must hold afterwards."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock_all, savepoint, take_turns
 from taskflow.audit.resource_types import resource_types
-from taskflow.audit.undo.apply import make_room, put_back, withdraw
+from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
@@ -35,76 +35,80 @@ from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.tasks import DEEPEST, MOST_TAGS
 
 MOST_EVENTS = 10_000
-TOO_MANY = Invalid(f"These are more than {MOST_EVENTS} events. Ask for fewer.", code="too_many")
+TOO_MANY = Invalid(
+    f"These are more than {MOST_EVENTS} events. Select fewer events.", code="too_many"
+)
 NO_SUCH_EVENT = NotFound("There is no such event or request.")
 
 
 @dataclass
-class Undone:
-    """What has been taken back, and what was left as it is."""
+class UndoResult:
+    """The ids of the events that were undone, and the obstacles that left others as they are."""
 
     event_ids: list[int]
     left_out: list[Obstacle]
 
 
-class _Obstructed(Exception):
+class _UndoBlocked(Exception):
     def __init__(self, obstacles: list[Obstacle]) -> None:
         super().__init__()
         self.obstacles = obstacles
 
 
-def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone:
-    """Take back what the events did, newest first; what was made goes to the trash.
+def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoResult:
+    """Undo the events, newest first. Created rows go to the trash.
 
-    Who may undo: see undo_rights.py. Raises NotFound for an event that the actor does not see any
-    more, Conflict, listing each, for what others have changed since, unless told to `skip` that.
-    Tokens and passwords do not come back, nor what was deleted for good.
+    undo_rights.py says who may undo what. Raises NotFound for an event that the actor cannot see
+    any more, and Conflict, listing each obstacle, if others have changed the same fields since;
+    with
+    `skip` those are left as they are and returned. Tokens, passwords and rows that were deleted
+    permanently cannot be restored.
     """
     if len(events) > MOST_EVENTS:
         raise TOO_MANY
     take_turns(actor)
     _lock_projects(events)
-    found: list[list[Obstacle]] = []
+    discovered: list[list[Obstacle]] = []
     while True:
-        plan = plan_undo(events)  # anew: an attempt that failed has changed its rows
+        plan = plan_undo(events)  # again: a failed attempt has changed its rows
         _check_rights(actor, events, plan)
-        for obstacles in found:
-            plan.leave_out(obstacles)
+        for obstacles in discovered:
+            plan.exclude_rows(obstacles)
         if plan.obstacles and not skip:
-            raise _refused(plan.obstacles)
+            raise _conflict_with(plan.obstacles)
         try:
             with savepoint():
-                _carry_out(actor, plan)
-        except _Obstructed as obstructed:
-            found.append(obstructed.obstacles)
+                _apply_plan(actor, plan)
+        except _UndoBlocked as blocked:
+            discovered.append(blocked.obstacles)
         else:
-            done = [e.pk for r in plan.reversals for e in r.events]
-            return Undone(sorted(done), plan.obstacles + plan.left)
+            undone = [e.pk for r in plan.reversals for e in r.events]
+            return UndoResult(sorted(undone), plan.obstacles + plan.left)
 
 
-def _refused(obstacles: Sequence[Obstacle]) -> Conflict:
+def _conflict_with(obstacles: Sequence[Obstacle]) -> Conflict:
     return Conflict(
-        "Some of it cannot be taken back. Send on_conflict=skip to leave that out.",
+        "Some of the changes cannot be undone. Send on_conflict=skip to leave them out.",
         code="cannot_undo",
         errors=[obstacle.as_error() for obstacle in obstacles],
     )
 
 
-def _carry_out(actor: Actor, plan: Plan) -> None:
-    """Raises _Obstructed with what would not be right afterwards."""
-    if found := [*_twice_due(plan), *_carried(plan), *_out_of_the_trash(plan)]:
-        raise _Obstructed(found)
+def _apply_plan(actor: Actor, plan: Plan) -> None:
+    """Write the plan. Raises _UndoBlocked with what would be wrong afterwards."""
+    if found := [*_check_due(plan), *_check_tags_in_use(plan), *_check_moves_out_of_trash(plan)]:
+        raise _UndoBlocked(found)
     moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
     left = [(r.row, r.row.project_id, r.row.number) for r in moved]
-    make_room(actor, plan)
-    put_back(actor, plan)
-    FormerNumber.take_back([r.row for r in moved])
-    FormerNumber.keep(left)
+    remove_created(actor, plan)
+    restore_values(actor, plan)
+    FormerNumber.delete_reused([r.row for r in moved])
+    FormerNumber.store(left)
     if found := [*_check_children(plan)]:
-        raise _Obstructed(found)
-    withdraw(actor, plan)
-    if found := [*_wrong_tasks(plan), *_overfull_tasks(plan), *_wrong_people(plan)]:
-        raise _Obstructed(found)
+        raise _UndoBlocked(found)
+    trash_created(actor, plan)
+    if found := [*_check_tasks(plan), *_check_tag_counts(plan), *_check_people(plan)]:
+        raise _UndoBlocked(found)
     if users := plan.of(User):
         end_access(actor, [reversal.row.pk for reversal in users])
 
@@ -113,7 +117,7 @@ def _carry_out(actor: Actor, plan: Plan) -> None:
 
 
 def visible_events(actor: Actor, events: Sequence[Event]) -> list[Event]:
-    """Those of the events that the actor sees now and could take back, as far as that is allowed.
+    """Return those of the events whose rows and projects the actor can see now.
 
     One query per subject type, and three.
     """
@@ -121,7 +125,7 @@ def visible_events(actor: Actor, events: Sequence[Event]) -> list[Event]:
 
 
 def _rows_of(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
-    """The rows that the events are of, as they are now, those in the trash too."""
+    """Return the present rows of the events by subject type and id, also those in the trash."""
     ids: dict[str, set[int]] = defaultdict(set)
     for event in events:
         ids[event.subject_type].add(event.subject_id)
@@ -134,9 +138,9 @@ def _rows_of(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
 
 
 def _lock_projects(events: Sequence[Event]) -> None:
-    """Projects are locked before what is in them."""
+    """Lock the projects first: every writer locks a project before the rows in it."""
     rows = _rows_of(events)
-    places = {pk for event in events for pk in undo_rights.places_of(event, rows)}
+    places = {pk for event in events for pk in undo_rights.project_ids_of(event, rows)}
     lock_all(list(Project.objects.filter(pk__in=sorted(places)).order_by("pk")))
 
 
@@ -150,16 +154,16 @@ def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
 # ---- what must hold afterwards ------------------------------------------------------------------
 
 
-def _twice_due(plan: Plan) -> Iterable[Obstacle]:
+def _check_due(plan: Plan) -> Iterable[Obstacle]:
     for reversal in plan.of(Task):
         row, values = reversal.row, reversal.values
         day, instant = values.get("due_on", row.due_on), values.get("due_date", row.due_date)
         if day and instant:
-            yield reversal.obstacle("due_twice", "It would be due on a day and at an instant.")
+            yield reversal.obstacle("due_twice", "It would have both a due_on and a due_date.")
 
 
-def _out_of_the_trash(plan: Plan) -> Iterable[Obstacle]:
-    """Tasks that would leave a project in the trash, into which there is no way back."""
+def _check_moves_out_of_trash(plan: Plan) -> Iterable[Obstacle]:
+    """Yield the tasks that would leave a project in the trash: they could not be moved back."""
     restored = {r.row.pk for r in plan.of(Project) if r.values.get("deleted_at", ...) is None}
     leaving = [r for r in plan.of(Task) if "project" in r.values]
     left = {r.row.project_id for r in leaving} - restored
@@ -168,40 +172,40 @@ def _out_of_the_trash(plan: Plan) -> Iterable[Obstacle]:
     for reversal in leaving:
         if reversal.row.project_id in hidden:
             yield reversal.obstacle(
-                "in_trash", "The project that it is in is in the trash. Restore that first."
+                "in_trash", "Its project is in the trash. Restore the project first."
             )
 
 
-def _carried(plan: Plan) -> Iterable[Obstacle]:
-    """Tags that were made and would go away, though others' tasks carry them.
+def _check_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
+    """Yield the created tags that would be deleted although tasks have them.
 
-    Those of tasks in the trash go along; the tag's record has them.
+    Links of tasks in the trash are deleted with the tag; the tag's event lists them.
     """
-    going = {r.row.pk: r for r in plan.of(Tag) if r.is_withdrawn}
+    going = {r.row.pk: r for r in plan.of(Tag) if r.is_removed}
     freed = {r.row.pk: r.links["tags"] for r in plan.of(Task) if "tags" in r.links}
-    given = {(r.row.pk, pk) for r in going.values() for e in r.events for pk in _given_to(e)}
+    given = {(r.row.pk, pk) for r in going.values() for e in r.events for pk in _task_ids_of(e)}
     links = TaskTag.objects.filter(tag__in=list(going), task__in=Task.objects.present())
-    links = links.exclude(task__in=plan.withdrawn(Task))
+    links = links.exclude(task__in=plan.removed_ids(Task))
     for task_id, tag_id in links.values_list("task_id", "tag_id"):
         is_freed = freed.get(task_id, {}).get(tag_id) is False
         if not is_freed and (tag_id, task_id) not in given:
-            yield going[tag_id].obstacle("in_use", f"Task {task_id} carries it.")
+            yield going[tag_id].obstacle("in_use", f"Task {task_id} has this tag.")
 
 
-def _given_to(event: Event) -> list[int]:
-    """The tasks that a tag was given when it was made again."""
+def _task_ids_of(event: Event) -> list[int]:
+    """Return the ids of the tasks that got the tag when it was created again."""
     _before, after = event.changes.get("tasks", ((), ()))
     return list(after)
 
 
 def _check_children(plan: Plan) -> Iterable[Obstacle]:
     """Yield the rows in which other users have meanwhile created rows that would disappear too."""
-    removed = {(r.resource_type.model, r.row.pk): r for r in plan.reversals if r.is_withdrawn}
+    removed = {(r.resource_type.model, r.row.pk): r for r in plan.reversals if r.is_removed}
     for resource_type in TRASHABLE_TYPES:
         model = resource_type.model
         for name in filter(None, (resource_type.belongs_to, resource_type.parent)):
             field = model._meta.get_field(name)
-            owners = plan.withdrawn(field.related_model)
+            owners = plan.removed_ids(field.related_model)
             children = model.objects.filter(**{f"{name}__in": owners}) if owners else ()
             for child in children:
                 if (model, child.pk) not in removed:
@@ -210,9 +214,11 @@ def _check_children(plan: Plan) -> Iterable[Obstacle]:
                     yield owner.obstacle("in_use", detail)
 
 
-def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
-    """Circles, depth, parents and projects that are elsewhere or gone, people who cannot see it."""
-    by_id = {r.row.pk: r for r in plan.of(Task) if not r.is_withdrawn}
+def _check_tasks(plan: Plan) -> Iterable[Obstacle]:
+    """Yield the tasks that would break a rule: circles, depth, a parent in another project or in
+    the trash, an assignee who cannot see the task.
+    """
+    by_id = {r.row.pk: r for r in plan.of(Task) if not r.is_removed}
     if not by_id:
         return
     rows = Task.objects.filter(pk__in=sorted(by_id)).select_related("project", "parent", "assignee")
@@ -228,13 +234,13 @@ def _wrong_tasks(plan: Plan) -> Iterable[Obstacle]:
             yield by_id[task.pk].obstacle(*fault)
     gone = Task.everything.filter(pk__in=sorted(by_id), deleted_at__isnull=False)
     for child in Task.objects.filter(parent__in=gone).exclude(project__deleted_at__isnull=False):
-        yield by_id[child.parent_id or 0].obstacle("in_use", f"Task {child.pk} is below it.")
+        yield by_id[child.parent_id or 0].obstacle("in_use", f"Task {child.pk} is a subtask of it.")
 
 
-def _overfull_tasks(plan: Plan) -> Iterable[Obstacle]:
-    """Tasks that would have more tags than a task may have, as others have added some since."""
+def _check_tag_counts(plan: Plan) -> Iterable[Obstacle]:
+    """Yield the tasks that would have too many tags, because tags were added since."""
     tagging = {r.row.pk: r for r in plan.of(Task) if True in r.links.get("tags", {}).values()}
-    for reversal in plan.of(Tag):  # a tag that is made again returns to its tasks
+    for reversal in plan.of(Tag):  # a tag that is created again is linked to its tasks
         returning = reversal.links.get("tasks", {})
         tagging |= {pk: reversal for pk, is_linked in returning.items() if is_linked}
     links = TaskTag.objects.filter(task__in=sorted(tagging)).values("task")
@@ -254,17 +260,17 @@ def _fault_of(
 ) -> tuple[str, str] | None:
     touched = reversal.values.keys() | reversal.links.keys()
     if task.project.deleted_at and "project" in touched:
-        return "in_trash", "The project it came from is in the trash. Restore that first."
+        return "in_trash", "Its former project is in the trash. Restore the project first."
     if task.parent and task.parent.deleted_at:
         return "parent_in_trash", f"Its parent, task {task.parent_id}, is in the trash."
     if task.parent and task.parent.project_id != task.project_id:
         return "parent_elsewhere", f"Its parent, task {task.parent_id}, is in another project."
     if task.parent_id and task.pk in reached(above, above.get(task.pk, ())):
-        return "cycle", "It would be below itself."
+        return "cycle", "It would be a subtask of itself."
     if len(reached(above, [task.pk])) + height(below, task.pk) - 1 > DEEPEST:
         return "too_deep", f"Subtasks go {DEEPEST} levels deep at most."
     if task.pk in reached(behind, behind.get(task.pk, ())):
-        return "cycle", "It would wait for itself."
+        return "cycle", "It would block itself."
     user = task.assignee
     if user is None or not {"assignee", "project"} & touched:
         return None
@@ -277,23 +283,27 @@ def _fault_of(
 
 
 def _has_left(reversal: Reversal, user_id: int, project_id: int) -> bool:
-    """Whether he could not see it any more since what is taken back; before is as it was."""
+    """Whether the user lost access after the undone event. If access was missing before, the undo
+    restores a state that already existed, which is allowed.
+    """
     since = Event.objects.filter(pk__gt=reversal.events[-1].pk)
-    about_him = since.filter(subject_type="user", subject_id=user_id)
+    user_events = since.filter(subject_type="user", subject_id=user_id)
     left = since.filter(subject_type="projectmember", project_id=project_id, verb="left")
     return any(
         changes.get(name, [None, None])[1] is False
-        for changes in about_him.values_list("changes", flat=True)
+        for changes in user_events.values_list("changes", flat=True)
         for name in ("is_active", "is_staff")
     ) or any(
         changes.get("user") == [user_id, None] for changes in left.values_list("changes", flat=True)
     )
 
 
-def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
-    """A project without its owner, a tenant without an administrator."""
+def _check_people(plan: Plan) -> Iterable[Obstacle]:
+    """Yield projects that would lack their owner, pages whose owner is no member of the project,
+    and users if no administrator would be left.
+    """
     touched: dict[int, Reversal] = {r.row.project_id: r for r in plan.of(ProjectMember)}
-    touched |= {r.row.pk: r for r in plan.of(Project) if not r.is_withdrawn}
+    touched |= {r.row.pk: r for r in plan.of(Project) if not r.is_removed}
     owners = set(
         ProjectMember.objects.filter(project__in=list(touched), role=Role.OWNER).values_list(
             "project_id", "user_id"
@@ -301,16 +311,18 @@ def _wrong_people(plan: Plan) -> Iterable[Obstacle]:
     )
     for project in Project.objects.filter(pk__in=list(touched)):
         if (project.pk, project.owner_id) not in owners:
-            yield touched[project.pk].obstacle(
-                "no_owner", f"“{project.name}” would be without its owner."
-            )
+            yield touched[project.pk].obstacle("no_owner", f"“{project.name}” would have no owner.")
     users = plan.of(User)
     if users and not User.objects.active().filter(is_staff=True).exists():
-        yield users[0].obstacle("no_administrator", "Nobody would administer the tenant.")
+        yield users[0].obstacle("no_administrator", "The tenant would have no administrator.")
     pages = {r.row.pk: r for r in plan.of(Page) if "owner" in r.values}
     membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
-    strays = Page.objects.filter(~Exists(membership), pk__in=list(pages), owner__is_staff=False)
-    for page in strays:
+    pages_without_member = Page.objects.filter(
+        ~Exists(membership), pk__in=list(pages), owner__is_staff=False
+    )
+    for page in pages_without_member:
         if not _has_left(pages[page.pk], page.owner_id, page.project_id):
             continue
-        yield pages[page.pk].obstacle("no_member", "Its owner is not in the project any more.")
+        yield pages[page.pk].obstacle(
+            "no_member", "Its owner is no member of the project any more."
+        )

@@ -1,9 +1,9 @@
 """
-Who may take a change back.
+Permissions of undo.
 
-An undo makes the inverse change, so it is judged like that change made now: on the row as it is
-now, in the project where the row is now, and by the role that the actor has there now. What the
-actor cannot see now is absent, as if the event did not exist.
+An undo makes the inverse change, and needs the same permission as that change made now: on the
+present row, in the project that it is in now, by the present role of the actor. An event whose row
+the actor cannot see now is treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -19,54 +19,56 @@ from taskflow.http.errors import Forbidden
 from tasks.models import Project, Role
 from tasks.rules import MANAGERS, WRITERS, require_role
 
-Rows = Mapping[tuple[str, int], Any]  # as stored, by subject type and id; gone ones are missing
-OF_PEOPLE = frozenset({"tenant", "user", "apitoken"})
+Rows = Mapping[tuple[str, int], Any]  # stored rows by subject type and id; deleted ones are missing
+ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
 OWN_PROFILE = frozenset({"full_name", "handle", "email"})
 
 
 def is_own(actor: Actor, event: Event) -> bool:
-    """Whether the actor made the change. An operator has no user in the tenant."""
+    """Whether the actor made the change. Operators have no user in the tenant."""
     if actor.is_operator:
         return event.actor_id is None and event.operator_id == actor.user.pk
     return event.actor_id == actor.user.pk
 
 
-def places_of(event: Event, rows: Rows) -> set[int]:
-    """The projects that taking the event back concerns: the row's present one, or its last if the
-    row is gone, and for a task that moved both that it moved between.
+def project_ids_of(event: Event, rows: Rows) -> set[int]:
+    """Return the ids of the projects that undoing the event affects: the present project of the
+    row, its last one if the row is deleted, and both projects of a move.
     """
     row = rows.get(_subject(event))
     field = type(row).project_field if row is not None else None
-    place = getattr(row, field) if field else event.project_id
+    present = getattr(row, field) if field else event.project_id
     moved = event.changes.get("project", []) if event.subject_type == "task" else []
-    return {pk for pk in (place, *moved) if pk is not None}
+    return {pk for pk in (present, *moved) if pk is not None}
 
 
 def visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
-    """Those of the events whose rows and projects the actor sees now, in three queries."""
-    places = {pk for event in events for pk in places_of(event, rows)}
-    projects = Project.everything.visible_to(actor).filter(pk__in=sorted(places))
-    seen = {("project", pk) for pk in projects.values_list("pk", flat=True)}
+    """Return the events whose rows and projects the actor can see now. At most three queries."""
+    project_ids = {pk for event in events for pk in project_ids_of(event, rows)}
+    projects = Project.everything.visible_to(actor).filter(pk__in=sorted(project_ids))
+    visible = {("project", pk) for pk in projects.values_list("pk", flat=True)}
     for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
-        ids = sorted({e.subject_id for e in events if e.subject_type == name})
-        shown = resource_types()[name].model._base_manager.visible_to(actor).filter(pk__in=ids)
-        seen |= {(name, pk) for pk in shown.values_list("pk", flat=True)}
-    return [event for event in events if _is_visible(actor, event, rows, seen)]
+        subject_ids = sorted({e.subject_id for e in events if e.subject_type == name})
+        shown = (
+            resource_types()[name].model._base_manager.visible_to(actor).filter(pk__in=subject_ids)
+        )
+        visible |= {(name, pk) for pk in shown.values_list("pk", flat=True)}
+    return [event for event in events if _is_visible(actor, event, rows, visible)]
 
 
-def _is_visible(actor: Actor, event: Event, rows: Rows, seen: set[tuple[str, int]]) -> bool:
+def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, int]]) -> bool:
     subject = _subject(event)
     is_mine = is_own(actor, event)
-    places = places_of(event, rows)
-    if not all(("project", pk) in seen for pk in places):
+    project_ids = project_ids_of(event, rows)
+    if not all(("project", pk) in visible for pk in project_ids):
         return False
     if _has_own_visibility(event) and subject in rows:
-        return subject in seen
-    if places and not _has_own_visibility(event):
+        return subject in visible
+    if project_ids and not _has_own_visibility(event):
         return True
-    # What belongs to no project, and a draft that is gone, is shown to administrators and to whom
-    # it is of. A token bound to projects shows of that only the tags its user made.
-    if actor.project_ids is not None and not places:
+    # Rows outside projects and deleted drafts are visible to administrators and to the user who
+    # made the change. With a token bound to projects only created tags of its user are.
+    if actor.project_ids is not None and not project_ids:
         return _is_own_new_tag(actor, event)
     return is_mine or actor.is_staff
 
@@ -79,35 +81,37 @@ def _has_own_visibility(event: Event) -> bool:
 def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
     """Raise Forbidden unless the actor may make the inverse change of each event now.
 
-    One's own changes one may take back as one could make them; those of others take the project's
-    owners and admins. Events that the actor does not see are the caller's to refuse.
+    Own changes need the permission to make them; changes of other users need the owner or an admin
+    of the project. The caller has to refuse events that the actor cannot see.
     """
-    asked: set[tuple[int, tuple[Role, ...]]] = set()
+    required: set[tuple[int, tuple[Role, ...]]] = set()
     for event in events:
-        places = places_of(event, rows)
-        if event.subject_type in OF_PEOPLE:
-            _require_hold(actor, event)
-        elif not places and not _is_own_new_tag(actor, event):
+        project_ids = project_ids_of(event, rows)
+        if event.subject_type in ACCOUNT_TYPES:
+            _require_account_rights(actor, event)
+        elif not project_ids and not _is_own_new_tag(actor, event):
             require_staff(actor)
         roles = _roles_for(actor, event, rows.get(_subject(event)))
-        asked |= {(pk, roles) for pk in places}
-    projects = Project.everything.in_bulk(sorted({pk for pk, _roles in asked}))
-    for pk, roles in sorted(asked):
+        required |= {(pk, roles) for pk in project_ids}
+    projects = Project.everything.in_bulk(sorted({pk for pk, _roles in required}))
+    for pk, roles in sorted(required):
         require_role(actor, projects[pk], *roles)
 
 
 def _is_own_new_tag(actor: Actor, event: Event) -> bool:
-    """Tags are deleted by administrators; but who just made one may take that back, as long as no
-    task of others carries it.
+    """Whether the event is the creation of a tag by the actor. Only administrators delete tags, but
+    users may undo the creation of theirs while no other task has it.
     """
     return event.subject_type == "tag" and event.verb == "created" and is_own(actor, event)
 
 
-def _require_hold(actor: Actor, event: Event) -> None:
-    """People are administered by administrators; one's own profile and tokens are one's own."""
+def _require_account_rights(actor: Actor, event: Event) -> None:
+    """Raise Forbidden unless the actor administers users, or the change is of the own profile or an
+    own token.
+    """
     if actor.scope != TokenScope.ADMIN:
         raise Forbidden(
-            f"Taking back a change of a {event.subject_type} needs a token of scope admin.",
+            f"Undoing a change of a {event.subject_type} needs a token of scope admin.",
             code="insufficient_scope",
         )
     is_mine = event.subject_id == actor.user.pk and event.changes.keys() <= OWN_PROFILE
@@ -116,7 +120,7 @@ def _require_hold(actor: Actor, event: Event) -> None:
 
 
 def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
-    """The roles that may take the event back in its projects; `row` is None when it is gone."""
+    """Return the roles that may undo the event in its projects. `row` is None if it is deleted."""
     kind, changes = event.subject_type, event.changes
     if kind == "project" and {"owner", "deleted_at"} & changes.keys():
         return (Role.OWNER,)
@@ -125,7 +129,7 @@ def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
         return (Role.OWNER,) if Role.OWNER in held else MANAGERS
     if kind == "project" or not is_own(actor, event):
         return MANAGERS
-    # A comment is its author's and a page its owner's, whoever has changed it.
+    # The author decides about the row, whoever has changed it.
     author = resource_types()[kind].author
     if row is not None and author and getattr(row, f"{author}_id") != actor.user.pk:
         return MANAGERS

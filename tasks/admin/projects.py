@@ -14,7 +14,7 @@ from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
-from tasks.csv import write_sheet
+from tasks.csv import write_csv
 from tasks.models import Project, ProjectMember, Role, Task
 from tasks.schemas.projects import ProjectCreate
 
@@ -102,7 +102,7 @@ class ProjectAdmin(TrashableAdmin):
     ) -> HttpResponse:
         ids = list(queryset.values_list("pk", flat=True))
         rows = Task.objects.visible_to(get_actor(request)).filter(project__in=ids)
-        response = HttpResponse(write_sheet(rows), content_type="text/csv")
+        response = HttpResponse(write_csv(rows), content_type="text/csv")
         response["Content-Disposition"] = 'attachment; filename="tasks.csv"'
         return response
 

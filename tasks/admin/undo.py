@@ -23,9 +23,9 @@ from taskflow.audit.history import Entry, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import witness
 from taskflow.http.errors import Problem
-from tasks.actions.undo import Undone, undo
+from tasks.actions.undo import UndoResult, undo
 from tasks.models import Project
-from tasks.queries.filters import choose_events
+from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest
 
 admin.site.unregister(Event)
@@ -153,8 +153,8 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
     return undo_request.model_copy(update={"until": until})
 
 
-def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[Undone, list[Entry]]:
-    chosen = choose_events(actor, undo_request)
+def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[Entry]]:
+    chosen = select_events(actor, undo_request)
     with witness() as recorded:
         done = undo(actor, chosen, skip=undo_request.on_conflict == OnConflict.SKIP)
     return done, read_history(actor, recorded)

@@ -12,13 +12,13 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import Invalid, UnsupportedMedia
 from taskflow.http.schema import IdOrKey, Out, is_unstorable
-from tasks.csv import read_sheet, write_sheet
+from tasks.csv import read_csv, write_csv
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
 from tasks.queries.lookup import find_project
 from tasks.schemas.tasks import TaskWhere
 
-sheets = Router(tags=["Projects"])
+csv_files = Router(tags=["Projects"])
 CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}  # else no client sends files
 
 
@@ -27,7 +27,7 @@ class ImportedTasks(Out):
     keys: list[str] = Field(description="Of the tasks made.")
 
 
-@sheets.get(
+@csv_files.get(
     "/{project_id}/tasks.csv",
     response={200: None},
     openapi_extra={"responses": {200: {"description": "A sheet.", "content": CSV}}},
@@ -41,12 +41,12 @@ def export_tasks(
     """
     project = find_project(request.auth, project_id)
     rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), where)
-    answer = HttpResponse(write_sheet(rows.filter(project=project)), content_type="text/csv")
+    answer = HttpResponse(write_csv(rows.filter(project=project)), content_type="text/csv")
     answer["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
     return answer
 
 
-@sheets.post(
+@csv_files.post(
     "/{project_id}/tasks.csv",
     response=ImportedTasks,
     openapi_extra={
@@ -63,7 +63,7 @@ def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
     `column`.
     """
     project = find_project(request.auth, project_id)
-    made = read_sheet(request.auth, project, _text_of(request))
+    made = read_csv(request.auth, project, _text_of(request))
     return {"created": len(made), "keys": [task.key for task in made]}
 
 

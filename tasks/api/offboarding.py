@@ -10,7 +10,7 @@ from accounts.models import User
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import offboarding as actions
-from tasks.queries.lookup import find_row, referred_user
+from tasks.queries.lookup import find_referenced_user, find_row
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=admin_auth)
@@ -26,11 +26,13 @@ def offboard_user(
     His projects, pages, open tasks and agents go to `hand_over_to`; a task he cannot see is
     unassigned. Without it another owner takes each project, open tasks are unassigned and his
     agents leave with him. Answers what was done; done twice, nothing. 409 for the last
-    administrator, and `no_other_owner` with the projects that need an heir.
+    administrator, and `no_other_owner` with the projects that need an new_owner.
     """
     user = find_row(request.auth, User, user_id)
-    heir = body.hand_over_to and referred_user(request.auth, body.hand_over_to, "hand_over_to")
-    return actions.offboard_user(request.auth, user, heir or None)
+    new_owner = body.hand_over_to and find_referenced_user(
+        request.auth, body.hand_over_to, "hand_over_to"
+    )
+    return actions.offboard_user(request.auth, user, new_owner or None)
 
 
 @offboarding.post("/{id:user_id}/erasure", response=UserResponse)

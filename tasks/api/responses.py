@@ -32,11 +32,12 @@ from taskflow.db.page_query import Partitions
 from taskflow.http.paging import Listing, read_sort
 from taskflow.http.responses import Found, Reading, Who
 from taskflow.tenancy import in_any_tenant
-from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
-from tasks.models.tallies import STATUSES
+from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
+from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
-from tasks.queries.filters import Place, check_project, narrow, read_filters
-from tasks.queries.lookup import former_id, named_project, named_task
+from tasks.queries.conditions import ProjectRef, apply_filters
+from tasks.queries.filters import check_project, read_filters
+from tasks.queries.lookup import id_of_former_key, project_lookup, task_lookup
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
 from tasks.schemas.projects import ProjectResponse
@@ -66,7 +67,7 @@ def project_document(who: Who) -> Document:
     return Document(
         ProjectResponse,
         role=Subquery(mine.values("role")),
-        task_counts=JsonObject(**{status: TaskTally.total(status) for status in STATUSES}),
+        task_counts=JsonObject(**{status: TaskCountDelta.total(status) for status in STATUSES}),
     )
 
 
@@ -97,7 +98,7 @@ def _holds(question: Q) -> ExpressionWrapper[Any]:
 @in_any_tenant
 def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who))
-    return narrow(rows, dict(wanted)) if wanted else rows
+    return apply_filters(rows, dict(wanted)) if wanted else rows
 
 
 @in_any_tenant
@@ -139,13 +140,13 @@ def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str])
     if is_by_id and sees_everything and names - {"status"}:
         return None  # one walk along all ids finds a page sooner than one in each project
     projects = Project.objects.visible_to(asker(who))
-    return Partitions(projects, narrow(Task.objects.all(), dict(wanted)), "project")
+    return Partitions(projects, apply_filters(Task.objects.all(), dict(wanted)), "project")
 
 
 def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
     """Whether a list is found by its project, whose indexes have its tasks in each order."""
     names = {name.removesuffix("_not") for name in wanted} & INDEXED_FILTERS
-    return names == {"project"} and isinstance(wanted.get("project"), Place)
+    return names == {"project"} and isinstance(wanted.get("project"), ProjectRef)
 
 
 LISTINGS = {
@@ -163,7 +164,7 @@ LISTINGS = {
 @in_any_tenant
 def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
     """Those of a project without what happened to drafts of others."""
-    rows = narrow(Event.objects.all(), dict(wanted))
+    rows = apply_filters(Event.objects.all(), dict(wanted))
     if "of_project" not in wanted or who[1]:
         return rows
     pages = Page.everything.visible_to(asker(who)).filter(pk=OuterRef("subject_id"))
@@ -251,14 +252,14 @@ def _user(pk: int | None, handle: str, full_name: str) -> User | None:
 
 def found_project(actor: Actor, ref: str) -> Found:
     """The project with this id or key, as an answer."""
-    return found(actor, Project, **named_project(ref))
+    return found(actor, Project, **project_lookup(ref))
 
 
 def found_task(actor: Actor, ref: str) -> Found:
     """The task with this id or key, one it had before it moved too, as an answer."""
 
     def moved() -> Found | None:
-        pk = former_id(ref)
+        pk = id_of_former_key(ref)
         return found(actor, Task, pk=pk) if pk else None
 
-    return replace(found(actor, Task, **named_task(ref)), otherwise=moved)
+    return replace(found(actor, Task, **task_lookup(ref)), otherwise=moved)

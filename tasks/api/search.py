@@ -10,7 +10,8 @@ from ninja import Query, Router
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.filtering import select_values
 from tasks.models.registry import SEARCHABLE_TYPES, project_path
-from tasks.queries.filters import narrow, read_filters
+from tasks.queries.conditions import apply_filters
+from tasks.queries.filters import read_filters
 from tasks.queries.lookup import find_tasks
 from tasks.queries.search import read_query, search_all
 from tasks.schemas.search import SearchFilters, SearchKind, SearchPage, search_result
@@ -46,4 +47,6 @@ def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[An
     }
     given = read_filters(actor, filters)
     shared = {name: given[name] for name in given.keys() & SHARED_FILTERS}
-    return {kind: narrow(rows[kind], shared) for kind in select_values(filters, "kind", rows)}
+    return {
+        kind: apply_filters(rows[kind], shared) for kind in select_values(filters, "kind", rows)
+    }

@@ -8,7 +8,7 @@ from ninja import Router
 
 from taskflow.audit.actor import ActorRequest
 from tasks.actions.undo import undo as take_back
-from tasks.queries.filters import choose_events
+from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest, UndoResponse, undo_response
 
 undoing = Router(tags=["Undo"])
@@ -27,6 +27,6 @@ def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
     What you cannot see now is absent. What was deleted for good does not return, nor tokens and
     passwords.
     """
-    events = choose_events(request.auth, body)
+    events = select_events(request.auth, body)
     done = take_back(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
     return undo_response(request.auth.request_id, done)

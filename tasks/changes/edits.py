@@ -266,7 +266,7 @@ class _Plan:
     def carry_out(self) -> None:
         left = self._number()
         change_each(self.actor, self.changes)
-        FormerNumber.keep(left)
+        FormerNumber.store(left)
 
     def _number(self) -> list[tuple[Task, int, int]]:
         """Give moved tasks their new numbers. Return the (task, project, number) they leave."""

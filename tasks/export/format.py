@@ -23,7 +23,7 @@ from django.db import models
 from accounts.models import IdempotencyRecord, Tenant
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import write_value
-from tasks.models import TaskTally
+from tasks.models import TaskCountDelta
 
 FORMAT = "taskflow-bundle"
 # Raise it whenever a model or a column is added or changes its meaning: an older TaskFlow then says
@@ -36,7 +36,7 @@ LEFT_OUT = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
 NO_DATA: set[Model] = {
     IdempotencyRecord,
-    TaskTally,
+    TaskCountDelta,
 }  # answers for retries, and what follows from tasks
 
 

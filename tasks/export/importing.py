@@ -23,8 +23,8 @@ from tasks.export.format import (
     tenant_models,
 )
 from tasks.export.values import read_value
-from tasks.export.verifying import BadBundle, Contents, proven_rows, sentence_of
-from tasks.models import Project, TaskTally
+from tasks.export.verifying import Contents, InvalidExport, sentence_of, verified_rows
+from tasks.models import Project, TaskCountDelta
 
 
 def import_tenant(
@@ -33,14 +33,16 @@ def import_tenant(
     """Write a proven bundle in one transaction. Return the tenant, and whether its tokens live on.
 
     Ids stay as they are in an empty database, and move up all together where others live. A token's
-    text names the tenant's id: where that changed, tokens stay behind. Raises BadBundle when the
-    subdomain is taken.
+    text names the tenant's id: where that changed, tokens stay behind. Raises InvalidExport when
+    the subdomain is taken.
     """
     values = contents.tenant | ({"subdomain": subdomain} if subdomain else {})
     if not SUBDOMAIN.fullmatch(str(values.get("subdomain"))):
-        raise BadBundle("The tenant's subdomain is no DNS label.")
+        raise InvalidExport("The tenant's subdomain is no DNS label.")
     if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
-        raise BadBundle(f"There is a tenant {values['subdomain']} already. Import it --as another.")
+        raise InvalidExport(
+            f"There is a tenant {values['subdomain']} already. Import it --as another."
+        )
     try:
         # On SQLite all in one: nobody else writes meanwhile. PostgreSQL takes the ids first, in a
         # transaction of its own: they are locked for a moment only.
@@ -52,9 +54,9 @@ def import_tenant(
                 keeps_tokens = tenant.pk == contents.tenant["id"]
                 with inside(tenant):
                     _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
-                    TaskTally.repair(Project.everything.all())
+                    TaskCountDelta.repair(Project.everything.all())
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
-        raise BadBundle(f"A row cannot be stored: {sentence_of(error)}") from None
+        raise InvalidExport(f"A row cannot be stored: {sentence_of(error)}") from None
     return tenant, keeps_tokens
 
 
@@ -79,7 +81,7 @@ def _write_rows(
     with_tokens: bool,
 ) -> None:
     models = models_by_label()
-    for label, found in groupby(proven_rows(file, contents), key=itemgetter(0)):
+    for label, found in groupby(verified_rows(file, contents), key=itemgetter(0)):
         if label == "accounts.apitoken" and not with_tokens:
             progress(sum(1 for _ in found))
             continue

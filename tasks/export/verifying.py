@@ -23,7 +23,7 @@ FOREIGN = "This is not a TaskFlow export."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
 
-class BadBundle(Exception):
+class InvalidExport(Exception):
     """The sentence says what is wrong with the file."""
 
 
@@ -42,7 +42,8 @@ class Contents:
 
 
 def verify(file: BinaryIO) -> Contents:
-    """Read the file to its end. Raises BadBundle for one that is cut, edited, too new or no export.
+    """Read the file to its end. Raises InvalidExport for one that is cut, edited, too new or no
+    export.
 
     Columns that the file does not have, because an older TaskFlow wrote it, have their defaults.
     """
@@ -56,24 +57,24 @@ def verify(file: BinaryIO) -> Contents:
             contents.sha256 = digest.hexdigest()
             _check_end(document, contents)
             if next(lines, None) is not None:
-                raise BadBundle("There is more behind the end of the export.")
+                raise InvalidExport("There is more behind the end of the export.")
             return contents
         digest.update(data)
         try:
             label, row = read_row(document)
             order.check(label, row["id"])
         except (Problem, ValueError, ValidationError) as error:
-            raise BadBundle(f"Line {number}: {sentence_of(error)}") from None
+            raise InvalidExport(f"Line {number}: {sentence_of(error)}") from None
         first, _ = contents.spans.get(label, (row["id"], 0))
         contents.spans[label] = (first, row["id"])
         contents.counts[label] += 1
-    raise BadBundle("The export is cut off: its last line is missing.")
+    raise InvalidExport("The export is cut off: its last line is missing.")
 
 
-def proven_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
+def verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (model, row) for each row of a proven file, with defaults for columns it lacks.
 
-    Raises BadBundle when the file is not the proven one any more.
+    Raises InvalidExport when the file is not the proven one any more.
     """
     digest = hashlib.sha256()
     for data, document in _lines(file):
@@ -84,7 +85,7 @@ def proven_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[
             label = document["model"]
             yield label, _complete(models_by_label()[label], document["row"])
     if digest.hexdigest() != contents.sha256:
-        raise BadBundle("The file has been changed while it was read.")
+        raise InvalidExport("The file has been changed while it was read.")
 
 
 def sentence_of(error: Exception) -> str:
@@ -109,11 +110,11 @@ def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
         try:
             document = parse_json(data, deepest=DEEPEST_LINE)
         except ValueError as error:
-            raise BadBundle(
+            raise InvalidExport(
                 f"Line {number} cannot be read, the file is cut or damaged: {error}"
             ) from None
         if not isinstance(document, dict) or not data.endswith(b"\n"):
-            raise BadBundle(f"Line {number} is not whole: the file is cut or damaged.")
+            raise InvalidExport(f"Line {number} is not whole: the file is cut or damaged.")
         yield data, document
 
 
@@ -121,20 +122,20 @@ def _read_head(head: dict[str, Any]) -> dict[str, Any]:
     """Return the tenant's columns."""
     version, tenant = head.get("version"), head.get("tenant")
     if head.get("format") != FORMAT or type(version) is not int or version < 1:
-        raise BadBundle(FOREIGN)
+        raise InvalidExport(FOREIGN)
     if version > VERSION:
-        raise BadBundle(
+        raise InvalidExport(
             f"This file has format {version}; this TaskFlow reads up to {VERSION}."
             " Upgrade TaskFlow."
         )
     if not isinstance(tenant, dict):
-        raise BadBundle("The first line does not describe the tenant.")
+        raise InvalidExport("The first line does not describe the tenant.")
     try:
         row = _complete(Tenant, tenant)
         _check_values(Tenant, row)
         check_id(row["id"], 0)
     except (Problem, ValueError, ValidationError) as error:
-        raise BadBundle(f"Line 1: {sentence_of(error)}") from None
+        raise InvalidExport(f"Line 1: {sentence_of(error)}") from None
     return row
 
 
@@ -154,9 +155,11 @@ def _check_end(document: dict[str, Any], contents: Contents) -> None:
     counts = document.get("counts")
     wanted = {label: count for label, count in contents.counts.items() if count}
     if not isinstance(counts, dict) or document["sha256"] != contents.sha256:
-        raise BadBundle("The export has been changed: its checksum is another.")
+        raise InvalidExport("The export has been changed: its checksum is another.")
     if {label: count for label, count in counts.items() if count} != wanted:
-        raise BadBundle("The export has been changed: it does not have the rows that it counts.")
+        raise InvalidExport(
+            "The export has been changed: it does not have the rows that it counts."
+        )
 
 
 # ---- rows ---------------------------------------------------------------------------------------

@@ -189,7 +189,7 @@ class Migration(migrations.Migration):
             field=models.ManyToManyField(editable=False, related_name='tasks', through='tasks.TaskTag', to='tasks.tag'),
         ),
         migrations.CreateModel(
-            name='TaskTally',
+            name='TaskCountDelta',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('project_id', models.BigIntegerField()),
@@ -577,15 +577,15 @@ class Migration(migrations.Migration):
             constraint=taskflow.tenancy.constraints.TenantKey(fields=('tenant', 'id'), name='tasks_task_tenant_id_key'),
         ),
         migrations.AddIndex(
-            model_name='tasktally',
-            index=models.Index(fields=['tenant', 'project_id'], name='task_tally_by_project'),
+            model_name='taskcountdelta',
+            index=models.Index(fields=['tenant', 'project_id'], name='task_count_delta_by_project'),
         ),
         migrations.AddConstraint(
-            model_name='tasktally',
-            constraint=taskflow.tenancy.constraints.RowSecurity(name='tasks_tasktally_rls'),
+            model_name='taskcountdelta',
+            constraint=taskflow.tenancy.constraints.RowSecurity(name='tasks_taskcountdelta_rls'),
         ),
         migrations.AddConstraint(
-            model_name='tasktally',
-            constraint=taskflow.tenancy.constraints.TenantStatistics(fields=('project_id',), name='tasks_tasktally_stats'),
+            model_name='taskcountdelta',
+            constraint=taskflow.tenancy.constraints.TenantStatistics(fields=('project_id',), name='tasks_taskcountdelta_stats'),
         ),
     ]

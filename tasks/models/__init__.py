@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 from tasks.models.comments import Comment
+from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
-from tasks.models.tallies import TaskTally
 from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
@@ -22,6 +22,6 @@ __all__ = [
     "Tag",
     "Task",
     "TaskBlocker",
+    "TaskCountDelta",
     "TaskTag",
-    "TaskTally",
 ]

@@ -1,4 +1,4 @@
-"""Comments: what is said about a task. Start every question from visible_to(actor)."""
+"""Comments on tasks. Start every query from visible_to()."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class CommentQuerySet(TenantQuerySet["Comment"]):
     def visible_to(self, actor: Actor) -> Self:
-        """Comments on the tasks one sees."""
+        """Return the comments on the tasks that are visible."""
         rows = self.filter(task__deleted_at__isnull=True)
         if actor.is_staff and actor.project_ids is None:
             return rows.filter(task__project__deleted_at__isnull=True)
@@ -35,9 +35,9 @@ class Comment(Trashable):
     project_field = "project_id"
 
     task = TenantFK(Task, models.CASCADE, related_name="comments")
-    # Null when an operator of the platform wrote it: he has no row in this tenant.
+    # Null if an operator of the platform wrote it: operators have no row in this tenant.
     author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
-    body = models.TextField(max_length=LARGEST_TEXT)  # markdown, kept as written
+    body = models.TextField(max_length=LARGEST_TEXT)  # markdown, stored as written
     edited_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -54,7 +54,7 @@ class Comment(Trashable):
         indexes = [
             # a task's comments, in the order they were written
             models.Index(fields=["tenant", "task", "id"], name="comment_by_task"),
-            # what has he written? asked when a user is deleted
+            # the comments of a user, when the user is deleted
             models.Index(fields=["tenant", "author"], name="comment_by_author"),
             # the list without a filter
             models.Index(

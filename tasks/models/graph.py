@@ -1,4 +1,4 @@
-"""Walks along tasks' parents and blockers, each in one statement however long the way."""
+"""Graphs of parents and blockers. Each function reads its graph with one statement."""
 
 from __future__ import annotations
 
@@ -10,26 +10,28 @@ from django.db import connection
 from taskflow.tenancy import current_tenant_id
 from tasks.models.tasks import Task, TaskBlocker
 
-Edges = dict[int, set[int]]  # from an id to those one step on
+Edges = dict[int, set[int]]  # from an id to the ids one step further
 
 
 def parents_above(task_ids: Iterable[int]) -> Edges:
-    """Every step from these tasks up to the top; the trash included."""
+    """Return the steps from these tasks up to their top parents, also in the trash."""
     return _walk(Task._meta.db_table, "id", "parent_id", task_ids)
 
 
 def children_below(task_ids: Iterable[int]) -> Edges:
-    """Every step from these tasks down to the last subtask; the trash included."""
+    """Return the steps from these tasks down to their last subtasks, also in the trash."""
     return _walk(Task._meta.db_table, "parent_id", "id", task_ids)
 
 
 def blockers_behind(task_ids: Iterable[int]) -> Edges:
-    """Every step from these tasks to what they wait for, and so on; the trash included."""
+    """Return the steps from these tasks to their blockers, and to the blockers of those, also in
+    the trash.
+    """
     return _walk(TaskBlocker._meta.db_table, "task_id", "blocker_id", task_ids)
 
 
 def reached(edges: Edges, start: Iterable[int]) -> set[int]:
-    """All ids that the edges lead to from `start`, itself included."""
+    """Return all ids that can be reached from `start`, with `start` itself."""
     found, new = set(start), set(start)
     while new:
         new = {there for here in new for there in edges.get(here, ())} - found
@@ -38,7 +40,7 @@ def reached(edges: Edges, start: Iterable[int]) -> set[int]:
 
 
 def height(edges: Edges, start: int) -> int:
-    """Levels from `start` down, itself counted. The edges must not lead in a circle."""
+    """Return the number of levels from `start` down, itself counted. There must be no circle."""
     return 1 + max((height(edges, there) for there in edges.get(start, ())), default=0)
 
 

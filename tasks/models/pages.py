@@ -1,4 +1,4 @@
-"""Pages: what a project writes down. Start every question from visible_to(actor)."""
+"""Pages of projects. Start every query from visible_to()."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 class PageQuerySet(TenantQuerySet["Page"]):
     def visible_to(self, actor: Actor) -> Self:
-        """Pages of the projects one sees; drafts for their owner and the project's managers."""
+        """Return the published pages of visible projects, and the drafts of which the actor is the
+        owner or may manage the project.
+        """
         rows = self.filter(project__in=Project.objects.visible_to(actor))
         if actor.is_staff:
             return rows
@@ -40,7 +42,7 @@ class Page(Trashable):
 
     project = TenantFK(Project, models.CASCADE, related_name="pages")
     title = models.CharField(max_length=255)
-    body = models.TextField(blank=True, max_length=LARGEST_TEXT)  # markdown, kept as written
+    body = models.TextField(blank=True, max_length=LARGEST_TEXT)  # markdown, stored as written
     is_published = models.BooleanField("published", default=False, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
     owner = TenantFK(User, models.PROTECT, related_name="pages")

@@ -1,4 +1,4 @@
-"""Projects and who works in them. Start every question from visible_to(actor)."""
+"""Projects and their members. Start every query from visible_to()."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from taskflow.tenancy import (
     TenantQuerySet,
     in_any_tenant,
 )
-from tasks.models.tallies import TaskTally
+from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 KEY = re.compile(r"[A-Z]{2,10}")
 LARGEST_TEXT = 65_536  # characters
-GONE = NotFound("The project has been deleted meanwhile.")
+PROJECT_DELETED = NotFound("The project has been deleted meanwhile.")
 
 
 class ProjectStatus(models.TextChoices):
@@ -55,7 +55,10 @@ class ViewerRole(NamedTuple):
 
 class ProjectQuerySet(TenantQuerySet["Project"]):
     def visible_to(self, actor: Actor) -> Self:
-        """Projects the actor works in, all for staff; none outside what his token is bound to."""
+        """Return the projects of which the actor is a member, for staff all projects.
+
+        A token that is bound to projects sees only those.
+        """
         rows = self
         if actor.project_ids is not None:
             rows = rows.filter(pk__in=actor.project_ids)
@@ -64,10 +67,10 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
         return rows.filter(pk__in=ProjectMember.objects.of(actor).values("project_id"))
 
     def with_details(self, actor: Actor) -> Self:
-        """Everything ProjectResponse shows, in one query: counts per status and one's role."""
+        """Load all that ProjectResponse shows, with task counts and the actor's role. One query."""
         return self.select_related("owner").annotate(
             **{
-                f"{status}_count": TaskTally.total(status)
+                f"{status}_count": TaskCountDelta.total(status)
                 for status in ("todo", "in_progress", "done")
             },
             role=viewer_role(actor, "pk"),
@@ -93,7 +96,8 @@ class Project(Trashable):
     status = models.CharField(max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True)
     owner = TenantFK(User, models.PROTECT, related_name="owned_projects")
-    # The last number given to a task. Counting up under the row's lock gives 1, 2, 3… once each.
+    # The last number given to a task. Counted up under the lock of the row, so that each number is
+    # given once.
     last_number = models.PositiveIntegerField(default=0, editable=False)
     members = models.ManyToManyField(
         User, through="ProjectMember", related_name="projects", editable=False
@@ -122,9 +126,9 @@ class Project(Trashable):
             models.CheckConstraint(name="project_has_a_name", condition=~Q(name="")),
         ]
         indexes = [
-            # lists: by newest, and of one status
+            # lists: newest first, and of one status
             models.Index(fields=["tenant", "status", "id"], name="project_by_status"),
-            # what does he own? asked when a user is deleted
+            # the projects of a user, when the user is deleted
             models.Index(fields=["tenant", "owner"], name="project_by_owner"),
             models.Index(
                 fields=["tenant", "deleted_at"],
@@ -138,27 +142,27 @@ class Project(Trashable):
 
     @classmethod
     def note_changes(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
-        gone = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
-        if gone:
-            TaskTally.forget(gone)
+        deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
+        if deleted:
+            TaskCountDelta.delete_of(deleted)
 
     @classmethod
     def take_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
-        """Reserve as many task numbers as said for each project; return the first of each.
+        """Reserve task numbers, `counts` by project id. Return the first number by project id.
 
-        Others wait until we commit. Raises NotFound when a project has been deleted meanwhile.
+        Other writers wait until we commit. Raises NotFound if a project has been deleted meanwhile.
         """
         if len(counts) == 1:
             ((pk, count),) = counts.items()
             number = count_up(_present, pk, "last_number", count)
             if number is None:
-                raise GONE
+                raise PROJECT_DELETED
             return {pk: number - count + 1}
         rows = cls._default_manager.filter(pk__in=list(counts))
         locked = rows.order_by("pk").select_for_update(no_key=True)
         last = dict(locked.values_list("pk", "last_number"))
         if counts.keys() - last.keys():
-            raise GONE
+            raise PROJECT_DELETED
         taken = Case(*(When(pk=pk, then=Value(n)) for pk, n in counts.items()))
         rows.update(last_number=F("last_number") + taken)
         return {pk: number + 1 for pk, number in last.items()}
@@ -170,7 +174,7 @@ class Project(Trashable):
 
     @property
     def task_counts(self) -> dict[str, int]:
-        """Of a row that came with_details()."""
+        """The number of tasks by status. Needs a row of with_details()."""
         row: Any = self
         return {
             "todo": row.todo_count,
@@ -189,7 +193,7 @@ class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
         return self.filter(user=actor.user.pk)
 
     def visible_to(self, actor: Actor) -> Self:
-        """Memberships of the projects one sees."""
+        """Return the memberships of the projects that are visible."""
         return self.filter(project__in=Project.objects.visible_to(actor))
 
 
@@ -227,10 +231,10 @@ class ProjectMember(TenantModel):
             models.CheckConstraint(name="member_role_is_known", condition=Q(role__in=Role.values)),
         ]
         indexes = [
-            # whose projects are these? part of every visible_to()
+            # the projects of a user: part of every visible_to()
             models.Index(fields=["tenant", "user", "project"], name="member_by_user"),
         ]
-        unique_together = [("project", "user")]  # a project belongs to one tenant, by its key
+        unique_together = [("project", "user")]  # a project belongs to one tenant
 
     def __str__(self) -> str:
         return f"{self.user} as {self.role}"

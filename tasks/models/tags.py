@@ -1,4 +1,4 @@
-"""Tags: words that tasks of a tenant share."""
+"""Tags, which all tasks of a tenant share."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 class TagQuerySet(TenantQuerySet["Tag"]):
     def visible_to(self, actor: Actor) -> Self:
-        """All of the tenant: they are words, not work."""
+        """Return all tags of the tenant: every user may see them."""
         return self.all()
 
 
@@ -59,7 +59,7 @@ class Tag(TenantModel):
 
 
 def _lower_every_script(connection: Any, **kwargs: Any) -> None:
-    """SQLite's own lower() knows ASCII only: Ärger and ärger would be two tags."""
+    """Replace lower() of SQLite, which changes ASCII only: Ärger and ärger would be two tags."""
     if connection.vendor == "sqlite":
         connection.connection.create_function("lower", 1, _lower, deterministic=True)
 

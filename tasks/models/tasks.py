@@ -1,4 +1,4 @@
-"""Tasks, and what can be asked of them. Start every question from visible_to(actor)."""
+"""Tasks, their tags and blockers. Start every query from visible_to()."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.projects import LARGEST_TEXT, Project
 from tasks.models.tags import Tag
-from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -38,13 +38,13 @@ class Priority(models.TextChoices):
 
 class TaskQuerySet(TenantQuerySet["Task"]):
     def visible_to(self, actor: Actor) -> Self:
-        """Tasks of the projects one sees."""
+        """Return the tasks of the projects that are visible."""
         if actor.is_staff and actor.project_ids is None:
             return self.filter(project__deleted_at__isnull=True)
         return self.filter(project__in=Project.objects.visible_to(actor))
 
     def with_details(self) -> Self:
-        """Everything TaskResponse shows, in three queries."""
+        """Load all that TaskResponse shows. Three queries."""
         return self.select_related("project", "assignee", "created_by").prefetch_related(  # type: ignore[type-var]
             models.Prefetch("tags", Tag.objects.order_by("name", "id")),
             models.Prefetch(
@@ -53,7 +53,7 @@ class TaskQuerySet(TenantQuerySet["Task"]):
         )
 
     def present(self) -> Self:
-        """Neither they nor their project are in the trash; ordered by id."""
+        """Return the tasks that are not in the trash, nor is their project. Ordered by id."""
         return self.filter(project__deleted_at__isnull=True).order_by("pk")
 
     def open(self) -> Self:
@@ -61,20 +61,22 @@ class TaskQuerySet(TenantQuerySet["Task"]):
 
 
 def is_ready() -> Q:
-    """Open, with every blocker done or gone."""
+    """Whether a task is open, with every blocker done or in the trash."""
     return ~Q(status=Status.DONE) & ~Q(is_blocked())
 
 
 def is_blocked() -> Exists:
-    """Whether a task waits for an open task that is not in the trash, nor its project."""
+    """Whether an open task blocks a task. Tasks in the trash, or in a project there, block
+    nothing.
+    """
     return Exists(TaskBlocker.objects.filter(by_open_task(), task=OuterRef("pk")))
 
 
 def by_open_task() -> Q:
-    """Of the links from tasks to blockers, those to open tasks that are not in the trash.
+    """Select the links from tasks to blockers that are open and not in the trash.
 
-    By joins: a subquery of all open tasks would be evaluated for each statement, however few links
-    it looks at.
+    Uses joins: a subquery of all open tasks would be evaluated by each statement, however few links
+    it reads.
     """
     return ~Q(blocker__status=Status.DONE) & Q(
         blocker__deleted_at__isnull=True, blocker__project__deleted_at__isnull=True
@@ -87,7 +89,7 @@ EveryTask = TenantManager.from_queryset(TaskQuerySet)
 
 class Task(Trashable):
     derived = frozenset({"completed_at"})
-    noted = frozenset({"project_id", "status", "deleted_at"})  # by which tasks are counted
+    noted = frozenset({"project_id", "status", "deleted_at"})  # the task counts depend on them
     project_field = "project_id"
     few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # each is a part of sorted lists
 
@@ -97,7 +99,7 @@ class Task(Trashable):
     description = models.TextField(blank=True, max_length=LARGEST_TEXT)
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     priority = models.CharField(max_length=6, choices=Priority, default=Priority.MEDIUM)
-    # Sorts by urgency, which the words do not.
+    # Sorts by urgency. The words would sort by alphabet.
     priority_rank = models.GeneratedField(
         expression=Case(
             When(priority="low", then=Value(1)),
@@ -108,7 +110,7 @@ class Task(Trashable):
         db_persist=True,
     )
     assignee = TenantFK(User, models.PROTECT, null=True, blank=True, related_name="assigned_tasks")
-    # Null when an operator of the platform made it: he has no row in this tenant.
+    # Null if an operator of the platform created it: operators have no row in this tenant.
     created_by = TenantFK(
         User, models.PROTECT, null=True, editable=False, related_name="created_tasks"
     )
@@ -122,8 +124,8 @@ class Task(Trashable):
         related_name="blocking",
         editable=False,
     )
-    due_date = models.DateTimeField(null=True, blank=True)  # an instant
-    due_on = models.DateField(null=True, blank=True)  # a calendar day, which never moves
+    due_date = models.DateTimeField(null=True, blank=True)  # a time
+    due_on = models.DateField(null=True, blank=True)  # a calendar day, the same in every time zone
     metadata = models.JSONField(default=dict, blank=True)
     external_ref = models.CharField(max_length=255, null=True, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
@@ -241,11 +243,11 @@ class Task(Trashable):
 
     @classmethod
     def note_changes(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
-        TaskTally.note(changes)
+        TaskCountDelta.record(changes)
 
     @property
     def key(self) -> str:
-        """As people write it: WEB-12."""
+        """The key that people write: WEB-12."""
         return f"{self.project.key}-{self.number}"
 
     @property
@@ -254,7 +256,7 @@ class Task(Trashable):
 
     @property
     def ready(self) -> bool:
-        """Open, with every blocker done or gone. Of a row that came with_details()."""
+        """Whether the task is open and all blockers are done. Needs a row of with_details()."""
         return not self.completed and all(b.completed for b in self.blocked_by.all())
 
 
@@ -273,7 +275,7 @@ class TaskTag(TenantModel):
 
 
 class TaskBlocker(TenantModel):
-    """`task` waits for `blocker`, which may be of another project."""
+    """`blocker`, maybe of another project, has to be done before `task`."""
 
     task = TenantFK(Task, models.CASCADE, related_name="+")
     blocker = TenantFK(Task, models.CASCADE, related_name="+")
@@ -292,7 +294,7 @@ class TaskBlocker(TenantModel):
 
 
 class FormerNumber(TenantModel):
-    """What a task was numbered before it moved to another project: WEB-12 still finds it."""
+    """A number that a task had before it was moved to another project: WEB-12 still finds it."""
 
     project = TenantFK(Project, models.CASCADE, related_name="+")
     number = models.PositiveIntegerField()
@@ -310,14 +312,14 @@ class FormerNumber(TenantModel):
         ]
 
     @classmethod
-    def take_back(cls, tasks: Iterable[Task]) -> None:
-        """Forget the numbers that these tasks have again."""
+    def delete_reused(cls, tasks: Iterable[Task]) -> None:
+        """Delete the former numbers that these tasks have again as their present ones."""
         for task in tasks:
             cls._default_manager.filter(project=task.project_id, number=task.number).delete()
 
     @classmethod
-    def keep(cls, left: Iterable[tuple[Task, int, int]]) -> None:
-        """Remember (task, project id, number); the move's event has them too."""
+    def store(cls, former: Iterable[tuple[Task, int, int]]) -> None:
+        """Store (task, project id, number) of tasks that moved away."""
         cls._default_manager.bulk_create(
-            [cls(task=task, project_id=project, number=number) for task, project, number in left]
+            [cls(task=task, project_id=project, number=number) for task, project, number in former]
         )

@@ -36,12 +36,12 @@ def read_id(text: str) -> int | None:
 def project_query(ref: str) -> Q:
     """A project by id or key; what is neither finds none."""
     try:
-        return Q(**named_project(ref))
+        return Q(**project_lookup(ref))
     except NotFound:
         return Q(pk__in=[])
 
 
-def named_project(ref: str) -> dict[str, Any]:
+def project_lookup(ref: str) -> dict[str, Any]:
     """By which columns the project with this id or key is found. Raises NotFound for neither."""
     if number := read_id(ref):
         return {"pk": number}
@@ -52,7 +52,7 @@ def named_project(ref: str) -> dict[str, Any]:
 
 def find_project(actor: Actor, ref: str) -> Project:
     """The project with this id or key. Raises NotFound."""
-    return _one(_seen(actor, Project, **named_project(ref)), "project")
+    return _one(_seen(actor, Project, **project_lookup(ref)), "project")
 
 
 def key_query(text: str) -> Q:
@@ -67,7 +67,7 @@ def read_task_key(text: str) -> tuple[str, int] | None:
     return (match[1].upper(), int(match[2])) if match else None
 
 
-def named_task(ref: str) -> dict[str, Any]:
+def task_lookup(ref: str) -> dict[str, Any]:
     """By which columns the task with this id or key is found. Raises NotFound for neither."""
     if number := read_id(ref):
         return {"pk": number}
@@ -79,13 +79,13 @@ def named_task(ref: str) -> dict[str, Any]:
 
 def find_task(actor: Actor, ref: str) -> Task:
     """The task with this id or key, one it had before it moved too. Raises NotFound."""
-    found = _seen(actor, Task, **named_task(ref))
-    if not found and (pk := former_id(ref)):
+    found = _seen(actor, Task, **task_lookup(ref))
+    if not found and (pk := id_of_former_key(ref)):
         found = _seen(actor, Task, pk=pk)
     return _one(found, "task")
 
 
-def former_id(ref: str) -> int | None:
+def id_of_former_key(ref: str) -> int | None:
     """The id of the task that had this key before it moved."""
     return _former_ids([ref]).get(ref.upper())
 
@@ -150,7 +150,7 @@ def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
     return _shown(actor, SEEN.objects((model, tuple(named)), actor.who, tuple(named.values())))
 
 
-def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
+def is_visible_row(actor: Actor, model: type[Model], **named: Any) -> bool:
     """Whether the actor sees a row that is named so. Asked last."""
     names, values = tuple(named), tuple(named.values())
     return bool(SEEN.rows((model, names), actor.who, values, last=True))
@@ -196,7 +196,7 @@ SEEN = Shaped(_seen_rows)
 # ---- references in a body -----------------------------------------------------------------------
 
 
-def referred_user(actor: Actor, user_id: int, field: str) -> User:
+def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
     found: User = References(actor, [{"user_id": user_id}]).find(User, user_id, field)
     return found
 
@@ -207,17 +207,17 @@ def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 # The rows that fields of bodies name by id.
-REFERABLE: tuple[type[Model], ...] = (User, Project, Task)
+REFERENCED_MODELS: tuple[type[Model], ...] = (User, Project, Task)
 
 
 @cache
-def referred_models() -> dict[str, type[Model]]:
+def referenced_models() -> dict[str, type[Model]]:
     """Return the model that each field of a body refers to, by the field's name: `assignee_id`."""
     found: dict[str, type[Model]] = {}
     for resource_type in RESOURCE_TYPES:
         options = resource_type.model._meta
         for field in [*options.concrete_fields, *options.many_to_many]:
-            if field.related_model in REFERABLE:
+            if field.related_model in REFERENCED_MODELS:
                 found[getattr(field, "attname", field.name)] = field.related_model
     return found
 
@@ -229,8 +229,8 @@ class References:
     """
 
     def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
-        models = referred_models()
-        ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERABLE}
+        models = referenced_models()
+        ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERENCED_MODELS}
         for body in bodies:
             for field in body.keys() & models.keys():
                 ids_by_model[models[field]] |= set(_as_list(body[field]))
@@ -250,7 +250,7 @@ class References:
         self.rows[Task] = {task.pk: task for task in known} | self.rows[Task]
         values = {}
         for field, value in body.items():
-            model = referred_models().get(field)
+            model = referenced_models().get(field)
             if model is None:
                 values[field] = value
             elif isinstance(value, list):

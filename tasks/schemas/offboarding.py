@@ -1,4 +1,4 @@
-"""What off-boarding takes and answers."""
+"""The schemas of offboarding."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from taskflow.http.schema import Id, In, Out
 
 
 class OffboardingRequest(In):
-    hand_over_to: Id | None = Field(None, description="Who gets what is his; nobody when absent.")
+    hand_over_to: Id | None = Field(
+        None,
+        description="The user who gets what the leaving user owns. Without it, other owners do.",
+    )
 
 
 class OffboardingResponse(Out):

@@ -12,7 +12,7 @@ from taskflow.http.filtering import Filters, one_or_more, with_exclusions
 from taskflow.http.paging import Page, PageParams
 from taskflow.http.schema import Out
 from tasks.models.registry import TRASHABLE_TYPES
-from tasks.models.trash import KEPT
+from tasks.models.trash import TRASH_RETENTION
 
 
 class TrashKind(StrEnum):
@@ -51,5 +51,5 @@ def trash_item(kind: str, row: Any) -> dict[str, Any]:
         "title": getattr(row, "name", str(row)),
         "project_id": getattr(row, row.project_field),
         "deleted_at": row.deleted_at,
-        "purge_after": row.deleted_at + KEPT,
+        "purge_after": row.deleted_at + TRASH_RETENTION,
     }

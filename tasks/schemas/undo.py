@@ -9,7 +9,7 @@ from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
 from taskflow.http.schema import Id, In, Instant, Out, Word
-from tasks.actions.undo import Undone
+from tasks.actions.undo import UndoResult
 
 MOST_IDS = 1000
 RequestId = Annotated[str, Field(min_length=1, max_length=64)]
@@ -71,7 +71,7 @@ class UndoResponse(Out):
     )
 
 
-def undo_response(request_id: str, done: Undone) -> dict[str, Any]:
+def undo_response(request_id: str, done: UndoResult) -> dict[str, Any]:
     return {
         "request_id": request_id,
         "undone": done.event_ids,

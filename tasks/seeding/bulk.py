@@ -58,7 +58,7 @@ WITH planned AS MATERIALIZED (
   FROM planned
   RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
 ), tallied AS (
-  INSERT INTO tasks_tasktally (tenant_id, project_id, todo, in_progress, done)
+  INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
   SELECT %(tenant)s, %(project)s, count(*) FILTER (WHERE status = 'todo'),
     count(*) FILTER (WHERE status = 'in_progress'), count(*) FILTER (WHERE status = 'done')
   FROM tasks

@@ -38,7 +38,7 @@ UPDATE tasks_task SET parent_id = (
 WHERE {MADE} AND number % 20 = 0 AND number > :first
 """  # noqa: S608 - a constant
 COUNTS = f"""
-INSERT INTO tasks_tasktally (tenant_id, project_id, todo, in_progress, done)
+INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
 SELECT :tenant, :project, sum(status = 'todo'), sum(status = 'in_progress'), sum(status = 'done')
 FROM tasks_task WHERE {MADE}
 """  # noqa: S608 - a constant

@@ -8,7 +8,7 @@ from accounts.models import IdempotencyRecord
 from taskflow.audit.links import linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded, value_of
-from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskTally
+from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
 
 FIELDS = (
     "project", "number", "title", "description", "status", "priority", "assignee", "parent",
@@ -95,5 +95,5 @@ def _on_a_circle(edges):
 
 
 def _broken_counts():
-    for project, missing in TaskTally.differences(Project.everything.all()):
+    for project, missing in TaskCountDelta.differences(Project.everything.all()):
         yield f"project {project.pk}: counts are wrong by {missing}"

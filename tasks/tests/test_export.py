@@ -17,8 +17,8 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.export.format import tenant_models
 from tasks.export.importing import import_tenant
-from tasks.export.verifying import BadBundle, verify
-from tasks.models import FormerNumber, Project, Task, TaskTally
+from tasks.export.verifying import InvalidExport, verify
+from tasks.models import FormerNumber, Project, Task, TaskCountDelta
 from tasks.queries.search import condition_of, matches, read_query
 from tasks.tests.exports import build_odd_world, export, load, wipe
 
@@ -87,7 +87,7 @@ def test_beside_others_all_ids_move_up_together(house):
         undo_event = Event.objects.exclude(undoes=None).get()
         (taken_back,) = Event.objects.filter(pk__in=[int(pk) for pk in undo_event.undoes])
         assert taken_back.changes == {"priority": ["medium", "high"]}
-        assert TaskTally.differences(Project.everything.all()) == []
+        assert TaskCountDelta.differences(Project.everything.all()) == []
     assert export(house.acme) == data
     again, _ = load(data, subdomain="acme-3")
     with inside(again):
@@ -106,7 +106,7 @@ def test_secrets_may_be_left_out(house):
 
 
 def test_a_taken_name_is_refused(house):
-    with pytest.raises(BadBundle, match="a tenant acme already"):
+    with pytest.raises(InvalidExport, match="a tenant acme already"):
         load(export(house.acme))
 
 
@@ -139,7 +139,7 @@ def test_a_cut_or_edited_file_is_refused_and_nothing_written(house):
     }
     for name, broken in bad.items():
         assert broken != data, name
-        with pytest.raises(BadBundle):
+        with pytest.raises(InvalidExport):
             load(broken)
             pytest.fail(name)
         assert not Tenant.objects.exists(), name
@@ -152,7 +152,7 @@ def test_a_row_that_cannot_be_stored_leaves_nothing_behind(house, monkeypatch):
     file = io.BytesIO(data)
     monkeypatch.setattr("tasks.export.verifying.hashlib.sha256", lambda *_: Forged(data))
 
-    with pytest.raises(BadBundle, match="cannot be stored"):
+    with pytest.raises(InvalidExport, match="cannot be stored"):
         import_tenant(file, verify(file), lambda _: None)
     assert not Tenant.objects.exists()
 

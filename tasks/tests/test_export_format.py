@@ -20,7 +20,7 @@ from conftest import PROOF
 from taskflow.http.errors import Problem
 from taskflow.tenancy import inside
 from tasks.export.format import VERSION, models_by_label
-from tasks.export.verifying import BadBundle, read_row, verify
+from tasks.export.verifying import InvalidExport, read_row, verify
 from tasks.models import Task
 from tasks.tests.exports import build_odd_world, documents_of, export, load, signed, wipe
 
@@ -58,7 +58,7 @@ def rows_of(documents):
 
 
 def refusal(data):
-    with pytest.raises(BadBundle) as raised:
+    with pytest.raises(InvalidExport) as raised:
         verify(io.BytesIO(data))
     sentence = str(raised.value)
     assert sentence.endswith("."), sentence
@@ -268,7 +268,7 @@ def test_file_with_any_edited_value_is_imported_or_refused(golden):
         documents = documents_of(golden)
         row = chance.choice([row for _, row in rows_of(documents)])
         row[chance.choice(sorted(row))] = chance.choice(JUNK)
-        with suppress(BadBundle, IntegrityError), transaction.atomic():
+        with suppress(InvalidExport, IntegrityError), transaction.atomic():
             load(signed(documents), subdomain="edited")
             connection.check_constraints()
             transaction.set_rollback(True)

@@ -20,7 +20,7 @@ from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge, restore
 from tasks.changes.edits import Edit, edit_tasks
 from tasks.changes.tasks import create_task, delete_task, move_task
-from tasks.models import Project, Task, TaskTally
+from tasks.models import Project, Task, TaskCountDelta
 
 THREADS, WRITES = (16, 200) if PROOF else (6, 15)
 
@@ -31,7 +31,7 @@ def counts(client, project="APO"):
 
 def wrong(tenant):
     with inside(tenant):
-        return TaskTally.differences(Project.everything.all())
+        return TaskCountDelta.differences(Project.everything.all())
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_a_project_that_is_purged_leaves_nothing(acme):
     delete_project(acme.ada, acme.apollo)
     purge(acme.ada, Project.everything.get(pk=acme.apollo.pk))
 
-    assert not TaskTally.objects.exists()
+    assert not TaskCountDelta.objects.exists()
 
 
 def test_in_and_out_of_the_trash(acme):
@@ -110,11 +110,11 @@ def test_a_row_that_was_read_long_ago_is_counted_as_it_is(acme):
 
 
 def test_a_change_that_does_not_touch_them_adds_nothing(acme):
-    before = TaskTally.objects.count()
+    before = TaskCountDelta.objects.count()
 
     change(acme.ada, acme.task, title="x", priority="high")
 
-    assert TaskTally.objects.count() == before
+    assert TaskCountDelta.objects.count() == before
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -132,7 +132,7 @@ def test_reading_them_looks_at_no_task(world, as_, path):
 
 @pytest.fixture
 def merging(monkeypatch):
-    monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 1)
+    monkeypatch.setattr("tasks.models.count_deltas.MERGE_EVERY", 1)
 
 
 def test_rows_stay_few(world, as_, merging):
@@ -142,7 +142,7 @@ def test_rows_stay_few(world, as_, merging):
         client.delete(f"/tasks/{world.task.pk}/completion")
 
     with inside(world.acme):
-        assert TaskTally.objects.filter(project_id=world.apollo.pk).count() <= 5
+        assert TaskCountDelta.objects.filter(project_id=world.apollo.pk).count() <= 5
     assert wrong(world.acme) == []
 
 
@@ -183,7 +183,7 @@ def test_they_are_exact_whoever_writes_at_once(merging):
 
     assert wrong(live.acme) == []
     with inside(live.acme):
-        left = TaskTally.objects.count()
+        left = TaskCountDelta.objects.count()
     print(
         f"\n{connection.vendor}: {THREADS} threads, {THREADS * WRITES} writes: counts exact,"
         f" {left} rows keep them, {time.monotonic() - started:.1f} s"
@@ -214,7 +214,7 @@ def test_writers_of_one_project_do_not_wait_for_each_other():
 
 def test_the_command_finds_and_repairs(world, as_, capsys):
     with inside(world.acme):
-        TaskTally.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
+        TaskCountDelta.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
 
     with pytest.raises(CommandError, match="1 projects are counted wrong"):
         call_command("recount")

@@ -20,7 +20,7 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, update_task
 from tasks.export.exporting import export_tenant
-from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskTally
+from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskCountDelta
 from tasks.schemas.trash import TrashKind
 
 # What every change counts, what stands for what once was, and what is never taken back.
@@ -118,7 +118,7 @@ class Everything(RuleBasedStateMachine):
 
     def assert_counts(self):
         with inside(self.world.acme):
-            assert TaskTally.differences(Project.everything.all()) == []
+            assert TaskCountDelta.differences(Project.everything.all()) == []
 
     def chosen(self):
         with inside(self.world.acme):

@@ -1,4 +1,4 @@
-"""From a plan to the database: what is taken back is a change like any other, and on record."""
+"""Carry out an undo plan. Undoing is a change like any other, and is recorded like any other."""
 
 from __future__ import annotations
 
@@ -18,113 +18,113 @@ from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, target_of
 
 
-def make_room(actor: Actor, plan: Plan) -> None:
-    """Delete what was made and has no trash, before others take its name again."""
-    going = [
-        resource_type
-        for resource_type in resource_types().values()
-        if resource_type.removal is None
-    ]
-    _withdraw(actor, plan, going)
-    gone = {
-        (resource_type.model, pk)
-        for resource_type in going
-        for pk in plan.withdrawn(resource_type.model)
-    }
+def remove_created(actor: Actor, plan: Plan) -> None:
+    """Delete the created rows of types without a trash, before other rows take their names
+    again.
+    """
+    types = [t for t in resource_types().values() if t.removal is None]
+    _remove(actor, plan, types)
+    removed = {(t.model, pk) for t in types for pk in plan.removed_ids(t.model)}
     for reversal in plan.reversals:
         for name, links in reversal.links.items():
             target = target_of(reversal.resource_type.model, name)
-            reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in gone}
+            reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in removed}
 
 
-def put_back(actor: Actor, plan: Plan) -> None:
-    """Values, links and rows. What a row belongs to comes back before it."""
-    actor = _undoing(actor, plan)
+def restore_values(actor: Actor, plan: Plan) -> None:
+    """Restore values, links and deleted rows, type by type, so that the row that others belong to
+    comes back before them.
+    """
+    actor = _with_undone_events(actor, plan)
     for resource_type in resource_types().values():
-        reversals = [r for r in plan.of(resource_type.model) if not r.is_withdrawn]
-        changed = [r for r in reversals if not r.is_made_again]
-        _restore(actor, resource_type, changed)
-        for level in _in_turn(changed, resource_type.unique):
-            links = {n: linked_ids([r.row for r in level], n) for n in _linked_names(level)}
-            change_each(actor, [edit for r in level if (edit := _edit(r, links))])
-        again = [r for r in reversals if r.is_made_again]
-        for reversal in again:
-            _put(reversal.row, reversal.values)
-        create_all(
-            actor,
-            [r.row for r in again],
-            resource_type.created_verb,
-            sets=_sets(resource_type.model, again),
-        )
-        _delete_again(actor, resource_type, changed)
+        reversals = [r for r in plan.of(resource_type.model) if not r.is_removed]
+        changed = [r for r in reversals if not r.is_recreated]
+        _restore_from_trash(actor, resource_type, changed)
+        for step in _order_by_unique_values(changed, resource_type.unique):
+            links = {n: linked_ids([r.row for r in step], n) for n in _link_names(step)}
+            change_each(actor, [edit for r in step if (edit := _edit_of(r, links))])
+        _recreate(actor, resource_type, [r for r in reversals if r.is_recreated])
+        _return_to_trash(actor, resource_type, changed)
 
 
-def withdraw(actor: Actor, plan: Plan) -> None:
-    """What was made goes to the trash, last what the rest belongs to."""
-    trashed = [
-        resource_type
-        for resource_type in resource_types().values()
-        if resource_type.removal is not None
-    ]
-    _withdraw(actor, plan, trashed[::-1])
+def trash_created(actor: Actor, plan: Plan) -> None:
+    """Take away the created rows of types that have a trash or are deactivated, children first."""
+    types = [t for t in resource_types().values() if t.removal is not None]
+    _remove(actor, plan, types[::-1])
 
 
-def _withdraw(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
-    actor, moment = _undoing(actor, plan), timezone.now()
-    going = {(r.resource_type.model, r.row.pk) for r in plan.reversals if r.is_withdrawn}
+def _remove(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
+    actor, now = _with_undone_events(actor, plan), timezone.now()
+    removed = {(r.resource_type.model, r.row.pk) for r in plan.reversals if r.is_removed}
     for resource_type in types:
-        withdrawn = [r for r in plan.of(resource_type.model) if r.is_withdrawn]
-        ids = [r.row.pk for r in withdrawn if not _goes_along(r, going)]
+        reversals = [r for r in plan.of(resource_type.model) if r.is_removed]
+        ids = [r.row.pk for r in reversals if not _disappears_with_owner(r, removed)]
         if ids and resource_type.removal is None:
             remove_all(actor, resource_type.rows(ids), resource_type.removed_verb)
         elif ids and resource_type.removal is not None:
             verb, name = resource_type.removal
-            is_switch = isinstance(resource_type.model._meta.get_field(name), models.BooleanField)
-            change_all(
-                actor, resource_type.rows(ids), verb, **{name: False if is_switch else moment}
-            )
+            is_boolean = isinstance(resource_type.model._meta.get_field(name), models.BooleanField)
+            value = False if is_boolean else now
+            change_all(actor, resource_type.rows(ids), verb, **{name: value})
 
 
-def _in_turn(reversals: Sequence[Reversal], unique: Sequence[str]) -> Iterator[list[Reversal]]:
-    """Those first whose unique values others of them get back. A swap of two is left to fail."""
-    left = list(reversals)
-    while left:
-        held = {(n, _folded(getattr(r.row, n))): r for r in left for n in unique if n in r.values}
-        waiting = [
+def _recreate(actor: Actor, resource_type: ResourceType, reversals: Sequence[Reversal]) -> None:
+    for reversal in reversals:
+        _set_values(reversal.row, reversal.values)
+    links = _links_by_row(resource_type.model, reversals)
+    create_all(actor, [r.row for r in reversals], resource_type.created_verb, sets=links)
+
+
+def _order_by_unique_values(
+    reversals: Sequence[Reversal], unique: Sequence[str]
+) -> Iterator[list[Reversal]]:
+    """Yield the reversals in steps: first the rows whose present unique values other rows get back.
+
+    A swap of two values cannot be ordered. It is yielded as one step, and the database refuses it.
+    """
+    waiting = list(reversals)
+    while waiting:
+        holders = {
+            (n, _folded(getattr(r.row, n))): r for r in waiting for n in unique if n in r.values
+        }
+        blocked = [
             r
-            for r in left
-            if any(held.get((n, _folded(r.values[n])), r) is not r for n in unique if n in r.values)
+            for r in waiting
+            if any(
+                holders.get((n, _folded(r.values[n])), r) is not r for n in unique if n in r.values
+            )
         ]
-        free = [r for r in left if r not in waiting] or left
-        yield free
-        left = [r for r in left if r not in free]
+        step = [r for r in waiting if r not in blocked] or waiting
+        yield step
+        waiting = [r for r in waiting if r not in step]
 
 
 def _folded(value: Any) -> Any:
     return value.lower() if isinstance(value, str) else value
 
 
-def _sets(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]]]:
+def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]]]:
     return {
         name: [
             [model._meta.get_field(name).related_model(pk=pk) for pk in r.links.get(name, ())]
             for r in reversals
         ]
-        for name in _linked_names(reversals)
+        for name in _link_names(reversals)
     }
 
 
-def _goes_along(reversal: Reversal, going: set[tuple[Any, int]]) -> bool:
-    """What belongs to a row that is withdrawn disappears with it, and would return with it."""
+def _disappears_with_owner(reversal: Reversal, removed: set[tuple[Any, int]]) -> bool:
+    """Whether the row belongs to a row that is removed too: it disappears and returns with it."""
     model = reversal.resource_type.model
     return any(
-        (f.related_model, getattr(reversal.row, f.attname)) in going
+        (f.related_model, getattr(reversal.row, f.attname)) in removed
         for f in model._meta.concrete_fields
         if f.related_model not in (None, model) and f.remote_field.on_delete is models.CASCADE
     )
 
 
-def _undoing(actor: Actor, plan: Plan) -> Actor:
+def _with_undone_events(actor: Actor, plan: Plan) -> Actor:
+    """Return an actor whose events name the events that they undo."""
     undone = {
         r.subject: {str(e.pk): sorted(r.left.get(e.pk, ())) for e in r.events}
         for r in plan.reversals
@@ -132,13 +132,13 @@ def _undoing(actor: Actor, plan: Plan) -> Actor:
     return replace(actor, undoing=undone)
 
 
-def _put(row: Any, values: Mapping[str, Any]) -> None:
-    for name, value in _read(row, values).items():
+def _set_values(row: Any, values: Mapping[str, Any]) -> None:
+    for name, value in _column_values(row, values).items():
         setattr(row, row._meta.get_field(name).attname, value)
 
 
-def _read(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
-    """From JSON to what the columns take; rows stay ids."""
+def _column_values(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Convert recorded JSON values to values of the columns. References to rows stay ids."""
     fields = {name: row._meta.get_field(name) for name in values}
     return {
         n: v if v is None or fields[n].is_relation else fields[n].to_python(v)
@@ -146,15 +146,15 @@ def _read(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _linked_names(reversals: Iterable[Reversal]) -> list[str]:
+def _link_names(reversals: Iterable[Reversal]) -> list[str]:
     return sorted({name for r in reversals for name in r.links})
 
 
-def _edit(
+def _edit_of(
     reversal: Reversal, links: Mapping[str, Mapping[int, list[int]]]
 ) -> tuple[Any, str, dict[str, Any]] | None:
     values = {n: v for n, v in reversal.values.items() if n != "deleted_at"}
-    edit: dict[str, Any] = _read(reversal.row, values)
+    edit: dict[str, Any] = _column_values(reversal.row, values)
     for name, wanted in reversal.links.items():
         target = reversal.row._meta.get_field(name).related_model
         now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
@@ -165,19 +165,27 @@ def _edit(
     return (reversal.row, verb, edit) if edit else None
 
 
-def _restore(actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]) -> None:
-    found = [r for r in reversals if "deleted_at" in r.values and r.values["deleted_at"] is None]
-    if found:
-        change_all(actor, resource_type.rows(r.row.pk for r in found), "restored", deleted_at=None)
-    for reversal in found:
+def _restore_from_trash(
+    actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]
+) -> None:
+    in_trash = [r for r in reversals if "deleted_at" in r.values and r.values["deleted_at"] is None]
+    if in_trash:
+        change_all(
+            actor, resource_type.rows(r.row.pk for r in in_trash), "restored", deleted_at=None
+        )
+    for reversal in in_trash:
         reversal.row.deleted_at = None
 
 
-def _delete_again(actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]) -> None:
-    """With the instant of then, by which what went together returns together."""
-    by_moment: dict[str, list[int]] = defaultdict(list)
+def _return_to_trash(
+    actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]
+) -> None:
+    """Delete rows again with their former time of deletion. Rows with the same time are restored
+    together.
+    """
+    by_time: dict[str, list[int]] = defaultdict(list)
     for reversal in reversals:
         if reversal.values.get("deleted_at"):
-            by_moment[reversal.values["deleted_at"]].append(reversal.row.pk)
-    for moment, ids in by_moment.items():
-        change_all(actor, resource_type.rows(ids), "deleted", deleted_at=parse_datetime(moment))
+            by_time[reversal.values["deleted_at"]].append(reversal.row.pk)
+    for time, ids in by_time.items():
+        change_all(actor, resource_type.rows(ids), "deleted", deleted_at=parse_datetime(time))

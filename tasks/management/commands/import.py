@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from tasks.export.importing import import_tenant
-from tasks.export.verifying import BadBundle, sentence_of, verify
+from tasks.export.verifying import InvalidExport, sentence_of, verify
 from tasks.management.progress import ProgressBar
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
                 tenant, keeps_tokens = import_tenant(
                     file, contents, bar.advance, subdomain=options["subdomain"]
                 )
-            except BadBundle as error:
+            except InvalidExport as error:
                 raise CommandError(str(error)) from None
             except DatabaseError as error:
                 raise CommandError(

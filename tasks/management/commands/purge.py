@@ -17,7 +17,7 @@ from taskflow.http.contention import run_until_settled
 from taskflow.tenancy import inside
 from tasks.actions.trash import purge_older
 from tasks.models.registry import TRASHABLE_TYPES
-from tasks.models.trash import KEPT
+from tasks.models.trash import TRASH_RETENTION
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--days", type=int, default=KEPT.days, help="Keep what is younger than this."
+            "--days", type=int, default=TRASH_RETENTION.days, help="Keep what is younger than this."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import Tenant
 from taskflow.tenancy import inside
-from tasks.models import Project, TaskTally
+from tasks.models import Project, TaskCountDelta
 
 
 class Command(BaseCommand):
@@ -21,12 +21,12 @@ class Command(BaseCommand):
         wrong = 0
         for tenant in Tenant.objects.order_by("pk"):
             with inside(tenant):
-                for project, missing in TaskTally.differences(Project.everything.all()):
+                for project, missing in TaskCountDelta.differences(Project.everything.all()):
                     wrong += 1
                     told = ", ".join(f"{n:+} {status}" for status, n in missing.items() if n)
                     self.stdout.write(f"{tenant.subdomain} {project.key}: {told}")
                 if options["repair"]:
-                    TaskTally.repair(Project.everything.all())
+                    TaskCountDelta.repair(Project.everything.all())
         if wrong and not options["repair"]:
             raise CommandError(f"{wrong} projects are counted wrong. Run it with --repair.")
         self.stdout.write(f"{wrong} repaired." if wrong else "All counts are right.")

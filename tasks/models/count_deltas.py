@@ -1,9 +1,10 @@
 """
-How many tasks of each status a project has, without counting them.
+The number of tasks of each status in a project, without counting the tasks.
 
-Every write adds a row with what it changed, in its own transaction; the counts are the sum. Rows
-are added, not updated, so writers of one project never wait for each other here; every so often
-one of them puts those that nobody holds together into one.
+Every write inserts a row with the difference that it makes, in its own transaction, and the counts
+are the sums of these rows. Rows are inserted, not updated, so that writers of one project never
+wait for each other. From time to time a writer merges the rows that no other transaction has
+locked.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ STATUSES = ("todo", "in_progress", "done")
 MERGE_EVERY = 50  # rows, on average
 
 
-class TaskTally(TenantModel):
-    """What one write has added to a project's counts, or the sum of many."""
+class TaskCountDelta(TenantModel):
+    """The difference that one write made to the task counts of a project, or the sum of several."""
 
-    # No foreign key: its check would wait for whoever has locked the project.
+    # No foreign key: its check would wait for a transaction that has locked the project.
     project_id = models.BigIntegerField()
     todo = models.IntegerField(default=0)
     in_progress = models.IntegerField(default=0)
@@ -35,15 +36,15 @@ class TaskTally(TenantModel):
     class Meta:
         base_manager_name = "objects"
         indexes = [
-            models.Index(fields=["tenant", "project_id"], name="task_tally_by_project"),
+            models.Index(fields=["tenant", "project_id"], name="task_count_delta_by_project"),
         ]
 
     def __str__(self) -> str:
         return f"{self.project_id}: {self.todo} {self.in_progress} {self.done}"
 
     @classmethod
-    def note(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
-        """Add what these changes of tasks, as recorded, have done to the counts."""
+    def record(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+        """Insert the differences that these changes of tasks, as recorded, make to the counts."""
         added: dict[int, Counter[str]] = defaultdict(Counter)
         for task, fields in _net(changes):
             for side, sign in ((0, -1), (1, 1)):
@@ -66,18 +67,18 @@ class TaskTally(TenantModel):
                 cls.merge(row.project_id)
 
     @classmethod
-    def forget(cls, project_ids: Iterable[int]) -> None:
-        """Of projects that are deleted for good."""
+    def delete_of(cls, project_ids: Iterable[int]) -> None:
+        """Delete the rows of projects that are deleted permanently."""
         cls._default_manager.filter(project_id__in=list(project_ids)).delete()
 
     @classmethod
     def merge(cls, project_id: int) -> None:
-        """Make one row of those that no other transaction holds."""
+        """Replace the rows that no other transaction has locked by one row with their sum."""
         rows = cls._default_manager.filter(project_id=project_id)
         found = list(rows.select_for_update(skip_locked=True))
         total = {status: sum(getattr(row, status) for row in found) for status in STATUSES}
         merged = cls._default_manager.filter(pk__in=[row.pk for row in found])
-        merged._raw_delete(merged.db)  # nothing hangs on them
+        merged._raw_delete(merged.db)  # no row refers to them
         cls._default_manager.bulk_create([cls(project_id=project_id, **total)])
 
     @classmethod
@@ -104,8 +105,9 @@ class TaskTally(TenantModel):
 
     @classmethod
     def repair(cls, projects: models.QuerySet[Any]) -> int:
-        """Add what is missing; return of how many projects. Right also while others write: their
-        tasks and what they add here appear together.
+        """Insert what the counts lack. Return the number of projects that were wrong.
+
+        Correct also while others write: their tasks and their rows here are committed together.
         """
         missing = cls.differences(projects)
         cls._default_manager.bulk_create([cls(project_id=p.pk, **counts) for p, counts in missing])
@@ -115,7 +117,7 @@ class TaskTally(TenantModel):
 def _net(
     changes: Iterable[tuple[Any, Mapping[str, list[Any]]]],
 ) -> Iterable[tuple[Any, dict[str, list[Any]]]]:
-    """Each task once, with the first before and the last after of each field."""
+    """Yield each task once, with the first value before and the last value after of each field."""
     fields: dict[int, dict[str, list[Any]]] = {}
     tasks = {}
     for task, changed in changes:

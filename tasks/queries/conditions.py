@@ -1,0 +1,184 @@
+"""Filters as conditions of a queryset.
+
+Values may be parameters of a query that is compiled once, so that no condition here reads a value:
+what has to be looked up, filters.py has looked up before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial, reduce
+from operator import or_
+from typing import Any, NamedTuple, TypeVar
+
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
+from django.db.models.expressions import Expression
+from django.db.models.functions import Lower
+
+from taskflow.audit.models import Event
+from taskflow.http.filtering import EXCLUDING
+from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
+from tasks.models.tasks import is_blocked, is_ready
+from tasks.queries.search import Condition, matches
+
+M = TypeVar("M", bound=Model)
+FilterValues = dict[str, Any]  # by the name of the filter
+
+
+class ProjectRef(NamedTuple):
+    """The only project of a filter, as it was sent. It was not looked up and may not exist."""
+
+    id: int | None
+    key: str | None
+
+
+class SearchWords(NamedTuple):
+    """The words of `q`."""
+
+    condition: Condition
+    task_key: tuple[str, int] | None  # if the text is the key of a task: ("WEB", 12)
+
+
+def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
+    """Return the rows that satisfy all filters. The values may be parameters."""
+    conditions = CONDITIONS[rows.model]
+    for name, value in filters.items():
+        if name in conditions:
+            rows = rows.filter(conditions[name](value))
+        else:
+            rows = rows.exclude(conditions[name.removesuffix(EXCLUDING)](value))
+    return rows
+
+
+def _in_project(value: Any) -> Q:
+    if isinstance(value, ProjectRef):
+        return Q(project=value.id) if value.key is None else Q(project__key=value.key)
+    return Q(project__pk__in=value)
+
+
+def _is_missing(field: str) -> Callable[[Any], Q]:
+    return lambda is_true: Q((f"{field}__isnull", is_true))
+
+
+def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
+    """Whether the row refers to one of the ids, or to no row if None is among them.
+
+    Compares `pk`, as a foreign key itself takes no parameters.
+    """
+    present = [pk for pk in ids if pk is not None]
+    is_one = Q((f"{field}__pk__in", present)) if present else Q(pk__in=[])
+    return is_one | Q((f"{field}__isnull", True)) if None in ids else is_one
+
+
+def _has_blocker(ids: tuple[Any, ...]) -> Q:
+    """Selects the ids of the few tasks that have these blockers, instead of testing each task."""
+    return Q(pk__in=TaskBlocker.objects.filter(blocker__pk__in=ids).values("task_id"))
+
+
+def _has_no_blocker(is_true: bool) -> Q:
+    """Whether no blocker is outside the trash, as those in the trash block nothing."""
+    links = TaskBlocker.objects.filter(
+        task=OuterRef("pk"),
+        blocker__deleted_at__isnull=True,
+        blocker__project__deleted_at__isnull=True,
+    )
+    return ~Q(Exists(links)) if is_true else Q(Exists(links))
+
+
+def _has_no_tag(is_true: bool) -> Q:
+    links = Exists(TaskTag.objects.filter(task=OuterRef("pk")))
+    return ~Q(links) if is_true else Q(links)
+
+
+def _has_tag(names: tuple[Any, ...]) -> Exists:
+    """Whether the task has one of these tags. No task has a tag that does not exist."""
+    folded = [Lower(name if isinstance(name, Expression) else Value(name)) for name in names]
+    links = TaskTag.objects.annotate(folded=Lower("tag__name"))
+    return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
+
+
+def _contains_words(model: type[Model], words: SearchWords) -> Q:
+    """Whether the row contains the words, or is the task that they are the key of."""
+    found = matches(model, words.condition)
+    if model is not Task or words.task_key is None:
+        return found
+    key, number = words.task_key
+    return found | Q(project__key=key, number=number)
+
+
+def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
+    return ~_any(matches(model, condition) for condition in exclusions)
+
+
+def _compare_time(field: str, lookup: str) -> Callable[[Any], Q]:
+    return lambda timestamp: Q((f"{field}__{lookup}", timestamp[0]))
+
+
+def _times(*fields: str) -> dict[str, Callable[[Any], Q]]:
+    """Return `created_before`, `created_after` and so on: a time, or a whole day of UTC."""
+    names = {field: field.removesuffix("_at") for field in fields}
+    return {
+        "updated_since": lambda timestamp: Q(updated_at__gte=timestamp),
+        **{f"{name}_before": _compare_time(field, "lt") for field, name in names.items()},
+        **{f"{name}_after": _compare_time(field, "gt") for field, name in names.items()},
+    }
+
+
+CONDITIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
+    Task: {
+        "q": partial(_contains_words, Task),
+        "q_not": partial(_lacks_words, Task),
+        "project": _in_project,
+        "status": lambda values: Q(status__in=values),
+        "priority": lambda values: Q(priority__in=values),
+        "assignee": partial(_is_one_of, "assignee"),
+        "created_by": partial(_is_one_of, "created_by"),
+        "tag": _has_tag,
+        "tag_none": _has_no_tag,
+        "parent": partial(_is_one_of, "parent"),
+        "parent_none": _is_missing("parent"),
+        "blocked_by": _has_blocker,
+        "blocked_by_none": _has_no_blocker,
+        "external_ref": lambda refs: Q(external_ref__in=refs),
+        "external_ref_none": _is_missing("external_ref"),
+        "ready": lambda is_true: is_ready() if is_true else Q(status=Status.DONE) | Q(is_blocked()),
+        # A task that is due on a day is due before a time if the whole day, in UTC, is before it.
+        "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
+        "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),
+        **_times("created_at", "updated_at", "completed_at"),
+    },
+    Project: {
+        "status": lambda values: Q(status__in=values),
+        "owner": partial(_is_one_of, "owner"),
+        **_times("created_at", "updated_at"),
+    },
+    Comment: {
+        "q": partial(_contains_words, Comment),
+        "q_not": partial(_lacks_words, Comment),
+        "project": lambda ids: Q(task__project__pk__in=ids),
+        "task": lambda ids: Q(task__pk__in=ids),
+        "author": partial(_is_one_of, "author"),
+        **_times("created_at", "updated_at"),
+    },
+    Page: {
+        "q": partial(_contains_words, Page),
+        "q_not": partial(_lacks_words, Page),
+        "project": _in_project,
+        "owner": partial(_is_one_of, "owner"),
+        "is_published": lambda is_true: Q(is_published=is_true),
+        **_times("created_at", "updated_at"),
+    },
+    Event: {
+        "of_task": lambda pk: Q(subject_type="task", subject_id=pk),
+        "of_project": lambda pk: Q(project_id=pk),
+        "verb": lambda pairs: _any(
+            Q(subject_type=subject_type, verb=verb) for subject_type, verb in pairs
+        ),
+        "since": lambda timestamp: Q(created_at__gte=timestamp),
+        "until": lambda timestamp: Q(created_at__lt=timestamp),
+    },
+}
+
+
+def _any(conditions: Iterable[Q]) -> Q:
+    return reduce(or_, conditions)

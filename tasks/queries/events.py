@@ -1,0 +1,57 @@
+"""The events that a request for an undo selects."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.db.models import Q
+
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Event
+from tasks.actions.undo import MOST_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
+from tasks.queries.filters import project_ids, user_ids
+
+if TYPE_CHECKING:
+    from tasks.schemas.undo import UndoRequest
+
+
+def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
+    """Return the events to undo whose rows and projects the actor can see, oldest first.
+
+    A request id selects the events of one actor only, because clients choose request ids freely.
+    Raises NotFound if no event is left, or if one of `event_ids` is not visible, and Invalid for
+    more than MOST_EVENTS.
+    """
+    sent = request.sent()
+    if "request_id" in sent:
+        rows = Event.objects.filter(request_id=request.request_id)
+        rows = rows.filter(_is_by(actor, sent.get("actor", "me")))
+    elif "event_ids" in sent:
+        rows = Event.objects.filter(pk__in=sorted(set(sent["event_ids"])))
+    else:
+        rows = Event.objects.filter(_is_by(actor, sent["actor"]))
+        rows = rows.filter(created_at__gte=sent["since"])
+        if "until" in sent:
+            rows = rows.filter(created_at__lt=sent["until"])
+        if "project" in sent:
+            rows = rows.filter(project_id__in=project_ids(actor, "project", [sent["project"]]))
+    selected = list(rows.select_related("actor").order_by("pk")[: MOST_EVENTS + 1])
+    # Counted before hidden events are left out, or a part of the selection would pass for all of
+    # it.
+    if len(selected) > MOST_EVENTS:
+        raise TOO_MANY
+    visible = visible_events(actor, selected)
+    if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):
+        raise NO_SUCH_EVENT
+    return visible
+
+
+def _is_by(actor: Actor, ref: str) -> Q:
+    """Whether an event is by `me`, by a user (id or `@handle`), or by `none`: an operator or
+    command.
+    """
+    if ref == "none":
+        return Q(actor__isnull=True)
+    if ref == "me" and actor.is_operator:
+        return Q(actor__isnull=True, operator_id=actor.user.pk)
+    return Q(actor__in=user_ids(actor, "actor", [ref]))
