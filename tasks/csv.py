@@ -1,4 +1,4 @@
-"""A project's tasks as a sheet of comma-separated values, and back."""
+"""Tasks of a project as CSV: written, and read as new tasks."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from tasks.schemas.tasks import TaskFields
 # The first and the last two are written, and ignored when they are read.
 COLUMNS = ("key", *type_of_model(Task).csv_columns, "created_at", "completed_at")
 MOST_LINES = 5000
-MOST_NAMED = 100  # bad cells in one refusal
+MAX_LISTED_CELLS = 100  # bad cells in one error
 CHUNK = 1000  # tasks read at a time
-# What a spreadsheet would take for a formula, and run.
+# The first characters of a cell that a spreadsheet would run as a formula.
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(rows: QuerySet[Task]) -> str:
-    """All rows, by id."""
+    """Return the tasks as CSV, ordered by id. Reads CHUNK tasks at a time."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
@@ -79,7 +79,9 @@ def _cell(value: str) -> str:
 
 
 def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
-    """Make a task of each line. Raises Invalid, naming each bad cell, and then nothing is made."""
+    """Create a task from each line. Raises Invalid, with each bad cell in `errors`, and creates
+    nothing then.
+    """
     lines = list(_read_lines(text))
     problems: dict[int, Problem] = {}
     fields: dict[int, TaskFields] = {}
@@ -96,12 +98,12 @@ def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
     made = {} if problems else create_tasks(actor, list(drafts.values()), refused)
     problems |= {list(drafts)[n]: problem for n, problem in refused.items()}
     if problems:
-        raise _refusal(problems)
+        raise _bad_lines(problems)
     return list(made.values())
 
 
 def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """The number of each line in the file, and its cells that hold something."""
+    """Yield the number of each line in the file, and its cells that are not empty, by column."""
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
@@ -112,10 +114,10 @@ def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             count += 1
             if count > MOST_LINES:
-                raise Invalid(f"The sheet has more than {MOST_LINES} lines. Send less at a time.")
+                raise Invalid(f"The file has more than {MOST_LINES} lines. Send fewer at once.")
             if len(cells) > len(names):
                 raise Invalid(f"Line {reader.line_num} has more cells than the first line.")
-            yield reader.line_num, {n: _bare(c) for n, c in zip(names, cells, strict=False) if c}
+            yield reader.line_num, {n: _unquote(c) for n, c in zip(names, cells, strict=False) if c}
     except csv.Error as error:
         raise Invalid(f"Line {reader.line_num} is not CSV: {error}.") from None
 
@@ -123,17 +125,17 @@ def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
 def _check_header(names: list[str]) -> None:
     unknown = [name for name in names if name not in COLUMNS]
     if "title" not in names or unknown or len(set(names)) < len(names):
-        what = f"“{unknown[0]}” is no column" if unknown else "Each column once, and a title"
+        what = f"“{unknown[0]}” is no column" if unknown else "Name each column once, and a title"
         raise Invalid(f"{what}. The first line names the columns: {', '.join(COLUMNS)}.")
 
 
-def _bare(cell: str) -> str:
-    """Without the quote that keeps a spreadsheet from running it."""
+def _unquote(cell: str) -> str:
+    """Return the cell without the quote that stops spreadsheets from running it."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
 def sent_values(cells: dict[str, str]) -> dict[str, Any]:
-    """Return the values of a line as a body would have them. Raises Invalid for bad metadata."""
+    """Return the values of a line as a request body has them. Raises Invalid for bad metadata."""
     sent: dict[str, Any] = {n: v for n, v in cells.items() if n in TaskFields.model_fields}
     if "tags" in sent:
         sent["tags"] = [name.strip() for name in sent["tags"].split(";") if name.strip()]
@@ -172,7 +174,7 @@ def _drafts(
     return drafts
 
 
-def _refusal(problems: dict[int, Problem]) -> Invalid:
+def _bad_lines(problems: dict[int, Problem]) -> Invalid:
     errors = [
         {"line": number, "column": _column(error), "code": error["code"], "detail": error["detail"]}
         for number, problem in sorted(problems.items())
@@ -183,7 +185,7 @@ def _refusal(problems: dict[int, Problem]) -> Invalid:
         f"Line {first['line']}: {first['detail']}"
         + (f" And {len(errors) - 1} more." if len(errors) > 1 else ""),
         code="bad_lines",
-        errors=errors[:MOST_NAMED],
+        errors=errors[:MAX_LISTED_CELLS],
     )
 
 

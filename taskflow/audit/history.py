@@ -1,4 +1,4 @@
-"""Events as sentences: who did what, and which value became which."""
+"""Events as sentences: who changed what, from which value to which."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from taskflow.audit.resource_types import model_of_field, resource_types
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 
-LONGEST = 120  # characters of a value
+MAX_VALUE_LENGTH = 120  # characters of a value that are shown
 NOTHING = "–"
 
 
@@ -29,20 +29,20 @@ class Change:
 @dataclass
 class Entry:
     event: Event
-    who: str
+    who: str  # the name of the actor
     changes: list[Change]
 
     @property
     def sentence(self) -> str:
         """“Ada completed the task”, “Bob changed the priority from low to high”."""
-        taken_back = " (undo)" if self.event.undoes else ""
-        return f"{self.who} {_predicate(self.event, self.changes)}{taken_back}"
+        suffix = " (undo)" if self.event.undoes else ""
+        return f"{self.who} {_predicate(self.event, self.changes)}{suffix}"
 
 
 def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:
-    """Entries for the events, in their order; one query per kind of row that they point at.
+    """Return entries for the events, in their order. One query per model that the changes refer to.
 
-    A row that the actor may not see keeps its number and does not tell its name.
+    A row that the actor cannot see is shown by its id instead of its name.
     """
     names = _names_of(actor, events)
     return [Entry(event, describe_actor(event), _changes_of(event, names)) for event in events]
@@ -65,21 +65,21 @@ def actor_name(event: Event) -> str:
 
 @dataclass
 class FieldConflict:
-    """A field that two have changed, for people."""
+    """A field that two users have changed, as shown to people."""
 
     field: str
     base: str
     theirs: str
     yours: str
-    detail: str  # who changed it, and when
+    detail: str  # who changed it last, and when
 
 
 def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[FieldConflict]:
-    """What a 412 says, with names in place of ids."""
-    seen = parse_etag(problem.headers.get("ETag", ""))
-    if seen is None:
+    """Return the conflicts of a 412 response, with names in place of ids."""
+    etag = parse_etag(problem.headers.get("ETag", ""))
+    if etag is None:
         return []
-    theirs, yours = Event(subject_type=seen.noun), Event(subject_type=seen.noun)
+    theirs, yours = Event(subject_type=etag.noun), Event(subject_type=etag.noun)
     details = {}
     for error in problem.errors:
         name = error["pointer"].removeprefix("#/").removesuffix("_id")
@@ -94,10 +94,10 @@ def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[Fiel
 
 
 # The predicates of verbs that every resource type has. Other fields of the event are left out.
-VERBS = {
+GENERAL_PREDICATES = {
     "deleted": "moved the {label} to the trash",
     "restored": "took the {label} out of the trash",
-    "purged": "deleted the {label} for good",
+    "purged": "deleted the {label} permanently",
     "created": "created the {label} {title}",
 }
 LONG_TEXTS = {"description", "body", "metadata"}
@@ -107,21 +107,21 @@ def _predicate(event: Event, changes: list[Change]) -> str:
     resource_type = resource_types().get(event.subject_type)
     label = resource_type.label if resource_type else event.subject_type
     own = resource_type.sentences if resource_type else {}
-    pattern = own.get(event.verb) or VERBS.get(event.verb)
+    pattern = own.get(event.verb) or GENERAL_PREDICATES.get(event.verb)
     if event.verb == "deleted" and "deleted_at" not in event.changes:
         pattern = "deleted the {label}"
     if pattern is None:
-        said = [_said(change) for change in changes]
-        listed = " and ".join(filter(None, [", ".join(said[:-1]), *said[-1:]]))
+        described = [_describe(change) for change in changes]
+        listed = " and ".join(filter(None, [", ".join(described[:-1]), *described[-1:]]))
         return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
     known = {c.field: c.before if c.after == NOTHING else c.after for c in changes}
     title = known.get("title") or known.get("name") or known.get("handle")
-    words = defaultdict(lambda: "somebody", known | {"label": label})
+    words = defaultdict(lambda: "a deleted user", known | {"label": label})
     words["title"] = f"“{title}”" if title else ""
     return pattern.format_map(words).rstrip()
 
 
-def _said(change: Change) -> str:
+def _describe(change: Change) -> str:
     if change.field in LONG_TEXTS or "…" in (change.before, change.after):
         return change.field
     if change.before == NOTHING:
@@ -130,25 +130,26 @@ def _said(change: Change) -> str:
 
 
 def _changes_of(event: Event, names: dict[type[models.Model], dict[int, str]]) -> list[Change]:
-    found = []
+    result = []
     for field, (before, after) in sorted(event.changes.items()):
         target = model_of_field(event.subject_type, field)
-        known = names.get(target, {}) if target else {}
-        found.append(Change(field.replace("_", " "), _shown(before, known), _shown(after, known)))
-    return found
+        labels = names.get(target, {}) if target else {}
+        name = field.replace("_", " ")
+        result.append(Change(name, _format(before, labels), _format(after, labels)))
+    return result
 
 
-def _shown(value: Any, names: dict[int, str]) -> str:
+def _format(value: Any, names: dict[int, str]) -> str:
     if value in (None, "", [], {}):
         return NOTHING
     if isinstance(value, list):
-        return ", ".join(_shown(item, names) for item in value)
+        return ", ".join(_format(item, names) for item in value)
     text = names.get(value, str(value)) if isinstance(value, int) else str(value)
-    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
+    return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
 
 
 def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model], dict[int, str]]:
-    wanted: dict[type[models.Model], set[int]] = defaultdict(set)
+    ids_by_model: dict[type[models.Model], set[int]] = defaultdict(set)
     for event in events:
         for field, values in event.changes.items():
             target = model_of_field(event.subject_type, field)
@@ -156,14 +157,14 @@ def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model],
                 flat = [
                     v for value in values for v in (value if isinstance(value, list) else [value])
                 ]
-                wanted[target] |= {v for v in flat if isinstance(v, int)}
+                ids_by_model[target] |= {v for v in flat if isinstance(v, int)}
     return {
         model: {row.pk: str(row) for row in _visible(model, actor).filter(pk__in=sorted(ids))}
-        for model, ids in wanted.items()
+        for model, ids in ids_by_model.items()
     }
 
 
 def _visible(model: Any, actor: Actor) -> Any:
-    """Rows in the trash too; of what has no visible_to() nothing."""
+    """Return the visible rows, also in the trash; none of models without visible_to()."""
     rows = model._base_manager.all()
     return rows.visible_to(actor) if hasattr(rows, "visible_to") else rows.none()

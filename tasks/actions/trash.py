@@ -21,9 +21,9 @@ CHUNK = 1000  # rows that one statement deletes
 
 
 def restore(actor: Actor, row: Trashable) -> None:
-    """Bring a row back, with what was deleted together with it and nothing else.
+    """Restore a row, with the rows that were deleted together with it.
 
-    Who may delete it may restore it. Raises Conflict when what it belongs to is in the trash.
+    For users who may delete it. Raises Conflict if its parent is in the trash.
     """
     if isinstance(row, Project):
         _restore_project(actor, row)
@@ -35,14 +35,14 @@ def restore(actor: Actor, row: Trashable) -> None:
 
 def _restore_project(actor: Actor, project: Project) -> None:
     require_role(actor, project, Role.OWNER)
-    _bring_back(actor, Project, [project.pk])
+    _restore_rows(actor, Project, [project.pk])
 
 
 def _restore_task(actor: Actor, task: Task) -> None:
     require_member(actor, task.project)
     lock_all([task.project])
     lock_all([task])
-    if task.deleted_at is None:  # somebody else has just restored it
+    if task.deleted_at is None:  # another request has just restored it
         return
     parent = Task.everything.filter(subtasks=task).first()
     if parent is not None and parent.deleted_at:
@@ -51,7 +51,7 @@ def _restore_task(actor: Actor, task: Task) -> None:
             code="parent_in_trash",
         )
     below = reached(children_below([task.pk]), [task.pk])
-    _bring_back(actor, Task, sorted(below), task.deleted_at)
+    _restore_rows(actor, Task, sorted(below), task.deleted_at)
     if parent is not None and parent.project_id != task.project_id:  # it has moved meanwhile
         change(actor, Task.objects.get(pk=task.pk), parent=None)
 
@@ -65,10 +65,10 @@ def _restore_authored(actor: Actor, row: Any) -> None:
     if row._meta.get_field(author).editable:  # it may have been given to another user
         lock_all([row], author)
     require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
-    _bring_back(actor, type(row), [row.pk])
+    _restore_rows(actor, type(row), [row.pk])
 
 
-def _bring_back(
+def _restore_rows(
     actor: Actor, model: Any, ids: list[int], deleted_at: datetime | None = None
 ) -> None:
     rows = model.everything.filter(pk__in=ids, deleted_at__isnull=False)
@@ -106,7 +106,7 @@ def _lock_in_trash(row: Trashable) -> bool:
     it is still in the trash.
     """
     rows: Any = type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False)
-    if isinstance(row, Task):  # or a subtask added at this time would go without a record
+    if isinstance(row, Task):  # else a subtask added at the same time would go without an event
         projects = Project.everything.filter(pk=row.project_id)
         projects.select_for_update(no_key=True).values("pk").first()
         rows = rows.filter(project=row.project_id)

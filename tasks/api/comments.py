@@ -25,26 +25,26 @@ comments = Router(tags=["Comments"])
 
 @comments.get("", response=CommentPage)
 def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
-    """Comments on the tasks you can see, in the order they were written."""
+    """List the comments on the tasks that you can see, in the order in which they were written."""
     return listed(request.auth, Comment, filters, order=["id"])
 
 
 @comments.post("", response={201: CommentResponse})
 def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Found]:
-    """Say something about a task of a project you work in."""
+    """Add a comment to a task of a project that you are a member of."""
     comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
     return Answer(201, changed(request.auth, comment))
 
 
 @comments.get("/{id:comment_id}", response=CommentResponse)
 def get_comment(request: ActorRequest, comment_id: int) -> Found:
-    """One comment."""
+    """Get a comment."""
     return found(request.auth, Comment, pk=comment_id)
 
 
 @comments.api_operation(["PATCH", "PUT"], "/{id:comment_id}", response=CommentResponse)
 def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Found:
-    """Write it anew. For its author alone."""
+    """Replace the text of a comment. For its author only."""
     comment = find_row(request.auth, Comment, comment_id)
     actions.update_comment(request.auth, comment, body=body.body)
     return changed(request.auth, comment)
@@ -52,6 +52,6 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
 
 @comments.delete("/{id:comment_id}", response={204: None})
 def delete_comment(request: ActorRequest, comment_id: int) -> Answer[None]:
-    """Move it to the trash. For its author and the project's owners and admins."""
+    """Move a comment to the trash. For its author and the owners and admins of the project."""
     actions.delete_comment(request.auth, find_row(request.auth, Comment, comment_id))
     return Answer(204, None)

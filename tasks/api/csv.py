@@ -1,4 +1,4 @@
-"""A project's tasks as CSV."""
+"""Operations on the tasks of a project as CSV."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}  # else n
 
 class ImportedTasks(Out):
     created: int
-    keys: list[str] = Field(description="Of the tasks made.")
+    keys: list[str] = Field(description="The keys of the created tasks.")
 
 
 @csv_files.get(
     "/{project_id}/tasks.csv",
     response={200: None},
-    openapi_extra={"responses": {200: {"description": "A sheet.", "content": CSV}}},
+    openapi_extra={"responses": {200: {"description": "The tasks as CSV.", "content": CSV}}},
 )
 def export_tasks(
     request: ActorRequest, project_id: IdOrKey, where: Query[TaskWhere]
 ) -> HttpResponse:
-    """A project's tasks as a sheet, by id; the filters of the list narrow it.
+    """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
-    A cell that a spreadsheet would take for a formula has ' before it.
+    A cell that a spreadsheet would run as a formula begins with '.
     """
     project = find_project(request.auth, project_id)
     rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), where)
@@ -55,12 +55,12 @@ def export_tasks(
     },
 )
 def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
-    """Make a task of each line of a sheet: all of them, or none.
+    """Create a task from each line of a CSV file: all of them, or none.
 
-    The first line names the columns: title, and any of description, status, priority, assignee
-    (handle), tags (a; b), due_date, due_on, parent (WEB-12), external_ref and metadata; key,
-    created_at and completed_at are ignored. 422 `bad_lines` names each bad cell by `line` and
-    `column`.
+    The first line contains the names of the columns: title, and any of description, status,
+    priority, assignee (a handle), tags (a; b), due_date, due_on, parent (WEB-12), external_ref and
+    metadata. key, created_at and completed_at are ignored. 422 `bad_lines` lists each bad cell by
+    `line` and `column`.
     """
     project = find_project(request.auth, project_id)
     made = read_csv(request.auth, project, _text_of(request))
@@ -69,12 +69,12 @@ def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
 
 def _text_of(request: HttpRequest) -> str:
     if request.content_type != "text/csv":
-        raise UnsupportedMedia("Send the sheet as Content-Type: text/csv.")
+        raise UnsupportedMedia("Send the file as Content-Type: text/csv.")
     check_charset(request)
     try:
         text = request.body.decode()
     except UnicodeDecodeError:
-        raise Invalid("The sheet is not UTF-8.") from None
+        raise Invalid("The file is not UTF-8. Save it as UTF-8 and send it again.") from None
     if is_unstorable(text):
-        raise Invalid("The sheet holds NUL or half a character.")
+        raise Invalid("The file contains NUL or an unpaired surrogate. Remove it.")
     return text

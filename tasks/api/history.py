@@ -1,4 +1,4 @@
-"""What happened to a task, and in a project."""
+"""Events of a task and of a project."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ project_history = Router(tags=["Projects"])
 def list_task_events(
     request: ActorRequest, task_id: IdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
-    """What happened to a task, the latest first, each with a sentence and the data."""
+    """List the events of a task, the latest first, each with a sentence and the changed values."""
     task = find_task(request.auth, task_id)
     return listed_events(request.auth, filters, of_task=task.pk)
 
@@ -28,6 +28,8 @@ def list_task_events(
 def list_project_events(
     request: ActorRequest, project_id: IdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
-    """What happened to a project and in it, the latest first; not to drafts of others."""
+    """List the events of a project and of the rows in it, the latest first, without drafts of other
+    users.
+    """
     project = find_project(request.auth, project_id)
     return listed_events(request.auth, filters, of_project=project.pk)

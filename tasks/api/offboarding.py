@@ -20,13 +20,14 @@ offboarding = Router(tags=["Users"], auth=admin_auth)
 def offboard_user(
     request: ActorRequest, user_id: int, body: OffboardingRequest
 ) -> actions.Offboarding:
-    """Deactivate somebody, end his tokens and memberships, and hand over what is his. For
-    administrators.
+    """Deactivate a user, revoke their tokens, end their memberships, and hand over what they own.
+    For administrators.
 
-    His projects, pages, open tasks and agents go to `hand_over_to`; a task he cannot see is
-    unassigned. Without it another owner takes each project, open tasks are unassigned and his
-    agents leave with him. Answers what was done; done twice, nothing. 409 for the last
-    administrator, and `no_other_owner` with the projects that need an new_owner.
+    Projects, pages, open tasks and agents go to `hand_over_to`; tasks that this user cannot see are
+    unassigned. Without it, each project goes to another owner, open tasks are unassigned and the
+    agents of the user are offboarded too. Returns what was changed; a repeated call changes
+    nothing. 409 for the last administrator, and `no_other_owner` with the projects that need a new
+    owner.
     """
     user = find_row(request.auth, User, user_id)
     new_owner = body.hand_over_to and find_referenced_user(
@@ -37,9 +38,9 @@ def offboard_user(
 
 @offboarding.post("/{id:user_id}/erasure", response=UserResponse)
 def erase_user(request: ActorRequest, user_id: int) -> User:
-    """Wipe the name, handle and e-mail of a deactivated user, from the log too, for good. For
-    administrators.
+    """Delete the name, handle and e-mail of a deactivated user permanently, also from the event
+    log. For administrators.
 
-    What he did stays on record under “erased-7”. 409 while he is active.
+    The events of the user stay, under the name “erased-7”. 409 while the user is active.
     """
     return erase(request.auth, find_row(request.auth, User, user_id))

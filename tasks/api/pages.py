@@ -20,31 +20,31 @@ pages = Router(tags=["Pages"])
 
 @pages.get("", response=PagePage)
 def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpResponse:
-    """The pages you can see, newest first unless sorted.
+    """List the pages that you can see, newest first unless sorted.
 
-    Drafts are seen by their owner and by the project's owners and admins.
+    Drafts are visible to their owner and to the owners and admins of the project.
     """
     return listed(request.auth, Page, filters, sorts=PAGE_SORTS)
 
 
 @pages.post("", response={201: PageResponse})
 def create_page(request: ActorRequest, body: PageCreate) -> Answer[Found]:
-    """Write a page in a project you work in; a draft, unless `is_published`."""
+    """Create a page in a project that you are a member of. A draft, unless `is_published`."""
     page = actions.create_page(request.auth, **resolve(request.auth, body.sent()))
     return Answer(201, changed(request.auth, page))
 
 
 @pages.get("/{id:page_id}", response=PageResponse)
 def get_page(request: ActorRequest, page_id: int) -> Found:
-    """One page."""
+    """Get a page."""
     return found(request.auth, Page, pk=page_id)
 
 
 @pages.api_operation(["PATCH", "PUT"], "/{id:page_id}", response=PageResponse)
 def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
-    """Change what is sent. For its owner and the project's owners and admins.
+    """Change the fields that are sent. For its owner and the owners and admins of the project.
 
-    PUT does the same: fields that are absent stay as they are. 422 when a new owner is not in the
+    PUT does the same: absent fields stay as they are. 422 if a new owner is no member of the
     project.
     """
     values = resolve(request.auth, body.sent())
@@ -54,20 +54,20 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
 
 @pages.delete("/{id:page_id}", response={204: None})
 def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
-    """Move it to the trash. For its owner and the project's owners and admins."""
+    """Move a page to the trash. For its owner and the owners and admins of the project."""
     actions.delete_page(request.auth, find_row(request.auth, Page, page_id))
     return Answer(204, None)
 
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)
 def publish_page(request: ActorRequest, page_id: int) -> Found:
-    """Show it to all of the project. Publishing a published page changes nothing."""
+    """Show a page to all members of the project. Publishing a published page changes nothing."""
     page = actions.publish_page(request.auth, find_row(request.auth, Page, page_id))
     return changed(request.auth, page)
 
 
 @pages.delete("/{id:page_id}/publication", response=PageResponse)
 def unpublish_page(request: ActorRequest, page_id: int) -> Found:
-    """Make it a draft again."""
+    """Make a page a draft again."""
     page = actions.unpublish_page(request.auth, find_row(request.auth, Page, page_id))
     return changed(request.auth, page)

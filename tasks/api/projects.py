@@ -40,20 +40,20 @@ members = Router(tags=["Members"])
 
 @projects.get("", response=ProjectPage)
 def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> HttpResponse:
-    """The projects you work in, newest first, with their tasks counted per status.
+    """List the projects that you are a member of, newest first, with task counts by status.
 
-    Administrators see all of the tenant's.
+    Administrators see all projects of the tenant.
     """
     return listed(request.auth, Project, filters, sorts=PROJECT_SORTS)
 
 
 @projects.post("", response={201: ProjectResponse})
 def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
-    """Create a project, with its first tasks if you like. Its owner becomes its first member.
+    """Create a project, optionally with its first tasks. Its owner becomes its first member.
 
-    `tasks` may hold `subtasks`, and name each other in `blocked_by` by `ref`. Any fault in one is
-    named by its place, as in #/tasks/3/title, and nothing is made. 409 when the key is taken;
-    without one a key is made from the name.
+    `tasks` may contain `subtasks`, and refer to each other in `blocked_by` by `ref`. An error in
+    one of them has a pointer, as in #/tasks/3/title, and nothing is created. 409 if the key is
+    taken; a missing key is derived from the name.
     """
     sent = body.sent()
     first_tasks = sent.pop("tasks", [])
@@ -64,15 +64,15 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
 
 @projects.get("/{project_id}", response=ProjectResponse)
 def get_project(request: ActorRequest, project_id: IdOrKey) -> Found:
-    """One project, by id or key."""
+    """Get a project by id or key."""
     return found_project(request.auth, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
 def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> Found:
-    """Change what is sent. For the project's owners and admins; `owner_id` for owners.
+    """Change the fields that are sent. For owners and admins of the project; `owner_id` for owners.
 
-    PUT does the same: fields that are absent stay as they are.
+    PUT does the same: absent fields stay as they are.
     """
     project = find_project(request.auth, project_id)
     actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
@@ -81,7 +81,7 @@ def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpda
 
 @projects.delete("/{project_id}", response={204: None})
 def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
-    """Move a project to the trash, with all it holds. For its owners."""
+    """Move a project and everything in it to the trash. For its owners."""
     actions.delete_project(request.auth, find_project(request.auth, project_id))
     return Answer(204, None)
 
@@ -90,9 +90,9 @@ def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
 def complete_project_tasks(
     request: ActorRequest, project_id: IdOrKey, force: Query[Forced]
 ) -> dict[str, int]:
-    """Complete all open tasks of a project you work in; answers how many there were.
+    """Complete all open tasks of a project that you are a member of. Returns their number.
 
-    409 `open_work` when open tasks of other projects block some, unless forced.
+    409 `open_work` if open tasks of other projects block some of them, unless `force` is true.
     """
     project = find_project(request.auth, project_id)
     count = actions.complete_project_tasks(request.auth, project, force=force.force)
@@ -105,9 +105,10 @@ def complete_project_tasks(
 def upsert_task(
     request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
 ) -> Answer[Found]:
-    """Create or change the task with this external_ref, whichever it takes: 201 or 200.
+    """Create the task with this external_ref (201), or change it (200).
 
-    Two at once make one task. A new one needs a title. 409 when it is in the trash.
+    Two requests at the same time create one task. A new task needs a title. 409 if it is in the
+    trash.
     """
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent())
@@ -119,7 +120,7 @@ def upsert_task(
 def list_members(
     request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
 ) -> dict[str, Any]:
-    """Who works in the project, in the order they joined."""
+    """List the members of a project, in the order in which they joined."""
     project = find_project(request.auth, project_id)
     rows = ProjectMember.objects.filter(project=project).select_related("user")
     return paginate(rows, page, order=["id"])
@@ -129,9 +130,9 @@ def list_members(
 def add_member(
     request: ActorRequest, project_id: IdOrKey, body: ProjectMemberCreate
 ) -> Answer[ProjectMember]:
-    """Let a user of the tenant into the project. For its owners and admins.
+    """Add a user of the tenant to the project. For its owners and admins.
 
-    Only an owner makes owners. 409 when the user is a member already.
+    Only owners may add owners. 409 if the user is a member already.
     """
     project = find_project(request.auth, project_id)
     user = resolve(request.auth, {"user_id": body.user_id})["user"]
@@ -142,13 +143,13 @@ def add_member(
 def update_member(
     request: ActorRequest, member_id: int, body: ProjectMemberUpdate
 ) -> ProjectMember:
-    """Give a member another role. 409 for the last owner."""
+    """Change the role of a member. 409 for the last owner."""
     member = find_row(request.auth, ProjectMember, member_id)
     return member_actions.change_role(request.auth, member, role=body.role)
 
 
 @members.delete("/{id:member_id}", response={204: None})
 def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
-    """Take a member out; members may leave by themselves. 409 for the last owner."""
+    """End a membership. Members may end their own. 409 for the last owner."""
     member_actions.remove_member(request.auth, find_row(request.auth, ProjectMember, member_id))
     return Answer(204, None)

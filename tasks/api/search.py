@@ -22,8 +22,10 @@ SHARED_FILTERS = {"project", "project_not", "q_not"}  # that every searchable ty
 
 @searching.get("", response=SearchPage)
 def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, Any]:
-    """Tasks, comments and pages that you can see and that hold the words; those with all of them
-    in the title come first, then the latest changed. A task whose key it is comes before all.
+    """Search visible tasks, comments and pages that contain all words.
+
+    A task with this key comes first, then rows with all words in the title, then the latest
+    changed.
     """
     terms = read_query(filters.q)
     named = find_tasks(request.auth, [filters.q.strip()]).get(filters.q.strip())

@@ -19,24 +19,24 @@ tags = Router(tags=["Tags"])
 
 @tags.get("", response=TagPage)
 def list_tags(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
-    """The tenant's tags by name."""
+    """List the tags of the tenant by name."""
     return paginate(Tag.objects.visible_to(request.auth), page, order=["name"])
 
 
 @tags.post("", response={201: TagResponse})
 def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
-    """Add a tag. 409 when one of this name exists; case does not count."""
+    """Create a tag. 409 if one of this name exists; case does not count."""
     return Answer(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 
 @tags.api_operation(["PATCH", "PUT"], "/{id:tag_id}", response=TagResponse)
 def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
-    """Rename or recolour a tag on all tasks that carry it. For administrators."""
+    """Change the name or color of a tag, on all tasks that have it. For administrators."""
     return actions.update_tag(request.auth, find_row(request.auth, Tag, tag_id), **body.sent())
 
 
 @tags.delete("/{id:tag_id}", response={204: None})
 def delete_tag(request: ActorRequest, tag_id: int) -> Answer[None]:
-    """Take a tag off all tasks and delete it. For administrators."""
+    """Delete a tag and remove it from all tasks. For administrators."""
     actions.delete_tag(request.auth, find_row(request.auth, Tag, tag_id))
     return Answer(204, None)

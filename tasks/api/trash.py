@@ -1,4 +1,4 @@
-"""The trash: what is in it, and the two ways out."""
+"""Operations on the trash."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ trash = Router(tags=["Trash"])
 
 @trash.get("", response=TrashPage)
 def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, Any]:
-    """What has been deleted in the last 30 days, the latest first.
+    """List the rows that were deleted in the last 30 days, the latest first.
 
-    A task is listed with its subtasks as one, a project with all it holds.
+    A task and its subtasks are one entry, a project and everything in it too.
     """
     rows = trash_by_type(request.auth)
     selected = {kind: rows[kind] for kind in select_values(filters, "kind", rows)}
@@ -31,9 +31,9 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 
 @trash.post("/{kind}/{id:row_id}/restoration", response=TrashItem)
 def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, Any]:
-    """Bring it back, with what was deleted together with it and nothing that was deleted before.
+    """Restore a row, with the rows that were deleted together with it.
 
-    Who may delete it may restore it. 409 for a subtask while its parent is in the trash.
+    For users who may delete it. 409 for a subtask whose parent is in the trash.
     """
     row = find_in_trash(request.auth, kind, row_id)
     actions.restore(request.auth, row)
@@ -42,6 +42,6 @@ def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, An
 
 @trash.delete("/{kind}/{id:row_id}", response={204: None})
 def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Answer[None]:
-    """Delete it for good. For the project's owners and admins; a project for its owners."""
+    """Delete a row permanently. For owners and admins of the project; projects for their owners."""
     actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))
     return Answer(204, None)

@@ -1,4 +1,4 @@
-"""Taking back what was done."""
+"""The operation that undoes changes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from ninja import Router
 
 from taskflow.audit.actor import ActorRequest
-from tasks.actions.undo import undo as take_back
+from tasks.actions.undo import undo as undo_events
 from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest, UndoResponse, undo_response
 
@@ -16,17 +16,16 @@ undoing = Router(tags=["Undo"])
 
 @undoing.post("", response=UndoResponse)
 def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
-    """Take back a request, single events, or all that somebody did since an instant.
+    """Undo a request, single events, or all changes of a user since a time.
 
-    Field by field, newest first: what was changed gets its value back, what was made goes to the
-    trash, what was deleted returns, with its tags, blockers and old number. 409 `cannot_undo` lists
-    what others have changed since, by event and field; with `on_conflict: skip` that is left out.
-    dry_run=true shows the plan. An undo is on record and can be undone. `request_id` means what you
-    did under it; `actor` beside it names somebody else. You need the right to make the inverse
-    change now, on the row where it is now; what others did takes the project's owners and admins.
-    What you cannot see now is absent. What was deleted for good does not return, nor tokens and
-    passwords.
+    Fields get their former values, created rows go to the trash, and deleted rows are restored with
+    their tags, blockers and numbers. 409 `cannot_undo` lists what other users have changed since,
+    by event and field; `on_conflict: skip` leaves that out. dry_run=true returns the plan. An undo
+    is recorded and can be undone. `request_id` selects your own changes, or those of `actor` if it
+    is given. You need the permission to make the inverse change now, on the present row; changes of
+    other users need an owner or admin of the project. Events whose rows you cannot see are ignored.
+    Rows that were deleted permanently, tokens and passwords cannot be restored.
     """
     events = select_events(request.auth, body)
-    done = take_back(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
+    done = undo_events(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
     return undo_response(request.auth.request_id, done)

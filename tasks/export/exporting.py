@@ -1,4 +1,4 @@
-"""From a tenant to its bundle."""
+"""Write a tenant export."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from tasks.export.format import (
     SECRETS,
     VERSION,
     fields_of,
+    json_line,
     label_of,
-    line,
     tenant_document,
     tenant_models,
 )
@@ -35,20 +35,20 @@ def export_tenant(
     with_secrets: bool = True,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
-    """Write the whole tenant as of one moment; return the rows of each model.
+    """Write the whole tenant, as it is at one time. Return the number of rows by model.
 
-    In constant memory. Without secrets, passwords and tokens stay behind. `note` is called with a
-    sentence for each value that could not be written as it is stored.
+    Needs constant memory. Without secrets, passwords and tokens are left out. `note` is called with
+    a sentence for each value that could not be written as it is stored.
     """
     digest = hashlib.sha256()
 
     def write(document: dict[str, Any]) -> None:
-        data = line(document)
+        data = json_line(document)
         digest.update(data)
         file.write(data)
 
     counts: dict[str, int] = {}
-    with _one_moment(), inside(tenant):
+    with _one_snapshot(), inside(tenant):
         write({"format": FORMAT, "version": VERSION, "tenant": tenant_document(tenant)})
         for model in tenant_models():
             label = label_of(model)
@@ -58,7 +58,7 @@ def export_tenant(
                     write({"model": label, "row": row})
                 counts[label] += len(rows)
                 progress(len(rows))
-    file.write(line({"counts": counts, "sha256": digest.hexdigest()}))
+    file.write(json_line({"counts": counts, "sha256": digest.hexdigest()}))
     return counts
 
 
@@ -96,8 +96,8 @@ def _write_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -
 
 
 @contextmanager
-def _one_moment() -> Iterator[None]:
-    """What others write meanwhile is not seen. SQLite's transactions are so anyway."""
+def _one_snapshot() -> Iterator[None]:
+    """Read a snapshot that other writers do not change. Transactions of SQLite always do."""
     if connection.vendor != "postgresql":
         yield
         return

@@ -1,11 +1,11 @@
 """
-A tenant as a file: one JSON document a line.
+The format of a tenant export: one JSON document per line.
 
-The first names the format and the tenant, then come its rows, model after model and each in the
-order of its ids, and at last the counts and a SHA-256 of all lines before. Two exports of the same
-data are the same bytes, whichever database they come from.
+The first line contains the format and the tenant. The rows follow, model by model and ordered by
+id. The last line contains the counts and a SHA-256 of all lines before it. Two exports of the same
+data are the same bytes, from either database.
 
-A file of an older version lacks columns: they have the defaults of their models. A file of a newer
+Columns that a file of an older version lacks get the defaults of their models. A file of a newer
 version is refused.
 """
 
@@ -25,13 +25,13 @@ from taskflow.tenancy import is_tenant_model
 from tasks.export.values import write_value
 from tasks.models import TaskCountDelta
 
-FORMAT = "taskflow-bundle"
-# Raise it whenever a model or a column is added or changes its meaning: an older TaskFlow then says
-# that it is too old for the file, instead of leaving out what it does not know.
+FORMAT = "taskflow-export"
+# Raise it whenever a model or a column is added or changes its meaning: an older TaskFlow then
+# refuses the file, instead of leaving out unknown values.
 VERSION = 1
 CHUNK = 2000  # rows read or written at a time
 SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
-# The writing transaction's and the sign-ins' of this installation, not the data's.
+# Columns about this installation (its transactions and sign-ins), not about the data.
 LEFT_OUT = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
 NO_DATA: set[Model] = {
@@ -41,7 +41,7 @@ NO_DATA: set[Model] = {
 
 
 def tenant_models() -> list[Model]:
-    """Every table of the tenant, those first that others point to."""
+    """Return all models of tenants, each after the models that it refers to."""
     found = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
     found -= NO_DATA
     graph = {
@@ -66,11 +66,11 @@ def label_of(model: Any) -> str:
 
 @cache
 def fields_of(model: Any) -> list[Any]:
-    """What is written of a row; the tenant is the file's."""
+    """Return the exported fields of a row. The tenant is in the first line of the file."""
     return [f for f in model._meta.concrete_fields if f.name not in LEFT_OUT and not f.generated]
 
 
-def line(document: dict[str, Any]) -> bytes:
+def json_line(document: dict[str, Any]) -> bytes:
     text = json.dumps(
         document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
@@ -83,7 +83,7 @@ def tenant_document(tenant: Tenant) -> dict[str, Any]:
 
 
 def shifted_fields(model: Any) -> Iterator[tuple[str, Model]]:
-    """Columns that hold ids of other rows, and of which model."""
+    """Yield the columns that hold ids of other rows, with the model of those."""
     for field in fields_of(model):
         if field.related_model is not None and is_tenant_model(field.related_model):
             yield field.attname, field.related_model

@@ -1,4 +1,4 @@
-"""From a bundle to a tenant. Nothing is written before the whole file is proven."""
+"""Import a tenant export. Nothing is written before the whole file is verified."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ from tasks.models import Project, TaskCountDelta
 def import_tenant(
     file: BinaryIO, contents: Contents, progress: Progress, *, subdomain: str | None = None
 ) -> tuple[Tenant, bool]:
-    """Write a proven bundle in one transaction. Return the tenant, and whether its tokens live on.
+    """Write a verified export in one transaction. Return the tenant, and whether its tokens stay
+    valid.
 
     Ids stay as they are in an empty database, and move up all together where others live. A token's
     text names the tenant's id: where that changed, tokens stay behind. Raises InvalidExport when
@@ -44,8 +45,8 @@ def import_tenant(
             f"There is a tenant {values['subdomain']} already. Import it --as another."
         )
     try:
-        # On SQLite all in one: nobody else writes meanwhile. PostgreSQL takes the ids first, in a
-        # transaction of its own: they are locked for a moment only.
+        # One transaction on SQLite, which has only one writer. PostgreSQL reserves the ids first,
+        # in a transaction of its own, so that they are locked only for a short time.
         with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
             shift = {label_of(m): _take_ids(m, contents.spans) for m in tenant_models()}
             tenant_id = _take_id(contents.tenant["id"])
@@ -100,7 +101,9 @@ def _write_chunk(
     shift: dict[str, int],
     later: list[tuple[int, str, int]],
 ) -> None:
-    """What points at a row of its own table that comes later is set when all are there."""
+    """Insert rows. References to later rows of the same table are added to `later`, as they can be
+    set only when all rows exist.
+    """
     label, pointing = label_of(model), list(shifted_fields(model))
     last = chunk[-1]["id"] + shift[label]
     for row in chunk:
@@ -126,7 +129,7 @@ def _write_chunk(
 
 
 def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
-    """Its subject, its project, and the ids among what changed."""
+    """Shift the ids of an event: its subject, its project, and those in its changes."""
     labels = {label.split(".")[1]: label for label in shift}
     subject = labels.get(row["subject_type"])
     row["subject_id"] += shift.get(subject, 0) if subject else 0
@@ -149,7 +152,7 @@ def _shifted(value: Any, by: int) -> Any:
 
 
 def _insert(model: Any, rows: list[Any]) -> None:
-    """As they are: no field of theirs is set anew."""
+    """Insert the rows as they are, without setting times or other defaults."""
     fields = [f for f in model._meta.concrete_fields if not f.generated and f.name != "sequence"]
     size = connection.ops.bulk_batch_size(fields, rows)
     for start in range(0, len(rows), size):
@@ -176,7 +179,7 @@ def _take_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
 
 
 def _take_id(wanted: int) -> int:
-    """The tenant's own where it is still to be given, else the next one."""
+    """Return the wanted id of the tenant if it was never used here, else the next free one."""
     table = Tenant._meta.db_table
     first = _advance(table, 1)
     if first < wanted:
@@ -194,7 +197,7 @@ def _advance(table: str, count: int) -> int:
             values = [table, first + count - 1]
             cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", values)
             return int(first)
-        # Or somebody who inserts at this moment would take one in between.
+        # Else an insert at the same time would take an id in between.
         cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(
             "SELECT min(n) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS n"

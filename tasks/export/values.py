@@ -21,11 +21,11 @@ from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
 from tasks.schemas.tasks import TaskCreate
 
-DEEPEST_COLUMN = DEEPEST_JSON - 1  # of metadata: one level less than the body that brought it
-DEEPEST_CHANGES = DEEPEST_COLUMN + 2  # {field: [before, after]} around it
+DEEPEST_COLUMN = DEEPEST_JSON - 1  # of metadata: one level less than its body
+DEEPEST_CHANGES = DEEPEST_COLUMN + 2  # within {field: [before, after]}
 REPLACEMENT = "\ufffd"  # for a character that cannot be stored everywhere
-# Columns with a body's rules, and the schema that has them. An e-mail only has the column's own
-# rule: an erased user's address, for one, could not be sent by anybody.
+# Columns that have to satisfy the rules of a request body, and the schema with these rules. E-mails
+# are checked by their column only: the address of an erased user is none that a body may contain.
 CONTENT: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "accounts.tenant": (TenantUpdate, ("name", "time_zone")),
     "accounts.user": (UserCreate, ("handle", "full_name")),
@@ -52,8 +52,8 @@ TYPES: tuple[tuple[Any, type], ...] = (
 def write_value(field: Any, value: Any, notes: list[str]) -> Any:
     """Return the value of a column as JSON that both databases give back, and that can be imported.
 
-    PostgreSQL has no floats in JSON and knows 1.0 as 1. What no body could have brought, but a
-    database may hold, is written as text, and `notes` says so.
+    PostgreSQL has no floats in JSON and knows 1.0 as 1. A value that
+    no body may contain, but a database may, is written as text, and a note is added to `notes`.
     """
     if isinstance(field, models.JSONField):
         return _JsonWriter(field.attname, notes).write(value, _deepest(field))
@@ -119,7 +119,7 @@ def _deepest(field: Any) -> int:
 
 
 def default_of(field: Any) -> Any:
-    """Return what a column of an older export holds that did not have the column yet.
+    """Return the value of a column that an older export does not have.
 
     Raises LookupError for a column that every row has to give.
     """
@@ -161,7 +161,7 @@ def _read_datetime(field: Any, text: str) -> datetime:
 
 
 def check_content(label: str, row: Mapping[str, Any]) -> None:
-    """Judge what people wrote by the rules of a body. Raises Problem or ValueError."""
+    """Check texts of users by the rules of a request body. Raises Problem or ValueError."""
     if label not in CONTENT:
         return
     schema, names = CONTENT[label]

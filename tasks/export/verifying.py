@@ -1,4 +1,4 @@
-"""Proving an export: whole, unchanged, of a known version, and with rows that can be stored."""
+"""Verify an export: complete, unchanged, of a known version, with rows that can be stored."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from tasks.export.values import DEEPEST_CHANGES, check_content, default_of, read
 
 LONGEST_LINE = 256 * 1024 * 1024  # bytes: the event of a deleted tag names all tasks that had it
 DEEPEST_LINE = DEEPEST_CHANGES + 2  # the line, the row, and its deepest column
-LARGEST_ID = 2**62  # so that all ids can move up
+LARGEST_ID = 2**62  # leaves room to shift all ids
 FOREIGN = "This is not a TaskFlow export."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
 
 class InvalidExport(Exception):
-    """The sentence says what is wrong with the file."""
+    """The file cannot be imported. The message is a sentence about the reason."""
 
 
 @dataclass
 class Contents:
-    """What a proven file holds."""
+    """The contents of a verified file."""
 
     tenant: dict[str, Any]
     counts: dict[str, int] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def verify(file: BinaryIO) -> Contents:
 
 
 def verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (model, row) for each row of a proven file, with defaults for columns it lacks.
+    """Yield (model, row) for each row of a verified file, with defaults for columns it lacks.
 
     Raises InvalidExport when the file is not the proven one any more.
     """
@@ -89,7 +89,7 @@ def verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dic
 
 
 def sentence_of(error: Exception) -> str:
-    """One line of text for a value that is refused."""
+    """Return one line of text about a refused value."""
     if isinstance(error, Problem):
         text = error.detail
     elif isinstance(error, ValidationError):

@@ -1,4 +1,4 @@
-"""Files that a command writes: whole or not at all, and readable by their owner alone."""
+"""Files that commands write: complete or not at all, and readable by their owner only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a long command has come."""
+"""The progress bar of long commands."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ REDRAW_EVERY = 0.2  # seconds
 
 
 class ProgressBar:
-    """Drawn on stderr when somebody is there to see it."""
+    """A progress bar on stderr, if that is a terminal."""
 
     def __init__(self, total: int, what: str) -> None:
         self.total, self.what, self.done = total, what, 0

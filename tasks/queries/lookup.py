@@ -1,4 +1,4 @@
-"""From what a caller wrote to the row he means, among those he may see."""
+"""Resolve ids, keys and handles to rows that are visible to the actor."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
 
 def read_id(text: str) -> int | None:
-    """A positive id that fits the database, else None."""
+    """Return a positive id that fits the database, or None."""
     return int(text) if NUMBER.fullmatch(text) and int(text) <= LARGEST_ID else None
 
 
 def project_query(ref: str) -> Q:
-    """A project by id or key; what is neither finds none."""
+    """Return the condition for a project by id or key. Text that is neither matches no project."""
     try:
         return Q(**project_lookup(ref))
     except NotFound:
@@ -42,7 +42,10 @@ def project_query(ref: str) -> Q:
 
 
 def project_lookup(ref: str) -> dict[str, Any]:
-    """By which columns the project with this id or key is found. Raises NotFound for neither."""
+    """Return the column and value that select the project with this id or key.
+
+    Raises NotFound for text that is neither.
+    """
     if number := read_id(ref):
         return {"pk": number}
     if not PROJECT_KEY.fullmatch(ref):
@@ -51,24 +54,27 @@ def project_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_project(actor: Actor, ref: str) -> Project:
-    """The project with this id or key. Raises NotFound."""
-    return _one(_seen(actor, Project, **project_lookup(ref)), "project")
+    """Return the project with this id or key. One query. Raises NotFound."""
+    return _one(_visible_rows(actor, Project, **project_lookup(ref)), "project")
 
 
 def key_query(text: str) -> Q:
-    """A task as WEB-12; an empty question for what is no key."""
+    """Return the condition for a task by key (WEB-12), an empty one for text that is no key."""
     found = read_task_key(text)
     return Q(project__key=found[0], number=found[1]) if found else Q()
 
 
 def read_task_key(text: str) -> tuple[str, int] | None:
-    """WEB-12 as ("WEB", 12)."""
+    """Return WEB-12 as ("WEB", 12), and None for text that is no key."""
     match = TASK_KEY.fullmatch(text.strip())
     return (match[1].upper(), int(match[2])) if match else None
 
 
 def task_lookup(ref: str) -> dict[str, Any]:
-    """By which columns the task with this id or key is found. Raises NotFound for neither."""
+    """Return the columns and values that select the task with this id or key.
+
+    Raises NotFound for text that is neither.
+    """
     if number := read_id(ref):
         return {"pk": number}
     key = read_task_key(ref)
@@ -78,37 +84,39 @@ def task_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_task(actor: Actor, ref: str) -> Task:
-    """The task with this id or key, one it had before it moved too. Raises NotFound."""
-    found = _seen(actor, Task, **task_lookup(ref))
+    """Return the task with this id or key, also one that it had before it was moved.
+
+    One query, three for a former key. Raises NotFound.
+    """
+    found = _visible_rows(actor, Task, **task_lookup(ref))
     if not found and (pk := id_of_former_key(ref)):
-        found = _seen(actor, Task, pk=pk)
+        found = _visible_rows(actor, Task, pk=pk)
     return _one(found, "task")
 
 
 def id_of_former_key(ref: str) -> int | None:
-    """The id of the task that had this key before it moved."""
+    """Return the id of the task that had this key before it was moved, or None. One query."""
     return _former_ids([ref]).get(ref.upper())
 
 
 def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
-    """The tasks with these ids or keys, by what was asked; the same row is the same object.
-
-    What cannot be seen is left out.
+    """Return the tasks with these ids or keys, by the given text. A row is one object, however
+    often it is given. Tasks that are not visible are left out. At most three queries.
     """
-    asked = set(refs)
+    given = set(refs)
     rows = _with_role(Task.objects.visible_to(actor), actor).select_related("project", "assignee")
-    ids = {ref: read_id(ref) for ref in asked}
-    keyed = [ref for ref in asked if TASK_KEY.fullmatch(ref)]
+    ids = {ref: read_id(ref) for ref in given}
+    keyed = [ref for ref in given if TASK_KEY.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
     numbers = _numbers_by_key(keyed)
     for key, found in numbers.items():
         wanted |= Q(project__key=key, number__in=found)
-    by_id = {task.pk: task for task in _shown(actor, rows.filter(wanted))} if asked else {}
+    by_id = {task.pk: task for task in _attach_roles(actor, rows.filter(wanted))} if given else {}
     by_key = {task.key: task for task in by_id.values()}
     missed = _former_ids([ref for ref in keyed if ref.upper() not in by_key])
     if unknown := set(missed.values()) - by_id.keys():
         moved = rows.filter(pk__in=sorted(unknown))
-        by_id |= {task.pk: task for task in _shown(actor, moved)}
+        by_id |= {task.pk: task for task in _attach_roles(actor, moved)}
     by_ref = {ref: by_id.get(pk) if pk else None for ref, pk in ids.items()}
     by_ref |= {r: by_key.get(r.upper()) or by_id.get(missed.get(r.upper(), 0)) for r in keyed}
     return {ref: task for ref, task in by_ref.items() if task}
@@ -123,7 +131,7 @@ def _numbers_by_key(refs: Iterable[str]) -> dict[str, list[int]]:
 
 
 def _former_ids(refs: Iterable[str]) -> dict[str, int]:
-    """Ids of tasks that moved, by the key they had, in capitals."""
+    """Return the ids of moved tasks by their former key, in capitals."""
     wanted = Q()
     for key, numbers in _numbers_by_key(refs).items():
         wanted |= Q(project__key=key, number__in=numbers)
@@ -136,7 +144,7 @@ def find_row(actor: Actor, model: type[M], row_id: int) -> M:
     """Return the row with this id, with the rows that its type's `select_related` names and with
     the actor's role in its project. One query. Raises NotFound when the actor cannot see it.
     """
-    return _one(_seen(actor, model, pk=row_id), type_of_model(model).label)
+    return _one(_visible_rows(actor, model, pk=row_id), type_of_model(model).label)
 
 
 def _one(rows: list[M], label: str) -> M:
@@ -145,19 +153,21 @@ def _one(rows: list[M], label: str) -> M:
     return rows[0]
 
 
-def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
-    """The rows that the actor sees and that are named so, with what their rules look at."""
-    return _shown(actor, SEEN.objects((model, tuple(named)), actor.who, tuple(named.values())))
+def _visible_rows(actor: Actor, model: type[M], **columns: Any) -> list[M]:
+    """Return the visible rows with these values of columns. One query."""
+    return _attach_roles(
+        actor, VISIBLE_ROWS.objects((model, tuple(columns)), actor.who, tuple(columns.values()))
+    )
 
 
-def is_visible_row(actor: Actor, model: type[Model], **named: Any) -> bool:
-    """Whether the actor sees a row that is named so. Asked last."""
-    names, values = tuple(named), tuple(named.values())
-    return bool(SEEN.rows((model, names), actor.who, values, last=True))
+def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
+    """Whether the actor can see a row with these values of columns. One query, the last one."""
+    names, values = tuple(columns), tuple(columns.values())
+    return bool(VISIBLE_ROWS.rows((model, names), actor.who, values, last=True))
 
 
-def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
-    """Return the rows; give each one's project the role that was read together with the row."""
+def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
+    """Return the rows, with the actor's role, which was read with each row, on its project."""
     found = list(rows)
     for row in found:
         role = row.__dict__.pop("_viewer_role", None)
@@ -179,7 +189,7 @@ def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
 
 
 @in_any_tenant
-def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
+def _visible_rows_query(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
     rows = _with_role(rows, asker(who))
     if related := type_of_model(model).select_related:
@@ -189,8 +199,8 @@ def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> Que
     return rows.filter(**dict(zip(names, values, strict=True)))
 
 
-IDS = ("ids",)  # any number of them
-SEEN = Shaped(_seen_rows)
+IDS = ("ids",)  # instead of columns: any number of ids
+VISIBLE_ROWS = Shaped(_visible_rows_query)
 
 
 # ---- references in a body -----------------------------------------------------------------------
@@ -202,11 +212,11 @@ def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
 
 
 def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
-    """One body with rows in place of ids: see References."""
+    """Return one body with rows for ids: see References.resolve()."""
     return References(actor, [body]).resolve(body)
 
 
-# The rows that fields of bodies name by id.
+# The models whose rows bodies refer to by id.
 REFERENCED_MODELS: tuple[type[Model], ...] = (User, Project, Task)
 
 
@@ -223,9 +233,9 @@ def referenced_models() -> dict[str, type[Model]]:
 
 
 class References:
-    """The rows that bodies name by id, looked up once for all of them.
+    """The rows that bodies refer to by id, loaded with one query per model for all bodies.
 
-    One that cannot be seen is as wrong as one that does not exist.
+    A row that the actor cannot see is treated like one that does not exist.
     """
 
     def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
@@ -239,13 +249,14 @@ class References:
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
         given = Ids(tuple(sorted(ids)))
-        rows: list[Any] = SEEN.objects((model, IDS), actor.who, given) if ids else []
-        return {row.pk: row for row in _shown(actor, rows)}
+        rows: list[Any] = VISIBLE_ROWS.objects((model, IDS), actor.who, given) if ids else []
+        return {row.pk: row for row in _attach_roles(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
-        """The body with rows in place of ids, `assignee` for `assignee_id`.
+        """Return the body with rows for ids: `assignee` for `assignee_id`.
 
-        `known` are blockers that may be named unseen: they are on the task already. Raises Invalid.
+        `known` are blockers that the task has already; they are accepted even if not visible.
+        Raises Invalid for a row that is not visible.
         """
         self.rows[Task] = {task.pk: task for task in known} | self.rows[Task]
         values = {}

@@ -1,13 +1,12 @@
 """
 Search by words: the same results from PostgreSQL's full-text search and from SQLite's FTS5.
 
-A query is words between white space, all of which must occur, in any order and case; the last one
-may be the beginning of a longer word. Words "in quotes" must follow each other. Nothing else in a
-query is an operator.
+A query consists of words between white space. All must occur, in any order and case; the last may
+be the beginning of a longer word. Words "in quotes" must follow each other. There are no operators.
 
-The index only knows letters and digits. So it proposes rows, and whatever else a word consists of
+The index contains only letters and digits. It selects candidate rows, and everything else in a word
 (punctuation, symbols, ½, emoji, scripts without spaces between words) must then occur in the row's
-text as it is, case aside. A word of which the index knows nothing is looked for without the index.
+text as written; case does not count. A word that the index cannot contain is searched without it.
 """
 
 from __future__ import annotations
@@ -38,8 +37,8 @@ SEARCH_COLUMNS: Mapping[type[Model], tuple[str, ...]] = {
 MOST_TERMS = 20
 # A phrase in quotes that stands between white space, or what else does.
 TERM = re.compile(r'(?<!\S)"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
-SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII punctuation, as the index has it
-# Words that both indexes keep whole. PostgreSQL makes 1e5 and x of 1e5x.
+SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII punctuation: spaces for the index
+# Words that both indexes store as one. PostgreSQL splits 1e5x into 1e5 and x.
 WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
 # Scripts that put no spaces between words.
 UNSPACED = re.compile(
@@ -52,8 +51,8 @@ class Term:
     """One word of a query, or one phrase in quotes, whose words follow each other."""
 
     text: str
-    words: tuple[str, ...]  # for the index; none if it cannot find this term
-    literals: tuple[str, ...]  # must occur as they are, case aside
+    words: tuple[str, ...]  # for the index; empty if it cannot contain this term
+    literals: tuple[str, ...]  # must occur as written; case does not count
     is_phrase: bool = False
     is_prefix: bool = False
 
@@ -67,9 +66,11 @@ class Term:
 
 
 class Condition(NamedTuple):
-    """What the text of a row must satisfy; its values may be parameters of a compiled query."""
+    """The condition on the text of a row. Its values may be parameters of a query that is compiled
+    once.
+    """
 
-    query: Any  # for the index; None if the index has nothing to find
+    query: Any  # for the index; None if the index contains no term
     literals: tuple[Any, ...]
 
 
@@ -77,9 +78,9 @@ def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
     """Read any text as a query. Raise Invalid if it is blank or has more than 20 terms."""
     found = list(TERM.finditer(text))
     if not found:
-        raise Invalid.parameter(parameter, "There is no word in it to look for.")
+        raise Invalid.parameter(parameter, "It contains no word. Send at least one.")
     if len(found) > MOST_TERMS:
-        raise Invalid.parameter(parameter, f"Look for {MOST_TERMS} words at most.")
+        raise Invalid.parameter(parameter, f"It has more than {MOST_TERMS} words. Send fewer.")
     return tuple(_term(match[1], match[2], is_last=match is found[-1]) for match in found)
 
 
@@ -107,8 +108,8 @@ def matches(model: type[Model], condition: Condition, *, title_only: bool = Fals
 
 
 def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> QuerySet[Any]:
-    """Of these rows those that match, best first: the one with the id `named`, those with all words
-    in the title, then the latest changed.
+    """Return the rows that match, best first: the row with the id `named`, then those with all
+    words in the title, then the latest changed.
     """
     in_title = Q(pk__in=[])
     if len(SEARCH_COLUMNS[rows.model]) > 1:
@@ -125,17 +126,20 @@ def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> Query
 
 def search_all(
     terms: Sequence[Term],
-    kinds: Mapping[str, QuerySet[Any]],
+    rows_by_type: Mapping[str, QuerySet[Any]],
     named: int,
     *,
     skip: int,
     limit: int,
 ) -> tuple[list[tuple[str, Any]], bool]:
-    """(kind, row) of several kinds together, best first; and whether there are more."""
+    """Return (type name, row) of several types together, best first, and whether there are more.
+
+    One query per type.
+    """
     most = skip + limit + 1
     found = [
-        (kind, row)
-        for kind, rows in kinds.items()
+        (type_name, row)
+        for type_name, rows in rows_by_type.items()
         for row in search(terms, rows, named=named if rows.model is Task else 0)[:most]
     ]
     found.sort(key=lambda pair: _rank(pair[1]), reverse=True)
@@ -174,9 +178,10 @@ def _index_query(terms: Sequence[Term], title_only: bool) -> str:
 
 
 def _tsquery(term: Term, title_only: bool) -> str:
-    """A phrase once for titles and once for texts, or it could begin in one and end in the other.
+    """Return a term as a tsquery. A phrase is searched in titles and in texts separately, or it
+    could begin in one and end in the other.
 
-    PostgreSQL has to look at the rows for weights, so a single word goes without where it can.
+    PostgreSQL has to read the rows to compare weights, so a single word has none where possible.
     """
     weights = ["A"] if title_only else ["A", "B"] if len(term.words) > 1 else [""]
     return " | ".join(f"({' <-> '.join(_lexemes(term, weight))})" for weight in weights)
@@ -193,11 +198,11 @@ def _lexemes(term: Term, weight: str) -> Iterator[str]:
 
 
 def _is_in_index(model: type[Model], query: Any) -> Q:
-    """Whether the full-text index finds the row, among those of the open scope's tenant."""
+    """Whether the full-text index finds the row, among the rows of the current tenant."""
     table = model._meta.db_table
     if connection.vendor == "postgresql":
-        # As an array: a set that a function returns the planner takes for a thousand ids, whatever
-        # it holds, and joins each with each project.
+        # As an array: the planner assumes that a function returns a thousand rows, and would join
+        # each of them with each project.
         is_hit = Func(
             F("pk"),
             _expression(query),
@@ -215,7 +220,7 @@ def _contains(field: str, literal: Any) -> Q:
 
 
 def _folded(text: Any) -> Replace:
-    """In lower case, which for a Greek sigma depends on whether a letter follows."""
+    """Return the text in lower case, with one form of the Greek sigma, which has two."""
     return Replace(Lower(text), Value("ς"), Value("σ"))
 
 
@@ -229,18 +234,18 @@ def _any(conditions: Iterable[Q]) -> Q:
 
 # ---- snippets -----------------------------------------------------------------------------------
 
-AROUND = 80  # characters on either side of the first hit
+CONTEXT = 80  # characters on either side of the first hit
 
 
 def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, Any]]:
-    """Where the words occur: pieces of plain text, each with whether it matched.
+    """Return pieces of plain text around the first hit, each with whether it matched.
 
-    Of the first text that has one of the words, else the beginning of the first.
+    They are of the first text that contains one of the words, or else from the start of the first.
     """
     finder = re.compile("|".join(term.pattern for term in terms), re.IGNORECASE)
     text, first = next(((t, hit) for t in texts if (hit := finder.search(t))), (texts[0], None))
-    start = max(0, first.start() - AROUND) if first else 0
-    end = min(len(text), (first.end() if first else 0) + AROUND)
+    start = max(0, first.start() - CONTEXT) if first else 0
+    end = min(len(text), (first.end() if first else 0) + CONTEXT)
     pieces = [{"text": "…", "match": False}] if start else []
     at = start
     for hit in finder.finditer(text, start):

@@ -1,4 +1,4 @@
-"""What comments look like on the wire."""
+"""The schemas of comments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _says_something(text: str) -> str:
 Body = Annotated[
     Markdown,
     AfterValidator(_says_something),
-    Field(description="Markdown, kept as written.", examples=["Done in **v2**."]),
+    Field(description="Markdown, stored as written.", examples=["Done in **v2**."]),
 ]
 
 
@@ -42,9 +42,9 @@ class CommentResponse(Out):
     id: int
     task_id: int
     task_key: str
-    author: UserRef | None = Field(description="Null when an operator wrote it.")
+    author: UserRef | None = Field(description="Null if an operator wrote it.")
     body: str
-    edited_at: datetime | None = Field(description="When its text last changed.")
+    edited_at: datetime | None = Field(description="The time when its text was last changed.")
     version: Version
     created_at: datetime
     updated_at: datetime
@@ -65,7 +65,9 @@ class CommentUpdate(In):
 
 @with_exclusions
 class CommentFilters(PageParams, Filters):
-    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
+    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
+    excludes.
+    """
 
     q: Words | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
@@ -75,7 +77,7 @@ class CommentFilters(PageParams, Filters):
     created_after: Moment | MISSING = MISSING
     updated_before: Moment | MISSING = MISSING
     updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    updated_since: Instant | MISSING = Field(MISSING, description="At this time or later.")
 
 
 class CommentPage(Page[CommentResponse]):

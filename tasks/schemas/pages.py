@@ -1,4 +1,4 @@
-"""What pages look like on the wire."""
+"""The schemas of pages."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class PageCreate(In):
     title: PageTitle
     body: Markdown = ""
     is_published: bool = Field(False, description="False: a draft.")
-    owner_id: Id | None = Field(None, description="You, when absent.")
+    owner_id: Id | None = Field(None, description="You, if absent.")
 
 
 class PageUpdate(In):
@@ -55,7 +55,9 @@ class PageUpdate(In):
 
 @with_exclusions
 class PageFilters(PageParams, Filters):
-    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
+    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
+    excludes.
+    """
 
     q: Words | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
@@ -66,7 +68,7 @@ class PageFilters(PageParams, Filters):
     created_after: Moment | MISSING = MISSING
     updated_before: Moment | MISSING = MISSING
     updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    updated_since: Instant | MISSING = Field(MISSING, description="At this time or later.")
     sort: str | None = Field(
         None,
         min_length=1,

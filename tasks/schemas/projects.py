@@ -1,4 +1,4 @@
-"""What projects and their members look like on the wire."""
+"""The schemas of projects and their members."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class ProjectResponse(Out):
     status: ProjectStatus
     metadata: dict[str, object]
     owner: UserRef
-    role: Role | None = Field(description="Your role in it; null when you see it as staff.")
+    role: Role | None = Field(
+        description="Your role in it, null for administrators without one."
+    )
     task_counts: TaskCounts
     version: Version
     created_at: datetime
@@ -45,11 +47,13 @@ class ProjectResponse(Out):
 
 class ProjectCreate(In):
     name: Name
-    key: Key | None = Field(None, description="Made from the name when absent.")
+    key: Key | None = Field(None, description="Derived from the name if absent.")
     description: Text = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
-    owner_id: Id | None = Field(None, description="You, when absent. For administrators.")
+    owner_id: Id | None = Field(
+        None, description="You, if absent. For administrators."
+    )
     tasks: list[ProjectTask] = Field(
         [],
         description="Its first tasks, at most 500 with all subtasks. Any fault in one, and"
@@ -72,7 +76,9 @@ class ProjectUpdate(In):
 
 @with_exclusions
 class ProjectFilters(PageParams, Filters):
-    """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
+    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
+    excludes.
+    """
 
     status: list[ProjectStatus] | MISSING = one_or_more()
     owner: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
@@ -80,7 +86,7 @@ class ProjectFilters(PageParams, Filters):
     created_after: Moment | MISSING = MISSING
     updated_before: Moment | MISSING = MISSING
     updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    updated_since: Instant | MISSING = Field(MISSING, description="At this time or later.")
     sort: str | None = Field(
         None,
         min_length=1,

@@ -43,10 +43,10 @@ class Piece(Out):
 class SearchResult(Out):
     kind: SearchKind
     id: int
-    key: str | None = Field(description="Of a task; of a comment, its task's.")
+    key: str | None = Field(description="The key of a task; for a comment, the key of its task.")
     project_id: int
-    title: str = Field(description="Of a comment, its task's.")
-    snippet: list[Piece] = Field(description="Plain text in pieces: those that match, and others.")
+    title: str = Field(description="The title; for a comment, the title of its task.")
+    snippet: list[Piece] = Field(description="Plain text in pieces that match or not.")
     in_title: bool
     updated_at: datetime
 

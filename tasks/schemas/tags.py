@@ -1,4 +1,4 @@
-"""What tags look like on the wire."""
+"""The schemas of tags."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Color = Annotated[str, Field(pattern=rf"^{COLOR.pattern}$", examples=["#1F6FEB"]
 
 
 class TagRef(Out):
-    """A tag, small, inside a task."""
+    """A tag as a part of a task."""
 
     id: int
     name: str

@@ -1,4 +1,4 @@
-"""What tasks look like on the wire."""
+"""The schemas of tasks."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tasks.schemas.tags import TagName, TagRef
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 TagNames = Annotated[
     list[TagName],
-    Field(max_length=MOST_TAGS, description="Names; those that don't exist yet are made."),
+    Field(max_length=MOST_TAGS, description="Names; tags that do not exist are created."),
 ]
 ExternalRef = Annotated[
     str,
@@ -44,7 +44,7 @@ BlockerIds = Annotated[
     list[Id],
     Field(
         max_length=MOST_BLOCKERS,
-        description="Ids of the tasks it waits for, of any project you see; they replace them all.",
+        description="Ids of the tasks that block it, of any visible project. They replace all.",
     ),
 ]
 LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
@@ -52,7 +52,7 @@ LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
 
 class TaskResponse(Out):
     id: int
-    key: str = Field(description="As people write it; accepted wherever a task id is.")
+    key: str = Field(description="For people, as WEB-12; accepted wherever a task id is.")
     number: int
     project_id: int
     title: str
@@ -62,9 +62,9 @@ class TaskResponse(Out):
     ready: bool = Field(description="Open, and no open task blocks it.")
     priority: Priority
     assignee: UserRef | None
-    created_by: UserRef | None = Field(description="Null when an operator made it.")
+    created_by: UserRef | None = Field(description="Null if an operator created it.")
     parent_id: int | None
-    blocked_by: list[int] = Field(description="Ids of the tasks it waits for, done ones too.")
+    blocked_by: list[int] = Field(description="Ids of the tasks that block it, done ones too.")
     tags: list[TagRef]
     due_date: datetime | None
     due_on: date | None
@@ -81,7 +81,7 @@ class TaskResponse(Out):
 
 
 class TaskFields(In):
-    """What every way of making a task takes."""
+    """The fields that every operation that creates tasks takes."""
 
     title: Title
     description: Text = ""
@@ -106,13 +106,13 @@ class ProjectTask(TaskFields):
 
     ref: LocalRef | None = Field(None, description="A name for `blocked_by`; not stored.")
     blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MOST_BLOCKERS)] = Field(
-        [], description="Each the `ref` of a task in this request, or the id of one there is."
+        [], description="Each the `ref` of a task in this request, or the id of a task."
     )
     subtasks: list[ProjectTask] = []
 
 
 class TaskUpsert(In):
-    """What changes. The external_ref stands in the address."""
+    """The fields to change. The external_ref is in the address."""
 
     title: Title | MISSING = MISSING
     description: Text | MISSING = MISSING
@@ -132,7 +132,7 @@ class TaskUpdate(TaskUpsert):
 
 
 class Forced(In):
-    force: bool = Field(False, description="Complete it whatever is open before or below it.")
+    force: bool = Field(False, description="Complete it although subtasks or blockers are open.")
 
 
 class TaskAssignment(In):
@@ -145,9 +145,9 @@ class TaskMove(In):
 
 @with_exclusions
 class TaskWhere(Filters):
-    """Which tasks. Different names are joined by “and”, the values of one name by “or”.
+    """Filters of tasks. Different names are joined by “and”, the values of one name by “or”.
 
-    A name that ends in `_not` leaves out what it names: `status_not=done`.
+    A name that ends in `_not` excludes: `status_not=done`.
     """
 
     q: Words | MISSING = MISSING
@@ -155,7 +155,9 @@ class TaskWhere(Filters):
     project: list[Word] | MISSING = one_or_more("Id or key.")
     status: list[Status] | MISSING = one_or_more()
     priority: list[Priority] | MISSING = one_or_more()
-    ready: bool | MISSING = Field(MISSING, description="Open, and no open task blocks it; or not.")
+    ready: bool | MISSING = Field(
+        MISSING, description="Open and not blocked by an open task; or not."
+    )
     assignee: list[Word] | MISSING = one_or_more("`me`, `none`, id or `@handle`.")
     created_by: list[Word] | MISSING = one_or_more("`me`, id or `@handle`.")
     tag: list[TagName] | MISSING = one_or_more("Name; case makes no difference.")
@@ -176,7 +178,7 @@ class TaskWhere(Filters):
     created_after: Moment | MISSING = MISSING
     updated_before: Moment | MISSING = MISSING
     updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    updated_since: Instant | MISSING = Field(MISSING, description="At this time or later.")
     completed_before: Moment | MISSING = MISSING
     completed_after: Moment | MISSING = MISSING
 

@@ -27,11 +27,11 @@ class TrashKind(StrEnum):
 class TrashItem(Out):
     kind: TrashKind
     id: int
-    key: str | None = Field(description="Of a project or task.")
-    title: str = Field(description="Of a comment, how it begins.")
+    key: str | None = Field(description="The key of a project or task.")
+    title: str = Field(description="Of a comment, its first 60 characters.")
     project_id: int
     deleted_at: datetime
-    purge_after: datetime = Field(description="From then on it may be gone for good.")
+    purge_after: datetime = Field(description="After this time it may be deleted permanently.")
 
 
 @with_exclusions

@@ -1,4 +1,4 @@
-"""What taking back looks like on the wire."""
+"""The schemas of undo."""
 
 from __future__ import annotations
 
@@ -21,28 +21,30 @@ class OnConflict(StrEnum):
 
 
 class UndoRequest(In):
-    """What to take back: one of request_id, with actor if it is not yours, event_ids, or actor
-    with since.
+    """The events to undo: give request_id (with actor for a request of another user), event_ids, or
+    actor with since.
     """
 
     request_id: RequestId | MISSING = Field(
-        MISSING, description="All that you did under this request id, or `actor` if it is given."
+        MISSING,
+        description="What you, or `actor` if given, changed under this request id.",
     )
     event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
     actor: Word | MISSING = Field(
         MISSING,
-        description="Who did it: `me`, id or `@handle`; `none` for operators and commands.",
+        description="Who made the changes: `me`, id or `@handle`; `none`: operators and commands.",
         examples=["@bot"],
     )
-    since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
-    until: Instant | MISSING = Field(MISSING, description="Before this instant.")
-    project: Word | MISSING = Field(MISSING, description="In this one only; id or key.")
+    since: Instant | MISSING = Field(MISSING, description="At this time or later.")
+    until: Instant | MISSING = Field(MISSING, description="Before this time.")
+    project: Word | MISSING = Field(MISSING, description="Only changes in this project; id or key.")
     on_conflict: OnConflict = Field(
-        OnConflict.REFUSE, description="`skip` leaves out what others have changed since."
+        OnConflict.REFUSE,
+        description="`skip` leaves out what other users have changed since.",
     )
 
     @model_validator(mode="after")
-    def _says_one_thing(self) -> Self:
+    def _check_selection(self) -> Self:
         sent = self.model_fields_set
         if len({"request_id", "event_ids", "since"} & sent) != 1:
             raise ValueError("give one of request_id, event_ids, or actor with since")
@@ -51,7 +53,7 @@ class UndoRequest(In):
         if "actor" in sent and "event_ids" in sent:
             raise ValueError("actor goes with since or request_id, not with event_ids")
         if {"until", "project"} & sent and "since" not in sent:
-            raise ValueError("until and project narrow what an actor did since an instant")
+            raise ValueError("until and project need since")
         return self
 
 
@@ -64,10 +66,10 @@ class LeftOut(Out):
 
 
 class UndoResponse(Out):
-    request_id: str = Field(description="By which this can be taken back again.")
-    undone: list[int] = Field(description="Ids of the events that are taken back.")
+    request_id: str = Field(description="With it this undo can be undone.")
+    undone: list[int] = Field(description="Ids of the events that were undone.")
     left_out: list[LeftOut] = Field(
-        description="What others have changed since (with `skip`), and what no undo brings back."
+        description="What others have changed since (with `skip`), and what no undo can restore."
     )
 
 

@@ -33,8 +33,8 @@ SKEW = 0.8  # the n-th tenant is n^0.8 times smaller than the first
 
 Progress = Callable[[int], None]
 
-# Each row of `planned` becomes a task, its event as the write door would write it, and up to two
-# tags. RETURNING hands the stored task on, so that the event says what the row says.
+# Each row of `planned` becomes a task, its event as the recorder would write it, and up to two
+# tags. RETURNING returns the stored task, so that the event has the values of the row.
 FILL = """
 WITH planned AS MATERIALIZED (
   SELECT n, nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id,
@@ -87,7 +87,7 @@ NOUNS = [
 
 @dataclass
 class Crew:
-    """A benchmark tenant, ready to be filled."""
+    """A benchmark tenant without tasks."""
 
     actor: Actor
     people: Sequence[User]
@@ -101,7 +101,7 @@ def bulk_is_here() -> bool:
 
 
 def seed_bulk(tenants: int, tasks: int, progress: Progress) -> list[tuple[Tenant, str]]:
-    """Make the tenants and fill them. Return each with a token of its administrator.
+    """Create the tenants and fill them. Return each with a token of its administrator.
 
     A tenant is whole or absent. Each scope commits by itself, so that no transaction holds
     millions of rows.
@@ -131,7 +131,7 @@ def _seed_tenant(number: int, tasks: int, progress: Progress) -> tuple[Tenant, s
 
 
 def shares(tenants: int, tasks: int) -> list[int]:
-    """How many tasks each tenant gets: all together `tasks`, the first the most."""
+    """Return the number of tasks of each tenant: `tasks` in total, the first has the most."""
     weights = [(n + 1) ** -SKEW for n in range(tenants)]
     rough = [int(tasks * w / sum(weights)) for w in weights]
     return [rough[0] + tasks - sum(rough), *rough[1:]]

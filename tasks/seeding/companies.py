@@ -1,4 +1,4 @@
-"""The demo's two companies, as they shall be: people, projects, tasks, pages."""
+"""The two companies of the demo: people, projects, tasks and pages."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TaskPlan:
     at_hour: int | None = None  # due at this hour (UTC) instead of any time of the day
     below: str | None = None  # the title of its parent
     description: str = ""
-    waits_for: tuple[str, ...] = ()  # titles of tasks before it
+    waits_for: tuple[str, ...] = ()  # titles of its blockers
     comments: tuple[tuple[str, str], ...] = ()  # author, text
 
 

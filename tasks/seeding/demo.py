@@ -28,14 +28,14 @@ from tasks.changes.tasks import create_task
 from tasks.models import Project, Task
 from tasks.seeding.companies import DEMO_TENANT, TENANTS, ProjectPlan, TaskPlan, TenantPlan
 
-DEMO_PASSWORD = "taskflow-demo-2026"  # noqa: S105 - known to everybody, made only with DEBUG on
+DEMO_PASSWORD = "taskflow-demo-2026"  # noqa: S105 - public, used only with DEBUG on
 DEMO_EMAIL = "ada@acme.example"
 OPERATOR_EMAIL = "operator@platform.example"
 
 
 @dataclass
 class Seeded:
-    """What a newcomer may be told once."""
+    """What the seed command prints once."""
 
     password: str
     token: str
@@ -56,7 +56,7 @@ def demo_token(tenant: Tenant) -> str:
 
 @transaction.atomic
 def seed_demo() -> Seeded:
-    """Make everything, or nothing. Passwords and token are fixed with DEBUG on, else random."""
+    """Create everything, or nothing. Passwords and token are fixed with DEBUG on, else random."""
     password = DEMO_PASSWORD if settings.DEBUG else secrets.token_urlsafe(12)
     seeded = Seeded(password=password, token="")
     for plan in TENANTS:

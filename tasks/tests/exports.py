@@ -37,7 +37,7 @@ ODD_METADATA = {
     "numbers": [1.5e17, 2**63 - 1, -(2**63), -0.0, 5e-324, 1e-7, 0.1 + 0.2, 1234567890123456789.0],
     "sha256": "x",
     "model": "tasks.task",
-    "": {"format": "taskflow-bundle", "row": {"id": 1}},
+    "": {"format": "taskflow-export", "row": {"id": 1}},
     "controls": CONTROLS,
 }
 

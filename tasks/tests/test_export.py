@@ -126,7 +126,7 @@ def test_a_cut_or_edited_file_is_refused_and_nothing_written(house):
         "reordered": b"".join(reordered),
         "edited": data.replace(b"Launch", b"Lunchh", 1),
         "more behind it": data + lines[3],
-        "another format": data.replace(b"taskflow-bundle", b"something-else"),
+        "another format": data.replace(b"taskflow-export", b"something-else"),
         "another version": data.replace(b'"version":1}', b'"version":9}', 1),
         "no json": b"hello\n",
         "json of another kind": b"[1]\n",

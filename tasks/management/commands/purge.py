@@ -1,4 +1,4 @@
-"""`purge`: delete for good what has been in the trash for long, and keys of old retries."""
+"""`purge`: delete rows permanently that are in the trash for 30 days, and old idempotency keys."""
 
 from __future__ import annotations
 
@@ -21,11 +21,16 @@ from tasks.models.trash import TRASH_RETENTION
 
 
 class Command(BaseCommand):
-    help = "Delete for good what has been in the trash for 30 days, and day-old idempotency keys."
+    help = (
+        "Delete rows permanently that are in the trash for 30 days, and day-old idempotency keys."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--days", type=int, default=TRASH_RETENTION.days, help="Keep what is younger than this."
+            "--days",
+            type=int,
+            default=TRASH_RETENTION.days,
+            help="Keep rows that were deleted later than this many days ago.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:

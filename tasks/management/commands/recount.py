@@ -1,4 +1,4 @@
-"""`recount`: check the task counts that are kept, and put them right."""
+"""`recount`: check the stored task counts, and correct them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from tasks.models import Project, TaskCountDelta
 
 
 class Command(BaseCommand):
-    help = "Compare the kept task counts of every project with its tasks. Writers need not stop."
+    help = "Compare the stored task counts of every project with its tasks. Writers need not stop."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--repair", action="store_true", help="Put wrong counts right.")
+        parser.add_argument("--repair", action="store_true", help="Correct wrong counts.")
 
     def handle(self, *args: Any, **options: Any) -> None:
         wrong = 0
@@ -23,8 +23,8 @@ class Command(BaseCommand):
             with inside(tenant):
                 for project, missing in TaskCountDelta.differences(Project.everything.all()):
                     wrong += 1
-                    told = ", ".join(f"{n:+} {status}" for status, n in missing.items() if n)
-                    self.stdout.write(f"{tenant.subdomain} {project.key}: {told}")
+                    differences = ", ".join(f"{n:+} {status}" for status, n in missing.items() if n)
+                    self.stdout.write(f"{tenant.subdomain} {project.key}: {differences}")
                 if options["repair"]:
                     TaskCountDelta.repair(Project.everything.all())
         if wrong and not options["repair"]:

@@ -1,4 +1,4 @@
-"""`seed`: the demo. `seed --tenants N --tasks M`: rows for benchmarks."""
+"""`seed`: create the demo. `seed --tenants N --tasks M`: create rows for benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
     help = "Fill the database with a small demo, or with rows for benchmarks."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenants", type=int, help="Benchmark tenants to make.")
+        parser.add_argument("--tenants", type=int, help="Number of benchmark tenants.")
         parser.add_argument("--tasks", type=int, help="Benchmark tasks, over all tenants.")
         parser.add_argument("--tokens", help="Write “tenant-id token” lines to this new file.")
 
