@@ -36,9 +36,7 @@ class ProjectResponse(Out):
     status: ProjectStatus
     metadata: dict[str, object]
     owner: UserRef
-    role: Role | None = Field(
-        description="Your role in it, null for administrators without one."
-    )
+    role: Role | None = Field(description="Your role in it, null for administrators without one.")
     task_counts: TaskCounts
     version: Version
     created_at: datetime
@@ -51,9 +49,7 @@ class ProjectCreate(In):
     description: Text = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
-    owner_id: Id | None = Field(
-        None, description="You, if absent. For administrators."
-    )
+    owner_id: Id | None = Field(None, description="You, if absent. For administrators.")
     tasks: list[ProjectTask] = Field(
         [],
         description="Its first tasks, at most 500 with all subtasks. Any fault in one, and"

@@ -29,39 +29,35 @@ Key = str | tuple[str, int]  # a field, or one link of a many-to-many one
 Step = tuple[Event, Any, Any]  # before and after
 
 
-def plan_undo(chosen: Sequence[Event]) -> Plan:
+def plan_undo(selected: Sequence[Event]) -> Plan:
     """Lock the rows of the events, read what has happened to them since, and plan each row.
 
     A constant number of statements per resource type.
     """
     plan, types = Plan(), resource_types()
     subjects: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
-    for event in chosen:
+    for event in selected:
         if event.subject_type in types:
             subjects[event.subject_type][event.subject_id].add(event.pk)
         else:
             plan.left.append(Obstacle(event, "not_undoable", "This cannot be undone."))
     for name in (name for name in types if name in subjects):
         resource_type, wanted = types[name], subjects[name]
-        is_kept = (
-            resource_type.removal is not None
-        )  # else they may have to be deleted, which needs FOR UPDATE
-        locked = (
-            resource_type.rows(wanted)
-            .order_by("pk")
-            .select_for_update(of=("self",), no_key=is_kept)
-        )
+        rows = resource_type.rows(wanted).order_by("pk")
+        # Rows without a trash may have to be deleted, which needs FOR UPDATE.
+        is_kept = resource_type.removal is not None
+        locked = rows.select_for_update(of=("self",), no_key=is_kept)
         stored = {row.pk: row for row in locked}
         plan.rows |= {(name, pk): row for pk, row in stored.items()}
-        log = _log_of(name, wanted)
-        links = _links_of(resource_type.model, list(stored.values()), log)
+        log = _events_since_first(name, wanted)
+        links = _present_links(resource_type.model, list(stored.values()), log)
         for pk, ids in sorted(wanted.items()):
             _RowPlanner(plan, resource_type, stored.get(pk), log[pk], ids, links).add_to_plan()
     _check_targets(plan)
     return plan
 
 
-def _log_of(name: str, wanted: Mapping[int, set[int]]) -> dict[int, list[Event]]:
+def _events_since_first(name: str, wanted: Mapping[int, set[int]]) -> dict[int, list[Event]]:
     """Return all events of each row since the first selected one, newest first."""
     first = min(min(ids) for ids in wanted.values())
     events = Event.objects.filter(subject_type=name, subject_id__in=sorted(wanted), pk__gte=first)
@@ -71,7 +67,7 @@ def _log_of(name: str, wanted: Mapping[int, set[int]]) -> dict[int, list[Event]]
     return log
 
 
-def _links_of(
+def _present_links(
     model: Any, rows: Sequence[Any], log: Mapping[int, Sequence[Event]]
 ) -> dict[str, dict[int, list[int]]]:
     """Return the present links of the rows by field and id, of the fields that the log names."""
@@ -89,12 +85,12 @@ class _RowPlanner:
         resource_type: ResourceType,
         row: Any,
         log: Sequence[Event],
-        chosen: set[int],
+        selected: set[int],
         links: Mapping[str, Mapping[int, list[int]]],
     ) -> None:
-        self.plan, self.resource_type, self.row, self.chosen = plan, resource_type, row, chosen
+        self.plan, self.resource_type, self.row, self.selected = plan, resource_type, row, selected
         self.links = {n: set(ids.get(row.pk, ())) if row else set() for n, ids in links.items()}
-        self.events = [event for event in log if event.pk in chosen]
+        self.events = [event for event in log if event.pk in selected]
         self.steps: dict[Key, list[Step]] = defaultdict(list)
         for event in log:
             for key, before, after in _steps(resource_type.model, event):
@@ -102,11 +98,11 @@ class _RowPlanner:
         for key, steps in self.steps.items():
             self.steps[key] = list(self._without_self_undone(steps))
         self.log = log
-        self.others: list[Event] = []  # that hold still
-        self.left: dict[int, set[str]] = defaultdict(set)  # fields of events that stay
+        self.others: list[Event] = []  # events that were not selected, and not undone
+        self.left: dict[int, set[str]] = defaultdict(set)  # fields that are not undone, by event
 
     def add_to_plan(self) -> None:
-        targets = {key: self._target(key) for key in list(self.steps)}
+        targets = {key: self._former_value(key) for key in list(self.steps)}
         existed = targets.pop(EXISTS, None)
         reversal = Reversal(self.resource_type, self.row, self.events, self.left)
         if existed is True and self.row is None:
@@ -123,28 +119,28 @@ class _RowPlanner:
     def _without_self_undone(self, steps: Sequence[Step]) -> Iterator[Step]:
         """Leave out the steps of a request that gave the field back its value by itself."""
         by_request = groupby(
-            steps, lambda s: (s[0].request_id or s[0].pk, s[0].actor_id, s[0].pk in self.chosen)
+            steps, lambda s: (s[0].request_id or s[0].pk, s[0].actor_id, s[0].pk in self.selected)
         )
         for _, group in by_request:
-            found = list(group)
-            if found[-1][1] != found[0][2] or found[0][1] is UNKNOWN:
-                yield from found
+            own = list(group)
+            if own[-1][1] != own[0][2] or own[0][1] is UNKNOWN:
+                yield from own
 
-    def _target(self, key: Key) -> Any:
+    def _former_value(self, key: Key) -> Any:
         """Return the value from before the selected events that come after all others.
 
         A list of that one value, empty if there is none; for EXISTS the value itself, or None.
         Events that were undone are ignored.
         """
-        found: list[Any] = []
+        values: list[Any] = []
         other: Event | None = None
         blocked: list[Event] = []
-        wanted: list[Any] = []
-        for event, before in self._standing(key):
-            if event.pk in self.chosen:
-                wanted = [before]
+        oldest: list[Any] = []
+        for event, before in self._steps_not_undone(key):
+            if event.pk in self.selected:
+                oldest = [before]
                 if other is None:
-                    found = [before]
+                    values = [before]
                 else:
                     blocked.append(event)
             elif not event.undoes and not self._is_undone_link(key, before):
@@ -152,40 +148,40 @@ class _RowPlanner:
         if other is not None:
             self.others.append(other)
         if key == EXISTS:
-            return found[0] if found else None
-        if blocked and other is not None and wanted != [self._now(key)]:
-            self._block(blocked, _field_of(key), other)
-        return found
+            return values[0] if values else None
+        if blocked and other is not None and oldest != [self._present_value(key)]:
+            self._add_changed_since(blocked, _field_of(key), other)
+        return values
 
     def _is_undone_link(self, key: Key, before: Any) -> bool:
         """Whether the link is as before already: it is also removed together with its target, which
         is no event of this row.
         """
-        return isinstance(key, tuple) and before == self._now(key)
+        return isinstance(key, tuple) and before == self._present_value(key)
 
-    def _standing(self, key: Key) -> Iterator[tuple[Event, Any]]:
+    def _steps_not_undone(self, key: Key) -> Iterator[tuple[Event, Any]]:
         """Yield (event, value before it) of the steps that no later undo has reverted, newest
         first.
         """
-        neutral: set[int] = set()
+        undone: set[int] = set()
         own = {event.pk: before for event, before, _ in self.steps[key]}
         for event in self.log:
-            if event.pk in neutral:
+            if event.pk in undone:
                 continue
-            if event.undoes and event.pk not in self.chosen:
+            if event.undoes and event.pk not in self.selected:
                 kept = _field_of(key)
-                neutral |= {int(pk) for pk, left in event.undoes.items() if kept not in left}
+                undone |= {int(pk) for pk, left in event.undoes.items() if kept not in left}
             if event.pk in own:
                 yield event, own[event.pk]
 
-    def _now(self, key: Key) -> Any:
+    def _present_value(self, key: Key) -> Any:
         if self.row is None:
             return None
         if isinstance(key, tuple):
             return key[1] in self.links[key[0]]
         return as_recorded(getattr(self.row, self.row._meta.get_field(key).attname))
 
-    def _block(self, events: Sequence[Event], name: str, other: Event) -> None:
+    def _add_changed_since(self, events: Sequence[Event], name: str, other: Event) -> None:
         for event in events:
             self.left[event.pk].add(name)
         self.plan.obstacles.append(
@@ -232,22 +228,22 @@ class _RowPlanner:
             )
 
     def _set_fields(self, reversal: Reversal, targets: Mapping[Key, Any]) -> None:
-        wanted = {key: found[0] for key, found in targets.items() if found}
-        if wanted and self.row is None and not reversal.is_recreated:
+        former = {key: values[0] for key, values in targets.items() if values}
+        if former and self.row is None and not reversal.is_recreated:
             if not any(_is_deletion(self.resource_type.model, e) for e in self.events):
                 self._refuse(self.events[0], "gone", "It was deleted permanently.")
             return
-        for key, value in wanted.items():
+        for key, value in former.items():
             if isinstance(key, tuple):
                 # A row that is created again gets the links it had, maybe this one among them.
                 target = (target_of(self.resource_type.model, key[0]), key[1])
-                if value != self._now(key) or target in self.plan.recreated:
+                if value != self._present_value(key) or target in self.plan.recreated:
                     reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value is UNKNOWN:
                 self.plan.left.append(
                     Obstacle(self.events[0], "not_recorded", "The log does not store it.", key)
                 )
-            elif reversal.is_recreated or value != self._now(key):
+            elif reversal.is_recreated or value != self._present_value(key):
                 reversal.values[key] = value
 
     def _refuse(self, event: Event, code: str, detail: str) -> None:
@@ -307,26 +303,26 @@ def _check_targets(plan: Plan) -> None:
     for reversal in plan.reversals:
         for name, value in [*reversal.values.items(), *reversal.links.items()]:
             target = target_of(reversal.resource_type.model, name)
-            named = [k for k, v in value.items() if v] if name in reversal.links else [value]
-            for pk in named:
+            ids = [k for k, v in value.items() if v] if name in reversal.links else [value]
+            for pk in ids:
                 if target is not None and pk is not None:
                     ids_by_target[target].add(pk)
                     references.append((reversal, name, target, pk))
-    there = {
+    existing = {
         (target, pk)
-        for target, ids in ids_by_target.items()
-        for pk in target._base_manager.filter(pk__in=sorted(ids)).values_list("pk", flat=True)
+        for target, wanted in ids_by_target.items()
+        for pk in target._base_manager.filter(pk__in=sorted(wanted)).values_list("pk", flat=True)
     }
     missing: list[Obstacle] = []
     for reversal, name, target, pk in references:
-        if (target, pk) in there | plan.recreated:
+        if (target, pk) in existing | plan.recreated:
             continue
-        what = Obstacle(
+        obstacle = Obstacle(
             reversal.events[0], "target_gone", f"{name} {pk} was deleted permanently.", name
         )
         if name in reversal.links:
             del reversal.links[name][pk]
-            plan.left.append(what)
+            plan.left.append(obstacle)
         else:
-            missing.append(what)
+            missing.append(obstacle)
     plan.exclude_rows(missing)
