@@ -514,7 +514,7 @@ def test_offboarding_hands_everything_over(house, staff):
     assert "Hand over to" in page
     assert "mallory" not in page
     refused = staff.post(path, {})
-    assert "Nobody else owns some of his projects" in refused.content.decode()
+    assert "Some projects have no other owner" in refused.content.decode()
 
     r = staff.post(path, {"hand_over_to": house.root.user.pk, "erase": "on"}, follow=True)
 
