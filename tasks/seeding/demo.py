@@ -50,7 +50,7 @@ def demo_is_here() -> bool:
 
 
 def demo_token(tenant: Tenant) -> str:
-    """The demo token's text, known only to who knows SECRET_KEY; so it need not be kept."""
+    """Return the text of the demo token. It is derived from SECRET_KEY, so it is not stored."""
     return make_token_text(tenant.pk, _entropy())
 
 
