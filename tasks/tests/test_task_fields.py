@@ -42,7 +42,7 @@ def test_writable_field_is_a_csv_column(name):
 
 @pytest.mark.parametrize("name", SENT_NAMES)
 def test_writable_field_is_in_the_admin_form(name):
-    shown = {TaskAdmin.recorded_names.get(n, n) for n in flatten(TaskAdmin.fields)}
+    shown = {TaskAdmin.action_field_names.get(n, n) for n in flatten(TaskAdmin.fields)}
 
     assert field_of(name).name in shown
 
