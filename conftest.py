@@ -22,7 +22,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import create_user, found_tenant, issue_token
+from accounts.actions.tenants import found_tenant
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event, Via

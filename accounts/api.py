@@ -9,7 +9,9 @@ from django.http import HttpRequest
 from ninja import Query, Router
 from ninja import Status as Answer
 
-from accounts import actions
+from accounts.actions import tenants as tenant_actions
+from accounts.actions import tokens as token_actions
+from accounts.actions import users as user_actions
 from accounts.auth import (
     agreed_subdomain,
     check_password,
@@ -67,7 +69,7 @@ def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not take registrations. Ask its operator.")
     values = body.sent() | {"password": body.password.get_secret_value()}
-    actor = actions.register_tenant(**values, via=Via.API, request_id=_id_of(request))
+    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=_id_of(request))
     return Answer(201, _signed_in(request, actor.user, actor.tenant))
 
 
@@ -95,13 +97,13 @@ def logout(request: ActorRequest) -> Answer[None]:
     """Revoke the token that this request carries."""
     if request.auth.token is None:
         raise Invalid("You are here by an admin session; sign out in the admin.")
-    actions.revoke_token(request.auth, request.auth.token)
+    token_actions.revoke_token(request.auth, request.auth.token)
     return Answer(204, None)
 
 
 def _signed_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
     with inside(tenant):
-        token, text = actions.sign_in(user, tenant, request_id=_id_of(request))
+        token, text = token_actions.sign_in(user, tenant, request_id=_id_of(request))
     request.actor = Actor(user, tenant)  # type: ignore[attr-defined]  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
 
@@ -122,7 +124,7 @@ def get_me(request: ActorRequest) -> User:
 @me.patch("", response=MeResponse)
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another has the handle or e-mail."""
-    return actions.update_me(request.auth, **body.sent())
+    return user_actions.update_me(request.auth, **body.sent())
 
 
 @me.post("/password", response={204: None})
@@ -131,7 +133,7 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]
 
     422 when the current password is wrong or the new one weak, 403 with a token bound to projects.
     """
-    actions.change_password(
+    user_actions.change_password(
         request.auth,
         current_password=body.current_password.get_secret_value(),
         new_password=body.new_password.get_secret_value(),
@@ -151,7 +153,7 @@ def get_tenant(request: ActorRequest) -> Tenant:
 @tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)
 def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
     """Change its name or time zone. For administrators. PUT does the same."""
-    return actions.update_tenant(request.auth, **body.sent())
+    return tenant_actions.update_tenant(request.auth, **body.sent())
 
 
 # ---- tokens -------------------------------------------------------------------------------------
@@ -176,7 +178,7 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Answer[dict[str, A
     values = body.sent()
     if user_id := values.pop("user_id", None):
         values["user"] = _referred_user(request, user_id, "user_id")
-    token, text = actions.create_token(request.auth, **({"scope": body.scope} | values))
+    token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
     return Answer(201, _issued(token, text))
 
 
@@ -187,14 +189,14 @@ def rotate_token(request: ActorRequest, token_id: int) -> Answer[dict[str, Any]]
     The new one ends at the latest with the token you send, unless that is of a sign-in. 409 when
     it has already ended.
     """
-    token, text = actions.rotate_token(request.auth, _find_token(request, token_id))
+    token, text = token_actions.rotate_token(request.auth, _find_token(request, token_id))
     return Answer(201, _issued(token, text))
 
 
 @token_routes.delete("/{id:token_id}", response={204: None})
 def revoke_token(request: ActorRequest, token_id: int) -> Answer[None]:
     """End a token now. It stays in the list, revoked."""
-    actions.revoke_token(request.auth, _find_token(request, token_id))
+    token_actions.revoke_token(request.auth, _find_token(request, token_id))
     return Answer(204, None)
 
 
@@ -234,7 +236,7 @@ def create_user(request: ActorRequest, body: UserCreate) -> Answer[User]:
     A person without a password cannot sign in until one is set. An agent signs in with tokens
     only. 409 when the handle or e-mail is taken.
     """
-    return Answer(201, actions.create_user(request.auth, **_user_values(request, body)))
+    return Answer(201, user_actions.create_user(request.auth, **_user_values(request, body)))
 
 
 @users.get("/{id:user_id}", response=UserResponse)
@@ -251,7 +253,7 @@ def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
     for. 409 when it would leave the tenant without an administrator.
     """
     user = _find_user(request, user_id)
-    return actions.update_user(request.auth, user, **_user_values(request, body))
+    return user_actions.update_user(request.auth, user, **_user_values(request, body))
 
 
 @users.delete("/{id:user_id}", response={204: None})
@@ -260,7 +262,7 @@ def delete_user(request: ActorRequest, user_id: int) -> Answer[None]:
 
     409 `owns_things` lists what stands in the way; deactivate him instead.
     """
-    actions.delete_user(request.auth, _find_user(request, user_id))
+    user_actions.delete_user(request.auth, _find_user(request, user_id))
     return Answer(204, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from accounts.actions import retire_users
+from accounts.actions.users import retire_users
 from accounts.models import User, UserKind
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Count, Exists, OuterRef
 
-from accounts.actions import end_access
+from accounts.actions.users import end_access
 from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event

@@ -16,7 +16,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts.actions import found_tenant, issue_token
+from accounts.actions.tenants import found_tenant
+from accounts.actions.tokens import issue_token
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via

@@ -10,7 +10,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import create_operator, create_user, issue_token
+from accounts.actions.tenants import create_operator
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import ApiToken, Tenant, User
 from conftest import PASSWORD, new_tenant, person
 from taskflow.audit.actor import TokenScope

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.actions import create_user
+from accounts.actions.users import create_user
 from accounts.models import User
 from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside

@@ -14,7 +14,7 @@ from django.utils import timezone
 from conftest import PROOF, ApiClient, build_world, token_of
 from taskflow.audit.recorder import change
 from taskflow.tenancy import inside
-from taskflow.tests.test_recorder import at_once, held_open
+from taskflow.tests.concurrency import at_once, held_open
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge, restore
