@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db.models import Q
+
 from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.http.errors import Conflict, Forbidden
+from taskflow.audit.locks import LockMode, lock_clause, require_fresh
+from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 
 def require_staff(actor: Actor) -> None:
@@ -26,6 +29,7 @@ def require_hold_over(actor: Actor, user: User) -> None:
         return
     if actor.project_ids is not None:
         raise Forbidden("With a token bound to projects you can do this for yourself only.")
+    require_fresh(user, "responsible_id")
     if not actor.is_staff and user.responsible_id != actor.user.pk:
         raise Forbidden("You can do this for yourself and for your own agents only.")
 
@@ -35,6 +39,39 @@ def require_hold_over_token(actor: Actor, token: ApiToken) -> None:
     require_hold_over(actor, token.user)
     if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
         raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
+
+
+def require_live(token: ApiToken) -> None:
+    """Raise Conflict for a token that is revoked or has expired."""
+    require_fresh(token, "revoked_at", "expires_at")
+    if not token.is_live:
+        raise Conflict("An expired or revoked token has no successor. Create a new one.")
+
+
+def require_live_credentials(actor: Actor) -> None:
+    """Raise Unauthenticated when the token of the request has been revoked meanwhile, so that a
+    revoked token leaves no other token behind.
+    """
+    if actor.token is None:
+        return
+    require_fresh(actor.token, "revoked_at", "expires_at")
+    if not actor.token.is_live:
+        raise Unauthenticated("This token is revoked or has expired. Sign in again.")
+
+
+def require_active(user: User) -> None:
+    """Raise Conflict when the user or the user who is responsible for it is deactivated."""
+    for one in filter(None, [user, user.responsible]):
+        require_fresh(one, "is_active")
+        if not one.is_active:
+            raise Conflict(f"{one} is deactivated. Activate this user first.")
+
+
+def check_active(user: User, field: str) -> None:
+    """Raise Invalid, naming the field of the body, when the user is deactivated."""
+    require_fresh(user, "is_active")
+    if not user.is_active:
+        raise Invalid.field(field, f"{user} is deactivated.")
 
 
 def require_own_password(actor: Actor) -> None:
@@ -74,10 +111,13 @@ def require_no_stronger(
 
 
 def require_another_staff(*leaving: User) -> None:
-    """Raise Conflict when no administrator of the tenant would be left."""
-    # Locked, or two administrators could end each other at the same time.
-    rows = User.objects.active().filter(is_staff=True)
-    staff = rows.order_by("pk").select_for_update(no_key=True)
+    """Raise Conflict when no administrator of the tenant would be left.
+
+    Locks the administrators and the leaving users, so that two administrators cannot deactivate
+    each other at the same time.
+    """
     ids = {user.pk for user in leaving}
+    rows = User.objects.filter(Q(is_active=True, is_staff=True) | Q(pk__in=ids)).order_by("pk")
+    staff = [one for one in lock_clause(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
         raise Conflict("The last administrator has to stay one. Make somebody else one first.")

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from accounts import tokens
+from accounts.actions.locking import lock_credentials, lock_token, lock_with_responsible
 from accounts.models import (
     ApiToken,
     Tenant,
@@ -15,8 +16,11 @@ from accounts.models import (
 )
 from accounts.rules import (
     latest_expiry,
+    require_active,
     require_hold_over,
     require_hold_over_token,
+    require_live,
+    require_live_credentials,
     require_no_stronger,
 )
 from taskflow.audit.actor import Actor, TokenScope
@@ -24,9 +28,8 @@ from taskflow.audit.recorder import (
     change,
     change_all,
     create,
-    lock_all,
 )
-from taskflow.http.errors import Conflict, Forbidden
+from taskflow.http.errors import Contended, Forbidden
 
 SIGN_IN_LASTS = timedelta(days=30)
 TOKEN_LASTS = timedelta(days=90)
@@ -39,7 +42,11 @@ def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiTok
     Raises Conflict when the user is being deactivated at this moment.
     """
     actor = Actor(user, tenant, request_id=request_id)
-    _hold_active(user)
+    checked = user.password
+    lock_with_responsible(user)
+    if user.password != checked:
+        raise Contended("The password has been changed meanwhile. Sign in again.")
+    require_active(user)
     ends = timezone.now() + SIGN_IN_LASTS
     return issue_token(actor, user, "sign-in", TokenScope.ADMIN, ends, is_sign_in=True)
 
@@ -59,10 +66,13 @@ def create_token(
     before. Raises Forbidden when it would have more rights than that, or outlast it.
     """
     owner = user or actor.user
-    require_hold_over(actor, owner)
     if owner.tenant_id != actor.tenant.pk:
         raise Forbidden("An operator's token belongs to the platform.")
-    _hold_active(owner)
+    lock_with_responsible(owner)
+    lock_credentials(actor)
+    require_hold_over(actor, owner)
+    require_live_credentials(actor)
+    require_active(owner)
     lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
     ends = timezone.now() + lasts
     if expires_in_days is None:
@@ -76,10 +86,12 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
 
     A successor ends at the latest with the token that makes it: no token prolongs itself.
     """
+    lock_token(token)
+    lock_credentials(actor)
     require_hold_over_token(actor, token)
-    if not token.is_live:
-        raise Conflict("An expired or revoked token has no successor. Create a new one.")
-    _hold_active(token.user)
+    require_live_credentials(actor)
+    require_live(token)
+    require_active(token.user)
     now, latest, scope = timezone.now(), latest_expiry(actor), TokenScope(token.scope)
     expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
     if latest is not None:
@@ -96,6 +108,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
 
 def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
     """End a token now. Revoking twice changes nothing."""
+    lock_token(token)
     require_hold_over_token(actor, token)
     return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
 
@@ -135,16 +148,3 @@ def issue_token(
         is_sign_in=is_sign_in,
     )
     return create(actor, token, verb), text
-
-
-def _hold_active(user: User) -> None:
-    """Keep the user, and who is responsible for the user, from being deactivated until we commit.
-
-    Else a token made at this moment would outlive the deactivation. Raises Conflict when one of
-    them is deactivated.
-    """
-    people = [user, *filter(None, [user.responsible])]
-    lock_all(people, "is_active")
-    for one in people:
-        if not one.is_active:
-            raise Conflict(f"{one} is deactivated. Activate this user first.")

@@ -12,6 +12,7 @@ from django.db.models import ProtectedError, Q, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
 
+from accounts.actions.locking import lock_users
 from accounts.actions.tokens import revoke_all
 from accounts.models import (
     HANDLE,
@@ -21,16 +22,19 @@ from accounts.models import (
     UserKind,
 )
 from accounts.rules import (
+    check_active,
     require_another_staff,
     require_own_password,
     require_staff,
 )
 from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import (
     change,
     change_all,
     create,
     erase,
+    lock,
     remove,
     remove_all,
 )
@@ -56,9 +60,10 @@ def create_user(
     require_staff(actor)
     if kind == UserKind.AGENT and (password or is_staff):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
-    _check_responsible(kind, responsible)
     if kind == UserKind.AGENT and responsible is None:
         responsible = actor.member
+    lock_users([responsible])
+    _check_responsible(kind, responsible)
     user = User(
         kind=kind,
         handle=handle or "",
@@ -80,6 +85,7 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
         require_another_staff(user)
     if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    lock_users([values.get("responsible")])
     _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)
     if password:
@@ -98,6 +104,7 @@ def delete_user(actor: Actor, user: User) -> None:
     """Raises Conflict with a count of what he owns; deactivate him instead."""
     require_staff(actor)
     require_another_staff(user)
+    lock(user, mode=LockMode.UPDATE_KEY)
     try:
         remove_all(actor, ApiToken.objects.filter(user=user))
         remove(actor, user)
@@ -151,6 +158,7 @@ def erase_user(actor: Actor, user: User) -> User:
     What he did stays on record, under “erased-7”. Raises Conflict while he is active.
     """
     require_staff(actor)
+    lock(user, "is_active", "email", mode=LockMode.UPDATE_KEY)
     if user.is_active:
         raise Conflict("Off-board or deactivate him first.", code="active")
     name = f"erased-{user.pk}"
@@ -170,6 +178,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     """Set one's own password. Ends every other token one has."""
     _require_home(actor)
     require_own_password(actor)
+    lock(actor.user, "password")
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")
     _set_password(actor.user, new_password, "new_password")
@@ -207,8 +216,8 @@ def _check_responsible(kind: str, responsible: User | None) -> None:
         raise Invalid.field("responsible_id", "Only for an agent is somebody else responsible.")
     if responsible and responsible.kind != UserKind.HUMAN:
         raise Invalid.field("responsible_id", "A person has to be responsible, not an agent.")
-    if responsible and not responsible.is_active:
-        raise Invalid.field("responsible_id", f"{responsible} is deactivated.")
+    if responsible:
+        check_active(responsible, "responsible_id")
 
 
 def _free_handle(user: User) -> str:

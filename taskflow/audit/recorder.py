@@ -21,7 +21,7 @@ from django.utils import timezone
 from taskflow.audit.actor import Actor
 from taskflow.audit.conflicts import refuse_stale
 from taskflow.audit.links import BATCH, link, linked_ids, relink
-from taskflow.audit.locks import key_fields, lock_rows
+from taskflow.audit.locks import LockMode, lock_clause, lock_rows, mode_for
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
     as_recorded,
@@ -108,8 +108,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
     # In one order everywhere, or two sets of changes could wait for each other.
     read = [attname_of(model, name) for name in sorted(names - sets)]
     relocated = {row.pk for row, _, values in edits if "project" in values}
-    changes_key = bool(names & key_fields(model))
-    stored = lock_rows(rows, read, changes_key=changes_key, relocated=relocated)
+    stored = lock_rows(rows, read, mode=mode_for(model, names), relocated=relocated)
     linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
@@ -140,7 +139,7 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     model = rows.model
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
-    locked = rows.select_for_update(of=("self",), no_key=not values.keys() & key_fields(model))
+    locked = lock_clause(rows, mode_for(model, values))
     found = list(locked.exclude(same).order_by("pk"))
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
@@ -203,22 +202,20 @@ def witness() -> Iterator[list[Event]]:
         _witnessed.reset(token)
 
 
-def lock(row: TenantModel, *names: str) -> None:
-    """Keep others from changing the row until we commit; bring the fields `names` up to date.
+def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:
+    """Keep others from changing the row until the transaction ends; refresh the fields `names`.
 
-    For rules that look at more than the door itself compares. Raises NotFound when it is gone.
+    For rules that read more than the recorder itself compares. Raises NotFound when the row no
+    longer exists.
     """
-    lock_all([row], *names)
+    lock_all([row], *names, mode=mode)
 
 
-def lock_all(rows: Sequence[TenantModel], *names: str, changes_key: bool = False) -> None:
-    """lock() for rows of one model, in the order of their ids.
-
-    With `changes_key` for callers that are going to change a field of a unique key.
-    """
+def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode.UPDATE) -> None:
+    """lock() for rows of one model, in the order of their ids; with one statement."""
     if rows:
         columns = [attname_of(type(rows[0]), n) for n in names]
-        lock_rows(rows, columns, changes_key=changes_key)
+        lock_rows(rows, columns, mode=mode)
 
 
 @contextmanager

@@ -118,6 +118,9 @@ class TenantModel(models.Model):
     )
     objects = TenantManager()
 
+    # The columns that were read under a lock: rules may rely on them. See taskflow/audit/locks.py.
+    fresh_columns: frozenset[str] = frozenset()
+
     if TYPE_CHECKING:
         version: Any  # of whatever passes the write door
 

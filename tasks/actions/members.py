@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from accounts.actions.locking import lock_users
 from accounts.models import User
+from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, lock, remove
-from taskflow.http.errors import Invalid
 from tasks.models import Project, ProjectMember, Role
 from tasks.rules import MANAGERS, require_another_owner, require_role
 
@@ -17,9 +18,9 @@ def add_member(
 
     Raises Conflict when he is a member already.
     """
+    lock_users([user])
     _require_rank(actor, project, role)
-    if not user.is_active:
-        raise Invalid.field("user_id", f"{user} is deactivated.")
+    check_active(user, "user_id")
     return create(actor, ProjectMember(project=project, user=user, role=role), "joined")
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from accounts.actions.locking import lock_users
 from accounts.actions.users import retire_users
 from accounts.models import User, UserKind
-from accounts.rules import require_staff
+from accounts.rules import require_another_staff, require_staff
 from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change_all, change_each, create_all, lock_all, remove_all
 from taskflow.http.errors import Conflict, Invalid
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
@@ -39,9 +41,13 @@ def offboard_user(actor: Actor, user: User, heir: User | None = None) -> Offboar
     Raises Conflict for the last administrator, and for projects that nobody else owns.
     """
     require_staff(actor)
+    # Before anything is read: what others are giving to the user is committed by then.
+    require_another_staff(user)
+    lock_users([user, heir], LockMode.UPDATE)
     _check_heir(user, heir)
     done = Offboarding(user)
     agents = list(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
+    lock_users(agents, LockMode.UPDATE)
     leaving = [user] if heir else [user, *agents]
     if heir:
         mine = User.objects.filter(responsible=user)

@@ -12,7 +12,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from accounts.actions.locking import lock_users
 from accounts.models import User
+from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
@@ -38,7 +40,8 @@ def create_project(
         raise Invalid.field("owner_id", "You are an operator here: say who owns the project.")
     if owner.pk != actor.user.pk and not actor.is_staff:
         raise Forbidden("Only an administrator makes projects for others.")
-    _check_owner(owner)
+    lock_users([owner])
+    check_active(owner, "owner_id")
     values |= {"name": name, "owner": owner}
     if key:
         project = create(actor, Project(key=key, **values))
@@ -50,12 +53,14 @@ def create_project(
 
 def update_project(actor: Actor, project: Project, **values: Any) -> Project:
     """Change what was given. A new owner becomes a member with that role."""
-    require_role(actor, project, *MANAGERS)
     owner = values.get("owner")
+    if owner is not None:
+        lock_users([owner])
+        lock(project, "owner")  # before its members: their roles change under this lock
+    require_role(actor, project, *MANAGERS)
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
-        _check_owner(owner)
-        lock(project)  # before its members, as whoever changes those does
+        check_active(owner, "owner_id")
         _make_owner(actor, project, owner)
     return change(actor, project, **values)
 
@@ -97,11 +102,6 @@ def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
                 for link in found
             ],
         )
-
-
-def _check_owner(user: User) -> None:
-    if not user.is_active:
-        raise Invalid.field("owner_id", f"{user} is deactivated.")
 
 
 def _make_owner(actor: Actor, project: Project, user: User) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode, lock_clause
 from taskflow.audit.recorder import lock_all, take_turns
 from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
@@ -35,6 +37,19 @@ def _members(project_ids: Any, user_ids: Any) -> Any:
 
 
 MEMBERS = Shaped(_members)
+
+
+@in_any_tenant
+def _active_members(project_ids: Any, user_ids: Any) -> Any:
+    """Locks the users, so that none of them is deactivated until the transaction ends."""
+    users = User.objects.filter(
+        Among("pk", user_ids), Among("memberships__project_id", project_ids)
+    )
+    rows = lock_clause(users.order_by("pk"), LockMode.SHARE)
+    return rows.values_list("memberships__project_id", "pk", "is_active")
+
+
+ACTIVE_MEMBERS = Shaped(_active_members)
 
 
 def check_tag_count(count: int, before: int = 0) -> None:
@@ -83,6 +98,21 @@ class Facts:
             return
         self.members |= set(MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids)))))
         self.mine |= {p for p, user_id in self.members if user_id == self.actor.user.pk}
+
+    def lock_assignees(self, projects: Iterable[Project], assignees: Iterable[User]) -> None:
+        """ask_memberships() for users who are about to be assigned tasks. Locks and refreshes them;
+        call it before projects are locked.
+        """
+        users = {user.pk: user for user in assignees}
+        project_ids = sorted({project.pk for project in projects})
+        lock_users(user for user in users.values() if user.is_staff)
+        others = tuple(sorted(pk for pk, user in users.items() if not user.is_staff))
+        if not others:
+            return
+        rows = ACTIVE_MEMBERS.rows((), Ids(tuple(project_ids)), Ids(others))
+        for project_id, user_id, is_active in rows:
+            self.members.add((project_id, user_id))
+            users[user_id].is_active = is_active
 
     def is_member(self, project: Project) -> bool:
         return self.actor.is_staff or project.pk in self.mine

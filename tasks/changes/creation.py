@@ -90,13 +90,14 @@ def _gather(actor: Actor, drafts: Sequence[Draft]) -> Facts:
     projects = [draft.project for draft in drafts]
     parents = [draft.parent for draft in drafts if isinstance(draft.parent, Task)]
     refs = [(draft.project, draft.values.get("external_ref")) for draft in drafts]
+    people = (draft.values.get("assignee") for draft in drafts)
+    facts.lock_assignees(projects, [user for user in people if user])
     if parents or any(ref for _, ref in refs):
         facts.lock_projects(projects)
     if parents:
         facts.ask_tree(parents, [])
     facts.ask_refs(refs)
-    people = (draft.values.get("assignee") for draft in drafts)
-    facts.ask_memberships(projects, [user for user in people if user])
+    facts.ask_memberships(projects, [])
     return facts
 
 

@@ -11,6 +11,7 @@ from typing import Any
 from django.utils import timezone
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change_each, lock_all, take_turns
 from taskflow.http.errors import NotFound, Problem
 from tasks.actions.tags import find_or_create_tags
@@ -110,8 +111,8 @@ class _Plan:
             columns |= PLACE
         retagged = [e.task for e in edits if e.tag or e.untag]
         if columns or retagged:
-            changes_key = any(e.project for e in edits)
-            lock_all(list(self.rows.values()), *sorted(columns), changes_key=changes_key)
+            mode = LockMode.UPDATE_KEY if any(e.project for e in edits) else LockMode.UPDATE
+            lock_all(list(self.rows.values()), *sorted(columns), mode=mode)
         self.tags_of = self._ask_tags(retagged)
 
     def _ask_places(self, edits: Sequence[Edit]) -> None:
@@ -119,6 +120,8 @@ class _Plan:
         places = [e.project or e.task.project for e in edits] + [e.task.project for e in edits]
         parents = [e.values["parent"] for e in edits if e.values.get("parent")]
         families = [e.task for e in edits if e.takes_family]
+        assignees = [e.values.get("assignee") for e in edits]
+        self.facts.lock_assignees(places, [user for user in assignees if user])
         refs = [(e.task.project, e.values.get("external_ref")) for e in edits]
         if parents or families or any(ref for _, ref in refs):
             self.facts.lock_projects(places)
@@ -128,8 +131,8 @@ class _Plan:
         movers = [(task, e.project) for e in edits if e.project for task in self._family(e.task)]
         refs += [(project, task.external_ref) for task, project in movers]
         self.facts.ask_refs(refs)
-        assignees = [e.values.get("assignee") for e in edits] + [t.assignee for t, _ in movers]
-        self.facts.ask_memberships(places, [user for user in assignees if user])
+        moved = [task.assignee for task, _ in movers if task.assignee]
+        self.facts.ask_memberships(places, moved)
 
     def _load_families(self, tops: Iterable[Task]) -> None:
         below = reached(self.facts.below, [task.pk for task in tops]) - self.rows.keys()
