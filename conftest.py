@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -35,6 +36,8 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Task, TaskTally
+
+settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length

@@ -13,6 +13,7 @@ from django.db import models
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
+from taskflow.audit.verbs import sentence_of
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 from taskflow.tenancy import is_tenant_model
@@ -88,11 +89,6 @@ def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
 
 # How a change of one field reads; the others of the event go without saying.
 PREDICATES = {
-    ("task", "completed"): "completed the task",
-    ("task", "reopened"): "reopened the task",
-    ("task", "assigned"): "assigned the task to {assignee}",
-    ("task", "unassigned"): "took the task from {assignee}",
-    ("task", "moved"): "moved the task to {project}",
     ("projectmember", "joined"): "let {user} into the project as {role}",
     ("projectmember", "left"): "took {user} out of the project",
     ("page", "published"): "published the page",
@@ -110,7 +106,8 @@ LONG_TEXTS = {"description", "body", "metadata"}
 
 def _predicate(event: Event, changes: list[Change]) -> str:
     noun = NOUNS.get(event.subject_type, event.subject_type)
-    pattern = PREDICATES.get((event.subject_type, event.verb)) or VERBS.get(event.verb)
+    kind = (event.subject_type, event.verb)
+    pattern = sentence_of(*kind) or PREDICATES.get(kind) or VERBS.get(event.verb)
     if event.verb == "deleted" and "deleted_at" not in event.changes:
         pattern = "deleted the {noun}"
     if pattern is None:

@@ -8,7 +8,7 @@ data; test_architecture.py holds us to that.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -36,6 +36,7 @@ from taskflow.tenancy import TenantError, TenantModel, in_any_tenant
 
 M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
+StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 UPDATED = 500  # rows per UPDATE with a value each, which costs the square of them
 
@@ -102,13 +103,34 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
     _refuse_strangers(actor, rows)
+    names = {name for _, _, values in edits for name in values}
+    relocated = {row.pk for row, _, values in edits if "project" in values}
+    change_locked(actor, edits, lock_to_change(rows, names, relocated=relocated))
+
+
+def lock_to_change(
+    rows: Sequence[M], names: Iterable[str], *, relocated: Collection[Any] = ()
+) -> StoredColumns:
+    """Lock rows of one model in the order of their ids, and refresh the fields that may be changed.
+
+    Many-to-many fields are skipped. Return what change_locked() compares with. See lock_rows().
+    """
+    model = type(rows[0])
+    columns = [attname_of(model, n) for n in names if not model._meta.get_field(n).many_to_many]
+    return lock_rows(rows, columns, mode=mode_for(model, names), relocated=relocated)
+
+
+def change_locked(
+    actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]], stored: StoredColumns
+) -> None:
+    """change_each() for rows that the caller has locked with lock_to_change()."""
+    if not edits:
+        return
+    rows = list({row.pk: row for row, _, _ in edits}.values())
+    _refuse_strangers(actor, rows)
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
     sets = {name for name in names if model._meta.get_field(name).many_to_many}
-    # In one order everywhere, or two sets of changes could wait for each other.
-    read = [attname_of(model, name) for name in sorted(names - sets)]
-    relocated = {row.pk for row, _, values in edits if "project" in values}
-    stored = lock_rows(rows, read, mode=mode_for(model, names), relocated=relocated)
     linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}

@@ -9,10 +9,10 @@ from ninja import Status as Answer
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.responses import Found
 from taskflow.http.schema import IdOrKey
-from tasks.api.bulk import draft_of, run_bulk
+from tasks.api.bulk import new_task, run_bulk
 from tasks.api.responses import changed, found_task, listed
 from tasks.changes import tasks as actions
-from tasks.changes.creation import create_tasks
+from tasks.changes.create import create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
 from tasks.queries.lookup import References, find_task, resolve
@@ -48,7 +48,7 @@ def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Found]:
     409 when the external_ref is taken, 422 when the assignee is not in the project or the parent
     is elsewhere or too deep.
     """
-    made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
+    made = create_tasks(request.auth, [new_task(resolve(request.auth, body.sent()))])
     return Answer(201, changed(request.auth, made[0]))
 
 

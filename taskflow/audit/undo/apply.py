@@ -15,14 +15,12 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.links import linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.audit.undo.plan import Noun, Plan, Reversal, target_of
+from taskflow.audit.verbs import inverse_of
 
 # What takes a verb back, where another change of the same fields has a name.
 INVERSE = {
-    "completed": "reopened",
-    "reopened": "completed",
     "published": "unpublished",
     "unpublished": "published",
-    "moved": "moved",
 }
 
 
@@ -149,8 +147,13 @@ def _edit(
         now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
         edit[name] = [target(pk=pk) for pk, is_linked in (now | wanted).items() if is_linked]
     verbs = {event.verb for event in reversal.events if not event.undoes}
-    verb = INVERSE.get(verbs.pop(), "changed") if len(verbs) == 1 else "changed"
+    verb = _inverse_of(reversal, verbs.pop()) if len(verbs) == 1 else "changed"
     return (reversal.row, verb, edit) if edit else None
+
+
+def _inverse_of(reversal: Reversal, verb: str) -> str:
+    subject_type, _ = reversal.subject
+    return inverse_of(subject_type, verb) or INVERSE.get(verb, "changed")
 
 
 def _restore(actor: Actor, noun: Noun, reversals: Iterable[Reversal]) -> None:
