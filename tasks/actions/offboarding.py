@@ -13,6 +13,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change_all, change_each, create_all, lock_all, remove_all
 from taskflow.http.errors import Conflict, Invalid
+from tasks.changes.assign import AssignTask, UnassignTask
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
 
@@ -144,8 +145,8 @@ def _hand_over_tasks(
     tasks = Task.everything.filter(assignee__in=leaving).exclude(status=Status.DONE)
     if heir:
         seen = tasks if heir.is_staff else tasks.filter(project__in=_projects_of(heir))
-        done.tasks_handed_over = change_all(actor, seen, "assigned", assignee=heir)
-    done.tasks_unassigned = change_all(actor, tasks, "unassigned", assignee=None)
+        done.tasks_handed_over = change_all(actor, seen, AssignTask.event, assignee=heir)
+    done.tasks_unassigned = change_all(actor, tasks, UnassignTask.event, assignee=None)
 
 
 def _projects_of(user: User | None) -> list[int]:

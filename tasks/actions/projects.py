@@ -18,7 +18,8 @@ from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
-from tasks.models import Project, ProjectMember, Role, Status, Task, TaskBlocker
+from tasks.changes.complete import CompleteTask
+from tasks.models import Project, ProjectMember, Role, Task, TaskBlocker
 from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
@@ -80,7 +81,7 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
     left = Task.objects.filter(project=project).open()
     if not force:
         _check_nothing_blocks(actor, left)
-    return change_all(actor, left, "completed", status=Status.DONE, completed_at=timezone.now())
+    return change_all(actor, left, CompleteTask.event, **CompleteTask.values_at(timezone.now()))
 
 
 def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
