@@ -37,7 +37,7 @@ from accounts.schemas import EventResponse, event_response
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
-from taskflow.audit.recorder import take_turns, witness
+from taskflow.audit.recorder import capture_events, serialize_graph_changes
 from taskflow.http.bodies import read_body
 from taskflow.http.contention import answer_until_settled, is_repeated
 from taskflow.http.errors import (
@@ -142,7 +142,7 @@ class TenantMiddleware:
             may_end_with_answer()
             return self.work(request)
         if is_repeated(request):
-            take_turns(actor)
+            serialize_graph_changes(actor)
         seen = read_precondition(request)
         request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
         if read_dry_run(request):
@@ -167,7 +167,7 @@ class TenantMiddleware:
 
     def try_out(self, request: HttpRequest) -> HttpResponse:
         """Do it, tell what it would answer and record, and undo it."""
-        with witness() as events:
+        with capture_events() as events:
             response = self.work_as_seen(request)
         if response.status_code >= 400:
             return response
@@ -228,7 +228,7 @@ class TenantMiddleware:
             )
         with inside(tenant, reading=request.method in SAFE):
             if user is not None and request.method not in SAFE and is_repeated(request):
-                take_turns(request.actor)  # type: ignore[attr-defined]
+                serialize_graph_changes(request.actor)  # type: ignore[attr-defined]
             return self.work(request)
 
     # ---- both ----

@@ -35,7 +35,7 @@ from taskflow.db.writes import update
 from taskflow.tenancy import TenantError, TenantModel, in_any_tenant
 
 M = TypeVar("M", bound=TenantModel)
-_witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
+_captured: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
 StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 UPDATED = 500  # rows per UPDATE with a value each, which costs the square of them
@@ -214,14 +214,14 @@ def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
 
 
 @contextmanager
-def witness() -> Iterator[list[Event]]:
+def capture_events() -> Iterator[list[Event]]:
     """Yield a list that fills with the events recorded from now on."""
     events: list[Event] = []
-    token = _witnessed.set(events)
+    token = _captured.set(events)
     try:
         yield events
     finally:
-        _witnessed.reset(token)
+        _captured.reset(token)
 
 
 def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:
@@ -243,7 +243,7 @@ def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode
 @contextmanager
 def savepoint() -> Iterator[None]:
     """What is recorded inside is forgotten with it when it fails."""
-    witnessed = _witnessed.get()
+    witnessed = _captured.get()
     mark = len(witnessed or ())
     try:
         with transaction.atomic():
@@ -253,7 +253,7 @@ def savepoint() -> Iterator[None]:
         raise
 
 
-def take_turns(actor: Actor) -> None:
+def serialize_graph_changes(actor: Actor) -> None:
     """Let no other transaction of the tenant pass here until we commit.
 
     For rules that no row's lock can keep, such as "no circle of blockers", and for moving tasks:
@@ -349,7 +349,7 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
                 undoes=actor.undoing.get(subject),
             )
         )
-    witnessed = _witnessed.get()
+    witnessed = _captured.get()
     if len(events) == 1 and witnessed is None and actor.precondition is None:
         Event.objects.create_later(events[0])
     else:

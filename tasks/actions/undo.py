@@ -13,7 +13,7 @@ from accounts.actions.users import end_access
 from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import lock_all, savepoint, take_turns
+from taskflow.audit.recorder import lock_all, savepoint, serialize_graph_changes
 from taskflow.audit.undo.apply import make_room, put_back, withdraw
 from taskflow.audit.undo.plan import Noun, Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
@@ -74,7 +74,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> Undone
     """
     if len(events) > MOST_EVENTS:
         raise TOO_MANY
-    take_turns(actor)
+    serialize_graph_changes(actor)
     _lock_projects(events)
     found: list[list[Obstacle]] = []
     while True:

@@ -21,7 +21,7 @@ from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import Entry, read_history
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import witness
+from taskflow.audit.recorder import capture_events
 from taskflow.http.errors import Problem
 from tasks.actions.undo import Undone, undo
 from tasks.models import Project
@@ -154,6 +154,6 @@ def _wanted_until_the_plan(form: UndoForm) -> UndoRequest:
 
 def _take_back(actor: Actor, wanted: UndoRequest) -> tuple[Undone, list[Entry]]:
     chosen = choose_events(actor, wanted)
-    with witness() as recorded:
+    with capture_events() as recorded:
         done = undo(actor, chosen, skip=wanted.on_conflict == OnConflict.SKIP)
     return done, read_history(actor, recorded)

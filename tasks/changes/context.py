@@ -11,7 +11,7 @@ from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode, lock_clause
-from taskflow.audit.recorder import lock_all, take_turns
+from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
@@ -209,7 +209,7 @@ class Context:
         """
         if not blockers:
             return
-        take_turns(self.actor)
+        serialize_graph_changes(self.actor)
         self.behind = blockers_behind(task.pk for task in blockers)
 
     def check_blockers(self, task: Task, blockers: Sequence[Task]) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from taskflow.audit.actor import Actor
 from taskflow.audit.guard import guard
 from taskflow.audit.locks import StaleRead
-from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, take_turns
+from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, serialize_graph_changes
 from taskflow.http.errors import NotFound, Problem
 from tasks.changes.base import ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
@@ -56,7 +56,7 @@ def lock_projects_of(
     Taken one after the other, the locks of two such requests could wait for each other.
     """
     if any(change.needs().serializes for change in changes):
-        take_turns(actor)
+        serialize_graph_changes(actor)
     targets = [change.needs().project for change in changes]
     places = [*projects, *(change.task.project for change in changes), *filter(None, targets)]
     lock_all(list({project.pk: project for project in places}.values()))
@@ -74,7 +74,7 @@ class _Planner:
         self.planned: list[tuple[Task, str, dict[str, Any]]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # with the id of the old project
         if not is_serialized and any(needs.serializes for needs in self.needs.values()):
-            take_turns(actor)
+            serialize_graph_changes(actor)
         self._load_before_locking()
         self.stored = self.context.stored = self._lock()
         self._load_after_locking()
