@@ -1,4 +1,8 @@
-"""Who may do what to people and tokens. Questions about an actor; no HTTP, no writes."""
+"""Permissions on users and tokens. No HTTP and no writes.
+
+A rule raises StaleRead for a column that it reads and that is not locked. The functions of
+accounts/actions/locking.py lock them.
+"""
 
 from __future__ import annotations
 
@@ -14,10 +18,10 @@ from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 
 def require_staff(actor: Actor) -> None:
-    """Raise Forbidden unless the actor administers the tenant, and his token not only projects."""
+    """Raise Forbidden unless the actor is an administrator, with a token for the whole tenant."""
     if not actor.is_staff:
         raise Forbidden("Only an administrator of the tenant may do this.")
-    if actor.project_ids is not None:  # or it would make somebody with rights it has not
+    if actor.project_ids is not None:  # otherwise it could create a user with more rights
         raise Forbidden("A token bound to projects cannot administer the tenant.")
 
 
@@ -35,7 +39,7 @@ def require_hold_over(actor: Actor, user: User) -> None:
 
 
 def require_hold_over_token(actor: Actor, token: ApiToken) -> None:
-    """Raise Forbidden unless the actor may replace and revoke this token."""
+    """Raise Forbidden unless the actor may rotate and revoke this token."""
     require_hold_over(actor, token.user)
     if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
         raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
@@ -81,10 +85,10 @@ def require_own_password(actor: Actor) -> None:
 
 
 def latest_expiry(actor: Actor) -> datetime | None:
-    """When the tokens that the actor makes have to end; None when they may last for any time.
+    """Return the latest expiry (UTC) of a token that the actor creates; None for no limit.
 
-    A token makes none that outlasts it. A session, or the token of a sign-in, stands for the
-    password, with which longer tokens could be made anyway.
+    A token cannot create one that outlives it. A session, or the token of a sign-in, has no limit:
+    it was given for the password, with which longer tokens can be created anyway.
     """
     token = actor.token
     return None if token is None or token.is_sign_in else token.expires_at
@@ -96,17 +100,17 @@ def require_no_stronger(
     project_ids: Sequence[int] | None,
     expires_at: datetime | None,
 ) -> None:
-    """Raise Forbidden when a token with these rights would be more than the actor's own."""
+    """Raise Forbidden when a token with these rights would permit more than the actor's own."""
     order = list(TokenScope)
     if order.index(scope) > order.index(actor.scope):
-        raise Forbidden(f"A token of scope {actor.scope} cannot make one of scope {scope}.")
+        raise Forbidden(f"A token of scope {actor.scope} cannot create one of scope {scope}.")
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
-        raise Forbidden("A token cannot show more projects than the one that makes it.")
+        raise Forbidden("A token cannot show more projects than the token that creates it.")
     latest = latest_expiry(actor)
     if latest is not None and (expires_at is None or expires_at > latest):
         raise Forbidden(
-            f"A token cannot outlast the one that makes it, which ends at {latest:%Y-%m-%dT%H:%M}"
-            " UTC. Ask for fewer days, or sign in and make it then."
+            "A token cannot outlive the token that creates it, which ends at"
+            f" {latest:%Y-%m-%dT%H:%M} UTC. Ask for fewer days, or sign in and create it then."
         )
 
 
@@ -120,4 +124,4 @@ def require_another_staff(*leaving: User) -> None:
     rows = User.objects.filter(Q(is_active=True, is_staff=True) | Q(pk__in=ids)).order_by("pk")
     staff = [one for one in lock_clause(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
-        raise Conflict("The last administrator has to stay one. Make somebody else one first.")
+        raise Conflict("This is the last administrator. Make another user administrator first.")

@@ -37,7 +37,7 @@ def register_tenant(
     via: Via,
     request_id: str = "",
 ) -> Actor:
-    """Create a tenant and its first administrator; return him as the actor, outside any scope.
+    """Create a tenant and its first administrator, who is returned as the actor.
 
     Raises Conflict when the subdomain is taken, Invalid when it is reserved or the password weak.
     """
@@ -51,7 +51,7 @@ def register_tenant(
 
 
 def _check_subdomain(subdomain: str) -> None:
-    """Raise Invalid for one that nobody may register, whether or not it exists already."""
+    """Raise Invalid for a subdomain that cannot be registered, whether or not it exists."""
     if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
         raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
     if subdomain == settings.DEFAULT_TENANT.lower():
@@ -64,7 +64,7 @@ def _check_subdomain(subdomain: str) -> None:
 
 
 def create_operator(*, email: str, full_name: str, password: str) -> User:
-    """Create an operator in the platform tenant, which is made when he is the first."""
+    """Create an operator in the platform tenant, which the first operator creates."""
     user = User(full_name=full_name, email=email, is_staff=True, is_superuser=True)
     platform = Tenant.objects.filter(subdomain=PLATFORM).first()
     if platform is None:
@@ -77,13 +77,13 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
 def found_tenant(
     tenant: Tenant, first: User, *, password: str | None, via: Via, request_id: str = ""
 ) -> Actor:
-    """Save a tenant and its first user, who is recorded as having made both.
+    """Save a tenant and its first user, who is recorded as the actor of both.
 
     Raises IntegrityError when the subdomain is taken.
     """
     tenant.full_clean(validate_unique=False)
     actor = Actor(first, tenant, via=via, request_id=request_id)
-    with transaction.atomic():  # a tenant without anybody in it would be taken for ever
+    with transaction.atomic():  # otherwise a failure could leave a tenant that no user can enter
         tenant.save(force_insert=True)
         with inside(tenant):
             save_user(actor, first, password)
@@ -91,7 +91,7 @@ def found_tenant(
 
 
 def update_tenant(actor: Actor, **values: Any) -> Tenant:
-    """Change the tenant the actor works in: its name or time zone. For administrators."""
+    """Change the name or time zone of the actor's tenant. For administrators."""
     require_staff(actor)
-    # A tenant stands outside the wall, but has all that the door asks of a row.
+    # A tenant is no TenantModel, but has every attribute that the recorder uses.
     return change(actor, cast(Any, actor.tenant), **values)  # type: ignore[no-any-return]

@@ -37,9 +37,10 @@ ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can 
 
 
 def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
-    """Make a token for everything the user may do. Return it and its text.
+    """Create a token with all rights of the user, for 30 days. Return it and its text.
 
-    Raises Conflict when the user is being deactivated at this moment.
+    The password must have been checked. Raises Conflict when the user is deactivated, and Contended
+    when the password has been changed since the user was read.
     """
     actor = Actor(user, tenant, request_id=request_id)
     checked = user.password
@@ -60,10 +61,11 @@ def create_token(
     project_ids: Sequence[int] | None = None,
     user: User | None = None,
 ) -> tuple[ApiToken, str]:
-    """Make a token for oneself, or for an agent one is responsible for. Return it and its text.
+    """Create a token for the actor, or for an agent of the actor. Return it and its text.
 
-    It lasts 90 days unless told otherwise, or as long as the token that makes it if that ends
-    before. Raises Forbidden when it would have more rights than that, or outlast it.
+    By default it lasts 90 days, or as long as the token that creates it if that ends earlier.
+    Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
+    when that token has been revoked meanwhile, and Conflict when the user is deactivated.
     """
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:
@@ -82,9 +84,10 @@ def create_token(
 
 
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
-    """Make a successor with the same rights and length of life. The old one ends in 24 hours.
+    """Create a successor with the same rights and lifetime. The old token ends in 24 hours.
 
-    A successor ends at the latest with the token that makes it: no token prolongs itself.
+    A successor never outlives the token of the request, so no token can prolong itself. Raises
+    Conflict for a token that is revoked or has expired.
     """
     lock_token(token)
     lock_credentials(actor)
@@ -114,7 +117,7 @@ def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
 
 
 def revoke_all(actor: Actor, user: User, *, keep: ApiToken | None = None) -> int:
-    """End every token of his. Return how many were live."""
+    """Revoke every token of the user, except `keep`. Return how many were live."""
     live = ApiToken.objects.filter(user=user).live(timezone.now())
     others = live.exclude(pk=keep.pk) if keep else live
     return change_all(actor, others, "revoked", revoked_at=timezone.now())
@@ -132,7 +135,7 @@ def issue_token(
     entropy: bytes | None = None,
     is_sign_in: bool = False,
 ) -> tuple[ApiToken, str]:
-    """Make a token with just these rights; the doors above decide them. Return it and its text.
+    """Create a token with these rights, which are not checked. Return it and its text.
 
     With `entropy` (32 bytes) the text is always the same.
     """

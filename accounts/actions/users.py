@@ -54,8 +54,9 @@ def create_user(
 ) -> User:
     """Add a person or an agent to the tenant.
 
-    A person needs an e-mail; without a password he cannot sign in yet. An agent has no password
-    and answers to `responsible`, by default to who made it. A handle is made when none is given.
+    A person needs an e-mail address, and cannot sign in without a password. An agent has no
+    password; `responsible` is its responsible user, by default the actor. Without a handle one is
+    derived from the e-mail or name. Raises Invalid for values that do not go together.
     """
     require_staff(actor)
     if kind == UserKind.AGENT and (password or is_staff):
@@ -101,7 +102,10 @@ def deactivate_user(actor: Actor, user: User) -> User:
 
 
 def delete_user(actor: Actor, user: User) -> None:
-    """Raises Conflict with a count of what he owns; deactivate him instead."""
+    """Delete a user who owns nothing and has done nothing.
+
+    Raises Conflict with the counts of what refers to the user, who can be deactivated instead.
+    """
     require_staff(actor)
     require_another_staff(user)
     lock(user, mode=LockMode.UPDATE_KEY)
@@ -117,7 +121,7 @@ def delete_user(actor: Actor, user: User) -> None:
         owned = Counter(str(row._meta.verbose_name_plural) for row in rows)
         listed = ", ".join(f"{count} {name}" for name, count in sorted(owned.items()))
         raise Conflict(
-            f"{user} still stands behind {listed}. Hand them over, or deactivate him instead.",
+            f"{user} still owns {listed}. Hand them over, or deactivate this user instead.",
             code="owns_things",
             errors=[
                 {"code": "owned", "detail": f"{count} {name}", "kind": name, "count": count}
@@ -153,14 +157,15 @@ def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
 
 
 def erase_user(actor: Actor, user: User) -> User:
-    """Wipe his name, handle and e-mail from his row and from the log, for good.
+    """Erase the user's name, handle and e-mail from the row and the event log, irreversibly.
 
-    What he did stays on record, under “erased-7”. Raises Conflict while he is active.
+    Events of the user stay on record, under the handle erased-7 for user 7. Raises Conflict while
+    the user is active.
     """
     require_staff(actor)
     lock(user, "is_active", "email", mode=LockMode.UPDATE_KEY)
     if user.is_active:
-        raise Conflict("Off-board or deactivate him first.", code="active")
+        raise Conflict("Offboard or deactivate this user first.", code="active")
     name = f"erased-{user.pk}"
     email = f"{name}@erased.invalid" if user.email else None
     erase(actor, user, full_name="", handle=name, email=email)
@@ -169,13 +174,16 @@ def erase_user(actor: Actor, user: User) -> User:
 
 
 def update_me(actor: Actor, **values: Any) -> User:
-    """Change one's own name, handle or e-mail."""
+    """Change the actor's own name, handle or e-mail."""
     _require_home(actor)
     return _change_user(actor, actor.user, values, None)
 
 
 def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
-    """Set one's own password. Ends every other token one has."""
+    """Set the actor's own password, and revoke every other token of the actor.
+
+    Raises Invalid when the current password is wrong or the new one is weak.
+    """
     _require_home(actor)
     require_own_password(actor)
     lock(actor.user, "password")
@@ -211,17 +219,20 @@ def _set_password(user: User, password: str | None, field: str = "password") -> 
 
 
 def _check_responsible(kind: str, responsible: User | None) -> None:
-    """He may make tokens in the other's name, so nobody stands behind a person."""
+    """Raise Invalid unless `responsible` is an active person and the user is an agent.
+
+    The responsible user may create tokens of the agent, so a person has none.
+    """
     if responsible and kind != UserKind.AGENT:
-        raise Invalid.field("responsible_id", "Only for an agent is somebody else responsible.")
+        raise Invalid.field("responsible_id", "Only an agent has a responsible user.")
     if responsible and responsible.kind != UserKind.HUMAN:
-        raise Invalid.field("responsible_id", "A person has to be responsible, not an agent.")
+        raise Invalid.field("responsible_id", "The responsible user must be a person.")
     if responsible:
         check_active(responsible, "responsible_id")
 
 
 def _free_handle(user: User) -> str:
-    """A handle from his name or e-mail that nobody has."""
+    """A handle that is free, derived from the user's e-mail or name."""
     source = (user.email or "").partition("@")[0] or user.full_name
     base = slugify(source.replace(".", "-"))[:40].strip("-_") or str(user.kind)
     base = base if HANDLE.fullmatch(base) else str(user.kind)
@@ -233,4 +244,4 @@ def _free_handle(user: User) -> str:
 
 def _require_home(actor: Actor) -> None:
     if actor.is_operator:
-        raise Forbidden("An operator is changed in the platform's own tenant.")
+        raise Forbidden("An operator can be changed only in the platform's own tenant.")

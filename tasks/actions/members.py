@@ -1,4 +1,4 @@
-"""Who joins a project, in which role, and leaves it."""
+"""Actions on the members of a project."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks.rules import MANAGERS, require_another_owner, require_role
 def add_member(
     actor: Actor, project: Project, *, user: User, role: Role = Role.MEMBER
 ) -> ProjectMember:
-    """Let a user into the project. Only an owner makes owners.
+    """Make a user a member of the project. Only an owner can add an owner.
 
-    Raises Conflict when he is a member already.
+    Raises Invalid for a deactivated user, Conflict for one who is a member already.
     """
     lock_users([user])
     _require_rank(actor, project, role)
@@ -25,25 +25,25 @@ def add_member(
 
 
 def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
-    """Give a member another role. The last owner stays owner."""
+    """Change the role of a member. Raises Conflict for the last owner."""
     _lock_role(member)
     _require_rank(actor, member.project, role, Role(member.role))
     if role != Role.OWNER:
-        _lay_down_ownership(actor, member)
+        _pass_on_ownership(actor, member)
     return change(actor, member, role=role)
 
 
 def remove_member(actor: Actor, member: ProjectMember) -> None:
-    """Take a member out; members may leave by themselves. The last owner cannot."""
+    """End a membership; members may end tsuccessor own. Raises Conflict for the last owner."""
     _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_rank(actor, member.project, Role(member.role))
-    _lay_down_ownership(actor, member)
+    _pass_on_ownership(actor, member)
     remove(actor, member, "left")
 
 
 def _lock_role(member: ProjectMember) -> None:
-    """Roles change one after the other in a project, or its last two owners could leave at once."""
+    """Serialize changes of roles in a project, or its last two owners could leave at once."""
     lock(member.project, "owner")
     lock(member, "role")
 
@@ -52,11 +52,11 @@ def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
     require_role(actor, project, *([Role.OWNER] if Role.OWNER in roles else MANAGERS))
 
 
-def _lay_down_ownership(actor: Actor, member: ProjectMember) -> None:
-    """Pass the project on to another owner when it is this one's. Raises Conflict for the last."""
+def _pass_on_ownership(actor: Actor, member: ProjectMember) -> None:
+    """Make another owner the project's owner if the member is. Raises Conflict for the last one."""
     project = member.project
     require_another_owner(member)
     if project.owner_id == member.user_id:
         others = ProjectMember.objects.filter(project=project, role=Role.OWNER)
-        heir = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
-        change(actor, project, owner=heir.user)
+        successor = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
+        change(actor, project, owner=successor.user)

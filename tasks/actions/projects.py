@@ -1,4 +1,4 @@
-"""What can happen to a project."""
+"""Actions on projects."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
-MOST_NAMED = 20  # blockers in one refusal
+MOST_LISTED = 20  # blockers in one error
 
 
 def create_project(
@@ -32,15 +32,15 @@ def create_project(
 ) -> Project:
     """Create a project; its owner becomes its first member.
 
-    A key is made from the name when none is given. Raises Forbidden when the owner is somebody
-    else and the actor no administrator, or the token is bound to projects.
+    Without a key one is derived from the name. Raises Forbidden when the owner is another user and
+    the actor is not an administrator, or when the token is bound to projects.
     """
     require_all_projects(actor)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "You are an operator here: say who owns the project.")
+        raise Invalid.field("owner_id", "You act as an operator. Name the owner of the project.")
     if owner.pk != actor.user.pk and not actor.is_staff:
-        raise Forbidden("Only an administrator makes projects for others.")
+        raise Forbidden("Only an administrator can create projects for other users.")
     lock_users([owner])
     check_active(owner, "owner_id")
     values |= {"name": name, "owner": owner}
@@ -53,7 +53,7 @@ def create_project(
 
 
 def update_project(actor: Actor, project: Project, **values: Any) -> Project:
-    """Change what was given. A new owner becomes a member with that role."""
+    """Set the given fields. A new owner becomes a member with that role."""
     owner = values.get("owner")
     if owner is not None:
         lock_users([owner])
@@ -67,13 +67,13 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
 
 
 def delete_project(actor: Actor, project: Project) -> None:
-    """Move a project to the trash: all it holds disappears with it, and returns with it."""
+    """Move a project to the trash. Everything in it is hidden until the project is restored."""
     require_role(actor, project, Role.OWNER)
     change(actor, project, "deleted", deleted_at=timezone.now())
 
 
 def complete_project_tasks(actor: Actor, project: Project, *, force: bool = False) -> int:
-    """Finish all open tasks of the project with one UPDATE; return how many.
+    """Complete all open tasks of the project with one UPDATE. Return how many there were.
 
     Raises Conflict, listing them, when tasks of other projects block some, unless forced.
     """
@@ -85,11 +85,11 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
 
 
 def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
-    """Raises Conflict for what is open outside the set."""
+    """Raise Conflict for open blockers that are not in the set."""
     links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
-        links.select_related("task__project").order_by("task", "blocker")[:MOST_NAMED]
+        links.select_related("task__project").order_by("task", "blocker")[:MOST_LISTED]
     ):
         raise Conflict(
             "Tasks of other projects block some. Complete those first, or pass force=true.",
@@ -114,7 +114,7 @@ def _make_owner(actor: Actor, project: Project, user: User) -> None:
 
 
 def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
-    """Somebody may take the chosen key at this moment: then another is chosen."""
+    """Create the project with a free key. If another request takes the key first, try the next."""
     for left in reversed(range(KEY_TRIES)):
         try:
             with transaction.atomic():
@@ -126,7 +126,7 @@ def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
 
 
 def _free_key(name: str) -> str:
-    """A key nobody has: initials of several words, the start of one, then letters behind it."""
+    """A free key: the initials of several words or the start of one, and letters if taken."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]

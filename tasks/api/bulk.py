@@ -31,7 +31,10 @@ WHERE = "#/where/"  # begins the pointer to a filter of an operation
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
-    """New tasks first, then the rest in order. Raises all problems as one, unless told to go on."""
+    """Create new tasks first, then carry out the other operations in their order.
+
+    Raises the problems of all operations as one, unless `on_error` is `continue`.
+    """
     entries = _read(actor, body.operations)
     if len(entries) > MOST_OPERATIONS:
         raise Invalid.field(
@@ -47,7 +50,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
 
 @dataclass
 class _Entry:
-    """One line of the answer. An operation has one, or one for each task that its `where` finds."""
+    """One result. An operation has one, or one for each task that its `where` finds."""
 
     index: int
     task: Task | None = None
@@ -135,7 +138,7 @@ def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
 
 
 def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task]]:
-    """How to get an operation's tasks: one object per row, whichever way it is named."""
+    """Return a function from an operation to its tasks. The same row is always the same object."""
     by_ref = find_tasks(actor, [str(op.id) for op in operations.values() if _has_id(op)])
     rows = {task.pk: task for task in by_ref.values()}
 
@@ -167,7 +170,7 @@ def _in_where(problem: Invalid) -> Invalid:
 
 
 def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask]) -> None:
-    """All or nothing. Raises what speaks against any, by its place in the body."""
+    """Create the tasks of a new project, all or none. Raises all problems, with their pointers."""
     first = list(_walk(tasks, "#/tasks"))
     if len(first) > MOST_OPERATIONS:
         raise Invalid.field("tasks", f"They are more than {MOST_OPERATIONS}.", "too_many")
@@ -209,7 +212,7 @@ class _First:
 
 
 def _walk(tasks: list[ProjectTask], place: str, above: str = "") -> Iterator[_First]:
-    """All of them, each before its subtasks."""
+    """Yield all tasks, each before its subtasks."""
     for n, task in enumerate(tasks):
         here = f"{place}/{n}"
         yield _First(task, here, above)
