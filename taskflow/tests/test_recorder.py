@@ -1,4 +1,4 @@
-"""The write door: nothing changes without its event, and nothing is recorded that did not change."""
+"""The recorder: nothing changes without its event, and nothing is recorded that did not change."""
 
 from __future__ import annotations
 

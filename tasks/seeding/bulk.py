@@ -1,7 +1,7 @@
 """
 Rows by the million, for benchmarks: tenants of very different sizes, each task with its event.
 
-People, projects, members and tags are made through the write door. Tasks, their tags and their
+People, projects, members and tags are made through the recorder. Tasks, their tags and their
 events go in by few statements per twenty thousand.
 """
 
@@ -34,7 +34,7 @@ SKEW = 0.8  # the n-th tenant is n^0.8 times smaller than the first
 
 Progress = Callable[[int], None]
 
-# Each row of `planned` becomes a task, its event as the write door would write it, and up to two
+# Each row of `planned` becomes a task, its event as the recorder would write it, and up to two
 # tags. RETURNING hands the stored task on, so that the event says what the row says.
 FILL = """
 WITH planned AS MATERIALIZED (
