@@ -235,7 +235,7 @@ def assert_statements() -> Any:
 @pytest.fixture(autouse=True)
 def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is done besides every so many rows, by their ids, would be counted with statements."""
-    monkeypatch.setattr("accounts.idempotency.SWEEP_EVERY", 10**9)
+    monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 10**9)
     monkeypatch.setattr("tasks.models.tallies.MERGE_EVERY", 10**9)
 
 

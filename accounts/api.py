@@ -13,12 +13,12 @@ from accounts.actions import tenants as tenant_actions
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
 from accounts.auth import (
-    agreed_subdomain,
+    admin_auth,
     check_password,
     find_tenant,
-    leaving,
-    managing,
-    named_subdomain,
+    read_auth,
+    read_subdomain,
+    reconcile_subdomains,
 )
 from accounts.models import ApiToken, Tenant, User
 from accounts.schemas import (
@@ -46,10 +46,10 @@ from taskflow.http.paging import PageParams, paginate
 from taskflow.tenancy import inside
 
 signing_in = Router(tags=["Signing in"])
-me = Router(tags=["Me"], auth=managing)
-token_routes = Router(tags=["Tokens"], auth=managing)
-users = Router(tags=["Users"], auth=managing)
-tenant_routes = Router(tags=["Tenant"], auth=managing)
+me = Router(tags=["Me"], auth=admin_auth)
+token_routes = Router(tags=["Tokens"], auth=admin_auth)
+users = Router(tags=["Users"], auth=admin_auth)
+tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
 
 # ---- signing in ---------------------------------------------------------------------------------
 
@@ -84,7 +84,7 @@ def login(request: HttpRequest, body: Login) -> dict[str, Any]:
 
     An unknown e-mail, a wrong password and a deactivated user get the same 401, in the same time.
     """
-    tenant = find_tenant(agreed_subdomain(body.tenant, named_subdomain(request)))
+    tenant = find_tenant(reconcile_subdomains(body.tenant, read_subdomain(request)))
     with inside(tenant):
         user = check_password(body.email, body.password.get_secret_value())
         if user is None:
@@ -92,7 +92,7 @@ def login(request: HttpRequest, body: Login) -> dict[str, Any]:
         return _signed_in(request, user, tenant)
 
 
-@signing_in.post("/logout", response={204: None}, auth=leaving)
+@signing_in.post("/logout", response={204: None}, auth=read_auth)
 def logout(request: ActorRequest) -> Answer[None]:
     """Revoke the token that this request carries."""
     if request.auth.token is None:

@@ -36,20 +36,22 @@ from taskflow.tenancy import asking, in_any_tenant, inside
 log = logging.getLogger("taskflow.auth")
 
 # Who calls these becomes somebody, whatever old token or cookie he still sends.
-STRANGERS_WELCOME = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
-LAST_USED_EVERY = timedelta(hours=1)
+PUBLIC_PATHS = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
+LAST_USED_INTERVAL = timedelta(hours=1)
 ACTING_TENANT = "acting_tenant"  # session key: where an operator is at work
-UNKNOWN_CREDENTIALS = (
+INVALID_CREDENTIALS = (
     "The token is unknown, expired or revoked. Get one from POST /api/v1/auth/login."
 )
-NO_CREDENTIALS = "Send a token as Authorization: Bearer tf_… Get one from POST /api/v1/auth/login."
+MISSING_CREDENTIALS = (
+    "Send a token as Authorization: Bearer tf_… Get one from POST /api/v1/auth/login."
+)
 NO_TENANT = "There is no such tenant."
 
 
 # ---- which tenant -------------------------------------------------------------------------------
 
 
-def named_subdomain(request: HttpRequest) -> str | None:
+def read_subdomain(request: HttpRequest) -> str | None:
     """The tenant named by X-Tenant or the host; None when neither does.
 
     Raises DisallowedHost for a host that is not ours, NotFound when the two disagree.
@@ -57,10 +59,10 @@ def named_subdomain(request: HttpRequest) -> str | None:
     host, _port = split_domain_port(request.get_host())
     suffix = f".{settings.DOMAIN}"
     by_host = host.removesuffix(suffix) if host.endswith(suffix) else None
-    return agreed_subdomain(by_host, request.META.get("HTTP_X_TENANT"))
+    return reconcile_subdomains(by_host, request.META.get("HTTP_X_TENANT"))
 
 
-def agreed_subdomain(*named: str | None) -> str | None:
+def reconcile_subdomains(*named: str | None) -> str | None:
     """The one tenant that all of these name; None when none does. Raises NotFound.
 
     An empty name is the name of no tenant. The server hands on a header that is not ASCII as an
@@ -84,12 +86,14 @@ def find_tenant(subdomain: str | None) -> Tenant:
 # ---- who ----------------------------------------------------------------------------------------
 
 
-def entering(text: str, tenant_id: int, *, reading: bool) -> AbstractContextManager[list[ApiToken]]:
+def inside_tenant_of_token(
+    text: str, tenant_id: int, *, reading: bool
+) -> AbstractContextManager[list[ApiToken]]:
     """Inside the tenant that a token's text names: the live one with this text, if there is one,
     with its user and tenant.
     """
-    values = {"digest": tokens.digest_of(text), "now": timezone.now()}
-    return asking(tenant_id, TOKENS, values, reading=reading)
+    values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
+    return asking(tenant_id, LIVE_TOKEN, values, reading=reading)
 
 
 @in_any_tenant
@@ -102,7 +106,7 @@ def _live_tokens() -> QuerySet[ApiToken]:
     return live.select_related("user", "tenant")
 
 
-TOKENS = Compiled(_live_tokens)
+LIVE_TOKEN = Compiled(_live_tokens)
 
 
 def check_password(email: str, password: str) -> User | None:
@@ -136,12 +140,12 @@ class TenantBackend(BaseBackend):
 # ---- credentials -------------------------------------------------------------------------------
 
 
-def bearer_of(request: HttpRequest) -> str | None:
+def read_bearer_token(request: HttpRequest) -> str | None:
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
+def build_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
     return Actor(
         token.user,
         token.tenant,
@@ -152,14 +156,14 @@ def actor_of_token(request: HttpRequest, token: ApiToken) -> Actor:
     )
 
 
-def note_use(token: ApiToken) -> None:
+def record_token_use(token: ApiToken) -> None:
     """Keep last_used_at true to the hour, in a transaction of its own: reads never write.
 
     What the response acknowledges is committed by then. So whatever goes wrong
     here is logged, and nothing else: a busy or read-only database costs the note, not the response.
     """
     now = timezone.now()
-    if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_EVERY:
+    if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_INTERVAL:
         return
     try:
         with inside(token.tenant, patience=0):
@@ -171,7 +175,7 @@ def note_use(token: ApiToken) -> None:
 # ---- what a token lets him do -------------------------------------------------------------------
 
 
-class SignedIn(HttpBearer):
+class TokenScopeAuth(HttpBearer):
     """Reading needs any scope; writing needs `writes` or more. So no endpoint has to say.
 
     A signed-in admin session serves too, with its CSRF token, so that the docs page works.
@@ -187,7 +191,7 @@ class SignedIn(HttpBearer):
         actor: Actor | None = getattr(request, "actor", None)
         if actor is None:
             is_sent = "HTTP_AUTHORIZATION" in request.META
-            raise Unauthenticated(UNKNOWN_CREDENTIALS if is_sent else NO_CREDENTIALS)
+            raise Unauthenticated(INVALID_CREDENTIALS if is_sent else MISSING_CREDENTIALS)
         if request.method not in SAFE:
             self.check_writing(request, actor)
         return actor
@@ -206,6 +210,6 @@ class SignedIn(HttpBearer):
         raise NotImplementedError  # HttpBearer's own way, which logs tokens under DEBUG
 
 
-signed_in = SignedIn(writes=TokenScope.WRITE)
-managing = SignedIn(writes=TokenScope.ADMIN)
-leaving = SignedIn(writes=TokenScope.READ)  # any token may end itself
+write_auth = TokenScopeAuth(writes=TokenScope.WRITE)
+admin_auth = TokenScopeAuth(writes=TokenScope.ADMIN)
+read_auth = TokenScopeAuth(writes=TokenScope.READ)  # any token may end itself

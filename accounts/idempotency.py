@@ -14,12 +14,12 @@ from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import tokens
-from accounts.models import KeptAnswer
+from accounts.models import IdempotencyRecord
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict, Invalid
 
-KEPT = timedelta(hours=24)
-SWEEP_EVERY = 100  # keys; then those that are too old go
+RECORD_LIFETIME = timedelta(hours=24)
+CLEANUP_INTERVAL = 100  # keys; then those that are too old go
 LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL: lock_timeout is over
 TOKEN = "{the token that this answer issued}"  # noqa: S105 - what stands for it in the store
 
@@ -37,7 +37,7 @@ def once(
     actor: Actor = request.actor  # type: ignore[attr-defined]
     kept = _claim(actor, key, _fingerprint(request, actor))
     entropy = salted_hmac("taskflow.idempotency", f"{kept.pk} {key}", algorithm="sha256").digest()
-    token = tokens.make_text(actor.tenant.pk, entropy)
+    token = tokens.make_token_text(actor.tenant.pk, entropy)
     if kept.status is not None:
         return _replayed(kept, token)
     request.actor = replace(actor, entropy=entropy)  # type: ignore[attr-defined]
@@ -47,21 +47,23 @@ def once(
     return response
 
 
-def sweep() -> int:
+def delete_expired_records() -> int:
     """Forget the tenant's keys that are older than 24 hours; return how many."""
-    old = KeptAnswer.objects.filter(created_at__lt=timezone.now() - KEPT)
+    old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - RECORD_LIFETIME)
     return old.delete()[0]
 
 
-def _claim(actor: Actor, key: str, fingerprint: str) -> KeptAnswer:
+def _claim(actor: Actor, key: str, fingerprint: str) -> IdempotencyRecord:
     """The key's row: new and without a status, or with the answer that was given."""
-    mine = KeptAnswer.objects.filter(user_id=actor.user.pk, key=key)
-    row = KeptAnswer(user_id=actor.user.pk, key=key, fingerprint=fingerprint)
+    mine = IdempotencyRecord.objects.filter(user_id=actor.user.pk, key=key)
+    row = IdempotencyRecord(user_id=actor.user.pk, key=key, fingerprint=fingerprint)
     try:
         for _ in range(2):
-            KeptAnswer.objects.bulk_create([row], ignore_conflicts=True)  # waits for who has it
+            IdempotencyRecord.objects.bulk_create(
+                [row], ignore_conflicts=True
+            )  # waits for who has it
             kept = mine.select_for_update(no_key=True).first()
-            if kept is not None and kept.created_at < timezone.now() - KEPT:
+            if kept is not None and kept.created_at < timezone.now() - RECORD_LIFETIME:
                 kept.delete()
             elif kept is not None:
                 break
@@ -98,18 +100,18 @@ def _fingerprint(request: HttpRequest, actor: Actor) -> str:
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 
 
-def _keep(kept: KeptAnswer, response: HttpResponse, token: str) -> None:
+def _keep(kept: IdempotencyRecord, response: HttpResponse, token: str) -> None:
     """Without the token that it may issue: no secret is stored, it can be made again."""
-    KeptAnswer.objects.filter(pk=kept.pk).update(
+    IdempotencyRecord.objects.filter(pk=kept.pk).update(
         status=response.status_code,
         headers=dict(response.items()),
         body=response.content.decode().replace(token, TOKEN),
     )
-    if kept.pk % SWEEP_EVERY == 0:
-        sweep()
+    if kept.pk % CLEANUP_INTERVAL == 0:
+        delete_expired_records()
 
 
-def _replayed(kept: KeptAnswer, token: str) -> HttpResponse:
+def _replayed(kept: IdempotencyRecord, token: str) -> HttpResponse:
     answer = HttpResponse(kept.body.replace(TOKEN, token), status=kept.status, headers=kept.headers)
     answer["Idempotency-Replayed"] = "true"
     return answer

@@ -23,17 +23,17 @@ from accounts import tokens
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
-    STRANGERS_WELCOME,
-    actor_of_token,
-    bearer_of,
-    entering,
+    PUBLIC_PATHS,
+    build_token_actor,
     find_tenant,
-    named_subdomain,
-    note_use,
+    inside_tenant_of_token,
+    read_bearer_token,
+    read_subdomain,
+    record_token_use,
 )
 from accounts.idempotency import once
 from accounts.models import PLATFORM, Tenant, User
-from accounts.schemas import EventResponse, event_response
+from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
@@ -98,10 +98,10 @@ class TenantMiddleware:
 
     def answer_caller(self, request: HttpRequest) -> HttpResponse:
         """Answer within the one transaction that the credentials name, if they name any."""
-        subdomain = named_subdomain(request)
-        if request.path in STRANGERS_WELCOME:
+        subdomain = read_subdomain(request)
+        if request.path in PUBLIC_PATHS:
             return self.get_response(request)
-        text = bearer_of(request)
+        text = read_bearer_token(request)
         if text is not None:
             return self.answer_token(request, text, subdomain)
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
@@ -110,27 +110,27 @@ class TenantMiddleware:
         return self.get_response(request)
 
     def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
-        tenant_id = tokens.tenant_id_of(text)
+        tenant_id = tokens.read_tenant_id(text)
         if tenant_id is None:
             return self.get_response(request)  # what needs a token answers 401
         is_safe = request.method in SAFE
-        with entering(text, tenant_id, reading=is_safe) as found:
+        with inside_tenant_of_token(text, tenant_id, reading=is_safe) as found:
             if not found:
                 return self.work(request)
             token = found[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
-            response = self.serve(request, actor_of_token(request, token))
-        note_use(token)
+            response = self.serve(request, build_token_actor(request, token))
+        record_token_use(token)
         return response
 
     def answer_session(self, request: HttpRequest, key: str, subdomain: str | None) -> HttpResponse:
         request.session = SessionStore(key)
         name = subdomain or settings.DEFAULT_TENANT
         home = Tenant.objects.filter(subdomain=name, is_active=True).first()
-        if home is None or (user := user_of_session(request, home)) is None:
+        if home is None or (user := load_session_user(request, home)) is None:
             return self.get_response(request)
-        tenant = acting_tenant(request, user, home)
+        tenant = choose_acting_tenant(request, user, home)
         with inside(tenant, reading=request.method in SAFE):
             actor = Actor(user, tenant, request_id=getattr(request, "request_id", ""))
             return self.serve(request, actor)
@@ -183,7 +183,9 @@ class TenantMiddleware:
                 "result": json.loads(response.content) if response.content else None,
                 "event_count": len(events),
                 "events": [
-                    EventResponse.model_validate(event_response(entry)).model_dump(mode="json")
+                    EventResponse.model_validate(build_event_response(entry)).model_dump(
+                        mode="json"
+                    )
                     for entry in entries
                 ],
             }
@@ -217,9 +219,9 @@ class TenantMiddleware:
         return problem.as_page(request)
 
     def answer_staff(self, request: HttpRequest) -> HttpResponse:
-        home = find_tenant(named_subdomain(request))
-        user = user_of_session(request, home)
-        tenant = acting_tenant(request, user, home)
+        home = find_tenant(read_subdomain(request))
+        user = load_session_user(request, home)
+        tenant = choose_acting_tenant(request, user, home)
         request.tenant = tenant  # type: ignore[attr-defined]
         if user is not None:
             request._cached_user = user  # type: ignore[attr-defined]  # what auth.get_user() answers
@@ -244,7 +246,7 @@ class TenantMiddleware:
         return response
 
 
-def user_of_session(request: HttpRequest, home: Tenant) -> User | None:
+def load_session_user(request: HttpRequest, home: Tenant) -> User | None:
     """The session's user, looked for in the host's own tenant: elsewhere the cookie is nobody's."""
     if not request.session.get(auth.SESSION_KEY):
         return None
@@ -253,7 +255,7 @@ def user_of_session(request: HttpRequest, home: Tenant) -> User | None:
     return user if isinstance(user, User) else None
 
 
-def acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
+def choose_acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
     """Staff works at home; an operator where he said he would."""
     picked = request.session.get(ACTING_TENANT)
     if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:

@@ -287,7 +287,7 @@ class ApiToken(TenantModel):
         )
 
 
-class KeptAnswer(TenantModel):
+class IdempotencyRecord(TenantModel):
     """What a write with an Idempotency-Key was answered; committed with it, for its retries."""
 
     user_id = models.BigIntegerField()  # an operator too, who has no row in this tenant
@@ -301,10 +301,14 @@ class KeptAnswer(TenantModel):
     class Meta:
         base_manager_name = "objects"
         constraints = [
-            models.UniqueConstraint(fields=["tenant", "user_id", "key"], name="kept_answer_key"),
+            models.UniqueConstraint(
+                fields=["tenant", "user_id", "key"], name="idempotency_record_key"
+            ),
         ]
         indexes = [
-            models.Index(fields=["tenant", "created_at"], name="kept_answer_age"),  # to sweep them
+            models.Index(
+                fields=["tenant", "created_at"], name="idempotency_record_age"
+            ),  # to sweep them
         ]
 
     def __str__(self) -> str:

@@ -219,7 +219,7 @@ class EventResponse(Out):
     undoes: list[int] | None = Field(description="Ids of the events that it takes back.")
 
 
-def event_response(entry: Entry) -> dict[str, Any]:
+def build_event_response(entry: Entry) -> dict[str, Any]:
     event = entry.event
     return {
         "id": event.pk,
@@ -235,11 +235,11 @@ def event_response(entry: Entry) -> dict[str, Any]:
         "subject": {"type": event.subject_type, "id": event.subject_id},
         "project_id": event.project_id,
         "changes": event.changes,
-        "undoes": undone_by(event),
+        "undoes": list_undone_event_ids(event),
     }
 
 
-def undone_by(event: Event) -> list[int] | None:
+def list_undone_event_ids(event: Event) -> list[int] | None:
     """Ids of the events that it takes back."""
     return event.undoes and sorted(map(int, event.undoes))
 

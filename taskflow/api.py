@@ -13,7 +13,7 @@ from ninja.errors import HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
-from accounts.auth import signed_in
+from accounts.auth import write_auth
 from taskflow.http.converters import IdConverter
 from taskflow.http.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.http.openapi import Api, refuse_bodies
@@ -37,7 +37,7 @@ api = Api(
     title="TaskFlow",
     version="1",
     description="The dependable task store for people and AI agents. Errors are RFC 9457 problems.",
-    auth=signed_in,
+    auth=write_auth,
     servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),
     docs_decorator=refuse_bodies,

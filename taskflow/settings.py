@@ -190,7 +190,7 @@ UNFOLD = {
     "SITE_SYMBOL": "task_alt",
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
-    "ENVIRONMENT": "accounts.admin.recorded.name_the_tenant",
+    "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
     "DASHBOARD_CALLBACK": "tasks.admin.dashboard.build_dashboard",
     "SIDEBAR": {
         "show_search": True,

@@ -139,12 +139,12 @@ def issue_token(
 
     With `entropy` (32 bytes) the text is always the same.
     """
-    text = tokens.make_text(actor.tenant.pk, entropy or actor.entropy)
+    text = tokens.make_token_text(actor.tenant.pk, entropy or actor.entropy)
     token = ApiToken(
         user=user,
         name=name,
-        prefix=text[: tokens.SHOWN],
-        digest=tokens.digest_of(text),
+        prefix=text[: tokens.PREFIX_LENGTH],
+        digest=tokens.compute_digest(text),
         scope=scope,
         project_ids=None if project_ids is None else sorted(set(project_ids)),
         expires_at=expires_at,

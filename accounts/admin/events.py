@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 
-from accounts.admin.recorded import actor_of
+from accounts.admin.recorded import get_actor
 from taskflow.admin.site import ModelAdmin, display
 from taskflow.audit.history import Entry, read_history, who_did
 from taskflow.audit.models import Event
@@ -66,5 +66,5 @@ class EventAdmin(ModelAdmin):
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         event: Any = super().get_object(request, *args, **kwargs)
         if event is not None:
-            (event.entry,) = read_history(actor_of(request), [event])
+            (event.entry,) = read_history(get_actor(request), [event])
         return event

@@ -38,7 +38,7 @@ class JsonField(forms.JSONField):
             return InvalidJSONInput(data)
 
 
-class RowsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+class RowMultipleChoiceField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """Rows by their ids. What cannot be an id is refused before the database is asked for it."""
 
     def clean(self, value: Any) -> Any:
@@ -49,7 +49,7 @@ class RowsField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
         return super().clean(value)
 
 
-class ShownField(forms.BoundField):
+class IdCheckedBoundField(forms.BoundField):
     """A field as it is shown. Choices of rows are shown without what cannot be an id.
 
     The widget asks the database for the rows that are chosen, also when the form refuses them.

@@ -22,7 +22,7 @@ from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
-from accounts.admin.fields import JsonField, ShownField
+from accounts.admin.fields import IdCheckedBoundField, JsonField
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor
@@ -57,13 +57,13 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     foreign keys find their choices.
     """
 
-    bound_field_class = ShownField
+    bound_field_class = IdCheckedBoundField
     schema: ClassVar[type[In]] = In  # the API's, whose fields have the types of the form's values
     refusal: Problem | None = None
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # when it was opened
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(with_plain_newlines(data), *args, **kwargs)
+        super().__init__(normalize_newlines(data), *args, **kwargs)
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
         for name in AS_WRITTEN & self.fields.keys():
@@ -92,11 +92,11 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
         return {name: value for name, value in read.items() if type(value) is str}
 
     def _show(self, problem: Problem) -> None:
-        for field, sentence in refused_fields(problem, self.fields):
+        for field, sentence in locate_errors(problem, self.fields):
             self.add_error(field, sentence)
 
 
-def with_plain_newlines(data: QueryDict | None) -> QueryDict | None:
+def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
     """Browsers send \\r\\n, which would change every text that is looked at."""
     if data is None:
         return None
@@ -106,7 +106,7 @@ def with_plain_newlines(data: QueryDict | None) -> QueryDict | None:
     return plain
 
 
-def refused_fields(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
+def locate_errors(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
     """Where in the form to say it: at the field the problem points at, else above all."""
     found = []
     for error in problem.errors:
@@ -115,7 +115,7 @@ def refused_fields(problem: Problem, known: Iterable[str]) -> list[tuple[str | N
     return found if any(name for name, _ in found) else [(None, problem.detail)]
 
 
-class KnownAutocomplete(AutocompleteSelect):
+class PreloadedAutocomplete(AutocompleteSelect):
     """Labels its value from the row in hand, where Django's asks the database for every line."""
 
     known: models.Model | None = None
@@ -127,21 +127,21 @@ class KnownAutocomplete(AutocompleteSelect):
         return [(None, [option], 0)]
 
 
-class LineForm(RecordedForm):
+class InlineRowForm(RecordedForm):
     """A line of an inline."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
             widget = getattr(field.widget, "widget", field.widget)  # within the add-another wrapper
-            if isinstance(widget, KnownAutocomplete) and self.instance.pk:
+            if isinstance(widget, PreloadedAutocomplete) and self.instance.pk:
                 widget.known = self.instance._state.fields_cache.get(name)
 
 
 class RecordedInline(TabularInline):
     """Lines that the admin of their own model saves. Select what autocomplete_fields point at."""
 
-    form = LineForm
+    form = InlineRowForm
     formfield_overrides = FIELDS
     extra = 0
     per_page = 10
@@ -158,7 +158,7 @@ class RecordedInline(TabularInline):
 
     def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name in self.autocomplete_fields:
-            kwargs["widget"] = KnownAutocomplete(db_field, self.admin_site)
+            kwargs["widget"] = PreloadedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
@@ -167,7 +167,7 @@ class RecordedAdmin(ModelAdmin):
     schema: type[In] = In  # of the API: what its fields refuse, the form refuses too
     formfield_overrides = FIELDS
     change_form_before_template = "admin/row_version.html"
-    recorded_names: ClassVar[dict[str, str]] = {}  # where a form calls a field otherwise
+    action_field_names: ClassVar[dict[str, str]] = {}  # where a form calls a field otherwise
     compressed_fields = True
     list_per_page = 50
     show_full_result_count = False  # would count the whole table for every page
@@ -200,14 +200,14 @@ class RecordedAdmin(ModelAdmin):
         for inline_form in formset.forms:
             if formset.can_delete and formset._should_delete_form(inline_form):
                 if inline_form.instance.pk:
-                    own.delete_row(actor_of(request), fresh(inline_form.instance))
+                    own.delete_row(get_actor(request), fresh(inline_form.instance))
             elif inline_form.has_changed():
                 own._save(request, inline_form.instance, inline_form, not inline_form.instance.pk)
 
     def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
         if is_new:
             values = {n: v for n, v in form.cleaned_data.items() if n not in NO_VALUES}
-            row = self.create_row(actor_of(request), values)
+            row = self.create_row(get_actor(request), values)
             obj.__dict__.update(row.__dict__)  # where Django looks for the new id
         else:
             names = [name for name in form.changed_data if name not in NO_VALUES]
@@ -216,7 +216,7 @@ class RecordedAdmin(ModelAdmin):
                 actor, values = self._as_opened(request, row, values, opened)
                 self.change_row(actor, row, values)
             else:
-                self.change_row(actor_of(request), row, values)
+                self.change_row(get_actor(request), row, values)
 
     def _as_opened(
         self, request: HttpRequest, row: Any, values: dict[str, Any], opened: int
@@ -228,21 +228,21 @@ class RecordedAdmin(ModelAdmin):
         noun = self.opts.model_name or ""
         touched = {}
         for name, value in values.items():
-            other = since.get(self.recorded_names.get(name, name))
+            other = since.get(self.action_field_names.get(name, name))
             if other is None or as_recorded(value) != other.base:
                 touched[name] = value
         seen = parse_etag(request.POST.get(OVERWRITE, ""))
         if seen is None or not seen.names(noun, row.pk):
             seen = Precondition(noun, row.pk, opened)
-        return replace(actor_of(request), precondition=seen), touched
+        return replace(get_actor(request), precondition=seen), touched
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.delete_row(actor_of(request), fresh(obj))
+        self.delete_row(get_actor(request), fresh(obj))
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         for row in queryset:
             if type(row).objects.filter(pk=row.pk).exists():  # else it went with one before it
-                self.delete_row(actor_of(request), row)
+                self.delete_row(get_actor(request), row)
 
     # ---- refusals ----
 
@@ -261,7 +261,7 @@ class RecordedAdmin(ModelAdmin):
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
-            request.refusal = as_problem(error)  # type: ignore[attr-defined]
+            request.refusal = to_problem(error)  # type: ignore[attr-defined]
             return super().changeform_view(request, *args, **kwargs)
 
     def _show_conflict(self, request: HttpRequest, problem: PreconditionFailed) -> HttpResponse:
@@ -276,7 +276,7 @@ class RecordedAdmin(ModelAdmin):
             **self.admin_site.each_context(request),
             "title": "Somebody else has saved this meanwhile",
             "problem": problem,
-            "rivalries": read_rivalries(actor_of(request), problem),
+            "rivalries": read_rivalries(get_actor(request), problem),
             "kept": [*kept, (OVERWRITE, problem.headers.get("ETag", ""))],
             "opts": self.opts,
         }
@@ -301,7 +301,7 @@ class RecordedAdmin(ModelAdmin):
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
-            messages.error(request, as_problem(error).detail)
+            messages.error(request, to_problem(error).detail)
             return HttpResponseRedirect(request.get_full_path())
 
     # ---- what is going to be deleted, and what has happened ----
@@ -324,7 +324,7 @@ class RecordedAdmin(ModelAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": f"History: {row}",
-            "entries": read_history(actor_of(request), list(page)),
+            "entries": read_history(get_actor(request), list(page)),
             "page": page,
             "opts": self.opts,
             "object": row,
@@ -342,7 +342,7 @@ class RecordedAdmin(ModelAdmin):
         pass
 
 
-def actor_of(request: HttpRequest) -> Actor:
+def get_actor(request: HttpRequest) -> Actor:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     return actor
 
@@ -352,7 +352,7 @@ def fresh(row: Any) -> Any:
     return type(row).objects.get(pk=row.pk)
 
 
-def as_problem(error: Problem | IntegrityError) -> Problem:
+def to_problem(error: Problem | IntegrityError) -> Problem:
     return error if isinstance(error, Problem) else problem_of_database(error)
 
 
@@ -361,7 +361,7 @@ def rendered(response: Any) -> Any:
     return response.render() if hasattr(response, "render") else response
 
 
-def name_the_tenant(request: HttpRequest) -> list[str] | None:
+def show_tenant_badge(request: HttpRequest) -> list[str] | None:
     """The badge on every page: where one is at work. Red for an operator away from home."""
     tenant: Tenant | None = getattr(request, "tenant", None)
     if tenant is None:

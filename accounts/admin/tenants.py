@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.actions import tenants as tenant_actions
-from accounts.admin.recorded import RecordedAdmin, actor_of
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
 from accounts.schemas import TenantUpdate
@@ -32,10 +32,10 @@ class TenantAdmin(RecordedAdmin):
         """All for an operator, one's own for staff: tenants themselves stand outside the wall."""
         if request.user.is_superuser:
             return Tenant.objects.all()
-        return Tenant.objects.filter(pk=actor_of(request).tenant.pk)
+        return Tenant.objects.filter(pk=get_actor(request).tenant.pk)
 
     def get_list_display(self, request: HttpRequest) -> Any:
-        self.here = actor_of(request).tenant.pk
+        self.here = get_actor(request).tenant.pk
         return super().get_list_display(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -45,7 +45,7 @@ class TenantAdmin(RecordedAdmin):
         return False
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return obj is None or obj.pk == actor_of(request).tenant.pk
+        return obj is None or obj.pk == get_actor(request).tenant.pk
 
     def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
         tenant_actions.update_tenant(actor, **values)

@@ -10,7 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actions import tokens as token_actions
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import ApiToken
 from accounts.schemas import TokenCreate
 from taskflow.admin.site import TextInput, action, display
@@ -78,10 +78,10 @@ class ApiTokenAdmin(RecordedAdmin):
     @action(description="Revoke now", permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
-            token_actions.revoke_token(actor_of(request), token)
+            token_actions.revoke_token(get_actor(request), token)
 
     @action(description="Replace by a new one; the old ends in 24 hours", permissions=["view"])
     def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
-            _, text = token_actions.rotate_token(actor_of(request), token)
+            _, text = token_actions.rotate_token(get_actor(request), token)
             messages.warning(request, f"{token.name}: copy it now, it is not shown again: {text}")

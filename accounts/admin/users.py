@@ -12,7 +12,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actions import users as user_actions
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, actor_of
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
 from taskflow.admin.site import PasswordInput, action, display
@@ -83,9 +83,9 @@ class UserAdmin(RecordedAdmin):
     @action(description="Activate")
     def activate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
-            user_actions.update_user(actor_of(request), user, is_active=True)
+            user_actions.update_user(get_actor(request), user, is_active=True)
 
     @action(description="Deactivate, and end their tokens")
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
-            user_actions.deactivate_user(actor_of(request), user)
+            user_actions.deactivate_user(get_actor(request), user)

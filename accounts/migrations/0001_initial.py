@@ -61,7 +61,7 @@ class Migration(migrations.Migration):
             },
         ),
         migrations.CreateModel(
-            name='KeptAnswer',
+            name='IdempotencyRecord',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('user_id', models.BigIntegerField()),
@@ -75,8 +75,8 @@ class Migration(migrations.Migration):
             ],
             options={
                 'base_manager_name': 'objects',
-                'indexes': [models.Index(fields=['tenant', 'created_at'], name='kept_answer_age')],
-                'constraints': [models.UniqueConstraint(fields=('tenant', 'user_id', 'key'), name='kept_answer_key'), taskflow.tenancy.constraints.RowSecurity(name='accounts_keptanswer_rls')],
+                'indexes': [models.Index(fields=['tenant', 'created_at'], name='idempotency_record_age')],
+                'constraints': [models.UniqueConstraint(fields=('tenant', 'user_id', 'key'), name='idempotency_record_key'), taskflow.tenancy.constraints.RowSecurity(name='accounts_idempotencyrecord_rls')],
             },
         ),
         migrations.CreateModel(

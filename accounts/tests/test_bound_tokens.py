@@ -14,7 +14,7 @@ def bound(world, as_):
     return as_(world.boss, project_ids=[world.apollo.pk])
 
 
-def test_it_makes_no_user_to_sign_in_as(world, bound):
+def test_bound_token_cannot_create_user(world, bound):
     body = {"email": "x@acme.example", "is_staff": True, "password": PASSWORD}
 
     r = bound.post("/users", body)
@@ -25,13 +25,13 @@ def test_it_makes_no_user_to_sign_in_as(world, bound):
 
 
 @pytest.mark.parametrize("body", [{"password": PASSWORD}, {"is_staff": True}, {"is_active": False}])
-def test_it_changes_no_user(world, bound, body):
+def test_bound_token_cannot_change_user(world, bound, body):
     for user, status in ((world.bob.user, 403), (world.eve.user, 404)):  # a member, and not
         assert bound.patch(f"/users/{user.pk}", body).status_code == status
         assert bound.delete(f"/users/{user.pk}").status_code == status
 
 
-def test_it_does_not_rotate_itself_into_a_wider_one(world, as_, bound):
+def test_bound_token_cannot_rotate_itself_into_wider_token(world, as_, bound):
     wide = as_(world.boss).post("/tokens", {"name": "wide"}).json()
 
     r = bound.post(f"/tokens/{wide['id']}/rotation")
@@ -40,7 +40,7 @@ def test_it_does_not_rotate_itself_into_a_wider_one(world, as_, bound):
     assert ApiClient(wide["token"]).get("/me").status_code == 200
 
 
-def test_it_rotates_itself_with_its_bounds(world, bound):
+def test_rotating_bound_token_keeps_its_projects(world, bound):
     with inside(world.acme):
         own = ApiToken.objects.latest("pk").pk
 
@@ -49,12 +49,12 @@ def test_it_rotates_itself_with_its_bounds(world, bound):
     assert (r.status_code, r.json()["project_ids"]) == (201, [world.apollo.pk])
 
 
-def test_a_bound_to_nothing_is_refused(world, as_):
+def test_token_bound_to_no_project_is_refused(world, as_):
     """Read as “all projects” it would be a hole, read as “none” it would be of no use."""
     assert as_(world.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
 
 
-def test_anothers_project_in_it_shows_nothing(world, as_):
+def test_token_bound_to_invisible_project_shows_nothing(world, as_):
     body = {"name": "x", "project_ids": [world.secret.pk, 999_999]}
 
     text = as_(world.ada).post("/tokens", body).json()["token"]

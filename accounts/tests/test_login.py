@@ -52,7 +52,7 @@ def login(client=None, **body):
         ("acme.localhost.evil.example", None, None, 400),
     ],
 )
-def test_all_that_name_a_tenant_must_agree(ada, host, header, body, status):
+def test_signing_in_needs_host_header_and_body_to_name_one_tenant(ada, host, header, body, status):
     headers = {"HTTP_HOST": host} | ({"HTTP_X_TENANT": header} if header else {})
 
     r = login(ApiClient(**headers), **({"tenant": body} if body else {}))
@@ -60,7 +60,7 @@ def test_all_that_name_a_tenant_must_agree(ada, host, header, body, status):
     assert r.status_code == status, r.content
 
 
-def test_a_closed_tenant_takes_nobody_in(ada):
+def test_signing_in_to_inactive_tenant_is_refused(ada):
     token = login().json()["token"]
     Tenant.objects.filter(pk=ada.tenant.pk).update(is_active=False)
 
@@ -68,7 +68,7 @@ def test_a_closed_tenant_takes_nobody_in(ada):
     assert ApiClient(token).get("/me").status_code == 401
 
 
-def test_an_agent_has_no_password_to_guess(ada):
+def test_agent_cannot_sign_in(ada):
     with inside(ada.tenant):
         boss = Actor(User.objects.get(handle="boss"), ada.tenant)
         user_actions.create_user(boss, kind=UserKind.AGENT, email="bot@acme.example", handle="bot")
@@ -78,7 +78,7 @@ def test_an_agent_has_no_password_to_guess(ada):
     assert [r.status_code for r in answers] == [422, 401, 401]
 
 
-def test_a_password_is_taken_as_it_is(ada):
+def test_white_space_in_password_is_kept(ada):
     client = ApiClient(login().json()["token"])
     spaced = "  a spaced battery "
 
@@ -88,7 +88,7 @@ def test_a_password_is_taken_as_it_is(ada):
     assert login(password=spaced.strip()).status_code == 401
 
 
-def test_passwords_are_kept_by_scrypt(db, settings):
+def test_passwords_are_hashed_with_scrypt(db, settings):
     settings.PASSWORD_HASHERS = written.PASSWORD_HASHERS
     boss = new_tenant("acme", "boss", PASSWORD)
 
@@ -98,7 +98,7 @@ def test_passwords_are_kept_by_scrypt(db, settings):
     assert boss.user.password.startswith("scrypt$")
 
 
-def test_the_log_says_who_signed_in(ada, caplog):
+def test_log_line_of_sign_in_names_the_user(ada, caplog):
     caplog.set_level(logging.INFO)
 
     login()
@@ -120,7 +120,7 @@ BODY = {
 }
 
 
-def test_registering_is_one_request_on_record(db, events):
+def test_events_of_registration_share_one_request_id(db, events):
     r = ApiClient().post("/auth/register", BODY, headers={"X-Request-Id": "first.1"})
 
     made = events(Tenant.objects.get(subdomain="initech"))
@@ -128,7 +128,7 @@ def test_registering_is_one_request_on_record(db, events):
     assert {e.request_id for e in made} == {"first.1"}
 
 
-def test_of_two_who_want_a_subdomain_one_gets_it(world):
+def test_second_registration_of_subdomain_is_refused(world):
     """Nothing looks first: the database decides, so two at once cannot both find it free."""
     r = ApiClient().post("/auth/register", BODY | {"subdomain": "globex"})
 
@@ -137,7 +137,7 @@ def test_of_two_who_want_a_subdomain_one_gets_it(world):
 
 
 @pytest.mark.parametrize("error", [IntegrityError("x"), RuntimeError("x")])
-def test_no_tenant_stays_without_its_administrator(db, monkeypatch, error):
+def test_failed_registration_leaves_no_tenant(db, monkeypatch, error):
     def fail(*args):
         raise error
 
@@ -148,7 +148,7 @@ def test_no_tenant_stays_without_its_administrator(db, monkeypatch, error):
 
 
 @pytest.mark.parametrize("path", ["/auth/register", "/auth/login"])
-def test_strangers_get_nothing_from_an_empty_body(db, path):
+def test_empty_body_is_refused_without_credentials(db, path):
     r = ApiClient().post(path, {})
 
     assert (r.status_code, r.json()["code"]) == (422, "validation_failed")

@@ -27,7 +27,7 @@ from conftest import PASSWORD, ApiClient
         ({"responsible_id": 1}, 422),
     ],
 )
-def test_a_change(world, as_, events, body, status):
+def test_changing_own_user(world, as_, events, body, status):
     client = as_(world.eve)
     before, count = client.get("/me").json(), len(events(world.acme))
 
@@ -40,7 +40,7 @@ def test_a_change(world, as_, events, body, status):
     assert len(events(world.acme)) == count + bool(changed)
 
 
-def test_an_agent_may_rename_itself_but_has_no_password(world, as_):
+def test_agent_can_rename_itself_but_cannot_set_password(world, as_):
     client = as_(world.bot)
 
     assert client.patch("/me", {"full_name": "Robo"}).json()["full_name"] == "Robo"
@@ -52,7 +52,7 @@ def test_an_agent_may_rename_itself_but_has_no_password(world, as_):
     ("new", "code"),
     [("password1", "weak_password"), ("eve@acme.example", "weak_password"), ("7" * 12, "weak_password")],
 )  # fmt: skip
-def test_a_weak_password_is_named_by_its_field(world, as_, new, code):
+def test_weak_password_is_reported_at_its_field(world, as_, new, code):
     as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"password": PASSWORD})
     client = as_(world.eve)
 
@@ -66,7 +66,7 @@ def test_a_weak_password_is_named_by_its_field(world, as_, new, code):
 
 
 @pytest.mark.parametrize("scope", ["read", "write"])
-def test_changing_oneself_needs_the_full_scope(world, as_, scope):
+def test_changing_own_user_needs_admin_scope(world, as_, scope):
     client = as_(world.eve, scope)
 
     assert client.patch("/me", {"full_name": "x"}).json()["code"] == "insufficient_scope"

@@ -37,7 +37,7 @@ def crawl(client, world):
 
 
 @pytest.mark.parametrize("who", ["boss", "ada"])
-def test_no_answer_event_or_log_line_holds_a_secret(world, as_, caplog, who):
+def test_responses_events_and_log_lines_contain_no_secret(world, as_, caplog, who):
     caplog.set_level(logging.DEBUG)
     boss = as_(world.boss)
     boss.patch(f"/users/{world.ada.user.pk}", {"password": PASSWORD})
@@ -63,7 +63,7 @@ def test_no_answer_event_or_log_line_holds_a_secret(world, as_, caplog, who):
         assert '"password"' not in text, name
 
 
-def test_no_row_holds_the_text_of_a_token(world, as_):
+def test_no_stored_row_contains_token_text(world, as_):
     issued = as_(world.ada).post("/tokens", {"name": "x"}).json()
 
     with inside(world.acme):

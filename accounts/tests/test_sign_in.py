@@ -25,7 +25,7 @@ def register(**changes):
 # ---- registering --------------------------------------------------------------------------------
 
 
-def test_registering_makes_a_tenant_with_its_administrator(db, events):
+def test_registering_creates_tenant_with_administrator(db, events):
     r = register()
 
     assert r.status_code == 201
@@ -55,7 +55,7 @@ def test_registering_makes_a_tenant_with_its_administrator(db, events):
         ({"is_superuser": True}, 422, "validation_failed"),
     ],
 )
-def test_a_refused_registration_leaves_nothing(world, changes, status, code):
+def test_refused_registration_stores_nothing(world, changes, status, code):
     r = register(**changes)
 
     assert (r.status_code, r.json()["code"]) == (status, code)
@@ -74,7 +74,7 @@ def test_registering_the_default_tenant_is_refused_before_it_exists(db, settings
     assert not Tenant.objects.exists()
 
 
-def test_registering_can_be_switched_off(db, settings):
+def test_registering_is_refused_when_disabled(db, settings):
     settings.REGISTRATION = False
 
     assert register().status_code == 403
@@ -106,7 +106,7 @@ def login(email="ada@acme.example", password=PASSWORD, client=None, **more):
         ({}, {"email": "ADA@acme.example"}),
     ],
 )
-def test_the_tenant_is_named_by_body_host_header_or_default(ada, client, body):
+def test_sign_in_finds_tenant_by_body_host_header_or_default(ada, client, body):
     r = login(**{"client": ApiClient(**client)} | body)
 
     assert r.status_code == 200
@@ -114,7 +114,7 @@ def test_the_tenant_is_named_by_body_host_header_or_default(ada, client, body):
     assert r.json()["expires_at"] is not None
 
 
-def test_every_failure_looks_the_same_and_hashes_once(ada, monkeypatch):
+def test_every_failed_sign_in_looks_alike_and_hashes_once(ada, monkeypatch):
     with inside(ada.tenant):
         bob = person(new_boss(ada), "bob", PASSWORD)
         User.objects.filter(pk=bob.user.pk).update(is_active=False)
@@ -142,14 +142,14 @@ def new_boss(actor):
     return Actor(User.objects.get(handle="boss"), actor.tenant)
 
 
-def test_another_tenants_password_opens_nothing(ada):
+def test_password_of_another_tenant_is_refused(ada):
     new_tenant("globex", "mallory", PASSWORD)
 
     assert login("mallory@globex.example").status_code == 401
     assert login("mallory@globex.example", tenant="globex").status_code == 200
 
 
-def test_an_old_token_or_cookie_does_not_stand_in_the_way(ada):
+def test_sign_in_ignores_old_token_and_cookie(ada):
     other = new_tenant("globex", "mallory", PASSWORD)
     stale = login("mallory@globex.example", tenant="globex").json()["token"]
 
@@ -157,7 +157,7 @@ def test_an_old_token_or_cookie_does_not_stand_in_the_way(ada):
     assert other
 
 
-def test_hosts_and_headers_that_disagree_are_not_found(ada):
+def test_sign_in_with_different_host_and_header_is_not_found(ada):
     new_tenant("globex", "mallory", PASSWORD)
     client = ApiClient(SERVER_NAME="acme.localhost", HTTP_X_TENANT="globex")
 
@@ -170,7 +170,7 @@ def test_scrypt_is_the_only_hasher():
     assert written.PASSWORD_HASHERS == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 
 
-def test_signing_out_ends_the_token(ada):
+def test_signing_out_revokes_the_token(ada):
     client = ApiClient(login().json()["token"])
 
     assert client.post("/auth/logout").status_code == 204
@@ -180,7 +180,7 @@ def test_signing_out_ends_the_token(ada):
 # ---- oneself ------------------------------------------------------------------------------------
 
 
-def test_changing_oneself_changes_what_was_sent(world, as_, events):
+def test_changing_own_user_changes_only_sent_fields(world, as_, events):
     r = as_(world.eve).patch("/me", {"full_name": "Eve E"})
 
     assert (r.json()["full_name"], r.json()["handle"]) == ("Eve E", "eve")
@@ -188,17 +188,17 @@ def test_changing_oneself_changes_what_was_sent(world, as_, events):
 
 
 @pytest.mark.parametrize("body", [{"is_staff": True}, {"kind": "agent"}, {"tenant": 2}, {"id": 1}])
-def test_nobody_promotes_himself(world, as_, body):
+def test_user_cannot_promote_themselves(world, as_, body):
     assert as_(world.eve).patch("/me", body).status_code == 422
 
 
-def test_a_taken_handle_is_a_conflict(world, as_):
+def test_taken_handle_is_a_conflict(world, as_):
     r = as_(world.eve).patch("/me", {"handle": "bob"})
 
     assert (r.status_code, r.json()["detail"]) == (409, "This handle is taken.")
 
 
-def test_a_new_password_ends_every_other_token(ada):
+def test_new_password_revokes_every_other_token(ada):
     here, there = (ApiClient(login().json()["token"]) for _ in range(2))
 
     r = here.post("/me/password", {"current_password": PASSWORD, "new_password": "new battery 77"})
@@ -212,7 +212,7 @@ def test_a_new_password_ends_every_other_token(ada):
     ("current", "new", "field"),
     [("wrong", "new battery 77", "current_password"), (PASSWORD, "short", "new_password")],
 )
-def test_a_refused_password_changes_nothing(ada, current, new, field):
+def test_refused_password_changes_nothing(ada, current, new, field):
     client = ApiClient(login().json()["token"])
 
     r = client.post("/me/password", {"current_password": current, "new_password": new})

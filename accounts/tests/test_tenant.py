@@ -7,7 +7,7 @@ import pytest
 from accounts.models import Tenant
 
 
-def test_everybody_of_it_may_read(world, as_):
+def test_every_user_can_read_the_tenant(world, as_):
     r = as_(world.bob).get("/tenant")
 
     assert r.status_code == 200
@@ -20,7 +20,7 @@ def test_everybody_of_it_may_read(world, as_):
     }
 
 
-def test_administrators_change_it_on_record(world, as_, events):
+def test_administrator_can_change_the_tenant_with_event(world, as_, events):
     r = as_(world.boss).patch("/tenant", {"name": "Acme & Sons", "time_zone": "Asia/Kolkata"})
 
     assert (r.status_code, r.json()["name"]) == (200, "Acme & Sons")
@@ -36,12 +36,12 @@ def test_administrators_change_it_on_record(world, as_, events):
     "body",
     [{"name": ""}, {"time_zone": "Mars/Base"}, {"time_zone": ""}, {"subdomain": "x"}, {"id": 1}],
 )
-def test_bad_settings_are_refused(world, as_, body):
+def test_invalid_tenant_settings_are_refused(world, as_, body):
     assert as_(world.boss).patch("/tenant", body).status_code == 422
     assert Tenant.objects.get(pk=world.acme.pk).time_zone == "UTC"
 
 
-def test_a_token_without_the_scope_changes_nothing(world, as_):
+def test_token_without_admin_scope_cannot_change_the_tenant(world, as_):
     assert as_(world.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
 
 
@@ -63,7 +63,7 @@ def test_a_token_without_the_scope_changes_nothing(world, as_):
         ({"Host": "acme.localhost", "X-Tenant": "globex"}, 404),
     ],
 )
-def test_a_tenant_named_must_be_the_tokens(world, as_, path, headers, status):
+def test_host_or_header_of_another_tenant_is_not_found(world, as_, path, headers, status):
     r = as_(world.ada).get(path, headers=headers)
 
     assert r.status_code == status

@@ -7,7 +7,7 @@ from conftest import PASSWORD, ApiClient, token_of
 from taskflow.tenancy import inside
 
 
-def test_creating_a_person(world, as_, events):
+def test_creating_person(world, as_, events):
     body = {"email": "Zoe.Zed@acme.example", "full_name": "Zoe", "password": PASSWORD}
 
     r = as_(world.boss).post("/users", body)
@@ -24,7 +24,7 @@ def test_creating_a_person(world, as_, events):
     assert PASSWORD not in str([e.changes for e in events(world.acme)])
 
 
-def test_creating_an_agent(world, as_):
+def test_creating_agent(world, as_):
     r = as_(world.boss).post("/users", {"kind": "agent", "full_name": "Robo"})
 
     assert (r.json()["handle"], r.json()["responsible_id"]) == ("robo", world.boss.user.pk)
@@ -49,7 +49,7 @@ def test_creating_an_agent(world, as_):
         ({"email": "a" * 250 + "@acme.example"}, 422),
     ],
 )
-def test_a_refused_user_is_not_made(world, as_, body, status):
+def test_refused_user_is_not_stored(world, as_, body, status):
     r = as_(world.boss).post("/users", body)
 
     assert r.status_code == status, r.json()
@@ -57,7 +57,7 @@ def test_a_refused_user_is_not_made(world, as_, body, status):
         assert User.objects.count() == 6
 
 
-def test_handle_made_from_a_reserved_word_gets_a_number(world, as_):
+def test_handle_derived_from_reserved_word_gets_number(world, as_):
     client = as_(world.boss)
 
     for word in ("me", "none"):
@@ -71,12 +71,12 @@ def test_reserved_handle_is_refused_when_changed(world, as_):
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/handle")
 
 
-def test_the_same_mail_in_another_tenant_is_somebody_else(world, as_):
+def test_email_is_unique_per_tenant_only(world, as_):
     assert as_(world.mallory).post("/users", {"email": "bob@acme.example"}).status_code == 201
 
 
 @pytest.mark.parametrize("method", ["patch", "put"])
-def test_changing_one_field_leaves_the_others(world, as_, method):
+def test_changing_one_field_keeps_the_others(world, as_, method):
     before = as_(world.boss).get(f"/users/{world.eve.user.pk}").json()
 
     after = getattr(as_(world.boss), method)(f"/users/{before['id']}", {"full_name": "E"}).json()
@@ -84,7 +84,7 @@ def test_changing_one_field_leaves_the_others(world, as_, method):
     assert {k for k in after if after[k] != before[k]} == {"full_name", "updated_at", "version"}
 
 
-def test_deactivating_ends_all_tokens(world, as_, events):
+def test_deactivating_revokes_all_tokens(world, as_, events):
     clients = [ApiClient(token_of(world.bob)) for _ in range(2)]
 
     r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
@@ -96,7 +96,7 @@ def test_deactivating_ends_all_tokens(world, as_, events):
     assert [e.verb for e in events(world.acme)][-3:] == ["changed", "revoked", "revoked"]
 
 
-def test_an_administrator_sets_a_password(world, as_):
+def test_administrator_can_set_password(world, as_):
     client = ApiClient(token_of(world.bob))
 
     r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"password": PASSWORD})
@@ -108,12 +108,12 @@ def test_an_administrator_sets_a_password(world, as_):
 
 
 @pytest.mark.parametrize("body", [{"is_staff": False}, {"is_active": False}])
-def test_the_last_administrator_stays(world, as_, body):
+def test_last_administrator_cannot_be_removed(world, as_, body):
     assert as_(world.boss).patch(f"/users/{world.boss.user.pk}", body).status_code == 409
     assert as_(world.boss).delete(f"/users/{world.boss.user.pk}").status_code == 409
 
 
-def test_deleting_somebody_who_has_done_nothing(world, as_, events):
+def test_user_without_changes_can_be_deleted(world, as_, events):
     user = as_(world.boss).post("/users", {"email": "new@acme.example"}).json()
 
     assert as_(world.boss).delete(f"/users/{user['id']}").status_code == 204
@@ -123,7 +123,7 @@ def test_deleting_somebody_who_has_done_nothing(world, as_, events):
     ]  # fmt: skip
 
 
-def test_deleting_is_refused_with_what_he_owns(world, as_):
+def test_deleting_owner_is_refused_with_owned_rows(world, as_):
     r = as_(world.boss).delete(f"/users/{world.ada.user.pk}")
 
     assert (r.status_code, r.json()["code"]) == (409, "owns_things")
@@ -134,7 +134,7 @@ def test_deleting_is_refused_with_what_he_owns(world, as_):
         assert User.objects.filter(pk=world.ada.user.pk).exists()
 
 
-def test_lists_filter(world, as_):
+def test_list_of_users_can_be_filtered(world, as_):
     client = as_(world.eve)
 
     def handles(query):

@@ -25,7 +25,7 @@ from taskflow.tenancy import inside
         ("bot", "mallory", 422),
     ],
 )
-def test_a_person_answers_for_an_agent(world, as_, who, responsible, status):
+def test_only_active_person_can_be_responsible_for_agent(world, as_, who, responsible, status):
     user_id = responsible and getattr(world, responsible).user.pk
     path = f"/users/{getattr(world, who).user.pk}"
 
@@ -39,13 +39,13 @@ def test_a_person_answers_for_an_agent(world, as_, who, responsible, status):
 
 
 @pytest.mark.parametrize("body", [{"kind": "human", "email": "n@acme.example"}, {"kind": "agent"}])
-def test_a_new_user_has_a_person_behind_him_or_nobody(world, as_, body):
+def test_creating_user_with_wrong_responsible_is_refused(world, as_, body):
     r = as_(world.boss).post("/users", body | {"responsible_id": world.bot.user.pk})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/responsible_id")
 
 
-def test_who_no_longer_answers_for_an_agent_makes_no_tokens_for_it(world, as_):
+def test_former_responsible_user_cannot_create_agent_token(world, as_):
     body = {"name": "x", "user_id": world.bot.user.pk}
     assert as_(world.ada).post("/tokens", body).status_code == 201
 
@@ -55,7 +55,7 @@ def test_who_no_longer_answers_for_an_agent_makes_no_tokens_for_it(world, as_):
     assert as_(world.bob).post("/tokens", body).status_code == 201
 
 
-def test_null_empties_what_may_be_empty(world, as_):
+def test_null_clears_nullable_fields(world, as_):
     path = f"/users/{world.bot.user.pk}"
     as_(world.boss).patch(path, {"email": "bot@acme.example"})
 
@@ -66,7 +66,7 @@ def test_null_empties_what_may_be_empty(world, as_):
     assert (person.status_code, person.json()["code"]) == (422, "invalid")
 
 
-def test_who_comes_back_needs_new_tokens(world, as_):
+def test_reactivated_user_needs_new_tokens(world, as_):
     path, old = f"/users/{world.bob.user.pk}", ApiClient(token_of(world.bob))
     as_(world.boss).patch(path, {"is_active": False, "password": PASSWORD})
     login = {"email": "bob@acme.example", "password": PASSWORD}
@@ -78,7 +78,7 @@ def test_who_comes_back_needs_new_tokens(world, as_):
     assert ApiClient().post("/auth/login", login).status_code == 200
 
 
-def test_a_deactivated_agent_gets_no_token(world, as_):
+def test_creating_token_for_deactivated_agent_is_refused(world, as_):
     as_(world.boss).patch(f"/users/{world.bot.user.pk}", {"is_active": False})
 
     r = as_(world.ada).post("/tokens", {"name": "x", "user_id": world.bot.user.pk})
@@ -89,7 +89,7 @@ def test_a_deactivated_agent_gets_no_token(world, as_):
 @pytest.mark.parametrize(
     ("method", "body", "status"), [("patch", {"is_staff": False}, 200), ("delete", None, 204)]
 )
-def test_a_second_administrator_may_go(world, as_, method, body, status):
+def test_second_administrator_can_be_removed(world, as_, method, body, status):
     created = {"email": "second@acme.example", "is_staff": True}
     second = as_(world.boss).post("/users", created).json()["id"]
 
@@ -103,7 +103,7 @@ def test_a_second_administrator_may_go(world, as_, method, body, status):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_administrators_cannot_end_each_other():
+def test_two_administrators_cannot_deactivate_each_other():
     world = build_world()
     with inside(world.acme):
         second = create_user(world.boss, email="second@acme.example", is_staff=True)
@@ -131,7 +131,7 @@ def test_two_administrators_cannot_end_each_other():
             User.objects.filter(pk__in=tokens).update(is_staff=True)
 
 
-def test_a_token_of_somebody_inactive_is_none_even_unrevoked(world):
+def test_unrevoked_token_of_inactive_user_is_refused(world):
     """Whatever switched him off, every request asks."""
     client = ApiClient(token_of(world.bob))
     with inside(world.acme):

@@ -71,7 +71,7 @@ def locked(request, world):
     return {"thread": lambda: writing_thread(world.acme), "process": writing_process}[request.param]
 
 
-def test_a_write_behind_another_writer_is_answered_503(world, as_, locked):
+def test_write_that_waits_too_long_gets_503(world, as_, locked):
     client = as_(world.ada)
     body = {"project_id": world.apollo.pk, "title": "Test"}
 
@@ -84,7 +84,7 @@ def test_a_write_behind_another_writer_is_answered_503(world, as_, locked):
     assert client.post("/tasks", body).status_code == 201
 
 
-def test_a_page_of_the_administration_behind_another_writer_is_answered_503(world, locked):
+def test_admin_page_that_waits_too_long_gets_503(world, locked):
     client = Client(SERVER_NAME="acme.localhost")
     with inside(world.acme):
         client.force_login(world.boss.user)
@@ -97,7 +97,7 @@ def test_a_page_of_the_administration_behind_another_writer_is_answered_503(worl
     assert response.status_code == 503
 
 
-def test_a_read_waits_for_no_writer(world, as_, locked):
+def test_read_does_not_wait_for_writer(world, as_, locked):
     client = as_(world.ada)  # whose token has never been used: its use would be noted
 
     with locked():
@@ -105,7 +105,7 @@ def test_a_read_waits_for_no_writer(world, as_, locked):
     assert response.status_code == 200
 
 
-def test_the_use_of_a_token_is_not_waited_for(world, as_, locked, monkeypatch):
+def test_update_of_last_use_does_not_wait(world, as_, locked, monkeypatch):
     client = as_(world.ada)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 3600)
 
@@ -115,7 +115,7 @@ def test_the_use_of_a_token_is_not_waited_for(world, as_, locked, monkeypatch):
     assert response.status_code == 200
 
 
-def test_the_wait_for_threads_and_for_processes_is_one(world, monkeypatch):
+def test_waits_for_threads_and_processes_share_one_limit(world, monkeypatch):
     """What the first has taken is missing from SQLite's own time-out, and comes back."""
     patience = 60
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", patience)
@@ -132,7 +132,7 @@ def test_the_wait_for_threads_and_for_processes_is_one(world, monkeypatch):
         assert busy_timeout() == patience * 1000
 
 
-def test_a_given_patience_ends_the_wait(world, locked):
+def test_given_patience_limits_the_wait(world, locked):
     with locked(), pytest.raises(OperationalError), inside(world.acme, patience=0):
         pass  # pragma: no cover
     with inside(world.acme):

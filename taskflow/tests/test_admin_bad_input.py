@@ -104,7 +104,7 @@ def test_a_bad_value_in_an_action_is_no_error(staff, model):
 def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff, model, page):
     address = f"{list_of(model)}{place_of(staff, model, page)}"
     names = {field.name for field in model._meta.get_fields()} | fields_of(staff, address).keys()
-    names |= {"labels", "waits_for", "members-page", "tasks-page", "p"}
+    names |= {"labels", "blockers", "members-page", "tasks-page", "p"}
     sent = each_or_all(sorted(names), ["x", "½", str(2**63)])
     sent += [{name: "x"} for name in ("_to_field", "_popup", "_changelist_filters")]
     all_are_answered([(query, staff.get(f"{address}?{urlencode(query)}")) for query in sent])
@@ -245,7 +245,7 @@ def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff, worl
         assert form["title"].value() == "New"
 
 
-@pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "waits_for"])
+@pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "blockers"])
 @pytest.mark.parametrize("bad", ["x", "9" * 20, "-1", "½"])
 def test_a_form_says_which_chosen_row_it_cannot_find(staff, world, field, bad):
     body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
@@ -260,7 +260,7 @@ def test_a_form_accepts_rows_that_exist(staff, world):
     with inside(world.acme):
         tag = Tag.objects.get()
     body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
-    body |= {"metadata": "{}", "labels": [tag.pk], "waits_for": [world.task.pk]}
+    body |= {"metadata": "{}", "labels": [tag.pk], "blockers": [world.task.pk]}
 
     assert staff.post(f"{TASKS}add/", body).status_code == 302
     assert open_tasks(world) == 3

@@ -49,8 +49,8 @@ WRITES_WITHOUT_RECORDER = {
     "accounts/auth.py": ["ApiToken.objects.filter.update"],  # last_used_at is not recorded
     # Responses that are stored for retries are not data of the tenant.
     "accounts/idempotency.py": [
-        "KeptAnswer.objects.filter.update",
-        "KeptAnswer.objects.bulk_create",
+        "IdempotencyRecord.objects.filter.update",
+        "IdempotencyRecord.objects.bulk_create",
     ],
     "tasks/export/exporting.py": ["digest.update"],  # of a checksum
     # The import brings the events of the rows with it.

@@ -7,7 +7,7 @@ from itertools import count
 
 import pytest
 
-from accounts.models import KeptAnswer, Tenant, User
+from accounts.models import IdempotencyRecord, Tenant, User
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
@@ -58,7 +58,7 @@ def test_no_key_is_used_up(world, as_):
 
     assert (r.status_code, "Idempotency-Replayed" in r.headers) == (201, False)
     with inside(world.acme):
-        assert KeptAnswer.objects.count() == 1
+        assert IdempotencyRecord.objects.count() == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def raising(error):
     return fail
 
 
-@pytest.mark.parametrize("place", ["accounts.middleware.entering", "tasks.api.tasks.found_task"])
+@pytest.mark.parametrize(
+    "place", ["accounts.middleware.inside_tenant_of_token", "tasks.api.tasks.found_task"]
+)
 @pytest.mark.parametrize(
     ("error", "status", "code"),
     [
@@ -61,7 +63,7 @@ def test_a_failure_after_the_write_takes_it_back(world, as_, events, monkeypatch
 
 def test_a_failure_outside_ninja_is_a_problem_too(world, monkeypatch):
     client = ApiClient(token_of(world.ada))
-    monkeypatch.setattr("accounts.middleware.actor_of_token", raising(KeyError("secret")))
+    monkeypatch.setattr("accounts.middleware.build_token_actor", raising(KeyError("secret")))
 
     r = client.get("/me")
 

@@ -11,8 +11,8 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
-from accounts.idempotency import KEPT, sweep
-from accounts.models import ApiToken, KeptAnswer
+from accounts.idempotency import RECORD_LIFETIME, delete_expired_records
+from accounts.models import ApiToken, IdempotencyRecord
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once, held_open
@@ -91,7 +91,7 @@ def test_reads_take_no_notice(world, as_):
 
     assert r.status_code == 200
     with inside(world.acme):
-        assert not KeptAnswer.objects.exists()
+        assert not IdempotencyRecord.objects.exists()
 
 
 def test_keys_are_per_user(world, as_):
@@ -149,7 +149,7 @@ def test_a_refusal_is_not_kept(world, as_):
 
     assert (refused.status_code, corrected.status_code) == (422, 201)
     with inside(world.acme):
-        assert KeptAnswer.objects.count() == 1
+        assert IdempotencyRecord.objects.count() == 1
 
 
 def test_neither_is_a_failure(world, as_, monkeypatch):
@@ -191,7 +191,7 @@ def test_what_is_too_large_is_not_read(world, as_):
 def test_after_a_day_it_is_forgotten(world, as_):
     client = as_(world.ada)
     post_task(client, world)
-    later = timezone.now() + KEPT + timedelta(minutes=1)
+    later = timezone.now() + RECORD_LIFETIME + timedelta(minutes=1)
 
     with time_machine.travel(later, tick=False):
         r = post_task(client, world, title="other")
@@ -202,33 +202,33 @@ def test_after_a_day_it_is_forgotten(world, as_):
 def test_old_keys_are_swept(world, as_):
     client = as_(world.ada)
     post_task(client, world, key="old")
-    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+    with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
         post_task(client, world, key="new")
         with inside(world.acme):
-            assert sweep() == 1
-            assert [kept.key for kept in KeptAnswer.objects.all()] == ["new"]
+            assert delete_expired_records() == 1
+            assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["new"]
 
 
 def test_use_sweeps_them_too(world, as_, monkeypatch):
     client = as_(world.ada)
     post_task(client, world, key="old")
-    monkeypatch.setattr("accounts.idempotency.SWEEP_EVERY", 1)
+    monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 1)
 
-    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+    with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
         post_task(client, world, key="hundredth")
 
     with inside(world.acme):
-        assert [kept.key for kept in KeptAnswer.objects.all()] == ["hundredth"]
+        assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["hundredth"]
 
 
 def test_purge_sweeps_them_too(world, as_):
     post_task(as_(world.ada), world)
 
-    with time_machine.travel(timezone.now() + KEPT + timedelta(minutes=1), tick=False):
+    with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
         call_command("purge")
 
     with inside(world.acme):
-        assert not KeptAnswer.objects.exists()
+        assert not IdempotencyRecord.objects.exists()
 
 
 # ---- secrets ------------------------------------------------------------------------------------
@@ -245,7 +245,7 @@ def test_a_token_is_issued_once_and_its_text_not_stored(world, as_):
     assert ApiClient(text).get("/me").status_code == 200
     with inside(world.acme):
         assert ApiToken.objects.filter(name="t").count() == 1
-        assert text not in KeptAnswer.objects.get().body
+        assert text not in IdempotencyRecord.objects.get().body
 
 
 def test_no_password_is_stored(world, as_):
@@ -254,7 +254,7 @@ def test_no_password_is_stored(world, as_):
     assert send(as_(world.boss), "post", "/users", body).status_code == 201
 
     with inside(world.acme):
-        stored = json.dumps(list(KeptAnswer.objects.values()), default=str)
+        stored = json.dumps(list(IdempotencyRecord.objects.values()), default=str)
     assert PASSWORD not in stored
 
 
@@ -282,7 +282,7 @@ def test_who_would_wait_too_long_is_told_to_come_back():
     token = token_of(live.ada)
 
     def first_call():
-        KeptAnswer.objects.create(user_id=live.ada.user.pk, key="k1")
+        IdempotencyRecord.objects.create(user_id=live.ada.user.pk, key="k1")
 
     with held_open(live.acme, first_call):
         r = post_task(ApiClient(token), live)

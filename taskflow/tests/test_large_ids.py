@@ -10,7 +10,7 @@ import pytest
 from django.db import DataError, connection
 from django.test import Client
 
-from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, tenant_id_of
+from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, read_tenant_id
 from conftest import ApiClient
 from taskflow.api import api
 from taskflow.db.query import Shaped
@@ -165,7 +165,7 @@ def token_for(tenant_id):
 def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
     text = token_for(tenant_id)
 
-    assert tenant_id_of(text) == (tenant_id if tenant_id <= LARGEST else None)
+    assert read_tenant_id(text) == (tenant_id if tenant_id <= LARGEST else None)
     assert ApiClient(text).get("/tasks").status_code == 401
     assert ApiClient(text).post("/tasks", {}).status_code == 401
 

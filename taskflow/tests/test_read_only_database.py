@@ -193,11 +193,11 @@ def test_lost_connection_costs_a_tokens_note_and_no_answer(world, client, monkey
             cursor.execute("SELECT pg_backend_pid()")
             with psycopg.connect(**connection.get_connection_params()) as other:
                 other.execute("SELECT pg_terminate_backend(%s)", cursor.fetchone())
-        note_use(token)
+        record_token_use(token)
 
-    from accounts.middleware import note_use  # noqa: PLC0415 - before it is replaced
+    from accounts.middleware import record_token_use  # noqa: PLC0415 - before it is replaced
 
-    monkeypatch.setattr("accounts.middleware.note_use", end_session)
+    monkeypatch.setattr("accounts.middleware.record_token_use", end_session)
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
 

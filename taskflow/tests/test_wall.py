@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts.models import ApiToken, KeptAnswer, User
+from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
@@ -45,7 +45,7 @@ MODELS = [
     TaskBlocker,
     TaskTally,
     FormerNumber,
-    KeptAnswer,
+    IdempotencyRecord,
     Comment,
     Page,
 ]

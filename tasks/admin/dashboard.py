@@ -9,7 +9,7 @@ from django.db.models import Count, Q
 from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.admin.recorded import actor_of
+from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
@@ -23,7 +23,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
     now = timezone.now()
     is_open = ~Q(status=Status.DONE)
     overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
-    tasks = Task.objects.visible_to(actor_of(request)).aggregate(
+    tasks = Task.objects.visible_to(get_actor(request)).aggregate(
         todo=Count("pk", filter=Q(status=Status.TODO)),
         doing=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),
@@ -46,5 +46,5 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
             ("People", users["people"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
         ],
-        "entries": read_history(actor_of(request), list(latest)),
+        "entries": read_history(get_actor(request), list(latest)),
     }

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.recorded import actor_of
+from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import pages as actions
@@ -57,9 +57,9 @@ class PageAdmin(TrashableAdmin):
     @action(description="Publish")
     def publish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
         for page in queryset.select_related("project"):
-            actions.publish_page(actor_of(request), page)
+            actions.publish_page(get_actor(request), page)
 
     @action(description="Unpublish")
     def unpublish(self, request: HttpRequest, queryset: models.QuerySet[Page]) -> None:
         for page in queryset.select_related("project"):
-            actions.unpublish_page(actor_of(request), page)
+            actions.unpublish_page(get_actor(request), page)

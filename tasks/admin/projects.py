@@ -8,7 +8,7 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, actor_of
+from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions
@@ -73,12 +73,12 @@ class ProjectAdmin(TrashableAdmin):
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
-        return rows.with_details(actor_of(request))
+        return rows.with_details(get_actor(request))
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Autocomplete and search need no counts."""
         is_autocomplete = "/autocomplete/" in request.path
-        rows = Project.objects.visible_to(actor_of(request)).order_by("key")
+        rows = Project.objects.visible_to(get_actor(request)).order_by("key")
         rows = rows if is_autocomplete else queryset
         return super().get_search_results(request, rows, search_term)
 
@@ -93,7 +93,7 @@ class ProjectAdmin(TrashableAdmin):
 
     @action(description="Complete all their tasks")
     def complete_tasks(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
-        count = sum(actions.complete_project_tasks(actor_of(request), p) for p in queryset)
+        count = sum(actions.complete_project_tasks(get_actor(request), p) for p in queryset)
         messages.success(request, f"Completed {count} tasks.")
 
     @action(description="Download their tasks as CSV")
@@ -101,7 +101,7 @@ class ProjectAdmin(TrashableAdmin):
         self, request: HttpRequest, queryset: models.QuerySet[Project]
     ) -> HttpResponse:
         ids = list(queryset.values_list("pk", flat=True))
-        rows = Task.objects.visible_to(actor_of(request)).filter(project__in=ids)
+        rows = Task.objects.visible_to(get_actor(request)).filter(project__in=ids)
         answer = HttpResponse(write_sheet(rows), content_type="text/csv")
         answer["Content-Disposition"] = 'attachment; filename="tasks.csv"'
         return answer
@@ -132,7 +132,7 @@ class ProjectMemberAdmin(RecordedAdmin):
     fields = ["project", "user", "role"]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
-        return ProjectMember.objects.visible_to(actor_of(request))
+        return ProjectMember.objects.visible_to(get_actor(request))
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["project", "user"] if obj else []

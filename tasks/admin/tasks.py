@@ -10,8 +10,8 @@ from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.fields import RowsField
-from accounts.admin.recorded import RecordedForm, actor_of
+from accounts.admin.fields import RowMultipleChoiceField
+from accounts.admin.recorded import RecordedForm, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.admin.trash import TrashableAdmin
@@ -29,14 +29,14 @@ PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
 
 class TaskForm(RecordedForm):
     # Not of the model: Django's admin takes no many-to-many that has a table of its own.
-    labels: Any = RowsField(
+    labels: Any = RowMultipleChoiceField(
         queryset=None,
         label="Tags",
         required=False,
         widget=AutocompleteSelectMultiple(Task._meta.get_field("tags"), admin.site),
     )
 
-    waits_for: Any = RowsField(
+    blockers: Any = RowMultipleChoiceField(
         queryset=None,
         label="Blocked by",
         required=False,
@@ -45,8 +45,8 @@ class TaskForm(RecordedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        rows = {"labels": Tag.objects.all(), "waits_for": Task.objects.present()}
-        kept = {"labels": "tags", "waits_for": "blocked_by"}
+        rows = {"labels": Tag.objects.all(), "blockers": Task.objects.present()}
+        kept = {"labels": "tags", "blockers": "blocked_by"}
         for name in rows.keys() & self.fields.keys():
             self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]
             if self.instance.pk:
@@ -61,7 +61,7 @@ class TaskForm(RecordedForm):
 class TaskAdmin(TrashableAdmin):
     schema = TaskCreate
     form = TaskForm
-    recorded_names = {"labels": "tags", "waits_for": "blocked_by"}
+    action_field_names = {"labels": "tags", "blockers": "blocked_by"}
     list_display = [
         "show_title",
         "project",
@@ -88,7 +88,7 @@ class TaskAdmin(TrashableAdmin):
         ("status", "priority"),
         ("assignee", "parent"),
         "labels",
-        "waits_for",
+        "blockers",
         "due_on",
         "due_date",
         "description",
@@ -144,13 +144,13 @@ def _load(queryset: models.QuerySet[Task]) -> models.QuerySet[Task]:
 
 def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
     """All or nothing: raises what is wrong with the first."""
-    change_tasks(actor_of(request), changes)
+    change_tasks(get_actor(request), changes)
 
 
 def plain(values: dict[str, Any]) -> dict[str, Any]:
     """As the actions take them: tags by name, blockers under their own name."""
     if "labels" in values:
         values["tags"] = [tag.name for tag in values.pop("labels")]
-    if "waits_for" in values:
-        values["blocked_by"] = list(values.pop("waits_for"))
+    if "blockers" in values:
+        values["blocked_by"] = list(values.pop("blockers"))
     return values

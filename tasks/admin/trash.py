@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest
 
-from accounts.admin.recorded import RecordedAdmin, actor_of
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
@@ -40,9 +40,9 @@ class TrashableAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         if is_trash(request):
-            rows = rows_in_trash(actor_of(request))[TrashKind(self.opts.model_name)]
+            rows = rows_in_trash(get_actor(request))[TrashKind(self.opts.model_name)]
         else:
-            rows = self.model.objects.visible_to(actor_of(request))
+            rows = self.model.objects.visible_to(get_actor(request))
         return self.with_details(request, rows)  # type: ignore[no-any-return]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
@@ -76,13 +76,13 @@ class TrashableAdmin(RecordedAdmin):
     @action(description="Restore")
     def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         for row in queryset:
-            restore(actor_of(request), row)
+            restore(get_actor(request), row)
         messages.success(request, "Restored.")
 
     @action(description="Delete for good")
     def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         for row in queryset:
-            purge(actor_of(request), row)
+            purge(get_actor(request), row)
         messages.success(request, "Deleted for good.")
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from accounts.admin import events
-from accounts.admin.recorded import actor_of, as_problem
+from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor
@@ -117,14 +117,14 @@ class EventAdmin(events.EventAdmin):
             wanted = _wanted_until_the_plan(form)
             try:
                 with transaction.atomic():
-                    done, entries = _take_back(actor_of(request), wanted)
+                    done, entries = _take_back(get_actor(request), wanted)
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
                     messages.success(request, f"{len(done.event_ids)} changes are taken back.")
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
                 plan = {"entries": entries, "done": done}
             except (Problem, IntegrityError) as error:
-                refusal = as_problem(error)
+                refusal = to_problem(error)
         context = {
             **self.admin_site.each_context(request),
             "title": "Undo",

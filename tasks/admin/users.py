@@ -14,7 +14,7 @@ from django.urls import path, reverse
 
 from accounts.actions.users import erase_user
 from accounts.admin import users
-from accounts.admin.recorded import actor_of
+from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
 from taskflow.http.errors import Problem
@@ -54,7 +54,7 @@ class UserAdmin(users.UserAdmin):
         return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
 
     def offboarding_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        user = get_object_or_404(User.objects.visible_to(actor_of(request)), pk=user_id)
+        user = get_object_or_404(User.objects.visible_to(get_actor(request)), pk=user_id)
         form = OffboardingForm(user, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:
@@ -74,9 +74,9 @@ class UserAdmin(users.UserAdmin):
         return TemplateResponse(request, "admin/offboarding.html", context)
 
     def _let_go(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
-        done = offboard_user(actor_of(request), user, values["hand_over_to"])
+        done = offboard_user(get_actor(request), user, values["hand_over_to"])
         if values["erase"]:
-            erase_user(actor_of(request), user)
+            erase_user(get_actor(request), user)
         messages.success(request, _told(done))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ninja import Router
 
 from accounts.actions.users import erase_user as erase
-from accounts.auth import managing
+from accounts.auth import admin_auth
 from accounts.models import User
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
@@ -13,7 +13,7 @@ from tasks.actions import offboarding as actions
 from tasks.queries.lookup import find_user, referred_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
-offboarding = Router(tags=["Users"], auth=managing)
+offboarding = Router(tags=["Users"], auth=admin_auth)
 
 
 @offboarding.post("/{id:user_id}/offboarding", response=OffboardingResponse)

@@ -22,7 +22,7 @@ from django.db.models import (
 from django.http import HttpResponse
 
 from accounts.models import User
-from accounts.schemas import EventResponse, undone_by
+from accounts.schemas import EventResponse, list_undone_event_ids
 from taskflow.audit.actor import Actor, asker
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
@@ -226,7 +226,7 @@ def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
     page = EVENTS.page(actor.who, wanted, filters, ["-id"])
     events = [_event(*columns) for columns in page.beside]
     told = [
-        {"sentence": entry.sentence, "undoes": undone_by(entry.event)}
+        {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
         for entry in read_history(actor, events)
     ]
     rows = [f"{row[:-1]},{json.dumps(t)[1:]}" for row, t in zip(page.rows, told, strict=True)]

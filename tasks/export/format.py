@@ -20,7 +20,7 @@ from typing import Any
 from django.apps import apps
 from django.db import models
 
-from accounts.models import KeptAnswer, Tenant
+from accounts.models import IdempotencyRecord, Tenant
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import write_value
 from tasks.models import TaskTally
@@ -34,7 +34,10 @@ SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # The writing transaction's and the sign-ins' of this installation, not the data's.
 LEFT_OUT = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
-NO_DATA: set[Model] = {KeptAnswer, TaskTally}  # answers for retries, and what follows from tasks
+NO_DATA: set[Model] = {
+    IdempotencyRecord,
+    TaskTally,
+}  # answers for retries, and what follows from tasks
 
 
 def tenant_models() -> list[Model]:

@@ -17,7 +17,7 @@ from accounts.actions.tenants import create_operator, found_tenant
 from accounts.actions.tokens import issue_token
 from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
-from accounts.tokens import make_text
+from accounts.tokens import make_token_text
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.tenancy import inside
@@ -53,7 +53,7 @@ def demo_is_here() -> bool:
 
 def demo_token(tenant: Tenant) -> str:
     """The demo token's text, known only to who knows SECRET_KEY; so it need not be kept."""
-    return make_text(tenant.pk, _entropy())
+    return make_token_text(tenant.pk, _entropy())
 
 
 @transaction.atomic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from accounts.models import KeptAnswer
+from accounts.models import IdempotencyRecord
 from taskflow.audit.links import linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded, value_of
@@ -25,7 +25,10 @@ def broken_invariants() -> list[str]:
         *_broken_numbers(tasks),
         *_broken_families(tasks),
         *_broken_counts(),
-        *(f"idempotency key {k.pk} has no answer" for k in KeptAnswer.objects.filter(status=None)),
+        *(
+            f"idempotency key {k.pk} has no answer"
+            for k in IdempotencyRecord.objects.filter(status=None)
+        ),
     ]
 
 

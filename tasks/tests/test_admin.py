@@ -121,7 +121,7 @@ def test_every_model_is_registered():
     assert set(MODELS) <= admin.site._registry.keys()
 
 
-def test_the_first_page_shows_the_work_and_where_one_is(house, staff):
+def test_first_page_shows_tasks_and_tenant(house, staff):
     page = staff.get("/admin/").content.decode()
 
     assert "To do" in page
@@ -134,7 +134,7 @@ def test_the_first_page_shows_the_work_and_where_one_is(house, staff):
 
 
 @pytest.mark.wall
-def test_lists_forms_and_autocomplete_know_one_tenant(house, staff):
+def test_lists_forms_and_autocomplete_show_one_tenant(house, staff):
     assert "Plot" not in staff.get(address(Task, "list")).content.decode()
     assert staff.get(address(Task, "change", house.plot.pk)).status_code == 302
     assert staff.get(address(Project, "history", house.secret.pk)).status_code == 404
@@ -145,7 +145,7 @@ def test_lists_forms_and_autocomplete_know_one_tenant(house, staff):
 
 
 @pytest.mark.wall
-def test_anothers_row_cannot_be_chosen(house, staff):
+def test_row_of_another_tenant_cannot_be_chosen(house, staff):
     data = {
         "project": house.secret.pk,
         "title": "x",
@@ -161,7 +161,7 @@ def test_anothers_row_cannot_be_chosen(house, staff):
 
 
 @pytest.mark.wall
-def test_a_bulk_action_reaches_no_other_tenant(house, staff):
+def test_bulk_action_changes_no_other_tenant(house, staff):
     data = {"action": "delete_selected", "_selected_action": [house.plot.pk], "post": "yes"}
 
     staff.post(address(Task, "list"), data)
@@ -170,7 +170,7 @@ def test_a_bulk_action_reaches_no_other_tenant(house, staff):
         assert Task.objects.count() == 1
 
 
-def test_a_cookie_on_another_tenants_host_is_nobodys(house, staff):
+def test_session_is_not_valid_at_another_tenants_host(house, staff):
     elsewhere = Client(SERVER_NAME="globex.localhost")
     elsewhere.cookies = staff.cookies
 
@@ -180,11 +180,11 @@ def test_a_cookie_on_another_tenants_host_is_nobodys(house, staff):
     assert r.url.startswith("/admin/login/")
 
 
-def test_an_unknown_host_has_no_admin(house):
+def test_unknown_host_has_no_admin(house):
     assert Client(SERVER_NAME="nobody.localhost").get("/admin/").status_code == 404
 
 
-def test_only_staff_comes_in(house):
+def test_only_staff_can_sign_in_to_admin(house):
     with inside(house.root.tenant):
         create_user(house.root, email="bob@acme.example", password=PASSWORD)
     client = Client(SERVER_NAME="acme.localhost")
@@ -209,7 +209,7 @@ def work_in(operator, tenant):
     return operator.post(address(Tenant, "list"), data)
 
 
-def test_an_operator_picks_a_tenant_and_works_in_it(house, operator):
+def test_operator_can_pick_tenant_and_work_in_it(house, operator):
     assert "Launch" not in operator.get(address(Task, "list")).content.decode()
 
     work_in(operator, house.root.tenant)
@@ -234,7 +234,7 @@ def test_staff_cannot_pick_a_tenant(house, staff):
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def test_adding_a_task(house, staff):
+def test_adding_task_in_form(house, staff):
     with inside(house.root.tenant):
         tag = Tag.objects.get()
     data = {
@@ -261,7 +261,7 @@ def test_adding_a_task(house, staff):
     assert (event.verb, event.actor_id) == ("created", house.root.user.pk)
 
 
-def test_changing_a_task_records_what_changed(house, staff):
+def test_changing_task_in_form_records_changes(house, staff):
     page = staff.get(address(Task, "change", house.task.pk))
 
     r = staff.post(address(Task, "change", house.task.pk), form_of(page) | {"title": "Lift off"})
@@ -271,7 +271,7 @@ def test_changing_a_task_records_what_changed(house, staff):
     assert (event.verb, event.changes) == ("changed", {"title": ["Launch", "Lift off"]})
 
 
-def test_saving_an_unchanged_form_records_nothing(house, staff):
+def test_saving_unchanged_form_records_nothing(house, staff):
     page = staff.get(address(Project, "change", house.apollo.pk))
 
     r = staff.post(address(Project, "change", house.apollo.pk), form_of(page))
@@ -301,7 +301,7 @@ def test_inlines_write_through_the_actions(house, staff):
     ]
 
 
-def test_a_refusal_is_shown_in_the_form_and_nothing_is_saved(house, staff):
+def test_refusal_is_shown_in_form_and_nothing_is_saved(house, staff):
     """The last owner stays owner, and what was typed beside it is kept."""
     page = staff.get(address(Project, "change", house.apollo.pk))
     data = form_of(page) | {"name": "Apollo 11", "memberships-0-role": "member"}
@@ -314,7 +314,7 @@ def test_a_refusal_is_shown_in_the_form_and_nothing_is_saved(house, staff):
     assert house.events() == []
 
 
-def test_a_taken_key_is_a_form_error(house, staff):
+def test_taken_key_is_a_form_error(house, staff):
     data = {
         "name": "Other", "key": "APO", "status": "active", "owner": house.ada.user.pk, "metadata": "{}",
         "memberships-TOTAL_FORMS": 0, "memberships-INITIAL_FORMS": 0,
@@ -327,7 +327,7 @@ def test_a_taken_key_is_a_form_error(house, staff):
     assert "Another project, maybe one in the trash, has this key." in r.content.decode()
 
 
-def test_deleting_one_and_many_goes_through_the_actions(house, staff):
+def test_deleting_one_or_many_calls_the_actions(house, staff):
     with inside(house.root.tenant):
         others = [create_task(house.ada, house.apollo, title=f"t{n}") for n in range(2)]
 
@@ -340,7 +340,7 @@ def test_deleting_one_and_many_goes_through_the_actions(house, staff):
     assert [e.verb for e in house.events(subject_type="task")] == ["deleted"] * 3
 
 
-def test_deleting_somebody_on_record_says_why_not(house, staff):
+def test_refused_deletion_of_user_shows_reason(house, staff):
     r = staff.post(address(User, "delete", house.ada.user.pk), {"post": "yes"}, follow=True)
 
     assert "deactivate him instead" in r.content.decode()
@@ -355,7 +355,7 @@ def test_tasks_are_completed_by_an_action(house, staff):
     assert (event.verb, event.via) == ("completed", "admin")
 
 
-def test_a_token_is_shown_once(house, staff):
+def test_new_token_is_shown_once_in_admin(house, staff):
     data = {"user": house.ada.user.pk, "name": "ci", "scope": "read", "expires_in_days": "30"}
 
     r = staff.post(address(ApiToken, "add"), data, follow=True)
@@ -366,7 +366,7 @@ def test_a_token_is_shown_once(house, staff):
     assert text not in staff.get(address(ApiToken, "list")).content.decode()
 
 
-def test_a_password_is_set_through_the_action(house, staff):
+def test_password_is_set_by_the_action(house, staff):
     page = staff.get(address(User, "change", house.ada.user.pk))
     assert "scrypt" not in page.content.decode()
 
@@ -428,7 +428,7 @@ def run(staff, model, name, pk, query=""):
     return staff.post(address(model, "list") + query, data, follow=True)
 
 
-def test_the_trash_of_a_list_is_looked_into_and_emptied(house, staff):
+def test_trash_of_list_can_be_shown_and_emptied(house, staff):
     run(staff, Task, "delete_selected", house.task.pk)
     staff.post(
         address(Task, "list"),
@@ -449,7 +449,7 @@ def test_the_trash_of_a_list_is_looked_into_and_emptied(house, staff):
 
 
 @pytest.mark.parametrize("model", [Project, Task, Comment, Page])
-def test_each_can_be_deleted_for_good(house, staff, model):
+def test_each_resource_can_be_deleted_permanently(house, staff, model):
     with inside(house.root.tenant):
         pk = model.objects.first().pk
     data = {"action": "delete_selected", "_selected_action": [pk], "post": "yes"}
@@ -462,7 +462,7 @@ def test_each_can_be_deleted_for_good(house, staff, model):
         assert not model.everything.exists()
 
 
-def test_what_lies_in_a_trashed_project_is_not_shown(house, staff):
+def test_rows_of_deleted_project_are_not_shown(house, staff):
     data = {"action": "delete_selected", "_selected_action": [house.apollo.pk], "post": "yes"}
     staff.post(address(Project, "list"), data)
 
@@ -472,14 +472,14 @@ def test_what_lies_in_a_trashed_project_is_not_shown(house, staff):
         assert "Launch" not in page
 
 
-def test_pages_are_published_and_taken_back(house, staff):
+def test_pages_can_be_published_and_unpublished(house, staff):
     for name, shown in (("publish", True), ("unpublish", False)):
         run(staff, Page, name, house.page.pk)
         with inside(house.root.tenant):
             assert Page.objects.get().is_published is shown
 
 
-def test_a_comment_is_changed_by_its_author_alone(house, staff):
+def test_comment_can_be_changed_by_its_author_only(house, staff):
     with inside(house.root.tenant):
         hers = create_comment(house.ada, house.task, body="Hers")
         own = Comment.objects.exclude(pk=hers.pk).get()
@@ -495,7 +495,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
     with inside(house.root.tenant):
         other = create_task(house.ada, house.apollo, title="Fuel")
     form = form_of(staff.get(address(Task, "change", house.task.pk)))
-    staff.post(address(Task, "change", house.task.pk), form | {"waits_for": [other.pk]})
+    staff.post(address(Task, "change", house.task.pk), form | {"blockers": [other.pk]})
 
     refused = run(staff, Task, "complete", house.task.pk)
     assert "Complete them first" in refused.content.decode()
@@ -509,7 +509,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
 # ---- people -------------------------------------------------------------------------------------
 
 
-def test_somebody_is_let_go_and_all_handed_over(house, staff):
+def test_offboarding_hands_everything_over(house, staff):
     path = address(User, "offboarding", house.ada.user.pk)
     assert "Off-board" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
     page = staff.get(path).content.decode()
@@ -529,7 +529,7 @@ def test_somebody_is_let_go_and_all_handed_over(house, staff):
 
 
 @pytest.mark.wall
-def test_nobody_of_another_tenant_is_let_go(house, staff):
+def test_user_of_another_tenant_cannot_be_offboarded(house, staff):
     assert staff.get(address(User, "offboarding", house.them.user.pk)).status_code == 404
     assert staff.post(address(User, "offboarding", house.them.user.pk), {}).status_code == 404
 
@@ -537,7 +537,7 @@ def test_nobody_of_another_tenant_is_let_go(house, staff):
 # ---- work ---------------------------------------------------------------------------------------
 
 
-def test_a_task_moves_by_its_form(house, staff):
+def test_task_can_be_moved_by_its_form(house, staff):
     with inside(house.root.tenant):
         other = create_project(house.ada, name="Other", key="OTH")
     form = form_of(staff.get(address(Task, "change", house.task.pk)))
@@ -580,7 +580,7 @@ def opened(house, staff):
     return form
 
 
-def test_edits_of_other_fields_merge(house, staff, opened):
+def test_edits_of_different_fields_are_merged(house, staff, opened):
     r = staff.post(address(Task, "change", house.task.pk), opened | {"priority": "high"})
 
     assert r.status_code == 302, r.content
@@ -591,7 +591,7 @@ def test_edits_of_other_fields_merge(house, staff, opened):
     assert house.events(subject_type="task")[-1].changes == {"priority": ["medium", "high"]}
 
 
-def test_an_edit_of_the_same_field_is_shown_beside_theirs(house, staff, opened):
+def test_edits_of_same_field_are_shown_side_by_side(house, staff, opened):
     r = staff.post(
         address(Task, "change", house.task.pk), opened | {"title": "Mine", "priority": "high"}
     )
@@ -603,7 +603,7 @@ def test_an_edit_of_the_same_field_is_shown_beside_theirs(house, staff, opened):
     assert not house.events(subject_type="task")
 
 
-def test_mine_can_be_saved_all_the_same(house, staff, opened):
+def test_own_values_can_be_saved_after_conflict(house, staff, opened):
     form = opened | {"title": "Mine", "priority": "high"}
     conflict = staff.post(address(Task, "change", house.task.pk), form)
     kept = dict(conflict.context["kept"]) | {"labels": opened["labels"]}
@@ -616,7 +616,7 @@ def test_mine_can_be_saved_all_the_same(house, staff, opened):
         assert (task.title, task.priority, task.tags.count()) == ("Mine", "high", 2)
 
 
-def test_what_changes_while_one_decides_is_shown_again(house, staff, opened):
+def test_change_during_conflict_page_is_shown_again(house, staff, opened):
     form = opened | {"title": "Mine"}
     conflict = staff.post(address(Task, "change", house.task.pk), form)
     with inside(house.root.tenant):
@@ -636,7 +636,7 @@ def test_tags_are_named_in_a_conflict(house, staff, opened):
     ) or rivalry.theirs == "hot, cold"  # fmt: skip
 
 
-def test_moving_and_assigning_at_once_is_no_conflict_with_oneself(house, staff):
+def test_moving_and_assigning_together_is_no_conflict(house, staff):
     with inside(house.root.tenant):
         other = create_project(house.root, name="Other", key="OTH")
         update_task(house.ada, house.task, assignee=house.ada.user)
@@ -652,7 +652,7 @@ def test_moving_and_assigning_at_once_is_no_conflict_with_oneself(house, staff):
         assert Task.objects.get().assignee_id == house.root.user.pk
 
 
-def test_a_line_of_an_inline_is_not_overwritten_either(house, staff):
+def test_inline_row_is_not_overwritten(house, staff):
     path = address(Project, "change", house.apollo.pk)
     with inside(house.root.tenant):
         member = add_member(house.root, house.apollo, user=house.root.user)
@@ -671,7 +671,7 @@ def test_a_line_of_an_inline_is_not_overwritten_either(house, staff):
     assert (untouched.status_code, touched.status_code) == (302, 412)
 
 
-def test_looking_at_a_text_does_not_change_it(house, staff):
+def test_saving_form_with_text_does_not_change_line_breaks(house, staff):
     with inside(house.root.tenant):
         update_task(house.ada, house.task, description="two\nlines")
     form = form_of(staff.get(address(Task, "change", house.task.pk)))
@@ -686,7 +686,7 @@ def test_looking_at_a_text_does_not_change_it(house, staff):
 UNDO = "/admin/audit/event/undo/"
 
 
-def test_history_offers_to_undo(house, staff):
+def test_history_has_undo_buttons(house, staff):
     with inside(house.root.tenant):
         update_task(dataclasses.replace(house.ada, request_id="r-1"), house.task, title="New")
         event = Event.objects.latest("pk")
@@ -698,7 +698,7 @@ def test_history_offers_to_undo(house, staff):
     assert f'name="actor" value="{house.ada.user.pk}"' in page
 
 
-def test_undoing_a_request_takes_back_what_its_actor_did_under_that_id(house, staff):
+def test_undoing_request_undoes_changes_of_its_actor_only(house, staff):
     """Root chose the same request id as Ada."""
     with inside(house.root.tenant):
         for actor, values in ((house.ada, {"title": "New"}), (house.root, {"priority": "high"})):
@@ -712,7 +712,7 @@ def test_undoing_a_request_takes_back_what_its_actor_did_under_that_id(house, st
         assert (task.title, task.priority) == ("Launch", "high")
 
 
-def test_the_plan_is_shown_before_anything_happens(house, staff):
+def test_undo_shows_plan_before_it_changes_anything(house, staff):
     with inside(house.root.tenant):
         update_task(house.ada, house.task, title="New", tags=[])
         event = Event.objects.latest("pk").pk
@@ -726,7 +726,7 @@ def test_the_plan_is_shown_before_anything_happens(house, staff):
     assert not house.events()
 
 
-def test_then_it_is_done(house, staff):
+def test_confirmed_undo_is_done(house, staff):
     with inside(house.root.tenant):
         update_task(house.ada, house.task, title="New", tags=[])
         event = Event.objects.latest("pk").pk
@@ -741,7 +741,7 @@ def test_then_it_is_done(house, staff):
     assert (undone.undoes, undone.actor_id) == ({str(event): []}, house.root.user.pk)
 
 
-def test_all_that_somebody_did_since(house, staff):
+def test_undo_of_all_changes_of_user_since_time(house, staff):
     with inside(house.root.tenant):
         create_task(house.ada, house.apollo, title="Junk")
         update_task(house.ada, house.task, title="New")
@@ -761,14 +761,14 @@ def test_all_that_somebody_did_since(house, staff):
 @pytest.mark.parametrize(
     "body", [{}, {"actor": "99"}, {"since": "2020-01-01 00:00"}, {"event_ids": "x"}]
 )
-def test_it_asks_what(house, staff, body):
+def test_undo_without_selection_is_refused(house, staff, body):
     r = staff.post(UNDO, body)
 
     assert (r.status_code, "Show the plan" in r.content.decode()) == (200, True)
 
 
 @pytest.mark.wall
-def test_nothing_of_others_is_undone(house, staff):
+def test_event_of_another_tenant_cannot_be_undone(house, staff):
     with inside(house.them.tenant):
         event = Event.objects.latest("pk").pk
 
@@ -777,7 +777,7 @@ def test_nothing_of_others_is_undone(house, staff):
     assert "There is no such event or request." in r.content.decode()
 
 
-def test_the_form_is_filled_from_an_event(house, staff):
+def test_undo_form_is_filled_from_event(house, staff):
     assert staff.get(UNDO).status_code == 200
     assert "Event 7" in staff.get(UNDO + "?event_ids=7").content.decode()
 
@@ -802,7 +802,7 @@ def test_undo_of_a_request_in_one_project_is_refused(house, staff):
     assert not house.events()
 
 
-def test_undo_leaves_what_was_done_after_the_plan_was_shown(house, staff):
+def test_undo_keeps_changes_made_after_the_plan(house, staff):
     with inside(house.root.tenant):
         junk = create_task(house.ada, house.apollo, title="Junk")
     since = f"{junk.created_at:%Y-%m-%dT%H:%M:%S.%f}"

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts.actions.tokens import issue_token
-from accounts.models import ApiToken, KeptAnswer, User
+from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import create
@@ -62,7 +62,7 @@ def fill(actor, project, task):
     FormerNumber.objects.create(project=project, number=77, task=task)
     create(actor, Comment(task=task, author=actor.user, body="so"))
     create(actor, Page(project=project, title="Plan", owner=actor.user))
-    KeptAnswer.objects.create(user_id=actor.user.pk, key="k")
+    IdempotencyRecord.objects.create(user_id=actor.user.pk, key="k")
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ UNIQUES = {
     "former_number_key": lambda w: FormerNumber(project=w.apollo, number=77, task=w.task),
     "user_handle_key": lambda w: User(handle="ada", email="x@acme.example"),
     "user_email_key": lambda w: User(handle="x", email="ada@acme.example"),
-    "kept_answer_key": lambda w: KeptAnswer(user_id=w.ada.user.pk, key="k"),
+    "idempotency_record_key": lambda w: IdempotencyRecord(user_id=w.ada.user.pk, key="k"),
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),

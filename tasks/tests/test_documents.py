@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import pytest
 
-from accounts.schemas import EventResponse, event_response
+from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
 from taskflow.http.openapi import Encoder
@@ -88,7 +88,7 @@ def comment_by_pydantic(actor, pk):
 
 def event_by_pydantic(actor, pk):
     (entry,) = read_history(actor, [Event.objects.select_related("actor").get(pk=pk)])
-    return EventResponse.model_validate(event_response(entry))
+    return EventResponse.model_validate(build_event_response(entry))
 
 
 KINDS = {

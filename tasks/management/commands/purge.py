@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
-from accounts.idempotency import sweep
+from accounts.idempotency import delete_expired_records
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
@@ -30,7 +30,7 @@ class Command(BaseCommand):
         moment = timezone.now() - timedelta(days=options["days"])
         for tenant in Tenant.objects.order_by("pk"):
             with inside(tenant):
-                sweep()
+                delete_expired_records()
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for kind in PURGE:
                 gone = 0
