@@ -1,4 +1,4 @@
-"""Signing in, oneself, tokens, and the people and agents of the tenant."""
+"""API operations for signing in, one's own user, the tenant, tokens and users."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from accounts.actions import tenants as tenant_actions
 from accounts.actions import tokens as token_actions
@@ -60,17 +59,18 @@ tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
     auth=None,
     openapi_extra={"responses": {403: {"$ref": "#/components/responses/Forbidden"}}},
 )
-def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]:
-    """Create a tenant and its first administrator, and sign him in.
+def register(request: HttpRequest, body: Registration) -> Status[dict[str, Any]]:
+    """Create a tenant and its first administrator, and sign the administrator in.
 
-    Refused with 403 when the installation does not take registrations, 409 when the subdomain is
-    taken, 422 when it is reserved or the default tenant's, or the password is weak.
+    Returns 403 when this installation does not accept registrations, 409 when the subdomain is
+    taken, 422 when the subdomain is reserved or belongs to the default tenant, or when the password
+    is weak. Any credentials sent along are ignored.
     """
     if not settings.REGISTRATION:
-        raise Forbidden("This installation does not take registrations. Ask its operator.")
+        raise Forbidden("This installation does not accept registrations. Ask its operator.")
     values = body.sent() | {"password": body.password.get_secret_value()}
-    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=_id_of(request))
-    return Answer(201, _signed_in(request, actor.user, actor.tenant))
+    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=_request_id(request))
+    return Status(201, _sign_in(request, actor.user, actor.tenant))
 
 
 @signing_in.post(
@@ -80,65 +80,67 @@ def register(request: HttpRequest, body: Registration) -> Answer[dict[str, Any]]
     openapi_extra={"responses": {401: {"$ref": "#/components/responses/Unauthenticated"}}},
 )
 def login(request: HttpRequest, body: Login) -> dict[str, Any]:
-    """Exchange e-mail and password for a token that lasts 30 days.
+    """Exchange an e-mail and a password for a token that is valid for 30 days.
 
-    An unknown e-mail, a wrong password and a deactivated user get the same 401, in the same time.
+    An unknown e-mail, a wrong password and a deactivated user get the same 401, after the same
+    time. Any credentials sent along are ignored.
     """
     tenant = find_tenant(reconcile_subdomains(body.tenant, read_subdomain(request)))
     with inside(tenant):
         user = check_password(body.email, body.password.get_secret_value())
         if user is None:
-            raise Unauthenticated("E-mail or password is wrong.")
-        return _signed_in(request, user, tenant)
+            raise Unauthenticated("The e-mail or the password is wrong.")
+        return _sign_in(request, user, tenant)
 
 
 @signing_in.post("/logout", response={204: None}, auth=read_auth)
-def logout(request: ActorRequest) -> Answer[None]:
-    """Revoke the token that this request carries."""
+def logout(request: ActorRequest) -> Status[None]:
+    """Revoke the token that this request is sent with."""
     if request.auth.token is None:
-        raise Invalid("You are here by an admin session; sign out in the admin.")
+        raise Invalid("This request uses an admin session, not a token. Sign out in the admin.")
     token_actions.revoke_token(request.auth, request.auth.token)
-    return Answer(204, None)
+    return Status(204, None)
 
 
-def _signed_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
+def _sign_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
     with inside(tenant):
-        token, text = token_actions.sign_in(user, tenant, request_id=_id_of(request))
+        token, text = token_actions.sign_in(user, tenant, request_id=_request_id(request))
     request.actor = Actor(user, tenant)  # type: ignore[attr-defined]  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
 
 
-def _id_of(request: HttpRequest) -> str:
+def _request_id(request: HttpRequest) -> str:
     return getattr(request, "request_id", "")
 
 
-# ---- oneself ------------------------------------------------------------------------------------
+# ---- one's own user -----------------------------------------------------------------------------
 
 
 @me.get("", response=MeResponse)
 def get_me(request: ActorRequest) -> User:
-    """Who you are, in which tenant, and what your credentials let you do."""
+    """Get your user, your tenant and the scope of your credentials."""
     return request.auth.user
 
 
 @me.patch("", response=MeResponse)
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
-    """Change your name, handle or e-mail. 409 when another has the handle or e-mail."""
+    """Change your name, handle or e-mail. 409 when another user has the handle or e-mail."""
     return user_actions.update_me(request.auth, **body.sent())
 
 
 @me.post("/password", response={204: None})
-def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]:
-    """Set a new password. Every other token of yours ends.
+def change_password(request: ActorRequest, body: PasswordChange) -> Status[None]:
+    """Set a new password. This revokes all your other tokens.
 
-    422 when the current password is wrong or the new one weak, 403 with a token bound to projects.
+    Returns 422 when the current password is wrong or the new one is weak, and 403 for a token that
+    is bound to projects.
     """
     user_actions.change_password(
         request.auth,
         current_password=body.current_password.get_secret_value(),
         new_password=body.new_password.get_secret_value(),
     )
-    return Answer(204, None)
+    return Status(204, None)
 
 
 # ---- the tenant ---------------------------------------------------------------------------------
@@ -146,13 +148,13 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Answer[None]
 
 @tenant_routes.get("", response=TenantResponse)
 def get_tenant(request: ActorRequest) -> Tenant:
-    """The tenant that you work in."""
+    """Get the tenant that you work in."""
     return request.auth.tenant
 
 
 @tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)
 def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
-    """Change its name or time zone. For administrators. PUT does the same."""
+    """Change the tenant's name or time zone. For administrators. PUT behaves like PATCH."""
     return tenant_actions.update_tenant(request.auth, **body.sent())
 
 
@@ -161,57 +163,58 @@ def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
 
 @token_routes.get("", response=TokenPage)
 def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
-    """Your tokens and your agents', newest first; all of the tenant's for administrators.
+    """List your tokens and those of your agents, newest first; for administrators, all tokens.
 
-    A token bound to projects shows itself only.
+    A token bound to projects shows only itself.
     """
     return paginate(ApiToken.objects.visible_to(request.auth), page, order=["-id"])
 
 
 @token_routes.post("", response={201: TokenIssued})
-def create_token(request: ActorRequest, body: TokenCreate) -> Answer[dict[str, Any]]:
-    """Create a token for yourself, or for an agent you answer for. Its text is shown once.
+def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, Any]]:
+    """Create a token for yourself or for an agent you are responsible for. Its text is shown once.
 
-    403 when the user is somebody else, or when it would be more than the token you send: of a
-    larger scope, for other projects, or with a later end. The token of a sign-in bounds no end.
+    Returns 403 for another user. Also returns 403 when the new token would allow more than the
+    token that you send: a larger scope, other projects, or a later expiry. A token from signing in
+    does not limit the expiry.
     """
     values = body.sent()
     if user_id := values.pop("user_id", None):
         values["user"] = _referred_user(request, user_id, "user_id")
     token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
-    return Answer(201, _issued(token, text))
+    return Status(201, _issued_response(token, text))
 
 
 @token_routes.post("/{id:token_id}/rotation", response={201: TokenIssued})
-def rotate_token(request: ActorRequest, token_id: int) -> Answer[dict[str, Any]]:
-    """Replace a token by one with the same rights. The old one works for another 24 hours.
+def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, Any]]:
+    """Replace a token by a new one with the same rights. The old one works for another 24 hours.
 
-    The new one ends at the latest with the token you send, unless that is of a sign-in. 409 when
-    it has already ended.
+    The new token expires no later than the token that you send, unless that one comes from signing
+    in. Returns 409 when the token has expired or is revoked.
     """
     token, text = token_actions.rotate_token(request.auth, _find_token(request, token_id))
-    return Answer(201, _issued(token, text))
+    return Status(201, _issued_response(token, text))
 
 
 @token_routes.delete("/{id:token_id}", response={204: None})
-def revoke_token(request: ActorRequest, token_id: int) -> Answer[None]:
-    """End a token now. It stays in the list, revoked."""
+def revoke_token(request: ActorRequest, token_id: int) -> Status[None]:
+    """Revoke a token. It stays in the list."""
     token_actions.revoke_token(request.auth, _find_token(request, token_id))
-    return Answer(204, None)
+    return Status(204, None)
 
 
-def _issued(token: ApiToken, text: str) -> dict[str, Any]:
+def _issued_response(token: ApiToken, text: str) -> dict[str, Any]:
     columns = {f.attname: getattr(token, f.attname) for f in token._meta.concrete_fields}
     return columns | {"token": text}
 
 
 def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
-    found: ApiToken | None = (
+    token: ApiToken | None = (
         ApiToken.objects.visible_to(request.auth).select_related("user").filter(pk=token_id).first()
     )
-    if found is None:
+    if token is None:
         raise NotFound("There is no such token.")
-    return found
+    return token
 
 
 # ---- users --------------------------------------------------------------------------------------
@@ -219,51 +222,51 @@ def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
 
 @users.get("", response=UserPage)
 def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, Any]:
-    """The people and agents of the tenant, by id.
+    """List the people and agents of the tenant, ordered by id.
 
     A token bound to projects shows you and the members of these projects.
     """
-    wanted = filters.sent()
-    names = {"kind", "is_active", "handle", "email"} & wanted.keys()
-    rows = User.objects.visible_to(request.auth).filter(**{n: wanted[n] for n in names})
+    sent = filters.sent()
+    names = {"kind", "is_active", "handle", "email"} & sent.keys()
+    rows = User.objects.visible_to(request.auth).filter(**{name: sent[name] for name in names})
     return paginate(rows, filters, order=["id"])
 
 
 @users.post("", response={201: UserResponse})
-def create_user(request: ActorRequest, body: UserCreate) -> Answer[User]:
+def create_user(request: ActorRequest, body: UserCreate) -> Status[User]:
     """Add a person or an agent. For administrators.
 
-    A person without a password cannot sign in until one is set. An agent signs in with tokens
-    only. 409 when the handle or e-mail is taken.
+    A person without a password cannot sign in until one is set. An agent has no password and only
+    uses tokens. Returns 409 when the handle or e-mail is taken.
     """
-    return Answer(201, user_actions.create_user(request.auth, **_user_values(request, body)))
+    return Status(201, user_actions.create_user(request.auth, **_user_values(request, body)))
 
 
 @users.get("/{id:user_id}", response=UserResponse)
 def get_user(request: ActorRequest, user_id: int) -> User:
-    """One person or agent."""
+    """Get a person or an agent."""
     return _find_user(request, user_id)
 
 
 @users.api_operation(["PATCH", "PUT"], "/{id:user_id}", response=UserResponse)
 def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
-    """Change what is sent. For administrators.
+    """Change the fields that are sent. For administrators.
 
-    `is_active: false` also ends the user's tokens, and those of agents the user is responsible
-    for. 409 when it would leave the tenant without an administrator.
+    `is_active: false` also revokes the user's tokens and those of the agents that the user is
+    responsible for. Returns 409 when the tenant would have no active administrator.
     """
     user = _find_user(request, user_id)
     return user_actions.update_user(request.auth, user, **_user_values(request, body))
 
 
 @users.delete("/{id:user_id}", response={204: None})
-def delete_user(request: ActorRequest, user_id: int) -> Answer[None]:
-    """Delete somebody who has done and owns nothing. For administrators.
+def delete_user(request: ActorRequest, user_id: int) -> Status[None]:
+    """Delete a user who owns nothing and has made no change. For administrators.
 
-    409 `owns_things` lists what stands in the way; deactivate him instead.
+    409 `owns_things` lists what refers to the user. Deactivate or offboard such a user instead.
     """
     user_actions.delete_user(request.auth, _find_user(request, user_id))
-    return Answer(204, None)
+    return Status(204, None)
 
 
 def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[str, Any]:
@@ -279,14 +282,14 @@ def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[s
 
 
 def _find_user(request: ActorRequest, user_id: int) -> User:
-    found: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
-    if found is None:
+    user: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
+    if user is None:
         raise NotFound("There is no such user.")
-    return found
+    return user
 
 
 def _referred_user(request: ActorRequest, user_id: int, field: str) -> User:
-    found: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
-    if found is None:
+    user: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
+    if user is None:
         raise Invalid.field(field, "There is no such user.", "unknown_reference")
-    return found
+    return user

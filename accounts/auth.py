@@ -1,6 +1,4 @@
-"""
-From a request to an Actor: who is asking, in which tenant, and how much his token lets him.
-"""
+"""Authentication: which tenant a request is for, which user sends it, what its token allows."""
 
 from __future__ import annotations
 
@@ -35,10 +33,10 @@ from taskflow.tenancy import asking, in_any_tenant, inside
 
 log = logging.getLogger("taskflow.auth")
 
-# Who calls these becomes somebody, whatever old token or cookie he still sends.
+# Sign-in endpoints. Any credentials sent along are ignored.
 PUBLIC_PATHS = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
 LAST_USED_INTERVAL = timedelta(hours=1)
-ACTING_TENANT = "acting_tenant"  # session key: where an operator is at work
+ACTING_TENANT = "acting_tenant"  # session key: id of the tenant that an operator works in
 INVALID_CREDENTIALS = (
     "The token is unknown, expired or revoked. Get one from POST /api/v1/auth/login."
 )
@@ -52,9 +50,9 @@ NO_TENANT = "There is no such tenant."
 
 
 def read_subdomain(request: HttpRequest) -> str | None:
-    """The tenant named by X-Tenant or the host; None when neither does.
+    """Return the subdomain that X-Tenant or the host names, or None if neither names one.
 
-    Raises DisallowedHost for a host that is not ours, NotFound when the two disagree.
+    Raises DisallowedHost for a host that is not in ALLOWED_HOSTS, NotFound when the two differ.
     """
     host, _port = split_domain_port(request.get_host())
     suffix = f".{settings.DOMAIN}"
@@ -63,10 +61,10 @@ def read_subdomain(request: HttpRequest) -> str | None:
 
 
 def reconcile_subdomains(*named: str | None) -> str | None:
-    """The one tenant that all of these name; None when none does. Raises NotFound.
+    """Return the one subdomain among these names, or None if all of them are None.
 
-    An empty name is the name of no tenant. The server hands on a header that is not ASCII as an
-    empty one.
+    Raises NotFound when they differ or one cannot be a subdomain. An empty name cannot: granian
+    passes a header that is not ASCII on as an empty one.
     """
     names = {name.lower() for name in named if name is not None}
     if len(names) > 1 or "" in names or any(is_unstorable(name) for name in names):
@@ -75,7 +73,10 @@ def reconcile_subdomains(*named: str | None) -> str | None:
 
 
 def find_tenant(subdomain: str | None) -> Tenant:
-    """The active tenant of that name, or the default one. Raises NotFound."""
+    """Return the active tenant with this subdomain; for None the default tenant. One query.
+
+    Raises NotFound when there is no such active tenant.
+    """
     name = subdomain or settings.DEFAULT_TENANT
     tenant = Tenant.objects.filter(subdomain=name, is_active=True).first()
     if tenant is None:
@@ -83,14 +84,16 @@ def find_tenant(subdomain: str | None) -> Tenant:
     return tenant
 
 
-# ---- who ----------------------------------------------------------------------------------------
+# ---- which user ---------------------------------------------------------------------------------
 
 
 def inside_tenant_of_token(
     text: str, tenant_id: int, *, reading: bool
 ) -> AbstractContextManager[list[ApiToken]]:
-    """Inside the tenant that a token's text names: the live one with this text, if there is one,
-    with its user and tenant.
+    """Open a unit of work in the tenant that the token names; look the token up in its first query.
+
+    The context yields a list: the live token with its user and tenant loaded, or nothing. With
+    `reading` the transaction takes no write lock on SQLite.
     """
     values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
     return asking(tenant_id, LIVE_TOKEN, values, reading=reading)
@@ -101,7 +104,7 @@ def _live_tokens() -> QuerySet[ApiToken]:
     digest, now = Param("digest", CharField()), Param("now", DateTimeField())
     live = ApiToken.objects.live(now).filter(digest=digest)
     live = live.filter(user__is_active=True, tenant__is_active=True)
-    # An agent works only while somebody answers for it.
+    # The tokens of an agent work only while its responsible user is active.
     live = live.filter(Q(user__responsible__isnull=True) | Q(user__responsible__is_active=True))
     return live.select_related("user", "tenant")
 
@@ -110,7 +113,10 @@ LIVE_TOKEN = Compiled(_live_tokens)
 
 
 def check_password(email: str, password: str) -> User | None:
-    """The active person with this e-mail and password, in as much time as finding nobody takes."""
+    """Return the active user with this e-mail and password, or None.
+
+    It takes as long when no user has the e-mail, so that the time does not reveal who exists.
+    """
     user: User | None = User.objects.filter(email=email.lower()).first()
     if user is None or not user.has_usable_password():
         make_password(password)
@@ -119,7 +125,7 @@ def check_password(email: str, password: str) -> User | None:
 
 
 class TenantBackend(BaseBackend):
-    """Signs staff in to the admin, within the tenant whose scope is open."""
+    """Signs staff in to the admin, within the tenant of the current unit of work."""
 
     def authenticate(
         self,
@@ -141,11 +147,13 @@ class TenantBackend(BaseBackend):
 
 
 def read_bearer_token(request: HttpRequest) -> str | None:
+    """Return the text after `Authorization: Bearer`, or None if the header has another scheme."""
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
 def build_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
+    """Return the token's user as an actor with the token's rights. Needs its user and tenant."""
     return Actor(
         token.user,
         token.tenant,
@@ -157,10 +165,10 @@ def build_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
 
 
 def record_token_use(token: ApiToken) -> None:
-    """Keep last_used_at true to the hour, in a transaction of its own: reads never write.
+    """Update last_used_at, at most once an hour, in a transaction of its own.
 
-    What the response acknowledges is committed by then. So whatever goes wrong
-    here is logged, and nothing else: a busy or read-only database costs the note, not the response.
+    The request's own transaction is already committed, so every error here is only logged: a busy
+    or read-only database must not turn an acknowledged write into an error.
     """
     now = timezone.now()
     if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_INTERVAL:
@@ -169,23 +177,24 @@ def record_token_use(token: ApiToken) -> None:
         with inside(token.tenant, patience=0):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     except Exception as error:
-        log.warning("the use of a token was not noted", exc_info=error)
+        log.warning("last_used_at of a token was not updated", exc_info=error)
 
 
-# ---- what a token lets him do -------------------------------------------------------------------
+# ---- what a token allows ------------------------------------------------------------------------
 
 
 class TokenScopeAuth(HttpBearer):
-    """Reading needs any scope; writing needs `writes` or more. So no endpoint has to say.
+    """Requires a token of any scope to read, and of `write_scope` or more to write.
 
-    A signed-in admin session serves too, with its CSRF token, so that the docs page works.
+    It is set on routers, so endpoints do not check scopes themselves. An admin session with its
+    CSRF token is accepted as well, so that the docs page works.
     """
 
-    csrf = True  # tells the docs page to send the token
+    csrf = True  # makes the docs page send the CSRF token
 
-    def __init__(self, writes: TokenScope) -> None:
+    def __init__(self, write_scope: TokenScope) -> None:
         super().__init__()
-        self.writes = writes
+        self.write_scope = write_scope
 
     def __call__(self, request: HttpRequest) -> Actor:
         actor: Actor | None = getattr(request, "actor", None)
@@ -200,16 +209,16 @@ class TokenScopeAuth(HttpBearer):
         if actor.token is None and check_csrf(request) is not None:
             raise Forbidden("Send the X-CSRFToken of your session.", code="csrf_failed")
         order = list(TokenScope)
-        if order.index(actor.scope) < order.index(self.writes):
+        if order.index(actor.scope) < order.index(self.write_scope):
             raise Forbidden(
-                f"This needs a token of scope {self.writes}; yours is {actor.scope}.",
+                f"This needs a token of scope {self.write_scope}; yours is {actor.scope}.",
                 code="insufficient_scope",
             )
 
     def authenticate(self, request: HttpRequest, token: str) -> None:
-        raise NotImplementedError  # HttpBearer's own way, which logs tokens under DEBUG
+        raise NotImplementedError  # not used: HttpBearer would log tokens under DEBUG
 
 
-write_auth = TokenScopeAuth(writes=TokenScope.WRITE)
-admin_auth = TokenScopeAuth(writes=TokenScope.ADMIN)
-read_auth = TokenScopeAuth(writes=TokenScope.READ)  # any token may end itself
+write_auth = TokenScopeAuth(write_scope=TokenScope.WRITE)
+admin_auth = TokenScopeAuth(write_scope=TokenScope.ADMIN)
+read_auth = TokenScopeAuth(write_scope=TokenScope.READ)  # a token of any scope can sign out

@@ -1,4 +1,7 @@
-"""Doing a write once, however often it is sent: answers are kept beside the write, for retries."""
+"""Idempotency keys: a write that is sent several times with the same key happens once.
+
+The response is stored in the write's own transaction, and retries get it.
+"""
 
 from __future__ import annotations
 
@@ -19,99 +22,101 @@ from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict, Invalid
 
 RECORD_LIFETIME = timedelta(hours=24)
-CLEANUP_INTERVAL = 100  # keys; then those that are too old go
-LOCK_NOT_AVAILABLE = "55P03"  # PostgreSQL: lock_timeout is over
-TOKEN = "{the token that this answer issued}"  # noqa: S105 - what stands for it in the store
+CLEANUP_INTERVAL = 100  # expired records are deleted after every hundredth new one
+LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE: PostgreSQL's lock_timeout has passed
+# Replaces a token in a stored response, so that no secret is stored.
+TOKEN_PLACEHOLDER = "{the token that this answer issued}"  # noqa: S105
 
 
-def once(
+def run_once(
     request: HttpRequest, key: str, work: Callable[[HttpRequest], HttpResponse]
 ) -> HttpResponse:
-    """Do the work, or answer as it was answered before under the same Idempotency-Key.
+    """Do the work and store its response, or return the response that the key already has.
 
-    Inside the request's transaction, which keeps the answer with the write: a second call waits
-    for the first. Nothing is kept of a refusal, which wrote nothing, so that it can be corrected
-    and sent again. Raises Invalid when the key was used for another request, Conflict when the
-    first call takes too long.
+    Call it inside the request's transaction: a second request with the same key waits until the
+    first one commits. A response with a status of 400 or more is not stored, so that the request
+    can be corrected and sent with the same key. Raises Invalid when the key was used for another
+    request, Conflict when the first request takes too long.
     """
     actor: Actor = request.actor  # type: ignore[attr-defined]
-    kept = _claim(actor, key, _fingerprint(request, actor))
-    entropy = salted_hmac("taskflow.idempotency", f"{kept.pk} {key}", algorithm="sha256").digest()
+    record = _reserve_key(actor, key, _fingerprint(request, actor))
+    entropy = salted_hmac("taskflow.idempotency", f"{record.pk} {key}", algorithm="sha256").digest()
     token = tokens.make_token_text(actor.tenant.pk, entropy)
-    if kept.status is not None:
-        return _replayed(kept, token)
+    if record.status is not None:
+        return _replay_response(record, token)
     request.actor = replace(actor, entropy=entropy)  # type: ignore[attr-defined]
     response = work(request)
     if response.status_code < 400:
-        _keep(kept, response, token)
+        _store_response(record, response, token)
     return response
 
 
 def delete_expired_records() -> int:
-    """Forget the tenant's keys that are older than 24 hours; return how many."""
-    old = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - RECORD_LIFETIME)
-    return old.delete()[0]
+    """Delete the tenant's records that are older than 24 hours. Return how many there were."""
+    expired = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - RECORD_LIFETIME)
+    return expired.delete()[0]
 
 
-def _claim(actor: Actor, key: str, fingerprint: str) -> IdempotencyRecord:
-    """The key's row: new and without a status, or with the answer that was given."""
-    mine = IdempotencyRecord.objects.filter(user_id=actor.user.pk, key=key)
-    row = IdempotencyRecord(user_id=actor.user.pk, key=key, fingerprint=fingerprint)
+def _reserve_key(actor: Actor, key: str, fingerprint: str) -> IdempotencyRecord:
+    """Return the key's locked record: a new one without a status, or one with a response."""
+    rows = IdempotencyRecord.objects.filter(user_id=actor.user.pk, key=key)
+    new = IdempotencyRecord(user_id=actor.user.pk, key=key, fingerprint=fingerprint)
     try:
         for _ in range(2):
-            IdempotencyRecord.objects.bulk_create(
-                [row], ignore_conflicts=True
-            )  # waits for who has it
-            kept = mine.select_for_update(no_key=True).first()
-            if kept is not None and kept.created_at < timezone.now() - RECORD_LIFETIME:
-                kept.delete()
-            elif kept is not None:
+            # Waits for a request that has inserted the same key and not committed yet.
+            IdempotencyRecord.objects.bulk_create([new], ignore_conflicts=True)
+            record = rows.select_for_update(no_key=True).first()
+            if record is not None and record.created_at < timezone.now() - RECORD_LIFETIME:
+                record.delete()
+            elif record is not None:
                 break
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", None) != LOCK_NOT_AVAILABLE:
             raise
         raise _in_progress() from None
-    if kept is None:  # swept away at this moment
+    if record is None:  # another request deleted it between the two statements
         raise _in_progress()
-    if kept.fingerprint != fingerprint:
+    if record.fingerprint != fingerprint:
         raise Invalid(
-            "This Idempotency-Key was used for another request. Take a new one for each.",
+            "This Idempotency-Key was used for another request. Use a new key for each request.",
             code="idempotency_key_reused",
         )
-    return kept
+    return record
 
 
 def _in_progress() -> Conflict:
     return Conflict(
-        "The first call with this Idempotency-Key is still at work. Send it again shortly.",
+        "The first request with this Idempotency-Key is still being processed. Retry shortly.",
         code="in_progress",
         headers={"Retry-After": "1"},
     )
 
 
 def _fingerprint(request: HttpRequest, actor: Actor) -> str:
-    """Of all that decides the answer, what the token may do and show included.
+    """Return a hash of everything that affects the response or the event, rights included.
 
-    Under our secret: a body may hold a password.
+    It is keyed with the installation's secret, since a body may hold a password.
     """
-    said: list[Any] = [request.method, request.get_full_path(), request.content_type]
-    said += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
-    text = json.dumps(said).encode() + request.body
+    parts: list[Any] = [request.method, request.get_full_path(), request.content_type]
+    parts += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
+    parts += [actor.reason, actor.on_behalf_of.pk if actor.on_behalf_of else None]
+    text = json.dumps(parts).encode() + request.body
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 
 
-def _keep(kept: IdempotencyRecord, response: HttpResponse, token: str) -> None:
-    """Without the token that it may issue: no secret is stored, it can be made again."""
-    IdempotencyRecord.objects.filter(pk=kept.pk).update(
+def _store_response(record: IdempotencyRecord, response: HttpResponse, token: str) -> None:
+    """Store the response without the token that it may contain, which can be computed again."""
+    IdempotencyRecord.objects.filter(pk=record.pk).update(
         status=response.status_code,
         headers=dict(response.items()),
-        body=response.content.decode().replace(token, TOKEN),
+        body=response.content.decode().replace(token, TOKEN_PLACEHOLDER),
     )
-    if kept.pk % CLEANUP_INTERVAL == 0:
+    if record.pk % CLEANUP_INTERVAL == 0:
         delete_expired_records()
 
 
-def _replayed(kept: IdempotencyRecord, token: str) -> HttpResponse:
-    answer = HttpResponse(kept.body.replace(TOKEN, token), status=kept.status, headers=kept.headers)
-    answer["Idempotency-Replayed"] = "true"
-    return answer
+def _replay_response(record: IdempotencyRecord, token: str) -> HttpResponse:
+    body = record.body.replace(TOKEN_PLACEHOLDER, token)
+    response = HttpResponse(body, status=record.status, headers=record.headers)
+    response["Idempotency-Replayed"] = "true"
+    return response

@@ -1,8 +1,7 @@
-"""
-The unit of work: one request, one transaction, one tenant.
+"""Opens the unit of work of a request: one transaction in one tenant.
 
-It is rolled back when the answer is an error, and when the request was only tried. A write with an
-Idempotency-Key is done once.
+It is rolled back when the response is an error, and after a dry run. A write with an
+Idempotency-Key happens once.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from accounts import tokens
+from accounts.attribution import add_attribution
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
@@ -31,7 +31,7 @@ from accounts.auth import (
     read_subdomain,
     record_token_use,
 )
-from accounts.idempotency import once
+from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor
@@ -58,13 +58,13 @@ from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key
 from taskflow.tenancy import TenantError, inside, may_end_with_answer
 
 API, ADMIN = "/api/", "/admin/"
-MOST_EVENTS = 500  # shown of what a dry run would record
+MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
 class TenantMiddleware:
-    """Opens the request's transaction, inside the tenant that its credentials name."""
+    """Opens the request's transaction in the tenant that its credentials name."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -86,9 +86,10 @@ class TenantMiddleware:
 
     def answer_api(self, request: HttpRequest) -> HttpResponse:
         try:
-            return answer_until_settled(request, self.answer_caller)
+            return answer_until_settled(request, self.answer_authenticated)
         except DisallowedHost:
-            return BadRequest("The Host header is not one of ours.").as_response(request)
+            sentence = "The Host header names no host of this installation."
+            return BadRequest(sentence).as_response(request)
         except RequestDataTooBig:
             return problem_of_status(413).as_response(request)
         except Problem as problem:
@@ -96,35 +97,39 @@ class TenantMiddleware:
         except DatabaseError as error:
             return answer_database_error(request, error)
 
-    def answer_caller(self, request: HttpRequest) -> HttpResponse:
-        """Answer within the one transaction that the credentials name, if they name any."""
+    def answer_authenticated(self, request: HttpRequest) -> HttpResponse:
+        """Answer inside the tenant of the credentials, or without one if there are none."""
         subdomain = read_subdomain(request)
         if request.path in PUBLIC_PATHS:
             return self.get_response(request)
         text = read_bearer_token(request)
         if text is not None:
-            return self.answer_token(request, text, subdomain)
+            return self.answer_with_token(request, text, subdomain)
         key = request.COOKIES.get(settings.SESSION_COOKIE_NAME, "")
-        if key.isalnum():  # as we make them; PostgreSQL chokes on some others
-            return self.answer_session(request, key, subdomain)
+        if key.isalnum():  # as session keys are; PostgreSQL raises errors for NUL and surrogates
+            return self.answer_with_session(request, key, subdomain)
         return self.get_response(request)
 
-    def answer_token(self, request: HttpRequest, text: str, subdomain: str | None) -> HttpResponse:
+    def answer_with_token(
+        self, request: HttpRequest, text: str, subdomain: str | None
+    ) -> HttpResponse:
         tenant_id = tokens.read_tenant_id(text)
         if tenant_id is None:
-            return self.get_response(request)  # what needs a token answers 401
+            return self.get_response(request)  # operations that need a token answer 401
         is_safe = request.method in SAFE
-        with inside_tenant_of_token(text, tenant_id, reading=is_safe) as found:
-            if not found:
+        with inside_tenant_of_token(text, tenant_id, reading=is_safe) as live_tokens:
+            if not live_tokens:
                 return self.work(request)
-            token = found[0]
+            token = live_tokens[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
             response = self.serve(request, build_token_actor(request, token))
         record_token_use(token)
         return response
 
-    def answer_session(self, request: HttpRequest, key: str, subdomain: str | None) -> HttpResponse:
+    def answer_with_session(
+        self, request: HttpRequest, key: str, subdomain: str | None
+    ) -> HttpResponse:
         request.session = SessionStore(key)
         name = subdomain or settings.DEFAULT_TENANT
         home = Tenant.objects.filter(subdomain=name, is_active=True).first()
@@ -136,45 +141,47 @@ class TenantMiddleware:
             return self.serve(request, actor)
 
     def serve(self, request: HttpRequest, actor: Actor) -> HttpResponse:
-        """What was asked, under the conditions that it was asked under."""
+        """Answer as the actor; for writes, apply preconditions, dry run and idempotency key."""
         if request.method in SAFE:
             request.actor = actor  # type: ignore[attr-defined]
             may_end_with_answer()
             return self.work(request)
         if is_repeated(request):
             serialize_graph_changes(actor)
-        seen = read_precondition(request)
-        request.actor = replace(actor, precondition=seen) if seen else actor  # type: ignore[attr-defined]
+        actor = add_attribution(request, actor)
+        precondition = read_precondition(request)
+        actor = replace(actor, precondition=precondition) if precondition else actor
+        request.actor = actor  # type: ignore[attr-defined]
         if read_dry_run(request):
-            return self.try_out(request)
-        work = self.work_as_seen if seen else self.work
+            return self.answer_dry_run(request)
+        work = self.work_with_precondition if precondition else self.work
         key = read_idempotency_key(request)
         if key is not None:
-            return once(request, key, work)
-        if seen is None:
+            return run_once(request, key, work)
+        if precondition is None:
             may_end_with_answer()
         return work(request)
 
-    def work_as_seen(self, request: HttpRequest) -> HttpResponse:
-        """Raises PreconditionFailed when If-Match names a row that the request does not change."""
+    def work_with_precondition(self, request: HttpRequest) -> HttpResponse:
+        """Raise PreconditionFailed when If-Match names a row that the request does not change."""
         response = self.work(request)
-        seen = request.actor.precondition  # type: ignore[attr-defined]
-        if seen and seen.recorded and not seen.is_checked and response.status_code < 400:
+        named = request.actor.precondition  # type: ignore[attr-defined]
+        if named and named.recorded and not named.is_checked and response.status_code < 400:
             raise PreconditionFailed(
-                f"If-Match names {seen.noun} {seen.row_id}, which this request does not change."
+                f"If-Match names {named.noun} {named.row_id}, which this request does not change."
             )
         return response
 
-    def try_out(self, request: HttpRequest) -> HttpResponse:
-        """Do it, tell what it would answer and record, and undo it."""
+    def answer_dry_run(self, request: HttpRequest) -> HttpResponse:
+        """Run the request, answer with its response and events, and roll it back."""
         with capture_events() as events:
-            response = self.work_as_seen(request)
+            response = self.work_with_precondition(request)
         if response.status_code >= 400:
             return response
-        if connection.vendor == "postgresql":  # SQLite can ask them only by committing
+        if connection.vendor == "postgresql":  # SQLite checks deferred constraints at COMMIT only
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        entries = read_history(request.actor, events[:MOST_EVENTS])  # type: ignore[attr-defined]
+        entries = read_history(request.actor, events[:MAX_DRY_RUN_EVENTS])  # type: ignore[attr-defined]
         transaction.set_rollback(True)
         return JsonResponse(
             {
@@ -195,7 +202,7 @@ class TenantMiddleware:
 
     def answer_admin(self, request: HttpRequest) -> HttpResponse:
         try:
-            return answer_until_settled(request, self.answer_staff)
+            return answer_until_settled(request, self.answer_in_tenant)
         except NotFound:
             return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
         except (Unavailable, DatabaseError) as error:
@@ -205,10 +212,10 @@ class TenantMiddleware:
             return response
 
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
-        """Answer a page of the administration that the database cannot serve now.
+        """Answer 503 for an admin page while the database is busy, read-only or unreachable.
 
-        Django calls this for what a view raises, and otherwise makes a 500 of it. The API's views
-        answer their own errors.
+        Django calls this for an exception of a view, and answers 500 if it returns None. The API's
+        views handle their exceptions themselves.
         """
         if not request.path.startswith(ADMIN):
             return None
@@ -218,13 +225,13 @@ class TenantMiddleware:
         log_database_error(request, error, problem)
         return problem.as_page(request)
 
-    def answer_staff(self, request: HttpRequest) -> HttpResponse:
+    def answer_in_tenant(self, request: HttpRequest) -> HttpResponse:
         home = find_tenant(read_subdomain(request))
         user = load_session_user(request, home)
         tenant = choose_acting_tenant(request, user, home)
         request.tenant = tenant  # type: ignore[attr-defined]
         if user is not None:
-            request._cached_user = user  # type: ignore[attr-defined]  # what auth.get_user() answers
+            request._cached_user = user  # type: ignore[attr-defined]  # read by auth.get_user()
             request.actor = Actor(  # type: ignore[attr-defined]
                 user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
             )
@@ -238,16 +245,18 @@ class TenantMiddleware:
     def work(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.streaming:
-            raise TenantError("a streamed answer outlives its transaction: open scopes inside it")
+            raise TenantError(
+                "a streamed response outlives its transaction: open units of work inside it"
+            )
         if hasattr(response, "render") and not getattr(response, "is_rendered", True):
-            response.render()  # a lazy page would query after the scope has closed
+            response.render()  # rendered later, it would query after the unit of work has ended
         if response.status_code >= 400:
             transaction.set_rollback(True)
         return response
 
 
 def load_session_user(request: HttpRequest, home: Tenant) -> User | None:
-    """The session's user, looked for in the host's own tenant: elsewhere the cookie is nobody's."""
+    """Return the session's user, or None. The user is looked up in the host's tenant only."""
     if not request.session.get(auth.SESSION_KEY):
         return None
     with inside(home, reading=True):
@@ -256,7 +265,7 @@ def load_session_user(request: HttpRequest, home: Tenant) -> User | None:
 
 
 def choose_acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
-    """Staff works at home; an operator where he said he would."""
+    """Return the tenant to work in: the user's own, or the one that an operator has picked."""
     picked = request.session.get(ACTING_TENANT)
     if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:
         return home

@@ -1,4 +1,4 @@
-"""Who exists: tenants, the people and agents in them, and the tokens they hold."""
+"""Tenants, their users (people and agents), API tokens and idempotency records."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySe
 if TYPE_CHECKING:
     from taskflow.audit.actor import Actor
 
-PLATFORM = "platform"  # the operators' own tenant
+PLATFORM = "platform"  # subdomain of the tenant that the operators belong to
 RESERVED_SUBDOMAINS = frozenset(
     {PLATFORM, "admin", "api", "app", "docs", "mail", "static", "status", "www"}
 )
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
-RESERVED_HANDLES = ("me", "none")  # have a meaning of their own in filters of people
+RESERVED_HANDLES = ("me", "none")  # keywords in filters by user
 
 
 def check_time_zone(name: str) -> None:
-    """Raise ValidationError unless `name` is an IANA time zone we know."""
+    """Raise ValidationError unless `name` is an IANA time zone that this Python knows."""
     try:
         ZoneInfo(name)
     except (ValueError, OSError, ZoneInfoNotFoundError):
@@ -39,7 +39,7 @@ def check_time_zone(name: str) -> None:
 
 
 class Tenant(models.Model):
-    """A customer: everything else belongs to exactly one."""
+    """A customer. Every row of every other table belongs to exactly one tenant."""
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
@@ -73,11 +73,11 @@ class Tenant(models.Model):
 
     @classmethod
     def note_changes(cls, changes: object) -> None:
-        """As TenantModel has it."""
+        """Do nothing; the recorder calls this on every model (see TenantModel)."""
 
     @property
     def tenant_id(self) -> int:
-        """Itself, for the event log."""
+        """The tenant's own id: the recorder reads this attribute of every row."""
         return self.pk
 
 
@@ -91,36 +91,36 @@ class UserQuerySet(TenantQuerySet["User"]):
         return self.filter(is_active=True)
 
     def end_sessions(self) -> None:
-        """Make the sessions of the admin worthless that these users have now."""
+        """End the current admin sessions of these users. One UPDATE."""
         self.update(sessions_ended_at=timezone.now())
 
     def visible_to(self, actor: Actor) -> Self:
-        """Everybody of the tenant: colleagues are assigned, mentioned and made members.
+        """Return all users of the tenant: any of them can be assigned, mentioned or added.
 
-        A token bound to projects shows its own user and the members of these projects, as far as
-        the user sees the projects.
+        A token bound to projects shows its own user and the members of those of its projects that
+        the user can see.
         """
         if actor.project_ids is None:
             return self.all()
-        # `memberships` is the way back from tasks.ProjectMember, whose app stands above this one.
-        places: dict[str, Any] = {
+        # `memberships` is the reverse name of tasks.ProjectMember.user. This app may not import it.
+        in_projects: dict[str, Any] = {
             "memberships__project__pk__in": actor.project_ids,
             "memberships__project__deleted_at__isnull": True,
         }
         if not actor.is_staff:
-            places["memberships__project__memberships__user__pk"] = actor.user.pk
-        members = User.objects.filter(**places).values("pk")
+            in_projects["memberships__project__memberships__user__pk"] = actor.user.pk
+        members = User.objects.filter(**in_projects).values("pk")
         return self.filter(Q(pk=actor.user.pk) | Q(pk__in=members))
 
 
 class UserManager(TenantManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
     def get_by_natural_key(self, email: str) -> User:
-        found: User = self.get(email=email.lower())
-        return found
+        user: User = self.get(email=email.lower())
+        return user
 
 
 class User(TenantModel, AbstractBaseUser):
-    """A human, who signs in by e-mail, or an agent, which only holds tokens."""
+    """A human, who signs in with an e-mail and a password, or an agent, which only has tokens."""
 
     unrecorded = frozenset({"password", "last_login", "sessions_ended_at"})
 
@@ -139,7 +139,7 @@ class User(TenantModel, AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("administrator", default=False)
     is_superuser = models.BooleanField("operator", default=False, editable=False)
-    # Sessions of the admin that began before are over. Set when the user is deactivated.
+    # Admin sessions that began before this time are invalid. Set when the user is deactivated.
     sessions_ended_at = models.DateTimeField(null=True, editable=False)
     responsible = TenantFK(
         "self", models.PROTECT, null=True, blank=True, related_name="agents", db_index=False
@@ -163,7 +163,7 @@ class User(TenantModel, AbstractBaseUser):
             ),
             models.UniqueConstraint(
                 fields=["tenant", "email"],
-                name="user_email_key",  # also finds the user who signs in
+                name="user_email_key",  # also serves sign-in, which looks the user up by e-mail
                 violation_error_message="This e-mail is taken.",
             ),
             models.CheckConstraint(
@@ -189,7 +189,7 @@ class User(TenantModel, AbstractBaseUser):
             ),
         ]
         indexes = [
-            # whose agents are these? asked when a person is deleted
+            # a user's agents: read when the user is deactivated, offboarded or deleted
             models.Index(fields=["tenant", "responsible"], name="user_responsible"),
         ]
 
@@ -200,18 +200,19 @@ class User(TenantModel, AbstractBaseUser):
         return self.full_name or self.handle
 
     def _get_session_auth_hash(self, secret: str | None = None) -> str:
-        """What a session of the admin remembers and must find again: Django's, of the password,
-        and of when sessions were ended.
+        """Return the value that a session stores and that must still match at each request.
+
+        It changes with the password, as in Django, and whenever the user's sessions are ended.
         """
-        found: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
+        password_hash: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         ended = self.sessions_ended_at
-        return f"{found}-{ended.timestamp()}" if ended else found
+        return f"{password_hash}-{ended.timestamp()}" if ended else password_hash
 
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """The admin's question. Inside a tenant there is nothing that its staff may not see."""
+        """Return whether the user may use the admin: its administrators see the whole tenant."""
         return self.is_active and (self.is_staff or self.is_superuser)
 
     def has_module_perms(self, app_label: str) -> bool:
@@ -220,8 +221,9 @@ class User(TenantModel, AbstractBaseUser):
 
 class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
     def visible_to(self, actor: Actor) -> Self:
-        """One's own and one's agents'; all of the tenant's for staff. A token bound to projects
-        shows itself alone.
+        """Return the actor's own tokens and those of the actor's agents; for staff, all tokens.
+
+        A token bound to projects shows only itself.
         """
         if actor.project_ids is not None:
             return self.filter(pk=actor.token.pk if actor.token else None)
@@ -230,6 +232,7 @@ class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
         return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
 
     def live(self, now: datetime | Param) -> Self:
+        """Return the tokens that are neither revoked nor expired at `now`."""
         return self.filter(revoked_at__isnull=True).filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now)
         )
@@ -239,17 +242,18 @@ ApiTokenManager = TenantManager.from_queryset(ApiTokenQuerySet)
 
 
 class ApiToken(TenantModel):
-    """A bearer token. Only its SHA-256 is stored; the text is shown once."""
+    """A bearer token. Only the SHA-256 of its text is stored, so the text is shown once."""
 
     unrecorded = frozenset({"digest", "last_used_at"})
 
     user = TenantFK(User, models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100)
-    prefix = models.CharField(max_length=16, editable=False)  # to recognise it by, not a secret
+    prefix = models.CharField(max_length=16, editable=False)  # shown in lists; not a secret
     digest = models.CharField(max_length=64, editable=False)
     scope = models.CharField(max_length=5, choices=TokenScope, default=TokenScope.WRITE)
     project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
-    # Issued for a password. What it makes may outlast it, as if made in a session of the admin.
+    # Issued for a password. Tokens that are created with it may expire later than it, since the
+    # password could be used to create them anyway.
     is_sign_in = models.BooleanField(default=False, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -265,16 +269,15 @@ class ApiToken(TenantModel):
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "digest"],
-                name="token_digest_key",  # every request's look-up
+                name="token_digest_key",  # every request looks its token up by this
             ),
             models.CheckConstraint(
                 name="token_scope_is_known", condition=Q(scope__in=TokenScope.values)
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["tenant", "user"], name="token_user"
-            ),  # a user's tokens, to revoke
+            # a user's tokens, which are revoked when the user is deactivated
+            models.Index(fields=["tenant", "user"], name="token_user"),
         ]
 
     def __str__(self) -> str:
@@ -288,12 +291,15 @@ class ApiToken(TenantModel):
 
 
 class IdempotencyRecord(TenantModel):
-    """What a write with an Idempotency-Key was answered; committed with it, for its retries."""
+    """The response to a write with an Idempotency-Key. Retries get it instead of writing again.
 
-    user_id = models.BigIntegerField()  # an operator too, who has no row in this tenant
+    It is committed in the write's own transaction.
+    """
+
+    user_id = models.BigIntegerField()  # no foreign key: an operator has no row in this tenant
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)  # of the request
-    status = models.PositiveSmallIntegerField(null=True)  # null while the work is being done
+    status = models.PositiveSmallIntegerField(null=True)  # null until the write has succeeded
     headers = models.JSONField(default=dict)
     body = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)
@@ -306,9 +312,8 @@ class IdempotencyRecord(TenantModel):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["tenant", "created_at"], name="idempotency_record_age"
-            ),  # to sweep them
+            # expired records, which are deleted
+            models.Index(fields=["tenant", "created_at"], name="idempotency_record_age"),
         ]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""What tenants, people and tokens look like on the wire."""
+"""Request bodies, filters and responses for tenants, users, tokens and events."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Handle = Annotated[
 ]
 FullName = Annotated[str, Field(max_length=100)]
 Password = Annotated[
-    # As it is: the sign-in page of the admin does not strip it either.
+    # White space is kept: the sign-in page of the admin does not strip it either.
     Secret[Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=False)]],
     Field(json_schema_extra={"format": "password", "writeOnly": True}),
 ]
@@ -66,7 +66,7 @@ class UserResponse(Out):
 
 class MeResponse(UserResponse):
     tenant: TenantResponse
-    scope: TokenScope = Field(description="What the credentials used let you do at most.")
+    scope: TokenScope = Field(description="Scope of the credentials that this request uses.")
 
     @staticmethod
     def resolve_tenant(user: User, context: dict[str, Any]) -> Tenant:
@@ -83,7 +83,7 @@ def _actor_of(context: dict[str, Any]) -> Actor:
 
 
 class UserRef(Out):
-    """A user, small, inside another answer."""
+    """A user inside another response."""
 
     id: int
     handle: str
@@ -126,8 +126,8 @@ class PasswordChange(In):
 class UserFilters(PageParams, Filters):
     kind: UserKind | MISSING = MISSING
     is_active: bool | MISSING = MISSING
-    handle: str | MISSING = Field(MISSING, max_length=50, description="Exactly this handle.")
-    email: str | MISSING = Field(MISSING, max_length=255, description="Exactly this e-mail.")
+    handle: str | MISSING = Field(MISSING, max_length=50, description="This exact handle.")
+    email: str | MISSING = Field(MISSING, max_length=255, description="This exact e-mail.")
 
 
 class UserPage(Page[UserResponse]):
@@ -150,7 +150,8 @@ class Login(In):
     tenant: str | None = Field(
         None,
         max_length=63,
-        description="Its subdomain; else the host's, X-Tenant's or the default.",
+        description="Subdomain of the tenant. When absent: that of X-Tenant or the host, or the"
+        " default tenant.",
     )
 
 
@@ -164,14 +165,16 @@ class SignedInResponse(Out):
 class TokenCreate(In):
     name: str = Field(min_length=1, max_length=100)
     scope: TokenScope = TokenScope.WRITE
-    expires_in_days: int | None = Field(None, ge=1, le=3650, description="90 when absent.")
+    expires_in_days: int | None = Field(
+        None, ge=1, le=3650, description="Days until it expires; 90 when absent."
+    )
     project_ids: list[Id] | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="Show these projects only; null for all of yours.",
+        description="Limit the token to these projects; null for no limit.",
     )
-    user_id: Id | None = Field(None, description="One of your agents; you when absent.")
+    user_id: Id | None = Field(None, description="One of your agents; yourself when absent.")
 
 
 class TokenResponse(Out):
@@ -183,14 +186,14 @@ class TokenResponse(Out):
     project_ids: list[int] | None
     expires_at: datetime | None
     revoked_at: datetime | None
-    last_used_at: datetime | None = Field(description="To the hour.")
+    last_used_at: datetime | None = Field(description="Updated at most once an hour.")
     version: Version
     created_at: datetime
     updated_at: datetime
 
 
 class TokenIssued(TokenResponse):
-    token: str = Field(description="Shown once; only its SHA-256 is kept.")
+    token: str = Field(description="Shown once; only its SHA-256 is stored.")
 
 
 class TokenPage(Page[TokenResponse]):
@@ -206,20 +209,23 @@ class EventResponse(Out):
     id: int
     at: datetime
     verb: str = Field(examples=["task.completed"])
-    sentence: str = Field(description="What happened, for people.")
-    actor: UserRef | None = Field(description="Null for an operator or the system.")
-    operator_id: int | None
-    on_behalf_of: UserRef | None
+    sentence: str = Field(description="The event as a sentence, to show to people.")
+    actor: UserRef | None = Field(description="Null for an operator and for commands.")
+    operator_id: int | None = Field(description="The operator who made the change, or null.")
+    on_behalf_of: UserRef | None = Field(
+        description="The user that X-On-Behalf-Of named, or null when it was not sent."
+    )
     via: Via
     request_id: str
-    reason: str
+    reason: str = Field(description="The decoded X-Reason; empty when it was not sent.")
     subject: Subject
     project_id: int | None
     changes: dict[str, list[object]] = Field(description="{field: [before, after]}")
-    undoes: list[int] | None = Field(description="Ids of the events that it takes back.")
+    undoes: list[int] | None = Field(description="Ids of the events that this one undoes.")
 
 
 def build_event_response(entry: Entry) -> dict[str, Any]:
+    """Return the fields of EventResponse. Its event needs `actor` and `on_behalf_of` loaded."""
     event = entry.event
     return {
         "id": event.pk,
@@ -240,15 +246,15 @@ def build_event_response(entry: Entry) -> dict[str, Any]:
 
 
 def list_undone_event_ids(event: Event) -> list[int] | None:
-    """Ids of the events that it takes back."""
+    """Return the sorted ids of the events that this one undoes, or None if it is no undo."""
     return event.undoes and sorted(map(int, event.undoes))
 
 
 @with_exclusions
 class EventFilters(PageParams, Filters):
-    verb: list[Word] | MISSING = one_or_more("As in task.completed.")
-    since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
-    until: Instant | MISSING = Field(MISSING, description="Before this instant.")
+    verb: list[Word] | MISSING = one_or_more("For example task.completed.")
+    since: Instant | MISSING = Field(MISSING, description="At this time or later.")
+    until: Instant | MISSING = Field(MISSING, description="Before this time.")
 
 
 class EventPage(Page[EventResponse]):

@@ -1,7 +1,7 @@
 """The text of a bearer token: `tf_<tenant>_<secret><checksum>`.
 
-It names its tenant, so that nothing is ever looked up across tenants; a false claim finds nothing.
-The checksum turns typing errors and random guesses away before the database is asked.
+It names its tenant, so that no token is looked up across tenants. A token that names another tenant
+is not found there. The checksum rejects typing errors and random guesses without a query.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ TOKEN_PATTERN = re.compile(
     rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})"
 )
 LARGEST_ID = 2**63 - 1  # what the database stores
-PREFIX_LENGTH = 12  # characters kept in clear, to recognise a token by
+PREFIX_LENGTH = 12  # characters stored in plain text, by which users recognise a token
 
 
 def make_token_text(tenant_id: int, entropy: bytes | None = None) -> str:
-    """A new token's text; with `entropy` (32 bytes) always the same one."""
+    """Return a new token's text. The same `entropy` (32 bytes) gives the same text."""
     number = int.from_bytes(entropy or secrets.token_bytes(32))
     body = f"tf_{tenant_id}_{_base62(number, SECRET_LENGTH)}"
     return body + _checksum(body)
 
 
 def read_tenant_id(text: str) -> int | None:
-    """The tenant that a well-formed token claims, else None."""
+    """Return the id of the tenant that a token names, or None if the text is not well-formed."""
     match = TOKEN_PATTERN.fullmatch(text)
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
@@ -37,6 +37,7 @@ def read_tenant_id(text: str) -> int | None:
 
 
 def compute_digest(text: str) -> str:
+    """Return the SHA-256 of a token's text in hexadecimal, as it is stored."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 

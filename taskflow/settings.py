@@ -178,6 +178,8 @@ CORS_ALLOW_HEADERS = [
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "x-on-behalf-of",
+    "x-reason",
     "x-request-id",
     "x-tenant",
 ]

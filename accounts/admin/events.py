@@ -1,4 +1,4 @@
-"""The log, to read."""
+"""The event log, read-only."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import ModelAdmin, display
-from taskflow.audit.history import Entry, read_history, who_did
+from taskflow.audit.history import Entry, describe_actor, read_history
 from taskflow.audit.models import Event
 
 
@@ -17,7 +17,7 @@ from taskflow.audit.models import Event
 class EventAdmin(ModelAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
     list_filter = ["via", "subject_type", "verb"]
-    list_select_related = ["actor"]
+    list_select_related = ["actor", "on_behalf_of"]
     search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
     ordering = ["-id"]
     list_per_page = 50
@@ -46,11 +46,11 @@ class EventAdmin(ModelAdmin):
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return True
 
-    @display(description="who")
+    @display(description="by")
     def show_who(self, event: Event) -> str:
-        return who_did(event)
+        return describe_actor(event)
 
-    @display(description="did", ordering="verb")
+    @display(description="event", ordering="verb")
     def show_what(self, event: Event) -> str:
         return f"{event.subject_type}.{event.verb}"
 
@@ -58,7 +58,7 @@ class EventAdmin(ModelAdmin):
     def show_via(self, event: Event) -> str:
         return event.via
 
-    @display(description="what changed")
+    @display(description="changes")
     def show_changes(self, event: Any) -> str:
         entry: Entry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)

@@ -1,4 +1,4 @@
-"""Form fields that read what a person types by the same rules as the body of an API request."""
+"""Form fields that validate text by the same rules as the body of an API request."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from taskflow.http.parsing import parse_metadata
 
 
 class JsonField(forms.JSONField):
-    """JSON that means one thing and can be stored. An empty field is an empty object."""
+    """JSON without duplicate keys, of values that can be stored. An empty field means {}."""
 
     def __init__(self, **kwargs: Any) -> None:
-        # Django compares with a hidden copy where the column's default is a function; the stored
-        # value is at hand, and a copy that was not sent would look like an empty object.
+        # Where a column's default is a function, Django compares with a hidden copy of the value in
+        # the form. Without that copy, the stored value would look like an empty object.
         super().__init__(**kwargs | {"show_hidden_initial": False})
 
     def to_python(self, value: Any) -> Any:
@@ -28,10 +28,10 @@ class JsonField(forms.JSONField):
         try:
             return parse_metadata(value)
         except ValueError as error:
-            raise ValidationError(f"This cannot be read: {error}", code="invalid") from None
+            raise ValidationError(f"This is not valid: {error}", code="invalid") from None
 
     def bound_data(self, data: Any, initial: Any) -> Any:
-        """The value to show again; the text as it was typed when it cannot be read."""
+        """Return the value to show again: the text as it was typed if it is not valid."""
         try:
             return initial if self.disabled else self.to_python(data)
         except ValidationError:
@@ -39,7 +39,7 @@ class JsonField(forms.JSONField):
 
 
 class RowMultipleChoiceField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
-    """Rows by their ids. What cannot be an id is refused before the database is asked for it."""
+    """A choice of rows by id. Text that cannot be an id is refused without a query."""
 
     def clean(self, value: Any) -> Any:
         for text in value if isinstance(value, list | tuple) else []:
@@ -50,9 +50,9 @@ class RowMultipleChoiceField(forms.ModelMultipleChoiceField):  # type: ignore[ty
 
 
 class IdCheckedBoundField(forms.BoundField):
-    """A field as it is shown. Choices of rows are shown without what cannot be an id.
+    """A bound field that leaves text which cannot be an id out of the choices of rows it shows.
 
-    The widget asks the database for the rows that are chosen, also when the form refuses them.
+    The widget loads the chosen rows even if the form refuses them, and such text is no valid key.
     """
 
     def value(self) -> Any:

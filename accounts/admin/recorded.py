@@ -1,9 +1,8 @@
-"""
-Admin pages that write through the same actions as the API.
+"""Admin pages that write through the same actions as the API.
 
-A RecordedAdmin never saves a row itself: adding, changing and deleting, in forms, inlines and bulk
-actions alike, go to the three hooks of the row's own admin, which call actions. What an action
-refuses is shown in the form, with the input kept.
+A RecordedAdmin never saves a row itself. Forms, inlines and bulk actions call the three hooks
+create_row, change_row and delete_row of the row's own admin, and these call actions. When an action
+refuses a change, the form shows the reason and keeps the input.
 """
 
 from __future__ import annotations
@@ -42,62 +41,65 @@ from taskflow.http.parsing import check_values
 from taskflow.http.preconditions import Precondition, parse_etag
 from taskflow.http.schema import In
 
-HISTORY_PAGE = 50  # events
-FIELDS = {models.JSONField: {"form_class": JsonField}}
-AS_WRITTEN = frozenset({"body", "password"})  # fields whose white space counts
-UNCHECKED = frozenset({"password"})  # by the schema: the action judges it
-NO_VALUES = frozenset({"id", "DELETE", "row_version"})  # of a form
-OVERWRITE = "_overwrite"  # with the version that he has seen now
+HISTORY_PAGE_SIZE = 50  # events
+FORMFIELD_CLASSES = {models.JSONField: {"form_class": JsonField}}
+UNSTRIPPED_FIELDS = frozenset({"body", "password"})  # white space around the value is kept
+NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
+TECHNICAL_FIELDS = frozenset({"id", "DELETE", "row_version"})  # form fields that are no columns
+OVERWRITE = "_overwrite"  # form field: ETag of the version that the user chose to overwrite
 
 
 class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Checks the tenant's unique rules too, and shows what an action refused.
+    """A form that also checks unique rules per tenant, and shows why an action refused its values.
 
-    Subclasses have no Meta: the admin completes the class inside the request's tenant, where
-    foreign keys find their choices.
+    Subclasses have no Meta: the admin builds the form class during the request, inside its tenant,
+    since the choices of foreign keys are rows of the tenant.
     """
 
     bound_field_class = IdCheckedBoundField
-    schema: ClassVar[type[In]] = In  # the API's, whose fields have the types of the form's values
+    schema: ClassVar[type[In]] = In  # the API's schema of the same resource
     refusal: Problem | None = None
-    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # when it was opened
+    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # as opened
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(normalize_newlines(data), *args, **kwargs)
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
-        for name in AS_WRITTEN & self.fields.keys():
+        for name in UNSTRIPPED_FIELDS & self.fields.keys():
             self.fields[name].strip = False  # type: ignore[attr-defined]
 
     def _get_validation_exclusions(self) -> set[str]:
-        # With the tenant left out, Django would skip every unique rule: all lead with it.
+        # Django skips unique rules with an excluded field, and all of them contain the tenant.
         return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc, no-any-return]
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
         cleaned |= self._checked_values(cleaned)
         if self.refusal is not None:
-            self._show(self.refusal)
+            self._add_errors(self.refusal)
         return cleaned
 
     def _checked_values(self, cleaned: dict[str, Any]) -> dict[str, Any]:
-        """What the API would store for the texts among the values that the person has changed."""
+        """Return the texts among the edited values as the API would store them."""
         changed = cleaned.keys() & self.changed_data if self.instance.pk else cleaned.keys()
-        values = {name: as_recorded(cleaned[name]) for name in changed - UNCHECKED}
+        values = {name: as_recorded(cleaned[name]) for name in changed - NOT_IN_SCHEMA_CHECK}
         try:
             read = check_values(self.schema, values)
         except Problem as problem:
-            self._show(problem)
+            self._add_errors(problem)
             return {}
         return {name: value for name, value in read.items() if type(value) is str}
 
-    def _show(self, problem: Problem) -> None:
+    def _add_errors(self, problem: Problem) -> None:
         for field, sentence in locate_errors(problem, self.fields):
             self.add_error(field, sentence)
 
 
 def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
-    """Browsers send \\r\\n, which would change every text that is looked at."""
+    """Replace \\r\\n, as browsers send line breaks, by \\n, as texts are stored.
+
+    Otherwise saving a form unchanged would change its texts.
+    """
     if data is None:
         return None
     plain = data.copy()
@@ -107,42 +109,53 @@ def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
 
 
 def locate_errors(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
-    """Where in the form to say it: at the field the problem points at, else above all."""
-    found = []
+    """Return (field, sentence) for each error of the problem.
+
+    The field is None for an error to show above the form: one that names no field in `known`.
+    """
+    located: list[tuple[str | None, str]] = []
     for error in problem.errors:
         name = str(error.get("pointer", "")).removeprefix("#/").removesuffix("_id")
-        found.append((name if name in known else None, str(error["detail"])))
-    return found if any(name for name, _ in found) else [(None, problem.detail)]
+        located.append((name if name in known else None, str(error["detail"])))
+    return located if any(name for name, _ in located) else [(None, problem.detail)]
 
 
 class PreloadedAutocomplete(AutocompleteSelect):
-    """Labels its value from the row in hand, where Django's asks the database for every line."""
+    """An autocomplete field that shows a row which is loaded already.
 
-    known: models.Model | None = None
+    Django's own would load the row of every inline form with a query.
+    """
+
+    loaded_row: models.Model | None = None
 
     def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
-        if self.known is None or value != [str(self.known.pk)]:
+        if self.loaded_row is None or value != [str(self.loaded_row.pk)]:
             return super().optgroups(name, value, attr)
-        option = self.create_option(name, value[0], str(self.known), True, 0)
+        option = self.create_option(name, value[0], str(self.loaded_row), True, 0)
         return [(None, [option], 0)]
 
 
 class InlineRowForm(RecordedForm):
-    """A line of an inline."""
+    """The form of one row of an inline."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         for name, field in self.fields.items():
-            widget = getattr(field.widget, "widget", field.widget)  # within the add-another wrapper
+            widget = getattr(
+                field.widget, "widget", field.widget
+            )  # inside the wrapper with the “add another” link
             if isinstance(widget, PreloadedAutocomplete) and self.instance.pk:
-                widget.known = self.instance._state.fields_cache.get(name)
+                widget.loaded_row = self.instance._state.fields_cache.get(name)
 
 
 class RecordedInline(TabularInline):
-    """Lines that the admin of their own model saves. Select what autocomplete_fields point at."""
+    """An inline whose rows are saved by the admin of their own model.
+
+    get_queryset() must select the rows of autocomplete_fields, or each row costs a query.
+    """
 
     form = InlineRowForm
-    formfield_overrides = FIELDS
+    formfield_overrides = FORMFIELD_CLASSES
     extra = 0
     per_page = 10
     tab = True
@@ -164,15 +177,15 @@ class RecordedInline(TabularInline):
 
 class RecordedAdmin(ModelAdmin):
     form = RecordedForm
-    schema: type[In] = In  # of the API: what its fields refuse, the form refuses too
-    formfield_overrides = FIELDS
+    schema: type[In] = In  # of the API: the form refuses what its fields refuse
+    formfield_overrides = FORMFIELD_CLASSES
     change_form_before_template = "admin/row_version.html"
-    action_field_names: ClassVar[dict[str, str]] = {}  # where a form calls a field otherwise
+    action_field_names: ClassVar[dict[str, str]] = {}  # form field: name in actions and events
     compressed_fields = True
     list_per_page = 50
-    show_full_result_count = False  # would count the whole table for every page
+    show_full_result_count = False  # it would count the whole table for every page
 
-    # ---- the hooks: each calls one action ----
+    # ---- hooks: each calls one action ----
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> models.Model:
         raise NotImplementedError
@@ -183,65 +196,70 @@ class RecordedAdmin(ModelAdmin):
     def delete_row(self, actor: Actor, row: Any) -> None:
         raise NotImplementedError
 
-    # ---- Django's ways of saving, led to the hooks ----
+    # ---- Django's methods for saving, which call the hooks ----
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         self._save(request, obj, form, is_new=not change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        """Without form.save_m2m(), which would write round the actions."""
+        """Save the inlines. form.save_m2m() is not called: it would write without an action."""
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Rows of an inline are saved by the admin of their own model."""
+        """Save the rows of an inline through the admin of their own model."""
         own = self.admin_site._registry[formset.model]
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         for inline_form in formset.forms:
             if formset.can_delete and formset._should_delete_form(inline_form):
                 if inline_form.instance.pk:
-                    own.delete_row(get_actor(request), fresh(inline_form.instance))
+                    own.delete_row(get_actor(request), load_stored(inline_form.instance))
             elif inline_form.has_changed():
                 own._save(request, inline_form.instance, inline_form, not inline_form.instance.pk)
 
     def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
         if is_new:
-            values = {n: v for n, v in form.cleaned_data.items() if n not in NO_VALUES}
+            values = {n: v for n, v in form.cleaned_data.items() if n not in TECHNICAL_FIELDS}
             row = self.create_row(get_actor(request), values)
-            obj.__dict__.update(row.__dict__)  # where Django looks for the new id
+            obj.__dict__.update(row.__dict__)  # Django reads the new id from obj
         else:
-            names = [name for name in form.changed_data if name not in NO_VALUES]
-            row, values = fresh(obj), {name: form.cleaned_data[name] for name in names}
+            names = [name for name in form.changed_data if name not in TECHNICAL_FIELDS]
+            row, values = load_stored(obj), {name: form.cleaned_data[name] for name in names}
             if opened := form.cleaned_data.get("row_version"):
-                actor, values = self._as_opened(request, row, values, opened)
+                actor, values = self._drop_unedited(request, row, values, opened)
                 self.change_row(actor, row, values)
             else:
                 self.change_row(get_actor(request), row, values)
 
-    def _as_opened(
+    def _drop_unedited(
         self, request: HttpRequest, row: Any, values: dict[str, Any], opened: int
     ) -> tuple[Actor, dict[str, Any]]:
-        """What he edited, since others' edits look like his to a form that was opened before them;
-        and an actor who overwrites nothing that he has not seen.
+        """Return the values that the user edited, and an actor with the version they were based on.
+
+        A field that another user has changed since the form was opened differs from the stored
+        value although this user did not edit it. The actor's precondition lets the recorder refuse
+        edits of such fields.
         """
         since = changes_since(row, opened)
         noun = self.opts.model_name or ""
-        touched = {}
+        edited = {}
         for name, value in values.items():
             other = since.get(self.action_field_names.get(name, name))
             if other is None or as_recorded(value) != other.base:
-                touched[name] = value
+                edited[name] = value
         seen = parse_etag(request.POST.get(OVERWRITE, ""))
         if seen is None or not seen.names(noun, row.pk):
             seen = Precondition(noun, row.pk, opened)
-        return replace(get_actor(request), precondition=seen), touched
+        return replace(get_actor(request), precondition=seen), edited
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
-        self.delete_row(get_actor(request), fresh(obj))
+        self.delete_row(get_actor(request), load_stored(obj))
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         for row in queryset:
-            if type(row).objects.filter(pk=row.pk).exists():  # else it went with one before it
+            if (
+                type(row).objects.filter(pk=row.pk).exists()
+            ):  # not deleted together with another one
                 self.delete_row(get_actor(request), row)
 
     # ---- refusals ----
@@ -255,7 +273,7 @@ class RecordedAdmin(ModelAdmin):
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         try:
             with transaction.atomic():
-                return rendered(super().changeform_view(request, *args, **kwargs))
+                return render_now(super().changeform_view(request, *args, **kwargs))
         except PreconditionFailed as problem:
             return self._show_conflict(request, problem)
         except Contended:  # the whole request is answered again
@@ -265,8 +283,8 @@ class RecordedAdmin(ModelAdmin):
             return super().changeform_view(request, *args, **kwargs)
 
     def _show_conflict(self, request: HttpRequest, problem: PreconditionFailed) -> HttpResponse:
-        """Yours beside theirs, to choose; what he typed is kept."""
-        kept = [
+        """Show the edits of both users side by side, with the input in hidden fields."""
+        fields = [
             (name, value)
             for name, values in request.POST.lists()
             for value in values
@@ -274,40 +292,42 @@ class RecordedAdmin(ModelAdmin):
         ]
         context = {
             **self.admin_site.each_context(request),
-            "title": "Somebody else has saved this meanwhile",
+            "title": "Another user has changed this since you opened it",
             "problem": problem,
-            "rivalries": read_rivalries(get_actor(request), problem),
-            "kept": [*kept, (OVERWRITE, problem.headers.get("ETag", ""))],
+            "conflicts": read_rivalries(get_actor(request), problem),
+            "fields": [*fields, (OVERWRITE, problem.headers.get("ETag", ""))],
             "opts": self.opts,
         }
         return TemplateResponse(request, "admin/conflict.html", context, status=412)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return self._or_message(request, super().delete_view, *args, **kwargs)
+        return self._redirect_on_refusal(request, super().delete_view, *args, **kwargs)
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        return self._or_message(request, super().changelist_view, *args, **kwargs)
+        return self._redirect_on_refusal(request, super().changelist_view, *args, **kwargs)
 
     def response_action(self, request: HttpRequest, queryset: Any) -> Any:
-        """Raises NotFound when one of the chosen values cannot be the id of a row."""
+        """Raise NotFound when one of the selected values cannot be the id of a row."""
         if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
-            raise NotFound("One of the chosen rows does not exist.")
+            raise NotFound("One of the selected rows does not exist.")
         return super().response_action(request, queryset)
 
-    def _or_message(self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any) -> Any:
+    def _redirect_on_refusal(
+        self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any
+    ) -> Any:
         try:
             with transaction.atomic():
-                return rendered(view(request, *args, **kwargs))
+                return render_now(view(request, *args, **kwargs))
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
             messages.error(request, to_problem(error).detail)
             return HttpResponseRedirect(request.get_full_path())
 
-    # ---- what is going to be deleted, and what has happened ----
+    # ---- confirmation of deletes, and history ----
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """A short list. Collecting all that hangs on a project would load all its tasks."""
+        """Return at most 20 names. Django's own would load all rows that refer to these rows."""
         rows = list(objs[:21])
         names = [str(row) for row in rows[:20]] + ["…"] * (len(rows) > 20)
         return names, {str(self.opts.verbose_name_plural): len(objs)}, set(), []
@@ -319,7 +339,9 @@ class RecordedAdmin(ModelAdmin):
         if row is None:
             raise Http404
         events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
-        paginator = Paginator(events.select_related("actor").order_by("-id"), HISTORY_PAGE)
+        paginator = Paginator(
+            events.select_related("actor", "on_behalf_of").order_by("-id"), HISTORY_PAGE_SIZE
+        )
         page = paginator.get_page(request.GET.get("p"))
         context = {
             **self.admin_site.each_context(request),
@@ -332,7 +354,7 @@ class RecordedAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/event_history.html", context)
 
-    def log_addition(self, *args: Any) -> None:  # the event log has it already
+    def log_addition(self, *args: Any) -> None:  # replaced by the event log
         pass
 
     def log_change(self, *args: Any) -> None:
@@ -347,8 +369,8 @@ def get_actor(request: HttpRequest) -> Actor:
     return actor
 
 
-def fresh(row: Any) -> Any:
-    """The row as stored: the form has already put its values on the one it holds."""
+def load_stored(row: Any) -> Any:
+    """Load the row again, without the values that the form has set on the object. One query."""
     return type(row).objects.get(pk=row.pk)
 
 
@@ -356,13 +378,13 @@ def to_problem(error: Problem | IntegrityError) -> Problem:
     return error if isinstance(error, Problem) else problem_of_database(error)
 
 
-def rendered(response: Any) -> Any:
-    """Inside the savepoint, so that its queries fail there if they do."""
+def render_now(response: Any) -> Any:
+    """Render the response inside the savepoint, so that errors of its queries are handled there."""
     return response.render() if hasattr(response, "render") else response
 
 
 def show_tenant_badge(request: HttpRequest) -> list[str] | None:
-    """The badge on every page: where one is at work. Red for an operator away from home."""
+    """Return text and color of the badge on every page: the tenant; red for an operator."""
     tenant: Tenant | None = getattr(request, "tenant", None)
     if tenant is None:
         return None

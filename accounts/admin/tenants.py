@@ -1,4 +1,4 @@
-"""The tenant one works in; and for operators, the list they pick it from."""
+"""The tenant that the user works in, and for operators the list of tenants to choose from."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ from accounts.models import Tenant
 from accounts.schemas import TenantUpdate
 from taskflow.admin.site import action, display
 from taskflow.audit.actor import Actor
+from taskflow.tenancy import current_tenant_id
 
 
 @admin.register(Tenant)
 class TenantAdmin(RecordedAdmin):
     schema = TenantUpdate
-    list_display = ["name", "subdomain", "show_place", "is_active", "created_at"]
+    list_display = ["name", "subdomain", "show_current", "is_active", "created_at"]
     search_fields = ["name", "subdomain"]
     ordering = ["name"]
     fields = ["name", "subdomain", "time_zone", "is_active"]
@@ -29,14 +30,13 @@ class TenantAdmin(RecordedAdmin):
     actions = ["work_here"]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tenant]:
-        """All for an operator, one's own for staff: tenants themselves stand outside the wall."""
+        """Return all tenants for an operator, and only their own for staff.
+
+        The table of tenants belongs to no tenant, so nothing else filters it.
+        """
         if request.user.is_superuser:
             return Tenant.objects.all()
         return Tenant.objects.filter(pk=get_actor(request).tenant.pk)
-
-    def get_list_display(self, request: HttpRequest) -> Any:
-        self.here = get_actor(request).tenant.pk
-        return super().get_list_display(request)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -50,16 +50,16 @@ class TenantAdmin(RecordedAdmin):
     def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
         tenant_actions.update_tenant(actor, **values)
 
-    @display(description="", label={"you are here": "success"})
-    def show_place(self, tenant: Tenant) -> str:
-        return "you are here" if tenant.pk == self.here else ""
+    @display(description="", label={"current tenant": "success"})
+    def show_current(self, tenant: Tenant) -> str:
+        return "current tenant" if tenant.pk == current_tenant_id() else ""
 
     @action(description="Work in this tenant")
     def work_here(
         self, request: HttpRequest, queryset: models.QuerySet[Tenant]
     ) -> HttpResponse | None:
         if not request.user.is_superuser or len(queryset) != 1:
-            messages.error(request, "Choose one tenant. Only operators work in others.")
+            messages.error(request, "Choose one tenant. Only operators can work in other tenants.")
             return None
         request.session[ACTING_TENANT] = queryset[0].pk
         return redirect("admin:index")

@@ -1,4 +1,4 @@
-"""API tokens: made and ended here, never changed."""
+"""API tokens: they are created and revoked here, but not changed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class ApiTokenAdmin(RecordedAdmin):
         return False
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False  # revoking keeps it on the list
+        return False  # a revoked token stays on the list
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> ApiToken:
         values["scope"] = TokenScope(values["scope"])
@@ -57,7 +57,7 @@ class ApiTokenAdmin(RecordedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        messages.warning(request, f"Copy the token now, it is not shown again: {obj.shown_once}")
+        messages.warning(request, f"Copy the token now. It is not shown again: {obj.shown_once}")
 
     @display(description="begins with")
     def show_prefix(self, token: ApiToken) -> str:
@@ -71,17 +71,25 @@ class ApiTokenAdmin(RecordedAdmin):
     def show_scope(self, token: ApiToken) -> str:
         return token.scope
 
-    @display(description="state", label={"live": "success", "ended": "danger"})
+    @display(
+        description="state", label={"live": "success", "expired": "warning", "revoked": "danger"}
+    )
     def show_state(self, token: ApiToken) -> str:
-        return "live" if token.is_live else "ended"
+        if token.is_live:
+            return "live"
+        return "revoked" if token.revoked_at else "expired"
 
-    @action(description="Revoke now", permissions=["view"])
+    @action(description="Revoke", permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
             token_actions.revoke_token(get_actor(request), token)
 
-    @action(description="Replace by a new one; the old ends in 24 hours", permissions=["view"])
+    @action(
+        description="Replace by a new token; the old one works for 24 hours", permissions=["view"]
+    )
     def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
             _, text = token_actions.rotate_token(get_actor(request), token)
-            messages.warning(request, f"{token.name}: copy it now, it is not shown again: {text}")
+            messages.warning(
+                request, f"{token.name}: copy the new token now. It is not shown again: {text}"
+            )

@@ -25,7 +25,8 @@ class UserForm(RecordedForm):
     password = forms.CharField(
         required=False,
         widget=PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Leave it empty to keep it as it is. A new one ends all tokens of his.",
+        help_text="Leave it empty to keep the password. A new password revokes all of the user's"
+        " tokens.",
     )
 
 
@@ -33,7 +34,7 @@ class UserForm(RecordedForm):
 class UserAdmin(RecordedAdmin):
     schema = UserCreate
     form = UserForm
-    list_display = ["show_name", "email", "show_kind", "show_standing", "responsible", "created_at"]
+    list_display = ["show_name", "email", "show_kind", "show_status", "responsible", "created_at"]
     list_filter = ["kind", "is_active", "is_staff"]
     list_select_related = ["responsible"]
     search_fields = ["handle", "email", "full_name"]
@@ -55,7 +56,7 @@ class UserAdmin(RecordedAdmin):
         return user if is_active else user_actions.deactivate_user(actor, user)
 
     def change_row(self, actor: Actor, row: User, values: dict[str, Any]) -> None:
-        if not values.get("password"):  # left empty: keep it as it is
+        if not values.get("password"):  # empty: keep the present one
             values.pop("password", None)
         user_actions.update_user(actor, row, **values)
 
@@ -72,10 +73,10 @@ class UserAdmin(RecordedAdmin):
         return user.kind, UserKind(user.kind).label
 
     @display(
-        description="standing",
+        description="status",
         label={"administrator": "warning", "active": "success", "deactivated": "danger"},
     )
-    def show_standing(self, user: User) -> str:
+    def show_status(self, user: User) -> str:
         if not user.is_active:
             return "deactivated"
         return "administrator" if user.is_staff else "active"
@@ -85,7 +86,7 @@ class UserAdmin(RecordedAdmin):
         for user in queryset:
             user_actions.update_user(get_actor(request), user, is_active=True)
 
-    @action(description="Deactivate, and end their tokens")
+    @action(description="Deactivate and revoke their tokens")
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
             user_actions.deactivate_user(get_actor(request), user)

@@ -1,4 +1,4 @@
-"""A token bound to projects is no way round its bounds, whoever holds it."""
+"""A token bound to projects cannot be used to get rights outside them, whoever its user is."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_rotating_bound_token_keeps_its_projects(world, bound):
 
 
 def test_token_bound_to_no_project_is_refused(world, as_):
-    """Read as “all projects” it would be a hole, read as “none” it would be of no use."""
+    """An empty list could be taken for “all projects”."""
     assert as_(world.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
 
 

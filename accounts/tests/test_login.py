@@ -1,4 +1,4 @@
-"""The doors of signing in that test_sign_in.py does not try: who is named how, and what is kept."""
+"""Signing in: how the tenant is named, how passwords are stored, simultaneous registrations."""
 
 from __future__ import annotations
 
@@ -129,7 +129,7 @@ def test_events_of_registration_share_one_request_id(db, events):
 
 
 def test_second_registration_of_subdomain_is_refused(world):
-    """Nothing looks first: the database decides, so two at once cannot both find it free."""
+    """The unique constraint decides, so two simultaneous requests cannot both succeed."""
     r = ApiClient().post("/auth/register", BODY | {"subdomain": "globex"})
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")

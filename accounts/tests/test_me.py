@@ -1,4 +1,4 @@
-"""Changing oneself: what was sent, and no more."""
+"""Changing one's own user changes the sent fields only."""
 
 from __future__ import annotations
 

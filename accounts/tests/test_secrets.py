@@ -1,4 +1,4 @@
-"""What must never be read back: passwords and the text of tokens, wherever one looks."""
+"""Passwords and the text of tokens appear in no response, event, log line or table."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tasks.actions.pages import create_page
 
 
 def crawl(client, world):
-    """Every GET operation's answer, with ids that exist."""
+    """Yield the response of every GET operation, with ids that exist."""
     with inside(world.acme):
         comment = create_comment(world.ada, world.task, body="x")
         page = create_page(world.ada, world.apollo, title="x")

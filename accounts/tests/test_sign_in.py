@@ -64,7 +64,7 @@ def test_refused_registration_stores_nothing(world, changes, status, code):
 
 @pytest.mark.parametrize("default", ["acme", "initech", "Initech"])
 def test_registering_the_default_tenant_is_refused_before_it_exists(db, settings, default):
-    """Its owner would own every host without a subdomain."""
+    """Its administrator would receive the sign-ins at every host without a subdomain."""
     settings.DEFAULT_TENANT = default
 
     r = register(subdomain=default.lower())

@@ -1,4 +1,4 @@
-"""Who stands behind whom, and what ends when somebody is let go."""
+"""Responsible users of agents, and what ends when a user is deactivated."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from taskflow.tenancy import inside
     [
         ("bot", "bob", 200),
         ("bot", None, 200),
-        ("bot", "bot", 422),  # an agent answers for nobody, nor for itself
-        ("bob", "eve", 422),  # she could make tokens in his name
+        ("bot", "bot", 422),  # an agent is responsible for no user
+        ("bob", "eve", 422),  # a responsible user could create tokens for the other person
         ("bob", None, 200),
         ("bot", "mallory", 422),
     ],
@@ -132,7 +132,7 @@ def test_two_administrators_cannot_deactivate_each_other():
 
 
 def test_unrevoked_token_of_inactive_user_is_refused(world):
-    """Whatever switched him off, every request asks."""
+    """Each request checks that the user is active, however the user was deactivated."""
     client = ApiClient(token_of(world.bob))
     with inside(world.acme):
         User.objects.filter(pk=world.bob.user.pk).update(is_active=False)

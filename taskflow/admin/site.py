@@ -7,6 +7,7 @@ Going back to Django's own admin is a change of this file and of UNFOLD in the s
 from __future__ import annotations
 
 import re
+from contextvars import ContextVar
 from typing import Any
 
 from django.contrib import admin
@@ -80,6 +81,26 @@ def search(request: HttpRequest) -> HttpResponse:
     return response
 
 
+class RequestOfThread:
+    """An attribute that holds the request which the current thread answers.
+
+    Unfold sets `request` on a ModelAdmin, which all threads share. One thread would read another
+    thread's request, which may be of another tenant.
+    """
+
+    def __init__(self) -> None:
+        self._request: ContextVar[HttpRequest] = ContextVar("admin_request")
+
+    def __get__(self, model_admin: object | None, owner: type) -> HttpRequest:
+        request = self._request.get(None)
+        if request is None:
+            raise AttributeError("no request has been answered in this thread")
+        return request
+
+    def __set__(self, model_admin: object, request: HttpRequest) -> None:
+        self._request.set(request)
+
+
 class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
     """The base of every admin class. A list is filtered by its list_filter and date_hierarchy only.
 
@@ -88,6 +109,8 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
     So does a filter whose value is empty or unreadable: Django and Unfold ignore some of these, and
     an action would then change all rows.
     """
+
+    request = RequestOfThread()
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
         if request.method != "POST" and (address := self._address_without_empty_fields(request)):

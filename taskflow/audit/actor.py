@@ -1,4 +1,4 @@
-"""The one who acts. Every door (API, admin, command) makes an Actor and passes it on."""
+"""The actor of a change. Every channel (API, admin, command) passes one to its actions."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ class TokenScope(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user at work in one tenant, having come in through one door.
+    """A user who works in one tenant through one channel.
 
-    `tenant` is the one acted in; an operator's own is the platform. `project_ids` bounds what a
-    token shows, None for no bound. What he changes must be as his `precondition` has seen it.
-    `undoing` are the events that a change takes back, by subject type and id. With `entropy` (32
-    bytes) a token that he makes always has the same text.
+    `tenant` is the tenant that is worked in; the user of an operator belongs to the platform.
+    `project_ids` limits the visible projects to those of a token; None means no limit. `reason` and
+    `on_behalf_of` are recorded with each event. With a `precondition`, changes of fields that
+    others have changed since that version are refused. `undoing` holds the events that a change
+    undoes, by subject type and id. The same `entropy` (32 bytes) gives a created token the same
+    text.
     """
 
     user: User
@@ -51,7 +53,7 @@ class Actor:
 
     @property
     def is_staff(self) -> bool:
-        """Administrator of the tenant, or an operator at work in it."""
+        """Whether the user administers the tenant or is an operator."""
         return self.user.is_staff or self.user.is_superuser
 
     @property
@@ -61,12 +63,12 @@ class Actor:
 
     @property
     def is_operator(self) -> bool:
-        """From outside this tenant: nothing in it can point at him."""
+        """Whether the user belongs to another tenant, so that no row here can refer to them."""
         return self.user.tenant_id != self.tenant.pk
 
     @property
     def member(self) -> User | None:
-        """The user, where a row may point at him."""
+        """The user, or None for an operator, to whom no row of the tenant can refer."""
         return None if self.is_operator else self.user
 
 
@@ -79,7 +81,7 @@ def asker(who: Who) -> Any:
 
 
 class ActorRequest(HttpRequest):
-    """A request that has been authenticated."""
+    """An authenticated request."""
 
     auth: Actor
     actor: Actor

@@ -48,7 +48,16 @@ def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:
     A row that the actor may not see keeps its number and does not tell its name.
     """
     names = _names_of(actor, events)
-    return [Entry(event, who_did(event), _changes_of(event, names)) for event in events]
+    return [Entry(event, describe_actor(event), _changes_of(event, names)) for event in events]
+
+
+def describe_actor(event: Event) -> str:
+    """Return who made the change, and on whose behalf when the event names that user.
+
+    Load the event with its `actor` and `on_behalf_of`; otherwise each costs a query here.
+    """
+    actor = who_did(event)
+    return actor if event.on_behalf_of is None else f"{actor} on behalf of {event.on_behalf_of}"
 
 
 def who_did(event: Event) -> str:

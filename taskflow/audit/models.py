@@ -1,4 +1,4 @@
-"""The one log: every change to a tenant's data is a row here, of the change's transaction."""
+"""The event log. Every change of a tenant's data adds a row, in the transaction of the change."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 from django.db import models
 from django.db.models import Func, Q
 
+from taskflow.http.attribution import LONGEST_REASON
 from taskflow.tenancy import TenantFK, TenantModel
 
 
 class Via(models.TextChoices):
-    """The door a change came through."""
+    """The channel through which a change was made."""
 
     API = "api"
     ADMIN = "admin"
@@ -20,10 +21,10 @@ class Via(models.TextChoices):
 
 
 class TransactionId(Func):
-    """The writing transaction, by which a feed can be read in commit order.
+    """The id of the writing transaction, by which a feed can be read in commit order.
 
-    Serial ids do not commit in order, so a reader of `id > cursor` loses events. SQLite has one
-    writer at a time: there the id alone serves.
+    Serial ids are not committed in order, so a reader of `id > cursor` would miss events. SQLite
+    has one writer at a time, so the id alone is in commit order there.
     """
 
     arity = 0
@@ -37,26 +38,28 @@ class TransactionId(Func):
 
 
 class Event(TenantModel):
-    """Who changed what, through which door, before and after.
+    """One change of one row: who made it, when, through which channel, and both values.
 
-    Never deleted, and never changed but by erase(), which wipes personal data.
+    Events are never deleted. Only erase() changes them, to remove personal data.
     """
 
     sequence = models.BigIntegerField(db_default=TransactionId(), editable=False)
     actor = TenantFK("accounts.User", models.PROTECT, null=True, related_name="events")
-    # An operator of the platform at work in this tenant, where he has no row to point to.
+    # An operator of the platform, who has no row in this tenant to refer to.
     operator_id = models.BigIntegerField(null=True)
     on_behalf_of = TenantFK("accounts.User", models.PROTECT, null=True, related_name="+")
     via = models.CharField(max_length=7, choices=Via)
     request_id = models.CharField(max_length=64, blank=True)
-    reason = models.CharField(max_length=500, blank=True)
-    verb = models.CharField(max_length=40)  # completed, in `task.completed`
+    reason = models.CharField(max_length=LONGEST_REASON, blank=True)
+    verb = models.CharField(max_length=40)  # for example completed, in `task.completed`
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()
-    version = models.PositiveIntegerField()  # of the subject, as the change left it
-    project_id = models.BigIntegerField(null=True)  # the number stays when the project is gone
+    version = models.PositiveIntegerField()  # of the subject, after the change
+    project_id = models.BigIntegerField(null=True)  # no foreign key: it outlives the project
     changes = models.JSONField(default=dict)  # {field: [before, after]}
-    undoes = models.JSONField(null=True)  # {id of an event taken back: [its fields that stay]}
+    undoes = models.JSONField(
+        null=True
+    )  # {id of an undone event: [its fields that were not undone]}
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -69,11 +72,11 @@ class Event(TenantModel):
             models.Index(
                 fields=["tenant", "subject_type", "subject_id", "id"], name="event_history"
             ),
-            # what has he done? asked to undo it, and when a user is deleted
+            # a user's changes: to undo them, and to check before the user is deleted
             models.Index(fields=["tenant", "actor", "id"], name="event_actor"),
             # a project's history
             models.Index(fields=["tenant", "project_id", "id"], name="event_project"),
-            # what a request did, to undo it
+            # the changes of a request, to undo them
             models.Index(fields=["tenant", "request_id"], name="event_request"),
         ]
 

@@ -10,6 +10,8 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from taskflow.http.attribution import LONGEST_REASON, ON_BEHALF_OF
+from taskflow.http.attribution import REASON as REASON_HEADER
 from taskflow.http.components import OpenApiDocument
 from taskflow.http.errors import CONTENT_TYPE
 from taskflow.http.preconditions import DRY_RUN, LONGEST_KEY
@@ -94,7 +96,7 @@ def _describe_write(document: dict[str, Any], operation: dict[str, Any]) -> None
     parameters = operation.setdefault("parameters", [])
     if not operation.get("security") or IF_MATCH in parameters:
         return
-    parameters += [DRY_RUN_PARAMETER, IDEMPOTENCY_KEY, IF_MATCH]
+    parameters += [DRY_RUN_PARAMETER, IDEMPOTENCY_KEY, IF_MATCH, REASON, ON_BEHALF_OF_USER]
     if 200 in responses:
         content = responses[200]["content"]["application/json"]
         content["schema"] = {"anyOf": [content["schema"], DRY_RUN_REF]}
@@ -138,7 +140,10 @@ FIELD_PROBLEM = {
     "required": ["code", "detail"],
     "properties": {
         "pointer": {"type": "string", "description": "JSON pointer into the body."},
-        "parameter": {"type": "string", "description": "Name of the query or path parameter."},
+        "parameter": {
+            "type": "string",
+            "description": "Name of the query, path or header parameter.",
+        },
         "code": {"type": "string"},
         "detail": {"type": "string"},
         "yours": {"description": "412: what you sent."},
@@ -204,6 +209,23 @@ IF_MATCH = _parameter(
     "If-Match",
     "The ETag that you have seen. 412 when others have changed since one of the fields that you"
     " set, with yours, theirs and base in `errors`; other fields merge.",
+    type="string",
+)
+REASON = _parameter(
+    "header",
+    REASON_HEADER,
+    f"Why the change is made, in one line of at most {LONGEST_REASON} characters. It is recorded"
+    " with every event of the request. Percent-encode % and characters that are not ASCII, as"
+    " UTF-8.",
+    type="string",
+    minLength=1,
+)
+ON_BEHALF_OF_USER = _parameter(
+    "header",
+    ON_BEHALF_OF,
+    "The user for whom the change is made: an id, or a handle as in @ada. It is recorded with every"
+    " event of the request. An agent may name its responsible user, an administrator any active"
+    " user; otherwise 403.",
     type="string",
 )
 IF_NONE_MATCH = _parameter(

@@ -28,7 +28,7 @@ LAYERS: list[set[str]] = [
     {"actions", "changes"},
     {"queries"},
     {"schemas"},
-    {"auth", "idempotency", "middleware", "csv", "export"},
+    {"attribution", "auth", "idempotency", "middleware", "csv", "export"},
     {"api", "admin", "management", "seeding"},
 ]
 WRITES = {

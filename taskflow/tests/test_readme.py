@@ -1,4 +1,4 @@
-"""The README tells the truth: its commands run, its table names every setting."""
+"""The README's commands run as written, and its table lists every setting."""
 
 from __future__ import annotations
 
@@ -28,12 +28,11 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
         # Every answer's status on a line of its own, but for the one the shell reads.
         script = script.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'")
         script = script.replace("$(curl -s -w '\\n%{http_code}\\n'", "$(curl -s")
-        run = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", script.replace("8000", str(port))],
-            env=environment,
-            capture_output=True,
-            text=True,
-        )
+        command = ["bash", "-euo", "pipefail", "-c", script.replace("8000", str(port))]
+        runs = [
+            subprocess.run(command, env=environment, capture_output=True, text=True)
+            for _ in range(2)  # a reader may repeat them
+        ]
         greeting = (tmp_path / "log").read_text()
         told = re.search(r"^  (curl .*)$", greeting, re.M)
         first = subprocess.run(["bash", "-c", told[1]], capture_output=True, text=True)
@@ -44,12 +43,14 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
     finally:
         stop(process)
 
-    assert run.returncode == 0, run.stderr
-    assert re.findall(r"^(\d{3})$", run.stdout, re.M) == [
-        "200", "201", "201", "200", "200", "200", "200", "204", "200", "422",
-    ]  # fmt: skip
-    assert '"key":"ML-1"' in run.stdout
-    assert "“asignee” is not a parameter here" in run.stdout
+    for run, key in zip(runs, ("ML", "MLA"), strict=True):
+        assert run.returncode == 0, run.stderr
+        assert re.findall(r"^(\d{3})$", run.stdout, re.M) == [
+            "200", "201", "200", "200", "200", "200", "204", "200", "422",
+        ]  # fmt: skip
+        assert f'"key":"{key}-1"' in run.stdout
+        assert re.search(r'"undone": ?\[\d', run.stdout)  # the undo found the deletion
+        assert "“asignee” is not a parameter here" in run.stdout
     assert '"has_more": true' in first.stdout
     for what in ("/admin/", "ada@acme.example", "/api/v1/docs", "tf_1_"):
         assert what in greeting

@@ -34,7 +34,7 @@ class CommentAdmin(TrashableAdmin):
         return ["task"] if obj else []
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nobody but its author may: it stands under his name."""
+        """Only the author may change a comment, which is shown under the author's name."""
         allowed: bool = super().has_change_permission(request, obj)
         return allowed and (obj is None or obj.author_id == request.user.pk)
 
@@ -42,7 +42,7 @@ class CommentAdmin(TrashableAdmin):
         return actions.create_comment(actor, values["task"], body=values["body"])
 
     def change_row(self, actor: Actor, row: Comment, values: dict[str, Any]) -> None:
-        if "body" in values:  # else the form was saved as it was opened
+        if "body" in values:  # otherwise the form was saved unchanged
             actions.update_comment(actor, row, body=values["body"])
 
     def delete_row(self, actor: Actor, row: Comment) -> None:

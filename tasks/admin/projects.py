@@ -1,4 +1,4 @@
-"""Projects, with their members and tasks on the same page."""
+"""Projects, with their members and tasks as inlines."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ STATUS_COLORS = {
 class ProjectForm(RecordedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "key" in self.fields:  # not on a page that only shows
+        if "key" in self.fields:  # absent on a read-only page
             self.fields["key"].required = bool(self.instance.pk)
-            self.fields["key"].help_text = "Made from the name when empty."
+            self.fields["key"].help_text = "Leave it empty to derive it from the name."
 
     def clean_key(self) -> str | None:
         return self.cleaned_data["key"] or None
@@ -76,7 +76,7 @@ class ProjectAdmin(TrashableAdmin):
         return rows.with_details(get_actor(request))
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
-        """Autocomplete and search need no counts."""
+        """Search by key and name. Autocomplete does not load the task counts."""
         is_autocomplete = "/autocomplete/" in request.path
         rows = Project.objects.visible_to(get_actor(request)).order_by("key")
         rows = rows if is_autocomplete else queryset
@@ -91,20 +91,20 @@ class ProjectAdmin(TrashableAdmin):
     def delete_row(self, actor: Actor, row: Project) -> None:
         actions.delete_project(actor, row)
 
-    @action(description="Complete all their tasks")
+    @action(description="Complete all open tasks")
     def complete_tasks(self, request: HttpRequest, queryset: models.QuerySet[Project]) -> None:
         count = sum(actions.complete_project_tasks(get_actor(request), p) for p in queryset)
         messages.success(request, f"Completed {count} tasks.")
 
-    @action(description="Download their tasks as CSV")
+    @action(description="Download the tasks as CSV")
     def download_tasks(
         self, request: HttpRequest, queryset: models.QuerySet[Project]
     ) -> HttpResponse:
         ids = list(queryset.values_list("pk", flat=True))
         rows = Task.objects.visible_to(get_actor(request)).filter(project__in=ids)
-        answer = HttpResponse(write_sheet(rows), content_type="text/csv")
-        answer["Content-Disposition"] = 'attachment; filename="tasks.csv"'
-        return answer
+        response = HttpResponse(write_sheet(rows), content_type="text/csv")
+        response["Content-Disposition"] = 'attachment; filename="tasks.csv"'
+        return response
 
     @display(description="project", ordering="name", header=True)
     def show_name(self, project: Project) -> list[str]:
@@ -114,7 +114,7 @@ class ProjectAdmin(TrashableAdmin):
     def show_status(self, project: Project) -> tuple[str, str]:
         return project.status, project.get_status_display()
 
-    @display(description="to do / doing / done")
+    @display(description="to do / in progress / done")
     def show_tasks(self, project: Project) -> str:
         counts = project.task_counts
         return f"{counts['todo']} / {counts['in_progress']} / {counts['done']}"
@@ -143,7 +143,7 @@ class ProjectMemberAdmin(RecordedAdmin):
         )
 
     def change_row(self, actor: Actor, row: ProjectMember, values: dict[str, Any]) -> None:
-        if user := values.get("user"):  # another person in a line of the inline
+        if user := values.get("user"):  # another user was chosen in a row of the inline
             member_actions.remove_member(actor, row)
             role = Role(values.get("role", row.role))
             member_actions.add_member(actor, row.project, user=user, role=role)

@@ -28,7 +28,8 @@ PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
 
 
 class TaskForm(RecordedForm):
-    # Not of the model: Django's admin takes no many-to-many that has a table of its own.
+    # Named differently from the model's fields: Django's admin refuses a many-to-many field with a
+    # model of its own as its intermediate table.
     labels: Any = RowMultipleChoiceField(
         queryset=None,
         label="Tags",
@@ -46,11 +47,11 @@ class TaskForm(RecordedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         rows = {"labels": Tag.objects.all(), "blockers": Task.objects.present()}
-        kept = {"labels": "tags", "blockers": "blocked_by"}
+        model_fields = {"labels": "tags", "blockers": "blocked_by"}
         for name in rows.keys() & self.fields.keys():
             self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]
             if self.instance.pk:
-                links = getattr(self.instance, kept[name])
+                links = getattr(self.instance, model_fields[name])
                 self.fields[name].initial = list(links.filter(pk__in=rows[name]))
 
     def clean_external_ref(self) -> str | None:
@@ -97,12 +98,12 @@ class TaskAdmin(TrashableAdmin):
     ]
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> Task:
-        return actions.create_task(actor, values.pop("project"), **plain(values))
+        return actions.create_task(actor, values.pop("project"), **to_action_values(values))
 
     def change_row(self, actor: Actor, row: Task, values: dict[str, Any]) -> None:
         if project := values.pop("project", None):
             actions.move_task(actor, row, project)
-        actions.update_task(actor, row, **plain(values))
+        actions.update_task(actor, row, **to_action_values(values))
 
     def delete_row(self, actor: Actor, row: Task) -> None:
         actions.delete_task(actor, row)
@@ -143,12 +144,12 @@ def _load(queryset: models.QuerySet[Task]) -> models.QuerySet[Task]:
 
 
 def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
-    """All or nothing: raises what is wrong with the first."""
+    """Make all changes or none. Raises the problem of the first that is refused."""
     change_tasks(get_actor(request), changes)
 
 
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """As the actions take them: tags by name, blockers under their own name."""
+def to_action_values(values: dict[str, Any]) -> dict[str, Any]:
+    """Rename the form's values to the parameters of the actions, and give tags by name."""
     if "labels" in values:
         values["tags"] = [tag.name for tag in values.pop("labels")]
     if "blockers" in values:

@@ -1,4 +1,4 @@
-"""Admin pages of what can be deleted by mistake: each list has its trash."""
+"""The base of the admin pages of resource types with a trash, which a filter of the list shows."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ class TrashFilter(SimpleListFilter):
         return [("1", "In the trash")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset  # get_queryset() has the rows already: they are others altogether
+        return queryset  # TrashableAdmin.get_queryset() has chosen the rows already
 
 
 class TrashableAdmin(RecordedAdmin):
-    """Lists what is live, or the trash; there the rows can be restored or deleted for good."""
+    """Lists the rows that are not deleted, or those in the trash, to restore or purge them."""
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
-        """What the list shows of each row."""
+        """Return the rows with all related rows and annotations that the list shows."""
         return rows
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
@@ -46,7 +46,7 @@ class TrashableAdmin(RecordedAdmin):
         return self.with_details(request, rows)  # type: ignore[no-any-return]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
-        """By the full-text index, and a task by its key, as the API searches."""
+        """Search the full-text index as the API does, and tasks by key and external_ref too."""
         if self.model not in TEXTS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
         try:
@@ -62,15 +62,15 @@ class TrashableAdmin(RecordedAdmin):
 
     def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
         if is_trash(request):
-            return None  # nothing there can be changed
+            return None  # rows in the trash have no change page
         return super().get_list_display_links(request, list_display)
 
     def get_actions(self, request: HttpRequest) -> Any:
-        of_trash = {"restore_selected", "purge_selected"}
+        trash_actions = {"restore_selected", "purge_selected"}
         return {
-            name: found
-            for name, found in super().get_actions(request).items()
-            if (name in of_trash) == is_trash(request)
+            name: action_tuple
+            for name, action_tuple in super().get_actions(request).items()
+            if (name in trash_actions) == is_trash(request)
         }
 
     @action(description="Restore")
@@ -79,11 +79,11 @@ class TrashableAdmin(RecordedAdmin):
             restore(get_actor(request), row)
         messages.success(request, "Restored.")
 
-    @action(description="Delete for good")
+    @action(description="Delete permanently")
     def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
         for row in queryset:
             purge(get_actor(request), row)
-        messages.success(request, "Deleted for good.")
+        messages.success(request, "Deleted permanently.")
 
 
 def is_trash(request: HttpRequest) -> bool:

@@ -1,4 +1,4 @@
-"""What the work adds to the admin of events: taking them back, with the plan shown first."""
+"""The admin page that undoes events. It shows a plan before it changes anything."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ EVENT_IDS = re.compile(r"[0-9]{1,18}(,[0-9]{1,18})*")
 
 
 class UndoForm(forms.Form):
-    """One of: events by id, a request, or all that somebody did since."""
+    """Selects the events to undo: by their ids, by request id, or by user and time."""
 
     event_ids = forms.CharField(required=False, widget=forms.HiddenInput)
     request_id = forms.CharField(required=False, max_length=64, widget=TextInput)
@@ -43,33 +43,34 @@ class UndoForm(forms.Form):
         required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
     )
     project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label="All")
-    until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when it was planned
+    until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # time of the plan
     skip = forms.BooleanField(
-        required=False, label="Leave out what others have changed since, and what cannot come back"
+        required=False,
+        label="Skip events that conflict with later changes of others or that cannot be undone",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
         self.fields["actor"].choices = [  # type: ignore[attr-defined]
-            ("", "I, myself"),
-            ("none", "An operator or a command"),
+            ("", "Me"),
+            ("none", "Operators and commands"),
             *users,
         ]
         self.fields["project"].queryset = Project.objects.order_by("key")  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
-        """Refuse what is no list of ids, instead of choosing events in another way."""
+        """Refuse text that is no list of ids. Otherwise the other fields would select events."""
         text: str = self.cleaned_data["event_ids"]
         if text and not EVENT_IDS.fullmatch(text):
-            raise forms.ValidationError("Give the ids of events, as in 17,18.")
+            raise forms.ValidationError("Give the ids of events, for example 17,18.")
         return text
 
     def clean_project(self) -> Any:
-        """Refuse a project where it would not narrow what is chosen."""
+        """Refuse a project beside event ids or a request id, where it would have no effect."""
         project = self.cleaned_data["project"]
         if project and (self.cleaned_data.get("event_ids") or self.cleaned_data.get("request_id")):
-            raise forms.ValidationError("Only for what somebody did since an instant.")
+            raise forms.ValidationError("A project can only be combined with a user and a time.")
         return project
 
     def clean(self) -> dict[str, Any]:
@@ -84,9 +85,9 @@ class UndoForm(forms.Form):
             if values.get("project"):
                 body["project"] = str(values["project"].pk)
         try:
-            values["wanted"] = UndoRequest.model_validate(body)
+            values["undo_request"] = UndoRequest.model_validate(body)
         except ValidationError:
-            raise forms.ValidationError("Give a request, or somebody and since when.") from None
+            raise forms.ValidationError("Give a request id, or a user and a time.") from None
         return values
 
 
@@ -108,19 +109,19 @@ class EventAdmin(events.EventAdmin):
         return HttpResponseRedirect(reverse("admin:audit_event_undo") + f"?event_ids={object_id}")
 
     def undo_view(self, request: HttpRequest) -> HttpResponse:
-        """Ask what, show the plan, do it: the last two are POSTs of the same form."""
+        """Show the form (GET), the plan (POST), or undo the events (POST with `confirmed`)."""
         is_post = request.method == "POST"
-        form = UndoForm(request.POST if is_post else None, initial=_initial(request))
+        form = UndoForm(request.POST if is_post else None, initial=_initial_values(request))
         plan: dict[str, Any] | None = None
         refusal: Problem | None = None
         if is_post and form.is_valid():
-            wanted = _wanted_until_the_plan(form)
+            undo_request = _limit_to_plan(form)
             try:
                 with transaction.atomic():
-                    done, entries = _take_back(get_actor(request), wanted)
+                    done, entries = _undo_events(get_actor(request), undo_request)
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
-                    messages.success(request, f"{len(done.event_ids)} changes are taken back.")
+                    messages.success(request, f"{len(done.event_ids)} changes are undone.")
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
                 plan = {"entries": entries, "done": done}
             except (Problem, IntegrityError) as error:
@@ -136,24 +137,24 @@ class EventAdmin(events.EventAdmin):
         return TemplateResponse(request, "admin/undo.html", context)
 
 
-def _initial(request: HttpRequest) -> dict[str, Any]:
+def _initial_values(request: HttpRequest) -> dict[str, Any]:
     hour_ago = timezone.now().replace(minute=0, second=0, microsecond=0)
     return {"since": hour_ago.strftime(DATETIME), **request.GET.dict()}
 
 
-def _wanted_until_the_plan(form: UndoForm) -> UndoRequest:
-    """What the form chooses, without what was done after the plan was shown."""
-    wanted: UndoRequest = form.cleaned_data["wanted"]
-    if "since" not in wanted.model_fields_set:
-        return wanted
+def _limit_to_plan(form: UndoForm) -> UndoRequest:
+    """Return the form's selection, without events recorded after the plan was first shown."""
+    undo_request: UndoRequest = form.cleaned_data["undo_request"]
+    if "since" not in undo_request.model_fields_set:
+        return undo_request
     until = form.cleaned_data["until"] or timezone.now()
-    data: Any = form.data  # the request's, which cannot be changed
+    data: Any = form.data  # request.POST, which is immutable
     form.data = {**data.dict(), "until": until.isoformat()}
-    return wanted.model_copy(update={"until": until})
+    return undo_request.model_copy(update={"until": until})
 
 
-def _take_back(actor: Actor, wanted: UndoRequest) -> tuple[Undone, list[Entry]]:
-    chosen = choose_events(actor, wanted)
+def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[Undone, list[Entry]]:
+    chosen = choose_events(actor, undo_request)
     with capture_events() as recorded:
-        done = undo(actor, chosen, skip=wanted.on_conflict == OnConflict.SKIP)
+        done = undo(actor, chosen, skip=undo_request.on_conflict == OnConflict.SKIP)
     return done, read_history(actor, recorded)

@@ -1,4 +1,4 @@
-"""What the work adds to the admin of users: letting somebody go."""
+"""Adds offboarding to the admin page of users."""
 
 from __future__ import annotations
 
@@ -27,11 +27,12 @@ class OffboardingForm(forms.Form):
     hand_over_to: Any = forms.ModelChoiceField(
         queryset=None,
         required=False,
-        empty_label="Nobody: other owners take the projects, tasks are unassigned",
+        empty_label="No user: other owners take over the projects, and the tasks are unassigned",
         widget=Select,
     )
     erase = forms.BooleanField(
-        required=False, label="Also erase the name, handle and e-mail, from the log too, for good"
+        required=False,
+        label="Also erase the name, handle and e-mail permanently, events included",
     )
 
     def __init__(self, user: User, *args: Any) -> None:
@@ -49,7 +50,7 @@ class UserAdmin(users.UserAdmin):
         name = "accounts_user_offboarding"
         return [path("<int:user_id>/offboarding/", view, name=name), *super().get_urls()]
 
-    @action(description="Off-board")
+    @action(description="Offboard")
     def offboard(self, request: HttpRequest, object_id: int) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
 
@@ -59,30 +60,30 @@ class UserAdmin(users.UserAdmin):
         if request.method == "POST" and form.is_valid():
             try:
                 with transaction.atomic():
-                    self._let_go(request, user, form.cleaned_data)
+                    self._offboard(request, user, form.cleaned_data)
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
             except Problem as problem:
                 listed = ", ".join(str(e["detail"]) for e in problem.errors)
                 form.add_error(None, f"{problem.detail} {listed}".strip())
         context = {
             **self.admin_site.each_context(request),
-            "title": f"Off-board {user}",
+            "title": f"Offboard {user}",
             "form": form,
             "opts": self.opts,
             "original": user,
         }
         return TemplateResponse(request, "admin/offboarding.html", context)
 
-    def _let_go(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
+    def _offboard(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
         done = offboard_user(get_actor(request), user, values["hand_over_to"])
         if values["erase"]:
             erase_user(get_actor(request), user)
-        messages.success(request, _told(done))
+        messages.success(request, _describe(done))
 
 
-def _told(done: Offboarding) -> str:
+def _describe(done: Offboarding) -> str:
     return (
-        f"{done.user} is off-boarded: {len(done.projects_handed_over)} projects,"
+        f"{done.user} is offboarded: {len(done.projects_handed_over)} projects,"
         f" {done.tasks_handed_over} tasks and {done.pages_handed_over} pages handed over,"
-        f" {done.tasks_unassigned} tasks unassigned, {done.tokens_revoked} tokens ended."
+        f" {done.tasks_unassigned} tasks unassigned, {done.tokens_revoked} tokens revoked."
     )

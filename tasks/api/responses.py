@@ -170,12 +170,17 @@ def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
     return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
 
 
+def _name_columns(field: str) -> list[str]:
+    """The columns that _user() reads."""
+    return [f"{field}_id", f"{field}__handle", f"{field}__full_name"]
+
+
 OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
 EVENTS = Listing(
     Event,
     _events,
     event_document,
-    beside=[*OF_EVENTS, "actor_id", "actor__handle", "actor__full_name"],
+    beside=[*OF_EVENTS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
 )
 
 
@@ -234,11 +239,14 @@ def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
 
 
 def _event(*columns: Any) -> Event:
-    *own, actor_id, handle, full_name = columns
-    event = Event(**dict(zip(OF_EVENTS, own, strict=True)))
-    if actor_id is not None:
-        event.actor = User(pk=actor_id, handle=handle, full_name=full_name)
+    event = Event(**dict(zip(OF_EVENTS, columns[:-6], strict=True)))
+    event.actor, event.on_behalf_of = _user(*columns[-6:-3]), _user(*columns[-3:])
     return event
+
+
+def _user(pk: int | None, handle: str, full_name: str) -> User | None:
+    """Return a user with a name to show, or None when the event refers to none."""
+    return None if pk is None else User(pk=pk, handle=handle, full_name=full_name)
 
 
 def found_project(actor: Actor, ref: str) -> Found:

@@ -343,7 +343,7 @@ def test_deleting_one_or_many_calls_the_actions(house, staff):
 def test_refused_deletion_of_user_shows_reason(house, staff):
     r = staff.post(address(User, "delete", house.ada.user.pk), {"post": "yes"}, follow=True)
 
-    assert "deactivate him instead" in r.content.decode()
+    assert "deactivate this user instead" in r.content.decode()
 
 
 def test_tasks_are_completed_by_an_action(house, staff):
@@ -457,7 +457,7 @@ def test_each_resource_can_be_deleted_permanently(house, staff, model):
 
     r = run(staff, model, "purge_selected", pk, "?trash=1")
 
-    assert "Deleted for good." in r.content.decode()
+    assert "Deleted permanently." in r.content.decode()
     with inside(house.root.tenant):
         assert not model.everything.exists()
 
@@ -511,7 +511,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(house, staff):
 
 def test_offboarding_hands_everything_over(house, staff):
     path = address(User, "offboarding", house.ada.user.pk)
-    assert "Off-board" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
+    assert "Offboard" in staff.get(address(User, "change", house.ada.user.pk)).content.decode()
     page = staff.get(path).content.decode()
     assert "Hand over to" in page
     assert "mallory" not in page
@@ -598,7 +598,7 @@ def test_edits_of_same_field_are_shown_side_by_side(house, staff, opened):
 
     page = r.content.decode()
     assert r.status_code == 412
-    for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save mine all the same"):
+    for text in ("Launch", "Theirs", "Mine", "Ada (@ada) changed it at", "Save my values"):
         assert text in page
     assert not house.events(subject_type="task")
 
@@ -606,7 +606,7 @@ def test_edits_of_same_field_are_shown_side_by_side(house, staff, opened):
 def test_own_values_can_be_saved_after_conflict(house, staff, opened):
     form = opened | {"title": "Mine", "priority": "high"}
     conflict = staff.post(address(Task, "change", house.task.pk), form)
-    kept = dict(conflict.context["kept"]) | {"labels": opened["labels"]}
+    kept = dict(conflict.context["fields"]) | {"labels": opened["labels"]}
 
     r = staff.post(address(Task, "change", house.task.pk), kept)
 
@@ -622,7 +622,7 @@ def test_change_during_conflict_page_is_shown_again(house, staff, opened):
     with inside(house.root.tenant):
         update_task(house.ada, house.task, title="Theirs again")
 
-    r = staff.post(address(Task, "change", house.task.pk), dict(conflict.context["kept"]))
+    r = staff.post(address(Task, "change", house.task.pk), dict(conflict.context["fields"]))
 
     assert (r.status_code, "Theirs again" in r.content.decode()) == (412, True)
 
@@ -630,7 +630,7 @@ def test_change_during_conflict_page_is_shown_again(house, staff, opened):
 def test_tags_are_named_in_a_conflict(house, staff, opened):
     r = staff.post(address(Task, "change", house.task.pk), opened | {"labels": []})
 
-    (rivalry,) = r.context["rivalries"]
+    (rivalry,) = r.context["conflicts"]
     assert (rivalry.field, rivalry.base, rivalry.theirs, rivalry.yours) == (
         "tags", "hot", "cold, hot", "–",
     ) or rivalry.theirs == "hot, cold"  # fmt: skip
@@ -719,7 +719,7 @@ def test_undo_shows_plan_before_it_changes_anything(house, staff):
 
     page = staff.post(UNDO, {"event_ids": event}).content.decode()
 
-    assert "1 change would be taken back" in page
+    assert "1 change would be undone" in page
     assert "title from New to Launch" in page
     with inside(house.root.tenant):
         assert Task.objects.get().title == "New"
@@ -733,7 +733,7 @@ def test_confirmed_undo_is_done(house, staff):
 
     r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"}, follow=True)
 
-    assert "1 changes are taken back" in r.content.decode()
+    assert "1 changes are undone" in r.content.decode()
     with inside(house.root.tenant):
         task = Task.objects.get()
         assert (task.title, task.tags.count()) == ("Launch", 1)
@@ -752,7 +752,7 @@ def test_undo_of_all_changes_of_user_since_time(house, staff):
     done = staff.post(UNDO, body | {"skip": "on", "confirmed": "1"})
 
     assert "Comment" in refused.content.decode()  # somebody else's, on the task that she made
-    assert "Stays as it is" in planned.content.decode()
+    assert "Skipped" in planned.content.decode()
     assert done.status_code == 302
     with inside(house.root.tenant):
         assert list(Task.objects.values_list("title", flat=True)) == ["Launch"]
@@ -798,7 +798,7 @@ def test_undo_of_a_request_in_one_project_is_refused(house, staff):
 
     r = staff.post(UNDO, {"request_id": "r-1", "project": house.apollo.pk, "confirmed": "1"})
 
-    assert "Only for what somebody did since an instant." in r.content.decode()
+    assert "A project can only be combined with a user and a time." in r.content.decode()
     assert not house.events()
 
 

@@ -87,7 +87,9 @@ def comment_by_pydantic(actor, pk):
 
 
 def event_by_pydantic(actor, pk):
-    (entry,) = read_history(actor, [Event.objects.select_related("actor").get(pk=pk)])
+    (entry,) = read_history(
+        actor, [Event.objects.select_related("actor", "on_behalf_of").get(pk=pk)]
+    )
     return EventResponse.model_validate(build_event_response(entry))
 
 

@@ -1,4 +1,4 @@
-"""Make an operator: a superuser of the platform tenant, who may work in any tenant."""
+"""Create an operator: a user of the platform tenant, who can work in any tenant."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - its name
 
 
 class Command(BaseCommand):
-    help = "Create an operator, who signs in at the platform's own host."
+    help = "Create an operator, who signs in at the host of the platform tenant."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email")
         parser.add_argument("--full-name", default="")
         parser.add_argument(
             "--noinput", "--no-input", action="store_false", dest="interactive",
-            help=f"Ask nothing; the password is read from {PASSWORD_VARIABLE}.",
+            help=f"Do not prompt; read the password from {PASSWORD_VARIABLE}.",
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
         email = options["email"] or (input("E-mail: ") if options["interactive"] else "")
-        password = ask_twice() if options["interactive"] else os.environ.get(PASSWORD_VARIABLE, "")
+        is_interactive = options["interactive"]
+        password = prompt_password() if is_interactive else os.environ.get(PASSWORD_VARIABLE, "")
         if not email or not password:
             raise CommandError(f"Give --email, and the password in {PASSWORD_VARIABLE}.")
         try:
@@ -43,7 +44,7 @@ class Command(BaseCommand):
         self.stdout.write(f"{email} is an operator now. Sign in at the host of “platform”.")
 
 
-def ask_twice() -> str:
+def prompt_password() -> str:
     password = getpass("Password: ")
     if password != getpass("Password again: "):
         raise CommandError("The two passwords differ.")

@@ -52,6 +52,8 @@ class Command(BaseCommand):
         if workers < 1:
             raise CommandError("--workers must be 1 or more.")
         refuse_taken_port(host, port)
+        self.stdout.write("Setting up the database…")  # the first start takes a while
+        self.stdout.flush()
         call_command("migrate", verbosity=0)
         if settings.DEBUG and not demo_is_here():
             call_command("seed", stdout=self.stdout)

@@ -1,0 +1,283 @@
+"""X-Reason and X-On-Behalf-Of: why a write is made, and for whom."""
+
+from __future__ import annotations
+
+from urllib.parse import quote
+
+import pytest
+from django.test import override_settings
+
+from accounts.actions.users import deactivate_user
+from conftest import ApiClient
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
+from taskflow.tests.test_openapi import OPERATIONS
+from tasks.models import Task
+from tasks.tests.test_admin import sign_in
+
+PATH = "/tasks/APO-1"
+
+
+def rename(client, headers, path=PATH):
+    return client.patch(path, {"title": "Lift-off"}, headers=headers)
+
+
+def last_event(world):
+    with inside(world.acme):
+        return Event.objects.select_related("on_behalf_of").latest("id")
+
+
+def title_of(world):
+    with inside(world.acme):
+        return Task.objects.get(pk=world.task.pk).title
+
+
+# ---- the reason ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sent", "reason"),
+    [
+        ("Requested by the customer", "Requested by the customer"),
+        ("100%25 sure, really + truly", "100% sure, really + truly"),
+        (quote("Wunsch des Kunden: schöner 💥"), "Wunsch des Kunden: schöner 💥"),
+        ("x" * 500, "x" * 500),
+        (quote("ü" * 500), "ü" * 500),
+        ("%20padded%20", "padded"),
+    ],
+)
+def test_reason_is_recorded_with_the_event(world, as_, sent, reason):
+    r = rename(as_(world.bob), {"X-Reason": sent})
+
+    assert r.status_code == 200, r.content
+    assert last_event(world).reason == reason
+    (event, *_) = as_(world.bob).get(f"{PATH}/events").json()["data"]
+    assert event["reason"] == reason
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        "",  # the server passes a header that is not ASCII on as an empty one
+        "%20",
+        "schön",
+        "100% sure",
+        "a%0Ab",
+        "a%00b",
+        "a%7Fb",
+        "a%C2%85b",
+        "a%E2%80%A8b",
+        "%FF",
+        "%ED%A0%80",
+        "x" * 501,
+        "%C3%BC" * 501,
+    ],
+)
+def test_malformed_reason_is_refused_and_nothing_is_written(world, as_, sent):
+    r = rename(as_(world.bob), {"X-Reason": sent})
+
+    assert (r.status_code, r.json()["code"]) == (400, "bad_reason")
+    assert "percent-encoded" in r.json()["detail"]
+    assert title_of(world) == "Launch"
+
+
+def test_every_event_of_a_request_has_its_reason(world, as_, events):
+    client = as_(world.bob)
+    count = len(events(world.acme))
+    body = {"name": "Moon", "tasks": [{"title": "a"}, {"title": "b"}]}
+
+    client.post("/projects", body, headers={"X-Reason": "kick-off"})
+
+    made = events(world.acme)[count:]
+    assert len(made) >= 4
+    assert {event.reason for event in made} == {"kick-off"}
+
+
+def test_read_ignores_both_headers(world, as_):
+    headers = {"X-Reason": "%", "X-On-Behalf-Of": "nobody at all"}
+
+    assert as_(world.bob).get(PATH, headers=headers).status_code == 200
+
+
+# ---- on behalf of -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("by_id", [True, False])
+def test_agent_can_name_its_responsible_user(world, as_, by_id):
+    ref = str(world.ada.user.pk) if by_id else "@Ada"
+
+    r = rename(as_(world.bot), {"X-On-Behalf-Of": ref})
+
+    assert r.status_code == 200, r.content
+    event = last_event(world)
+    assert (event.actor_id, event.on_behalf_of) == (world.bot.user.pk, world.ada.user)
+
+
+def test_project_token_of_agent_can_name_responsible_user_outside_the_project(world, as_):
+    with inside(world.acme):
+        world.bot.user.responsible = world.eve.user
+        world.bot.user.save()
+
+    r = rename(as_(world.bot, "write", project_ids=[world.apollo.pk]), {"X-On-Behalf-Of": "@eve"})
+
+    assert r.status_code == 200, r.content
+    assert last_event(world).on_behalf_of == world.eve.user
+
+
+@pytest.mark.parametrize("ref", ["@bob", "@nobody", "@bot", "9999999"])
+def test_agent_cannot_name_another_user(world, as_, ref):
+    r = rename(as_(world.bot), {"X-On-Behalf-Of": ref})
+
+    assert r.status_code == 403
+    assert r.json()["detail"] == "An agent can act on behalf of its responsible user only."
+    assert title_of(world) == "Launch"
+
+
+def test_agent_without_responsible_user_can_name_nobody(world, as_):
+    with inside(world.acme):
+        world.bot.user.responsible = None
+        world.bot.user.save()
+
+    assert rename(as_(world.bot), {"X-On-Behalf-Of": "@ada"}).status_code == 403
+
+
+@pytest.mark.parametrize("ref", ["@bob", "@bot", "@eve", "@boss"])
+def test_staff_can_name_any_active_user(world, as_, ref):
+    r = rename(as_(world.boss), {"X-On-Behalf-Of": ref})
+
+    assert r.status_code == 200, r.content
+    assert f"@{last_event(world).on_behalf_of.handle}" == ref
+
+
+def test_staff_cannot_name_a_deactivated_user(world, as_):
+    with inside(world.acme):
+        deactivate_user(world.boss, world.eve.user)
+
+    r = rename(as_(world.boss), {"X-On-Behalf-Of": "@eve"})
+
+    assert (r.status_code, title_of(world)) == (403, "Launch")
+    assert "deactivated" in r.json()["detail"]
+
+
+def test_user_unknown_to_staff_is_an_unknown_reference(world, as_):
+    for ref in ("@nobody", "@mallory", str(world.mallory.user.pk), "9223372036854775807"):
+        r = rename(as_(world.boss), {"X-On-Behalf-Of": ref})
+
+        assert (r.status_code, title_of(world)) == (422, "Launch"), ref
+        (error,) = r.json()["errors"]
+        assert (error["parameter"], error["code"]) == ("X-On-Behalf-Of", "unknown_reference")
+
+
+def test_project_token_of_staff_can_name_members_of_the_project_only(world, as_):
+    client = as_(world.boss, "write", project_ids=[world.apollo.pk])
+
+    assert rename(client, {"X-On-Behalf-Of": "@eve"}).status_code == 422
+    assert rename(client, {"X-On-Behalf-Of": "@bob"}).status_code == 200
+
+
+def test_person_who_is_not_staff_can_name_nobody(world, as_):
+    for ref in ("@ada", "@bob", "@nobody"):
+        r = rename(as_(world.ada), {"X-On-Behalf-Of": ref})
+
+        assert (r.status_code, title_of(world)) == (403, "Launch"), ref
+
+
+@pytest.mark.parametrize(
+    "ref", ["", "ada", "me", "@", "@a b", "@ada,@bob", "0", "-1", "1.5", "9" * 20, "@" + "a" * 51]
+)
+def test_malformed_user_is_refused(world, as_, ref):
+    for actor in (world.boss, world.bot, world.ada):
+        r = rename(as_(actor), {"X-On-Behalf-Of": ref})
+
+        assert (r.status_code, r.json()["code"]) == (400, "bad_on_behalf_of")
+        assert "@ada" in r.json()["detail"]
+    assert title_of(world) == "Launch"
+
+
+# ---- where it is shown --------------------------------------------------------------------------
+
+
+def test_both_lists_of_events_show_who_was_acted_for(world, as_):
+    rename(as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
+
+    for path in (f"{PATH}/events", "/projects/APO/events"):
+        event = as_(world.ada).get(path).json()["data"][0]
+
+        assert event["sentence"] == (
+            "bot (@bot) on behalf of Ada (@ada) changed the task: title from Launch to Lift-off"
+        )
+        assert (event["actor"]["handle"], event["on_behalf_of"]["handle"]) == ("bot", "ada")
+        assert event["reason"] == "as agreed"
+
+
+def test_dry_run_shows_both(world, as_):
+    r = rename(
+        as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}, f"{PATH}?dry_run=true"
+    )
+
+    (event,) = r.json()["events"]
+    assert (event["on_behalf_of"]["handle"], event["reason"]) == ("ada", "trial")
+    assert "on behalf of Ada (@ada)" in event["sentence"]
+    assert title_of(world) == "Launch"
+
+
+def test_admin_history_shows_both(world, as_):
+    rename(as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
+    with inside(world.acme):
+        world.boss.user.set_password("correct horse battery")
+        world.boss.user.save()
+    staff = sign_in("boss@acme.example")
+
+    page = staff.get(f"/admin/tasks/task/{world.task.pk}/history/").content.decode()
+    event = staff.get(f"/admin/audit/event/{last_event(world).pk}/change/").content.decode()
+
+    for text in (page, event):
+        assert "bot (@bot) on behalf of Ada (@ada)" in text
+        assert "as agreed" in text
+    for path in ("/admin/", "/admin/audit/event/"):
+        assert "on behalf of Ada (@ada)" in staff.get(path).content.decode()
+
+
+# ---- with other headers -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "other", [{"X-Reason": "another"}, {"X-On-Behalf-Of": "@eve"}, {"X-On-Behalf-Of": None}]
+)
+def test_retry_with_other_attribution_is_another_request(world, as_, other):
+    client = as_(world.boss)
+    first = {"Idempotency-Key": "k1", "X-Reason": "because", "X-On-Behalf-Of": "@bob"}
+    again = {name: value for name, value in {**first, **other}.items() if value is not None}
+    assert rename(client, first).status_code == 200
+
+    r = rename(client, again)
+
+    assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
+
+
+def test_retry_with_the_same_attribution_is_replayed(world, as_):
+    client = as_(world.boss)
+    by_handle = {"Idempotency-Key": "k1", "X-Reason": "a b", "X-On-Behalf-Of": "@bob"}
+    by_id = by_handle | {"X-Reason": "a%20b", "X-On-Behalf-Of": str(world.bob.user.pk)}
+
+    first, again = rename(client, by_handle), rename(client, by_id)
+
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert again.content == first.content
+
+
+@override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
+def test_browsers_of_allowed_origins_can_send_both(db):
+    headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "PATCH"}
+
+    allowed = ApiClient().options(PATH, headers=headers).headers["Access-Control-Allow-Headers"]
+
+    assert {"x-reason", "x-on-behalf-of"} <= set(allowed.split(", "))
+
+
+def test_writes_of_signed_in_users_declare_both():
+    for name, (method, _path, operation) in OPERATIONS.items():
+        declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"]
+        count = int(method != "get" and bool(operation.get("security")))
+
+        assert declared.count("X-Reason") == declared.count("X-On-Behalf-Of") == count, name
