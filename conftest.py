@@ -18,11 +18,14 @@ from typing import Any
 
 import pytest
 from django.apps import apps
+from django.conf import settings
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import create_user, found_tenant, issue_token
+from accounts.actions.tenants import found_tenant
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event, Via
@@ -33,6 +36,8 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Task, TaskCountDelta
+
+settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length

@@ -8,7 +8,9 @@ from django.conf import settings
 from django.http import HttpRequest
 from ninja import Query, Router, Status
 
-from accounts import actions
+from accounts.actions import tenants as tenant_actions
+from accounts.actions import tokens as token_actions
+from accounts.actions import users as user_actions
 from accounts.auth import (
     admin_auth,
     check_password,
@@ -67,7 +69,7 @@ def register(request: HttpRequest, body: Registration) -> Status[dict[str, Any]]
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not accept registrations. Ask its operator.")
     values = body.sent() | {"password": body.password.get_secret_value()}
-    actor = actions.register_tenant(**values, via=Via.API, request_id=_request_id(request))
+    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=_request_id(request))
     return Status(201, _sign_in(request, actor.user, actor.tenant))
 
 
@@ -96,13 +98,13 @@ def logout(request: ActorRequest) -> Status[None]:
     """Revoke the token that this request is sent with."""
     if request.auth.token is None:
         raise Invalid("This request uses an admin session, not a token. Sign out in the admin.")
-    actions.revoke_token(request.auth, request.auth.token)
+    token_actions.revoke_token(request.auth, request.auth.token)
     return Status(204, None)
 
 
 def _sign_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
     with inside(tenant):
-        token, text = actions.sign_in(user, tenant, request_id=_request_id(request))
+        token, text = token_actions.sign_in(user, tenant, request_id=_request_id(request))
     request.actor = Actor(user, tenant)  # type: ignore[attr-defined]  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
 
@@ -123,7 +125,7 @@ def get_me(request: ActorRequest) -> User:
 @me.patch("", response=MeResponse)
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another user has the handle or e-mail."""
-    return actions.update_me(request.auth, **body.sent())
+    return user_actions.update_me(request.auth, **body.sent())
 
 
 @me.post("/password", response={204: None})
@@ -133,7 +135,7 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Status[None]
     Returns 422 when the current password is wrong or the new one is weak, and 403 for a token that
     is bound to projects.
     """
-    actions.change_password(
+    user_actions.change_password(
         request.auth,
         current_password=body.current_password.get_secret_value(),
         new_password=body.new_password.get_secret_value(),
@@ -153,7 +155,7 @@ def get_tenant(request: ActorRequest) -> Tenant:
 @tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)
 def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
     """Change the tenant's name or time zone. For administrators. PUT behaves like PATCH."""
-    return actions.update_tenant(request.auth, **body.sent())
+    return tenant_actions.update_tenant(request.auth, **body.sent())
 
 
 # ---- tokens -------------------------------------------------------------------------------------
@@ -179,7 +181,7 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, A
     values = body.sent()
     if user_id := values.pop("user_id", None):
         values["user"] = _referred_user(request, user_id, "user_id")
-    token, text = actions.create_token(request.auth, **({"scope": body.scope} | values))
+    token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
     return Status(201, _issued_response(token, text))
 
 
@@ -190,14 +192,14 @@ def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, Any]]
     The new token expires no later than the token that you send, unless that one comes from signing
     in. Returns 409 when the token has expired or is revoked.
     """
-    token, text = actions.rotate_token(request.auth, _find_token(request, token_id))
+    token, text = token_actions.rotate_token(request.auth, _find_token(request, token_id))
     return Status(201, _issued_response(token, text))
 
 
 @token_routes.delete("/{id:token_id}", response={204: None})
 def revoke_token(request: ActorRequest, token_id: int) -> Status[None]:
     """Revoke a token. It stays in the list."""
-    actions.revoke_token(request.auth, _find_token(request, token_id))
+    token_actions.revoke_token(request.auth, _find_token(request, token_id))
     return Status(204, None)
 
 
@@ -237,7 +239,7 @@ def create_user(request: ActorRequest, body: UserCreate) -> Status[User]:
     A person without a password cannot sign in until one is set. An agent has no password and only
     uses tokens. Returns 409 when the handle or e-mail is taken.
     """
-    return Status(201, actions.create_user(request.auth, **_user_values(request, body)))
+    return Status(201, user_actions.create_user(request.auth, **_user_values(request, body)))
 
 
 @users.get("/{id:user_id}", response=UserResponse)
@@ -254,7 +256,7 @@ def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
     responsible for. Returns 409 when the tenant would have no active administrator.
     """
     user = _find_user(request, user_id)
-    return actions.update_user(request.auth, user, **_user_values(request, body))
+    return user_actions.update_user(request.auth, user, **_user_values(request, body))
 
 
 @users.delete("/{id:user_id}", response={204: None})
@@ -263,7 +265,7 @@ def delete_user(request: ActorRequest, user_id: int) -> Status[None]:
 
     409 `owns_things` lists what refers to the user. Deactivate or offboard such a user instead.
     """
-    actions.delete_user(request.auth, _find_user(request, user_id))
+    user_actions.delete_user(request.auth, _find_user(request, user_id))
     return Status(204, None)
 
 

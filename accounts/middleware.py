@@ -37,7 +37,7 @@ from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
-from taskflow.audit.recorder import take_turns, witness
+from taskflow.audit.recorder import capture_events, serialize_graph_changes
 from taskflow.http.bodies import read_body
 from taskflow.http.contention import answer_until_settled, is_repeated
 from taskflow.http.errors import (
@@ -147,7 +147,7 @@ class TenantMiddleware:
             may_end_with_answer()
             return self.work(request)
         if is_repeated(request):
-            take_turns(actor)
+            serialize_graph_changes(actor)
         actor = add_attribution(request, actor)
         precondition = read_precondition(request)
         actor = replace(actor, precondition=precondition) if precondition else actor
@@ -174,7 +174,7 @@ class TenantMiddleware:
 
     def answer_dry_run(self, request: HttpRequest) -> HttpResponse:
         """Run the request, answer with its response and events, and roll it back."""
-        with witness() as events:
+        with capture_events() as events:
             response = self.work_with_precondition(request)
         if response.status_code >= 400:
             return response
@@ -237,7 +237,7 @@ class TenantMiddleware:
             )
         with inside(tenant, reading=request.method in SAFE):
             if user is not None and request.method not in SAFE and is_repeated(request):
-                take_turns(request.actor)  # type: ignore[attr-defined]
+                serialize_graph_changes(request.actor)  # type: ignore[attr-defined]
             return self.work(request)
 
     # ---- both ----

@@ -45,6 +45,7 @@ class Tenant(models.Model):
     derived: ClassVar[frozenset[str]] = frozenset()
     noted: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
+    fresh_columns: frozenset[str] = frozenset()
 
     name = models.CharField(max_length=200)
     subdomain = models.CharField(

@@ -1,20 +1,27 @@
-"""Who may do what to people and tokens. Questions about an actor; no HTTP, no writes."""
+"""Permissions on users and tokens. No HTTP and no writes.
+
+A rule raises StaleRead for a column that it reads and that is not locked. The functions of
+accounts/actions/locking.py lock them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
 
+from django.db.models import Q
+
 from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.http.errors import Conflict, Forbidden
+from taskflow.audit.locks import LockMode, lock_clause, require_fresh
+from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 
 def require_staff(actor: Actor) -> None:
-    """Raise Forbidden unless the actor administers the tenant, and his token not only projects."""
+    """Raise Forbidden unless the actor is an administrator, with a token for the whole tenant."""
     if not actor.is_staff:
         raise Forbidden("Only an administrator of the tenant may do this.")
-    if actor.project_ids is not None:  # or it would make somebody with rights it has not
+    if actor.project_ids is not None:  # otherwise it could create a user with more rights
         raise Forbidden("A token bound to projects cannot administer the tenant.")
 
 
@@ -26,15 +33,49 @@ def require_hold_over(actor: Actor, user: User) -> None:
         return
     if actor.project_ids is not None:
         raise Forbidden("With a token bound to projects you can do this for yourself only.")
+    require_fresh(user, "responsible_id")
     if not actor.is_staff and user.responsible_id != actor.user.pk:
         raise Forbidden("You can do this for yourself and for your own agents only.")
 
 
 def require_hold_over_token(actor: Actor, token: ApiToken) -> None:
-    """Raise Forbidden unless the actor may replace and revoke this token."""
+    """Raise Forbidden unless the actor may rotate and revoke this token."""
     require_hold_over(actor, token.user)
     if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
         raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
+
+
+def require_live(token: ApiToken) -> None:
+    """Raise Conflict for a token that is revoked or has expired."""
+    require_fresh(token, "revoked_at", "expires_at")
+    if not token.is_live:
+        raise Conflict("An expired or revoked token has no successor. Create a new one.")
+
+
+def require_live_credentials(actor: Actor) -> None:
+    """Raise Unauthenticated when the token of the request has been revoked meanwhile, so that a
+    revoked token leaves no other token behind.
+    """
+    if actor.token is None:
+        return
+    require_fresh(actor.token, "revoked_at", "expires_at")
+    if not actor.token.is_live:
+        raise Unauthenticated("This token is revoked or has expired. Sign in again.")
+
+
+def require_active(user: User) -> None:
+    """Raise Conflict when the user or the user who is responsible for it is deactivated."""
+    for one in filter(None, [user, user.responsible]):
+        require_fresh(one, "is_active")
+        if not one.is_active:
+            raise Conflict(f"{one} is deactivated. Activate this user first.")
+
+
+def check_active(user: User, field: str) -> None:
+    """Raise Invalid, naming the field of the body, when the user is deactivated."""
+    require_fresh(user, "is_active")
+    if not user.is_active:
+        raise Invalid.field(field, f"{user} is deactivated.")
 
 
 def require_own_password(actor: Actor) -> None:
@@ -44,10 +85,10 @@ def require_own_password(actor: Actor) -> None:
 
 
 def latest_expiry(actor: Actor) -> datetime | None:
-    """When the tokens that the actor makes have to end; None when they may last for any time.
+    """Return the latest expiry (UTC) of a token that the actor creates; None for no limit.
 
-    A token makes none that outlasts it. A session, or the token of a sign-in, stands for the
-    password, with which longer tokens could be made anyway.
+    A token cannot create one that outlives it. A session, or the token of a sign-in, has no limit:
+    it was given for the password, with which longer tokens can be created anyway.
     """
     token = actor.token
     return None if token is None or token.is_sign_in else token.expires_at
@@ -59,25 +100,28 @@ def require_no_stronger(
     project_ids: Sequence[int] | None,
     expires_at: datetime | None,
 ) -> None:
-    """Raise Forbidden when a token with these rights would be more than the actor's own."""
+    """Raise Forbidden when a token with these rights would permit more than the actor's own."""
     order = list(TokenScope)
     if order.index(scope) > order.index(actor.scope):
-        raise Forbidden(f"A token of scope {actor.scope} cannot make one of scope {scope}.")
+        raise Forbidden(f"A token of scope {actor.scope} cannot create one of scope {scope}.")
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
-        raise Forbidden("A token cannot show more projects than the one that makes it.")
+        raise Forbidden("A token cannot show more projects than the token that creates it.")
     latest = latest_expiry(actor)
     if latest is not None and (expires_at is None or expires_at > latest):
         raise Forbidden(
-            f"A token cannot outlast the one that makes it, which ends at {latest:%Y-%m-%dT%H:%M}"
-            " UTC. Ask for fewer days, or sign in and make it then."
+            "A token cannot outlive the token that creates it, which ends at"
+            f" {latest:%Y-%m-%dT%H:%M} UTC. Ask for fewer days, or sign in and create it then."
         )
 
 
 def require_another_staff(*leaving: User) -> None:
-    """Raise Conflict when no administrator of the tenant would be left."""
-    # Locked, or two administrators could end each other at the same time.
-    rows = User.objects.active().filter(is_staff=True)
-    staff = rows.order_by("pk").select_for_update(no_key=True)
+    """Raise Conflict when no administrator of the tenant would be left.
+
+    Locks the administrators and the leaving users, so that two administrators cannot deactivate
+    each other at the same time.
+    """
     ids = {user.pk for user in leaving}
+    rows = User.objects.filter(Q(is_active=True, is_staff=True) | Q(pk__in=ids)).order_by("pk")
+    staff = [one for one in lock_clause(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
-        raise Conflict("The last administrator has to stay one. Make somebody else one first.")
+        raise Conflict("This is the last administrator. Make another user administrator first.")

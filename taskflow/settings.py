@@ -16,6 +16,10 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
+# Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
+DECLARED_READS_ONLY = DEBUG
+# Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
+DECLARED_READS_ONLY = DEBUG
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
 if DATA_DIR == BASE_DIR / "var":  # a directory that somebody names may be shared, as /tmp is
     protect(DATA_DIR, PRIVATE_DIRECTORY)

@@ -17,7 +17,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.http.errors import Invalid, Problem
 from taskflow.http.parsing import parse_metadata, problem_of_validation
-from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks
 from tasks.schemas.tasks import TaskFields
@@ -153,7 +153,7 @@ def _drafts(
     lines: dict[int, dict[str, str]],
     fields: dict[int, TaskFields],
     problems: dict[int, Problem],
-) -> dict[int, Draft]:
+) -> dict[int, CreateTask]:
     handles = {c["assignee"].lstrip("@").lower() for c in lines.values() if "assignee" in c}
     users = User.objects.visible_to(actor).filter(handle__in=sorted(handles))
     people = {user.handle: user for user in users} if handles else {}
@@ -161,7 +161,7 @@ def _drafts(
     drafts = {}
     for number, cells in lines.items():
         values = fields[number].sent()
-        draft = Draft(project, values.pop("title"), values, tags=values.pop("tags", ()))
+        draft = CreateTask(project, values.pop("title"), values, tags=values.pop("tags", ()))
         if "assignee" in cells:
             values["assignee"] = people.get(cells["assignee"].lstrip("@").lower())
             if values["assignee"] is None:

@@ -9,7 +9,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
-from accounts import actions
+from accounts.actions import tenants as tenant_actions
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
@@ -48,7 +48,7 @@ class TenantAdmin(RecordedAdmin):
         return obj is None or obj.pk == get_actor(request).tenant.pk
 
     def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
-        actions.update_tenant(actor, **values)
+        tenant_actions.update_tenant(actor, **values)
 
     @display(description="", label={"current tenant": "success"})
     def show_current(self, tenant: Tenant) -> str:

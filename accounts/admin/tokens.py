@@ -9,7 +9,7 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
 
-from accounts import actions
+from accounts.actions import tokens as token_actions
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import ApiToken
 from accounts.schemas import TokenCreate
@@ -50,7 +50,8 @@ class ApiTokenAdmin(RecordedAdmin):
         return False  # a revoked token stays on the list
 
     def create_row(self, actor: Actor, values: dict[str, Any]) -> ApiToken:
-        token, text = actions.create_token(actor, **values | {"scope": TokenScope(values["scope"])})
+        values["scope"] = TokenScope(values["scope"])
+        token, text = token_actions.create_token(actor, **values)
         token.shown_once = text  # type: ignore[attr-defined]
         return token
 
@@ -81,14 +82,14 @@ class ApiTokenAdmin(RecordedAdmin):
     @action(description="Revoke", permissions=["view"])
     def revoke(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
-            actions.revoke_token(get_actor(request), token)
+            token_actions.revoke_token(get_actor(request), token)
 
     @action(
         description="Replace by a new token; the old one works for 24 hours", permissions=["view"]
     )
     def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
         for token in queryset.select_related("user"):
-            _, text = actions.rotate_token(get_actor(request), token)
+            _, text = token_actions.rotate_token(get_actor(request), token)
             messages.warning(
                 request, f"{token.name}: copy the new token now. It is not shown again: {text}"
             )

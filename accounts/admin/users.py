@@ -11,7 +11,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest
 
-from accounts import actions
+from accounts.actions import users as user_actions
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
@@ -52,16 +52,16 @@ class UserAdmin(RecordedAdmin):
     def create_row(self, actor: Actor, values: dict[str, Any]) -> User:
         is_active = values.pop("is_active")
         values["password"] = values["password"] or None
-        user = actions.create_user(actor, **values)
-        return user if is_active else actions.deactivate_user(actor, user)
+        user = user_actions.create_user(actor, **values)
+        return user if is_active else user_actions.deactivate_user(actor, user)
 
     def change_row(self, actor: Actor, row: User, values: dict[str, Any]) -> None:
         if not values.get("password"):  # empty: keep the present one
             values.pop("password", None)
-        actions.update_user(actor, row, **values)
+        user_actions.update_user(actor, row, **values)
 
     def delete_row(self, actor: Actor, row: User) -> None:
-        actions.delete_user(actor, row)
+        user_actions.delete_user(actor, row)
 
     @display(description="user", ordering="handle", header=True)
     def show_name(self, user: User) -> list[str]:
@@ -84,9 +84,9 @@ class UserAdmin(RecordedAdmin):
     @action(description="Activate")
     def activate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
-            actions.update_user(get_actor(request), user, is_active=True)
+            user_actions.update_user(get_actor(request), user, is_active=True)
 
     @action(description="Deactivate and revoke their tokens")
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
-            actions.deactivate_user(get_actor(request), user)
+            user_actions.deactivate_user(get_actor(request), user)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from django.test import override_settings
 
-from accounts.actions import deactivate_user
+from accounts.actions.users import deactivate_user
 from conftest import ApiClient
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside

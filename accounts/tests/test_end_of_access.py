@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
-from accounts import actions
+from accounts.actions import tokens as token_actions
+from accounts.actions import users as user_actions
 from accounts.models import ApiToken, User, UserKind
 from conftest import PASSWORD, ApiClient, World, build_world, token_of
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, TokenScope
 from taskflow.tenancy import inside
+from taskflow.tests.concurrency import call_during
 
 
 def sign_in(email: str) -> Client:
@@ -34,10 +34,10 @@ class Leaver:
         self.pk, self.path = made["id"], f"/users/{made['id']}"
         with inside(world.acme):
             self.user = User.objects.get(pk=self.pk)
-            self.agent = actions.create_user(
+            self.agent = user_actions.create_user(
                 world.boss, kind=UserKind.AGENT, handle="helper", responsible=self.user
             )
-            other = actions.create_user(
+            other = user_actions.create_user(
                 world.boss, kind=UserKind.AGENT, handle="other", responsible=world.boss.user
             )
         self.own = self.client_of(self.user)
@@ -92,7 +92,7 @@ def by_erasure(leaver: Leaver) -> Any:
 
 def staff_session(leaver: Leaver) -> Client:
     with inside(leaver.world.acme):
-        actions.update_user(leaver.world.boss, leaver.world.boss.user, password=PASSWORD)
+        user_actions.update_user(leaver.world.boss, leaver.world.boss.user, password=PASSWORD)
     leaver.boss = ApiClient(token_of(leaver.world.boss))
     return sign_in("boss@acme.example")
 
@@ -207,7 +207,7 @@ def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
 def test_a_session_of_the_admin_ends_for_good(leaver, way):
     with inside(leaver.world.acme):
         user = User.objects.get(pk=leaver.pk)
-        actions.update_user(leaver.world.boss, user, password=PASSWORD)
+        user_actions.update_user(leaver.world.boss, user, password=PASSWORD)
     session = sign_in("gus@acme.example")
     assert session.get("/admin/").status_code == 200
 
@@ -219,29 +219,17 @@ def test_a_session_of_the_admin_ends_for_good(leaver, way):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_token_made_while_its_user_is_deactivated_does_not_outlive_that(monkeypatch):
+def test_a_token_that_is_being_created_ends_when_its_user_is_deactivated():
     world = build_world()
-    boss, deactivated = ApiClient(token_of(world.boss)), threading.Event()
-    begun, issue = threading.Event(), actions.issue_token
+    boss = ApiClient(token_of(world.boss))
 
-    def issue_slowly(*args: Any, **kwargs: Any) -> Any:
-        begun.set()
-        deactivated.wait(0.3)  # in vain when the user is held
-        return issue(*args, **kwargs)
-
-    def create() -> None:
-        try:
-            boss.post("/tokens", {"name": "x", "user_id": world.bot.user.pk})
-        finally:
-            connections.close_all()
-
-    monkeypatch.setattr(actions, "issue_token", issue_slowly)
-    thread = threading.Thread(target=create)
-    thread.start()
-    assert begun.wait(5)
-    r = ApiClient(boss.token).patch(f"/users/{world.bot.user.pk}", {"is_active": False})
-    deactivated.set()
-    thread.join()
+    r = call_during(
+        world.acme,
+        lambda: token_actions.create_token(
+            world.boss, name="x", scope=TokenScope.READ, user=User.objects.get(handle="bot")
+        ),
+        lambda: boss.patch(f"/users/{world.bot.user.pk}", {"is_active": False}),
+    )
 
     assert r.status_code == 200
     with inside(world.acme):

@@ -8,7 +8,8 @@ import logging
 import pytest
 from django.db import IntegrityError
 
-from accounts import actions
+from accounts.actions import tenants as tenant_actions
+from accounts.actions import users as user_actions
 from accounts.models import Tenant, User, UserKind
 from conftest import PASSWORD, ApiClient, new_tenant, person
 from taskflow import settings as written
@@ -70,7 +71,7 @@ def test_signing_in_to_inactive_tenant_is_refused(ada):
 def test_agent_cannot_sign_in(ada):
     with inside(ada.tenant):
         boss = Actor(User.objects.get(handle="boss"), ada.tenant)
-        actions.create_user(boss, kind=UserKind.AGENT, email="bot@acme.example", handle="bot")
+        user_actions.create_user(boss, kind=UserKind.AGENT, email="bot@acme.example", handle="bot")
 
     answers = [login(email="bot@acme.example", password=p) for p in ("", "x", PASSWORD)]
 
@@ -140,7 +141,7 @@ def test_failed_registration_leaves_no_tenant(db, monkeypatch, error):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(actions, "_save_user", fail)
+    monkeypatch.setattr(tenant_actions, "save_user", fail)
 
     assert ApiClient().post("/auth/register", BODY).status_code in (409, 500)
     assert not Tenant.objects.exists()

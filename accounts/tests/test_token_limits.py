@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts import actions
+from accounts.actions import tokens as token_actions
+from accounts.actions import users as user_actions
 from accounts.models import ApiToken
 from conftest import PASSWORD, ApiClient, World, token_of
 from taskflow.audit.actor import Actor, TokenScope
@@ -24,7 +25,7 @@ def actor_with(
     world: World, scope: TokenScope, days: int | None, projects: list[int] | None
 ) -> Actor:
     ends = days and timezone.now() + timedelta(days=days)
-    token, _text = actions.issue_token(
+    token, _text = token_actions.issue_token(
         world.boss, world.ada.user, "maker", scope, ends or None, projects
     )
     bound = None if projects is None else tuple(projects)
@@ -57,7 +58,7 @@ def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects
         for wanted, shown, lasting in asked:
             try:
                 made.append(
-                    actions.create_token(
+                    token_actions.create_token(
                         maker, name="x", scope=wanted, project_ids=shown, expires_in_days=lasting
                     )[0]
                 )
@@ -82,7 +83,7 @@ def test_rotation_never_makes_a_token_that_is_more_than_its_maker(world, scope, 
         made, before = [], copy(maker.token)
         for token in [*others, maker.token]:
             try:
-                made.append(actions.rotate_token(maker, token)[0])
+                made.append(token_actions.rotate_token(maker, token)[0])
             except Forbidden:
                 continue
 
@@ -107,7 +108,7 @@ def test_a_longer_life_is_refused_and_the_refusal_names_the_end(world, as_):
     r = short.post("/tokens", {"name": "x", "expires_in_days": 6})
 
     assert (r.status_code, r.json()["code"]) == (403, "forbidden")
-    assert "cannot outlast the one that makes it" in r.json()["detail"]
+    assert "cannot outlive the token that creates it" in r.json()["detail"]
 
 
 def test_a_token_does_not_prolong_itself_by_rotation(world, as_):
@@ -122,7 +123,7 @@ def test_a_token_does_not_prolong_itself_by_rotation(world, as_):
 
 def with_password(world: World) -> Any:
     with inside(world.acme):
-        actions.update_user(world.boss, world.ada.user, password=PASSWORD)
+        user_actions.update_user(world.boss, world.ada.user, password=PASSWORD)
     body = {"email": "ada@acme.example", "password": PASSWORD, "tenant": "acme"}
     return ApiClient().post("/auth/login", body).json()
 
@@ -156,7 +157,7 @@ def test_a_token_named_like_a_sign_in_is_none(world, as_):
 
 def test_a_session_of_the_admin_makes_tokens_of_any_length(world):
     with inside(world.acme):
-        actions.update_user(world.boss, world.boss.user, password=PASSWORD)
+        user_actions.update_user(world.boss, world.boss.user, password=PASSWORD)
     client = ApiClient(SERVER_NAME="acme.localhost")
     client.post(
         "/admin/login/",
@@ -197,7 +198,7 @@ def test_a_bound_token_neither_replaces_nor_ends_another_token_of_its_user(world
     with inside(world.acme):
         narrow = actor_with(world, TokenScope.ADMIN, None, [world.apollo.pk])
         token = ApiToken.objects.select_related("user").get(pk=pk)
-        act = actions.rotate_token if verb == "rotate" else actions.revoke_token
+        act = token_actions.rotate_token if verb == "rotate" else token_actions.revoke_token
         with pytest.raises(Forbidden):
             act(narrow, token)
 

@@ -7,7 +7,7 @@ import threading
 import pytest
 from django.db import connections
 
-from accounts.actions import create_user
+from accounts.actions.users import create_user
 from accounts.models import User
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from taskflow.audit.actor import Actor

@@ -1,4 +1,4 @@
-"""What has happened to a row since a version of it: how edits of different fields merge."""
+"""Optimistic locking: edits of different fields merge, edits of the same field are refused."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Since:
-    """What others have made of a field, as JSON."""
+    """What others have changed in a field since a version, as JSON."""
 
     base: Any
     theirs: Any
@@ -28,63 +28,78 @@ class Since:
 def changes_since(
     row: models.Model, version: int, besides: Collection[int] = ()
 ) -> dict[str, Since]:
-    """The fields that have changed since the version, by name; by others than events `besides`."""
+    """Return what has changed since the version, by field name. Events whose ids are in `besides`
+    do not count. One query.
+    """
     events = Event.objects.filter(
         subject_type=type(row).__name__.lower(), subject_id=row.pk, version__gt=version
     )
-    found: dict[str, Since] = {}
+    fields: dict[str, Since] = {}
     for event in events.exclude(pk__in=besides).select_related("actor").order_by("id"):
         for name, (before, after) in event.changes.items():
-            base = found[name].base if name in found else before
-            found[name] = Since(base, after, event)
-    return found
+            base = fields[name].base if name in fields else before
+            fields[name] = Since(base, after, event)
+    return fields
 
 
 def refuse_stale(
     actor: Actor, row: Any, version: int, changes: dict[str, Any], *, is_removal: bool = False
 ) -> None:
-    """Raise PreconditionFailed when one of the changes is of a field that others have changed since
-    the version that the actor has seen. The row is locked, and of `version`.
+    """Check the actor's precondition (If-Match) against changes that are about to be made.
 
-    Who deletes a row sets all its fields.
+    The row must be locked, and `version` is the stored one. Deleting counts as a change of every
+    field. Raises PreconditionFailed when others have changed one of the fields since the version
+    that the precondition names; its errors hold both values.
     """
-    seen = actor.precondition
-    if seen is None or not seen.names(type(row).__name__.lower(), row.pk):
+    expected = actor.precondition
+    if expected is None or not expected.names(type(row).__name__.lower(), row.pk):
         return
-    seen.is_checked = True
-    if seen.version == version:
+    expected.is_checked = True
+    if expected.version == version:
         return
-    if seen.version > version:
-        raise PreconditionFailed(f"There is no version {seen.version} yet; this is {version}.")
-    since = changes_since(row, seen.version, seen.recorded)
+    if expected.version > version:
+        raise PreconditionFailed(f"There is no version {expected.version} yet; this is {version}.")
+    since = changes_since(row, expected.version, expected.recorded)
     if not (is_removal or "deleted_at" in changes):
-        since = {n: s for n, s in since.items() if n in changes}
-    told = {n: s for n, s in since.items() if n not in type(row).derived} or since
-    if told:
-        raise PreconditionFailed(
-            f"Others have changed {', '.join(sorted(told))} since version {seen.version}.",
-            code="changed_since",
-            errors=[_told(row, n, told[n], changes.get(n)) for n in sorted(told)],
-            headers={"ETag": f'"{seen.noun}-{row.pk}-{version}"'},
-        )
+        since = {name: change for name, change in since.items() if name in changes}
+    if since:
+        etag = f'"{expected.noun}-{row.pk}-{version}"'
+        raise _changed_since(row, expected.version, since, changes, etag)
 
 
-def _told(row: models.Model, name: str, since: Since, change: Any) -> dict[str, Any]:
-    """Yours, theirs and what both began with."""
-    who = str(since.event.actor) if since.event.actor else "Somebody"
+def _changed_since(
+    row: Any,
+    version: int,
+    since: dict[str, Since],
+    changes: dict[str, Any],
+    etag: str,
+) -> PreconditionFailed:
+    """Name the fields in conflict; derived ones only if there are no others."""
+    named = {name: s for name, s in since.items() if name not in type(row).derived} or since
+    return PreconditionFailed(
+        f"Others have changed {', '.join(sorted(named))} since version {version}.",
+        code="changed_since",
+        errors=[_describe(row, name, named[name], changes.get(name)) for name in sorted(named)],
+        headers={"ETag": etag},
+    )
+
+
+def _describe(row: models.Model, name: str, since: Since, change: Any) -> dict[str, Any]:
+    """Both values of a field, and the one that both edits started from."""
+    author = str(since.event.actor) if since.event.actor else "The system"
     yours = {} if change is None else {"yours": change[1]}
     return {
-        "pointer": f"#/{_name_on_the_wire(row, name)}",
+        "pointer": f"#/{_api_name(row, name)}",
         "code": "changed_since",
-        "detail": f"{who} changed it at {since.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
+        "detail": f"{author} changed it at {since.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
         **yours,
         "theirs": since.theirs,
         "base": since.base,
     }
 
 
-def _name_on_the_wire(row: models.Model, name: str) -> str:
-    """assignee is assignee_id there."""
+def _api_name(row: models.Model, name: str) -> str:
+    """The name of the field in the API: assignee is assignee_id."""
     try:
         return str(getattr(row._meta.get_field(name), "attname", name))
     except FieldDoesNotExist:

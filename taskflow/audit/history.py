@@ -12,6 +12,7 @@ from django.db import models
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import model_of_field, resource_types
+from taskflow.audit.verbs import sentence_of
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 
@@ -106,8 +107,8 @@ LONG_TEXTS = {"description", "body", "metadata"}
 def _predicate(event: Event, changes: list[Change]) -> str:
     resource_type = resource_types().get(event.subject_type)
     label = resource_type.label if resource_type else event.subject_type
-    own = resource_type.sentences if resource_type else {}
-    pattern = own.get(event.verb) or GENERAL_PREDICATES.get(event.verb)
+    own = sentence_of(event.subject_type, event.verb)
+    pattern = own or GENERAL_PREDICATES.get(event.verb)
     if event.verb == "deleted" and "deleted_at" not in event.changes:
         pattern = "deleted the {label}"
     if pattern is None:

@@ -1,4 +1,4 @@
-"""Many-to-many links, through tables that belong to the tenant too. For the write door."""
+"""Many-to-many links, which are rows of tables that belong to the tenant. For the recorder."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 
 
 def linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
-    """What each row is linked to, by its id, in one query."""
+    """Return the ids that each row is linked to, in order, by the id of the row. One query."""
     if not rows:
         return {}
     manager, here, there = _through(rows[0], name)
@@ -27,9 +27,9 @@ def linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
 
 
 def _through(row: TenantModel, name: str) -> tuple[Any, str, str]:
-    """The table between, and its columns for the row and for what it is linked to."""
+    """The manager of the linking table, and its columns for the row and for the linked row."""
     field = cast(Any, row._meta.get_field(name))
-    if field.auto_created:  # as seen from the other end
+    if field.auto_created:  # the reverse side of the relation
         field = field.field
         ends = field.m2m_reverse_field_name(), field.m2m_field_name()
     else:

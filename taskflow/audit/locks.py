@@ -1,12 +1,15 @@
-"""Which lock a row gets, and what is read under it."""
+"""Row locks: which kind a row gets, and which of its columns are read under the lock."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
+from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.models.sql.compiler import SQLCompiler
+from django.db.models.sql.query import Query
 
 from taskflow.db.query import Shaped
 from taskflow.http.errors import Contended, NotFound
@@ -15,46 +18,108 @@ from taskflow.tenancy import TenantModel, in_any_tenant
 M = TypeVar("M", bound=TenantModel)
 
 
-def lock_rows(
-    rows: Sequence[M], columns: list[str], *, changes_key: bool, relocated: Collection[Any] = ()
-) -> dict[Any, dict[str, Any]]:
-    """Keep others from changing the rows until we commit; bring them up to date.
+class LockMode(StrEnum):
+    """Kinds of row locks of PostgreSQL. SQLite has one writer at a time and needs none of them."""
 
-    Return the columns as stored, by id. Raises NotFound when a row is gone, and Contended when one
-    is in another project than it was read in: what has been asked about that project no longer
-    tells who may change it. `relocated` are the ids of rows that the caller itself moves; their
-    projects were compared when they were locked before.
+    SHARE = "FOR SHARE"  # keeps the row as it is; others may hold the same lock
+    UPDATE = "FOR NO KEY UPDATE"  # to change the row; foreign key checks of others do not wait
+    UPDATE_KEY = "FOR UPDATE"  # to delete the row, or to change a column of a unique key
+
+
+class StaleRead(RuntimeError):
+    """A rule reads a column that was not locked and refreshed. Always a bug of the caller.
+
+    Give the column to lock() or lock_all() before the rule is checked.
+    """
+
+
+def lock_rows(
+    rows: Sequence[M], columns: Collection[str], *, mode: LockMode, relocated: Collection[Any] = ()
+) -> dict[Any, dict[str, Any]]:
+    """Keep others from changing the rows until the transaction ends, and refresh columns.
+
+    `columns` are attribute names, such as `owner_id`; `version` and those in `noted` are always
+    refreshed. `relocated` are the ids of rows that the caller itself moves; their projects were
+    compared when the rows were first locked. One statement, which locks in the order of the ids.
+    Return the stored columns by id. Raises NotFound when a row no longer exists, and Contended when
+    a row is in another project than the one it was read in, because what the caller has read about
+    that project no longer says who may change the row.
     """
     model = type(rows[0])
-    columns = sorted({*columns, *model.noted, "version"})
-    # Of the default manager, as what has gone to the trash meanwhile is gone; but for a caller who
-    # knows that it lies there.
+    names = sorted({*columns, *model.noted, "version"})
+    # The default manager leaves out the trash, so a row that has just been deleted is not found. A
+    # caller whose row is known to be in the trash needs it nevertheless.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
     if len(rows) == 1:
-        found = LOCKS.rows((model, in_trash, changes_key, tuple(columns)), rows[0].pk)
+        found = LOCKS.rows((model, in_trash, mode, tuple(names)), rows[0].pk)
     else:
-        locked = _locked(model, in_trash, changes_key, columns)
+        locked = _locked(model, in_trash, mode, names)
         found = list(locked.filter(pk__in=[row.pk for row in rows]))
-    stored = {values[0]: dict(zip(["pk", *columns], values, strict=True)) for values in found}
+    stored = {values[0]: dict(zip(["pk", *names], values, strict=True)) for values in found}
+    fresh = frozenset(names)
     for row in rows:
         if row.pk not in stored:
             raise NotFound("It has been deleted meanwhile.")
         if row.pk not in relocated:
             _refuse_moved(row, stored[row.pk])
-        for column in columns:
-            setattr(row, column, stored[row.pk][column])
+        for name in names:
+            setattr(row, name, stored[row.pk][name])
+        row.fresh_columns |= fresh
     return stored
+
+
+def require_fresh(row: TenantModel, *columns: str) -> None:
+    """Raise StaleRead unless the columns were read under a lock. A new row is always fresh.
+
+    Rules call it for what they read, so that a check before the lock fails in every test.
+    """
+    if not row._state.adding and not row.fresh_columns.issuperset(columns):
+        missing = ", ".join(sorted({*columns} - row.fresh_columns))
+        raise StaleRead(f"{missing} of {row!r} must be locked before a rule reads it.")
 
 
 @cache
 def key_fields(model: type[models.Model]) -> frozenset[str]:
-    """The fields of unique keys, by which other rows might point at one. PostgreSQL locks a row FOR
-    UPDATE by itself when one of them changes.
+    """The fields of unique keys, by which other rows might refer to a row. PostgreSQL locks a row
+    FOR UPDATE by itself when one of them changes.
     """
     constraints = [c for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
     names = {name for c in constraints if c.condition is None for name in c.fields}
     names |= {field.name for field in model._meta.concrete_fields if field.unique}
     return frozenset(names.union(*model._meta.unique_together) - {"tenant"})
+
+
+def mode_for(model: type[models.Model], names: Iterable[str]) -> LockMode:
+    """The lock with which these fields may be changed."""
+    return LockMode.UPDATE if key_fields(model).isdisjoint(names) else LockMode.UPDATE_KEY
+
+
+def lock_clause(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]:
+    """The queryset, which locks the rows that it reads; of joined tables it locks nothing.
+
+    FOR UPDATE waits for every transaction that has inserted a row that refers to these, and such a
+    transaction may wait for this one. The other modes do not, and keep other writers away as well.
+    """
+    locked = rows.select_for_update(of=("self",), no_key=mode is not LockMode.UPDATE_KEY)
+    if mode is LockMode.SHARE:
+        locked.query = locked.query.chain(_ShareQuery)
+    return locked
+
+
+class _ShareQuery(Query):
+    def get_compiler(
+        self, using: Any = None, connection: Any = None, elide_empty: bool = True
+    ) -> SQLCompiler:
+        usual = super().get_compiler(using, connection, elide_empty)
+        return _ShareCompiler(self, usual.connection, using, elide_empty)
+
+
+class _ShareCompiler(SQLCompiler):
+    """Writes FOR SHARE, which Django does not offer."""
+
+    def as_sql(self, *args: Any, **kwargs: Any) -> Any:
+        sql, params = super().as_sql(*args, **kwargs)
+        return sql.replace(LockMode.UPDATE, LockMode.SHARE), params
 
 
 def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
@@ -64,22 +129,16 @@ def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
         raise Contended("It has been moved to another project meanwhile. Send the request again.")
 
 
-def _locked(model: type[M], in_trash: bool, changes_key: bool, columns: Iterable[str]) -> Any:
-    """Rows to lock: FOR UPDATE only where a key is going to change.
-
-    FOR UPDATE waits for every transaction that has inserted a row pointing at these, and such a
-    transaction may wait for us. FOR NO KEY UPDATE keeps other writers away just as well.
-    """
+def _locked(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
     manager = model._base_manager if in_trash else model._default_manager
-    locked = manager.order_by("pk").select_for_update(no_key=not changes_key)
-    return locked.values_list("pk", *columns)
+    return lock_clause(manager.order_by("pk"), mode).values_list("pk", *columns)
 
 
 @in_any_tenant
 def _lock_one(
-    model: type[M], in_trash: bool, changes_key: bool, columns: Iterable[str], pk: Any
+    model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
 ) -> Any:
-    return _locked(model, in_trash, changes_key, columns).filter(pk=pk)
+    return _locked(model, in_trash, mode, columns).filter(pk=pk)
 
 
 LOCKS = Shaped(_lock_one)

@@ -1,14 +1,14 @@
 """
-The write door. Every change to tenant data goes through these functions, inside a scope.
+The recorder. Every change to tenant data goes through these functions, inside a unit of work.
 
-They stamp the tenant, save only what differs, and write the Event, so that a change and its
-record are one transaction. Nothing else in TaskFlow calls save(), update() or delete() on tenant
-data; test_architecture.py holds us to that.
+They set the tenant, save only what differs, and write the Event, so that a change and its record
+are one transaction. Nothing else in TaskFlow calls save(), update() or delete() on tenant data,
+except what taskflow/tests/test_architecture.py names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -21,7 +21,7 @@ from django.utils import timezone
 from taskflow.audit.actor import Actor
 from taskflow.audit.conflicts import refuse_stale
 from taskflow.audit.links import BATCH, link, linked_ids, relink
-from taskflow.audit.locks import key_fields, lock_rows
+from taskflow.audit.locks import LockMode, lock_clause, lock_rows, mode_for
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
     as_recorded,
@@ -35,9 +35,10 @@ from taskflow.db.writes import update
 from taskflow.tenancy import TenantError, TenantModel, in_any_tenant
 
 M = TypeVar("M", bound=TenantModel)
-_witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
+_captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
+StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
-UPDATED = 500  # rows per UPDATE with a value each, which costs the square of them
+UPDATED = 500  # rows per UPDATE; its cost grows with their square, as each has a value of its own
 
 
 def create(actor: Actor, row: M, verb: str = "created", **sets: Iterable[models.Model]) -> M:
@@ -69,24 +70,25 @@ def create_all(
         check_fields(row)
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
-    born = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
+    created = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
     for name, targets_of_each in (sets or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
         link(rows, name, linked)
-        for changes, ids in zip(born, linked, strict=True):
+        for changes, ids in zip(created, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
-    _record(actor, [(row, verb, changes, 1) for row, changes in zip(rows, born, strict=True)])
+    _record(actor, [(row, verb, changes, 1) for row, changes in zip(rows, created, strict=True)])
     return rows
 
 
 def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
     """Set the given fields, many-to-many too, and save those that differ from what is stored.
 
-    The row is locked first, so `before` is the truth and versions have no gaps. Writes and
-    records nothing when nothing differs: a retry is harmless. Raises NotFound when the row is
-    gone, Invalid when a field does not accept its value, PreconditionFailed when the actor's
-    precondition names the row and one of the fields has changed since.
+    The row is locked first, so that the values before are the stored ones and versions have no
+    gaps. If nothing differs, nothing is written or recorded, so a retry does no harm. Raises
+    NotFound when the row no longer exists, Invalid when a field does not accept its value, and
+    PreconditionFailed when the actor's precondition names the row and one of the fields has changed
+    since that version.
     """
     change_each(actor, [(row, verb, values)])
     return row
@@ -95,21 +97,41 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
 def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
     """Do what change() does for every (row, verb, values), in a constant number of statements.
 
-    A row may be edited more than once, then by one and the same object: each edit that changes
-    something has its own event and version.
+    A row may be edited more than once, but must be the same object each time. Each edit that
+    changes something has its own event and version.
     """
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
-    _refuse_strangers(actor, rows)
+    _refuse_other_tenants(actor, rows)
+    names = {name for _, _, values in edits for name in values}
+    relocated = {row.pk for row, _, values in edits if "project" in values}
+    change_locked(actor, edits, lock_to_change(rows, names, relocated=relocated))
+
+
+def lock_to_change(
+    rows: Sequence[M], names: Iterable[str], *, relocated: Collection[Any] = ()
+) -> StoredColumns:
+    """Lock rows of one model in the order of their ids, and refresh the fields that may be changed.
+
+    Many-to-many fields are skipped. Return what change_locked() compares with. See lock_rows().
+    """
+    model = type(rows[0])
+    columns = [attname_of(model, n) for n in names if not model._meta.get_field(n).many_to_many]
+    return lock_rows(rows, columns, mode=mode_for(model, names), relocated=relocated)
+
+
+def change_locked(
+    actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]], stored: StoredColumns
+) -> None:
+    """change_each() for rows that the caller has locked with lock_to_change()."""
+    if not edits:
+        return
+    rows = list({row.pk: row for row, _, _ in edits}.values())
+    _refuse_other_tenants(actor, rows)
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
     sets = {name for name in names if model._meta.get_field(name).many_to_many}
-    # In one order everywhere, or two sets of changes could wait for each other.
-    read = [attname_of(model, name) for name in sorted(names - sets)]
-    relocated = {row.pk for row, _, values in edits if "project" in values}
-    changes_key = bool(names & key_fields(model))
-    stored = lock_rows(rows, read, changes_key=changes_key, relocated=relocated)
     linked = {name: linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
@@ -124,7 +146,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
                 changes[name] = [old, new]
         refuse_stale(actor, row, stored[row.pk]["version"], changes)
         if changes:
-            _stamp(row)
+            _bump_version(row)
             entries.append((row, verb, changes, row.version))
     for name in sorted(sets):
         relink(rows, name, linked[name], after[name])
@@ -135,12 +157,12 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
 def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any) -> int:
     """Give every row the same values, with one UPDATE and one INSERT. Return how many changed.
 
-    Rows that already have them are left alone and not recorded.
+    Rows that already have these values are neither changed nor recorded.
     """
     model = rows.model
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
-    locked = rows.select_for_update(of=("self",), no_key=not values.keys() & key_fields(model))
+    locked = lock_clause(rows, mode_for(model, values))
     found = list(locked.exclude(same).order_by("pk"))
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
@@ -156,91 +178,89 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
 
 
 def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
-    """Delete a row. The record of it stays, with all it held and all that was linked to it."""
-    _refuse_strangers(actor, [row])
+    """Delete a row. Its last event holds its values and what was linked to it."""
+    _refuse_other_tenants(actor, [row])
     remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
 def remove_all(actor: Actor, rows: models.QuerySet[M], verb: str = "deleted") -> int:
     """remove() for every row. Return how many there were.
 
-    Raises django's ProtectedError when something else still points at one of them.
+    Raises Django's ProtectedError when a row is still referenced.
     """
     model = rows.model
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
-    deaths = _deaths(model, found)
-    for row, held in deaths:
+    deletions = _deletion_entries(model, found)
+    for row, held in deletions:
         refuse_stale(actor, row, row.version, held, is_removal=True)
     model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
-    _record(actor, [(row, verb, held, row.version) for row, held in deaths])
+    _record(actor, [(row, verb, held, row.version) for row, held in deletions])
     return len(found)
 
 
 def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
-    """Give fields values that say nothing, and wipe what they held from the row's record too.
+    """Replace personal data of a row, and remove the former values from the row's events too.
 
-    For personal data: the one change that is ever made to the log. Who did what, when and to which
-    row stays as it was.
+    This is the only change that is ever made to the event log. Actor, time, verb and subject of the
+    events stay as they are.
     """
     change(actor, row, "erased", **values)
     events = Event.objects.filter(subject_type=type(row).__name__.lower(), subject_id=row.pk)
-    wiped = []
+    erased = []
     for event in events.only("pk", "tenant", "changes"):
         if event.changes.keys() & values.keys():
             event.changes |= {n: ["…", "…"] for n in event.changes.keys() & values.keys()}
-            wiped.append(event)
-    Event.objects.bulk_update(wiped, ["changes"], batch_size=BATCH)
+            erased.append(event)
+    Event.objects.bulk_update(erased, ["changes"], batch_size=BATCH)
 
 
 @contextmanager
-def witness() -> Iterator[list[Event]]:
-    """Yield a list that fills with the events recorded from now on."""
+def capture_events() -> Iterator[list[Event]]:
+    """Yield a list to which every event that is recorded inside the block is added."""
     events: list[Event] = []
-    token = _witnessed.set(events)
+    token = _captured.set(events)
     try:
         yield events
     finally:
-        _witnessed.reset(token)
+        _captured.reset(token)
 
 
-def lock(row: TenantModel, *names: str) -> None:
-    """Keep others from changing the row until we commit; bring the fields `names` up to date.
+def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:
+    """Keep others from changing the row until the transaction ends; refresh the fields `names`.
 
-    For rules that look at more than the door itself compares. Raises NotFound when it is gone.
+    For rules that read more than the recorder itself compares. Raises NotFound when the row no
+    longer exists.
     """
-    lock_all([row], *names)
+    lock_all([row], *names, mode=mode)
 
 
-def lock_all(rows: Sequence[TenantModel], *names: str, changes_key: bool = False) -> None:
-    """lock() for rows of one model, in the order of their ids.
-
-    With `changes_key` for callers that are going to change a field of a unique key.
-    """
+def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode.UPDATE) -> None:
+    """lock() for rows of one model, in the order of their ids; with one statement."""
     if rows:
         columns = [attname_of(type(rows[0]), n) for n in names]
-        lock_rows(rows, columns, changes_key=changes_key)
+        lock_rows(rows, columns, mode=mode)
 
 
 @contextmanager
 def savepoint() -> Iterator[None]:
-    """What is recorded inside is forgotten with it when it fails."""
-    witnessed = _witnessed.get()
-    mark = len(witnessed or ())
+    """Open a savepoint. If it is rolled back, capture_events() forgets what was recorded in it."""
+    captured = _captured.get()
+    mark = len(captured or ())
     try:
         with transaction.atomic():
             yield
     except BaseException:
-        del (witnessed or [])[mark:]
+        del (captured or [])[mark:]
         raise
 
 
-def take_turns(actor: Actor) -> None:
-    """Let no other transaction of the tenant pass here until we commit.
+def serialize_graph_changes(actor: Actor) -> None:
+    """Make every other transaction of the tenant that calls this wait until this one ends.
 
-    For rules that no row's lock can keep, such as "no circle of blockers", and for moving tasks:
-    who takes turns before reading a task finds it where it was read once it is locked.
+    For rules that no lock of a row can protect, such as "no circle of blockers". Also for moving
+    tasks: a task that is read after this call is still in the same project when it is locked.
     """
-    # Without the key: rows of the tenant are still inserted meanwhile.
+    # Not FOR UPDATE, which would make every INSERT of a row of the tenant wait.
     tenants = type(actor.tenant)._default_manager.select_for_update(no_key=True)
     tenants.filter(pk=actor.tenant.pk).values("pk").first()
 
@@ -249,9 +269,9 @@ def take_turns(actor: Actor) -> None:
 
 
 def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
-    """The rows, those first that the others point to."""
+    """Group the rows, so that each group refers only to rows of the groups before it."""
     up = [f.name for f in rows[0]._meta.concrete_fields if f.related_model is type(rows[0])]
-    levels: dict[int, int] = {}  # by identity: what has no id yet has no hash
+    levels: dict[int, int] = {}  # by identity: a row without an id has no hash
     for row in rows:
         above = (id(row._state.fields_cache.get(name)) for name in up)
         levels[id(row)] = 1 + max((levels.get(other, 0) for other in above), default=0)
@@ -260,9 +280,9 @@ def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
 
 
 def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Put the values on the row, and into `before`, its columns so far.
+    """Set the values on the row and in `before`, which holds its columns so far.
 
-    Return those that differ as {name: [before, after]}.
+    Return the values that differ as {name: [before, after]}.
     """
     model = type(row)
     old = {n: before[attname_of(model, n)] for n in values}
@@ -277,18 +297,18 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
 
 @cache
 def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
-    """Also those in the trash, of any tenant: to be compiled."""
+    """All rows of the model, including the trash, as a query that is compiled for any tenant."""
     return in_any_tenant(lambda: model._base_manager.all())
 
 
-def _stamp(row: TenantModel) -> None:
-    """Make the row a version newer, of now."""
+def _bump_version(row: TenantModel) -> None:
+    """Count the version up, and set updated_at to the present time."""
     row.updated_at = timezone.now()  # type: ignore[attr-defined]
     row.version += 1
 
 
 def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
-    """Save the columns that changed in any row; all of them are locked, so none is stale."""
+    """Save the columns that changed in any row. All rows are locked, so no column is stale."""
     rows = list({row.pk: row for row, *_ in entries}.values())
     many = {f.name for f in model._meta.many_to_many}
     names = {name for _, _, changes, _ in entries for name in changes} - many
@@ -308,7 +328,7 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
         return
     events = []
     for row, verb, changes, version in entries:
-        _refuse_strangers(actor, [row])
+        _refuse_other_tenants(actor, [row])
         model = type(row)
         subject = (model.__name__.lower(), row.pk)
         events.append(
@@ -330,32 +350,33 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
                 undoes=actor.undoing.get(subject),
             )
         )
-    witnessed = _witnessed.get()
-    if len(events) == 1 and witnessed is None and actor.precondition is None:
+    captured = _captured.get()
+    if len(events) == 1 and captured is None and actor.precondition is None:
         Event.objects.create_later(events[0])
     else:
         Event.objects.bulk_create(events, batch_size=BATCH)
     type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
         actor.precondition.recorded += [event.pk for event in events]
-    if witnessed is not None:
+    if captured is not None:
         for event in events:
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
-        witnessed += events
+        captured += events
 
 
-def _refuse_strangers(actor: Actor, rows: Iterable[TenantModel]) -> None:
+def _refuse_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
     for row in rows:
         if row.tenant_id != actor.tenant.pk:
-            raise TenantError(f"{actor.user} in {actor.tenant} reached {row!r} of another tenant")
+            raise TenantError(f"{actor.user} in {actor.tenant} changes {row!r} of another tenant")
 
 
-def _deaths(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
-    held = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
+def _deletion_entries(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
+    """Each row with all its values and links, as {name: [before, empty]}."""
+    before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):
         linked = linked_ids(rows, name)
-        for row, changes in zip(rows, held, strict=True):
+        for row, changes in zip(rows, before, strict=True):
             if ids := linked.get(row.pk):
                 changes[name] = [ids, []]
-    return list(zip(rows, held, strict=True))
+    return list(zip(rows, before, strict=True))

@@ -14,6 +14,7 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
+from taskflow.audit.verbs import describe_event
 from taskflow.tenancy import is_tenant_model
 
 
@@ -112,6 +113,14 @@ def register_resource_types(types: Iterable[ResourceType]) -> None:
     """
     for resource_type in types:
         _registered[resource_type.name] = resource_type
+        for verb in {*resource_type.sentences, *resource_type.inverse_verbs}:
+            sentence = resource_type.sentences.get(verb)
+            describe_event(
+                resource_type.name,
+                verb,
+                sentence,
+                inverse=resource_type.inverse_verbs.get(verb),
+            )
 
 
 def resource_types() -> Mapping[str, ResourceType]:

@@ -1,4 +1,4 @@
-"""Values of rows: what fields accept, and JSON as the log has it."""
+"""Values of rows: whether fields accept them, and how the event log stores them as JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
 def as_recorded(value: Any) -> Any:
-    """As JSON: a row by its id, links by theirs."""
+    """The value as JSON: a row as its id, links as a list of ids, times in ISO 8601."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):
@@ -28,11 +28,12 @@ def as_recorded(value: Any) -> Any:
 
 
 def differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return {name: [before, after]} for the values of `after` that differ."""
     return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
 
 
 def _is_same(before: Any, after: Any) -> bool:
-    """As JSON has it, where true is not 1: Python alone would drop such a change."""
+    """Compare as JSON, where true is not 1. For Python they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
         return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
     if isinstance(before, list) and isinstance(after, list):
@@ -41,14 +42,14 @@ def _is_same(before: Any, after: Any) -> bool:
 
 
 def snapshot(row: TenantModel) -> dict[str, Any]:
-    """All that says something, as JSON."""
+    """All recorded values that are not empty, as JSON, by field name."""
     found = {n: getattr(row, attname) for n, attname in _recorded(type(row))}
     return {n: as_recorded(v) for n, v in found.items() if v not in (None, "", {}, [])}
 
 
 @cache
 def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
-    """Name and attribute of the fields that the log has."""
+    """Name and attribute name of the fields that are recorded."""
     unrecorded = UNRECORDED | model.unrecorded
     fields = [f for f in model._meta.concrete_fields if not f.generated]
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
@@ -64,7 +65,10 @@ def attname_of(model: type[models.Model], name: str) -> str:
 
 
 def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
-    """Field validators only: keys and unique rules are the database's to check. Raises Invalid."""
+    """Run the validators of the fields. The database checks foreign keys and uniqueness.
+
+    With `names` only of these fields. Raises Invalid, with a pointer for each field.
+    """
     skipped = _unchecked(type(row))
     if names is not None:
         skipped = skipped | {f.name for f in row._meta.concrete_fields} - set(names)

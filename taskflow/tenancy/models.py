@@ -118,8 +118,11 @@ class TenantModel(models.Model):
     )
     objects = TenantManager()
 
+    # The columns that were read under a lock: rules may rely on them. See taskflow/audit/locks.py.
+    fresh_columns: frozenset[str] = frozenset()
+
     if TYPE_CHECKING:
-        version: Any  # of whatever passes the write door
+        version: Any  # of whatever the recorder changes
 
     class Meta:
         abstract = True
@@ -127,7 +130,7 @@ class TenantModel(models.Model):
 
     @classmethod
     def note_changes(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
-        """Keep what follows from rows of this model. The write door calls it with every change, as
+        """Keep what follows from rows of this model. The recorder calls it with every change, as
         recorded, in its transaction.
         """
 

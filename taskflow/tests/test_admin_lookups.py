@@ -10,7 +10,8 @@ from django.db import models
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
-from accounts.actions import create_user, issue_token
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import Tenant, User
 from conftest import PASSWORD, new_tenant
 from taskflow.admin.site import ModelAdmin

@@ -45,7 +45,7 @@ WRITES = {
 WRITERS = re.compile(r"taskflow/(audit/(recorder|links)\.py|tenancy/)|/models(/|\.py)")
 # What else writes rows, each with its calls and its reason.
 WRITES_WITHOUT_RECORDER = {
-    "accounts/actions.py": ["tenant.save"],  # a tenant belongs to no tenant
+    "accounts/actions/tenants.py": ["tenant.save"],  # a tenant belongs to no tenant
     "accounts/auth.py": ["ApiToken.objects.filter.update"],  # last_used_at is not recorded
     # Responses that are stored for retries are not data of the tenant.
     "accounts/idempotency.py": [

@@ -262,7 +262,7 @@ def test_page_of_the_administration(world, fail, sqlstate, times, status, change
     browser = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     form = {"username": "boss@acme.example", "password": PASSWORD}
     assert browser.post("/admin/login/?next=/admin/", form).status_code == 302
-    fail(sqlstate, times, "tasks.admin.tasks.edit_tasks")
+    fail(sqlstate, times, "tasks.admin.tasks.change_tasks")
     chosen = {"action": "complete", "_selected_action": [world.task.pk]}
 
     r = browser.post("/admin/tasks/task/", chosen)

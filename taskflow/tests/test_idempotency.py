@@ -15,7 +15,7 @@ from accounts.idempotency import RECORD_LIFETIME, delete_expired_records
 from accounts.models import ApiToken, IdempotencyRecord
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from taskflow.tenancy import inside
-from taskflow.tests.test_recorder import at_once, held_open
+from taskflow.tests.concurrency import at_once, held_open
 from tasks.models import Task
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
-from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.tasks import delete_task
 from tasks.models import Task
 
@@ -42,7 +42,7 @@ def fill(world):
         projects.append(project)
     for project in projects:
         drafts = [
-            Draft(
+            CreateTask(
                 project,
                 f"Task {n}",
                 {"priority": chance.choice(["low", "medium", "high"])}

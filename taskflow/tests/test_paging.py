@@ -15,7 +15,7 @@ from django.test.utils import CaptureQueriesContext
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
-from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, Task
 from tasks.queries.filters import PROJECT_SORTS, TASK_SORTS
@@ -41,7 +41,7 @@ def many(world):
             due = [{}, {"due_on": day}, {"due_date": f"{day}T00:00:00.{1 + number % 3}Z"}]
             title = f"{'tTüäÄ日_ '[number % 8]}{number % 7}"
             priority = {"priority": chance.choice(["low", "medium", "high"])}
-            drafts.append(Draft(world.apollo, title, priority | chance.choice(due)))
+            drafts.append(CreateTask(world.apollo, title, priority | chance.choice(due)))
         create_tasks(world.ada, drafts)
         then = datetime(2026, 1, 1, tzinfo=UTC)
         for rest in range(3):

@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 from django.db import transaction
 
-from accounts.actions import create_token, create_user
+from accounts.actions.tokens import create_token
+from accounts.actions.users import create_user
 from taskflow.api import api
 from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside

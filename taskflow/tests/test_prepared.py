@@ -12,7 +12,7 @@ from taskflow.db.prepared import PREPARE_AFTER, Prepared
 from taskflow.db.query import Compiled, Shaped
 from taskflow.db.statements import Param
 from taskflow.tenancy import in_any_tenant, inside
-from taskflow.tests.test_recorder import at_once
+from taskflow.tests.concurrency import at_once
 from tasks.models import Task
 
 pytestmark = [

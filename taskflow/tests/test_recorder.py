@@ -1,14 +1,12 @@
-"""The write door: nothing changes without its event, and nothing is recorded that did not change."""
+"""The recorder: nothing changes without its event, and nothing is recorded that did not change."""
 
 from __future__ import annotations
 
 import dataclasses
-import threading
-from contextlib import contextmanager
 from datetime import UTC, date, datetime
 
 import pytest
-from django.db import IntegrityError, connections, transaction
+from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from accounts.models import ApiToken, User
@@ -18,6 +16,7 @@ from taskflow.audit.models import Event, Via
 from taskflow.audit.recorder import change, change_all, create, create_all, lock, remove, remove_all
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.tenancy import TenantError, inside
+from taskflow.tests.concurrency import at_once
 from tasks.models import Priority, Project, ProjectMember, Status, Tag, Task, TaskTag
 
 
@@ -454,49 +453,6 @@ def test_lock_brings_the_fields_up_to_date(acme, start):
 
     assert (stale.status, stale.assignee, stale.version) == ("in_progress", acme.bob.user, 2)
     assert len(recorded(start)) == 1
-
-
-def at_once(*calls):
-    """Run the calls in threads that start together; return what they returned."""
-    barrier, results = threading.Barrier(len(calls)), [None] * len(calls)
-
-    def run(index, call):
-        try:
-            barrier.wait()
-            results[index] = call()
-        except Exception as error:
-            results[index] = error
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return results
-
-
-@contextmanager
-def held_open(tenant, work):
-    """Another thread has done the work in a transaction that ends when this block does."""
-    held, done = threading.Event(), threading.Event()
-
-    def hold():
-        with inside(tenant):
-            work()
-            held.set()
-            done.wait(20)
-        connections.close_all()
-
-    holder = threading.Thread(target=hold)
-    holder.start()
-    assert held.wait(20)
-    try:
-        yield
-    finally:
-        done.set()
-        holder.join()
 
 
 @pytest.mark.django_db(transaction=True)

@@ -19,7 +19,7 @@ from django.db import connection, connections
 from taskflow.db.sqlite.statistics import planned_statistics
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
-from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
 
@@ -204,7 +204,7 @@ def test_a_list_in_any_order_is_read_along_an_index(clients, world, sort):
 def test_a_page_behind_a_cursor_is_read_along_an_index(clients, world, sort):
     with inside(world.acme):
         drafts = [
-            Draft(world.apollo, "Test", due)
+            CreateTask(world.apollo, "Test", due)
             for due in ({}, {"due_on": DAY}, {"due_date": f"{DAY}T00:00:00Z"})
         ]
         create_tasks(world.ada, drafts)
@@ -221,7 +221,7 @@ def test_a_page_behind_a_cursor_is_read_along_an_index(clients, world, sort):
 def test_a_list_by_two_names_sorts_no_large_group(clients, world, first):
     with inside(world.acme):
         drafts = [
-            Draft(world.apollo, "Test", {"priority": priority} | due)
+            CreateTask(world.apollo, "Test", {"priority": priority} | due)
             for priority in ("low", "high")
             for due in ({"due_on": DAY}, {"due_date": f"{DAY}T00:00:00Z"})
         ]
@@ -336,7 +336,7 @@ def test_plans_do_not_depend_on_the_data(world, as_):
     with inside(world.acme):
         then = datetime(2026, 1, 1, tzinfo=UTC)
         due = {"due_date": then, "assignee": world.bob.user}
-        made = create_tasks(world.ada, [Draft(world.apollo, "Test", due) for _ in range(300)])
+        made = create_tasks(world.ada, [CreateTask(world.apollo, "Test", due) for _ in range(300)])
         for task in list(made.values())[:50]:
             create_comment(world.ada, task, body="Test")
 

@@ -7,7 +7,7 @@ from django.db import connection
 
 from conftest import PROOF, ApiClient, build_world, token_of
 from taskflow.tenancy import inside
-from taskflow.tests.test_recorder import at_once
+from taskflow.tests.concurrency import at_once
 from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task, update_task
 

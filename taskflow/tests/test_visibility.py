@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.actions import create_token
+from accounts.actions.tokens import create_token
 from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from accounts.actions import retire_users
+from accounts.actions.locking import lock_users
+from accounts.actions.users import retire_users
 from accounts.models import User, UserKind
-from accounts.rules import require_staff
+from accounts.rules import require_another_staff, require_staff
 from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change_all, change_each, create_all, lock_all, remove_all
 from taskflow.http.errors import Conflict, Invalid
+from tasks.changes.assign import AssignTask, UnassignTask
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
 
@@ -30,7 +33,7 @@ class Offboarding:
 
 
 def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Offboarding:
-    """Deactivate a user, revoke tnew_owner tokens, end tnew_owner memberships, and hand over what
+    """Deactivate a user, revoke their tokens, end their memberships, and hand over what
     they own.
 
     Projects, pages, open tasks and agents go to `new_owner`. A task that the new owner cannot see
@@ -41,9 +44,13 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     Raises Conflict for the last administrator, and for projects that have no other owner.
     """
     require_staff(actor)
+    # Before anything is read: what others are giving to the user is committed by then.
+    require_another_staff(user)
+    lock_users([user, new_owner], LockMode.UPDATE)
     _check_new_owner(user, new_owner)
     result = Offboarding(user)
     agents = list(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
+    lock_users(agents, LockMode.UPDATE)
     leaving = [user] if new_owner else [user, *agents]
     if new_owner:
         agents_of_user = User.objects.filter(responsible=user)
@@ -146,8 +153,8 @@ def _hand_over_tasks(
     tasks = Task.everything.filter(assignee__in=leaving).exclude(status=Status.DONE)
     if new_owner:
         visible = tasks if new_owner.is_staff else tasks.filter(project__in=_projects_of(new_owner))
-        result.tasks_handed_over = change_all(actor, visible, "assigned", assignee=new_owner)
-    result.tasks_unassigned = change_all(actor, tasks, "unassigned", assignee=None)
+        result.tasks_handed_over = change_all(actor, visible, AssignTask.event, assignee=new_owner)
+    result.tasks_unassigned = change_all(actor, tasks, UnassignTask.event, assignee=None)
 
 
 def _projects_of(user: User | None) -> list[int]:

@@ -1,4 +1,4 @@
-"""The actions on projects."""
+"""Actions on projects."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.text import slugify
 
+from accounts.actions.locking import lock_users
 from accounts.models import User
+from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
-from tasks.models import Project, ProjectMember, Role, Status, Task, TaskBlocker
+from tasks.changes.complete import CompleteTask
+from tasks.models import Project, ProjectMember, Role, Task, TaskBlocker
 from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
-MAX_LISTED_BLOCKERS = 20  # blockers in one refusal
+MOST_LISTED = 20  # blockers in one error
 
 
 def create_project(
@@ -29,16 +32,17 @@ def create_project(
 ) -> Project:
     """Create a project; its owner becomes its first member.
 
-    A missing key is derived from the name. Raises Forbidden if the owner is another user and the
-    actor is no administrator, or if the token is bound to projects.
+    Without a key one is derived from the name. Raises Forbidden when the owner is another user and
+    the actor is not an administrator, or when the token is bound to projects.
     """
     require_all_projects(actor)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "Operators own no projects. Give an owner_id.")
+        raise Invalid.field("owner_id", "You act as an operator. Name the owner of the project.")
     if owner.pk != actor.user.pk and not actor.is_staff:
-        raise Forbidden("Only an administrator may create projects for other users.")
-    _check_owner(owner)
+        raise Forbidden("Only an administrator can create projects for other users.")
+    lock_users([owner])
+    check_active(owner, "owner_id")
     values |= {"name": name, "owner": owner}
     if key:
         project = create(actor, Project(key=key, **values))
@@ -49,19 +53,21 @@ def create_project(
 
 
 def update_project(actor: Actor, project: Project, **values: Any) -> Project:
-    """Change the given fields. A new owner becomes a member with the role owner."""
-    require_role(actor, project, *MANAGERS)
+    """Set the given fields. A new owner becomes a member with that role."""
     owner = values.get("owner")
+    if owner is not None:
+        lock_users([owner])
+        lock(project, "owner")  # before its members: their roles change under this lock
+    require_role(actor, project, *MANAGERS)
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
-        _check_owner(owner)
-        lock(project)  # before its members, in the order that every writer uses
+        check_active(owner, "owner_id")
         _make_owner(actor, project, owner)
     return change(actor, project, **values)
 
 
 def delete_project(actor: Actor, project: Project) -> None:
-    """Move a project to the trash. Everything in it disappears, and returns when it is restored."""
+    """Move a project to the trash. Everything in it is hidden until the project is restored."""
     require_role(actor, project, Role.OWNER)
     change(actor, project, "deleted", deleted_at=timezone.now())
 
@@ -76,16 +82,16 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
     require_member(actor, project)
     left = Task.objects.filter(project=project).open()
     if not force:
-        _check_blockers(actor, left)
-    return change_all(actor, left, "completed", status=Status.DONE, completed_at=timezone.now())
+        _check_nothing_blocks(actor, left)
+    return change_all(actor, left, CompleteTask.event, **CompleteTask.values_at(timezone.now()))
 
 
-def _check_blockers(actor: Actor, tasks: TaskQuerySet) -> None:
-    """Raise Conflict if an open task outside the set blocks one of the tasks."""
+def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
+    """Raise Conflict for open blockers that are not in the set."""
     links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
-        links.select_related("task__project").order_by("task", "blocker")[:MAX_LISTED_BLOCKERS]
+        links.select_related("task__project").order_by("task", "blocker")[:MOST_LISTED]
     ):
         raise Conflict(
             "Open tasks of other projects block some. Complete those first, or send force=true.",
@@ -101,11 +107,6 @@ def _check_blockers(actor: Actor, tasks: TaskQuerySet) -> None:
         )
 
 
-def _check_owner(user: User) -> None:
-    if not user.is_active:
-        raise Invalid.field("owner_id", f"{user} is deactivated.")
-
-
 def _make_owner(actor: Actor, project: Project, user: User) -> None:
     membership = ProjectMember.objects.filter(project=project, user=user).first()
     if membership is None:
@@ -115,7 +116,7 @@ def _make_owner(actor: Actor, project: Project, user: User) -> None:
 
 
 def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
-    """Create a project with a key that is free. If another request takes it first, try the next."""
+    """Create the project with a free key. If another request takes the key first, try the next."""
     for left in reversed(range(KEY_TRIES)):
         try:
             with transaction.atomic():
@@ -127,7 +128,7 @@ def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
 
 
 def _free_key(name: str) -> str:
-    """Return a free key: the initials of several words or the start of one, then more letters."""
+    """A free key: the initials of several words or the start of one, and letters if taken."""
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]

@@ -8,14 +8,15 @@ from typing import Any
 from django.db.models import Exists, OuterRef
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.recorder import change, change_all, lock_all, remove_all
+from taskflow.audit.recorder import change_all, lock_all, remove_all
 from taskflow.audit.resource_types import ResourceType, type_of_model
-from taskflow.http.errors import Conflict, NotFound
+from taskflow.http.errors import NotFound
+from tasks.changes.tasks import restore_task
 from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import children_below, reached
 from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
-from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
+from tasks.rules import MANAGERS, require_author_or_manager, require_role
 
 CHUNK = 1000  # rows that one statement deletes
 
@@ -28,7 +29,7 @@ def restore(actor: Actor, row: Trashable) -> None:
     if isinstance(row, Project):
         _restore_project(actor, row)
     elif isinstance(row, Task):
-        _restore_task(actor, row)
+        restore_task(actor, row)
     else:
         _restore_authored(actor, row)
 
@@ -36,24 +37,6 @@ def restore(actor: Actor, row: Trashable) -> None:
 def _restore_project(actor: Actor, project: Project) -> None:
     require_role(actor, project, Role.OWNER)
     _restore_rows(actor, Project, [project.pk])
-
-
-def _restore_task(actor: Actor, task: Task) -> None:
-    require_member(actor, task.project)
-    lock_all([task.project])
-    lock_all([task])
-    if task.deleted_at is None:  # another request has just restored it
-        return
-    parent = Task.everything.filter(subtasks=task).first()
-    if parent is not None and parent.deleted_at:
-        raise Conflict(
-            f"Its parent {task.project.key}-{parent.number} is in the trash. Restore that first.",
-            code="parent_in_trash",
-        )
-    below = reached(children_below([task.pk]), [task.pk])
-    _restore_rows(actor, Task, sorted(below), task.deleted_at)
-    if parent is not None and parent.project_id != task.project_id:  # it has moved meanwhile
-        change(actor, Task.objects.get(pk=task.pk), parent=None)
 
 
 def _restore_authored(actor: Actor, row: Any) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 
 from django.db.models import Count, Exists, OuterRef
 
-from accounts.actions import end_access
+from accounts.actions.users import end_access
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import lock_all, savepoint, take_turns
+from taskflow.audit.recorder import lock_all, savepoint, serialize_graph_changes
 from taskflow.audit.resource_types import resource_types
 from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
@@ -66,7 +66,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
     """
     if len(events) > MOST_EVENTS:
         raise TOO_MANY
-    take_turns(actor)
+    serialize_graph_changes(actor)
     _lock_projects(events)
     discovered: list[list[Obstacle]] = []
     while True:

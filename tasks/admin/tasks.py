@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.contrib import admin
@@ -15,7 +16,10 @@ from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.admin.trash import TrashableAdmin
 from tasks.changes import tasks as actions
-from tasks.changes.edits import Edit, edit_tasks
+from tasks.changes.base import TaskChange
+from tasks.changes.complete import CompleteTask
+from tasks.changes.planner import change_tasks
+from tasks.changes.reopen import ReopenTask
 from tasks.models import Priority, Status, Tag, Task
 from tasks.schemas.tasks import TaskCreate
 
@@ -124,25 +128,24 @@ class TaskAdmin(TrashableAdmin):
 
     @action(description="Complete")
     def complete(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
-        self._edit(request, queryset, {"status": Status.DONE})
+        _change_all(request, [CompleteTask(task) for task in _load(queryset)])
 
     @action(description="Complete, even with open subtasks or blockers")
     def complete_anyway(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
-        self._edit(request, queryset, {"status": Status.DONE}, force=True)
+        _change_all(request, [CompleteTask(task, force=True) for task in _load(queryset)])
 
     @action(description="Reopen")
     def reopen(self, request: HttpRequest, queryset: models.QuerySet[Task]) -> None:
-        self._edit(request, queryset, reopen=True)
+        _change_all(request, [ReopenTask(task) for task in _load(queryset)])
 
-    def _edit(
-        self,
-        request: HttpRequest,
-        queryset: models.QuerySet[Task],
-        values: dict[str, Any] | None = None,
-        **options: Any,
-    ) -> None:
-        tasks = queryset.select_related("project", "assignee")
-        edit_tasks(get_actor(request), [Edit(task, values or {}, **options) for task in tasks])
+
+def _load(queryset: models.QuerySet[Task]) -> models.QuerySet[Task]:
+    return queryset.select_related("project", "assignee")
+
+
+def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
+    """Make all changes or none. Raises the problem of the first that is refused."""
+    change_tasks(get_actor(request), changes)
 
 
 def to_action_values(values: dict[str, Any]) -> dict[str, Any]:

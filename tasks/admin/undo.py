@@ -21,7 +21,7 @@ from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor
 from taskflow.audit.history import Entry, read_history
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import witness
+from taskflow.audit.recorder import capture_events
 from taskflow.http.errors import Problem
 from tasks.actions.undo import UndoResult, undo
 from tasks.models import Project
@@ -155,6 +155,6 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
 
 def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[Entry]]:
     chosen = select_events(actor, undo_request)
-    with witness() as recorded:
+    with capture_events() as recorded:
         done = undo(actor, chosen, skip=undo_request.on_conflict == OnConflict.SKIP)
     return done, read_history(actor, recorded)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -15,9 +15,11 @@ from taskflow.db.json import JSON
 from taskflow.http.errors import Invalid, NotFound, Problem, merge
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import changed_all
-from tasks.changes.creation import Draft, create_tasks
-from tasks.changes.edits import Edit, edit_tasks, lock_places
-from tasks.models import Project, Status, Task
+from tasks.changes.base import TaskChange
+from tasks.changes.create import CreateTask, create_tasks
+from tasks.changes.planner import change_tasks, lock_projects_of
+from tasks.changes.tasks import OPERATIONS
+from tasks.models import Project, Task
 from tasks.queries.filters import select_tasks_to_change
 from tasks.queries.lookup import References, find_tasks
 from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
@@ -29,7 +31,10 @@ WHERE = "#/where/"  # begins the pointer to a filter of an operation
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
-    """New tasks first, then the rest in order. Raises all problems as one, unless told to go on."""
+    """Create new tasks first, then carry out the other operations in their order.
+
+    Raises the problems of all operations as one, unless `on_error` is `continue`.
+    """
     entries = _read(actor, body.operations)
     if len(entries) > MOST_OPERATIONS:
         raise Invalid.field(
@@ -45,26 +50,27 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
 
 @dataclass
 class _Entry:
-    """One line of the answer. An operation has one, or one for each task that its `where` finds."""
+    """One result. An operation has one, or one for each task that its `where` finds."""
 
     index: int
     task: Task | None = None
-    draft: Draft | None = None
-    edit: Edit | None = None
+    new: CreateTask | None = None
+    change: TaskChange | None = None
     problem: Problem | None = None
     is_malformed: bool = False
 
     @property
-    def values(self) -> dict[str, Any]:
-        """What the task is given; of an edit, not what moving and the like give it."""
-        if self.draft:
-            return {"title": self.draft.title, **self.draft.values}
-        return self.edit.values if self.edit else {}
+    def values(self) -> Mapping[str, Any]:
+        """The values that the caller sent."""
+        if self.new:
+            return {"title": self.new.title, **self.new.values}
+        return self.change.values if self.change else {}
 
     def tag_names(self) -> Sequence[str]:
-        if self.draft:
-            return self.draft.tags
-        return [*self.edit.values.get("tags", ()), *self.edit.tag] if self.edit else ()
+        """The names of tags that may have to be created."""
+        if self.new:
+            return self.new.tags
+        return self.change.needs().tag_names if self.change else ()
 
     def named_problem(self) -> Problem:
         """With pointers into this request's body."""
@@ -119,10 +125,12 @@ def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
         try:
             values = references.resolve(sent.get(index, {}))
             if op.op == "create":
-                entries.append(_Entry(index, draft=draft_of(values)))
+                entries.append(_Entry(index, new=new_task(values)))
             else:
+                build, force = OPERATIONS[op.op].build, getattr(op, "force", False)
                 entries += [
-                    _Entry(index, task, edit=_edit(task, op, values)) for task in targets(op)
+                    _Entry(index, task, change=build(task, values, force=force))
+                    for task in targets(op)
                 ]
         except Problem as problem:
             entries.append(_Entry(index, problem=problem))
@@ -130,7 +138,7 @@ def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
 
 
 def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task]]:
-    """How to get an operation's tasks: one object per row, whichever way it is named."""
+    """Return a function from an operation to its tasks. The same row is always the same object."""
     by_ref = find_tasks(actor, [str(op.id) for op in operations.values() if _has_id(op)])
     rows = {task.pk: task for task in by_ref.values()}
 
@@ -162,33 +170,31 @@ def _in_where(problem: Invalid) -> Invalid:
 
 
 def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask]) -> None:
-    """All or nothing. Raises what speaks against any, by its place in the body."""
+    """Create the tasks of a new project, all or none. Raises all problems, with their pointers."""
     first = list(_walk(tasks, "#/tasks"))
     if len(first) > MOST_OPERATIONS:
         raise Invalid.field("tasks", f"They are more than {MOST_OPERATIONS}.", "too_many")
     sent = {task.place: task.values() for task in first}
     references = References(actor, sent.values())
     problems: dict[str, Problem] = {}
-    drafts: dict[str, Draft] = {}
+    new: dict[str, CreateTask] = {}
     for task in first:
         with _noted(problems, task.place):
             values = references.resolve(sent[task.place] | {"blocked_by": []})
-            drafts[task.place] = draft_of(
-                values | {"project": project, "parent": drafts.get(task.above)}
-            )
-    by_ref = {task.body.ref: drafts.get(task.place) for task in first if task.body.ref}
+            new[task.place] = new_task(values | {"project": project, "parent": new.get(task.above)})
+    by_ref = {task.body.ref: new.get(task.place) for task in first if task.body.ref}
     for task in first:
         with _noted(problems, task.place):
             _check_ref(task, first)
             blockers = [
                 _blocker(name, n, by_ref, references) for n, name in enumerate(task.body.blocked_by)
             ]
-            if task.place in drafts:
-                drafts[task.place].blocked_by = [blocker for blocker in blockers if blocker]
+            if task.place in new:
+                new[task.place].blocked_by = [blocker for blocker in blockers if blocker]
     refused: dict[int, Problem] = {}
     if not problems:
-        create_tasks(actor, list(drafts.values()), refused)
-        problems = {list(drafts)[n]: problem for n, problem in refused.items()}
+        create_tasks(actor, list(new.values()), refused)
+        problems = {list(new)[n]: problem for n, problem in refused.items()}
     if problems:
         raise merge(problem.below(place) for place, problem in problems.items())
 
@@ -206,7 +212,7 @@ class _First:
 
 
 def _walk(tasks: list[ProjectTask], place: str, above: str = "") -> Iterator[_First]:
-    """All of them, each before its subtasks."""
+    """Yield all tasks, each before its subtasks."""
     for n, task in enumerate(tasks):
         here = f"{place}/{n}"
         yield _First(task, here, above)
@@ -228,8 +234,8 @@ def _check_ref(task: _First, first: list[_First]) -> None:
 
 
 def _blocker(
-    name: str | int, n: int, by_ref: dict[str, Draft | None], references: References
-) -> Task | Draft | None:
+    name: str | int, n: int, by_ref: dict[str, CreateTask | None], references: References
+) -> Task | CreateTask | None:
     if isinstance(name, int):
         found: Task = references.find(Task, name, f"blocked_by/{n}")
         return found
@@ -240,9 +246,10 @@ def _blocker(
     return by_ref[name]
 
 
-def draft_of(values: dict[str, Any]) -> Draft:
+def new_task(values: dict[str, Any]) -> CreateTask:
+    """The change that creates a task with these values, in which ids are resolved to rows."""
     rest = dict(values)
-    return Draft(
+    return CreateTask(
         project=rest.pop("project"),
         title=rest.pop("title"),
         parent=rest.pop("parent", None),
@@ -250,25 +257,6 @@ def draft_of(values: dict[str, Any]) -> Draft:
         blocked_by=rest.pop("blocked_by", ()),
         values=rest,
     )
-
-
-def _edit(task: Task, op: Any, values: dict[str, Any]) -> Edit:
-    match op.op:
-        case "complete":
-            return Edit(task, {"status": Status.DONE}, force=op.force)
-        case "update":
-            return Edit(task, values, force=op.force)
-        case "assign":
-            return Edit(task, values)
-        case "reopen":
-            return Edit(task, reopen=True)
-        case "move":
-            return Edit(task, project=values["project"])
-        case "tag":
-            return Edit(task, tag=values["tags"])
-        case "untag":
-            return Edit(task, untag=values["tags"])
-    return Edit(task, delete=True)
 
 
 def _has_id(op: Any) -> bool:
@@ -279,18 +267,18 @@ def _has_id(op: Any) -> bool:
 
 
 def _write(actor: Actor, entries: list[_Entry]) -> None:
-    creating = [(entry, entry.draft) for entry in entries if entry.draft]
-    editing = [(entry, entry.edit) for entry in entries if entry.edit]
-    drafts, edits = [draft for _, draft in creating], [edit for _, edit in editing]
-    if drafts and edits:
-        lock_places(actor, [draft.project for draft in drafts], edits)
+    creating = [(entry, entry.new) for entry in entries if entry.new]
+    changing = [(entry, entry.change) for entry in entries if entry.change]
+    new, changes = [new for _, new in creating], [change for _, change in changing]
+    if new and changes:
+        lock_projects_of(actor, [one.project for one in new], changes)
     problems: dict[int, Problem] = {}
-    made = create_tasks(actor, drafts, problems)
+    created = create_tasks(actor, new, problems)
     for n, (entry, _) in enumerate(creating):
-        entry.task, entry.problem = made.get(n), problems.get(n)
+        entry.task, entry.problem = created.get(n), problems.get(n)
     problems = {}
-    edit_tasks(actor, edits, problems, has_turn=bool(drafts))
-    for n, (entry, _) in enumerate(editing):
+    change_tasks(actor, changes, problems, is_serialized=bool(new))
+    for n, (entry, _) in enumerate(changing):
         entry.problem = problems.get(n)
 
 

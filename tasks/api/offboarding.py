@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Router
 
-from accounts.actions import erase_user as erase
+from accounts.actions.users import erase_user as erase
 from accounts.auth import admin_auth
 from accounts.models import User
 from accounts.schemas import UserResponse

@@ -9,10 +9,10 @@ from ninja import Status as Answer
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.responses import Found
 from taskflow.http.schema import IdOrKey
-from tasks.api.bulk import draft_of, run_bulk
+from tasks.api.bulk import new_task, run_bulk
 from tasks.api.responses import changed, found_task, listed
 from tasks.changes import tasks as actions
-from tasks.changes.creation import create_tasks
+from tasks.changes.create import create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
 from tasks.queries.lookup import References, find_task, resolve
@@ -33,7 +33,7 @@ tasks = Router(tags=["Tasks"])
 
 @tasks.get("", response=TaskPage)
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
-    """The tasks you can see, newest first unless sorted.
+    """The tasks that you can see, newest first unless sorted.
 
     Different filters are joined by “and”, repeated values of one by “or”; a filter whose name ends
     in `_not` leaves out what it names, as in `status_not=done`.
@@ -43,18 +43,18 @@ def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpRespon
 
 @tasks.post("", response={201: TaskResponse})
 def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Found]:
-    """Add a task to a project you work in. It gets the project's next number.
+    """Create a task in a project of which you are a member. It gets the project's next number.
 
-    409 when the external_ref is taken, 422 when the assignee is not in the project or the parent
-    is elsewhere or too deep.
+    409 when the external_ref is taken. 422 when the assignee is not a member of the project, or the
+    parent is in another project or too deep.
     """
-    made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
+    made = create_tasks(request.auth, [new_task(resolve(request.auth, body.sent()))])
     return Answer(201, changed(request.auth, made[0]))
 
 
 @tasks.post("/bulk", response=TaskBulkResponse)
 def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
-    """Do up to 500 things to tasks: create, update, complete, reopen, move, assign, tag, untag and
+    """Up to 500 operations: create, update, complete, reopen, move, assign, tag, untag and
     delete. Each names its task by `id`, or many by `where`, which takes the filters of the list.
 
     All or nothing, unless `on_error` is `continue`: then each result has its task or its problem. A
@@ -76,7 +76,7 @@ def get_task(request: ActorRequest, task_id: IdOrKey) -> Found:
 def update_task(
     request: ActorRequest, task_id: IdOrKey, body: TaskUpdate, force: Query[Forced]
 ) -> Found:
-    """Change what is sent; null empties a field, `tags` and `blocked_by` replace them all.
+    """Change the fields that are sent. Null empties a field; `tags` and `blocked_by` replace all.
 
     PUT does the same: fields that are absent stay as they are. 409 for a parent below the task, a
     blocker that waits for it, a taken external_ref; and, unless forced, for a status of done while
@@ -99,7 +99,7 @@ def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
 def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> Found:
-    """Finish a task. Completing a done task changes nothing.
+    """Complete a task. Completing a done task changes nothing.
 
     409 `open_work` when subtasks or blockers are open, with each in `errors`, unless forced.
     """
@@ -110,14 +110,14 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
 def reopen_task(request: ActorRequest, task_id: IdOrKey) -> Found:
-    """Take a done task up again, as to do. Reopening an open task changes nothing."""
+    """Set a done task to do again. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
     return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
 def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> Found:
-    """Give a task to somebody who can see it. 422 when he is not in the project."""
+    """Assign a task to a user. 422 when the user is not a member of the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
     return changed(request.auth, task)
@@ -125,17 +125,17 @@ def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
 def unassign_task(request: ActorRequest, task_id: IdOrKey) -> Found:
-    """Give a task to nobody."""
+    """Take a task from its assignee."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
     return changed(request.auth, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
 def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> Found:
-    """Take a task and its subtasks to another project you work in, where they get new numbers.
+    """Move a task and its subtasks to another project of yours, where they get new numbers.
 
-    The old keys still find them. A subtask leaves its parent; who is not in the other project is
-    unassigned. 409 when an external_ref is taken there.
+    The old keys still find them. A subtask leaves its parent, and an assignee who is not a member
+    of the other project is unassigned. 409 when an external_ref is taken there.
     """
     task = find_task(request.auth, task_id)
     actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])

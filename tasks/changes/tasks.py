@@ -1,18 +1,47 @@
-"""What can happen to a task. For sets of them see drafts.py and edits.py, which do the work."""
+"""The changes of a task, as functions for one task. For sets see create.py and planner.py."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock
+from taskflow.audit.verbs import describe_event
 from taskflow.http.errors import Conflict, Invalid
-from tasks.changes.creation import Draft, create_tasks
-from tasks.changes.edits import Edit, edit_tasks
-from tasks.models import Project, Status, Task
+from tasks.changes.assign import AssignTask, UnassignTask
+from tasks.changes.base import TaskChange
+from tasks.changes.complete import CompleteTask
+from tasks.changes.create import CreateTask, create_tasks
+from tasks.changes.delete import DeleteTask
+from tasks.changes.move import MoveTask
+from tasks.changes.planner import change_tasks
+from tasks.changes.reopen import ReopenTask
+from tasks.changes.restore import RestoreTask
+from tasks.changes.tag import TagTask, UntagTask
+from tasks.changes.update import UpdateTask
+from tasks.models import Project, Task
 from tasks.rules import require_member
+
+# Every verb of a task that exists already. A verb is added here, and in its own module.
+TASK_CHANGES: list[type[TaskChange]] = [
+    UpdateTask,
+    CompleteTask,
+    ReopenTask,
+    AssignTask,
+    UnassignTask,
+    MoveTask,
+    TagTask,
+    UntagTask,
+    DeleteTask,
+    RestoreTask,
+]
+OPERATIONS = {change.operation: change for change in TASK_CHANGES if change.operation}
+for _change in TASK_CHANGES:
+    if _change.sentence:
+        describe_event("task", _change.event, _change.sentence, inverse=_change.inverse)
 
 
 def create_task(
@@ -25,29 +54,26 @@ def create_task(
     blocked_by: Sequence[Task] = (),
     **values: Any,
 ) -> Task:
-    """Add a task with the project's next number. Tags that don't exist yet are made."""
-    draft = Draft(project, title, values, parent, tags, blocked_by)
-    return create_tasks(actor, [draft])[0]
+    """Add a task with the project's next number. Tags that do not exist yet are created."""
+    new = CreateTask(project, title, values, parent, tags, blocked_by)
+    return create_tasks(actor, [new])[0]
 
 
 def update_task(actor: Actor, task: Task, *, force: bool = False, **values: Any) -> Task:
-    """Change what was given, and nothing else. `tags` and `blocked_by` replace them all.
-
-    With a status of done it completes the task: see complete_task().
-    """
-    edit_tasks(actor, [Edit(task, values, force=force)])
+    """Set the given fields and no others: see UpdateTask."""
+    change_tasks(actor, [UpdateTask.build(task, values, force=force)])
     return task
 
 
 def upsert_task(
     actor: Actor, project: Project, external_ref: str, **values: Any
 ) -> tuple[Task, bool]:
-    """Create or change the project's task with this external_ref; say whether it is new.
+    """Create or update the project's task with this external_ref. Return it, and whether it is new.
 
-    Raises Conflict when it lies in the trash, Invalid when a new one has no title.
+    Raises Conflict when it is in the trash, Invalid when a new one has no title.
     """
     require_member(actor, project)
-    lock(project)  # or two at once would both find nothing
+    lock(project)  # otherwise two requests at once would both find no task
     rows = Task.everything.filter(project=project, external_ref=external_ref)
     task = rows.select_related("project", "assignee").first()
     if task is None:
@@ -60,34 +86,34 @@ def upsert_task(
 
 
 def complete_task(actor: Actor, task: Task, *, force: bool = False) -> Task:
-    """Finish a task. Completing a done task changes nothing.
-
-    Raises Conflict, listing them, when subtasks or blockers are open, unless forced.
-    """
-    return update_task(actor, task, force=force, status=Status.DONE)
+    """See CompleteTask."""
+    change_tasks(actor, [CompleteTask(task, force=force)])
+    return task
 
 
 def reopen_task(actor: Actor, task: Task) -> Task:
-    """Take a done task up again, as to do. Reopening an open task changes nothing."""
-    edit_tasks(actor, [Edit(task, reopen=True)])
+    """See ReopenTask."""
+    change_tasks(actor, [ReopenTask(task)])
     return task
 
 
 def assign_task(actor: Actor, task: Task, assignee: User | None) -> Task:
-    """Give the task to somebody who can see it, or to nobody."""
-    return update_task(actor, task, assignee=assignee)
+    """See AssignTask; None takes the task from its assignee."""
+    change_tasks(actor, [AssignTask(task, assignee) if assignee else UnassignTask(task)])
+    return task
 
 
 def move_task(actor: Actor, task: Task, project: Project) -> Task:
-    """Take a task and its subtasks to another project, where they get new numbers.
-
-    The old keys still find them. A subtask leaves its parent, and who cannot see the other project
-    is unassigned.
-    """
-    edit_tasks(actor, [Edit(task, project=project)])
+    """See MoveTask."""
+    change_tasks(actor, [MoveTask(task, project)])
     return task
 
 
 def delete_task(actor: Actor, task: Task) -> None:
-    """Move a task and its subtasks to the trash."""
-    edit_tasks(actor, [Edit(task, delete=True)])
+    """See DeleteTask."""
+    change_tasks(actor, [DeleteTask(task)])
+
+
+def restore_task(actor: Actor, task: Task) -> None:
+    """See RestoreTask. The given object keeps its deleted_at, for the response."""
+    change_tasks(actor, [RestoreTask(copy(task))])

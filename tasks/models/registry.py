@@ -1,5 +1,7 @@
 """The resource types of TaskFlow: what each one is stands here, and nowhere else.
 
+The verbs of a task are described by their classes in tasks/changes.
+
 Trash, search, undo, history, look-ups, CSV and the tests of the search migration read it. The types
 of accounts are here too, because undo needs all types in one order.
 """
@@ -64,14 +66,6 @@ RESOURCE_TYPES = (
         ),
         unique=("external_ref",),
         removal=TRASH,
-        inverse_verbs={"completed": "reopened", "reopened": "completed", "moved": "moved"},
-        sentences={
-            "completed": "completed the task",
-            "reopened": "reopened the task",
-            "assigned": "assigned the task to {assignee}",
-            "unassigned": "took the task from {assignee}",
-            "moved": "moved the task to {project}",
-        },
     ),
     ResourceType(
         Comment,

@@ -1,7 +1,7 @@
 """
 Rows by the million, for benchmarks: tenants of very different sizes, each task with its event.
 
-People, projects, members and tags are made through the write door. Tasks, their tags and their
+People, projects, members and tags are made through the recorder. Tasks, their tags and their
 events go in by few statements per twenty thousand.
 """
 
@@ -16,7 +16,8 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts.actions import found_tenant, issue_token
+from accounts.actions.tenants import found_tenant
+from accounts.actions.tokens import issue_token
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via

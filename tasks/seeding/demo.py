@@ -13,7 +13,9 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from accounts.actions import create_operator, create_user, found_tenant, issue_token
+from accounts.actions.tenants import create_operator, found_tenant
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
 from accounts.tokens import make_token_text
 from taskflow.audit.actor import Actor, TokenScope

@@ -8,14 +8,9 @@ import json
 
 from django.core.management import call_command
 
-from accounts.actions import (
-    create_operator,
-    create_token,
-    create_user,
-    deactivate_user,
-    erase_user,
-    revoke_token,
-)
+from accounts.actions.tenants import create_operator
+from accounts.actions.tokens import create_token, revoke_token
+from accounts.actions.users import create_user, deactivate_user, erase_user
 from accounts.models import Tenant
 from conftest import build_world
 from taskflow.audit.actor import Actor, TokenScope

@@ -10,7 +10,9 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions import create_operator, create_user, issue_token
+from accounts.actions.tenants import create_operator
+from accounts.actions.tokens import issue_token
+from accounts.actions.users import create_user
 from accounts.models import ApiToken, Tenant, User
 from conftest import PASSWORD, new_tenant, person
 from taskflow.audit.actor import TokenScope
@@ -341,7 +343,7 @@ def test_deleting_one_or_many_calls_the_actions(house, staff):
 def test_refused_deletion_of_user_shows_reason(house, staff):
     r = staff.post(address(User, "delete", house.ada.user.pk), {"post": "yes"}, follow=True)
 
-    assert "deactivate him instead" in r.content.decode()
+    assert "deactivate this user instead" in r.content.decode()
 
 
 def test_tasks_are_completed_by_an_action(house, staff):

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from django.contrib import admin
 
-from accounts.actions import create_operator
+from accounts.actions.tenants import create_operator
 from accounts.models import ApiToken, Tenant, User
 from conftest import PASSWORD
 from taskflow.audit.models import Event

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from accounts.actions import update_user
+from accounts.actions.users import update_user
 from taskflow.tenancy import inside
 
 

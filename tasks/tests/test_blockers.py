@@ -201,5 +201,5 @@ def test_what_is_open_elsewhere_keeps_them_from_it(world, as_, elsewhere):
     r = client.post("/projects/APO/completion")
 
     assert (r.status_code, r.json()["code"]) == (409, "open_work")
-    assert r.json()["errors"][0]["detail"] == f"APO-1 waits for task {elsewhere.pk}."
+    assert r.json()["errors"][0]["detail"] == f"APO-1 is blocked by task {elsewhere.pk}."
     assert client.post("/projects/APO/completion?force=true").json() == {"completed": 1}

@@ -248,5 +248,5 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
         # new ones: members; number; tags; insert, links, events
         # others: projects' locks, below; members; lock; open work (2); number
         # lock, update, events, old numbers; answer
-        with assert_statements(26):
+        with assert_statements(25):
             assert bulk(client, *operations).status_code == 200

@@ -8,7 +8,7 @@ from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import change
 from taskflow.tenancy import inside
-from taskflow.tests.test_recorder import at_once
+from taskflow.tests.concurrency import at_once
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag

@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts.actions import issue_token
+from accounts.actions.tokens import issue_token
 from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event

@@ -175,7 +175,7 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     # token; keys; project, event; membership, event; answer
-    with assert_statements(7):
+    with assert_statements(8):
         create(client)
-    with assert_statements(6):
+    with assert_statements(7):
         create(client, key="ABC")

@@ -113,5 +113,5 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
         tasks = [{"title": "x", "subtasks": [{"title": "y", "tags": [key]}]}] * amount
         # token; key (2 savepoints aside), event, membership, event; answer
         # role; number; tags (4); insert (2 levels), links, events
-        with assert_statements(17):
+        with assert_statements(18):
             assert create(client, *tasks, key=key).status_code == 201

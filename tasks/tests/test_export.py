@@ -9,7 +9,7 @@ import re
 import pytest
 from django.core.management import CommandError, call_command
 
-from accounts.actions import create_token
+from accounts.actions.tokens import create_token
 from accounts.models import ApiToken, Tenant, User
 from conftest import ApiClient
 from taskflow.audit.actor import TokenScope

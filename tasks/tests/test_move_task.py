@@ -123,5 +123,5 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements, other):
                 create_task(world.ada, world.apollo, title=str(number), parent=top)
         # token; task (3); project; turn, projects' locks, below, rows; lock
         # number; lock, update, events; old numbers; answer (3)
-        with assert_statements(15):
+        with assert_statements(14):
             assert move(client, top.pk, other).status_code == 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.actions import create_user
+from accounts.actions.users import create_user
 from accounts.models import User
 from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
@@ -171,7 +171,7 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
                 create_page(world.boss, project, title=str(number), owner=user)
         heir = type(world.bob)(world.bob.user, world.acme)
         leaver = type(world.bob)(user, world.acme)
-        with assert_statements(35):
+        with assert_statements(37):
             assert offboard(boss, leaver, heir).status_code == 200
 
 

@@ -14,12 +14,15 @@ from django.utils import timezone
 from conftest import PROOF, ApiClient, build_world, token_of
 from taskflow.audit.recorder import change
 from taskflow.tenancy import inside
-from taskflow.tests.test_recorder import at_once, held_open
+from taskflow.tests.concurrency import at_once, held_open
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge, restore
-from tasks.changes.edits import Edit, edit_tasks
+from tasks.changes.complete import CompleteTask
+from tasks.changes.move import MoveTask
+from tasks.changes.planner import change_tasks
 from tasks.changes.tasks import create_task, delete_task, move_task
+from tasks.changes.update import UpdateTask
 from tasks.models import Project, Task, TaskCountDelta
 
 THREADS, WRITES = (16, 200) if PROOF else (6, 15)
@@ -74,12 +77,12 @@ def test_a_move_takes_a_family_along(acme):
 def test_several_changes_of_one_task_in_one_request_add_up(acme):
     other = create_project(acme.ada, name="Other", key="OTH")
     edits = [
-        Edit(acme.task, {"status": "in_progress"}),
-        Edit(acme.task, project=other),
-        Edit(acme.task, {"status": "done"}),
+        UpdateTask(acme.task, {"status": "in_progress"}),
+        MoveTask(acme.task, other),
+        CompleteTask(acme.task),
     ]
 
-    edit_tasks(acme.ada, edits)
+    change_tasks(acme.ada, edits)
 
     assert wrong(acme.acme) == []
     assert Project.objects.with_details(acme.ada).get(pk=other.pk).task_counts["done"] == 1
@@ -200,7 +203,7 @@ def test_writers_of_one_project_do_not_wait_for_each_other():
     token = token_of(live.ada)
 
     def complete():
-        edit_tasks(live.ada, [Edit(Task.objects.get(pk=live.task.pk), {"status": "done"})])
+        change_tasks(live.ada, [CompleteTask(Task.objects.get(pk=live.task.pk))])
 
     with held_open(live.acme, complete):
         r = ApiClient(token).post(f"/tasks/{other.pk}/completion")

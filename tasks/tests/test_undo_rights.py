@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from accounts.actions import create_operator
+from accounts.actions.tenants import create_operator
 from conftest import ApiClient, World, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event

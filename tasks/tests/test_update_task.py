@@ -294,7 +294,7 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
     # token; task; lock, update, event; answer
     with assert_statements(6):
         client.patch("/tasks/APO-1", {"title": "y"})
-    with assert_statements(10):  # open subtasks, open blockers; the lock before all of it
+    with assert_statements(9):  # open subtasks, open blockers, counts
         client.patch("/tasks/APO-1", {"status": "done"})
     with assert_statements(4):  # nothing to write
         client.patch("/tasks/APO-1", {"title": "y"})

@@ -16,7 +16,7 @@ from django.db import connection, connections
 from conftest import PROOF, ApiClient, build_world, token_of
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.changes.creation import Draft, create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.tests.invariants import broken_invariants
 
 THREADS, REQUESTS = (6, 25) if PROOF else (2, 3)  # REQUESTS are of each thread, for each pair
@@ -160,7 +160,7 @@ def race(pool, pair, token, targets):
 
 def new_tasks(world, projects):
     with inside(world.acme):
-        drafts = [Draft(projects[n % 2], f"t{n}", tags=["a"]) for n in range(TASKS)]
+        drafts = [CreateTask(projects[n % 2], f"t{n}", tags=["a"]) for n in range(TASKS)]
         return [task.pk for task in create_tasks(world.ada, drafts).values()]
 
 

@@ -16,6 +16,7 @@ from taskflow.audit.links import linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, target_of
+from taskflow.audit.verbs import inverse_of
 
 
 def remove_created(actor: Actor, plan: Plan) -> None:
@@ -160,8 +161,8 @@ def _edit_of(
         now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
         edit[name] = [target(pk=pk) for pk, is_linked in (now | wanted).items() if is_linked]
     verbs = {event.verb for event in reversal.events if not event.undoes}
-    inverse = reversal.resource_type.inverse_verbs if len(verbs) == 1 else {}
-    verb = inverse.get(verbs.pop(), "changed") if inverse else "changed"
+    inverse = inverse_of(reversal.resource_type.name, verbs.pop()) if len(verbs) == 1 else None
+    verb = inverse or "changed"
     return (reversal.row, verb, edit) if edit else None
 
 

@@ -1,0 +1,153 @@
+"""Actions on API tokens: issue, rotate and revoke them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from accounts import tokens
+from accounts.actions.locking import lock_credentials, lock_token, lock_with_responsible
+from accounts.models import (
+    ApiToken,
+    Tenant,
+    User,
+)
+from accounts.rules import (
+    latest_expiry,
+    require_active,
+    require_hold_over,
+    require_hold_over_token,
+    require_live,
+    require_live_credentials,
+    require_no_stronger,
+)
+from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.recorder import (
+    change,
+    change_all,
+    create,
+)
+from taskflow.http.errors import Contended, Forbidden
+
+SIGN_IN_LASTS = timedelta(days=30)
+TOKEN_LASTS = timedelta(days=90)
+ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can change over
+
+
+def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
+    """Create a token with all rights of the user, for 30 days. Return it and its text.
+
+    The password must have been checked. Raises Conflict when the user is deactivated, and Contended
+    when the password has been changed since the user was read.
+    """
+    actor = Actor(user, tenant, request_id=request_id)
+    checked = user.password
+    lock_with_responsible(user)
+    if user.password != checked:
+        raise Contended("The password has been changed meanwhile. Sign in again.")
+    require_active(user)
+    ends = timezone.now() + SIGN_IN_LASTS
+    return issue_token(actor, user, "sign-in", TokenScope.ADMIN, ends, is_sign_in=True)
+
+
+def create_token(
+    actor: Actor,
+    *,
+    name: str,
+    scope: TokenScope,
+    expires_in_days: int | None = None,
+    project_ids: Sequence[int] | None = None,
+    user: User | None = None,
+) -> tuple[ApiToken, str]:
+    """Create a token for the actor, or for an agent of the actor. Return it and its text.
+
+    By default it lasts 90 days, or as long as the token that creates it if that ends earlier.
+    Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
+    when that token has been revoked meanwhile, and Conflict when the user is deactivated.
+    """
+    owner = user or actor.user
+    if owner.tenant_id != actor.tenant.pk:
+        raise Forbidden("An operator's token belongs to the platform.")
+    lock_with_responsible(owner)
+    lock_credentials(actor)
+    require_hold_over(actor, owner)
+    require_live_credentials(actor)
+    require_active(owner)
+    lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
+    ends = timezone.now() + lasts
+    if expires_in_days is None:
+        ends = min(ends, latest_expiry(actor) or ends)
+    require_no_stronger(actor, scope, project_ids, ends)
+    return issue_token(actor, owner, name, scope, ends, project_ids)
+
+
+def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
+    """Create a successor with the same rights and lifetime. The old token ends in 24 hours.
+
+    A successor never outlives the token of the request, so no token can prolong itself. Raises
+    Conflict for a token that is revoked or has expired.
+    """
+    lock_token(token)
+    lock_credentials(actor)
+    require_hold_over_token(actor, token)
+    require_live_credentials(actor)
+    require_live(token)
+    require_active(token.user)
+    now, latest, scope = timezone.now(), latest_expiry(actor), TokenScope(token.scope)
+    expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
+    if latest is not None:
+        expires_at = min(expires_at or latest, latest)
+    require_no_stronger(actor, scope, token.project_ids, expires_at)
+    issued = issue_token(
+        actor, token.user, token.name, scope, expires_at, token.project_ids, verb="rotated"
+    )
+    ends = now + ROTATION_OVERLAP
+    if token.expires_at is None or token.expires_at > ends:
+        change(actor, token, "rotated", expires_at=ends)
+    return issued
+
+
+def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
+    """End a token now. Revoking twice changes nothing."""
+    lock_token(token)
+    require_hold_over_token(actor, token)
+    return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
+
+
+def revoke_all(actor: Actor, user: User, *, keep: ApiToken | None = None) -> int:
+    """Revoke every token of the user, except `keep`. Return how many were live."""
+    live = ApiToken.objects.filter(user=user).live(timezone.now())
+    others = live.exclude(pk=keep.pk) if keep else live
+    return change_all(actor, others, "revoked", revoked_at=timezone.now())
+
+
+def issue_token(
+    actor: Actor,
+    user: User,
+    name: str,
+    scope: TokenScope,
+    expires_at: datetime | None,
+    project_ids: Sequence[int] | None = None,
+    *,
+    verb: str = "created",
+    entropy: bytes | None = None,
+    is_sign_in: bool = False,
+) -> tuple[ApiToken, str]:
+    """Create a token with these rights, which are not checked. Return it and its text.
+
+    With `entropy` (32 bytes) the text is always the same.
+    """
+    text = tokens.make_token_text(actor.tenant.pk, entropy or actor.entropy)
+    token = ApiToken(
+        user=user,
+        name=name,
+        prefix=text[: tokens.PREFIX_LENGTH],
+        digest=tokens.compute_digest(text),
+        scope=scope,
+        project_ids=None if project_ids is None else sorted(set(project_ids)),
+        expires_at=expires_at,
+        is_sign_in=is_sign_in,
+    )
+    return create(actor, token, verb), text

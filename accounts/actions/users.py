@@ -1,0 +1,247 @@
+"""Actions on users: create, change, deactivate, delete and erase them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.db.models import ProtectedError, Q, RestrictedError
+from django.utils import timezone
+from django.utils.text import slugify
+
+from accounts.actions.locking import lock_users
+from accounts.actions.tokens import revoke_all
+from accounts.models import (
+    HANDLE,
+    RESERVED_HANDLES,
+    ApiToken,
+    User,
+    UserKind,
+)
+from accounts.rules import (
+    check_active,
+    require_another_staff,
+    require_own_password,
+    require_staff,
+)
+from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
+from taskflow.audit.recorder import (
+    change,
+    change_all,
+    create,
+    erase,
+    lock,
+    remove,
+    remove_all,
+)
+from taskflow.http.errors import Conflict, Forbidden, Invalid
+
+
+def create_user(
+    actor: Actor,
+    *,
+    kind: UserKind = UserKind.HUMAN,
+    handle: str | None = None,
+    email: str | None = None,
+    password: str | None = None,
+    full_name: str = "",
+    is_staff: bool = False,
+    responsible: User | None = None,
+) -> User:
+    """Add a person or an agent to the tenant.
+
+    A person needs an e-mail address, and cannot sign in without a password. An agent has no
+    password; `responsible` is its responsible user, by default the actor. Without a handle one is
+    derived from the e-mail or name. Raises Invalid for values that do not go together.
+    """
+    require_staff(actor)
+    if kind == UserKind.AGENT and (password or is_staff):
+        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    if kind == UserKind.AGENT and responsible is None:
+        responsible = actor.member
+    lock_users([responsible])
+    _check_responsible(kind, responsible)
+    user = User(
+        kind=kind,
+        handle=handle or "",
+        email=email,
+        full_name=full_name,
+        is_staff=is_staff,
+        responsible=responsible,
+    )
+    return save_user(actor, user, password)
+
+
+def update_user(actor: Actor, user: User, **values: Any) -> User:
+    """Change what was given. A new password revokes the user's tokens; deactivating them revokes
+    those of the agents they are responsible for, too.
+    """
+    require_staff(actor)
+    password = values.pop("password", None)
+    if values.get("is_active") is False or values.get("is_staff") is False:
+        require_another_staff(user)
+    if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
+        raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    lock_users([values.get("responsible")])
+    _check_responsible(user.kind, values.get("responsible"))
+    _change_user(actor, user, values, password)
+    if password:
+        revoke_all(actor, user)
+    if not user.is_active:
+        end_access(actor, [user.pk])
+    return user
+
+
+def deactivate_user(actor: Actor, user: User) -> User:
+    """End the user's access, and that of the agents the user is responsible for."""
+    return update_user(actor, user, is_active=False)
+
+
+def delete_user(actor: Actor, user: User) -> None:
+    """Delete a user who owns nothing and has done nothing.
+
+    Raises Conflict with the counts of what refers to the user, who can be deactivated instead.
+    """
+    require_staff(actor)
+    require_another_staff(user)
+    lock(user, mode=LockMode.UPDATE_KEY)
+    try:
+        remove_all(actor, ApiToken.objects.filter(user=user))
+        remove(actor, user)
+    except (ProtectedError, RestrictedError) as error:
+        rows = (
+            error.protected_objects
+            if isinstance(error, ProtectedError)
+            else error.restricted_objects
+        )
+        owned = Counter(str(row._meta.verbose_name_plural) for row in rows)
+        listed = ", ".join(f"{count} {name}" for name, count in sorted(owned.items()))
+        raise Conflict(
+            f"{user} still owns {listed}. Hand them over, or deactivate this user instead.",
+            code="owns_things",
+            errors=[
+                {"code": "owned", "detail": f"{count} {name}", "kind": name, "count": count}
+                for name, count in sorted(owned.items())
+            ],
+        ) from None
+
+
+def retire_users(actor: Actor, users: Sequence[User]) -> int:
+    """Deactivate the users and end their access; return how many tokens were live.
+
+    Raises Conflict for the last administrator.
+    """
+    require_staff(actor)
+    require_another_staff(*users)
+    ids = [user.pk for user in users]
+    change_all(actor, User.objects.filter(pk__in=ids), "offboarded", is_active=False)
+    return end_access(actor, ids)
+
+
+def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
+    """Revoke the live tokens of those of the users who are deactivated, and of the agents whose
+    responsible user is one of them; return how many.
+
+    Whatever deactivates users calls it in the same transaction. Their sessions of the admin end as
+    well. Nothing brings tokens and sessions back.
+    """
+    User.objects.filter(pk__in=user_ids, is_active=False).end_sessions()
+    theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
+    deactivated = Q(user__is_active=False) | Q(user__responsible__is_active=False)
+    live = ApiToken.objects.filter(theirs, deactivated).live(timezone.now())
+    return change_all(actor, live, "revoked", revoked_at=timezone.now())
+
+
+def erase_user(actor: Actor, user: User) -> User:
+    """Erase the user's name, handle and e-mail from the row and the event log, irreversibly.
+
+    Events of the user stay on record, under the handle erased-7 for user 7. Raises Conflict while
+    the user is active.
+    """
+    require_staff(actor)
+    lock(user, "is_active", "email", mode=LockMode.UPDATE_KEY)
+    if user.is_active:
+        raise Conflict("Offboard or deactivate this user first.", code="active")
+    name = f"erased-{user.pk}"
+    email = f"{name}@erased.invalid" if user.email else None
+    erase(actor, user, full_name="", handle=name, email=email)
+    end_access(actor, [user.pk])
+    return user
+
+
+def update_me(actor: Actor, **values: Any) -> User:
+    """Change the actor's own name, handle or e-mail."""
+    _require_home(actor)
+    return _change_user(actor, actor.user, values, None)
+
+
+def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
+    """Set the actor's own password, and revoke every other token of the actor.
+
+    Raises Invalid when the current password is wrong or the new one is weak.
+    """
+    _require_home(actor)
+    require_own_password(actor)
+    lock(actor.user, "password")
+    if not actor.user.check_password(current_password):
+        raise Invalid.field("current_password", "This is not your current password.")
+    _set_password(actor.user, new_password, "new_password")
+    change(actor, actor.user, password=actor.user.password)
+    revoke_all(actor, actor.user, keep=actor.token)
+
+
+def save_user(actor: Actor, user: User, password: str | None) -> User:
+    user.handle = user.handle or _free_handle(user)
+    _set_password(user, password)
+    return create(actor, user)
+
+
+def _change_user(actor: Actor, user: User, values: dict[str, Any], password: str | None) -> User:
+    if password is not None:
+        _set_password(user, password)
+        values = values | {"password": user.password}
+    return change(actor, user, **values)
+
+
+def _set_password(user: User, password: str | None, field: str = "password") -> None:
+    if password is None:
+        user.set_unusable_password()
+        return
+    try:
+        validate_password(password, user)
+    except ValidationError as error:
+        raise Invalid.field(field, " ".join(error.messages), "weak_password") from None
+    user.set_password(password)
+
+
+def _check_responsible(kind: str, responsible: User | None) -> None:
+    """Raise Invalid unless `responsible` is an active person and the user is an agent.
+
+    The responsible user may create tokens of the agent, so a person has none.
+    """
+    if responsible and kind != UserKind.AGENT:
+        raise Invalid.field("responsible_id", "Only an agent has a responsible user.")
+    if responsible and responsible.kind != UserKind.HUMAN:
+        raise Invalid.field("responsible_id", "The responsible user must be a person.")
+    if responsible:
+        check_active(responsible, "responsible_id")
+
+
+def _free_handle(user: User) -> str:
+    """A handle that is free, derived from the user's e-mail or name."""
+    source = (user.email or "").partition("@")[0] or user.full_name
+    base = slugify(source.replace(".", "-"))[:40].strip("-_") or str(user.kind)
+    base = base if HANDLE.fullmatch(base) else str(user.kind)
+    taken = set(User.objects.filter(handle__startswith=base).values_list("handle", flat=True))
+    taken |= {handle for handle in RESERVED_HANDLES if handle == base}
+    numbered = (f"{base}-{number}" for number in range(2, len(taken) + 3))
+    return base if base not in taken else next(h for h in numbered if h not in taken)
+
+
+def _require_home(actor: Actor) -> None:
+    if actor.is_operator:
+        raise Forbidden("An operator can be changed only in the platform's own tenant.")

@@ -1,0 +1,77 @@
+"""A view of a row that refuses columns which are not known to be locked and fresh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+from types import FunctionType, MethodType
+from typing import Any, TypeVar, cast
+
+from django.conf import settings
+from django.db import models
+
+from taskflow.audit.locks import StaleRead
+
+M = TypeVar("M", bound=models.Model)
+# What never changes, or is compared by lock_rows() whenever the row is locked.
+ALWAYS_FRESH = frozenset({"id", "tenant", "project", "number", "created_at", "created_by"})
+
+
+def guard(row: M, columns: Iterable[str]) -> M:
+    """Return a view of the row that raises StaleRead for all columns but `columns`.
+
+    A row that was not saved yet is returned as it is, and so is every row when the setting
+    DECLARED_READS_ONLY is off, which is the case in production.
+    """
+    if not settings.DECLARED_READS_ONLY or row._state.adding:
+        return row
+    return cast(M, _View(row, readable_names(type(row), frozenset(columns))))
+
+
+@cache
+def readable_names(model: type[models.Model], columns: frozenset[str]) -> frozenset[str]:
+    """Every name under which these columns can be read: assignee is assignee_id, too."""
+    fields = [f for f in model._meta.concrete_fields if f.name in columns | ALWAYS_FRESH]
+    return frozenset(name for field in fields for name in (field.name, field.attname))
+
+
+@cache
+def _guarded_names(model: type[models.Model]) -> frozenset[str]:
+    """The names of columns and of related rows. Related rows are loaded by the context."""
+    fields = model._meta.get_fields()
+    return frozenset(n for f in fields for n in (f.name, getattr(f, "attname", f.name)))
+
+
+class _View:
+    """Properties and methods of the model see the view in place of the row."""
+
+    def __init__(self, row: models.Model, readable: frozenset[str]) -> None:
+        object.__setattr__(self, "_row", row)
+        object.__setattr__(self, "_readable", readable)
+
+    @property  # type: ignore[misc]  # isinstance() finds the model
+    def __class__(self) -> Any:
+        return vars(self)["_row"].__class__
+
+    def __getattr__(self, name: str) -> Any:
+        model: type[models.Model] = self._row.__class__
+        if name in _guarded_names(model) and name not in self._readable:
+            raise StaleRead(f"{model.__name__}.{name} is read without being declared in `locks`.")
+        found = getattr(model, name, None)
+        if isinstance(found, property) and found.fget and name != "pk":
+            return found.fget(self)
+        if isinstance(found, FunctionType):
+            return MethodType(found, self)
+        return getattr(self._row, name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise StaleRead(f"{name} is set on the row. Return it from apply().")
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self._row == getattr(other, "_row", other))
+
+    def __hash__(self) -> int:
+        return hash(self._row)
+
+    def __str__(self) -> str:
+        return str(self._row.pk)

@@ -1,0 +1,54 @@
+"""Assign a task to a user, or to nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.models import User
+from tasks.changes.base import Needs, TaskChange
+from tasks.changes.context import Context
+from tasks.models import Task
+
+
+@dataclass(eq=False)
+class AssignTask(TaskChange):
+    """Give a task to a user who can see it.
+
+    Raises Invalid when the user is deactivated or not a member of the project.
+    """
+
+    assignee: User
+
+    operation = "assign"
+    event = "assigned"
+    sentence = "assigned the task to {assignee}"
+    locks = ("assignee",)
+
+    @classmethod
+    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+        assignee = values["assignee"]
+        return cls(task, assignee) if assignee else UnassignTask(task)
+
+    def needs(self) -> Needs:
+        return Needs(assignee=self.assignee)
+
+    def check(self, task: Task, context: Context) -> None:
+        if self.assignee.pk != task.assignee_id:
+            context.check_assignee(self.assignee, task.project)
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        return {"assignee": self.assignee}
+
+
+@dataclass(eq=False)
+class UnassignTask(TaskChange):
+    """Take a task from its assignee. Without one nothing changes."""
+
+    event = "unassigned"
+    sentence = "took the task from {assignee}"
+    locks = ("assignee",)
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        return {"assignee": None}

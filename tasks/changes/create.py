@@ -1,0 +1,144 @@
+"""Create tasks, any number of them in as many statements as one."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, ClassVar
+
+from django.utils import timezone
+
+from taskflow.audit.actor import Actor
+from taskflow.audit.recorder import create_all
+from taskflow.http.errors import Problem
+from tasks.actions.tags import find_or_create_tags
+from tasks.changes.context import BOTH_DUE, Context, check_tag_count
+from tasks.models import Project, Status, Task
+
+
+@dataclass(eq=False)
+class CreateTask:
+    """Add a task to a project. `parent` may be another new task that comes before this one, and
+    `blocked_by` may hold any new task of the set.
+    """
+
+    operation: ClassVar[str] = "create"
+    event: ClassVar[str] = "created"
+    locks: ClassVar[Sequence[str]] = ()  # a new row needs none
+
+    project: Project
+    title: str
+    values: dict[str, Any] = field(default_factory=dict)  # of the Task
+    parent: Task | CreateTask | None = None
+    tags: Sequence[str] = ()
+    blocked_by: Sequence[Task | CreateTask] = ()
+
+    def build_row(self, actor: Actor, rows: Mapping[CreateTask, Task]) -> Task:
+        """The task, unsaved and without a number. `rows` are those of the new tasks before it."""
+        is_done = self.values.get("status") == Status.DONE
+        return Task(
+            project=self.project,
+            title=self.title,
+            created_by=actor.member,
+            parent=rows[self.parent] if isinstance(self.parent, CreateTask) else self.parent,
+            completed_at=timezone.now() if is_done else None,
+            **self.values,
+        )
+
+    def check(self, task: Task, context: Context, blockers: Sequence[Task]) -> None:
+        """Raise a Problem when the new task is not allowed."""
+        context.check_member(self.project)
+        if task.due_date and task.due_on:
+            raise BOTH_DUE
+        check_tag_count(len({name.lower() for name in self.tags}))
+        if task.assignee:
+            context.check_assignee(task.assignee, self.project)
+        context.check_blockers(task, blockers)
+        context.check_ref(task, self.project, task.external_ref)
+        if task.parent:
+            context.check_parent(task, task.parent)
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether it refers to another new task."""
+        return any(isinstance(other, CreateTask) for other in (self.parent, *self.blocked_by))
+
+
+def create_tasks(
+    actor: Actor, new: Sequence[CreateTask], problems: dict[int, Problem] | None = None
+) -> dict[int, Task]:
+    """Add tasks, each with its project's next number. Return them by their index in `new`.
+
+    What is wrong with one goes into `problems` under its index, and the others are added; none of
+    them if new tasks refer to each other. Without `problems` it is raised. A constant number of
+    statements.
+    """
+    rows: dict[CreateTask, Task] = {}
+    for change in new:
+        rows[change] = change.build_row(actor, rows)
+    context = _load(actor, new)
+    created: dict[int, Task] = {}
+    for index, change in enumerate(new):
+        try:
+            _plan(change, context, rows)
+            created[index] = rows[change]
+        except Problem as problem:
+            if problems is None:
+                raise
+            problems[index] = problem
+    if problems and any(change.is_linked for change in new):
+        return {}
+    _record(actor, {new[index]: task for index, task in created.items()}, rows)
+    return created
+
+
+def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
+    context = Context(actor)
+    projects = [change.project for change in new]
+    parents = [change.parent for change in new if isinstance(change.parent, Task)]
+    refs = [(change.project, change.values.get("external_ref")) for change in new]
+    assignees = (change.values.get("assignee") for change in new)
+    context.lock_assignees(projects, [user for user in assignees if user])
+    if parents or any(ref for _, ref in refs):
+        context.lock_projects(projects)
+    if parents:
+        context.load_tree(parents, [])
+    context.load_refs(refs)
+    context.load_memberships(projects, [])
+    return context
+
+
+def _plan(change: CreateTask, context: Context, rows: Mapping[CreateTask, Task]) -> None:
+    task, blockers = rows[change], _resolve(change.blocked_by, rows)
+    change.check(task, context, blockers)
+    links = {"external_ref": task.external_ref, "blocked_by": blockers, "parent": task.parent}
+    context.note(task, {name: value for name, value in links.items() if value})
+
+
+def _record(
+    actor: Actor, created: Mapping[CreateTask, Task], rows: Mapping[CreateTask, Task]
+) -> None:
+    """`rows` are those of all new tasks, to which the created ones may refer."""
+    _set_numbers(created.values())
+    tags = find_or_create_tags(actor, [name for change in created for name in change.tags])
+    sets: dict[str, list[list[Any]]] = {
+        "tags": [[tags[name] for name in change.tags] for change in created],
+        "blocked_by": [_resolve(change.blocked_by, rows) for change in created],
+    }
+    sets = {name: targets for name, targets in sets.items() if any(targets)}
+    create_all(actor, list(created.values()), CreateTask.event, sets=sets)
+
+
+def _resolve(others: Iterable[Task | CreateTask], rows: Mapping[CreateTask, Task]) -> list[Task]:
+    return [rows[other] if isinstance(other, CreateTask) else other for other in others]
+
+
+def _set_numbers(tasks: Collection[Task]) -> None:
+    """Give each the next number of its project."""
+    counts = Counter(task.project_id for task in tasks)
+    if counts:
+        counters = {pk: count(first) for pk, first in Project.take_numbers(counts).items()}
+        for task in tasks:
+            task.number = next(counters[task.project_id])

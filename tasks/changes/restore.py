@@ -1,0 +1,40 @@
+"""Restore a task from the trash."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from taskflow.http.errors import Conflict
+from tasks.changes.base import TaskChange
+from tasks.changes.context import Context
+from tasks.models import Task
+
+
+@dataclass(eq=False)
+class RestoreTask(TaskChange):
+    """Restore a task with the subtasks that were deleted together with it.
+
+    A task that is not in the trash is left as it is. A task whose parent has been moved to another
+    project meanwhile leaves the parent. Raises Conflict when the parent is in the trash.
+    """
+
+    event = "restored"
+    locks = ("deleted_at", "parent")
+    with_subtasks = True
+
+    def check(self, task: Task, context: Context) -> None:
+        parent = context.parent_of(task)
+        if task.pk == self.task.pk and task.deleted_at and parent and parent.deleted_at:
+            raise Conflict(
+                f"Its parent {parent.key} is in the trash. Restore that first.",
+                code="parent_in_trash",
+            )
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        deleted_at = context.stored[self.task.pk]["deleted_at"]
+        if deleted_at is None or task.deleted_at != deleted_at:
+            return {}
+        parent = context.parent_of(task)
+        is_elsewhere = parent is not None and parent.project_id != task.project_id
+        return {"deleted_at": None} | ({"parent": None} if is_elsewhere else {})

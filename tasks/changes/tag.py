@@ -1,0 +1,59 @@
+"""Add tags to a task, or remove some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.changes.base import Needs, TaskChange
+from tasks.changes.context import Context, check_tag_count
+from tasks.models import Tag, Task
+
+
+@dataclass(eq=False)
+class TagTask(TaskChange):
+    """Add tags to those that the task has. Tags that do not exist yet are created.
+
+    Raises Invalid when the task would have more than MOST_TAGS.
+    """
+
+    names: Sequence[str]
+
+    operation = "tag"
+    reads_tags = True
+
+    @classmethod
+    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+        return cls(task, values["tags"])
+
+    def needs(self) -> Needs:
+        return Needs(tag_names=self.names)
+
+    def check(self, task: Task, context: Context) -> None:
+        check_tag_count(len(self._tags_after(task, context)), len(context.tags_of(task)))
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        return {"tags": list(self._tags_after(task, context).values())}
+
+    def _tags_after(self, task: Task, context: Context) -> dict[int, Tag]:
+        return context.tags_of(task) | {tag.pk: tag for tag in context.find_tags(self.names)}
+
+
+@dataclass(eq=False)
+class UntagTask(TaskChange):
+    """Remove tags from a task, by name without regard to case. Others are left alone."""
+
+    names: Sequence[str]
+
+    operation = "untag"
+    reads_tags = True
+
+    @classmethod
+    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+        return cls(task, values["tags"])
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        removed = {name.lower() for name in self.names}
+        tags = context.tags_of(task).values()
+        return {"tags": [tag for tag in tags if tag.name.lower() not in removed]}

@@ -1,0 +1,132 @@
+"""What every change of a task declares holds: its locks above all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from taskflow.audit.guard import guard
+from taskflow.audit.history import read_history
+from taskflow.audit.locks import StaleRead, require_fresh
+from taskflow.audit.models import Event
+from taskflow.audit.recorder import lock
+from taskflow.audit.verbs import describe_event
+from taskflow.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.changes.base import TaskChange
+from tasks.changes.planner import change_tasks
+from tasks.changes.restore import RestoreTask
+from tasks.changes.tasks import OPERATIONS, TASK_CHANGES, create_task, delete_task
+from tasks.changes.update import UpdateTask
+from tasks.models import Task
+from tasks.schemas.bulk import TaskBulk
+
+
+@pytest.fixture
+def acme(world):
+    with inside(world.acme):
+        yield world
+
+
+def values_for(change: type[TaskChange], world: Any) -> dict[str, Any]:
+    """Values for any operation: an update takes the fields of a task, the others what they know."""
+    blocker = create_task(world.ada, world.apollo, title="blocker", status="done")
+    parent = create_task(world.ada, world.apollo, title="parent")
+    values = {
+        "title": "new",
+        "status": "done",
+        "assignee": world.bob.user,
+        "tags": ["a"],
+        "parent": parent,
+        "blocked_by": [blocker],
+        "due_on": None,
+        "external_ref": "r",
+    }
+    if issubclass(change, UpdateTask):
+        return values
+    return values | {"project": create_project(world.ada, name="Other", key="OTH")}
+
+
+@pytest.mark.parametrize("change", TASK_CHANGES)
+@pytest.mark.parametrize("is_done", [False, True])
+def test_a_change_reads_and_sets_only_the_columns_that_it_declares(acme, change, is_done):
+    values = values_for(change, acme)
+    task = create_task(
+        acme.ada, acme.apollo, title="x", status="done" if is_done else "todo", parent=None
+    )
+    if change is RestoreTask:
+        delete_task(acme.ada, task)
+    loaded = Task.everything.select_related("project", "assignee").get(pk=task.pk)
+
+    change_tasks(acme.ada, [change.build(loaded, values, force=False)])
+
+    events = Event.objects.filter(subject_type="task", subject_id=task.pk)
+    assert all(entry.sentence for entry in read_history(acme.ada, list(events)))
+
+
+def test_every_operation_of_a_bulk_request_is_a_change():
+    definitions = TaskBulk.model_json_schema()["$defs"]
+    names = {
+        d["properties"]["op"]["const"]
+        for d in definitions.values()
+        if "op" in str(d.get("required"))
+    }
+
+    assert names == {"create", *OPERATIONS}
+
+
+@dataclass(eq=False)
+class ClaimTask(TaskChange):
+    """Reads and sets the assignee without a lock."""
+
+    event = "claimed"
+
+    def apply(self, task: Task, context: Any) -> dict[str, Any]:
+        return {} if task.assignee_id else {"assignee": context.actor.user}
+
+
+def test_a_change_that_reads_a_column_without_declaring_it_fails(acme):
+    with pytest.raises(StaleRead, match=r"Task\.assignee_id is read"):
+        change_tasks(acme.ada, [ClaimTask(acme.task)])
+
+
+def test_a_change_that_sets_a_column_without_declaring_it_fails(acme, settings):
+    settings.DECLARED_READS_ONLY = False
+    task = create_task(acme.ada, acme.apollo, title="x")
+
+    with pytest.raises(StaleRead, match=r"ClaimTask sets \['assignee'\]"):
+        change_tasks(acme.ada, [ClaimTask(task)])
+
+
+def test_a_guarded_row_shows_declared_columns_and_properties_of_them(acme):
+    view = guard(acme.task, ["status"])
+
+    assert (view.pk, view.key, view.completed, view.project) == (
+        acme.task.pk,
+        "APO-1",
+        False,
+        acme.apollo,
+    )
+    assert isinstance(view, Task)
+    for name in ("title", "due_on", "assignee", "tags", "subtasks", "ready"):
+        with pytest.raises(StaleRead):
+            getattr(guard(acme.task, ["parent"]), name)
+    with pytest.raises(StaleRead):
+        view.status = "done"
+
+
+def test_a_rule_reads_a_column_only_after_it_was_locked(acme):
+    task = Task.objects.get(pk=acme.task.pk)
+    with pytest.raises(StaleRead, match="assignee_id"):
+        require_fresh(task, "status", "assignee_id")
+
+    lock(task, "assignee", "status")
+
+    require_fresh(task, "status", "assignee_id")
+
+
+def test_a_verb_is_described_once():
+    with pytest.raises(ValueError, match=r"task\.completed"):
+        describe_event("task", "completed", "did something else")
