@@ -45,7 +45,7 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith(API) and not request.path.startswith(DOCS)
 
 
-class Envelope:
+class RequestMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
@@ -105,7 +105,7 @@ class Envelope:
         log.info("request", extra=fields)
 
 
-class _OffTheApi:
+class _BrowserOnly:
     """Keeps a browser's middleware away from API requests, which pay for none of it.
 
     And from probes, which come to an address of the machine and not to a host of ours.
@@ -122,23 +122,23 @@ class _OffTheApi:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class StaticFiles(_OffTheApi, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
+class StaticFiles(_BrowserOnly, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
     pass
 
 
-class Sessions(_OffTheApi, SessionMiddleware):
+class Sessions(_BrowserOnly, SessionMiddleware):
     pass
 
 
-class Common(_OffTheApi, CommonMiddleware):
+class Common(_BrowserOnly, CommonMiddleware):
     pass
 
 
-class Authentication(_OffTheApi, AuthenticationMiddleware):
+class Authentication(_BrowserOnly, AuthenticationMiddleware):
     pass
 
 
-class Messages(_OffTheApi, MessageMiddleware):
+class Messages(_BrowserOnly, MessageMiddleware):
     pass
 
 
@@ -151,7 +151,7 @@ class Cors(CorsMiddleware):
         super().__init__(get_response)
 
 
-class Csrf(_OffTheApi, CsrfViewMiddleware):
+class Csrf(_BrowserOnly, CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, *args: Any) -> Any:
         """API calls with a session are checked where the session is accepted (accounts.auth)."""
         return None if is_api(request) else super().process_view(request, *args)

@@ -16,7 +16,7 @@ from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.responses import Who
-from taskflow.http.schema import LARGEST_ID
+from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import in_any_tenant
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
 from tasks.models.projects import ViewerRole, viewer_role
@@ -30,7 +30,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
 def read_id(text: str) -> int | None:
     """Return a positive id that fits the database, or None."""
-    return int(text) if NUMBER.fullmatch(text) and int(text) <= LARGEST_ID else None
+    return int(text) if NUMBER.fullmatch(text) and int(text) <= MAX_ID else None
 
 
 def project_query(ref: str) -> Q:

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.http.schema import Id, In, Instant, Out, Word
+from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp
 from tasks.actions.undo import UndoResult
 
 MOST_IDS = 1000
@@ -30,14 +30,16 @@ class UndoRequest(In):
         description="What you, or `actor` if given, changed under this request id.",
     )
     event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
-    actor: Word | MISSING = Field(
+    actor: FilterWord | MISSING = Field(
         MISSING,
         description="Who made the changes: `me`, id or `@handle`; `none`: operators and commands.",
         examples=["@bot"],
     )
-    since: Instant | MISSING = Field(MISSING, description="At this time or later.")
-    until: Instant | MISSING = Field(MISSING, description="Before this time.")
-    project: Word | MISSING = Field(MISSING, description="Only changes in this project; id or key.")
+    since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
+    until: Timestamp | MISSING = Field(MISSING, description="Before this time.")
+    project: FilterWord | MISSING = Field(
+        MISSING, description="Only changes in this project; id or key."
+    )
     on_conflict: OnConflict = Field(
         OnConflict.REFUSE,
         description="`skip` leaves out what other users have changed since.",

@@ -13,7 +13,7 @@ from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.resource_types import ResourceType
-from taskflow.http.contention import run_until_settled
+from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
 from tasks.actions.trash import purge_older
 from tasks.models.registry import TRASHABLE_TYPES
@@ -56,4 +56,4 @@ class Command(BaseCommand):
             with inside(actor.tenant):
                 return purge_older(actor, resource_type, before)
 
-        return run_until_settled(purge)
+        return run_with_retries(purge)
