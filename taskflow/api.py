@@ -6,7 +6,7 @@ import logging
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import register_converter
 from ninja.errors import HttpError, ValidationError
@@ -18,6 +18,7 @@ from taskflow.http.converters import IdConverter
 from taskflow.http.errors import Problem, answer_database_error, problem_of_status, trace_of
 from taskflow.http.openapi import Api, refuse_bodies
 from taskflow.http.parsing import problem_of_validation
+from taskflow.http.request import Request
 from tasks.api.comments import comments
 from tasks.api.csv import sheets
 from tasks.api.history import project_history, task_history
@@ -65,45 +66,44 @@ api.add_router("/undo", undoing)
 
 
 @api.exception_handler(Problem)
-def answer_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+def answer_problem(request: Request, problem: Problem) -> HttpResponse:
     return problem.as_response(request)
 
 
 @api.exception_handler(HttpError)
-def answer_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
+def answer_http_error(request: Request, error: HttpError) -> HttpResponse:
     """Ninja's own, which stands in for whatever our parser raised."""
     problem = error.__cause__ if isinstance(error.__cause__, Problem) else None
     return (problem or problem_of_status(error.status_code)).as_response(request)
 
 
 @api.exception_handler(RequestDataTooBig)
-def answer_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+def answer_too_large(request: Request, error: RequestDataTooBig) -> HttpResponse:
     return problem_of_status(413).as_response(request)
 
 
 @api.exception_handler(MultiPartParserError)  # looking for a CSRF token reads forms
 @api.exception_handler(SuspiciousOperation)
-def answer_unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
+def answer_unreadable(request: Request, error: Exception) -> HttpResponse:
     return problem_of_status(400).as_response(request)
 
 
 @api.exception_handler(ValidationError)
-def answer_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    known: frozenset[str] = getattr(request, "query_parameters", frozenset())
-    return problem_of_validation(error.errors, known).as_response(request)
+def answer_validation(request: Request, error: ValidationError) -> HttpResponse:
+    return problem_of_validation(error.errors, request.query_parameters).as_response(request)
 
 
 @api.exception_handler(DatabaseError)
-def answer_database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+def answer_database(request: Request, error: DatabaseError) -> HttpResponse:
     return answer_database_error(request, error)
 
 
 @api.exception_handler(Http404)
-def answer_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+def answer_missing(request: Request, error: Http404) -> HttpResponse:
     return problem_of_status(404).as_response(request)
 
 
 @api.exception_handler(Exception)
-def answer_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+def answer_bug(request: Request, error: Exception) -> HttpResponse:
     log.error("unexpected error", exc_info=error, extra=trace_of(request))
     return problem_of_status(500).as_response(request)

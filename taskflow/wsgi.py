@@ -14,7 +14,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from taskflow.http.charsets import Utf8Request
+from taskflow.http.request import Request
 from taskflow.startup import describe_failure
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
@@ -22,7 +22,7 @@ try:
     answer: Any = get_wsgi_application()
 except ImproperlyConfigured as error:
     sys.exit(describe_failure(error))
-answer.request_class = Utf8Request
+answer.request_class = Request
 
 # Connections are tended at the end of each request; nothing is cached.
 request_started.disconnect(close_old_connections)

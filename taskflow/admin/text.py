@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from io import BytesIO
 
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpResponse, QueryDict
 from django.http.multipartparser import MultiPartParser
 
 from taskflow.http.middleware import GetResponse
+from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable
 
 ADMIN = "/admin/"
@@ -28,13 +29,13 @@ class AdminText:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         if request.path.startswith(ADMIN) and not all(map(is_storable, sent_texts(request))):
             return HttpResponse(REFUSAL, status=400, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
 
 
-def sent_texts(request: HttpRequest) -> Iterator[bytes]:
+def sent_texts(request: Request) -> Iterator[bytes]:
     """The path, and the names and values of the query and of the form, as they were sent."""
     yield request.path.encode(errors="surrogatepass")
     query = QueryDict(request.META.get("QUERY_STRING", ""), encoding=ONE_BYTE_EACH)
@@ -44,7 +45,7 @@ def sent_texts(request: HttpRequest) -> Iterator[bytes]:
                 yield text.encode(ONE_BYTE_EACH, errors="replace")
 
 
-def _form_of(request: HttpRequest) -> QueryDict:
+def _form_of(request: Request) -> QueryDict:
     if request.content_type == "multipart/form-data":
         parser = MultiPartParser(request.META, BytesIO(request.body), [], ONE_BYTE_EACH)
         fields, _files = parser.parse()

@@ -15,10 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpResponse, UnreadablePostError
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Problem, Unavailable, problem_of_status
+from taskflow.http.request import Request
 
 API = "/api/"
 BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
@@ -78,7 +79,7 @@ class BodyReaders:
 readers = BodyReaders(READERS, PATIENCE)
 
 
-def read_body(request: HttpRequest) -> HttpResponse | None:
+def read_body(request: Request) -> HttpResponse | None:
     """Read the whole body, which `request.body` then holds. Return a refusal, or None.
 
     A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
@@ -106,7 +107,7 @@ def read_body(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def _refuse(request: HttpRequest, problem: Problem) -> HttpResponse:
+def _refuse(request: Request, problem: Problem) -> HttpResponse:
     """A problem document for the API, and plain text for everything else."""
     if request.path.startswith(API):
         return problem.as_response(request)

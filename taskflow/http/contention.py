@@ -16,11 +16,13 @@ from random import uniform
 from typing import Any, TypeVar
 
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from taskflow.http.errors import Contended, is_contended, problem_of_response
+from taskflow.http.request import Request
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Request)
 log = logging.getLogger("taskflow.contention")
 
 ATTEMPTS = 3
@@ -46,20 +48,19 @@ def run_until_settled(work: Callable[[], T], may_repeat: Callable[[], bool] = la
     return work()
 
 
-def answer_until_settled(
-    request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]
-) -> HttpResponse:
+def answer_until_settled(request: R, answer: Callable[[R], HttpResponse]) -> HttpResponse:
     """Answer the request, up to three times while that is contended.
 
-    Each attempt finds the request as the first one did, but that is_repeated() is true from the
-    second on. Raises Contended, or a database error of that meaning, after the last.
+    Each attempt gets the request as the first one did, except that `request.is_repeated` is true
+    from the second attempt on. Raises what the last attempt raises: Contended, or a database error
+    of that meaning.
     """
     given = dict(vars(request))
     attempts = count()
 
     def attempt() -> HttpResponse:
         _restore(request, given)
-        request.is_repeated = next(attempts) > 0  # type: ignore[attr-defined]
+        request.is_repeated = next(attempts) > 0
         response = answer(request)
         problem = problem_of_response(response)
         if isinstance(problem, Contended):
@@ -69,14 +70,7 @@ def answer_until_settled(
     return run_until_settled(attempt, lambda: _may_repeat(request))
 
 
-def is_repeated(request: HttpRequest) -> bool:
-    """Whether an attempt to answer this request has failed before. Then take turns with others
-    before anything is read, so that this attempt does not fail in the same way.
-    """
-    return getattr(request, "is_repeated", False)
-
-
-def _may_repeat(request: HttpRequest) -> bool:
+def _may_repeat(request: Request) -> bool:
     """Whether nothing is used up: a body that was read as a stream, or a session's changes."""
     state = vars(request)
     is_body_there = not state.get("_read_started") or bool(state.keys() & {"_body", "_post"})
@@ -84,7 +78,7 @@ def _may_repeat(request: HttpRequest) -> bool:
     return is_body_there and is_session_as_given and not state.get("_files")
 
 
-def _restore(request: HttpRequest, given: dict[str, Any]) -> None:
+def _restore(request: Request, given: dict[str, Any]) -> None:
     """Take off the request what an attempt left on it, but for its body."""
     state = vars(request)
     for name in state.keys() - given.keys() - OF_THE_BODY:

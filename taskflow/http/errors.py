@@ -37,7 +37,9 @@ from django.db import DataError, IntegrityError, InterfaceError, OperationalErro
 from django.db import Error as DatabaseError
 from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
+
+from taskflow.http.request import Request
 
 CONTENT_TYPE = "application/problem+json"
 log = logging.getLogger("taskflow.errors")
@@ -90,23 +92,28 @@ class Problem(Exception):
             body["errors"] = self.errors
         return body | {"request_id": request_id}
 
-    def as_response(self, request: HttpRequest) -> HttpResponse:
-        body = self.as_dict(getattr(request, "request_id", None))
-        response = HttpResponse(
-            json.dumps(body, ensure_ascii=False, default=str),
-            status=self.status,
-            content_type=CONTENT_TYPE,
-            headers=self.headers,
-        )
-        response.problem = self  # type: ignore[attr-defined]
-        return response
+    def as_response(self, request: Request) -> HttpResponse:
+        return ProblemResponse(self, request.request_id or None)
 
-    def as_page(self, request: HttpRequest) -> HttpResponse:
+    def as_page(self, request: Request) -> HttpResponse:
         """The response for a browser: the sentence alone."""
         response = self.as_response(request)
         response.content = self.detail.encode()
         response["Content-Type"] = "text/plain; charset=utf-8"
         return response
+
+
+class ProblemResponse(HttpResponse):
+    """A problem document, with the problem that it was made of."""
+
+    def __init__(self, problem: Problem, request_id: str | None) -> None:
+        super().__init__(
+            json.dumps(problem.as_dict(request_id), ensure_ascii=False, default=str),
+            status=problem.status,
+            content_type=CONTENT_TYPE,
+            headers=problem.headers,
+        )
+        self.problem = problem
 
 
 def merge(problems: Iterable[Problem]) -> Problem:
@@ -238,7 +245,7 @@ BY_STATUS: dict[int, tuple[type[Problem], str]] = {
 
 def problem_of_response(response: HttpResponse) -> Problem | None:
     """The refusal that a response was made of."""
-    return getattr(response, "problem", None)
+    return response.problem if isinstance(response, ProblemResponse) else None
 
 
 def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
@@ -320,21 +327,21 @@ def _problem_of_constraint(error: IntegrityError) -> Problem:
     return Conflict(detail, code="taken") if is_taken else Invalid(detail)
 
 
-def answer_database_error(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+def answer_database_error(request: Request, error: DatabaseError) -> HttpResponse:
     """The refusal as a response."""
     problem = problem_of_database(error)
     log_database_error(request, error, problem)
     return problem.as_response(request)
 
 
-def log_database_error(request: HttpRequest, error: Exception, problem: Problem) -> None:
+def log_database_error(request: Request, error: Exception, problem: Problem) -> None:
     """Log what is no fault of the caller's, with its trace."""
     if problem.status >= 500 and not isinstance(problem, Contended):  # logged when it is run again
         log.error("database error", exc_info=error, extra=trace_of(request))
 
 
-def trace_of(request: HttpRequest) -> dict[str, object]:
-    return {"request_id": getattr(request, "request_id", None), "path": request.path}
+def trace_of(request: Request) -> dict[str, object]:
+    return {"request_id": request.request_id or None, "path": request.path}
 
 
 def _violated(error: IntegrityError) -> BaseConstraint | None:

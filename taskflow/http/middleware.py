@@ -22,6 +22,7 @@ from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
+from taskflow.http.request import Request
 
 log = logging.getLogger("taskflow.request")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -37,7 +38,7 @@ CSP_PAGES = (
     " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[Request], HttpResponse]
 
 
 def is_api(request: HttpRequest) -> bool:
@@ -49,18 +50,18 @@ class Envelope:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         started = time.perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        request.request_id = request_id  # type: ignore[attr-defined]
+        request.request_id = request_id
         response = self.answer(request)
         response["X-Request-Id"] = request_id
         self.protect(request, response)
         self.log(request, response, started)
         return response
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
+    def answer(self, request: Request) -> HttpResponse:
         if not request.path.startswith(API):
             return self.get_response(request)
         is_head = request.method == "HEAD"  # ninja knows only GET; the server drops the body
@@ -78,7 +79,7 @@ class Envelope:
             response = problem_of_status(response.status_code, kept).as_response(request)
         return response
 
-    def protect(self, request: HttpRequest, response: HttpResponse) -> None:
+    def protect(self, request: Request, response: HttpResponse) -> None:
         headers = response.headers
         headers.setdefault("X-Frame-Options", "DENY")
         if not is_api(request):
@@ -91,10 +92,10 @@ class Envelope:
         else:
             headers["Vary"] = ", ".join(VARY_API)
 
-    def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
-        actor = getattr(request, "actor", None)
+    def log(self, request: Request, response: HttpResponse, started: float) -> None:
+        actor = request.actor
         fields = {
-            "request_id": request.request_id,  # type: ignore[attr-defined]
+            "request_id": request.request_id,
             "tenant": actor.tenant.pk if actor else None,
             "user": actor.user.pk if actor else None,
             "method": request.method,
@@ -135,7 +136,12 @@ class Common(_OffTheApi, CommonMiddleware):
 
 
 class Authentication(_OffTheApi, AuthenticationMiddleware):
-    pass
+    def process_request(self, request: HttpRequest) -> None:
+        """Take the user that the session has been read for already, if there is one."""
+        super().process_request(request)
+        assert isinstance(request, Request)
+        if request.session_user is not None:
+            request.user = request.session_user  # type: ignore[assignment]  # stubs: our own User
 
 
 class Messages(_OffTheApi, MessageMiddleware):

@@ -26,6 +26,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_known
+from taskflow.http.request import Request
 from taskflow.http.responses import Found
 from taskflow.http.schema import is_unstorable
 
@@ -40,7 +41,7 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
     known = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
-    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: Any) -> HttpResponse:
         if refusal := _refuse_chunks(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -53,7 +54,7 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
                 unknown[0], f"“{unknown[0]}” is not a parameter here. {what}", "unknown_parameter"
             )
             return problem.as_response(request)
-        request.query_parameters = known  # type: ignore[attr-defined]  # see answer_validation()
+        request.query_parameters = known  # for answer_validation()
         return run(request, **kwargs)
 
     return checked
@@ -62,7 +63,7 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
 def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse bodies where they would be ignored, for views that are no operations."""
 
-    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: Any) -> HttpResponse:
         refusal = _refuse_chunks(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
@@ -71,7 +72,7 @@ def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
     return checked
 
 
-def _refuse_chunks(request: HttpRequest) -> Problem | None:
+def _refuse_chunks(request: Request) -> Problem | None:
     if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
         return LengthRequired("Send a Content-Length; chunks are not read.")
     return None
@@ -95,7 +96,7 @@ def _takes_body(operation: Operation) -> bool:
     return "requestBody" in (operation.openapi_extra or {})
 
 
-def _unexpected_body(request: HttpRequest, known: frozenset[str]) -> Problem:
+def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
     """The refusal of a body that nothing would read; for a write it names the parameters."""
     detail = "This operation takes no body. Send the request without one"
     if request.method not in SAFE and known:
@@ -132,7 +133,7 @@ class Api(NinjaAPI):
         """Name the version of the row that is answered, or say 304 where the caller has it."""
 
         @wraps(view)
-        def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
             result = view(request, *args, **kwargs)
             row, status = (
                 (result.value, result.status_code) if isinstance(result, Status) else (result, 200)
@@ -144,18 +145,18 @@ class Api(NinjaAPI):
             etag = etag_of(row)
             if request.method in SAFE and is_known(request, etag):
                 return _not_modified(etag)
-            request.etag = etag  # type: ignore[attr-defined]
+            request.etag = etag
             return result
 
         return compared
 
-    def _answer_document(self, request: HttpRequest, found: Found, status: int) -> HttpResponse:
+    def _answer_document(self, request: Request, found: Found, status: int) -> HttpResponse:
         if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
             etag = found.etag()
             if is_known(request, etag):
                 return _not_modified(etag)
         pk, etag, text = found.read()
-        answer: HttpResponse = request.answer  # type: ignore[attr-defined]
+        answer = request.prepared_response
         answer.content, answer.status_code = text, status
         answer["ETag"] = etag
         if status == 201:
@@ -164,15 +165,16 @@ class Api(NinjaAPI):
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         """The response that ninja begins with; it serves for documents too."""
-        answer = HttpResponse(content_type=JSON)
-        request.answer = answer  # type: ignore[attr-defined]
-        return answer
+        assert isinstance(request, Request)
+        request.prepared_response = HttpResponse(content_type=JSON)
+        return request.prepared_response
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Single rows carry an ETag that names their version, new ones also a Location."""
         response = super().create_response(request, data, **kwargs)
-        if etag := getattr(request, "etag", None):
-            response["ETag"] = etag
+        assert isinstance(request, Request)
+        if request.etag is not None:
+            response["ETag"] = request.etag
         if response.status_code == 201 and "id" in data:
             response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response
