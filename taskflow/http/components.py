@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
+from ninja.openapi.schema import BODY_CONTENT_TYPES, REF_TEMPLATE, OpenAPISchema
+from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
-from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
 
-Schema = dict[str, Any]
+if TYPE_CHECKING:
+    from ninja import NinjaAPI
+
+Schema = dict[str, Any]  # a JSON schema, or another object of the document
 
 
 class OpenApiDocument(OpenAPISchema):
     """Ninja's document, with one component for each class and parameters that are valid."""
 
-    def __init__(self, api: Any, path_prefix: str) -> None:
+    def __init__(self, api: NinjaAPI, path_prefix: str) -> None:
         self.class_by_component: dict[str, str] = {}
         super().__init__(api, path_prefix)
 
@@ -30,7 +35,16 @@ class OpenApiDocument(OpenAPISchema):
                     " classes, or use two where one class reads and writes differently."
                 )
 
-    def _extract_parameters(self, model: Any) -> list[Schema]:
+    def operation_parameters(self, operation: Operation) -> list[Schema]:
+        """Describe the query and path parameters of an operation."""
+        return [
+            parameter
+            for model in operation.models
+            if model.__ninja_param_source__ not in BODY_CONTENT_TYPES
+            for parameter in self._parameters_of(model)
+        ]
+
+    def _parameters_of(self, model: Any) -> list[Schema]:
         schema = self._schema_of(model)
         definitions = schema.get("$defs", {})
         self.add_schema_definitions(definitions)
@@ -71,6 +85,14 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
     def __init__(self, class_by_component: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_by_component = class_by_component
+        self.names: dict[str, str] = {}  # of the components, by reference
+
+    def get_defs_ref(self, core_mode_ref: CoreModeRef) -> DefsRef:
+        """Return pydantic's reference to a component, and keep the plain name of its class."""
+        reference = super().get_defs_ref(core_mode_ref)
+        qualified = re.sub(r":\d+", "", core_mode_ref[0])  # without the ids of the classes
+        self.names[reference] = self.normalize_name(re.sub(r"[^\][,]+\.", "", qualified))
+        return reference
 
     def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
         """Raise ImproperlyConfigured when two classes would share a component.
@@ -80,7 +102,7 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         """
         generated = super().generate(schema, mode)
         for reference in self.definitions:
-            name = self._prioritized_defsref_choices[reference][0]
+            name = self.names[reference]
             described, _mode = self.defs_to_core_refs[reference]
             owner = self.class_by_component.setdefault(name, described)
             if owner != described:

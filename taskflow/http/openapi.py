@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI, Status
+from ninja import NinjaAPI, Router, Status
 from ninja.openapi.schema import BODY_CONTENT_TYPES
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
@@ -125,9 +125,15 @@ class Renderer(JSONRenderer):
 
 class Api(NinjaAPI):
     def __init__(self, **kwargs: Any) -> None:
+        self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_what_would_be_ignored, mode="view")
         self.add_decorator(self.compare_versions)
+
+    def add_router(self, prefix: str, router: Router | str, **options: Any) -> None:
+        if prefix:  # ninja mounts its default router at ""
+            self.collections.add(prefix.strip("/"))
+        super().add_router(prefix, router, **options)
 
     def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
         """Name the version of the row that is answered, or say 304 where the caller has it."""
@@ -180,10 +186,13 @@ class Api(NinjaAPI):
         return response
 
     def _collection(self, path: str) -> str:
-        """Where a row made at `path` lives: /projects/3/members makes /members/7."""
-        known = {prefix.strip("/") for prefix, _router in self._routers} - {""}
-        nouns = [part for part in path.split("/") if part in known]
-        return f"{path[: path.index(nouns[0])]}{nouns[-1]}"
+        """Return where a row that is created at `path` can be read, without its id.
+
+        A POST to /api/v1/projects/3/members creates /api/v1/members/7: the last part of the path
+        that is the name of a router counts.
+        """
+        names = [part for part in path.split("/") if part in self.collections]
+        return f"{path[: path.index(names[0])]}{names[-1]}"
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__
