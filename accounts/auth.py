@@ -14,7 +14,7 @@ from django.db.models import CharField, DateTimeField, Q, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
-from ninja.security.http import HttpBearer
+from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens

@@ -12,7 +12,6 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import FieldListFilter, SimpleListFilter
-from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import InvalidPage
@@ -194,7 +193,11 @@ def _path_of(item: Any) -> str:
 
 def _field_of(model: type[Model], item: Any) -> Any:
     """The column that one entry of list_filter is about."""
-    return get_fields_from_path(model, _path_of(item))[-1]
+    *relations, name = _path_of(item).split("__")
+    owner: Any = model
+    for relation in relations:
+        owner = owner._meta.get_field(relation).related_model
+    return owner._meta.get_field(name)
 
 
 def _is_value_of(column: Any, text: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from ninja.openapi.schema import BODY_CONTENT_TYPES, REF_TEMPLATE, OpenAPISchema
+from ninja.openapi.schema import OpenAPISchema
 from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ninja import NinjaAPI
 
 Schema = dict[str, Any]  # a JSON schema, or another object of the document
+BODY_SOURCES = frozenset({"body", "form", "file"})  # what ninja reads from the body
+COMPONENT_REF = "#/components/schemas/{model}"
 
 
 class OpenApiDocument(OpenAPISchema):
@@ -40,7 +42,7 @@ class OpenApiDocument(OpenAPISchema):
         return [
             parameter
             for model in operation.models
-            if model.__ninja_param_source__ not in BODY_CONTENT_TYPES
+            if model.__ninja_param_source__ not in BODY_SOURCES
             for parameter in self._parameters_of(model)
         ]
 
@@ -73,7 +75,7 @@ class OpenApiDocument(OpenAPISchema):
             return ComponentGenerator(self.class_by_component, **kwargs)
 
         return model.model_json_schema(
-            ref_template=REF_TEMPLATE,
+            ref_template=COMPONENT_REF,
             schema_generator=cast(type[NinjaGenerateJsonSchema], generator),
             **options,
         )

@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
 from ninja import NinjaAPI, Router, Status
-from ninja.openapi.schema import BODY_CONTENT_TYPES
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
-from ninja.responses import NinjaJSONEncoder
 
 from taskflow.db.json import JSON
-from taskflow.http.components import OpenApiDocument
+from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete
 from taskflow.http.errors import (
     Invalid,
@@ -91,7 +90,7 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
 
 def _takes_body(operation: Operation) -> bool:
     """Whether a body is declared: as a parameter of the function, or for the document alone."""
-    if any(model.__ninja_param_source__ in BODY_CONTENT_TYPES for model in operation.models):
+    if any(model.__ninja_param_source__ in BODY_SOURCES for model in operation.models):
         return True
     return "requestBody" in (operation.openapi_extra or {})
 
@@ -110,7 +109,7 @@ def _takes_conditions(operation: Operation) -> bool:
     return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
 
 
-class Encoder(NinjaJSONEncoder):
+class Encoder(DjangoJSONEncoder):
     """Instants to the microsecond, as documents have them that the database builds."""
 
     def default(self, value: Any) -> Any:
