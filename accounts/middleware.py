@@ -39,7 +39,7 @@ from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import take_turns, witness
 from taskflow.http.bodies import read_body
-from taskflow.http.contention import answer_until_settled
+from taskflow.http.contention import respond_with_retries
 from taskflow.http.errors import (
     BadRequest,
     NotFound,
@@ -47,13 +47,13 @@ from taskflow.http.errors import (
     Problem,
     ReadOnly,
     Unavailable,
-    answer_database_error,
     log_database_error,
-    problem_of_database,
+    problem_of_database_error,
     problem_of_response,
     problem_of_status,
+    respond_to_database_error,
 )
-from taskflow.http.health import disconnect
+from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
 from taskflow.tenancy import TenantError, inside, may_end_with_answer
 
@@ -79,14 +79,14 @@ class TenantMiddleware:
         else:
             return self.get_response(request)
         if isinstance(problem_of_response(response), ReadOnly):
-            disconnect()
+            close_read_only_connection()
         return response
 
     # ---- the API ----
 
     def answer_api(self, request: ActorRequest) -> HttpResponse:
         try:
-            return answer_until_settled(request, self.answer_authenticated)
+            return respond_with_retries(request, self.answer_authenticated)
         except DisallowedHost:
             sentence = "The Host header names no host of this installation."
             return BadRequest(sentence).as_response(request)
@@ -95,7 +95,7 @@ class TenantMiddleware:
         except Problem as problem:
             return problem.as_response(request)
         except DatabaseError as error:
-            return answer_database_error(request, error)
+            return respond_to_database_error(request, error)
 
     def answer_authenticated(self, request: ActorRequest) -> HttpResponse:
         """Answer inside the tenant of the credentials, or without one if there are none."""
@@ -202,7 +202,7 @@ class TenantMiddleware:
 
     def answer_admin(self, request: ActorRequest) -> HttpResponse:
         try:
-            return answer_until_settled(request, self.answer_in_tenant)
+            return respond_with_retries(request, self.answer_in_tenant)
         except NotFound:
             return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
         except (Unavailable, DatabaseError) as error:
@@ -219,7 +219,7 @@ class TenantMiddleware:
         """
         if not request.path.startswith(ADMIN):
             return None
-        problem = problem_of_database(error) if isinstance(error, DatabaseError) else error
+        problem = problem_of_database_error(error) if isinstance(error, DatabaseError) else error
         if not isinstance(problem, Unavailable):
             return None
         log_database_error(request, error, problem)

@@ -11,9 +11,9 @@ from accounts.models import HANDLE, RESERVED_HANDLES, SUBDOMAIN, Tenant, User, U
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.history import Entry
 from taskflow.audit.models import Event, Via
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
-from taskflow.http.schema import Email, Id, In, Instant, Out, Version, Word
+from taskflow.http.schema import Email, FilterWord, Id, In, Out, Timestamp, Version
 
 
 def _check_not_reserved(handle: str) -> str:
@@ -252,9 +252,9 @@ def list_undone_event_ids(event: Event) -> list[int] | None:
 
 @with_exclusions
 class EventFilters(PageParams, Filters):
-    verb: list[Word] | MISSING = one_or_more("For example task.completed.")
-    since: Instant | MISSING = Field(MISSING, description="At this time or later.")
-    until: Instant | MISSING = Field(MISSING, description="Before this time.")
+    verb: list[FilterWord] | MISSING = list_filter_field("For example task.completed.")
+    since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
+    until: Timestamp | MISSING = Field(MISSING, description="Before this time.")
 
 
 class EventPage(Page[EventResponse]):

@@ -17,7 +17,7 @@ SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits
 TOKEN_PATTERN = re.compile(
     rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})"
 )
-LARGEST_ID = 2**63 - 1  # what the database stores
+MAX_ID = 2**63 - 1  # what the database stores
 PREFIX_LENGTH = 12  # characters stored in plain text, by which users recognise a token
 
 
@@ -33,7 +33,7 @@ def read_tenant_id(text: str) -> int | None:
     match = TOKEN_PATTERN.fullmatch(text)
     if match is None or _checksum(text[:-CHECKSUM_LENGTH]) != text[-CHECKSUM_LENGTH:]:
         return None
-    return int(match[1]) if int(match[1]) <= LARGEST_ID else None
+    return int(match[1]) if int(match[1]) <= MAX_ID else None
 
 
 def compute_digest(text: str) -> str:

@@ -15,7 +15,12 @@ from ninja.openapi.docs import Swagger
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import write_auth
 from taskflow.http.converters import IdConverter
-from taskflow.http.errors import Problem, answer_database_error, problem_of_status, trace_of
+from taskflow.http.errors import (
+    Problem,
+    problem_of_status,
+    request_log_fields,
+    respond_to_database_error,
+)
 from taskflow.http.openapi import Api, refuse_bodies
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request
@@ -95,7 +100,7 @@ def answer_validation(request: Request, error: ValidationError) -> HttpResponse:
 
 @api.exception_handler(DatabaseError)
 def answer_database(request: Request, error: DatabaseError) -> HttpResponse:
-    return answer_database_error(request, error)
+    return respond_to_database_error(request, error)
 
 
 @api.exception_handler(Http404)
@@ -105,5 +110,5 @@ def answer_missing(request: Request, error: Http404) -> HttpResponse:
 
 @api.exception_handler(Exception)
 def answer_bug(request: Request, error: Exception) -> HttpResponse:
-    log.error("unexpected error", exc_info=error, extra=trace_of(request))
+    log.error("unexpected error", exc_info=error, extra=request_log_fields(request))
     return problem_of_status(500).as_response(request)

@@ -71,7 +71,7 @@ def secret(name: str, path: Path) -> str:
         ) from None
 
 
-def refuse_misspelt() -> None:
+def refuse_unknown_names() -> None:
     """Call when everything has been read."""
     unknown = sorted(k for k in os.environ if k.startswith("TASKFLOW_") and k not in _read)
     if unknown:

@@ -27,8 +27,10 @@ from granian.log import LogLevels
 from taskflow.http import bodies
 
 APPLICATION = "taskflow.wsgi"
-KILL_TIMEOUT = 10  # seconds that a worker may take to answer what it has accepted
-BODY_GRACE = 1  # seconds that a worker which is to stop waits for bodies that are not complete
+KILL_TIMEOUT_SECONDS = 10  # seconds that a worker may take to answer what it has accepted
+BODY_GRACE_SECONDS = (
+    1  # seconds that a worker which is to stop waits for bodies that are not complete
+)
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -59,7 +61,7 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
         workers=workers,
         blocking_threads=bodies.BLOCKING_THREADS,
         backpressure=1024,  # the default would refuse what the threads can still queue
-        workers_kill_timeout=KILL_TIMEOUT,
+        workers_kill_timeout=KILL_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
         log_level=LogLevels.warning,
         websockets=False,
@@ -79,7 +81,7 @@ def prepare_workers() -> None:
 
     def start_worker() -> None:
         # Ctrl-C in a terminal signals the whole process group. A worker that gets it both from the
-        # terminal and from the parent does not stop before KILL_TIMEOUT.
+        # terminal and from the parent does not stop before KILL_TIMEOUT_SECONDS.
         os.setpgrp()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent ended before prctl() was called
@@ -92,8 +94,8 @@ def prepare_workers() -> None:
 def watch_for_stop() -> None:
     """End this process soon after SIGTERM, even if clients never finish their bodies.
 
-    Otherwise granian waits for them until KILL_TIMEOUT. No transaction is open while a body is
-    read, and other requests have BODY_GRACE to end.
+    Otherwise granian waits for them until KILL_TIMEOUT_SECONDS. No transaction is open while a
+    body is read, and other requests have BODY_GRACE_SECONDS to end.
     """
     signals, wakeup = socket.socketpair()
     wakeup.setblocking(False)
@@ -101,8 +103,8 @@ def watch_for_stop() -> None:
 
     def end_without_bodies() -> None:
         signals.recv(1)
-        time.sleep(BODY_GRACE)
-        while not bodies.readers.wait_longer_than(BODY_GRACE):
+        time.sleep(BODY_GRACE_SECONDS)
+        while not bodies.readers.has_waited_longer_than(BODY_GRACE_SECONDS):
             time.sleep(0.1)
         wakeup.close()
         os._exit(0)

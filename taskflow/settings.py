@@ -50,14 +50,14 @@ INSTALLED_APPS = [
     "ninja",
 ]
 MIDDLEWARE = [
-    "taskflow.http.middleware.Envelope",
+    "taskflow.http.middleware.RequestMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "taskflow.http.middleware.StaticFiles",
     "taskflow.http.middleware.Cors",
     "taskflow.http.middleware.Sessions",
     "taskflow.http.middleware.Common",
     "accounts.middleware.TenantMiddleware",
-    "taskflow.admin.text.AdminText",
+    "taskflow.admin.text.AdminTextMiddleware",
     "taskflow.http.middleware.Csrf",
     "taskflow.http.middleware.Authentication",
     "taskflow.http.middleware.Messages",
@@ -247,4 +247,4 @@ LOGGING = {
     },
 }
 
-env.refuse_misspelt()
+env.refuse_unknown_names()

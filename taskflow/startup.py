@@ -11,7 +11,7 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, NotSupportedError, OperationalError
 
-OLD_SCHEMA = {"42P01", "42703"}  # SQLSTATEs of a table and of a column that do not exist
+UNDEFINED_OBJECTS = {"42P01", "42703"}  # SQLSTATEs of a table and of a column that do not exist
 
 
 def describe_failure(error: Exception) -> str | None:
@@ -28,7 +28,7 @@ def describe_failure(error: Exception) -> str | None:
 
 def _needs_migration(error: Exception, text: str) -> bool:
     state = getattr(error.__cause__, "sqlstate", None)
-    return state in OLD_SCHEMA or text.startswith(("no such table", "no such column"))
+    return state in UNDEFINED_OBJECTS or text.startswith(("no such table", "no such column"))
 
 
 def _is_unusable(error: Exception, text: str) -> bool:

@@ -35,7 +35,7 @@ from taskflow.http.errors import (
     NotFound,
     PreconditionFailed,
     Problem,
-    problem_of_database,
+    problem_of_database_error,
 )
 from taskflow.http.parsing import check_values
 from taskflow.http.preconditions import Precondition, parse_etag
@@ -376,7 +376,7 @@ def load_stored(row: Any) -> Any:
 
 
 def to_problem(error: Problem | IntegrityError) -> Problem:
-    return error if isinstance(error, Problem) else problem_of_database(error)
+    return error if isinstance(error, Problem) else problem_of_database_error(error)
 
 
 def render_now(response: Any) -> Any:

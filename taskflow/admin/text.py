@@ -23,7 +23,7 @@ REFUSAL = (
 )
 
 
-class AdminText:
+class AdminTextMiddleware:
     """Middleware. Answers 400 for an admin request with a text that is not UTF-8, or holds NUL."""
 
     def __init__(self, get_response: GetResponse) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 from django.db import models
 from django.db.models import Func, Q
 
-from taskflow.http.attribution import LONGEST_REASON
+from taskflow.http.attribution import MAX_REASON_LENGTH
 from taskflow.tenancy import TenantFK, TenantModel
 
 
@@ -50,7 +50,7 @@ class Event(TenantModel):
     on_behalf_of = TenantFK("accounts.User", models.PROTECT, null=True, related_name="+")
     via = models.CharField(max_length=7, choices=Via)
     request_id = models.CharField(max_length=64, blank=True)
-    reason = models.CharField(max_length=LONGEST_REASON, blank=True)
+    reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
     verb = models.CharField(max_length=40)  # for example completed, in `task.completed`
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()

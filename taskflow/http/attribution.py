@@ -12,12 +12,12 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest
 
 from taskflow.http.errors import BadRequest
-from taskflow.http.schema import LARGEST_ID
+from taskflow.http.schema import MAX_ID
 
 REASON, ON_BEHALF_OF = "X-Reason", "X-On-Behalf-Of"
 REASON_VARIABLE, ON_BEHALF_OF_VARIABLE = "HTTP_X_REASON", "HTTP_X_ON_BEHALF_OF"
 HEADER_VARIABLES = frozenset({REASON_VARIABLE, ON_BEHALF_OF_VARIABLE})  # in request.META
-LONGEST_REASON = 500  # characters, after decoding
+MAX_REASON_LENGTH = 500  # characters, after decoding
 # HTTP clients agree on ASCII only: fetch() refuses other characters, curl sends UTF-8, others send
 # Latin-1, and granian passes such a header on as an empty one.
 PERCENT_ENCODED = re.compile(r"(?:[ -$&-~]|%[0-9A-Fa-f]{2})*")
@@ -34,9 +34,9 @@ def read_reason(request: HttpRequest) -> str:
     if given is None:
         return ""
     reason = _decode(given)
-    if not 1 <= len(reason) <= LONGEST_REASON or not _is_one_line(reason):
+    if not 1 <= len(reason) <= MAX_REASON_LENGTH or not _is_one_line(reason):
         raise BadRequest(
-            f"{REASON} takes one line of 1 to {LONGEST_REASON} characters without control"
+            f"{REASON} takes one line of 1 to {MAX_REASON_LENGTH} characters without control"
             " characters. Characters that are not ASCII, and %, are percent-encoded as UTF-8:"
             " “100 % für Ada” is 100%20%25%20f%C3%BCr%20Ada.",
             code="bad_reason",
@@ -69,7 +69,7 @@ def read_on_behalf_of(request: HttpRequest) -> str | int | None:
     is_reference = USER_REFERENCE.fullmatch(given.strip())
     if is_reference and given.strip().startswith("@"):
         return given.strip()[1:].lower()
-    if is_reference and int(given) <= LARGEST_ID:
+    if is_reference and int(given) <= MAX_ID:
         return int(given)
     raise BadRequest(
         f"{ON_BEHALF_OF} takes one user: an id, or a handle as in @ada.", code="bad_on_behalf_of"

@@ -24,7 +24,7 @@ from taskflow.http.request import Request
 API = "/api/"
 BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
 READERS = BLOCKING_THREADS // 2
-LONGEST_LENGTH = 19  # digits of a Content-Length; Python reads at most 4,300
+MAX_CONTENT_LENGTH_DIGITS = 19  # digits of a Content-Length; Python reads at most 4,300
 PATIENCE = 0.25  # seconds; a body that was sent at once is read within a few milliseconds
 
 
@@ -40,7 +40,7 @@ class BodyReaders:
     @contextmanager
     def enter(self) -> Iterator[None]:
         """Take one of the places. Raise Unavailable if none becomes free soon."""
-        started = self._take_place()
+        started = self._wait_for_slot()
         try:
             yield
         finally:
@@ -48,12 +48,12 @@ class BodyReaders:
                 self._started.remove(started)
                 self._changed.notify()
 
-    def wait_longer_than(self, seconds: float) -> bool:
+    def has_waited_longer_than(self, seconds: float) -> bool:
         """Whether a body has been read for so long already. Takes no lock."""
         oldest = min(tuple(self._started), default=None)
         return oldest is not None and time.monotonic() - oldest > seconds
 
-    def _take_place(self) -> float:
+    def _wait_for_slot(self) -> float:
         """Return when the place was taken, by the monotonic clock.
 
         Ordinary bodies have arrived before they are read, so that in a burst of writes a place
@@ -92,7 +92,7 @@ def read_body(request: Request) -> HttpResponse | None:
             check_charset(request)
         if not announced.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
-        if len(announced) > LONGEST_LENGTH:
+        if len(announced) > MAX_CONTENT_LENGTH_DIGITS:
             raise RequestDataTooBig
         with readers.enter():
             body = request.body

@@ -28,10 +28,10 @@ log = logging.getLogger("taskflow.contention")
 ATTEMPTS = 3
 PAUSE = 0.01  # seconds on average after the first attempt, twice that after the second
 # What reading a request's body leaves on the request. It can be read only once.
-OF_THE_BODY = frozenset({"_body", "_files", "_post", "_read_started", "_stream"})
+BODY_ATTRIBUTES = frozenset({"_body", "_files", "_post", "_read_started", "_stream"})
 
 
-def run_until_settled(work: Callable[[], T], may_repeat: Callable[[], bool] = lambda: True) -> T:
+def run_with_retries(work: Callable[[], T], may_repeat: Callable[[], bool] = lambda: True) -> T:
     """Call `work`, which is one whole transaction, up to three times while it is contended.
 
     `may_repeat` is asked before each repetition. Raises what the last attempt raises.
@@ -48,7 +48,7 @@ def run_until_settled(work: Callable[[], T], may_repeat: Callable[[], bool] = la
     return work()
 
 
-def answer_until_settled(request: R, answer: Callable[[R], HttpResponse]) -> HttpResponse:
+def respond_with_retries(request: R, answer: Callable[[R], HttpResponse]) -> HttpResponse:
     """Answer the request, up to three times while that is contended.
 
     Each attempt gets the request as the first one did, except that `request.is_repeated` is true
@@ -67,7 +67,7 @@ def answer_until_settled(request: R, answer: Callable[[R], HttpResponse]) -> Htt
             raise problem
         return response
 
-    return run_until_settled(attempt, lambda: _may_repeat(request))
+    return run_with_retries(attempt, lambda: _may_repeat(request))
 
 
 def _may_repeat(request: Request) -> bool:
@@ -81,6 +81,6 @@ def _may_repeat(request: Request) -> bool:
 def _restore(request: Request, given: dict[str, Any]) -> None:
     """Take off the request what an attempt left on it, but for its body."""
     state = vars(request)
-    for name in state.keys() - given.keys() - OF_THE_BODY:
+    for name in state.keys() - given.keys() - BODY_ATTRIBUTES:
         del state[name]
-    state |= {name: value for name, value in given.items() if name not in OF_THE_BODY}
+    state |= {name: value for name, value in given.items() if name not in BODY_ATTRIBUTES}

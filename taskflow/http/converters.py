@@ -6,14 +6,14 @@ import re
 
 from django.urls.converters import IntConverter
 
-from taskflow.http.schema import LARGEST_ID
+from taskflow.http.schema import MAX_ID
 
 DIGITS = "[0-9]{1,19}"
 
 
 def is_id(text: str) -> bool:
     """Whether a row could have this id: a number that fits the database."""
-    return re.fullmatch(DIGITS, text) is not None and int(text) <= LARGEST_ID
+    return re.fullmatch(DIGITS, text) is not None and int(text) <= MAX_ID
 
 
 class IdConverter(IntConverter):

@@ -10,11 +10,11 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from taskflow.http.attribution import LONGEST_REASON, ON_BEHALF_OF
+from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF
 from taskflow.http.attribution import REASON as REASON_HEADER
 from taskflow.http.components import OpenApiDocument
 from taskflow.http.errors import CONTENT_TYPE
-from taskflow.http.preconditions import DRY_RUN, LONGEST_KEY
+from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
 
 ERRORS = {
     400: ("BadRequest", "The request cannot be read."),
@@ -48,8 +48,8 @@ def complete(document: OpenApiDocument) -> OpenApiDocument:
         for status in sorted(_expected_errors(method, operation)):
             ref = {"$ref": f"#/components/responses/{ERRORS[status][0]}"}
             operation["responses"].setdefault(status, ref)
-    _name_put_apart(document)
-    _drop_unused(document)
+    _give_put_its_own_id(document)
+    _remove_unused_schemas(document)
     return document
 
 
@@ -115,14 +115,14 @@ def _properties(document: dict[str, Any], response: dict[str, Any]) -> dict[str,
     return properties
 
 
-def _name_put_apart(document: dict[str, Any]) -> None:
+def _give_put_its_own_id(document: dict[str, Any]) -> None:
     for methods in document["paths"].values():
         if "put" in methods:  # ninja describes PATCH and PUT by one and the same dict
             name = methods["put"]["operationId"].replace("update_", "put_")
             methods["put"] = methods["put"] | {"operationId": name}
 
 
-def _drop_unused(document: dict[str, Any]) -> None:
+def _remove_unused_schemas(document: dict[str, Any]) -> None:
     schemas = document["components"]["schemas"]
     kept: set[str] = set()
     text = json.dumps([document["paths"], document["components"]["responses"]], default=str)
@@ -202,7 +202,7 @@ IDEMPOTENCY_KEY = _parameter(
     " with Idempotency-Replayed: true. Keys are per user. A refusal is not kept.",
     type="string",
     minLength=1,
-    maxLength=LONGEST_KEY,
+    maxLength=MAX_KEY_LENGTH,
 )
 IF_MATCH = _parameter(
     "header",
@@ -214,7 +214,7 @@ IF_MATCH = _parameter(
 REASON = _parameter(
     "header",
     REASON_HEADER,
-    f"Why the change is made, in one line of at most {LONGEST_REASON} characters. It is recorded"
+    f"Why the change is made, in one line of at most {MAX_REASON_LENGTH} characters. It is recorded"
     " with every event of the request. Percent-encode % and characters that are not ASCII, as"
     " UTF-8.",
     type="string",

@@ -116,7 +116,7 @@ class ProblemResponse(HttpResponse):
         self.problem = problem
 
 
-def merge(problems: Iterable[Problem]) -> Problem:
+def merge_problems(problems: Iterable[Problem]) -> Problem:
     """One refusal for several: the first, with the errors of all."""
     first, *others = problems
     merged = copy(first)
@@ -233,7 +233,7 @@ class ReadOnly(Unavailable):
         super().__init__(detail)
 
 
-BY_STATUS: dict[int, tuple[type[Problem], str]] = {
+PROBLEM_BY_STATUS: dict[int, tuple[type[Problem], str]] = {
     400: (BadRequest, "The request cannot be read. Check the Host header and the URL."),
     403: (Forbidden, "You may not do this."),
     404: (NotFound, "There is nothing at this address. See /api/v1/docs."),
@@ -250,7 +250,7 @@ def problem_of_response(response: HttpResponse) -> Problem | None:
 
 def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> Problem:
     """What stands for a plain error page of the framework."""
-    kind, detail = BY_STATUS.get(status, (Internal, BY_STATUS[500][1]))
+    kind, detail = PROBLEM_BY_STATUS.get(status, (Internal, PROBLEM_BY_STATUS[500][1]))
     return kind(detail, headers=headers)
 
 
@@ -260,7 +260,7 @@ def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> 
 # Unavailable and its kin by SQLSTATE, or by the class that its first two characters name. Django's
 # exception classes are no help: psycopg makes an InternalError of 25006. See
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
+PROBLEM_BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
     "08": Unavailable,  # the connection is lost, or cannot be made
     "25006": ReadOnly,
     "25P03": Unavailable,  # idle_in_transaction_session_timeout
@@ -290,7 +290,7 @@ def is_contended(error: BaseException) -> bool:
     return isinstance(error, Contended)
 
 
-def problem_of_database(error: DatabaseError) -> Problem:
+def problem_of_database_error(error: DatabaseError) -> Problem:
     """The refusal behind a database error. A constraint speaks by its violation_error_message."""
     if problem := _problem_of_sqlstate(error):
         return problem
@@ -305,14 +305,14 @@ def problem_of_database(error: DatabaseError) -> Problem:
     )  # SQLite's word for a table or column that is missing
     if isinstance(error, OperationalError | InterfaceError) and not is_bug:
         return Unavailable()
-    return Internal(BY_STATUS[500][1])
+    return Internal(PROBLEM_BY_STATUS[500][1])
 
 
 def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
     state = sqlstate_of(error)
     for known in (state, state[:3], state[:2]):
-        if known in BY_SQLSTATE:
-            return BY_SQLSTATE[known]()
+        if known in PROBLEM_BY_SQLSTATE:
+            return PROBLEM_BY_SQLSTATE[known]()
     return None
 
 
@@ -327,9 +327,9 @@ def _problem_of_constraint(error: IntegrityError) -> Problem:
     return Conflict(detail, code="taken") if is_taken else Invalid(detail)
 
 
-def answer_database_error(request: Request, error: DatabaseError) -> HttpResponse:
+def respond_to_database_error(request: Request, error: DatabaseError) -> HttpResponse:
     """The refusal as a response."""
-    problem = problem_of_database(error)
+    problem = problem_of_database_error(error)
     log_database_error(request, error, problem)
     return problem.as_response(request)
 
@@ -337,10 +337,10 @@ def answer_database_error(request: Request, error: DatabaseError) -> HttpRespons
 def log_database_error(request: Request, error: Exception, problem: Problem) -> None:
     """Log what is no fault of the caller's, with its trace."""
     if problem.status >= 500 and not isinstance(problem, Contended):  # logged when it is run again
-        log.error("database error", exc_info=error, extra=trace_of(request))
+        log.error("database error", exc_info=error, extra=request_log_fields(request))
 
 
-def trace_of(request: Request) -> dict[str, object]:
+def request_log_fields(request: Request) -> dict[str, object]:
     return {"request_id": request.request_id or None, "path": request.path}
 
 

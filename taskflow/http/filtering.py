@@ -10,8 +10,8 @@ from pydantic import MISSING, Field, ValidationInfo, create_model, field_validat
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 
-MOST_VALUES = 100  # of one filter
-MOST_TOGETHER = 200  # values of all filters of one set
+MAX_VALUES_PER_FILTER = 100  # of one filter
+MAX_FILTER_VALUES = 200  # values of all filters of one set
 EXCLUDING = "_not"  # ends the name of a filter that leaves rows out
 F = TypeVar("F", bound="Filters")
 V = TypeVar("V")
@@ -30,9 +30,9 @@ class Filters(In):
         return value
 
 
-def one_or_more(description: str | None = None) -> Any:
+def list_filter_field(description: str | None = None) -> Any:
     """The field of a filter that takes a list: rows with any of its values."""
-    return Field(MISSING, min_length=1, max_length=MOST_VALUES, description=description)
+    return Field(MISSING, min_length=1, max_length=MAX_VALUES_PER_FILTER, description=description)
 
 
 def with_exclusions(filters: type[F]) -> type[F]:
@@ -44,7 +44,7 @@ def with_exclusions(filters: type[F]) -> type[F]:
         excluding = name + EXCLUDING
         if _takes_list(field.annotation) and excluding not in filters.model_fields:
             description = f"Leaves out rows that `{name}` with these values would select."
-            added[excluding] = (field.annotation, one_or_more(description))
+            added[excluding] = (field.annotation, list_filter_field(description))
     extended: type[F] = create_model(
         filters.__name__,
         __base__=filters,

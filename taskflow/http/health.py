@@ -25,7 +25,11 @@ def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonRe
     stands; else 503. Nothing is written to find out.
     """
     try:
-        wrong = [*_unwritable(), *_unapplied(), *(said for ask in questions for said in ask())]
+        wrong = [
+            *_find_read_only_database(),
+            *_find_unapplied_migrations(),
+            *(said for ask in questions for said in ask()),
+        ]
     except NotSupportedError as error:  # an old PostgreSQL
         wrong = [str(error)]
     except DatabaseError:
@@ -36,7 +40,7 @@ def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonRe
     return JsonResponse(body, status=503, headers={"Retry-After": "1"})
 
 
-def disconnect() -> None:
+def close_read_only_connection() -> None:
     """Leave a server that accepts only reads, so that the next request finds the one that has taken
     over, or the same one after its maintenance. Does nothing inside a transaction.
     """
@@ -47,11 +51,11 @@ def disconnect() -> None:
     connection.close()
 
 
-def _unwritable() -> list[str]:
+def _find_read_only_database() -> list[str]:
     is_read_only = {"postgresql": _is_session_read_only, "sqlite": _is_file_read_only}
     if not is_read_only[connection.vendor]():
         return []
-    disconnect()
+    close_read_only_connection()
     return ["the database accepts only reads"]
 
 
@@ -73,7 +77,7 @@ def _is_file_read_only() -> bool:
     return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
-def _unapplied() -> list[str]:
+def _find_unapplied_migrations() -> list[str]:
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"migration {migration} is not applied" for migration, _backwards in plan]

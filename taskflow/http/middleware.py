@@ -46,7 +46,7 @@ def is_api(request: HttpRequest) -> bool:
     return request.path.startswith(API) and not request.path.startswith(DOCS)
 
 
-class Envelope:
+class RequestMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
@@ -106,7 +106,7 @@ class Envelope:
         log.info("request", extra=fields)
 
 
-class _OffTheApi:
+class _BrowserOnly:
     """Keeps a browser's middleware away from API requests, which pay for none of it.
 
     And from probes, which come to an address of the machine and not to a host of ours.
@@ -123,19 +123,19 @@ class _OffTheApi:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class StaticFiles(_OffTheApi, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
+class StaticFiles(_BrowserOnly, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
     pass
 
 
-class Sessions(_OffTheApi, SessionMiddleware):
+class Sessions(_BrowserOnly, SessionMiddleware):
     pass
 
 
-class Common(_OffTheApi, CommonMiddleware):
+class Common(_BrowserOnly, CommonMiddleware):
     pass
 
 
-class Authentication(_OffTheApi, AuthenticationMiddleware):
+class Authentication(_BrowserOnly, AuthenticationMiddleware):
     def process_request(self, request: HttpRequest) -> None:
         """Take the user that the session has been read for already, if there is one."""
         super().process_request(request)
@@ -144,7 +144,7 @@ class Authentication(_OffTheApi, AuthenticationMiddleware):
             request.user = request.session_user  # type: ignore[assignment]  # stubs: our own User
 
 
-class Messages(_OffTheApi, MessageMiddleware):
+class Messages(_BrowserOnly, MessageMiddleware):
     pass
 
 
@@ -157,7 +157,7 @@ class Cors(CorsMiddleware):
         super().__init__(get_response)
 
 
-class Csrf(_OffTheApi, CsrfViewMiddleware):
+class Csrf(_BrowserOnly, CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, *args: Any) -> Any:
         """API calls with a session are checked where the session is accepted (accounts.auth)."""
         return None if is_api(request) else super().process_view(request, *args)

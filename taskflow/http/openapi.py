@@ -24,13 +24,13 @@ from taskflow.http.errors import (
     problem_of_status,
 )
 from taskflow.http.parsing import StrictParser
-from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_known
+from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
 from taskflow.http.responses import Found
 from taskflow.http.schema import is_unstorable
 
 
-def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse unknown query parameters, bodies where none is read, and chunked bodies.
 
     Each would be ignored: a misspelt filter would answer with everything, and {"dry_run": true} as
@@ -41,7 +41,7 @@ def refuse_what_would_be_ignored(run: Callable[..., HttpResponse]) -> Callable[.
     takes_body = _takes_body(operation)
 
     def checked(request: Request, **kwargs: Any) -> HttpResponse:
-        if refusal := _refuse_chunks(request):
+        if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
             return problem_of_status(404).as_response(request)
@@ -63,7 +63,7 @@ def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
     """Refuse bodies where they would be ignored, for views that are no operations."""
 
     def checked(request: Request, **kwargs: Any) -> HttpResponse:
-        refusal = _refuse_chunks(request)
+        refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
         return refusal.as_response(request) if refusal else view(request, **kwargs)
@@ -71,7 +71,7 @@ def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
     return checked
 
 
-def _refuse_chunks(request: Request) -> Problem | None:
+def _problem_of_chunked_body(request: Request) -> Problem | None:
     if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
         return LengthRequired("Send a Content-Length; chunks are not read.")
     return None
@@ -85,7 +85,7 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
         if model.__ninja_param_source__ == "query"
         for name in getattr(model, "__ninja_flatten_map__", {})
     }
-    return frozenset(names | ({DRY_RUN} if _takes_conditions(operation) else set()))
+    return frozenset(names | ({DRY_RUN} if _accepts_preconditions(operation) else set()))
 
 
 def _takes_body(operation: Operation) -> bool:
@@ -104,7 +104,7 @@ def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
     return Invalid(f"{detail}.", code="unexpected_body")
 
 
-def _takes_conditions(operation: Operation) -> bool:
+def _accepts_preconditions(operation: Operation) -> bool:
     """Whether it is a write of somebody who is known."""
     return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
 
@@ -126,7 +126,7 @@ class Api(NinjaAPI):
     def __init__(self, **kwargs: Any) -> None:
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
-        self.add_decorator(refuse_what_would_be_ignored, mode="view")
+        self.add_decorator(refuse_ignored_input, mode="view")
         self.add_decorator(self.compare_versions)
 
     def add_router(self, prefix: str, router: Router | str, **options: Any) -> None:
@@ -148,7 +148,7 @@ class Api(NinjaAPI):
             if not (isinstance(row, Model) and hasattr(row, "version")):
                 return result
             etag = etag_of(row)
-            if request.method in SAFE and is_known(request, etag):
+            if request.method in SAFE and is_current(request, etag):
                 return _not_modified(etag)
             request.etag = etag
             return result
@@ -158,7 +158,7 @@ class Api(NinjaAPI):
     def _answer_document(self, request: Request, found: Found, status: int) -> HttpResponse:
         if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
             etag = found.etag()
-            if is_known(request, etag):
+            if is_current(request, etag):
                 return _not_modified(etag)
         pk, etag, text = found.read()
         answer = request.prepared_response

@@ -25,9 +25,9 @@ from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import Shaped
 from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.responses import Who
-from taskflow.http.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
+from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 
-LONGEST_CURSOR = 5000  # characters; it may hold a title of 500, whatever their script
+MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 NOT_OURS = "The cursor is not one of this list in this order. Start again without it."
 T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
@@ -38,7 +38,7 @@ class PageParams(In):
 
     limit: int = Field(50, ge=1, le=200, description="Rows per page.")
     cursor: str | None = Field(
-        None, max_length=LONGEST_CURSOR, description="`next_cursor` of the page before."
+        None, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before."
     )
     skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
     include: Literal["count"] | None = Field(
@@ -213,14 +213,9 @@ def paginate_kinds(
 def _read_place(cursor: str, newest: str) -> tuple[datetime, str, int]:
     head, instant, kind, pk = _unpack(cursor, 4)
     try:
-        if (
-            head != newest
-            or not isinstance(kind, str)
-            or type(pk) is not int
-            or abs(pk) > LARGEST_ID
-        ):
+        if head != newest or not isinstance(kind, str) or type(pk) is not int or abs(pk) > MAX_ID:
             raise ValueError
-        return check_instant(datetime.fromisoformat(instant)), kind, pk
+        return check_timestamp(datetime.fromisoformat(instant)), kind, pk
     except (ValueError, TypeError, OverflowError):
         raise InvalidCursor(NOT_OURS) from None
 
@@ -293,12 +288,12 @@ def _read(field: Any, value: Any) -> Any:
     value = getattr(field, "output_field", field).to_python(value)  # of a generated one
     if value is None and not field.null:
         raise ValueError("never null")
-    if isinstance(value, int) and abs(value) > LARGEST_ID:
+    if isinstance(value, int) and abs(value) > MAX_ID:
         raise ValueError("not a number that fits")
     if isinstance(value, str) and is_unstorable(value):
         raise ValueError("not text")
     if isinstance(value, datetime):
         if value.tzinfo is None:
             raise ValueError("not an instant")
-        return check_instant(value)
+        return check_timestamp(value)
     return value

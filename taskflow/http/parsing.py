@@ -15,8 +15,8 @@ from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, Problem, UnsupportedMedia
 from taskflow.http.schema import In, is_unstorable
 
-DEEPEST_JSON = 16
-LONGEST_INTEGER = len(str(-(2**63)))
+MAX_JSON_DEPTH = 16
+MAX_INTEGER_DIGITS = len(str(-(2**63)))
 MALFORMED = "malformed_json"
 # Without these bytes no text of a body can hold NUL or half a character: an escape, a surrogate
 # in UTF-8, what is not UTF-8.
@@ -47,7 +47,7 @@ class StrictParser(Parser):
         return super().parse_querydict(data, list_fields, request)
 
 
-def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
+def parse_json(text: str | bytes, *, deepest: int = MAX_JSON_DEPTH) -> Any:
     """Return the value of a JSON text that means one thing and can be stored and read back.
 
     Raises ValueError, whose text is a sentence, for what is not JSON (NaN and Infinity included),
@@ -57,7 +57,7 @@ def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
     try:
         value = json.loads(
             _decode(text),
-            object_pairs_hook=_no_key_twice,
+            object_pairs_hook=_refuse_duplicate_keys,
             parse_constant=_refuse,
             parse_int=_read_integer,
         )
@@ -67,13 +67,13 @@ def parse_json(text: str | bytes, *, deepest: int = DEEPEST_JSON) -> Any:
         raise ValueError("the JSON is nested too deeply.") from None
     except ValueError as error:
         raise ValueError(f"it is not valid JSON: {error}.") from None
-    _check_values(value, deepest, may_be_odd=_may_be_odd(text))
+    _check_values(value, deepest, checks_texts=_needs_text_check(text))
     return value
 
 
 def parse_metadata(text: str | bytes) -> Any:
     """parse_json() of a text that is one value of a body, as deep as it may be there."""
-    return parse_json(text, deepest=DEEPEST_JSON - 1)
+    return parse_json(text, deepest=MAX_JSON_DEPTH - 1)
 
 
 def _decode(text: str | bytes) -> str:
@@ -86,10 +86,10 @@ def _read_integer(digits: str) -> int | float:
 
     Python reads no integer of more than 4,300 digits.
     """
-    return int(digits) if len(digits) <= LONGEST_INTEGER else float(digits)
+    return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else float(digits)
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object names the same key twice")
@@ -100,7 +100,7 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a JSON number")
 
 
-def _may_be_odd(text: str | bytes) -> bool:
+def _needs_text_check(text: str | bytes) -> bool:
     if isinstance(text, str):
         return "\\u" in text or is_unstorable(text)
     return any(mark in text for mark in ODD)
@@ -108,20 +108,20 @@ def _may_be_odd(text: str | bytes) -> bool:
 
 def check_depth(document: Any, deepest: int) -> None:
     """Raise ValueError for a value of JSON that is nested deeper than `deepest` levels."""
-    _check_values(document, deepest, may_be_odd=False)
+    _check_values(document, deepest, checks_texts=False)
 
 
-def _check_values(document: Any, deepest: int, *, may_be_odd: bool) -> None:
+def _check_values(document: Any, deepest: int, *, checks_texts: bool) -> None:
     level: list[Any] = [[document]]
     for _ in range(deepest + 1):  # the list around the document is the first level
         below: list[Any] = []
         for container in level:
             values = container
             if isinstance(container, dict):
-                values = [*container, *container.values()] if may_be_odd else container.values()
+                values = [*container, *container.values()] if checks_texts else container.values()
             for value in values:
                 if isinstance(value, str):
-                    if may_be_odd and is_unstorable(value):
+                    if checks_texts and is_unstorable(value):
                         raise ValueError("a text holds NUL or half a character.")
                 elif isinstance(value, dict | list):
                     below.append(value)
@@ -135,7 +135,7 @@ def _check_values(document: Any, deepest: int, *, may_be_odd: bool) -> None:
 
 
 @cache
-def _part_of(schema: type[In], names: frozenset[str]) -> type[In]:
+def _schema_of_fields(schema: type[In], names: frozenset[str]) -> type[In]:
     """The schema with these fields alone, so that each can be judged without the others."""
     fields: dict[str, Any] = {
         name: (schema.model_fields[name].annotation, schema.model_fields[name]) for name in names
@@ -151,7 +151,7 @@ def check_values(schema: type[In], values: Mapping[str, Any]) -> dict[str, Any]:
     """
     known = {name: value for name, value in values.items() if name in schema.model_fields}
     try:
-        return _part_of(schema, frozenset(known)).model_validate(known).sent()
+        return _schema_of_fields(schema, frozenset(known)).model_validate(known).sent()
     except ValidationError as error:
         found = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
         raise problem_of_validation(found) from None

@@ -17,7 +17,7 @@ from django.http import HttpRequest
 from taskflow.http.errors import BadRequest, Invalid, PreconditionFailed
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
-LONGEST_KEY = 255  # characters
+MAX_KEY_LENGTH = 255  # characters
 DRY_RUN = "dry_run"
 # RFC 9110; weak ones too, which is what proxies make of ours when they compress an answer.
 ETAG = re.compile(r'(?:W/)?("[^"]*")')
@@ -50,22 +50,22 @@ def etag_of(row: models.Model) -> str:
     """
     known = f"{row._meta.model_name}-{row.pk}-{row.version}"  # type: ignore[attr-defined]
     beside: dict[str, None] = {}
-    _look_beside(row, beside)
+    _collect_related_versions(row, beside)
     if not beside:
         return f'"{known}"'
     digest = blake2b(" ".join(sorted(beside)).encode(), digest_size=6).hexdigest()
     return f'"{known}-{digest}"'
 
 
-def etag_of_stamp(noun: str, row_id: int, version: int, stamp: str) -> str:
+def etag_of_fingerprint(noun: str, row_id: int, version: int, stamp: str) -> str:
     """The same for a row whose document the database builds."""
     return f'"{noun}-{row_id}-{version}-{blake2b(stamp.encode(), digest_size=6).hexdigest()}"'
 
 
-def _look_beside(row: models.Model, beside: dict[str, None]) -> None:
+def _collect_related_versions(row: models.Model, beside: dict[str, None]) -> None:
     """Note annotations, and the versions of rows that are loaded with it."""
     values = vars(row)
-    for name in values.keys() - _own_names(type(row)):
+    for name in values.keys() - _column_names(type(row)):
         beside[f"{name}={values[name]}"] = None
     loaded = [r for r in row._state.fields_cache.values() if r is not None]
     for rows in values.get("_prefetched_objects_cache", {}).values():
@@ -74,16 +74,16 @@ def _look_beside(row: models.Model, beside: dict[str, None]) -> None:
         said = f"{related._meta.model_name}-{related.pk}-{vars(related).get('version')}"
         if said not in beside:
             beside[said] = None
-            _look_beside(related, beside)
+            _collect_related_versions(related, beside)
 
 
 @cache
-def _own_names(model: type[models.Model]) -> frozenset[str]:
+def _column_names(model: type[models.Model]) -> frozenset[str]:
     columns = {f.attname for f in model._meta.concrete_fields}
     return frozenset(columns | {"_state", "_prefetched_objects_cache"})
 
 
-def is_known(request: HttpRequest, etag: str) -> bool:
+def is_current(request: HttpRequest, etag: str) -> bool:
     """Whether the caller has this document already (If-None-Match)."""
     given = request.META.get("HTTP_IF_NONE_MATCH", "")
     return given.strip() == "*" or etag in ETAG.findall(given)
@@ -122,9 +122,9 @@ def read_idempotency_key(request: HttpRequest) -> str | None:
         return None
     match = KEY.fullmatch(given.strip())
     key = (match[1] or match[2]) if match else ""
-    if not 1 <= len(key) <= LONGEST_KEY:
+    if not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise BadRequest(
-            f"An Idempotency-Key has 1 to {LONGEST_KEY} printable characters, as a UUID has.",
+            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable characters, as a UUID has.",
             code="bad_idempotency_key",
         )
     return key

@@ -13,7 +13,7 @@ from taskflow.db.json import Document
 from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import NotFound
-from taskflow.http.preconditions import etag_of_stamp
+from taskflow.http.preconditions import etag_of_fingerprint
 
 Who = tuple[Any, ...]  # who asks, as numbers and flags
 
@@ -63,12 +63,12 @@ class Found:
 
     def etag(self) -> str:
         pk, version, stamp = self._one("stamps")
-        return etag_of_stamp(self.reading.noun, pk, version, stamp)
+        return etag_of_fingerprint(self.reading.noun, pk, version, stamp)
 
     def read(self) -> tuple[int, str, str]:
         """Its id, its ETag and its document."""
         pk, version, stamp, document = self._one("documents")
-        return pk, etag_of_stamp(self.reading.noun, pk, version, stamp), document
+        return pk, etag_of_fingerprint(self.reading.noun, pk, version, stamp), document
 
     def _one(self, what: str) -> tuple[Any, ...]:
         question: Shaped = getattr(self.reading, what)

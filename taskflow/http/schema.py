@@ -25,9 +25,9 @@ from pydantic import (
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores more than Python can read back
 DAY_FORM = r"\d{4}-\d\d-\d\d"
-LARGEST_ID = 2**63 - 1
-LARGEST_TEXT = 65_536  # characters
-LARGEST_METADATA = 32_768  # bytes as JSON
+MAX_ID = 2**63 - 1
+MAX_TEXT_LENGTH = 65_536  # characters
+MAX_METADATA_BYTES = 32_768  # bytes as JSON
 
 
 class In(BaseModel):
@@ -58,7 +58,7 @@ def _in_range(value: date) -> date:
     return value
 
 
-def check_instant(value: datetime) -> datetime:
+def check_timestamp(value: datetime) -> datetime:
     """Return it in UTC. Raises ValueError for one that we would not store."""
     _in_range(value)
     return _in_range(value.astimezone(UTC))  # type: ignore[return-value]  # a datetime is a date
@@ -76,22 +76,24 @@ def _written_as(form: str, example: str) -> Callable[[Any], Any]:
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value)) > LARGEST_METADATA:
-        raise ValueError(f"must be at most {LARGEST_METADATA} bytes as JSON")
+    if len(json.dumps(value)) > MAX_METADATA_BYTES:
+        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
     return value
 
 
-Id = Annotated[int, Field(strict=True, ge=1, le=LARGEST_ID)]
+Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 # A row in an address: by its id or, as in WEB-12, by its key.
 IdOrKey = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})]
-Text = Annotated[str, Field(max_length=LARGEST_TEXT)]
+LongText = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
 # Markdown, whose white space says something.
-Markdown = Annotated[str, StringConstraints(strip_whitespace=False), Field(max_length=LARGEST_TEXT)]
+Markdown = Annotated[
+    str, StringConstraints(strip_whitespace=False), Field(max_length=MAX_TEXT_LENGTH)
+]
 Email = Annotated[EmailStr, Field(max_length=255), AfterValidator(str.lower)]
-Instant = Annotated[
+Timestamp = Annotated[
     AwareDatetime,
     BeforeValidator(_written_as(r"\d{4}-\d\d-\d\dT.+", "2026-01-31T09:00:00Z")),
-    AfterValidator(check_instant),
+    AfterValidator(check_timestamp),
     Field(
         description="RFC 3339 with an offset; answered in UTC.", examples=["2026-12-01T09:00:00Z"]
     ),
@@ -102,7 +104,7 @@ Day = Annotated[
     AfterValidator(_in_range),
     Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
 ]
-_INSTANT, _DAY = TypeAdapter(Instant), TypeAdapter(Day)
+_INSTANT, _DAY = TypeAdapter(Timestamp), TypeAdapter(Day)
 
 
 def _read_moment(value: Any) -> datetime | date:
@@ -115,13 +117,13 @@ def _read_moment(value: Any) -> datetime | date:
         raise ValueError(f"{message}, or a day as in 2026-01-31") from None
 
 
-Moment = Annotated[
+DayOrTimestamp = Annotated[
     datetime | date,
     BeforeValidator(_read_moment),
     Field(description="A day or an instant."),
 ]
-Word = Annotated[str, Field(min_length=1, max_length=60)]  # of a filter
-Words = Annotated[
+FilterWord = Annotated[str, Field(min_length=1, max_length=60)]  # of a filter
+SearchWords = Annotated[
     str,
     Field(
         min_length=1,

@@ -7,7 +7,7 @@ from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from conftest import ApiClient, token_of
-from taskflow.http.errors import BY_STATUS, Internal, Problem, problem_of_status
+from taskflow.http.errors import PROBLEM_BY_STATUS, Internal, Problem, problem_of_status
 from taskflow.tenancy import inside
 from tasks.models import Task
 
@@ -92,7 +92,7 @@ def test_every_plain_error_page_has_a_problem(status):
     problem = problem_of_status(status)
 
     assert isinstance(problem, Problem)
-    assert problem.status == (status if status in BY_STATUS else 500)
+    assert problem.status == (status if status in PROBLEM_BY_STATUS else 500)
 
 
 def kinds(of=Problem):

@@ -143,7 +143,7 @@ def test_body_that_was_read_is_kept_in_these_attributes():
 
     added = (set(vars(form)) | set(vars(with_body))) - before
     expected = {"_body", "_files", "_post"}
-    assert expected <= added, f"{added}: name what holds a body in contention.OF_THE_BODY."
+    assert expected <= added, f"{added}: name what holds a body in contention.BODY_ATTRIBUTES."
     assert {"_read_started", "_stream"} <= set(vars(with_body)), "The same: see contention.py."
 
 
@@ -359,7 +359,7 @@ def test_migration_executor_plans_migrations(db):
     executor = MigrationExecutor(connection)
 
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == [], (
-        "Adapt _unapplied() in taskflow/http/health.py."
+        "Adapt _find_unapplied_migrations() in taskflow/http/health.py."
     )
 
 
@@ -446,8 +446,8 @@ def test_view_decorators_get_the_bound_run_of_an_operation():
     assert api.urls
 
     (operation,) = seen
-    assert isinstance(operation, Operation), "Adapt refuse_what_would_be_ignored()."
-    assert operation.auth_callbacks, "Adapt _takes_conditions() in taskflow/http/openapi.py."
+    assert isinstance(operation, Operation), "Adapt refuse_ignored_input()."
+    assert operation.auth_callbacks, "Adapt _accepts_preconditions() in taskflow/http/openapi.py."
     (model,) = operation.models
     assert model.__ninja_param_source__ == "query", "Adapt _query_parameters()."
     assert set(model.__ninja_flatten_map__) == {"word", "number"}, "Adapt _query_parameters()."

@@ -18,7 +18,13 @@ from django.test import Client
 
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
-from taskflow.http.errors import Contended, Internal, ReadOnly, Unavailable, problem_of_database
+from taskflow.http.errors import (
+    Contended,
+    Internal,
+    ReadOnly,
+    Unavailable,
+    problem_of_database_error,
+)
 from taskflow.tenancy import TenantError, inside
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
@@ -132,7 +138,7 @@ MEANINGS = {
 @pytest.mark.parametrize("sqlstate", MEANINGS)
 def test_meaning_of_a_sqlstate(sqlstate, django_class):
     """Where the table names it Django's class of error does not matter."""
-    problem = problem_of_database(raised(django_class, sqlstate))
+    problem = problem_of_database_error(raised(django_class, sqlstate))
 
     if MEANINGS[sqlstate] is not Internal:
         assert type(problem) is MEANINGS[sqlstate]

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 
 from taskflow.audit.actor import Actor
 from taskflow.db.json import JSON
-from taskflow.http.errors import Invalid, NotFound, Problem, merge
+from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import changed_all
 from tasks.changes.creation import Draft, create_tasks
@@ -39,7 +39,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
     check_new_tags(name for entry in entries for name in entry.tag_names())
     _write(actor, entries)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
-        raise merge(entry.named_problem() for entry in entries if entry.problem)
+        raise merge_problems(entry.named_problem() for entry in entries if entry.problem)
     return _answer(actor, entries)
 
 
@@ -190,7 +190,7 @@ def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask])
         create_tasks(actor, list(drafts.values()), refused)
         problems = {list(drafts)[n]: problem for n, problem in refused.items()}
     if problems:
-        raise merge(problem.below(place) for place, problem in problems.items())
+        raise merge_problems(problem.below(place) for place, problem in problems.items())
 
 
 @dataclass

@@ -13,7 +13,7 @@ from typing import Any
 from django.db import models
 
 from accounts.schemas import TenantUpdate, TokenCreate, UserCreate
-from taskflow.http.parsing import DEEPEST_JSON, check_depth, check_values
+from taskflow.http.parsing import MAX_JSON_DEPTH, check_depth, check_values
 from taskflow.http.schema import In, is_unstorable
 from tasks.schemas.comments import CommentCreate
 from tasks.schemas.pages import PageCreate
@@ -21,7 +21,7 @@ from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
 from tasks.schemas.tasks import TaskCreate
 
-DEEPEST_COLUMN = DEEPEST_JSON - 1  # of metadata: one level less than the body that brought it
+DEEPEST_COLUMN = MAX_JSON_DEPTH - 1  # of metadata: one level less than the body that brought it
 DEEPEST_CHANGES = DEEPEST_COLUMN + 2  # {field: [before, after]} around it
 REPLACEMENT = "\ufffd"  # for a character that cannot be stored everywhere
 # Columns with a body's rules, and the schema that has them. An e-mail only has the column's own

@@ -18,7 +18,7 @@ from tasks.export.values import DEEPEST_CHANGES, check_content, default_of, read
 
 LONGEST_LINE = 256 * 1024 * 1024  # bytes: the event of a deleted tag names all tasks that had it
 DEEPEST_LINE = DEEPEST_CHANGES + 2  # the line, the row, and its deepest column
-LARGEST_ID = 2**62  # so that all ids can move up
+MAX_ID = 2**62  # so that all ids can move up
 FOREIGN = "This is not a TaskFlow export."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
@@ -212,7 +212,7 @@ def _fields(model: Any) -> dict[str, Any]:
 
 def check_id(row_id: int, last: int) -> None:
     """Raise ValueError unless the id follows the last one."""
-    if not last < row_id < LARGEST_ID:
+    if not last < row_id < MAX_ID:
         raise ValueError("the id is out of order")
 
 

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from accounts.models import User
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
-from tasks.models.projects import LARGEST_TEXT, Project
+from tasks.models.projects import MAX_TEXT_LENGTH, Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 
@@ -37,7 +37,7 @@ class Comment(Trashable):
     task = TenantFK(Task, models.CASCADE, related_name="comments")
     # Null when an operator of the platform wrote it: he has no row in this tenant.
     author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
-    body = models.TextField(max_length=LARGEST_TEXT)  # markdown, kept as written
+    body = models.TextField(max_length=MAX_TEXT_LENGTH)  # markdown, kept as written
     edited_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

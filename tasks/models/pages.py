@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from accounts.models import User
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
-from tasks.models.projects import LARGEST_TEXT, Project, ProjectMember, Role
+from tasks.models.projects import MAX_TEXT_LENGTH, Project, ProjectMember, Role
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Page(Trashable):
 
     project = TenantFK(Project, models.CASCADE, related_name="pages")
     title = models.CharField(max_length=255)
-    body = models.TextField(blank=True, max_length=LARGEST_TEXT)  # markdown, kept as written
+    body = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)  # markdown, kept as written
     is_published = models.BooleanField("published", default=False, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
     owner = TenantFK(User, models.PROTECT, related_name="pages")

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from taskflow.audit.actor import Actor
 
 KEY = re.compile(r"[A-Z]{2,10}")
-LARGEST_TEXT = 65_536  # characters
+MAX_TEXT_LENGTH = 65_536  # characters
 GONE = NotFound("The project has been deleted meanwhile.")
 
 
@@ -82,7 +82,7 @@ class Project(Trashable):
         validators=[RegexValidator(re.compile(rf"\A{KEY.pattern}\Z"), "2 to 10 capital letters.")],
     )
     name = models.CharField(max_length=255)
-    description = models.TextField(blank=True, max_length=LARGEST_TEXT)
+    description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True)
     owner = TenantFK(User, models.PROTECT, related_name="owned_projects")

@@ -11,7 +11,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
-from tasks.models.projects import LARGEST_TEXT, Project
+from tasks.models.projects import MAX_TEXT_LENGTH, Project
 from tasks.models.tags import Tag
 from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
@@ -94,7 +94,7 @@ class Task(Trashable):
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
     number = models.PositiveIntegerField(editable=False)
     title = models.CharField(max_length=500)
-    description = models.TextField(blank=True, max_length=LARGEST_TEXT)
+    description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     priority = models.CharField(max_length=6, choices=Priority, default=Priority.MEDIUM)
     # Sorts by urgency, which the words do not.

@@ -20,7 +20,7 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUDING, MOST_TOGETHER
+from taskflow.http.filtering import EXCLUDING, MAX_FILTER_VALUES
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -179,9 +179,11 @@ def _place(refs: list[str]) -> Place | None:
 
 def _check_number_of_values(sent: Mapping[str, Any]) -> None:
     numbers = {name: len(value) for name, value in sent.items() if isinstance(value, list)}
-    if sum(numbers.values()) > MOST_TOGETHER:
+    if sum(numbers.values()) > MAX_FILTER_VALUES:
         longest = max(numbers, key=lambda name: numbers[name])
-        sentence = f"All filters together take {MOST_TOGETHER} values at most. Send fewer at once."
+        sentence = (
+            f"All filters together take {MAX_FILTER_VALUES} values at most. Send fewer at once."
+        )
         raise Invalid.parameter(longest, sentence, "too_many")
 
 

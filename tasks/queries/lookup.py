@@ -14,7 +14,7 @@ from taskflow.db.query import Shaped
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.responses import Who
-from taskflow.http.schema import LARGEST_ID
+from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import in_any_tenant
 from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
 
@@ -36,7 +36,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,18}")
 
 def read_id(text: str) -> int | None:
     """A positive id that fits the database, else None."""
-    return int(text) if NUMBER.fullmatch(text) and int(text) <= LARGEST_ID else None
+    return int(text) if NUMBER.fullmatch(text) and int(text) <= MAX_ID else None
 
 
 def project_query(ref: str) -> Q:

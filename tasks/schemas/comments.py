@@ -8,19 +8,19 @@ from typing import Annotated
 from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
 from taskflow.http.schema import (
+    DayOrTimestamp,
     ExcludedWords,
+    FilterWord,
     Id,
     In,
-    Instant,
     Markdown,
-    Moment,
     Out,
+    SearchWords,
+    Timestamp,
     Version,
-    Word,
-    Words,
 )
 from tasks.models import Comment
 
@@ -67,15 +67,15 @@ class CommentUpdate(In):
 class CommentFilters(PageParams, Filters):
     """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
 
-    q: Words | MISSING = MISSING
+    q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
-    task: list[Word] | MISSING = one_or_more("Id or key (WEB-12).")
-    author: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
-    created_before: Moment | MISSING = MISSING
-    created_after: Moment | MISSING = MISSING
-    updated_before: Moment | MISSING = MISSING
-    updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    task: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
+    author: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
+    created_before: DayOrTimestamp | MISSING = MISSING
+    created_after: DayOrTimestamp | MISSING = MISSING
+    updated_before: DayOrTimestamp | MISSING = MISSING
+    updated_after: DayOrTimestamp | MISSING = MISSING
+    updated_since: Timestamp | MISSING = Field(MISSING, description="At this instant or after it.")
 
 
 class CommentPage(Page[CommentResponse]):

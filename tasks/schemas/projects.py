@@ -8,9 +8,19 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
-from taskflow.http.schema import Id, In, Instant, Metadata, Moment, Out, Text, Version, Word
+from taskflow.http.schema import (
+    DayOrTimestamp,
+    FilterWord,
+    Id,
+    In,
+    LongText,
+    Metadata,
+    Out,
+    Timestamp,
+    Version,
+)
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY
 from tasks.schemas.tasks import ProjectTask
@@ -46,7 +56,7 @@ class ProjectResponse(Out):
 class ProjectCreate(In):
     name: Name
     key: Key | None = Field(None, description="Made from the name when absent.")
-    description: Text = ""
+    description: LongText = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
     owner_id: Id | None = Field(None, description="You, when absent. For administrators.")
@@ -64,7 +74,7 @@ class CompletedTasks(Out):
 class ProjectUpdate(In):
     name: Name | MISSING = MISSING
     key: Key | MISSING = MISSING
-    description: Text | MISSING = MISSING
+    description: LongText | MISSING = MISSING
     status: ProjectStatus | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
     owner_id: Id | MISSING = MISSING
@@ -74,13 +84,13 @@ class ProjectUpdate(In):
 class ProjectFilters(PageParams, Filters):
     """As TaskWhere: the values of one name are joined by “or”, `_not` ends a name that excludes."""
 
-    status: list[ProjectStatus] | MISSING = one_or_more()
-    owner: list[Word] | MISSING = one_or_more("`me`, an id or `@handle`.")
-    created_before: Moment | MISSING = MISSING
-    created_after: Moment | MISSING = MISSING
-    updated_before: Moment | MISSING = MISSING
-    updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
+    status: list[ProjectStatus] | MISSING = list_filter_field()
+    owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
+    created_before: DayOrTimestamp | MISSING = MISSING
+    created_after: DayOrTimestamp | MISSING = MISSING
+    updated_before: DayOrTimestamp | MISSING = MISSING
+    updated_after: DayOrTimestamp | MISSING = MISSING
+    updated_since: Timestamp | MISSING = Field(MISSING, description="At this instant or after it.")
     sort: str | None = Field(
         None,
         min_length=1,

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import MISSING, Field
 
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
-from taskflow.http.schema import ExcludedWords, Out, Word, Words
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
+from taskflow.http.schema import ExcludedWords, FilterWord, Out, SearchWords
 from tasks.models import Comment, Page, Task
 from tasks.queries.search import Term, snippet
 
@@ -23,10 +23,10 @@ class SearchKind(StrEnum):
 
 @with_exclusions
 class SearchFilters(Filters):
-    q: Words
+    q: SearchWords
     q_not: ExcludedWords | MISSING = MISSING
-    kind: list[SearchKind] | MISSING = one_or_more()
-    project: list[Word] | MISSING = one_or_more("Id or key.")
+    kind: list[SearchKind] | MISSING = list_filter_field()
+    project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
     limit: int = Field(20, ge=1, le=100)
     skip: int = Field(0, ge=0, le=1000)
 

@@ -8,21 +8,21 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
 from taskflow.http.schema import (
     Day,
+    DayOrTimestamp,
     ExcludedWords,
+    FilterWord,
     Id,
     In,
-    Instant,
+    LongText,
     Metadata,
-    Moment,
     Out,
-    Text,
+    SearchWords,
+    Timestamp,
     Version,
-    Word,
-    Words,
 )
 from tasks.models import Priority, Status, Task
 from tasks.models.tasks import MOST_TAGS
@@ -84,12 +84,12 @@ class TaskFields(In):
     """What every way of making a task takes."""
 
     title: Title
-    description: Text = ""
+    description: LongText = ""
     status: Status = Status.TODO
     priority: Priority = Priority.MEDIUM
     assignee_id: Id | None = None
     tags: TagNames = []
-    due_date: Instant | None = None
+    due_date: Timestamp | None = None
     due_on: Day | None = None
     metadata: Metadata = {}
     external_ref: ExternalRef | None = None
@@ -115,14 +115,14 @@ class TaskUpsert(In):
     """What changes. The external_ref stands in the address."""
 
     title: Title | MISSING = MISSING
-    description: Text | MISSING = MISSING
+    description: LongText | MISSING = MISSING
     status: Status | MISSING = MISSING
     priority: Priority | MISSING = MISSING
     assignee_id: Id | None | MISSING = MISSING
     parent_id: Id | None | MISSING = MISSING
     blocked_by: BlockerIds | MISSING = MISSING
     tags: TagNames | MISSING = MISSING
-    due_date: Instant | None | MISSING = MISSING
+    due_date: Timestamp | None | MISSING = MISSING
     due_on: Day | None | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
 
@@ -150,35 +150,35 @@ class TaskWhere(Filters):
     A name that ends in `_not` leaves out what it names: `status_not=done`.
     """
 
-    q: Words | MISSING = MISSING
+    q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
-    project: list[Word] | MISSING = one_or_more("Id or key.")
-    status: list[Status] | MISSING = one_or_more()
-    priority: list[Priority] | MISSING = one_or_more()
+    project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
+    status: list[Status] | MISSING = list_filter_field()
+    priority: list[Priority] | MISSING = list_filter_field()
     ready: bool | MISSING = Field(MISSING, description="Open, and no open task blocks it; or not.")
-    assignee: list[Word] | MISSING = one_or_more("`me`, `none`, id or `@handle`.")
-    created_by: list[Word] | MISSING = one_or_more("`me`, id or `@handle`.")
-    tag: list[TagName] | MISSING = one_or_more("Name; case makes no difference.")
+    assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
+    created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
+    tag: list[TagName] | MISSING = list_filter_field("Name; case makes no difference.")
     tag_none: bool | MISSING = Field(MISSING, description="Without any tag; `false`: with one.")
-    parent: list[Word] | MISSING = one_or_more("Id or key (WEB-12).")
+    parent: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
     parent_none: bool | MISSING = Field(MISSING, description="No subtask; `false`: a subtask.")
-    blocked_by: list[Word] | MISSING = one_or_more("Id or key of a blocker.")
+    blocked_by: list[FilterWord] | MISSING = list_filter_field("Id or key of a blocker.")
     blocked_by_none: bool | MISSING = Field(
         MISSING, description="Without any blocker, open or done; `false`: with one."
     )
-    external_ref: list[ExternalRef] | MISSING = one_or_more()
+    external_ref: list[ExternalRef] | MISSING = list_filter_field()
     external_ref_none: bool | MISSING = Field(
         MISSING, description="Without an external_ref; `false`: with one."
     )
-    due_before: Moment | MISSING = MISSING
-    due_after: Moment | MISSING = MISSING
-    created_before: Moment | MISSING = MISSING
-    created_after: Moment | MISSING = MISSING
-    updated_before: Moment | MISSING = MISSING
-    updated_after: Moment | MISSING = MISSING
-    updated_since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
-    completed_before: Moment | MISSING = MISSING
-    completed_after: Moment | MISSING = MISSING
+    due_before: DayOrTimestamp | MISSING = MISSING
+    due_after: DayOrTimestamp | MISSING = MISSING
+    created_before: DayOrTimestamp | MISSING = MISSING
+    created_after: DayOrTimestamp | MISSING = MISSING
+    updated_before: DayOrTimestamp | MISSING = MISSING
+    updated_after: DayOrTimestamp | MISSING = MISSING
+    updated_since: Timestamp | MISSING = Field(MISSING, description="At this instant or after it.")
+    completed_before: DayOrTimestamp | MISSING = MISSING
+    completed_after: DayOrTimestamp | MISSING = MISSING
 
 
 class TaskFilters(PageParams, TaskWhere):

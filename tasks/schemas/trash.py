@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import MISSING, Field
 
-from taskflow.http.filtering import Filters, one_or_more, with_exclusions
+from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
 from taskflow.http.schema import Out
 from tasks.models import Comment, Project, Task
@@ -27,7 +27,7 @@ class TrashItem(Out):
 
 @with_exclusions
 class TrashFilters(PageParams, Filters):
-    kind: list[TrashKind] | MISSING = one_or_more()
+    kind: list[TrashKind] | MISSING = list_filter_field()
 
 
 class TrashPage(Page[TrashItem]):

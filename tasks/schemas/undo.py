@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.http.schema import Id, In, Instant, Out, Word
+from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp
 from tasks.actions.undo import Undone
 
 MOST_IDS = 1000
@@ -29,14 +29,14 @@ class UndoRequest(In):
         MISSING, description="All that you did under this request id, or `actor` if it is given."
     )
     event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
-    actor: Word | MISSING = Field(
+    actor: FilterWord | MISSING = Field(
         MISSING,
         description="Who did it: `me`, id or `@handle`; `none` for operators and commands.",
         examples=["@bot"],
     )
-    since: Instant | MISSING = Field(MISSING, description="At this instant or after it.")
-    until: Instant | MISSING = Field(MISSING, description="Before this instant.")
-    project: Word | MISSING = Field(MISSING, description="In this one only; id or key.")
+    since: Timestamp | MISSING = Field(MISSING, description="At this instant or after it.")
+    until: Timestamp | MISSING = Field(MISSING, description="Before this instant.")
+    project: FilterWord | MISSING = Field(MISSING, description="In this one only; id or key.")
     on_conflict: OnConflict = Field(
         OnConflict.REFUSE, description="`skip` leaves out what others have changed since."
     )

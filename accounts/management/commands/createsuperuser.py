@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
 from accounts.actions import create_operator
-from taskflow.http.errors import Problem, problem_of_database
+from taskflow.http.errors import Problem, problem_of_database_error
 
 PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - its name
 
@@ -40,7 +40,7 @@ class Command(BaseCommand):
         except Problem as problem:
             raise CommandError(problem.detail) from None
         except IntegrityError as error:
-            raise CommandError(problem_of_database(error).detail) from None
+            raise CommandError(problem_of_database_error(error).detail) from None
         self.stdout.write(f"{email} is an operator now. Sign in at the host of “platform”.")
 
 

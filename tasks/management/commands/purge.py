@@ -12,7 +12,7 @@ from accounts.idempotency import delete_expired_records
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
-from taskflow.http.contention import run_until_settled
+from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
 from tasks.actions.trash import PURGE, purge_older
 from tasks.models.trash import KEPT
@@ -46,4 +46,4 @@ class Command(BaseCommand):
             with inside(actor.tenant):
                 return purge_older(actor, kind, moment)
 
-        return run_until_settled(purge)
+        return run_with_retries(purge)
