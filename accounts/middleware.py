@@ -166,9 +166,10 @@ class TenantMiddleware:
         """Raise PreconditionFailed when If-Match names a row that the request does not change."""
         response = self.work(request)
         named = request.actor.precondition
-        if named and named.recorded and not named.is_checked and response.status_code < 400:
+        if named and named.event_ids and not named.is_checked and response.status_code < 400:
             raise PreconditionFailed(
-                f"If-Match names {named.noun} {named.row_id}, which this request does not change."
+                f"If-Match names {named.resource_type} {named.row_id}, which this request does not"
+                " change."
             )
         return response
 

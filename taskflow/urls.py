@@ -14,7 +14,7 @@ from taskflow.tenancy.checks import find_breaches
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    return health.readyz(request, questions=(find_breaches,))
+    return health.readyz(request, checks=(find_breaches,))
 
 
 urlpatterns = [

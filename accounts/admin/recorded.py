@@ -249,7 +249,7 @@ class RecordedAdmin(ModelAdmin):
             if other is None or as_recorded(value) != other.base:
                 edited[name] = value
         seen = parse_etag(request.POST.get(OVERWRITE, ""))
-        if seen is None or not seen.names(noun, row.pk):
+        if seen is None or not seen.is_for(noun, row.pk):
             seen = Precondition(noun, row.pk, opened)
         return replace(get_actor(request), precondition=seen), edited
 

@@ -49,14 +49,14 @@ def refuse_stale(
     Who deletes a row sets all its fields.
     """
     seen = actor.precondition
-    if seen is None or not seen.names(type(row).__name__.lower(), row.pk):
+    if seen is None or not seen.is_for(type(row).__name__.lower(), row.pk):
         return
     seen.is_checked = True
     if seen.version == version:
         return
     if seen.version > version:
         raise PreconditionFailed(f"There is no version {seen.version} yet; this is {version}.")
-    since = changes_since(row, seen.version, seen.recorded)
+    since = changes_since(row, seen.version, seen.event_ids)
     if not (is_removal or "deleted_at" in changes):
         since = {n: s for n, s in since.items() if n in changes}
     told = {n: s for n, s in since.items() if n not in type(row).derived} or since
@@ -65,7 +65,7 @@ def refuse_stale(
             f"Others have changed {', '.join(sorted(told))} since version {seen.version}.",
             code="changed_since",
             errors=[_told(row, n, told[n], changes.get(n)) for n in sorted(told)],
-            headers={"ETag": f'"{seen.noun}-{row.pk}-{version}"'},
+            headers={"ETag": f'"{seen.resource_type}-{row.pk}-{version}"'},
         )
 
 

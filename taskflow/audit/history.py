@@ -81,7 +81,7 @@ def read_rivalries(actor: Actor, problem: PreconditionFailed) -> list[Rivalry]:
     seen = parse_etag(problem.headers.get("ETag", ""))
     if seen is None:
         return []
-    theirs, yours = Event(subject_type=seen.noun), Event(subject_type=seen.noun)
+    theirs, yours = Event(subject_type=seen.resource_type), Event(subject_type=seen.resource_type)
     details = {}
     for error in problem.errors:
         name = error["pointer"].removeprefix("#/").removesuffix("_id")

@@ -1,4 +1,4 @@
-"""The parameters and component schemas of the OpenAPI document."""
+"""The parameters and the component schemas of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class OpenApiDocument(OpenAPISchema):
         super().__init__(api, path_prefix)
 
     def add_schema_definitions(self, definitions: Mapping[str, Schema]) -> None:
-        """Add components. Raises ImproperlyConfigured when one of the name has another schema."""
+        """Add components by name. Raises ImproperlyConfigured for two schemas of one name."""
         for name, schema in definitions.items():
             if self.schemas.setdefault(name, schema) != schema:
                 raise ImproperlyConfigured(
                     f"The component “{name}” would have two different schemas. Rename one of the"
-                    " classes, or use two where one class reads and writes differently."
+                    " classes. If one class has two schemas, one to read and one to write, use two"
+                    " classes."
                 )
 
     def operation_parameters(self, operation: Operation) -> list[Schema]:
@@ -97,10 +98,10 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         return reference
 
     def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
-        """Raise ImproperlyConfigured when two classes would share a component.
+        """Generate the schema. Raises ImproperlyConfigured if two classes share a component.
 
-        Pydantic would give one of them a longer name if this schema refers to both. Else ninja
-        would keep the last one of the document.
+        Pydantic would give one of the classes a longer name, but only if one schema refers to both.
+        Otherwise ninja would keep the class that comes last.
         """
         generated = super().generate(schema, mode)
         for reference in self.definitions:
@@ -115,21 +116,21 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         return generated
 
     def default_schema(self, schema: Any) -> Schema:
-        """A field that may be absent has no default to show."""
+        """Leave out the default of a field that may be absent: MISSING is not JSON."""
         if schema.get("default") is MISSING:
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
 
 def _path(core_ref: str) -> str:
-    """The module and name of a class, without the id that pydantic puts behind them."""
+    """Return the module and name of a class, without the id that pydantic appends."""
     return core_ref.partition(":")[0]
 
 
 def _flatten(
     schema: Schema, definitions: Mapping[str, Schema]
 ) -> Iterator[tuple[str, Schema, bool]]:
-    """Yield name, schema and whether it is required, of each parameter of a set of parameters."""
+    """Yield the name and the schema of each parameter, and whether it is required."""
     for name, details in schema["properties"].items():
         referred = definitions.get(details.get("$ref", "").rpartition("/")[2], {})
         if "properties" in referred:  # as in `filters: Query[TaskFilters]`
@@ -138,17 +139,17 @@ def _flatten(
             yield name, details, name in schema.get("required", ())
 
 
-def _parameter(place: str, name: str, details: Schema, *, is_required: bool) -> Schema:
-    """Describe a parameter. Examples stay in its schema: beside it they would be a map."""
+def _parameter(source: str, name: str, details: Schema, *, is_required: bool) -> Schema:
+    """Describe a parameter. Its examples stay in its schema, where they may be a list."""
     schema = _without_null(details)
-    described = {"in": place, "name": name, "required": is_required, "schema": schema}
+    described = {"in": source, "name": name, "required": is_required, "schema": schema}
     if "description" in schema:
         described["description"] = schema.pop("description")
     return described
 
 
 def _without_null(schema: Schema) -> Schema:
-    """The same for a parameter, which is absent or has a value: null cannot be sent."""
+    """Return the schema of a parameter without null, which a query string cannot express."""
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
     members = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
     if len(members) == 1:

@@ -1,4 +1,4 @@
-"""What django-ninja leaves open: refusing what it would ignore, versions, readable ids."""
+"""The API class: refuses input that ninja would ignore, and adds ETags and Locations."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from taskflow.http.schema import is_unstorable
 def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse unknown query parameters, bodies where none is read, and chunked bodies.
 
-    Each would be ignored: a misspelt filter would answer with everything, and {"dry_run": true} as
-    the body of a DELETE would not keep it from deleting.
+    Ninja would ignore each of them. A misspelled filter would then return all rows, and a DELETE
+    with the body {"dry_run": true} would delete.
     """
-    operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja hands us the bound run
+    operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja passes the bound method
     known = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
@@ -48,9 +48,11 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if not takes_body and has_body(request):
             return _unexpected_body(request, known).as_response(request)
         if unknown := sorted(request.GET.keys() - known):
-            what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
+            names = f"Its parameters: {', '.join(sorted(known))}." if known else "It has none."
             problem = Invalid.parameter(
-                unknown[0], f"“{unknown[0]}” is not a parameter here. {what}", "unknown_parameter"
+                unknown[0],
+                f"“{unknown[0]}” is not a parameter of this operation. {names}",
+                "unknown_parameter",
             )
             return problem.as_response(request)
         request.query_parameters = known  # for answer_validation()
@@ -60,7 +62,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
 
 
 def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse bodies where they would be ignored, for views that are no operations."""
+    """Refuse bodies in views that are not operations and would ignore them."""
 
     def checked(request: Request, **kwargs: Any) -> HttpResponse:
         refusal = _problem_of_chunked_body(request)
@@ -72,13 +74,13 @@ def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
 
 
 def _problem_of_chunked_body(request: Request) -> Problem | None:
-    if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
-        return LengthRequired("Send a Content-Length; chunks are not read.")
+    if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server passes on an empty body
+        return LengthRequired("Send the body with a Content-Length. Chunked bodies are not read.")
     return None
 
 
 def _query_parameters(operation: Operation) -> frozenset[str]:
-    """The names of all query parameters of an operation."""
+    """Return the names of all query parameters of an operation."""
     names = {
         name
         for model in operation.models
@@ -89,28 +91,28 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
 
 
 def _takes_body(operation: Operation) -> bool:
-    """Whether a body is declared: as a parameter of the function, or for the document alone."""
+    """Return whether an operation declares a body, as a parameter or in openapi_extra."""
     if any(model.__ninja_param_source__ in BODY_SOURCES for model in operation.models):
         return True
     return "requestBody" in (operation.openapi_extra or {})
 
 
 def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
-    """The refusal of a body that nothing would read; for a write it names the parameters."""
+    """Return the problem of a body that would be ignored. For a write it names the parameters."""
     detail = "This operation takes no body. Send the request without one"
     if request.method not in SAFE and known:
         parameters = " and ".join(f"?{name}=true" for name in sorted(known))
-        detail += f"; what it takes are query parameters: {parameters}"
+        detail += f". Its options are query parameters: {parameters}"
     return Invalid(f"{detail}.", code="unexpected_body")
 
 
 def _accepts_preconditions(operation: Operation) -> bool:
-    """Whether it is a write of somebody who is known."""
+    """Return whether an operation is a write that needs credentials."""
     return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
 
 
 class Encoder(DjangoJSONEncoder):
-    """Instants to the microsecond, as documents have them that the database builds."""
+    """Writes timestamps in UTC with microseconds, as in responses that the database builds."""
 
     def default(self, value: Any) -> Any:
         if isinstance(value, datetime):
@@ -123,6 +125,8 @@ class Renderer(JSONRenderer):
 
 
 class Api(NinjaAPI):
+    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid."""
+
     def __init__(self, **kwargs: Any) -> None:
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
@@ -135,7 +139,10 @@ class Api(NinjaAPI):
         super().add_router(prefix, router, **options)
 
     def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        """Name the version of the row that is answered, or say 304 where the caller has it."""
+        """Decorator of API functions. Sets the ETag of the row that they return.
+
+        Answers 304 to a read whose If-None-Match has that ETag.
+        """
 
         @wraps(view)
         def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
@@ -169,13 +176,13 @@ class Api(NinjaAPI):
         return answer
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        """The response that ninja begins with; it serves for documents too."""
+        """Create the response to which ninja adds headers; kept for responses of the database."""
         assert isinstance(request, Request)
         request.prepared_response = HttpResponse(content_type=JSON)
         return request.prepared_response
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
-        """Single rows carry an ETag that names their version, new ones also a Location."""
+        """Return a response with the ETag of a single row and, for a new one, its Location."""
         response = super().create_response(request, data, **kwargs)
         assert isinstance(request, Request)
         if request.etag is not None:

@@ -20,7 +20,7 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUDING, MAX_FILTER_VALUES
+from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -145,7 +145,7 @@ def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> Wanted:
         if name == "project" and lazily and (place := _place(value)):
             wanted[name] = place
         elif isinstance(value, list):
-            read = READERS.get(name.removesuffix(EXCLUDING), _as_they_are)
+            read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_they_are)
             wanted[name] = tuple(read(actor, name, value))
         elif name == "q":
             wanted[name] = Words(condition_of(read_query(value)), read_task_key(value))
@@ -216,7 +216,7 @@ def _project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
 def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """`me`, `none` (None), an id or `@handle`."""
     known: dict[str, int | None] = {"me": actor.user.pk}
-    if name.removesuffix(EXCLUDING) == "assignee":
+    if name.removesuffix(EXCLUSION_SUFFIX) == "assignee":
         known["none"] = None
     named = [ref.lower() for ref in refs if ref not in known]
     if named:
@@ -273,7 +273,7 @@ def narrow(rows: QuerySet[M], wanted: Wanted) -> QuerySet[M]:
         if name in questions:
             rows = rows.filter(questions[name](value))
         else:
-            rows = rows.exclude(questions[name.removesuffix(EXCLUDING)](value))
+            rows = rows.exclude(questions[name.removesuffix(EXCLUSION_SUFFIX)](value))
     return rows
 
 
