@@ -1,4 +1,4 @@
-"""The API object: which app answers which path, and how errors leave the building."""
+"""The API: the routers of all apps, and the responses to exceptions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ api = Api(
     docs_decorator=refuse_bodies,
     urls_namespace="api",
 )
-# Addresses are tried in this order: those that are called most come first.
+# Django tries URLs in this order. The routers that are used most come first.
 api.add_router("/tasks", tasks)
 api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
@@ -77,7 +77,7 @@ def answer_problem(request: Request, problem: Problem) -> HttpResponse:
 
 @api.exception_handler(HttpError)
 def answer_http_error(request: Request, error: HttpError) -> HttpResponse:
-    """Ninja's own, which stands in for whatever our parser raised."""
+    """Answer ninja's own error. Ninja also raises it in place of what our parser has raised."""
     problem = error.__cause__ if isinstance(error.__cause__, Problem) else None
     return (problem or problem_of_status(error.status_code)).as_response(request)
 
@@ -87,7 +87,7 @@ def answer_too_large(request: Request, error: RequestDataTooBig) -> HttpResponse
     return problem_of_status(413).as_response(request)
 
 
-@api.exception_handler(MultiPartParserError)  # looking for a CSRF token reads forms
+@api.exception_handler(MultiPartParserError)  # the CSRF check reads forms
 @api.exception_handler(SuspiciousOperation)
 def answer_unreadable(request: Request, error: Exception) -> HttpResponse:
     return problem_of_status(400).as_response(request)

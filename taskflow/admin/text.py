@@ -1,6 +1,6 @@
-"""The text of a request to the admin must be UTF-8 that can be stored, in addresses and forms.
+"""Texts in URLs and forms of the admin must be UTF-8 without NUL.
 
-Django decodes both with replacement characters, so that a broken text would be stored as another.
+Django replaces bytes that are not UTF-8, so that another text than the one sent would be stored.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable
 
 ADMIN = "/admin/"
-ONE_BYTE_EACH = "latin-1"  # every byte is a character of it: the texts give their bytes back
+ONE_BYTE_EACH = "latin-1"  # maps each byte to a character, so that the bytes can be restored
 REFUSAL = (
-    "The address or the form contains text that cannot be stored: NUL characters, or bytes that"
+    "The URL or the form contains text that cannot be stored: NUL characters, or bytes that"
     " are not UTF-8. Remove them and send it again.\n"
 )
 
 
 class AdminTextMiddleware:
-    """Middleware. Answers 400 for an admin request with a text that is not UTF-8, or holds NUL."""
+    """Middleware. Answers 400 to an admin request with text that is not UTF-8 or contains NUL."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -36,7 +36,7 @@ class AdminTextMiddleware:
 
 
 def sent_texts(request: Request) -> Iterator[bytes]:
-    """The path, and the names and values of the query and of the form, as they were sent."""
+    """Yield the bytes of the path, and of the names and values of the query and the form."""
     yield request.path.encode(errors="surrogatepass")
     query = QueryDict(request.META.get("QUERY_STRING", ""), encoding=ONE_BYTE_EACH)
     for sent in (query, _form_of(request)):

@@ -125,7 +125,7 @@ def test_request_ignores_the_charset_of_its_content_type():
 
 def test_wsgi_handler_creates_requests_of_its_request_class():
     assert WSGIHandler.request_class, "Find how WSGIHandler creates requests now."
-    assert wsgi.answer.request_class is Request, "taskflow/wsgi.py has to set our class."
+    assert wsgi.handler.request_class is Request, "taskflow/wsgi.py has to set our class."
 
 
 def test_caches_are_not_closed_after_requests():
@@ -484,5 +484,7 @@ def test_inline_formsets_of_unfold_have_pages():
 def test_granian_lists_its_workers():
     server = granian.Granian("taskflow.wsgi:application", workers=2)
 
-    assert (server.wrks, server.workers) == ([], 2), "Adapt announce() in taskflow/serving.py."
-    assert server.bind_addr, "Adapt announce() in taskflow/serving.py."
+    assert (server.wrks, server.workers) == ([], 2), (
+        "Adapt print_when_ready() in taskflow/serving.py."
+    )
+    assert server.bind_addr, "Adapt print_when_ready() in taskflow/serving.py."
