@@ -307,7 +307,7 @@ def test_resetting_with_yes_deletes_the_data_and_nothing_else(checkout, data):
     ended = checkout.make("reset", YES="1", DATABASE_URL="postgres://h/d")
 
     assert ended.returncode == 0
-    assert "The database that DATABASE_URL names is not touched." in ended.stdout
+    assert "The database of DATABASE_URL is not deleted." in ended.stdout
     assert names(data) == ["notes"]
     assert "There is no local data in var." in checkout.make("reset").stdout
 

@@ -179,7 +179,7 @@ def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):
         return not steps
 
     monkeypatch.setattr(serving.time, "sleep", step)
-    monkeypatch.setattr(serving, "answers", answers)
+    monkeypatch.setattr(serving, "is_answering", answers)
 
     serving.print_when_ready(server, "Hello")
 
