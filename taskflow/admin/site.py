@@ -16,7 +16,8 @@ from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import InvalidPage
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.forms import Field
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.admin import TabularInline as UnfoldTabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
@@ -40,6 +41,8 @@ __all__ = [
     "search",
 ]
 
+# An entry of list_filter: a field, a field with the class of its filter, or a filter.
+FilterItem = str | tuple[str, type[FieldListFilter]] | type[SimpleListFilter]
 COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # that Django's filters of a column use
 DATE_LOOKUPS = ("__year", "__month", "__day")  # that date_hierarchy uses
 NOT_BLANK = re.compile(r"[^\s\"']")  # empty quotes find nothing
@@ -139,7 +142,9 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
                         return name
         return None
 
-    def _is_valid_value(self, request: HttpRequest, item: Any, name: str, value: str) -> bool:
+    def _is_valid_value(
+        self, request: HttpRequest, item: FilterItem, name: str, value: str
+    ) -> bool:
         if isinstance(item, type) and issubclass(item, SimpleListFilter):
             choices = item(request, {}, self.model, self).lookup_choices
             return value in {str(choice) for choice, _label in choices}
@@ -154,7 +159,7 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
         return {
             name
             for item in items
-            if isinstance(item, tuple | list)
+            if isinstance(item, tuple)
             for name in _parameters_of(self.model, item)
             if name.endswith("__exact")
         }
@@ -179,7 +184,7 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
         return names
 
 
-def _parameters_of(model: type[Model], item: Any) -> set[str]:
+def _parameters_of(model: type[Model], item: FilterItem) -> set[str]:
     """Return the parameters that one entry of list_filter reads from the URL."""
     if isinstance(item, type) and issubclass(item, SimpleListFilter):
         return {str(item.parameter_name)}
@@ -189,11 +194,11 @@ def _parameters_of(model: type[Model], item: Any) -> set[str]:
     return {f"{path}{lookup}" for lookup in COLUMN_LOOKUPS}
 
 
-def _path_of(item: Any) -> str:
-    return str(item[0] if isinstance(item, tuple | list) else item)
+def _path_of(item: FilterItem) -> str:
+    return str(item[0] if isinstance(item, tuple) else item)
 
 
-def _field_of(model: type[Model], item: Any) -> Any:
+def _field_of(model: type[Model], item: FilterItem) -> Any:
     """Return the model field that one entry of list_filter filters by."""
     *relations, name = _path_of(item).split("__")
     owner: Any = model
@@ -209,7 +214,7 @@ def _is_value_of(column: Any, text: str) -> bool:
         return False
 
 
-def _is_readable(field: Any, value: Any) -> bool:
+def _is_readable(field: Field, value: object) -> bool:
     try:
         field.clean(value)
     except ValidationError:
@@ -217,6 +222,6 @@ def _is_readable(field: Any, value: Any) -> bool:
     return True
 
 
-def _count_values(query: Any) -> int:
+def _count_values(query: QueryDict) -> int:
     """Return the number of values in a query string."""
     return sum(len(values) for _name, values in query.lists())

@@ -12,6 +12,7 @@ from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
 from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
+from pydantic_core.core_schema import CoreSchema, WithDefaultSchema
 
 if TYPE_CHECKING:
     from ninja import NinjaAPI
@@ -97,7 +98,7 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         self.names[reference] = self.normalize_name(re.sub(r"[^\][,]+\.", "", qualified))
         return reference
 
-    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
+    def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> Schema:
         """Generate the schema. Raises ImproperlyConfigured if two classes share a component.
 
         Pydantic would give one of the classes a longer name, but only if one schema refers to both.
@@ -115,7 +116,7 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
                 )
         return generated
 
-    def default_schema(self, schema: Any) -> Schema:
+    def default_schema(self, schema: WithDefaultSchema) -> Schema:
         """Leave out the default of a field that may be absent: MISSING is not JSON."""
         if schema.get("default") is MISSING:
             return self.generate_inner(schema["schema"])

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from itertools import count
 from random import uniform
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import Error as DatabaseError
 from django.http import HttpResponse
@@ -82,7 +82,7 @@ def _may_repeat(request: Request) -> bool:
     return has_body and is_session_unchanged and not state.get("_files")
 
 
-def _restore(request: Request, original: dict[str, Any]) -> None:
+def _restore(request: Request, original: dict[str, object]) -> None:
     """Remove what an attempt has set on the request, except its body."""
     state = vars(request)
     for name in state.keys() - original.keys() - BODY_ATTRIBUTES:

@@ -83,9 +83,9 @@ class Problem(Exception):
         ] or [{"pointer": pointer, "code": self.code, "detail": self.detail}]
         return moved
 
-    def as_dict(self, request_id: str | None = None) -> dict[str, Any]:
+    def as_dict(self, request_id: str | None = None) -> dict[str, object]:
         """Return the problem document. `request_id` is None where there is no request."""
-        body: dict[str, Any] = {
+        body: dict[str, object] = {
             "type": f"urn:taskflow:problem:{self.code}",
             "title": self.status.phrase,
             "status": self.status.value,

@@ -25,7 +25,7 @@ class Filters(In):
 
     @field_validator("*", mode="before")
     @classmethod
-    def refuse_empty(cls, value: Any, info: ValidationInfo) -> Any:
+    def refuse_empty(cls, value: object, info: ValidationInfo) -> object:
         is_blank = isinstance(value, str) and not value.strip()
         is_empty = value is None or is_blank or (isinstance(value, list | dict) and not value)
         if is_empty and info.field_name not in PageParams.model_fields:
@@ -59,7 +59,7 @@ def with_exclusions(filters: type[F]) -> type[F]:
     return extended
 
 
-def _takes_list(annotation: Any) -> bool:
+def _takes_list(annotation: object) -> bool:
     return any(get_origin(member) is list for member in (annotation, *get_args(annotation)))
 
 

@@ -118,7 +118,7 @@ class _BrowserOnly:
     Health checks skip it too, because they come with a Host header that ALLOWED_HOSTS refuses.
     """
 
-    def __init__(self, get_response: Any) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)  # type: ignore[call-arg]
         # The next middleware that is not of this kind. Django's wrapper around a middleware has the
         # attributes of what it wraps.

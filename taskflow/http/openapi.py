@@ -114,7 +114,7 @@ def _accepts_preconditions(operation: Operation) -> bool:
 class Encoder(DjangoJSONEncoder):
     """Writes timestamps in UTC with microseconds, as in responses that the database builds."""
 
-    def default(self, value: Any) -> Any:
+    def default(self, value: object) -> object:
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         return super().default(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -91,7 +91,7 @@ def _read_integer(digits: str) -> int | float:
     return int(digits) if len(digits) <= MAX_INTEGER_DIGITS else float(digits)
 
 
-def _refuse_duplicate_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("an object has the same key twice")
@@ -108,17 +108,17 @@ def _needs_text_check(text: str | bytes) -> bool:
     return any(mark in text for mark in SUSPICIOUS_BYTES)
 
 
-def check_depth(document: Any, max_depth: int) -> None:
+def check_depth(document: object, max_depth: int) -> None:
     """Raise ValueError for a JSON value that is nested deeper than `max_depth` levels."""
     _check_values(document, max_depth, checks_texts=False)
 
 
-def _check_values(document: Any, max_depth: int, *, checks_texts: bool) -> None:
-    level: list[Any] = [[document]]
+def _check_values(document: object, max_depth: int, *, checks_texts: bool) -> None:
+    level: list[list[object] | dict[str, object]] = [[document]]
     for _ in range(max_depth + 1):  # the list around the document is the first level
-        below: list[Any] = []
+        below: list[list[object] | dict[str, object]] = []
         for container in level:
-            values = container
+            values: Iterable[object] = container
             if isinstance(container, dict):
                 values = [*container, *container.values()] if checks_texts else container.values()
             for value in values:
@@ -145,7 +145,7 @@ def _schema_of_fields(schema: type[In], names: frozenset[str]) -> type[In]:
     return create_model(schema.__name__, __base__=In, **fields)
 
 
-def check_values(schema: type[In], values: Mapping[str, Any]) -> dict[str, Any]:
+def check_values(schema: type[In], values: Mapping[str, object]) -> dict[str, Any]:
     """Validate single values with the types of a schema's fields, and return the results.
 
     For channels without a JSON body, such as forms and CSV. Dates are given as text. Names that the
@@ -179,7 +179,7 @@ def problem_of_validation(
     return Invalid(f"{where}: {first['detail']}", code="validation_failed", errors=entries)
 
 
-def _position(loc: tuple[Any, ...]) -> dict[str, str]:
+def _position(loc: tuple[object, ...]) -> dict[str, str]:
     """Return the pointer into the body, or the parameter, that an error of pydantic is about."""
     source, *rest = loc or ("body",)
     if source == "body":

@@ -64,10 +64,10 @@ def check_timestamp(value: datetime) -> datetime:
     return _check_year(value.astimezone(UTC))  # type: ignore[return-value]  # a datetime is a date
 
 
-def _check_format(pattern: str, example: str) -> Callable[[Any], Any]:
+def _check_format(pattern: str, example: str) -> Callable[[object], str]:
     """Return a validator of the text form. Pydantic would read 2020 as seconds since 1970."""
 
-    def check(value: Any) -> Any:
+    def check(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.IGNORECASE):
             raise ValueError(f"must be a string such as {example}")
         return value
@@ -75,7 +75,7 @@ def _check_format(pattern: str, example: str) -> Callable[[Any], Any]:
     return check
 
 
-def _check_size(value: dict[str, Any]) -> dict[str, Any]:
+def _check_size(value: dict[str, object]) -> dict[str, object]:
     if len(json.dumps(value)) > MAX_METADATA_BYTES:
         raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
     return value
@@ -108,7 +108,7 @@ Day = Annotated[
 _TIMESTAMP, _DAY = TypeAdapter(Timestamp), TypeAdapter(Day)
 
 
-def _read_day_or_timestamp(value: Any) -> datetime | date:
+def _read_day_or_timestamp(value: object) -> datetime | date:
     """Parse the value. Raises one error, where a union would raise one for each of its types."""
     is_day = isinstance(value, str) and re.fullmatch(DAY_PATTERN, value)
     try:
