@@ -1,4 +1,4 @@
-# `make run` and `make test` set up all they need: Python 3.11 with venv and make are enough.
+# `make run` and `make test` install what they need. Only make and Python 3.11 with venv are required.
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
@@ -11,65 +11,65 @@ export TASKFLOW_DEBUG ?= 1
 
 .DEFAULT_GOAL := help
 
-# What TaskFlow needs to run, and what its tests and lint need too: the second contains the first.
+# The packages to run TaskFlow; and those for its tests and lint, which include the first.
 runtime:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock
 
 installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
-# Parameters of `make bench`: BENCH, GROWTH and SQLITE are passed on.
-.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench bench-sqlite lint format lock clean reset runtime installed
+# BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
+.PHONY: help run test test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/python manage.py serve --port $(PORT)
 
-test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
+test: test-sqlite test-postgres test-isolation ## Run every test on SQLite and on PostgreSQL 18
 
-test-sqlite: installed ## … on SQLite
+test-sqlite: installed ## Run every test on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2
 
-test-postgres: installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
+test-postgres: installed ## Run every test on PostgreSQL 18, or on TEST_DATABASE_URL
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m 'not readme'
 
-test-wall: installed ## The isolation tests with each lock alone, and with other logins
-	$(MAKE) --no-print-directory -j3 --output-sync wall-database wall-superuser wall-plain
+test-isolation: installed ## Run the tests of tenant isolation with each protection alone, and as other logins
+	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
-wall-database:
+isolation-database:
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m wall -p taskflow.tests.without_manager
 
-wall-superuser:
+isolation-superuser:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'wall and not matrix'
 
-wall-plain:
+isolation-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
 
-test-client: installed ## Generate a Python client from the OpenAPI document and work with it
+test-client: installed ## Generate a Python client from the OpenAPI document and test it
 	$(BIN)/python -m taskflow.tests.generated_client
 
-prove: installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
+prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
 
-bench: installed ## TaskFlow beside its peers, and its growth, on both databases; needs wrk. Writes benchmarks/RESULTS.md
+bench: installed ## Compare TaskFlow with other stacks, and measure its growth; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
 	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
 	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
 
-bench-sqlite: installed ## … on SQLite alone; needs no wrk
+bench-sqlite: installed ## Run the benchmarks of SQLite only; needs no wrk
 	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
 
-lint: installed ## ruff and mypy --strict
+lint: installed ## Run ruff and mypy --strict
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	TASKFLOW_DEBUG=0 $(BIN)/python -m mypy .
 
-format: installed ## Let ruff write the code's form
+format: installed ## Format the code with ruff
 	$(BIN)/python -m ruff check --fix --quiet . ; $(BIN)/python -m ruff format .
 
-lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes newer releases
+lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes the newest releases
 	@PYTHON="$(PYTHON)" sh .ci/install.sh
 	$(BIN)/python -m pip install --quiet uv
 	$(COMPILE) $(UPGRADE) --group dev pyproject.toml -o requirements.lock
@@ -77,9 +77,9 @@ lock: ## Write both lock files from pyproject.toml; UPGRADE=--upgrade takes newe
 	cp requirements.lock requirements-runtime.lock
 	$(COMPILE) -c requirements.lock pyproject.toml -o requirements-runtime.lock
 
-clean: ## Remove the environment and the caches; the data stays
+clean: ## Remove the environment and the caches, but not the data
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-reset: ## Delete the local database and key, after asking; YES=1 answers for you
+reset: ## Delete the local database and secret key after a confirmation; YES=1 confirms
 	@YES="$(YES)" sh .ci/reset.sh

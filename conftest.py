@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import django.test.client
 import pytest
 from django.apps import apps
 from django.conf import settings
@@ -29,6 +30,7 @@ from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event, Via
+from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
 from taskflow.tenancy.unit import ACROSS, open_scope
 from taskflow.tests.contract import api_contract
@@ -42,6 +44,8 @@ settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length
 API = "/api/v1"
+# As taskflow/wsgi.py does for the server. Django's test client has no setting for it.
+django.test.client.WSGIRequest = Request  # type: ignore[misc]
 
 
 class CheckedClient(Client):

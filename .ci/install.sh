@@ -1,9 +1,9 @@
 #!/bin/sh
-# install.sh [LOCK...]: see that .venv works, and holds what the lock files name.
+# install.sh [LOCK...]: make sure that .venv works and contains the packages of the lock files.
 #
-# An environment that was interrupted, moved, or made by a Python that is gone is made anew. What
-# was installed is remembered as a copy of the lock file inside .venv, so nothing is done twice.
-# The last lock file given is installed; it has to contain the others.
+# The environment is created again if its installation was interrupted, if it was moved, or if its
+# Python is gone. A copy of each installed lock file in .venv shows that nothing has to be done.
+# Only the last lock file is installed; it has to contain the others.
 set -eu
 python=${PYTHON:-python3}
 venv=.venv
@@ -16,18 +16,18 @@ fail() {
 works() {
     test ! -e $venv/.incomplete &&
         $venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' &&
-        # Else its programs start another environment's Python, or none.
+        # In an environment that was moved, programs start another Python, or none.
         (. $venv/bin/activate && test "$VIRTUAL_ENV" -ef $venv)
 }
 
 make_environment() {
     command -v "$python" >/dev/null ||
-        fail "There is no $python. On Debian and Ubuntu: apt install python3 python3-venv"
+        fail "$python was not found. On Debian and Ubuntu: apt install python3 python3-venv"
     "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' ||
-        fail "TaskFlow needs Python 3.11 or newer, and $python is older. Try: make run PYTHON=python3.12"
+        fail "TaskFlow needs Python 3.11 or newer; $python is older. Try: make run PYTHON=python3.12"
     "$python" -c 'import venv, ensurepip' 2>/dev/null ||
-        fail "$python cannot make environments. On Debian and Ubuntu: apt install python3-venv"
-    test ! -L $venv || fail "$venv is a link, and no working environment is behind it. Remove it."
+        fail "$python cannot create virtual environments. On Debian and Ubuntu: apt install python3-venv"
+    test ! -L $venv || fail "$venv is a link to something that is not a working environment. Remove it."
     rm -rf $venv
     mkdir $venv
     touch $venv/.incomplete
@@ -47,10 +47,10 @@ install() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     rm -f $venv/requirements*.lock
-    touch $venv/.incomplete # stays when this is interrupted
+    touch $venv/.incomplete # stays if the installation is interrupted
     if ! $venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock"; then
         rm $venv/.incomplete
-        fail "$lock could not be installed. Is the package index reachable?"
+        fail "$lock could not be installed. Check the connection to the package index."
     fi
     cp "$@" $venv
     rm $venv/.incomplete

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest
 from ninja import Query, Router, Status
 
 from accounts.actions import tenants as tenant_actions
@@ -42,6 +41,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageParams, paginate
+from taskflow.http.request import Request
 from taskflow.tenancy import inside
 
 signing_in = Router(tags=["Signing in"])
@@ -59,7 +59,7 @@ tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
     auth=None,
     openapi_extra={"responses": {403: {"$ref": "#/components/responses/Forbidden"}}},
 )
-def register(request: HttpRequest, body: Registration) -> Status[dict[str, Any]]:
+def register(request: Request, body: Registration) -> Status[dict[str, Any]]:
     """Create a tenant and its first administrator, and sign the administrator in.
 
     Returns 403 when this installation does not accept registrations, 409 when the subdomain is
@@ -69,7 +69,7 @@ def register(request: HttpRequest, body: Registration) -> Status[dict[str, Any]]
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not accept registrations. Ask its operator.")
     values = body.sent() | {"password": body.password.get_secret_value()}
-    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=_request_id(request))
+    actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)
     return Status(201, _sign_in(request, actor.user, actor.tenant))
 
 
@@ -79,7 +79,7 @@ def register(request: HttpRequest, body: Registration) -> Status[dict[str, Any]]
     auth=None,
     openapi_extra={"responses": {401: {"$ref": "#/components/responses/Unauthenticated"}}},
 )
-def login(request: HttpRequest, body: Login) -> dict[str, Any]:
+def login(request: Request, body: Login) -> dict[str, Any]:
     """Exchange an e-mail and a password for a token that is valid for 30 days.
 
     An unknown e-mail, a wrong password and a deactivated user get the same 401, after the same
@@ -102,15 +102,11 @@ def logout(request: ActorRequest) -> Status[None]:
     return Status(204, None)
 
 
-def _sign_in(request: HttpRequest, user: User, tenant: Tenant) -> dict[str, Any]:
+def _sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, Any]:
     with inside(tenant):
-        token, text = token_actions.sign_in(user, tenant, request_id=_request_id(request))
-    request.actor = Actor(user, tenant)  # type: ignore[attr-defined]  # for the log
+        token, text = token_actions.sign_in(user, tenant, request_id=request.request_id)
+    request.actor = Actor(user, tenant)  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
-
-
-def _request_id(request: HttpRequest) -> str:
-    return getattr(request, "request_id", "")
 
 
 # ---- one's own user -----------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from django.db.models import CharField, DateTimeField, Q, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
-from ninja.security.http import HttpBearer
+from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
@@ -28,6 +28,7 @@ from taskflow.http.errors import (
     Unauthenticated,
 )
 from taskflow.http.preconditions import SAFE
+from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable
 from taskflow.tenancy import asking, in_any_tenant, inside
 
@@ -49,7 +50,7 @@ NO_TENANT = "There is no such tenant."
 # ---- which tenant -------------------------------------------------------------------------------
 
 
-def read_subdomain(request: HttpRequest) -> str | None:
+def read_subdomain(request: Request) -> str | None:
     """Return the subdomain that X-Tenant or the host names, or None if neither names one.
 
     Raises DisallowedHost for a host that is not in ALLOWED_HOSTS, NotFound when the two differ.
@@ -146,13 +147,13 @@ class TenantBackend(BaseBackend):
 # ---- credentials -------------------------------------------------------------------------------
 
 
-def read_bearer_token(request: HttpRequest) -> str | None:
+def read_bearer_token(request: Request) -> str | None:
     """Return the text after `Authorization: Bearer`, or None if the header has another scheme."""
     scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
     return text.strip() if scheme.lower() == "bearer" else None
 
 
-def build_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
+def build_token_actor(request: Request, token: ApiToken) -> Actor:
     """Return the token's user as an actor with the token's rights. Needs its user and tenant."""
     return Actor(
         token.user,
@@ -160,7 +161,7 @@ def build_token_actor(request: HttpRequest, token: ApiToken) -> Actor:
         scope=TokenScope(token.scope),
         project_ids=None if token.project_ids is None else tuple(token.project_ids),
         token=token,
-        request_id=getattr(request, "request_id", ""),
+        request_id=request.request_id,
     )
 
 
@@ -197,15 +198,16 @@ class TokenScopeAuth(HttpBearer):
         self.write_scope = write_scope
 
     def __call__(self, request: HttpRequest) -> Actor:
-        actor: Actor | None = getattr(request, "actor", None)
-        if actor is None:
+        assert isinstance(request, Request)
+        actor = request.actor
+        if not isinstance(actor, Actor):
             is_sent = "HTTP_AUTHORIZATION" in request.META
             raise Unauthenticated(INVALID_CREDENTIALS if is_sent else MISSING_CREDENTIALS)
         if request.method not in SAFE:
             self.check_writing(request, actor)
         return actor
 
-    def check_writing(self, request: HttpRequest, actor: Actor) -> None:
+    def check_writing(self, request: Request, actor: Actor) -> None:
         if actor.token is None and check_csrf(request) is not None:
             raise Forbidden("Send the X-CSRFToken of your session.", code="csrf_failed")
         order = list(TokenScope)

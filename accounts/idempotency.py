@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import OperationalError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts import tokens
 from accounts.models import IdempotencyRecord
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.errors import Conflict, Invalid
 
 RECORD_LIFETIME = timedelta(hours=24)
@@ -29,7 +29,7 @@ TOKEN_PLACEHOLDER = "{the token that this answer issued}"  # noqa: S105
 
 
 def run_once(
-    request: HttpRequest, key: str, work: Callable[[HttpRequest], HttpResponse]
+    request: ActorRequest, key: str, work: Callable[[ActorRequest], HttpResponse]
 ) -> HttpResponse:
     """Do the work and store its response, or return the response that the key already has.
 
@@ -38,13 +38,13 @@ def run_once(
     can be corrected and sent with the same key. Raises Invalid when the key was used for another
     request, Conflict when the first request takes too long.
     """
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     record = _reserve_key(actor, key, _fingerprint(request, actor))
     entropy = salted_hmac("taskflow.idempotency", f"{record.pk} {key}", algorithm="sha256").digest()
     token = tokens.make_token_text(actor.tenant.pk, entropy)
     if record.status is not None:
         return _replay_response(record, token)
-    request.actor = replace(actor, entropy=entropy)  # type: ignore[attr-defined]
+    request.actor = replace(actor, entropy=entropy)
     response = work(request)
     if response.status_code < 400:
         _store_response(record, response, token)
@@ -92,7 +92,7 @@ def _in_progress() -> Conflict:
     )
 
 
-def _fingerprint(request: HttpRequest, actor: Actor) -> str:
+def _fingerprint(request: ActorRequest, actor: Actor) -> str:
     """Return a hash of everything that affects the response or the event, rights included.
 
     It is keyed with the installation's secret, since a body may hold a password.

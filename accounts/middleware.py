@@ -16,7 +16,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 
 from accounts import tokens
 from accounts.attribution import add_attribution
@@ -34,12 +34,12 @@ from accounts.auth import (
 from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, build_event_response
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import capture_events, serialize_graph_changes
 from taskflow.http.bodies import read_body
-from taskflow.http.contention import is_repeated, respond_with_retries
+from taskflow.http.contention import respond_with_retries
 from taskflow.http.errors import (
     BadRequest,
     NotFound,
@@ -60,7 +60,7 @@ from taskflow.tenancy import TenantError, inside, may_end_with_answer
 API, ADMIN = "/api/", "/admin/"
 MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[ActorRequest], HttpResponse]
 
 
 class TenantMiddleware:
@@ -69,7 +69,7 @@ class TenantMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: ActorRequest) -> HttpResponse:
         if (refusal := read_body(request)) is not None:
             return refusal
         if request.path.startswith(API):
@@ -84,7 +84,7 @@ class TenantMiddleware:
 
     # ---- the API ----
 
-    def answer_api(self, request: HttpRequest) -> HttpResponse:
+    def answer_api(self, request: ActorRequest) -> HttpResponse:
         try:
             return respond_with_retries(request, self.answer_authenticated)
         except DisallowedHost:
@@ -97,7 +97,7 @@ class TenantMiddleware:
         except DatabaseError as error:
             return respond_to_database_error(request, error)
 
-    def answer_authenticated(self, request: HttpRequest) -> HttpResponse:
+    def answer_authenticated(self, request: ActorRequest) -> HttpResponse:
         """Answer inside the tenant of the credentials, or without one if there are none."""
         subdomain = read_subdomain(request)
         if request.path in PUBLIC_PATHS:
@@ -111,7 +111,7 @@ class TenantMiddleware:
         return self.get_response(request)
 
     def answer_with_token(
-        self, request: HttpRequest, text: str, subdomain: str | None
+        self, request: ActorRequest, text: str, subdomain: str | None
     ) -> HttpResponse:
         tenant_id = tokens.read_tenant_id(text)
         if tenant_id is None:
@@ -128,7 +128,7 @@ class TenantMiddleware:
         return response
 
     def answer_with_session(
-        self, request: HttpRequest, key: str, subdomain: str | None
+        self, request: ActorRequest, key: str, subdomain: str | None
     ) -> HttpResponse:
         request.session = SessionStore(key)
         name = subdomain or settings.DEFAULT_TENANT
@@ -137,21 +137,21 @@ class TenantMiddleware:
             return self.get_response(request)
         tenant = choose_acting_tenant(request, user, home)
         with inside(tenant, reading=request.method in SAFE):
-            actor = Actor(user, tenant, request_id=getattr(request, "request_id", ""))
+            actor = Actor(user, tenant, request_id=request.request_id)
             return self.serve(request, actor)
 
-    def serve(self, request: HttpRequest, actor: Actor) -> HttpResponse:
+    def serve(self, request: ActorRequest, actor: Actor) -> HttpResponse:
         """Answer as the actor; for writes, apply preconditions, dry run and idempotency key."""
         if request.method in SAFE:
-            request.actor = actor  # type: ignore[attr-defined]
+            request.actor = actor
             may_end_with_answer()
             return self.work(request)
-        if is_repeated(request):
+        if request.is_repeated:
             serialize_graph_changes(actor)
         actor = add_attribution(request, actor)
         precondition = read_precondition(request)
         actor = replace(actor, precondition=precondition) if precondition else actor
-        request.actor = actor  # type: ignore[attr-defined]
+        request.actor = actor
         if read_dry_run(request):
             return self.answer_dry_run(request)
         work = self.work_with_precondition if precondition else self.work
@@ -162,17 +162,18 @@ class TenantMiddleware:
             may_end_with_answer()
         return work(request)
 
-    def work_with_precondition(self, request: HttpRequest) -> HttpResponse:
+    def work_with_precondition(self, request: ActorRequest) -> HttpResponse:
         """Raise PreconditionFailed when If-Match names a row that the request does not change."""
         response = self.work(request)
-        named = request.actor.precondition  # type: ignore[attr-defined]
-        if named and named.recorded and not named.is_checked and response.status_code < 400:
+        named = request.actor.precondition
+        if named and named.event_ids and not named.is_checked and response.status_code < 400:
             raise PreconditionFailed(
-                f"If-Match names {named.noun} {named.row_id}, which this request does not change."
+                f"If-Match names {named.resource_type} {named.row_id}, which this request does not"
+                " change."
             )
         return response
 
-    def answer_dry_run(self, request: HttpRequest) -> HttpResponse:
+    def answer_dry_run(self, request: ActorRequest) -> HttpResponse:
         """Run the request, answer with its response and events, and roll it back."""
         with capture_events() as events:
             response = self.work_with_precondition(request)
@@ -181,7 +182,7 @@ class TenantMiddleware:
         if connection.vendor == "postgresql":  # SQLite checks deferred constraints at COMMIT only
             with connection.cursor() as cursor:
                 cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        entries = read_history(request.actor, events[:MAX_DRY_RUN_EVENTS])  # type: ignore[attr-defined]
+        entries = read_history(request.actor, events[:MAX_DRY_RUN_EVENTS])
         transaction.set_rollback(True)
         return JsonResponse(
             {
@@ -200,7 +201,7 @@ class TenantMiddleware:
 
     # ---- the admin ----
 
-    def answer_admin(self, request: HttpRequest) -> HttpResponse:
+    def answer_admin(self, request: ActorRequest) -> HttpResponse:
         try:
             return respond_with_retries(request, self.answer_in_tenant)
         except NotFound:
@@ -211,7 +212,7 @@ class TenantMiddleware:
                 raise
             return response
 
-    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+    def process_exception(self, request: ActorRequest, error: Exception) -> HttpResponse | None:
         """Answer 503 for an admin page while the database is busy, read-only or unreachable.
 
         Django calls this for an exception of a view, and answers 500 if it returns None. The API's
@@ -225,24 +226,22 @@ class TenantMiddleware:
         log_database_error(request, error, problem)
         return problem.as_page(request)
 
-    def answer_in_tenant(self, request: HttpRequest) -> HttpResponse:
+    def answer_in_tenant(self, request: ActorRequest) -> HttpResponse:
         home = find_tenant(read_subdomain(request))
         user = load_session_user(request, home)
         tenant = choose_acting_tenant(request, user, home)
-        request.tenant = tenant  # type: ignore[attr-defined]
+        request.admin_tenant = tenant
         if user is not None:
-            request._cached_user = user  # type: ignore[attr-defined]  # read by auth.get_user()
-            request.actor = Actor(  # type: ignore[attr-defined]
-                user, tenant, via=Via.ADMIN, request_id=getattr(request, "request_id", "")
-            )
+            request.session_user = user
+            request.actor = Actor(user, tenant, via=Via.ADMIN, request_id=request.request_id)
         with inside(tenant, reading=request.method in SAFE):
-            if user is not None and request.method not in SAFE and is_repeated(request):
-                serialize_graph_changes(request.actor)  # type: ignore[attr-defined]
+            if user is not None and request.method not in SAFE and request.is_repeated:
+                serialize_graph_changes(request.actor)
             return self.work(request)
 
     # ---- both ----
 
-    def work(self, request: HttpRequest) -> HttpResponse:
+    def work(self, request: ActorRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.streaming:
             raise TenantError(
@@ -255,7 +254,7 @@ class TenantMiddleware:
         return response
 
 
-def load_session_user(request: HttpRequest, home: Tenant) -> User | None:
+def load_session_user(request: ActorRequest, home: Tenant) -> User | None:
     """Return the session's user, or None. The user is looked up in the host's tenant only."""
     if not request.session.get(auth.SESSION_KEY):
         return None
@@ -264,7 +263,7 @@ def load_session_user(request: HttpRequest, home: Tenant) -> User | None:
     return user if isinstance(user, User) else None
 
 
-def choose_acting_tenant(request: HttpRequest, user: User | None, home: Tenant) -> Tenant:
+def choose_acting_tenant(request: ActorRequest, user: User | None, home: Tenant) -> Tenant:
     """Return the tenant to work in: the user's own, or the one that an operator has picked."""
     picked = request.session.get(ACTING_TENANT)
     if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:

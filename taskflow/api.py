@@ -1,4 +1,4 @@
-"""The API object: which app answers which path, and how errors leave the building."""
+"""The API: the routers of all apps, and the responses to exceptions."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 
 from django.core.exceptions import RequestDataTooBig, SuspiciousOperation
 from django.db import Error as DatabaseError
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import register_converter
 from ninja.errors import HttpError, ValidationError
@@ -23,6 +23,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.openapi import Api, refuse_bodies
 from taskflow.http.parsing import problem_of_validation
+from taskflow.http.request import Request
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
 from tasks.api.history import project_history, task_history
@@ -48,7 +49,7 @@ api = Api(
     docs_decorator=refuse_bodies,
     urls_namespace="api",
 )
-# Addresses are tried in this order: those that are called most come first.
+# Django tries URLs in this order. The routers that are used most come first.
 api.add_router("/tasks", tasks)
 api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
@@ -70,45 +71,44 @@ api.add_router("/undo", undoing)
 
 
 @api.exception_handler(Problem)
-def answer_problem(request: HttpRequest, problem: Problem) -> HttpResponse:
+def answer_problem(request: Request, problem: Problem) -> HttpResponse:
     return problem.as_response(request)
 
 
 @api.exception_handler(HttpError)
-def answer_http_error(request: HttpRequest, error: HttpError) -> HttpResponse:
-    """Ninja's own, which stands in for whatever our parser raised."""
+def answer_http_error(request: Request, error: HttpError) -> HttpResponse:
+    """Answer ninja's own error. Ninja also raises it in place of what our parser has raised."""
     problem = error.__cause__ if isinstance(error.__cause__, Problem) else None
     return (problem or problem_of_status(error.status_code)).as_response(request)
 
 
 @api.exception_handler(RequestDataTooBig)
-def answer_too_large(request: HttpRequest, error: RequestDataTooBig) -> HttpResponse:
+def answer_too_large(request: Request, error: RequestDataTooBig) -> HttpResponse:
     return problem_of_status(413).as_response(request)
 
 
-@api.exception_handler(MultiPartParserError)  # looking for a CSRF token reads forms
+@api.exception_handler(MultiPartParserError)  # the CSRF check reads forms
 @api.exception_handler(SuspiciousOperation)
-def answer_unreadable(request: HttpRequest, error: Exception) -> HttpResponse:
+def answer_unreadable(request: Request, error: Exception) -> HttpResponse:
     return problem_of_status(400).as_response(request)
 
 
 @api.exception_handler(ValidationError)
-def answer_validation(request: HttpRequest, error: ValidationError) -> HttpResponse:
-    known: frozenset[str] = getattr(request, "query_parameters", frozenset())
-    return problem_of_validation(error.errors, known).as_response(request)
+def answer_validation(request: Request, error: ValidationError) -> HttpResponse:
+    return problem_of_validation(error.errors, request.query_parameters).as_response(request)
 
 
 @api.exception_handler(DatabaseError)
-def answer_database(request: HttpRequest, error: DatabaseError) -> HttpResponse:
+def answer_database(request: Request, error: DatabaseError) -> HttpResponse:
     return respond_to_database_error(request, error)
 
 
 @api.exception_handler(Http404)
-def answer_missing(request: HttpRequest, error: Http404) -> HttpResponse:
+def answer_missing(request: Request, error: Http404) -> HttpResponse:
     return problem_of_status(404).as_response(request)
 
 
 @api.exception_handler(Exception)
-def answer_bug(request: HttpRequest, error: Exception) -> HttpResponse:
+def answer_bug(request: Request, error: Exception) -> HttpResponse:
     log.error("unexpected error", exc_info=error, extra=request_log_fields(request))
     return problem_of_status(500).as_response(request)

@@ -1,6 +1,6 @@
-"""Typed readers over the environment.
+"""Typed access to environment variables.
 
-A value that cannot be read stops the start, and so does a TASKFLOW_ name that nobody reads.
+A value that cannot be parsed stops the program at its start, and so does an unknown TASKFLOW_ name.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.core.exceptions import ImproperlyConfigured
 from taskflow.db.sqlite.files import PRIVATE_FILE, make_private_directory, protect
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
-_read: set[str] = set()
+_read: set[str] = set()  # the names that have been read
 
 
 def text(name: str, default: str = "") -> str:
@@ -25,35 +25,40 @@ def text(name: str, default: str = "") -> str:
 def boolean(name: str, *, default: bool) -> bool:
     value = text(name, str(default)).lower()
     if value not in TRUE | FALSE:
-        raise ImproperlyConfigured(f"{name}={value!r}: write 1 or 0.")
+        raise ImproperlyConfigured(f"{name}={value!r} is not a boolean. Set it to 1 or 0.")
     return value in TRUE
 
 
 def words(name: str, default: str = "") -> list[str]:
-    """A comma-separated list."""
+    """Return the parts of a comma-separated list, without empty ones."""
     return [word.strip() for word in text(name, default).split(",") if word.strip()]
 
 
 def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
-    """One of `choices`, in capitals."""
+    """Return one of `choices`, which are in capitals. Raises ImproperlyConfigured for others."""
     value = text(name, default).upper()
     if value not in choices:
-        raise ImproperlyConfigured(f"{name}={value!r}: write one of {', '.join(choices)}.")
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not allowed. Set it to one of {', '.join(choices)}."
+        )
     return value
 
 
 def make_directory(path: Path) -> None:
-    """Make the directory for its owner alone. An existing one is left as it is."""
+    """Create the directory with access for its owner only. An existing one is not changed."""
     try:
         make_private_directory(path)
     except OSError as error:
         raise ImproperlyConfigured(
-            f"The directory {path} cannot be made ({error.strerror})."
+            f"The directory {path} cannot be created ({error.strerror})."
         ) from None
 
 
 def secret(name: str, path: Path) -> str:
-    """The value of `name`, or one made once and kept in `path`, readable by its owner only."""
+    """Return the value of `name`, or a random one that is created once and stored in `path`.
+
+    Only its owner can read the file. Raises ImproperlyConfigured if it cannot be read or written.
+    """
     if value := text(name):
         return value
     make_directory(path.parent)
@@ -66,15 +71,15 @@ def secret(name: str, path: Path) -> str:
         return path.read_text()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"The secret key cannot be kept in {path} ({error.strerror})."
-            f" Make it readable and writable, or set {name}."
+            f"The secret key cannot be stored in {path} ({error.strerror})."
+            f" Make the file readable and writable, or set {name}."
         ) from None
 
 
 def refuse_unknown_names() -> None:
-    """Call when everything has been read."""
+    """Raise ImproperlyConfigured for a TASKFLOW_ name that no setting has read so far."""
     unknown = sorted(k for k in os.environ if k.startswith("TASKFLOW_") and k not in _read)
     if unknown:
         raise ImproperlyConfigured(
-            f"Unknown setting {', '.join(unknown)}. Known: {', '.join(sorted(_read))}."
+            f"Unknown setting {', '.join(unknown)}. Settings: {', '.join(sorted(_read))}."
         )

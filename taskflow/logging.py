@@ -1,6 +1,6 @@
-"""Logs as one JSON object a line on stdout.
+"""Logs on stdout, one JSON object per line.
 
-Only named fields are written: never headers, bodies or query strings, which hold secrets.
+Only the fields below are written. Headers, bodies and query strings may contain secrets.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import logging
 from datetime import UTC, datetime
 
-# What no line shows is not looked for (Python's logging documentation, “Optimization”).
+# These values are not logged, so they need not be determined (“Optimization” in Python's docs).
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")

@@ -1,7 +1,7 @@
 """
-`python -m taskflow.serving HOST PORT WORKERS`: what `manage.py serve` becomes.
+`python -m taskflow.serving HOST PORT WORKERS`: the server that `manage.py serve` starts.
 
-Loads the application and forks workers that share its memory; they start at once.
+It loads the application once and forks the workers, which share its memory and start fast.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from granian.log import LogLevels
 from taskflow.http import bodies
 
 APPLICATION = "taskflow.wsgi"
-KILL_TIMEOUT_SECONDS = 10  # seconds that a worker may take to answer what it has accepted
+KILL_TIMEOUT_SECONDS = 10  # for a worker to answer the requests that it has accepted
 BODY_GRACE_SECONDS = (
     1  # seconds that a worker which is to stop waits for bodies that are not complete
 )
@@ -35,17 +35,17 @@ PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
 def load() -> None:
-    gc.disable()  # importing makes hardly any garbage
+    gc.disable()  # importing creates hardly any garbage
     import_module(APPLICATION)
     import_module("taskflow.urls")
-    gc.freeze()  # a collector that visits what is shared would copy it into every worker
+    gc.freeze()  # the collector writes to objects, so that each worker would copy shared memory
     gc.enable()
 
 
 def serve(host: str, port: int, workers: int, greeting: str) -> None:
-    """Serve until a signal ends it. Print the greeting as soon as the port answers.
+    """Serve until a signal ends the process. Print the greeting when the port answers.
 
-    Each request has a line in our own log, so granian's is off.
+    Granian's own log of requests is off: each request has a line in TaskFlow's log.
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")  # as it is before Python 3.14
@@ -56,17 +56,17 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
         address=host,
         port=port,
         interface=Interfaces.WSGI,
-        # In HTTP/2 a body may come without a length: WSGI applications would not see it.
+        # HTTP/2 allows bodies without a length, which WSGI applications cannot read.
         http=HTTPModes.http1,
         workers=workers,
         blocking_threads=bodies.BLOCKING_THREADS,
-        backpressure=1024,  # the default would refuse what the threads can still queue
+        backpressure=1024,  # with the default, granian refuses requests that could wait
         workers_kill_timeout=KILL_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
         log_level=LogLevels.warning,
         websockets=False,
     )
-    announcing = threading.Thread(target=announce, args=(server, greeting), daemon=True)
+    announcing = threading.Thread(target=print_when_ready, args=(server, greeting), daemon=True)
     server.on_startup(announcing.start)
     server.serve()
 
@@ -75,13 +75,13 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
 
 
 def prepare_workers() -> None:
-    """Make every process that is forked from this one a worker that ends when it should."""
+    """Have each process that is forked from this one end with it, and soon after SIGTERM."""
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 
     def start_worker() -> None:
-        # Ctrl-C in a terminal signals the whole process group. A worker that gets it both from the
-        # terminal and from the parent does not stop before KILL_TIMEOUT_SECONDS.
+        # Ctrl-C in a terminal signals the whole process group. A worker that gets the signal from
+        # the terminal and from its parent does not stop before KILL_TIMEOUT_SECONDS.
         os.setpgrp()
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent ended before prctl() was called
@@ -94,8 +94,8 @@ def prepare_workers() -> None:
 def watch_for_stop() -> None:
     """End this process soon after SIGTERM, even if clients never finish their bodies.
 
-    Otherwise granian waits for them until KILL_TIMEOUT_SECONDS. No transaction is open while a body is
-    read, and other requests have BODY_GRACE_SECONDS to end.
+    Otherwise granian waits for them until KILL_TIMEOUT_SECONDS. No transaction is open while a
+    body is read, and other requests have BODY_GRACE_SECONDS to end.
     """
     signals, wakeup = socket.socketpair()
     wakeup.setblocking(False)
@@ -115,21 +115,21 @@ def watch_for_stop() -> None:
 # ---- the greeting -------------------------------------------------------------------------------
 
 
-def announce(server: Any, greeting: str) -> None:
+def print_when_ready(server: Any, greeting: str) -> None:
     """Print the greeting once the port of granian's server answers.
 
-    This runs in a thread. A lock that it held during a fork would stay locked in the worker, so it
-    takes none before all workers are forked.
+    This runs in a thread. A lock that it holds during a fork would stay locked in the worker, so
+    it takes no lock before all workers are forked.
     """
     while len(server.wrks) < server.workers:
         time.sleep(0.01)
-    while not answers(server.bind_addr, server.bind_port):
+    while not is_answering(server.bind_addr, server.bind_port):
         time.sleep(0.05)
     print(greeting, flush=True)  # noqa: T201 - for the person who started the server
 
 
-def answers(host: str, port: int) -> bool:
-    """Whether GET /livez succeeds."""
+def is_answering(host: str, port: int) -> bool:
+    """Return whether GET /livez succeeds."""
     connection = HTTPConnection(host, port, timeout=5)
     try:
         connection.request("GET", "/livez")
@@ -149,7 +149,7 @@ def main() -> None:
         "--greeting",
         metavar="FILE DESCRIPTOR",
         type=int,
-        help="where to read what is printed once the port answers; it may hold a token",
+        help="from which the greeting is read; it may contain a token",
     )
     options = parser.parse_args()
     greeting = f"TaskFlow is on http://{options.host}:{options.port}"

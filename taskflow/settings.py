@@ -1,4 +1,4 @@
-"""Every setting, read from the environment once. README lists the variables."""
+"""All settings. They are read from the environment once; README lists the variables."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ DECLARED_READS_ONLY = DEBUG
 # Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
 DECLARED_READS_ONLY = DEBUG
 SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
-if DATA_DIR == BASE_DIR / "var":  # a directory that somebody names may be shared, as /tmp is
+if DATA_DIR == BASE_DIR / "var":  # another directory may be shared, as /tmp is
     protect(DATA_DIR, PRIVATE_DIRECTORY)
 
-# Tenants live at <subdomain>.DOMAIN; a host without a subdomain is the default tenant's.
+# The host of a tenant is <subdomain>.DOMAIN. A host without a subdomain is the default tenant's.
 DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost").lower()
 DEFAULT_TENANT = env.text("TASKFLOW_DEFAULT_TENANT", "acme")
 ALLOWED_HOSTS = [
@@ -36,7 +36,7 @@ HTTPS = env.boolean("TASKFLOW_HTTPS", default=False)
 TRUST_PROXY = env.boolean("TASKFLOW_TRUST_PROXY", default=False)
 
 INSTALLED_APPS = [
-    # Ours first: their commands and templates stand before the packages'.
+    # Our apps come first, so that their commands and templates replace those of the packages.
     "taskflow",
     "taskflow.audit",
     "accounts",
@@ -85,33 +85,33 @@ TEMPLATES = [
 PREPARED_STATEMENTS = False
 DATABASE_URL = env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
 _SQLITE: dict[str, Any] = {
-    # Writers queue at BEGIN instead of failing half-way; reads ask for DEFERRED (taskflow.tenancy).
+    # Writers wait at BEGIN instead of failing later. Reads use DEFERRED (taskflow/tenancy/unit.py).
     "transaction_mode": "IMMEDIATE",
     "timeout": 5,  # seconds
-    "cached_statements": 256,  # parsing one of ours costs more than running it
-    # FULL: with NORMAL a power cut loses commits that were acknowledged.
+    "cached_statements": 256,  # parsing a statement costs more than running it
+    # FULL: with NORMAL, a power failure loses transactions that were acknowledged.
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
 }
 _POSTGRESQL: dict[str, Any] = {
     "application_name": "taskflow",
-    # An abandoned transaction would hold its row locks, and the event feed, back for everybody.
+    # An abandoned transaction would keep its row locks, and delay the event feed.
     "options": "-c statement_timeout=5s -c lock_timeout=3s"
     " -c idle_in_transaction_session_timeout=10s"
-    # Planning costs more than most of our questions; what is prepared is planned once for all.
+    # Planning costs more than running most queries. Prepared statements are planned once.
     " -c plan_cache_mode=force_generic_plan"
-    # No disk turns any more: an index in the right order is worth its jumps.
+    # For SSDs: reading an index in its order costs little more than reading a table.
     " -c random_page_cost=1.1",
 }
 try:
     _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_max_age=None))
 except ValueError as error:
-    raise ImproperlyConfigured(f"DATABASE_URL cannot be read: {error}") from None
+    raise ImproperlyConfigured(f"DATABASE_URL cannot be parsed: {error}") from None
 if _database["ENGINE"] == "django.db.backends.sqlite3":
     if _database["NAME"] == ":memory:" or _database.get("OPTIONS"):
         raise ImproperlyConfigured(
             "DATABASE_URL must name a file, as in sqlite:////srv/data.sqlite3."
         )
-    # A directory that DATABASE_URL names keeps its mode; the file in it does not.
+    # The directory in DATABASE_URL keeps its mode. The file gets the mode 600.
     env.make_directory(Path(_database["NAME"]).parent)
     _database["ENGINE"] = "taskflow.db.sqlite"
     _database["OPTIONS"] = _SQLITE
@@ -121,13 +121,13 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
     for _name in ("pool", "prepared"):
         if not isinstance(_database["OPTIONS"].get(_name, True), bool):
-            raise ImproperlyConfigured(f"DATABASE_URL: write {_name}=true or {_name}=false.")
+            raise ImproperlyConfigured(f"DATABASE_URL: set {_name}=true or {_name}=false.")
     if not _database["NAME"] and "service" not in _database["OPTIONS"]:
         raise ImproperlyConfigured("DATABASE_URL must name a database: postgres://user@host/name.")
-    # ?prepared=false: for a pooler in between that knows no prepared statements.
+    # ?prepared=false: for a connection pooler that does not support prepared statements.
     PREPARED_STATEMENTS = bool(_database["OPTIONS"].pop("prepared", True))
     _database["CONN_HEALTH_CHECKS"] = True
-    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps connections, and checks them
+    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps and checks connections
         _database["CONN_MAX_AGE"] = 0
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
@@ -136,7 +136,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.auth.TenantBackend"]
-# One hasher from the first day: a second one would tell old users from new ones by time.
+# One hasher only: with two, the response time would show which one a user's password has.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.ScryptPasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {
@@ -147,7 +147,7 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "django.contrib.auth.password_validation.NumericPasswordValidator"},
 ]
-# E-mail and handle are unique per tenant, by constraint; nobody is looked up across tenants.
+# E-mail and handle are unique per tenant, by constraints. No user is looked up across tenants.
 SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
@@ -158,7 +158,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # serves from the installed packages; nothing to collect
+WHITENOISE_USE_FINDERS = True  # serves files of the installed packages; collectstatic is not needed
 
 SESSION_COOKIE_NAME = "taskflow_session"
 SESSION_COOKIE_HTTPONLY = True
@@ -244,7 +244,7 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {
         "taskflow": {"level": LOG_LEVEL},
-        # Each request has its own line in taskflow.request; this one would repeat the 4xx.
+        # Each request has a line in taskflow.request. This logger would repeat those of status 4xx.
         "django.request": {"level": "ERROR"},
         "django.server": {"handlers": [], "propagate": False},
         "django": {"handlers": [], "level": "WARNING"},

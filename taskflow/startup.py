@@ -1,9 +1,9 @@
 """
-Which failures are for the person who starts the program, and how they read.
+Failures at the start of a program that the person who starts it can correct.
 
-A setting that cannot be read, a directory that cannot be written, a database that cannot be used:
-each is one line on stderr, without a traceback and without a password. Errors of the program keep
-their traceback.
+A setting that cannot be parsed, a directory that cannot be written, a database that cannot be used:
+each becomes one line on stderr, without a traceback and without a password. Bugs keep their
+traceback.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from __future__ import annotations
 from django.core.exceptions import ImproperlyConfigured
 from django.db import DatabaseError, InterfaceError, NotSupportedError, OperationalError
 
-UNDEFINED_OBJECTS = {"42P01", "42703"}  # SQLSTATEs of a table and of a column that do not exist
+UNDEFINED_OBJECTS = {"42P01", "42703"}  # SQLSTATEs: no such table, no such column
 
 
 def describe_failure(error: Exception) -> str | None:
-    """Return one line, or None when the program itself is wrong."""
+    """Return one line that says what to correct, or None for a bug of the program."""
     text = " ".join(str(error).split())
     if isinstance(error, ImproperlyConfigured):
         return f"The configuration is wrong: {text}"
@@ -34,6 +34,6 @@ def _needs_migration(error: Exception, text: str) -> bool:
 def _is_unusable(error: Exception, text: str) -> bool:
     return (
         isinstance(error, OperationalError | InterfaceError | NotSupportedError)
-        or type(error) is DatabaseError  # SQLite's answer to a file that is no database
-        or text.startswith("invalid connection option")  # psycopg takes that for a wrong statement
+        or type(error) is DatabaseError  # SQLite: the file is not a database
+        or text.startswith("invalid connection option")  # psycopg raises a ProgrammingError for it
     )

@@ -1,4 +1,4 @@
-"""The addresses."""
+"""The URLs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from taskflow.tenancy.checks import find_breaches
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    return health.readyz(request, questions=(find_breaches,))
+    """Answer whether requests can be served, with the checks of tenant isolation."""
+    return health.readyz(request, checks=(find_breaches,))
 
 
 urlpatterns = [

@@ -1,4 +1,4 @@
-"""What the server calls."""
+"""The WSGI application that the server calls."""
 
 from __future__ import annotations
 
@@ -14,28 +14,29 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from taskflow.http.charsets import Utf8Request
+from taskflow.http.request import Request
 from taskflow.startup import describe_failure
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
 try:
-    answer: Any = get_wsgi_application()
+    handler: Any = get_wsgi_application()
 except ImproperlyConfigured as error:
     sys.exit(describe_failure(error))
-answer.request_class = Utf8Request
+handler.request_class = Request
 
-# Connections are tended at the end of each request; nothing is cached.
+# Connections are checked at the end of each request. There is no cache.
 request_started.disconnect(close_old_connections)
 request_finished.disconnect(close_caches)
-if not settings.DEBUG:  # no queries are kept
+if not settings.DEBUG:  # the list of queries is empty without DEBUG
     request_started.disconnect(reset_queries)
 
 
 def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-    """A whole answer as a list, which granian sends at once: it would hand an iterator's parts
-    from thread to thread.
+    """Return the body of the response as a list of one part.
+
+    Granian sends a list at once. It would pass the parts of an iterator from thread to thread.
     """
-    response = answer(environ, start_response)
+    response = handler(environ, start_response)
     if getattr(response, "streaming", True):
         return response  # type: ignore[no-any-return]
     try:

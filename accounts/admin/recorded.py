@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django import forms
 from django.contrib import messages
@@ -24,7 +24,7 @@ from django.template.response import TemplateResponse
 from accounts.admin.fields import IdCheckedBoundField, JsonField
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.conflicts import changes_since
 from taskflow.audit.history import read_field_conflicts, read_history
 from taskflow.audit.models import Event
@@ -39,6 +39,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.parsing import check_values
 from taskflow.http.preconditions import Precondition, parse_etag
+from taskflow.http.request import Request
 from taskflow.http.schema import In
 
 HISTORY_PAGE_SIZE = 50  # events
@@ -162,7 +163,7 @@ class RecordedInline(TabularInline):
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset = super().get_formset(request, obj, **kwargs)
-        formset.form.schema = self.admin_site._registry[self.model].schema
+        formset.form.schema = self.admin_site.get_model_admin(self.model).schema
         return formset
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
@@ -208,10 +209,10 @@ class RecordedAdmin(ModelAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rows of an inline through the admin of their own model."""
-        own = self.admin_site._registry[formset.model]
+        own = self.admin_site.get_model_admin(formset.model)
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         for inline_form in formset.forms:
-            if formset.can_delete and formset._should_delete_form(inline_form):
+            if inline_form in formset.deleted_forms:
                 if inline_form.instance.pk:
                     own.delete_row(get_actor(request), load_stored(inline_form.instance))
             elif inline_form.has_changed():
@@ -248,7 +249,7 @@ class RecordedAdmin(ModelAdmin):
             if other is None or as_recorded(value) != other.base:
                 edited[name] = value
         seen = parse_etag(request.POST.get(OVERWRITE, ""))
-        if seen is None or not seen.names(noun, row.pk):
+        if seen is None or not seen.is_for(noun, row.pk):
             seen = Precondition(noun, row.pk, opened)
         return replace(get_actor(request), precondition=seen), edited
 
@@ -266,7 +267,7 @@ class RecordedAdmin(ModelAdmin):
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         form = super().get_form(request, *args, **kwargs)
-        form.refusal = getattr(request, "refusal", None)
+        form.refusal = cast(ActorRequest, request).form_refusal
         form.schema = self.schema
         return form
 
@@ -279,7 +280,7 @@ class RecordedAdmin(ModelAdmin):
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
-            request.refusal = to_problem(error)  # type: ignore[attr-defined]
+            cast(ActorRequest, request).form_refusal = to_problem(error)
             return super().changeform_view(request, *args, **kwargs)
 
     def _show_conflict(self, request: HttpRequest, problem: PreconditionFailed) -> HttpResponse:
@@ -365,8 +366,8 @@ class RecordedAdmin(ModelAdmin):
 
 
 def get_actor(request: HttpRequest) -> Actor:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
-    return actor
+    """Return the actor of a request to the admin, which has always been authenticated."""
+    return cast(ActorRequest, request).actor
 
 
 def load_stored(row: Any) -> Any:
@@ -385,8 +386,8 @@ def render_now(response: Any) -> Any:
 
 def show_tenant_badge(request: HttpRequest) -> list[str] | None:
     """Return text and color of the badge on every page: the tenant; red for an operator."""
-    tenant: Tenant | None = getattr(request, "tenant", None)
-    if tenant is None:
+    assert isinstance(request, Request)
+    if not isinstance(tenant := request.admin_tenant, Tenant):
         return None
-    actor: Actor | None = getattr(request, "actor", None)
-    return [tenant.name, "danger" if actor is not None and actor.is_operator else "info"]
+    is_away = isinstance(request.actor, Actor) and request.actor.is_operator
+    return [tenant.name, "danger" if is_away else "info"]

@@ -1,7 +1,7 @@
 """
-The admin's look, in one place: what the apps' admin modules use of Unfold.
+The admin classes of Unfold that the admin modules of the apps use.
 
-Going back to Django's own admin is a change of this file and of UNFOLD in the settings.
+To go back to Django's own admin, change this file and UNFOLD in the settings.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import FieldListFilter, SimpleListFilter
-from django.contrib.admin.utils import get_fields_from_path
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import InvalidPage
 from django.db.models import Model
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.forms import Field
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from unfold.admin import ModelAdmin as UnfoldModelAdmin
 from unfold.admin import TabularInline as UnfoldTabularInline
 from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
@@ -41,18 +41,20 @@ __all__ = [
     "search",
 ]
 
-COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # what Django's filters ask of a column
-DATE_LOOKUPS = ("__year", "__month", "__day")  # what date_hierarchy asks
-NOT_BLANK = re.compile(r"[^\s\"']")  # quotes around nothing search for nothing
+# An entry of list_filter: a field, a field with the class of its filter, or a filter.
+FilterItem = str | tuple[str, type[FieldListFilter]] | type[SimpleListFilter]
+COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # that Django's filters of a column use
+DATE_LOOKUPS = ("__year", "__month", "__day")  # that date_hierarchy uses
+NOT_BLANK = re.compile(r"[^\s\"']")  # empty quotes find nothing
 BOOLEANS = frozenset({"true", "false", "1", "0"})
 UNREADABLE = (
-    "The list cannot be filtered: “%s” has a value that is empty or that the filter cannot read."
+    "The list cannot be filtered: the value of “%s” is empty or not valid for this filter."
     " Nothing was changed. Open the list again and choose its filters there.\n"
 )
 
 
 class AutocompleteSelectFilter(UnfoldAutocompleteFilter):  # type: ignore[misc]
-    """Unfold's own shows all rows when only `__isnull` is given, whose value it does not read."""
+    """Unfold's class ignores `__isnull` if it is the only parameter, and shows all rows."""
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         return FieldListFilter.queryset(self, request, queryset)
@@ -60,7 +62,7 @@ class AutocompleteSelectFilter(UnfoldAutocompleteFilter):  # type: ignore[misc]
 
 class InlineFormSet(PaginationInlineFormSet):  # type: ignore[misc]
     def get_page_num(self) -> int:
-        """The first page for what is no number. Unfold's own fails for “½”, which is numeric."""
+        """Return the page, 1 if it is not a number. Unfold fails for “½”, which is numeric."""
         key = self.get_pagination_key()
         for sent in (self.request.GET.get(key, ""), self.request.POST.get(key, "")):
             if is_id(sent) and int(sent):
@@ -73,7 +75,7 @@ class TabularInline(UnfoldTabularInline):  # type: ignore[misc]
 
 
 def search(request: HttpRequest) -> HttpResponse:
-    """Unfold's search of the sidebar. Raises Http404 for a page that there is not."""
+    """Unfold's search of the sidebar. Raises Http404 for a page that does not exist."""
     try:
         response: HttpResponse = admin.site.search(request)  # type: ignore[attr-defined]
     except InvalidPage:
@@ -102,12 +104,12 @@ class RequestOfThread:
 
 
 class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
-    """The base of every admin class. A list is filtered by its list_filter and date_hierarchy only.
+    """The base of all admin classes. Lists are filtered by list_filter and date_hierarchy only.
 
-    Django allows any lookup on a model's own columns in the address of a list, so that
-    `?password__regex=` would reveal a stored hash piece by piece. Another lookup answers 400.
-    So does a filter whose value is empty or unreadable: Django and Unfold ignore some of these, and
-    an action would then change all rows.
+    Django allows any lookup of a model's own columns in the URL of a list, so that
+    `?password__regex=` would reveal a stored hash piece by piece. Other lookups are answered 400.
+    So are filters with an empty or invalid value. Django and Unfold ignore some of these, and an
+    action would then change all rows.
     """
 
     request = RequestOfThread()
@@ -120,25 +122,29 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
         return super().changelist_view(request, extra_context)
 
     def _address_without_empty_fields(self, request: HttpRequest) -> str | None:
-        """Where to go when the form of the filters or of the search was sent with empty fields."""
+        """Return the URL without the empty fields of a filter or search form; None without any."""
         query = request.GET.copy()
         for name in {SEARCH_VAR, *self._form_parameters(request)} & query.keys():
             query.setlist(name, [value for value in query.getlist(name) if value])
         kept = query.urlencode()
-        return f"{request.path}?{kept}" if _count(query) < _count(request.GET) else None
+        return (
+            f"{request.path}?{kept}" if _count_values(query) < _count_values(request.GET) else None
+        )
 
     def _unreadable_parameter(self, request: HttpRequest) -> str | None:
-        """The first parameter of the address by whose value the list cannot be filtered."""
+        """Return the first parameter whose value the list cannot be filtered by, if any."""
         if any(NOT_BLANK.search(text) is None for text in request.GET.getlist(SEARCH_VAR)):
             return SEARCH_VAR
         for item in self.get_list_filter(request):
             for name in sorted(_parameters_of(self.model, item) & request.GET.keys()):
                 for value in request.GET.getlist(name):
-                    if not self._can_read(request, item, name, value):
+                    if not self._is_valid_value(request, item, name, value):
                         return name
         return None
 
-    def _can_read(self, request: HttpRequest, item: Any, name: str, value: str) -> bool:
+    def _is_valid_value(
+        self, request: HttpRequest, item: FilterItem, name: str, value: str
+    ) -> bool:
         if isinstance(item, type) and issubclass(item, SimpleListFilter):
             choices = item(request, {}, self.model, self).lookup_choices
             return value in {str(choice) for choice, _label in choices}
@@ -148,18 +154,18 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
         return is_id(value) if field.is_relation else _is_value_of(field, value)
 
     def _form_parameters(self, request: HttpRequest) -> set[str]:
-        """The fields of Unfold's form of filters, which a browser sends although they are empty."""
+        """Return the fields of Unfold's filter form, which a browser also sends when empty."""
         items = self.get_list_filter(request) if self.list_filter_submit else []
         return {
             name
             for item in items
-            if isinstance(item, tuple | list)
+            if isinstance(item, tuple)
             for name in _parameters_of(self.model, item)
             if name.endswith("__exact")
         }
 
     def get_changeform_initial_data(self, request: HttpRequest) -> dict[str, Any]:
-        """What the address proposes for a new row, without what its form could not read."""
+        """Return the initial values in the URL that the form of a new row can parse."""
         form = self.get_form(request, None, change=False)()
         proposed = super().get_changeform_initial_data(request)
         return {
@@ -178,8 +184,8 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
         return names
 
 
-def _parameters_of(model: type[Model], item: Any) -> set[str]:
-    """The parameters that one entry of list_filter reads from the address of a list."""
+def _parameters_of(model: type[Model], item: FilterItem) -> set[str]:
+    """Return the parameters that one entry of list_filter reads from the URL."""
     if isinstance(item, type) and issubclass(item, SimpleListFilter):
         return {str(item.parameter_name)}
     path, field = _path_of(item), _field_of(model, item)
@@ -188,13 +194,17 @@ def _parameters_of(model: type[Model], item: Any) -> set[str]:
     return {f"{path}{lookup}" for lookup in COLUMN_LOOKUPS}
 
 
-def _path_of(item: Any) -> str:
-    return str(item[0] if isinstance(item, tuple | list) else item)
+def _path_of(item: FilterItem) -> str:
+    return str(item[0] if isinstance(item, tuple) else item)
 
 
-def _field_of(model: type[Model], item: Any) -> Any:
-    """The column that one entry of list_filter is about."""
-    return get_fields_from_path(model, _path_of(item))[-1]
+def _field_of(model: type[Model], item: FilterItem) -> Any:
+    """Return the model field that one entry of list_filter filters by."""
+    *relations, name = _path_of(item).split("__")
+    owner: Any = model
+    for relation in relations:
+        owner = owner._meta.get_field(relation).related_model
+    return owner._meta.get_field(name)
 
 
 def _is_value_of(column: Any, text: str) -> bool:
@@ -204,7 +214,7 @@ def _is_value_of(column: Any, text: str) -> bool:
         return False
 
 
-def _is_readable(field: Any, value: Any) -> bool:
+def _is_readable(field: Field, value: object) -> bool:
     try:
         field.clean(value)
     except ValidationError:
@@ -212,6 +222,6 @@ def _is_readable(field: Any, value: Any) -> bool:
     return True
 
 
-def _count(query: Any) -> int:
-    """The number of values in a query."""
+def _count_values(query: QueryDict) -> int:
+    """Return the number of values in a query string."""
     return sum(len(values) for _name, values in query.lists())

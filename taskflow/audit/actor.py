@@ -8,10 +8,10 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.http import HttpRequest
 
 from taskflow.audit.models import Via
 from taskflow.http.preconditions import Precondition
+from taskflow.http.request import Request
 from taskflow.http.responses import Who
 
 if TYPE_CHECKING:
@@ -80,9 +80,8 @@ def asker(who: Who) -> Any:
     )
 
 
-class ActorRequest(HttpRequest):
+class ActorRequest(Request):
     """An authenticated request."""
 
     auth: Actor
     actor: Actor
-    request_id: str

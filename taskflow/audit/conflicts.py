@@ -52,18 +52,18 @@ def refuse_stale(
     that the precondition names; its errors hold both values.
     """
     expected = actor.precondition
-    if expected is None or not expected.names(type(row).__name__.lower(), row.pk):
+    if expected is None or not expected.is_for(type(row).__name__.lower(), row.pk):
         return
     expected.is_checked = True
     if expected.version == version:
         return
     if expected.version > version:
         raise PreconditionFailed(f"There is no version {expected.version} yet; this is {version}.")
-    since = changes_since(row, expected.version, expected.recorded)
+    since = changes_since(row, expected.version, expected.event_ids)
     if not (is_removal or "deleted_at" in changes):
         since = {name: change for name, change in since.items() if name in changes}
     if since:
-        etag = f'"{expected.noun}-{row.pk}-{version}"'
+        etag = f'"{expected.resource_type}-{row.pk}-{version}"'
         raise _changed_since(row, expected.version, since, changes, etag)
 
 

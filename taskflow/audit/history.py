@@ -80,7 +80,7 @@ def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[Fiel
     etag = parse_etag(problem.headers.get("ETag", ""))
     if etag is None:
         return []
-    theirs, yours = Event(subject_type=etag.noun), Event(subject_type=etag.noun)
+    theirs, yours = Event(subject_type=etag.resource_type), Event(subject_type=etag.resource_type)
     details = {}
     for error in problem.errors:
         name = error["pointer"].removeprefix("#/").removesuffix("_id")

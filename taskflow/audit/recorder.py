@@ -357,7 +357,7 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
         Event.objects.bulk_create(events, batch_size=BATCH)
     type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
-        actor.precondition.recorded += [event.pk for event in events]
+        actor.precondition.event_ids += [event.pk for event in events]
     if captured is not None:
         for event in events:
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of

@@ -15,30 +15,31 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http import HttpResponse, UnreadablePostError
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Problem, Unavailable, problem_of_status
+from taskflow.http.request import Request
 
 API = "/api/"
-BLOCKING_THREADS = 4  # answer requests in each worker process (taskflow.serving)
-READERS = BLOCKING_THREADS // 2
-MAX_CONTENT_LENGTH_DIGITS = 19  # digits of a Content-Length; Python reads at most 4,300
-PATIENCE = 0.25  # seconds; a body that was sent at once is read within a few milliseconds
+BLOCKING_THREADS = 4  # in each worker process, to answer requests (taskflow/serving.py)
+MAX_BODY_READERS = BLOCKING_THREADS // 2
+MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
+MAX_WAIT_SECONDS = 0.25  # a body that was sent at once is read within a few milliseconds
 
 
 class BodyReaders:
     """Limits how many threads of this process read a request body at the same time."""
 
-    def __init__(self, limit: int, patience: float) -> None:
+    def __init__(self, limit: int, max_wait: float) -> None:
         self.limit = limit
-        self.patience = patience
+        self.max_wait = max_wait  # seconds
         self._started: list[float] = []  # when each read that is under way began
         self._changed = threading.Condition()
 
     @contextmanager
     def enter(self) -> Iterator[None]:
-        """Take one of the places. Raise Unavailable if none becomes free soon."""
+        """Take one of the slots. Raises Unavailable if none becomes free soon."""
         started = self._wait_for_slot()
         try:
             yield
@@ -48,22 +49,23 @@ class BodyReaders:
                 self._changed.notify()
 
     def has_waited_longer_than(self, seconds: float) -> bool:
-        """Whether a body has been read for so long already. Takes no lock."""
+        """Return whether a body has been read for so long already. Takes no lock."""
         oldest = min(tuple(self._started), default=None)
         return oldest is not None and time.monotonic() - oldest > seconds
 
     def _wait_for_slot(self) -> float:
-        """Return when the place was taken, by the monotonic clock.
+        """Return when the slot was taken, in seconds of the monotonic clock.
 
-        Ordinary bodies have arrived before they are read, so that in a burst of writes a place
-        becomes free at once. It is waited for only while one of the reads began just now: when all
-        of them are slow, waiting would take the remaining threads away from other requests.
+        Ordinary bodies have arrived before they are read, so in a burst of writes a slot becomes
+        free at once. A thread waits for a slot only if one of the reads has begun within the last
+        `max_wait` seconds. If all reads are slow, waiting would take the remaining threads away
+        from other requests. Raises Unavailable in that case.
         """
         entered = time.monotonic()
         with self._changed:
             while len(self._started) >= self.limit:
                 newest = min(entered, max(self._started))
-                remaining = newest + self.patience - time.monotonic()
+                remaining = newest + self.max_wait - time.monotonic()
                 if remaining <= 0:
                     raise Unavailable(
                         "The server is waiting for the bodies of too many other requests."
@@ -75,11 +77,11 @@ class BodyReaders:
         return started
 
 
-readers = BodyReaders(READERS, PATIENCE)
+readers = BodyReaders(MAX_BODY_READERS, MAX_WAIT_SECONDS)
 
 
-def read_body(request: HttpRequest) -> HttpResponse | None:
-    """Read the whole body, which `request.body` then holds. Return a refusal, or None.
+def read_body(request: Request) -> HttpResponse | None:
+    """Read the whole body into `request.body`. Return a refusal, or None if it was read.
 
     A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
     """
@@ -87,7 +89,9 @@ def read_body(request: HttpRequest) -> HttpResponse | None:
     if announced == "0":
         return None
     try:
-        if not request.path.startswith(API):  # what reads a body of the API checks its type too
+        if not request.path.startswith(
+            API
+        ):  # operations of the API check their content type themselves
             check_charset(request)
         if not announced.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
@@ -96,7 +100,7 @@ def read_body(request: HttpRequest) -> HttpResponse | None:
         with readers.enter():
             body = request.body
         if len(body) < int(announced):
-            raise BadRequest("The body ended before the length that Content-Length announces.")
+            raise BadRequest("The body is shorter than its Content-Length.")
     except RequestDataTooBig:
         return _refuse(request, problem_of_status(413))
     except UnreadablePostError:
@@ -106,8 +110,8 @@ def read_body(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def _refuse(request: HttpRequest, problem: Problem) -> HttpResponse:
-    """A problem document for the API, and plain text for everything else."""
+def _refuse(request: Request, problem: Problem) -> HttpResponse:
+    """Return a problem document for the API, and plain text for everything else."""
     if request.path.startswith(API):
         return problem.as_response(request)
     return HttpResponse(

@@ -1,36 +1,54 @@
-"""The parameters and component schemas of the OpenAPI document."""
+"""The parameters and the component schemas of the OpenAPI document."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
-from ninja.openapi.schema import REF_TEMPLATE, OpenAPISchema
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
-from pydantic.json_schema import JsonSchemaMode
+from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
+from pydantic_core.core_schema import CoreSchema, WithDefaultSchema
 
-Schema = dict[str, Any]
+if TYPE_CHECKING:
+    from ninja import NinjaAPI
+
+Schema = dict[str, Any]  # a JSON schema, or another object of the document
+BODY_SOURCES = frozenset({"body", "form", "file"})  # what ninja reads from the body
+COMPONENT_REF = "#/components/schemas/{model}"
 
 
 class OpenApiDocument(OpenAPISchema):
     """Ninja's document, with one component for each class and parameters that are valid."""
 
-    def __init__(self, api: Any, path_prefix: str) -> None:
+    def __init__(self, api: NinjaAPI, path_prefix: str) -> None:
         self.class_by_component: dict[str, str] = {}
         super().__init__(api, path_prefix)
 
     def add_schema_definitions(self, definitions: Mapping[str, Schema]) -> None:
-        """Add components. Raises ImproperlyConfigured when one of the name has another schema."""
+        """Add components by name. Raises ImproperlyConfigured for two schemas of one name."""
         for name, schema in definitions.items():
             if self.schemas.setdefault(name, schema) != schema:
                 raise ImproperlyConfigured(
                     f"The component “{name}” would have two different schemas. Rename one of the"
-                    " classes, or use two where one class reads and writes differently."
+                    " classes. If one class has two schemas, one to read and one to write, use two"
+                    " classes."
                 )
 
-    def _extract_parameters(self, model: Any) -> list[Schema]:
+    def operation_parameters(self, operation: Operation) -> list[Schema]:
+        """Describe the query and path parameters of an operation."""
+        return [
+            parameter
+            for model in operation.models
+            if model.__ninja_param_source__ not in BODY_SOURCES
+            for parameter in self._parameters_of(model)
+        ]
+
+    def _parameters_of(self, model: Any) -> list[Schema]:
         schema = self._schema_of(model)
         definitions = schema.get("$defs", {})
         self.add_schema_definitions(definitions)
@@ -59,7 +77,7 @@ class OpenApiDocument(OpenAPISchema):
             return ComponentGenerator(self.class_by_component, **kwargs)
 
         return model.model_json_schema(
-            ref_template=REF_TEMPLATE,
+            ref_template=COMPONENT_REF,
             schema_generator=cast(type[NinjaGenerateJsonSchema], generator),
             **options,
         )
@@ -71,16 +89,24 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
     def __init__(self, class_by_component: dict[str, str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.class_by_component = class_by_component
+        self.names: dict[str, str] = {}  # of the components, by reference
 
-    def generate(self, schema: Any, mode: JsonSchemaMode = "validation") -> Schema:
-        """Raise ImproperlyConfigured when two classes would share a component.
+    def get_defs_ref(self, core_mode_ref: CoreModeRef) -> DefsRef:
+        """Return pydantic's reference to a component, and keep the plain name of its class."""
+        reference = super().get_defs_ref(core_mode_ref)
+        qualified = re.sub(r":\d+", "", core_mode_ref[0])  # without the ids of the classes
+        self.names[reference] = self.normalize_name(re.sub(r"[^\][,]+\.", "", qualified))
+        return reference
 
-        Pydantic would give one of them a longer name if this schema refers to both. Else ninja
-        would keep the last one of the document.
+    def generate(self, schema: CoreSchema, mode: JsonSchemaMode = "validation") -> Schema:
+        """Generate the schema. Raises ImproperlyConfigured if two classes share a component.
+
+        Pydantic would give one of the classes a longer name, but only if one schema refers to both.
+        Otherwise ninja would keep the class that comes last.
         """
         generated = super().generate(schema, mode)
         for reference in self.definitions:
-            name = self._prioritized_defsref_choices[reference][0]
+            name = self.names[reference]
             described, _mode = self.defs_to_core_refs[reference]
             owner = self.class_by_component.setdefault(name, described)
             if owner != described:
@@ -90,22 +116,22 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
                 )
         return generated
 
-    def default_schema(self, schema: Any) -> Schema:
-        """A field that may be absent has no default to show."""
+    def default_schema(self, schema: WithDefaultSchema) -> Schema:
+        """Leave out the default of a field that may be absent: MISSING is not JSON."""
         if schema.get("default") is MISSING:
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
 
 def _path(core_ref: str) -> str:
-    """The module and name of a class, without the id that pydantic puts behind them."""
+    """Return the module and name of a class, without the id that pydantic appends."""
     return core_ref.partition(":")[0]
 
 
 def _flatten(
     schema: Schema, definitions: Mapping[str, Schema]
 ) -> Iterator[tuple[str, Schema, bool]]:
-    """Yield name, schema and whether it is required, of each parameter of a set of parameters."""
+    """Yield the name and the schema of each parameter, and whether it is required."""
     for name, details in schema["properties"].items():
         referred = definitions.get(details.get("$ref", "").rpartition("/")[2], {})
         if "properties" in referred:  # as in `filters: Query[TaskFilters]`
@@ -114,17 +140,17 @@ def _flatten(
             yield name, details, name in schema.get("required", ())
 
 
-def _parameter(place: str, name: str, details: Schema, *, is_required: bool) -> Schema:
-    """Describe a parameter. Examples stay in its schema: beside it they would be a map."""
+def _parameter(source: str, name: str, details: Schema, *, is_required: bool) -> Schema:
+    """Describe a parameter. Its examples stay in its schema, where they may be a list."""
     schema = _without_null(details)
-    described = {"in": place, "name": name, "required": is_required, "schema": schema}
+    described = {"in": source, "name": name, "required": is_required, "schema": schema}
     if "description" in schema:
         described["description"] = schema.pop("description")
     return described
 
 
 def _without_null(schema: Schema) -> Schema:
-    """The same for a parameter, which is absent or has a value: null cannot be sent."""
+    """Return the schema of a parameter without null, which a query string cannot express."""
     rest = {key: value for key, value in schema.items() if key != "anyOf"}
     members = [member for member in schema.get("anyOf", ()) if member != {"type": "null"}]
     if len(members) == 1:

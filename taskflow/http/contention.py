@@ -1,9 +1,9 @@
 """
-Running a unit of work again that the database rolled back for the sake of others.
+Running a unit of work again that the database has rolled back because of concurrent transactions.
 
-Two transactions that wait for each other are a deadlock, which PostgreSQL resolves by failing one
-of them. That one has changed nothing, and nobody was told that it had, so it is run again here
-instead of being sent again by the caller.
+Two transactions that wait for each other are a deadlock. PostgreSQL ends it by failing one of them.
+That one has changed nothing and no response was sent, so it is run again here. Otherwise every
+client would have to send its request again.
 """
 
 from __future__ import annotations
@@ -13,28 +13,31 @@ import time
 from collections.abc import Callable
 from itertools import count
 from random import uniform
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from django.db import Error as DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 
 from taskflow.http.errors import Contended, is_contended, problem_of_response
+from taskflow.http.request import Request
 
 T = TypeVar("T")
+R = TypeVar("R", bound=Request)
 log = logging.getLogger("taskflow.contention")
 
-ATTEMPTS = 3
-PAUSE = 0.01  # seconds on average after the first attempt, twice that after the second
-# What reading a request's body leaves on the request. It can be read only once.
+MAX_ATTEMPTS = 3
+PAUSE_SECONDS = 0.01  # on average after the first attempt, twice as long after the second
+# The attributes that Django sets when it reads a body, which it can do only once.
 BODY_ATTRIBUTES = frozenset({"_body", "_files", "_post", "_read_started", "_stream"})
 
 
 def run_with_retries(work: Callable[[], T], may_repeat: Callable[[], bool] = lambda: True) -> T:
-    """Call `work`, which is one whole transaction, up to three times while it is contended.
+    """Return the result of `work`, which is one whole transaction, after up to three attempts.
 
-    `may_repeat` is asked before each repetition. Raises what the last attempt raises.
+    It is called again if it fails with Contended or such a database error, after a pause, and if
+    `may_repeat()` is true. Raises what the last attempt raises.
     """
-    for attempt in range(1, ATTEMPTS):
+    for attempt in range(1, MAX_ATTEMPTS):
         try:
             return work()
         except (Contended, DatabaseError) as error:
@@ -42,24 +45,23 @@ def run_with_retries(work: Callable[[], T], may_repeat: Callable[[], bool] = lam
                 raise
             trace = error if isinstance(error, DatabaseError) else None
             log.warning("attempt %d was contended: %s", attempt, error, exc_info=trace)
-        time.sleep(PAUSE * attempt * uniform(0.5, 1.5))  # noqa: S311 - no secret
+        time.sleep(PAUSE_SECONDS * attempt * uniform(0.5, 1.5))  # noqa: S311 - no secret
     return work()
 
 
-def respond_with_retries(
-    request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]
-) -> HttpResponse:
-    """Answer the request, up to three times while that is contended.
+def respond_with_retries(request: R, answer: Callable[[R], HttpResponse]) -> HttpResponse:
+    """Return the response of `answer`, which is called up to three times as in run_with_retries().
 
-    Each attempt finds the request as the first one did, but that is_repeated() is true from the
-    second on. Raises Contended, or a database error of that meaning, after the last.
+    Each attempt gets the request as the first one did, except that `request.is_repeated` is true
+    from the second attempt on. Raises what the last attempt raises: Contended, or a database error
+    of that meaning.
     """
-    given = dict(vars(request))
+    original = dict(vars(request))
     attempts = count()
 
     def attempt() -> HttpResponse:
-        _restore(request, given)
-        request.is_repeated = next(attempts) > 0  # type: ignore[attr-defined]
+        _restore(request, original)
+        request.is_repeated = next(attempts) > 0
         response = answer(request)
         problem = problem_of_response(response)
         if isinstance(problem, Contended):
@@ -69,24 +71,20 @@ def respond_with_retries(
     return run_with_retries(attempt, lambda: _may_repeat(request))
 
 
-def is_repeated(request: HttpRequest) -> bool:
-    """Whether an attempt to answer this request has failed before. Then take turns with others
-    before anything is read, so that this attempt does not fail in the same way.
+def _may_repeat(request: Request) -> bool:
+    """Return whether an attempt has left no trace that the next attempt would see.
+
+    Traces are a body that was read as a stream, uploaded files, and changes of the session.
     """
-    return getattr(request, "is_repeated", False)
-
-
-def _may_repeat(request: HttpRequest) -> bool:
-    """Whether nothing is used up: a body that was read as a stream, or a session's changes."""
     state = vars(request)
-    is_body_there = not state.get("_read_started") or bool(state.keys() & {"_body", "_post"})
-    is_session_as_given = not getattr(state.get("session"), "modified", False)
-    return is_body_there and is_session_as_given and not state.get("_files")
+    has_body = not state.get("_read_started") or bool(state.keys() & {"_body", "_post"})
+    is_session_unchanged = not getattr(state.get("session"), "modified", False)
+    return has_body and is_session_unchanged and not state.get("_files")
 
 
-def _restore(request: HttpRequest, given: dict[str, Any]) -> None:
-    """Take off the request what an attempt left on it, but for its body."""
+def _restore(request: Request, original: dict[str, object]) -> None:
+    """Remove what an attempt has set on the request, except its body."""
     state = vars(request)
-    for name in state.keys() - given.keys() - BODY_ATTRIBUTES:
+    for name in state.keys() - original.keys() - BODY_ATTRIBUTES:
         del state[name]
-    state |= {name: value for name, value in given.items() if name not in BODY_ATTRIBUTES}
+    state |= {name: value for name, value in original.items() if name not in BODY_ATTRIBUTES}

@@ -1,4 +1,4 @@
-"""What may be an id, where it arrives as text."""
+"""Ids that arrive as text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ DIGITS = "[0-9]{1,19}"
 
 
 def is_id(text: str) -> bool:
-    """Whether a row could have this id: a number that fits the database."""
+    """Return whether a row could have this id: a number of at most 64 bits."""
     return re.fullmatch(DIGITS, text) is not None and int(text) <= MAX_ID
 
 
 class IdConverter(IntConverter):
-    """`{id:…}` in a path. No row has an id that does not fit the database: the answer is 404."""
+    """`{id:…}` in a path. A larger number than any id is answered 404, not 500."""
 
     regex = DIGITS
 

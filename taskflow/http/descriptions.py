@@ -1,4 +1,4 @@
-"""What the OpenAPI document says beside what ninja derives from the functions.
+"""Parts of the OpenAPI document that ninja does not derive from the functions.
 
 Errors, conditional requests, dry runs and headers are the same for all operations, so they are
 described here in one place.
@@ -12,28 +12,31 @@ from typing import Any
 
 from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF
 from taskflow.http.attribution import REASON as REASON_HEADER
-from taskflow.http.components import OpenApiDocument
+from taskflow.http.components import OpenApiDocument, Schema
 from taskflow.http.errors import CONTENT_TYPE
 from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
 
 ERRORS = {
-    400: ("BadRequest", "The request cannot be read."),
+    400: ("BadRequest", "The request cannot be parsed."),
     401: ("Unauthenticated", "The credentials are missing, wrong, expired or revoked."),
-    403: ("Forbidden", "You can see it, but may not do this."),
-    404: ("NotFound", "It does not exist, or not for you."),
-    409: ("Conflict", "It clashes with what is there."),
-    412: ("PreconditionFailed", "It has changed since the version that If-Match names."),
-    411: ("LengthRequired", "The body comes in chunks, without a Content-Length."),
+    403: ("Forbidden", "The object is visible to you, but you are not allowed to do this."),
+    404: ("NotFound", "The object does not exist or is not visible to you."),
+    409: ("Conflict", "The change contradicts what is stored."),
+    412: ("PreconditionFailed", "The object has changed since the version in If-Match."),
+    411: ("LengthRequired", "The body is sent in chunks, without a Content-Length."),
     413: ("TooLarge", "The body is larger than 1 MiB."),
     415: ("UnsupportedMedia", "The body is not application/json."),
-    422: ("Invalid", "A field or parameter is not acceptable; `errors` says which."),
-    500: ("Internal", "Something broke in TaskFlow. Nothing was changed."),
-    503: ("Unavailable", "The database does not answer. Try again after Retry-After seconds."),
+    422: ("Invalid", "A field or parameter has a value that is not allowed. See `errors`."),
+    500: ("Internal", "The server failed. Nothing was changed."),
+    503: (
+        "Unavailable",
+        "The database cannot be reached. Send the request again after Retry-After seconds.",
+    ),
 }
 
 
 def complete(document: OpenApiDocument) -> OpenApiDocument:
-    """Describe what all operations have in common. Returns the same document."""
+    """Add what all operations have in common, and return the same document."""
     document.add_schema_definitions(
         {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM, "DryRun": DRY_RUN_SCHEMA}
     )
@@ -53,19 +56,19 @@ def complete(document: OpenApiDocument) -> OpenApiDocument:
     return document
 
 
-def _operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
     """Yield the operations with their methods. One that PATCH and PUT share comes twice."""
     for methods in document["paths"].values():
         yield from methods.items()
 
 
-def _error_response(status: int, detail: str) -> dict[str, Any]:
+def _error_response(status: int, detail: str) -> Schema:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
     headers = {401: WWW_AUTHENTICATE, 503: RETRY_AFTER}.get(status)
     return {"description": detail, "content": content} | ({"headers": headers} if headers else {})
 
 
-def _expected_errors(method: str, operation: dict[str, Any]) -> set[int]:
+def _expected_errors(method: str, operation: Schema) -> set[int]:
     expected = {400, 404, 422, 500, 503}  # 404 also when X-Tenant or host are not the token's
     expected |= {401, 403} if operation.get("security") else set()
     expected |= {409, 411} if method != "get" else set()
@@ -74,21 +77,21 @@ def _expected_errors(method: str, operation: dict[str, Any]) -> set[int]:
     return expected
 
 
-def _describe_read(document: dict[str, Any], operation: dict[str, Any]) -> None:
+def _describe_read(document: Schema, operation: Schema) -> None:
     if "version" not in _properties(document, operation["responses"].get(200, {})):
         return
     operation.setdefault("parameters", []).append(IF_NONE_MATCH)
     operation["responses"][200]["headers"] = ETAG
     operation["responses"][304] = {
-        "description": "It is as the ETag says that you know.",
+        "description": "Not changed: the object still has the ETag that was sent.",
         "headers": ETAG,
     }
 
 
-def _describe_write(document: dict[str, Any], operation: dict[str, Any]) -> None:
-    """Describe headers and, for those who are signed in, preconditions and dry runs.
+def _describe_write(document: Schema, operation: Schema) -> None:
+    """Describe headers and, for operations that need credentials, preconditions and dry runs.
 
-    Ninja describes PATCH and PUT by one and the same dict, and once is enough.
+    Ninja describes PATCH and PUT of one function by the same dict, which is completed only once.
     """
     responses = operation["responses"]
     if "id" in _properties(document, responses.get(201, {})):
@@ -105,60 +108,61 @@ def _describe_write(document: dict[str, Any], operation: dict[str, Any]) -> None
         responses[200] = DRY_RUN_RESPONSE
 
 
-def _properties(document: dict[str, Any], response: dict[str, Any]) -> dict[str, Any]:
-    """The properties of the schema that a response refers to; none when it refers to none."""
+def _properties(document: Schema, response: Schema) -> Schema:
+    """Return the properties of the schema that a response refers to; none without a reference."""
     schema = response.get("content", {}).get("application/json", {}).get("schema", {})
     name = schema.get("$ref", "").rpartition("/")[2]
-    properties: dict[str, Any] = (
-        document["components"]["schemas"].get(name, {}).get("properties", {})
-    )
+    properties: Schema = document["components"]["schemas"].get(name, {}).get("properties", {})
     return properties
 
 
-def _give_put_its_own_id(document: dict[str, Any]) -> None:
+def _give_put_its_own_id(document: Schema) -> None:
     for methods in document["paths"].values():
-        if "put" in methods:  # ninja describes PATCH and PUT by one and the same dict
+        if "put" in methods:  # ninja uses the same dict for PATCH and PUT
             name = methods["put"]["operationId"].replace("update_", "put_")
             methods["put"] = methods["put"] | {"operationId": name}
 
 
-def _remove_unused_schemas(document: dict[str, Any]) -> None:
+def _remove_unused_schemas(document: Schema) -> None:
     schemas = document["components"]["schemas"]
-    kept: set[str] = set()
+    used: set[str] = set()
     text = json.dumps([document["paths"], document["components"]["responses"]], default=str)
-    while found := {n for n in schemas.keys() - kept if f'schemas/{n}"' in text}:
-        kept |= found
+    while found := {n for n in schemas.keys() - used if f'schemas/{n}"' in text}:
+        used |= found
         text += json.dumps([schemas[n] for n in found], default=str)
-    for name in schemas.keys() - kept:
+    for name in schemas.keys() - used:
         del schemas[name]
 
 
 FIELD_PROBLEM = {
     "type": "object",
     "title": "FieldProblem",
-    "description": "One thing that is wrong. What it is about is named by one or more properties.",
+    "description": "One error. One or more properties say what it is about.",
     "required": ["code", "detail"],
     "properties": {
-        "pointer": {"type": "string", "description": "JSON pointer into the body."},
+        "pointer": {"type": "string", "description": "JSON pointer to a field of the body."},
         "parameter": {
             "type": "string",
             "description": "Name of the query, path or header parameter.",
         },
         "code": {"type": "string"},
         "detail": {"type": "string"},
-        "yours": {"description": "412: what you sent."},
-        "theirs": {"description": "412: what it is now."},
-        "base": {"description": "412: what it was when you saw it."},
-        "task_id": {"type": "integer", "description": "The open task."},
-        "project_id": {"type": "integer", "description": "The project without another owner."},
-        "kind": {"type": "string", "description": "What the user owns, in the plural."},
-        "count": {"type": "integer", "description": "How many of this kind the user owns."},
-        "line": {"type": "integer", "description": "Line of the CSV, from 1."},
-        "column": {"type": ["string", "null"], "description": "Column of the CSV."},
+        "yours": {"description": "412: the value that was sent."},
+        "theirs": {"description": "412: the value that is stored now."},
+        "base": {"description": "412: the value in the version that If-Match names."},
+        "task_id": {"type": "integer", "description": "The task that is open."},
+        "project_id": {"type": "integer", "description": "The project that has no other owner."},
+        "kind": {
+            "type": "string",
+            "description": "The type of the objects that the user owns, in the plural.",
+        },
+        "count": {"type": "integer", "description": "How many objects of this type the user owns."},
+        "line": {"type": "integer", "description": "Line of the CSV file. The first is 1."},
+        "column": {"type": ["string", "null"], "description": "Column of the CSV file."},
         "event_id": {"type": "integer", "description": "The event that cannot be undone."},
         "subject": {
             "type": "object",
-            "description": "The row that the event is about.",
+            "description": "The object that the event is about.",
             "required": ["type", "id"],
             "properties": {"type": {"type": "string"}, "id": {"type": "integer"}},
         },
@@ -168,38 +172,41 @@ FIELD_PROBLEM = {
 PROBLEM = {
     "type": "object",
     "title": "Problem",
-    "description": "RFC 9457 problem details.",
+    "description": "Problem details (RFC 9457).",
     "required": ["type", "title", "status", "code", "detail", "request_id"],
     "properties": {
         "type": {"type": "string", "format": "uri-reference"},
         "title": {"type": "string"},
         "status": {"type": "integer"},
-        "code": {"type": "string", "description": "Stable; meant for programs."},
-        "detail": {"type": "string", "description": "One sentence that says what to do."},
+        "code": {"type": "string", "description": "Stable, for programs."},
+        "detail": {"type": "string", "description": "A sentence for people that says what to do."},
         "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
         "request_id": {"type": ["string", "null"]},
     },
 }
 
 
-def _parameter(place: str, name: str, description: str, **schema: Any) -> dict[str, Any]:
-    known = {"in": place, "name": name, "required": False}
-    return known | {"schema": schema, "description": description}
+def _parameter(source: str, name: str, description: str, **schema: Any) -> Schema:
+    """Describe an optional parameter of the query or a header."""
+    optional = {"in": source, "name": name, "required": False}
+    return optional | {"schema": schema, "description": description}
 
 
 DRY_RUN_PARAMETER = _parameter(
     "query",
     DRY_RUN,
-    "Do it, with all rules and constraints, answer a DryRun, and take it back: no number, event or"
-    " key is used up. Ids and times of the real call will be others.",
+    "Make the change with all rules and constraints, answer with a DryRun, and roll it back."
+    " Nothing is stored: no event, task number or Idempotency-Key. A real call gets other ids and"
+    " times.",
     type="boolean",
     default=False,
 )
 IDEMPOTENCY_KEY = _parameter(
     "header",
     "Idempotency-Key",
-    "A new one for each write, the same for its retries: for 24 hours they get the first answer,"
-    " with Idempotency-Replayed: true. Keys are per user. A refusal is not kept.",
+    "A new key for each write, and the same key for its retries. For 24 hours, retries get the"
+    " first response, with Idempotency-Replayed: true. Keys belong to a user. Errors are not"
+    " stored.",
     type="string",
     minLength=1,
     maxLength=MAX_KEY_LENGTH,
@@ -207,8 +214,9 @@ IDEMPOTENCY_KEY = _parameter(
 IF_MATCH = _parameter(
     "header",
     "If-Match",
-    "The ETag that you have seen. 412 when others have changed since one of the fields that you"
-    " set, with yours, theirs and base in `errors`; other fields merge.",
+    "The ETag of the version that the change is based on. If another request has since changed one"
+    " of the same fields, the answer is 412, with yours, theirs and base in `errors`. Changes of"
+    " different fields are merged.",
     type="string",
 )
 REASON = _parameter(
@@ -229,21 +237,27 @@ ON_BEHALF_OF_USER = _parameter(
     type="string",
 )
 IF_NONE_MATCH = _parameter(
-    "header", "If-None-Match", "The ETag that you have. 304 when it is still true.", type="string"
+    "header", "If-None-Match", "An ETag that the client has. 304 if it is current.", type="string"
 )
 DRY_RUN_SCHEMA = {
     "type": "object",
     "title": "DryRun",
-    "description": "What a write with dry_run=true would have done.",
+    "description": "The result of a write with dry_run=true, which has been rolled back.",
     "required": ["dry_run", "status", "result", "event_count", "events"],
     "properties": {
         "dry_run": {"type": "boolean", "description": "Always true."},
-        "status": {"type": "integer", "description": "That it would have answered."},
-        "result": {"description": "What it would have answered.", "type": ["object", "null"]},
+        "status": {
+            "type": "integer",
+            "description": "The status that the real call would have answered.",
+        },
+        "result": {
+            "description": "The body that the real call would have answered.",
+            "type": ["object", "null"],
+        },
         "event_count": {"type": "integer"},
         "events": {
             "type": "array",
-            "description": "What would have been recorded, the first 500.",
+            "description": "The first 500 events that would have been recorded.",
             "items": {"$ref": "#/components/schemas/EventResponse"},
         },
     },
@@ -255,11 +269,11 @@ DRY_RUN_RESPONSE = {
 }
 
 
-def _header(name: str, description: str) -> dict[str, Any]:
+def _header(name: str, description: str) -> Schema:
     return {name: {"description": description, "schema": {"type": "string"}}}
 
 
-ETAG = _header("ETag", "Names this version, for If-None-Match and If-Match.")
-LOCATION = _header("Location", "The address of the new row.")
+ETAG = _header("ETag", "The version of the object, for If-None-Match and If-Match.")
+LOCATION = _header("Location", "The URL of the new object.")
 WWW_AUTHENTICATE = _header("WWW-Authenticate", "How to authenticate: with a bearer token.")
 RETRY_AFTER = _header("Retry-After", "Seconds to wait before the next attempt.")

@@ -1,4 +1,4 @@
-"""What all sets of filters have in common, in the parameters of a list and in `where`."""
+"""The base of all sets of filters: the parameters of a list, and `where` of a bulk request."""
 
 from __future__ import annotations
 
@@ -10,19 +10,22 @@ from pydantic import MISSING, Field, ValidationInfo, create_model, field_validat
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 
-MAX_VALUES_PER_FILTER = 100  # of one filter
-MAX_FILTER_VALUES = 200  # values of all filters of one set
-EXCLUDING = "_not"  # ends the name of a filter that leaves rows out
+MAX_VALUES_PER_FILTER = 100
+MAX_FILTER_VALUES = 200  # of all filters of one request
+EXCLUSION_SUFFIX = "_not"  # of a filter that excludes rows
 F = TypeVar("F", bound="Filters")
 V = TypeVar("V")
 
 
 class Filters(In):
-    """A set of filters. Each that is sent narrows the set of rows: an empty value is refused."""
+    """A set of filters. Each filter that is sent selects fewer rows.
+
+    An empty value is refused. If it were ignored, a bulk change would reach all rows.
+    """
 
     @field_validator("*", mode="before")
     @classmethod
-    def refuse_empty(cls, value: Any, info: ValidationInfo) -> Any:
+    def refuse_empty(cls, value: object, info: ValidationInfo) -> object:
         is_blank = isinstance(value, str) and not value.strip()
         is_empty = value is None or is_blank or (isinstance(value, list | dict) and not value)
         if is_empty and info.field_name not in PageParams.model_fields:
@@ -31,19 +34,20 @@ class Filters(In):
 
 
 def list_filter_field(description: str | None = None) -> Any:
-    """The field of a filter that takes a list: rows with any of its values."""
+    """Return the field of a filter that takes a list and selects rows with any of its values."""
     return Field(MISSING, min_length=1, max_length=MAX_VALUES_PER_FILTER, description=description)
 
 
 def with_exclusions(filters: type[F]) -> type[F]:
-    """A class decorator: beside each filter that takes a list stands one named `<filter>_not`,
-    which leaves out the rows that the first would select.
+    """Class decorator. Adds a filter `<filter>_not` for each filter that takes a list.
+
+    It excludes the rows that the first filter would select.
     """
     added: dict[str, Any] = {}
     for name, field in filters.model_fields.items():
-        excluding = name + EXCLUDING
+        excluding = name + EXCLUSION_SUFFIX
         if _takes_list(field.annotation) and excluding not in filters.model_fields:
-            description = f"Leaves out rows that `{name}` with these values would select."
+            description = f"Excludes the rows that `{name}` with these values would select."
             added[excluding] = (field.annotation, list_filter_field(description))
     extended: type[F] = create_model(
         filters.__name__,
@@ -55,12 +59,12 @@ def with_exclusions(filters: type[F]) -> type[F]:
     return extended
 
 
-def _takes_list(annotation: Any) -> bool:
+def _takes_list(annotation: object) -> bool:
     return any(get_origin(member) is list for member in (annotation, *get_args(annotation)))
 
 
 def select_values(filters: In, name: str, known: Iterable[V]) -> list[V]:
-    """Those of the known values that the filters `name` and `name_not` select."""
+    """Return those of `known` that the filters `name` and `name_not` select."""
     sent = filters.sent()
     selected = [value for value in known if value in sent.get(name, [value])]
-    return [value for value in selected if value not in sent.get(name + EXCLUDING, [])]
+    return [value for value in selected if value not in sent.get(name + EXCLUSION_SUFFIX, [])]

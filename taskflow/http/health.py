@@ -1,4 +1,4 @@
-"""Is the process alive, and can it serve? For load balancers: no credentials, no data."""
+"""Health checks for load balancers. They need no credentials and show no data."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from django.db import NotSupportedError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-# Further questions the roof asks, each answering with sentences about what is wrong.
-Question = Callable[[], list[str]]
+# A further check of the project: returns a sentence for each thing that is wrong.
+Check = Callable[[], list[str]]
 
 
 def livez(request: HttpRequest) -> JsonResponse:
-    """200 as long as the process answers."""
+    """Answer 200 as long as the process can answer."""
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonResponse:
-    """200 when the database answers and takes writes, all migrations are applied and the wall
-    stands; else 503. Nothing is written to find out.
+def readyz(request: HttpRequest, checks: tuple[Check, ...] = ()) -> JsonResponse:
+    """Answer 200 if requests can be served, otherwise 503 with what is wrong.
+
+    The database must answer and accept writes, all migrations must be applied, and all `checks`
+    must return nothing. Writes nothing.
     """
     try:
         wrong = [
             *_find_read_only_database(),
             *_find_unapplied_migrations(),
-            *(said for ask in questions for said in ask()),
+            *(problem for check in checks for problem in check()),
         ]
     except NotSupportedError as error:  # an old PostgreSQL
         wrong = [str(error)]
@@ -41,13 +43,15 @@ def readyz(request: HttpRequest, questions: tuple[Question, ...] = ()) -> JsonRe
 
 
 def close_read_only_connection() -> None:
-    """Leave a server that accepts only reads, so that the next request finds the one that has taken
-    over, or the same one after its maintenance. Does nothing inside a transaction.
+    """Close the connection to a PostgreSQL server that accepts only reads.
+
+    The next request then connects to the server that has taken over, or to the same server after
+    its maintenance. Does nothing inside a transaction, and nothing on SQLite.
     """
     if connection.vendor != "postgresql" or connection.in_atomic_block:
         return
     if connection.connection is not None:
-        connection.connection.close()  # a pool would give it to the next request
+        connection.connection.close()  # otherwise a pool would give it to the next request
     connection.close()
 
 
@@ -68,7 +72,7 @@ def _is_session_read_only() -> bool:
 
 
 def _is_file_read_only() -> bool:
-    """SQLite writes to the file and, for its log, to the folder."""
+    """Return whether the file or its folder is read-only. SQLite creates its log in the folder."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA query_only")
         if cursor.fetchone()[0]:

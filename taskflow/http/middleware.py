@@ -1,4 +1,4 @@
-"""The envelope of every request: its id, its log line, its headers, problems under /api."""
+"""Middleware for every request: request id, log line, security headers, problems under /api."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
+from taskflow.http.request import Request
 
 log = logging.getLogger("taskflow.request")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -37,48 +38,54 @@ CSP_PAGES = (
     " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[Request], HttpResponse]
 
 
 def is_api(request: HttpRequest) -> bool:
-    """The docs are a page, under the API's address."""
+    """Return whether a request is for the API. Its documentation page, below /api, is not."""
     return request.path.startswith(API) and not request.path.startswith(DOCS)
 
 
 class RequestMiddleware:
+    """The outermost middleware. Gives each request an id, security headers and a line in the log.
+
+    Every error response of the API becomes a problem document, also those of Django.
+    """
+
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         started = time.perf_counter()
         given = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        request.request_id = request_id  # type: ignore[attr-defined]
-        response = self.answer(request)
+        request.request_id = request_id
+        response = self.respond(request)
         response["X-Request-Id"] = request_id
-        self.protect(request, response)
+        self.set_security_headers(request, response)
         self.log(request, response, started)
         return response
 
-    def answer(self, request: HttpRequest) -> HttpResponse:
+    def respond(self, request: Request) -> HttpResponse:
         if not request.path.startswith(API):
             return self.get_response(request)
-        is_head = request.method == "HEAD"  # ninja knows only GET; the server drops the body
+        # ninja has no HEAD. It is answered as GET, and the server removes the body.
+        is_head = request.method == "HEAD"
         if is_head:
             request.method = request.META["REQUEST_METHOD"] = "GET"
         response = self.get_response(request)
         if is_head:
             request.method = request.META["REQUEST_METHOD"] = "HEAD"
         if response.status_code in (204, 304):
-            del response["Content-Type"]  # Django names one for responses without a body too
+            del response["Content-Type"]  # Django sets it also for responses without a body
         kind = response.headers.get("Content-Type", "")
         if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
-            # What others said about it stays: Allow, and what a browser needs to read it at all.
-            kept = {n: v for n, v in response.items() if not n.startswith("Content-")}
-            response = problem_of_status(response.status_code, kept).as_response(request)
+            # Other headers stay: Allow, and those of CORS, without which a browser hides the rest.
+            others = {n: v for n, v in response.items() if not n.startswith("Content-")}
+            response = problem_of_status(response.status_code, others).as_response(request)
         return response
 
-    def protect(self, request: HttpRequest, response: HttpResponse) -> None:
+    def set_security_headers(self, request: Request, response: HttpResponse) -> None:
         headers = response.headers
         headers.setdefault("X-Frame-Options", "DENY")
         if not is_api(request):
@@ -91,10 +98,10 @@ class RequestMiddleware:
         else:
             headers["Vary"] = ", ".join(VARY_API)
 
-    def log(self, request: HttpRequest, response: HttpResponse, started: float) -> None:
-        actor = getattr(request, "actor", None)
+    def log(self, request: Request, response: HttpResponse, started: float) -> None:
+        actor = request.actor
         fields = {
-            "request_id": request.request_id,  # type: ignore[attr-defined]
+            "request_id": request.request_id,
             "tenant": actor.tenant.pk if actor else None,
             "user": actor.user.pk if actor else None,
             "method": request.method,
@@ -106,19 +113,20 @@ class RequestMiddleware:
 
 
 class _BrowserOnly:
-    """Keeps a browser's middleware away from API requests, which pay for none of it.
+    """Base of middleware that only pages for browsers need. Saves API requests its cost.
 
-    And from probes, which come to an address of the machine and not to a host of ours.
+    Health checks skip it too, because they come with a Host header that ALLOWED_HOSTS refuses.
     """
 
-    def __init__(self, get_response: Any) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)  # type: ignore[call-arg]
-        # Past all such in a row; Django's wrapper has the attributes of what it wraps.
-        self.beyond = getattr(get_response, "beyond", get_response)
+        # The next middleware that is not of this kind. Django's wrapper around a middleware has the
+        # attributes of what it wraps.
+        self.next_for_api = getattr(get_response, "next_for_api", get_response)
 
     def __call__(self, request: HttpRequest) -> Any:
         if is_api(request) or request.path in PROBES:
-            return self.beyond(request)
+            return self.next_for_api(request)
         return super().__call__(request)  # type: ignore[misc]
 
 
@@ -135,7 +143,12 @@ class Common(_BrowserOnly, CommonMiddleware):
 
 
 class Authentication(_BrowserOnly, AuthenticationMiddleware):
-    pass
+    def process_request(self, request: HttpRequest) -> None:
+        """Set request.user. Reuses the user that TenantMiddleware has loaded, if any."""
+        super().process_request(request)
+        assert isinstance(request, Request)
+        if request.session_user is not None:
+            request.user = request.session_user  # type: ignore[assignment]  # stubs: our own User
 
 
 class Messages(_BrowserOnly, MessageMiddleware):
@@ -143,7 +156,7 @@ class Messages(_BrowserOnly, MessageMiddleware):
 
 
 class Cors(CorsMiddleware):
-    """Where other origins may call at all."""
+    """Not used unless TASKFLOW_CORS_ORIGINS allows other origins."""
 
     def __init__(self, get_response: Any) -> None:
         if not settings.CORS_ALLOWED_ORIGINS:
@@ -153,5 +166,5 @@ class Cors(CorsMiddleware):
 
 class Csrf(_BrowserOnly, CsrfViewMiddleware):
     def process_view(self, request: HttpRequest, *args: Any) -> Any:
-        """API calls with a session are checked where the session is accepted (accounts.auth)."""
+        """Check pages only. accounts/auth.py checks API requests that come with a session."""
         return None if is_api(request) else super().process_view(request, *args)

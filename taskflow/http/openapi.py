@@ -1,4 +1,4 @@
-"""What django-ninja leaves open: refusing what it would ignore, versions, readable ids."""
+"""The API class: refuses input that ninja would ignore, and adds ETags and Locations."""
 
 from __future__ import annotations
 
@@ -7,16 +7,15 @@ from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse
-from ninja import NinjaAPI, Status
-from ninja.openapi.schema import BODY_CONTENT_TYPES
+from ninja import NinjaAPI, Router, Status
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
-from ninja.responses import NinjaJSONEncoder
 
 from taskflow.db.json import JSON
-from taskflow.http.components import OpenApiDocument
+from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete
 from taskflow.http.errors import (
     Invalid,
@@ -26,6 +25,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
+from taskflow.http.request import Request
 from taskflow.http.responses import Found
 from taskflow.http.schema import is_unstorable
 
@@ -33,14 +33,14 @@ from taskflow.http.schema import is_unstorable
 def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse unknown query parameters, bodies where none is read, and chunked bodies.
 
-    Each would be ignored: a misspelt filter would answer with everything, and {"dry_run": true} as
-    the body of a DELETE would not keep it from deleting.
+    Ninja would ignore each of them. A misspelled filter would then return all rows, and a DELETE
+    with the body {"dry_run": true} would delete.
     """
-    operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja hands us the bound run
+    operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja passes the bound method
     known = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
-    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: Any) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -48,21 +48,23 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if not takes_body and has_body(request):
             return _unexpected_body(request, known).as_response(request)
         if unknown := sorted(request.GET.keys() - known):
-            what = f"Known: {', '.join(sorted(known))}." if known else "There are none."
+            names = f"Its parameters: {', '.join(sorted(known))}." if known else "It has none."
             problem = Invalid.parameter(
-                unknown[0], f"“{unknown[0]}” is not a parameter here. {what}", "unknown_parameter"
+                unknown[0],
+                f"“{unknown[0]}” is not a parameter of this operation. {names}",
+                "unknown_parameter",
             )
             return problem.as_response(request)
-        request.query_parameters = known  # type: ignore[attr-defined]  # see answer_validation()
+        request.query_parameters = known  # for answer_validation()
         return run(request, **kwargs)
 
     return checked
 
 
 def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse bodies where they would be ignored, for views that are no operations."""
+    """Refuse bodies in views that are not operations and would ignore them."""
 
-    def checked(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: Any) -> HttpResponse:
         refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
@@ -71,14 +73,14 @@ def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpRespon
     return checked
 
 
-def _problem_of_chunked_body(request: HttpRequest) -> Problem | None:
-    if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server hands such bodies on empty
-        return LengthRequired("Send a Content-Length; chunks are not read.")
+def _problem_of_chunked_body(request: Request) -> Problem | None:
+    if request.META.get("HTTP_TRANSFER_ENCODING"):  # the server passes on an empty body
+        return LengthRequired("Send the body with a Content-Length. Chunked bodies are not read.")
     return None
 
 
 def _query_parameters(operation: Operation) -> frozenset[str]:
-    """The names of all query parameters of an operation."""
+    """Return the names of all query parameters of an operation."""
     names = {
         name
         for model in operation.models
@@ -89,30 +91,30 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
 
 
 def _takes_body(operation: Operation) -> bool:
-    """Whether a body is declared: as a parameter of the function, or for the document alone."""
-    if any(model.__ninja_param_source__ in BODY_CONTENT_TYPES for model in operation.models):
+    """Return whether an operation declares a body, as a parameter or in openapi_extra."""
+    if any(model.__ninja_param_source__ in BODY_SOURCES for model in operation.models):
         return True
     return "requestBody" in (operation.openapi_extra or {})
 
 
-def _unexpected_body(request: HttpRequest, known: frozenset[str]) -> Problem:
-    """The refusal of a body that nothing would read; for a write it names the parameters."""
+def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
+    """Return the problem of a body that would be ignored. For a write it names the parameters."""
     detail = "This operation takes no body. Send the request without one"
     if request.method not in SAFE and known:
         parameters = " and ".join(f"?{name}=true" for name in sorted(known))
-        detail += f"; what it takes are query parameters: {parameters}"
+        detail += f". Its options are query parameters: {parameters}"
     return Invalid(f"{detail}.", code="unexpected_body")
 
 
 def _accepts_preconditions(operation: Operation) -> bool:
-    """Whether it is a write of somebody who is known."""
+    """Return whether an operation is a write that needs credentials."""
     return bool(operation.auth_callbacks) and not SAFE.issuperset(operation.methods)
 
 
-class Encoder(NinjaJSONEncoder):
-    """Instants to the microsecond, as documents have them that the database builds."""
+class Encoder(DjangoJSONEncoder):
+    """Writes timestamps in UTC with microseconds, as in responses that the database builds."""
 
-    def default(self, value: Any) -> Any:
+    def default(self, value: object) -> object:
         if isinstance(value, datetime):
             return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
         return super().default(value)
@@ -123,16 +125,27 @@ class Renderer(JSONRenderer):
 
 
 class Api(NinjaAPI):
+    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid."""
+
     def __init__(self, **kwargs: Any) -> None:
+        self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
         self.add_decorator(self.compare_versions)
 
+    def add_router(self, prefix: str, router: Router | str, **options: Any) -> None:
+        if prefix:  # ninja mounts its default router at ""
+            self.collections.add(prefix.strip("/"))
+        super().add_router(prefix, router, **options)
+
     def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        """Name the version of the row that is answered, or say 304 where the caller has it."""
+        """Decorator of API functions. Sets the ETag of the row that they return.
+
+        Answers 304 to a read whose If-None-Match has that ETag.
+        """
 
         @wraps(view)
-        def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
             result = view(request, *args, **kwargs)
             row, status = (
                 (result.value, result.status_code) if isinstance(result, Status) else (result, 200)
@@ -144,18 +157,18 @@ class Api(NinjaAPI):
             etag = etag_of(row)
             if request.method in SAFE and is_current(request, etag):
                 return _not_modified(etag)
-            request.etag = etag  # type: ignore[attr-defined]
+            request.etag = etag
             return result
 
         return compared
 
-    def _answer_document(self, request: HttpRequest, found: Found, status: int) -> HttpResponse:
+    def _answer_document(self, request: Request, found: Found, status: int) -> HttpResponse:
         if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
             etag = found.etag()
             if is_current(request, etag):
                 return _not_modified(etag)
         pk, etag, text = found.read()
-        answer: HttpResponse = request.answer  # type: ignore[attr-defined]
+        answer = request.prepared_response
         answer.content, answer.status_code = text, status
         answer["ETag"] = etag
         if status == 201:
@@ -163,25 +176,29 @@ class Api(NinjaAPI):
         return answer
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        """The response that ninja begins with; it serves for documents too."""
-        answer = HttpResponse(content_type=JSON)
-        request.answer = answer  # type: ignore[attr-defined]
-        return answer
+        """Create the response to which ninja adds headers; kept for responses of the database."""
+        assert isinstance(request, Request)
+        request.prepared_response = HttpResponse(content_type=JSON)
+        return request.prepared_response
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
-        """Single rows carry an ETag that names their version, new ones also a Location."""
+        """Return a response with the ETag of a single row and, for a new one, its Location."""
         response = super().create_response(request, data, **kwargs)
-        if etag := getattr(request, "etag", None):
-            response["ETag"] = etag
+        assert isinstance(request, Request)
+        if request.etag is not None:
+            response["ETag"] = request.etag
         if response.status_code == 201 and "id" in data:
             response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response
 
     def _collection(self, path: str) -> str:
-        """Where a row made at `path` lives: /projects/3/members makes /members/7."""
-        known = {prefix.strip("/") for prefix, _router in self._routers} - {""}
-        nouns = [part for part in path.split("/") if part in known]
-        return f"{path[: path.index(nouns[0])]}{nouns[-1]}"
+        """Return where a row that is created at `path` can be read, without its id.
+
+        A POST to /api/v1/projects/3/members creates /api/v1/members/7: the last part of the path
+        that is the name of a router counts.
+        """
+        names = [part for part in path.split("/") if part in self.collections]
+        return f"{path[: path.index(names[0])]}{names[-1]}"
 
     def get_openapi_operation_id(self, operation: Operation) -> str:
         return operation.view_func.__name__

@@ -1,7 +1,6 @@
 """
-What a request may say about itself: which version it has seen (If-Match, If-None-Match), which
-attempt it is (Idempotency-Key), and whether it is meant (dry_run). Reading and writing of HTTP; no
-row is touched here.
+The conditions of a request: the version that the client has (If-Match, If-None-Match), the
+Idempotency-Key and dry_run. Only HTTP is read and written here, never a row.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from taskflow.http.errors import BadRequest, Invalid, PreconditionFailed
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_KEY_LENGTH = 255  # characters
 DRY_RUN = "dry_run"
-# RFC 9110; weak ones too, which is what proxies make of ours when they compress an answer.
+# RFC 9110. Also weak ones: proxies make an ETag weak when they compress a response.
 ETAG = re.compile(r'(?:W/)?("[^"]*")')
-OURS = re.compile(r'"([a-z]+)-([0-9]{1,19})-([0-9]{1,9})(?:-[0-9a-f]+)?"')
-KEY = re.compile(r'"([\x20\x21\x23-\x7e]+)"|([\x21\x23-\x7e]+)')
+OUR_ETAG = re.compile(r'"([a-z]+)-([0-9]{1,19})-([0-9]{1,9})(?:-[0-9a-f]+)?"')
+IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]+)"|([\x21\x23-\x7e]+)')
 
 
 # ---- versions -----------------------------------------------------------------------------------
@@ -30,51 +29,52 @@ KEY = re.compile(r'"([\x20\x21\x23-\x7e]+)"|([\x21\x23-\x7e]+)')
 
 @dataclass
 class Precondition:
-    """The version of a row that a writer has seen."""
+    """The version of a row on which the client bases its change."""
 
-    noun: str
+    resource_type: str
     row_id: int
     version: int
-    is_checked: bool = False  # the request has changed, or tried to change, that row
-    recorded: list[int] = field(default_factory=list)  # ids of the request's own events
+    is_checked: bool = False  # whether the request has changed that row, or tried to
+    event_ids: list[int] = field(default_factory=list)  # of the events of this request
 
-    def names(self, noun: str, row_id: int) -> bool:
-        return (self.noun, self.row_id) == (noun, row_id)
+    def is_for(self, resource_type: str, row_id: int) -> bool:
+        return (self.resource_type, self.row_id) == (resource_type, row_id)
 
 
 def etag_of(row: models.Model) -> str:
-    """`"task-12-5"` for version 5 of task 12.
+    """Return the ETag of a row: `"task-12-5"` for version 5 of task 12.
 
-    Behind it stands a digest of what was loaded with the row, as its document shows that too: the
-    assignee's name or a blocker's status may change while the task does not.
+    If related rows are loaded, a digest of their versions follows. The response shows them too: the
+    name of the assignee or the status of a blocker may change while the task does not.
     """
-    known = f"{row._meta.model_name}-{row.pk}-{row.version}"  # type: ignore[attr-defined]
-    beside: dict[str, None] = {}
-    _collect_related_versions(row, beside)
-    if not beside:
-        return f'"{known}"'
-    digest = blake2b(" ".join(sorted(beside)).encode(), digest_size=6).hexdigest()
-    return f'"{known}-{digest}"'
+    version = f"{row._meta.model_name}-{row.pk}-{row.version}"  # type: ignore[attr-defined]
+    parts: dict[str, None] = {}
+    _collect_related_versions(row, parts)
+    if not parts:
+        return f'"{version}"'
+    digest = blake2b(" ".join(sorted(parts)).encode(), digest_size=6).hexdigest()
+    return f'"{version}-{digest}"'
 
 
-def etag_of_fingerprint(noun: str, row_id: int, version: int, stamp: str) -> str:
-    """The same for a row whose document the database builds."""
-    return f'"{noun}-{row_id}-{version}-{blake2b(stamp.encode(), digest_size=6).hexdigest()}"'
+def etag_of_fingerprint(resource_type: str, row_id: int, version: int, fingerprint: str) -> str:
+    """Return the ETag of a row whose response, and fingerprint, the database builds."""
+    digest = blake2b(fingerprint.encode(), digest_size=6).hexdigest()
+    return f'"{resource_type}-{row_id}-{version}-{digest}"'
 
 
-def _collect_related_versions(row: models.Model, beside: dict[str, None]) -> None:
-    """Note annotations, and the versions of rows that are loaded with it."""
+def _collect_related_versions(row: models.Model, parts: dict[str, None]) -> None:
+    """Add the annotations of a row, and the versions of all rows loaded with it, to `parts`."""
     values = vars(row)
     for name in values.keys() - _column_names(type(row)):
-        beside[f"{name}={values[name]}"] = None
+        parts[f"{name}={values[name]}"] = None
     loaded = [r for r in row._state.fields_cache.values() if r is not None]
     for rows in values.get("_prefetched_objects_cache", {}).values():
         loaded += rows
     for related in loaded:
-        said = f"{related._meta.model_name}-{related.pk}-{vars(related).get('version')}"
-        if said not in beside:
-            beside[said] = None
-            _collect_related_versions(related, beside)
+        version = f"{related._meta.model_name}-{related.pk}-{vars(related).get('version')}"
+        if version not in parts:
+            parts[version] = None
+            _collect_related_versions(related, parts)
 
 
 @cache
@@ -84,65 +84,69 @@ def _column_names(model: type[models.Model]) -> frozenset[str]:
 
 
 def is_current(request: HttpRequest, etag: str) -> bool:
-    """Whether the caller has this document already (If-None-Match)."""
+    """Return whether If-None-Match has this ETag, so that the client has the response already."""
     given = request.META.get("HTTP_IF_NONE_MATCH", "")
     return given.strip() == "*" or etag in ETAG.findall(given)
 
 
 def read_precondition(request: HttpRequest) -> Precondition | None:
-    """What If-Match demands; None when that is nothing, or only that the row exists.
+    """Return what If-Match requires; None without the header, and for `*`.
 
-    Raises BadRequest for what is no ETag, PreconditionFailed for one that is not ours.
+    Raises BadRequest if it has no ETag, PreconditionFailed if no ETag in it is one of TaskFlow's.
     """
     given: str | None = request.META.get("HTTP_IF_MATCH")
     if given is None or given.strip() == "*":
         return None
     tags = ETAG.findall(given)
     if not tags:
-        raise BadRequest('If-Match takes an ETag in quotes, as in "task-12-5".', code="bad_etag")
-    known = [seen for tag in tags if (seen := parse_etag(tag))]
+        raise BadRequest(
+            'If-Match takes an ETag in double quotes, such as "task-12-5".', code="bad_etag"
+        )
+    known = [parsed for tag in tags if (parsed := parse_etag(tag))]
     if not known:
-        raise PreconditionFailed("If-Match is no ETag of ours. Send the one the row came with.")
-    return max(known, key=lambda seen: seen.version)
+        raise PreconditionFailed(
+            "If-Match has no ETag of TaskFlow. Send the ETag that came with the row."
+        )
+    return max(known, key=lambda parsed: parsed.version)
 
 
 def parse_etag(text: str) -> Precondition | None:
-    """The version that one of our ETags names."""
-    match = OURS.fullmatch(text)
+    """Return the precondition that an ETag of TaskFlow stands for; None for any other text."""
+    match = OUR_ETAG.fullmatch(text)
     return Precondition(match[1], int(match[2]), int(match[3])) if match else None
 
 
-# ---- attempts -----------------------------------------------------------------------------------
+# ---- Idempotency-Key and dry_run ----------------------------------------------------------------
 
 
 def read_idempotency_key(request: HttpRequest) -> str | None:
-    """The key, with or without its quotes (draft-ietf-httpapi-idempotency-key-header-07)."""
+    """Return the Idempotency-Key without its quotes, which are optional; None without a header.
+
+    See draft-ietf-httpapi-idempotency-key-header-07. Raises BadRequest for an unusable key.
+    """
     given: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
-    match = KEY.fullmatch(given.strip())
+    match = IDEMPOTENCY_KEY.fullmatch(given.strip())
     key = (match[1] or match[2]) if match else ""
     if not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise BadRequest(
-            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable characters, as a UUID has.",
+            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters, as a UUID.",
             code="bad_idempotency_key",
         )
     return key
 
 
 def read_dry_run(request: HttpRequest) -> bool:
-    """Whether the request is only tried. Raises Invalid for what is neither true nor false."""
+    """Return the value of dry_run, by default False. Raises Invalid unless it is true or false."""
     given = request.GET.getlist(DRY_RUN)
     if not given:
         return False
     if len(given) > 1 or given[0] not in ("true", "false"):
-        raise Invalid.parameter(DRY_RUN, "dry_run is true or false.")
+        raise Invalid.parameter(DRY_RUN, "dry_run takes true or false, once.")
     return given[0] == "true"
 
 
 def has_body(request: HttpRequest) -> bool:
-    """Whether a body comes with the request. Reads none of it.
-
-    Chunked bodies, which have no Content-Length, are refused elsewhere.
-    """
+    """Return whether the request has a body, by its Content-Length. Does not read it."""
     return request.META.get("CONTENT_LENGTH", "") not in ("", "0")

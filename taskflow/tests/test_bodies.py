@@ -19,7 +19,7 @@ from django.db import close_old_connections
 from django.test import Client, RequestFactory
 
 from taskflow.http import bodies
-from taskflow.http.bodies import BLOCKING_THREADS, READERS, BodyReaders, read_body
+from taskflow.http.bodies import BLOCKING_THREADS, MAX_BODY_READERS, BodyReaders, read_body
 from taskflow.http.errors import Unavailable
 from taskflow.tenancy.unit import open_scope
 from taskflow.tests.server import clean_environment, free_port, serve, stop
@@ -74,11 +74,11 @@ def ask(world, as_):
 
 
 def test_half_of_the_threads_may_read():
-    assert BLOCKING_THREADS // 2 == READERS == bodies.readers.limit
+    assert BLOCKING_THREADS // 2 == MAX_BODY_READERS == bodies.readers.limit
 
 
 def test_a_reader_beyond_the_limit_is_refused_once_all_others_are_slow():
-    readers = BodyReaders(limit=2, patience=SHORT)
+    readers = BodyReaders(limit=2, max_wait=SHORT)
 
     with readers.enter(), readers.enter():
         for _ in range(3):
@@ -87,7 +87,7 @@ def test_a_reader_beyond_the_limit_is_refused_once_all_others_are_slow():
 
 
 def test_a_reader_beyond_the_limit_does_not_wait_for_slow_readers(monkeypatch):
-    readers = BodyReaders(limit=1, patience=SHORT)
+    readers = BodyReaders(limit=1, max_wait=SHORT)
     waits = []
 
     with readers.enter():
@@ -101,7 +101,7 @@ def test_a_reader_beyond_the_limit_does_not_wait_for_slow_readers(monkeypatch):
 
 
 def test_a_reader_beyond_the_limit_gets_the_place_of_a_fast_one():
-    readers = BodyReaders(limit=1, patience=LONG)
+    readers = BodyReaders(limit=1, max_wait=LONG)
     first_is_in, first_may_leave, second_is_in = (threading.Event() for _ in range(3))
 
     def read_first():
@@ -123,7 +123,7 @@ def test_a_reader_beyond_the_limit_gets_the_place_of_a_fast_one():
 
 
 def test_a_reader_that_fails_leaves_its_place():
-    readers = BodyReaders(limit=1, patience=SHORT)
+    readers = BodyReaders(limit=1, max_wait=SHORT)
 
     for _ in range(3):
         with pytest.raises(OSError, match="gone"), readers.enter():
@@ -157,7 +157,7 @@ def test_a_body_is_read_once_and_outside_every_unit_of_work(
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "PUT", "POST"])
 @pytest.mark.parametrize("path", ["/api/v1/tags/1", "/admin/", "/livez", "/nowhere"])
 def test_every_method_with_a_body_takes_a_place(ask, monkeypatch, method, path):
-    readers = BodyReaders(limit=1, patience=0)
+    readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
     body = Input(b"{}")
 
@@ -175,7 +175,7 @@ def test_every_method_with_a_body_takes_a_place(ask, monkeypatch, method, path):
 
 
 def test_a_request_without_a_body_takes_no_place(world, as_, monkeypatch):
-    readers = BodyReaders(limit=1, patience=0)
+    readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
     ada = as_(world.ada)
 
@@ -205,7 +205,7 @@ def test_a_body_that_ends_early_is_refused(ask, path):
     status, _, text = ask("POST", path, body, length=18)
 
     assert status == 400
-    assert "ended before the length" in text
+    assert "shorter than its Content-Length" in text
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "²"])

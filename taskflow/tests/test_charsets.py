@@ -120,7 +120,7 @@ def test_json_that_is_not_utf8_is_refused(world, as_, encoding):
 def test_number_of_many_digits_is_refused_in_our_words(world, as_, digits):
     r = as_(world.ada).generic("POST", "/tags", f'{{"name": {digits}}}', "application/json")
 
-    detail = "The body cannot be read: a number does not fit 64 bits."
+    detail = "The body cannot be parsed: a number does not fit 64 bits."
     assert (r.status_code, r.json()["detail"]) == (400, detail)
 
 

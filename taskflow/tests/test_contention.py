@@ -13,7 +13,7 @@ from django.test import Client
 
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from taskflow.audit.models import Event
-from taskflow.http.contention import ATTEMPTS
+from taskflow.http.contention import MAX_ATTEMPTS
 from taskflow.tenancy import OWNER_ROLE, has_roles, inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
@@ -166,7 +166,7 @@ HEADERS = {
 
 
 @pytest.mark.parametrize("headers", HEADERS)
-@pytest.mark.parametrize("times", [1, ATTEMPTS - 1])
+@pytest.mark.parametrize("times", [1, MAX_ATTEMPTS - 1])
 def test_contended_write_is_run_again_and_recorded_once(world, client, fail, headers, times):
     etag = client.get("/tasks/APO-1").headers["ETag"]
     for number, sqlstate in enumerate(CONTENDED):
@@ -185,12 +185,12 @@ def test_contended_write_is_run_again_and_recorded_once(world, client, fail, hea
 
 @pytest.mark.parametrize("sqlstate", CONTENDED)
 def test_write_that_is_contended_three_times_answers_503(world, client, fail, sqlstate):
-    attempts = fail(sqlstate, ATTEMPTS)
+    attempts = fail(sqlstate, MAX_ATTEMPTS)
 
     r = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
 
     assert (r.status_code, r.json()["code"], r.headers["Retry-After"]) == (503, "contended", "1")
-    assert len(attempts) == ATTEMPTS
+    assert len(attempts) == MAX_ATTEMPTS
     assert events_of(world, verb="changed") == []
     again = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
     assert (again.status_code, "Idempotency-Replayed" in again.headers) == (200, False)
@@ -214,7 +214,7 @@ def test_contended_commit_is_run_again_and_recorded_once(world, client, prepared
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
     before = len(events_of(world))
 
-    with failing_commits("40001", ATTEMPTS - 1):
+    with failing_commits("40001", MAX_ATTEMPTS - 1):
         r = client.patch("/tasks/APO-1", {"title": "x"})
 
     assert (r.status_code, r.json()["title"]) == (200, "x")
@@ -227,7 +227,7 @@ def test_commit_that_is_contended_three_times_answers_503(world, client, prepare
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
     before = len(events_of(world))
 
-    with failing_commits("40P01", ATTEMPTS):
+    with failing_commits("40P01", MAX_ATTEMPTS):
         r = client.patch("/tasks/APO-1", {"title": "x"})
 
     assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
@@ -253,7 +253,12 @@ def test_contended_read_is_run_again(client, fail):
 
 @pytest.mark.parametrize(
     ("sqlstate", "times", "status", "changes"),
-    [("40P01", 1, 302, 1), ("40P01", ATTEMPTS, 503, 0), ("25006", 1, 503, 0), ("57P01", 1, 503, 0)],
+    [
+        ("40P01", 1, 302, 1),
+        ("40P01", MAX_ATTEMPTS, 503, 0),
+        ("25006", 1, 503, 0),
+        ("57P01", 1, 503, 0),
+    ],
 )
 def test_page_of_the_administration(world, fail, sqlstate, times, status, changes):
     with inside(world.acme):
@@ -409,7 +414,7 @@ def test_statement_that_the_server_knows_otherwise_costs_no_answer(world, client
 
 
 def test_nothing_is_left_open_by_a_contended_request(world, client, fail):
-    fail("40001", ATTEMPTS)
+    fail("40001", MAX_ATTEMPTS)
     client.patch("/tasks/APO-1", {"title": "x"})
 
     assert not connection.in_atomic_block

@@ -218,7 +218,7 @@ def test_an_installation_that_fails_is_tried_again_in_the_same_environment(check
     failed = checkout.make("runtime", PIP_FAILS="1")
 
     assert failed.returncode != 0
-    assert f"{RUNTIME} could not be installed. Is the package index reachable?" in failed.stderr
+    assert f"{RUNTIME} could not be installed. Check the connection" in failed.stderr
     assert checkout.make("runtime").returncode == 0
     assert checkout.done() == ["venv", f"pip {RUNTIME}", f"pip {RUNTIME}"]
 
@@ -307,7 +307,7 @@ def test_resetting_with_yes_deletes_the_data_and_nothing_else(checkout, data):
     ended = checkout.make("reset", YES="1", DATABASE_URL="postgres://h/d")
 
     assert ended.returncode == 0
-    assert "The database that DATABASE_URL names is not touched." in ended.stdout
+    assert "The database of DATABASE_URL is not deleted." in ended.stdout
     assert names(data) == ["notes"]
     assert "There is no local data in var." in checkout.make("reset").stdout
 

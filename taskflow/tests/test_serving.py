@@ -179,9 +179,9 @@ def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):
         return not steps
 
     monkeypatch.setattr(serving.time, "sleep", step)
-    monkeypatch.setattr(serving, "answers", answers)
+    monkeypatch.setattr(serving, "is_answering", answers)
 
-    serving.announce(server, "Hello")
+    serving.print_when_ready(server, "Hello")
 
     assert printed == ["", "", ""]
     assert asked == [("127.0.0.1", 8001, ["first", "second"])] * 2
@@ -189,4 +189,4 @@ def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):
 
 
 def test_a_port_without_a_server_does_not_answer():
-    assert not serving.answers("127.0.0.1", free_port())
+    assert not serving.is_answering("127.0.0.1", free_port())

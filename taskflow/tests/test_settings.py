@@ -78,9 +78,9 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
 @pytest.mark.parametrize(
     ("name", "value", "said"),
     [
-        ("TASKFLOW_DEBGU", "1", "Unknown setting TASKFLOW_DEBGU. Known: "),
+        ("TASKFLOW_DEBGU", "1", "Unknown setting TASKFLOW_DEBGU. Settings: "),
         ("TASKFLOW_", "", "Unknown setting"),
-        ("TASKFLOW_DEBUG", "ture", "TASKFLOW_DEBUG='ture': write 1 or 0."),
+        ("TASKFLOW_DEBUG", "ture", "TASKFLOW_DEBUG='ture' is not a boolean. Set it to 1 or 0."),
         ("TASKFLOW_REGISTRATION", "2", "TASKFLOW_REGISTRATION"),
         ("TASKFLOW_HTTPS", "-", "TASKFLOW_HTTPS"),
         ("DATABASE_URL", "mysql://u:hunter2@h/d", "DATABASE_URL"),
@@ -90,12 +90,16 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("DATABASE_URL", "sqlite://", "must name a file"),
         ("DATABASE_URL", "sqlite://:memory:", "DATABASE_URL"),
         ("DATABASE_URL", "sqlite:////tmp/x?timeout=1", "must name a file"),
-        ("DATABASE_URL", "sqlite:////dev/null/x/y", "/dev/null/x cannot be made"),
+        ("DATABASE_URL", "sqlite:////dev/null/x/y", "/dev/null/x cannot be created"),
         ("DATABASE_URL", "postgres://u@h/", "must name a database"),
-        ("DATABASE_URL", "postgres://u@h/d?pool=5", "write pool=true or pool=false"),
-        ("DATABASE_URL", "postgres://u@h/d?prepared=maybe", "write prepared=true"),
-        ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be made"),
-        ("TASKFLOW_LOG_LEVEL", "loud", "TASKFLOW_LOG_LEVEL='LOUD': write one of DEBUG"),
+        ("DATABASE_URL", "postgres://u@h/d?pool=5", "set pool=true or pool=false"),
+        ("DATABASE_URL", "postgres://u@h/d?prepared=maybe", "set prepared=true"),
+        ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be created"),
+        (
+            "TASKFLOW_LOG_LEVEL",
+            "loud",
+            "TASKFLOW_LOG_LEVEL='LOUD' is not allowed. Set it to one of DEBUG",
+        ),
     ],
 )
 def test_a_wrong_value_stops_the_start(start, name, value, said):

@@ -80,7 +80,7 @@ def test_delete_with_dry_run_in_the_body_deletes_nothing(world, as_):
 
     assert r.status_code == 422
     assert r.json()["detail"] == (
-        "This operation takes no body. Send the request without one; what it takes are query"
+        "This operation takes no body. Send the request without one. Its options are query"
         " parameters: ?dry_run=true."
     )
     with inside(world.acme):

@@ -2,7 +2,7 @@
 The wall, lock by lock.
 
 The application's lock is tried on both databases, PostgreSQL's by raw SQL. Tests marked `wall`
-are also run with the managers' filter off and as other logins (`make test-wall`).
+are also run with the managers' filter off and as other logins (`make test-isolation`).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
     while data := file.readline(LONGEST_LINE):
         number += 1
         try:
-            document = parse_json(data, deepest=DEEPEST_LINE)
+            document = parse_json(data, max_depth=DEEPEST_LINE)
         except ValueError as error:
             raise InvalidExport(
                 f"Line {number} cannot be read, the file is cut or damaged: {error}"

@@ -16,7 +16,7 @@ from django.db.models.expressions import Expression
 from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
-from taskflow.http.filtering import EXCLUDING
+from taskflow.http.filtering import EXCLUSION_SUFFIX
 from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready
 from tasks.queries.search import Condition, matches
@@ -46,7 +46,7 @@ def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
         if name in conditions:
             rows = rows.filter(conditions[name](value))
         else:
-            rows = rows.exclude(conditions[name.removesuffix(EXCLUDING)](value))
+            rows = rows.exclude(conditions[name.removesuffix(EXCLUSION_SUFFIX)](value))
     return rows
 
 

@@ -17,7 +17,7 @@ from django.db.models import Q, QuerySet
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUDING, MAX_FILTER_VALUES
+from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -91,7 +91,7 @@ def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> FilterVa
         if name == "project" and lazily and (ref := _project_ref(value)):
             values[name] = ref
         elif isinstance(value, list):
-            read = READERS.get(name.removesuffix(EXCLUDING), _as_text)
+            read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
             values[name] = SearchWords(condition_of(read_query(value)), read_task_key(value))
@@ -171,7 +171,7 @@ def user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     see.
     """
     ids: dict[str, int | None] = {"me": actor.user.pk}
-    if name.removesuffix(EXCLUDING) == "assignee":
+    if name.removesuffix(EXCLUSION_SUFFIX) == "assignee":
         ids["none"] = None
     named = [ref.lower() for ref in refs if ref not in ids]
     if named:

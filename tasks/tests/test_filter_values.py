@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from accounts.schemas import EventFilters, UserFilters
 from conftest import PROOF
-from taskflow.http.filtering import EXCLUDING, MAX_FILTER_VALUES, MAX_VALUES_PER_FILTER
+from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, MAX_VALUES_PER_FILTER
 from taskflow.http.paging import PageParams
 from taskflow.tenancy import inside
 from tasks.changes.tasks import create_task, delete_task
@@ -54,7 +54,7 @@ FILTERS = [
 MULTIPLE = [
     (path, name)
     for path, name in FILTERS
-    if name + EXCLUDING in LISTS[path].model_fields and name != "q"
+    if name + EXCLUSION_SUFFIX in LISTS[path].model_fields and name != "q"
 ]
 
 
@@ -175,7 +175,7 @@ def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
     client = as_(world.boss)
     needed = {"q": "x"} if path == "/search" else {}
 
-    for filter_name in (name, name + EXCLUDING):
+    for filter_name in (name, name + EXCLUSION_SUFFIX):
         r = client.get(path, needed | {filter_name: ["x"] * (MAX_VALUES_PER_FILTER + 1)})
         errors = [(e["parameter"], e["code"]) for e in r.json()["errors"]]
         assert (r.status_code, (filter_name, "too_long") in errors) == (422, True)

@@ -1,4 +1,4 @@
-"""Everything `make run` does once the packages are there: migrate, seed the demo, serve, greet."""
+"""The command of `make run`: migrate, seed the demo, print a greeting and serve."""
 
 from __future__ import annotations
 
@@ -64,7 +64,10 @@ class Command(BaseCommand):
 
 
 def write_greeting(base: str, port: int) -> str:
-    """What is printed when the server answers; with DEBUG on, the demo's logins and a token."""
+    """Return the text to print when the server answers.
+
+    With DEBUG on, it contains the logins of the demo and a token.
+    """
     tenant = Tenant.objects.filter(subdomain=DEMO_TENANT).first() if settings.DEBUG else None
     if tenant is None:
         return f"TaskFlow is on {base}"
@@ -80,7 +83,7 @@ def write_greeting(base: str, port: int) -> str:
 
 
 def describe_database(database: dict[str, Any]) -> str:
-    """The file, or the host and name of the database; never its password."""
+    """Return the file, or the name, host and port of the database. Never its password."""
     if database["ENGINE"].endswith("sqlite3"):
         return str(Path(database["NAME"]).absolute())
     host, port = database.get("HOST"), database.get("PORT")
@@ -93,7 +96,7 @@ def url_host(host: str) -> str:
 
 
 def refuse_taken_port(host: str, port: int) -> None:
-    """Raise CommandError now, rather than let the server say it in a traceback."""
+    """Raise CommandError if the port cannot be used. The server would show a traceback."""
     if not 1 <= port <= 65_535:
         raise CommandError(f"--port must be between 1 and 65535, not {port}.")
     try:
@@ -114,24 +117,24 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def serve(host: str, port: int, workers: int, greeting: str) -> None:
-    """Become the server, without what was loaded and filled here."""
-    # Else glibc keeps the 16 MiB of a password's hash, in each thread that ever made one.
+    """Replace this process by the server, to free the memory that the command has used."""
+    # Otherwise glibc keeps 16 MiB in each thread that has ever hashed a password.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
-    # Wherever the command was given: a supervisor need not be in our folder.
+    # The command may be run from any folder, for example by a supervisor.
     paths = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    descriptor = str(pass_on(greeting))
+    descriptor = str(write_to_pipe(greeting))
     arguments = ["-m", "taskflow.serving", host, str(port), str(workers), "--greeting", descriptor]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
 
 
-def pass_on(text: str) -> int:
-    """Return a file descriptor that the next program can read the text from.
+def write_to_pipe(text: str) -> int:
+    """Return a file descriptor from which the next program can read the text.
 
-    Arguments and environment would show a token to every user of the machine.
+    Every user of the machine could read a token in its arguments or environment.
     """
     reading, writing = os.pipe()
     with os.fdopen(writing, "w") as file:
-        file.write(text)  # far less than a pipe holds
+        file.write(text)  # a pipe holds at least 4 KiB
     os.set_inheritable(reading, True)
     return reading

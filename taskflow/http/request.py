@@ -1,0 +1,51 @@
+"""The class of every request: it declares each attribute that our own code adds to a request."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from django.core.handlers.wsgi import WSGIRequest
+from django.http import HttpResponse
+from django.utils.http import parse_header_parameters
+
+if TYPE_CHECKING:
+    from django.contrib.auth.base_user import AbstractBaseUser
+    from django.db.models import Model
+
+    from taskflow.http.errors import Problem
+
+
+class Identity(Protocol):
+    """The user who is signed in, and the tenant in which they act."""
+
+    @property
+    def user(self) -> Model: ...
+
+    @property
+    def tenant(self) -> Model: ...
+
+
+class Request(WSGIRequest):
+    """A request with the attributes that middleware and the API set on it.
+
+    Its Content-Type only decides how the body is read. Django would also decode the query string
+    and forms with the charset that the header names, which can be any codec of Python.
+    """
+
+    request_id: str = ""  # the id in the log, in problem documents and in events
+    actor: Identity | None = None  # None without valid credentials
+    admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
+    session_user: AbstractBaseUser | None = None  # whom the session cookie has signed in
+    is_repeated: bool = False  # an earlier attempt to answer was rolled back: see contention.py
+    query_parameters: frozenset[str] = frozenset()  # the names that the operation accepts
+    etag: str | None = None  # of the row in the response
+    prepared_response: HttpResponse  # the response object that ninja creates first
+    form_refusal: Problem | None = None  # what an admin form shows above its fields
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        """Keep the default encoding. An unreadable Content-Type header counts as an empty one."""
+        try:
+            parsed = parse_header_parameters(meta.get("CONTENT_TYPE", ""))
+        except (LookupError, TypeError, ValueError):
+            parsed = "", {}
+        self.content_type, self.content_params = parsed

@@ -1,0 +1,490 @@
+"""Undocumented APIs that product code uses are listed in docs/internals.md, and still work.
+
+Each smoke test states what an upgrade has changed and what to do. The listing is compared with the
+source by taskflow/tests/internals.py.
+"""
+
+from __future__ import annotations
+
+import inspect
+from io import BytesIO
+
+import granian
+import pytest
+from django.contrib.admin.utils import unquote
+from django.contrib.admin.views.main import SEARCH_VAR
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.core.cache import close_caches
+from django.core.handlers.wsgi import WSGIHandler
+from django.core.management.commands.flush import Command as Flush
+from django.core.management.commands.migrate import Command as Migrate
+from django.core.signals import request_finished
+from django.db import connection, models
+from django.db.backends.base.features import BaseDatabaseFeatures
+from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.sqlite3.base import DatabaseWrapper, SQLiteCursorWrapper
+from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
+from django.db.migrations.executor import MigrationExecutor
+from django.db.models.base import ModelState
+from django.db.models.deletion import Collector
+from django.db.models.expressions import BaseExpression, DatabaseDefault
+from django.db.models.sql import InsertQuery, UpdateQuery
+from django.forms import modelform_factory
+from django.http.multipartparser import MultiPartParser, MultiPartParserError
+from django.http.request import split_domain_port
+from django.test import RequestFactory
+from ninja import NinjaAPI, Router
+from ninja.openapi.schema import OpenAPISchema
+from ninja.operation import Operation
+from ninja.schema import NinjaGenerateJsonSchema
+from ninja.utils import check_csrf
+from psycopg.adapt import AdaptersMap, Transformer
+from psycopg.errors import UndefinedTable, error_from_result
+from psycopg.generators import execute
+from psycopg.pq import ExecStatus
+from psycopg.types.datetime import TimestamptzLoader
+from pydantic import MISSING, create_model
+from unfold.forms import PaginationInlineFormSet
+
+from accounts.models import User
+from taskflow import wsgi
+from taskflow.audit.models import Event
+from taskflow.http.request import Request
+from taskflow.tenancy import TenantQuerySet, inside
+from taskflow.tests.internals import find_uses, read_rows
+from taskflow.tests.test_architecture import ROOT
+from tasks.models import Project, Tag, Task
+
+DOCUMENT = ROOT / "docs" / "internals.md"
+DOMAIN = ("accounts/actions", "tasks/changes", "tasks/actions", "tasks/queries", "tasks/api")
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="psycopg needs PostgreSQL"
+)
+
+
+# ---- the list ------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return read_rows(DOCUMENT.read_text())
+
+
+@pytest.fixture(scope="module")
+def uses():
+    return sorted(find_uses())
+
+
+def test_every_use_of_an_undocumented_api_is_listed(rows, uses):
+    unlisted = [
+        f"{name} in {file}"
+        for file, name in uses
+        if not any(row.has_name(name) and row.has_file(file) for row in rows)
+    ]
+
+    assert not unlisted, "Use a documented API, or add a row to docs/internals.md and a smoke test."
+
+
+def test_every_row_of_the_list_is_in_use(rows, uses):
+    unused = []
+    for row in rows:
+        found = [(file, name) for file, name in uses if row.has_name(name) and row.has_file(file)]
+        unused += set(row.names) - {name for _file, name in found}
+        unused += [f for f in row.files if not any(f in (u[0], u[0][: len(f)]) for u in found)]
+
+    assert not unused, "Remove these from docs/internals.md."
+
+
+def test_every_row_of_the_list_has_a_smoke_test(rows):
+    functions = {name for name in globals() if name.startswith("test_")}
+    about_the_list = {
+        name for name in functions if name.startswith(("test_every_", "test_domain_"))
+    }
+
+    assert {row.test for row in rows} == functions - about_the_list
+
+
+def test_domain_code_uses_no_undocumented_api(uses):
+    assert [use for use in uses if use[0].startswith(DOMAIN)] == []
+
+
+# ---- Django: requests and the admin --------------------------------------------------------------
+
+
+def test_request_ignores_the_charset_of_its_content_type():
+    environ = RequestFactory().get("/?q=%C3%84").environ
+
+    request = Request(environ | {"CONTENT_TYPE": "text/plain; charset=latin-1"})
+
+    assert request.GET["q"] == "Ä", (
+        "Request._set_content_type_params is not called any more. See how WSGIRequest chooses the"
+        " encoding of the query string."
+    )
+    assert request.content_params == {"charset": "latin-1"}, "content_params is set elsewhere now."
+
+
+def test_wsgi_handler_creates_requests_of_its_request_class():
+    assert WSGIHandler.request_class, "Find how WSGIHandler creates requests now."
+    assert wsgi.handler.request_class is Request, "taskflow/wsgi.py has to set our class."
+
+
+def test_caches_are_not_closed_after_requests():
+    was_connected = request_finished.disconnect(close_caches)
+
+    assert not was_connected, "Disconnect what closes caches after a request in taskflow/wsgi.py."
+
+
+def test_body_that_was_read_is_kept_in_these_attributes():
+    form = RequestFactory().post("/", {"a": "1"})
+    before = set(vars(form))
+    assert form.POST["a"] == "1"
+    with_body = RequestFactory().post("/", "{}", "application/json")
+    assert with_body.body == b"{}"
+
+    added = (set(vars(form)) | set(vars(with_body))) - before
+    expected = {"_body", "_files", "_post"}
+    assert expected <= added, f"{added}: name what holds a body in contention.BODY_ATTRIBUTES."
+    assert {"_read_started", "_stream"} <= set(vars(with_body)), "The same: see contention.py."
+
+
+def test_multipart_parser_returns_fields_and_files():
+    body = b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--x--\r\n'
+    meta = {"CONTENT_TYPE": "multipart/form-data; boundary=x", "CONTENT_LENGTH": len(body)}
+
+    fields, files = MultiPartParser(meta, BytesIO(body), [], "latin-1").parse()
+
+    assert (fields["a"], len(files)) == ("1", 0), "Adapt taskflow/admin/text.py."
+    with pytest.raises(MultiPartParserError):
+        MultiPartParser({"CONTENT_TYPE": "multipart/form-data"}, BytesIO(), [], "latin-1")
+
+
+def test_host_and_port_can_be_split():
+    assert split_domain_port("acme.localhost:8000") == ("acme.localhost", "8000"), (
+        "Adapt named_subdomain() in accounts/auth.py."
+    )
+
+
+def test_admin_lists_are_searched_by_q():
+    assert SEARCH_VAR == "q", "Links in templates and docs use ?q=."
+
+
+def test_admin_ids_can_be_unquoted():
+    assert unquote("a_2Fb") == "a/b", "Adapt history_view in accounts/admin/recorded.py."
+
+
+def test_model_form_excludes_fields_that_it_does_not_have(world):
+    form = modelform_factory(Tag, fields=["name"])(data={})
+    with inside(world.acme):
+        assert "name" in form.errors
+
+    assert "tenant" in form._get_validation_exclusions(), (
+        "Forms of the admin have to check unique rules, which begin with the tenant: see RecordedForm."
+    )
+
+
+def test_session_hash_is_made_by_one_method():
+    parameters = inspect.signature(AbstractBaseUser._get_session_auth_hash).parameters
+    user = User(handle="a", password="x")
+
+    assert list(parameters) == ["self", "secret"], "Adapt User._get_session_auth_hash()."
+    assert user.get_session_auth_hash() == user._get_session_auth_hash(), (
+        "Sessions are checked by another method now. Ending sessions has to change its result."
+    )
+
+
+# ---- Django: models and SQL ----------------------------------------------------------------------
+
+
+def test_concrete_fields_are_the_columns_of_a_table():
+    columns = [f for f in Task._meta.get_fields() if f.concrete and not f.many_to_many]
+
+    assert set(Task._meta.concrete_fields) == set(columns), "Use Model._meta.get_fields() instead."
+    assert set(Task._meta.local_fields) == set(columns), "Use Model._meta.get_fields() instead."
+
+
+def test_loaded_rows_are_in_the_cache_of_a_row(world):
+    with inside(world.acme):
+        row = Task.objects.select_related("project").prefetch_related("tags").get(pk=world.task.pk)
+
+    assert row._state.fields_cache["project"] == row.project, "Find where related rows are cached."
+    assert "tags" in vars(row)["_prefetched_objects_cache"], "Find where prefetched rows are kept."
+
+
+def test_value_of_a_database_default_is_marked():
+    assert isinstance(Event().sequence, DatabaseDefault), (
+        "taskflow/db/writes.py has to leave out columns that the database fills in."
+    )
+
+
+def test_unsaved_related_rows_are_refused():
+    with pytest.raises(ValueError, match="unsaved related object"):
+        Task(project=Project())._prepare_related_fields_for_save(operation_name="bulk_create")
+
+
+def test_insert_can_be_compiled():
+    fields = [f for f in Tag._meta.concrete_fields if not f.primary_key]
+    query = InsertQuery(Tag)
+    query.insert_values(fields, [Tag(name="a")], raw=True)
+    compiler = query.get_compiler(connection=connection)
+    compiler.returning_fields = Tag._meta.db_returning_fields
+
+    ((sql, _params),) = compiler.as_sql()
+
+    assert sql.startswith('INSERT INTO "tasks_tag"'), "Adapt _insertion() in taskflow/db/writes.py."
+    assert 'RETURNING "tasks_tag"."id"' in sql, "Adapt _insertion() in taskflow/db/writes.py."
+
+
+def test_update_can_be_compiled():
+    query = models.QuerySet(Tag).query.chain(UpdateQuery)
+    query.add_update_values({"name": "a"})
+
+    sql, params = query.get_compiler(connection=connection).as_sql()
+
+    assert (sql, params) == ('UPDATE "tasks_tag" SET "name" = %s', ("a",)), (
+        "Adapt _setting() in taskflow/db/writes.py."
+    )
+
+
+def test_queryset_can_be_compiled_and_its_rows_converted():
+    query = models.QuerySet(Tag).values_list("created_at").query
+    compiler = query.get_compiler(connection=connection)
+    compiler.as_sql()
+
+    converters = compiler.get_converters([expression for expression, _, _ in compiler.select])
+
+    assert list(compiler.apply_converters([[None]], converters)) == [[None]], (
+        "Adapt how taskflow/db/query.py reads rows."
+    )
+
+
+def test_compiler_describes_how_objects_are_built():
+    query = models.QuerySet(Task).select_related("project").query
+    compiler = query.get_compiler(connection=connection)
+    compiler.as_sql()
+    (related,) = compiler.klass_info["related_klass_infos"]
+
+    assert {"model", "select_fields"} <= compiler.klass_info.keys(), "Adapt taskflow/db/query.py."
+    assert {"local_setter", "remote_setter"} <= related.keys(), "Adapt taskflow/db/query.py."
+    assert {"adding", "db"} <= set(dir(ModelState)), "Adapt how taskflow/db/query.py makes rows."
+
+
+def test_query_knows_its_annotations():
+    query = models.QuerySet(Tag).annotate(_item=models.F("name")).values_list("_item").query
+
+    assert "_item" in query.annotation_select, "Adapt JsonList in taskflow/db/expressions.py."
+    assert isinstance(models.Func(), BaseExpression), "Import the base of Func from its new place."
+
+
+def test_rows_can_be_deleted_without_a_collector(world):
+    with inside(world.acme):
+        assert Tag.objects.filter(pk=0)._raw_delete(connection.alias) in (0, None), (
+            "Delete with a DeleteQuery in TenantQuerySet.delete() and TaskTally.merge()."
+        )
+
+
+def test_manager_inserts_rows_as_they_are():
+    parameters = inspect.signature(models.Manager._insert).parameters
+
+    assert {"objs", "fields", "raw", "using"} <= set(parameters), (
+        "Adapt _insert() in tasks/export/importing.py. It must not set any value."
+    )
+
+
+def test_collector_takes_rows_and_their_origin():
+    Collector(using=connection.alias, origin=Tag()).collect([])
+
+    message = "Adapt TenantQuerySet.delete()."
+    assert {"using", "origin"} <= set(inspect.signature(Collector).parameters), message
+
+
+def test_joins_compare_the_tenants():
+    sql = str(models.QuerySet(Task).select_related("project").query)
+
+    assert '"tasks_task"."tenant_id" = ("tasks_project"."tenant_id")' in sql or (
+        '"tasks_project"."tenant_id" = ("tasks_task"."tenant_id")' in sql
+    ), f"TenantFK.get_extra_restriction() has no effect: {sql}"
+
+
+def test_manager_returns_querysets_of_its_class(world):
+    with inside(world.acme):
+        rows = Tag.objects.all()
+
+    assert isinstance(rows, TenantQuerySet), "Use from_queryset() for TenantManager."
+
+
+def test_options_keep_the_original_constraints():
+    names = {c.name for c in Task._meta.original_attrs["constraints"]}
+
+    assert "tasks_task_rls" in names, (
+        "makemigrations reads constraints elsewhere: add_constraint()."
+    )
+
+
+def test_schema_editors_defer_sql():
+    with BaseDatabaseSchemaEditor(connection, collect_sql=True, atomic=False) as editor:
+        assert editor.deferred_sql == [], "Adapt taskflow/tenancy/constraints.py."
+
+
+def test_sqlite_tables_can_be_remade():
+    parameters = inspect.signature(DatabaseSchemaEditor._remake_table).parameters
+
+    assert list(parameters)[:2] == ["self", "model"], "Adapt CompositeFK."
+
+
+# ---- Django: connections and commands ------------------------------------------------------------
+
+
+def test_connection_has_the_attributes_that_we_use():
+    names = ["execute_wrappers", "queries_logged", "queries_log", "wrap_database_errors"]
+    names += ["validate_no_broken_transaction", "savepoint_ids", "health_check_done"]
+    names += ["transaction_mode"] if connection.vendor == "sqlite" else []
+
+    missing = [name for name in names if not hasattr(connection, name)]
+
+    assert not missing, "Adapt taskflow/db/ and taskflow/tenancy/unit.py."
+
+
+def test_features_have_a_minimum_version():
+    assert hasattr(BaseDatabaseFeatures, "minimum_database_version"), "Adapt taskflow/apps.py."
+
+
+def test_sqlite_backend_can_be_subclassed():
+    names = {"get_new_connection", "create_cursor", "is_in_memory_db"}
+
+    assert names <= set(dir(DatabaseWrapper)), "Adapt taskflow/db/sqlite/base.py."
+    assert {"execute", "executemany"} <= set(vars(SQLiteCursorWrapper)), "Adapt Cursor there."
+
+
+def test_migration_executor_plans_migrations(db):
+    executor = MigrationExecutor(connection)
+
+    assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == [], (
+        "Adapt _find_unapplied_migrations() in taskflow/http/health.py."
+    )
+
+
+def test_commands_can_be_extended():
+    assert callable(Migrate.handle), "Adapt the command migrate."
+    assert callable(Flush.handle), "Adapt the command flush."
+
+
+# ---- psycopg -------------------------------------------------------------------------------------
+
+
+def libpq_results(*statements):
+    conn = connection.connection
+    conn.pgconn.send_query("; ".join(statements).encode())
+    return conn.wait(execute(conn.pgconn))
+
+
+@on_postgresql
+def test_psycopg_sends_statements_through_libpq(db):
+    connection.ensure_connection()
+
+    results = libpq_results("SELECT 1", "SELECT 2")
+
+    assert [r.get_value(0, 0) for r in results] == [b"1", b"2"], "Adapt taskflow/db/pipeline.py."
+
+
+@on_postgresql
+def test_psycopg_reads_the_rows_of_a_result(db):
+    connection.ensure_connection()
+    (result,) = libpq_results("SELECT 1, TIMESTAMPTZ '2026-01-31 09:00Z'")
+    adapters = AdaptersMap(connection.connection.adapters)
+    adapters.register_loader("timestamptz", TimestamptzLoader)
+
+    class Context:
+        pass
+
+    context = Context()
+    context.adapters, context.connection = adapters, connection.connection
+    transformer = Transformer.from_context(context)
+    transformer.set_pgresult(result)
+
+    ((number, timestamp),) = transformer.load_rows(0, 1, tuple)
+    assert (number, timestamp.isoformat()) == (1, "2026-01-31T09:00:00+00:00"), (
+        "Adapt read_rows() in taskflow/db/pipeline.py."
+    )
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_psycopg_makes_an_error_of_a_result():
+    connection.ensure_connection()
+    (result,) = libpq_results("SELECT * FROM nothing")
+
+    assert result.status == ExecStatus.FATAL_ERROR, "Adapt refusal() in taskflow/db/pipeline.py."
+    assert isinstance(error_from_result(result, encoding="utf-8"), UndefinedTable), (
+        "Adapt refusal() in taskflow/db/pipeline.py."
+    )
+
+
+# ---- django-ninja, pydantic, unfold, granian -----------------------------------------------------
+
+
+def test_openapi_schema_is_built_by_methods_that_we_replace():
+    for name in ("operation_parameters", "_create_schema_from_model", "add_schema_definitions"):
+        assert callable(vars(OpenAPISchema).get(name)), (
+            f"OpenAPISchema has no {name}(): adapt OpenApiDocument in taskflow/http/components.py."
+        )
+    parameters = inspect.signature(OpenAPISchema._create_schema_from_model).parameters
+    assert list(parameters) == ["self", "model", "by_alias", "remove_level", "mode"]
+    for name in ("generate", "get_defs_ref", "default_schema"):
+        assert hasattr(NinjaGenerateJsonSchema, name), f"Adapt ComponentGenerator.{name}()."
+
+
+def test_view_decorators_get_the_bound_run_of_an_operation():
+    seen = []
+    api, router = NinjaAPI(title="x", urls_namespace="internals"), Router()
+    api.add_decorator(lambda run: seen.append(run.__self__) or run, mode="view")
+
+    @router.get("/x", auth=lambda request: True)
+    def read(request, word: str = "", number: int = 0):
+        """Read."""
+
+    api.add_router("/r", router)
+    assert api.urls
+
+    (operation,) = seen
+    assert isinstance(operation, Operation), "Adapt refuse_ignored_input()."
+    assert operation.auth_callbacks, "Adapt _accepts_preconditions() in taskflow/http/openapi.py."
+    (model,) = operation.models
+    assert model.__ninja_param_source__ == "query", "Adapt _query_parameters()."
+    assert set(model.__ninja_flatten_map__) == {"word", "number"}, "Adapt _query_parameters()."
+
+
+def test_api_creates_a_temporal_response():
+    source = inspect.getsource(Operation.run)
+
+    assert "api.create_temporal_response(request)" in source, (
+        "request.prepared_response is not set any more: adapt Api in taskflow/http/openapi.py."
+    )
+
+
+def test_csrf_check_answers_a_refusal_or_none():
+    assert check_csrf(RequestFactory().get("/")) is None, "Adapt SignedIn in accounts/auth.py."
+    refusal = check_csrf(RequestFactory(enforce_csrf_checks=True).post("/"))
+    assert refusal is not None, "Adapt SignedIn.check_writing(): writes need a CSRF token."
+    assert refusal.status_code == 403, "Adapt SignedIn.check_writing()."
+
+
+def test_missing_fields_differ_from_null():
+    model = create_model("Model", word=(str | None | MISSING, MISSING))
+
+    assert model().word is MISSING, "pydantic's MISSING has changed: adapt the In schemas."
+    assert model(word=None).word is None, "pydantic's MISSING has changed: adapt the In schemas."
+    assert model().model_dump() == {}, "pydantic's MISSING has changed: adapt the In schemas."
+
+
+def test_inline_formsets_of_unfold_have_pages():
+    for name in ("get_pagination_key", "get_page_num"):
+        assert hasattr(PaginationInlineFormSet, name), f"Adapt InlineFormSet: no {name}()."
+
+
+def test_granian_lists_its_workers():
+    server = granian.Granian("taskflow.wsgi:application", workers=2)
+
+    assert (server.wrks, server.workers) == ([], 2), (
+        "Adapt print_when_ready() in taskflow/serving.py."
+    )
+    assert server.bind_addr, "Adapt print_when_ready() in taskflow/serving.py."
