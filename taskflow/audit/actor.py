@@ -72,7 +72,7 @@ class Actor:
         return None if self.is_operator else self.user
 
 
-def asker(who: Who) -> Any:
+def asker(viewer: Viewer) -> Any:
     """An actor for visible_to(), whose values may be holes."""
     user_id, is_staff, project_ids = who
     return SimpleNamespace(

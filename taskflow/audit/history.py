@@ -168,4 +168,4 @@ def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model],
 def _visible(model: Any, actor: Actor) -> Any:
     """Return the visible rows, also in the trash; none of models without visible_to()."""
     rows = model._base_manager.all()
-    return rows.visible_to(actor) if hasattr(rows, "visible_to") else rows.none()
+    return rows.visible_to(actor.viewer) if hasattr(rows, "visible_to") else rows.none()

@@ -11,9 +11,9 @@ from django.db import models
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.http.errors import Contended, NotFound
-from taskflow.tenancy import TenantModel, in_any_tenant
+from taskflow.tenancy import TenantModel, with_tenant_parameter
 
 M = TypeVar("M", bound=TenantModel)
 
@@ -51,7 +51,7 @@ def lock_rows(
     # caller whose row is known to be in the trash needs it nevertheless.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
     if len(rows) == 1:
-        found = LOCKS.rows((model, in_trash, mode, tuple(names)), rows[0].pk)
+        found = LOCKS.fetch((model, in_trash, mode, tuple(names)), rows[0].pk)
     else:
         locked = _locked(model, in_trash, mode, names)
         found = list(locked.filter(pk__in=[row.pk for row in rows]))
@@ -134,11 +134,11 @@ def _locked(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[st
     return lock_clause(manager.order_by("pk"), mode).values_list("pk", *columns)
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _lock_one(
     model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
 ) -> Any:
     return _locked(model, in_trash, mode, columns).filter(pk=pk)
 
 
-LOCKS = Shaped(_lock_one)
+LOCKS = QueryCache(_lock_one)

@@ -32,7 +32,7 @@ from taskflow.audit.values import (
     value_of,
 )
 from taskflow.db.writes import update
-from taskflow.tenancy import TenantError, TenantModel, in_any_tenant
+from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
 
 M = TypeVar("M", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
@@ -298,7 +298,7 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
 @cache
 def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
     """All rows of the model, including the trash, as a query that is compiled for any tenant."""
-    return in_any_tenant(lambda: model._base_manager.all())
+    return with_tenant_parameter(lambda: model._base_manager.all())
 
 
 def _bump_version(row: TenantModel) -> None:

@@ -22,9 +22,9 @@ from taskflow.db.expressions import Text
 from taskflow.db.json import JSON, Document
 from taskflow.db.ordering import complete_order, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.responses import Who
+from taskflow.http.responses import 
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
@@ -94,31 +94,31 @@ class BuiltPage:
         return HttpResponse(text, content_type=JSON)
 
 
-class Listing:
-    """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
-    some columns `beside` it. `partitions(who, wanted, order)` are its partitions, or None where it
+class ListQuery:
+    """A list whose pages the database builds: of `rows(viewer, wanted)`, each as `document(viewer)`, with
+    some columns `beside` it. `partitions(viewer, wanted, order)` are its partitions, or None where it
     is better read as a whole. `is_of_one_partition(wanted)` says whether all of it is in one.
     """
 
     def __init__(
         self,
         model: type[models.Model],
-        rows: Callable[[Who, Mapping[str, Any]], models.QuerySet[Any]],
-        document: Callable[[Who], Document],
+        rows: Callable[[Viewer, Mapping[str, Any]], models.QuerySet[Any]],
+        document: Callable[[Viewer], Document],
         *,
         beside: Sequence[str] = (),
-        partitions: Callable[[Who, Mapping[str, Any], Sequence[str]], Partitions | None]
+        partitions: Callable[[Viewer, Mapping[str, Any], Sequence[str]], Partitions | None]
         | None = None,
         is_of_one_partition: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
         self.model, self.rows, self.document, self.beside = model, rows, document, beside
         self.partitions = partitions
         self.is_of_one_partition = is_of_one_partition
-        self.pages = Shaped(self._page)
-        self.wholes = Shaped(self._whole)
+        self.pages = QueryCache(self._page)
+        self.wholes = QueryCache(self._whole)
 
     def page(
-        self, who: Who, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
+        self, viewer: Viewer, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
         """One Page in `order`, as paginate() has it."""
         order = complete_order(order)
@@ -127,10 +127,10 @@ class Listing:
         if params.cursor is not None:
             place = tuple(_decode(self.model, order, params.cursor))
         if params.include == "count":
-            total = self.wholes.count((names,), who, values)
+            total = self.wholes.count((names,), viewer, values)
         fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
-        asked = (who, values, place, params.skip or None)
-        found = self.pages.rows(fixed, *asked, last=not self.beside)
+        asked = (viewer, values, place, params.skip or None)
+        found = self.pages.fetch(fixed, *asked, last=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
             "next_cursor": _encode(self.model, order, page[-1][-len(order) :])
@@ -142,10 +142,10 @@ class Listing:
         beside = [row[1 : -len(order)] for row in page]
         return BuiltPage([row[0] for row in page], beside, rest)
 
-    def _whole(self, names: tuple[str, ...], who: Who, values: Any) -> models.QuerySet[Any]:
+    def _whole(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> models.QuerySet[Any]:
         wanted = dict(zip(names, values, strict=True))
-        partitions = self.partitions and self.partitions(who, wanted, ["id"])
-        rows = partitions.all_rows() if partitions else self.rows(who, wanted)
+        partitions = self.partitions and self.partitions(viewer, wanted, ["id"])
+        rows = partitions.all_rows() if partitions else self.rows(viewer, wanted)
         return rows.order_by().values_list("pk")
 
     def _page(
@@ -154,16 +154,16 @@ class Listing:
         order: tuple[str, ...],
         limit: int,
         most_skipped: int,
-        who: Who,
+        viewer: Viewer,
         values: Any,
         place: Any,
         skip: Any,
     ) -> Any:
         wanted = dict(zip(names, values, strict=True))
         page = PageQuery(
-            visible=self.rows(who, {}),
-            matching=self.rows(who, wanted),
-            partitions=self.partitions and self.partitions(who, wanted, order),
+            visible=self.rows(viewer, {}),
+            matching=self.rows(viewer, wanted),
+            partitions=self.partitions and self.partitions(viewer, wanted, order),
             is_of_one_partition=bool(self.is_of_one_partition and self.is_of_one_partition(wanted)),
             order=order,
             limit=limit,
@@ -171,7 +171,7 @@ class Listing:
             skip=skip,
             most_skipped=most_skipped,
         )
-        built = page.rows().annotate(_document=Text(self.document(who).json()))
+        built = page.rows().annotate(_document=Text(self.document(viewer).json()))
         columns = [*self.beside, *(name.removeprefix("-") for name in order)]
         return built.values_list("_document", *columns)
 

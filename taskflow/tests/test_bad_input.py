@@ -359,7 +359,7 @@ def test_junk_never_breaks_an_operation(world, as_, method, path, operation):
 
 def test_a_database_that_is_away(world, as_, monkeypatch):
     monkeypatch.setattr(
-        "tasks.api.tasks.found_task", lambda *a: (_ for _ in ()).throw(OperationalError("gone"))
+        "tasks.api.tasks.task_response", lambda *a: (_ for _ in ()).throw(OperationalError("gone"))
     )
 
     r = as_(world.ada).get("/tasks/1")

@@ -20,7 +20,7 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    "place", ["accounts.middleware.inside_tenant_of_token", "tasks.api.tasks.found_task"]
+    "place", ["accounts.middleware.inside_tenant_of_token", "tasks.api.tasks.task_response"]
 )
 @pytest.mark.parametrize(
     ("error", "status", "code"),

@@ -63,7 +63,7 @@ def test_a_stranger_has_no_name(world, lines):
 
 
 def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypatch):
-    monkeypatch.setattr("tasks.api.tasks.found_task", lambda *a: 1 / 0)
+    monkeypatch.setattr("tasks.api.tasks.task_response", lambda *a: 1 / 0)
 
     r = ApiClient(token_of(world.ada)).get("/tasks/1")
 

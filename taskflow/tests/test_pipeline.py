@@ -14,10 +14,10 @@ from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
 from taskflow.db.pipeline import session_of
-from taskflow.db.query import Compiled
-from taskflow.db.statements import Param
+from taskflow.db.query import Query
+from taskflow.db.statements import Parameter
 from taskflow.db.writes import update
-from taskflow.tenancy import in_any_tenant, inside, may_end_with_answer
+from taskflow.tenancy import allow_early_commit, inside, with_tenant_parameter
 from tasks.actions.projects import delete_project
 from tasks.api import responses as documents
 from tasks.models import Task
@@ -29,17 +29,17 @@ pytestmark = [
 ]
 
 
-@in_any_tenant
+@with_tenant_parameter
 def all_tasks():
     return Task.objects.all()
 
 
-@in_any_tenant
+@with_tenant_parameter
 def title_of():
-    return Task.objects.filter(pk=Param("pk")).values_list("title")
+    return Task.objects.filter(pk=Parameter("pk")).values_list("title")
 
 
-TITLES = Compiled(title_of)
+TITLES = Query(title_of)
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def world():
     for _ in range(3):
         with inside(world.acme):
             update(all_tasks, world.task.pk, {"title": "Launch"})
-            TITLES.rows({"pk": world.task.pk})
+            TITLES.fetch({"pk": world.task.pk})
     return world
 
 
@@ -101,7 +101,7 @@ def test_it_takes_few_round_trips(world, name):
 def test_what_is_owed_is_seen_by_whatever_comes_next(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "one"})
-        assert TITLES.rows({"pk": world.task.pk}) == [("one",)]
+        assert TITLES.fetch({"pk": world.task.pk}) == [("one",)]
         update(all_tasks, world.task.pk, {"title": "two"})
         assert Task.objects.get(title="two") == world.task
         update(all_tasks, world.task.pk, {"title": "three"})
@@ -110,11 +110,11 @@ def test_what_is_owed_is_seen_by_whatever_comes_next(world):
 
 
 def test_a_question_without_holes_goes_along_too(world):
-    tenants = Compiled(lambda: Tenant.objects.order_by("pk").values_list("pk"))
+    tenants = Query(lambda: Tenant.objects.order_by("pk").values_list("pk"))
     for number in range(4):
         with inside(world.acme):
             update(all_tasks, world.task.pk, {"title": str(number)})
-            assert (world.acme.pk,) in tenants.rows({})
+            assert (world.acme.pk,) in tenants.fetch({})
 
     assert title(world) == "3"
 
@@ -139,7 +139,7 @@ def test_a_refusal_comes_with_the_next_question(world):
         update(all_tasks, world.task.pk, {"title": "kept?"})
         update(all_tasks, world.task.pk, {"title": ""})
         with pytest.raises(IntegrityError):
-            TITLES.rows({"pk": world.task.pk})
+            TITLES.fetch({"pk": world.task.pk})
         raise IntegrityError
 
     assert title(world) == "Launch"
@@ -183,12 +183,12 @@ def test_what_is_rolled_back_owes_nothing(world):
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
 def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
     with inside(world.acme):
-        may_end_with_answer()
-        assert TITLES.rows({"pk": world.task.pk}, last=True) == [("Launch",)]
+        allow_early_commit()
+        assert TITLES.fetch({"pk": world.task.pk}, last=True) == [("Launch",)]
         if ask == "the ORM":
             assert Task.objects.get() == world.task
         else:
-            assert TITLES.rows({"pk": world.task.pk}) == [("Launch",)]
+            assert TITLES.fetch({"pk": world.task.pk}) == [("Launch",)]
         update(all_tasks, world.task.pk, {"title": "later"})
 
     assert title(world) == "later"
@@ -200,7 +200,7 @@ def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
 def test_it_does_not_end_where_nobody_said_so(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
-        TITLES.rows({"pk": world.task.pk}, last=True)
+        TITLES.fetch({"pk": world.task.pk}, last=True)
         raise ZeroDivisionError
 
     assert title(world) == "Launch"
@@ -249,7 +249,7 @@ def test_a_change_that_is_kept_is_answered(world, monkeypatch):
     def when_the_project_goes(actor, row):
         with ThreadPoolExecutor() as pool:
             pool.submit(trash).result()
-        return changed(actor, row)
+        return updated_response(actor, row)
 
     def trash():
         with inside(world.acme):

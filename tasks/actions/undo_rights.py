@@ -45,12 +45,14 @@ def project_ids_of(event: Event, rows: Rows) -> set[int]:
 def visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
     """Return the events whose rows and projects the actor can see now. At most three queries."""
     project_ids = {pk for event in events for pk in project_ids_of(event, rows)}
-    projects = Project.everything.visible_to(actor).filter(pk__in=sorted(project_ids))
+    projects = Project.everything.visible_to(actor.viewer).filter(pk__in=sorted(project_ids))
     visible = {("project", pk) for pk in projects.values_list("pk", flat=True)}
     for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
         subject_ids = sorted({e.subject_id for e in events if e.subject_type == name})
         shown = (
-            resource_types()[name].model._base_manager.visible_to(actor).filter(pk__in=subject_ids)
+            resource_types()[name]
+            .model._base_manager.visible_to(actor.viewer)
+            .filter(pk__in=subject_ids)
         )
         visible |= {(name, pk) for pk in shown.values_list("pk", flat=True)}
     return [event for event in events if _is_visible(actor, event, rows, visible)]

@@ -14,7 +14,7 @@ from taskflow.audit.actor import Actor
 from taskflow.db.json import JSON
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from tasks.actions.tags import check_new_tags
-from tasks.api.responses import changed_all
+from tasks.api.responses import updated_responses
 from tasks.changes.base import TaskChange
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.planner import change_tasks, lock_projects_of
@@ -148,7 +148,9 @@ def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task
                 raise NotFound("There is no such task.")
             return [by_ref[str(op.id)]]
         try:
-            matching = select_tasks_to_change(actor, Task.objects.visible_to(actor), op.where)
+            matching = select_tasks_to_change(
+                actor, Task.objects.visible_to(actor.viewer), op.where
+            )
         except Invalid as problem:
             raise _in_where(problem) from None
         found = matching.select_related("project", "assignee").order_by("pk")
@@ -284,7 +286,7 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
 
 def _answer(actor: Actor, entries: list[_Entry]) -> HttpResponse:
     ids = {entry.task.pk for entry in entries if entry.task}
-    documents = changed_all(actor, Task, sorted(ids)) if ids else {}
+    documents = updated_responses(actor, Task, sorted(ids)) if ids else {}
     failed = sum(1 for entry in entries if entry.problem)
     shown = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result(entry, shown, documents) for entry in entries])

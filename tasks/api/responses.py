@@ -23,15 +23,15 @@ from django.http import HttpResponse
 
 from accounts.models import User
 from accounts.schemas import EventResponse, list_undone_event_ids
-from taskflow.audit.actor import Actor, asker
+from taskflow.audit.actor import Actor
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
 from taskflow.db.expressions import Instant, Joined, JsonObject
 from taskflow.db.json import Document, Items
 from taskflow.db.page_query import Partitions
-from taskflow.http.paging import Listing, read_sort
-from taskflow.http.responses import Found, Reading, Who
-from taskflow.tenancy import in_any_tenant
+from taskflow.http.paging import ListQuery, read_sort
+from taskflow.http.responses import DetailQuery, Found
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
 from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
@@ -47,8 +47,8 @@ from tasks.schemas.tasks import TaskResponse
 # ---- what a document shows ----------------------------------------------------------------------
 
 
-@in_any_tenant
-def task_document(who: Who) -> Document:
+@with_tenant_parameter
+def task_document(viewer: Viewer) -> Document:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return Document(
@@ -61,9 +61,9 @@ def task_document(who: Who) -> Document:
     )
 
 
-@in_any_tenant
-def project_document(who: Who) -> Document:
-    mine = ProjectMember.objects.of(asker(who)).filter(project=OuterRef("pk"))
+@with_tenant_parameter
+def project_document(viewer: Viewer) -> Document:
+    mine = ProjectMember.objects.of(viewer).filter(project=OuterRef("pk"))
     return Document(
         ProjectResponse,
         role=Subquery(mine.values("role")),
@@ -71,16 +71,16 @@ def project_document(who: Who) -> Document:
     )
 
 
-def page_document(who: Who) -> Document:
+def page_document(viewer: Viewer) -> Document:
     return Document(PageResponse)
 
 
-def comment_document(who: Who) -> Document:
+def comment_document(viewer: Viewer) -> Document:
     key = Joined(F("task__project__key"), F("task__number"), by="-")
     return Document(CommentResponse, task_key=key)
 
 
-def event_document(who: Who) -> Document:
+def event_document(viewer: Viewer) -> Document:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = Joined(F("subject_type"), F("verb"), by=".")
     at = Instant(F("created_at"))
@@ -95,30 +95,30 @@ def _holds(question: Q) -> ExpressionWrapper[Any]:
 # ---- who sees it --------------------------------------------------------------------------------
 
 
-@in_any_tenant
-def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(asker(who))
+@with_tenant_parameter
+def _seen(model: Any, viewer: Viewer, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(viewer)
     return apply_filters(rows, dict(wanted)) if wanted else rows
 
 
-@in_any_tenant
-def _any_row(model: Any, who: Who) -> QuerySet[Any]:
+@with_tenant_parameter
+def _any_row(model: Any, viewer: Viewer) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._base_manager.all()
     return rows
 
 
-DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
+DOCUMENTS: Mapping[Any, Callable[[Viewer], Document]] = {
     Task: task_document,
     Project: project_document,
     Page: page_document,
     Comment: comment_document,
 }
 READINGS = {
-    model: Reading(model._meta.model_name, partial(_seen, model), document)
+    model: DetailQuery(model._meta.model_name, partial(_seen, model), document)
     for model, document in DOCUMENTS.items()
 }
 CHANGED = {
-    model: Reading(model._meta.model_name, partial(_any_row, model), document)
+    model: DetailQuery(model._meta.model_name, partial(_any_row, model), document)
     for model, document in DOCUMENTS.items()
 }
 # Filters that an index of their own serves, and those of the project itself.
@@ -127,8 +127,8 @@ INDEXED_FILTERS = frozenset(
 )
 
 
-@in_any_tenant
-def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
+@with_tenant_parameter
+def _tasks_by_project(viewer: Viewer, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
     """The tasks of each visible project, for lists of many projects."""
     is_by_id = order[0] in ("id", "-id")
     if is_by_id and connection.vendor == "postgresql":
@@ -136,10 +136,10 @@ def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str])
     names = {name.removesuffix("_not") for name in wanted}
     if names & INDEXED_FILTERS or (is_by_id and "updated_since" in names):
         return None
-    sees_everything = who[1] and who[2] is None
+    sees_everything = viewer[1] and viewer[2] is None
     if is_by_id and sees_everything and names - {"status"}:
         return None  # one walk along all ids finds a page sooner than one in each project
-    projects = Project.objects.visible_to(asker(who))
+    projects = Project.objects.visible_to(viewer)
     return Partitions(projects, apply_filters(Task.objects.all(), dict(wanted)), "project")
 
 
@@ -150,7 +150,7 @@ def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
 
 
 LISTINGS = {
-    model: Listing(
+    model: ListQuery(
         model,
         partial(_seen, model),
         document,
@@ -161,13 +161,13 @@ LISTINGS = {
 }
 
 
-@in_any_tenant
-def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
+@with_tenant_parameter
+def _events(viewer: Viewer, wanted: Mapping[str, Any]) -> QuerySet[Event]:
     """Those of a project without what happened to drafts of others."""
     rows = apply_filters(Event.objects.all(), dict(wanted))
-    if "of_project" not in wanted or who[1]:
+    if "of_project" not in wanted or viewer[1]:
         return rows
-    pages = Page.everything.visible_to(asker(who)).filter(pk=OuterRef("subject_id"))
+    pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
     return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
 
 
@@ -177,7 +177,7 @@ def _name_columns(field: str) -> list[str]:
 
 
 OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
-EVENTS = Listing(
+EVENTS = ListQuery(
     Event,
     _events,
     event_document,
@@ -188,27 +188,27 @@ EVENTS = Listing(
 # ---- answers ------------------------------------------------------------------------------------
 
 
-def found(actor: Actor, model: Any, **named: Any) -> Found:
+def detail_response(actor: Actor, model: Any, **named: Any) -> Found:
     """The row with this `pk`, or whatever else names one, as an answer."""
-    return Found(READINGS[model], actor.who, named)
+    return Found(READINGS[model], actor.viewer, named)
 
 
-def changed(actor: Actor, row: Any) -> Found:
+def updated_response(actor: Actor, row: Any) -> Found:
     """The row that he has made or changed, as an answer; even if that took it out of his sight.
 
     It is always there: who reads it holds its lock, and COMMIT may go along.
     """
-    return Found(CHANGED[type(row)], actor.who, {"pk": row.pk})
+    return Found(CHANGED[type(row)], actor.viewer, {"pk": row.pk})
 
 
-def changed_all(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
+def updated_responses(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
     """The documents of rows that he has made or changed, by their ids; none of what is in the
     trash now.
     """
     return READINGS[model].all_documents((actor.user.pk, True, None), ids)
 
 
-def listed(
+def list_response(
     actor: Actor,
     model: Any,
     filters: Any,
@@ -220,16 +220,16 @@ def listed(
     wanted = read_filters(actor, filters, lazily=True)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
-    page = LISTINGS[model].page(actor.who, wanted, filters, order)
+    page = LISTINGS[model].page(actor.viewer, wanted, filters, order)
     if page.is_empty:
         check_project(actor, wanted)
     return page.as_response()
 
 
-def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
+def event_list_response(actor: Actor, filters: Any, **place: int) -> HttpResponse:
     """The page of events that is asked for, each with its sentence."""
     wanted = place | read_filters(actor, filters)
-    page = EVENTS.page(actor.who, wanted, filters, ["-id"])
+    page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
     events = [_event(*columns) for columns in page.beside]
     told = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
@@ -250,16 +250,16 @@ def _user(pk: int | None, handle: str, full_name: str) -> User | None:
     return None if pk is None else User(pk=pk, handle=handle, full_name=full_name)
 
 
-def found_project(actor: Actor, ref: str) -> Found:
+def project_response(actor: Actor, ref: str) -> Found:
     """The project with this id or key, as an answer."""
-    return found(actor, Project, **project_lookup(ref))
+    return detail_response(actor, Project, **project_lookup(ref))
 
 
-def found_task(actor: Actor, ref: str) -> Found:
+def task_response(actor: Actor, ref: str) -> Found:
     """The task with this id or key, one it had before it moved too, as an answer."""
 
     def moved() -> Found | None:
         pk = id_of_former_key(ref)
-        return found(actor, Task, pk=pk) if pk else None
+        return detail_response(actor, Task, pk=pk) if pk else None
 
-    return replace(found(actor, Task, **task_lookup(ref)), otherwise=moved)
+    return replace(detail_response(actor, Task, **task_lookup(ref)), otherwise=moved)

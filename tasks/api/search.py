@@ -44,7 +44,7 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
 
 def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
     rows: dict[str, QuerySet[Any]] = {
-        t.name: t.model.objects.visible_to(actor).select_related(project_path(t.model))
+        t.name: t.model.objects.visible_to(actor.viewer).select_related(project_path(t.model))
         for t in SEARCHABLE_TYPES
     }
     given = read_filters(actor, filters)

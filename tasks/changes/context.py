@@ -12,10 +12,10 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode, lock_clause
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
-from taskflow.tenancy import in_any_tenant
+from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
 from tasks.models import Project, ProjectMember, Tag, Task, TaskBlocker, TaskTag
 from tasks.models.graph import (
@@ -32,7 +32,7 @@ from tasks.rules import WRITERS
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _members(project_ids: Any, user_ids: Any) -> Any:
     rows = ProjectMember.objects.filter(
         Among("project_id", project_ids), Among("user_id", user_ids)
@@ -40,10 +40,10 @@ def _members(project_ids: Any, user_ids: Any) -> Any:
     return rows.values_list("project_id", "user_id", "role")
 
 
-MEMBERS = Shaped(_members)
+MEMBERS = QueryCache(_members)
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _active_members(project_ids: Any, user_ids: Any) -> Any:
     """Locks the users, so that none of them is deactivated until the transaction ends."""
     users = User.objects.filter(
@@ -53,7 +53,7 @@ def _active_members(project_ids: Any, user_ids: Any) -> Any:
     return rows.values_list("memberships__project_id", "pk", "is_active")
 
 
-ACTIVE_MEMBERS = Shaped(_active_members)
+ACTIVE_MEMBERS = QueryCache(_active_members)
 
 
 def check_tag_count(count: int, before: int = 0) -> None:
@@ -130,7 +130,7 @@ class Context:
                 user_ids.add(own)
         if not (rows and user_ids):
             return
-        found = MEMBERS.rows((), Ids(tuple(sorted(rows))), Ids(tuple(sorted(user_ids))))
+        found = MEMBERS.fetch((), Ids(tuple(sorted(rows))), Ids(tuple(sorted(user_ids))))
         self.members |= {(project_id, user_id) for project_id, user_id, _role in found}
         own = self.actor.user.pk
         self.own_projects |= {p for p, user_id, role in found if user_id == own and role in WRITERS}
@@ -283,7 +283,7 @@ class Context:
             self.blockers.setdefault(link.task_id, []).append(link.blocker)
         rows = [t.pk for found in (*self.subtasks.values(), *self.blockers.values()) for t in found]
         if rows:
-            visible = Task.objects.visible_to(self.actor).filter(pk__in=rows)
+            visible = Task.objects.visible_to(self.actor.viewer).filter(pk__in=rows)
             self.visible = set(visible.values_list("pk", flat=True))
 
     def open_work(self, task: Task) -> list[tuple[str, Task]]:

@@ -13,21 +13,21 @@ from tasks.models.projects import MAX_TEXT_LENGTH, Project, ProjectMember, Role
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 
 class PageQuerySet(TenantQuerySet["Page"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Return the published pages of visible projects, and the drafts of which the actor is the
         owner or may manage the project.
         """
-        rows = self.filter(project__in=Project.objects.visible_to(actor))
-        if actor.is_staff:
+        rows = self.filter(project__in=Project.objects.visible_to(viewer))
+        if viewer.is_staff:
             return rows
-        managed = ProjectMember.objects.of(actor).filter(role__in=(Role.OWNER, Role.ADMIN))
+        managed = ProjectMember.objects.of(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
         return rows.filter(
             Q(is_published=True)
-            | Q(owner=actor.user.pk)
+            | Q(owner=viewer.user_id)
             | Q(project__in=managed.values("project_id"))
         )
 

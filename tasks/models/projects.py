@@ -20,13 +20,13 @@ from taskflow.tenancy import (
     TenantManager,
     TenantModel,
     TenantQuerySet,
-    in_any_tenant,
+    with_tenant_parameter,
 )
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 KEY = re.compile(r"[A-Z]{2,10}")
 MAX_TEXT_LENGTH = 65_536  # characters
@@ -54,19 +54,19 @@ class ViewerRole(NamedTuple):
 
 
 class ProjectQuerySet(TenantQuerySet["Project"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Return the projects of which the actor is a member, for staff all projects.
 
         A token that is bound to projects sees only those.
         """
         rows = self
-        if actor.project_ids is not None:
-            rows = rows.filter(pk__in=actor.project_ids)
-        if actor.is_staff:
+        if viewer.project_ids is not None:
+            rows = rows.filter(pk__in=viewer.project_ids)
+        if viewer.is_staff:
             return rows
-        return rows.filter(pk__in=ProjectMember.objects.of(actor).values("project_id"))
+        return rows.filter(pk__in=ProjectMember.objects.of(viewer).values("project_id"))
 
-    def with_details(self, actor: Actor) -> Self:
+    def with_details(self, viewer: Viewer) -> Self:
         """Load all that ProjectResponse shows, with task counts and the actor's role. One query."""
         return self.select_related("owner").annotate(
             **{
@@ -183,18 +183,18 @@ class Project(Trashable):
         }
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _present() -> models.QuerySet[Project]:
     return Project.objects.all()
 
 
 class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
-    def of(self, actor: Actor) -> Self:
-        return self.filter(user=actor.user.pk)
+    def of(self, viewer: Viewer) -> Self:
+        return self.filter(user=viewer.user_id)
 
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Return the memberships of the projects that are visible."""
-        return self.filter(project__in=Project.objects.visible_to(actor))
+        return self.filter(project__in=Project.objects.visible_to(viewer))
 
 
 def viewer_role(actor: Actor, project: str) -> Subquery:
@@ -203,7 +203,7 @@ def viewer_role(actor: Actor, project: str) -> Subquery:
     `project` is the path from the annotated row to its project: `pk` for a project itself. The
     actor's id may be a parameter of a query that is compiled once.
     """
-    memberships = ProjectMember.objects.of(actor).filter(project=OuterRef(project))
+    memberships = ProjectMember.objects.of(viewer).filter(project=OuterRef(project))
     return Subquery(memberships.values("role"))
 
 

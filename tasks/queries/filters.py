@@ -158,7 +158,7 @@ def project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
 
     Raises Invalid, naming the parameter `name`, for a project that the actor cannot see.
     """
-    visible = Project.objects.visible_to(actor)
+    visible = Project.objects.visible_to(actor.viewer)
     found = visible.filter(reduce(or_, map(project_query, refs)))
     ids = {str(ref): pk for pk, key in found.values_list("pk", "key") for ref in (pk, key)}
     return [_get(ids, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
@@ -175,7 +175,7 @@ def user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
         ids["none"] = None
     named = [ref.lower() for ref in refs if ref not in ids]
     if named:
-        users = User.objects.visible_to(actor).filter(
+        users = User.objects.visible_to(actor.viewer).filter(
             Q(pk__in=[read_id(ref) for ref in named if read_id(ref)])
             | Q(handle__in=[ref[1:] for ref in named if ref.startswith("@")])
         )

@@ -10,14 +10,14 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import User
-from taskflow.audit.actor import Actor, asker
+from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Invalid, NotFound
-from taskflow.http.responses import Who
+from taskflow.http.responses import 
 from taskflow.http.schema import MAX_ID
-from taskflow.tenancy import in_any_tenant
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
 from tasks.models.projects import ViewerRole, viewer_role
 from tasks.models.registry import project_path, require_project
@@ -104,7 +104,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     often it is given. Tasks that are not visible are left out. At most three queries.
     """
     given = set(refs)
-    rows = _with_role(Task.objects.visible_to(actor), actor).select_related("project", "assignee")
+    rows = _with_role(Task.objects.visible_to(actor.viewer), actor).select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in given}
     keyed = [ref for ref in given if TASK_KEY.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
@@ -156,14 +156,14 @@ def _one(rows: list[M], label: str) -> M:
 def _visible_rows(actor: Actor, model: type[M], **columns: Any) -> list[M]:
     """Return the visible rows with these values of columns. One query."""
     return _attach_roles(
-        actor, VISIBLE_ROWS.objects((model, tuple(columns)), actor.who, tuple(columns.values()))
+        actor, VISIBLE_ROWS.objects((model, tuple(columns)), actor.viewer, tuple(columns.values()))
     )
 
 
 def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
     """Whether the actor can see a row with these values of columns. One query, the last one."""
     names, values = tuple(columns), tuple(columns.values())
-    return bool(VISIBLE_ROWS.rows((model, names), actor.who, values, last=True))
+    return bool(VISIBLE_ROWS.rows((model, names), actor.viewer, values, last=True))
 
 
 def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
@@ -188,10 +188,10 @@ def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
     return annotated
 
 
-@in_any_tenant
-def _visible_rows_query(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
-    rows = _with_role(rows, asker(who))
+@with_tenant_parameter
+def _visible_rows_query(model: Any, names: tuple[str, ...], viewer: Viewer, values: Any) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(viewer).order_by("pk")
+    rows = _with_role(rows, viewer)
     if related := type_of_model(model).select_related:
         rows = rows.select_related(*related)
     if names == IDS:
@@ -200,7 +200,7 @@ def _visible_rows_query(model: Any, names: tuple[str, ...], who: Who, values: An
 
 
 IDS = ("ids",)  # instead of columns: any number of ids
-VISIBLE_ROWS = Shaped(_visible_rows_query)
+VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 
 # ---- references in a body -----------------------------------------------------------------------
@@ -249,7 +249,7 @@ class References:
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
         given = Ids(tuple(sorted(ids)))
-        rows: list[Any] = VISIBLE_ROWS.objects((model, IDS), actor.who, given) if ids else []
+        rows: list[Any] = VISIBLE_ROWS.objects((model, IDS), actor.viewer, given) if ids else []
         return {row.pk: row for row in _attach_roles(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:

@@ -24,7 +24,9 @@ def trash_by_type(actor: Actor) -> dict[str, QuerySet[Any]]:
 
 
 def _rows_in_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Any]:
-    rows = resource_type.model._base_manager.visible_to(actor).filter(deleted_at__isnull=False)
+    rows = resource_type.model._base_manager.visible_to(actor.viewer).filter(
+        deleted_at__isnull=False
+    )
     if parent := resource_type.parent:
         is_top = Q(**{f"{parent}__isnull": True}) | Q(**{f"{parent}__deleted_at__isnull": True})
         rows = rows.filter(is_top | ~Q(**{f"{parent}__deleted_at": F("deleted_at")}))
