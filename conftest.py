@@ -27,7 +27,7 @@ from accounts.models import Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event, Via
 from taskflow.tenancy import inside, is_tenant_model
-from taskflow.tenancy.unit import ACROSS, open_scope
+from taskflow.tenancy.unit import ACROSS, current_unit
 from taskflow.tests.contract import api_contract
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
@@ -269,7 +269,7 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
     tables, found = tenant_tables(), []
 
     def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
-        scope = open_scope()
+        scope = current_unit()
         text = str(sql)
         if scope != ACROSS and STATEMENT.match(text) and tables.search(text):
             flat = [x for p in (params if many else [params or ()]) for x in p]

@@ -20,8 +20,8 @@ from ninja.utils import check_csrf
 from accounts import tokens
 from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.db.query import Compiled
-from taskflow.db.statements import Param
+from taskflow.db.query import Query
+from taskflow.db.statements import Parameter
 from taskflow.http.errors import (
     Forbidden,
     NotFound,
@@ -29,7 +29,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.preconditions import SAFE
 from taskflow.http.schema import is_unstorable
-from taskflow.tenancy import asking, in_any_tenant, inside
+from taskflow.tenancy import asking, inside, with_tenant_parameter
 
 log = logging.getLogger("taskflow.auth")
 
@@ -99,9 +99,9 @@ def inside_tenant_of_token(
     return asking(tenant_id, LIVE_TOKEN, values, reading=reading)
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _live_tokens() -> QuerySet[ApiToken]:
-    digest, now = Param("digest", CharField()), Param("now", DateTimeField())
+    digest, now = Parameter("digest", CharField()), Parameter("now", DateTimeField())
     live = ApiToken.objects.live(now).filter(digest=digest)
     live = live.filter(user__is_active=True, tenant__is_active=True)
     # The tokens of an agent work only while its responsible user is active.
@@ -109,7 +109,7 @@ def _live_tokens() -> QuerySet[ApiToken]:
     return live.select_related("user", "tenant")
 
 
-LIVE_TOKEN = Compiled(_live_tokens)
+LIVE_TOKEN = Query(_live_tokens)
 
 
 def check_password(email: str, password: str) -> User | None:

@@ -55,7 +55,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.health import disconnect
 from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
-from taskflow.tenancy import TenantError, inside, may_end_with_answer
+from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 API, ADMIN = "/api/", "/admin/"
 MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
@@ -144,7 +144,7 @@ class TenantMiddleware:
         """Answer as the actor; for writes, apply preconditions, dry run and idempotency key."""
         if request.method in SAFE:
             request.actor = actor  # type: ignore[attr-defined]
-            may_end_with_answer()
+            allow_early_commit()
             return self.work(request)
         if is_repeated(request):
             take_turns(actor)
@@ -159,7 +159,7 @@ class TenantMiddleware:
         if key is not None:
             return run_once(request, key, work)
         if precondition is None:
-            may_end_with_answer()
+            allow_early_commit()
         return work(request)
 
     def work_with_precondition(self, request: HttpRequest) -> HttpResponse:

@@ -15,7 +15,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from taskflow.audit.actor import TokenScope
-from taskflow.db.statements import Param
+from taskflow.db.statements import Parameter
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
             return self.all()
         return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
 
-    def live(self, now: datetime | Param) -> Self:
+    def live(self, now: datetime | Parameter) -> Self:
         """Return the tokens that are neither revoked nor expired at `now`."""
         return self.filter(revoked_at__isnull=True).filter(
             Q(expires_at__isnull=True) | Q(expires_at__gt=now)

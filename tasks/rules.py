@@ -5,19 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from taskflow.audit.actor import Actor
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.http.errors import Conflict, Forbidden
-from taskflow.tenancy import in_any_tenant
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Project, ProjectMember, Role
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _held(project_id: Any, user_id: Any, roles: Any) -> Any:
     held = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
     return held.values_list("pk")
 
 
-HELD = Shaped(_held)
+HELD = QueryCache(_held)
 MANAGERS = (Role.OWNER, Role.ADMIN)
 
 

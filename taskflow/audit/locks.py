@@ -8,9 +8,9 @@ from typing import Any, TypeVar
 
 from django.db import models
 
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.http.errors import Contended, NotFound
-from taskflow.tenancy import TenantModel, in_any_tenant
+from taskflow.tenancy import TenantModel, with_tenant_parameter
 
 M = TypeVar("M", bound=TenantModel)
 
@@ -75,11 +75,11 @@ def _locked(model: type[M], in_trash: bool, changes_key: bool, columns: Iterable
     return locked.values_list("pk", *columns)
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _lock_one(
     model: type[M], in_trash: bool, changes_key: bool, columns: Iterable[str], pk: Any
 ) -> Any:
     return _locked(model, in_trash, changes_key, columns).filter(pk=pk)
 
 
-LOCKS = Shaped(_lock_one)
+LOCKS = QueryCache(_lock_one)

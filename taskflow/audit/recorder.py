@@ -32,7 +32,7 @@ from taskflow.audit.values import (
     value_of,
 )
 from taskflow.db.writes import update
-from taskflow.tenancy import TenantError, TenantModel, in_any_tenant
+from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
 
 M = TypeVar("M", bound=TenantModel)
 _witnessed: ContextVar[list[Event] | None] = ContextVar("witnessed", default=None)
@@ -278,7 +278,7 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
 @cache
 def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
     """Also those in the trash, of any tenant: to be compiled."""
-    return in_any_tenant(lambda: model._base_manager.all())
+    return with_tenant_parameter(lambda: model._base_manager.all())
 
 
 def _stamp(row: TenantModel) -> None:

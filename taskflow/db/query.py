@@ -11,12 +11,12 @@ from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 
-from taskflow.db.statements import Ids, IdsField, Param, Statement
+from taskflow.db.statements import Ids, IdsField, Parameter, Statement
 
 MOST_SHAPES = 500  # of one question that are kept
 
 
-class Compiled:
+class Query:
     """A queryset with holes, compiled on first use."""
 
     def __init__(self, queryset: Callable[[], models.QuerySet[Any]]) -> None:
@@ -121,7 +121,7 @@ FIELDS: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
 }
 
 
-class Shaped:
+class QueryCache:
     """A question whose values come in many shapes: compiled once for each.
 
     `make(*fixed, *asked)` is called with holes in place of the numbers, texts and times in `asked`,
@@ -144,8 +144,8 @@ class Shaped:
         values: list[Any] = []
         return self.compiled(fixed, _shape(asked, values)).count(values)
 
-    def _compile(self, fixed: tuple[Any, ...], shape: tuple[Any, ...]) -> Compiled:
-        return Compiled(lambda: self.make(*fixed, *_with_holes(shape, [])))
+    def _compile(self, fixed: tuple[Any, ...], shape: tuple[Any, ...]) -> Query:
+        return Query(lambda: self.make(*fixed, *_with_holes(shape, [])))
 
 
 def _shape(value: Any, values: list[Any]) -> Any:
@@ -160,9 +160,9 @@ def _shape(value: Any, values: list[Any]) -> Any:
     return value
 
 
-def _with_holes(shape: Any, holes: list[Param]) -> Any:
+def _with_holes(shape: Any, holes: list[Parameter]) -> Any:
     if isinstance(shape, type) and shape in FIELDS:
-        holes.append(Param(len(holes), FIELDS[shape]()))
+        holes.append(Parameter(len(holes), FIELDS[shape]()))
         return holes[-1]
     if isinstance(shape, tuple):
         parts: Sequence[Any] = [_with_holes(part, holes) for part in shape]

@@ -17,7 +17,7 @@ from taskflow.db.prepared import PLACEHOLDER, Prepared
 from taskflow.db.sqlite.base import refusing_large_numbers
 
 
-class Param(Expression):
+class Parameter(Expression):
     """A hole in what is compiled once. With `fill` it knows its value by itself."""
 
     def __init__(
@@ -67,7 +67,7 @@ class Among(Func):
 class Hole:
     """What is filled in, at all places of the SQL where it stands."""
 
-    param: Param
+    param: Parameter
     places: list[int]
 
     @property
@@ -82,7 +82,7 @@ class Statement:
         self.sql, self.params = sql, list(params)
         holes: dict[Any, Hole] = {}
         for place, param in enumerate(params):
-            if isinstance(param, Param):
+            if isinstance(param, Parameter):
                 key = (param.name, type(param.output_field))
                 holes.setdefault(key, Hole(param, [])).places.append(place)
         self.holes = list(holes.values())

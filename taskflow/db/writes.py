@@ -12,7 +12,7 @@ from django.db.models import F
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 
-from taskflow.db.statements import Param, Statement
+from taskflow.db.statements import Parameter, Statement
 
 MOST_KINDS = 500  # of statements that are kept
 
@@ -102,7 +102,7 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
         f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
         f" ORDER BY r.ordinality RETURNING {returning}"
     )
-    return Statement(connection, sql, [Param("same"), Param("rows", models.TextField())])
+    return Statement(connection, sql, [Parameter("same"), Parameter("rows", models.TextField())])
 
 
 @lru_cache(MOST_KINDS)
@@ -151,11 +151,11 @@ def _count_up(rows: Rows, name: str) -> Statement:
 
 
 def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Statement:
-    query: Any = rows().filter(pk=Param("pk")).query.chain(UpdateQuery)
+    query: Any = rows().filter(pk=Parameter("pk")).query.chain(UpdateQuery)
     query.add_update_values(values)
     sql, params = query.get_compiler(connection=connection).as_sql()
     return Statement(connection, sql + returning, params)
 
 
-def _hole(field: Any) -> Param:
-    return Param(field.attname, field.target_field if field.is_relation else field)
+def _hole(field: Any) -> Parameter:
+    return Parameter(field.attname, field.target_field if field.is_relation else field)

@@ -22,7 +22,7 @@ from taskflow.db.expressions import Text
 from taskflow.db.json import JSON, Document
 from taskflow.db.ordering import complete_order, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
@@ -94,7 +94,7 @@ class BuiltPage:
         return HttpResponse(text, content_type=JSON)
 
 
-class Listing:
+class ListQuery:
     """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
     some columns `beside` it. `partitions(who, wanted, order)` are its partitions, or None where it
     is better read as a whole. `is_of_one_partition(wanted)` says whether all of it is in one.
@@ -114,8 +114,8 @@ class Listing:
         self.model, self.rows, self.document, self.beside = model, rows, document, beside
         self.partitions = partitions
         self.is_of_one_partition = is_of_one_partition
-        self.pages = Shaped(self._page)
-        self.wholes = Shaped(self._whole)
+        self.pages = QueryCache(self._page)
+        self.wholes = QueryCache(self._whole)
 
     def page(
         self, who: Who, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]

@@ -10,7 +10,7 @@ from django.db import models
 
 from taskflow.db.expressions import Text
 from taskflow.db.json import Document
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import NotFound
 from taskflow.http.preconditions import etag_of_stamp
@@ -18,7 +18,7 @@ from taskflow.http.preconditions import etag_of_stamp
 Who = tuple[Any, ...]  # who asks, as numbers and flags
 
 
-class Reading:
+class DetailQuery:
     """How to read one row of `rows(who)`: its document, and its stamp alone."""
 
     def __init__(
@@ -28,9 +28,9 @@ class Reading:
         document: Callable[[Who], Document],
     ) -> None:
         self.noun, self.rows, self.document = noun, rows, document
-        self.stamps = Shaped(self._stamp)
-        self.documents = Shaped(self._document)
-        self.many = Shaped(self._many)
+        self.stamps = QueryCache(self._stamp)
+        self.documents = QueryCache(self._document)
+        self.many = QueryCache(self._many)
 
     def all_documents(self, who: Who, ids: Iterable[int]) -> dict[int, str]:
         """Of the rows with these ids, by id."""
@@ -56,7 +56,7 @@ class Reading:
 class Found:
     """A row to answer with. Asked for only when the answer is made; raises NotFound then."""
 
-    reading: Reading
+    reading: DetailQuery
     who: Who
     named: Mapping[str, Any]  # its id, or what else it is found by
     otherwise: Callable[[], Found | None] | None = None  # where else it may be
@@ -71,7 +71,7 @@ class Found:
         return pk, etag_of_stamp(self.reading.noun, pk, version, stamp), document
 
     def _one(self, what: str) -> tuple[Any, ...]:
-        question: Shaped = getattr(self.reading, what)
+        question: QueryCache = getattr(self.reading, what)
         values = tuple(self.named.values())
         rows = question.rows((tuple(self.named),), self.who, values, last=what == "documents")
         if rows:

@@ -30,13 +30,13 @@ from taskflow.tenancy.unit import (
     OWNER_ROLE,
     TenantError,
     across_tenants,
+    allow_early_commit,
     asking,
     current_tenant_id,
     forget_roles,
     has_roles,
-    in_any_tenant,
     inside,
-    may_end_with_answer,
+    with_tenant_parameter,
 )
 
 __all__ = [
@@ -52,12 +52,12 @@ __all__ = [
     "TenantQuerySet",
     "TenantStatistics",
     "across_tenants",
+    "allow_early_commit",
     "asking",
     "current_tenant_id",
     "forget_roles",
     "has_roles",
-    "in_any_tenant",
     "inside",
     "is_tenant_model",
-    "may_end_with_answer",
+    "with_tenant_parameter",
 ]

@@ -18,14 +18,14 @@ from taskflow.tenancy.constraints import (
     TenantStatistics,
     add_constraint,
 )
-from taskflow.tenancy.unit import ACROSS, TenantError, current_tenant_id, open_scope
+from taskflow.tenancy.unit import ACROSS, TenantError, current_tenant_id, current_unit
 
 _M = TypeVar("_M", bound=models.Model)
 IDS_WITHOUT_KEY = {"project_id", "subject_id"}  # of rows that may be gone, in the log and counts
 
 
 def _refuse_strangers(rows: Iterable[models.Model]) -> None:
-    scope = open_scope()
+    scope = current_unit()
     for row in rows:
         tenant_id = row.tenant_id  # type: ignore[attr-defined]
         if tenant_id is None or (scope != ACROSS and tenant_id != scope):
@@ -87,7 +87,7 @@ class TenantManager(models.Manager[_M]):
             self.get_queryset().bulk_create([row])
 
     def get_queryset(self) -> models.QuerySet[_M]:
-        scope = open_scope()
+        scope = current_unit()
         if scope is None:
             name = self.model.__name__
             raise TenantError(f"{name} was queried outside a tenant: enter one with `inside()`.")

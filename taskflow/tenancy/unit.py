@@ -17,8 +17,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from psycopg.pq import ExecStatus, TransactionStatus
 
 from taskflow.db import pipeline
-from taskflow.db.query import Compiled
-from taskflow.db.statements import Param
+from taskflow.db.query import Query
+from taskflow.db.statements import Parameter
 
 if TYPE_CHECKING:
     from accounts.models import Tenant
@@ -30,7 +30,7 @@ log = logging.getLogger("taskflow.tenancy")
 OWNER_ROLE, APP_ROLE = "taskflow_owner", "taskflow_app"
 ACROSS = "across"
 
-_scope: ContextVar[int | str | Param | None] = ContextVar("tenant", default=None)
+_scope: ContextVar[int | str | Parameter | None] = ContextVar("tenant", default=None)
 # SQLite has one writer; waiting here is fair, its busy timeout is not.
 _sqlite_writer = threading.RLock()
 SHORT_WAIT = 0.05  # seconds: for less, SQLite's own time-out is left as it is
@@ -54,7 +54,7 @@ def inside(
 
 
 def asking(
-    tenant_id: int, question: Compiled, values: Mapping[str, Any], *, reading: bool = False
+    tenant_id: int, question: Query, values: Mapping[str, Any], *, reading: bool = False
 ) -> AbstractContextManager[list[Any]]:
     """inside(), with the rows that answer a question: on PostgreSQL both in one round trip."""
     return _enter(tenant_id, reading=reading, first=(question, values))
@@ -69,7 +69,7 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     return _enter(ACROSS, reading=False)
 
 
-def may_end_with_answer() -> None:
+def allow_early_commit() -> None:
     """Let PostgreSQL end the open scope's transaction with the last question, in one message.
 
     For where nothing that follows it can refuse what was done.
@@ -79,14 +79,14 @@ def may_end_with_answer() -> None:
         pipeline.may_end(connection, b"BEGIN; " + _binding(connection, current_tenant_id()))
 
 
-def in_any_tenant(make: Callable[P, T]) -> Callable[P, T]:
+def with_tenant_parameter(make: Callable[P, T]) -> Callable[P, T]:
     """The querysets that `make` makes have a hole in place of the scope's tenant, so that all
     tenants share what is compiled.
     """
 
     @wraps(make)
     def made(*args: P.args, **kwargs: P.kwargs) -> T:
-        token = _scope.set(Param("tenant", fill=_the_tenant_id))
+        token = _scope.set(Parameter("tenant", fill=_the_tenant_id))
         try:
             return make(*args, **kwargs)
         finally:
@@ -95,8 +95,8 @@ def in_any_tenant(make: Callable[P, T]) -> Callable[P, T]:
     return made
 
 
-def open_scope() -> int | str | Param | None:
-    """What is open here: a tenant's id, ACROSS, a hole for Compiled, or nothing."""
+def current_unit() -> int | str | Parameter | None:
+    """What is open here: a tenant's id, ACROSS, a hole for Query, or nothing."""
     return _scope.get()
 
 
@@ -119,7 +119,7 @@ def _enter(
     scope: int | str,
     *,
     reading: bool,
-    first: tuple[Compiled, Any] | None = None,
+    first: tuple[Query, Any] | None = None,
     patience: float | None = None,
 ) -> Iterator[Any]:
     outer = _scope.get()
@@ -225,7 +225,7 @@ _roles_in_use: dict[str, bool] = {}  # by database name
 def _bind(
     connection: BaseDatabaseWrapper,
     scope: int | str | None,
-    first: tuple[Compiled, Any] | None = None,
+    first: tuple[Query, Any] | None = None,
 ) -> list[Any] | None:
     """The answer to the first question, where it could be asked at once."""
     question = first and first[0].as_execute(first[1])

@@ -21,7 +21,7 @@ from django.test import Client, RequestFactory
 from taskflow.http import bodies
 from taskflow.http.bodies import BLOCKING_THREADS, READERS, BodyReaders, read_body
 from taskflow.http.errors import Unavailable
-from taskflow.tenancy.unit import open_scope
+from taskflow.tenancy.unit import current_unit
 from taskflow.tests.server import clean_environment, free_port, serve, stop
 from taskflow.wsgi import application
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
@@ -38,7 +38,7 @@ class Input(io.BytesIO):
         self.units: list[object] = []
 
     def read(self, size: int | None = -1, /) -> bytes:
-        self.units.append(open_scope())
+        self.units.append(current_unit())
         return super().read(size)
 
 

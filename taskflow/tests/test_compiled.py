@@ -10,32 +10,32 @@ from django.db.models import Q
 
 from accounts.models import User
 from taskflow.db.pipeline import session_of
-from taskflow.db.query import Compiled, Shaped
-from taskflow.db.statements import Among, Ids, Param
+from taskflow.db.query import Query, QueryCache
+from taskflow.db.statements import Among, Ids, Parameter
 from taskflow.db.writes import count_up, insert, insert_all, update
-from taskflow.tenancy import TenantError, in_any_tenant, inside
+from taskflow.tenancy import TenantError, inside, with_tenant_parameter
 from tasks.models import Project, Task
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
 
 
-@in_any_tenant
+@with_tenant_parameter
 def tasks_of(wanted):
     return Task.objects.filter(Q(pk__in=wanted)).values_list("title")
 
 
-@in_any_tenant
+@with_tenant_parameter
 def all_tasks():
     return Task.objects.all()
 
 
-@in_any_tenant
+@with_tenant_parameter
 def among(ids):
     return Task.objects.filter(Among("pk", ids)).order_by("pk").values_list("pk")
 
 
 def test_it_is_asked_in_the_tenant_that_is_open(world):
-    question = Shaped(tasks_of)
+    question = QueryCache(tasks_of)
     ids = (world.task.pk, world.secret_task.pk)
 
     with inside(world.acme):
@@ -45,7 +45,7 @@ def test_it_is_asked_in_the_tenant_that_is_open(world):
 
 
 def test_outside_a_tenant_it_is_not_asked_at_all(world):
-    question = Shaped(tasks_of)
+    question = QueryCache(tasks_of)
 
     with pytest.raises(TenantError):
         question.rows((), (world.task.pk,))
@@ -55,13 +55,13 @@ def test_outside_a_tenant_it_is_not_asked_at_all(world):
 
 def test_nothing_can_match_no_value(world):
     with inside(world.acme):
-        assert Shaped(tasks_of).rows((), ()) == []
-        assert Shaped(tasks_of).count((), ()) == 0
-        assert Shaped(among).rows((), Ids(())) == []
+        assert QueryCache(tasks_of).rows((), ()) == []
+        assert QueryCache(tasks_of).count((), ()) == 0
+        assert QueryCache(among).rows((), Ids(())) == []
 
 
 def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
-    many, one = Shaped(tasks_of), Shaped(among)
+    many, one = QueryCache(tasks_of), QueryCache(among)
     with inside(world.acme):
         for n in range(1, 6):
             ids = tuple(range(world.task.pk, world.task.pk + n))
@@ -75,12 +75,12 @@ def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
 def test_what_is_no_hole_stays_as_it_is(world):
     odd = 'it\'s 100 %s \\ $1 "ü" %'
 
-    @in_any_tenant
+    @with_tenant_parameter
     def named():
-        named_so = Q(title=odd) | Q(number=Param("n"), version=Param("n"))
+        named_so = Q(title=odd) | Q(number=Parameter("n"), version=Parameter("n"))
         return Task.objects.filter(named_so).order_by("pk").values_list("title")
 
-    question = Compiled(named)
+    question = Query(named)
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": odd})
         for n in (1, 2, 1):
@@ -91,12 +91,12 @@ def test_what_is_no_hole_stays_as_it_is(world):
 
 
 def test_rows_come_with_what_they_point_at(world, assert_statements):
-    @in_any_tenant
+    @with_tenant_parameter
     def with_people():
         rows = Task.objects.select_related("project", "assignee", "parent")
-        return rows.filter(pk=Param("pk"))
+        return rows.filter(pk=Parameter("pk"))
 
-    question = Compiled(with_people)
+    question = Query(with_people)
     with inside(world.acme):
         (task,) = question.objects({"pk": world.task.pk})
 
@@ -189,7 +189,7 @@ def test_nul_is_refused_rather_than_cut_off(world):
 
 
 def test_counting_up(world):
-    @in_any_tenant
+    @with_tenant_parameter
     def projects():
         return Project.objects.all()
 
@@ -212,7 +212,7 @@ def nothing_prepared(world):
 @pytest.mark.parametrize("prepared", [True, False])
 def test_it_is_prepared_unless_a_pooler_cannot(world, settings, nothing_prepared, prepared):
     settings.PREPARED_STATEMENTS = prepared
-    question = Shaped(tasks_of)
+    question = QueryCache(tasks_of)
     others = range(10**6, 10**6 + 5 + prepared)
     with inside(world.acme):
         for _ in range(4):
@@ -228,7 +228,7 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, nothing_prepared
 
 @on_postgres
 def test_what_the_server_forgot_is_prepared_anew(world, nothing_prepared):
-    question = Shaped(tasks_of)
+    question = QueryCache(tasks_of)
     ids = (world.task.pk, 10**6)
     with inside(world.acme):
         for _ in range(3):
@@ -242,12 +242,12 @@ def test_what_the_server_forgot_is_prepared_anew(world, nothing_prepared):
 
 
 def test_users_are_read_whole(world):
-    @in_any_tenant
+    @with_tenant_parameter
     def users():
-        return User.objects.filter(pk=Param("pk"))
+        return User.objects.filter(pk=Parameter("pk"))
 
     with inside(world.acme):
-        (user,) = Compiled(users).objects({"pk": world.ada.user.pk})
+        (user,) = Query(users).objects({"pk": world.ada.user.pk})
 
         assert user.get_deferred_fields() == set()
         assert user.created_at == User.objects.get(pk=user.pk).created_at

@@ -58,7 +58,7 @@ def fail(monkeypatch):
     The list that it returns has one entry for each attempt.
     """
 
-    def prepare(sqlstate, times, place="tasks.api.tasks.changed"):
+    def prepare(sqlstate, times, place="tasks.api.tasks.updated_response"):
         module, _, name = place.rpartition(".")
         original = getattr(__import__(module, fromlist=[name]), name)
         attempts = []
@@ -245,7 +245,7 @@ def test_contended_dry_run_is_run_again_and_reports_its_events_once(world, clien
 
 def test_contended_read_is_run_again(client, fail):
     """A standby cancels reads that conflict with its recovery."""
-    attempts = fail("40001", 1, "tasks.api.tasks.found_task")
+    attempts = fail("40001", 1, "tasks.api.tasks.task_response")
 
     assert client.get("/tasks/APO-1").status_code == 200
     assert len(attempts) == 2

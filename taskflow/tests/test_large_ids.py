@@ -13,7 +13,7 @@ from django.test import Client
 from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, read_tenant_id
 from conftest import ApiClient
 from taskflow.api import api
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
 from tasks.models import Task
 
@@ -171,7 +171,7 @@ def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
 
 
 def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(world):
-    tasks = Shaped(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
+    tasks = QueryCache(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
 
     with inside(world.acme):
         assert tasks.rows((), world.task.pk) == [(world.task.pk,)]

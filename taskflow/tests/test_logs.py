@@ -63,7 +63,7 @@ def test_a_stranger_has_no_name(world, lines):
 
 
 def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypatch):
-    monkeypatch.setattr("tasks.api.tasks.found_task", lambda *a: 1 / 0)
+    monkeypatch.setattr("tasks.api.tasks.task_response", lambda *a: 1 / 0)
 
     r = ApiClient(token_of(world.ada)).get("/tasks/1")
 
@@ -132,7 +132,7 @@ def test_secrets_are_in_no_line(world, lines, monkeypatch):
     client = ApiClient(text)
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
     client.get("/tasks?tag=hunter2-secret")
-    monkeypatch.setattr("tasks.api.tasks.changed", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("tasks.api.tasks.updated_response", lambda *a, **k: 1 / 0)
     client.patch("/tasks/1", {"title": "hunter2-secret"})
 
     written = json.dumps(lines())

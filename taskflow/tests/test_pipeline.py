@@ -14,10 +14,10 @@ from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
 from taskflow.db.pipeline import session_of
-from taskflow.db.query import Compiled
-from taskflow.db.statements import Param
+from taskflow.db.query import Query
+from taskflow.db.statements import Parameter
 from taskflow.db.writes import update
-from taskflow.tenancy import in_any_tenant, inside, may_end_with_answer
+from taskflow.tenancy import allow_early_commit, inside, with_tenant_parameter
 from tasks.actions.projects import delete_project
 from tasks.api import responses as documents
 from tasks.models import Task
@@ -29,17 +29,17 @@ pytestmark = [
 ]
 
 
-@in_any_tenant
+@with_tenant_parameter
 def all_tasks():
     return Task.objects.all()
 
 
-@in_any_tenant
+@with_tenant_parameter
 def title_of():
-    return Task.objects.filter(pk=Param("pk")).values_list("title")
+    return Task.objects.filter(pk=Parameter("pk")).values_list("title")
 
 
-TITLES = Compiled(title_of)
+TITLES = Query(title_of)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_what_is_owed_is_seen_by_whatever_comes_next(world):
 
 
 def test_a_question_without_holes_goes_along_too(world):
-    tenants = Compiled(lambda: Tenant.objects.order_by("pk").values_list("pk"))
+    tenants = Query(lambda: Tenant.objects.order_by("pk").values_list("pk"))
     for number in range(4):
         with inside(world.acme):
             update(all_tasks, world.task.pk, {"title": str(number)})
@@ -183,7 +183,7 @@ def test_what_is_rolled_back_owes_nothing(world):
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
 def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
     with inside(world.acme):
-        may_end_with_answer()
+        allow_early_commit()
         assert TITLES.rows({"pk": world.task.pk}, last=True) == [("Launch",)]
         if ask == "the ORM":
             assert Task.objects.get() == world.task
@@ -244,12 +244,12 @@ def test_an_answer_is_kept_under_its_key_with_the_write(world):
 def test_a_change_that_is_kept_is_answered(world, monkeypatch):
     """Others may put its project into the trash between the change and the answer."""
     client = ApiClient(token_of(world.bob))
-    changed = documents.changed
+    updated_response = documents.updated_response
 
     def when_the_project_goes(actor, row):
         with ThreadPoolExecutor() as pool:
             pool.submit(trash).result()
-        return changed(actor, row)
+        return updated_response(actor, row)
 
     def trash():
         with inside(world.acme):
@@ -258,7 +258,7 @@ def test_a_change_that_is_kept_is_answered(world, monkeypatch):
 
     for number in range(4):
         client.patch("/tasks/APO-1", {"title": str(number)})
-    monkeypatch.setattr("tasks.api.tasks.changed", when_the_project_goes)
+    monkeypatch.setattr("tasks.api.tasks.updated_response", when_the_project_goes)
 
     r = client.patch("/tasks/APO-1", {"title": "kept"})
 

@@ -9,9 +9,9 @@ from django.db import connection
 
 from conftest import build_world
 from taskflow.db.prepared import PREPARE_AFTER, Prepared
-from taskflow.db.query import Compiled, Shaped
-from taskflow.db.statements import Param
-from taskflow.tenancy import in_any_tenant, inside
+from taskflow.db.query import Query, QueryCache
+from taskflow.db.statements import Parameter
+from taskflow.tenancy import inside, with_tenant_parameter
 from taskflow.tests.test_recorder import at_once
 from tasks.models import Task
 
@@ -22,12 +22,12 @@ pytestmark = [
 THREADS = 4
 
 
-@in_any_tenant
+@with_tenant_parameter
 def titles():
-    return Task.objects.filter(pk=Param("pk")).values_list("title")
+    return Task.objects.filter(pk=Parameter("pk")).values_list("title")
 
 
-@in_any_tenant
+@with_tenant_parameter
 def titles_among(ids):
     return Task.objects.filter(pk__in=ids).values_list("title")
 
@@ -45,15 +45,15 @@ def prepare(world, query):
 def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(world):
     """Two threads have compiled the same query, and others have used this one before."""
     with inside(world.acme):
-        prepare(world, Compiled(titles))
-        other = Compiled(titles)
+        prepare(world, Query(titles))
+        other = Query(titles)
         other.question.statement.prepared.uses = PREPARE_AFTER
 
         assert other.rows({"pk": world.task.pk}) == [("Launch",)]
 
 
 def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
-    shared = Compiled(titles)
+    shared = Query(titles)
     assert shared.question.statement.prepared.uses == 0  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
     write = Prepared._write
@@ -67,7 +67,7 @@ def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, mo
 
     def run():
         with inside(world.acme):
-            prepare(world, Compiled(titles))
+            prepare(world, Query(titles))
             return [shared.rows({"pk": world.task.pk}) for _ in range(PREPARE_AFTER + 2)]
 
     assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
@@ -77,7 +77,7 @@ def test_threads_that_compile_one_shape_at_once_get_the_same_rows(world):
     """The cache may keep either of two that were compiled at the same time."""
     ids = (world.task.pk, world.task.pk + 1)
     for _ in range(5):
-        query = Shaped(titles_among)
+        query = QueryCache(titles_among)
 
         def run(query=query):
             with inside(world.acme):

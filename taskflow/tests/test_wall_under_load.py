@@ -109,7 +109,7 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(monkeypatch):
 def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
     world = build_world()
     client = ApiClient(token_of(world.boss))
-    found = documents.found_task
+    found = documents.task_response
 
     def then_cut_off(*args):
         cut_off(world)
@@ -118,7 +118,7 @@ def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
     for _ in range(3):
         assert client.get("/tasks/APO-1").status_code == 200
     with monkeypatch.context() as broken:
-        broken.setattr("tasks.api.tasks.found_task", then_cut_off)
+        broken.setattr("tasks.api.tasks.task_response", then_cut_off)
         r = client.get("/tasks/APO-1")
 
     assert (r.status_code, r.json()["code"]) == (503, "unavailable")

@@ -9,7 +9,7 @@ from ninja import Status as Answer
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.responses import Found
 from tasks.actions import comments as actions
-from tasks.api.responses import changed, found, listed
+from tasks.api.responses import detail_response, list_response, updated_response
 from tasks.models import Comment
 from tasks.queries.lookup import find_comment, resolve
 from tasks.schemas.comments import (
@@ -26,20 +26,20 @@ comments = Router(tags=["Comments"])
 @comments.get("", response=CommentPage)
 def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
     """Comments on the tasks you can see, in the order they were written."""
-    return listed(request.auth, Comment, filters, order=["id"])
+    return list_response(request.auth, Comment, filters, order=["id"])
 
 
 @comments.post("", response={201: CommentResponse})
 def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Found]:
     """Say something about a task of a project you work in."""
     comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, changed(request.auth, comment))
+    return Answer(201, updated_response(request.auth, comment))
 
 
 @comments.get("/{id:comment_id}", response=CommentResponse)
 def get_comment(request: ActorRequest, comment_id: int) -> Found:
     """One comment."""
-    return found(request.auth, Comment, pk=comment_id)
+    return detail_response(request.auth, Comment, pk=comment_id)
 
 
 @comments.api_operation(["PATCH", "PUT"], "/{id:comment_id}", response=CommentResponse)
@@ -47,7 +47,7 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
     """Write it anew. For its author alone."""
     comment = find_comment(request.auth, comment_id)
     actions.update_comment(request.auth, comment, body=body.body)
-    return changed(request.auth, comment)
+    return updated_response(request.auth, comment)
 
 
 @comments.delete("/{id:comment_id}", response={204: None})

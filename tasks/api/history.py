@@ -8,7 +8,7 @@ from ninja import Query, Router
 from accounts.schemas import EventFilters, EventPage
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import IdOrKey
-from tasks.api.responses import listed_events
+from tasks.api.responses import event_list_response
 from tasks.queries.lookup import find_project, find_task
 
 task_history = Router(tags=["Tasks"])
@@ -21,7 +21,7 @@ def list_task_events(
 ) -> HttpResponse:
     """What happened to a task, the latest first, each with a sentence and the data."""
     task = find_task(request.auth, task_id)
-    return listed_events(request.auth, filters, of_task=task.pk)
+    return event_list_response(request.auth, filters, of_task=task.pk)
 
 
 @project_history.get("/{project_id}/events", response=EventPage)
@@ -30,4 +30,4 @@ def list_project_events(
 ) -> HttpResponse:
     """What happened to a project and in it, the latest first; not to drafts of others."""
     project = find_project(request.auth, project_id)
-    return listed_events(request.auth, filters, of_project=project.pk)
+    return event_list_response(request.auth, filters, of_project=project.pk)

@@ -9,7 +9,7 @@ from ninja import Status as Answer
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.responses import Found
 from tasks.actions import pages as actions
-from tasks.api.responses import changed, found, listed
+from tasks.api.responses import detail_response, list_response, updated_response
 from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
 from tasks.queries.lookup import find_page, resolve
@@ -24,20 +24,20 @@ def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpRespon
 
     Drafts are seen by their owner and by the project's owners and admins.
     """
-    return listed(request.auth, Page, filters, sorts=PAGE_SORTS)
+    return list_response(request.auth, Page, filters, sorts=PAGE_SORTS)
 
 
 @pages.post("", response={201: PageResponse})
 def create_page(request: ActorRequest, body: PageCreate) -> Answer[Found]:
     """Write a page in a project you work in; a draft, unless `is_published`."""
     page = actions.create_page(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, changed(request.auth, page))
+    return Answer(201, updated_response(request.auth, page))
 
 
 @pages.get("/{id:page_id}", response=PageResponse)
 def get_page(request: ActorRequest, page_id: int) -> Found:
     """One page."""
-    return found(request.auth, Page, pk=page_id)
+    return detail_response(request.auth, Page, pk=page_id)
 
 
 @pages.api_operation(["PATCH", "PUT"], "/{id:page_id}", response=PageResponse)
@@ -49,7 +49,7 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     """
     values = resolve(request.auth, body.sent())
     page = actions.update_page(request.auth, find_page(request.auth, page_id), **values)
-    return changed(request.auth, page)
+    return updated_response(request.auth, page)
 
 
 @pages.delete("/{id:page_id}", response={204: None})
@@ -63,11 +63,11 @@ def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
 def publish_page(request: ActorRequest, page_id: int) -> Found:
     """Show it to all of the project. Publishing a published page changes nothing."""
     page = actions.publish_page(request.auth, find_page(request.auth, page_id))
-    return changed(request.auth, page)
+    return updated_response(request.auth, page)
 
 
 @pages.delete("/{id:page_id}/publication", response=PageResponse)
 def unpublish_page(request: ActorRequest, page_id: int) -> Found:
     """Make it a draft again."""
     page = actions.unpublish_page(request.auth, find_page(request.auth, page_id))
-    return changed(request.auth, page)
+    return updated_response(request.auth, page)

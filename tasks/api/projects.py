@@ -15,7 +15,7 @@ from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.api.bulk import create_first_tasks
-from tasks.api.responses import changed, found_project, listed
+from tasks.api.responses import list_response, project_response, updated_response
 from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
 from tasks.queries.filters import PROJECT_SORTS
@@ -44,7 +44,7 @@ def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> Http
 
     Administrators see all of the tenant's.
     """
-    return listed(request.auth, Project, filters, sorts=PROJECT_SORTS)
+    return list_response(request.auth, Project, filters, sorts=PROJECT_SORTS)
 
 
 @projects.post("", response={201: ProjectResponse})
@@ -59,13 +59,13 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
     first_tasks = sent.pop("tasks", [])
     project = actions.create_project(request.auth, **resolve(request.auth, sent))
     create_first_tasks(request.auth, project, first_tasks)
-    return Answer(201, changed(request.auth, project))
+    return Answer(201, updated_response(request.auth, project))
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
 def get_project(request: ActorRequest, project_id: IdOrKey) -> Found:
     """One project, by id or key."""
-    return found_project(request.auth, project_id)
+    return project_response(request.auth, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
@@ -76,7 +76,7 @@ def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpda
     """
     project = find_project(request.auth, project_id)
     actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
-    return changed(request.auth, project)
+    return updated_response(request.auth, project)
 
 
 @projects.delete("/{project_id}", response={204: None})
@@ -112,7 +112,7 @@ def upsert_task(
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent())
     task, is_new = upsert(request.auth, project, ref, **values)
-    return Answer(201 if is_new else 200, changed(request.auth, task))
+    return Answer(201 if is_new else 200, updated_response(request.auth, task))
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)

@@ -29,9 +29,9 @@ from taskflow.audit.models import Event
 from taskflow.db.expressions import Instant, Joined, JsonObject
 from taskflow.db.json import Document, Items
 from taskflow.db.page_query import Partitions
-from taskflow.http.paging import Listing, read_sort
-from taskflow.http.responses import Found, Reading, Who
-from taskflow.tenancy import in_any_tenant
+from taskflow.http.paging import ListQuery, read_sort
+from taskflow.http.responses import DetailQuery, Found, Who
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
 from tasks.models.tallies import STATUSES
 from tasks.models.tasks import is_ready
@@ -46,7 +46,7 @@ from tasks.schemas.tasks import TaskResponse
 # ---- what a document shows ----------------------------------------------------------------------
 
 
-@in_any_tenant
+@with_tenant_parameter
 def task_document(who: Who) -> Document:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
@@ -60,7 +60,7 @@ def task_document(who: Who) -> Document:
     )
 
 
-@in_any_tenant
+@with_tenant_parameter
 def project_document(who: Who) -> Document:
     mine = ProjectMember.objects.of(asker(who)).filter(project=OuterRef("pk"))
     return Document(
@@ -94,13 +94,13 @@ def _holds(question: Q) -> ExpressionWrapper[Any]:
 # ---- who sees it --------------------------------------------------------------------------------
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who))
     return narrow(rows, dict(wanted)) if wanted else rows
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _any_row(model: Any, who: Who) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._base_manager.all()
     return rows
@@ -113,11 +113,11 @@ DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
     Comment: comment_document,
 }
 READINGS = {
-    model: Reading(model._meta.model_name, partial(_seen, model), document)
+    model: DetailQuery(model._meta.model_name, partial(_seen, model), document)
     for model, document in DOCUMENTS.items()
 }
 CHANGED = {
-    model: Reading(model._meta.model_name, partial(_any_row, model), document)
+    model: DetailQuery(model._meta.model_name, partial(_any_row, model), document)
     for model, document in DOCUMENTS.items()
 }
 # Filters that an index of their own serves, and those of the project itself.
@@ -126,7 +126,7 @@ INDEXED_FILTERS = frozenset(
 )
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
     """The tasks of each visible project, for lists of many projects."""
     is_by_id = order[0] in ("id", "-id")
@@ -149,7 +149,7 @@ def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
 
 
 LISTINGS = {
-    model: Listing(
+    model: ListQuery(
         model,
         partial(_seen, model),
         document,
@@ -160,7 +160,7 @@ LISTINGS = {
 }
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
     """Those of a project without what happened to drafts of others."""
     rows = narrow(Event.objects.all(), dict(wanted))
@@ -176,7 +176,7 @@ def _name_columns(field: str) -> list[str]:
 
 
 OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
-EVENTS = Listing(
+EVENTS = ListQuery(
     Event,
     _events,
     event_document,
@@ -187,12 +187,12 @@ EVENTS = Listing(
 # ---- answers ------------------------------------------------------------------------------------
 
 
-def found(actor: Actor, model: Any, **named: Any) -> Found:
+def detail_response(actor: Actor, model: Any, **named: Any) -> Found:
     """The row with this `pk`, or whatever else names one, as an answer."""
     return Found(READINGS[model], actor.who, named)
 
 
-def changed(actor: Actor, row: Any) -> Found:
+def updated_response(actor: Actor, row: Any) -> Found:
     """The row that he has made or changed, as an answer; even if that took it out of his sight.
 
     It is always there: who reads it holds its lock, and COMMIT may go along.
@@ -200,14 +200,14 @@ def changed(actor: Actor, row: Any) -> Found:
     return Found(CHANGED[type(row)], actor.who, {"pk": row.pk})
 
 
-def changed_all(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
+def updated_responses(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
     """The documents of rows that he has made or changed, by their ids; none of what is in the
     trash now.
     """
     return READINGS[model].all_documents((actor.user.pk, True, None), ids)
 
 
-def listed(
+def list_response(
     actor: Actor,
     model: Any,
     filters: Any,
@@ -225,7 +225,7 @@ def listed(
     return page.as_response()
 
 
-def listed_events(actor: Actor, filters: Any, **place: int) -> HttpResponse:
+def event_list_response(actor: Actor, filters: Any, **place: int) -> HttpResponse:
     """The page of events that is asked for, each with its sentence."""
     wanted = place | read_filters(actor, filters)
     page = EVENTS.page(actor.who, wanted, filters, ["-id"])
@@ -249,16 +249,16 @@ def _user(pk: int | None, handle: str, full_name: str) -> User | None:
     return None if pk is None else User(pk=pk, handle=handle, full_name=full_name)
 
 
-def found_project(actor: Actor, ref: str) -> Found:
+def project_response(actor: Actor, ref: str) -> Found:
     """The project with this id or key, as an answer."""
-    return found(actor, Project, **named_project(ref))
+    return detail_response(actor, Project, **named_project(ref))
 
 
-def found_task(actor: Actor, ref: str) -> Found:
+def task_response(actor: Actor, ref: str) -> Found:
     """The task with this id or key, one it had before it moved too, as an answer."""
 
     def moved() -> Found | None:
         pk = former_id(ref)
-        return found(actor, Task, pk=pk) if pk else None
+        return detail_response(actor, Task, pk=pk) if pk else None
 
-    return replace(found(actor, Task, **named_task(ref)), otherwise=moved)
+    return replace(detail_response(actor, Task, **named_task(ref)), otherwise=moved)

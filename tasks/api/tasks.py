@@ -10,7 +10,7 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.responses import Found
 from taskflow.http.schema import IdOrKey
 from tasks.api.bulk import draft_of, run_bulk
-from tasks.api.responses import changed, found_task, listed
+from tasks.api.responses import list_response, task_response, updated_response
 from tasks.changes import tasks as actions
 from tasks.changes.creation import create_tasks
 from tasks.models import Task
@@ -38,7 +38,7 @@ def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpRespon
     Different filters are joined by “and”, repeated values of one by “or”; a filter whose name ends
     in `_not` leaves out what it names, as in `status_not=done`.
     """
-    return listed(request.auth, Task, filters, sorts=TASK_SORTS)
+    return list_response(request.auth, Task, filters, sorts=TASK_SORTS)
 
 
 @tasks.post("", response={201: TaskResponse})
@@ -49,7 +49,7 @@ def create_task(request: ActorRequest, body: TaskCreate) -> Answer[Found]:
     is elsewhere or too deep.
     """
     made = create_tasks(request.auth, [draft_of(resolve(request.auth, body.sent()))])
-    return Answer(201, changed(request.auth, made[0]))
+    return Answer(201, updated_response(request.auth, made[0]))
 
 
 @tasks.post("/bulk", response=TaskBulkResponse)
@@ -69,7 +69,7 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
 @tasks.get("/{task_id}", response=TaskResponse)
 def get_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
-    return found_task(request.auth, task_id)
+    return task_response(request.auth, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
@@ -87,7 +87,7 @@ def update_task(
     known = task.blocked_by.all() if "blocked_by" in sent else ()
     values = References(request.auth, [sent]).resolve(sent, known=known)
     actions.update_task(request.auth, task, force=force.force, **values)
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)
 
 
 @tasks.delete("/{task_id}", response={204: None})
@@ -105,14 +105,14 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
     """
     task = find_task(request.auth, task_id)
     actions.complete_task(request.auth, task, force=force.force)
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
 def reopen_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """Take a done task up again, as to do. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
@@ -120,14 +120,14 @@ def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -
     """Give a task to somebody who can see it. 422 when he is not in the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
 def unassign_task(request: ActorRequest, task_id: IdOrKey) -> Found:
     """Give a task to nobody."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
@@ -139,4 +139,4 @@ def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> Found:
     """
     task = find_task(request.auth, task_id)
     actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])
-    return changed(request.auth, task)
+    return updated_response(request.auth, task)

@@ -8,10 +8,10 @@ from typing import Any
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock_all, take_turns
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
-from taskflow.tenancy import in_any_tenant
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Project, ProjectMember, Task, TaskBlocker
 from tasks.models.graph import (
     Edges,
@@ -26,7 +26,7 @@ from tasks.models.tasks import DEEPEST, MOST_TAGS, by_open_task
 BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _members(project_ids: Any, user_ids: Any) -> Any:
     rows = ProjectMember.objects.filter(
         Among("project_id", project_ids), Among("user_id", user_ids)
@@ -34,7 +34,7 @@ def _members(project_ids: Any, user_ids: Any) -> Any:
     return rows.values_list("project_id", "user_id")
 
 
-MEMBERS = Shaped(_members)
+MEMBERS = QueryCache(_members)
 
 
 def check_tag_count(count: int, before: int = 0) -> None:

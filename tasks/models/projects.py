@@ -20,7 +20,7 @@ from taskflow.tenancy import (
     TenantManager,
     TenantModel,
     TenantQuerySet,
-    in_any_tenant,
+    with_tenant_parameter,
 )
 from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
@@ -167,7 +167,7 @@ class Project(Trashable):
         }
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _present() -> models.QuerySet[Project]:
     return Project.objects.all()
 

@@ -10,12 +10,12 @@ from django.db.models import Model, Q, QuerySet
 
 from accounts.models import User
 from taskflow.audit.actor import Actor, asker
-from taskflow.db.query import Shaped
+from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID
-from taskflow.tenancy import in_any_tenant
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
 
 M = TypeVar("M", bound=Model)
@@ -187,7 +187,7 @@ def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
     return found
 
 
-@in_any_tenant
+@with_tenant_parameter
 def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
     if model in LOADED:
@@ -198,7 +198,7 @@ def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> Que
 
 
 IDS = ("ids",)  # any number of them
-SEEN = Shaped(_seen_rows)
+SEEN = QueryCache(_seen_rows)
 LOADED: Mapping[type[Model], tuple[str, ...]] = {
     Project: ("owner",),
     ProjectMember: ("project", "user"),

@@ -15,7 +15,7 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
-from tasks.api.responses import found
+from tasks.api.responses import detail_response
 from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
 from tasks.schemas.comments import CommentResponse
@@ -110,7 +110,7 @@ def test_each_row_is_the_same_both_ways(acme, who, model):
     assert len(ids) >= least
 
     for pk in ids:
-        _pk, _etag, text = found(actor, model, pk=pk).read()
+        _pk, _etag, text = detail_response(actor, model, pk=pk).read()
 
         assert json.loads(text) == as_json(by_pydantic(actor, pk))
         assert list(json.loads(text)) == list(schema.model_fields)
@@ -155,10 +155,10 @@ def test_bulk_answers_with_the_same_documents(acme, as_):
 
 def test_it_is_compiled_once(acme, monkeypatch):
     ids = Task.objects.visible_to(acme.ada).values_list("pk", flat=True)
-    found(acme.ada, Task, pk=ids[0]).read()
+    detail_response(acme.ada, Task, pk=ids[0]).read()
     monkeypatch.setattr("tasks.models.Task.objects", None)
 
-    found(acme.bob, Task, pk=ids[0]).read()
+    detail_response(acme.bob, Task, pk=ids[0]).read()
 
 
 def test_a_list_is_compiled_once_for_values_of_one_shape(acme, as_, monkeypatch):
