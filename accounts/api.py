@@ -165,7 +165,7 @@ def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any
 
     A token bound to projects shows only itself.
     """
-    return paginate(ApiToken.objects.visible_to(request.auth), page, order=["-id"])
+    return paginate(ApiToken.objects.visible_to(request.auth.viewer), page, order=["-id"])
 
 
 @token_routes.post("", response={201: TokenIssued})
@@ -208,7 +208,10 @@ def _issued_response(token: ApiToken, text: str) -> dict[str, Any]:
 
 def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
     token: ApiToken | None = (
-        ApiToken.objects.visible_to(request.auth).select_related("user").filter(pk=token_id).first()
+        ApiToken.objects.visible_to(request.auth.viewer)
+        .select_related("user")
+        .filter(pk=token_id)
+        .first()
     )
     if token is None:
         raise NotFound("There is no such token.")
@@ -226,7 +229,9 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, 
     """
     sent = filters.sent()
     names = {"kind", "is_active", "handle", "email"} & sent.keys()
-    rows = User.objects.visible_to(request.auth).filter(**{name: sent[name] for name in names})
+    rows = User.objects.visible_to(request.auth.viewer).filter(
+        **{name: sent[name] for name in names}
+    )
     return paginate(rows, filters, order=["id"])
 
 
@@ -280,14 +285,14 @@ def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[s
 
 
 def _find_user(request: ActorRequest, user_id: int) -> User:
-    user: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
+    user: User | None = User.objects.visible_to(request.auth.viewer).filter(pk=user_id).first()
     if user is None:
         raise NotFound("There is no such user.")
     return user
 
 
 def _referred_user(request: ActorRequest, user_id: int, field: str) -> User:
-    user: User | None = User.objects.visible_to(request.auth).filter(pk=user_id).first()
+    user: User | None = User.objects.visible_to(request.auth.viewer).filter(pk=user_id).first()
     if user is None:
         raise Invalid.field(field, "There is no such user.", "unknown_reference")
     return user

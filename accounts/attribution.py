@@ -46,7 +46,7 @@ def find_principal(actor: Actor, reference: str | int) -> User:
 
 def _find_active_user(actor: Actor, reference: str | int) -> User:
     lookup = {"pk": reference} if isinstance(reference, int) else {"handle": reference}
-    user: User | None = User.objects.visible_to(actor).filter(**lookup).first()
+    user: User | None = User.objects.visible_to(actor.viewer).filter(**lookup).first()
     if user is None:
         shown = reference if isinstance(reference, int) else f"@{reference}"
         sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."

@@ -19,7 +19,7 @@ from taskflow.db.statements import Parameter
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 PLATFORM = "platform"  # subdomain of the tenant that the operators belong to
 RESERVED_SUBDOMAINS = frozenset(
@@ -93,23 +93,23 @@ class UserQuerySet(TenantQuerySet["User"]):
         """End the current admin sessions of these users. One UPDATE."""
         self.update(sessions_ended_at=timezone.now())
 
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Return all users of the tenant: any of them can be assigned, mentioned or added.
 
         A token bound to projects shows its own user and the members of those of its projects that
         the user can see.
         """
-        if actor.project_ids is None:
+        if viewer.project_ids is None:
             return self.all()
         # `memberships` is the reverse name of tasks.ProjectMember.user. This app may not import it.
         in_projects: dict[str, Any] = {
-            "memberships__project__pk__in": actor.project_ids,
+            "memberships__project__pk__in": viewer.project_ids,
             "memberships__project__deleted_at__isnull": True,
         }
-        if not actor.is_staff:
-            in_projects["memberships__project__memberships__user__pk"] = actor.user.pk
+        if not viewer.is_staff:
+            in_projects["memberships__project__memberships__user__pk"] = viewer.user_id
         members = User.objects.filter(**in_projects).values("pk")
-        return self.filter(Q(pk=actor.user.pk) | Q(pk__in=members))
+        return self.filter(Q(pk=viewer.user_id) | Q(pk__in=members))
 
 
 class UserManager(TenantManager.from_queryset(UserQuerySet)):  # type: ignore[misc]
@@ -219,16 +219,16 @@ class User(TenantModel, AbstractBaseUser):
 
 
 class ApiTokenQuerySet(TenantQuerySet["ApiToken"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Return the actor's own tokens and those of the actor's agents; for staff, all tokens.
 
         A token bound to projects shows only itself.
         """
-        if actor.project_ids is not None:
-            return self.filter(pk=actor.token.pk if actor.token else None)
-        if actor.is_staff:
+        if viewer.project_ids is not None:
+            return self.filter(pk=viewer.token_id)
+        if viewer.is_staff:
             return self.all()
-        return self.filter(Q(user=actor.user.pk) | Q(user__responsible=actor.user.pk))
+        return self.filter(Q(user=viewer.user_id) | Q(user__responsible=viewer.user_id))
 
     def live(self, now: datetime | Parameter) -> Self:
         """Return the tokens that are neither revoked nor expired at `now`."""

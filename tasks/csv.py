@@ -151,7 +151,7 @@ def _drafts(
     problems: dict[int, Problem],
 ) -> dict[int, Draft]:
     handles = {c["assignee"].lstrip("@").lower() for c in lines.values() if "assignee" in c}
-    users = User.objects.visible_to(actor).filter(handle__in=sorted(handles))
+    users = User.objects.visible_to(actor.viewer).filter(handle__in=sorted(handles))
     people = {user.handle: user for user in users} if handles else {}
     parents = find_tasks(actor, {c["parent"] for c in lines.values() if "parent" in c})
     drafts = {}

@@ -178,7 +178,7 @@ def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model],
 def _visible(model: Any, actor: Actor) -> Any:
     """Rows in the trash too; of what has no visible_to() nothing."""
     rows = model._base_manager.all()
-    return rows.visible_to(actor) if hasattr(rows, "visible_to") else rows.none()
+    return rows.visible_to(actor.viewer) if hasattr(rows, "visible_to") else rows.none()
 
 
 def model_of_field(subject_type: str, field: str) -> type[models.Model] | None:

@@ -23,8 +23,8 @@ from taskflow.db.json import JSON, Document
 from taskflow.db.ordering import complete_order, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID, In, Out, check_instant, is_unstorable
 
 LONGEST_CURSOR = 5000  # characters; it may hold a title of 500, whatever their script
@@ -95,19 +95,20 @@ class BuiltPage:
 
 
 class ListQuery:
-    """A list whose pages the database builds: of `rows(who, wanted)`, each as `document(who)`, with
-    some columns `beside` it. `partitions(who, wanted, order)` are its partitions, or None where it
-    is better read as a whole. `is_of_one_partition(wanted)` says whether all of it is in one.
+    """A list whose pages the database builds: `rows(viewer, wanted)`, each as `document(viewer)`,
+    with the columns `beside` it. `partitions(viewer, wanted, order)` returns the partitions of the
+    list, or None where it is better read as a whole. `is_of_one_partition(wanted)` returns whether
+    all rows are in one partition.
     """
 
     def __init__(
         self,
         model: type[models.Model],
-        rows: Callable[[Who, Mapping[str, Any]], models.QuerySet[Any]],
-        document: Callable[[Who], Document],
+        rows: Callable[[Viewer, Mapping[str, Any]], models.QuerySet[Any]],
+        document: Callable[[Viewer], Document],
         *,
         beside: Sequence[str] = (),
-        partitions: Callable[[Who, Mapping[str, Any], Sequence[str]], Partitions | None]
+        partitions: Callable[[Viewer, Mapping[str, Any], Sequence[str]], Partitions | None]
         | None = None,
         is_of_one_partition: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
@@ -118,7 +119,7 @@ class ListQuery:
         self.wholes = QueryCache(self._whole)
 
     def page(
-        self, who: Who, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
+        self, viewer: Viewer, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
         """One Page in `order`, as paginate() has it."""
         order = complete_order(order)
@@ -127,9 +128,9 @@ class ListQuery:
         if params.cursor is not None:
             place = tuple(_decode(self.model, order, params.cursor))
         if params.include == "count":
-            total = self.wholes.count((names,), who, values)
+            total = self.wholes.count((names,), viewer, values)
         fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
-        asked = (who, values, place, params.skip or None)
+        asked = (viewer, values, place, params.skip or None)
         found = self.pages.rows(fixed, *asked, last=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
@@ -142,10 +143,10 @@ class ListQuery:
         beside = [row[1 : -len(order)] for row in page]
         return BuiltPage([row[0] for row in page], beside, rest)
 
-    def _whole(self, names: tuple[str, ...], who: Who, values: Any) -> models.QuerySet[Any]:
+    def _whole(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> models.QuerySet[Any]:
         wanted = dict(zip(names, values, strict=True))
-        partitions = self.partitions and self.partitions(who, wanted, ["id"])
-        rows = partitions.all_rows() if partitions else self.rows(who, wanted)
+        partitions = self.partitions and self.partitions(viewer, wanted, ["id"])
+        rows = partitions.all_rows() if partitions else self.rows(viewer, wanted)
         return rows.order_by().values_list("pk")
 
     def _page(
@@ -154,16 +155,16 @@ class ListQuery:
         order: tuple[str, ...],
         limit: int,
         most_skipped: int,
-        who: Who,
+        viewer: Viewer,
         values: Any,
         place: Any,
         skip: Any,
     ) -> Any:
         wanted = dict(zip(names, values, strict=True))
         page = PageQuery(
-            visible=self.rows(who, {}),
-            matching=self.rows(who, wanted),
-            partitions=self.partitions and self.partitions(who, wanted, order),
+            visible=self.rows(viewer, {}),
+            matching=self.rows(viewer, wanted),
+            partitions=self.partitions and self.partitions(viewer, wanted, order),
             is_of_one_partition=bool(self.is_of_one_partition and self.is_of_one_partition(wanted)),
             order=order,
             limit=limit,
@@ -171,7 +172,7 @@ class ListQuery:
             skip=skip,
             most_skipped=most_skipped,
         )
-        built = page.rows().annotate(_document=Text(self.document(who).json()))
+        built = page.rows().annotate(_document=Text(self.document(viewer).json()))
         columns = [*self.beside, *(name.removeprefix("-") for name in order)]
         return built.values_list("_document", *columns)
 

@@ -12,43 +12,42 @@ from taskflow.db.expressions import Text
 from taskflow.db.json import Document
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.preconditions import etag_of_stamp
 
-Who = tuple[Any, ...]  # who asks, as numbers and flags
-
 
 class DetailQuery:
-    """How to read one row of `rows(who)`: its document, and its stamp alone."""
+    """How to read one row of `rows(viewer)`: its document, and its stamp alone."""
 
     def __init__(
         self,
         noun: str,
-        rows: Callable[[Who], models.QuerySet[Any]],
-        document: Callable[[Who], Document],
+        rows: Callable[[Viewer], models.QuerySet[Any]],
+        document: Callable[[Viewer], Document],
     ) -> None:
         self.noun, self.rows, self.document = noun, rows, document
         self.stamps = QueryCache(self._stamp)
         self.documents = QueryCache(self._document)
         self.many = QueryCache(self._many)
 
-    def all_documents(self, who: Who, ids: Iterable[int]) -> dict[int, str]:
+    def all_documents(self, viewer: Viewer, ids: Iterable[int]) -> dict[int, str]:
         """Of the rows with these ids, by id."""
-        return dict(self.many.rows((), who, Ids(tuple(ids))))
+        return dict(self.many.rows((), viewer, Ids(tuple(ids))))
 
-    def _many(self, who: Who, ids: Any) -> Any:
-        rows = self.rows(who).filter(Among("pk", ids))
-        built = rows.annotate(_document=Text(self.document(who).json()))
+    def _many(self, viewer: Viewer, ids: Any) -> Any:
+        rows = self.rows(viewer).filter(Among("pk", ids))
+        built = rows.annotate(_document=Text(self.document(viewer).json()))
         return built.values_list("pk", "_document")
 
-    def _stamp(self, names: tuple[str, ...], who: Who, values: Any) -> Any:
-        rows = self.rows(who).filter(**dict(zip(names, values, strict=True)))
-        stamped = rows.annotate(_stamp=self.document(who).stamp())
+    def _stamp(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+        rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
+        stamped = rows.annotate(_stamp=self.document(viewer).stamp())
         return stamped.values_list("pk", "version", "_stamp")
 
-    def _document(self, names: tuple[str, ...], who: Who, values: Any) -> Any:
-        document = Text(self.document(who).json())
-        stamped = self._stamp(names, who, values).annotate(_document=document)
+    def _document(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+        document = Text(self.document(viewer).json())
+        stamped = self._stamp(names, viewer, values).annotate(_document=document)
         return stamped.values_list("pk", "version", "_stamp", "_document")
 
 
@@ -57,7 +56,7 @@ class Found:
     """A row to answer with. Asked for only when the answer is made; raises NotFound then."""
 
     reading: DetailQuery
-    who: Who
+    viewer: Viewer
     named: Mapping[str, Any]  # its id, or what else it is found by
     otherwise: Callable[[], Found | None] | None = None  # where else it may be
 
@@ -73,7 +72,7 @@ class Found:
     def _one(self, what: str) -> tuple[Any, ...]:
         question: QueryCache = getattr(self.reading, what)
         values = tuple(self.named.values())
-        rows = question.rows((tuple(self.named),), self.who, values, last=what == "documents")
+        rows = question.rows((tuple(self.named),), self.viewer, values, last=what == "documents")
         if rows:
             return rows[0]  # type: ignore[no-any-return]
         other = self.otherwise() if self.otherwise else None

@@ -69,7 +69,7 @@ def expected_ids(actor, order):
     """
     names = order.split(",")
     with inside(actor.tenant):
-        tasks = list(Task.objects.visible_to(actor))
+        tasks = list(Task.objects.visible_to(actor.viewer))
     tasks.sort(key=lambda task: task.pk, reverse=names[-1].startswith("-"))
     for name in reversed(names):
         tasks = sorted_by(tasks, name.removeprefix("-"), descends=name.startswith("-"))

@@ -45,11 +45,11 @@ def places_of(event: Event, rows: Rows) -> set[int]:
 def visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
     """Those of the events whose rows and projects the actor sees now, in three queries."""
     places = {pk for event in events for pk in places_of(event, rows)}
-    projects = Project.everything.visible_to(actor).filter(pk__in=sorted(places))
+    projects = Project.everything.visible_to(actor.viewer).filter(pk__in=sorted(places))
     seen = {("project", pk) for pk in projects.values_list("pk", flat=True)}
     for kind, shown in (
-        ("page", Page.everything.visible_to(actor)),
-        ("apitoken", ApiToken.objects.visible_to(actor)),
+        ("page", Page.everything.visible_to(actor.viewer)),
+        ("apitoken", ApiToken.objects.visible_to(actor.viewer)),
     ):
         ids = sorted({e.subject_id for e in events if e.subject_type == kind})
         if ids:

@@ -23,7 +23,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
     now = timezone.now()
     is_open = ~Q(status=Status.DONE)
     overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
-    tasks = Task.objects.visible_to(get_actor(request)).aggregate(
+    tasks = Task.objects.visible_to(get_actor(request).viewer).aggregate(
         todo=Count("pk", filter=Q(status=Status.TODO)),
         doing=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),

@@ -73,12 +73,12 @@ class ProjectAdmin(TrashableAdmin):
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
-        return rows.with_details(get_actor(request))
+        return rows.with_details(get_actor(request).viewer)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Search by key and name. Autocomplete does not load the task counts."""
         is_autocomplete = "/autocomplete/" in request.path
-        rows = Project.objects.visible_to(get_actor(request)).order_by("key")
+        rows = Project.objects.visible_to(get_actor(request).viewer).order_by("key")
         rows = rows if is_autocomplete else queryset
         return super().get_search_results(request, rows, search_term)
 
@@ -101,7 +101,7 @@ class ProjectAdmin(TrashableAdmin):
         self, request: HttpRequest, queryset: models.QuerySet[Project]
     ) -> HttpResponse:
         ids = list(queryset.values_list("pk", flat=True))
-        rows = Task.objects.visible_to(get_actor(request)).filter(project__in=ids)
+        rows = Task.objects.visible_to(get_actor(request).viewer).filter(project__in=ids)
         response = HttpResponse(write_sheet(rows), content_type="text/csv")
         response["Content-Disposition"] = 'attachment; filename="tasks.csv"'
         return response
@@ -132,7 +132,7 @@ class ProjectMemberAdmin(RecordedAdmin):
     fields = ["project", "user", "role"]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
-        return ProjectMember.objects.visible_to(get_actor(request))
+        return ProjectMember.objects.visible_to(get_actor(request).viewer)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         return ["project", "user"] if obj else []

@@ -42,7 +42,7 @@ class TrashableAdmin(RecordedAdmin):
         if is_trash(request):
             rows = rows_in_trash(get_actor(request))[TrashKind(self.opts.model_name)]
         else:
-            rows = self.model.objects.visible_to(get_actor(request))
+            rows = self.model.objects.visible_to(get_actor(request).viewer)
         return self.with_details(request, rows)  # type: ignore[no-any-return]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:

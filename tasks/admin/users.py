@@ -55,7 +55,7 @@ class UserAdmin(users.UserAdmin):
         return HttpResponseRedirect(reverse("admin:accounts_user_offboarding", args=[object_id]))
 
     def offboarding_view(self, request: HttpRequest, user_id: int) -> HttpResponse:
-        user = get_object_or_404(User.objects.visible_to(get_actor(request)), pk=user_id)
+        user = get_object_or_404(User.objects.visible_to(get_actor(request).viewer), pk=user_id)
         form = OffboardingForm(user, request.POST if request.method == "POST" else None)
         if request.method == "POST" and form.is_valid():
             try:

@@ -140,7 +140,9 @@ def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task
                 raise NotFound("There is no such task.")
             return [by_ref[str(op.id)]]
         try:
-            matching = select_tasks_to_change(actor, Task.objects.visible_to(actor), op.where)
+            matching = select_tasks_to_change(
+                actor, Task.objects.visible_to(actor.viewer), op.where
+            )
         except Invalid as problem:
             raise _in_where(problem) from None
         found = matching.select_related("project", "assignee").order_by("pk")

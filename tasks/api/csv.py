@@ -40,7 +40,7 @@ def export_tasks(
     A cell that a spreadsheet would take for a formula has ' before it.
     """
     project = find_project(request.auth, project_id)
-    rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth), where)
+    rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth.viewer), where)
     answer = HttpResponse(write_sheet(rows.filter(project=project)), content_type="text/csv")
     answer["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
     return answer

@@ -23,14 +23,15 @@ from django.http import HttpResponse
 
 from accounts.models import User
 from accounts.schemas import EventResponse, list_undone_event_ids
-from taskflow.audit.actor import Actor, asker
+from taskflow.audit.actor import Actor
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
 from taskflow.db.expressions import Instant, Joined, JsonObject
 from taskflow.db.json import Document, Items
 from taskflow.db.page_query import Partitions
+from taskflow.db.viewer import Viewer
 from taskflow.http.paging import ListQuery, read_sort
-from taskflow.http.responses import DetailQuery, Found, Who
+from taskflow.http.responses import DetailQuery, Found
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskTally
 from tasks.models.tallies import STATUSES
@@ -47,7 +48,7 @@ from tasks.schemas.tasks import TaskResponse
 
 
 @with_tenant_parameter
-def task_document(who: Who) -> Document:
+def task_document(viewer: Viewer) -> Document:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return Document(
@@ -61,8 +62,8 @@ def task_document(who: Who) -> Document:
 
 
 @with_tenant_parameter
-def project_document(who: Who) -> Document:
-    mine = ProjectMember.objects.of(asker(who)).filter(project=OuterRef("pk"))
+def project_document(viewer: Viewer) -> Document:
+    mine = ProjectMember.objects.of(viewer).filter(project=OuterRef("pk"))
     return Document(
         ProjectResponse,
         role=Subquery(mine.values("role")),
@@ -70,16 +71,16 @@ def project_document(who: Who) -> Document:
     )
 
 
-def page_document(who: Who) -> Document:
+def page_document(viewer: Viewer) -> Document:
     return Document(PageResponse)
 
 
-def comment_document(who: Who) -> Document:
+def comment_document(viewer: Viewer) -> Document:
     key = Joined(F("task__project__key"), F("task__number"), by="-")
     return Document(CommentResponse, task_key=key)
 
 
-def event_document(who: Who) -> Document:
+def event_document(viewer: Viewer) -> Document:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = Joined(F("subject_type"), F("verb"), by=".")
     at = Instant(F("created_at"))
@@ -95,18 +96,18 @@ def _holds(question: Q) -> ExpressionWrapper[Any]:
 
 
 @with_tenant_parameter
-def _seen(model: Any, who: Who, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(asker(who))
+def _seen(model: Any, viewer: Viewer, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(viewer)
     return narrow(rows, dict(wanted)) if wanted else rows
 
 
 @with_tenant_parameter
-def _any_row(model: Any, who: Who) -> QuerySet[Any]:
+def _any_row(model: Any, viewer: Viewer) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._base_manager.all()
     return rows
 
 
-DOCUMENTS: Mapping[Any, Callable[[Who], Document]] = {
+DOCUMENTS: Mapping[Any, Callable[[Viewer], Document]] = {
     Task: task_document,
     Project: project_document,
     Page: page_document,
@@ -127,7 +128,7 @@ INDEXED_FILTERS = frozenset(
 
 
 @with_tenant_parameter
-def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
+def _tasks_by_project(viewer: Viewer, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
     """The tasks of each visible project, for lists of many projects."""
     is_by_id = order[0] in ("id", "-id")
     if is_by_id and connection.vendor == "postgresql":
@@ -135,10 +136,10 @@ def _tasks_by_project(who: Who, wanted: Mapping[str, Any], order: Sequence[str])
     names = {name.removesuffix("_not") for name in wanted}
     if names & INDEXED_FILTERS or (is_by_id and "updated_since" in names):
         return None
-    sees_everything = who[1] and who[2] is None
+    sees_everything = viewer.is_staff and viewer.project_ids is None
     if is_by_id and sees_everything and names - {"status"}:
         return None  # one walk along all ids finds a page sooner than one in each project
-    projects = Project.objects.visible_to(asker(who))
+    projects = Project.objects.visible_to(viewer)
     return Partitions(projects, narrow(Task.objects.all(), dict(wanted)), "project")
 
 
@@ -161,12 +162,12 @@ LISTINGS = {
 
 
 @with_tenant_parameter
-def _events(who: Who, wanted: Mapping[str, Any]) -> QuerySet[Event]:
+def _events(viewer: Viewer, wanted: Mapping[str, Any]) -> QuerySet[Event]:
     """Those of a project without what happened to drafts of others."""
     rows = narrow(Event.objects.all(), dict(wanted))
-    if "of_project" not in wanted or who[1]:
+    if "of_project" not in wanted or viewer.is_staff:
         return rows
-    pages = Page.everything.visible_to(asker(who)).filter(pk=OuterRef("subject_id"))
+    pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
     return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
 
 
@@ -189,7 +190,7 @@ EVENTS = ListQuery(
 
 def detail_response(actor: Actor, model: Any, **named: Any) -> Found:
     """The row with this `pk`, or whatever else names one, as an answer."""
-    return Found(READINGS[model], actor.who, named)
+    return Found(READINGS[model], actor.viewer, named)
 
 
 def updated_response(actor: Actor, row: Any) -> Found:
@@ -197,14 +198,14 @@ def updated_response(actor: Actor, row: Any) -> Found:
 
     It is always there: who reads it holds its lock, and COMMIT may go along.
     """
-    return Found(CHANGED[type(row)], actor.who, {"pk": row.pk})
+    return Found(CHANGED[type(row)], actor.viewer, {"pk": row.pk})
 
 
 def updated_responses(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
     """The documents of rows that he has made or changed, by their ids; none of what is in the
     trash now.
     """
-    return READINGS[model].all_documents((actor.user.pk, True, None), ids)
+    return READINGS[model].all_documents(Viewer(actor.user.pk, is_staff=True), ids)
 
 
 def list_response(
@@ -219,7 +220,7 @@ def list_response(
     wanted = read_filters(actor, filters, lazily=True)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
-    page = LISTINGS[model].page(actor.who, wanted, filters, order)
+    page = LISTINGS[model].page(actor.viewer, wanted, filters, order)
     if page.is_empty:
         check_project(actor, wanted)
     return page.as_response()
@@ -228,7 +229,7 @@ def list_response(
 def event_list_response(actor: Actor, filters: Any, **place: int) -> HttpResponse:
     """The page of events that is asked for, each with its sentence."""
     wanted = place | read_filters(actor, filters)
-    page = EVENTS.page(actor.who, wanted, filters, ["-id"])
+    page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
     events = [_event(*columns) for columns in page.beside]
     told = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}

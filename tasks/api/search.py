@@ -40,10 +40,11 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
 
 
 def _kinds(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
+    viewer = actor.viewer
     kinds: dict[str, QuerySet[Any]] = {
-        SearchKind.TASK: Task.objects.visible_to(actor).select_related("project"),
-        SearchKind.COMMENT: Comment.objects.visible_to(actor).select_related("task__project"),
-        SearchKind.PAGE: Page.objects.visible_to(actor),
+        SearchKind.TASK: Task.objects.visible_to(viewer).select_related("project"),
+        SearchKind.COMMENT: Comment.objects.visible_to(viewer).select_related("task__project"),
+        SearchKind.PAGE: Page.objects.visible_to(viewer),
     }
     wanted = read_filters(actor, filters)
     narrowing = {name: wanted[name] for name in wanted.keys() & NARROWING}

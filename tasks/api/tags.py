@@ -20,7 +20,7 @@ tags = Router(tags=["Tags"])
 @tags.get("", response=TagPage)
 def list_tags(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
     """The tenant's tags by name."""
-    return paginate(Tag.objects.visible_to(request.auth), page, order=["name"])
+    return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name"])
 
 
 @tags.post("", response={201: TagResponse})

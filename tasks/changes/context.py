@@ -209,7 +209,7 @@ class Facts:
             self.blockers.setdefault(link.task_id, []).append(link.blocker)
         left = [t.pk for tasks in (*self.subtasks.values(), *self.blockers.values()) for t in tasks]
         if left:
-            seen = Task.objects.visible_to(self.actor).filter(pk__in=left)
+            seen = Task.objects.visible_to(self.actor.viewer).filter(pk__in=left)
             self.visible = set(seen.values_list("pk", flat=True))
 
     def open_work(self, task: Task) -> list[tuple[str, Task]]:

@@ -1,4 +1,4 @@
-"""Comments: what is said about a task. Start every question from visible_to(actor)."""
+"""Comments: what is said about a task. Start every question from visible_to(viewer)."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 
 class CommentQuerySet(TenantQuerySet["Comment"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Comments on the tasks one sees."""
         rows = self.filter(task__deleted_at__isnull=True)
-        if actor.is_staff and actor.project_ids is None:
+        if viewer.is_staff and viewer.project_ids is None:
             return rows.filter(task__project__deleted_at__isnull=True)
-        return rows.filter(task__project__in=Project.objects.visible_to(actor))
+        return rows.filter(task__project__in=Project.objects.visible_to(viewer))
 
 
 CommentManager = LiveManager.from_queryset(CommentQuerySet)

@@ -1,4 +1,4 @@
-"""Pages: what a project writes down. Start every question from visible_to(actor)."""
+"""Pages: what a project writes down. Start every question from visible_to(viewer)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tasks.models.projects import LARGEST_TEXT, Project, ProjectMember, Role
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 
 class PageQuerySet(TenantQuerySet["Page"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Pages of the projects one sees; drafts for their owner and the project's managers."""
-        rows = self.filter(project__in=Project.objects.visible_to(actor))
-        if actor.is_staff:
+        rows = self.filter(project__in=Project.objects.visible_to(viewer))
+        if viewer.is_staff:
             return rows
-        managed = ProjectMember.objects.of(actor).filter(role__in=(Role.OWNER, Role.ADMIN))
+        managed = ProjectMember.objects.of(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
         return rows.filter(
             Q(is_published=True)
-            | Q(owner=actor.user.pk)
+            | Q(owner=viewer.user_id)
             | Q(project__in=managed.values("project_id"))
         )
 

@@ -1,4 +1,4 @@
-"""Projects and who works in them. Start every question from visible_to(actor)."""
+"""Projects and who works in them. Start every question from visible_to(viewer)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 KEY = re.compile(r"[A-Z]{2,10}")
 LARGEST_TEXT = 65_536  # characters
@@ -47,18 +47,18 @@ class Role(models.TextChoices):
 
 
 class ProjectQuerySet(TenantQuerySet["Project"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Projects the actor works in, all for staff; none outside what his token is bound to."""
         rows = self
-        if actor.project_ids is not None:
-            rows = rows.filter(pk__in=actor.project_ids)
-        if actor.is_staff:
+        if viewer.project_ids is not None:
+            rows = rows.filter(pk__in=viewer.project_ids)
+        if viewer.is_staff:
             return rows
-        return rows.filter(pk__in=ProjectMember.objects.of(actor).values("project_id"))
+        return rows.filter(pk__in=ProjectMember.objects.of(viewer).values("project_id"))
 
-    def with_details(self, actor: Actor) -> Self:
+    def with_details(self, viewer: Viewer) -> Self:
         """Everything ProjectResponse shows, in one query: counts per status and one's role."""
-        role = ProjectMember.objects.of(actor).filter(project=OuterRef("pk")).values("role")
+        role = ProjectMember.objects.of(viewer).filter(project=OuterRef("pk")).values("role")
         return self.select_related("owner").annotate(
             **{
                 f"{status}_count": TaskTally.total(status)
@@ -173,12 +173,12 @@ def _present() -> models.QuerySet[Project]:
 
 
 class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
-    def of(self, actor: Actor) -> Self:
-        return self.filter(user=actor.user.pk)
+    def of(self, viewer: Viewer) -> Self:
+        return self.filter(user=viewer.user_id)
 
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Memberships of the projects one sees."""
-        return self.filter(project__in=Project.objects.visible_to(actor))
+        return self.filter(project__in=Project.objects.visible_to(viewer))
 
 
 ProjectMemberManager = TenantManager.from_queryset(ProjectMemberQuerySet)

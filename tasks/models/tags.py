@@ -14,13 +14,13 @@ from django.db.models.functions import Lower
 from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 class TagQuerySet(TenantQuerySet["Tag"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """All of the tenant: they are words, not work."""
         return self.all()
 

@@ -1,4 +1,4 @@
-"""Tasks, and what can be asked of them. Start every question from visible_to(actor)."""
+"""Tasks, and what can be asked of them. Start every question from visible_to(viewer)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.models.tallies import TaskTally
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
-    from taskflow.audit.actor import Actor
+    from taskflow.db.viewer import Viewer
 
 DEEPEST = 5  # levels of subtasks, the top one counted
 MOST_TAGS = 50  # of one task
@@ -37,11 +37,11 @@ class Priority(models.TextChoices):
 
 
 class TaskQuerySet(TenantQuerySet["Task"]):
-    def visible_to(self, actor: Actor) -> Self:
+    def visible_to(self, viewer: Viewer) -> Self:
         """Tasks of the projects one sees."""
-        if actor.is_staff and actor.project_ids is None:
+        if viewer.is_staff and viewer.project_ids is None:
             return self.filter(project__deleted_at__isnull=True)
-        return self.filter(project__in=Project.objects.visible_to(actor))
+        return self.filter(project__in=Project.objects.visible_to(viewer))
 
     def with_details(self) -> Self:
         """Everything TaskResponse shows, in three queries."""

@@ -206,7 +206,7 @@ def _day(moment: date) -> date:
 
 
 def _project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
-    found = Project.objects.visible_to(actor).filter(_any(map(project_query, refs)))
+    found = Project.objects.visible_to(actor.viewer).filter(_any(map(project_query, refs)))
     known = {str(ref): pk for pk, key in found.values_list("pk", "key") for ref in (pk, key)}
     return [_known(known, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
 
@@ -218,7 +218,7 @@ def _user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
         known["none"] = None
     named = [ref.lower() for ref in refs if ref not in known]
     if named:
-        users = User.objects.visible_to(actor).filter(
+        users = User.objects.visible_to(actor.viewer).filter(
             Q(pk__in=[read_id(ref) for ref in named if read_id(ref)])
             | Q(handle__in=[ref[1:] for ref in named if ref.startswith("@")])
         )

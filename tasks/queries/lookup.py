@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import User
-from taskflow.audit.actor import Actor, asker
+from taskflow.audit.actor import Actor
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, NotFound
-from taskflow.http.responses import Who
 from taskflow.http.schema import LARGEST_ID
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, FormerNumber, Page, Project, ProjectMember, Tag, Task
@@ -102,7 +102,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     What cannot be seen is left out.
     """
     asked = set(refs)
-    rows = Task.objects.visible_to(actor).select_related("project", "assignee")
+    rows = Task.objects.visible_to(actor.viewer).select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in asked}
     keyed = [ref for ref in asked if TASK_KEY.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
@@ -167,13 +167,13 @@ def _one(rows: list[M], noun: str) -> M:
 
 def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
     """The rows that the actor sees and that are named so, with what their rules look at."""
-    return _shown(actor, SEEN.objects((model, tuple(named)), actor.who, tuple(named.values())))
+    return _shown(actor, SEEN.objects((model, tuple(named)), actor.viewer, tuple(named.values())))
 
 
 def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
     """Whether the actor sees a row that is named so. Asked last."""
     names, values = tuple(named), tuple(named.values())
-    return bool(SEEN.rows((model, names), actor.who, values, last=True))
+    return bool(SEEN.rows((model, names), actor.viewer, values, last=True))
 
 
 def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
@@ -188,8 +188,8 @@ def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
 
 
 @with_tenant_parameter
-def _seen_rows(model: Any, names: tuple[str, ...], who: Who, values: Any) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(asker(who)).order_by("pk")
+def _seen_rows(model: Any, names: tuple[str, ...], viewer: Viewer, values: Any) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.visible_to(viewer).order_by("pk")
     if model in LOADED:
         rows = rows.select_related(*LOADED[model])
     if names == IDS:
@@ -236,7 +236,7 @@ class References:
         self.rows: dict[str, dict[int, Any]] = {}
         for noun, model in models.items():
             ids = Ids(tuple(sorted(named[noun])))
-            rows: list[Any] = SEEN.objects((model, IDS), actor.who, ids) if ids.values else []
+            rows: list[Any] = SEEN.objects((model, IDS), actor.viewer, ids) if ids.values else []
             self.rows[noun] = {row.pk: row for row in _shown(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:

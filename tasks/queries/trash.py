@@ -28,10 +28,10 @@ def rows_in_trash(actor: Actor) -> dict[TrashKind, QuerySet[Any]]:
     """
     is_top = Q(parent__isnull=True) | Q(parent__deleted_at__isnull=True)
     is_top |= ~Q(parent__deleted_at=F("deleted_at"))
-    tasks = Task.everything.visible_to(actor).filter(is_top).select_related("project")
-    comments = Comment.everything.visible_to(actor).select_related("task__project")
-    pages = Page.everything.visible_to(actor).select_related("project")
-    projects = Project.everything.visible_to(actor)
+    tasks = Task.everything.visible_to(actor.viewer).filter(is_top).select_related("project")
+    comments = Comment.everything.visible_to(actor.viewer).select_related("task__project")
+    pages = Page.everything.visible_to(actor.viewer).select_related("project")
+    projects = Project.everything.visible_to(actor.viewer)
     kinds: tuple[QuerySet[Any], ...] = (projects, tasks, comments, pages)
     return {
         kind: rows.filter(deleted_at__isnull=False)
