@@ -15,7 +15,6 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 from ninja.responses import NinjaJSONEncoder
 
-from taskflow.db.json import JSON
 from taskflow.http.components import OpenApiDocument
 from taskflow.http.descriptions import complete
 from taskflow.http.errors import (
@@ -26,7 +25,7 @@ from taskflow.http.errors import (
 )
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_known
-from taskflow.http.responses import Found
+from taskflow.http.responses import empty_response
 from taskflow.http.schema import is_unstorable
 
 
@@ -134,11 +133,7 @@ class Api(NinjaAPI):
         @wraps(view)
         def compared(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
             result = view(request, *args, **kwargs)
-            row, status = (
-                (result.value, result.status_code) if isinstance(result, Status) else (result, 200)
-            )
-            if isinstance(row, Found):
-                return self._answer_document(request, row, status)
+            row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):
                 return result
             etag = etag_of(row)
@@ -149,24 +144,9 @@ class Api(NinjaAPI):
 
         return compared
 
-    def _answer_document(self, request: HttpRequest, found: Found, status: int) -> HttpResponse:
-        if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
-            etag = found.etag()
-            if is_known(request, etag):
-                return _not_modified(etag)
-        pk, etag, text = found.read()
-        answer: HttpResponse = request.answer  # type: ignore[attr-defined]
-        answer.content, answer.status_code = text, status
-        answer["ETag"] = etag
-        if status == 201:
-            answer["Location"] = f"{self._collection(request.path)}/{pk}"
-        return answer
-
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        """The response that ninja begins with; it serves for documents too."""
-        answer = HttpResponse(content_type=JSON)
-        request.answer = answer  # type: ignore[attr-defined]
-        return answer
+        """Return the response that ninja begins with; respond() uses it too."""
+        return empty_response(request)
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Single rows carry an ETag that names their version, new ones also a Location."""

@@ -15,11 +15,10 @@ from typing import Any, Generic, Literal, TypeVar
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
-from django.http import HttpResponse
 from pydantic import Field
 
 from taskflow.db.expressions import Text
-from taskflow.db.json import JSON, Document
+from taskflow.db.json import Document
 from taskflow.db.ordering import complete_order, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
@@ -89,9 +88,9 @@ class BuiltPage:
     def is_empty(self) -> bool:
         return not self.rows
 
-    def as_response(self) -> HttpResponse:
-        text = f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
-        return HttpResponse(text, content_type=JSON)
+    def as_text(self) -> str:
+        """The page as JSON."""
+        return f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
 
 
 class ListQuery:

@@ -19,7 +19,8 @@ from taskflow.db.statements import Parameter
 from taskflow.db.writes import update
 from taskflow.tenancy import allow_early_commit, inside, with_tenant_parameter
 from tasks.actions.projects import delete_project
-from tasks.api import responses as documents
+from tasks.api import bulk as bulk_api
+from tasks.api import tasks as task_api
 from tasks.models import Task
 
 pytestmark = [
@@ -241,27 +242,47 @@ def test_an_answer_is_kept_under_its_key_with_the_write(world):
     assert again.json() == first.json()
 
 
-def test_a_change_that_is_kept_is_answered(world, monkeypatch):
-    """Others may put its project into the trash between the change and the answer."""
-    client = ApiClient(token_of(world.bob))
-    updated_response = documents.updated_response
-
-    def when_the_project_goes(actor, row):
-        with ThreadPoolExecutor() as pool:
-            pool.submit(trash).result()
-        return updated_response(actor, row)
+@pytest.fixture
+def trash_project_before(world, monkeypatch):
+    """Let somebody else delete the project before a function of the API is called."""
 
     def trash():
         with inside(world.acme):
             delete_project(world.ada, world.apollo)
         connections.close_all()
 
+    def prepare(module, name):
+        function = getattr(module, name)
+
+        def call(*args, **kwargs):
+            with ThreadPoolExecutor() as pool:
+                pool.submit(trash).result()
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+
+    return prepare
+
+
+def test_update_is_answered_although_the_project_was_deleted_meanwhile(world, trash_project_before):
+    client = ApiClient(token_of(world.bob))
     for number in range(4):
         client.patch("/tasks/APO-1", {"title": str(number)})
-    monkeypatch.setattr("tasks.api.tasks.updated_response", when_the_project_goes)
+    trash_project_before(task_api, "updated_response")
 
     r = client.patch("/tasks/APO-1", {"title": "kept"})
 
     assert (r.status_code, r.json()["title"]) == (200, "kept")
     with inside(world.acme):
         assert Task.everything.get(pk=world.task.pk).title == "kept"
+
+
+def test_bulk_update_is_answered_although_the_project_was_deleted_meanwhile(
+    world, trash_project_before
+):
+    trash_project_before(bulk_api, "updated_task_texts")
+    operation = {"op": "update", "id": "APO-1", "data": {"title": "kept"}}
+
+    r = ApiClient(token_of(world.bob)).post("/tasks/bulk", {"operations": [operation]})
+
+    assert r.json()["results"][0]["task"]["title"] == "kept"
