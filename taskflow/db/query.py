@@ -22,12 +22,12 @@ class Query:
     def __init__(self, queryset: Callable[[], models.QuerySet[Any]]) -> None:
         self.queryset = queryset
 
-    def rows(self, values: Any, *, last: bool = False) -> list[Any]:
+    def rows(self, values: Any, *, commit_with: bool = False) -> list[Any]:
         """Values by the names of the holes; `last` if nothing is likely to be asked afterwards."""
         question = self.question
         if question.statement is None:
             return []
-        return question.convert(question.statement.run(values, last=last))
+        return question.convert(question.statement.run(values, commit_with=commit_with))
 
     def objects(self, values: Any) -> list[Any]:
         """Rows of the model, with those that select_related() names."""
@@ -36,18 +36,6 @@ class Query:
     def count(self, values: Any) -> int:
         statement = self.question.statement
         return statement.count(values) if statement else 0
-
-    def as_execute(self, values: Any) -> bytes | None:
-        """As SQL, to be sent with other statements; None where that cannot be done yet."""
-        statement = self.question.statement
-        return statement.as_execute(values) if statement else None
-
-    def objects_of(self, result: Any) -> list[Any]:
-        """What objects() returns, of the result of as_execute()."""
-        question = self.question
-        if question.statement is None:
-            return []
-        return question.build(question.convert(question.statement.read(result)))
 
     @cached_property
     def question(self) -> _Question:
@@ -62,7 +50,7 @@ class _Question:
             sql, params = self.compiler.as_sql()
         except EmptyResultSet:
             return
-        self.statement = Statement(connection, sql, params)
+        self.statement = Statement(sql, params)
         selected = [expression for expression, _sql, _alias in self.compiler.select]
         self.converters = self.compiler.get_converters(selected)
 
@@ -132,9 +120,9 @@ class QueryCache:
         self.make = make
         self.compiled = lru_cache(MOST_SHAPES)(self._compile)
 
-    def rows(self, fixed: tuple[Any, ...], *asked: Any, last: bool = False) -> list[Any]:
+    def rows(self, fixed: tuple[Any, ...], *asked: Any, commit_with: bool = False) -> list[Any]:
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).rows(values, last=last)
+        return self.compiled(fixed, _shape(asked, values)).rows(values, commit_with=commit_with)
 
     def objects(self, fixed: tuple[Any, ...], *asked: Any) -> list[Any]:
         values: list[Any] = []

@@ -35,7 +35,7 @@ def insert_later(row: models.Model) -> bool:
     """insert() for a row whose id nobody asks for."""
     values = _values_of(row)
     if values is not None:
-        _insertion(type(row), tuple(values)).run_later(values)
+        _insertion(type(row), tuple(values)).defer(values)
     return values is not None
 
 
@@ -102,7 +102,7 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
         f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
         f" ORDER BY r.ordinality RETURNING {returning}"
     )
-    return Statement(connection, sql, [Parameter("same"), Parameter("rows", models.TextField())])
+    return Statement(sql, [Parameter("same"), Parameter("rows", models.TextField())])
 
 
 @lru_cache(MOST_KINDS)
@@ -117,7 +117,7 @@ def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = model._meta.db_returning_fields
     ((sql, params),) = compiler.as_sql()
-    return Statement(connection, sql, params)
+    return Statement(sql, params)
 
 
 Rows = Callable[[], models.QuerySet[Any]]
@@ -125,7 +125,7 @@ Rows = Callable[[], models.QuerySet[Any]]
 
 def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
     """Set columns of the one among `rows()` that has this id."""
-    _update(rows, tuple(sorted(values))).run_later({**values, "pk": pk})
+    _update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
 
 
 def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
@@ -154,7 +154,7 @@ def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Stateme
     query: Any = rows().filter(pk=Parameter("pk")).query.chain(UpdateQuery)
     query.add_update_values(values)
     sql, params = query.get_compiler(connection=connection).as_sql()
-    return Statement(connection, sql + returning, params)
+    return Statement(sql + returning, params)
 
 
 def _hole(field: Any) -> Parameter:

@@ -258,7 +258,7 @@ BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
     "25006": ReadOnly,
     "25P03": Unavailable,  # idle_in_transaction_session_timeout
     "25P04": Unavailable,  # transaction_timeout
-    # A prepared statement is not as the server knows it: see taskflow.db.pipeline.
+    # A prepared statement is not as the server knows it: see taskflow.db.postgresql.session.
     "26000": Contended,
     "42P05": Contended,
     "40001": Contended,  # serialization failure; on a standby, a conflict with recovery

@@ -45,7 +45,7 @@ class DetailQuery:
     def fetch(self, viewer: Viewer, lookup: Mapping[str, Any]) -> Detail | None:
         """Return the row, or None. The COMMIT may go along with this query."""
         names, values = tuple(lookup), tuple(lookup.values())
-        rows = self.details.rows((names,), viewer, values, last=True)
+        rows = self.details.rows((names,), viewer, values, commit_with=True)
         if not rows:
             return None
         pk, version, fingerprint, text = rows[0]

@@ -9,7 +9,6 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Q
 
 from accounts.models import User
-from taskflow.db.pipeline import session_of
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Among, Ids, Parameter
 from taskflow.db.writes import count_up, insert, insert_all, update
@@ -205,7 +204,7 @@ def test_counting_up(world):
 def nothing_prepared(world):
     """A connection that may still prepare statements: the tests before may have filled it."""
     connection.cursor().execute("DEALLOCATE ALL")
-    session_of(connection.connection).names.clear()
+    connection.session.prepared.names.clear()
 
 
 @on_postgres
@@ -220,9 +219,7 @@ def test_it_is_prepared_unless_a_pooler_cannot(world, settings, nothing_prepared
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
-        text = question.compiled(
-            (), ((int,) * (len(others) + 1),)
-        ).question.statement.prepared.written.text
+        text = question.compiled((), ((int,) * (len(others) + 1),)).question.statement.server.text
         assert (text.decode() in known) == prepared
 
 

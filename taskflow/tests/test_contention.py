@@ -396,7 +396,7 @@ def test_statement_that_the_server_knows_otherwise_costs_no_answer(world, client
         assert client.post("/tasks", body).status_code == 201
     before = len(events_of(world, verb="created"))
     if way == "unknown to us":
-        vars(connection.connection)["taskflow"].names.clear()
+        connection.session.prepared.names.clear()
     else:
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")

@@ -13,7 +13,6 @@ from django.db import IntegrityError, connection, connections, transaction
 from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
-from taskflow.db.pipeline import session_of
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
 from taskflow.db.writes import update
@@ -177,7 +176,7 @@ def test_what_is_rolled_back_owes_nothing(world):
         update(all_tasks, world.task.pk, {"title": "lost too"})
         transaction.set_rollback(True)
 
-    assert session_of(connection.connection).owed == []
+    assert connection.session.pending == []
     assert [title(world), title(world)] == ["Launch", "Launch"]
 
 
@@ -185,7 +184,7 @@ def test_what_is_rolled_back_owes_nothing(world):
 def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
     with inside(world.acme):
         allow_early_commit()
-        assert TITLES.rows({"pk": world.task.pk}, last=True) == [("Launch",)]
+        assert TITLES.rows({"pk": world.task.pk}, commit_with=True) == [("Launch",)]
         if ask == "the ORM":
             assert Task.objects.get() == world.task
         else:
@@ -201,7 +200,7 @@ def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
 def test_it_does_not_end_where_nobody_said_so(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
-        TITLES.rows({"pk": world.task.pk}, last=True)
+        TITLES.rows({"pk": world.task.pk}, commit_with=True)
         raise ZeroDivisionError
 
     assert title(world) == "Launch"

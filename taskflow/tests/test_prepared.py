@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 
 from conftest import build_world
-from taskflow.db.prepared import PREPARE_AFTER, Prepared
+from taskflow.db.postgresql.session import PREPARE_AFTER, PostgresSession
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Parameter
 from taskflow.tenancy import inside, with_tenant_parameter
@@ -47,23 +47,23 @@ def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(wor
     with inside(world.acme):
         prepare(world, Query(titles))
         other = Query(titles)
-        other.question.statement.prepared.uses = PREPARE_AFTER
+        connection.session._write(other.question.statement).uses = PREPARE_AFTER
 
         assert other.rows({"pk": world.task.pk}) == [("Launch",)]
 
 
 def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
     shared = Query(titles)
-    assert shared.question.statement.prepared.uses == 0  # compiled, and never run
+    assert shared.question.statement.server is None  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
-    write = Prepared._write
+    write = PostgresSession._write
 
-    def write_together(self, conn):
-        if self is shared.question.statement.prepared:
+    def write_together(self, statement):
+        if statement is shared.question.statement:
             barrier.wait()
-        return write(self, conn)
+        return write(self, statement)
 
-    monkeypatch.setattr(Prepared, "_write", write_together)
+    monkeypatch.setattr(PostgresSession, "_write", write_together)
 
     def run():
         with inside(world.acme):

@@ -173,7 +173,7 @@ def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
 def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
     """Whether the actor sees a row that is named so. Asked last."""
     names, values = tuple(named), tuple(named.values())
-    return bool(SEEN.rows((model, names), actor.viewer, values, last=True))
+    return bool(SEEN.rows((model, names), actor.viewer, values, commit_with=True))
 
 
 def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
