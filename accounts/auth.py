@@ -97,7 +97,7 @@ def inside_tenant_of_token(text: str, tenant_id: int, *, reading: bool) -> Itera
     """
     with inside(tenant_id, reading=reading):
         values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
-        yield LIVE_TOKEN.objects(values)
+        yield LIVE_TOKEN.fetch_objects(values)
 
 
 @with_tenant_parameter

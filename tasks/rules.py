@@ -25,7 +25,7 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
     """Raise Forbidden unless the actor is staff or holds one of `roles` in the project."""
     if actor.is_staff:
         return
-    if not HELD.rows((), project.pk, actor.user.pk, tuple(map(str, roles))):
+    if not HELD.fetch((), project.pk, actor.user.pk, tuple(map(str, roles))):
         wanted = " or ".join(roles)
         raise Forbidden(f"Only the {wanted} of “{project.name}” may do this.")
 

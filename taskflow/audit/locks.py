@@ -31,7 +31,7 @@ def lock_rows(
     # knows that it lies there.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
     if len(rows) == 1:
-        found = LOCKS.rows((model, in_trash, changes_key, tuple(columns)), rows[0].pk)
+        found = LOCKS.fetch((model, in_trash, changes_key, tuple(columns)), rows[0].pk)
     else:
         locked = _locked(model, in_trash, changes_key, columns)
         found = list(locked.filter(pk__in=[row.pk for row in rows]))

@@ -130,7 +130,7 @@ class ListQuery:
             total = self.wholes.count((names,), viewer, values)
         fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
         asked = (viewer, values, place, params.skip or None)
-        found = self.pages.rows(fixed, *asked, commit_with=not self.beside)
+        found = self.pages.fetch(fixed, *asked, commit_with=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
             "next_cursor": _encode(self.model, order, page[-1][-len(order) :])

@@ -57,9 +57,9 @@ def etag_of(row: models.Model) -> str:
     return f'"{known}-{digest}"'
 
 
-def etag_of_stamp(noun: str, row_id: int, version: int, stamp: str) -> str:
+def etag_of_fingerprint(noun: str, row_id: int, version: int, fingerprint: str) -> str:
     """The same for a row whose document the database builds."""
-    return f'"{noun}-{row_id}-{version}-{blake2b(stamp.encode(), digest_size=6).hexdigest()}"'
+    return f'"{noun}-{row_id}-{version}-{blake2b(fingerprint.encode(), digest_size=6).hexdigest()}"'
 
 
 def _look_beside(row: models.Model, beside: dict[str, None]) -> None:

@@ -14,7 +14,7 @@ from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.preconditions import SAFE, etag_of_stamp, is_known
+from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_known
 
 
 class Detail(NamedTuple):
@@ -45,30 +45,30 @@ class DetailQuery:
     def fetch(self, viewer: Viewer, lookup: Mapping[str, Any]) -> Detail | None:
         """Return the row, or None. The COMMIT may go along with this query."""
         names, values = tuple(lookup), tuple(lookup.values())
-        rows = self.details.rows((names,), viewer, values, commit_with=True)
+        rows = self.details.fetch((names,), viewer, values, commit_with=True)
         if not rows:
             return None
         pk, version, fingerprint, text = rows[0]
-        return Detail(pk, etag_of_stamp(self.resource_type, pk, version, fingerprint), text)
+        return Detail(pk, etag_of_fingerprint(self.resource_type, pk, version, fingerprint), text)
 
     def fetch_etag(self, viewer: Viewer, lookup: Mapping[str, Any]) -> str | None:
         """Return the ETag of the row, or None without a row. Cheaper than fetch()."""
-        rows = self.etags.rows((tuple(lookup),), viewer, tuple(lookup.values()))
-        return etag_of_stamp(self.resource_type, *rows[0]) if rows else None
+        rows = self.etags.fetch((tuple(lookup),), viewer, tuple(lookup.values()))
+        return etag_of_fingerprint(self.resource_type, *rows[0]) if rows else None
 
     def fetch_texts(self, viewer: Viewer, ids: Iterable[int]) -> dict[int, str]:
         """Return the JSON of the rows with these ids, by id, without those that do not exist."""
-        return dict(self.many.rows((), viewer, Ids(tuple(ids))))
+        return dict(self.many.fetch((), viewer, Ids(tuple(ids))))
 
     def _with_fingerprint(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
         rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
-        rows = rows.annotate(_stamp=self.document(viewer).stamp())
-        return rows.values_list("pk", "version", "_stamp")
+        rows = rows.annotate(_fingerprint=self.document(viewer).fingerprint())
+        return rows.values_list("pk", "version", "_fingerprint")
 
     def _with_document(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
         document = Text(self.document(viewer).json())
         rows = self._with_fingerprint(names, viewer, values).annotate(_document=document)
-        return rows.values_list("pk", "version", "_stamp", "_document")
+        return rows.values_list("pk", "version", "_fingerprint", "_document")
 
     def _with_documents(self, viewer: Viewer, ids: Any) -> Any:
         rows = self.rows(viewer).filter(Among("pk", ids))

@@ -1,4 +1,4 @@
-"""What PostgreSQL is sent together: nothing overtakes, nothing is lost, nothing ends too early."""
+"""Deferred statements and early COMMITs keep the order, lose nothing and end nothing too early."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def world():
     for _ in range(3):
         with inside(world.acme):
             update(all_tasks, world.task.pk, {"title": "Launch"})
-            TITLES.rows({"pk": world.task.pk})
+            TITLES.fetch({"pk": world.task.pk})
     return world
 
 
@@ -83,7 +83,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_it_takes_few_round_trips(world, name):
+def test_request_takes_few_round_trips(world, name):
     """Tenant, role and token travel with the BEGIN, the COMMIT with the answer."""
     trips, request = REQUESTS[name]
     client = ApiClient(token_of(world.bob))  # a member
@@ -98,10 +98,10 @@ def test_it_takes_few_round_trips(world, name):
     assert ends[-1].endswith("I")  # idle: nothing is left open
 
 
-def test_what_is_owed_is_seen_by_whatever_comes_next(world):
+def test_next_statement_sees_the_deferred_ones(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "one"})
-        assert TITLES.rows({"pk": world.task.pk}) == [("one",)]
+        assert TITLES.fetch({"pk": world.task.pk}) == [("one",)]
         update(all_tasks, world.task.pk, {"title": "two"})
         assert Task.objects.get(title="two") == world.task
         update(all_tasks, world.task.pk, {"title": "three"})
@@ -109,17 +109,17 @@ def test_what_is_owed_is_seen_by_whatever_comes_next(world):
     assert title(world) == "three"
 
 
-def test_a_question_without_holes_goes_along_too(world):
+def test_query_without_parameters_is_sent_with_deferred_statements(world):
     tenants = Query(lambda: Tenant.objects.order_by("pk").values_list("pk"))
     for number in range(4):
         with inside(world.acme):
             update(all_tasks, world.task.pk, {"title": str(number)})
-            assert (world.acme.pk,) in tenants.rows({})
+            assert (world.acme.pk,) in tenants.fetch({})
 
     assert title(world) == "3"
 
 
-def test_who_listens_for_a_while_changes_nothing(world):
+def test_execute_wrapper_sees_a_statement_when_it_is_deferred(world):
     heard = []
 
     def listen(execute, sql, *rest):
@@ -134,18 +134,18 @@ def test_who_listens_for_a_while_changes_nothing(world):
         assert len(heard) == 1
 
 
-def test_a_refusal_comes_with_the_next_question(world):
+def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(world):
     with pytest.raises(IntegrityError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "kept?"})
         update(all_tasks, world.task.pk, {"title": ""})
         with pytest.raises(IntegrityError):
-            TITLES.rows({"pk": world.task.pk})
+            TITLES.fetch({"pk": world.task.pk})
         raise IntegrityError
 
     assert title(world) == "Launch"
 
 
-def test_a_refusal_comes_at_the_end_at_the_latest(world):
+def test_refusal_of_a_deferred_statement_is_raised_at_commit(world):
     with pytest.raises(IntegrityError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "kept?"})
         update(all_tasks, world.task.pk, {"title": ""})
@@ -153,7 +153,7 @@ def test_a_refusal_comes_at_the_end_at_the_latest(world):
     assert title(world) == "Launch"
 
 
-def test_a_savepoint_takes_back_what_was_owed_in_it(world):
+def test_rolling_back_a_savepoint_forgets_its_deferred_statements(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "before"})
         with suppress(ZeroDivisionError), transaction.atomic():
@@ -168,7 +168,7 @@ def test_a_savepoint_takes_back_what_was_owed_in_it(world):
     assert title(world) == "before"
 
 
-def test_what_is_rolled_back_owes_nothing(world):
+def test_rolling_back_forgets_deferred_statements(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
         raise ZeroDivisionError
@@ -181,14 +181,14 @@ def test_what_is_rolled_back_owes_nothing(world):
 
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
-def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
+def test_statement_after_an_early_commit_runs_in_the_same_tenant(world, ask):
     with inside(world.acme):
         allow_early_commit()
-        assert TITLES.rows({"pk": world.task.pk}, commit_with=True) == [("Launch",)]
+        assert TITLES.fetch({"pk": world.task.pk}, commit_with=True) == [("Launch",)]
         if ask == "the ORM":
             assert Task.objects.get() == world.task
         else:
-            assert TITLES.rows({"pk": world.task.pk}) == [("Launch",)]
+            assert TITLES.fetch({"pk": world.task.pk}) == [("Launch",)]
         update(all_tasks, world.task.pk, {"title": "later"})
 
     assert title(world) == "later"
@@ -197,10 +197,10 @@ def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
         assert cursor.fetchone() == ("",)
 
 
-def test_it_does_not_end_where_nobody_said_so(world):
+def test_transaction_does_not_end_early_unless_allowed(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
-        TITLES.rows({"pk": world.task.pk}, commit_with=True)
+        TITLES.fetch({"pk": world.task.pk}, commit_with=True)
         raise ZeroDivisionError
 
     assert title(world) == "Launch"
@@ -213,7 +213,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_what_may_still_be_taken_back_is_not_ended_early(world, name):
+def test_request_that_may_be_refused_is_not_committed_early(world, name):
     query, headers, status = CONDITIONS[name]
     client = ApiClient(token_of(world.bob))
     for number in range(4):
@@ -229,7 +229,7 @@ def test_what_may_still_be_taken_back_is_not_ended_early(world, name):
         assert Event.objects.count() == known
 
 
-def test_an_answer_is_kept_under_its_key_with_the_write(world):
+def test_response_is_stored_under_its_idempotency_key_with_the_write(world):
     client = ApiClient(token_of(world.bob))
     body = {"project_id": world.apollo.pk, "title": "once"}
     for number in range(4):

@@ -39,7 +39,7 @@ def world():
 
 def prepare(world, query):
     for _ in range(PREPARE_AFTER + 1):
-        assert query.rows({"pk": world.task.pk}) == [("Launch",)]
+        assert query.fetch({"pk": world.task.pk}) == [("Launch",)]
 
 
 def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(world):
@@ -47,19 +47,19 @@ def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(wor
     with inside(world.acme):
         prepare(world, Query(titles))
         other = Query(titles)
-        connection.session._write(other.question.statement).uses = PREPARE_AFTER
+        connection.session._write(other.compiled.statement).uses = PREPARE_AFTER
 
-        assert other.rows({"pk": world.task.pk}) == [("Launch",)]
+        assert other.fetch({"pk": world.task.pk}) == [("Launch",)]
 
 
-def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
+def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
     shared = Query(titles)
-    assert shared.question.statement.server is None  # compiled, and never run
+    assert shared.compiled.statement.server is None  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
     write = PostgresSession._write
 
     def write_together(self, statement):
-        if statement is shared.question.statement:
+        if statement is shared.compiled.statement:
             barrier.wait()
         return write(self, statement)
 
@@ -68,12 +68,12 @@ def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, mo
     def run():
         with inside(world.acme):
             prepare(world, Query(titles))
-            return [shared.rows({"pk": world.task.pk}) for _ in range(PREPARE_AFTER + 2)]
+            return [shared.fetch({"pk": world.task.pk}) for _ in range(PREPARE_AFTER + 2)]
 
     assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
 
 
-def test_threads_that_compile_one_shape_at_once_get_the_same_rows(world):
+def test_threads_that_compile_one_variant_at_once_get_the_same_rows(world):
     """The cache may keep either of two that were compiled at the same time."""
     ids = (world.task.pk, world.task.pk + 1)
     for _ in range(5):
@@ -81,6 +81,6 @@ def test_threads_that_compile_one_shape_at_once_get_the_same_rows(world):
 
         def run(query=query):
             with inside(world.acme):
-                return [query.rows((), ids) for _ in range(PREPARE_AFTER + 2)]
+                return [query.fetch((), ids) for _ in range(PREPARE_AFTER + 2)]
 
         assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS

@@ -1,4 +1,4 @@
-"""How the database builds what schemas/ describes, compiled once for each way of asking."""
+"""The responses of schemas/ as the database builds them, by queries that are compiled once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ from tasks.schemas.projects import ProjectResponse
 from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
 
-# ---- what a document shows ----------------------------------------------------------------------
+# ---- documents of the resource types ------------------------------------------------------------
 
 
 @with_tenant_parameter
@@ -55,8 +55,8 @@ def task_document(viewer: Viewer) -> Document:
     return Document(
         TaskResponse,
         key=Joined(F("project__key"), F("number"), by="-"),
-        completed=_holds(Q(status=Status.DONE)),
-        ready=_holds(is_ready()),
+        completed=_as_boolean(Q(status=Status.DONE)),
+        ready=_as_boolean(is_ready()),
         blocked_by=Items(blockers, "pk"),
         tags=Items(tags, Document(TagRef)),
     )
@@ -85,15 +85,15 @@ def event_document(viewer: Viewer) -> Document:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = Joined(F("subject_type"), F("verb"), by=".")
     at = Instant(F("created_at"))
-    told = ("sentence", "undoes")
-    return Document(EventResponse, without=told, at=at, verb=verb, subject=subject)
+    added = ("sentence", "undoes")  # by event_list_response()
+    return Document(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
-def _holds(question: Q) -> ExpressionWrapper[Any]:
-    return ExpressionWrapper(question, BooleanField())
+def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(condition, BooleanField())
 
 
-# ---- who sees it --------------------------------------------------------------------------------
+# ---- rows and lists -----------------------------------------------------------------------------
 
 
 @with_tenant_parameter
@@ -173,7 +173,7 @@ LISTINGS = {
 
 @with_tenant_parameter
 def _events(viewer: Viewer, wanted: Mapping[str, Any]) -> QuerySet[Event]:
-    """Those of a project without what happened to drafts of others."""
+    """Events; those of a project without the events of drafts that the viewer cannot see."""
     rows = narrow(Event.objects.all(), dict(wanted))
     if "of_project" not in wanted or viewer.is_staff:
         return rows
@@ -267,11 +267,11 @@ def event_list_response(request: ActorRequest, filters: Any, **place: int) -> Ht
     wanted = place | read_filters(actor, filters)
     page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
     events = [_event(*columns) for columns in page.beside]
-    told = [
+    added = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
         for entry in read_history(actor, events)
     ]
-    rows = [f"{row[:-1]},{json.dumps(t)[1:]}" for row, t in zip(page.rows, told, strict=True)]
+    rows = [f"{row[:-1]},{json.dumps(a)[1:]}" for row, a in zip(page.rows, added, strict=True)]
     return respond(request, replace(page, rows=rows).as_text())
 
 

@@ -81,7 +81,9 @@ class Facts:
                 user_ids.add(me)
         if not (project_ids and user_ids):
             return
-        self.members |= set(MEMBERS.rows((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids)))))
+        self.members |= set(
+            MEMBERS.fetch((), Ids(tuple(project_ids)), Ids(tuple(sorted(user_ids))))
+        )
         self.mine |= {p for p, user_id in self.members if user_id == self.actor.user.pk}
 
     def is_member(self, project: Project) -> bool:

@@ -167,13 +167,15 @@ def _one(rows: list[M], noun: str) -> M:
 
 def _seen(actor: Actor, model: type[M], **named: Any) -> list[M]:
     """The rows that the actor sees and that are named so, with what their rules look at."""
-    return _shown(actor, SEEN.objects((model, tuple(named)), actor.viewer, tuple(named.values())))
+    return _shown(
+        actor, SEEN.fetch_objects((model, tuple(named)), actor.viewer, tuple(named.values()))
+    )
 
 
 def is_seen(actor: Actor, model: type[Model], **named: Any) -> bool:
     """Whether the actor sees a row that is named so. Asked last."""
     names, values = tuple(named), tuple(named.values())
-    return bool(SEEN.rows((model, names), actor.viewer, values, commit_with=True))
+    return bool(SEEN.fetch((model, names), actor.viewer, values, commit_with=True))
 
 
 def _shown(actor: Actor, rows: Iterable[M]) -> list[M]:
@@ -236,7 +238,9 @@ class References:
         self.rows: dict[str, dict[int, Any]] = {}
         for noun, model in models.items():
             ids = Ids(tuple(sorted(named[noun])))
-            rows: list[Any] = SEEN.objects((model, IDS), actor.viewer, ids) if ids.values else []
+            rows: list[Any] = (
+                SEEN.fetch_objects((model, IDS), actor.viewer, ids) if ids.values else []
+            )
             self.rows[noun] = {row.pk: row for row in _shown(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What the database builds is what pydantic would say, on both databases."""
+"""The responses that the database builds are equal to those of pydantic, on both databases."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_bulk_answers_with_the_same_documents(acme, as_):
     assert [result["task"] for result in r.json()["results"]] == wanted
 
 
-def test_it_is_compiled_once(acme, monkeypatch):
+def test_detail_query_is_compiled_once(acme, monkeypatch):
     ids = Task.objects.visible_to(acme.ada.viewer).values_list("pk", flat=True)
     DETAILS[Task].fetch(acme.ada.viewer, {"pk": ids[0]})
     monkeypatch.setattr("tasks.models.Task.objects", None)
@@ -161,7 +161,7 @@ def test_it_is_compiled_once(acme, monkeypatch):
     assert DETAILS[Task].fetch(acme.bob.viewer, {"pk": ids[0]})
 
 
-def test_a_list_is_compiled_once_for_values_of_one_shape(acme, as_, monkeypatch):
+def test_list_is_compiled_once_for_values_of_one_variant(acme, as_, monkeypatch):
     queries = ("status=todo&assignee=me", "status=done&assignee=none", "tag=a&tag=b")
     first = [as_(acme.ada).get(f"/tasks?{query}&sort=-priority").json() for query in queries]
     monkeypatch.setattr("tasks.queries.filters.narrow", None)
@@ -190,7 +190,7 @@ def test_a_read_costs_two_statements(acme, as_, assert_statements, path):
         assert client.get(path.format(cursor=cursor)).status_code == 200
 
 
-def test_whether_it_is_as_it_was_costs_no_more(world, as_, assert_statements):
+def test_revalidating_an_etag_costs_two_statements(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")
     for path in ("/tasks/APO-1", "/projects/APO"):
