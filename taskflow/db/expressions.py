@@ -107,7 +107,7 @@ class Instant(Func):
 
 
 class Joined(Func):
-    """Texts and numbers with `by` between them. `by` is constant: a parameter would have no type."""
+    """Texts and numbers with `by` between them, a constant: a parameter would have no type."""
 
     output_field = TextField()
 

@@ -26,10 +26,10 @@ pytestmark = [
 ]
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
-    "one task": 1_085,
-    "list": 1_385,
-    "update": 1_935,
-    "create": 2_230,
+    "one task": 1_060,
+    "list": 1_365,
+    "update": 1_920,
+    "create": 2_215,
 }
 
 
