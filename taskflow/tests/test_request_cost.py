@@ -25,11 +25,12 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="the figures are of PostgreSQL"),
 ]
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
+# About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 1_060,
-    "list": 1_365,
-    "update": 1_920,
-    "create": 2_215,
+    "one task": 1_090,
+    "list": 1_390,
+    "update": 1_940,
+    "create": 2_235,
 }
 
 
