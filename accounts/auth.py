@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -30,7 +31,7 @@ from taskflow.http.errors import (
 from taskflow.http.preconditions import SAFE
 from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable
-from taskflow.tenancy import asking, inside, with_tenant_parameter
+from taskflow.tenancy import inside, with_tenant_parameter
 
 log = logging.getLogger("taskflow.auth")
 
@@ -88,16 +89,16 @@ def find_tenant(subdomain: str | None) -> Tenant:
 # ---- which user ---------------------------------------------------------------------------------
 
 
-def inside_tenant_of_token(
-    text: str, tenant_id: int, *, reading: bool
-) -> AbstractContextManager[list[ApiToken]]:
+@contextmanager
+def inside_tenant_of_token(text: str, tenant_id: int, *, reading: bool) -> Iterator[list[ApiToken]]:
     """Open a unit of work in the tenant that the token names; look the token up in its first query.
 
     The context yields a list: the live token with its user and tenant loaded, or nothing. With
     `reading` the transaction takes no write lock on SQLite.
     """
-    values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
-    return asking(tenant_id, LIVE_TOKEN, values, reading=reading)
+    with inside(tenant_id, reading=reading):
+        values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
+        yield LIVE_TOKEN.fetch_objects(values)
 
 
 @with_tenant_parameter

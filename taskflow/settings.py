@@ -118,6 +118,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A file, because threads would share one in-memory database and ignore the busy timeout.
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["ENGINE"] = "taskflow.db.postgresql"
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
     for _name in ("pool", "prepared"):
         if not isinstance(_database["OPTIONS"].get(_name, True), bool):

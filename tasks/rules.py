@@ -28,7 +28,7 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
     """Raise Forbidden unless the actor is staff or has one of `roles` in the project. One query."""
     if actor.is_staff:
         return
-    if not MEMBERSHIPS.rows((), project.pk, actor.user.pk, tuple(map(str, roles))):
+    if not MEMBERSHIPS.fetch((), project.pk, actor.user.pk, tuple(map(str, roles))):
         names = " or ".join(roles)
         raise Forbidden(f"Only the {names} of “{project.name}” may do this.")
 

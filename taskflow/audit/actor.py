@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 
 from taskflow.audit.models import Via
+from taskflow.db.viewer import Viewer
 from taskflow.http.preconditions import Precondition
 from taskflow.http.request import Request
-from taskflow.http.responses import Who
 
 if TYPE_CHECKING:
     from accounts.models import ApiToken, Tenant, User
@@ -57,9 +56,10 @@ class Actor:
         return self.user.is_staff or self.user.is_superuser
 
     @property
-    def who(self) -> Who:
-        """What visible_to() looks at, for questions that are compiled."""
-        return (self.user.pk, self.is_staff, self.project_ids)
+    def viewer(self) -> Viewer:
+        """What `visible_to()` compares with."""
+        token_id = self.token.pk if self.token and self.project_ids is not None else None
+        return Viewer(self.user.pk, self.is_staff, self.project_ids, token_id)
 
     @property
     def is_operator(self) -> bool:
@@ -70,14 +70,6 @@ class Actor:
     def member(self) -> User | None:
         """The user, or None for an operator, to whom no row of the tenant can refer."""
         return None if self.is_operator else self.user
-
-
-def asker(viewer: Viewer) -> Any:
-    """An actor for visible_to(), whose values may be holes."""
-    user_id, is_staff, project_ids = who
-    return SimpleNamespace(
-        user=SimpleNamespace(pk=user_id), is_staff=is_staff, project_ids=project_ids
-    )
 
 
 class ActorRequest(Request):

@@ -26,9 +26,9 @@ class JsonObject(Func):
         name = "json_build_object" if connection.vendor == "postgresql" else "json_object"
         parts, params = [], []
         for key, expression in zip(self.keys, self.get_source_expressions(), strict=True):
-            sql, found = compiler.compile(expression)
+            sql, inner_params = compiler.compile(expression)
             parts.append(f"'{key}', {_as_json(expression, sql, connection)}")
-            params += found
+            params += inner_params
         return f"{name}({', '.join(parts)})", params
 
 
@@ -39,20 +39,20 @@ class JsonArray(Func):
         name = "json_build_array" if connection.vendor == "postgresql" else "json_array"
         parts, params = [], []
         for expression in self.get_source_expressions():
-            sql, found = compiler.compile(expression)
+            sql, inner_params = compiler.compile(expression)
             parts.append(_as_json(expression, sql, connection))
-            params += found
+            params += inner_params
         return f"{name}({', '.join(parts)})", params
 
 
 def _as_json(expression: BaseExpression, sql: str, connection: Any) -> str:
-    """SQLite forgets on the way that a value is JSON, and would quote it."""
+    """Mark JSON as such for SQLite, which would quote the result of a subquery as text."""
     is_json = isinstance(expression.output_field, JsonField | models.JSONField)
     return f"json({sql})" if is_json and connection.vendor == "sqlite" else sql
 
 
 class JsonList(Subquery):
-    """An array of what the subquery's only column holds."""
+    """A JSON array of the values in the only column of a subquery."""
 
     output_field = JsonField()
     template = "(SELECT coalesce(json_agg(j.d), '[]'::json) FROM (%(subquery)s) j(d))"
@@ -65,7 +65,7 @@ class JsonList(Subquery):
 
 
 class Text(Func):
-    """A value as the text it is: JSON that the driver would parse, a day."""
+    """A value as text: JSON, which the driver would parse, or a day."""
 
     template = "(%(expressions)s)::text"
     output_field = TextField()
@@ -82,7 +82,7 @@ class Json(Func):
 
 
 class Flag(Func):
-    """true and false; SQLite has 1 and 0."""
+    """A boolean as true and false, also on SQLite, which has 1 and 0."""
 
     template = "(%(expressions)s)"
     output_field = JsonField()
@@ -93,7 +93,7 @@ class Flag(Func):
 
 
 class Instant(Func):
-    """2026-12-01T09:00:00Z, with microseconds where there are any."""
+    """A timestamp as 2026-12-01T09:00:00Z, with microseconds where there are any."""
 
     template = (
         "replace(to_char(%(expressions)s AT TIME ZONE 'UTC',"
@@ -107,7 +107,7 @@ class Instant(Func):
 
 
 class Joined(Func):
-    """Texts and numbers with `by` between them, as it is: a parameter would have no type here."""
+    """Texts and numbers with `by` between them, a constant: a parameter would have no type."""
 
     output_field = TextField()
 

@@ -1,12 +1,12 @@
 """
-Answers that the database builds: a schema and a queryset in, JSON text out.
+Responses that the database builds: from a schema and a queryset to JSON text.
 
-`Document(TaskResponse, key=…)` says once how each field of the schema is read; what is not said is
-the column of that name, a nested schema is the row that a foreign key points at. The text passes
-through to the caller: no rows are made of it, nothing is validated or encoded again.
-test_documents.py builds each document this way and pydantic's, and compares them.
+`Document(TaskResponse, key=…)` states once how each field of the schema is read. A field without an
+expression is the column of that name, and a nested schema is the row of that foreign key. The text
+goes to the caller as it is: no objects are made, nothing is validated or encoded again.
+test_documents.py compares each document with what pydantic makes of the same row.
 
-A document has a stamp too: the versions of all rows that it shows, for its ETag.
+A document also has a fingerprint, for its ETag: the versions of all rows that it shows.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ JSON = "application/json; charset=utf-8"
 
 
 class Document:
-    """How a schema is read from the rows of a model; `given` are expressions by field. Fields
-    `without` are left to who answers.
+    """How a schema is read from the rows of a model. `given` are expressions by field. The fields
+    `without` are left out, and the caller adds them.
     """
 
     def __init__(
@@ -45,21 +45,21 @@ class Document:
         self.schema, self.given, self.without = schema, given, without
 
     def json(self, prefix: str = "") -> Any:
-        """The document as an expression, from a row reached by `prefix`."""
+        """Return the document as an expression, of the row that the lookup `prefix` leads to."""
         fields = {n: f for n, f in self.schema.model_fields.items() if n not in self.without}
         return JsonObject(**{n: self._field(n, f.annotation, prefix) for n, f in fields.items()})
 
-    def stamp(self) -> Any:
-        """What has to be as it was for the document to be."""
+    def fingerprint(self) -> Any:
+        """Return the fingerprint as an expression. It changes when the document does."""
         return Text(JsonArray(*self._versions("")))
 
     def _field(self, name: str, annotation: Any, prefix: str) -> Any:
-        kind = _plain(annotation)
+        kind = _bare_type(annotation)
         if name in self.given:
-            found = self.given[name]
-            if isinstance(found, Items):
-                return found.json()
-            return Flag(found) if kind is bool else found
+            expression = self.given[name]
+            if isinstance(expression, Items):
+                return expression.json()
+            return Flag(expression) if kind is bool else expression
         path = f"{prefix}{name}"
         if _is_schema(kind):
             inner = Document(kind).json(f"{path}__")
@@ -75,18 +75,24 @@ class Document:
 
     def _versions(self, prefix: str) -> Iterator[Any]:
         for name, field in self.schema.model_fields.items():
-            kind = _plain(field.annotation)
+            kind = _bare_type(field.annotation)
             if name in self.given:
-                found = self.given[name]
-                is_list = isinstance(found, Items)
-                yield found.stamp() if is_list else Flag(found) if kind is bool else found
+                expression = self.given[name]
+                is_list = isinstance(expression, Items)
+                yield (
+                    expression.fingerprint()
+                    if is_list
+                    else Flag(expression)
+                    if kind is bool
+                    else expression
+                )
             elif _is_schema(kind):
                 yield F(f"{prefix}{name}_id")
                 yield F(f"{prefix}{name}__version")
 
 
 class Items:
-    """A list in a document: the rows of a queryset, in its order."""
+    """A list in a document: the rows of a queryset, in its order, as documents or one column."""
 
     def __init__(self, rows: models.QuerySet[Any], document: Document | str) -> None:
         self.rows, self.document = rows, document
@@ -96,19 +102,19 @@ class Items:
             return JsonList(self.rows.values_list(self.document))
         return JsonList(self.rows.annotate(_item=self.document.json()).values_list("_item"))
 
-    def stamp(self) -> Any:
+    def fingerprint(self) -> Any:
         if isinstance(self.document, str):
             return self.json()
         pair = JsonArray(F("pk"), F("version"))
         return JsonList(self.rows.annotate(_item=pair).values_list("_item"))
 
 
-def _plain(annotation: Any) -> Any:
-    """The type without Annotated and None."""
+def _bare_type(annotation: Any) -> Any:
+    """Return the type without Annotated and None."""
     if get_origin(annotation) is Annotated:
-        return _plain(get_args(annotation)[0])
+        return _bare_type(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return _plain(next(a for a in get_args(annotation) if a is not type(None)))
+        return _bare_type(next(a for a in get_args(annotation) if a is not type(None)))
     return annotation
 
 

@@ -1,4 +1,4 @@
-"""Querysets that are compiled once."""
+"""Querysets that are compiled once and run many times."""
 
 from __future__ import annotations
 
@@ -13,94 +13,87 @@ from django.db.models.base import ModelState
 
 from taskflow.db.statements import Ids, IdsField, Parameter, Statement
 
-MOST_SHAPES = 500  # of one question that are kept
+MOST_VARIANTS = 500  # of one QueryCache that are kept
 
 
 class Query:
-    """A queryset with holes, compiled on first use."""
+    """A queryset with Parameters, compiled at its first use."""
 
-    def __init__(self, queryset: Callable[[], models.QuerySet[Any]]) -> None:
-        self.queryset = queryset
+    def __init__(self, make: Callable[[], models.QuerySet[Any]]) -> None:
+        self.make = make
 
-    def rows(self, values: Any, *, last: bool = False) -> list[Any]:
-        """Values by the names of the holes; `last` if nothing is likely to be asked afterwards."""
-        question = self.question
-        if question.statement is None:
+    def fetch(self, values: Any, *, commit_with: bool = False) -> list[Any]:
+        """Return the rows. `values` are by the names of the parameters.
+
+        With `commit_with` the COMMIT may go along: see allow_early_commit().
+        """
+        compiled = self.compiled
+        if compiled.statement is None:
             return []
-        return question.convert(question.statement.run(values, last=last))
+        return compiled.convert(compiled.statement.run(values, commit_with=commit_with))
 
-    def objects(self, values: Any) -> list[Any]:
-        """Rows of the model, with those that select_related() names."""
-        return self.question.build(self.rows(values))
+    def fetch_objects(self, values: Any) -> list[Any]:
+        """Return the rows as objects of the model, with those that select_related() names."""
+        maker = self.compiled.maker
+        return [maker.make(row) for row in self.fetch(values)]
 
     def count(self, values: Any) -> int:
-        statement = self.question.statement
+        """Return the number of rows. This is slower than fetch(): it is not prepared."""
+        statement = self.compiled.statement
         return statement.count(values) if statement else 0
 
-    def as_execute(self, values: Any) -> bytes | None:
-        """As SQL, to be sent with other statements; None where that cannot be done yet."""
-        statement = self.question.statement
-        return statement.as_execute(values) if statement else None
-
-    def objects_of(self, result: Any) -> list[Any]:
-        """What objects() returns, of the result of as_execute()."""
-        question = self.question
-        if question.statement is None:
-            return []
-        return question.build(question.convert(question.statement.read(result)))
-
     @cached_property
-    def question(self) -> _Question:
-        return _Question(self.queryset())
+    def compiled(self) -> _Compiled:
+        return _Compiled(self.make())
 
 
-class _Question:
+class _Compiled:
     def __init__(self, queryset: models.QuerySet[Any]) -> None:
         self.compiler = queryset.query.get_compiler(connection=connection)
-        self.statement: Statement | None = None  # where nothing can match
+        self.statement: Statement | None = None  # where no row can match
+        self.converters: Any = None
         try:
             sql, params = self.compiler.as_sql()
         except EmptyResultSet:
             return
-        self.statement = Statement(connection, sql, params)
+        self.statement = Statement(sql, params)
         selected = [expression for expression, _sql, _alias in self.compiler.select]
         self.converters = self.compiler.get_converters(selected)
 
     def convert(self, rows: list[Any]) -> list[Any]:
+        """Apply what the fields do to values that come from the database."""
         if not self.converters:
             return rows
         return list(self.compiler.apply_converters(rows, self.converters))
 
-    def build(self, rows: list[Any]) -> list[Any]:
-        return [self.maker.make(row) for row in rows]
-
     @cached_property
-    def maker(self) -> _Maker:
+    def maker(self) -> _ObjectMaker:
         compiler = self.compiler
-        return _Maker(compiler.klass_info, compiler.select, compiler.annotation_col_map)
+        return _ObjectMaker(compiler.klass_info, compiler.select, compiler.annotation_col_map)
 
 
-class _Maker:
-    """Makes objects of rows, with their annotations and with those that select_related() names; as
-    unpickling does, because `__init__` costs more than the query.
+class _ObjectMaker:
+    """Makes objects from rows, with those that select_related() names. It works as unpickling does,
+    because `__init__` of a model costs more than the query.
     """
 
     def __init__(
         self, info: Any, select: Any, annotations: Mapping[str, int] | None = None
     ) -> None:
-        places = info["select_fields"]
-        self.model, self.start, self.end = info["model"], places[0], places[-1] + 1
+        positions = info["select_fields"]
+        self.model, self.start, self.end = info["model"], positions[0], positions[-1] + 1
         self.names = [column[0].target.attname for column in select[self.start : self.end]]
         self.key = self.names.index(self.model._meta.pk.attname)
         self.annotations = list((annotations or {}).items())
         self.related = [
-            (_Maker(other, select), other["local_setter"], other["remote_setter"])
+            (_ObjectMaker(other, select), other["local_setter"], other["remote_setter"])
             for other in info.get("related_klass_infos", ())
         ]
 
     def make(self, row: Sequence[Any]) -> Any:
+        """Return the object, or None for the empty side of an outer join."""
         values = row[self.start : self.end]
-        if values[self.key] is None:  # nothing there to point at
+        if values[self.key] is None:
             return None
         made = self.model.__new__(self.model)
         made.__dict__.update(zip(self.names, values, strict=True))
@@ -116,7 +109,7 @@ class _Maker:
         return made
 
 
-# ---- many shapes of one question ----------------------------------------------------------------
+# ---- variants of a query ------------------------------------------------------------------------
 
 FIELDS: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
     int: models.BigIntegerField,
@@ -128,50 +121,58 @@ FIELDS: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
 
 
 class QueryCache:
-    """A question whose values come in many shapes: compiled once for each.
+    """A query with variants, each compiled once.
 
-    `make(*fixed, *asked)` is called with holes in place of the numbers, texts and times in `asked`,
-    which are tuples of such; None, booleans and the lengths are its shape.
+    `make(*fixed, *arguments)` returns the queryset. It is called with Parameters in place of the
+    numbers, texts and times in the arguments, which may be in tuples and named tuples. What is
+    fixed, None, booleans and the lengths of tuples make the variant.
     """
 
     def __init__(self, make: Callable[..., models.QuerySet[Any]]) -> None:
         self.make = make
-        self.compiled = lru_cache(MOST_SHAPES)(self._compile)
+        self.variants = lru_cache(MOST_VARIANTS)(self._compile)
 
-    def rows(self, fixed: tuple[Any, ...], *asked: Any, last: bool = False) -> list[Any]:
+    def fetch(
+        self, fixed: tuple[Any, ...], *arguments: Any, commit_with: bool = False
+    ) -> list[Any]:
+        """See Query.fetch()."""
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).rows(values, last=last)
+        variant = self.variants(fixed, _variant_of(arguments, values))
+        return variant.fetch(values, commit_with=commit_with)
 
-    def objects(self, fixed: tuple[Any, ...], *asked: Any) -> list[Any]:
+    def fetch_objects(self, fixed: tuple[Any, ...], *arguments: Any) -> list[Any]:
+        """See Query.fetch_objects()."""
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).objects(values)
+        return self.variants(fixed, _variant_of(arguments, values)).fetch_objects(values)
 
-    def count(self, fixed: tuple[Any, ...], *asked: Any) -> int:
+    def count(self, fixed: tuple[Any, ...], *arguments: Any) -> int:
+        """See Query.count()."""
         values: list[Any] = []
-        return self.compiled(fixed, _shape(asked, values)).count(values)
+        return self.variants(fixed, _variant_of(arguments, values)).count(values)
 
-    def _compile(self, fixed: tuple[Any, ...], shape: tuple[Any, ...]) -> Query:
-        return Query(lambda: self.make(*fixed, *_with_holes(shape, [])))
+    def _compile(self, fixed: tuple[Any, ...], variant: tuple[Any, ...]) -> Query:
+        return Query(lambda: self.make(*fixed, *_with_parameters(variant, [])))
 
 
-def _shape(value: Any, values: list[Any]) -> Any:
-    """Its form, with types in place of the values, which are added to `values`."""
+def _variant_of(value: Any, values: list[Any]) -> Any:
+    """Return the arguments with types in place of values, which are appended to `values`."""
     kind = type(value)
     if kind in FIELDS:
         values.append(value)
         return kind
     if isinstance(value, tuple):
-        parts = [_shape(part, values) for part in value]
+        parts = [_variant_of(part, values) for part in value]
         return tuple(parts) if kind is tuple else kind(*parts)
     return value
 
 
-def _with_holes(shape: Any, holes: list[Parameter]) -> Any:
-    if isinstance(shape, type) and shape in FIELDS:
-        holes.append(Parameter(len(holes), FIELDS[shape]()))
-        return holes[-1]
-    if isinstance(shape, tuple):
-        parts: Sequence[Any] = [_with_holes(part, holes) for part in shape]
-        kind: Any = type(shape)
+def _with_parameters(variant: Any, parameters: list[Parameter]) -> Any:
+    """Return the variant with a Parameter in place of each type, named by its position."""
+    if isinstance(variant, type) and variant in FIELDS:
+        parameters.append(Parameter(len(parameters), FIELDS[variant]()))
+        return parameters[-1]
+    if isinstance(variant, tuple):
+        parts: Sequence[Any] = [_with_parameters(part, parameters) for part in variant]
+        kind: Any = type(variant)
         return tuple(parts) if kind is tuple else kind(*parts)
-    return shape
+    return variant

@@ -1,30 +1,37 @@
-"""SQL with holes."""
+"""SQL with parameters."""
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
 from django.db.models import Func
 from django.db.models.expressions import Expression
 
-from taskflow.db.pipeline import is_heard, read_rows
-from taskflow.db.prepared import PLACEHOLDER, Prepared
-from taskflow.db.sqlite.base import refusing_large_numbers
+from taskflow.db.session import current_session
+
+if TYPE_CHECKING:
+    from taskflow.db.postgresql.texts import ServerText
+
+PLACEHOLDER = re.compile(r"%[s%]")
 
 
 class Parameter(Expression):
-    """A hole in what is compiled once. With `fill` it knows its value by itself."""
+    """A value that is given when a compiled query is run, by its name.
+
+    With a `source` that function returns the value, and none is given.
+    """
 
     def __init__(
-        self, name: Any, output_field: Any = None, fill: Callable[[], Any] | None = None
+        self, name: Any, output_field: Any = None, source: Callable[[], Any] | None = None
     ) -> None:
         super().__init__(output_field=output_field or models.BigIntegerField())
-        self.name, self.fill = name, fill
+        self.name, self.source = name, source
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         return "%s", [self]
@@ -42,10 +49,10 @@ class Ids:
 
 
 class IdsField(models.Field):  # type: ignore[type-arg]
-    """Of a hole that takes Ids."""
+    """The field of a parameter that takes Ids."""
 
     def get_db_prep_save(self, value: Any, connection: Any) -> str:
-        return json.dumps(value.values)
+        return str(value) if connection.vendor == "postgresql" else json.dumps(value.values)
 
 
 class Among(Func):
@@ -64,101 +71,66 @@ class Among(Func):
 
 
 @dataclass
-class Hole:
-    """What is filled in, at all places of the SQL where it stands."""
+class ParameterUse:
+    """A parameter of a statement, at all its positions in the SQL."""
 
-    param: Parameter
-    places: list[int]
+    parameter: Parameter
+    positions: list[int]
 
     @property
     def field(self) -> Any:
-        return self.param.output_field
+        return self.parameter.output_field
 
 
 class Statement:
-    """SQL of one database, as compiled: its parameters are values and holes."""
+    """SQL of one database, as compiled: its params are values and Parameters."""
 
-    def __init__(self, connection: Any, sql: str, params: Sequence[Any]) -> None:
+    def __init__(self, sql: str, params: Sequence[Any]) -> None:
         self.sql, self.params = sql, list(params)
-        holes: dict[Any, Hole] = {}
-        for place, param in enumerate(params):
+        uses: dict[Any, ParameterUse] = {}
+        for position, param in enumerate(params):
             if isinstance(param, Parameter):
                 key = (param.name, type(param.output_field))
-                holes.setdefault(key, Hole(param, [])).places.append(place)
-        self.holes = list(holes.values())
-        self.fills = [(hole.param.name, hole.param.fill) for hole in self.holes]
-        self.prepared: Prepared | None = None
-        if connection.vendor == "postgresql":
-            self.prepared = Prepared(self)
+                uses.setdefault(key, ParameterUse(param, [])).positions.append(position)
+        self.parameters = list(uses.values())
+        self.sources = [(use.parameter.name, use.parameter.source) for use in self.parameters]
+        self.server: ServerText | None = None  # written at the first execution on PostgreSQL
 
-    def run(self, values: Any, *, last: bool = False) -> list[Any]:
-        """The rows it returns. Values by the names of the holes; `last` if nothing is likely to be
-        asked afterwards.
-        """
-        if self.prepared:
-            connection = connections[DEFAULT_DB_ALIAS]
-            return self.prepared.run(connection, self._fill(values), last=last)
-        return self._run_directly(self.spread(self._fill(values)))
+    def run(self, values: Any, *, commit_with: bool = False) -> list[Any]:
+        """Return the rows. `values` are by the names of the parameters. See Session.execute()."""
+        return current_session().execute(self, self._fill(values), commit_with=commit_with)
 
-    def _run_directly(self, given: Sequence[Any]) -> list[Any]:
-        """Run it on SQLite without Django's cursor, which rewrites the text at every call.
+    def defer(self, values: Any) -> None:
+        """Run it where its rows are not needed. See Session.defer()."""
+        current_session().defer(self, self._fill(values))
 
-        Where wrappers or the debug log listen to Django's statements, its cursor is used.
-        """
-        connection = connections[DEFAULT_DB_ALIAS]
-        if connection.connection is None or is_heard(connection):
-            return run_anywhere(self.sql, given)
-        connection.validate_no_broken_transaction()
-        with connection.wrap_database_errors, refusing_large_numbers():
-            rows: list[Any] = connection.connection.execute(self.text, given).fetchall()
-            return rows
+    def count(self, values: Any) -> int:
+        """Return how many rows it would return."""
+        sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
+        counting = Statement(sql, self.params)
+        params = self.spread(self._fill(values), connections[DEFAULT_DB_ALIAS])
+        return int(counting.run_by_cursor(params)[0][0])
 
     @cached_property
     def text(self) -> str:
         """The SQL with SQLite's own placeholders."""
-        return PLACEHOLDER.sub(lambda found: "%" if found[0] == "%%" else "?", self.sql)
+        return PLACEHOLDER.sub(lambda match: "%" if match[0] == "%%" else "?", self.sql)
 
-    def run_later(self, values: Any) -> None:
-        """Where nobody waits for what it returns: on PostgreSQL with the next statement."""
-        if self.prepared:
-            self.prepared.run_later(connections[DEFAULT_DB_ALIAS], self._fill(values))
-        else:
-            self.run(values)
+    def spread(self, filled: Sequence[Any], wrapper: Any) -> list[Any]:
+        """Return the values of the parameters among the others, as Django's cursors take them."""
+        params = self.params.copy()
+        for use, value in zip(self.parameters, filled, strict=True):
+            prepared = use.field.get_db_prep_save(value, wrapper)
+            for position in use.positions:
+                params[position] = prepared
+        return params
 
-    def count(self, values: Any) -> int:
-        """How many rows it would return."""
-        sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
-        return int(run_anywhere(sql, self.spread(self._fill(values)))[0][0])
-
-    def as_execute(self, values: Any) -> bytes | None:
-        """As SQL, to be sent with other statements; None where that cannot be done yet."""
-        if self.prepared is None:
-            return None
-        conn = connections[DEFAULT_DB_ALIAS].connection
-        return self.prepared.as_execute(conn, self._fill(values))
-
-    def read(self, result: Any) -> list[Any]:
-        """The rows of the result of as_execute()."""
-        return read_rows(connections[DEFAULT_DB_ALIAS].connection, result)
-
-    def spread(self, filled: Sequence[Any]) -> list[Any]:
-        """The values of the holes among the others, as Django's cursor takes them."""
-        given = self.params.copy()
-        connection = connections[DEFAULT_DB_ALIAS]
-        for hole, value in zip(self.holes, filled, strict=True):
-            if self.prepared is None:
-                value = hole.field.get_db_prep_save(value, connection)
-            for place in hole.places:
-                given[place] = value
-        return given
+    def run_by_cursor(self, params: Sequence[Any]) -> list[Any]:
+        """Run it by Django's cursor, with a value for each placeholder."""
+        with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
+            cursor.execute(self.sql, params)
+            rows: list[Any] = cursor.fetchall() if cursor.description else []
+            return rows
 
     def _fill(self, values: Any) -> list[Any]:
-        return [values[name] if fill is None else fill() for name, fill in self.fills]
-
-
-def run_anywhere(sql: str, values: Sequence[Any]) -> list[Any]:
-    """By Django's cursor."""
-    with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
-        cursor.execute(sql, values)
-        rows: list[Any] = cursor.fetchall() if cursor.description else []
-        return rows
+        return [values[name] if source is None else source() for name, source in self.sources]

@@ -14,52 +14,55 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 
 from taskflow.db.statements import Parameter, Statement
 
-MOST_KINDS = 500  # of statements that are kept
+MOST_STATEMENTS = 500  # of each kind that are kept
 
 
 def insert(row: models.Model) -> bool:
-    """Save a new row, and give it what the database fills in.
+    """Save a new row, and set on it what the database fills in, such as its id.
 
-    False, with nothing done, for a row that only bulk_create() can save: one that has an id
+    Return False, with nothing done, for a row that only bulk_create() can save: one that has an id
     already, or an expression for a value.
     """
     values = _values_of(row)
     if values is None:
         return False
-    found = _insertion(type(row), tuple(values)).run(values)
-    _note_saved(row, found[0])
+    returned = _insertion(type(row), tuple(values)).run(values)
+    _mark_saved(row, returned[0])
     return True
 
 
 def insert_later(row: models.Model) -> bool:
-    """insert() for a row whose id nobody asks for."""
+    """insert() for a row whose id is not needed: it is sent with the next statement."""
     values = _values_of(row)
     if values is not None:
-        _insertion(type(row), tuple(values)).run_later(values)
+        _insertion(type(row), tuple(values)).defer(values)
     return values is not None
 
 
 def insert_all(rows: Sequence[models.Model], same: str) -> bool:
-    """insert() for rows of one model that are all the `same` in this column, with one statement
-    for any number of them.
+    """insert() for rows of one model that are equal in the column `same`, with one statement for
+    any number of them.
 
-    PostgreSQL's: it takes all other values as one, so that none is a parameter of its own.
+    Return False, with nothing done, on SQLite and for rows that it cannot save. On PostgreSQL all
+    other values are one parameter, a JSON array.
     """
     values = [_values_of(row) for row in rows] if connection.vendor == "postgresql" else [None]
-    known = [v for v in values if v is not None]
-    if len(known) < len(values) or len({(*v, v[same]) for v in known}) > 1:
+    plain = [v for v in values if v is not None]
+    if len(plain) < len(values) or len({(*v, v[same]) for v in plain}) > 1:
         return False
-    shared = known[0][same]
-    texts = json.dumps([{n: v[n] for n in v if n != same} for v in known], default=str)
-    statement = _insertion_of_many(type(rows[0]), tuple(known[0]), same)
-    found = statement.run({"same": shared, "rows": texts})
-    for row, returned in zip(rows, found, strict=True):
-        _note_saved(row, returned)
+    shared = plain[0][same]
+    texts = json.dumps([{n: v[n] for n in v if n != same} for v in plain], default=str)
+    statement = _insertion_of_many(type(rows[0]), tuple(plain[0]), same)
+    saved = statement.run({"same": shared, "rows": texts})
+    for row, returned in zip(rows, saved, strict=True):
+        _mark_saved(row, returned)
     return True
 
 
 def _values_of(row: models.Model) -> dict[str, Any] | None:
-    """What is to be stored, but for what the database fills in; None where it cannot be told."""
+    """Return the values to store, without those that the database fills in; None if one of them is
+    an expression.
+    """
     if row.pk is not None:
         return None
     if row._state.fields_cache:
@@ -77,19 +80,19 @@ def _values_of(row: models.Model) -> dict[str, Any] | None:
 
 @cache
 def _columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
-    """By attribute what is stored, and how that is found where it is not simply there."""
+    """Return the stored attributes, each with the pre_save() of its field if that has its own."""
     fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
     usual = models.Field.pre_save
     return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
 
 
-def _note_saved(row: models.Model, returned: Sequence[Any]) -> None:
+def _mark_saved(row: models.Model, returned: Sequence[Any]) -> None:
     for field, value in zip(row._meta.db_returning_fields, returned, strict=True):
         setattr(row, field.attname, value)
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
-@lru_cache(MOST_KINDS)
+@lru_cache(MOST_STATEMENTS)
 def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
     quote, meta = connection.ops.quote_name, model._meta
     fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != same]
@@ -102,60 +105,59 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
         f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
         f" ORDER BY r.ordinality RETURNING {returning}"
     )
-    return Statement(connection, sql, [Parameter("same"), Parameter("rows", models.TextField())])
+    return Statement(sql, [Parameter("same"), Parameter("rows", models.TextField())])
 
 
-@lru_cache(MOST_KINDS)
+@lru_cache(MOST_STATEMENTS)
 def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
     row: Any = model()
     for field in fields:
         if field.attname in names:
-            setattr(row, field.attname, _hole(field))
+            setattr(row, field.attname, _parameter_of(field))
     query = InsertQuery(model)
     query.insert_values(fields, [row], raw=True)
     compiler: Any = query.get_compiler(connection=connection)
     compiler.returning_fields = model._meta.db_returning_fields
     ((sql, params),) = compiler.as_sql()
-    return Statement(connection, sql, params)
+    return Statement(sql, params)
 
 
 Rows = Callable[[], models.QuerySet[Any]]
 
 
 def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
-    """Set columns of the one among `rows()` that has this id."""
-    _update(rows, tuple(sorted(values))).run_later({**values, "pk": pk})
+    """Set columns of the row of `rows()` that has this id. It is sent with the next statement."""
+    _update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
 
 
 def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
-    """Add to a column of the one among `rows()` that has this id; return what it is then.
-
-    None when there is none.
+    """Add `step` to a column of the row of `rows()` that has this id. Return the new value, or None
+    when there is no such row.
     """
-    found = _count_up(rows, name).run({name: step, "pk": pk})
-    return int(found[0][0]) if found else None
+    returned = _count_up(rows, name).run({name: step, "pk": pk})
+    return int(returned[0][0]) if returned else None
 
 
-@lru_cache(MOST_KINDS)
+@lru_cache(MOST_STATEMENTS)
 def _update(rows: Rows, names: tuple[str, ...]) -> Statement:
     meta = rows().model._meta
-    return _setting(rows, {name: _hole(meta.get_field(name)) for name in names})
+    return _setting(rows, {name: _parameter_of(meta.get_field(name)) for name in names})
 
 
-@lru_cache(MOST_KINDS)
+@lru_cache(MOST_STATEMENTS)
 def _count_up(rows: Rows, name: str) -> Statement:
     field = rows().model._meta.get_field(name)
     returning = f" RETURNING {connection.ops.quote_name(field.column)}"
-    return _setting(rows, {name: F(name) + _hole(field)}, returning)
+    return _setting(rows, {name: F(name) + _parameter_of(field)}, returning)
 
 
 def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Statement:
     query: Any = rows().filter(pk=Parameter("pk")).query.chain(UpdateQuery)
     query.add_update_values(values)
     sql, params = query.get_compiler(connection=connection).as_sql()
-    return Statement(connection, sql + returning, params)
+    return Statement(sql + returning, params)
 
 
-def _hole(field: Any) -> Parameter:
+def _parameter_of(field: Any) -> Parameter:
     return Parameter(field.attname, field.target_field if field.is_relation else field)

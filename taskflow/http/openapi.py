@@ -14,7 +14,6 @@ from ninja import NinjaAPI, Router, Status
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 
-from taskflow.db.json import JSON
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete
 from taskflow.http.errors import (
@@ -26,7 +25,7 @@ from taskflow.http.errors import (
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
-from taskflow.http.responses import Found
+from taskflow.http.responses import prepare_response
 from taskflow.http.schema import is_unstorable
 
 
@@ -147,11 +146,7 @@ class Api(NinjaAPI):
         @wraps(view)
         def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
             result = view(request, *args, **kwargs)
-            row, status = (
-                (result.value, result.status_code) if isinstance(result, Status) else (result, 200)
-            )
-            if isinstance(row, Found):
-                return self._answer_document(request, row, status)
+            row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):
                 return result
             etag = etag_of(row)
@@ -162,24 +157,10 @@ class Api(NinjaAPI):
 
         return compared
 
-    def _answer_document(self, request: Request, found: Found, status: int) -> HttpResponse:
-        if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
-            etag = found.etag()
-            if is_current(request, etag):
-                return _not_modified(etag)
-        pk, etag, text = found.read()
-        answer = request.prepared_response
-        answer.content, answer.status_code = text, status
-        answer["ETag"] = etag
-        if status == 201:
-            answer["Location"] = f"{self._collection(request.path)}/{pk}"
-        return answer
-
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
-        """Create the response to which ninja adds headers; kept for responses of the database."""
+        """Return the response that ninja begins with; respond() uses it too."""
         assert isinstance(request, Request)
-        request.prepared_response = HttpResponse(content_type=JSON)
-        return request.prepared_response
+        return prepare_response(request)
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
         """Return a response with the ETag of a single row and, for a new one, its Location."""

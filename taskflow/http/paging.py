@@ -15,16 +15,15 @@ from typing import Any, Generic, Literal, TypeVar
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Q
-from django.http import HttpResponse
 from pydantic import Field
 
 from taskflow.db.expressions import Text
-from taskflow.db.json import JSON, Document
+from taskflow.db.json import Document
 from taskflow.db.ordering import complete_order, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.responses import 
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
@@ -89,15 +88,16 @@ class BuiltPage:
     def is_empty(self) -> bool:
         return not self.rows
 
-    def as_response(self) -> HttpResponse:
-        text = f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
-        return HttpResponse(text, content_type=JSON)
+    def as_text(self) -> str:
+        """The page as JSON."""
+        return f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
 
 
 class ListQuery:
-    """A list whose pages the database builds: of `rows(viewer, wanted)`, each as `document(viewer)`, with
-    some columns `beside` it. `partitions(viewer, wanted, order)` are its partitions, or None where it
-    is better read as a whole. `is_of_one_partition(wanted)` says whether all of it is in one.
+    """A list whose pages the database builds: `rows(viewer, wanted)`, each as `document(viewer)`,
+    with the columns `beside` it. `partitions(viewer, wanted, order)` returns the partitions of the
+    list, or None where it is better read as a whole. `is_of_one_partition(wanted)` returns whether
+    all rows are in one partition.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class ListQuery:
             total = self.wholes.count((names,), viewer, values)
         fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
         asked = (viewer, values, place, params.skip or None)
-        found = self.pages.fetch(fixed, *asked, last=not self.beside)
+        found = self.pages.fetch(fixed, *asked, commit_with=not self.beside)
         page, has_more = found[: params.limit], len(found) > params.limit
         rest = {
             "next_cursor": _encode(self.model, order, page[-1][-len(order) :])

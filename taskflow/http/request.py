@@ -39,7 +39,7 @@ class Request(WSGIRequest):
     is_repeated: bool = False  # an earlier attempt to answer was rolled back: see contention.py
     query_parameters: frozenset[str] = frozenset()  # the names that the operation accepts
     etag: str | None = None  # of the row in the response
-    prepared_response: HttpResponse  # the response object that ninja creates first
+    prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:

@@ -1,15 +1,16 @@
 """
-The wall between tenants.
+Tenant isolation.
 
-A scope is a transaction bound to one tenant: `with inside(tenant): …`. Two locks hold it.
+A unit of work is a transaction that is bound to one tenant: `with inside(tenant): …`. Two
+independent protections keep tenants apart.
 
-* The application's: TenantManager answers nothing outside a scope and only the scope's rows
-  inside; saving, bulk writing and deleting are guarded.
-* The database's: composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL
-  forced row-level security too, bound with SET LOCAL so that no connection carries it over.
+* In the application: TenantManager raises outside a unit of work and returns only the tenant's rows
+  inside one; saving, bulk writing and deleting are guarded.
+* In the database: composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL also
+  forced row-level security, set with SET LOCAL so that it ends with the transaction.
 
-The guards are Meta.constraints that every TenantModel gets by itself, so `makemigrations`
-writes them and a new model cannot forget them.
+These are Meta.constraints that every TenantModel gets by itself. `makemigrations` writes them, so a
+new model cannot lack them.
 
 >>> Task.objects.count()
 TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
@@ -31,7 +32,6 @@ from taskflow.tenancy.unit import (
     TenantError,
     across_tenants,
     allow_early_commit,
-    asking,
     current_tenant_id,
     forget_roles,
     has_roles,
@@ -53,7 +53,6 @@ __all__ = [
     "TenantStatistics",
     "across_tenants",
     "allow_early_commit",
-    "asking",
     "current_tenant_id",
     "forget_roles",
     "has_roles",

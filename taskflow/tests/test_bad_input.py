@@ -371,7 +371,7 @@ def test_a_database_that_is_away(world, as_, monkeypatch):
 def test_a_bug_rolls_back_and_is_logged_with_its_trace(world, as_, events, monkeypatch, caplog):
     client = as_(world.ada)
     before = len(events(world.acme))
-    monkeypatch.setattr("tasks.api.tasks.changed", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("tasks.api.tasks.updated_response", lambda *a, **k: 1 / 0)
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
 

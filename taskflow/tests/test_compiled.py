@@ -1,4 +1,4 @@
-"""What is compiled once says the same as the ORM, in the open tenant, whatever the values."""
+"""A query that is compiled once returns what the ORM returns, whatever the values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Q
 
 from accounts.models import User
-from taskflow.db.pipeline import session_of
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Among, Ids, Parameter
 from taskflow.db.writes import count_up, insert, insert_all, update
@@ -34,33 +33,33 @@ def among(ids):
     return Task.objects.filter(Among("pk", ids)).order_by("pk").values_list("pk")
 
 
-def test_it_is_asked_in_the_tenant_that_is_open(world):
-    question = QueryCache(tasks_of)
+def test_query_returns_rows_of_the_current_tenant(world):
+    query = QueryCache(tasks_of)
     ids = (world.task.pk, world.secret_task.pk)
 
     with inside(world.acme):
-        assert question.fetch((), ids) == [("Launch",)]
+        assert query.fetch((), ids) == [("Launch",)]
     with inside(world.globex):
-        assert question.fetch((), ids) == [("Plot",)]
+        assert query.fetch((), ids) == [("Plot",)]
 
 
-def test_outside_a_tenant_it_is_not_asked_at_all(world):
-    question = QueryCache(tasks_of)
+def test_query_outside_a_tenant_is_refused(world):
+    query = QueryCache(tasks_of)
 
     with pytest.raises(TenantError):
-        question.fetch((), (world.task.pk,))
+        query.fetch((), (world.task.pk,))
     with pytest.raises(TenantError):
         update(all_tasks, world.task.pk, {"title": "x"})
 
 
-def test_nothing_can_match_no_value(world):
+def test_no_values_match_no_rows(world):
     with inside(world.acme):
         assert QueryCache(tasks_of).fetch((), ()) == []
         assert QueryCache(tasks_of).count((), ()) == 0
         assert QueryCache(among).fetch((), Ids(())) == []
 
 
-def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
+def test_each_number_of_values_is_a_variant_but_ids_are_one(world):
     many, one = QueryCache(tasks_of), QueryCache(among)
     with inside(world.acme):
         for n in range(1, 6):
@@ -68,11 +67,11 @@ def test_each_number_of_values_is_a_shape_but_ids_are_one(world):
             assert many.fetch((), ids) == [("Launch",)]
             assert one.fetch((), Ids(ids)) == [(world.task.pk,)]
 
-    assert many.compiled.cache_info().currsize == 5
-    assert one.compiled.cache_info().currsize == 1
+    assert many.variants.cache_info().currsize == 5
+    assert one.variants.cache_info().currsize == 1
 
 
-def test_what_is_no_hole_stays_as_it_is(world):
+def test_values_that_are_no_parameters_stay_as_they_are(world):
     odd = 'it\'s 100 %s \\ $1 "ü" %'
 
     @with_tenant_parameter
@@ -80,25 +79,25 @@ def test_what_is_no_hole_stays_as_it_is(world):
         named_so = Q(title=odd) | Q(number=Parameter("n"), version=Parameter("n"))
         return Task.objects.filter(named_so).order_by("pk").values_list("title")
 
-    question = Query(named)
+    query = Query(named)
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": odd})
         for n in (1, 2, 1):
-            assert question.fetch({"n": n}) == [(odd,)]
+            assert query.fetch({"n": n}) == [(odd,)]
         update(all_tasks, world.task.pk, {"title": "x"})
-        assert question.fetch({"n": 2}) == []
-        assert question.fetch({"n": world.task.number}) == [("x",)]
+        assert query.fetch({"n": 2}) == []
+        assert query.fetch({"n": world.task.number}) == [("x",)]
 
 
-def test_rows_come_with_what_they_point_at(world, assert_statements):
+def test_objects_have_their_related_objects(world, assert_statements):
     @with_tenant_parameter
     def with_people():
         rows = Task.objects.select_related("project", "assignee", "parent")
         return rows.filter(pk=Parameter("pk"))
 
-    question = Query(with_people)
+    query = Query(with_people)
     with inside(world.acme):
-        (task,) = question.fetch_objects({"pk": world.task.pk})
+        (task,) = query.fetch_objects({"pk": world.task.pk})
 
         with assert_statements(0):
             assert task == world.task
@@ -169,13 +168,13 @@ def test_none_is_inserted_when_one_cannot_be(world, values):
         assert Task.objects.count() == 1
 
 
-def test_who_already_has_an_id_is_left_to_others(world):
+def test_row_with_an_id_is_not_inserted(world):
     with inside(world.acme):
         assert not insert(new_task(world, pk=10**9))
         assert not Task.objects.filter(pk=10**9).exists()
 
 
-def test_a_constraint_speaks_up(world):
+def test_row_that_violates_a_constraint_is_refused(world):
     with inside(world.acme):
         for row in (new_task(world, number=1), new_task(world, title="")):
             with pytest.raises(IntegrityError), transaction.atomic():
@@ -183,12 +182,12 @@ def test_a_constraint_speaks_up(world):
 
 
 @on_postgres
-def test_nul_is_refused_rather_than_cut_off(world):
+def test_text_with_nul_is_refused(world):
     with inside(world.acme), pytest.raises(DataError):
         update(all_tasks, world.task.pk, {"title": "a\0b"})
 
 
-def test_counting_up(world):
+def test_count_up_adds_and_returns_the_new_value(world):
     @with_tenant_parameter
     def projects():
         return Project.objects.all()
@@ -205,43 +204,43 @@ def test_counting_up(world):
 def nothing_prepared(world):
     """A connection that may still prepare statements: the tests before may have filled it."""
     connection.cursor().execute("DEALLOCATE ALL")
-    session_of(connection.connection).names.clear()
+    connection.session.prepared.names.clear()
 
 
 @on_postgres
 @pytest.mark.parametrize("prepared", [True, False])
-def test_it_is_prepared_unless_a_pooler_cannot(world, settings, nothing_prepared, prepared):
+def test_statement_is_prepared_unless_the_setting_forbids_it(
+    world, settings, nothing_prepared, prepared
+):
     settings.PREPARED_STATEMENTS = prepared
-    question = QueryCache(tasks_of)
+    query = QueryCache(tasks_of)
     others = range(10**6, 10**6 + 5 + prepared)
     with inside(world.acme):
         for _ in range(4):
-            assert question.fetch((), (world.task.pk, *others)) == [("Launch",)]
+            assert query.fetch((), (world.task.pk, *others)) == [("Launch",)]
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
-        text = question.compiled(
-            (), ((int,) * (len(others) + 1),)
-        ).question.statement.prepared.written.text
+        text = query.variants((), ((int,) * (len(others) + 1),)).compiled.statement.server.text
         assert (text.decode() in known) == prepared
 
 
 @on_postgres
-def test_what_the_server_forgot_is_prepared_anew(world, nothing_prepared):
-    question = QueryCache(tasks_of)
+def test_statement_that_the_server_forgot_is_prepared_again(world, nothing_prepared):
+    query = QueryCache(tasks_of)
     ids = (world.task.pk, 10**6)
     with inside(world.acme):
         for _ in range(3):
-            question.fetch((), ids)
+            query.fetch((), ids)
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")
 
         with pytest.raises(ProgrammingError), transaction.atomic():
-            question.fetch((), ids)
-        assert question.fetch((), ids) == [("Launch",)]
+            query.fetch((), ids)
+        assert query.fetch((), ids) == [("Launch",)]
 
 
-def test_users_are_read_whole(world):
+def test_users_are_read_with_all_their_fields(world):
     @with_tenant_parameter
     def users():
         return User.objects.filter(pk=Parameter("pk"))

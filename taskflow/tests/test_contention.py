@@ -58,7 +58,7 @@ def fail(monkeypatch):
     The list that it returns has one entry for each attempt.
     """
 
-    def prepare(sqlstate, times, place="tasks.api.tasks.changed"):
+    def prepare(sqlstate, times, place="tasks.api.tasks.updated_response"):
         module, _, name = place.rpartition(".")
         original = getattr(__import__(module, fromlist=[name]), name)
         attempts = []
@@ -401,7 +401,7 @@ def test_statement_that_the_server_knows_otherwise_costs_no_answer(world, client
         assert client.post("/tasks", body).status_code == 201
     before = len(events_of(world, verb="created"))
     if way == "unknown to us":
-        vars(connection.connection)["taskflow"].names.clear()
+        connection.session.prepared.names.clear()
     else:
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")

@@ -51,7 +51,9 @@ def test_a_failing_database(world, monkeypatch, caplog, place, error, status, co
 def test_a_failure_after_the_write_takes_it_back(world, as_, events, monkeypatch, error):
     client = as_(world.ada)
     before = len(events(world.acme))
-    monkeypatch.setattr("tasks.api.tasks.changed", raising(error))  # to answer with the row
+    monkeypatch.setattr(
+        "tasks.api.tasks.updated_response", raising(error)
+    )  # to answer with the row
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
 

@@ -155,7 +155,7 @@ def test_a_refusal_is_not_kept(world, as_):
 def test_neither_is_a_failure(world, as_, monkeypatch):
     client = as_(world.ada)
     with monkeypatch.context() as broken:
-        broken.setattr("tasks.api.tasks.changed", None)
+        broken.setattr("tasks.api.tasks.updated_response", None)
 
         assert post_task(client, world).status_code == 500
 

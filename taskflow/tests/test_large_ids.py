@@ -174,7 +174,7 @@ def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(world):
     tasks = QueryCache(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
 
     with inside(world.acme):
-        assert tasks.rows((), world.task.pk) == [(world.task.pk,)]
+        assert tasks.fetch((), world.task.pk) == [(world.task.pk,)]
     with pytest.raises(DataError), inside(world.acme):
-        tasks.rows((), 2**64)
+        tasks.fetch((), 2**64)
     assert connection.vendor in ("sqlite", "postgresql")

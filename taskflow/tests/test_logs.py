@@ -132,7 +132,7 @@ def test_secrets_are_in_no_line(world, lines, monkeypatch):
     client = ApiClient(text)
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
     client.get("/tasks?tag=hunter2-secret")
-    monkeypatch.setattr("tasks.api.tasks.changed", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("tasks.api.tasks.updated_response", lambda *a, **k: 1 / 0)
     client.patch("/tasks/1", {"title": "hunter2-secret"})
 
     written = json.dumps(lines())

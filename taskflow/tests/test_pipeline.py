@@ -1,4 +1,4 @@
-"""What PostgreSQL is sent together: nothing overtakes, nothing is lost, nothing ends too early."""
+"""Deferred statements and early COMMITs keep the order, lose nothing and end nothing too early."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from django.db import IntegrityError, connection, connections, transaction
 from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
-from taskflow.db.pipeline import session_of
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
 from taskflow.db.writes import update
 from taskflow.tenancy import allow_early_commit, inside, with_tenant_parameter
 from tasks.actions.projects import delete_project
-from tasks.api import responses as documents
+from tasks.api import bulk as bulk_api
+from tasks.api import tasks as task_api
 from tasks.models import Task
 
 pytestmark = [
@@ -83,7 +83,7 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_it_takes_few_round_trips(world, name):
+def test_request_takes_few_round_trips(world, name):
     """Tenant, role and token travel with the BEGIN, the COMMIT with the answer."""
     trips, request = REQUESTS[name]
     client = ApiClient(token_of(world.bob))  # a member
@@ -98,7 +98,7 @@ def test_it_takes_few_round_trips(world, name):
     assert ends[-1].endswith("I")  # idle: nothing is left open
 
 
-def test_what_is_owed_is_seen_by_whatever_comes_next(world):
+def test_next_statement_sees_the_deferred_ones(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "one"})
         assert TITLES.fetch({"pk": world.task.pk}) == [("one",)]
@@ -109,7 +109,7 @@ def test_what_is_owed_is_seen_by_whatever_comes_next(world):
     assert title(world) == "three"
 
 
-def test_a_question_without_holes_goes_along_too(world):
+def test_query_without_parameters_is_sent_with_deferred_statements(world):
     tenants = Query(lambda: Tenant.objects.order_by("pk").values_list("pk"))
     for number in range(4):
         with inside(world.acme):
@@ -119,7 +119,7 @@ def test_a_question_without_holes_goes_along_too(world):
     assert title(world) == "3"
 
 
-def test_who_listens_for_a_while_changes_nothing(world):
+def test_execute_wrapper_sees_a_statement_when_it_is_deferred(world):
     heard = []
 
     def listen(execute, sql, *rest):
@@ -134,7 +134,7 @@ def test_who_listens_for_a_while_changes_nothing(world):
         assert len(heard) == 1
 
 
-def test_a_refusal_comes_with_the_next_question(world):
+def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(world):
     with pytest.raises(IntegrityError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "kept?"})
         update(all_tasks, world.task.pk, {"title": ""})
@@ -145,7 +145,7 @@ def test_a_refusal_comes_with_the_next_question(world):
     assert title(world) == "Launch"
 
 
-def test_a_refusal_comes_at_the_end_at_the_latest(world):
+def test_refusal_of_a_deferred_statement_is_raised_at_commit(world):
     with pytest.raises(IntegrityError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "kept?"})
         update(all_tasks, world.task.pk, {"title": ""})
@@ -153,7 +153,7 @@ def test_a_refusal_comes_at_the_end_at_the_latest(world):
     assert title(world) == "Launch"
 
 
-def test_a_savepoint_takes_back_what_was_owed_in_it(world):
+def test_rolling_back_a_savepoint_forgets_its_deferred_statements(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "before"})
         with suppress(ZeroDivisionError), transaction.atomic():
@@ -168,7 +168,7 @@ def test_a_savepoint_takes_back_what_was_owed_in_it(world):
     assert title(world) == "before"
 
 
-def test_what_is_rolled_back_owes_nothing(world):
+def test_rolling_back_forgets_deferred_statements(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
         raise ZeroDivisionError
@@ -176,15 +176,15 @@ def test_what_is_rolled_back_owes_nothing(world):
         update(all_tasks, world.task.pk, {"title": "lost too"})
         transaction.set_rollback(True)
 
-    assert session_of(connection.connection).owed == []
+    assert connection.session.pending == []
     assert [title(world), title(world)] == ["Launch", "Launch"]
 
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
-def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
+def test_statement_after_an_early_commit_runs_in_the_same_tenant(world, ask):
     with inside(world.acme):
         allow_early_commit()
-        assert TITLES.fetch({"pk": world.task.pk}, last=True) == [("Launch",)]
+        assert TITLES.fetch({"pk": world.task.pk}, commit_with=True) == [("Launch",)]
         if ask == "the ORM":
             assert Task.objects.get() == world.task
         else:
@@ -197,10 +197,10 @@ def test_what_follows_the_last_question_is_in_the_tenant_too(world, ask):
         assert cursor.fetchone() == ("",)
 
 
-def test_it_does_not_end_where_nobody_said_so(world):
+def test_transaction_does_not_end_early_unless_allowed(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
-        TITLES.fetch({"pk": world.task.pk}, last=True)
+        TITLES.fetch({"pk": world.task.pk}, commit_with=True)
         raise ZeroDivisionError
 
     assert title(world) == "Launch"
@@ -213,7 +213,7 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_what_may_still_be_taken_back_is_not_ended_early(world, name):
+def test_request_that_may_be_refused_is_not_committed_early(world, name):
     query, headers, status = CONDITIONS[name]
     client = ApiClient(token_of(world.bob))
     for number in range(4):
@@ -229,7 +229,7 @@ def test_what_may_still_be_taken_back_is_not_ended_early(world, name):
         assert Event.objects.count() == known
 
 
-def test_an_answer_is_kept_under_its_key_with_the_write(world):
+def test_response_is_stored_under_its_idempotency_key_with_the_write(world):
     client = ApiClient(token_of(world.bob))
     body = {"project_id": world.apollo.pk, "title": "once"}
     for number in range(4):
@@ -241,27 +241,47 @@ def test_an_answer_is_kept_under_its_key_with_the_write(world):
     assert again.json() == first.json()
 
 
-def test_a_change_that_is_kept_is_answered(world, monkeypatch):
-    """Others may put its project into the trash between the change and the answer."""
-    client = ApiClient(token_of(world.bob))
-    changed = documents.changed
-
-    def when_the_project_goes(actor, row):
-        with ThreadPoolExecutor() as pool:
-            pool.submit(trash).result()
-        return updated_response(actor, row)
+@pytest.fixture
+def trash_project_before(world, monkeypatch):
+    """Let somebody else delete the project before a function of the API is called."""
 
     def trash():
         with inside(world.acme):
             delete_project(world.ada, world.apollo)
         connections.close_all()
 
+    def prepare(module, name):
+        function = getattr(module, name)
+
+        def call(*args, **kwargs):
+            with ThreadPoolExecutor() as pool:
+                pool.submit(trash).result()
+            return function(*args, **kwargs)
+
+        monkeypatch.setattr(module, name, call)
+
+    return prepare
+
+
+def test_update_is_answered_although_the_project_was_deleted_meanwhile(world, trash_project_before):
+    client = ApiClient(token_of(world.bob))
     for number in range(4):
         client.patch("/tasks/APO-1", {"title": str(number)})
-    monkeypatch.setattr("tasks.api.tasks.changed", when_the_project_goes)
+    trash_project_before(task_api, "updated_response")
 
     r = client.patch("/tasks/APO-1", {"title": "kept"})
 
     assert (r.status_code, r.json()["title"]) == (200, "kept")
     with inside(world.acme):
         assert Task.everything.get(pk=world.task.pk).title == "kept"
+
+
+def test_bulk_update_is_answered_although_the_project_was_deleted_meanwhile(
+    world, trash_project_before
+):
+    trash_project_before(bulk_api, "updated_task_texts")
+    operation = {"op": "update", "id": "APO-1", "data": {"title": "kept"}}
+
+    r = ApiClient(token_of(world.bob)).post("/tasks/bulk", {"operations": [operation]})
+
+    assert r.json()["results"][0]["task"]["title"] == "kept"

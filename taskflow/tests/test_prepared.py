@@ -8,11 +8,11 @@ import pytest
 from django.db import connection
 
 from conftest import build_world
-from taskflow.db.prepared import PREPARE_AFTER, Prepared
+from taskflow.db.postgresql.session import PREPARE_AFTER, PostgresSession
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Parameter
 from taskflow.tenancy import inside, with_tenant_parameter
-from taskflow.tests.concurrency import at_once
+from taskflow.tests.test_recorder import at_once
 from tasks.models import Task
 
 pytestmark = [
@@ -47,23 +47,23 @@ def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(wor
     with inside(world.acme):
         prepare(world, Query(titles))
         other = Query(titles)
-        other.question.statement.prepared.uses = PREPARE_AFTER
+        connection.session._write(other.compiled.statement).uses = PREPARE_AFTER
 
         assert other.fetch({"pk": world.task.pk}) == [("Launch",)]
 
 
-def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
+def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
     shared = Query(titles)
-    assert shared.question.statement.prepared.uses == 0  # compiled, and never run
+    assert shared.compiled.statement.server is None  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
-    write = Prepared._write
+    write = PostgresSession._write
 
-    def write_together(self, conn):
-        if self is shared.question.statement.prepared:
+    def write_together(self, statement):
+        if statement is shared.compiled.statement:
             barrier.wait()
-        return write(self, conn)
+        return write(self, statement)
 
-    monkeypatch.setattr(Prepared, "_write", write_together)
+    monkeypatch.setattr(PostgresSession, "_write", write_together)
 
     def run():
         with inside(world.acme):
@@ -73,7 +73,7 @@ def test_threads_that_write_one_statement_at_once_prepare_it_once_each(world, mo
     assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
 
 
-def test_threads_that_compile_one_shape_at_once_get_the_same_rows(world):
+def test_threads_that_compile_one_variant_at_once_get_the_same_rows(world):
     """The cache may keep either of two that were compiled at the same time."""
     ids = (world.task.pk, world.task.pk + 1)
     for _ in range(5):

@@ -73,7 +73,7 @@ class ProjectAdmin(TrashableAdmin):
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
-        return rows.with_details(get_actor(request))
+        return rows.with_details(get_actor(request).viewer)
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
         """Search by key and name. Autocomplete does not load the task counts."""

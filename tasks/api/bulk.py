@@ -14,7 +14,7 @@ from taskflow.audit.actor import Actor
 from taskflow.db.json import JSON
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from tasks.actions.tags import check_new_tags
-from tasks.api.responses import updated_responses
+from tasks.api.responses import updated_task_texts
 from tasks.changes.base import TaskChange
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.planner import change_tasks, lock_projects_of
@@ -286,7 +286,7 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
 
 def _answer(actor: Actor, entries: list[_Entry]) -> HttpResponse:
     ids = {entry.task.pk for entry in entries if entry.task}
-    documents = updated_responses(actor, Task, sorted(ids)) if ids else {}
+    documents = updated_task_texts(actor, sorted(ids)) if ids else {}
     failed = sum(1 for entry in entries if entry.problem)
     shown = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result(entry, shown, documents) for entry in entries])

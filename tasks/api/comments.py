@@ -7,7 +7,6 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.responses import Found
 from tasks.actions import comments as actions
 from tasks.api.responses import detail_response, list_response, updated_response
 from tasks.models import Comment
@@ -26,28 +25,28 @@ comments = Router(tags=["Comments"])
 @comments.get("", response=CommentPage)
 def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
     """List the comments on the tasks that you can see, in the order in which they were written."""
-    return list_response(request.auth, Comment, filters, order=["id"])
+    return list_response(request, Comment, filters, order=["id"])
 
 
 @comments.post("", response={201: CommentResponse})
-def create_comment(request: ActorRequest, body: CommentCreate) -> Answer[Found]:
+def create_comment(request: ActorRequest, body: CommentCreate) -> HttpResponse:
     """Add a comment to a task of a project that you are a member of."""
     comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, updated_response(request.auth, comment))
+    return updated_response(request, comment, status=201)
 
 
 @comments.get("/{id:comment_id}", response=CommentResponse)
-def get_comment(request: ActorRequest, comment_id: int) -> Found:
+def get_comment(request: ActorRequest, comment_id: int) -> HttpResponse:
     """Get a comment."""
-    return detail_response(request.auth, Comment, pk=comment_id)
+    return detail_response(request, Comment, pk=comment_id)
 
 
 @comments.api_operation(["PATCH", "PUT"], "/{id:comment_id}", response=CommentResponse)
-def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> Found:
+def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) -> HttpResponse:
     """Replace the text of a comment. For its author only."""
     comment = find_row(request.auth, Comment, comment_id)
     actions.update_comment(request.auth, comment, body=body.body)
-    return updated_response(request.auth, comment)
+    return updated_response(request, comment)
 
 
 @comments.delete("/{id:comment_id}", response={204: None})

@@ -21,7 +21,7 @@ def list_task_events(
 ) -> HttpResponse:
     """List the events of a task, the latest first, each with a sentence and the changed values."""
     task = find_task(request.auth, task_id)
-    return event_list_response(request.auth, filters, of_task=task.pk)
+    return event_list_response(request, filters, of_task=task.pk)
 
 
 @project_history.get("/{project_id}/events", response=EventPage)
@@ -32,4 +32,4 @@ def list_project_events(
     users.
     """
     project = find_project(request.auth, project_id)
-    return event_list_response(request.auth, filters, of_project=project.pk)
+    return event_list_response(request, filters, of_project=project.pk)

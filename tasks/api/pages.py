@@ -7,7 +7,6 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.responses import Found
 from tasks.actions import pages as actions
 from tasks.api.responses import detail_response, list_response, updated_response
 from tasks.models import Page
@@ -24,24 +23,24 @@ def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpRespon
 
     Drafts are visible to their owner and to the owners and admins of the project.
     """
-    return list_response(request.auth, Page, filters, sorts=PAGE_SORTS)
+    return list_response(request, Page, filters, sorts=PAGE_SORTS)
 
 
 @pages.post("", response={201: PageResponse})
-def create_page(request: ActorRequest, body: PageCreate) -> Answer[Found]:
+def create_page(request: ActorRequest, body: PageCreate) -> HttpResponse:
     """Create a page in a project that you are a member of. A draft, unless `is_published`."""
     page = actions.create_page(request.auth, **resolve(request.auth, body.sent()))
-    return Answer(201, updated_response(request.auth, page))
+    return updated_response(request, page, status=201)
 
 
 @pages.get("/{id:page_id}", response=PageResponse)
-def get_page(request: ActorRequest, page_id: int) -> Found:
+def get_page(request: ActorRequest, page_id: int) -> HttpResponse:
     """Get a page."""
-    return detail_response(request.auth, Page, pk=page_id)
+    return detail_response(request, Page, pk=page_id)
 
 
 @pages.api_operation(["PATCH", "PUT"], "/{id:page_id}", response=PageResponse)
-def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
+def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> HttpResponse:
     """Change the fields that are sent. For its owner and the owners and admins of the project.
 
     PUT does the same: absent fields stay as they are. 422 if a new owner is no member of the
@@ -49,7 +48,7 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> Found:
     """
     values = resolve(request.auth, body.sent())
     page = actions.update_page(request.auth, find_row(request.auth, Page, page_id), **values)
-    return updated_response(request.auth, page)
+    return updated_response(request, page)
 
 
 @pages.delete("/{id:page_id}", response={204: None})
@@ -60,14 +59,14 @@ def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
 
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)
-def publish_page(request: ActorRequest, page_id: int) -> Found:
+def publish_page(request: ActorRequest, page_id: int) -> HttpResponse:
     """Show a page to all members of the project. Publishing a published page changes nothing."""
     page = actions.publish_page(request.auth, find_row(request.auth, Page, page_id))
-    return updated_response(request.auth, page)
+    return updated_response(request, page)
 
 
 @pages.delete("/{id:page_id}/publication", response=PageResponse)
-def unpublish_page(request: ActorRequest, page_id: int) -> Found:
+def unpublish_page(request: ActorRequest, page_id: int) -> HttpResponse:
     """Make a page a draft again."""
     page = actions.unpublish_page(request.auth, find_row(request.auth, Page, page_id))
-    return updated_response(request.auth, page)
+    return updated_response(request, page)

@@ -10,7 +10,6 @@ from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageParams, paginate
-from taskflow.http.responses import Found
 from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
@@ -44,11 +43,11 @@ def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> Http
 
     Administrators see all projects of the tenant.
     """
-    return list_response(request.auth, Project, filters, sorts=PROJECT_SORTS)
+    return list_response(request, Project, filters, sorts=PROJECT_SORTS)
 
 
 @projects.post("", response={201: ProjectResponse})
-def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
+def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
     """Create a project, optionally with its first tasks. Its owner becomes its first member.
 
     `tasks` may contain `subtasks`, and refer to each other in `blocked_by` by `ref`. An error in
@@ -59,24 +58,24 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> Answer[Found]:
     first_tasks = sent.pop("tasks", [])
     project = actions.create_project(request.auth, **resolve(request.auth, sent))
     create_first_tasks(request.auth, project, first_tasks)
-    return Answer(201, updated_response(request.auth, project))
+    return updated_response(request, project, status=201)
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
-def get_project(request: ActorRequest, project_id: IdOrKey) -> Found:
+def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
     """Get a project by id or key."""
-    return project_response(request.auth, project_id)
+    return project_response(request, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> Found:
+def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> HttpResponse:
     """Change the fields that are sent. For owners and admins of the project; `owner_id` for owners.
 
     PUT does the same: absent fields stay as they are.
     """
     project = find_project(request.auth, project_id)
     actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
-    return updated_response(request.auth, project)
+    return updated_response(request, project)
 
 
 @projects.delete("/{project_id}", response={204: None})
@@ -104,7 +103,7 @@ def complete_project_tasks(
 )
 def upsert_task(
     request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
-) -> Answer[Found]:
+) -> HttpResponse:
     """Create the task with this external_ref (201), or change it (200).
 
     Two requests at the same time create one task. A new task needs a title. 409 if it is in the
@@ -113,7 +112,7 @@ def upsert_task(
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent())
     task, is_new = upsert(request.auth, project, ref, **values)
-    return Answer(201 if is_new else 200, updated_response(request.auth, task))
+    return updated_response(request, task, status=201 if is_new else 200)
 
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)

@@ -1,4 +1,4 @@
-"""How the database builds what schemas/ describes, compiled once for each way of asking."""
+"""The responses of schemas/ as the database builds them, by queries that are compiled once."""
 
 from __future__ import annotations
 
@@ -23,14 +23,16 @@ from django.http import HttpResponse
 
 from accounts.models import User
 from accounts.schemas import EventResponse, list_undone_event_ids
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
 from taskflow.db.expressions import Instant, Joined, JsonObject
 from taskflow.db.json import Document, Items
 from taskflow.db.page_query import Partitions
+from taskflow.db.viewer import Viewer
+from taskflow.http.errors import NotFound
 from taskflow.http.paging import ListQuery, read_sort
-from taskflow.http.responses import DetailQuery, Found
+from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
 from tasks.models.count_deltas import STATUSES
@@ -44,7 +46,7 @@ from tasks.schemas.projects import ProjectResponse
 from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
 
-# ---- what a document shows ----------------------------------------------------------------------
+# ---- documents of the resource types ------------------------------------------------------------
 
 
 @with_tenant_parameter
@@ -54,8 +56,8 @@ def task_document(viewer: Viewer) -> Document:
     return Document(
         TaskResponse,
         key=Joined(F("project__key"), F("number"), by="-"),
-        completed=_holds(Q(status=Status.DONE)),
-        ready=_holds(is_ready()),
+        completed=_as_boolean(Q(status=Status.DONE)),
+        ready=_as_boolean(is_ready()),
         blocked_by=Items(blockers, "pk"),
         tags=Items(tags, Document(TagRef)),
     )
@@ -84,26 +86,34 @@ def event_document(viewer: Viewer) -> Document:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = Joined(F("subject_type"), F("verb"), by=".")
     at = Instant(F("created_at"))
-    told = ("sentence", "undoes")
-    return Document(EventResponse, without=told, at=at, verb=verb, subject=subject)
+    added = ("sentence", "undoes")  # by event_list_response()
+    return Document(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
-def _holds(question: Q) -> ExpressionWrapper[Any]:
-    return ExpressionWrapper(question, BooleanField())
+def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
+    return ExpressionWrapper(condition, BooleanField())
 
 
-# ---- who sees it --------------------------------------------------------------------------------
+# ---- rows and lists -----------------------------------------------------------------------------
 
 
 @with_tenant_parameter
-def _seen(model: Any, viewer: Viewer, wanted: Mapping[str, Any] | None = None) -> QuerySet[Any]:
+def _visible_rows(
+    model: Any, viewer: Viewer, wanted: Mapping[str, Any] | None = None
+) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(viewer)
     return apply_filters(rows, dict(wanted)) if wanted else rows
 
 
 @with_tenant_parameter
-def _any_row(model: Any, viewer: Viewer) -> QuerySet[Any]:
+def _all_rows(model: Any, viewer: Viewer) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._base_manager.all()
+    return rows
+
+
+@with_tenant_parameter
+def _rows_outside_trash(model: Any, viewer: Viewer) -> QuerySet[Any]:
+    rows: QuerySet[Any] = model.objects.all()
     return rows
 
 
@@ -113,14 +123,15 @@ DOCUMENTS: Mapping[Any, Callable[[Viewer], Document]] = {
     Page: page_document,
     Comment: comment_document,
 }
-READINGS = {
-    model: DetailQuery(model._meta.model_name, partial(_seen, model), document)
+DETAILS = {
+    model: DetailQuery(model.__name__.lower(), partial(_visible_rows, model), document)
     for model, document in DOCUMENTS.items()
 }
-CHANGED = {
-    model: DetailQuery(model._meta.model_name, partial(_any_row, model), document)
+UPDATED = {
+    model: DetailQuery(model.__name__.lower(), partial(_all_rows, model), document)
     for model, document in DOCUMENTS.items()
 }
+UPDATED_TASKS = DetailQuery("task", partial(_rows_outside_trash, Task), task_document)
 # Filters that an index of their own serves, and those of the project itself.
 INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
@@ -136,7 +147,7 @@ def _tasks_by_project(viewer: Viewer, wanted: Mapping[str, Any], order: Sequence
     names = {name.removesuffix("_not") for name in wanted}
     if names & INDEXED_FILTERS or (is_by_id and "updated_since" in names):
         return None
-    sees_everything = viewer[1] and viewer[2] is None
+    sees_everything = viewer.is_staff and viewer.project_ids is None
     if is_by_id and sees_everything and names - {"status"}:
         return None  # one walk along all ids finds a page sooner than one in each project
     projects = Project.objects.visible_to(viewer)
@@ -152,7 +163,7 @@ def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
 LISTINGS = {
     model: ListQuery(
         model,
-        partial(_seen, model),
+        partial(_visible_rows, model),
         document,
         partitions=_tasks_by_project if model is Task else None,
         is_of_one_partition=_is_of_one_project if model is Task else None,
@@ -163,9 +174,9 @@ LISTINGS = {
 
 @with_tenant_parameter
 def _events(viewer: Viewer, wanted: Mapping[str, Any]) -> QuerySet[Event]:
-    """Those of a project without what happened to drafts of others."""
+    """Events; those of a project without the events of drafts that the viewer cannot see."""
     rows = apply_filters(Event.objects.all(), dict(wanted))
-    if "of_project" not in wanted or viewer[1]:
+    if "of_project" not in wanted or viewer.is_staff:
         return rows
     pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
     return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
@@ -185,58 +196,84 @@ EVENTS = ListQuery(
 )
 
 
-# ---- answers ------------------------------------------------------------------------------------
+# ---- responses ----------------------------------------------------------------------------------
 
 
-def detail_response(actor: Actor, model: Any, **named: Any) -> Found:
-    """The row with this `pk`, or whatever else names one, as an answer."""
-    return Found(READINGS[model], actor.viewer, named)
+def detail_response(request: ActorRequest, model: Any, **lookup: Any) -> HttpResponse:
+    """Respond with the visible row that has this `pk`, or whatever else names one row.
 
-
-def updated_response(actor: Actor, row: Any) -> Found:
-    """The row that he has made or changed, as an answer; even if that took it out of his sight.
-
-    It is always there: who reads it holds its lock, and COMMIT may go along.
+    Raises NotFound.
     """
-    return Found(CHANGED[type(row)], actor.viewer, {"pk": row.pk})
+    return respond_with_detail(request, DETAILS[model], request.auth.viewer, lookup)
 
 
-def updated_responses(actor: Actor, model: Any, ids: Iterable[int]) -> dict[int, str]:
-    """The documents of rows that he has made or changed, by their ids; none of what is in the
-    trash now.
+def project_response(request: ActorRequest, ref: str) -> HttpResponse:
+    """Respond with the project that has this id or key. Raises NotFound."""
+    return detail_response(request, Project, **project_lookup(ref))
+
+
+def task_response(request: ActorRequest, ref: str) -> HttpResponse:
+    """Respond with the task that has this id or key, or had the key before it moved.
+
+    Raises NotFound.
     """
-    return READINGS[model].all_documents((actor.user.pk, True, None), ids)
+    try:
+        return detail_response(request, Task, **task_lookup(ref))
+    except NotFound:
+        pk = id_of_former_key(ref)
+        if pk is None:
+            raise
+    return detail_response(request, Task, pk=pk)
+
+
+def updated_response(request: ActorRequest, row: Any, *, status: int = 200) -> HttpResponse:
+    """Respond with a row that this request has created or changed, even if it is no longer visible.
+
+    The row exists: this transaction holds its lock. So the COMMIT may go along with the query.
+    """
+    return respond_with_detail(
+        request, UPDATED[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
+    )
+
+
+def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:
+    """Return the JSON of tasks that this request has created or changed, by id; without those that
+    are in the trash now.
+    """
+    return UPDATED_TASKS.fetch_texts(actor.viewer, ids)
 
 
 def list_response(
-    actor: Actor,
+    request: ActorRequest,
     model: Any,
     filters: Any,
     *,
     sorts: Mapping[str, str] | None = None,
     order: Sequence[str] = ("-id",),
 ) -> HttpResponse:
-    """The page that is asked for. Raises Invalid for a filter that names what is not there."""
+    """Respond with the requested page. Raises Invalid for a filter that names no visible row."""
+    actor = request.auth
     wanted = read_filters(actor, filters, lazily=True)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
     page = LISTINGS[model].page(actor.viewer, wanted, filters, order)
     if page.is_empty:
         check_project(actor, wanted)
-    return page.as_response()
+    return respond(request, page.as_text())
 
 
-def event_list_response(actor: Actor, filters: Any, **place: int) -> HttpResponse:
-    """The page of events that is asked for, each with its sentence."""
+def event_list_response(request: ActorRequest, filters: Any, **place: int) -> HttpResponse:
+    """Respond with the requested page of events, each with its sentence."""
+    actor = request.auth
     wanted = place | read_filters(actor, filters)
     page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
     events = [_event(*columns) for columns in page.beside]
-    told = [
+    added = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
         for entry in read_history(actor, events)
     ]
-    rows = [f"{row[:-1]},{json.dumps(t)[1:]}" for row, t in zip(page.rows, told, strict=True)]
-    return replace(page, rows=rows).as_response()
+    rows = [f"{row[:-1]},{json.dumps(a)[1:]}" for row, a in zip(page.rows, added, strict=True)]
+    return respond(request, replace(page, rows=rows).as_text())
 
 
 def _event(*columns: Any) -> Event:
@@ -248,18 +285,3 @@ def _event(*columns: Any) -> Event:
 def _user(pk: int | None, handle: str, full_name: str) -> User | None:
     """Return a user with a name to show, or None when the event refers to none."""
     return None if pk is None else User(pk=pk, handle=handle, full_name=full_name)
-
-
-def project_response(actor: Actor, ref: str) -> Found:
-    """The project with this id or key, as an answer."""
-    return detail_response(actor, Project, **project_lookup(ref))
-
-
-def task_response(actor: Actor, ref: str) -> Found:
-    """The task with this id or key, one it had before it moved too, as an answer."""
-
-    def moved() -> Found | None:
-        pk = id_of_former_key(ref)
-        return detail_response(actor, Task, pk=pk) if pk else None
-
-    return replace(detail_response(actor, Task, **task_lookup(ref)), otherwise=moved)

@@ -111,7 +111,7 @@ class Context:
         if not others:
             return
         project_ids = tuple(sorted({project.pk for project in projects}))
-        for project_id, user_id, is_active in ACTIVE_MEMBERS.rows(
+        for project_id, user_id, is_active in ACTIVE_MEMBERS.fetch(
             (), Ids(project_ids), Ids(others)
         ):
             self.members.add((project_id, user_id))

@@ -73,7 +73,7 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
                 f"{status}_count": TaskCountDelta.total(status)
                 for status in ("todo", "in_progress", "done")
             },
-            role=viewer_role(actor, "pk"),
+            role=viewer_role(viewer, "pk"),
         )
 
 
@@ -197,11 +197,11 @@ class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
         return self.filter(project__in=Project.objects.visible_to(viewer))
 
 
-def viewer_role(actor: Actor, project: str) -> Subquery:
-    """Return the actor's role as a column, null without a membership.
+def viewer_role(viewer: Viewer, project: str) -> Subquery:
+    """Return the role of the viewer as a column, null without a membership.
 
     `project` is the path from the annotated row to its project: `pk` for a project itself. The
-    actor's id may be a parameter of a query that is compiled once.
+    viewer may consist of parameters of a query that is compiled once.
     """
     memberships = ProjectMember.objects.of(viewer).filter(project=OuterRef(project))
     return Subquery(memberships.values("role"))

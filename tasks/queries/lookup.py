@@ -14,8 +14,8 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import Among, Ids
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, NotFound
-from taskflow.http.responses import 
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
@@ -104,7 +104,8 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     often it is given. Tasks that are not visible are left out. At most three queries.
     """
     given = set(refs)
-    rows = _with_role(Task.objects.visible_to(actor.viewer), actor).select_related("project", "assignee")
+    rows = _with_role(Task.objects.visible_to(actor.viewer), actor.viewer)
+    rows = rows.select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in given}
     keyed = [ref for ref in given if TASK_KEY.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
@@ -156,14 +157,15 @@ def _one(rows: list[M], label: str) -> M:
 def _visible_rows(actor: Actor, model: type[M], **columns: Any) -> list[M]:
     """Return the visible rows with these values of columns. One query."""
     return _attach_roles(
-        actor, VISIBLE_ROWS.objects((model, tuple(columns)), actor.viewer, tuple(columns.values()))
+        actor,
+        VISIBLE_ROWS.fetch_objects((model, tuple(columns)), actor.viewer, tuple(columns.values())),
     )
 
 
 def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
     """Whether the actor can see a row with these values of columns. One query, the last one."""
     names, values = tuple(columns), tuple(columns.values())
-    return bool(VISIBLE_ROWS.rows((model, names), actor.viewer, values, last=True))
+    return bool(VISIBLE_ROWS.fetch((model, names), actor.viewer, values, commit_with=True))
 
 
 def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
@@ -176,20 +178,22 @@ def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
     return found
 
 
-def _with_role(rows: QuerySet[Any], actor: Any) -> QuerySet[Any]:
-    """Add the actor's role in the project of each row; nothing for staff, who need none.
+def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
+    """Add the viewer's role in the project of each row; nothing for staff, who need none.
 
-    The actor's id may be a parameter.
+    The viewer may consist of parameters.
     """
     path = project_path(rows.model)
-    if path is None or actor.is_staff:
+    if path is None or viewer.is_staff:
         return rows
-    annotated: QuerySet[Any] = rows.annotate(_viewer_role=viewer_role(actor, path))
+    annotated: QuerySet[Any] = rows.annotate(_viewer_role=viewer_role(viewer, path))
     return annotated
 
 
 @with_tenant_parameter
-def _visible_rows_query(model: Any, names: tuple[str, ...], viewer: Viewer, values: Any) -> QuerySet[Any]:
+def _visible_rows_query(
+    model: Any, names: tuple[str, ...], viewer: Viewer, values: Any
+) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(viewer).order_by("pk")
     rows = _with_role(rows, viewer)
     if related := type_of_model(model).select_related:
@@ -249,7 +253,9 @@ class References:
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
         given = Ids(tuple(sorted(ids)))
-        rows: list[Any] = VISIBLE_ROWS.objects((model, IDS), actor.viewer, given) if ids else []
+        rows: list[Any] = (
+            VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
+        )
         return {row.pk: row for row in _attach_roles(actor, rows)}
 
     def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:

@@ -4,8 +4,6 @@ a DataError, as on PostgreSQL, for a number of more than 64 bits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from sqlite3 import dbapi2 as Database
 from typing import Any
 
@@ -13,14 +11,8 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
 from taskflow.db.sqlite.files import protect_database
-
-
-@contextmanager
-def refusing_large_numbers() -> Iterator[None]:
-    try:
-        yield
-    except OverflowError as error:
-        raise Database.DataError("a number does not fit 64 bits") from error
+from taskflow.db.sqlite.numbers import refusing_large_numbers
+from taskflow.db.sqlite.session import SqliteSession
 
 
 class Cursor(SQLiteCursorWrapper):
@@ -34,6 +26,10 @@ class Cursor(SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(DjangoWrapper):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.session = SqliteSession(self)
+
     def get_new_connection(self, conn_params: Any) -> Any:
         name = str(conn_params["database"])
         if not self.is_in_memory_db():

@@ -1,0 +1,1 @@
+"""Django's PostgreSQL backend, with prepared and deferred statements."""

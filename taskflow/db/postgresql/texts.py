@@ -1,0 +1,86 @@
+"""A compiled statement as PostgreSQL gets it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Sequence
+from datetime import date
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
+
+from django.db import DataError, models
+from psycopg import Connection
+from psycopg.postgres import types
+from psycopg.pq import Format
+from psycopg.sql import Literal
+
+if TYPE_CHECKING:
+    from taskflow.db.statements import Statement
+
+PLACEHOLDER = re.compile(r"%[s%]")  # as Django's compiler writes them
+OIDS = {
+    "BigIntegerField": types["int8"].oid,
+    "DateTimeField": types["timestamptz"].oid,
+    "DateField": types["date"].oid,
+    "IdsField": types["int8"].array_oid,
+}  # others have none: PostgreSQL takes the type of what stands beside them
+
+
+class ServerText:
+    """The text of a statement with its parameters as $1, $2 and so on. All other values are written
+    into it, so that the one plan for all parameters knows them.
+
+    It is prepared under a name that is made from the text, so that equal statements share one.
+    """
+
+    def __init__(self, statement: Statement, connection: Connection[Any]) -> None:
+        fields = [parameter.field for parameter in statement.parameters]
+        self.oids = [OIDS.get(type(field).__name__, 0) for field in fields]
+        self.formats = [Format.TEXT] * len(fields)
+        self.dumpers: list[Callable[[Any], bytes]] = [
+            _dump_json if isinstance(field, models.JSONField) else _dump for field in fields
+        ]
+        self.text = _numbered_text(statement, connection)
+        self.name = b"tf_" + blake2b(self.text, digest_size=12).hexdigest().encode()
+        self.uses = 0
+
+    def dump(self, values: Sequence[Any]) -> list[bytes | None]:
+        """Return the values of the parameters as libpq takes them."""
+        pairs = zip(self.dumpers, values, strict=True)
+        return [None if value is None else dump(value) for dump, value in pairs]
+
+
+def _numbered_text(statement: Statement, connection: Connection[Any]) -> bytes:
+    numbers = {
+        position: number
+        for number, parameter in enumerate(statement.parameters, 1)
+        for position in parameter.positions
+    }
+    params = enumerate(statement.params)
+
+    def fill(match: re.Match[str]) -> str:
+        if match[0] == "%%":
+            return "%"
+        position, value = next(params)
+        if position in numbers:
+            return f"${numbers[position]}"
+        return Literal(value).as_string(connection)
+
+    return PLACEHOLDER.sub(fill, statement.sql).encode()
+
+
+def _dump(value: Any) -> bytes:
+    kind = type(value)
+    if kind is int:
+        return b"%d" % value
+    if isinstance(value, date):
+        return value.isoformat().encode()
+    text = str(value)
+    if "\0" in text:  # libpq would cut it there
+        raise DataError("a text cannot hold NUL")
+    return text.encode()
+
+
+def _dump_json(value: Any) -> bytes:
+    return json.dumps(value).encode()
