@@ -1,17 +1,11 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.db import connection
-
-OLDEST_POSTGRESQL = (16,)  # the first that has GRANT … WITH INHERIT, SET: see the migrate command
 
 
 class TaskflowConfig(AppConfig):
     name = "taskflow"
 
     def ready(self) -> None:
-        # Registers the system checks of tenant isolation, which need all models to be loaded.
+        # Registers the system checks, which can be imported only when all models are loaded.
         from taskflow.tenancy import checks  # noqa: F401, PLC0415
-
-        if connection.vendor == "postgresql":  # Django refuses an older one at the first connection
-            type(connection.features).minimum_database_version = OLDEST_POSTGRESQL

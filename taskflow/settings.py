@@ -118,6 +118,7 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
     # A file, because threads would share one in-memory database and ignore the busy timeout.
     _database["TEST"] = {"NAME": str(DATA_DIR / "test.sqlite3")}
 elif _database["ENGINE"] == "django.db.backends.postgresql":
+    _database["ENGINE"] = "taskflow.db.postgresql"
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
     for _name in ("pool", "prepared"):
         if not isinstance(_database["OPTIONS"].get(_name, True), bool):
@@ -132,6 +133,9 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 DATABASES = {"default": _database}
+# No table for Django's admin log: it would reference accounts_user (id), and on PostgreSQL the key
+# of a user is (tenant_id, id). The admin's history is read from the event log.
+MIGRATION_MODULES = {"admin": None}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

@@ -10,11 +10,11 @@ from django.views.generic import RedirectView
 from taskflow.admin.site import search
 from taskflow.api import api
 from taskflow.http import health
-from taskflow.tenancy.checks import find_breaches
+from taskflow.tenancy.checks import find_violations
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    return health.readyz(request, questions=(find_breaches,))
+    return health.readyz(request, questions=(find_violations,))
 
 
 urlpatterns = [

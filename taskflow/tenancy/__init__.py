@@ -1,15 +1,16 @@
 """
-The wall between tenants.
+Tenant isolation: a row of one tenant is never visible to another.
 
-A scope is a transaction bound to one tenant: `with inside(tenant): …`. Two locks hold it.
+A unit of work is a transaction that is bound to one tenant: `with inside(tenant): …`. Two
+protections are independent of each other.
 
-* The application's: TenantManager answers nothing outside a scope and only the scope's rows
-  inside; saving, bulk writing and deleting are guarded.
-* The database's: composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL
-  forced row-level security too, bound with SET LOCAL so that no connection carries it over.
+* In the application, TenantManager raises TenantError outside a unit of work and filters by its
+  tenant inside. Saving, bulk writing and deleting rows of another tenant raise it too.
+* In the database, composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL also
+  forced row-level security, bound with SET LOCAL so that it ends with the transaction.
 
-The guards are Meta.constraints that every TenantModel gets by itself, so `makemigrations`
-writes them and a new model cannot forget them.
+The database's constraints are Meta.constraints that every TenantModel gets by itself, so
+`makemigrations` writes them and no model can be without them.
 
 >>> Task.objects.count()
 TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
@@ -17,7 +18,12 @@ TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
 
 from __future__ import annotations
 
-from taskflow.tenancy.constraints import CompositeFK, RowSecurity, TenantKey, TenantStatistics
+from taskflow.tenancy.constraints import (
+    CompositeFK,
+    RowSecurity,
+    TenantPrimaryKey,
+    TenantStatistics,
+)
 from taskflow.tenancy.models import (
     TenantFK,
     TenantManager,
@@ -46,9 +52,9 @@ __all__ = [
     "RowSecurity",
     "TenantError",
     "TenantFK",
-    "TenantKey",
     "TenantManager",
     "TenantModel",
+    "TenantPrimaryKey",
     "TenantQuerySet",
     "TenantStatistics",
     "across_tenants",

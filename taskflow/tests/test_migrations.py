@@ -12,7 +12,7 @@ from accounts.models import User
 from conftest import build_world
 from taskflow.management.commands.migrate import CREATE_ROLES
 from taskflow.tenancy import has_roles, inside
-from taskflow.tenancy.checks import find_breaches
+from taskflow.tenancy.checks import find_violations
 from tasks.models import Task
 
 
@@ -40,12 +40,12 @@ def test_back_and_forth_with_data_in_the_tables():
     call_command("migrate", verbosity=0)
     with inside(world.acme):
         assert Task.objects.count() == 0
-    assert find_breaches() == []
+    assert find_violations() == []
 
     call_command("migrate", "accounts", "zero", verbosity=0)
     assert "accounts_user" not in connection.introspection.table_names()
     call_command("migrate", verbosity=0)
-    assert find_breaches() == []
+    assert find_violations() == []
     again = build_world()
     with inside(again.acme):
         assert Task.objects.count() == 1

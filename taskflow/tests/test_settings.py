@@ -133,7 +133,7 @@ def test_a_wrong_database_url_is_refused_without_its_password(start):
 def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max_age, pool):
     made = start(DATABASE_URL=url)["DATABASES"]["default"]
 
-    assert made["ENGINE"] == "django.db.backends.postgresql"
+    assert made["ENGINE"] == "taskflow.db.postgresql"
     assert made["CONN_MAX_AGE"] == max_age
     assert made["OPTIONS"].get("pool") == pool
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):

@@ -17,7 +17,7 @@ from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
-from taskflow.tenancy.checks import check_models, find_breaches, tenant_models
+from taskflow.tenancy.checks import check_models, find_violations, tenant_models
 from tasks.models import (
     Comment,
     FormerNumber,
@@ -347,7 +347,7 @@ def test_leaving_a_scope_unbinds_the_connection(world):
 
 @pytest.mark.wall
 def test_the_wall_stands(db):
-    assert find_breaches() == []
+    assert find_violations() == []
     assert check_models(None) == []
 
 
@@ -377,7 +377,7 @@ def test_a_breach_is_found(db, client, breakage):
         sql(breakage)
         sql("SET LOCAL ROLE NONE")
 
-        assert find_breaches()
+        assert find_violations()
         assert client.get("/readyz").status_code == 503
         transaction.set_rollback(True)
 

@@ -208,7 +208,7 @@ class ProjectMember(TenantModel):
             # whose projects are these? part of every visible_to()
             models.Index(fields=["tenant", "user", "project"], name="member_by_user"),
         ]
-        unique_together = [("project", "user")]  # a project belongs to one tenant, by its key
+        unique_together = [("project", "user")]  # TenantModel puts the tenant in front
 
     def __str__(self) -> str:
         return f"{self.user} as {self.role}"

@@ -1,0 +1,1 @@
+"""TaskFlow's PostgreSQL backend: Django's, with other features (base)."""
