@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import RedirectView
 
 from taskflow.admin.site import search
 from taskflow.api import api
+from taskflow.database_version import find_incompatibility
 from taskflow.http import health
 from taskflow.tenancy.checks import find_violations
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    return health.readyz(request, questions=(find_violations,))
+    return health.readyz(request, questions=(find_incompatibilities, find_violations))
+
+
+def find_incompatibilities() -> list[str]:
+    sentence = find_incompatibility(connection)
+    return [sentence] if sentence else []
 
 
 urlpatterns = [

@@ -9,6 +9,7 @@ from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from taskflow.database_version import find_incompatibility, record_migration
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.tenancy import APP_ROLE, OWNER_ROLE, forget_roles
 from taskflow.tenancy.checks import find_violations
@@ -62,9 +63,22 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {A
 
 
 class Command(Migrate):
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Refuse a database of another version, before any check can fail on its tables."""
+        if sentence := find_incompatibility(connections[options["database"]]):
+            raise CommandError(sentence)
+        return super().execute(*args, **options)
+
+    def migration_progress_callback(
+        self, action: str, migration: Any = None, fake: bool = False
+    ) -> None:
+        if action == "apply_start":
+            record_migration(self.connection, migration)
+        super().migration_progress_callback(action, migration, fake)
+
     def handle(self, *args: Any, **options: Any) -> None:
         options["run_syncdb"] = False  # apps without migrations have no tables: see settings
-        connection = connections[options["database"]]
+        self.connection = connection = connections[options["database"]]
         if connection.vendor == "sqlite":
             super().handle(*args, **options)
             if not (options["plan"] or options["check_unapplied"]):
