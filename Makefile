@@ -19,7 +19,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # Parameters of `make bench`: BENCH, GROWTH and SQLITE are passed on.
-.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -52,6 +52,10 @@ test-client: installed ## Generate a Python client from the OpenAPI document and
 prove: installed ## The proofs at full length, on both databases: retries, kill -9, rivals, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
+
+stored-databases: installed ## Write the export and the databases that the tests upgrade; before a release only
+	env -u DATABASE_URL WRITE_GOLDEN=1 TASKFLOW_DEBUG=0 $(PYTEST) tasks/tests/test_export_format.py -k golden_file
+	$(BIN)/python -m taskflow.tests.stored_databases
 
 bench: installed ## TaskFlow beside its peers, and its growth, on both databases; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)

@@ -14,7 +14,7 @@ from django.db.models.expressions import Expression
 
 from taskflow.db.pipeline import is_heard, read_rows
 from taskflow.db.prepared import PLACEHOLDER, Prepared
-from taskflow.db.sqlite.base import refusing_large_numbers
+from taskflow.db.sqlite.base import convert_overflow_errors
 
 
 class Param(Expression):
@@ -109,7 +109,7 @@ class Statement:
         if connection.connection is None or is_heard(connection):
             return run_anywhere(self.sql, given)
         connection.validate_no_broken_transaction()
-        with connection.wrap_database_errors, refusing_large_numbers():
+        with connection.wrap_database_errors, convert_overflow_errors():
             rows: list[Any] = connection.connection.execute(self.text, given).fetchall()
             return rows
 

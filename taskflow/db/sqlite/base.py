@@ -1,5 +1,5 @@
-"""Django's SQLite backend, with two differences: a database file that only its owner can read, and
-a DataError, as on PostgreSQL, for a number of more than 64 bits.
+"""Django's SQLite backend with two differences: only the owner of a database file can read it, and
+a number of more than 64 bits raises DataError as on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from taskflow.db.sqlite.files import protect_database
 
 
 @contextmanager
-def refusing_large_numbers() -> Iterator[None]:
+def convert_overflow_errors() -> Iterator[None]:
+    """Raise DataError for a number that SQLite cannot store."""
     try:
         yield
     except OverflowError as error:
@@ -25,11 +26,11 @@ def refusing_large_numbers() -> Iterator[None]:
 
 class Cursor(SQLiteCursorWrapper):
     def execute(self, query: Any, params: Any = None) -> Any:
-        with refusing_large_numbers():
+        with convert_overflow_errors():
             return super().execute(query, params)
 
     def executemany(self, query: Any, param_list: Any) -> Any:
-        with refusing_large_numbers():
+        with convert_overflow_errors():
             return super().executemany(query, param_list)
 
 
