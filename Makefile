@@ -19,14 +19,14 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # Parameters of `make bench`: BENCH, GROWTH and SQLITE are passed on.
-.PHONY: help run test test-sqlite test-postgres test-wall test-client wall-database wall-superuser wall-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/python manage.py serve --port $(PORT)
 
-test: test-sqlite test-postgres test-wall ## Run every test on SQLite and on PostgreSQL 18
+test: test-sqlite test-postgres test-isolation ## Run every test on SQLite and on PostgreSQL 18
 
 test-sqlite: installed ## … on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2
@@ -34,17 +34,17 @@ test-sqlite: installed ## … on SQLite
 test-postgres: installed ## … on PostgreSQL 18 from the wheel, or on TEST_DATABASE_URL
 	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m 'not readme'
 
-test-wall: installed ## The isolation tests with each lock alone, and with other logins
-	$(MAKE) --no-print-directory -j3 --output-sync wall-database wall-superuser wall-plain
+test-isolation: installed ## The isolation tests with each protection alone, and with other logins
+	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
-wall-database:
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m wall -p taskflow.tests.without_manager
+isolation-database:
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m isolation -p taskflow.tests.without_manager
 
-wall-superuser:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'wall and not matrix'
+isolation-superuser:
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and not matrix'
 
-wall-plain:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
+isolation-plain:
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and not matrix'
 
 test-client: installed ## Generate a Python client from the OpenAPI document and work with it
 	$(BIN)/python -m taskflow.tests.generated_client

@@ -1,8 +1,8 @@
 """
 Tenant isolation: each protection by itself.
 
-The application's is tested on both databases, PostgreSQL's by raw SQL. Tests marked `wall`
-are also run with the managers' filter off and with other logins (`make test-wall`).
+The application's is tested on both databases, PostgreSQL's by raw SQL. Tests marked `isolation`
+are also run with the managers' filter off and with other logins (`make test-isolation`).
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def test_related_rows_are_not_visible_outside_their_tenant(world):
         assert list(world.apollo.tasks.all()) == []
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_a_tenant_sees_only_its_own_rows(world):
     with inside(world.acme):
         for model in MODELS:
@@ -112,7 +112,7 @@ def test_a_tenant_sees_only_its_own_rows(world):
         assert list(Project.objects.values_list("key", flat=True)) == ["APO"]
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_bulk_updates_and_deletes_do_not_change_other_tenants(world):
     with inside(world.acme):
         assert Task.objects.filter(pk=world.secret_task.pk).update(title="x") == 0
@@ -124,7 +124,7 @@ def test_bulk_updates_and_deletes_do_not_change_other_tenants(world):
         assert Task.objects.get().title == "Plot"
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_a_row_of_another_tenant_is_neither_saved_nor_deleted(world):
     foreign = world.secret_task
     for attempt in (
@@ -170,7 +170,7 @@ def test_writing_a_row_of_another_tenant_raises_tenant_error(world):
             foreign.refresh_from_db()
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(
     ("field", "name"), [("project", "secret"), ("parent", "secret_task"), ("assignee", "mallory")]
@@ -196,7 +196,7 @@ def test_units_of_work_of_different_tenants_cannot_be_nested(world):
     assert tenancy.current_tenant_id() is None
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_an_exception_ends_the_unit_of_work_and_rolls_it_back(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         Task.objects.all().update(title="half done")
@@ -209,7 +209,7 @@ def test_an_exception_ends_the_unit_of_work_and_rolls_it_back(world):
         assert Task.objects.get().title == "Plot"
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_a_rolled_back_savepoint_keeps_the_tenant(world):
     with inside(world.acme):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
@@ -243,7 +243,7 @@ def plain_connection(db):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize("model", MODELS)
 def test_raw_sql_without_a_tenant_is_refused(world, model):
@@ -269,7 +269,7 @@ def role():
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_a_new_connection_without_a_tenant_is_refused(plain_connection):
     if has_roles(connection):
@@ -279,7 +279,7 @@ def test_a_new_connection_without_a_tenant_is_refused(plain_connection):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_raw_sql_in_one_tenant_does_not_reach_another(world):
     with inside(world.acme):
@@ -299,7 +299,7 @@ def test_raw_sql_in_one_tenant_does_not_reach_another(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_the_app_role_can_neither_change_policies_nor_truncate(world):
     if not has_roles(connection):
@@ -320,7 +320,7 @@ def test_the_app_role_can_neither_change_policies_nor_truncate(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_search_functions_return_rows_of_one_tenant_only(world):
     """They run with the owner's rights, so no query text may lead past their own filter."""
@@ -333,7 +333,7 @@ def test_search_functions_return_rows_of_one_tenant_only(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(world):
     login = sql("SELECT session_user")[0][0]
@@ -345,14 +345,14 @@ def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(world):
     assert sql("SELECT current_setting('taskflow.tenant'), current_user") == [("", login)]
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_the_database_and_the_models_have_no_violation(db):
     assert find_violations() == []
     assert check_models(None) == []
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(
     "change",

@@ -244,7 +244,7 @@ def ids_of_globex(world):
         return {model: model.objects.latest("pk").pk for model in TENANT_MODELS}
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(("model", "name"), FOREIGN_KEYS)
 def test_a_foreign_key_to_a_row_of_another_tenant_is_refused(ids_of_globex, acme, model, name):

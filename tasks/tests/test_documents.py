@@ -199,7 +199,7 @@ def test_whether_it_is_as_it_was_costs_no_more(world, as_, assert_statements):
             assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_a_compiled_question_is_asked_in_the_tenant_that_asks(world, as_):
     assert as_(world.boss).get(f"/tasks/{world.task.pk}").status_code == 200
     assert as_(world.mallory).get(f"/tasks/{world.task.pk}").status_code == 404
