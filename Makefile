@@ -19,7 +19,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -38,13 +38,13 @@ test-isolation: installed ## Run the tests of tenant isolation with each protect
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
 isolation-database:
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m wall -p taskflow.tests.without_manager
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m isolation -p taskflow.tests.without_manager
 
 isolation-superuser:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'wall and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and not matrix'
 
 isolation-plain:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'wall and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and not matrix'
 
 test-client: installed ## Generate a Python client from the OpenAPI document and test it
 	$(BIN)/python -m taskflow.tests.generated_client
@@ -52,6 +52,10 @@ test-client: installed ## Generate a Python client from the OpenAPI document and
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
+
+stored-databases: installed ## Write the export and the databases that the tests upgrade; before a release only
+	env -u DATABASE_URL WRITE_GOLDEN=1 TASKFLOW_DEBUG=0 $(PYTEST) tasks/tests/test_export_format.py -k golden_file
+	$(BIN)/python -m taskflow.tests.stored_databases
 
 bench: installed ## Compare TaskFlow with other stacks, and measure its growth; needs wrk. Writes benchmarks/RESULTS.md
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)

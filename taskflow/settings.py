@@ -133,6 +133,9 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 DATABASES = {"default": _database}
+# No table for Django's admin log: it would reference accounts_user (id), and on PostgreSQL the key
+# of a user is (tenant_id, id). The admin's history is read from the event log.
+MIGRATION_MODULES = {"admin": None}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 AUTH_USER_MODEL = "accounts.User"

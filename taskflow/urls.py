@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from django.contrib import admin
+from django.db import connection
 from django.http import HttpRequest, JsonResponse
 from django.urls import path
 from django.views.generic import RedirectView
 
 from taskflow.admin.site import search
 from taskflow.api import api
+from taskflow.database_version import find_incompatibility
 from taskflow.http import health
-from taskflow.tenancy.checks import find_breaches
+from taskflow.tenancy.checks import find_violations
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer whether requests can be served, with the checks of tenant isolation."""
-    return health.readyz(request, checks=(find_breaches,))
+    """Answer whether requests can be served, with the checks of the schema and of isolation."""
+    return health.readyz(request, checks=(find_incompatibilities, find_violations))
+
+
+def find_incompatibilities() -> list[str]:
+    sentence = find_incompatibility(connection)
+    return [sentence] if sentence else []
 
 
 urlpatterns = [

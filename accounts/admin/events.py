@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import ModelAdmin, display
@@ -62,6 +63,12 @@ class EventAdmin(ModelAdmin):
     def show_changes(self, event: Any) -> str:
         entry: Entry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: Any = None
+    ) -> HttpResponse:
+        """Show the event: it never changes, so it has no history of its own."""
+        return HttpResponseRedirect(reverse("admin:audit_event_change", args=[object_id]))
 
     def get_object(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         event: Any = super().get_object(request, *args, **kwargs)

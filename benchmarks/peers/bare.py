@@ -28,14 +28,16 @@ from benchmarks.peers.settings import CONNECTIONS, DATABASE_URL
 AUTH = """
 auth AS (
   SELECT u.id AS user_id, u.tenant_id
-  FROM accounts_apitoken k JOIN accounts_user u ON u.id = k.user_id
+  FROM accounts_apitoken k JOIN accounts_user u
+    ON u.tenant_id = k.tenant_id AND u.id = k.user_id
   WHERE k.tenant_id = $1 AND k.digest = $2 AND k.revoked_at IS NULL
     AND (k.expires_at IS NULL OR k.expires_at > now()) AND u.is_active
 ), mine AS (
   SELECT auth.tenant_id, auth.user_id, m.role, p.id, p.key
   FROM auth
   JOIN tasks_projectmember m ON m.tenant_id = auth.tenant_id AND m.user_id = auth.user_id
-  JOIN tasks_project p ON p.id = m.project_id AND p.deleted_at IS NULL
+  JOIN tasks_project p
+    ON p.tenant_id = m.tenant_id AND p.id = m.project_id AND p.deleted_at IS NULL
 )"""
 USER = "SELECT u.id, u.handle, u.full_name, u.email, u.kind FROM accounts_user u"
 
@@ -46,22 +48,27 @@ def document(source: str) -> str:
 SELECT t.id, p.key || '-' || t.number AS key, t.number, t.project_id, t.title, t.description,
   t.status, t.status = 'done' AS completed,
   t.status <> 'done' AND NOT coalesce(b.is_open, false) AS ready, t.priority,
-  (SELECT to_json(r) FROM ({USER} WHERE u.id = t.assignee_id) r) AS assignee,
-  (SELECT to_json(r) FROM ({USER} WHERE u.id = t.created_by_id) r) AS created_by,
+  (SELECT to_json(r) FROM ({USER}
+    WHERE u.tenant_id = t.tenant_id AND u.id = t.assignee_id) r) AS assignee,
+  (SELECT to_json(r) FROM ({USER}
+    WHERE u.tenant_id = t.tenant_id AND u.id = t.created_by_id) r) AS created_by,
   t.parent_id, coalesce(b.ids, '[]') AS blocked_by, coalesce(g.tags, '[]') AS tags,
   t.due_date, t.due_on, t.metadata, t.external_ref, t.version, t.completed_at, t.created_at,
   t.updated_at
 FROM {source} t
-JOIN tasks_project p ON p.id = t.project_id
+JOIN tasks_project p ON p.tenant_id = t.tenant_id AND p.id = t.project_id
 LEFT JOIN LATERAL (
   SELECT json_agg(r) AS tags FROM (
-    SELECT g.id, g.name, g.color FROM tasks_tasktag l JOIN tasks_tag g ON g.id = l.tag_id
+    SELECT g.id, g.name, g.color FROM tasks_tasktag l
+    JOIN tasks_tag g ON g.tenant_id = l.tenant_id AND g.id = l.tag_id
     WHERE l.tenant_id = t.tenant_id AND l.task_id = t.id ORDER BY g.name, g.id
   ) r
 ) g ON true
 LEFT JOIN LATERAL (
   SELECT json_agg(o.id ORDER BY o.id) AS ids, bool_or(o.status <> 'done') AS is_open
-  FROM tasks_taskblocker l JOIN tasks_task o ON o.id = l.blocker_id AND o.deleted_at IS NULL
+  FROM tasks_taskblocker l
+  JOIN tasks_task o
+    ON o.tenant_id = l.tenant_id AND o.id = l.blocker_id AND o.deleted_at IS NULL
   WHERE l.tenant_id = t.tenant_id AND l.task_id = t.id
 ) b ON true"""  # noqa: S608 - of constants
 
@@ -132,7 +139,8 @@ PROJECTS = statement(
     page(
         f"""
 SELECT p.id, p.key, p.name, p.description, p.status, p.metadata,
-  (SELECT to_json(r) FROM ({USER} WHERE u.id = p.owner_id) r) AS owner, mine.role,
+  (SELECT to_json(r) FROM ({USER}
+    WHERE u.tenant_id = p.tenant_id AND u.id = p.owner_id) r) AS owner, mine.role,
   (SELECT to_json(r) FROM (
     SELECT count(*) FILTER (WHERE t.status = 'todo') AS todo,
       count(*) FILTER (WHERE t.status = 'in_progress') AS in_progress,
@@ -140,7 +148,8 @@ SELECT p.id, p.key, p.name, p.description, p.status, p.metadata,
     FROM tasks_task t
     WHERE t.tenant_id = mine.tenant_id AND t.project_id = p.id AND t.deleted_at IS NULL
   ) r) AS task_counts, p.version, p.created_at, p.updated_at
-FROM mine JOIN tasks_project p ON p.id = mine.id ORDER BY p.id DESC LIMIT {PAGE + 1}"""  # noqa: S608 - of constants
+FROM mine JOIN tasks_project p ON p.tenant_id = mine.tenant_id AND p.id = mine.id
+ORDER BY p.id DESC LIMIT {PAGE + 1}"""  # noqa: S608 - of constants
     ),
 )
 BORN = """
@@ -162,7 +171,7 @@ CREATE = statement(
     f"""
 , place AS (
   UPDATE tasks_project p SET last_number = p.last_number + 1 FROM mine
-  WHERE p.id = $3 AND mine.id = p.id AND ($7::bigint IS NULL OR EXISTS (
+  WHERE p.tenant_id = $1 AND p.id = $3 AND mine.id = p.id AND ($7::bigint IS NULL OR EXISTS (
     SELECT FROM tasks_projectmember m
     WHERE m.tenant_id = $1 AND m.user_id = $7 AND m.project_id = $3))
   RETURNING p.last_number
@@ -185,7 +194,7 @@ BULK = statement(
   SELECT project_id, count(*) AS count FROM asked GROUP BY project_id
 ), places AS (
   UPDATE tasks_project p SET last_number = p.last_number + w.count FROM wanted w
-  WHERE p.id = w.project_id AND NOT EXISTS (
+  WHERE p.tenant_id = $1 AND p.id = w.project_id AND NOT EXISTS (
     SELECT FROM asked a
     WHERE a.project_id NOT IN (SELECT id FROM mine) OR a.assignee_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM tasks_projectmember m WHERE m.tenant_id = $1 AND m.user_id = a.assignee_id
@@ -226,7 +235,7 @@ UPDATE = statement(
       THEN coalesce(t.completed_at, now()) END,
     version = t.version + 1, updated_at = now()
   FROM old
-  WHERE t.id = old.id AND (coalesce($4, t.title), coalesce($5, t.priority),
+  WHERE t.tenant_id = $1 AND t.id = old.id AND (coalesce($4, t.title), coalesce($5, t.priority),
       coalesce($6, t.status), CASE WHEN $7 THEN $8 ELSE t.assignee_id END)
     IS DISTINCT FROM (t.title, t.priority, t.status, t.assignee_id)
   RETURNING t.*

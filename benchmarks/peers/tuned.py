@@ -85,6 +85,12 @@ PROJECT_FIELDS = (
 )
 T, U = len(TASK_FIELDS), len(USER_FIELDS)
 
+
+def references(row: Any, column: str, table: Any) -> Any:
+    """The join from a row's column to the table; the key of each table is (tenant_id, id)."""
+    return and_(table.c.tenant_id == row.c.tenant_id, table.c.id == row.c[column])
+
+
 IS_LIVE = and_(
     tokens.c.tenant_id == bindparam("tenant"),
     tokens.c.digest == bindparam("digest"),
@@ -95,7 +101,7 @@ IS_LIVE = and_(
 WHO = (
     select(users.c.id, members.c.role)
     .select_from(
-        tokens.join(users, users.c.id == tokens.c.user_id)
+        tokens.join(users, references(tokens, "user_id", users))
         .outerjoin(
             members,
             and_(
@@ -104,7 +110,7 @@ WHO = (
                 members.c.project_id == bindparam("project"),
             ),
         )
-        .outerjoin(projects, projects.c.id == members.c.project_id)
+        .outerjoin(projects, references(members, "project_id", projects))
     )
     .where(IS_LIVE, projects.c.deleted_at.is_(None))
 )
@@ -121,9 +127,9 @@ ROWS = (
         *(creators.c[name] for name in USER_FIELDS),
     )
     .select_from(
-        tasks.join(projects, projects.c.id == tasks.c.project_id)
-        .outerjoin(assignees, assignees.c.id == tasks.c.assignee_id)
-        .outerjoin(creators, creators.c.id == tasks.c.created_by_id)
+        tasks.join(projects, references(tasks, "project_id", projects))
+        .outerjoin(assignees, references(tasks, "assignee_id", assignees))
+        .outerjoin(creators, references(tasks, "created_by_id", creators))
     )
     .where(
         tasks.c.tenant_id == bindparam("tenant"),
@@ -144,7 +150,7 @@ LOCKED = ONE.with_for_update(of=tasks)
 SEVERAL = ROWS.where(tasks.c.id.in_(bindparam("ids", expanding=True))).order_by(tasks.c.id)
 TAGS = (
     select(task_tags.c.task_id, tags.c.id, tags.c.name, tags.c.color)
-    .select_from(task_tags.join(tags, tags.c.id == task_tags.c.tag_id))
+    .select_from(task_tags.join(tags, references(task_tags, "tag_id", tags)))
     .where(
         task_tags.c.tenant_id == bindparam("tenant"),
         task_tags.c.task_id.in_(bindparam("ids", expanding=True)),
@@ -153,7 +159,7 @@ TAGS = (
 )
 BLOCKERS = (
     select(blockers.c.task_id, tasks.c.id, tasks.c.status)
-    .select_from(blockers.join(tasks, tasks.c.id == blockers.c.blocker_id))
+    .select_from(blockers.join(tasks, references(blockers, "blocker_id", tasks)))
     .where(
         blockers.c.tenant_id == bindparam("tenant"),
         blockers.c.task_id.in_(bindparam("ids", expanding=True)),
@@ -168,8 +174,8 @@ PROJECTS = (
         *(users.c[name] for name in USER_FIELDS),
     )
     .select_from(
-        members.join(projects, projects.c.id == members.c.project_id).join(
-            users, users.c.id == projects.c.owner_id
+        members.join(projects, references(members, "project_id", projects)).join(
+            users, references(projects, "owner_id", users)
         )
     )
     .where(
@@ -489,7 +495,11 @@ async def store_changes(
     values = {**new, "version": old["version"] + 1, "updated_at": moment}
     if "status" in new:
         values["completed_at"] = moment if new["status"] == "done" else None
-    await connection.execute(update(tasks).where(tasks.c.id == old["id"]).values(**values))
+    await connection.execute(
+        update(tasks)
+        .where(tasks.c.tenant_id == tenant_id, tasks.c.id == old["id"])
+        .values(**values)
+    )
     changes = {name: [old[name], value] for name, value in new.items()}
     row = {**old, **values, "tenant_id": tenant_id}
     event = event_values(user_id, old["id"], row, "changed", changes, moment)

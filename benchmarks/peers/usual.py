@@ -34,6 +34,7 @@ from benchmarks.peers.schema import (
     User,
     make_engine,
     now,
+    references,
 )
 
 app = FastAPI()
@@ -96,8 +97,8 @@ async def require_member(
     """The user, when he works in the project; else an answer of this status."""
     found = await session.scalar(
         select(User)
-        .join(ProjectMember, ProjectMember.user_id == User.id)
-        .join(Project, Project.id == ProjectMember.project_id)
+        .join(ProjectMember, references(ProjectMember, ProjectMember.user_id, User))
+        .join(Project, references(ProjectMember, ProjectMember.project_id, Project))
         .where(
             ProjectMember.tenant_id == tenant_id,
             ProjectMember.project_id == project_id,
@@ -116,8 +117,8 @@ async def require_member(
 def visible_tasks(user: User) -> Select[tuple[Task]]:
     return (
         select(Task)
-        .join(Project, Project.id == Task.project_id)
-        .join(ProjectMember, ProjectMember.project_id == Project.id)
+        .join(Project, references(Task, Task.project_id, Project))
+        .join(ProjectMember, references(ProjectMember, ProjectMember.project_id, Project))
         .where(
             Task.tenant_id == user.tenant_id,
             Task.deleted_at.is_(None),
@@ -182,7 +183,7 @@ async def get_task(task_id: int, session: Db, user: CurrentUser) -> Any:
 async def list_projects(session: Db, user: CurrentUser) -> Any:
     rows = (
         select(Project, ProjectMember.role)
-        .join(ProjectMember, ProjectMember.project_id == Project.id)
+        .join(ProjectMember, references(ProjectMember, ProjectMember.project_id, Project))
         .options(joinedload(Project.owner))
         .where(
             ProjectMember.tenant_id == user.tenant_id,

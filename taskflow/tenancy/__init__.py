@@ -1,16 +1,16 @@
 """
-Tenant isolation.
+Tenant isolation: a row of one tenant is never visible to another.
 
 A unit of work is a transaction that is bound to one tenant: `with inside(tenant): …`. Two
-independent protections keep tenants apart.
+protections are independent of each other.
 
-* In the application: TenantManager raises outside a unit of work and returns only the tenant's rows
-  inside one; saving, bulk writing and deleting are guarded.
-* In the database: composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL also
-  forced row-level security, set with SET LOCAL so that it ends with the transaction.
+* In the application, TenantManager raises TenantError outside a unit of work and filters by its
+  tenant inside. Saving, bulk writing and deleting rows of another tenant raise it too.
+* In the database, composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL also
+  forced row-level security, bound with SET LOCAL so that it ends with the transaction.
 
-These are Meta.constraints that every TenantModel gets by itself. `makemigrations` writes them, so a
-new model cannot lack them.
+The database's constraints are Meta.constraints that every TenantModel gets by itself, so
+`makemigrations` writes them and no model can be without them.
 
 >>> Task.objects.count()
 TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
@@ -18,7 +18,12 @@ TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
 
 from __future__ import annotations
 
-from taskflow.tenancy.constraints import CompositeFK, RowSecurity, TenantKey, TenantStatistics
+from taskflow.tenancy.constraints import (
+    CompositeFK,
+    RowSecurity,
+    TenantPrimaryKey,
+    TenantStatistics,
+)
 from taskflow.tenancy.models import (
     TenantFK,
     TenantManager,
@@ -46,9 +51,9 @@ __all__ = [
     "RowSecurity",
     "TenantError",
     "TenantFK",
-    "TenantKey",
     "TenantManager",
     "TenantModel",
+    "TenantPrimaryKey",
     "TenantQuerySet",
     "TenantStatistics",
     "across_tenants",

@@ -1,4 +1,7 @@
-"""The database's lock, as constraints that `makemigrations` writes."""
+"""What the database enforces between tenants, as constraints that `makemigrations` writes.
+
+Each is a Meta.constraint of a TenantModel; taskflow/tenancy/models.py adds them to every model.
+"""
 
 from __future__ import annotations
 
@@ -11,34 +14,44 @@ from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from taskflow.tenancy.unit import OWNER_ROLE, has_roles
 
 POLICY = "tenant_id = current_setting('taskflow.tenant')::bigint"
+NO_SQL = ""  # not None, which Django would execute as text when a column of the table has a default
 
 
-class _Guard(models.constraints.BaseConstraint):
-    """Something the database enforces and a form need not check."""
+class _DatabaseConstraint(models.constraints.BaseConstraint):
+    """A rule that only the database checks. Forms and full_clean() ignore it."""
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         pass
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Guard) and self.deconstruct() == other.deconstruct()
+        return isinstance(other, _DatabaseConstraint) and self.deconstruct() == other.deconstruct()
 
     def __hash__(self) -> int:
         return hash(self.name)
 
 
-class TenantKey(models.UniqueConstraint):
-    """(tenant_id, id): what composite foreign keys point at."""
+class TenantUniqueId(_DatabaseConstraint):
+    """UNIQUE (tenant_id, id) on SQLite, which composite foreign keys need at the table that they
+    reference. On PostgreSQL they reference the primary key, see TenantPrimaryKey.
+    """
+
+    def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
+        if schema_editor.connection.vendor != "sqlite":
+            return None
+        return f"CONSTRAINT {schema_editor.quote_name(self.name)} UNIQUE (tenant_id, id)"
+
+    def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
+        assert schema_editor
+        if schema_editor.connection.vendor == "sqlite":
+            return _copy_table(model, schema_editor)
+        return NO_SQL
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        assert schema_editor
-        if schema_editor.connection.vendor != "postgresql":
-            return super().remove_sql(model, schema_editor)
-        # Migrating backwards meets the key before the foreign keys that lean on it.
-        table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
-        return f"ALTER TABLE {table} DROP CONSTRAINT {name} CASCADE"
+        return self.create_sql(model, schema_editor)
 
 
-class CompositeFK(_Guard):
+class CompositeFK(_DatabaseConstraint):
     """FOREIGN KEY (tenant_id, column) with the ON DELETE that the field has in Python."""
 
     def __init__(self, *, name: str, field: str) -> None:
@@ -52,7 +65,8 @@ class CompositeFK(_Guard):
     def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "postgresql":
-            return self.create_sql(model, schema_editor)
+            schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
+            return None
         return (
             f"CONSTRAINT {schema_editor.quote_name(self.name)} {self._clause(model, schema_editor)}"
         )
@@ -60,17 +74,14 @@ class CompositeFK(_Guard):
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "sqlite":
-            return schema_editor._remake_table(model)  # type: ignore[attr-defined]
+            return _copy_table(model, schema_editor)
         table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
-        schema_editor.deferred_sql.append(  # the target's unique key may not exist yet
-            f"ALTER TABLE {table} ADD CONSTRAINT {name} {self._clause(model, schema_editor)}"
-        )
-        return None
+        return f"ALTER TABLE {table} ADD CONSTRAINT {name} {self._clause(model, schema_editor)}"
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "sqlite":
-            return schema_editor._remake_table(model)  # type: ignore[attr-defined]
+            return _copy_table(model, schema_editor)
         table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
         return f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
 
@@ -81,27 +92,39 @@ class CompositeFK(_Guard):
         is_sqlite = schema_editor.connection.vendor == "sqlite"
         on_delete = {
             models.CASCADE: "ON DELETE CASCADE",
-            # SQLite would set tenant_id to null as well; there Django's own update has to do.
+            # SQLite cannot name the column and would set tenant_id to null too. There the update
+            # that Django sends before the DELETE has to be enough.
             models.SET_NULL: "" if is_sqlite else f"ON DELETE SET NULL ({column})",
         }.get(field.remote_field.on_delete, "")
-        # Deferred on SQLite, where flushing and remaking tables rely on it.
-        when = "DEFERRABLE INITIALLY DEFERRED" if is_sqlite else ""
+        # Deferred on SQLite, because Django flushes and copies tables there in any order.
+        timing = "DEFERRABLE INITIALLY DEFERRED" if is_sqlite else ""
         return (
             f"FOREIGN KEY (tenant_id, {column}) REFERENCES {target} (tenant_id, id)"
-            f" {on_delete} {when}"
+            f" {on_delete} {timing}"
         )
 
 
-class _PostgresGuard(_Guard):
-    """What only PostgreSQL has: SQL for when the table is there, and to take it back."""
+def _copy_table(model: Any, schema_editor: Any) -> None:
+    """Add or remove constraints on SQLite, which can do so only by making the table anew."""
+    schema_editor._remake_table(model)
+
+
+class _PostgresConstraint(_DatabaseConstraint):
+    """A rule that only PostgreSQL has. Subclasses give the SQL that adds it to a table that exists,
+    and the SQL that removes it.
+    """
 
     def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        return self.create_sql(model, schema_editor)
+        """Add it when the table has been created, since it cannot be a part of CREATE TABLE."""
+        assert schema_editor
+        if schema_editor.connection.vendor == "postgresql":
+            schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
 
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
-        if schema_editor.connection.vendor == "postgresql":
-            schema_editor.deferred_sql.append(self._creation(model, schema_editor))
+        if schema_editor.connection.vendor != "postgresql":
+            return NO_SQL
+        return self._creation(model, schema_editor)
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
@@ -116,8 +139,36 @@ class _PostgresGuard(_Guard):
         raise NotImplementedError
 
 
-class RowSecurity(_PostgresGuard):
-    """On PostgreSQL the table shows and takes only the bound tenant's rows, its owner included."""
+class TenantPrimaryKey(_PostgresConstraint):
+    """PRIMARY KEY (tenant_id, id) on PostgreSQL, in place of Django's PRIMARY KEY (id).
+
+    Rows of one tenant are then next to each other in the index, and a table can be distributed by
+    tenant over several servers. For Django, and on SQLite, `id` alone stays the primary key: one
+    sequence per table numbers the rows of all tenants.
+    """
+
+    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        return self._replacement(model, schema_editor, "tenant_id, id")
+
+    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        # CASCADE, because migrating backwards removes the key before the foreign keys to it.
+        return self._replacement(model, schema_editor, "id", drop="CASCADE")
+
+    def _replacement(
+        self, model: Any, schema_editor: BaseDatabaseSchemaEditor, columns: str, drop: str = ""
+    ) -> str:
+        quote, table = schema_editor.quote_name, model._meta.db_table
+        key = quote(f"{table}_pkey")  # PostgreSQL's name for Django's key
+        return (
+            f"ALTER TABLE {quote(table)} DROP CONSTRAINT {key} {drop},"
+            f" ADD CONSTRAINT {key} PRIMARY KEY ({columns})"
+        )
+
+
+class RowSecurity(_PostgresConstraint):
+    """Row-level security: the table shows and takes only rows of the transaction's tenant, for its
+    owner too.
+    """
 
     def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
@@ -137,11 +188,12 @@ class RowSecurity(_PostgresGuard):
         )
 
 
-class TenantStatistics(_PostgresGuard):
-    """Tells PostgreSQL's planner that these columns know their tenant.
+class TenantStatistics(_PostgresConstraint):
+    """Statistics which show PostgreSQL's planner that each value of these columns belongs to one
+    tenant.
 
-    Without it it takes a project's rows of one tenant for a hundredth of the project's, where there
-    are a hundred tenants, and collects and sorts what an index has in order.
+    Without them the planner multiplies the two conditions: with a hundred tenants it expects a
+    hundredth of a project's rows, and sorts rows that an index has in order.
     """
 
     def __init__(self, *, name: str, fields: Sequence[str]) -> None:
@@ -167,7 +219,8 @@ class TenantStatistics(_PostgresGuard):
 def add_constraint(
     model: type[models.Model], constraint: models.constraints.BaseConstraint
 ) -> None:
+    """Add the constraint to the model's Meta unless it has one of that name."""
     options = model._meta
-    if all(constraint.name != known.name for known in options.constraints):
+    if all(constraint.name != existing.name for existing in options.constraints):
         options.constraints = [*options.constraints, constraint]
         options.original_attrs["constraints"] = options.constraints  # what makemigrations reads

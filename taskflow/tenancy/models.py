@@ -1,4 +1,4 @@
-"""The application's lock: what tenants' rows are, and how they are asked for."""
+"""Tenant isolation in the application: models of tenant-owned rows, and their managers."""
 
 from __future__ import annotations
 
@@ -14,17 +14,21 @@ from taskflow.db.writes import insert, insert_all, insert_later
 from taskflow.tenancy.constraints import (
     CompositeFK,
     RowSecurity,
-    TenantKey,
+    TenantPrimaryKey,
     TenantStatistics,
+    TenantUniqueId,
     add_constraint,
 )
 from taskflow.tenancy.unit import ACROSS, TenantError, current_tenant_id, current_unit
 
 _M = TypeVar("_M", bound=models.Model)
-IDS_WITHOUT_KEY = {"project_id", "subject_id"}  # of rows that may be gone, in the log and counts
+# Ids without a foreign key, since the row may be deleted: in the event log and the counts.
+IDS_WITHOUT_FOREIGN_KEY = {"project_id", "subject_id"}
+BEFORE_ALL_FIELDS = -(10**6)  # Django numbers its own from -1 downwards and from 0 upwards
 
 
-def _refuse_strangers(rows: Iterable[models.Model]) -> None:
+def _refuse_other_tenants(rows: Iterable[models.Model]) -> None:
+    """Raise TenantError unless every row belongs to the tenant of the open unit of work."""
     scope = current_unit()
     for row in rows:
         tenant_id = row.tenant_id  # type: ignore[attr-defined]
@@ -36,14 +40,17 @@ class TenantQuerySet(models.QuerySet[_M]):
     def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
         unique_fields = kwargs.get("unique_fields")
         if unique_fields and unique_fields[0] != "tenant":
-            raise TenantError("unique_fields must lead with tenant, or an upsert crosses the wall")
+            raise TenantError(
+                "The first of unique_fields must be tenant: an upsert by the others alone could"
+                " change a row of another tenant."
+            )
         rows = list(objs)
-        _refuse_strangers(rows)
+        _refuse_other_tenants(rows)
         return super().bulk_create(rows, *args, **kwargs)
 
     def bulk_update(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> int:
         rows = tuple(objs)
-        _refuse_strangers(rows)
+        _refuse_other_tenants(rows)
         return super().bulk_update(rows, *args, **kwargs)
 
     def update(self, **values: Any) -> int:
@@ -52,37 +59,53 @@ class TenantQuerySet(models.QuerySet[_M]):
         return super().update(**values)
 
     def delete(self) -> tuple[int, dict[str, int]]:
-        """Delete the rows; what hangs on them goes by the database's ON DELETE CASCADE.
+        """Delete the rows. The database deletes the rows that depend on them (ON DELETE CASCADE).
 
-        Django's own path deletes by primary key alone, which on SQLite reaches every tenant.
-        Raises ProtectedError like it.
+        Returns the number of these rows alone, in Django's form. Raises ProtectedError when other
+        rows reference one of them by a field with models.PROTECT. Django's own delete() would
+        delete by the primary key alone, and so on SQLite rows of every tenant.
         """
         rows = list(self)
-        Collector(using=self.db, origin=self).collect(rows)
-        doomed = self.model._base_manager.using(self.db).filter(pk__in=[row.pk for row in rows])
-        count = doomed._raw_delete(self.db) or 0
+        _TenantCollector(using=self.db, origin=self).collect(rows)
+        to_delete = self.model._base_manager.using(self.db).filter(pk__in=[row.pk for row in rows])
+        count = to_delete._raw_delete(self.db) or 0
         return count, {self.model._meta.label: count}
 
 
+class _TenantCollector(Collector):
+    """Finds the rows that protect others from deletion, among the rows of tenants alone.
+
+    Django's admin log references users too, and has no table here (see settings.MIGRATION_MODULES).
+    """
+
+    def related_objects(self, related_model: Any, related_fields: Any, objs: Any) -> Any:
+        if not is_tenant_model(related_model):
+            return related_model._base_manager.none()
+        return super().related_objects(related_model, related_fields, objs)
+
+
 class TenantManager(models.Manager[_M]):
-    """The default and base manager of every TenantModel."""
+    """The default and base manager of every TenantModel.
+
+    Outside a unit of work its querysets raise TenantError; inside, they hold the tenant's rows.
+    """
 
     _queryset_class = TenantQuerySet
 
     def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
-        """By SQL that is compiled once, where that is possible."""
+        """Insert the rows, by SQL that was compiled once where the arguments allow it."""
         rows = list(objs)
         if not rows:
             return rows
         if not args and not kwargs.keys() - {"batch_size"}:
-            _refuse_strangers(rows)
+            _refuse_other_tenants(rows)
             if insert(rows[0]) if len(rows) == 1 else insert_all(rows, "tenant_id"):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
     def create_later(self, row: _M) -> None:
-        """Save a row that nobody asks for its id: on PostgreSQL with the next statement."""
-        _refuse_strangers([row])
+        """Insert a row whose id is not needed: on PostgreSQL together with the next statement."""
+        _refuse_other_tenants([row])
         if not insert_later(row):
             self.get_queryset().bulk_create([row])
 
@@ -95,12 +118,39 @@ class TenantManager(models.Manager[_M]):
         return rows if scope == ACROSS else rows.filter(tenant_id=scope)
 
 
-class TenantModel(models.Model):
-    """A table whose every row belongs to one tenant. Give foreign keys as TenantFK.
+class TenantField(models.ForeignKey):  # type: ignore[type-arg]
+    """The tenant that a row belongs to.
 
-    `unrecorded` fields never reach the event log. `derived` ones follow from others, and nobody
-    sets them. `noted` columns are up to date on the rows that note_changes() is shown.
-    `project_field` names the column that holds the id of the project a row belongs to, for the log.
+    It is the first column of its table, whatever the order of the fields in the source. It has no
+    index of its own, since every index of the table begins with it.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**_TENANT_FIELD | kwargs)
+        self.creation_counter = BEFORE_ALL_FIELDS
+
+    def deconstruct(self) -> Any:
+        name, path, args, kwargs = super().deconstruct()
+        return name, path, args, {k: v for k, v in kwargs.items() if k not in _TENANT_FIELD}
+
+
+_TENANT_FIELD: dict[str, Any] = {
+    "to": "accounts.Tenant",
+    "on_delete": models.PROTECT,
+    "related_name": "+",
+    "default": current_tenant_id,
+    "editable": False,
+    "db_index": False,
+}
+
+
+class TenantModel(models.Model):
+    """A table in which every row belongs to one tenant. Its foreign keys must be TenantFKs.
+
+    `unrecorded`: fields that the event log leaves out.
+    `derived`: fields that are computed from others and never set by a request.
+    `noted`: columns that are current on the rows passed to note_changes().
+    `project_field`: the column with the id of the row's project, for the event log.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
@@ -108,87 +158,90 @@ class TenantModel(models.Model):
     noted: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
-    tenant = models.ForeignKey(
-        "accounts.Tenant",
-        models.PROTECT,
-        related_name="+",
-        default=current_tenant_id,
-        editable=False,
-        db_index=False,
-    )
+    tenant = TenantField()
     objects = TenantManager()
 
     # The columns that were read under a lock: rules may rely on them. See taskflow/audit/locks.py.
     fresh_columns: frozenset[str] = frozenset()
 
     if TYPE_CHECKING:
-        version: Any  # of whatever the recorder changes
+        version: Any  # every model that the recorder writes has one
 
     class Meta:
         abstract = True
-        base_manager_name = "objects"  # foreign keys, refresh_from_db and save are scoped too
+        base_manager_name = "objects"  # also for foreign keys, refresh_from_db and save
 
     @classmethod
     def note_changes(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
-        """Keep what follows from rows of this model. The recorder calls it with every change, as
-        recorded, in its transaction.
+        """Update what is computed from rows of this model. The recorder calls this with every row
+        it has written and its recorded changes, in the same transaction.
         """
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
-        _refuse_strangers([self])
+        _refuse_other_tenants([self])
         super().save_base(*args, **kwargs)
 
     def delete(self, *args: Any, **kwargs: Any) -> tuple[int, dict[str, int]]:
-        """See TenantQuerySet.delete()."""
-        _refuse_strangers([self])
+        """Delete this row as TenantQuerySet.delete() does."""
+        _refuse_other_tenants([self])
         return type(self)._base_manager.filter(pk=self.pk).delete()
 
 
 class TenantFK(models.ForeignKey):  # type: ignore[type-arg]
-    """A foreign key that cannot leave its tenant: (tenant_id, x_id) → (tenant_id, id)."""
+    """A foreign key to a row of the same tenant: (tenant_id, x_id) → (tenant_id, id).
+
+    It has no index of its own: name one in Meta.indexes, which begins with the tenant.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["db_constraint"] = False  # CompositeFK stands in its place
-        kwargs.setdefault("db_index", False)  # indexes lead with the tenant, in Meta
+        kwargs["db_constraint"] = False  # CompositeFK replaces it
+        kwargs.setdefault("db_index", False)  # an index of one column would mix all tenants
         super().__init__(*args, **kwargs)
 
     def contribute_to_related_class(self, cls: Any, related: Any) -> None:
         super().contribute_to_related_class(cls, related)
-        if self.model.__module__ != "__fake__":  # migrations state their constraints themselves
-            name = f"{cls._meta.db_table}_tenant_id_key"
-            add_constraint(cls, TenantKey(fields=["tenant", "id"], name=name))
+        if self.model.__module__ != "__fake__":  # models of migrations list their constraints
+            add_constraint(cls, TenantUniqueId(name=f"{cls._meta.db_table}_tenant_id_key"))
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
-        """Say a.tenant_id = b.tenant_id in every join."""
+        """Add a.tenant_id = b.tenant_id to every join."""
         if not (alias and related_alias):
             return None  # Query.trim_start() of a negated multi-valued filter
-        here = _tenant_column(self.model, related_alias)
-        there = _tenant_column(self.related_model, alias)
-        return WhereNode([models.lookups.Exact(here, there)])  # type: ignore[list-item]
+        own = _tenant_column(self.model, related_alias)
+        referenced = _tenant_column(self.related_model, alias)
+        return WhereNode([models.lookups.Exact(own, referenced)])  # type: ignore[list-item]
 
 
 def _tenant_column(model: Any, alias: str) -> Any:
     return model._meta.get_field("tenant").get_col(alias)
 
 
-def _add_guards(sender: type[models.Model], **kwargs: Any) -> None:
+def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
+    """Give a new TenantModel the constraints that isolate tenants, and put the tenant in front of
+    its unique_together. What makemigrations reads is changed too.
+    """
     if not is_tenant_model(sender):
         return
-    table = sender._meta.db_table
-    for field in sender._meta.local_fields:
+    options = sender._meta
+    table, fields = options.db_table, options.local_fields
+    add_constraint(sender, TenantPrimaryKey(name=f"{table}_tenant_pk"))
+    if options.unique_together:
+        options.unique_together = tuple(("tenant", *names) for names in options.unique_together)
+        options.original_attrs["unique_together"] = options.unique_together
+    for field in fields:
         if isinstance(field, TenantFK):
-            if not field.null:  # its key leads to the tenant; asking again costs every insert
-                sender._meta.get_field("tenant").db_constraint = False  # type: ignore[union-attr]
+            if not field.null:  # its own key already includes the tenant; a second check is slower
+                options.get_field("tenant").db_constraint = False  # type: ignore[union-attr]
             name = f"{table}_{field.column}_tenant_fk"
             add_constraint(sender, CompositeFK(name=name, field=field.name))
     add_constraint(sender, RowSecurity(name=f"{table}_rls"))
-    fields = sender._meta.local_fields
-    keys = [f.name for f in fields if isinstance(f, TenantFK) or f.name in IDS_WITHOUT_KEY]
+    keys = [f.name for f in fields if isinstance(f, TenantFK) or f.name in IDS_WITHOUT_FOREIGN_KEY]
     if keys:
         add_constraint(sender, TenantStatistics(name=f"{table}_stats", fields=keys))
 
 
 def is_tenant_model(model: Any) -> bool:
+    """Whether this is a model with a table of its own whose rows belong to tenants."""
     return (
         isinstance(model, type)
         and issubclass(model, TenantModel)
@@ -197,4 +250,4 @@ def is_tenant_model(model: Any) -> bool:
     )
 
 
-class_prepared.connect(_add_guards)
+class_prepared.connect(_add_constraints)

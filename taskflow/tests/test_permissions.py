@@ -170,7 +170,7 @@ def ids(world):
     }
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
 def test_matrix(world, as_, ids, operation):

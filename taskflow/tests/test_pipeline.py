@@ -24,7 +24,7 @@ from tasks.models import Task
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
-    pytest.mark.wall,
+    pytest.mark.isolation,
     pytest.mark.skipif("connection.vendor != 'postgresql'"),
 ]
 

@@ -9,7 +9,7 @@ from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag
 
-pytestmark = pytest.mark.wall
+pytestmark = pytest.mark.isolation
 
 MEMBERS = ("ada", "carl", "bob", "bot")
 

@@ -1,7 +1,7 @@
 """
-A pytest plugin that takes the application's lock away, so that the database's must hold alone.
+A pytest plugin that switches off tenant isolation in the application, to test the database's alone.
 
-Managers no longer filter, joins no longer name the tenant, strangers are no longer refused.
+Managers do not filter, joins do not name the tenant, and rows of other tenants can be written.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import pytest
 
 
 @pytest.fixture(autouse=True)
-def _no_application_lock(monkeypatch):
+def _no_application_isolation(monkeypatch):
     tenancy = "taskflow.tenancy.models"  # by name: plugins are loaded before Django is set up
     monkeypatch.delattr(f"{tenancy}.TenantManager.get_queryset")
     monkeypatch.setattr(f"{tenancy}.TenantFK.get_extra_restriction", lambda *args: None)
-    monkeypatch.setattr(f"{tenancy}._refuse_strangers", lambda rows: None)
+    monkeypatch.setattr(f"{tenancy}._refuse_other_tenants", lambda rows: None)

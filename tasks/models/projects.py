@@ -234,7 +234,7 @@ class ProjectMember(TenantModel):
             # the projects of a user: part of every visible_to()
             models.Index(fields=["tenant", "user", "project"], name="member_by_user"),
         ]
-        unique_together = [("project", "user")]  # a project belongs to one tenant
+        unique_together = [("project", "user")]  # TenantModel puts the tenant in front
 
     def __str__(self) -> str:
         return f"{self.user} as {self.role}"

@@ -1,4 +1,4 @@
-"""What the database itself refuses, whoever writes: on both databases, past every action."""
+"""What the database itself refuses, on both databases, when a row is written without an action."""
 
 from __future__ import annotations
 
@@ -13,7 +13,14 @@ from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import create
-from taskflow.tenancy import CompositeFK, RowSecurity, TenantFK, TenantKey, inside, is_tenant_model
+from taskflow.tenancy import (
+    CompositeFK,
+    RowSecurity,
+    TenantFK,
+    TenantPrimaryKey,
+    inside,
+    is_tenant_model,
+)
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import (
@@ -36,25 +43,32 @@ FOREIGN_KEYS = [
     if isinstance(field, TenantFK)
 ]
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+on_postgres = pytest.mark.skipif(connection.vendor != "postgresql", reason="about PostgreSQL")
 
 
-def refused(act):
-    """Whether the database refuses it, at the latest when the transaction would be committed."""
+def assert_refused(write):
+    """Fail unless the database refuses `write()`, at the latest before a commit."""
     with pytest.raises(IntegrityError), transaction.atomic():
-        act()
+        write()
         connection.check_constraints()
+
+
+def query(sql, *params):
+    with connection.cursor() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
 
 
 @pytest.fixture
 def acme(world):
-    """Acme with a row in every table, its scope open."""
+    """The fixtures, with a row of Acme in every table and a unit of work of Acme."""
     with inside(world.acme):
-        fill(world.ada, world.apollo, world.task)
+        fill_tables(world.ada, world.apollo, world.task)
         yield world
 
 
-def fill(actor, project, task):
-    """Put a row into every table that has none yet."""
+def fill_tables(actor, project, task):
+    """Insert a row into every table that has none yet."""
     issue_token(actor, actor.user, "test", TokenScope.READ, None)
     update_task(actor, task, tags=["urgent"])
     first = create_task(actor, project, title="first")
@@ -92,7 +106,7 @@ CHECKS = {
     "user_handle_is_lower_case": (User, {"handle": "Ada"}),
     "user_handle_is_not_reserved": (User, {"handle": "me"}),
 }
-MORE = [
+FURTHER_VALUES = [
     (Project, {"key": ""}),
     (Task, {"due_on": date(1969, 12, 31)}),
     (Task, {"due_date": datetime(1969, 12, 31, 23, tzinfo=UTC)}),
@@ -115,44 +129,42 @@ MORE = [
 ]
 
 
-def test_every_check_is_tried_here():
-    known = {
+def test_every_check_constraint_has_a_case_here():
+    names = {
         constraint.name
         for model in TENANT_MODELS
         for constraint in model._meta.constraints
         if isinstance(constraint, models.CheckConstraint)
     }
 
-    assert known == CHECKS.keys()
+    assert names == CHECKS.keys()
 
 
 @pytest.mark.parametrize(
     ("model", "values"),
-    [*CHECKS.values(), *MORE],
+    [*CHECKS.values(), *FURTHER_VALUES],
     ids=lambda v: v.__name__ if isinstance(v, type) else ",".join(v),
 )
-def test_a_bad_value_is_refused(acme, model, values):
-    one = model.objects.earliest("pk").pk
+def test_a_value_that_breaks_a_check_is_refused(acme, model, values):
+    pk = model.objects.earliest("pk").pk
 
-    refused(lambda: model.objects.filter(pk=one).update(**values))
+    assert_refused(lambda: model.objects.filter(pk=pk).update(**values))
 
 
 @pytest.mark.raw_sql
 @pytest.mark.parametrize("text", ["1969-12-31", "2200-01-01", "0001-01-01", "9999-12-31"])
-def test_a_day_that_python_might_not_read_is_refused(acme, text):
+def test_a_due_day_outside_the_supported_years_is_refused(acme, text):
     def write():
         with connection.cursor() as cursor:
             cursor.execute("UPDATE tasks_task SET due_on = %s", [text])
 
-    refused(write)
+    assert_refused(write)
 
 
 @pytest.mark.parametrize("model", TENANT_MODELS)
 def test_a_row_without_a_tenant_is_refused(acme, model):
-    with (
-        pytest.raises(DatabaseError),
-        transaction.atomic(),
-    ):  # on PostgreSQL its policy may be first
+    # On PostgreSQL the policy may refuse it before NOT NULL does, with another error.
+    with pytest.raises(DatabaseError), transaction.atomic():
         models.QuerySet.update(model.objects.all(), tenant=None)
 
 
@@ -180,29 +192,29 @@ UNIQUES = {
 }
 
 
-def test_every_unique_rule_is_tried_here():
-    known = {
+def test_every_unique_rule_has_a_case_here():
+    names = {
         constraint.name
         for model in TENANT_MODELS
         for constraint in model._meta.constraints
-        if isinstance(constraint, models.UniqueConstraint) and not isinstance(constraint, TenantKey)
+        if isinstance(constraint, models.UniqueConstraint)
     }
     together = [model for model in TENANT_MODELS if model._meta.unique_together]
 
-    assert known | {"unique_together"} == UNIQUES.keys()
+    assert names | {"unique_together"} == UNIQUES.keys()
     assert together == [ProjectMember]
 
 
 @pytest.mark.parametrize("name", UNIQUES)
-def test_a_second_one_is_refused(acme, name):
+def test_a_second_row_with_unique_values_is_refused(acme, name):
     Task.objects.filter(number=1).update(external_ref="taken")
     row = UNIQUES[name](acme)
 
-    refused(lambda: row.save(force_insert=True))
+    assert_refused(lambda: row.save(force_insert=True))
 
 
 @pytest.mark.parametrize("name", ["project_key_key", "tag_name_key", "user_handle_key", "user_email_key"])  # fmt: skip
-def test_what_is_unique_is_so_in_its_tenant_only(world, name):
+def test_two_tenants_may_use_the_same_unique_values(world, name):
     rows = {
         "project_key_key": lambda w: Project(key="APO", name="x", owner=w.mallory.user),
         "tag_name_key": lambda w: Tag(name="urgent"),
@@ -215,7 +227,7 @@ def test_what_is_unique_is_so_in_its_tenant_only(world, name):
         rows[name](world).save(force_insert=True)
 
 
-def test_many_tasks_may_have_no_external_ref(acme):
+def test_several_tasks_without_an_external_ref_are_accepted(acme):
     create_task(acme.ada, acme.apollo, title="x")
 
     assert Task.objects.filter(external_ref=None).count() == 3
@@ -225,45 +237,42 @@ def test_many_tasks_may_have_no_external_ref(acme):
 
 
 @pytest.fixture
-def theirs(world):
-    """Ids of Globex's rows, by model."""
+def ids_of_globex(world):
+    """The id of a row of Globex, by model."""
     with inside(world.globex):
-        fill(world.mallory, world.secret, world.secret_task)
+        fill_tables(world.mallory, world.secret, world.secret_task)
         return {model: model.objects.latest("pk").pk for model in TENANT_MODELS}
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(("model", "name"), FOREIGN_KEYS)
-def test_a_row_cannot_point_at_another_tenants(theirs, acme, model, name):
+def test_a_foreign_key_to_a_row_of_another_tenant_is_refused(ids_of_globex, acme, model, name):
     field = model._meta.get_field(name)
-    one = model.objects.earliest("pk").pk
-    target = theirs[field.related_model]
+    pk = model.objects.earliest("pk").pk
+    target = ids_of_globex[field.related_model]
 
-    refused(lambda: model.objects.filter(pk=one).update(**{field.attname: target}))
+    assert_refused(lambda: model.objects.filter(pk=pk).update(**{field.attname: target}))
 
     def write():
         with connection.cursor() as cursor:
             table, column = model._meta.db_table, field.column
-            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [target, one])
+            cursor.execute(f"UPDATE {table} SET {column} = %s WHERE id = %s", [target, pk])
 
-    refused(write)
+    assert_refused(write)
 
 
-@pytest.mark.raw_sql  # SQLite's own look-up of the row it complains about
+@pytest.mark.raw_sql  # Django reads the row for SQLite's error message
 @pytest.mark.parametrize(("model", "name"), FOREIGN_KEYS)
-def test_a_row_cannot_point_at_nothing(acme, model, name):
-    one = model.objects.earliest("pk").pk
+def test_a_foreign_key_to_a_missing_row_is_refused(acme, model, name):
+    pk = model.objects.earliest("pk").pk
 
-    refused(lambda: model.objects.filter(pk=one).update(**{f"{name}_id": 10**9}))
+    assert_refused(lambda: model.objects.filter(pk=pk).update(**{f"{name}_id": 10**9}))
 
 
 @pytest.mark.raw_sql
-@pytest.mark.parametrize(
-    ("table", "what"),
-    [("tasks_project", "tasks and memberships"), ("tasks_task", "links"), ("tasks_tag", "links")],
-)
-def test_what_hangs_on_a_row_goes_with_it(acme, table, what):
+@pytest.mark.parametrize("table", ["tasks_project", "tasks_task", "tasks_tag"])
+def test_deleting_a_row_deletes_the_rows_that_depend_on_it(acme, table):
     create_task(acme.ada, acme.apollo, title="below", parent=acme.task, tags=["urgent"])
     with connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {table} WHERE tenant_id = %s", [acme.acme.pk])
@@ -275,20 +284,21 @@ def test_what_hangs_on_a_row_goes_with_it(acme, table, what):
 
 
 @pytest.mark.raw_sql
-def test_a_user_whom_something_points_at_stays(acme):
+def test_deleting_a_referenced_user_is_refused(acme):
     def delete():
         with connection.cursor() as cursor:
             cursor.execute("DELETE FROM accounts_user WHERE id = %s", [acme.ada.user.pk])
 
-    refused(delete)
+    assert_refused(delete)
 
 
-def test_every_foreign_key_and_table_has_its_guard():
+def test_every_tenant_model_has_the_constraints_of_tenant_isolation():
     for model, name in FOREIGN_KEYS:
-        guards = [c.field for c in model._meta.constraints if isinstance(c, CompositeFK)]
-        assert name in guards
+        fields = [c.field for c in model._meta.constraints if isinstance(c, CompositeFK)]
+        assert name in fields
     for model in TENANT_MODELS:
-        assert any(isinstance(c, RowSecurity) for c in model._meta.constraints)
+        classes = {type(constraint) for constraint in model._meta.constraints}
+        assert {RowSecurity, TenantPrimaryKey} <= classes
         plain = [
             f.name
             for f in model._meta.local_fields
@@ -297,20 +307,120 @@ def test_every_foreign_key_and_table_has_its_guard():
         assert plain == []
 
 
+# ---- tables -------------------------------------------------------------------------------------
+
+COLUMNS = {
+    "postgresql": "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0"
+    " AND NOT attisdropped ORDER BY attnum",
+    "sqlite": "SELECT name FROM pragma_table_info(%s) ORDER BY cid",
+}
+# The columns of each unique index, in their order; an expression is null.
+UNIQUE_INDEXES = {
+    "postgresql": "SELECT ARRAY(SELECT a.attname FROM unnest(i.indkey) WITH ORDINALITY k(n, o)"
+    " LEFT JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.n ORDER BY k.o)"
+    " FROM pg_index i WHERE i.indrelid = %s::regclass AND i.indisunique",
+    "sqlite": "SELECT group_concat(c.name) FROM pragma_index_list(%s) i, pragma_index_info(i.name) c"
+    ' WHERE i."unique" GROUP BY i.name',
+}
+
+
+def first_columns(table):
+    """The first column of every unique index of the table."""
+    rows = [columns for (columns,) in query(UNIQUE_INDEXES[connection.vendor], table)]
+    return [(r.split(",") if isinstance(r, str) else r)[0] for r in rows]
+
+
 @pytest.mark.django_db
-@pytest.mark.skipif("connection.vendor != 'postgresql'")
-def test_the_planner_knows_that_keys_know_their_tenant():
-    """Or a list of a project is collected and sorted, though an index has it in order."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT c.relname, array_agg(a.attname::text) FROM pg_statistic_ext s"
-            " JOIN pg_class c ON c.oid = s.stxrelid"
-            " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (s.stxkeys)"
-            " GROUP BY c.relname"
-        )
-        known = {table: set(columns) for table, columns in cursor.fetchall()}
+@pytest.mark.parametrize("model", TENANT_MODELS)
+def test_tenant_id_and_id_are_the_first_columns(model):
+    columns = [name for (name,) in query(COLUMNS[connection.vendor], model._meta.db_table)]
+
+    assert columns[:2] == ["tenant_id", "id"]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", TENANT_MODELS)
+def test_every_unique_index_begins_with_the_tenant(model):
+    assert set(first_columns(model._meta.db_table)) <= {"tenant_id"}
+
+
+@on_postgres
+@pytest.mark.django_db
+@pytest.mark.parametrize("model", TENANT_MODELS)
+def test_the_primary_key_is_the_only_key_of_tenant_and_id(model):
+    keys = query(
+        "SELECT contype::text, pg_get_constraintdef(oid) FROM pg_constraint"
+        " WHERE conrelid = %s::regclass AND contype IN ('p', 'u')",
+        model._meta.db_table,
+    )
+
+    assert ("p", "PRIMARY KEY (tenant_id, id)") in keys
+    assert not [definition for kind, definition in keys if kind == "u" and "(id)" in definition]
+    assert ("u", "UNIQUE (tenant_id, id)") not in keys
+
+
+@on_postgres
+@pytest.mark.django_db
+def test_no_foreign_key_references_the_id_alone():
+    tables = [model._meta.db_table for model in TENANT_MODELS]
+    plain = query(
+        "SELECT conrelid::regclass::text, conname FROM pg_constraint"
+        " WHERE contype = 'f' AND array_length(confkey, 1) = 1 AND confrelid::regclass::text = ANY(%s)",
+        tables,
+    )
+
+    assert plain == []
+
+
+# ---- what Django generates for the composite key ------------------------------------------------
+
+
+def test_rows_can_be_grouped_by_a_model(acme):
+    grouped = Project.objects.annotate(n=models.Count("tasks")).values_list("key", "n")
+
+    assert list(grouped) == [("APO", 2)]
+    assert [p.n for p in Project.objects.annotate(n=models.Count("tasks"))] == [2]
+
+
+def test_distinct_rows_of_a_join_can_be_selected(acme):
+    rows = Project.objects.filter(tasks__isnull=False).distinct()
+
+    assert [project.key for project in rows] == ["APO"]
+
+
+def test_rows_can_be_locked_together_with_a_join(acme):
+    rows = Task.objects.select_related("project").order_by("pk")
+
+    assert len(rows.select_for_update(of=("self",), no_key=True)) == 2
+
+
+def test_a_conflicting_row_can_be_updated_or_ignored(acme):
+    key = {"unique_fields": ["tenant", "project", "number"]}
+
+    def clash(title):
+        return [Task(project=acme.apollo, number=acme.task.number, title=title)]
+
+    Task.objects.bulk_create(clash("ignored"), ignore_conflicts=True)
+    Task.objects.bulk_create(
+        clash("updated"), update_conflicts=True, update_fields=["title"], **key
+    )
+
+    assert Task.objects.get(pk=acme.task.pk).title == "updated"
+
+
+@on_postgres
+@pytest.mark.django_db
+def test_the_planner_has_statistics_of_tenant_and_foreign_keys():
+    """Without them it collects and sorts a project's rows, though an index has them in order."""
+    rows = query(
+        "SELECT c.relname, array_agg(a.attname::text) FROM pg_statistic_ext s"
+        " JOIN pg_class c ON c.oid = s.stxrelid"
+        " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = ANY (s.stxkeys)"
+        " GROUP BY c.relname"
+    )
+    columns = {table: set(names) for table, names in rows}
 
     for model in TENANT_MODELS:
         keys = {f.column for f in model._meta.local_fields if isinstance(f, TenantFK)}
         if keys:
-            assert known[model._meta.db_table] >= keys | {"tenant_id"}
+            assert columns[model._meta.db_table] >= keys | {"tenant_id"}

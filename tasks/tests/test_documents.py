@@ -199,7 +199,7 @@ def test_revalidating_an_etag_costs_two_statements(world, as_, assert_statements
             assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 def test_compiled_query_returns_rows_of_the_current_tenant(world, as_):
     assert as_(world.boss).get(f"/tasks/{world.task.pk}").status_code == 200
     assert as_(world.mallory).get(f"/tasks/{world.task.pk}").status_code == 404

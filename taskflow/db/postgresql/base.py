@@ -7,6 +7,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangoWrapper
+from django.db.backends.postgresql.features import DatabaseFeatures as DjangoFeatures
 from django.db.backends.utils import debug_transaction
 from psycopg import ClientCursor
 
@@ -34,7 +35,18 @@ class FlushingCursor(ClientCursor[Any]):
         return super().copy(*args, **kwargs)
 
 
+class DatabaseFeatures(DjangoFeatures):
+    # The first version that has GRANT … WITH INHERIT, SET: see the migrate command. Django refuses
+    # an older server at the first connection.
+    minimum_database_version = (16,)
+    # The primary key of a tenant-owned table is (tenant_id, id). PostgreSQL then refuses a GROUP BY
+    # that names the id alone, so Django has to name every selected column.
+    allows_group_by_selected_pks = False
+
+
 class DatabaseWrapper(DjangoWrapper):
+    features_class = DatabaseFeatures
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = PostgresSession(self)

@@ -1,5 +1,5 @@
-"""Django's SQLite backend, with two differences: a database file that only its owner can read, and
-a DataError, as on PostgreSQL, for a number of more than 64 bits.
+"""Django's SQLite backend with two differences: only the owner of a database file can read it, and
+a number of more than 64 bits raises DataError as on PostgreSQL.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
 from taskflow.db.sqlite.files import protect_database
-from taskflow.db.sqlite.numbers import refusing_large_numbers
+from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.sqlite.session import SqliteSession
 
 
 class Cursor(SQLiteCursorWrapper):
     def execute(self, query: Any, params: Any = None) -> Any:
-        with refusing_large_numbers():
+        with convert_overflow_errors():
             return super().execute(query, params)
 
     def executemany(self, query: Any, param_list: Any) -> Any:
-        with refusing_large_numbers():
+        with convert_overflow_errors():
             return super().executemany(query, param_list)
 
 

@@ -1,4 +1,4 @@
-"""Who may read what TaskFlow keeps on disk: nobody but the user it runs as."""
+"""Keeps TaskFlow's files readable only by the user that it runs as."""
 
 from __future__ import annotations
 
@@ -7,31 +7,32 @@ import stat
 from pathlib import Path
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
-BESIDE = ("", "-wal", "-shm", "-journal")  # SQLite's files of one database
+DATABASE_SUFFIXES = ("", "-wal", "-shm", "-journal")  # SQLite's files of one database
 
 
 def make_private_directory(path: Path) -> None:
-    """Make the directory for its owner alone. An existing one is left as it is."""
+    """Create the directory with access for its owner only. An existing one is not changed."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
 
 
 def protect_database(path: str) -> None:
-    """Make the file of a database for its owner alone; SQLite gives its other files the same mode.
+    """Create the database file with access for its owner only. SQLite gives its mode to the files
+    beside it.
 
-    Files that are there already lose the rights of others. Whatever is no file, such as a directory
-    or a device that the address names by mistake, is left as it is. Raises OSError.
+    Other users lose their access to files that exist. A path that is not a file, such as a
+    directory or a device named by mistake, is not changed. Raises OSError.
     """
     if not os.path.exists(path):
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
-    for name in (f"{path}{suffix}" for suffix in BESIDE):
+    for name in (f"{path}{suffix}" for suffix in DATABASE_SUFFIXES):
         if os.path.isfile(name):
             protect(Path(name), PRIVATE_FILE)
 
 
 def protect(path: Path, mode: int) -> None:
-    """Take the rights of others away from a file or directory that is there and is ours."""
+    """Remove other users' access from a file or directory that exists and belongs to this user."""
     try:
         status = path.stat()
     except FileNotFoundError:

@@ -8,7 +8,7 @@ from sqlite3 import DataError
 
 
 @contextmanager
-def refusing_large_numbers() -> Iterator[None]:
+def convert_overflow_errors() -> Iterator[None]:
     """Raise DataError, as PostgreSQL does, for a number of more than 64 bits."""
     try:
         yield

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.db import OperationalError
 
-from taskflow.db.sqlite.numbers import refusing_large_numbers
+from taskflow.db.sqlite.numbers import convert_overflow_errors
 
 if TYPE_CHECKING:
     from taskflow.db.statements import Statement
@@ -38,7 +38,7 @@ class SqliteSession:
         if wrapper.connection is None or wrapper.execute_wrappers or wrapper.queries_logged:
             return statement.run_by_cursor(params)
         wrapper.validate_no_broken_transaction()
-        with wrapper.wrap_database_errors, refusing_large_numbers():
+        with wrapper.wrap_database_errors, convert_overflow_errors():
             rows: list[Any] = wrapper.connection.execute(statement.text, params).fetchall()
             return rows
 

@@ -1,10 +1,10 @@
-"""The statistics by which SQLite plans statements: the same in every database.
+"""The statistics from which SQLite plans statements: the same in every database.
 
 SQLite's planner takes from `sqlite_stat1` how many rows share the values of an index's first
-columns. ANALYZE would write what it finds, and a plan that suits a small or empty table would stay
-when the table grows; without any rows the planner guesses badly. So `migrate` writes rows that
-follow from the names of the columns alone. Then plans never depend on data, and the tests see
-the plans that production has. Nothing may run ANALYZE or PRAGMA optimize afterwards.
+columns. ANALYZE would write the numbers of the present rows, and a plan that suits a small or empty
+table would stay when the table grows. Without statistics the planner chooses bad plans. So
+`migrate` writes rows that follow from the names of the columns alone. Plans then never depend on
+the data, and tests have the plans of production. Nothing may run ANALYZE or PRAGMA optimize later.
 """
 
 from __future__ import annotations
@@ -12,16 +12,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-ROWS = 1_000_000  # of every table, for the planner
+ROWS = 1_000_000  # in every table, as the planner is to assume
 ROWS_OF_TENANT = 100_000
-FEW = {"status": 3, "priority_rank": 3, "is_published": 2}  # how many values a column has
+VALUES = {"status": 3, "priority_rank": 3, "is_published": 2}  # number of values of a column
 DISTINCT = frozenset(
     {"id", "number", "digest", "key", "name", "handle", "email", "external_ref", "request_id"}
 )
-WIDTH = (
-    40  # bytes of an entry of any index; by itself SQLite expects long titles to fill their column
-)
-SHARE = 200  # how many values any other column has in one tenant
+OTHER_VALUES = 200  # number of values of any other column in one tenant
+# Bytes of an entry of any index. Without it SQLite expects every title to have its full length.
+ENTRY_SIZE = 40
 INDEXES = """
 SELECT tbl_name, name FROM sqlite_schema
 WHERE type = 'index' AND tbl_name NOT LIKE 'sqlite%' AND tbl_name NOT IN (
@@ -31,7 +30,7 @@ ORDER BY tbl_name, name
 
 
 def write_statistics(connection: Any) -> None:
-    """Replace the statistics of this database. Other connections see them when they connect."""
+    """Replace the statistics of this database. Other connections read them when they connect."""
     with connection.cursor() as cursor:
         rows = list(planned_statistics(cursor))
         cursor.execute("ANALYZE django_migrations")  # which creates the tables of statistics
@@ -43,7 +42,7 @@ def write_statistics(connection: Any) -> None:
 
 
 def planned_statistics(cursor: Any) -> Iterator[tuple[str, str, str]]:
-    """Table, index and its line of numbers, for every index of an ordinary table."""
+    """Yield table, index and its numbers as sqlite_stat1 has them, for each ordinary index."""
     cursor.execute(INDEXES)
     for table, index in cursor.fetchall():
         cursor.execute("SELECT name FROM pragma_index_info(%s) ORDER BY seqno", [index])
@@ -51,20 +50,20 @@ def planned_statistics(cursor: Any) -> Iterator[tuple[str, str, str]]:
         cursor.execute('SELECT "unique" FROM pragma_index_list(%s) WHERE name = %s', [table, index])
         ((is_unique,),) = cursor.fetchall()
         numbers = _numbers(columns, is_unique=bool(is_unique))
-        yield table, index, f"{' '.join(map(str, numbers))} sz={WIDTH}"
+        yield table, index, f"{' '.join(map(str, numbers))} sz={ENTRY_SIZE}"
 
 
 def _numbers(columns: list[str], *, is_unique: bool) -> list[int]:
     """The rows of the table; then, for each column, how many rows share the values up to it."""
-    numbers, left = [ROWS], ROWS
+    numbers, sharing = [ROWS], ROWS
     for column in columns:
         if column == "tenant_id":
-            left = min(left, ROWS_OF_TENANT)
+            sharing = min(sharing, ROWS_OF_TENANT)
         elif column in DISTINCT:
-            left = 1
+            sharing = 1
         else:
-            left = max(1, left // FEW.get(column, SHARE))
-        numbers.append(left)
+            sharing = max(1, sharing // VALUES.get(column, OTHER_VALUES))
+        numbers.append(sharing)
     if is_unique:
         numbers[-1] = 1
     return numbers

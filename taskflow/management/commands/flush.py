@@ -1,4 +1,4 @@
-"""Empty the database as its owner. The app role may not TRUNCATE, which ignores policies."""
+"""Empty the database as its owner: the app role may not TRUNCATE, since that ignores policies."""
 
 from __future__ import annotations
 

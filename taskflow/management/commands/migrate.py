@@ -1,4 +1,4 @@
-"""Migrate as the owner of the wall, then check that the wall stands."""
+"""Migrate as the role that owns the tables, then check that tenants are isolated."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from django.core.management.commands.migrate import Command as Migrate
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from taskflow.database_version import find_incompatibility, record_migration
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.tenancy import APP_ROLE, OWNER_ROLE, forget_roles
-from taskflow.tenancy.checks import find_breaches
+from taskflow.tenancy.checks import find_violations
 
 # The owner role owns every table, the app role reads and writes rows. The login may become either,
-# but inherits only the app role's rights, so that outside scopes it is nobody special.
+# but inherits only the app role's rights, so that outside a unit of work it has no others.
 CREATE_ROLES = f"""
 DO $$ DECLARE name text; BEGIN
   FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{APP_ROLE}'] LOOP
@@ -22,7 +23,7 @@ DO $$ DECLARE name text; BEGIN
       BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', name);
       EXCEPTION WHEN duplicate_object OR unique_violation THEN
-        NULL;  -- roles are the server's: another database is migrating at this moment
+        NULL;  -- roles belong to the server: another of its databases is being migrated now
       END;
     END IF;
   END LOOP;
@@ -35,7 +36,7 @@ DO $$ DECLARE name text; BEGIN
   END IF;
 END $$
 """
-# Whether the login can do that: it may create roles, or both exist and were granted to it.
+# Whether the login may do that: it can create roles, or both exist and were granted to it.
 CAN_HAVE_ROLES = f"""
 SELECT rolsuper
     OR (SELECT count(*) = 2 FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
@@ -62,49 +63,71 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {A
 
 
 class Command(Migrate):
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Refuse a database of another version, before any check can fail on its tables."""
+        if sentence := find_incompatibility(connections[options["database"]]):
+            raise CommandError(sentence)
+        return super().execute(*args, **options)
+
+    def migration_progress_callback(
+        self, action: str, migration: Any = None, fake: bool = False
+    ) -> None:
+        if action == "apply_start":
+            record_migration(self.connection, migration)
+        super().migration_progress_callback(action, migration, fake)
+
     def handle(self, *args: Any, **options: Any) -> None:
-        connection = connections[options["database"]]
+        options["run_syncdb"] = False  # apps without migrations have no tables: see settings
+        self.connection = connection = connections[options["database"]]
         if connection.vendor == "sqlite":
             super().handle(*args, **options)
             if not (options["plan"] or options["check_unapplied"]):
                 write_statistics(connection)
             return
+        self._migrate_postgresql(connection, *args, **options)
+
+    def _migrate_postgresql(
+        self, connection: BaseDatabaseWrapper, *args: Any, **options: Any
+    ) -> None:
         with_roles = prepare_roles(connection)
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
-            # The check of a new foreign key asks the policies; where they bind the owner too they
-            # need an answer, and get nobody. A migration that moves rows enters scopes itself.
+            # Adding a foreign key reads both tables. Where the policies bind the owner too, they
+            # need a value, and then show no rows. A migration that changes rows has to enter the
+            # tenants itself.
             cursor.execute("SET taskflow.tenant = '0'")
         try:
             super().handle(*args, **options)
         finally:
-            give_back(connection)
+            reset_connection(connection)
             forget_roles(connection)
-        whole = not (options["app_label"] or options["plan"] or options["check_unapplied"])
-        if whole and (breaches := find_breaches()):
-            raise CommandError("The wall between tenants is broken: " + "; ".join(breaches))
-        if whole and not with_roles and options["verbosity"] > 0:
+        is_complete = not (options["app_label"] or options["plan"] or options["check_unapplied"])
+        if is_complete and (violations := find_violations()):
+            raise CommandError("Tenants are not isolated: " + "; ".join(violations))
+        if is_complete and not with_roles and options["verbosity"] > 0:
             self.stdout.write(
                 f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
-                " security binds it all the same; see docs/architecture.md."
+                " security applies to it nevertheless; see docs/architecture.md."
             )
 
 
-def give_back(connection: BaseDatabaseWrapper) -> None:
-    """Role and settings were for migrating only; a pool would hand them on."""
-    connection.connection.rollback()  # of what failed half-way, if anything
+def reset_connection(connection: BaseDatabaseWrapper) -> None:
+    """Give up the role and the settings for migrating. A pool would pass them to its next user."""
+    connection.connection.rollback()  # of a migration that failed
     with connection.cursor() as cursor:
         for setting in ("ROLE", "statement_timeout", "taskflow.tenant"):
             cursor.execute(f"RESET {setting}")
 
 
 def prepare_roles(connection: BaseDatabaseWrapper) -> bool:
-    """Create and take the owner role where the login may. Return whether."""
+    """Create both roles and become the owner role. Return False if the login may not do so, or if
+    the database was set up without roles.
+    """
     with connection.cursor() as cursor:
         cursor.execute(OWNED_OTHERWISE, [OWNER_ROLE])
-        owned_otherwise = cursor.fetchone()[0]
+        is_owned_otherwise = cursor.fetchone()[0]
         cursor.execute(CAN_HAVE_ROLES)
-        if owned_otherwise or not cursor.fetchone()[0]:
+        if is_owned_otherwise or not cursor.fetchone()[0]:
             return False
         cursor.execute(CREATE_ROLES)
         cursor.execute(GRANTS)

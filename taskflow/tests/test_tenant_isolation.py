@@ -1,8 +1,8 @@
 """
-The wall, lock by lock.
+Tenant isolation: each protection by itself.
 
-The application's lock is tried on both databases, PostgreSQL's by raw SQL. Tests marked `wall`
-are also run with the managers' filter off and as other logins (`make test-isolation`).
+The application's is tested on both databases, PostgreSQL's by raw SQL. Tests marked `isolation`
+are also run with the managers' filter off and with other logins (`make test-isolation`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from accounts.models import ApiToken, IdempotencyRecord, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
-from taskflow.tenancy.checks import check_models, find_breaches, tenant_models
+from taskflow.tenancy.checks import check_models, find_violations, tenant_models
 from tasks.models import (
     Comment,
     FormerNumber,
@@ -32,7 +32,7 @@ from tasks.models import (
 )
 
 POSTGRES = connection.vendor == "postgresql"
-on_postgres = pytest.mark.skipif(not POSTGRES, reason="row-level security is PostgreSQL's")
+on_postgres = pytest.mark.skipif(not POSTGRES, reason="about row-level security")
 MODELS = [
     User,
     ApiToken,
@@ -57,15 +57,15 @@ def sql(text, *params):
         return cursor.fetchall() if cursor.description else cursor.rowcount
 
 
-def test_we_are_on_the_database_we_think_we_are():
+def test_the_database_is_the_one_of_database_url():
     assert POSTGRES == os.environ.get("DATABASE_URL", "").startswith("postgres")
 
 
-def test_all_tenant_models_are_tried_here():
+def test_every_tenant_model_is_listed_here():
     assert set(tenant_models()) == set(MODELS)
 
 
-# ---- the application's lock ---------------------------------------------------------------------
+# ---- in the application -------------------------------------------------------------------------
 
 QUERIES = {
     "all": lambda m: list(m.objects.all()),
@@ -90,20 +90,20 @@ QUERIES = {
 
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("query", QUERIES)
-def test_nothing_answers_outside_a_tenant(db, query, model):
+def test_a_query_outside_a_unit_of_work_is_refused(db, query, model):
     with pytest.raises(TenantError):
         QUERIES[query](model)
 
 
-def test_related_rows_answer_nothing_outside_a_tenant(world):
+def test_related_rows_are_not_visible_outside_their_tenant(world):
     with pytest.raises(TenantError):
         list(world.apollo.tasks.all())
     with inside(world.globex):
         assert list(world.apollo.tasks.all()) == []
 
 
-@pytest.mark.wall
-def test_a_tenant_sees_only_its_own(world):
+@pytest.mark.isolation
+def test_a_tenant_sees_only_its_own_rows(world):
     with inside(world.acme):
         for model in MODELS:
             assert {row.tenant_id for row in model.objects.all()} <= {world.acme.pk}
@@ -112,8 +112,8 @@ def test_a_tenant_sees_only_its_own(world):
         assert list(Project.objects.values_list("key", flat=True)) == ["APO"]
 
 
-@pytest.mark.wall
-def test_sets_do_not_reach_across(world):
+@pytest.mark.isolation
+def test_bulk_updates_and_deletes_do_not_change_other_tenants(world):
     with inside(world.acme):
         assert Task.objects.filter(pk=world.secret_task.pk).update(title="x") == 0
         assert Task.objects.filter(pk=world.secret_task.pk).delete()[0] == 0
@@ -124,14 +124,14 @@ def test_sets_do_not_reach_across(world):
         assert Task.objects.get().title == "Plot"
 
 
-@pytest.mark.wall
-def test_a_strangers_row_is_neither_saved_nor_deleted(world):
-    theirs = world.secret_task
+@pytest.mark.isolation
+def test_a_row_of_another_tenant_is_neither_saved_nor_deleted(world):
+    foreign = world.secret_task
     for attempt in (
-        lambda: theirs.save(),
-        lambda: Task.objects.bulk_update([theirs], ["title"]),
+        lambda: foreign.save(),
+        lambda: Task.objects.bulk_update([foreign], ["title"]),
         lambda: Task.objects.bulk_create([Task(tenant=world.globex, project=world.secret)]),
-        lambda: Task(pk=theirs.pk, tenant=world.acme, project=world.apollo, number=9).save(),
+        lambda: Task(pk=foreign.pk, tenant=world.acme, project=world.apollo, number=9).save(),
     ):
         with inside(world.acme), transaction.atomic():
             try:
@@ -144,7 +144,7 @@ def test_a_strangers_row_is_neither_saved_nor_deleted(world):
     with inside(world.acme):
         try:
             with transaction.atomic():
-                theirs.delete()
+                foreign.delete()
         except TenantError:
             pass
 
@@ -152,13 +152,13 @@ def test_a_strangers_row_is_neither_saved_nor_deleted(world):
         assert Task.objects.get().title == "Plot"
 
 
-def test_the_application_refuses_strangers_loudly(world):
-    theirs = world.secret_task
+def test_writing_a_row_of_another_tenant_raises_tenant_error(world):
+    foreign = world.secret_task
     with inside(world.acme):
         for attempt in (
-            theirs.save,
-            theirs.delete,
-            lambda: Task.objects.bulk_update([theirs], ["title"]),
+            foreign.save,
+            foreign.delete,
+            lambda: Task.objects.bulk_update([foreign], ["title"]),
             lambda: Task.objects.update(tenant=world.globex),
             lambda: Task.objects.bulk_create(
                 [Task(project=world.apollo)], update_conflicts=True, unique_fields=["id"]
@@ -167,24 +167,24 @@ def test_the_application_refuses_strangers_loudly(world):
             with pytest.raises(TenantError):
                 attempt()
         with pytest.raises(Task.DoesNotExist):
-            theirs.refresh_from_db()
+            foreign.refresh_from_db()
 
 
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(
-    ("field", "theirs"), [("project", "secret"), ("parent", "secret_task"), ("assignee", "mallory")]
+    ("field", "name"), [("project", "secret"), ("parent", "secret_task"), ("assignee", "mallory")]
 )
-def test_a_row_cannot_point_at_another_tenants_row(world, field, theirs):
-    row = getattr(world, theirs)
-    target = row.user.pk if theirs == "mallory" else row.pk
+def test_a_foreign_key_to_a_row_of_another_tenant_is_refused(world, field, name):
+    row = getattr(world, name)
+    target = row.user.pk if name == "mallory" else row.pk
 
     with inside(world.acme), pytest.raises(IntegrityError), transaction.atomic():
         Task.objects.filter(pk=world.task.pk).update(**{f"{field}_id": target})
         connection.check_constraints()
 
 
-def test_scopes_nest_only_in_themselves(world):
+def test_units_of_work_of_different_tenants_cannot_be_nested(world):
     with inside(world.acme):
         with inside(world.acme):
             assert Task.objects.count() == 1
@@ -196,8 +196,8 @@ def test_scopes_nest_only_in_themselves(world):
     assert tenancy.current_tenant_id() is None
 
 
-@pytest.mark.wall
-def test_an_exception_leaves_the_scope_and_its_writes_behind(world):
+@pytest.mark.isolation
+def test_an_exception_ends_the_unit_of_work_and_rolls_it_back(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         Task.objects.all().update(title="half done")
         raise ZeroDivisionError
@@ -209,8 +209,8 @@ def test_an_exception_leaves_the_scope_and_its_writes_behind(world):
         assert Task.objects.get().title == "Plot"
 
 
-@pytest.mark.wall
-def test_a_rolled_back_block_inside_keeps_the_tenant(world):
+@pytest.mark.isolation
+def test_a_rolled_back_savepoint_keeps_the_tenant(world):
     with inside(world.acme):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             raise ZeroDivisionError
@@ -218,7 +218,7 @@ def test_a_rolled_back_block_inside_keeps_the_tenant(world):
         assert Task.objects.get().title == "Launch"
 
 
-def test_across_tenants_sees_all_and_is_logged(world, caplog):
+def test_across_tenants_shows_all_rows_and_is_logged(world, caplog):
     if POSTGRES and not has_roles(connection):
         with pytest.raises(TenantError), across_tenants("test"):
             pass
@@ -230,12 +230,12 @@ def test_across_tenants_sees_all_and_is_logged(world, caplog):
     assert caplog.records[-1].reason == "counting for a test"
 
 
-# ---- the database's lock ------------------------------------------------------------------------
+# ---- in the database ----------------------------------------------------------------------------
 
 
 @pytest.fixture
 def plain_connection(db):
-    """A connection of the login's own, as a script would open it."""
+    """A new connection of the login, as a script would open it."""
     params = connection.get_connection_params()
     names = ("dbname", "user", "password", "host", "port")
     with psycopg.connect(**{k: v for k, v in params.items() if k in names}) as opened:
@@ -243,10 +243,10 @@ def plain_connection(db):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize("model", MODELS)
-def test_raw_sql_without_a_tenant_sees_and_changes_nothing(world, model):
+def test_raw_sql_without_a_tenant_is_refused(world, model):
     table = model._meta.db_table
     for statement in (
         f"SELECT count(*) FROM {table}",
@@ -264,14 +264,14 @@ def test_raw_sql_without_a_tenant_sees_and_changes_nothing(world, model):
 
 
 def role():
-    """The role that scopes work as: a superuser outside one is bound by nothing."""
+    """The role of a unit of work. Policies do not apply to a superuser outside one."""
     return tenancy.APP_ROLE if has_roles(connection) else "none"
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_a_new_connection_sees_nothing(plain_connection):
+def test_a_new_connection_without_a_tenant_is_refused(plain_connection):
     if has_roles(connection):
         plain_connection.execute(f"SET ROLE {tenancy.APP_ROLE}")
     with pytest.raises(psycopg.errors.UndefinedObject, match=r"taskflow\.tenant"):
@@ -279,9 +279,9 @@ def test_a_new_connection_sees_nothing(plain_connection):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_raw_sql_in_one_tenant_reaches_no_other(world):
+def test_raw_sql_in_one_tenant_does_not_reach_another(world):
     with inside(world.acme):
         assert sql("SELECT count(*) FROM tasks_task") == [(1,)]
         assert sql("SELECT id FROM tasks_task WHERE tenant_id = %s", world.globex.pk) == []
@@ -290,7 +290,7 @@ def test_raw_sql_in_one_tenant_reaches_no_other(world):
         for statement in (
             f"UPDATE tasks_task SET tenant_id = {world.globex.pk}",
             "INSERT INTO tasks_tag (tenant_id, name, created_at, updated_at)"
-            f" VALUES ({world.globex.pk}, 'planted', now(), now())",
+            f" VALUES ({world.globex.pk}, 'foreign', now(), now())",
         ):
             with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
                 sql(statement)
@@ -299,9 +299,9 @@ def test_raw_sql_in_one_tenant_reaches_no_other(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_the_app_role_can_neither_lift_nor_empty_the_wall(world):
+def test_the_app_role_can_neither_change_policies_nor_truncate(world):
     if not has_roles(connection):
         pytest.skip("a plain login owns its tables")
     with inside(world.acme):
@@ -309,7 +309,7 @@ def test_the_app_role_can_neither_lift_nor_empty_the_wall(world):
             "TRUNCATE tasks_tasktag",
             "ALTER TABLE tasks_task NO FORCE ROW LEVEL SECURITY",
             "DROP POLICY tenant_rows ON tasks_task",
-            "CREATE POLICY hole ON tasks_task USING (true)",
+            "CREATE POLICY extra ON tasks_task USING (true)",
             "DROP FUNCTION search_tasks_task(text)",
             "ALTER FUNCTION search_tasks_task(text) RESET search_path",
             "CREATE OR REPLACE FUNCTION search_tasks_task(query text) RETURNS SETOF bigint"
@@ -320,10 +320,10 @@ def test_the_app_role_can_neither_lift_nor_empty_the_wall(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_the_search_functions_answer_for_one_tenant(world):
-    """They run with the owner's rights; nothing that is said to them shows another's rows."""
+def test_search_functions_return_rows_of_one_tenant_only(world):
+    """They run with the owner's rights, so no query text may lead past their own filter."""
     with pytest.raises(DatabaseError), transaction.atomic():
         sql("SELECT search_tasks_task('plot')")
     with inside(world.acme):
@@ -333,9 +333,9 @@ def test_the_search_functions_answer_for_one_tenant(world):
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_leaving_a_scope_unbinds_the_connection(world):
+def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(world):
     login = sql("SELECT session_user")[0][0]
 
     with inside(world.acme):
@@ -345,39 +345,39 @@ def test_leaving_a_scope_unbinds_the_connection(world):
     assert sql("SELECT current_setting('taskflow.tenant'), current_user") == [("", login)]
 
 
-@pytest.mark.wall
-def test_the_wall_stands(db):
-    assert find_breaches() == []
+@pytest.mark.isolation
+def test_the_database_and_the_models_have_no_violation(db):
+    assert find_violations() == []
     assert check_models(None) == []
 
 
 @on_postgres
-@pytest.mark.wall
+@pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(
-    "breakage",
+    "change",
     [
         "ALTER TABLE tasks_tag NO FORCE ROW LEVEL SECURITY",
         "ALTER TABLE tasks_tag DISABLE ROW LEVEL SECURITY",
         "DROP POLICY tenant_rows ON tasks_tag",
-        "CREATE POLICY hole ON tasks_tag USING (true)",
+        "CREATE POLICY extra ON tasks_tag USING (true)",
         "ALTER POLICY tenant_rows ON tasks_tag USING (tenant_id > 0)",
         "ALTER POLICY tenant_rows ON tasks_tag WITH CHECK (true)",
         "CREATE TABLE extra (tenant_id bigint)",
-        "CREATE VIEW window_in AS SELECT * FROM tasks_tag",
+        "CREATE VIEW extra AS SELECT * FROM tasks_tag",
         "CREATE OR REPLACE FUNCTION search_tasks_task(query text) RETURNS SETOF bigint"
         " LANGUAGE sql SECURITY DEFINER AS 'SELECT id FROM tasks_task'",
         "GRANT EXECUTE ON FUNCTION search_tasks_task(text) TO public",
     ],
 )
-def test_a_breach_is_found(db, client, breakage):
+def test_a_violation_is_found_and_makes_the_server_not_ready(db, client, change):
     with transaction.atomic():
         if has_roles(connection):
             sql(f"SET LOCAL ROLE {tenancy.OWNER_ROLE}")
-        sql(breakage)
+        sql(change)
         sql("SET LOCAL ROLE NONE")
 
-        assert find_breaches()
+        assert find_violations()
         assert client.get("/readyz").status_code == 503
         transaction.set_rollback(True)
 
@@ -385,11 +385,11 @@ def test_a_breach_is_found(db, client, breakage):
 @on_postgres
 @pytest.mark.raw_sql
 def test_every_foreign_key_between_tenant_tables_is_composite(db):
-    lonely = sql(
+    single_column = sql(
         """SELECT conrelid::regclass::text, conname FROM pg_constraint c
         WHERE contype = 'f' AND array_length(conkey, 1) = 1
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = confrelid AND attname = 'tenant_id')
           AND EXISTS (SELECT FROM pg_attribute WHERE attrelid = conrelid AND attname = 'tenant_id')"""
     )
 
-    assert lonely == []
+    assert single_column == []

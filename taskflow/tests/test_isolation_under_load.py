@@ -17,7 +17,7 @@ from taskflow.tenancy import TenantError, inside
 from tasks.api import responses as documents
 from tasks.models import Task
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.wall]
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.isolation]
 
 THREADS, REQUESTS = 6, 25
 
