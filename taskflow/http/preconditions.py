@@ -65,7 +65,7 @@ def etag_of_fingerprint(resource_type: str, row_id: int, version: int, fingerpri
 def _collect_related_versions(row: models.Model, parts: dict[str, None]) -> None:
     """Add the annotations of a row, and the versions of all rows loaded with it, to `parts`."""
     values = vars(row)
-    for name in values.keys() - _column_names(type(row)):
+    for name in values.keys() - _declared_names(type(row)):
         parts[f"{name}={values[name]}"] = None
     loaded = [r for r in row._state.fields_cache.values() if r is not None]
     for rows in values.get("_prefetched_objects_cache", {}).values():
@@ -78,9 +78,9 @@ def _collect_related_versions(row: models.Model, parts: dict[str, None]) -> None
 
 
 @cache
-def _column_names(model: type[models.Model]) -> frozenset[str]:
-    columns = {f.attname for f in model._meta.concrete_fields}
-    return frozenset(columns | {"_state", "_prefetched_objects_cache"})
+def _declared_names(model: type[models.Model]) -> frozenset[str]:
+    """Names that rows have without an annotation: columns, and attributes of the class."""
+    return frozenset({*dir(model), "_state", "_prefetched_objects_cache"})
 
 
 def is_current(request: HttpRequest, etag: str) -> bool:

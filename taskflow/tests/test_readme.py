@@ -50,7 +50,7 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
         ]  # fmt: skip
         assert f'"key":"{key}-1"' in run.stdout
         assert re.search(r'"undone": ?\[\d', run.stdout)  # the undo found the deletion
-        assert "“asignee” is not a parameter here" in run.stdout
+        assert "“asignee” is not a parameter of this operation" in run.stdout
     assert '"has_more": true' in first.stdout
     for what in ("/admin/", "ada@acme.example", "/api/v1/docs", "tf_1_"):
         assert what in greeting
