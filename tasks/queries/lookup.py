@@ -229,9 +229,8 @@ def referenced_models() -> dict[str, type[Model]]:
     """Return the model that each field of a body refers to, by the field's name: `assignee_id`."""
     found: dict[str, type[Model]] = {}
     for resource_type in RESOURCE_TYPES:
-        options = resource_type.model._meta
-        for field in [*options.concrete_fields, *options.many_to_many]:
-            if field.related_model in REFERENCED_MODELS:
+        for field in resource_type.model._meta.get_fields():
+            if not field.auto_created and field.related_model in REFERENCED_MODELS:
                 found[getattr(field, "attname", field.name)] = field.related_model
     return found
 
