@@ -62,6 +62,7 @@ ORDERS = {
     "due_on": "t.due_on ASC NULLS LAST, t.id",
     "-priority": "t.priority_rank DESC, t.id DESC",
     "title": "t.title, t.id",
+    "-priority,due_date": "t.priority_rank DESC, t.due_date ASC NULLS LAST, t.id",
 }
 ONE = f"{DOCUMENT} WHERE t.id = ? AND t.tenant_id = ? AND t.deleted_at IS NULL AND {MINE}"
 STORED = f"""

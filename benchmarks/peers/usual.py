@@ -55,6 +55,7 @@ SORTS: dict[str, list[Any]] = {
     "due_on": [Task.due_on.asc().nulls_last(), Task.id],
     "-priority": [Task.priority_rank.desc(), Task.id.desc()],
     "title": [Task.title, Task.id],
+    "-priority,due_date": [Task.priority_rank.desc(), Task.due_date.asc().nulls_last(), Task.id],
 }
 
 
@@ -148,7 +149,8 @@ async def list_tasks(
     q: Annotated[str | None, Query(max_length=200)] = None,
     cursor: int | None = None,
     limit: Annotated[int, Query(ge=1, le=200)] = PAGE,
-    sort: Literal["-created_at", "due_on", "-priority", "title"] | None = None,
+    sort: Literal["-created_at", "due_on", "-priority", "title", "-priority,due_date"]
+    | None = None,
 ) -> Any:
     if project is None:
         rows = visible_tasks(user)
