@@ -20,7 +20,7 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, delete_task, move_task
 from tasks.models import Task
-from tasks.queries import lookup as find
+from tasks.queries import lookup
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -320,8 +320,8 @@ def move_meanwhile(monkeypatch):
             with inside(actor.tenant):
                 move_task(actor, Task.objects.select_related("project").get(pk=task.pk), project)
 
-        def shown(viewer, rows):
-            found = original(viewer, rows)
+        def attach_and_move(actor, rows):
+            found = original(actor, rows)
             read = {
                 row.pk if isinstance(row, Task) else getattr(row, "task_id", 0) for row in found
             }
@@ -331,9 +331,9 @@ def move_meanwhile(monkeypatch):
                     pool.submit(and_close, move).result()
             return found
 
-        monkeypatch.setattr(find, "_shown", shown)
+        monkeypatch.setattr(lookup, "_attach_roles", attach_and_move)
 
-    original = find._shown
+    original = lookup._attach_roles
     return prepare
 
 
