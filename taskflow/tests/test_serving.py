@@ -12,6 +12,8 @@ import dj_database_url
 import pytest
 from django.core.management import CommandError, call_command
 from django.core.signals import request_finished
+from django.db import connection
+from django.db.utils import ConnectionHandler
 from django.test import RequestFactory
 from granian.constants import HTTPModes
 
@@ -145,7 +147,9 @@ def test_a_taken_port_is_refused_in_one_sentence(host):
     ],
 )
 def test_the_greeting_names_where_the_data_is(url, described):
-    assert serve.describe_database(dj_database_url.parse(url)) == described
+    database = ConnectionHandler({"default": dj_database_url.parse(url)})["default"]
+
+    assert serve.describe_database(database) == described
 
 
 @pytest.mark.parametrize("debug", [True, False])
@@ -158,6 +162,20 @@ def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
     assert "TaskFlow is on http://127.0.0.1:8001" in greeting
     for shown in (DEMO_EMAIL, DEMO_PASSWORD, "tf_", "Data stays in"):
         assert (shown in greeting) is debug
+
+
+def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
+    call_command("seed", verbosity=0)
+    settings.DEBUG = True
+    name = str(connection.settings_dict["NAME"])
+    expected = {
+        "sqlite": f"Data stays in {name}",
+        "postgresql": f"Data stays in the PostgreSQL database {name}",
+    }
+
+    greeting = serve.write_greeting("http://127.0.0.1:8001", 8001)
+
+    assert expected[connection.vendor] in greeting
 
 
 def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):

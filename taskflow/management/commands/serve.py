@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.models import Tenant
 from tasks.seeding.companies import DEMO_TENANT
@@ -78,17 +79,21 @@ def write_greeting(base: str, port: int) -> str:
         operator=OPERATOR_EMAIL,
         password=DEMO_PASSWORD,
         token=demo_token(tenant),
-        data=describe_database(connection.settings_dict),
+        data=describe_database(connection),
     )
 
 
-def describe_database(database: dict[str, Any]) -> str:
-    """Return the file, or the name, host and port of the database. Never its password."""
-    if database["ENGINE"].endswith("sqlite3"):
-        return str(Path(database["NAME"]).absolute())
-    host, port = database.get("HOST"), database.get("PORT")
-    where = f" on {host}" if host else ""
-    return f"the PostgreSQL database {database['NAME']}{where}{f', port {port}' if port else ''}"
+def describe_database(database: BaseDatabaseWrapper) -> str:
+    """Return the absolute path of the SQLite file, or the name, host and port of the PostgreSQL
+    database. Never its password. Does not connect to it.
+    """
+    parameters = database.settings_dict
+    if database.vendor == "sqlite":
+        return str(Path(parameters["NAME"]).absolute())
+    host, port = parameters["HOST"], parameters["PORT"]
+    host_part = f" on {host}" if host else ""
+    port_part = f", port {port}" if port else ""
+    return f"the PostgreSQL database {parameters['NAME']}{host_part}{port_part}"
 
 
 def url_host(host: str) -> str:
