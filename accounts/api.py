@@ -39,6 +39,7 @@ from accounts.schemas import (
 )
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
+from taskflow.db.columns import columns_of
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageParams, paginate
 from taskflow.http.request import Request
@@ -200,7 +201,7 @@ def revoke_token(request: ActorRequest, token_id: int) -> Status[None]:
 
 
 def _issued_response(token: ApiToken, text: str) -> dict[str, Any]:
-    columns = {f.attname: getattr(token, f.attname) for f in token._meta.concrete_fields}
+    columns = {f.attname: getattr(token, f.attname) for f in columns_of(ApiToken)}
     return columns | {"token": text}
 
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.db import models
 
 from taskflow.audit.locks import StaleRead
+from taskflow.db.columns import columns_of
 
 M = TypeVar("M", bound=models.Model)
 # What never changes, or is compared by lock_rows() whenever the row is locked.
@@ -31,7 +32,7 @@ def guard(row: M, columns: Iterable[str]) -> M:
 @cache
 def readable_names(model: type[models.Model], columns: frozenset[str]) -> frozenset[str]:
     """Every name under which these columns can be read: assignee is assignee_id, too."""
-    fields = [f for f in model._meta.concrete_fields if f.name in columns | ALWAYS_FRESH]
+    fields = [f for f in columns_of(model) if f.name in columns | ALWAYS_FRESH]
     return frozenset(name for field in fields for name in (field.name, field.attname))
 
 

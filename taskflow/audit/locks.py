@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 
+from taskflow.db.columns import columns_of
 from taskflow.db.query import QueryCache
 from taskflow.http.errors import Contended, NotFound
 from taskflow.tenancy import TenantModel, with_tenant_parameter
@@ -85,7 +86,7 @@ def key_fields(model: type[models.Model]) -> frozenset[str]:
     """
     constraints = [c for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
     names = {name for c in constraints if c.condition is None for name in c.fields}
-    names |= {field.name for field in model._meta.concrete_fields if field.unique}
+    names |= {field.name for field in columns_of(model) if field.unique}
     return frozenset(names.union(*model._meta.unique_together) - {"tenant"})
 
 

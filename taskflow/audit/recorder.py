@@ -31,6 +31,7 @@ from taskflow.audit.values import (
     snapshot,
     value_of,
 )
+from taskflow.db.columns import columns_of
 from taskflow.db.writes import update
 from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
 
@@ -270,7 +271,7 @@ def serialize_graph_changes(actor: Actor) -> None:
 
 def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
     """Group the rows, so that each group refers only to rows of the groups before it."""
-    up = [f.name for f in rows[0]._meta.concrete_fields if f.related_model is type(rows[0])]
+    up = [f.name for f in columns_of(type(rows[0])) if f.related_model is type(rows[0])]
     levels: dict[int, int] = {}  # by identity: a row without an id has no hash
     for row in rows:
         above = (id(row._state.fields_cache.get(name)) for name in up)

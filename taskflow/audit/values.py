@@ -10,6 +10,7 @@ from typing import Any, cast
 from django.core.exceptions import ValidationError
 from django.db import models
 
+from taskflow.db.columns import columns_of
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import TenantModel
 
@@ -51,7 +52,7 @@ def snapshot(row: TenantModel) -> dict[str, Any]:
 def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
     """Name and attribute name of the fields that are recorded."""
     unrecorded = UNRECORDED | model.unrecorded
-    fields = [f for f in model._meta.concrete_fields if not f.generated]
+    fields = [f for f in columns_of(model) if not f.generated]
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
@@ -71,7 +72,7 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
     """
     skipped = _unchecked(type(row))
     if names is not None:
-        skipped = skipped | {f.name for f in row._meta.concrete_fields} - set(names)
+        skipped = skipped | {f.name for f in columns_of(type(row))} - set(names)
     try:
         row.clean_fields(exclude=skipped)
     except ValidationError as error:
@@ -84,4 +85,4 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
 
 @cache
 def _unchecked(model: type[TenantModel]) -> set[str]:
-    return {f.name for f in model._meta.concrete_fields if f.is_relation or f.generated}
+    return {f.name for f in columns_of(model) if f.is_relation or f.generated}

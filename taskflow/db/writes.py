@@ -12,6 +12,7 @@ from django.db.models import F
 from django.db.models.expressions import DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 
+from taskflow.db.columns import columns_of
 from taskflow.db.statements import Parameter, Statement
 
 MOST_STATEMENTS = 500  # of each kind that are kept
@@ -81,7 +82,7 @@ def _values_of(row: models.Model) -> dict[str, Any] | None:
 @cache
 def _columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
     """Return the stored attributes, each with the pre_save() of its field if that has its own."""
-    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     usual = models.Field.pre_save
     return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
 
@@ -95,7 +96,7 @@ def _mark_saved(row: models.Model, returned: Sequence[Any]) -> None:
 @lru_cache(MOST_STATEMENTS)
 def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
     quote, meta = connection.ops.quote_name, model._meta
-    fields = [f for f in meta.concrete_fields if f.attname in names and f.attname != same]
+    fields = [f for f in columns_of(model) if f.attname in names and f.attname != same]
     columns = ", ".join(quote(str(f.column)) for f in fields)
     types = ", ".join(f"{quote(f.attname)} {f.db_type(connection)}" for f in fields)
     returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
@@ -110,7 +111,7 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
 
 @lru_cache(MOST_STATEMENTS)
 def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
-    fields = [f for f in model._meta.concrete_fields if not f.generated and not f.primary_key]
+    fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     row: Any = model()
     for field in fields:
         if field.attname in names:

@@ -6,13 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, cast
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core import checks
 from django.db import connection, models
 
+from taskflow.db.columns import columns_of
 from taskflow.tenancy import OWNER_ROLE, TenantFK, TenantManager, has_roles, is_tenant_model
 
 POLICIES_SQL = """
@@ -107,7 +108,7 @@ def check_models(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
 
 def _mistakes(model: type[models.Model]) -> Iterator[str]:
     options = model._meta
-    relations = [f for f in options.local_fields if f.many_to_one or f.one_to_one]
+    relations = [f for f in columns_of(model) if f.many_to_one or f.one_to_one]
     if not is_tenant_model(model):
         for field in relations:
             if _is_tenant(field.related_model) or is_tenant_model(field.related_model):
@@ -116,7 +117,7 @@ def _mistakes(model: type[models.Model]) -> Iterator[str]:
     for field in relations:
         if is_tenant_model(field.related_model) and not isinstance(field, TenantFK):
             yield f"{field.name} must be a TenantFK"
-    for field in cast(list[Any], options.local_fields):
+    for field in columns_of(model):
         if field.unique and not field.primary_key:
             yield f"{field.name} is unique across tenants"
         if field.db_index and not field.unique:

@@ -27,6 +27,7 @@ UNDOCUMENTED_IMPORTS = {
     "django.core.management.commands",
     "django.db.backends.postgresql",
     "django.db.backends.sqlite3",
+    "django.db.backends.utils",
     "django.db.migrations.executor",
     "django.db.migrations.loader",
     "django.db.models.base",
@@ -53,6 +54,8 @@ UNDOCUMENTED_IMPORTS = {
 UNDOCUMENTED_ATTRIBUTES = {
     "__self__",
     "add_update_values",
+    "allows_group_by_selected_pks",
+    "annotation_col_map",
     "annotation_select",
     "apply_converters",
     "auth_callbacks",

@@ -20,11 +20,14 @@ from django.core.management.commands.flush import Command as Flush
 from django.core.management.commands.migrate import Command as Migrate
 from django.core.signals import request_finished
 from django.db import connection, models
-from django.db.backends.base.features import BaseDatabaseFeatures
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.postgresql.base import DatabaseWrapper as PostgresWrapper
 from django.db.backends.sqlite3.base import DatabaseWrapper, SQLiteCursorWrapper
 from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
+from django.db.backends.utils import debug_transaction
 from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.loader import MigrationLoader
 from django.db.models.base import ModelState
 from django.db.models.deletion import Collector
 from django.db.models.expressions import BaseExpression, DatabaseDefault
@@ -48,12 +51,14 @@ from unfold.forms import PaginationInlineFormSet
 
 from accounts.models import User
 from taskflow import wsgi
+from taskflow.audit.locks import LockMode, lock_clause
 from taskflow.audit.models import Event
+from taskflow.db.columns import columns_of
 from taskflow.http.request import Request
 from taskflow.tenancy import TenantQuerySet, inside
 from taskflow.tests.internals import find_uses, read_rows
 from taskflow.tests.test_architecture import ROOT
-from tasks.models import Project, Tag, Task
+from tasks.models import Project, ProjectMember, Tag, Task
 
 DOCUMENT = ROOT / "docs" / "internals.md"
 DOMAIN = ("accounts/actions", "tasks/changes", "tasks/actions", "tasks/queries", "tasks/api")
@@ -195,11 +200,11 @@ def test_session_hash_is_made_by_one_method():
 # ---- Django: models and SQL ----------------------------------------------------------------------
 
 
-def test_concrete_fields_are_the_columns_of_a_table():
-    columns = [f for f in Task._meta.get_fields() if f.concrete and not f.many_to_many]
-
-    assert set(Task._meta.concrete_fields) == set(columns), "Use Model._meta.get_fields() instead."
-    assert set(Task._meta.local_fields) == set(columns), "Use Model._meta.get_fields() instead."
+def test_local_fields_are_the_columns_of_a_table():
+    assert list(Task._meta.local_fields) == list(columns_of(Task)), (
+        "Find the fields that a model has when its class is complete: _add_constraints() in"
+        " taskflow/tenancy/models.py."
+    )
 
 
 def test_loaded_rows_are_in_the_cache_of_a_row(world):
@@ -222,7 +227,7 @@ def test_unsaved_related_rows_are_refused():
 
 
 def test_insert_can_be_compiled():
-    fields = [f for f in Tag._meta.concrete_fields if not f.primary_key]
+    fields = [f for f in columns_of(Tag) if not f.primary_key]
     query = InsertQuery(Tag)
     query.insert_values(fields, [Tag(name="a")], raw=True)
     compiler = query.get_compiler(connection=connection)
@@ -264,8 +269,19 @@ def test_compiler_describes_how_objects_are_built():
     (related,) = compiler.klass_info["related_klass_infos"]
 
     assert {"model", "select_fields"} <= compiler.klass_info.keys(), "Adapt taskflow/db/query.py."
+    assert compiler.annotation_col_map == {}, "Adapt how taskflow/db/query.py sets annotations."
     assert {"local_setter", "remote_setter"} <= related.keys(), "Adapt taskflow/db/query.py."
     assert {"adding", "db"} <= set(dir(ModelState)), "Adapt how taskflow/db/query.py makes rows."
+
+
+def test_select_for_update_can_become_for_share(db):
+    rows = models.QuerySet(Tag).all()
+    expected = "FOR SHARE OF" if connection.vendor == "postgresql" else ""
+
+    sql = str(lock_clause(rows, LockMode.SHARE).query)
+
+    assert expected in sql, f"_ShareCompiler in taskflow/audit/locks.py has no effect: {sql}"
+    assert "FOR NO KEY UPDATE" not in sql, "Adapt _ShareCompiler in taskflow/audit/locks.py."
 
 
 def test_query_knows_its_annotations():
@@ -278,7 +294,7 @@ def test_query_knows_its_annotations():
 def test_rows_can_be_deleted_without_a_collector(world):
     with inside(world.acme):
         assert Tag.objects.filter(pk=0)._raw_delete(connection.alias) in (0, None), (
-            "Delete with a DeleteQuery in TenantQuerySet.delete() and TaskTally.merge()."
+            "Delete with a DeleteQuery in TenantQuerySet.delete() and TaskCountDelta.merge()."
         )
 
 
@@ -313,10 +329,13 @@ def test_manager_returns_querysets_of_its_class(world):
 
 
 def test_options_keep_the_original_constraints():
-    names = {c.name for c in Task._meta.original_attrs["constraints"]}
+    original = ProjectMember._meta.original_attrs
 
-    assert "tasks_task_rls" in names, (
-        "makemigrations reads constraints elsewhere: add_constraint()."
+    assert "tasks_projectmember_rls" in {c.name for c in original["constraints"]}, (
+        "makemigrations reads constraints elsewhere: adapt add_constraint()."
+    )
+    assert {names[0] for names in original["unique_together"]} == {"tenant"}, (
+        "makemigrations reads unique_together elsewhere: adapt _add_constraints()."
     )
 
 
@@ -336,16 +355,30 @@ def test_sqlite_tables_can_be_remade():
 
 def test_connection_has_the_attributes_that_we_use():
     names = ["execute_wrappers", "queries_logged", "queries_log", "wrap_database_errors"]
-    names += ["validate_no_broken_transaction", "savepoint_ids", "health_check_done"]
+    names += ["validate_no_broken_transaction", "savepoint_ids"]
     names += ["transaction_mode"] if connection.vendor == "sqlite" else []
 
     missing = [name for name in names if not hasattr(connection, name)]
 
-    assert not missing, "Adapt taskflow/db/ and taskflow/tenancy/unit.py."
+    assert not missing, "Adapt the sessions in taskflow/db/postgresql/ and taskflow/db/sqlite/."
 
 
-def test_features_have_a_minimum_version():
-    assert hasattr(BaseDatabaseFeatures, "minimum_database_version"), "Adapt taskflow/apps.py."
+def test_postgresql_backend_can_be_subclassed():
+    methods = {"get_connection_params", "init_connection_state", "create_cursor", "is_usable"}
+
+    assert methods <= set(vars(PostgresWrapper)), "Adapt taskflow/db/postgresql/base.py."
+    for name in ("minimum_database_version", "allows_group_by_selected_pks"):
+        assert name in vars(PostgresWrapper.features_class), f"Adapt it there: no {name}."
+
+
+def test_transactions_are_begun_and_ended_by_these_methods():
+    names = {"_commit", "_rollback", "_savepoint_rollback"}
+
+    assert names <= set(vars(BaseDatabaseWrapper)), "Adapt taskflow/db/postgresql/base.py."
+    assert "_set_autocommit" in inspect.getsource(BaseDatabaseWrapper.set_autocommit), (
+        "Adapt DatabaseWrapper._set_autocommit() in taskflow/db/postgresql/base.py."
+    )
+    assert callable(debug_transaction), "Log COMMIT and ROLLBACK in another way there."
 
 
 def test_sqlite_backend_can_be_subclassed():
@@ -361,6 +394,15 @@ def test_migration_executor_plans_migrations(db):
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == [], (
         "Adapt _find_unapplied_migrations() in taskflow/http/health.py."
     )
+
+
+def test_migration_loader_knows_applied_and_present_migrations(db):
+    loader = MigrationLoader(connection)
+
+    assert loader.applied_migrations.keys() <= loader.disk_migrations.keys(), (
+        "Adapt find_incompatibility() in taskflow/database_version.py."
+    )
+    assert ("tasks", "0001_initial") in loader.applied_migrations, "The same."
 
 
 def test_commands_can_be_extended():
@@ -383,7 +425,9 @@ def test_psycopg_sends_statements_through_libpq(db):
 
     results = libpq_results("SELECT 1", "SELECT 2")
 
-    assert [r.get_value(0, 0) for r in results] == [b"1", b"2"], "Adapt taskflow/db/pipeline.py."
+    assert [r.get_value(0, 0) for r in results] == [b"1", b"2"], (
+        "Adapt taskflow/db/postgresql/session.py."
+    )
 
 
 @on_postgresql
@@ -403,7 +447,7 @@ def test_psycopg_reads_the_rows_of_a_result(db):
 
     ((number, timestamp),) = transformer.load_rows(0, 1, tuple)
     assert (number, timestamp.isoformat()) == (1, "2026-01-31T09:00:00+00:00"), (
-        "Adapt read_rows() in taskflow/db/pipeline.py."
+        "Adapt PostgresSession._read() in taskflow/db/postgresql/session.py."
     )
 
 
@@ -413,9 +457,11 @@ def test_psycopg_makes_an_error_of_a_result():
     connection.ensure_connection()
     (result,) = libpq_results("SELECT * FROM nothing")
 
-    assert result.status == ExecStatus.FATAL_ERROR, "Adapt refusal() in taskflow/db/pipeline.py."
+    assert result.status == ExecStatus.FATAL_ERROR, (
+        "Adapt PostgresSession._error_of() in taskflow/db/postgresql/session.py."
+    )
     assert isinstance(error_from_result(result, encoding="utf-8"), UndefinedTable), (
-        "Adapt refusal() in taskflow/db/pipeline.py."
+        "Adapt PostgresSession._error_of() in taskflow/db/postgresql/session.py."
     )
 
 

@@ -21,6 +21,7 @@ from django.apps import apps
 from django.db import models
 
 from accounts.models import IdempotencyRecord, Tenant
+from taskflow.db.columns import columns_of
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import write_value
 from tasks.models import TaskCountDelta
@@ -46,8 +47,7 @@ def tenant_models() -> list[Model]:
     found -= NO_DATA
     graph = {
         model: sorted(
-            {f.related_model for f in model._meta.local_fields if f.related_model in found}
-            - {model},
+            {f.related_model for f in columns_of(model) if f.related_model in found} - {model},
             key=label_of,
         )
         for model in sorted(found, key=label_of)
@@ -67,7 +67,7 @@ def label_of(model: Any) -> str:
 @cache
 def fields_of(model: Any) -> list[Any]:
     """Return the exported fields of a row. The tenant is in the first line of the file."""
-    return [f for f in model._meta.concrete_fields if f.name not in LEFT_OUT and not f.generated]
+    return [f for f in columns_of(model) if f.name not in LEFT_OUT and not f.generated]
 
 
 def json_line(document: dict[str, Any]) -> bytes:
@@ -78,7 +78,7 @@ def json_line(document: dict[str, Any]) -> bytes:
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
-    fields = Tenant._meta.concrete_fields
+    fields = columns_of(Tenant)
     return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in fields}
 
 

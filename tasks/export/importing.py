@@ -12,6 +12,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.resource_types import model_of_field
+from taskflow.db.columns import columns_of
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
@@ -65,7 +66,7 @@ def import_tenant(
 
 
 def _create_tenant(values: dict[str, Any]) -> Tenant:
-    fields = Tenant._meta.concrete_fields
+    fields = columns_of(Tenant)
     tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
     _insert(Tenant, [tenant])
@@ -153,7 +154,7 @@ def _shifted(value: Any, by: int) -> Any:
 
 def _insert(model: Any, rows: list[Any]) -> None:
     """Insert the rows as they are, without setting times or other defaults."""
-    fields = [f for f in model._meta.concrete_fields if not f.generated and f.name != "sequence"]
+    fields = [f for f in columns_of(model) if not f.generated and f.name != "sequence"]
     size = connection.ops.bulk_batch_size(fields, rows)
     for start in range(0, len(rows), size):
         model._base_manager._insert(

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 from django.core.exceptions import ValidationError
 
 from accounts.models import Tenant
+from taskflow.db.columns import columns_of
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
 from tasks.export.format import FORMAT, VERSION, fields_of, label_of, models_by_label
@@ -209,7 +210,7 @@ def _check_ids(ids: Any) -> None:
 
 @cache
 def _fields(model: Any) -> dict[str, Any]:
-    fields = Tenant._meta.concrete_fields if model is Tenant else fields_of(model)
+    fields = columns_of(Tenant) if model is Tenant else fields_of(model)
     return {column.attname: column for column in fields}
 
 

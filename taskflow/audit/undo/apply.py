@@ -17,6 +17,7 @@ from taskflow.audit.recorder import change_all, change_each, create_all, remove_
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, target_of
 from taskflow.audit.verbs import inverse_of
+from taskflow.db.columns import columns_of
 
 
 def remove_created(actor: Actor, plan: Plan) -> None:
@@ -119,7 +120,7 @@ def _disappears_with_owner(reversal: Reversal, removed: set[tuple[Any, int]]) ->
     model = reversal.resource_type.model
     return any(
         (f.related_model, getattr(reversal.row, f.attname)) in removed
-        for f in model._meta.concrete_fields
+        for f in columns_of(model)
         if f.related_model not in (None, model) and f.remote_field.on_delete is models.CASCADE
     )
 

@@ -21,6 +21,7 @@ from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, target_of
 from taskflow.audit.values import as_recorded
+from taskflow.db.columns import columns_of
 
 WIPED = "…"  # the recorded value, before and after, of what the log may not store
 UNKNOWN: Any = object()  # the value that WIPED is read as
@@ -200,7 +201,7 @@ class _RowPlanner:
             self._refuse(deletion, "purged", "It was deleted permanently.")
             return
         held = {n: before for n, (before, after) in deletion.changes.items() if before != after}
-        names = {f.name for f in self.resource_type.model._meta.concrete_fields}
+        names = {f.name for f in columns_of(self.resource_type.model)}
         reversal.row = self.resource_type.model(pk=deletion.subject_id)
         reversal.is_recreated = True
         self.plan.recreated.add((self.resource_type.model, deletion.subject_id))
