@@ -24,7 +24,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions.tenants import found_tenant
+from accounts.actions.tenants import create_tenant
 from accounts.actions.tokens import issue_token
 from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
@@ -111,7 +111,7 @@ class World:
 def new_tenant(subdomain: str, boss: str, password: str | None = None) -> Actor:
     tenant = Tenant(name=subdomain.title(), subdomain=subdomain)
     user = User(handle=boss, email=f"{boss}@{subdomain}.example", is_staff=True)
-    return found_tenant(tenant, user, password=password, via=Via.COMMAND)
+    return create_tenant(tenant, user, password=password, via=Via.COMMAND)
 
 
 def person(boss: Actor, handle: str, password: str | None = None) -> Actor:

@@ -20,6 +20,7 @@ from accounts.auth import (
 )
 from accounts.models import ApiToken, Tenant, User
 from accounts.schemas import (
+    IssuedTokenResponse,
     Login,
     MeResponse,
     MeUpdate,
@@ -29,7 +30,6 @@ from accounts.schemas import (
     TenantResponse,
     TenantUpdate,
     TokenCreate,
-    TokenIssued,
     TokenPage,
     UserCreate,
     UserFilters,
@@ -69,7 +69,7 @@ def register(request: Request, body: Registration) -> Status[dict[str, Any]]:
     """
     if not settings.REGISTRATION:
         raise Forbidden("This installation does not accept registrations. Ask its operator.")
-    values = body.sent() | {"password": body.password.get_secret_value()}
+    values = body.sent_fields() | {"password": body.password.get_secret_value()}
     actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)
     return Status(201, _sign_in(request, actor.user, actor.tenant))
 
@@ -122,7 +122,7 @@ def get_me(request: ActorRequest) -> User:
 @me.patch("", response=MeResponse)
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another user has the handle or e-mail."""
-    return user_actions.update_me(request.auth, **body.sent())
+    return user_actions.update_me(request.auth, **body.sent_fields())
 
 
 @me.post("/password", response={204: None})
@@ -152,7 +152,7 @@ def get_tenant(request: ActorRequest) -> Tenant:
 @tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)
 def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
     """Change the tenant's name or time zone. For administrators. PUT behaves like PATCH."""
-    return tenant_actions.update_tenant(request.auth, **body.sent())
+    return tenant_actions.update_tenant(request.auth, **body.sent_fields())
 
 
 # ---- tokens -------------------------------------------------------------------------------------
@@ -167,7 +167,7 @@ def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any
     return paginate(ApiToken.objects.visible_to(request.auth.viewer), page, order=["-id"])
 
 
-@token_routes.post("", response={201: TokenIssued})
+@token_routes.post("", response={201: IssuedTokenResponse})
 def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, Any]]:
     """Create a token for yourself or for an agent you are responsible for. Its text is shown once.
 
@@ -175,14 +175,14 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, A
     token that you send: a larger scope, other projects, or a later expiry. A token from signing in
     does not limit the expiry.
     """
-    values = body.sent()
+    values = body.sent_fields()
     if user_id := values.pop("user_id", None):
         values["user"] = _referred_user(request, user_id, "user_id")
     token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
     return Status(201, _issued_response(token, text))
 
 
-@token_routes.post("/{id:token_id}/rotation", response={201: TokenIssued})
+@token_routes.post("/{id:token_id}/rotation", response={201: IssuedTokenResponse})
 def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, Any]]:
     """Replace a token by a new one with the same rights. The old one works for another 24 hours.
 
@@ -226,7 +226,7 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, 
 
     A token bound to projects shows you and the members of these projects.
     """
-    sent = filters.sent()
+    sent = filters.sent_fields()
     names = {"kind", "is_active", "handle", "email"} & sent.keys()
     rows = User.objects.visible_to(request.auth.viewer).filter(
         **{name: sent[name] for name in names}
@@ -272,7 +272,7 @@ def delete_user(request: ActorRequest, user_id: int) -> Status[None]:
 
 
 def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[str, Any]:
-    values = body.sent()
+    values = body.sent_fields()
     if (password := values.get("password")) is not None:
         values["password"] = password.get_secret_value()
     if "responsible_id" in values:

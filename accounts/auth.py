@@ -90,13 +90,15 @@ def find_tenant(subdomain: str | None) -> Tenant:
 
 
 @contextmanager
-def inside_tenant_of_token(text: str, tenant_id: int, *, reading: bool) -> Iterator[list[ApiToken]]:
+def inside_tenant_of_token(
+    text: str, tenant_id: int, *, read_only: bool
+) -> Iterator[list[ApiToken]]:
     """Open a unit of work in the tenant that the token names; look the token up in its first query.
 
     The context yields a list: the live token with its user and tenant loaded, or nothing. With
-    `reading` the transaction takes no write lock on SQLite.
+    `read_only` the transaction takes no write lock on SQLite.
     """
-    with inside(tenant_id, reading=reading):
+    with inside(tenant_id, read_only=read_only):
         values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
         yield LIVE_TOKEN.fetch_objects(values)
 
@@ -176,7 +178,7 @@ def record_token_use(token: ApiToken) -> None:
     if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_INTERVAL:
         return
     try:
-        with inside(token.tenant, patience=0):
+        with inside(token.tenant, max_wait=0):
             ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
     except Exception as error:
         log.warning("last_used_at of a token was not updated", exc_info=error)

@@ -117,7 +117,7 @@ class TenantMiddleware:
         if tenant_id is None:
             return self.get_response(request)  # operations that need a token answer 401
         is_safe = request.method in SAFE
-        with inside_tenant_of_token(text, tenant_id, reading=is_safe) as live_tokens:
+        with inside_tenant_of_token(text, tenant_id, read_only=is_safe) as live_tokens:
             if not live_tokens:
                 return self.work(request)
             token = live_tokens[0]
@@ -136,7 +136,7 @@ class TenantMiddleware:
         if home is None or (user := load_session_user(request, home)) is None:
             return self.get_response(request)
         tenant = choose_acting_tenant(request, user, home)
-        with inside(tenant, reading=request.method in SAFE):
+        with inside(tenant, read_only=request.method in SAFE):
             actor = Actor(user, tenant, request_id=request.request_id)
             return self.serve(request, actor)
 
@@ -234,7 +234,7 @@ class TenantMiddleware:
         if user is not None:
             request.session_user = user
             request.actor = Actor(user, tenant, via=Via.ADMIN, request_id=request.request_id)
-        with inside(tenant, reading=request.method in SAFE):
+        with inside(tenant, read_only=request.method in SAFE):
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
             return self.work(request)
@@ -258,7 +258,7 @@ def load_session_user(request: ActorRequest, home: Tenant) -> User | None:
     """Return the session's user, or None. The user is looked up in the host's tenant only."""
     if not request.session.get(auth.SESSION_KEY):
         return None
-    with inside(home, reading=True):
+    with inside(home, read_only=True):
         user = auth.get_user(request)
     return user if isinstance(user, User) else None
 

@@ -43,7 +43,7 @@ class Tenant(models.Model):
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
-    noted: ClassVar[frozenset[str]] = frozenset()
+    columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
     fresh_columns: frozenset[str] = frozenset()
 
@@ -72,7 +72,7 @@ class Tenant(models.Model):
         return self.name
 
     @classmethod
-    def note_changes(cls, changes: object) -> None:
+    def update_dependents(cls, changes: object) -> None:
         """Do nothing; the recorder calls this on every model (see TenantModel)."""
 
     @property

@@ -13,7 +13,7 @@ from django.db.models import Q
 
 from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.audit.locks import LockMode, lock_clause, require_fresh
+from taskflow.audit.locks import LockMode, add_row_lock, require_fresh
 from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 
@@ -25,7 +25,7 @@ def require_staff(actor: Actor) -> None:
         raise Forbidden("A token bound to projects cannot administer the tenant.")
 
 
-def require_hold_over(actor: Actor, user: User) -> None:
+def require_control_of_user(actor: Actor, user: User) -> None:
     """Raise Forbidden unless `user` is the actor, an agent the actor is responsible for, or the
     actor is staff. With a token bound to projects, unless it is the actor.
     """
@@ -38,9 +38,9 @@ def require_hold_over(actor: Actor, user: User) -> None:
         raise Forbidden("You can do this for yourself and for your own agents only.")
 
 
-def require_hold_over_token(actor: Actor, token: ApiToken) -> None:
+def require_control_of_token(actor: Actor, token: ApiToken) -> None:
     """Raise Forbidden unless the actor may rotate and revoke this token."""
-    require_hold_over(actor, token.user)
+    require_control_of_user(actor, token.user)
     if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
         raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
 
@@ -94,7 +94,7 @@ def latest_expiry(actor: Actor) -> datetime | None:
     return None if token is None or token.is_sign_in else token.expires_at
 
 
-def require_no_stronger(
+def require_no_more_rights(
     actor: Actor,
     scope: TokenScope,
     project_ids: Sequence[int] | None,
@@ -122,6 +122,6 @@ def require_another_staff(*leaving: User) -> None:
     """
     ids = {user.pk for user in leaving}
     rows = User.objects.filter(Q(is_active=True, is_staff=True) | Q(pk__in=ids)).order_by("pk")
-    staff = [one for one in lock_clause(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
+    staff = [one for one in add_row_lock(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
         raise Conflict("This is the last administrator. Make another user administrator first.")

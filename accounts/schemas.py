@@ -192,7 +192,7 @@ class TokenResponse(Out):
     updated_at: datetime
 
 
-class TokenIssued(TokenResponse):
+class IssuedTokenResponse(TokenResponse):
     token: str = Field(description="Shown once; only its SHA-256 is stored.")
 
 

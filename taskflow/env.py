@@ -17,26 +17,26 @@ TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 _read: set[str] = set()  # the names that have been read
 
 
-def text(name: str, default: str = "") -> str:
+def read_text(name: str, default: str = "") -> str:
     _read.add(name)
     return os.environ.get(name, default).strip()
 
 
-def boolean(name: str, *, default: bool) -> bool:
-    value = text(name, str(default)).lower()
+def read_boolean(name: str, *, default: bool) -> bool:
+    value = read_text(name, str(default)).lower()
     if value not in TRUE | FALSE:
         raise ImproperlyConfigured(f"{name}={value!r} is not a boolean. Set it to 1 or 0.")
     return value in TRUE
 
 
-def words(name: str, default: str = "") -> list[str]:
+def read_list(name: str, default: str = "") -> list[str]:
     """Return the parts of a comma-separated list, without empty ones."""
-    return [word.strip() for word in text(name, default).split(",") if word.strip()]
+    return [word.strip() for word in read_text(name, default).split(",") if word.strip()]
 
 
-def choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+def read_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     """Return one of `choices`, which are in capitals. Raises ImproperlyConfigured for others."""
-    value = text(name, default).upper()
+    value = read_text(name, default).upper()
     if value not in choices:
         raise ImproperlyConfigured(
             f"{name}={value!r} is not allowed. Set it to one of {', '.join(choices)}."
@@ -54,12 +54,12 @@ def make_directory(path: Path) -> None:
         ) from None
 
 
-def secret(name: str, path: Path) -> str:
+def read_or_create_secret(name: str, path: Path) -> str:
     """Return the value of `name`, or a random one that is created once and stored in `path`.
 
     Only its owner can read the file. Raises ImproperlyConfigured if it cannot be read or written.
     """
-    if value := text(name):
+    if value := read_text(name):
         return value
     make_directory(path.parent)
     try:

@@ -13,27 +13,27 @@ from taskflow import env
 from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
+DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
-DEBUG = env.boolean("TASKFLOW_DEBUG", default=False)
+DEBUG = env.read_boolean("TASKFLOW_DEBUG", default=False)
 # Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
 DECLARED_READS_ONLY = DEBUG
 # Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
 DECLARED_READS_ONLY = DEBUG
-SECRET_KEY = env.secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
+SECRET_KEY = env.read_or_create_secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
 if DATA_DIR == BASE_DIR / "var":  # another directory may be shared, as /tmp is
     protect(DATA_DIR, PRIVATE_DIRECTORY)
 
 # The host of a tenant is <subdomain>.DOMAIN. A host without a subdomain is the default tenant's.
-DOMAIN = env.text("TASKFLOW_DOMAIN", "localhost").lower()
-DEFAULT_TENANT = env.text("TASKFLOW_DEFAULT_TENANT", "acme")
+DOMAIN = env.read_text("TASKFLOW_DOMAIN", "localhost").lower()
+DEFAULT_TENANT = env.read_text("TASKFLOW_DEFAULT_TENANT", "acme")
 ALLOWED_HOSTS = [
     f".{DOMAIN}",
-    *env.words("TASKFLOW_ALLOWED_HOSTS", "127.0.0.1,[::1]"),
+    *env.read_list("TASKFLOW_ALLOWED_HOSTS", "127.0.0.1,[::1]"),
 ]
-REGISTRATION = env.boolean("TASKFLOW_REGISTRATION", default=True)
-HTTPS = env.boolean("TASKFLOW_HTTPS", default=False)
-TRUST_PROXY = env.boolean("TASKFLOW_TRUST_PROXY", default=False)
+REGISTRATION = env.read_boolean("TASKFLOW_REGISTRATION", default=True)
+HTTPS = env.read_boolean("TASKFLOW_HTTPS", default=False)
+TRUST_PROXY = env.read_boolean("TASKFLOW_TRUST_PROXY", default=False)
 
 INSTALLED_APPS = [
     # Our apps come first, so that their commands and templates replace those of the packages.
@@ -83,7 +83,7 @@ TEMPLATES = [
 ]
 
 PREPARED_STATEMENTS = False
-DATABASE_URL = env.text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
+DATABASE_URL = env.read_text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
 _SQLITE: dict[str, Any] = {
     # Writers wait at BEGIN instead of failing later. Reads use DEFERRED (taskflow/tenancy/unit.py).
     "transaction_mode": "IMMEDIATE",
@@ -174,7 +174,7 @@ SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 if TRUST_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-CORS_ALLOWED_ORIGINS = env.words("TASKFLOW_CORS_ORIGINS")
+CORS_ALLOWED_ORIGINS = env.read_list("TASKFLOW_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [
     "authorization",
@@ -231,7 +231,7 @@ UNFOLD = {
     },
 }
 
-LOG_LEVEL = env.choice(
+LOG_LEVEL = env.read_choice(
     "TASKFLOW_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 )
 LOGGING = {

@@ -160,7 +160,7 @@ def _drafts(
     parents = find_tasks(actor, {c["parent"] for c in lines.values() if "parent" in c})
     drafts = {}
     for number, cells in lines.items():
-        values = fields[number].sent()
+        values = fields[number].sent_fields()
         draft = CreateTask(project, values.pop("title"), values, tags=values.pop("tags", ()))
         if "assignee" in cells:
             values["assignee"] = people.get(cells["assignee"].lstrip("@").lower())

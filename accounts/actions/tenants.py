@@ -7,7 +7,7 @@ from typing import Any, cast
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts.actions.users import save_user
+from accounts.actions.users import save_new_user
 from accounts.models import (
     PLATFORM,
     RESERVED_SUBDOMAINS,
@@ -45,7 +45,7 @@ def register_tenant(
     tenant = Tenant(name=tenant_name, subdomain=subdomain)
     user = User(full_name=full_name, email=email, is_staff=True)
     try:
-        return found_tenant(tenant, user, password=password, via=via, request_id=request_id)
+        return create_tenant(tenant, user, password=password, via=via, request_id=request_id)
     except IntegrityError:  # all else in a new tenant is new, too
         raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
 
@@ -69,12 +69,12 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
     platform = Tenant.objects.filter(subdomain=PLATFORM).first()
     if platform is None:
         tenant = Tenant(name="Platform", subdomain=PLATFORM)
-        return found_tenant(tenant, user, password=password, via=Via.COMMAND).user
+        return create_tenant(tenant, user, password=password, via=Via.COMMAND).user
     with inside(platform):
-        return save_user(Actor(user, platform, via=Via.COMMAND), user, password)
+        return save_new_user(Actor(user, platform, via=Via.COMMAND), user, password)
 
 
-def found_tenant(
+def create_tenant(
     tenant: Tenant, first: User, *, password: str | None, via: Via, request_id: str = ""
 ) -> Actor:
     """Save a tenant and its first user, who is recorded as the actor of both.
@@ -86,7 +86,7 @@ def found_tenant(
     with transaction.atomic():  # otherwise a failure could leave a tenant that no user can enter
         tenant.save(force_insert=True)
         with inside(tenant):
-            save_user(actor, first, password)
+            save_new_user(actor, first, password)
     return actor
 
 

@@ -17,11 +17,11 @@ from accounts.models import (
 from accounts.rules import (
     latest_expiry,
     require_active,
-    require_hold_over,
-    require_hold_over_token,
+    require_control_of_token,
+    require_control_of_user,
     require_live,
     require_live_credentials,
-    require_no_stronger,
+    require_no_more_rights,
 )
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.recorder import (
@@ -31,8 +31,8 @@ from taskflow.audit.recorder import (
 )
 from taskflow.http.errors import Contended, Forbidden
 
-SIGN_IN_LASTS = timedelta(days=30)
-TOKEN_LASTS = timedelta(days=90)
+SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)
+DEFAULT_TOKEN_LIFETIME = timedelta(days=90)
 ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can change over
 
 
@@ -48,7 +48,7 @@ def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiTok
     if user.password != checked:
         raise Contended("The password has been changed meanwhile. Sign in again.")
     require_active(user)
-    ends = timezone.now() + SIGN_IN_LASTS
+    ends = timezone.now() + SIGN_IN_TOKEN_LIFETIME
     return issue_token(actor, user, "sign-in", TokenScope.ADMIN, ends, is_sign_in=True)
 
 
@@ -72,14 +72,14 @@ def create_token(
         raise Forbidden("An operator's token belongs to the platform.")
     lock_with_responsible(owner)
     lock_credentials(actor)
-    require_hold_over(actor, owner)
+    require_control_of_user(actor, owner)
     require_live_credentials(actor)
     require_active(owner)
-    lasts = TOKEN_LASTS if expires_in_days is None else timedelta(days=expires_in_days)
+    lasts = DEFAULT_TOKEN_LIFETIME if expires_in_days is None else timedelta(days=expires_in_days)
     ends = timezone.now() + lasts
     if expires_in_days is None:
         ends = min(ends, latest_expiry(actor) or ends)
-    require_no_stronger(actor, scope, project_ids, ends)
+    require_no_more_rights(actor, scope, project_ids, ends)
     return issue_token(actor, owner, name, scope, ends, project_ids)
 
 
@@ -91,7 +91,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     """
     lock_token(token)
     lock_credentials(actor)
-    require_hold_over_token(actor, token)
+    require_control_of_token(actor, token)
     require_live_credentials(actor)
     require_live(token)
     require_active(token.user)
@@ -99,7 +99,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
     if latest is not None:
         expires_at = min(expires_at or latest, latest)
-    require_no_stronger(actor, scope, token.project_ids, expires_at)
+    require_no_more_rights(actor, scope, token.project_ids, expires_at)
     issued = issue_token(
         actor, token.user, token.name, scope, expires_at, token.project_ids, verb="rotated"
     )
@@ -112,7 +112,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
 def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
     """End a token now. Revoking twice changes nothing."""
     lock_token(token)
-    require_hold_over_token(actor, token)
+    require_control_of_token(actor, token)
     return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
 
 

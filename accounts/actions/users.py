@@ -73,7 +73,7 @@ def create_user(
         is_staff=is_staff,
         responsible=responsible,
     )
-    return save_user(actor, user, password)
+    return save_new_user(actor, user, password)
 
 
 def update_user(actor: Actor, user: User, **values: Any) -> User:
@@ -130,7 +130,7 @@ def delete_user(actor: Actor, user: User) -> None:
         ) from None
 
 
-def retire_users(actor: Actor, users: Sequence[User]) -> int:
+def offboard_users(actor: Actor, users: Sequence[User]) -> int:
     """Deactivate the users and end their access; return how many tokens were live.
 
     Raises Conflict for the last administrator.
@@ -194,7 +194,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     revoke_all(actor, actor.user, keep=actor.token)
 
 
-def save_user(actor: Actor, user: User, password: str | None) -> User:
+def save_new_user(actor: Actor, user: User, password: str | None) -> User:
     user.handle = user.handle or _free_handle(user)
     _set_password(user, password)
     return create(actor, user)

@@ -25,7 +25,7 @@ from accounts.admin.fields import IdCheckedBoundField, JsonField
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
-from taskflow.audit.conflicts import changes_since
+from taskflow.audit.conflicts import find_changes_since
 from taskflow.audit.history import read_field_conflicts, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
@@ -241,7 +241,7 @@ class RecordedAdmin(ModelAdmin):
         value although this user did not edit it. The actor's precondition lets the recorder refuse
         edits of such fields.
         """
-        since = changes_since(row, opened)
+        since = find_changes_since(row, opened)
         noun = self.opts.model_name or ""
         edited = {}
         for name, value in values.items():

@@ -141,7 +141,7 @@ def test_failed_registration_leaves_no_tenant(db, monkeypatch, error):
     def fail(*args):
         raise error
 
-    monkeypatch.setattr(tenant_actions, "save_user", fail)
+    monkeypatch.setattr(tenant_actions, "save_new_user", fail)
 
     assert ApiClient().post("/auth/register", BODY).status_code in (409, 500)
     assert not Tenant.objects.exists()

@@ -117,8 +117,8 @@ def test_update_of_last_use_does_not_wait(world, as_, locked, monkeypatch):
 
 def test_waits_for_threads_and_processes_share_one_limit(world, monkeypatch):
     """What the first has taken is missing from SQLite's own time-out, and comes back."""
-    patience = 60
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", patience)
+    max_wait = 60
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", max_wait)
     connection.close()
     until = threading.Event()
 
@@ -127,13 +127,13 @@ def test_waits_for_threads_and_processes_share_one_limit(world, monkeypatch):
         with inside(world.acme):
             left = busy_timeout()
 
-    assert 0 < left <= (patience - 0.15) * 1000
+    assert 0 < left <= (max_wait - 0.15) * 1000
     with inside(world.acme):
-        assert busy_timeout() == patience * 1000
+        assert busy_timeout() == max_wait * 1000
 
 
 def test_given_patience_limits_the_wait(world, locked):
-    with locked(), pytest.raises(OperationalError), inside(world.acme, patience=0):
+    with locked(), pytest.raises(OperationalError), inside(world.acme, max_wait=0):
         pass  # pragma: no cover
     with inside(world.acme):
         assert busy_timeout() == PATIENCE * 1000

@@ -25,7 +25,7 @@ class Since:
     event: Event  # the last one
 
 
-def changes_since(
+def find_changes_since(
     row: models.Model, version: int, besides: Collection[int] = ()
 ) -> dict[str, Since]:
     """Return what has changed since the version, by field name. Events whose ids are in `besides`
@@ -42,7 +42,7 @@ def changes_since(
     return fields
 
 
-def refuse_stale(
+def check_precondition(
     actor: Actor, row: Any, version: int, changes: dict[str, Any], *, is_removal: bool = False
 ) -> None:
     """Check the actor's precondition (If-Match) against changes that are about to be made.
@@ -59,7 +59,7 @@ def refuse_stale(
         return
     if expected.version > version:
         raise PreconditionFailed(f"There is no version {expected.version} yet; this is {version}.")
-    since = changes_since(row, expected.version, expected.event_ids)
+    since = find_changes_since(row, expected.version, expected.event_ids)
     if not (is_removal or "deleted_at" in changes):
         since = {name: change for name, change in since.items() if name in changes}
     if since:

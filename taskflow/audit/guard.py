@@ -18,7 +18,7 @@ M = TypeVar("M", bound=models.Model)
 ALWAYS_FRESH = frozenset({"id", "tenant", "project", "number", "created_at", "created_by"})
 
 
-def guard(row: M, columns: Iterable[str]) -> M:
+def guard_row(row: M, columns: Iterable[str]) -> M:
     """Return a view of the row that raises StaleRead for all columns but `columns`.
 
     A row that was not saved yet is returned as it is, and so is every row when the setting

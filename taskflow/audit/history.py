@@ -54,11 +54,11 @@ def describe_actor(event: Event) -> str:
 
     Load the event with its `actor` and `on_behalf_of`; otherwise each costs a query here.
     """
-    actor = actor_name(event)
+    actor = name_actor(event)
     return actor if event.on_behalf_of is None else f"{actor} on behalf of {event.on_behalf_of}"
 
 
-def actor_name(event: Event) -> str:
+def name_actor(event: Event) -> str:
     if event.actor is not None:
         return str(event.actor)
     return f"Operator {event.operator_id}" if event.operator_id else "The system"

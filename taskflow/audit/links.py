@@ -14,7 +14,7 @@ from taskflow.tenancy import TenantModel
 BATCH = 10_000  # rows per INSERT; SQLite takes fewer
 
 
-def linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
+def read_linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
     """Return the ids that each row is linked to, in order, by the id of the row. One query."""
     if not rows:
         return {}
@@ -50,7 +50,7 @@ def link(rows: Sequence[TenantModel], name: str, targets: Iterable[Iterable[int]
     )
 
 
-def relink(
+def replace_links(
     rows: Sequence[TenantModel],
     name: str,
     before: dict[int, list[int]],

@@ -39,15 +39,15 @@ def lock_rows(
 ) -> dict[Any, dict[str, Any]]:
     """Keep others from changing the rows until the transaction ends, and refresh columns.
 
-    `columns` are attribute names, such as `owner_id`; `version` and those in `noted` are always
-    refreshed. `relocated` are the ids of rows that the caller itself moves; their projects were
-    compared when the rows were first locked. One statement, which locks in the order of the ids.
-    Return the stored columns by id. Raises NotFound when a row no longer exists, and Contended when
+    `columns` are attribute names, such as `owner_id`; `version` and the model's
+    `columns_for_dependents` are always refreshed. `relocated` are the ids of rows that the caller
+    itself moves to another project; their projects were compared when the rows were first locked.
+    One statement, which locks in the order of the ids. Return the stored columns by id. Raises NotFound when a row no longer exists, and Contended when
     a row is in another project than the one it was read in, because what the caller has read about
     that project no longer says who may change the row.
     """
     model = type(rows[0])
-    names = sorted({*columns, *model.noted, "version"})
+    names = sorted({*columns, *model.columns_for_dependents, "version"})
     # The default manager leaves out the trash, so a row that has just been deleted is not found. A
     # caller whose row is known to be in the trash needs it nevertheless.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
@@ -90,12 +90,12 @@ def key_fields(model: type[models.Model]) -> frozenset[str]:
     return frozenset(names.union(*model._meta.unique_together) - {"tenant"})
 
 
-def mode_for(model: type[models.Model], names: Iterable[str]) -> LockMode:
+def lock_mode_for(model: type[models.Model], names: Iterable[str]) -> LockMode:
     """The lock with which these fields may be changed."""
     return LockMode.UPDATE if key_fields(model).isdisjoint(names) else LockMode.UPDATE_KEY
 
 
-def lock_clause(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]:
+def add_row_lock(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]:
     """The queryset, which locks the rows that it reads; of joined tables it locks nothing.
 
     FOR UPDATE waits for every transaction that has inserted a row that refers to these, and such a
@@ -132,7 +132,7 @@ def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
 
 def _locked(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
     manager = model._base_manager if in_trash else model._default_manager
-    return lock_clause(manager.order_by("pk"), mode).values_list("pk", *columns)
+    return add_row_lock(manager.order_by("pk"), mode).values_list("pk", *columns)
 
 
 @with_tenant_parameter

@@ -19,17 +19,17 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.conflicts import refuse_stale
-from taskflow.audit.links import BATCH, link, linked_ids, relink
-from taskflow.audit.locks import LockMode, lock_clause, lock_rows, mode_for
+from taskflow.audit.conflicts import check_precondition
+from taskflow.audit.links import BATCH, link, read_linked_ids, replace_links
+from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
     as_recorded,
     attname_of,
     check_fields,
-    differing,
+    find_differences,
+    read_column,
     snapshot,
-    value_of,
 )
 from taskflow.db.columns import columns_of
 from taskflow.db.writes import update
@@ -119,7 +119,7 @@ def lock_to_change(
     """
     model = type(rows[0])
     columns = [attname_of(model, n) for n in names if not model._meta.get_field(n).many_to_many]
-    return lock_rows(rows, columns, mode=mode_for(model, names), relocated=relocated)
+    return lock_rows(rows, columns, mode=lock_mode_for(model, names), relocated=relocated)
 
 
 def change_locked(
@@ -133,7 +133,7 @@ def change_locked(
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
     sets = {name for name in names if model._meta.get_field(name).many_to_many}
-    linked = {name: linked_ids(rows, name) for name in sorted(sets)}
+    linked = {name: read_linked_ids(rows, name) for name in sorted(sets)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
     entries = []
@@ -145,12 +145,12 @@ def change_locked(
             after[name][row.pk] = new
             if old != new:
                 changes[name] = [old, new]
-        refuse_stale(actor, row, stored[row.pk]["version"], changes)
+        check_precondition(actor, row, stored[row.pk]["version"], changes)
         if changes:
             _bump_version(row)
             entries.append((row, verb, changes, row.version))
     for name in sorted(sets):
-        relink(rows, name, linked[name], after[name])
+        replace_links(rows, name, linked[name], after[name])
     _save_changed(model, entries)
     _record(actor, entries)
 
@@ -163,13 +163,13 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     model = rows.model
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
-    locked = lock_clause(rows, mode_for(model, values))
+    locked = add_row_lock(rows, lock_mode_for(model, values))
     found = list(locked.exclude(same).order_by("pk"))
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
     for row in found:
-        changes = differing({n: as_recorded(value_of(row, n)) for n in values}, after)
-        refuse_stale(actor, row, row.version, changes)
+        changes = find_differences({n: as_recorded(read_column(row, n)) for n in values}, after)
+        check_precondition(actor, row, row.version, changes)
         entries.append((row, verb, changes, row.version + 1))
     model._base_manager.filter(pk__in=[row.pk for row in found]).update(
         **values, updated_at=timezone.now(), version=F("version") + 1
@@ -193,7 +193,7 @@ def remove_all(actor: Actor, rows: models.QuerySet[M], verb: str = "deleted") ->
     found = list(rows.order_by("pk").select_for_update(of=("self",)))
     deletions = _deletion_entries(model, found)
     for row, held in deletions:
-        refuse_stale(actor, row, row.version, held, is_removal=True)
+        check_precondition(actor, row, row.version, held, is_removal=True)
     model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
     _record(actor, [(row, verb, held, row.version) for row, held in deletions])
     return len(found)
@@ -289,11 +289,11 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
     old = {n: before[attname_of(model, n)] for n in values}
     for name, value in values.items():
         setattr(row, name if isinstance(value, models.Model) else attname_of(model, name), value)
-    new = {n: value_of(row, n) for n in values}
-    changed = differing(old, new)
+    new = {n: read_column(row, n) for n in values}
+    changed = find_differences(old, new)
     check_fields(row, changed)
-    before |= {attname_of(model, n): value_of(row, n) for n in changed}
-    return {n: [as_recorded(old[n]), as_recorded(value_of(row, n))] for n in changed}
+    before |= {attname_of(model, n): read_column(row, n) for n in changed}
+    return {n: [as_recorded(old[n]), as_recorded(read_column(row, n))] for n in changed}
 
 
 @cache
@@ -315,7 +315,7 @@ def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
     names = {name for _, _, changes, _ in entries for name in changes} - many
     names |= {"updated_at", "version"}
     if len(rows) == 1:
-        saved = {attname_of(model, name): value_of(rows[0], name) for name in names}
+        saved = {attname_of(model, name): read_column(rows[0], name) for name in names}
         update(_rows_of(model), rows[0].pk, saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATED)
@@ -353,10 +353,10 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
         )
     captured = _captured.get()
     if len(events) == 1 and captured is None and actor.precondition is None:
-        Event.objects.create_later(events[0])
+        Event.objects.defer_create(events[0])
     else:
         Event.objects.bulk_create(events, batch_size=BATCH)
-    type(entries[0][0]).note_changes((row, changes) for row, _, changes, _ in entries)
+    type(entries[0][0]).update_dependents((row, changes) for row, _, changes, _ in entries)
     if actor.precondition:
         actor.precondition.event_ids += [event.pk for event in events]
     if captured is not None:
@@ -376,7 +376,7 @@ def _deletion_entries(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, 
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):
-        linked = linked_ids(rows, name)
+        linked = read_linked_ids(rows, name)
         for row, changes in zip(rows, before, strict=True):
             if ids := linked.get(row.pk):
                 changes[name] = [ids, []]

@@ -14,7 +14,7 @@ from typing import Any
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
-from taskflow.audit.verbs import describe_event
+from taskflow.audit.verbs import register_event_verb
 from taskflow.tenancy import is_tenant_model
 
 
@@ -115,7 +115,7 @@ def register_resource_types(types: Iterable[ResourceType]) -> None:
         _registered[resource_type.name] = resource_type
         for verb in {*resource_type.sentences, *resource_type.inverse_verbs}:
             sentence = resource_type.sentences.get(verb)
-            describe_event(
+            register_event_verb(
                 resource_type.name,
                 verb,
                 sentence,

@@ -28,7 +28,7 @@ def as_recorded(value: Any) -> Any:
     return value
 
 
-def differing(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
+def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
     """Return {name: [before, after]} for the values of `after` that differ."""
     return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
 
@@ -56,7 +56,7 @@ def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
-def value_of(row: models.Model, name: str) -> Any:
+def read_column(row: models.Model, name: str) -> Any:
     return getattr(row, attname_of(type(row), name))
 
 

@@ -19,7 +19,7 @@ class EventVerb:
 EVENT_VERBS: dict[tuple[str, str], EventVerb] = {}  # by subject type and verb
 
 
-def describe_event(
+def register_event_verb(
     subject_type: str, verb: str, sentence: str | None, *, inverse: str | None = None
 ) -> None:
     """Register how an event reads in history. Raises ValueError when it has another description."""

@@ -9,14 +9,14 @@ from django.db.models import Func, Subquery, TextField
 from django.db.models.expressions import BaseExpression
 
 
-class JsonField(TextField):  # type: ignore[type-arg]
+class JsonText(TextField):  # type: ignore[type-arg]
     """JSON that stays text on its way through Python."""
 
 
 class JsonObject(Func):
     """json_build_object with the keys written out: Django's own sends each as a parameter."""
 
-    output_field = JsonField()
+    output_field = JsonText()
 
     def __init__(self, **fields: Any) -> None:
         self.keys = list(fields)
@@ -33,7 +33,7 @@ class JsonObject(Func):
 
 
 class JsonArray(Func):
-    output_field = JsonField()
+    output_field = JsonText()
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         name = "json_build_array" if connection.vendor == "postgresql" else "json_array"
@@ -47,14 +47,14 @@ class JsonArray(Func):
 
 def _as_json(expression: BaseExpression, sql: str, connection: Any) -> str:
     """Mark JSON as such for SQLite, which would quote the result of a subquery as text."""
-    is_json = isinstance(expression.output_field, JsonField | models.JSONField)
+    is_json = isinstance(expression.output_field, JsonText | models.JSONField)
     return f"json({sql})" if is_json and connection.vendor == "sqlite" else sql
 
 
 class JsonList(Subquery):
     """A JSON array of the values in the only column of a subquery."""
 
-    output_field = JsonField()
+    output_field = JsonText()
     template = "(SELECT coalesce(json_agg(j.d), '[]'::json) FROM (%(subquery)s) j(d))"
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
@@ -64,7 +64,7 @@ class JsonList(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class Text(Func):
+class AsText(Func):
     """A value as text: JSON, which the driver would parse, or a day."""
 
     template = "(%(expressions)s)::text"
@@ -74,25 +74,25 @@ class Text(Func):
         return super().as_sql(compiler, connection, template="%(expressions)s", **context)
 
 
-class Json(Func):
+class AsJson(Func):
     """A JSON column as part of a document."""
 
     template = "%(expressions)s"
-    output_field = JsonField()
+    output_field = JsonText()
 
 
-class Flag(Func):
+class AsJsonBoolean(Func):
     """A boolean as true and false, also on SQLite, which has 1 and 0."""
 
     template = "(%(expressions)s)"
-    output_field = JsonField()
+    output_field = JsonText()
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         template = "CASE WHEN %(expressions)s THEN 'true' ELSE 'false' END"
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class Instant(Func):
+class AsTimestampText(Func):
     """A timestamp as 2026-12-01T09:00:00Z, with microseconds where there are any."""
 
     template = (
@@ -106,17 +106,21 @@ class Instant(Func):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class Joined(Func):
-    """Texts and numbers with `by` between them, a constant: a parameter would have no type."""
+class ConcatenatedText(Func):
+    """Texts and numbers, joined by the text `separator`.
+
+    The separator is written into the SQL, because PostgreSQL cannot infer the type of a parameter
+    in concat().
+    """
 
     output_field = TextField()
 
-    def __init__(self, *parts: Any, by: str) -> None:
-        self.by = by
+    def __init__(self, *parts: Any, separator: str) -> None:
+        self.separator = separator
         super().__init__(*parts)
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
-        template, joiner = "concat(%(expressions)s)", f", '{self.by}', "
+        template, joiner = "concat(%(expressions)s)", f", '{self.separator}', "
         if connection.vendor == "sqlite":
-            template, joiner = "(%(expressions)s)", f" || '{self.by}' || "
+            template, joiner = "(%(expressions)s)", f" || '{self.separator}' || "
         return super().as_sql(compiler, connection, template=template, arg_joiner=joiner)

@@ -1,9 +1,9 @@
 """
 Responses that the database builds: from a schema and a queryset to JSON text.
 
-`Document(TaskResponse, key=…)` states once how each field of the schema is read. A field without an
-expression is the column of that name, and a nested schema is the row of that foreign key. The text
-goes to the caller as it is: no objects are made, nothing is validated or encoded again.
+`JsonBuilder(TaskResponse, key=…)` states once how each field of the schema is read. A field without
+an expression is the column of that name, and a nested schema is the row of that foreign key. The
+text is sent to the client as it is: no objects are made, nothing is validated or encoded again.
 test_documents.py compares each document with what pydantic makes of the same row.
 
 A document also has a fingerprint, for its ETag: the versions of all rows that it shows.
@@ -21,20 +21,20 @@ from django.db.models import Case, F, When
 from pydantic import BaseModel
 
 from taskflow.db.expressions import (
-    Flag,
-    Instant,
-    Json,
+    AsJson,
+    AsJsonBoolean,
+    AsText,
+    AsTimestampText,
     JsonArray,
-    JsonField,
     JsonList,
     JsonObject,
-    Text,
+    JsonText,
 )
 
-JSON = "application/json; charset=utf-8"
+JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 
 
-class Document:
+class JsonBuilder:
     """How a schema is read from the rows of a model. `given` are expressions by field. The fields
     `without` are left out, and the caller adds them.
     """
@@ -51,38 +51,38 @@ class Document:
 
     def fingerprint(self) -> Any:
         """Return the fingerprint as an expression. It changes when the document does."""
-        return Text(JsonArray(*self._versions("")))
+        return AsText(JsonArray(*self._versions("")))
 
     def _field(self, name: str, annotation: Any, prefix: str) -> Any:
         kind = _bare_type(annotation)
         if name in self.given:
             expression = self.given[name]
-            if isinstance(expression, Items):
+            if isinstance(expression, JsonListBuilder):
                 return expression.json()
-            return Flag(expression) if kind is bool else expression
+            return AsJsonBoolean(expression) if kind is bool else expression
         path = f"{prefix}{name}"
         if _is_schema(kind):
-            inner = Document(kind).json(f"{path}__")
+            inner = JsonBuilder(kind).json(f"{path}__")
             there = When(**{f"{path}__isnull": False}, then=inner)
-            return Case(there, default=None, output_field=JsonField())
+            return Case(there, default=None, output_field=JsonText())
         if kind is datetime:
-            return Instant(F(path))
+            return AsTimestampText(F(path))
         if kind is date:
-            return Text(F(path))
+            return AsText(F(path))
         if kind is bool:
-            return Flag(F(path))
-        return Json(F(path)) if get_origin(kind) is dict else F(path)
+            return AsJsonBoolean(F(path))
+        return AsJson(F(path)) if get_origin(kind) is dict else F(path)
 
     def _versions(self, prefix: str) -> Iterator[Any]:
         for name, field in self.schema.model_fields.items():
             kind = _bare_type(field.annotation)
             if name in self.given:
                 expression = self.given[name]
-                is_list = isinstance(expression, Items)
+                is_list = isinstance(expression, JsonListBuilder)
                 yield (
                     expression.fingerprint()
                     if is_list
-                    else Flag(expression)
+                    else AsJsonBoolean(expression)
                     if kind is bool
                     else expression
                 )
@@ -91,10 +91,10 @@ class Document:
                 yield F(f"{prefix}{name}__version")
 
 
-class Items:
+class JsonListBuilder:
     """A list in a document: the rows of a queryset, in its order, as documents or one column."""
 
-    def __init__(self, rows: models.QuerySet[Any], document: Document | str) -> None:
+    def __init__(self, rows: models.QuerySet[Any], document: JsonBuilder | str) -> None:
         self.rows, self.document = rows, document
 
     def json(self) -> Any:

@@ -61,7 +61,7 @@ def segments_of(
                 model, order[1:], place[1:] if place and not number else None
             )
         ]
-    condition = Q() if place is None else rows_behind(model, order, place)
+    condition = Q() if place is None else rows_after(model, order, place)
     return [Segment(condition, ordering_of(model, order))]
 
 
@@ -93,7 +93,7 @@ def _without_value(
         ]
     empty = Q((f"{first}__isnull", True))
     if place is not None:
-        empty &= rows_behind(model, others, place)
+        empty &= rows_after(model, others, place)
     # One index has the field and id. All rows are equal in the field.
     return [Segment(empty, [OrderBy(F(first), descending=descends), *ordering_of(model, others)])]
 
@@ -114,24 +114,24 @@ def _values_in_order(
         yield CombinedExpression(start, sign, Value(distance), output_field=field)
 
 
-def rows_behind(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> Q:
+def rows_after(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> Q:
     """The rows that come after the one whose fields have the values of `place`."""
     name, value = order[0].removeprefix("-"), place[0]
     if value is None:
-        return Q((f"{name}__isnull", True)) & rows_behind(model, order[1:], place[1:])
+        return Q((f"{name}__isnull", True)) & rows_after(model, order[1:], place[1:])
     behind = _behind_value(model, order, place)
     return behind | Q((f"{name}__isnull", True)) if _is_nullable(model, name) else behind
 
 
 def _behind_value(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> Q:
-    """rows_behind() among the rows that have a value in the first field, as `place` has."""
+    """rows_after() among the rows that have a value in the first field, as `place` has."""
     (name, descends), *others = _fields(order)
     step = "lt" if descends else "gt"
     if not others:
         return Q((f"{name}__{step}", place[0]))
     if _is_one_way(model, order):
         return Q(IsBehind([field for field, _ in _fields(order)], place, descends=descends))
-    equal = Q((name, place[0])) & rows_behind(model, order[1:], place[1:])
+    equal = Q((name, place[0])) & rows_after(model, order[1:], place[1:])
     # The first condition says nothing new; by it an index finds where to begin.
     return Q((f"{name}__{step}e", place[0])) & (Q((f"{name}__{step}", place[0])) | equal)
 

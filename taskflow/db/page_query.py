@@ -18,7 +18,7 @@ from typing import Any
 from django.db import connection, models
 from django.db.models import F, Func, OrderBy, OuterRef, Q, QuerySet, Subquery
 
-from taskflow.db.ordering import Segment, ordering_of, rows_behind, segments_of
+from taskflow.db.ordering import Segment, ordering_of, rows_after, segments_of
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class PageQuery:
             matching = self.matching.filter(segments[0].condition)
             return matching.order_by(*ordering)[: self.limit]
         chosen = self._chosen(segments, ordering)
-        return self.visible.filter(InIds("pk", chosen)).order_by(*ordering)
+        return self.visible.filter(IsSelectedById("pk", chosen)).order_by(*ordering)
 
     def _segments(self) -> list[Segment]:
         """Without partitions no index has the order. To divide what a filter found would run it
@@ -71,7 +71,7 @@ class PageQuery:
         model = self.visible.model
         if self.partitions or self.is_of_one_partition:
             return segments_of(model, self.order, self.place)
-        behind = Q() if self.place is None else rows_behind(model, self.order, self.place)
+        behind = Q() if self.place is None else rows_after(model, self.order, self.place)
         return [Segment(behind, ordering_of(model, self.order))]
 
     def _chosen(self, segments: Sequence[Segment], ordering: Sequence[OrderBy]) -> Subquery:
@@ -81,7 +81,7 @@ class PageQuery:
         most = self.limit + self.most_skipped
         candidates = [self._candidates(*numbered, most) for numbered in enumerate(segments)]
         rows = self.partitions.rows if self.partitions else self.visible
-        merged = rows.filter(InIds("pk", *candidates)).order_by(*ordering)
+        merged = rows.filter(IsSelectedById("pk", *candidates)).order_by(*ordering)
         return Ids(merged.values("pk")[: self.limit], self.skip)
 
     def _candidates(self, number: int, segment: Segment, most: int) -> Subquery:
@@ -175,7 +175,7 @@ class WantedIds(Subquery):
 class IsWanted(Func):
     """Whether the segments before a number have too few candidates to fill a page.
 
-    To be used in a subquery of InIds, which gives these segments their names.
+    To be used in a subquery of IsSelectedById, which gives these segments their names.
     """
 
     output_field = models.BooleanField()
@@ -191,7 +191,7 @@ class IsWanted(Func):
         return self.sql, []
 
 
-class InIds(Func):
+class IsSelectedById(Func):
     """Whether a column holds an id that one of the subqueries returns. They are run in order, as
     segment_0, segment_1 and so on.
     """

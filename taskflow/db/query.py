@@ -11,9 +11,9 @@ from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 
-from taskflow.db.statements import Ids, IdsField, Parameter, Statement
+from taskflow.db.statements import IdArray, IdArrayField, Parameter, Statement
 
-MOST_VARIANTS = 500  # of one QueryCache that are kept
+MAX_VARIANTS = 500  # of one QueryCache that are kept
 
 
 class Query:
@@ -116,7 +116,7 @@ FIELDS: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
     str: models.TextField,
     datetime: models.DateTimeField,
     date: models.DateField,
-    Ids: IdsField,
+    IdArray: IdArrayField,
 }
 
 
@@ -130,7 +130,7 @@ class QueryCache:
 
     def __init__(self, make: Callable[..., models.QuerySet[Any]]) -> None:
         self.make = make
-        self.variants = lru_cache(MOST_VARIANTS)(self._compile)
+        self.variants = lru_cache(MAX_VARIANTS)(self._compile)
 
     def fetch(
         self, fixed: tuple[Any, ...], *arguments: Any, commit_with: bool = False

@@ -39,8 +39,8 @@ class Session(Protocol):
         transaction with the same settings.
         """
 
-    def wait_for_turn(
-        self, *, reading: bool, patience: float | None
+    def reserve_write_access(
+        self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
         """Surround a transaction: only one at a time may write to SQLite."""
 

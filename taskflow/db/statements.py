@@ -16,7 +16,7 @@ from django.db.models.expressions import Expression
 from taskflow.db.session import current_session
 
 if TYPE_CHECKING:
-    from taskflow.db.postgresql.texts import ServerText
+    from taskflow.db.postgresql.statement import PostgresStatement
 
 PLACEHOLDER = re.compile(r"%[s%]")
 
@@ -38,7 +38,7 @@ class Parameter(Expression):
 
 
 @dataclass(frozen=True)
-class Ids:
+class IdArray:
     """Any number of ids as one value, so that it takes one statement for all numbers of them."""
 
     values: tuple[int, ...]
@@ -48,14 +48,14 @@ class Ids:
         return f"{{{','.join(map(str, self.values))}}}"
 
 
-class IdsField(models.Field):  # type: ignore[type-arg]
-    """The field of a parameter that takes Ids."""
+class IdArrayField(models.Field):  # type: ignore[type-arg]
+    """The field of a parameter that takes IdArray."""
 
     def get_db_prep_save(self, value: Any, connection: Any) -> str:
         return str(value) if connection.vendor == "postgresql" else json.dumps(value.values)
 
 
-class Among(Func):
+class IsInIds(Func):
     """Whether a column holds one of the ids."""
 
     output_field = models.BooleanField()
@@ -94,7 +94,7 @@ class Statement:
                 uses.setdefault(key, ParameterUse(param, [])).positions.append(position)
         self.parameters = list(uses.values())
         self.sources = [(use.parameter.name, use.parameter.source) for use in self.parameters]
-        self.server: ServerText | None = None  # written at the first execution on PostgreSQL
+        self.server: PostgresStatement | None = None  # written at the first execution on PostgreSQL
 
     def run(self, values: Any, *, commit_with: bool = False) -> list[Any]:
         """Return the rows. `values` are by the names of the parameters. See Session.execute()."""
@@ -109,7 +109,7 @@ class Statement:
         sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
         counting = Statement(sql, self.params)
         params = self.spread(self._fill(values), connections[DEFAULT_DB_ALIAS])
-        return int(counting.run_by_cursor(params)[0][0])
+        return int(counting.run_with_cursor(params)[0][0])
 
     @cached_property
     def text(self) -> str:
@@ -125,7 +125,7 @@ class Statement:
                 params[position] = prepared
         return params
 
-    def run_by_cursor(self, params: Sequence[Any]) -> list[Any]:
+    def run_with_cursor(self, params: Sequence[Any]) -> list[Any]:
         """Run it by Django's cursor, with a value for each placeholder."""
         with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute(self.sql, params)

@@ -15,7 +15,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from taskflow.db.columns import columns_of
 from taskflow.db.statements import Parameter, Statement
 
-MOST_STATEMENTS = 500  # of each kind that are kept
+MAX_STATEMENTS = 500  # of each kind that are kept
 
 
 def insert(row: models.Model) -> bool:
@@ -32,7 +32,7 @@ def insert(row: models.Model) -> bool:
     return True
 
 
-def insert_later(row: models.Model) -> bool:
+def defer_insert(row: models.Model) -> bool:
     """insert() for a row whose id is not needed: it is sent with the next statement."""
     values = _values_of(row)
     if values is not None:
@@ -40,7 +40,7 @@ def insert_later(row: models.Model) -> bool:
     return values is not None
 
 
-def insert_all(rows: Sequence[models.Model], same: str) -> bool:
+def insert_rows(rows: Sequence[models.Model], same: str) -> bool:
     """insert() for rows of one model that are equal in the column `same`, with one statement for
     any number of them.
 
@@ -93,7 +93,7 @@ def _mark_saved(row: models.Model, returned: Sequence[Any]) -> None:
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
 
 
-@lru_cache(MOST_STATEMENTS)
+@lru_cache(MAX_STATEMENTS)
 def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
     quote, meta = connection.ops.quote_name, model._meta
     fields = [f for f in columns_of(model) if f.attname in names and f.attname != same]
@@ -109,7 +109,7 @@ def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: 
     return Statement(sql, [Parameter("same"), Parameter("rows", models.TextField())])
 
 
-@lru_cache(MOST_STATEMENTS)
+@lru_cache(MAX_STATEMENTS)
 def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     row: Any = model()
@@ -132,7 +132,7 @@ def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
     _update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
 
 
-def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
+def increment(rows: Rows, pk: int, name: str, step: int) -> int | None:
     """Add `step` to a column of the row of `rows()` that has this id. Return the new value, or None
     when there is no such row.
     """
@@ -140,13 +140,13 @@ def count_up(rows: Rows, pk: int, name: str, step: int) -> int | None:
     return int(returned[0][0]) if returned else None
 
 
-@lru_cache(MOST_STATEMENTS)
+@lru_cache(MAX_STATEMENTS)
 def _update(rows: Rows, names: tuple[str, ...]) -> Statement:
     meta = rows().model._meta
     return _setting(rows, {name: _parameter_of(meta.get_field(name)) for name in names})
 
 
-@lru_cache(MOST_STATEMENTS)
+@lru_cache(MAX_STATEMENTS)
 def _count_up(rows: Rows, name: str) -> Statement:
     field = rows().model._meta.get_field(name)
     returning = f" RETURNING {connection.ops.quote_name(field.column)}"

@@ -70,7 +70,7 @@ class Problem(Exception):
         self.errors = list(errors)
         self.headers = dict(headers or {})
 
-    def below(self, pointer: str) -> Self:
+    def with_pointer_prefix(self, pointer: str) -> Self:
         """Return a copy whose pointers begin with `pointer`, such as #/tasks/3.
 
         For a problem of one part of a body, of which the code that raised it had only that part.

@@ -65,6 +65,6 @@ def _takes_list(annotation: object) -> bool:
 
 def select_values(filters: In, name: str, known: Iterable[V]) -> list[V]:
     """Return those of `known` that the filters `name` and `name_not` select."""
-    sent = filters.sent()
+    sent = filters.sent_fields()
     selected = [value for value in known if value in sent.get(name, [value])]
     return [value for value in selected if value not in sent.get(name + EXCLUSION_SUFFIX, [])]

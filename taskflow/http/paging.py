@@ -17,9 +17,9 @@ from django.db import models
 from django.db.models import Q
 from pydantic import Field
 
-from taskflow.db.expressions import Text
-from taskflow.db.json import Document
-from taskflow.db.ordering import complete_order, ordering_of, rows_behind
+from taskflow.db.expressions import AsText
+from taskflow.db.json import JsonBuilder
+from taskflow.db.ordering import complete_order, ordering_of, rows_after
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
 from taskflow.db.viewer import Viewer
@@ -64,7 +64,7 @@ def paginate(
     wanted = rows.order_by(*ordering_of(rows.model, order))
     if params.cursor is not None:
         wanted = wanted.filter(
-            rows_behind(rows.model, order, _decode(rows.model, order, params.cursor))
+            rows_after(rows.model, order, _decode(rows.model, order, params.cursor))
         )
     found = list(wanted[params.skip : params.skip + params.limit + 1])
     page, has_more = found[: params.limit], len(found) > params.limit
@@ -104,7 +104,7 @@ class ListQuery:
         self,
         model: type[models.Model],
         rows: Callable[[Viewer, Mapping[str, Any]], models.QuerySet[Any]],
-        document: Callable[[Viewer], Document],
+        document: Callable[[Viewer], JsonBuilder],
         *,
         beside: Sequence[str] = (),
         partitions: Callable[[Viewer, Mapping[str, Any], Sequence[str]], Partitions | None]
@@ -171,7 +171,7 @@ class ListQuery:
             skip=skip,
             most_skipped=most_skipped,
         )
-        built = page.rows().annotate(_document=Text(self.document(viewer).json()))
+        built = page.rows().annotate(_document=AsText(self.document(viewer).json()))
         columns = [*self.beside, *(name.removeprefix("-") for name in order)]
         return built.values_list("_document", *columns)
 
@@ -181,7 +181,7 @@ def _at_least(skip: int) -> int:
     return 1 << (skip - 1).bit_length() if skip else 0
 
 
-def paginate_kinds(
+def paginate_models(
     kinds: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, newest: str
 ) -> dict[str, Any]:
     """Return one Page of (kind, row) of several models, the latest `newest` first.

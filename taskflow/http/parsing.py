@@ -154,7 +154,7 @@ def check_values(schema: type[In], values: Mapping[str, object]) -> dict[str, An
     """
     known = {name: value for name, value in values.items() if name in schema.model_fields}
     try:
-        return _schema_of_fields(schema, frozenset(known)).model_validate(known).sent()
+        return _schema_of_fields(schema, frozenset(known)).model_validate(known).sent_fields()
     except ValidationError as error:
         errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
         raise problem_of_validation(errors) from None

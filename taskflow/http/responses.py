@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from django.db import models
 from django.http import HttpResponse
 
-from taskflow.db.expressions import Text
-from taskflow.db.json import JSON, Document
+from taskflow.db.expressions import AsText
+from taskflow.db.json import JSON_CONTENT_TYPE, JsonBuilder
 from taskflow.db.query import QueryCache
-from taskflow.db.statements import Among, Ids
+from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_current
@@ -36,7 +36,7 @@ class DetailQuery:
         self,
         resource_type: str,
         rows: Callable[[Viewer], models.QuerySet[Any]],
-        document: Callable[[Viewer], Document],
+        document: Callable[[Viewer], JsonBuilder],
     ) -> None:
         self.resource_type, self.rows, self.document = resource_type, rows, document
         self.etags = QueryCache(self._with_fingerprint)
@@ -59,7 +59,7 @@ class DetailQuery:
 
     def fetch_texts(self, viewer: Viewer, ids: Iterable[int]) -> dict[int, str]:
         """Return the JSON of the rows with these ids, by id, without those that do not exist."""
-        return dict(self.many.fetch((), viewer, Ids(tuple(ids))))
+        return dict(self.many.fetch((), viewer, IdArray(tuple(ids))))
 
     def _with_fingerprint(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
         rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
@@ -67,13 +67,13 @@ class DetailQuery:
         return rows.values_list("pk", "version", "_fingerprint")
 
     def _with_document(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
-        document = Text(self.document(viewer).json())
+        document = AsText(self.document(viewer).json())
         rows = self._with_fingerprint(names, viewer, values).annotate(_document=document)
         return rows.values_list("pk", "version", "_fingerprint", "_document")
 
     def _with_documents(self, viewer: Viewer, ids: Any) -> Any:
-        rows = self.rows(viewer).filter(Among("pk", ids))
-        rows = rows.annotate(_document=Text(self.document(viewer).json()))
+        rows = self.rows(viewer).filter(IsInIds("pk", ids))
+        rows = rows.annotate(_document=AsText(self.document(viewer).json()))
         return rows.values_list("pk", "_document")
 
 
@@ -115,7 +115,7 @@ def prepare_response(request: Request) -> HttpResponse:
     a second object would cost 40 function calls more.
     """
     if request.prepared_response is None:
-        request.prepared_response = HttpResponse(content_type=JSON)
+        request.prepared_response = HttpResponse(content_type=JSON_CONTENT_TYPE)
     return request.prepared_response
 
 

@@ -35,7 +35,7 @@ class In(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    def sent(self) -> dict[str, Any]:
+    def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""
         names = [name for name in type(self).model_fields if name in self.model_fields_set]
         return {name: getattr(self, name) for name in names}

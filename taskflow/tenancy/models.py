@@ -10,7 +10,7 @@ from django.db.models.deletion import Collector
 from django.db.models.signals import class_prepared
 from django.db.models.sql.where import WhereNode
 
-from taskflow.db.writes import insert, insert_all, insert_later
+from taskflow.db.writes import defer_insert, insert, insert_rows
 from taskflow.tenancy.constraints import (
     CompositeFK,
     RowSecurity,
@@ -99,14 +99,14 @@ class TenantManager(models.Manager[_M]):
             return rows
         if not args and not kwargs.keys() - {"batch_size"}:
             _refuse_other_tenants(rows)
-            if insert(rows[0]) if len(rows) == 1 else insert_all(rows, "tenant_id"):
+            if insert(rows[0]) if len(rows) == 1 else insert_rows(rows, "tenant_id"):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
-    def create_later(self, row: _M) -> None:
+    def defer_create(self, row: _M) -> None:
         """Insert a row whose id is not needed: on PostgreSQL together with the next statement."""
         _refuse_other_tenants([row])
-        if not insert_later(row):
+        if not defer_insert(row):
             self.get_queryset().bulk_create([row])
 
     def get_queryset(self) -> models.QuerySet[_M]:
@@ -149,13 +149,13 @@ class TenantModel(models.Model):
 
     `unrecorded`: fields that the event log leaves out.
     `derived`: fields that are computed from others and never set by a request.
-    `noted`: columns that are current on the rows passed to note_changes().
+    `columns_for_dependents`: columns that are current on the rows passed to update_dependents().
     `project_field`: the column with the id of the row's project, for the event log.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
-    noted: ClassVar[frozenset[str]] = frozenset()
+    columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
 
     tenant = TenantField()
@@ -172,7 +172,7 @@ class TenantModel(models.Model):
         base_manager_name = "objects"  # also for foreign keys, refresh_from_db and save
 
     @classmethod
-    def note_changes(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
         """Update what is computed from rows of this model. The recorder calls this with every row
         it has written and its recorded changes, in the same transaction.
         """

@@ -33,17 +33,17 @@ class TenantError(RuntimeError):
 
 
 def inside(
-    tenant: Tenant | int, *, reading: bool = False, patience: float | None = None
+    tenant: Tenant | int, *, read_only: bool = False, max_wait: float | None = None
 ) -> AbstractContextManager[None]:
     """Open a unit of work: a transaction in which only the rows of `tenant` exist.
 
-    Inside a unit of work of the same tenant it does nothing. With `reading`, SQLite does not wait
-    for the write lock, and writing may then fail. Without it, SQLite waits for at most `patience`
+    Inside a unit of work of the same tenant it does nothing. With `read_only`, SQLite does not wait
+    for the write lock, and writing may then fail. Without it, SQLite waits for at most `max_wait`
     seconds, by default those of the settings. Raises OperationalError after that time, and
     TenantError inside a unit of work of another tenant.
     """
     tenant_id = tenant if isinstance(tenant, int) else tenant.pk
-    return _enter(tenant_id, reading=reading, patience=patience)
+    return _enter(tenant_id, read_only=read_only, max_wait=max_wait)
 
 
 def across_tenants(reason: str) -> AbstractContextManager[None]:
@@ -53,7 +53,7 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     database has no owner role (see docs/architecture.md).
     """
     log.warning("across tenants", extra={"reason": reason})
-    return _enter(ACROSS, reading=False)
+    return _enter(ACROSS, read_only=False)
 
 
 def allow_early_commit() -> None:
@@ -104,7 +104,7 @@ def current_tenant_id() -> int | None:
 
 
 @contextmanager
-def _enter(unit: int | str, *, reading: bool, patience: float | None = None) -> Iterator[None]:
+def _enter(unit: int | str, *, read_only: bool, max_wait: float | None = None) -> Iterator[None]:
     outer = _unit.get()
     if outer is not None:
         if outer != unit:
@@ -112,7 +112,7 @@ def _enter(unit: int | str, *, reading: bool, patience: float | None = None) -> 
         yield
         return
     session, wrapper = current_session(), connections[DEFAULT_DB_ALIAS]
-    with session.wait_for_turn(reading=reading, patience=patience), transaction.atomic():
+    with session.reserve_write_access(read_only=read_only, max_wait=max_wait), transaction.atomic():
         token = _unit.set(unit)
         try:
             if wrapper.vendor == "postgresql":
@@ -158,6 +158,6 @@ def has_roles(connection: BaseDatabaseWrapper) -> bool:
     return _roles_in_use[name]
 
 
-def forget_roles(connection: BaseDatabaseWrapper) -> None:
+def clear_roles_cache(connection: BaseDatabaseWrapper) -> None:
     """Look again who owns the tables: migrating may have changed it."""
     _roles_in_use.pop(str(connection.settings_dict["NAME"]), None)

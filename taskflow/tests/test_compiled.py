@@ -10,8 +10,8 @@ from django.db.models import Q
 
 from accounts.models import User
 from taskflow.db.query import Query, QueryCache
-from taskflow.db.statements import Among, Ids, Parameter
-from taskflow.db.writes import count_up, insert, insert_all, update
+from taskflow.db.statements import IdArray, IsInIds, Parameter
+from taskflow.db.writes import increment, insert, insert_rows, update
 from taskflow.tenancy import TenantError, inside, with_tenant_parameter
 from tasks.models import Project, Task
 
@@ -30,7 +30,7 @@ def all_tasks():
 
 @with_tenant_parameter
 def among(ids):
-    return Task.objects.filter(Among("pk", ids)).order_by("pk").values_list("pk")
+    return Task.objects.filter(IsInIds("pk", ids)).order_by("pk").values_list("pk")
 
 
 def test_query_returns_rows_of_the_current_tenant(world):
@@ -56,7 +56,7 @@ def test_no_values_match_no_rows(world):
     with inside(world.acme):
         assert QueryCache(tasks_of).fetch((), ()) == []
         assert QueryCache(tasks_of).count((), ()) == 0
-        assert QueryCache(among).fetch((), Ids(())) == []
+        assert QueryCache(among).fetch((), IdArray(())) == []
 
 
 def test_each_number_of_values_is_a_variant_but_ids_are_one(world):
@@ -65,7 +65,7 @@ def test_each_number_of_values_is_a_variant_but_ids_are_one(world):
         for n in range(1, 6):
             ids = tuple(range(world.task.pk, world.task.pk + n))
             assert many.fetch((), ids) == [("Launch",)]
-            assert one.fetch((), Ids(ids)) == [(world.task.pk,)]
+            assert one.fetch((), IdArray(ids)) == [(world.task.pk,)]
 
     assert many.variants.cache_info().currsize == 5
     assert one.variants.cache_info().currsize == 1
@@ -147,7 +147,7 @@ def test_rows_are_inserted_together_as_the_orm_does_it(world):
         rows += [new_task(world, number=200 + n, title=str(n)) for n in range(40)]
         rows[-1].assignee, rows[-1].metadata = world.bob.user, {"ü": None, "a": [1.5, 2**63 - 1]}
 
-        assert insert_all(rows, "tenant_id")
+        assert insert_rows(rows, "tenant_id")
 
         stored = Task.objects.in_bulk([row.pk for row in rows])
         for row in rows:
@@ -163,7 +163,7 @@ def test_none_is_inserted_when_one_cannot_be(world, values):
     with inside(world.acme):
         rows = [new_task(world, number=100), new_task(world, **values)]
         with pytest.raises((IntegrityError, DataError)), transaction.atomic():
-            insert_all(rows, "tenant_id")
+            insert_rows(rows, "tenant_id")
 
         assert Task.objects.count() == 1
 
@@ -195,9 +195,9 @@ def test_count_up_adds_and_returns_the_new_value(world):
     with inside(world.acme):
         last = Project.objects.get(pk=world.apollo.pk).last_number
 
-        assert count_up(projects, world.apollo.pk, "last_number", 3) == last + 3
+        assert increment(projects, world.apollo.pk, "last_number", 3) == last + 3
         assert Project.objects.get(pk=world.apollo.pk).last_number == last + 3
-        assert count_up(projects, world.secret.pk, "last_number", 1) is None
+        assert increment(projects, world.secret.pk, "last_number", 1) is None
 
 
 @pytest.fixture

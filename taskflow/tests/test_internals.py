@@ -51,7 +51,7 @@ from unfold.forms import PaginationInlineFormSet
 
 from accounts.models import User
 from taskflow import wsgi
-from taskflow.audit.locks import LockMode, lock_clause
+from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.models import Event
 from taskflow.db.columns import columns_of
 from taskflow.http.request import Request
@@ -278,7 +278,7 @@ def test_select_for_update_can_become_for_share(db):
     rows = models.QuerySet(Tag).all()
     expected = "FOR SHARE OF" if connection.vendor == "postgresql" else ""
 
-    sql = str(lock_clause(rows, LockMode.SHARE).query)
+    sql = str(add_row_lock(rows, LockMode.SHARE).query)
 
     assert expected in sql, f"_ShareCompiler in taskflow/audit/locks.py has no effect: {sql}"
     assert "FOR NO KEY UPDATE" not in sql, "Adapt _ShareCompiler in taskflow/audit/locks.py."

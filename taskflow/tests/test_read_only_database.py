@@ -175,7 +175,7 @@ def test_failure_to_note_a_tokens_use_costs_no_answer(world, client, monkeypatch
     """What the answer acknowledges is committed: an error would make the caller do it twice."""
 
     def fail(*args, **kwargs):
-        if kwargs.get("patience") == 0:  # as only the note of the use is written
+        if kwargs.get("max_wait") == 0:  # as only the note of the use is written
             raise error
         return inside(*args, **kwargs)
 

@@ -342,7 +342,7 @@ def test_a_write_without_a_record_is_not_kept(world, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
-    for way in ("bulk_create", "create_later"):
+    for way in ("bulk_create", "defer_create"):
         monkeypatch.setattr(type(Event.objects), way, refuse, raising=False)
 
     with pytest.raises(IntegrityError), inside(world.acme):

@@ -165,11 +165,11 @@ def test_statements_are_prepared_unless_a_pooler_cannot(start, url, prepared):
 def test_booleans(monkeypatch, value, read):
     monkeypatch.setenv("DATABASE_X", value)
 
-    assert env.boolean("DATABASE_X", default=not read) is read
+    assert env.read_boolean("DATABASE_X", default=not read) is read
 
 
 def test_words(monkeypatch):
     monkeypatch.setenv("DATABASE_X", " a, b ,,c")
 
-    assert env.words("DATABASE_X") == ["a", "b", "c"]
-    assert env.words("DATABASE_Y", "d") == ["d"]
+    assert env.read_list("DATABASE_X") == ["a", "b", "c"]
+    assert env.read_list("DATABASE_Y", "d") == ["d"]

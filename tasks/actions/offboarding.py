@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from accounts.actions.locking import lock_users
-from accounts.actions.users import retire_users
+from accounts.actions.users import offboard_users
 from accounts.models import User, UserKind
 from accounts.rules import require_another_staff, require_staff
 from taskflow.audit.actor import Actor
@@ -62,7 +62,7 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     _hand_over_tasks(actor, leaving, new_owner, result)
     ended = ProjectMember.objects.filter(user__in=leaving)
     result.memberships_ended = remove_all(actor, ended, "left")
-    result.tokens_revoked = retire_users(actor, leaving)
+    result.tokens_revoked = offboard_users(actor, leaving)
     result.agents_deactivated = len(leaving) - 1
     user.refresh_from_db()
     return result

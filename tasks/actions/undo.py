@@ -83,7 +83,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
             discovered.append(blocked.obstacles)
         else:
             undone = [e.pk for r in plan.reversals for e in r.events]
-            return UndoResult(sorted(undone), plan.obstacles + plan.left)
+            return UndoResult(sorted(undone), plan.obstacles + plan.skipped)
 
 
 def _conflict_with(obstacles: Sequence[Obstacle]) -> Conflict:
@@ -98,7 +98,7 @@ def _apply_plan(actor: Actor, plan: Plan) -> None:
     """Write the plan. Raises _UndoBlocked with what would be wrong afterwards."""
     if found := [*_check_due(plan), *_check_tags_in_use(plan), *_check_moves_out_of_trash(plan)]:
         raise _UndoBlocked(found)
-    moved = [r for r in plan.of(Task) if {"project", "number"} & r.values.keys()]
+    moved = [r for r in plan.reversals_of(Task) if {"project", "number"} & r.values.keys()]
     left = [(r.row, r.row.project_id, r.row.number) for r in moved]
     remove_created(actor, plan)
     restore_values(actor, plan)
@@ -109,7 +109,7 @@ def _apply_plan(actor: Actor, plan: Plan) -> None:
     trash_created(actor, plan)
     if found := [*_check_tasks(plan), *_check_tag_counts(plan), *_check_people(plan)]:
         raise _UndoBlocked(found)
-    if users := plan.of(User):
+    if users := plan.reversals_of(User):
         end_access(actor, [reversal.row.pk for reversal in users])
 
 
@@ -155,7 +155,7 @@ def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
 
 
 def _check_due(plan: Plan) -> Iterable[Obstacle]:
-    for reversal in plan.of(Task):
+    for reversal in plan.reversals_of(Task):
         row, values = reversal.row, reversal.values
         day, instant = values.get("due_on", row.due_on), values.get("due_date", row.due_date)
         if day and instant:
@@ -164,8 +164,10 @@ def _check_due(plan: Plan) -> Iterable[Obstacle]:
 
 def _check_moves_out_of_trash(plan: Plan) -> Iterable[Obstacle]:
     """Yield the tasks that would leave a project in the trash: they could not be moved back."""
-    restored = {r.row.pk for r in plan.of(Project) if r.values.get("deleted_at", ...) is None}
-    leaving = [r for r in plan.of(Task) if "project" in r.values]
+    restored = {
+        r.row.pk for r in plan.reversals_of(Project) if r.values.get("deleted_at", ...) is None
+    }
+    leaving = [r for r in plan.reversals_of(Task) if "project" in r.values]
     left = {r.row.project_id for r in leaving} - restored
     gone = Project.everything.filter(pk__in=sorted(left), deleted_at__isnull=False)
     hidden = set(gone.values_list("pk", flat=True)) if left else set()
@@ -181,8 +183,8 @@ def _check_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
 
     Links of tasks in the trash are deleted with the tag; the tag's event lists them.
     """
-    going = {r.row.pk: r for r in plan.of(Tag) if r.is_removed}
-    freed = {r.row.pk: r.links["tags"] for r in plan.of(Task) if "tags" in r.links}
+    going = {r.row.pk: r for r in plan.reversals_of(Tag) if r.is_removed}
+    freed = {r.row.pk: r.links["tags"] for r in plan.reversals_of(Task) if "tags" in r.links}
     given = {(r.row.pk, pk) for r in going.values() for e in r.events for pk in _task_ids_of(e)}
     links = TaskTag.objects.filter(tag__in=list(going), task__in=Task.objects.present())
     links = links.exclude(task__in=plan.removed_ids(Task))
@@ -218,7 +220,7 @@ def _check_tasks(plan: Plan) -> Iterable[Obstacle]:
     """Yield the tasks that would break a rule: circles, depth, a parent in another project or in
     the trash, an assignee who cannot see the task.
     """
-    by_id = {r.row.pk: r for r in plan.of(Task) if not r.is_removed}
+    by_id = {r.row.pk: r for r in plan.reversals_of(Task) if not r.is_removed}
     if not by_id:
         return
     rows = Task.objects.filter(pk__in=sorted(by_id)).select_related("project", "parent", "assignee")
@@ -239,8 +241,10 @@ def _check_tasks(plan: Plan) -> Iterable[Obstacle]:
 
 def _check_tag_counts(plan: Plan) -> Iterable[Obstacle]:
     """Yield the tasks that would have too many tags, because tags were added since."""
-    tagging = {r.row.pk: r for r in plan.of(Task) if True in r.links.get("tags", {}).values()}
-    for reversal in plan.of(Tag):  # a tag that is created again is linked to its tasks
+    tagging = {
+        r.row.pk: r for r in plan.reversals_of(Task) if True in r.links.get("tags", {}).values()
+    }
+    for reversal in plan.reversals_of(Tag):  # a tag that is created again is linked to its tasks
         returning = reversal.links.get("tasks", {})
         tagging |= {pk: reversal for pk, is_linked in returning.items() if is_linked}
     links = TaskTag.objects.filter(task__in=sorted(tagging)).values("task")
@@ -302,8 +306,8 @@ def _check_people(plan: Plan) -> Iterable[Obstacle]:
     """Yield projects that would lack their owner, pages whose owner is no member of the project,
     and users if no administrator would be left.
     """
-    touched: dict[int, Reversal] = {r.row.project_id: r for r in plan.of(ProjectMember)}
-    touched |= {r.row.pk: r for r in plan.of(Project) if not r.is_removed}
+    touched: dict[int, Reversal] = {r.row.project_id: r for r in plan.reversals_of(ProjectMember)}
+    touched |= {r.row.pk: r for r in plan.reversals_of(Project) if not r.is_removed}
     owners = set(
         ProjectMember.objects.filter(project__in=list(touched), role=Role.OWNER).values_list(
             "project_id", "user_id"
@@ -312,10 +316,10 @@ def _check_people(plan: Plan) -> Iterable[Obstacle]:
     for project in Project.objects.filter(pk__in=list(touched)):
         if (project.pk, project.owner_id) not in owners:
             yield touched[project.pk].obstacle("no_owner", f"“{project.name}” would have no owner.")
-    users = plan.of(User)
+    users = plan.reversals_of(User)
     if users and not User.objects.active().filter(is_staff=True).exists():
         yield users[0].obstacle("no_administrator", "The tenant would have no administrator.")
-    pages = {r.row.pk: r for r in plan.of(Page) if "owner" in r.values}
+    pages = {r.row.pk: r for r in plan.reversals_of(Page) if "owner" in r.values}
     membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
     pages_without_member = Page.objects.filter(
         ~Exists(membership), pk__in=list(pages), owner__is_staff=False

@@ -11,7 +11,7 @@ from typing import Any
 from django.http import HttpResponse
 
 from taskflow.audit.actor import Actor
-from taskflow.db.json import JSON
+from taskflow.db.json import JSON_CONTENT_TYPE
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import updated_task_texts
@@ -78,7 +78,7 @@ class _Entry:
         place = f"#/operations/{self.index}"
         pointers = [str(error["pointer"]) for error in problem.errors if "pointer" in error]
         is_of_data = bool(pointers) and not pointers[0].startswith(WHERE)
-        return problem.below(place + "/data" * (is_of_data and not self.is_malformed))
+        return problem.with_pointer_prefix(place + "/data" * (is_of_data and not self.is_malformed))
 
 
 def _check_text(entries: list[_Entry]) -> None:
@@ -114,7 +114,7 @@ def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
     good = {n: op for n, op in enumerate(operations) if not isinstance(op, Problem)}
     if sum(1 for op in good.values() if op.op != "create" and not _has_id(op)) > MOST_WHERES:
         raise Invalid.field("operations", f"More than {MOST_WHERES} have a where.", "too_many")
-    sent = {n: op.data.sent() for n, op in good.items() if hasattr(op, "data")}
+    sent = {n: op.data.sent_fields() for n, op in good.items() if hasattr(op, "data")}
     references = References(actor, sent.values())
     targets = _find(actor, good)
     entries = []
@@ -198,7 +198,9 @@ def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask])
         create_tasks(actor, list(new.values()), refused)
         problems = {list(new)[n]: problem for n, problem in refused.items()}
     if problems:
-        raise merge_problems(problem.below(place) for place, problem in problems.items())
+        raise merge_problems(
+            problem.with_pointer_prefix(place) for place, problem in problems.items()
+        )
 
 
 @dataclass
@@ -208,7 +210,7 @@ class _First:
     above: str  # that of the task it is below
 
     def values(self) -> dict[str, Any]:
-        sent = self.body.sent()
+        sent = self.body.sent_fields()
         ids = [name for name in sent.get("blocked_by", []) if isinstance(name, int)]
         return {n: v for n, v in sent.items() if n not in ("ref", "subtasks")} | {"blocked_by": ids}
 
@@ -291,7 +293,7 @@ def _answer(actor: Actor, entries: list[_Entry]) -> HttpResponse:
     shown = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result(entry, shown, documents) for entry in entries])
     text = f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
-    return HttpResponse(text, content_type=JSON)
+    return HttpResponse(text, content_type=JSON_CONTENT_TYPE)
 
 
 def _result(entry: _Entry, shown: dict[int, _Entry], documents: dict[int, str]) -> str:

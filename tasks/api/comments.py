@@ -31,7 +31,7 @@ def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> Http
 @comments.post("", response={201: CommentResponse})
 def create_comment(request: ActorRequest, body: CommentCreate) -> HttpResponse:
     """Add a comment to a task of a project that you are a member of."""
-    comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent()))
+    comment = actions.create_comment(request.auth, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, comment, status=201)
 
 

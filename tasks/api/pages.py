@@ -29,7 +29,7 @@ def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpRespon
 @pages.post("", response={201: PageResponse})
 def create_page(request: ActorRequest, body: PageCreate) -> HttpResponse:
     """Create a page in a project that you are a member of. A draft, unless `is_published`."""
-    page = actions.create_page(request.auth, **resolve(request.auth, body.sent()))
+    page = actions.create_page(request.auth, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, page, status=201)
 
 
@@ -46,7 +46,7 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> HttpRe
     PUT does the same: absent fields stay as they are. 422 if a new owner is no member of the
     project.
     """
-    values = resolve(request.auth, body.sent())
+    values = resolve(request.auth, body.sent_fields())
     page = actions.update_page(request.auth, find_row(request.auth, Page, page_id), **values)
     return updated_response(request, page)
 

@@ -54,7 +54,7 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
     one of them has a pointer, as in #/tasks/3/title, and nothing is created. 409 if the key is
     taken; a missing key is derived from the name.
     """
-    sent = body.sent()
+    sent = body.sent_fields()
     first_tasks = sent.pop("tasks", [])
     project = actions.create_project(request.auth, **resolve(request.auth, sent))
     create_first_tasks(request.auth, project, first_tasks)
@@ -74,7 +74,7 @@ def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpda
     PUT does the same: absent fields stay as they are.
     """
     project = find_project(request.auth, project_id)
-    actions.update_project(request.auth, project, **resolve(request.auth, body.sent()))
+    actions.update_project(request.auth, project, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, project)
 
 
@@ -110,7 +110,7 @@ def upsert_task(
     trash.
     """
     project = find_project(request.auth, project_id)
-    values = resolve(request.auth, body.sent())
+    values = resolve(request.auth, body.sent_fields())
     task, is_new = upsert(request.auth, project, ref, **values)
     return updated_response(request, task, status=201 if is_new else 200)
 

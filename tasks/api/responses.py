@@ -26,8 +26,8 @@ from accounts.schemas import EventResponse, list_undone_event_ids
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
-from taskflow.db.expressions import Instant, Joined, JsonObject
-from taskflow.db.json import Document, Items
+from taskflow.db.expressions import AsTimestampText, ConcatenatedText, JsonObject
+from taskflow.db.json import JsonBuilder, JsonListBuilder
 from taskflow.db.page_query import Partitions
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
@@ -50,44 +50,44 @@ from tasks.schemas.tasks import TaskResponse
 
 
 @with_tenant_parameter
-def task_document(viewer: Viewer) -> Document:
+def task_document(viewer: Viewer) -> JsonBuilder:
     blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
-    return Document(
+    return JsonBuilder(
         TaskResponse,
-        key=Joined(F("project__key"), F("number"), by="-"),
+        key=ConcatenatedText(F("project__key"), F("number"), separator="-"),
         completed=_as_boolean(Q(status=Status.DONE)),
         ready=_as_boolean(is_ready()),
-        blocked_by=Items(blockers, "pk"),
-        tags=Items(tags, Document(TagRef)),
+        blocked_by=JsonListBuilder(blockers, "pk"),
+        tags=JsonListBuilder(tags, JsonBuilder(TagRef)),
     )
 
 
 @with_tenant_parameter
-def project_document(viewer: Viewer) -> Document:
+def project_document(viewer: Viewer) -> JsonBuilder:
     mine = ProjectMember.objects.of(viewer).filter(project=OuterRef("pk"))
-    return Document(
+    return JsonBuilder(
         ProjectResponse,
         role=Subquery(mine.values("role")),
         task_counts=JsonObject(**{status: TaskCountDelta.total(status) for status in STATUSES}),
     )
 
 
-def page_document(viewer: Viewer) -> Document:
-    return Document(PageResponse)
+def page_document(viewer: Viewer) -> JsonBuilder:
+    return JsonBuilder(PageResponse)
 
 
-def comment_document(viewer: Viewer) -> Document:
-    key = Joined(F("task__project__key"), F("task__number"), by="-")
-    return Document(CommentResponse, task_key=key)
+def comment_document(viewer: Viewer) -> JsonBuilder:
+    key = ConcatenatedText(F("task__project__key"), F("task__number"), separator="-")
+    return JsonBuilder(CommentResponse, task_key=key)
 
 
-def event_document(viewer: Viewer) -> Document:
+def event_document(viewer: Viewer) -> JsonBuilder:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
-    verb = Joined(F("subject_type"), F("verb"), by=".")
-    at = Instant(F("created_at"))
+    verb = ConcatenatedText(F("subject_type"), F("verb"), separator=".")
+    at = AsTimestampText(F("created_at"))
     added = ("sentence", "undoes")  # by event_list_response()
-    return Document(EventResponse, without=added, at=at, verb=verb, subject=subject)
+    return JsonBuilder(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
 def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
@@ -117,7 +117,7 @@ def _rows_outside_trash(model: Any, viewer: Viewer) -> QuerySet[Any]:
     return rows
 
 
-DOCUMENTS: Mapping[Any, Callable[[Viewer], Document]] = {
+DOCUMENTS: Mapping[Any, Callable[[Viewer], JsonBuilder]] = {
     Task: task_document,
     Project: project_document,
     Page: page_document,

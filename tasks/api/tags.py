@@ -32,7 +32,9 @@ def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
 @tags.api_operation(["PATCH", "PUT"], "/{id:tag_id}", response=TagResponse)
 def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
     """Change the name or color of a tag, on all tasks that have it. For administrators."""
-    return actions.update_tag(request.auth, find_row(request.auth, Tag, tag_id), **body.sent())
+    return actions.update_tag(
+        request.auth, find_row(request.auth, Tag, tag_id), **body.sent_fields()
+    )
 
 
 @tags.delete("/{id:tag_id}", response={204: None})

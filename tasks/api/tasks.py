@@ -47,7 +47,7 @@ def create_task(request: ActorRequest, body: TaskCreate) -> HttpResponse:
     409 when the external_ref is taken. 422 when the assignee is not a member of the project, or the
     parent is in another project or too deep.
     """
-    made = create_tasks(request.auth, [new_task(resolve(request.auth, body.sent()))])
+    made = create_tasks(request.auth, [new_task(resolve(request.auth, body.sent_fields()))])
     return updated_response(request, made[0], status=201)
 
 
@@ -82,7 +82,7 @@ def update_task(
     subtasks or blockers are open.
     """
     task = find_task(request.auth, task_id)
-    sent = body.sent()
+    sent = body.sent_fields()
     known = task.blocked_by.all() if "blocked_by" in sent else ()
     values = References(request.auth, [sent]).resolve(sent, known=known)
     actions.update_task(request.auth, task, force=force.force, **values)
@@ -118,7 +118,7 @@ def reopen_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
 def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> HttpResponse:
     """Assign a task to a user. 422 when the user is not a member of the project."""
     task = find_task(request.auth, task_id)
-    actions.assign_task(request.auth, task, **resolve(request.auth, body.sent()))
+    actions.assign_task(request.auth, task, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, task)
 
 
@@ -137,5 +137,5 @@ def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> HttpRe
     of the other project is unassigned. 409 when an external_ref is taken there.
     """
     task = find_task(request.auth, task_id)
-    actions.move_task(request.auth, task, resolve(request.auth, body.sent())["project"])
+    actions.move_task(request.auth, task, resolve(request.auth, body.sent_fields())["project"])
     return updated_response(request, task)

@@ -9,7 +9,7 @@ from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.filtering import select_values
-from taskflow.http.paging import paginate_kinds
+from taskflow.http.paging import paginate_models
 from tasks.actions import trash as actions
 from tasks.queries.trash import find_in_trash, trash_by_type
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashPage, trash_item
@@ -25,7 +25,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
     """
     rows = trash_by_type(request.auth)
     selected = {kind: rows[kind] for kind in select_values(filters, "kind", rows)}
-    page = paginate_kinds(selected, filters, newest="deleted_at")
+    page = paginate_models(selected, filters, newest="deleted_at")
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
 
 

@@ -10,10 +10,10 @@ from django.utils import timezone
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
-from taskflow.audit.locks import LockMode, lock_clause
+from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.db.query import QueryCache
-from taskflow.db.statements import Among, Ids
+from taskflow.db.statements import IdArray, IsInIds
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
@@ -35,7 +35,7 @@ BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 @with_tenant_parameter
 def _members(project_ids: Any, user_ids: Any) -> Any:
     rows = ProjectMember.objects.filter(
-        Among("project_id", project_ids), Among("user_id", user_ids)
+        IsInIds("project_id", project_ids), IsInIds("user_id", user_ids)
     )
     return rows.values_list("project_id", "user_id", "role")
 
@@ -47,9 +47,9 @@ MEMBERS = QueryCache(_members)
 def _active_members(project_ids: Any, user_ids: Any) -> Any:
     """Locks the users, so that none of them is deactivated until the transaction ends."""
     users = User.objects.filter(
-        Among("pk", user_ids), Among("memberships__project_id", project_ids)
+        IsInIds("pk", user_ids), IsInIds("memberships__project_id", project_ids)
     )
-    rows = lock_clause(users.order_by("pk"), LockMode.SHARE)
+    rows = add_row_lock(users.order_by("pk"), LockMode.SHARE)
     return rows.values_list("memberships__project_id", "pk", "is_active")
 
 
@@ -112,7 +112,7 @@ class Context:
             return
         project_ids = tuple(sorted({project.pk for project in projects}))
         for project_id, user_id, is_active in ACTIVE_MEMBERS.fetch(
-            (), Ids(project_ids), Ids(others)
+            (), IdArray(project_ids), IdArray(others)
         ):
             self.members.add((project_id, user_id))
             users[user_id].is_active = is_active
@@ -130,7 +130,7 @@ class Context:
                 user_ids.add(own)
         if not (rows and user_ids):
             return
-        found = MEMBERS.fetch((), Ids(tuple(sorted(rows))), Ids(tuple(sorted(user_ids))))
+        found = MEMBERS.fetch((), IdArray(tuple(sorted(rows))), IdArray(tuple(sorted(user_ids))))
         self.members |= {(project_id, user_id) for project_id, user_id, _role in found}
         own = self.actor.user.pk
         self.own_projects |= {p for p, user_id, role in found if user_id == own and role in WRITERS}

@@ -8,7 +8,7 @@ from itertools import count
 from typing import Any
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.guard import guard
+from taskflow.audit.guard import guard_row
 from taskflow.audit.locks import StaleRead
 from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, serialize_graph_changes
 from taskflow.http.errors import NotFound, Problem
@@ -161,7 +161,7 @@ class _Planner:
         context.check_member(change.task.project)
         columns = self.columns[change]
         rows = [task for task in self._rows_of(change) if task.pk not in context.deleted]
-        views = [guard(task, columns) for task in rows]
+        views = [guard_row(task, columns) for task in rows]
         for view in views:
             change.check(view, context)
         for task, view in zip(rows, views, strict=True):

@@ -9,7 +9,7 @@ from typing import Any
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock
-from taskflow.audit.verbs import describe_event
+from taskflow.audit.verbs import register_event_verb
 from taskflow.http.errors import Conflict, Invalid
 from tasks.changes.assign import AssignTask, UnassignTask
 from tasks.changes.base import TaskChange
@@ -41,7 +41,7 @@ TASK_CHANGES: list[type[TaskChange]] = [
 OPERATIONS = {change.operation: change for change in TASK_CHANGES if change.operation}
 for _change in TASK_CHANGES:
     if _change.sentence:
-        describe_event("task", _change.event, _change.sentence, inverse=_change.inverse)
+        register_event_verb("task", _change.event, _change.sentence, inverse=_change.inverse)
 
 
 def create_task(

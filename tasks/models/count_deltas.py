@@ -59,7 +59,7 @@ class TaskCountDelta(TenantModel):
             cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
         ]
         if len(rows) == 1:
-            cls._default_manager.create_later(rows[0])
+            cls._default_manager.defer_create(rows[0])
         else:
             cls._default_manager.bulk_create(rows)
         for row in rows:

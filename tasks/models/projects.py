@@ -13,7 +13,7 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from accounts.models import User
-from taskflow.db.writes import count_up
+from taskflow.db.writes import increment
 from taskflow.http.errors import NotFound
 from taskflow.tenancy import (
     TenantFK,
@@ -141,7 +141,7 @@ class Project(Trashable):
         return f"{self.key} · {self.name}"
 
     @classmethod
-    def note_changes(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
         deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
         if deleted:
             TaskCountDelta.delete_of(deleted)
@@ -154,7 +154,7 @@ class Project(Trashable):
         """
         if len(counts) == 1:
             ((pk, count),) = counts.items()
-            number = count_up(_present, pk, "last_number", count)
+            number = increment(_present, pk, "last_number", count)
             if number is None:
                 raise PROJECT_DELETED
             return {pk: number - count + 1}

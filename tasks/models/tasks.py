@@ -89,7 +89,9 @@ EveryTask = TenantManager.from_queryset(TaskQuerySet)
 
 class Task(Trashable):
     derived = frozenset({"completed_at"})
-    noted = frozenset({"project_id", "status", "deleted_at"})  # the task counts depend on them
+    columns_for_dependents = frozenset(
+        {"project_id", "status", "deleted_at"}
+    )  # the task counts depend on them
     project_field = "project_id"
     few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # each is a part of sorted lists
 
@@ -242,7 +244,7 @@ class Task(Trashable):
         return self.title
 
     @classmethod
-    def note_changes(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
         TaskCountDelta.record(changes)
 
     @property

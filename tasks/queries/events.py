@@ -22,7 +22,7 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     Raises NotFound if no event is left, or if one of `event_ids` is not visible, and Invalid for
     more than MOST_EVENTS.
     """
-    sent = request.sent()
+    sent = request.sent_fields()
     if "request_id" in sent:
         rows = Event.objects.filter(request_id=request.request_id)
         rows = rows.filter(_is_by(actor, sent.get("actor", "me")))

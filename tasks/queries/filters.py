@@ -67,7 +67,7 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     Raises Invalid also for an excluded tag that does not exist: a misspelt name excludes nothing,
     so that the tasks that it was meant to spare would be changed.
     """
-    excluded = where.sent().get("tag_not", [])
+    excluded = where.sent_fields().get("tag_not", [])
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
         _get(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
@@ -85,7 +85,7 @@ def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> FilterVa
     the result prove that it is visible, and a caller that finds no rows must call check_project().
     """
     values: FilterValues = {}
-    sent = {name: value for name, value in filters.sent().items() if name not in PAGING}
+    sent = {name: value for name, value in filters.sent_fields().items() if name not in PAGING}
     _check_number_of_values(sent)
     for name, value in sent.items():
         if name == "project" and lazily and (ref := _project_ref(value)):

@@ -13,7 +13,7 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
-from taskflow.db.statements import Among, Ids
+from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.schema import MAX_ID
@@ -199,7 +199,7 @@ def _visible_rows_query(
     if related := type_of_model(model).select_related:
         rows = rows.select_related(*related)
     if names == IDS:
-        return rows.filter(Among("pk", values))
+        return rows.filter(IsInIds("pk", values))
     return rows.filter(**dict(zip(names, values, strict=True)))
 
 
@@ -251,7 +251,7 @@ class References:
 
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
-        given = Ids(tuple(sorted(ids)))
+        given = IdArray(tuple(sorted(ids)))
         rows: list[Any] = (
             VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
         )

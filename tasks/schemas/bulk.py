@@ -23,7 +23,7 @@ Force = Annotated[bool, Field(description="Complete it whatever is open before o
 
 
 def _check_narrows(where: TaskWhere) -> TaskWhere:
-    if not where.sent():
+    if not where.sent_fields():
         raise ValueError("names no filter, which would select all tasks. Give at least one")
     return where
 

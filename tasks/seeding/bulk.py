@@ -16,7 +16,7 @@ from typing import Any
 from django.db import connection, transaction
 from django.utils import timezone
 
-from accounts.actions.tenants import found_tenant
+from accounts.actions.tenants import create_tenant
 from accounts.actions.tokens import issue_token
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
@@ -142,7 +142,7 @@ def _hire(number: int) -> Crew:
     tenant = Tenant(name=f"Benchmark {number}", subdomain=f"{PREFIX}-{number}")
     boss = User(handle="boss", email=f"boss@{tenant.subdomain}.example", is_staff=True)
     with transaction.atomic():
-        actor = found_tenant(tenant, boss, password=None, via=Via.COMMAND)
+        actor = create_tenant(tenant, boss, password=None, via=Via.COMMAND)
         with inside(tenant):
             people = create_all(actor, [_person(tenant, n) for n in range(PEOPLE)])
             projects = create_all(actor, [_project(n, people[n]) for n in range(PROJECTS)])

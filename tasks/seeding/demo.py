@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from django.conf import settings
 from django.db import transaction
 
-from accounts.actions.tenants import create_operator, found_tenant
+from accounts.actions.tenants import create_operator, create_tenant
 from accounts.actions.tokens import issue_token
 from accounts.actions.users import create_user
 from accounts.models import Tenant, User, UserKind
@@ -71,7 +71,7 @@ def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
     (first, first_name), *others = plan.people.items()
     tenant = Tenant(name=plan.name, subdomain=plan.subdomain, time_zone=plan.time_zone)
     boss = User(handle=first, full_name=first_name, email=_email(plan, first), is_staff=True)
-    actor = found_tenant(tenant, boss, password=seeded.password, via=Via.COMMAND)
+    actor = create_tenant(tenant, boss, password=seeded.password, via=Via.COMMAND)
     with inside(tenant):
         actors = {first: actor}
         for handle, full_name in others:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 
 from accounts.models import IdempotencyRecord
-from taskflow.audit.links import linked_ids
+from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
-from taskflow.audit.values import as_recorded, value_of
+from taskflow.audit.values import as_recorded, read_column
 from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
 
 FIELDS = (
@@ -37,7 +37,7 @@ def _broken_logs(tasks):
     log = defaultdict(list)
     for event in Event.objects.filter(subject_type="task").order_by("pk"):
         log[event.subject_id].append(event)
-    links = {name: linked_ids(tasks, name) for name in LINKS}
+    links = {name: read_linked_ids(tasks, name) for name in LINKS}
     for task in tasks:
         events = log[task.pk]
         if [e.version for e in events] != list(range(1, task.version + 1)):
@@ -48,7 +48,7 @@ def _broken_logs(tasks):
                 if (state.get(name) or None) != (before or None):
                     yield f"event {event.pk}: {name} was {state.get(name)}, not {before}"
                 state[name] = after
-        row = {name: as_recorded(value_of(task, name)) for name in FIELDS}
+        row = {name: as_recorded(read_column(task, name)) for name in FIELDS}
         row |= {name: links[name].get(task.pk, []) for name in LINKS}
         for name, value in row.items():
             if (state.get(name) or None) != (value or None):

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
-from taskflow.audit.guard import guard
+from taskflow.audit.guard import guard_row
 from taskflow.audit.history import read_history
 from taskflow.audit.locks import StaleRead, require_fresh
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock
-from taskflow.audit.verbs import describe_event
+from taskflow.audit.verbs import register_event_verb
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.base import TaskChange
@@ -101,7 +101,7 @@ def test_a_change_that_sets_a_column_without_declaring_it_fails(acme, settings):
 
 
 def test_a_guarded_row_shows_declared_columns_and_properties_of_them(acme):
-    view = guard(acme.task, ["status"])
+    view = guard_row(acme.task, ["status"])
 
     assert (view.pk, view.key, view.completed, view.project) == (
         acme.task.pk,
@@ -112,7 +112,7 @@ def test_a_guarded_row_shows_declared_columns_and_properties_of_them(acme):
     assert isinstance(view, Task)
     for name in ("title", "due_on", "assignee", "tags", "subtasks", "ready"):
         with pytest.raises(StaleRead):
-            getattr(guard(acme.task, ["parent"]), name)
+            getattr(guard_row(acme.task, ["parent"]), name)
     with pytest.raises(StaleRead):
         view.status = "done"
 
@@ -129,4 +129,4 @@ def test_a_rule_reads_a_column_only_after_it_was_locked(acme):
 
 def test_a_verb_is_described_once():
     with pytest.raises(ValueError, match=r"task\.completed"):
-        describe_event("task", "completed", "did something else")
+        register_event_verb("task", "completed", "did something else")

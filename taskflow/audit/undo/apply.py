@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.links import linked_ids
+from taskflow.audit.links import read_linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, target_of
@@ -39,11 +39,11 @@ def restore_values(actor: Actor, plan: Plan) -> None:
     """
     actor = _with_undone_events(actor, plan)
     for resource_type in resource_types().values():
-        reversals = [r for r in plan.of(resource_type.model) if not r.is_removed]
+        reversals = [r for r in plan.reversals_of(resource_type.model) if not r.is_removed]
         changed = [r for r in reversals if not r.is_recreated]
         _restore_from_trash(actor, resource_type, changed)
         for step in _order_by_unique_values(changed, resource_type.unique):
-            links = {n: linked_ids([r.row for r in step], n) for n in _link_names(step)}
+            links = {n: read_linked_ids([r.row for r in step], n) for n in _link_names(step)}
             change_each(actor, [edit for r in step if (edit := _edit_of(r, links))])
         _recreate(actor, resource_type, [r for r in reversals if r.is_recreated])
         _return_to_trash(actor, resource_type, changed)
@@ -59,7 +59,7 @@ def _remove(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
     actor, now = _with_undone_events(actor, plan), timezone.now()
     removed = {(r.resource_type.model, r.row.pk) for r in plan.reversals if r.is_removed}
     for resource_type in types:
-        reversals = [r for r in plan.of(resource_type.model) if r.is_removed]
+        reversals = [r for r in plan.reversals_of(resource_type.model) if r.is_removed]
         ids = [r.row.pk for r in reversals if not _disappears_with_owner(r, removed)]
         if ids and resource_type.removal is None:
             remove_all(actor, resource_type.rows(ids), resource_type.removed_verb)

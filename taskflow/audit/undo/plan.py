@@ -59,16 +59,16 @@ class Reversal:
 class Plan:
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
-    left: list[Obstacle] = field(default_factory=list)  # what no undo can restore
+    skipped: list[Obstacle] = field(default_factory=list)  # what no undo can restore
     recreated: set[tuple[Any, int]] = field(default_factory=set)  # rows: model and id
     # The locked rows that the events are about, by subject type and id.
     rows: dict[tuple[str, int], Any] = field(default_factory=dict)
 
-    def of(self, model: Any) -> list[Reversal]:
+    def reversals_of(self, model: Any) -> list[Reversal]:
         return [r for r in self.reversals if r.resource_type.model is model]
 
     def removed_ids(self, model: Any) -> list[int]:
-        return [r.row.pk for r in self.of(model) if r.is_removed]
+        return [r.row.pk for r in self.reversals_of(model) if r.is_removed]
 
     def exclude_rows(self, obstacles: Iterable[Obstacle]) -> None:
         """Leave the rows of these obstacles as they are, and keep the obstacles for the report.

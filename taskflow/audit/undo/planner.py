@@ -15,8 +15,8 @@ from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
 
-from taskflow.audit.history import actor_name
-from taskflow.audit.links import linked_ids
+from taskflow.audit.history import name_actor
+from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, target_of
@@ -41,7 +41,7 @@ def plan_undo(selected: Sequence[Event]) -> Plan:
         if event.subject_type in types:
             subjects[event.subject_type][event.subject_id].add(event.pk)
         else:
-            plan.left.append(Obstacle(event, "not_undoable", "This cannot be undone."))
+            plan.skipped.append(Obstacle(event, "not_undoable", "This cannot be undone."))
     for name in (name for name in types if name in subjects):
         resource_type, wanted = types[name], subjects[name]
         rows = resource_type.rows(wanted).order_by("pk")
@@ -74,7 +74,7 @@ def _present_links(
     """Return the present links of the rows by field and id, of the fields that the log names."""
     named = {name for events in log.values() for event in events for name in event.changes}
     many = {f.name for f in model._meta.many_to_many}
-    return {name: linked_ids(rows, name) for name in sorted(named & many)}
+    return {name: read_linked_ids(rows, name) for name in sorted(named & many)}
 
 
 class _RowPlanner:
@@ -189,7 +189,7 @@ class _RowPlanner:
             Obstacle(
                 events[0],
                 "changed_since",
-                f"{actor_name(other)} has changed {name.replace('_', ' ')} since.",
+                f"{name_actor(other)} has changed {name.replace('_', ' ')} since.",
                 name,
             )
         )
@@ -211,7 +211,7 @@ class _RowPlanner:
     def _remove(self, reversal: Reversal) -> None:
         """Remove the row, unless other users have changed it since."""
         if self.others:
-            who = actor_name(self.others[0])
+            who = name_actor(self.others[0])
             self._refuse(self.events[-1], "changed_since", f"{who} has changed it since.")
         else:
             reversal.is_removed = True
@@ -224,7 +224,7 @@ class _RowPlanner:
 
     def _report_credentials(self, targets: Mapping[Key, Any]) -> None:
         if any(targets.values()):
-            self.plan.left.append(
+            self.plan.skipped.append(
                 Obstacle(self.events[0], "not_undoable", "Credentials cannot be restored.")
             )
 
@@ -241,7 +241,7 @@ class _RowPlanner:
                 if value != self._present_value(key) or target in self.plan.recreated:
                     reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value is UNKNOWN:
-                self.plan.left.append(
+                self.plan.skipped.append(
                     Obstacle(self.events[0], "not_recorded", "The log does not store it.", key)
                 )
             elif reversal.is_recreated or value != self._present_value(key):
@@ -323,7 +323,7 @@ def _check_targets(plan: Plan) -> None:
         )
         if name in reversal.links:
             del reversal.links[name][pk]
-            plan.left.append(obstacle)
+            plan.skipped.append(obstacle)
         else:
             missing.append(obstacle)
     plan.exclude_rows(missing)

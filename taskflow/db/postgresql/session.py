@@ -30,12 +30,12 @@ from psycopg.generators import execute
 from psycopg.pq import ConnStatus, Escaping, ExecStatus, TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
 
-from taskflow.db.postgresql.texts import ServerText
+from taskflow.db.postgresql.statement import PostgresStatement
 
 if TYPE_CHECKING:
     from taskflow.db.statements import Statement
 
-MOST_PREPARED = 100  # statements per connection; each holds a plan
+MAX_PREPARED = 100  # statements per connection; each holds a plan
 PREPARE_AFTER = 2  # executions
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
@@ -130,8 +130,8 @@ class PostgresSession:
         """Forget what is deferred, because it would be rolled back."""
         self.pending.clear()
 
-    def wait_for_turn(
-        self, *, reading: bool, patience: float | None
+    def reserve_write_access(
+        self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
         return nullcontext()
 
@@ -221,7 +221,7 @@ class PostgresSession:
         rows: list[Any] = self.transformer.load_rows(0, result.ntuples, tuple)
         return rows
 
-    def _execute_text(self, server: ServerText, buffers: Sequence[bytes | None]) -> bytes:
+    def _execute_text(self, server: PostgresStatement, buffers: Sequence[bytes | None]) -> bytes:
         if not buffers:
             return b"EXECUTE " + server.name
         escape = Escaping(self.pgconn).escape_literal
@@ -230,12 +230,12 @@ class PostgresSession:
 
     # ---- preparing ----
 
-    def _write(self, statement: Statement) -> ServerText:
+    def _write(self, statement: Statement) -> PostgresStatement:
         """Threads share statements. Two that do this at the same time assign equal objects."""
-        statement.server = ServerText(statement, self.connection)
+        statement.server = PostgresStatement(statement, self.connection)
         return statement.server
 
-    def _is_prepared(self, server: ServerText) -> bool:
+    def _is_prepared(self, server: PostgresStatement) -> bool:
         """Whether the connection knows the statement. It is prepared at its second execution."""
         prepared = self.prepared
         if prepared.is_unsure:
@@ -244,7 +244,7 @@ class PostgresSession:
             return True
         server.uses += 1
         is_due = settings.PREPARED_STATEMENTS and server.uses >= PREPARE_AFTER
-        if not is_due or len(prepared.names) >= MOST_PREPARED:
+        if not is_due or len(prepared.names) >= MAX_PREPARED:
             return False
         result = self.pgconn.prepare(server.name, server.text, server.oids)
         if result.status != DONE:

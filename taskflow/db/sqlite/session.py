@@ -36,7 +36,7 @@ class SqliteSession:
         wrapper = self.wrapper
         params = statement.spread(values, wrapper)
         if wrapper.connection is None or wrapper.execute_wrappers or wrapper.queries_logged:
-            return statement.run_by_cursor(params)
+            return statement.run_with_cursor(params)
         wrapper.validate_no_broken_transaction()
         with wrapper.wrap_database_errors, convert_overflow_errors():
             rows: list[Any] = wrapper.connection.execute(statement.text, params).fetchall()
@@ -51,14 +51,14 @@ class SqliteSession:
     def allow_early_commit(self) -> None:
         """A COMMIT is no round trip here."""
 
-    def wait_for_turn(
-        self, *, reading: bool, patience: float | None
+    def reserve_write_access(
+        self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
         """Readers wait for nobody, writers for each other."""
         if self.wrapper.in_atomic_block:
             return nullcontext()
         self.wrapper.ensure_connection()  # which is when it learns its usual mode
-        return self._deferred() if reading else self._turn_of_writer(patience)
+        return self._deferred() if read_only else self._turn_of_writer(max_wait)
 
     @contextmanager
     def _deferred(self) -> Iterator[None]:
@@ -70,17 +70,17 @@ class SqliteSession:
             self.wrapper.transaction_mode = mode
 
     @contextmanager
-    def _turn_of_writer(self, patience: float | None) -> Iterator[None]:
+    def _turn_of_writer(self, max_wait: float | None) -> Iterator[None]:
         """Wait for the other threads of this process, then at BEGIN for other processes: together
-        for at most `patience` seconds, by default those of the settings.
+        for at most `max_wait` seconds, by default those of the settings.
 
         Raises OperationalError, as SQLite does for the second.
         """
         usual = float(self.wrapper.settings_dict["OPTIONS"]["timeout"])
-        patience = usual if patience is None else patience
-        deadline = time.monotonic() + patience
-        if not _writer.acquire(timeout=patience):
-            raise OperationalError(f"database is locked: other writers took {patience:g} seconds")
+        max_wait = usual if max_wait is None else max_wait
+        deadline = time.monotonic() + max_wait
+        if not _writer.acquire(timeout=max_wait):
+            raise OperationalError(f"database is locked: other writers took {max_wait:g} seconds")
         try:
             remaining = max(0.0, deadline - time.monotonic())
             is_shorter = remaining < usual - SHORT_WAIT

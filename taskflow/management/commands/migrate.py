@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskflow.database_version import find_incompatibility, record_migration
 from taskflow.db.sqlite.statistics import write_statistics
-from taskflow.tenancy import APP_ROLE, OWNER_ROLE, forget_roles
+from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache
 from taskflow.tenancy.checks import find_violations
 
 # The owner role owns every table, the app role reads and writes rows. The login may become either,
@@ -100,7 +100,7 @@ class Command(Migrate):
             super().handle(*args, **options)
         finally:
             reset_connection(connection)
-            forget_roles(connection)
+            clear_roles_cache(connection)
         is_complete = not (options["app_label"] or options["plan"] or options["check_unapplied"])
         if is_complete and (violations := find_violations()):
             raise CommandError("Tenants are not isolated: " + "; ".join(violations))

@@ -17,6 +17,7 @@ from taskflow_client.api.tokens import create_token
 from taskflow_client.api.users import create_user
 from taskflow_client.models import (
     DryRun,
+    IssuedTokenResponse,
     Login,
     Problem,
     ProjectCreate,
@@ -30,7 +31,6 @@ from taskflow_client.models import (
     TaskPage,
     TaskResponse,
     TokenCreate,
-    TokenIssued,
     UserCreate,
     UserKind,
     UserResponse,
@@ -85,7 +85,7 @@ def make_agent(
     added = add_member.sync(project.key, client=ada, body=member)
     expect(added, ProjectMemberResponse, "Made it a member")
     token = create_token.sync(client=ada, body=TokenCreate(name="bot", user_id=agent.id))
-    issued = expect(token, TokenIssued, "Issued a token for the agent")
+    issued = expect(token, IssuedTokenResponse, "Issued a token for the agent")
     return agent, AuthenticatedClient(base_url=base, token=issued.token)
 
 

@@ -23,11 +23,11 @@ OIDS = {
     "BigIntegerField": types["int8"].oid,
     "DateTimeField": types["timestamptz"].oid,
     "DateField": types["date"].oid,
-    "IdsField": types["int8"].array_oid,
+    "IdArrayField": types["int8"].array_oid,
 }  # others have none: PostgreSQL takes the type of what stands beside them
 
 
-class ServerText:
+class PostgresStatement:
     """The text of a statement with its parameters as $1, $2 and so on. All other values are written
     into it, so that the one plan for all parameters knows them.
 
