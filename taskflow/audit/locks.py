@@ -42,9 +42,10 @@ def lock_rows(
     `columns` are attribute names, such as `owner_id`; `version` and the model's
     `columns_for_dependents` are always refreshed. `relocated` are the ids of rows that the caller
     itself moves to another project; their projects were compared when the rows were first locked.
-    One statement, which locks in the order of the ids. Return the stored columns by id. Raises NotFound when a row no longer exists, and Contended when
-    a row is in another project than the one it was read in, because what the caller has read about
-    that project no longer says who may change the row.
+    One statement, which locks in the order of the ids. Return the stored columns by id.
+
+    Raises NotFound when a row no longer exists, and Contended when a row is in another project than
+    the one it was read in: the permissions that the caller has checked were those of that project.
     """
     model = type(rows[0])
     names = sorted({*columns, *model.columns_for_dependents, "version"})

@@ -1,4 +1,4 @@
-"""JSON in both databases' SQL."""
+"""SQL functions for JSON and text that give the same result on both databases."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from django.db.models.expressions import BaseExpression
 
 
 class JsonText(TextField):  # type: ignore[type-arg]
-    """JSON that stays text on its way through Python."""
+    """The type of an expression whose JSON is not parsed in Python, but passed on as text."""
 
 
 class JsonObject(Func):
-    """json_build_object with the keys written out: Django's own sends each as a parameter."""
+    """A JSON object whose keys are in the SQL. Django's own class sends them as parameters."""
 
     output_field = JsonText()
 
@@ -33,6 +33,8 @@ class JsonObject(Func):
 
 
 class JsonArray(Func):
+    """A JSON array of the given expressions."""
+
     output_field = JsonText()
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
@@ -46,7 +48,7 @@ class JsonArray(Func):
 
 
 def _as_json(expression: BaseExpression, sql: str, connection: Any) -> str:
-    """Mark JSON as such for SQLite, which would quote the result of a subquery as text."""
+    """Return the SQL, marked as JSON for SQLite, which would quote a subquery's result as text."""
     is_json = isinstance(expression.output_field, JsonText | models.JSONField)
     return f"json({sql})" if is_json and connection.vendor == "sqlite" else sql
 
@@ -65,7 +67,7 @@ class JsonList(Subquery):
 
 
 class AsText(Func):
-    """A value as text: JSON, which the driver would parse, or a day."""
+    """A JSON value or a date as text. The database driver would parse it otherwise."""
 
     template = "(%(expressions)s)::text"
     output_field = TextField()
@@ -75,14 +77,14 @@ class AsText(Func):
 
 
 class AsJson(Func):
-    """A JSON column as part of a document."""
+    """A JSON column inside a JSON object or array."""
 
     template = "%(expressions)s"
     output_field = JsonText()
 
 
 class AsJsonBoolean(Func):
-    """A boolean as true and false, also on SQLite, which has 1 and 0."""
+    """A boolean as JSON true or false. SQLite stores 1 and 0."""
 
     template = "(%(expressions)s)"
     output_field = JsonText()
@@ -93,7 +95,7 @@ class AsJsonBoolean(Func):
 
 
 class AsTimestampText(Func):
-    """A timestamp as 2026-12-01T09:00:00Z, with microseconds where there are any."""
+    """A timestamp as text in UTC: 2026-12-01T09:00:00Z, with microseconds unless they are zero."""
 
     template = (
         "replace(to_char(%(expressions)s AT TIME ZONE 'UTC',"

@@ -4,9 +4,9 @@ Responses that the database builds: from a schema and a queryset to JSON text.
 `JsonBuilder(TaskResponse, key=…)` states once how each field of the schema is read. A field without
 an expression is the column of that name, and a nested schema is the row of that foreign key. The
 text is sent to the client as it is: no objects are made, nothing is validated or encoded again.
-test_documents.py compares each document with what pydantic makes of the same row.
+test_documents.py compares each result with what pydantic makes of the same row.
 
-A document also has a fingerprint, for its ETag: the versions of all rows that it shows.
+A builder also makes a fingerprint for the ETag of the response: the versions of all rows in it.
 """
 
 from __future__ import annotations
@@ -35,88 +35,102 @@ JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 
 
 class JsonBuilder:
-    """How a schema is read from the rows of a model. `given` are expressions by field. The fields
-    `without` are left out, and the caller adds them.
+    """Builds the JSON of a schema from the rows of a model, as an SQL expression.
+
+    `expressions` are given by the names of the schema's fields. Fields in `without` are left out of
+    the JSON; the caller adds them.
     """
 
     def __init__(
-        self, schema: type[BaseModel], *, without: Collection[str] = (), **given: Any
+        self, schema: type[BaseModel], *, without: Collection[str] = (), **expressions: Any
     ) -> None:
-        self.schema, self.given, self.without = schema, given, without
+        self.schema, self.expressions, self.without = schema, expressions, without
 
     def json(self, prefix: str = "") -> Any:
-        """Return the document as an expression, of the row that the lookup `prefix` leads to."""
+        """Return the expression of the JSON object.
+
+        Its row is the one that the lookup `prefix` leads to, such as `assignee__`; by default the
+        row of the queryset.
+        """
         fields = {n: f for n, f in self.schema.model_fields.items() if n not in self.without}
-        return JsonObject(**{n: self._field(n, f.annotation, prefix) for n, f in fields.items()})
+        return JsonObject(
+            **{n: self._field_expression(n, f.annotation, prefix) for n, f in fields.items()}
+        )
 
     def fingerprint(self) -> Any:
-        """Return the fingerprint as an expression. It changes when the document does."""
-        return AsText(JsonArray(*self._versions("")))
+        """Return the expression of a text that changes whenever the JSON changes."""
+        return AsText(JsonArray(*self._version_expressions()))
 
-    def _field(self, name: str, annotation: Any, prefix: str) -> Any:
-        kind = _bare_type(annotation)
-        if name in self.given:
-            expression = self.given[name]
-            if isinstance(expression, JsonListBuilder):
-                return expression.json()
-            return AsJsonBoolean(expression) if kind is bool else expression
+    def _field_expression(self, name: str, annotation: Any, prefix: str) -> Any:
+        field_type = _without_optional(annotation)
+        if name in self.expressions:
+            return _given_expression(self.expressions[name], field_type)
         path = f"{prefix}{name}"
-        if _is_schema(kind):
-            inner = JsonBuilder(kind).json(f"{path}__")
-            there = When(**{f"{path}__isnull": False}, then=inner)
-            return Case(there, default=None, output_field=JsonText())
-        if kind is datetime:
+        if _is_schema(field_type):
+            related = JsonBuilder(field_type).json(f"{path}__")
+            exists = When(**{f"{path}__isnull": False}, then=related)
+            return Case(exists, default=None, output_field=JsonText())
+        if field_type is datetime:
             return AsTimestampText(F(path))
-        if kind is date:
+        if field_type is date:
             return AsText(F(path))
-        if kind is bool:
+        if field_type is bool:
             return AsJsonBoolean(F(path))
-        return AsJson(F(path)) if get_origin(kind) is dict else F(path)
+        return AsJson(F(path)) if get_origin(field_type) is dict else F(path)
 
-    def _versions(self, prefix: str) -> Iterator[Any]:
+    def _version_expressions(self) -> Iterator[Any]:
+        """Yield what the JSON depends on besides the version of the row itself."""
         for name, field in self.schema.model_fields.items():
-            kind = _bare_type(field.annotation)
-            if name in self.given:
-                expression = self.given[name]
-                is_list = isinstance(expression, JsonListBuilder)
-                yield (
-                    expression.fingerprint()
-                    if is_list
-                    else AsJsonBoolean(expression)
-                    if kind is bool
-                    else expression
-                )
-            elif _is_schema(kind):
-                yield F(f"{prefix}{name}_id")
-                yield F(f"{prefix}{name}__version")
+            field_type = _without_optional(field.annotation)
+            if name in self.expressions:
+                expression = self.expressions[name]
+                if isinstance(expression, JsonListBuilder):
+                    yield expression.fingerprint()
+                else:
+                    yield _given_expression(expression, field_type)
+            elif _is_schema(field_type):
+                yield F(f"{name}_id")
+                yield F(f"{name}__version")
 
 
 class JsonListBuilder:
-    """A list in a document: the rows of a queryset, in its order, as documents or one column."""
+    """Builds a JSON array from the rows of a queryset, in its order.
 
-    def __init__(self, rows: models.QuerySet[Any], document: JsonBuilder | str) -> None:
-        self.rows, self.document = rows, document
+    An item is an object made by a JsonBuilder, or the value of the column that is named.
+    """
+
+    def __init__(self, rows: models.QuerySet[Any], item: JsonBuilder | str) -> None:
+        self.rows, self.item = rows, item
 
     def json(self) -> Any:
-        if isinstance(self.document, str):
-            return JsonList(self.rows.values_list(self.document))
-        return JsonList(self.rows.annotate(_item=self.document.json()).values_list("_item"))
+        """Return the expression of the JSON array."""
+        if isinstance(self.item, str):
+            return JsonList(self.rows.values_list(self.item))
+        return JsonList(self.rows.annotate(_item=self.item.json()).values_list("_item"))
 
     def fingerprint(self) -> Any:
-        if isinstance(self.document, str):
+        """Return the expression of a JSON array that changes whenever the list changes."""
+        if isinstance(self.item, str):
             return self.json()
         pair = JsonArray(F("pk"), F("version"))
         return JsonList(self.rows.annotate(_item=pair).values_list("_item"))
 
 
-def _bare_type(annotation: Any) -> Any:
-    """Return the type without Annotated and None."""
+def _given_expression(expression: Any, field_type: Any) -> Any:
+    if isinstance(expression, JsonListBuilder):
+        return expression.json()
+    return AsJsonBoolean(expression) if field_type is bool else expression
+
+
+def _without_optional(annotation: Any) -> Any:
+    """Return the type of a field without Annotated[…] and without None."""
     if get_origin(annotation) is Annotated:
-        return _bare_type(get_args(annotation)[0])
+        return _without_optional(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
-        return _bare_type(next(a for a in get_args(annotation) if a is not type(None)))
+        members = get_args(annotation)
+        return _without_optional(next(m for m in members if m is not type(None)))
     return annotation
 
 
-def _is_schema(kind: Any) -> bool:
-    return isinstance(kind, type) and issubclass(kind, BaseModel)
+def _is_schema(field_type: Any) -> bool:
+    return isinstance(field_type, type) and issubclass(field_type, BaseModel)

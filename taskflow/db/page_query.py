@@ -1,12 +1,13 @@
-"""The statement of one page of a list: which rows are on it, then their responses.
+"""The query of one page of a list: a subquery selects the ids of its rows, in order.
 
-A database may build the response of every row that matches before it sorts and limits them; SQLite
-does. So the ids of the page are chosen first, by indexes alone, and responses are built for these.
+A database may build the response of every matching row before it sorts and limits the rows; SQLite
+does. So the ids of the page are selected first, by indexes alone, and responses are built only for
+these rows.
 
 A list may have partitions, such as the projects of tasks, whose indexes lead with the partition.
-The first rows of each partition are chosen, and the page out of these. So a page costs the same
-whichever share of a large table the viewer sees. Only the partitions whose first row comes first
-can contribute, at most as many as there are rows on the page.
+The first rows of each partition are selected, and the page is selected from these. So a page costs
+the same whether the viewer sees a small or a large part of the table. Only the partitions whose
+first row comes first can contribute, at most as many as there are rows on the page.
 """
 
 from __future__ import annotations
@@ -23,22 +24,27 @@ from taskflow.db.ordering import Segment, ordering_of, rows_after, segments_of
 
 @dataclass(frozen=True)
 class Partitions:
-    """The partitions of a list and, by their foreign key `field`, all matching rows of them."""
+    """The partitions of a list: the rows of `parents`.
+
+    `rows` are the matching rows of all partitions; their foreign key `field` refers to the parent.
+    """
 
     parents: QuerySet[Any]
     rows: QuerySet[Any]
     field: str
 
     def all_rows(self) -> QuerySet[Any]:
+        """Return the matching rows of all partitions, in no order."""
         return self.rows.filter(**{f"{self.field}__in": self.parents.order_by()})
 
 
 @dataclass(frozen=True)
 class PageQuery:
-    """What to read: `limit` rows of `matching`, in `order`, behind the row at `place`.
+    """One page of a list: up to `limit` rows of `matching`, in `order`, after `position`.
 
-    `visible` are the rows that the viewer may see at all; `skip` is None or the number of rows to
-    leave out, as a value or a parameter, at most `most_skipped`.
+    `visible` are all rows that the viewer may see. `position` is None for the first page, see
+    ordering.py. `skip` is None or the number of rows to leave out, as a value or a Parameter, at
+    most `max_skip`. `is_of_one_partition` means that all matching rows are in one partition.
     """
 
     visible: QuerySet[Any]
@@ -46,13 +52,13 @@ class PageQuery:
     partitions: Partitions | None
     order: Sequence[str]
     limit: int
-    place: Sequence[Any] | None = None
+    position: Sequence[Any] | None = None
     skip: Any = None
-    most_skipped: int = 0
+    max_skip: int = 0
     is_of_one_partition: bool = False
 
     def rows(self) -> QuerySet[Any]:
-        """The rows of the page, in order."""
+        """Return the rows of the page, in order."""
         model = self.visible.model
         ordering = ordering_of(model, self.order)
         segments = self._segments()
@@ -61,65 +67,75 @@ class PageQuery:
             # PostgreSQL builds responses after it has sorted and limited the rows.
             matching = self.matching.filter(segments[0].condition)
             return matching.order_by(*ordering)[: self.limit]
-        chosen = self._chosen(segments, ordering)
-        return self.visible.filter(IsSelectedById("pk", chosen)).order_by(*ordering)
+        ids = self._select_page_ids(segments, ordering)
+        return self.visible.filter(IsInSubqueries("pk", ids)).order_by(*ordering)
 
     def _segments(self) -> list[Segment]:
-        """Without partitions no index has the order. To divide what a filter found would run it
-        again for each segment.
+        """Return the segments of the list.
+
+        There is only one where no index has the order, which is so for rows of several partitions
+        that are read as a whole. Each further segment would run the filters again.
         """
         model = self.visible.model
         if self.partitions or self.is_of_one_partition:
-            return segments_of(model, self.order, self.place)
-        behind = Q() if self.place is None else rows_after(model, self.order, self.place)
-        return [Segment(behind, ordering_of(model, self.order))]
+            return segments_of(model, self.order, self.position)
+        after = Q() if self.position is None else rows_after(model, self.order, self.position)
+        return [Segment(after, ordering_of(model, self.order))]
 
-    def _chosen(self, segments: Sequence[Segment], ordering: Sequence[OrderBy]) -> Subquery:
-        """The ids of the rows of the page."""
+    def _select_page_ids(
+        self, segments: Sequence[Segment], ordering: Sequence[OrderBy]
+    ) -> Subquery:
+        """Return the subquery of the ids of the rows of the page."""
         if len(segments) == 1 and self.partitions is None:
-            return Ids(_limited(self.matching, segments[0], self.limit), self.skip)
-        most = self.limit + self.most_skipped
-        candidates = [self._candidates(*numbered, most) for numbered in enumerate(segments)]
+            return IdSubquery(_select_ids(self.matching, segments[0], self.limit), self.skip)
+        candidate_limit = self.limit + self.max_skip
+        candidates = [
+            self._select_candidates(*numbered, candidate_limit) for numbered in enumerate(segments)
+        ]
         rows = self.partitions.rows if self.partitions else self.visible
-        merged = rows.filter(IsSelectedById("pk", *candidates)).order_by(*ordering)
-        return Ids(merged.values("pk")[: self.limit], self.skip)
+        merged = rows.filter(IsInSubqueries("pk", *candidates)).order_by(*ordering)
+        return IdSubquery(merged.values("pk")[: self.limit], self.skip)
 
-    def _candidates(self, number: int, segment: Segment, most: int) -> Subquery:
-        """The ids of the segment that may be on the page: none if those before it fill the page."""
-        is_wanted = IsWanted(number, most)
+    def _select_candidates(self, number: int, segment: Segment, candidate_limit: int) -> Subquery:
+        """Return the ids of a segment's rows that may be on the page.
+
+        None are selected if the segments before it fill the page.
+        """
+        is_unfilled = IsPageUnfilled(number, candidate_limit)
         if self.partitions is None:
-            return WantedIds(_limited(self.matching, segment, most), is_wanted)
-        return first_rows(self.partitions, segment, most, is_wanted)
+            return ConditionalIds(_select_ids(self.matching, segment, candidate_limit), is_unfilled)
+        return select_first_rows(self.partitions, segment, candidate_limit, is_unfilled)
 
 
-def _limited(rows: QuerySet[Any], segment: Segment, limit: int) -> QuerySet[Any]:
+def _select_ids(rows: QuerySet[Any], segment: Segment, limit: int) -> QuerySet[Any]:
     return rows.filter(segment.condition).order_by(*segment.ordering).values("pk")[:limit]
 
 
-def first_rows(
-    partitions: Partitions, segment: Segment, limit: int, is_wanted: IsWanted
+def select_first_rows(
+    partitions: Partitions, segment: Segment, limit: int, is_unfilled: IsPageUnfilled
 ) -> Subquery:
-    """The ids of the first rows of each partition: at least all that are among the first `limit` of
-    the segment.
+    """Return the ids of the first rows of each partition.
+
+    They include the first `limit` rows of the segment.
     """
-    own = partitions.rows.filter(segment.condition, **{partitions.field: OuterRef("pk")})
-    own = own.order_by(*segment.ordering)
-    parents = partitions.parents.filter(is_wanted) if is_wanted.number else partitions.parents
-    lists = parents.annotate(_ids=IdList(own.values("pk")[:limit])).values("_ids")
-    if len(segment.ordering) > 2:  # no index has the order: to find a first row would sort as much
-        return MergedIds(lists.order_by())
-    return MergedIds(lists.order_by(*_by_first_row(own, segment.ordering))[:limit])
+    rows = partitions.rows.filter(segment.condition, **{partitions.field: OuterRef("pk")})
+    rows = rows.order_by(*segment.ordering)
+    parents = partitions.parents.filter(is_unfilled) if is_unfilled.number else partitions.parents
+    lists = parents.annotate(_ids=IdArrayOf(rows.values("pk")[:limit])).values("_ids")
+    if len(segment.ordering) > 2:  # no index has the order: finding a first row would sort them all
+        return UnnestedIds(lists.order_by())
+    return UnnestedIds(lists.order_by(*_by_first_row(rows, segment.ordering))[:limit])
 
 
-def _by_first_row(own: QuerySet[Any], ordering: Iterable[OrderBy]) -> Iterator[OrderBy]:
-    """The order of partitions by their first row; empty partitions come last."""
+def _by_first_row(rows: QuerySet[Any], ordering: Iterable[OrderBy]) -> Iterator[OrderBy]:
+    """Yield the order of partitions by their first row; empty partitions come last."""
     for order in ordering:
         field: Any = order.expression
-        first = Subquery(own.values(field.name)[:1])
+        first = Subquery(rows.values(field.name)[:1])
         yield OrderBy(first, descending=order.descending, nulls_last=True)
 
 
-class Ids(Subquery):
+class IdSubquery(Subquery):
     """A subquery of ids, with an OFFSET that may be a parameter."""
 
     def __init__(self, rows: QuerySet[Any], skip: Any = None) -> None:
@@ -133,8 +149,8 @@ class Ids(Subquery):
         return f"{sql[:-1]} OFFSET %s)", (*params, self.skip)
 
 
-class IdList(Subquery):
-    """The ids of a subquery as one value: an array, or JSON."""
+class IdArrayOf(Subquery):
+    """The ids of a subquery as one value: an array on PostgreSQL, JSON on SQLite."""
 
     template = "ARRAY(%(subquery)s)"
     output_field = models.TextField()
@@ -144,8 +160,8 @@ class IdList(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class MergedIds(Subquery):
-    """The ids in all the lists that a subquery returns."""
+class UnnestedIds(Subquery):
+    """The ids in all arrays that a subquery returns, one row for each id."""
 
     template = "(SELECT unnest(p.ids) FROM (%(subquery)s) p(ids))"
     output_field = models.BigIntegerField()
@@ -155,14 +171,14 @@ class MergedIds(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class WantedIds(Subquery):
+class ConditionalIds(Subquery):
     """The ids of a subquery, which is run only if the condition holds."""
 
     template = "(SELECT unnest(ARRAY(%(subquery)s)) WHERE %(condition)s)"
     output_field = models.BigIntegerField()
 
-    def __init__(self, rows: QuerySet[Any], is_wanted: IsWanted) -> None:
-        super().__init__(rows, condition=is_wanted.sql)
+    def __init__(self, rows: QuerySet[Any], is_unfilled: IsPageUnfilled) -> None:
+        super().__init__(rows, condition=is_unfilled.sql)
 
     def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
         # As one value: in an ordinary subquery SQLite would test the condition at each row.
@@ -172,10 +188,10 @@ class WantedIds(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-class IsWanted(Func):
-    """Whether the segments before a number have too few candidates to fill a page.
+class IsPageUnfilled(Func):
+    """Whether the segments before segment `number` have fewer than `limit` candidates.
 
-    To be used in a subquery of IsSelectedById, which gives these segments their names.
+    Use it in a subquery of IsInSubqueries, which names the segments segment_0, segment_1 and so on.
     """
 
     output_field = models.BooleanField()
@@ -191,9 +207,10 @@ class IsWanted(Func):
         return self.sql, []
 
 
-class IsSelectedById(Func):
-    """Whether a column holds an id that one of the subqueries returns. They are run in order, as
-    segment_0, segment_1 and so on.
+class IsInSubqueries(Func):
+    """Whether a column holds an id that one of the subqueries returns.
+
+    They are run in order, as segment_0, segment_1 and so on.
     """
 
     output_field = models.BooleanField()
@@ -203,17 +220,17 @@ class IsSelectedById(Func):
 
     def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
         compiled = [compiler.compile(part) for part in self.get_source_expressions()]
-        params = [param for _, found in compiled for param in found]
+        params = [param for _, inner_params in compiled for param in inner_params]
         column, *queries = [sql for sql, _ in compiled]
-        ids = queries[0][1:-1] if len(queries) == 1 else _in_order(queries)
+        ids = queries[0][1:-1] if len(queries) == 1 else _concatenate(queries)
         if connection.vendor == "postgresql":
             # As an array: a plan then begins with the ids, and does not read the whole table.
             return f"{column} = ANY(ARRAY({ids}))", params
         return f"{column} IN ({ids})", params
 
 
-def _in_order(queries: Sequence[str]) -> str:
-    """The ids of all queries. Each is run once, however often its result is used."""
+def _concatenate(queries: Sequence[str]) -> str:
+    """Return the SQL of the ids of all queries. Each is run once, however often it is used."""
     named = [f"segment_{n}(id) AS MATERIALIZED {sql}" for n, sql in enumerate(queries)]
     ids = [f"SELECT id FROM segment_{n}" for n in range(len(queries))]  # noqa: S608 - no values in it
     return f"WITH {', '.join(named)} {' UNION ALL '.join(ids)}"

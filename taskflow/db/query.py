@@ -13,19 +13,19 @@ from django.db.models.base import ModelState
 
 from taskflow.db.statements import IdArray, IdArrayField, Parameter, Statement
 
-MAX_VARIANTS = 500  # of one QueryCache that are kept
+MAX_VARIANTS = 500  # compiled queries that one QueryCache keeps
 
 
 class Query:
-    """A queryset with Parameters, compiled at its first use."""
+    """A queryset with Parameters, which `build()` returns. It is compiled at its first use."""
 
-    def __init__(self, make: Callable[[], models.QuerySet[Any]]) -> None:
-        self.make = make
+    def __init__(self, build: Callable[[], models.QuerySet[Any]]) -> None:
+        self.build = build
 
     def fetch(self, values: Any, *, commit_with: bool = False) -> list[Any]:
-        """Return the rows. `values` are by the names of the parameters.
+        """Return the rows as tuples. `values` holds the values of the parameters, by their names.
 
-        With `commit_with` the COMMIT may go along: see allow_early_commit().
+        With `commit_with` the COMMIT may be sent together with the query: see allow_early_commit().
         """
         compiled = self.compiled
         if compiled.statement is None:
@@ -33,24 +33,26 @@ class Query:
         return compiled.convert(compiled.statement.run(values, commit_with=commit_with))
 
     def fetch_objects(self, values: Any) -> list[Any]:
-        """Return the rows as objects of the model, with those that select_related() names."""
-        maker = self.compiled.maker
-        return [maker.make(row) for row in self.fetch(values)]
+        """Return the rows as objects of the model, with the related rows of select_related()."""
+        object_builder = self.compiled.object_builder
+        return [object_builder.build(row) for row in self.fetch(values)]
 
     def count(self, values: Any) -> int:
-        """Return the number of rows. This is slower than fetch(): it is not prepared."""
+        """Return the number of rows. Slower than fetch(), since the statement is not prepared."""
         statement = self.compiled.statement
         return statement.count(values) if statement else 0
 
     @cached_property
     def compiled(self) -> _Compiled:
-        return _Compiled(self.make())
+        return _Compiled(self.build())
 
 
 class _Compiled:
+    """The SQL of a queryset, and how its rows are converted."""
+
     def __init__(self, queryset: models.QuerySet[Any]) -> None:
         self.compiler = queryset.query.get_compiler(connection=connection)
-        self.statement: Statement | None = None  # where no row can match
+        self.statement: Statement | None = None  # stays None if no row can match
         self.converters: Any = None
         try:
             sql, params = self.compiler.as_sql()
@@ -61,20 +63,22 @@ class _Compiled:
         self.converters = self.compiler.get_converters(selected)
 
     def convert(self, rows: list[Any]) -> list[Any]:
-        """Apply what the fields do to values that come from the database."""
+        """Return the rows with the conversions of their fields applied, as the ORM does it."""
         if not self.converters:
             return rows
         return list(self.compiler.apply_converters(rows, self.converters))
 
     @cached_property
-    def maker(self) -> _ObjectMaker:
+    def object_builder(self) -> _ObjectBuilder:
         compiler = self.compiler
-        return _ObjectMaker(compiler.klass_info, compiler.select, compiler.annotation_col_map)
+        return _ObjectBuilder(compiler.klass_info, compiler.select, compiler.annotation_col_map)
 
 
-class _ObjectMaker:
-    """Makes objects from rows, with those that select_related() names. It works as unpickling does,
-    because `__init__` of a model costs more than the query.
+class _ObjectBuilder:
+    """Builds model objects from rows, with the related rows that the queryset selects.
+
+    It sets the attributes directly, as unpickling does. `__init__` of a model costs more than the
+    query.
     """
 
     def __init__(
@@ -86,27 +90,27 @@ class _ObjectMaker:
         self.key = self.names.index(self.model._meta.pk.attname)
         self.annotations = list((annotations or {}).items())
         self.related = [
-            (_ObjectMaker(other, select), other["local_setter"], other["remote_setter"])
+            (_ObjectBuilder(other, select), other["local_setter"], other["remote_setter"])
             for other in info.get("related_klass_infos", ())
         ]
 
-    def make(self, row: Sequence[Any]) -> Any:
-        """Return the object, or None for the empty side of an outer join."""
+    def build(self, row: Sequence[Any]) -> Any:
+        """Return the object, or None if an outer join has found no row."""
         values = row[self.start : self.end]
         if values[self.key] is None:
             return None
-        made = self.model.__new__(self.model)
-        made.__dict__.update(zip(self.names, values, strict=True))
+        row_object = self.model.__new__(self.model)
+        row_object.__dict__.update(zip(self.names, values, strict=True))
         for name, column in self.annotations:
-            made.__dict__[name] = row[column]
-        made._state = state = ModelState()
+            row_object.__dict__[name] = row[column]
+        row_object._state = state = ModelState()
         state.adding, state.db = False, DEFAULT_DB_ALIAS
-        for maker, set_here, set_there in self.related:
-            other = maker.make(row)
-            set_here(made, other)
+        for object_builder, set_here, set_there in self.related:
+            other = object_builder.build(row)
+            set_here(row_object, other)
             if other is not None:
-                set_there(other, made)
-        return made
+                set_there(other, row_object)
+        return row_object
 
 
 # ---- variants of a query ------------------------------------------------------------------------
@@ -121,58 +125,59 @@ FIELDS: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
 
 
 class QueryCache:
-    """A query with variants, each compiled once.
+    """A query whose SQL depends on some of its arguments. Each variant is compiled once.
 
-    `make(*fixed, *arguments)` returns the queryset. It is called with Parameters in place of the
-    numbers, texts and times in the arguments, which may be in tuples and named tuples. What is
-    fixed, None, booleans and the lengths of tuples make the variant.
+    `build(*variant_key, *arguments)` returns the queryset. It is called with Parameters in place of
+    the numbers, texts and times in the arguments, also of those inside tuples and named tuples. A
+    variant is determined by the variant_key and, in the arguments, by None, booleans and the
+    lengths of tuples. At most MAX_VARIANTS are kept.
     """
 
-    def __init__(self, make: Callable[..., models.QuerySet[Any]]) -> None:
-        self.make = make
-        self.variants = lru_cache(MAX_VARIANTS)(self._compile)
+    def __init__(self, build: Callable[..., models.QuerySet[Any]]) -> None:
+        self.build = build
+        self.queries = lru_cache(MAX_VARIANTS)(self._compile)
 
     def fetch(
-        self, fixed: tuple[Any, ...], *arguments: Any, commit_with: bool = False
+        self, variant_key: tuple[Any, ...], *arguments: Any, commit_with: bool = False
     ) -> list[Any]:
         """See Query.fetch()."""
         values: list[Any] = []
-        variant = self.variants(fixed, _variant_of(arguments, values))
+        variant = self.queries(variant_key, _variant_of(arguments, values))
         return variant.fetch(values, commit_with=commit_with)
 
-    def fetch_objects(self, fixed: tuple[Any, ...], *arguments: Any) -> list[Any]:
+    def fetch_objects(self, variant_key: tuple[Any, ...], *arguments: Any) -> list[Any]:
         """See Query.fetch_objects()."""
         values: list[Any] = []
-        return self.variants(fixed, _variant_of(arguments, values)).fetch_objects(values)
+        return self.queries(variant_key, _variant_of(arguments, values)).fetch_objects(values)
 
-    def count(self, fixed: tuple[Any, ...], *arguments: Any) -> int:
+    def count(self, variant_key: tuple[Any, ...], *arguments: Any) -> int:
         """See Query.count()."""
         values: list[Any] = []
-        return self.variants(fixed, _variant_of(arguments, values)).count(values)
+        return self.queries(variant_key, _variant_of(arguments, values)).count(values)
 
-    def _compile(self, fixed: tuple[Any, ...], variant: tuple[Any, ...]) -> Query:
-        return Query(lambda: self.make(*fixed, *_with_parameters(variant, [])))
+    def _compile(self, variant_key: tuple[Any, ...], variant: tuple[Any, ...]) -> Query:
+        return Query(lambda: self.build(*variant_key, *_with_parameters(variant, [])))
 
 
 def _variant_of(value: Any, values: list[Any]) -> Any:
-    """Return the arguments with types in place of values, which are appended to `values`."""
-    kind = type(value)
-    if kind in FIELDS:
+    """Return the arguments with each value replaced by its type. Appends the values to `values`."""
+    value_type = type(value)
+    if value_type in FIELDS:
         values.append(value)
-        return kind
+        return value_type
     if isinstance(value, tuple):
         parts = [_variant_of(part, values) for part in value]
-        return tuple(parts) if kind is tuple else kind(*parts)
+        return tuple(parts) if value_type is tuple else value_type(*parts)
     return value
 
 
 def _with_parameters(variant: Any, parameters: list[Parameter]) -> Any:
-    """Return the variant with a Parameter in place of each type, named by its position."""
+    """Return the variant with each type replaced by a Parameter, which is named by its position."""
     if isinstance(variant, type) and variant in FIELDS:
         parameters.append(Parameter(len(parameters), FIELDS[variant]()))
         return parameters[-1]
     if isinstance(variant, tuple):
         parts: Sequence[Any] = [_with_parameters(part, parameters) for part in variant]
-        kind: Any = type(variant)
-        return tuple(parts) if kind is tuple else kind(*parts)
+        value_type: Any = type(variant)
+        return tuple(parts) if value_type is tuple else value_type(*parts)
     return variant

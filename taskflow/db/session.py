@@ -1,4 +1,4 @@
-"""The session of this thread with the database."""
+"""The interface of both databases for statements that are compiled once."""
 
 from __future__ import annotations
 
@@ -14,35 +14,42 @@ if TYPE_CHECKING:
 
 
 class Session(Protocol):
-    """What both databases offer for statements that are compiled once. See PostgresSession."""
+    """One thread's session with the database: PostgresSession or SqliteSession."""
 
     def execute(
         self, statement: Statement, values: Sequence[Any], *, commit_with: bool = False
     ) -> list[Any]:
         """Run the statement with values for its parameters, in their order. Return its rows.
 
-        With `commit_with` the COMMIT goes along, where allow_early_commit() was called.
+        With `commit_with`, COMMIT is sent in the same message if allow_early_commit() was called
+        before. Raises Django's database errors.
         """
 
     def defer(self, statement: Statement, values: Sequence[Any]) -> None:
-        """Run a statement whose rows are not needed: at the latest with the next statement. An
-        error of the database is raised then.
+        """Run a statement whose rows are not needed, now or together with the next statement.
+
+        A database error is raised by whichever call sends the statement.
         """
 
-    def bind(self, sql: bytes) -> None:
-        """Send settings of this transaction before any other statement of it."""
+    def set_transaction_settings(self, sql: bytes) -> None:
+        """Send the settings of this transaction before any other statement of it."""
 
     def allow_early_commit(self) -> None:
-        """Let this transaction end with the next query that is sent `commit_with`.
+        """Allow this transaction to be committed with the next query that is run `commit_with`.
 
-        Call it where nothing can refuse the work afterwards. A later statement begins another
-        transaction with the same settings.
+        Call it when no later step can make the work fail. A statement after the COMMIT begins
+        another transaction with the same settings.
         """
 
     def reserve_write_access(
         self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
-        """Surround a transaction: only one at a time may write to SQLite."""
+        """Return a context manager for a transaction, which SQLite's single write lock protects.
+
+        With `read_only` it does not wait for the lock. Otherwise it waits for at most `max_wait`
+        seconds, by default those of the settings, and then raises OperationalError. PostgreSQL
+        has no such lock.
+        """
 
 
 _local = threading.local()

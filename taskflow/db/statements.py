@@ -1,4 +1,4 @@
-"""SQL with parameters."""
+"""SQL statements with parameters, which are compiled once and run many times."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ PLACEHOLDER = re.compile(r"%[s%]")
 
 
 class Parameter(Expression):
-    """A value that is given when a compiled query is run, by its name.
+    """A placeholder in a queryset for a value that is given, by its name, when the query is run.
 
-    With a `source` that function returns the value, and none is given.
+    With a `source`, the value is not given: that function returns it at each run.
     """
 
     def __init__(
@@ -39,24 +39,24 @@ class Parameter(Expression):
 
 @dataclass(frozen=True)
 class IdArray:
-    """Any number of ids as one value, so that it takes one statement for all numbers of them."""
+    """Any number of ids as one value, so that the SQL does not depend on their number."""
 
     values: tuple[int, ...]
 
     def __str__(self) -> str:
-        """As PostgreSQL writes an array."""
+        """Return the ids as an array in PostgreSQL's notation."""
         return f"{{{','.join(map(str, self.values))}}}"
 
 
 class IdArrayField(models.Field):  # type: ignore[type-arg]
-    """The field of a parameter that takes IdArray."""
+    """The field of a Parameter whose value is an IdArray."""
 
     def get_db_prep_save(self, value: Any, connection: Any) -> str:
         return str(value) if connection.vendor == "postgresql" else json.dumps(value.values)
 
 
 class IsInIds(Func):
-    """Whether a column holds one of the ids."""
+    """Whether a column holds one of the ids, which are an IdArray or a Parameter."""
 
     output_field = models.BooleanField()
 
@@ -72,7 +72,7 @@ class IsInIds(Func):
 
 @dataclass
 class ParameterUse:
-    """A parameter of a statement, at all its positions in the SQL."""
+    """A parameter of a statement, with its positions among the placeholders of the SQL."""
 
     parameter: Parameter
     positions: list[int]
@@ -83,7 +83,7 @@ class ParameterUse:
 
 
 class Statement:
-    """SQL of one database, as compiled: its params are values and Parameters."""
+    """SQL as Django's compiler returns it. Its params are values and Parameters."""
 
     def __init__(self, sql: str, params: Sequence[Any]) -> None:
         self.sql, self.params = sql, list(params)
@@ -94,43 +94,48 @@ class Statement:
                 uses.setdefault(key, ParameterUse(param, [])).positions.append(position)
         self.parameters = list(uses.values())
         self.sources = [(use.parameter.name, use.parameter.source) for use in self.parameters]
-        self.server: PostgresStatement | None = None  # written at the first execution on PostgreSQL
+        self.for_postgresql: PostgresStatement | None = (
+            None  # set by the first execution on PostgreSQL
+        )
 
     def run(self, values: Any, *, commit_with: bool = False) -> list[Any]:
-        """Return the rows. `values` are by the names of the parameters. See Session.execute()."""
-        return current_session().execute(self, self._fill(values), commit_with=commit_with)
+        """Run it and return its rows. `values` are by parameter name. See Session.execute()."""
+        return current_session().execute(
+            self, self._values_in_order(values), commit_with=commit_with
+        )
 
     def defer(self, values: Any) -> None:
-        """Run it where its rows are not needed. See Session.defer()."""
-        current_session().defer(self, self._fill(values))
+        """Run it without returning its rows. See Session.defer()."""
+        current_session().defer(self, self._values_in_order(values))
 
     def count(self, values: Any) -> int:
-        """Return how many rows it would return."""
+        """Return how many rows it would return. Not prepared, so slower than run()."""
         sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
         counting = Statement(sql, self.params)
-        params = self.spread(self._fill(values), connections[DEFAULT_DB_ALIAS])
+        params = self.place_values(self._values_in_order(values), connections[DEFAULT_DB_ALIAS])
         return int(counting.run_with_cursor(params)[0][0])
 
     @cached_property
-    def text(self) -> str:
-        """The SQL with SQLite's own placeholders."""
+    def sqlite_sql(self) -> str:
+        """The SQL with the placeholders of SQLite."""
         return PLACEHOLDER.sub(lambda match: "%" if match[0] == "%%" else "?", self.sql)
 
-    def spread(self, filled: Sequence[Any], wrapper: Any) -> list[Any]:
-        """Return the values of the parameters among the others, as Django's cursors take them."""
+    def place_values(self, values: Sequence[Any], wrapper: Any) -> list[Any]:
+        """Return params for Django's cursors: each Parameter is replaced by its value."""
         params = self.params.copy()
-        for use, value in zip(self.parameters, filled, strict=True):
+        for use, value in zip(self.parameters, values, strict=True):
             prepared = use.field.get_db_prep_save(value, wrapper)
             for position in use.positions:
                 params[position] = prepared
         return params
 
     def run_with_cursor(self, params: Sequence[Any]) -> list[Any]:
-        """Run it by Django's cursor, with a value for each placeholder."""
+        """Run it with Django's cursor. `params` holds a value for each placeholder."""
         with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute(self.sql, params)
             rows: list[Any] = cursor.fetchall() if cursor.description else []
             return rows
 
-    def _fill(self, values: Any) -> list[Any]:
+    def _values_in_order(self, values: Any) -> list[Any]:
+        """Return the values of the parameters in their order."""
         return [values[name] if source is None else source() for name, source in self.sources]

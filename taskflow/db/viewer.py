@@ -1,4 +1,4 @@
-"""Whose view of the data a query returns."""
+"""The user for whom a query is run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import NamedTuple
 
 
 class Viewer(NamedTuple):
-    """What `visible_to()` needs of the user who reads.
+    """What `visible_to()` has to know about the user who reads.
 
-    `project_ids` are the projects that a token is bound to, or None for no bound; `token_id` is the
-    id of such a token, else None. When a queryset is compiled, the numbers are Parameters.
+    `project_ids` are the projects that the user's token is bound to, or None if it is not bound.
+    `token_id` is the id of such a token, otherwise None. While a queryset is compiled, the numbers
+    are Parameters.
     """
 
     user_id: int

@@ -15,61 +15,66 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 from taskflow.db.columns import columns_of
 from taskflow.db.statements import Parameter, Statement
 
-MAX_STATEMENTS = 500  # of each kind that are kept
+MAX_STATEMENTS = 500  # compiled statements of each kind that are kept
 
 
 def insert(row: models.Model) -> bool:
-    """Save a new row, and set on it what the database fills in, such as its id.
+    """Save a new row, and set the values that the database generates, such as its id, on it.
 
-    Return False, with nothing done, for a row that only bulk_create() can save: one that has an id
-    already, or an expression for a value.
+    Return False, without saving it, for a row that only bulk_create() can save: one that has an id
+    already, or an expression as a value.
     """
     values = _values_of(row)
     if values is None:
         return False
-    returned = _insertion(type(row), tuple(values)).run(values)
+    returned = _compile_insert(type(row), tuple(values)).run(values)
     _mark_saved(row, returned[0])
     return True
 
 
 def defer_insert(row: models.Model) -> bool:
-    """insert() for a row whose id is not needed: it is sent with the next statement."""
+    """Like insert(), for a row whose id is not needed. It is sent with the next statement."""
     values = _values_of(row)
     if values is not None:
-        _insertion(type(row), tuple(values)).defer(values)
+        _compile_insert(type(row), tuple(values)).defer(values)
     return values is not None
 
 
-def insert_rows(rows: Sequence[models.Model], same: str) -> bool:
-    """insert() for rows of one model that are equal in the column `same`, with one statement for
-    any number of them.
+def insert_rows(rows: Sequence[models.Model], shared_column: str) -> bool:
+    """Like insert(), for any number of rows of one model, with one statement.
 
-    Return False, with nothing done, on SQLite and for rows that it cannot save. On PostgreSQL all
-    other values are one parameter, a JSON array.
+    All rows must have the same value in `shared_column`. The other values are one parameter, a JSON
+    array. Return False, without saving any row, on SQLite and for rows that insert() cannot save.
     """
     values = [_values_of(row) for row in rows] if connection.vendor == "postgresql" else [None]
-    plain = [v for v in values if v is not None]
-    if len(plain) < len(values) or len({(*v, v[same]) for v in plain}) > 1:
+    values_of_rows = [v for v in values if v is not None]
+    if (
+        len(values_of_rows) < len(values)
+        or len({(*v, v[shared_column]) for v in values_of_rows}) > 1
+    ):
         return False
-    shared = plain[0][same]
-    texts = json.dumps([{n: v[n] for n in v if n != same} for v in plain], default=str)
-    statement = _insertion_of_many(type(rows[0]), tuple(plain[0]), same)
-    saved = statement.run({"same": shared, "rows": texts})
+    shared = values_of_rows[0][shared_column]
+    texts = json.dumps(
+        [{n: v[n] for n in v if n != shared_column} for v in values_of_rows], default=str
+    )
+    statement = _compile_insert_rows(type(rows[0]), tuple(values_of_rows[0]), shared_column)
+    saved = statement.run({"shared": shared, "rows": texts})
     for row, returned in zip(rows, saved, strict=True):
         _mark_saved(row, returned)
     return True
 
 
 def _values_of(row: models.Model) -> dict[str, Any] | None:
-    """Return the values to store, without those that the database fills in; None if one of them is
-    an expression.
+    """Return the values to store, by attribute name, without those that the database generates.
+
+    Return None if the row has an id already, or an expression as a value.
     """
     if row.pk is not None:
         return None
     if row._state.fields_cache:
         row._prepare_related_fields_for_save(operation_name="bulk_create")  # type: ignore[attr-defined]
     values = {}
-    for name, pre_save in _columns(type(row)):
+    for name, pre_save in _stored_columns(type(row)):
         value = pre_save(row, True) if pre_save else row.__dict__[name]
         if hasattr(value, "resolve_expression"):
             if isinstance(value, DatabaseDefault):
@@ -80,7 +85,7 @@ def _values_of(row: models.Model) -> dict[str, Any] | None:
 
 
 @cache
-def _columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
+def _stored_columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
     """Return the stored attributes, each with the pre_save() of its field if that has its own."""
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     usual = models.Field.pre_save
@@ -94,23 +99,25 @@ def _mark_saved(row: models.Model, returned: Sequence[Any]) -> None:
 
 
 @lru_cache(MAX_STATEMENTS)
-def _insertion_of_many(model: type[models.Model], names: tuple[str, ...], same: str) -> Statement:
+def _compile_insert_rows(
+    model: type[models.Model], names: tuple[str, ...], shared_column: str
+) -> Statement:
     quote, meta = connection.ops.quote_name, model._meta
-    fields = [f for f in columns_of(model) if f.attname in names and f.attname != same]
+    fields = [f for f in columns_of(model) if f.attname in names and f.attname != shared_column]
     columns = ", ".join(quote(str(f.column)) for f in fields)
     types = ", ".join(f"{quote(f.attname)} {f.db_type(connection)}" for f in fields)
     returning = ", ".join(quote(str(f.column)) for f in meta.db_returning_fields)
     named = ", ".join(f"r.{quote(f.attname)}" for f in fields)
     sql = (
-        f"INSERT INTO {quote(meta.db_table)} ({quote(same)}, {columns}) SELECT %s, {named}"  # noqa: S608
+        f"INSERT INTO {quote(meta.db_table)} ({quote(shared_column)}, {columns}) SELECT %s, {named}"  # noqa: S608
         f" FROM ROWS FROM (json_to_recordset(%s) AS ({types})) WITH ORDINALITY r"
         f" ORDER BY r.ordinality RETURNING {returning}"
     )
-    return Statement(sql, [Parameter("same"), Parameter("rows", models.TextField())])
+    return Statement(sql, [Parameter("shared"), Parameter("rows", models.TextField())])
 
 
 @lru_cache(MAX_STATEMENTS)
-def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
+def _compile_insert(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     row: Any = model()
     for field in fields:
@@ -124,36 +131,39 @@ def _insertion(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     return Statement(sql, params)
 
 
-Rows = Callable[[], models.QuerySet[Any]]
+RowsFunction = Callable[[], models.QuerySet[Any]]
 
 
-def update(rows: Rows, pk: int, values: dict[str, Any]) -> None:
-    """Set columns of the row of `rows()` that has this id. It is sent with the next statement."""
-    _update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
+def update(rows: RowsFunction, pk: int, values: dict[str, Any]) -> None:
+    """Set columns of the row of `rows()` with this id. It is sent with the next statement."""
+    _compile_update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
 
 
-def increment(rows: Rows, pk: int, name: str, step: int) -> int | None:
-    """Add `step` to a column of the row of `rows()` that has this id. Return the new value, or None
-    when there is no such row.
+def increment(rows: RowsFunction, pk: int, name: str, step: int) -> int | None:
+    """Add `step` to a column of the row of `rows()` with this id.
+
+    Return the new value, or None if there is no such row.
     """
-    returned = _count_up(rows, name).run({name: step, "pk": pk})
+    returned = _compile_increment(rows, name).run({name: step, "pk": pk})
     return int(returned[0][0]) if returned else None
 
 
 @lru_cache(MAX_STATEMENTS)
-def _update(rows: Rows, names: tuple[str, ...]) -> Statement:
+def _compile_update(rows: RowsFunction, names: tuple[str, ...]) -> Statement:
     meta = rows().model._meta
-    return _setting(rows, {name: _parameter_of(meta.get_field(name)) for name in names})
+    return _compile_statement(rows, {name: _parameter_of(meta.get_field(name)) for name in names})
 
 
 @lru_cache(MAX_STATEMENTS)
-def _count_up(rows: Rows, name: str) -> Statement:
+def _compile_increment(rows: RowsFunction, name: str) -> Statement:
     field = rows().model._meta.get_field(name)
     returning = f" RETURNING {connection.ops.quote_name(field.column)}"
-    return _setting(rows, {name: F(name) + _parameter_of(field)}, returning)
+    return _compile_statement(rows, {name: F(name) + _parameter_of(field)}, returning)
 
 
-def _setting(rows: Rows, values: dict[str, Any], returning: str = "") -> Statement:
+def _compile_statement(
+    rows: RowsFunction, values: dict[str, Any], returning: str = ""
+) -> Statement:
     query: Any = rows().filter(pk=Parameter("pk")).query.chain(UpdateQuery)
     query.add_update_values(values)
     sql, params = query.get_compiler(connection=connection).as_sql()

@@ -1,6 +1,7 @@
-"""Pages of a list.
+"""Pages of a list, by cursor or by skip and limit.
 
-By key-set cursor, which neither repeats nor skips a row while others write; or by skip and limit.
+Cursors use keyset pagination: a cursor holds the position of the last row of its page, so that no
+row is repeated or left out while others write. See taskflow/db/ordering.py for positions.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
-NOT_OURS = "The cursor is not one of this list in this order. Start again without it."
+WRONG_CURSOR = "The cursor is not one of this list in this order. Start again without it."
 T = TypeVar("T")
 Row = TypeVar("Row", bound=models.Model)
 
 
 class PageParams(In):
-    """How much of a list, and from where."""
+    """The query parameters of every list: which part of it to return."""
 
     limit: int = Field(50, ge=1, le=200, description="Rows per page.")
     cursor: str | None = Field(
-        None, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the page before."
+        None, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the previous page."
     )
     skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
     include: Literal["count"] | None = Field(
@@ -57,46 +58,50 @@ def paginate(
 ) -> dict[str, Any]:
     """Return one Page of `rows` in `order` (model fields, `-` for descending); nulls come last.
 
-    Raises InvalidCursor when the cursor was not made by this list in this order.
+    One query, and another one with include=count. Raises InvalidCursor when the cursor was not made
+    by this list in this order.
     """
     order = complete_order(order)
     total = rows.count() if params.include == "count" else None
-    wanted = rows.order_by(*ordering_of(rows.model, order))
+    ordered = rows.order_by(*ordering_of(rows.model, order))
     if params.cursor is not None:
-        wanted = wanted.filter(
-            rows_after(rows.model, order, _decode(rows.model, order, params.cursor))
-        )
-    found = list(wanted[params.skip : params.skip + params.limit + 1])
-    page, has_more = found[: params.limit], len(found) > params.limit
-    return {
-        "data": page,
-        "next_cursor": _encode(rows.model, order, _place(order, page[-1])) if has_more else None,
-        "has_more": has_more,
-        "count": total,
-    }
+        position = _decode_cursor(rows.model, order, params.cursor)
+        ordered = ordered.filter(rows_after(rows.model, order, position))
+    # One row more than the page has shows whether another page follows.
+    loaded = list(ordered[params.skip : params.skip + params.limit + 1])
+    page, has_more = loaded[: params.limit], len(loaded) > params.limit
+    cursor = _encode_cursor(rows.model, order, _position_of(page[-1], order)) if has_more else None
+    return {"data": page, "next_cursor": cursor, "has_more": has_more, "count": total}
 
 
 @dataclass(frozen=True)
 class BuiltPage:
-    """A Page whose rows are text already, with what was asked for beside each."""
+    """A Page whose rows are JSON texts already.
+
+    `extra_columns` are the values of the list's extra columns for each row. `envelope` holds the
+    other fields of the Page.
+    """
 
     rows: list[str]
-    beside: list[tuple[Any, ...]]
-    rest: dict[str, Any]
+    extra_columns: list[tuple[Any, ...]]
+    envelope: dict[str, Any]
 
     @property
     def is_empty(self) -> bool:
         return not self.rows
 
     def as_text(self) -> str:
-        """The page as JSON."""
-        return f'{{"data":[{",".join(self.rows)}],{json.dumps(self.rest)[1:]}'
+        """Return the page as JSON."""
+        return f'{{"data":[{",".join(self.rows)}],{json.dumps(self.envelope)[1:]}'
 
 
 class ListQuery:
-    """A list whose pages the database builds: `rows(viewer, wanted)`, each as `document(viewer)`,
-    with the columns `beside` it. `partitions(viewer, wanted, order)` returns the partitions of the
-    list, or None where it is better read as a whole. `is_of_one_partition(wanted)` returns whether
+    """A list whose pages the database builds.
+
+    `rows(viewer, filters)` returns the matching rows; `filters` are values by the names of filters.
+    `build(viewer)` returns the builder of each row's JSON. The values of `extra_columns` come with
+    each row, outside its JSON. `partitions(viewer, filters, order)` returns the partitions of the
+    list, or None where it is better read as a whole. `is_of_one_partition(filters)` returns whether
     all rows are in one partition.
     """
 
@@ -104,128 +109,146 @@ class ListQuery:
         self,
         model: type[models.Model],
         rows: Callable[[Viewer, Mapping[str, Any]], models.QuerySet[Any]],
-        document: Callable[[Viewer], JsonBuilder],
+        build: Callable[[Viewer], JsonBuilder],
         *,
-        beside: Sequence[str] = (),
+        extra_columns: Sequence[str] = (),
         partitions: Callable[[Viewer, Mapping[str, Any], Sequence[str]], Partitions | None]
         | None = None,
         is_of_one_partition: Callable[[Mapping[str, Any]], bool] | None = None,
     ) -> None:
-        self.model, self.rows, self.document, self.beside = model, rows, document, beside
+        self.model, self.rows, self.build, self.extra_columns = model, rows, build, extra_columns
         self.partitions = partitions
         self.is_of_one_partition = is_of_one_partition
-        self.pages = QueryCache(self._page)
-        self.wholes = QueryCache(self._whole)
+        self.page_queries = QueryCache(self._select_page)
+        self.count_queries = QueryCache(self._select_all)
 
     def page(
-        self, viewer: Viewer, wanted: Mapping[str, Any], params: PageParams, order: Sequence[str]
+        self, viewer: Viewer, filters: Mapping[str, Any], params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
-        """One Page in `order`, as paginate() has it."""
+        """Return one Page in `order`. See paginate()."""
         order = complete_order(order)
-        names, values = tuple(wanted), tuple(wanted.values())
-        place = total = None
+        names, values = tuple(filters), tuple(filters.values())
+        position = total = None
         if params.cursor is not None:
-            place = tuple(_decode(self.model, order, params.cursor))
+            position = tuple(_decode_cursor(self.model, order, params.cursor))
         if params.include == "count":
-            total = self.wholes.count((names,), viewer, values)
-        fixed = (names, tuple(order), params.limit + 1, _at_least(params.skip))
-        asked = (viewer, values, place, params.skip or None)
-        found = self.pages.fetch(fixed, *asked, commit_with=not self.beside)
-        page, has_more = found[: params.limit], len(found) > params.limit
-        rest = {
-            "next_cursor": _encode(self.model, order, page[-1][-len(order) :])
-            if has_more
-            else None,
-            "has_more": has_more,
-            "count": total,
-        }
-        beside = [row[1 : -len(order)] for row in page]
-        return BuiltPage([row[0] for row in page], beside, rest)
+            total = self.count_queries.count((names,), viewer, values)
+        variant = (names, tuple(order), params.limit + 1, _next_power_of_two(params.skip))
+        arguments = (viewer, values, position, params.skip or None)
+        # A list with extra columns needs further queries before the COMMIT.
+        is_last_query = not self.extra_columns
+        loaded = self.page_queries.fetch(variant, *arguments, commit_with=is_last_query)
+        page, has_more = loaded[: params.limit], len(loaded) > params.limit
+        last_position = page[-1][-len(order) :] if has_more else None
+        cursor = _encode_cursor(self.model, order, last_position) if last_position else None
+        return BuiltPage(
+            rows=[row[0] for row in page],
+            extra_columns=[row[1 : -len(order)] for row in page],
+            envelope={"next_cursor": cursor, "has_more": has_more, "count": total},
+        )
 
-    def _whole(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> models.QuerySet[Any]:
-        wanted = dict(zip(names, values, strict=True))
-        partitions = self.partitions and self.partitions(viewer, wanted, ["id"])
-        rows = partitions.all_rows() if partitions else self.rows(viewer, wanted)
+    def _select_all(
+        self, names: tuple[str, ...], viewer: Viewer, values: Any
+    ) -> models.QuerySet[Any]:
+        filters = dict(zip(names, values, strict=True))
+        partitions = self.partitions and self.partitions(viewer, filters, ["id"])
+        rows = partitions.all_rows() if partitions else self.rows(viewer, filters)
         return rows.order_by().values_list("pk")
 
-    def _page(
+    def _select_page(
         self,
         names: tuple[str, ...],
         order: tuple[str, ...],
         limit: int,
-        most_skipped: int,
+        max_skip: int,
         viewer: Viewer,
         values: Any,
-        place: Any,
+        position: Any,
         skip: Any,
-    ) -> Any:
-        wanted = dict(zip(names, values, strict=True))
+    ) -> models.QuerySet[Any]:
+        filters = dict(zip(names, values, strict=True))
         page = PageQuery(
             visible=self.rows(viewer, {}),
-            matching=self.rows(viewer, wanted),
-            partitions=self.partitions and self.partitions(viewer, wanted, order),
-            is_of_one_partition=bool(self.is_of_one_partition and self.is_of_one_partition(wanted)),
+            matching=self.rows(viewer, filters),
+            partitions=self.partitions and self.partitions(viewer, filters, order),
+            is_of_one_partition=bool(
+                self.is_of_one_partition and self.is_of_one_partition(filters)
+            ),
             order=order,
             limit=limit,
-            place=place,
+            position=position,
             skip=skip,
-            most_skipped=most_skipped,
+            max_skip=max_skip,
         )
-        built = page.rows().annotate(_document=AsText(self.document(viewer).json()))
-        columns = [*self.beside, *(name.removeprefix("-") for name in order)]
-        return built.values_list("_document", *columns)
+        rows: models.QuerySet[Any] = page.rows()
+        rows = rows.annotate(_json=AsText(self.build(viewer).json()))
+        columns = [*self.extra_columns, *(name.removeprefix("-") for name in order)]
+        return rows.values_list("_json", *columns)
 
 
-def _at_least(skip: int) -> int:
-    """The least power of two that is not below `skip`: a page's statement depends on it."""
+def _next_power_of_two(skip: int) -> int:
+    """Return the least power of two that is not below `skip`; 0 for 0.
+
+    The SQL of a page depends on it, so rounding keeps the number of different queries small.
+    """
     return 1 << (skip - 1).bit_length() if skip else 0
 
 
 def paginate_models(
-    kinds: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, newest: str
+    rows_by_type: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, time_field: str
 ) -> dict[str, Any]:
-    """Return one Page of (kind, row) of several models, the latest `newest` first.
+    """Return one Page of (resource type, row) of several models, the latest `time_field` first.
 
-    Raises InvalidCursor when the cursor is not of such a list.
+    One query per model, and another one with include=count. Raises InvalidCursor when the cursor is
+    not of such a list.
     """
-    place = _read_place(params.cursor, newest) if params.cursor is not None else None
-    found: list[tuple[str, Any]] = []
-    for kind, rows in kinds.items():
-        wanted = rows.filter(_behind(kind, place, newest)) if place else rows
-        wanted = wanted.order_by(f"-{newest}", "-id")[: params.skip + params.limit + 1]
-        found += [(kind, row) for row in wanted]
-    found.sort(key=lambda pair: (-getattr(pair[1], newest).timestamp(), pair[0], -pair[1].pk))
-    page = found[params.skip : params.skip + params.limit]
-    has_more = len(found) > params.skip + params.limit
-    last = (
-        [newest, getattr(page[-1][1], newest).isoformat(), page[-1][0], page[-1][1].pk]
-        if page
-        else []
-    )
+    position = None
+    if params.cursor is not None:
+        position = _decode_typed_position(params.cursor, time_field)
+    end = params.skip + params.limit
+    loaded: list[tuple[str, Any]] = []
+    for resource_type, rows in rows_by_type.items():
+        after = rows.filter(_after(resource_type, position, time_field)) if position else rows
+        newest = after.order_by(f"-{time_field}", "-id")[: end + 1]
+        loaded += [(resource_type, row) for row in newest]
+    loaded.sort(key=lambda pair: (-getattr(pair[1], time_field).timestamp(), pair[0], -pair[1].pk))
+    page, has_more = loaded[params.skip : end], len(loaded) > end
+    cursor = None
+    if has_more:
+        resource_type, row = page[-1]
+        time = getattr(row, time_field).isoformat()
+        cursor = _encode_values([time_field, time, resource_type, row.pk])
+    is_counted = params.include == "count"
     return {
         "data": page,
-        "next_cursor": _pack(last) if has_more else None,
+        "next_cursor": cursor,
         "has_more": has_more,
-        "count": sum(r.count() for r in kinds.values()) if params.include == "count" else None,
+        "count": sum(rows.count() for rows in rows_by_type.values()) if is_counted else None,
     }
 
 
-def _read_place(cursor: str, newest: str) -> tuple[datetime, str, int]:
-    head, instant, kind, pk = _unpack(cursor, 4)
+def _decode_typed_position(cursor: str, time_field: str) -> tuple[datetime, str, int]:
+    """Return the time, resource type and id of a cursor of paginate_models()."""
+    name, time, resource_type, pk = _decode_values(cursor, 4)
     try:
-        if head != newest or not isinstance(kind, str) or type(pk) is not int or abs(pk) > MAX_ID:
+        is_valid_id = type(pk) is int and abs(pk) <= MAX_ID
+        if name != time_field or not isinstance(resource_type, str) or not is_valid_id:
             raise ValueError
-        return check_timestamp(datetime.fromisoformat(instant)), kind, pk
+        return check_timestamp(datetime.fromisoformat(time)), resource_type, pk
     except (ValueError, TypeError, OverflowError):
-        raise InvalidCursor(NOT_OURS) from None
+        raise InvalidCursor(WRONG_CURSOR) from None
 
 
-def _behind(kind: str, place: tuple[datetime, str, int], newest: str) -> Q:
-    instant, last_kind, pk = place
-    older = Q((f"{newest}__lt", instant))
-    if kind < last_kind:
-        return older
-    return older | Q((newest, instant), *([("id__lt", pk)] if kind == last_kind else []))
+def _after(resource_type: str, position: tuple[datetime, str, int], time_field: str) -> Q:
+    """Return the condition for the rows of a resource type that come after the position."""
+    time, last_type, pk = position
+    is_older = Q((f"{time_field}__lt", time))
+    if resource_type < last_type:
+        return is_older
+    same_time = Q((time_field, time))
+    if resource_type == last_type:
+        same_time &= Q(("id__lt", pk))
+    return is_older | same_time
 
 
 def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str, str]) -> list[str]:
@@ -241,59 +264,69 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
 
 
-def _place(order: Sequence[str], row: models.Model) -> list[Any]:
+# ---- cursors ------------------------------------------------------------------------------------
+
+
+def _position_of(row: models.Model, order: Sequence[str]) -> list[Any]:
+    """Return the values of the fields by which a list is ordered."""
     return [getattr(row, name.removeprefix("-")) for name in order]
 
 
-def _encode(model: type[models.Model], order: Sequence[str], place: Sequence[Any]) -> str:
-    plain = [v.isoformat() if isinstance(v, date) else v for v in place]
-    return _pack([_head(model, order), *plain])
+def _encode_cursor(model: type[models.Model], order: Sequence[str], position: Sequence[Any]) -> str:
+    values = [value.isoformat() if isinstance(value, date) else value for value in position]
+    return _encode_values([_list_name(model, order), *values])
 
 
-def _pack(values: list[Any]) -> str:
+def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
+    """Return the position that the cursor holds. Raises InvalidCursor if it is of another list."""
+    name, *values = _decode_values(cursor, len(order) + 1)
+    try:
+        fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
+        if name != _list_name(model, order) or any(
+            isinstance(value, list | dict | bool) for value in values
+        ):
+            raise ValueError
+        return [_parse_value(f, v) for f, v in zip(fields, values, strict=True)]
+    except (ValueError, TypeError, ValidationError, OverflowError):
+        raise InvalidCursor(WRONG_CURSOR) from None
+
+
+def _list_name(model: type[models.Model], order: Sequence[str]) -> str:
+    """Return the name of a list and its order, which a cursor is valid for."""
+    return f"{model._meta.model_name}:{','.join(order)}"
+
+
+def _encode_values(values: list[Any]) -> str:
     text = json.dumps(values, separators=(",", ":"), ensure_ascii=False)
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
-def _unpack(cursor: str, length: int) -> list[Any]:
-    """Raises InvalidCursor."""
+def _decode_values(cursor: str, length: int) -> list[Any]:
+    """Return the values of _encode_values(). Raises InvalidCursor unless there are `length`."""
     try:
         padded = cursor + "=" * (-len(cursor) % 4)
         values = json.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (ValueError, RecursionError):
-        raise InvalidCursor(NOT_OURS) from None
+        raise InvalidCursor(WRONG_CURSOR) from None
     if not isinstance(values, list) or len(values) != length:
-        raise InvalidCursor(NOT_OURS)
+        raise InvalidCursor(WRONG_CURSOR)
     return values
 
 
-def _head(model: type[models.Model], order: Sequence[str]) -> str:
-    """Whose cursor it is: places in one list, or in one order, mean nothing in another."""
-    return f"{model._meta.model_name}:{','.join(order)}"
+def _parse_value(field: Any, value: Any) -> Any:
+    """Return the value of a column. Raises ValueError or ValidationError if no row can have it.
 
-
-def _decode(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
-    head, *values = _unpack(cursor, len(order) + 1)
-    try:
-        fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
-        if head != _head(model, order) or any(isinstance(v, list | dict | bool) for v in values):
-            raise ValueError
-        return [_read(f, v) for f, v in zip(fields, values, strict=True)]
-    except (ValueError, TypeError, ValidationError, OverflowError):
-        raise InvalidCursor(NOT_OURS) from None
-
-
-def _read(field: Any, value: Any) -> Any:
-    """Refuse what no row can hold, and the database would choke on. Raises ValueError."""
-    value = getattr(field, "output_field", field).to_python(value)  # of a generated one
+    Cursors can be forged, and the database would fail for such a value.
+    """
+    value = getattr(field, "output_field", field).to_python(value)  # of a generated column
     if value is None and not field.null:
-        raise ValueError("never null")
+        raise ValueError("must not be null")
     if isinstance(value, int) and abs(value) > MAX_ID:
-        raise ValueError("not a number that fits")
+        raise ValueError("does not fit 64 bits")
     if isinstance(value, str) and is_unstorable(value):
-        raise ValueError("not text")
+        raise ValueError("is a text that cannot be stored")
     if isinstance(value, datetime):
         if value.tzinfo is None:
-            raise ValueError("not an instant")
+            raise ValueError("has no time zone")
         return check_timestamp(value)
     return value

@@ -116,13 +116,13 @@ def _enter(unit: int | str, *, read_only: bool, max_wait: float | None = None) -
         token = _unit.set(unit)
         try:
             if wrapper.vendor == "postgresql":
-                session.bind(_settings_of(wrapper, unit))
+                session.set_transaction_settings(_settings_of(wrapper, unit))
             yield
         finally:
             _unit.reset(token)
     if wrapper.in_atomic_block and wrapper.vendor == "postgresql":
         # Inside a larger transaction SET LOCAL outlives our savepoint.
-        session.bind(_settings_of(wrapper, None))
+        session.set_transaction_settings(_settings_of(wrapper, None))
 
 
 # ---- PostgreSQL: the settings of a transaction --------------------------------------------------

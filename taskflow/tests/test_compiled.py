@@ -221,7 +221,9 @@ def test_statement_is_prepared_unless_the_setting_forbids_it(
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
-        text = query.variants((), ((int,) * (len(others) + 1),)).compiled.statement.server.text
+        text = query.queries(
+            (), ((int,) * (len(others) + 1),)
+        ).compiled.statement.for_postgresql.text
         assert (text.decode() in known) == prepared
 
 

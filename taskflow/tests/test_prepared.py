@@ -47,23 +47,23 @@ def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(wor
     with inside(world.acme):
         prepare(world, Query(titles))
         other = Query(titles)
-        connection.session._write(other.compiled.statement).uses = PREPARE_AFTER
+        connection.session._render(other.compiled.statement).uses = PREPARE_AFTER
 
         assert other.fetch({"pk": world.task.pk}) == [("Launch",)]
 
 
 def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
     shared = Query(titles)
-    assert shared.compiled.statement.server is None  # compiled, and never run
+    assert shared.compiled.statement.for_postgresql is None  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
-    write = PostgresSession._write
+    write = PostgresSession._render
 
     def write_together(self, statement):
         if statement is shared.compiled.statement:
             barrier.wait()
         return write(self, statement)
 
-    monkeypatch.setattr(PostgresSession, "_write", write_together)
+    monkeypatch.setattr(PostgresSession, "_render", write_together)
 
     def run():
         with inside(world.acme):

@@ -192,7 +192,7 @@ EVENTS = ListQuery(
     Event,
     _events,
     event_document,
-    beside=[*OF_EVENTS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
+    extra_columns=[*OF_EVENTS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
 )
 
 
@@ -267,7 +267,7 @@ def event_list_response(request: ActorRequest, filters: Any, **place: int) -> Ht
     actor = request.auth
     wanted = place | read_filters(actor, filters)
     page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
-    events = [_event(*columns) for columns in page.beside]
+    events = [_event(*columns) for columns in page.extra_columns]
     added = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
         for entry in read_history(actor, events)

@@ -25,7 +25,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
     """
     rows = trash_by_type(request.auth)
     selected = {kind: rows[kind] for kind in select_values(filters, "kind", rows)}
-    page = paginate_models(selected, filters, newest="deleted_at")
+    page = paginate_models(selected, filters, time_field="deleted_at")
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
 
 

@@ -1,5 +1,5 @@
-"""Django's PostgreSQL backend. Its connection leaves the transaction to a PostgresSession, and its
-cursors send what is deferred before their own statements.
+"""Django's PostgreSQL backend with two differences: a PostgresSession begins and ends transactions,
+and cursors send deferred statements before their own.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from taskflow.db.postgresql.session import PostgresSession
 
 
 class FlushingCursor(ClientCursor[Any]):
-    """Django's kind of cursor, which writes values into the text, after what is deferred."""
+    """A client-side cursor, as Django uses it, that sends deferred statements before its own."""
 
-    session: PostgresSession | None = None  # None while Django sets the connection up
+    session: PostgresSession | None = None  # None while Django initializes the connection
 
     def execute(self, *args: Any, **kwargs: Any) -> Any:
         if self.session is not None:
@@ -56,28 +56,30 @@ class DatabaseWrapper(DjangoWrapper):
 
     def init_connection_state(self) -> None:
         super().init_connection_state()
-        self.session.attach(self.connection)
+        self.session.use_connection(self.connection)
 
     def create_cursor(self, name: Any = None) -> Any:
         cursor = super().create_cursor(name)
         if name is None:
             cursor.session = self.session
-        else:  # of psycopg's own class, and used at once
+        else:  # a server-side cursor of psycopg, which is executed at once
             self.session.flush()
         return cursor
 
     def is_usable(self) -> bool:
-        """Trust a connection that has nothing to say: one that the server has closed can be read
-        from. This spares the round trip of Django's health check.
+        """Return whether the connection can be used, without a round trip in the usual case.
+
+        A connection that the server has closed has unread data. If there is none, Django's health
+        check is not needed.
         """
-        if not self.errors_occurred and self.session.is_quiet():
+        if not self.errors_occurred and not self.session.has_unread_data():
             return True
         return bool(super().is_usable())
 
     # ---- transactions ----
 
     def _set_autocommit(self, autocommit: bool) -> None:
-        """Psycopg stays in autocommit mode, since the session sends BEGIN and COMMIT."""
+        """Keep psycopg in autocommit mode, because the session sends BEGIN and COMMIT."""
         if not autocommit:
             self.session.begin()
         elif not self.connection.autocommit:
@@ -96,5 +98,5 @@ class DatabaseWrapper(DjangoWrapper):
 
     def _savepoint_rollback(self, sid: str) -> None:
         # Everything that was deferred before the savepoint was sent with it.
-        self.session.discard()
+        self.session.discard_pending()
         super()._savepoint_rollback(sid)  # type: ignore[misc]  # not in the stubs

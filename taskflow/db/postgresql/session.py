@@ -1,13 +1,14 @@
 """
-How statements that are compiled once reach PostgreSQL, in few messages.
+Sends compiled statements to PostgreSQL with few messages and little work in Python.
 
-* A statement is prepared once per connection and run by libpq directly. psycopg would look for
-  `%s` and choose types again at every call, which costs more than all the rest. psycopg itself must
-  prepare nothing on these connections (it does not, as Django sets it up): after a rollback it
-  would make the server forget all prepared statements.
+* A statement is prepared once per connection and run by libpq directly. psycopg would parse the SQL
+  and choose types again at every call, which costs more than everything else. psycopg itself must
+  not prepare statements on these connections (as configured by Django, it does not): after a
+  rollback it would make the server deallocate all prepared statements.
 * A deferred statement, such as an UPDATE whose result is not needed, is sent in one message with
-  the next one. So are BEGIN and the settings of the transaction, and COMMIT with the last query.
-* The order stays: FlushingCursor sends what is deferred before any other statement.
+  the next statement. So are BEGIN and the settings of the transaction, and COMMIT with the last
+  query.
+* The order of statements is kept: FlushingCursor sends deferred statements before its own.
 
 Execute wrappers and the debug log see these statements when they are executed or deferred, not when
 they are sent.
@@ -40,9 +41,9 @@ PREPARE_AFTER = 2  # executions
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
 ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
-# The server knows other prepared statements of a connection than we do: another client has prepared
-# one, or made the server forget some, as DISCARD ALL does.
-NOT_AS_PREPARED = (DuplicatePreparedStatement, InvalidSqlStatementName)
+# The server has other prepared statements than PreparedNames says: another client of the connection
+# has prepared one, or deallocated some, for example by DISCARD ALL.
+OUT_OF_SYNC_ERRORS = (DuplicatePreparedStatement, InvalidSqlStatementName)
 
 
 class PreparedNames:
@@ -50,31 +51,31 @@ class PreparedNames:
 
     def __init__(self) -> None:
         self.names: set[bytes] = set()
-        self.is_unsure = False  # the server knows other names than these
+        self.is_out_of_sync = False  # whether the server may have other names than these
 
 
-# By connection, since a pool hands one connection to many threads in turn.
+# By connection, since a pool gives one connection to many threads in turn.
 _prepared: WeakKeyDictionary[psycopg.Connection[Any], PreparedNames] = WeakKeyDictionary()
 
 
 class PostgresSession:
-    """The only place that knows libpq. There is one for each of Django's connections, so one for
-    each thread.
+    """The only class that uses libpq. Each of Django's connections, so each thread, has its own.
 
-    In a transaction, `opening` is the text that begins it: BEGIN and its settings. It is sent with
-    the first statement, and again when statements follow an early COMMIT.
+    In a transaction, `begin_sql` is the SQL that begins it: BEGIN and the settings. It is sent with
+    the first statement, and again when statements follow an early COMMIT. Outside of a transaction
+    it is None.
     """
 
     def __init__(self, wrapper: Any) -> None:
         self.wrapper = wrapper
-        self.opening: bytes | None = None
+        self.begin_sql: bytes | None = None
         self.pending: list[bytes] = []  # deferred statements
         self.may_commit_early = False
 
     # ---- the connection ----
 
-    def attach(self, connection: psycopg.Connection[Any]) -> None:
-        """Use a new connection. Whatever was pending on the last one is gone with it."""
+    def use_connection(self, connection: psycopg.Connection[Any]) -> None:
+        """Use a new connection. Deferred statements of the previous one are dropped."""
         self.connection, self.pgconn = connection, connection.pgconn
         self.adapters = AdaptersMap(connection.adapters)
         # Django's loader is written in Python; both return times of UTC.
@@ -82,16 +83,19 @@ class PostgresSession:
         self.transformer = Transformer.from_context(self)
         self.prepared = _prepared.setdefault(connection, PreparedNames())
         self.pending.clear()
-        if self.opening is not None:
-            self.opening = b"BEGIN"
+        if self.begin_sql is not None:
+            self.begin_sql = b"BEGIN"
 
-    def is_quiet(self) -> bool:
-        """Whether the server has sent nothing that is unread, such as the end of the connection."""
+    def has_unread_data(self) -> bool:
+        """Return whether the server has sent something unread, such as the end of the connection.
+
+        Also true for a closed connection. Does not wait.
+        """
         if self.connection.closed:
-            return False
+            return True
         listener = select.poll()
         listener.register(self.connection.fileno(), select.POLLIN)
-        return not listener.poll(0)
+        return bool(listener.poll(0))
 
     # ---- statements ----
 
@@ -122,12 +126,12 @@ class PostgresSession:
             self._raise(error)
 
     def flush(self) -> None:
-        """Send what is deferred. Raises psycopg's errors."""
-        if self.pending or self._is_unopened():
+        """Send the deferred statements, if any. Raises psycopg's errors."""
+        if self.pending or self._must_begin():
             self._send([])
 
-    def discard(self) -> None:
-        """Forget what is deferred, because it would be rolled back."""
+    def discard_pending(self) -> None:
+        """Drop the deferred statements. Call it when they would be rolled back anyway."""
         self.pending.clear()
 
     def reserve_write_access(
@@ -138,67 +142,71 @@ class PostgresSession:
     # ---- transactions ----
 
     def begin(self) -> None:
-        self.opening, self.may_commit_early = b"BEGIN", False
+        self.begin_sql, self.may_commit_early = b"BEGIN", False
         self.pending.clear()
 
-    def bind(self, sql: bytes) -> None:
-        is_opened = not self._is_unopened()
+    def set_transaction_settings(self, sql: bytes) -> None:
+        has_begun = not self._must_begin()
         if not self.wrapper.savepoint_ids:
-            self.opening = b"%s; %s" % (self.opening, sql)
-        if is_opened:
+            self.begin_sql = b"%s; %s" % (self.begin_sql, sql)
+        if has_begun:
             self.pending.append(sql)
 
     def allow_early_commit(self) -> None:
-        self.may_commit_early = self.opening is not None and not self.wrapper.savepoint_ids
+        self.may_commit_early = self.begin_sql is not None and not self.wrapper.savepoint_ids
 
     def commit(self) -> None:
         if self.pending or self.pgconn.transaction_status != IDLE:
             self._send([COMMIT])
-        self._end()
+        self._reset_transaction()
 
     def rollback(self) -> None:
-        self._end()
+        self._reset_transaction()
         if self.pgconn.transaction_status != IDLE:
             self._send([ROLLBACK])
 
-    def _end(self) -> None:
-        self.opening, self.may_commit_early = None, False
+    def _reset_transaction(self) -> None:
+        self.begin_sql, self.may_commit_early = None, False
         self.pending.clear()
 
-    def _is_unopened(self) -> bool:
-        """Whether BEGIN has to be sent with the next statement."""
-        return self.opening is not None and self.pgconn.transaction_status == IDLE
+    def _must_begin(self) -> bool:
+        """Return whether BEGIN has to be sent with the next statement."""
+        return self.begin_sql is not None and self.pgconn.transaction_status == IDLE
 
     # ---- sending ----
 
     def _execute(self, statement: Statement, values: Sequence[Any], commit_with: bool) -> list[Any]:
-        server = statement.server or self._write(statement)
-        buffers: Any = server.dump(values)
+        rendered = statement.for_postgresql or self._render(statement)
+        buffers: Any = rendered.dump(values)
         commits = commit_with and self.may_commit_early and not self.wrapper.savepoint_ids
-        if self.pending or commits or self._is_unopened():
-            if server.name in self.prepared.names:
-                text = self._execute_text(server, buffers)
-                return self._read(self._send([text, COMMIT] if commits else [text]))
+        if self.pending or commits or self._must_begin():
+            if rendered.name in self.prepared.names:
+                text = self._execute_text(rendered, buffers)
+                return self._read_rows(self._send([text, COMMIT] if commits else [text]))
             self.flush()
-        if self._is_prepared(server):
-            result = self.pgconn.exec_prepared(server.name, buffers, server.formats)
+        if self._is_prepared(rendered):
+            result = self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
         else:
-            result = self.pgconn.exec_params(server.text, buffers, server.oids, server.formats)
-        return self._read(result)
+            result = self.pgconn.exec_params(
+                rendered.text, buffers, rendered.oids, rendered.formats
+            )
+        return self._read_rows(result)
 
     def _defer(self, statement: Statement, values: Sequence[Any]) -> None:
-        server = statement.server or self._write(statement)
-        if self.opening is None or server.name not in self.prepared.names:
+        rendered = statement.for_postgresql or self._render(statement)
+        if self.begin_sql is None or rendered.name not in self.prepared.names:
             self._execute(statement, values, commit_with=False)
         else:
-            self.pending.append(self._execute_text(server, server.dump(values)))
+            self.pending.append(self._execute_text(rendered, rendered.dump(values)))
 
     def _send(self, statements: list[bytes]) -> Any:
-        """Send what is deferred and these in one message. Return the result of the last that is not
-        COMMIT. Raises what the database refused.
+        """Send the deferred statements and these in one message.
+
+        Return the result of the last statement that is not COMMIT. Raises the psycopg error of a
+        statement that fails.
         """
-        opening = [self.opening] if self._is_unopened() else []
-        message = b"; ".join([*opening, *self.pending, *statements])  # type: ignore[list-item]
+        begin_sql = [self.begin_sql] if self._must_begin() else []
+        message = b"; ".join([*begin_sql, *self.pending, *statements])  # type: ignore[list-item]
         self.pending.clear()
         if len(statements) < 2:
             result = self.pgconn.exec_(message)
@@ -212,7 +220,7 @@ class PostgresSession:
             raise self._error_of(result)
         return result
 
-    def _read(self, result: Any) -> list[Any]:
+    def _read_rows(self, result: Any) -> list[Any]:
         if result.status != ROWS:
             if result.status == DONE:
                 return []
@@ -221,73 +229,80 @@ class PostgresSession:
         rows: list[Any] = self.transformer.load_rows(0, result.ntuples, tuple)
         return rows
 
-    def _execute_text(self, server: PostgresStatement, buffers: Sequence[bytes | None]) -> bytes:
+    def _execute_text(self, rendered: PostgresStatement, buffers: Sequence[bytes | None]) -> bytes:
         if not buffers:
-            return b"EXECUTE " + server.name
+            return b"EXECUTE " + rendered.name
         escape = Escaping(self.pgconn).escape_literal
         arguments = [b"NULL" if value is None else escape(value) for value in buffers]
-        return b"EXECUTE %s(%s)" % (server.name, b", ".join(arguments))
+        return b"EXECUTE %s(%s)" % (rendered.name, b", ".join(arguments))
 
     # ---- preparing ----
 
-    def _write(self, statement: Statement) -> PostgresStatement:
-        """Threads share statements. Two that do this at the same time assign equal objects."""
-        statement.server = PostgresStatement(statement, self.connection)
-        return statement.server
+    def _render(self, statement: Statement) -> PostgresStatement:
+        """Return the statement as PostgreSQL reads it. It is stored for later calls.
 
-    def _is_prepared(self, server: PostgresStatement) -> bool:
-        """Whether the connection knows the statement. It is prepared at its second execution."""
+        Threads share statements. Two threads that store it at the same time store equal objects.
+        """
+        statement.for_postgresql = PostgresStatement(statement, self.connection)
+        return statement.for_postgresql
+
+    def _is_prepared(self, rendered: PostgresStatement) -> bool:
+        """Return whether the statement is prepared. It is prepared here at its second execution."""
         prepared = self.prepared
-        if prepared.is_unsure:
-            self._forget_prepared()
-        if server.name in prepared.names:
+        if prepared.is_out_of_sync:
+            self._deallocate_all()
+        if rendered.name in prepared.names:
             return True
-        server.uses += 1
-        is_due = settings.PREPARED_STATEMENTS and server.uses >= PREPARE_AFTER
+        rendered.uses += 1
+        is_due = settings.PREPARED_STATEMENTS and rendered.uses >= PREPARE_AFTER
         if not is_due or len(prepared.names) >= MAX_PREPARED:
             return False
-        result = self.pgconn.prepare(server.name, server.text, server.oids)
+        result = self.pgconn.prepare(rendered.name, rendered.text, rendered.oids)
         if result.status != DONE:
             raise self._error_of(result)
-        prepared.names.add(server.name)
+        prepared.names.add(rendered.name)
         return True
 
-    def _forget_prepared(self) -> None:
-        """Begin anew with what is prepared, here and on the server."""
+    def _deallocate_all(self) -> None:
+        """Deallocate all prepared statements, here and on the server."""
         result = self.pgconn.exec_(b"DEALLOCATE ALL")
         if result.status != DONE:
             raise self._error_of(result)
         self.prepared.names.clear()
-        self.prepared.is_unsure = False
+        self.prepared.is_out_of_sync = False
 
     # ---- errors and listeners ----
 
     def _error_of(self, result: Any) -> Exception:
-        """Return the psycopg error of a result that is a refusal."""
+        """Return the psycopg error of a result that reports a failure."""
         if self.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
             return psycopg.OperationalError(result.error_message or "The connection is lost.")
         error = error_from_result(result, encoding=self.connection.info.encoding)
-        if isinstance(error, NOT_AS_PREPARED):
-            # No name is relied on until the transaction, which this error has ended, is run again.
+        if isinstance(error, OUT_OF_SYNC_ERRORS):
+            # This error has ended the transaction. When it is run again, all names are deallocated.
             self.prepared.names.clear()
-            self.prepared.is_unsure = True
+            self.prepared.is_out_of_sync = True
         return error
 
     def _raise(self, error: psycopg.Error) -> NoReturn:
-        """Raise Django's error for psycopg's."""
+        """Raise the Django error that corresponds to a psycopg error."""
         with self.wrapper.wrap_database_errors:
             raise error
 
     def _run_through_wrappers(
         self, statement: Statement, values: Sequence[Any], work: Callable[[], Any]
     ) -> Any:
-        """Do the work as if it were a statement of Django's cursors."""
+        """Run `work` through the execute wrappers and the debug log, as Django's cursors do."""
 
         def run(sql: str, params: Any, many: bool, context: Any) -> Any:
             with self.wrapper.wrap_database_errors:
                 return work()
 
-        wrapper, sql, params = self.wrapper, statement.sql, statement.spread(values, self.wrapper)
+        wrapper, sql, params = (
+            self.wrapper,
+            statement.sql,
+            statement.place_values(values, self.wrapper),
+        )
         for listener in reversed(wrapper.execute_wrappers):
             run = partial(listener, run)
         if wrapper.queries_logged:

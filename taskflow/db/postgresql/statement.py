@@ -1,4 +1,4 @@
-"""A compiled statement as PostgreSQL gets it."""
+"""A compiled statement in the form that is sent to PostgreSQL."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ OIDS = {
     "DateTimeField": types["timestamptz"].oid,
     "DateField": types["date"].oid,
     "IdArrayField": types["int8"].array_oid,
-}  # others have none: PostgreSQL takes the type of what stands beside them
+}  # other parameters have none: PostgreSQL infers their type from the SQL
 
 
 class PostgresStatement:
-    """The text of a statement with its parameters as $1, $2 and so on. All other values are written
-    into it, so that the one plan for all parameters knows them.
+    """The SQL of a statement with its parameters as $1, $2 and so on.
 
-    It is prepared under a name that is made from the text, so that equal statements share one.
+    All other values are written into the SQL, so that the planner can use them. A prepared
+    statement is named by a hash of its SQL, so that equal statements share one name.
     """
 
     def __init__(self, statement: Statement, connection: Connection[Any]) -> None:
@@ -46,7 +46,7 @@ class PostgresStatement:
         self.uses = 0
 
     def dump(self, values: Sequence[Any]) -> list[bytes | None]:
-        """Return the values of the parameters as libpq takes them."""
+        """Return the values of the parameters in the text format of libpq; None for null."""
         pairs = zip(self.dumpers, values, strict=True)
         return [None if value is None else dump(value) for dump, value in pairs]
 
@@ -71,14 +71,14 @@ def _numbered_text(statement: Statement, connection: Connection[Any]) -> bytes:
 
 
 def _dump(value: Any) -> bytes:
-    kind = type(value)
-    if kind is int:
+    value_type = type(value)
+    if value_type is int:
         return b"%d" % value
     if isinstance(value, date):
         return value.isoformat().encode()
     text = str(value)
-    if "\0" in text:  # libpq would cut it there
-        raise DataError("a text cannot hold NUL")
+    if "\0" in text:  # libpq would end the text there
+        raise DataError("a text cannot contain NUL")
     return text.encode()
 
 

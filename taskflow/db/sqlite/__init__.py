@@ -1,1 +1,1 @@
-"""TaskFlow's SQLite backend (base), its files (files) and its planner's statistics (statistics)."""
+"""The SQLite backend (base), its session, its files and the statistics of its query planner."""

@@ -1,5 +1,5 @@
-"""Django's SQLite backend with two differences: only the owner of a database file can read it, and
-a number of more than 64 bits raises DataError as on PostgreSQL.
+"""Django's SQLite backend with three differences: only its owner can read a database file, a number
+of more than 64 bits raises DataError as on PostgreSQL, and compiled statements use a SqliteSession.
 """
 
 from __future__ import annotations

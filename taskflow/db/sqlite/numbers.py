@@ -1,4 +1,4 @@
-"""Numbers that do not fit SQLite's integers."""
+"""Numbers that are larger than SQLite's integers."""
 
 from __future__ import annotations
 
