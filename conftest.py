@@ -32,7 +32,7 @@ from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event, Via
 from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
-from taskflow.tenancy.unit import ACROSS, current_unit
+from taskflow.tenancy.unit import ALL_TENANTS, current_unit
 from taskflow.tests.contract import api_contract
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
@@ -280,7 +280,7 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
     def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         scope = current_unit()
         text = str(sql)
-        if scope != ACROSS and STATEMENT.match(text) and tables.search(text):
+        if scope != ALL_TENANTS and STATEMENT.match(text) and tables.search(text):
             flat = [x for p in (params if many else [params or ()]) for x in p]
             named = scope in flat or [scope] in [list(set(x)) for x in flat if is_numbers(x)]
             if scope is None or "tenant_id" not in text or not named:

@@ -27,14 +27,14 @@ class TokenScope(models.TextChoices):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """A user who works in one tenant through one channel.
+    """A user who reads or writes the data of one tenant through one channel.
 
-    `tenant` is the tenant that is worked in; the user of an operator belongs to the platform.
-    `project_ids` limits the visible projects to those of a token; None means no limit. `reason` and
-    `on_behalf_of` are recorded with each event. With a `precondition`, changes of fields that
-    others have changed since that version are refused. `undoing` holds the events that a change
-    undoes, by subject type and id. The same `entropy` (32 bytes) gives a created token the same
-    text.
+    `tenant` is the tenant whose data it is; an operator belongs to another one, the platform.
+    `project_ids` limits the visible projects to those of the token; None means no limit. `reason`
+    and `on_behalf_of` are recorded with each event. With a `precondition`, changes of fields that
+    others have changed since that version are refused. `undoing` maps the type and id of a row to
+    the events that are undone: {event id: [fields that are not undone]}. `entropy` (32 bytes)
+    determines the text of a token that is created, so that a retry creates the same one.
     """
 
     user: User
@@ -52,12 +52,12 @@ class Actor:
 
     @property
     def is_staff(self) -> bool:
-        """Whether the user administers the tenant or is an operator."""
+        """Whether the user is an administrator of the tenant or an operator."""
         return self.user.is_staff or self.user.is_superuser
 
     @property
     def viewer(self) -> Viewer:
-        """What `visible_to()` compares with."""
+        """The part of the actor that `visible_to()` needs."""
         token_id = self.token.pk if self.token and self.project_ids is not None else None
         return Viewer(self.user.pk, self.is_staff, self.project_ids, token_id)
 
@@ -68,7 +68,7 @@ class Actor:
 
     @property
     def member(self) -> User | None:
-        """The user, or None for an operator, to whom no row of the tenant can refer."""
+        """The user, or None for an operator: rows of the tenant cannot refer to operators."""
         return None if self.is_operator else self.user
 
 

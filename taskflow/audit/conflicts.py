@@ -17,28 +17,29 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class Since:
-    """What others have changed in a field since a version, as JSON."""
+class EditByOthers:
+    """How others have changed a field since a version: the old and the new value as JSON."""
 
     base: Any
     theirs: Any
-    event: Event  # the last one
+    event: Event  # the last event that has changed the field
 
 
 def find_changes_since(
-    row: models.Model, version: int, besides: Collection[int] = ()
-) -> dict[str, Since]:
-    """Return what has changed since the version, by field name. Events whose ids are in `besides`
-    do not count. One query.
+    row: models.Model, version: int, excluded_ids: Collection[int] = ()
+) -> dict[str, EditByOthers]:
+    """Return the edits since the version, by field name. One query.
+
+    Events whose ids are in `excluded_ids` are ignored.
     """
     events = Event.objects.filter(
         subject_type=type(row).__name__.lower(), subject_id=row.pk, version__gt=version
     )
-    fields: dict[str, Since] = {}
-    for event in events.exclude(pk__in=besides).select_related("actor").order_by("id"):
+    fields: dict[str, EditByOthers] = {}
+    for event in events.exclude(pk__in=excluded_ids).select_related("actor").order_by("id"):
         for name, (before, after) in event.changes.items():
             base = fields[name].base if name in fields else before
-            fields[name] = Since(base, after, event)
+            fields[name] = EditByOthers(base, after, event)
     return fields
 
 
@@ -49,7 +50,7 @@ def check_precondition(
 
     The row must be locked, and `version` is the stored one. Deleting counts as a change of every
     field. Raises PreconditionFailed when others have changed one of the fields since the version
-    that the precondition names; its errors hold both values.
+    that the precondition names. Its errors contain both values.
     """
     expected = actor.precondition
     if expected is None or not expected.is_for(type(row).__name__.lower(), row.pk):
@@ -58,48 +59,54 @@ def check_precondition(
     if expected.version == version:
         return
     if expected.version > version:
-        raise PreconditionFailed(f"There is no version {expected.version} yet; this is {version}.")
-    since = find_changes_since(row, expected.version, expected.event_ids)
+        raise PreconditionFailed(
+            f"Version {expected.version} does not exist yet. The current version is {version}."
+        )
+    edits = find_changes_since(row, expected.version, expected.event_ids)
     if not (is_removal or "deleted_at" in changes):
-        since = {name: change for name, change in since.items() if name in changes}
-    if since:
+        edits = {name: change for name, change in edits.items() if name in changes}
+    if edits:
         etag = f'"{expected.resource_type}-{row.pk}-{version}"'
-        raise _changed_since(row, expected.version, since, changes, etag)
+        raise _build_conflict(row, expected.version, edits, changes, etag)
 
 
-def _changed_since(
+def _build_conflict(
     row: Any,
     version: int,
-    since: dict[str, Since],
+    edits: dict[str, EditByOthers],
     changes: dict[str, Any],
     etag: str,
 ) -> PreconditionFailed:
-    """Name the fields in conflict; derived ones only if there are no others."""
-    named = {name: s for name, s in since.items() if name not in type(row).derived} or since
+    """Return the problem. It names derived fields only if no other field is in conflict."""
+    named = {name: edit for name, edit in edits.items() if name not in type(row).derived} or edits
     return PreconditionFailed(
         f"Others have changed {', '.join(sorted(named))} since version {version}.",
         code="changed_since",
-        errors=[_describe(row, name, named[name], changes.get(name)) for name in sorted(named)],
+        errors=[
+            _describe_conflict(row, name, named[name], changes.get(name)) for name in sorted(named)
+        ],
         headers={"ETag": etag},
     )
 
 
-def _describe(row: models.Model, name: str, since: Since, change: Any) -> dict[str, Any]:
-    """Both values of a field, and the one that both edits started from."""
-    author = str(since.event.actor) if since.event.actor else "The system"
+def _describe_conflict(
+    row: models.Model, name: str, edit: EditByOthers, change: Any
+) -> dict[str, Any]:
+    """Return the error of one field: both values, and the value on which both edits are based."""
+    author = str(edit.event.actor) if edit.event.actor else "The system"
     yours = {} if change is None else {"yours": change[1]}
     return {
-        "pointer": f"#/{_api_name(row, name)}",
+        "pointer": f"#/{_name_in_api(row, name)}",
         "code": "changed_since",
-        "detail": f"{author} changed it at {since.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
+        "detail": f"{author} changed it at {edit.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
         **yours,
-        "theirs": since.theirs,
-        "base": since.base,
+        "theirs": edit.theirs,
+        "base": edit.base,
     }
 
 
-def _api_name(row: models.Model, name: str) -> str:
-    """The name of the field in the API: assignee is assignee_id."""
+def _name_in_api(row: models.Model, name: str) -> str:
+    """Return the name of a field in the API: assignee_id for assignee."""
     try:
         return str(getattr(row._meta.get_field(name), "attname", name))
     except FieldDoesNotExist:

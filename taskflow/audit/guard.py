@@ -1,4 +1,4 @@
-"""A view of a row that refuses columns which are not known to be locked and fresh."""
+"""A wrapper of a row through which only columns that are locked and fresh can be read."""
 
 from __future__ import annotations
 
@@ -14,37 +14,37 @@ from taskflow.audit.locks import StaleRead
 from taskflow.db.columns import columns_of
 
 M = TypeVar("M", bound=models.Model)
-# What never changes, or is compared by lock_rows() whenever the row is locked.
+# Columns that never change, or that lock_rows() compares whenever it locks the row.
 ALWAYS_FRESH = frozenset({"id", "tenant", "project", "number", "created_at", "created_by"})
 
 
 def guard_row(row: M, columns: Iterable[str]) -> M:
-    """Return a view of the row that raises StaleRead for all columns but `columns`.
+    """Return a wrapper of the row that raises StaleRead for all columns except `columns`.
 
     A row that was not saved yet is returned as it is, and so is every row when the setting
     DECLARED_READS_ONLY is off, which is the case in production.
     """
     if not settings.DECLARED_READS_ONLY or row._state.adding:
         return row
-    return cast(M, _View(row, readable_names(type(row), frozenset(columns))))
+    return cast(M, _GuardedRow(row, readable_names(type(row), frozenset(columns))))
 
 
 @cache
 def readable_names(model: type[models.Model], columns: frozenset[str]) -> frozenset[str]:
-    """Every name under which these columns can be read: assignee is assignee_id, too."""
+    """Return all names by which these columns can be read: assignee, and also assignee_id."""
     fields = [f for f in columns_of(model) if f.name in columns | ALWAYS_FRESH]
     return frozenset(name for field in fields for name in (field.name, field.attname))
 
 
 @cache
 def _guarded_names(model: type[models.Model]) -> frozenset[str]:
-    """The names of columns and of related rows. Related rows are loaded by the context."""
+    """Return the names of the model's columns and relations."""
     fields = model._meta.get_fields()
     return frozenset(n for f in fields for n in (f.name, getattr(f, "attname", f.name)))
 
 
-class _View:
-    """Properties and methods of the model see the view in place of the row."""
+class _GuardedRow:
+    """Calls properties and methods of the model with the wrapper instead of the row."""
 
     def __init__(self, row: models.Model, readable: frozenset[str]) -> None:
         object.__setattr__(self, "_row", row)
@@ -57,16 +57,18 @@ class _View:
     def __getattr__(self, name: str) -> Any:
         model: type[models.Model] = self._row.__class__
         if name in _guarded_names(model) and name not in self._readable:
-            raise StaleRead(f"{model.__name__}.{name} is read without being declared in `locks`.")
-        found = getattr(model, name, None)
-        if isinstance(found, property) and found.fget and name != "pk":
-            return found.fget(self)
-        if isinstance(found, FunctionType):
-            return MethodType(found, self)
+            raise StaleRead(
+                f"{model.__name__}.{name} was read, but the change does not declare it in `locks`."
+            )
+        attribute = getattr(model, name, None)
+        if isinstance(attribute, property) and attribute.fget and name != "pk":
+            return attribute.fget(self)
+        if isinstance(attribute, FunctionType):
+            return MethodType(attribute, self)
         return getattr(self._row, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        raise StaleRead(f"{name} is set on the row. Return it from apply().")
+        raise StaleRead(f"{name} must not be set on the row. Return its value from apply().")
 
     def __eq__(self, other: object) -> bool:
         return bool(self._row == getattr(other, "_row", other))

@@ -1,4 +1,4 @@
-"""Events as sentences: who changed what, from which value to which."""
+"""Events as sentences for people: who changed what, from which value to which."""
 
 from __future__ import annotations
 
@@ -16,12 +16,14 @@ from taskflow.audit.verbs import sentence_of
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 
-MAX_VALUE_LENGTH = 120  # characters of a value that are shown
-NOTHING = "–"
+MAX_VALUE_LENGTH = 120  # characters; longer values are cut
+EMPTY = "–"  # shown for a value that is null or empty
 
 
 @dataclass
 class Change:
+    """A changed field, with its values as they are shown to people."""
+
     field: str
     before: str
     after: str
@@ -29,15 +31,17 @@ class Change:
 
 @dataclass
 class Entry:
+    """An event as it is shown to people."""
+
     event: Event
-    who: str  # the name of the actor
+    author: str  # who made the change, and on whose behalf
     changes: list[Change]
 
     @property
     def sentence(self) -> str:
         """“Ada completed the task”, “Bob changed the priority from low to high”."""
         suffix = " (undo)" if self.event.undoes else ""
-        return f"{self.who} {_predicate(self.event, self.changes)}{suffix}"
+        return f"{self.author} {_predicate(self.event, self.changes)}{suffix}"
 
 
 def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:
@@ -45,8 +49,10 @@ def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:
 
     A row that the actor cannot see is shown by its id instead of its name.
     """
-    names = _names_of(actor, events)
-    return [Entry(event, describe_actor(event), _changes_of(event, names)) for event in events]
+    names = _load_names(actor, events)
+    return [
+        Entry(event, describe_actor(event), _describe_changes(event, names)) for event in events
+    ]
 
 
 def describe_actor(event: Event) -> str:
@@ -59,6 +65,7 @@ def describe_actor(event: Event) -> str:
 
 
 def name_actor(event: Event) -> str:
+    """Return the name of the user or operator who made the change."""
     if event.actor is not None:
         return str(event.actor)
     return f"Operator {event.operator_id}" if event.operator_id else "The system"
@@ -94,7 +101,7 @@ def read_field_conflicts(actor: Actor, problem: PreconditionFailed) -> list[Fiel
     ]
 
 
-# The predicates of verbs that every resource type has. Other fields of the event are left out.
+# The predicates for verbs that all resource types have. They name no field but the title.
 GENERAL_PREDICATES = {
     "deleted": "moved the {label} to the trash",
     "restored": "took the {label} out of the trash",
@@ -112,25 +119,27 @@ def _predicate(event: Event, changes: list[Change]) -> str:
     if event.verb == "deleted" and "deleted_at" not in event.changes:
         pattern = "deleted the {label}"
     if pattern is None:
-        described = [_describe(change) for change in changes]
+        described = [_describe_change(change) for change in changes]
         listed = " and ".join(filter(None, [", ".join(described[:-1]), *described[-1:]]))
         return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
-    known = {c.field: c.before if c.after == NOTHING else c.after for c in changes}
+    known = {c.field: c.before if c.after == EMPTY else c.after for c in changes}
     title = known.get("title") or known.get("name") or known.get("handle")
-    words = defaultdict(lambda: "a deleted user", known | {"label": label})
-    words["title"] = f"“{title}”" if title else ""
-    return pattern.format_map(words).rstrip()
+    placeholders = defaultdict(lambda: "a deleted user", known | {"label": label})
+    placeholders["title"] = f"“{title}”" if title else ""
+    return pattern.format_map(placeholders).rstrip()
 
 
-def _describe(change: Change) -> str:
+def _describe_change(change: Change) -> str:
     if change.field in LONG_TEXTS or "…" in (change.before, change.after):
         return change.field
-    if change.before == NOTHING:
+    if change.before == EMPTY:
         return f"{change.field} to {change.after}"
     return f"{change.field} from {change.before} to {change.after}"
 
 
-def _changes_of(event: Event, names: dict[type[models.Model], dict[int, str]]) -> list[Change]:
+def _describe_changes(
+    event: Event, names: dict[type[models.Model], dict[int, str]]
+) -> list[Change]:
     result = []
     for field, (before, after) in sorted(event.changes.items()):
         target = model_of_field(event.subject_type, field)
@@ -142,14 +151,14 @@ def _changes_of(event: Event, names: dict[type[models.Model], dict[int, str]]) -
 
 def _format(value: Any, names: dict[int, str]) -> str:
     if value in (None, "", [], {}):
-        return NOTHING
+        return EMPTY
     if isinstance(value, list):
         return ", ".join(_format(item, names) for item in value)
     text = names.get(value, str(value)) if isinstance(value, int) else str(value)
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
 
 
-def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model], dict[int, str]]:
+def _load_names(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model], dict[int, str]]:
     ids_by_model: dict[type[models.Model], set[int]] = defaultdict(set)
     for event in events:
         for field, values in event.changes.items():
@@ -160,12 +169,15 @@ def _names_of(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model],
                 ]
                 ids_by_model[target] |= {v for v in flat if isinstance(v, int)}
     return {
-        model: {row.pk: str(row) for row in _visible(model, actor).filter(pk__in=sorted(ids))}
+        model: {row.pk: str(row) for row in _visible_rows(model, actor).filter(pk__in=sorted(ids))}
         for model, ids in ids_by_model.items()
     }
 
 
-def _visible(model: Any, actor: Actor) -> Any:
-    """Return the visible rows, also in the trash; none of models without visible_to()."""
+def _visible_rows(model: Any, actor: Actor) -> Any:
+    """Return the rows that the actor can see, also those in the trash.
+
+    Returns no rows of a model without visible_to().
+    """
     rows = model._base_manager.all()
     return rows.visible_to(actor.viewer) if hasattr(rows, "visible_to") else rows.none()

@@ -1,4 +1,4 @@
-"""Row locks: which kind a row gets, and which of its columns are read under the lock."""
+"""Row locks, and the columns that are read again under the lock."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class LockMode(StrEnum):
 
 
 class StaleRead(RuntimeError):
-    """A rule reads a column that was not locked and refreshed. Always a bug of the caller.
+    """A rule has read a column that was not locked and refreshed. Always a bug of the caller.
 
-    Give the column to lock() or lock_all() before the rule is checked.
+    Pass the column to lock() or lock_all() before the rule is checked.
     """
 
 
@@ -49,19 +49,19 @@ def lock_rows(
     """
     model = type(rows[0])
     names = sorted({*columns, *model.columns_for_dependents, "version"})
-    # The default manager leaves out the trash, so a row that has just been deleted is not found. A
-    # caller whose row is known to be in the trash needs it nevertheless.
+    # The default manager leaves out the trash, so a row that has just been deleted is not found. If
+    # the caller itself has loaded a row from the trash, rows in the trash are included.
     in_trash = any(getattr(row, "deleted_at", None) for row in rows)
     if len(rows) == 1:
-        found = LOCKS.fetch((model, in_trash, mode, tuple(names)), rows[0].pk)
+        locked_values = LOCK_QUERY.fetch((model, in_trash, mode, tuple(names)), rows[0].pk)
     else:
-        locked = _locked(model, in_trash, mode, names)
-        found = list(locked.filter(pk__in=[row.pk for row in rows]))
-    stored = {values[0]: dict(zip(["pk", *names], values, strict=True)) for values in found}
+        locked = _locked_rows(model, in_trash, mode, names)
+        locked_values = list(locked.filter(pk__in=[row.pk for row in rows]))
+    stored = {values[0]: dict(zip(["pk", *names], values, strict=True)) for values in locked_values}
     fresh = frozenset(names)
     for row in rows:
         if row.pk not in stored:
-            raise NotFound("It has been deleted meanwhile.")
+            raise NotFound("Another request has deleted this object.")
         if row.pk not in relocated:
             _refuse_moved(row, stored[row.pk])
         for name in names:
@@ -73,7 +73,7 @@ def lock_rows(
 def require_fresh(row: TenantModel, *columns: str) -> None:
     """Raise StaleRead unless the columns were read under a lock. A new row is always fresh.
 
-    Rules call it for what they read, so that a check before the lock fails in every test.
+    Rules call it for each column that they read, so that tests fail for a check before the lock.
     """
     if not row._state.adding and not row.fresh_columns.issuperset(columns):
         missing = ", ".join(sorted({*columns} - row.fresh_columns))
@@ -82,8 +82,9 @@ def require_fresh(row: TenantModel, *columns: str) -> None:
 
 @cache
 def key_fields(model: type[models.Model]) -> frozenset[str]:
-    """The fields of unique keys, by which other rows might refer to a row. PostgreSQL locks a row
-    FOR UPDATE by itself when one of them changes.
+    """Return the names of the fields in unique keys, without `tenant`.
+
+    Foreign keys could refer to them, so PostgreSQL itself locks a row FOR UPDATE to change one.
     """
     constraints = [c for c in model._meta.constraints if isinstance(c, models.UniqueConstraint)]
     names = {name for c in constraints if c.condition is None for name in c.fields}
@@ -92,15 +93,16 @@ def key_fields(model: type[models.Model]) -> frozenset[str]:
 
 
 def lock_mode_for(model: type[models.Model], names: Iterable[str]) -> LockMode:
-    """The lock with which these fields may be changed."""
+    """Return the kind of lock that changing these fields requires."""
     return LockMode.UPDATE if key_fields(model).isdisjoint(names) else LockMode.UPDATE_KEY
 
 
 def add_row_lock(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]:
-    """The queryset, which locks the rows that it reads; of joined tables it locks nothing.
+    """Return the queryset with a lock on its rows. Rows of joined tables are not locked.
 
-    FOR UPDATE waits for every transaction that has inserted a row that refers to these, and such a
-    transaction may wait for this one. The other modes do not, and keep other writers away as well.
+    FOR UPDATE waits for every transaction that has inserted a row that refers to one of these, and
+    that transaction may wait for this one. The other modes do not wait for it, and prevent changes
+    of the rows as well.
     """
     locked = rows.select_for_update(of=("self",), no_key=mode is not LockMode.UPDATE_KEY)
     if mode is LockMode.SHARE:
@@ -109,11 +111,13 @@ def add_row_lock(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]
 
 
 class _ShareQuery(Query):
+    """A query that is compiled by _ShareCompiler."""
+
     def get_compiler(
         self, using: Any = None, connection: Any = None, elide_empty: bool = True
     ) -> SQLCompiler:
-        usual = super().get_compiler(using, connection, elide_empty)
-        return _ShareCompiler(self, usual.connection, using, elide_empty)
+        compiler = super().get_compiler(using, connection, elide_empty)
+        return _ShareCompiler(self, compiler.connection, using, elide_empty)
 
 
 class _ShareCompiler(SQLCompiler):
@@ -128,10 +132,12 @@ def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
     """Raise Contended when the row's project is no longer the one it was read in."""
     name = row.project_field
     if name in stored and getattr(row, name) != stored[name]:
-        raise Contended("It has been moved to another project meanwhile. Send the request again.")
+        raise Contended(
+            "Another request has moved this object to another project. Send the request again."
+        )
 
 
-def _locked(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
+def _locked_rows(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
     manager = model._base_manager if in_trash else model._default_manager
     return add_row_lock(manager.order_by("pk"), mode).values_list("pk", *columns)
 
@@ -140,7 +146,7 @@ def _locked(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[st
 def _lock_one(
     model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
 ) -> Any:
-    return _locked(model, in_trash, mode, columns).filter(pk=pk)
+    return _locked_rows(model, in_trash, mode, columns).filter(pk=pk)
 
 
-LOCKS = QueryCache(_lock_one)
+LOCK_QUERY = QueryCache(_lock_one)

@@ -1,9 +1,9 @@
 """
 The recorder. Every change to tenant data goes through these functions, inside a unit of work.
 
-They set the tenant, save only what differs, and write the Event, so that a change and its record
-are one transaction. Nothing else in TaskFlow calls save(), update() or delete() on tenant data,
-except what taskflow/tests/test_architecture.py names.
+They set the tenant, save only values that differ, and write the event in the same transaction as
+the change. No other code in TaskFlow calls save(), update() or delete() on tenant data, except the
+calls that are listed in taskflow/tests/test_architecture.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.conflicts import check_precondition
-from taskflow.audit.links import BATCH, link, read_linked_ids, replace_links
+from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_links
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
@@ -39,15 +39,17 @@ M = TypeVar("M", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
 StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
-UPDATED = 500  # rows per UPDATE; its cost grows with their square, as each has a value of its own
+UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
 
 
-def create(actor: Actor, row: M, verb: str = "created", **sets: Iterable[models.Model]) -> M:
-    """Save a new row in the actor's tenant; `sets` fills its many-to-many fields.
+def create(actor: Actor, row: M, verb: str = "created", **link_fields: Iterable[models.Model]) -> M:
+    """Save a new row in the actor's tenant. `link_fields` are the rows of its many-to-many fields.
 
     Raises Invalid when a field does not accept its value.
     """
-    create_all(actor, [row], verb, sets={name: [targets] for name, targets in sets.items()})
+    create_all(
+        actor, [row], verb, link_fields={name: [targets] for name, targets in link_fields.items()}
+    )
     return row
 
 
@@ -56,12 +58,12 @@ def create_all(
     rows: Sequence[M],
     verb: str = "created",
     *,
-    sets: Mapping[str, Sequence[Iterable[models.Model]]] | None = None,
+    link_fields: Mapping[str, Sequence[Iterable[models.Model]]] | None = None,
 ) -> Sequence[M]:
     """Save new rows of one model with one INSERT, and their events with another.
 
-    A row may point to one before it: each such level takes one INSERT more. So does each name in
-    `sets`, which fills many-to-many fields: {name: [targets of each row]}.
+    A row may refer to a row before it; each such level needs one more INSERT. So does each
+    many-to-many field in `link_fields`: {name: [rows linked to the first row, to the second, …]}.
     """
     if not rows:
         return rows
@@ -72,9 +74,9 @@ def create_all(
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
     created = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
-    for name, targets_of_each in (sets or {}).items():
+    for name, targets_of_each in (link_fields or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
-        link(rows, name, linked)
+        add_links(rows, name, linked)
         for changes, ids in zip(created, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
@@ -83,10 +85,10 @@ def create_all(
 
 
 def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
-    """Set the given fields, many-to-many too, and save those that differ from what is stored.
+    """Set the given fields, also many-to-many fields, and save those that differ.
 
-    The row is locked first, so that the values before are the stored ones and versions have no
-    gaps. If nothing differs, nothing is written or recorded, so a retry does no harm. Raises
+    The row is locked first, so that the recorded values are the stored ones and versions have no
+    gaps. If nothing differs, nothing is written or recorded. Raises
     NotFound when the row no longer exists, Invalid when a field does not accept its value, and
     PreconditionFailed when the actor's precondition names the row and one of the fields has changed
     since that version.
@@ -96,7 +98,7 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
 
 
 def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
-    """Do what change() does for every (row, verb, values), in a constant number of statements.
+    """Like change(), for each (row, verb, values), with a constant number of statements.
 
     A row may be edited more than once, but must be the same object each time. Each edit that
     changes something has its own event and version.
@@ -125,22 +127,22 @@ def lock_to_change(
 def change_locked(
     actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]], stored: StoredColumns
 ) -> None:
-    """change_each() for rows that the caller has locked with lock_to_change()."""
+    """Like change_each(), for rows that the caller has locked with lock_to_change()."""
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
     _refuse_other_tenants(actor, rows)
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
-    sets = {name for name in names if model._meta.get_field(name).many_to_many}
-    linked = {name: read_linked_ids(rows, name) for name in sorted(sets)}
+    link_fields = {name for name in names if model._meta.get_field(name).many_to_many}
+    linked = {name: read_linked_ids(rows, name) for name in sorted(link_fields)}
     before = {pk: dict(values) for pk, values in stored.items()}
     after = {name: dict(ids_by_row) for name, ids_by_row in linked.items()}
     entries = []
     for row, verb, values in edits:
-        columns = {n: v for n, v in values.items() if n not in sets}
+        columns = {n: v for n, v in values.items() if n not in link_fields}
         changes = _assign(row, before[row.pk], columns)
-        for name in values.keys() & sets:
+        for name in values.keys() & link_fields:
             old, new = after[name].get(row.pk, []), sorted({t.pk for t in values[name]})
             after[name][row.pk] = new
             if old != new:
@@ -149,14 +151,14 @@ def change_locked(
         if changes:
             _bump_version(row)
             entries.append((row, verb, changes, row.version))
-    for name in sorted(sets):
+    for name in sorted(link_fields):
         replace_links(rows, name, linked[name], after[name])
     _save_changed(model, entries)
     _record(actor, entries)
 
 
 def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any) -> int:
-    """Give every row the same values, with one UPDATE and one INSERT. Return how many changed.
+    """Set the same values on every row, with one UPDATE and one INSERT. Return how many changed.
 
     Rows that already have these values are neither changed nor recorded.
     """
@@ -164,39 +166,39 @@ def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any)
     same = Q(**{n: v for n, v in values.items() if v is not None})
     same &= Q(**{f"{n}__isnull": True for n, v in values.items() if v is None})
     locked = add_row_lock(rows, lock_mode_for(model, values))
-    found = list(locked.exclude(same).order_by("pk"))
+    locked_rows = list(locked.exclude(same).order_by("pk"))
     after = {n: as_recorded(value) for n, value in values.items()}
     entries = []
-    for row in found:
+    for row in locked_rows:
         changes = find_differences({n: as_recorded(read_column(row, n)) for n in values}, after)
         check_precondition(actor, row, row.version, changes)
         entries.append((row, verb, changes, row.version + 1))
-    model._base_manager.filter(pk__in=[row.pk for row in found]).update(
+    model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).update(
         **values, updated_at=timezone.now(), version=F("version") + 1
     )
     _record(actor, entries)
-    return len(found)
+    return len(locked_rows)
 
 
 def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
-    """Delete a row. Its last event holds its values and what was linked to it."""
+    """Delete a row. Its last event contains its values and links."""
     _refuse_other_tenants(actor, [row])
     remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
 def remove_all(actor: Actor, rows: models.QuerySet[M], verb: str = "deleted") -> int:
-    """remove() for every row. Return how many there were.
+    """Like remove(), for every row. Return the number of rows.
 
     Raises Django's ProtectedError when a row is still referenced.
     """
     model = rows.model
-    found = list(rows.order_by("pk").select_for_update(of=("self",)))
-    deletions = _deletion_entries(model, found)
-    for row, held in deletions:
-        check_precondition(actor, row, row.version, held, is_removal=True)
-    model._base_manager.filter(pk__in=[row.pk for row in found]).delete()
-    _record(actor, [(row, verb, held, row.version) for row, held in deletions])
-    return len(found)
+    locked_rows = list(rows.order_by("pk").select_for_update(of=("self",)))
+    deletions = _deletion_entries(model, locked_rows)
+    for row, values_before in deletions:
+        check_precondition(actor, row, row.version, values_before, is_removal=True)
+    model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).delete()
+    _record(actor, [(row, verb, values_before, row.version) for row, values_before in deletions])
+    return len(locked_rows)
 
 
 def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
@@ -227,16 +229,16 @@ def capture_events() -> Iterator[list[Event]]:
 
 
 def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:
-    """Keep others from changing the row until the transaction ends; refresh the fields `names`.
+    """Prevent changes of the row until the transaction ends, and refresh the fields `names`.
 
-    For rules that read more than the recorder itself compares. Raises NotFound when the row no
+    For rules that read more columns than the recorder itself locks. Raises NotFound when the row no
     longer exists.
     """
     lock_all([row], *names, mode=mode)
 
 
 def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode.UPDATE) -> None:
-    """lock() for rows of one model, in the order of their ids; with one statement."""
+    """Like lock(), for rows of one model, in the order of their ids. One statement."""
     if rows:
         columns = [attname_of(type(rows[0]), n) for n in names]
         lock_rows(rows, columns, mode=mode)
@@ -244,22 +246,22 @@ def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode
 
 @contextmanager
 def savepoint() -> Iterator[None]:
-    """Open a savepoint. If it is rolled back, capture_events() forgets what was recorded in it."""
+    """Open a savepoint. If it is rolled back, capture_events() drops the events recorded in it."""
     captured = _captured.get()
-    mark = len(captured or ())
+    count_before = len(captured or ())
     try:
         with transaction.atomic():
             yield
     except BaseException:
-        del (captured or [])[mark:]
+        del (captured or [])[count_before:]
         raise
 
 
 def serialize_graph_changes(actor: Actor) -> None:
     """Make every other transaction of the tenant that calls this wait until this one ends.
 
-    For rules that no lock of a row can protect, such as "no circle of blockers". Also for moving
-    tasks: a task that is read after this call is still in the same project when it is locked.
+    For rules that row locks cannot protect, such as "no circle of blockers". Also for moving tasks:
+    a task that is read after this call is still in the same project when it is locked.
     """
     # Not FOR UPDATE, which would make every INSERT of a row of the tenant wait.
     tenants = type(actor.tenant)._default_manager.select_for_update(no_key=True)
@@ -270,18 +272,18 @@ def serialize_graph_changes(actor: Actor) -> None:
 
 
 def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
-    """Group the rows, so that each group refers only to rows of the groups before it."""
-    up = [f.name for f in columns_of(type(rows[0])) if f.related_model is type(rows[0])]
+    """Yield the rows in groups, so that each group refers only to rows of the groups before it."""
+    parent_fields = [f.name for f in columns_of(type(rows[0])) if f.related_model is type(rows[0])]
     levels: dict[int, int] = {}  # by identity: a row without an id has no hash
     for row in rows:
-        above = (id(row._state.fields_cache.get(name)) for name in up)
-        levels[id(row)] = 1 + max((levels.get(other, 0) for other in above), default=0)
+        parents = (id(row._state.fields_cache.get(name)) for name in parent_fields)
+        levels[id(row)] = 1 + max((levels.get(other, 0) for other in parents), default=0)
     for level in sorted(set(levels.values())):
         yield [row for row in rows if levels[id(row)] == level]
 
 
 def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
-    """Set the values on the row and in `before`, which holds its columns so far.
+    """Set the values on the row and in `before`, which contains its current columns.
 
     Return the values that differ as {name: [before, after]}.
     """
@@ -298,27 +300,30 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
 
 @cache
 def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
-    """All rows of the model, including the trash, as a query that is compiled for any tenant."""
+    """Return a function that selects all rows of the model in any tenant, also in the trash."""
     return with_tenant_parameter(lambda: model._base_manager.all())
 
 
 def _bump_version(row: TenantModel) -> None:
-    """Count the version up, and set updated_at to the present time."""
+    """Increase the version by one, and set updated_at to the current time."""
     row.updated_at = timezone.now()  # type: ignore[attr-defined]
     row.version += 1
 
 
 def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
-    """Save the columns that changed in any row. All rows are locked, so no column is stale."""
+    """Save the columns that have changed in any of the rows.
+
+    All rows are locked, so no other transaction can have changed a column.
+    """
     rows = list({row.pk: row for row, *_ in entries}.values())
-    many = {f.name for f in model._meta.many_to_many}
-    names = {name for _, _, changes, _ in entries for name in changes} - many
+    link_fields_of_model = {f.name for f in model._meta.many_to_many}
+    names = {name for _, _, changes, _ in entries for name in changes} - link_fields_of_model
     names |= {"updated_at", "version"}
     if len(rows) == 1:
         saved = {attname_of(model, name): read_column(rows[0], name) for name in names}
         update(_rows_of(model), rows[0].pk, saved)
     elif rows:
-        model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATED)
+        model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATE_BATCH)
 
 
 # ---- events -------------------------------------------------------------------------------------
@@ -368,11 +373,11 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
 def _refuse_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
     for row in rows:
         if row.tenant_id != actor.tenant.pk:
-            raise TenantError(f"{actor.user} in {actor.tenant} changes {row!r} of another tenant")
+            raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")
 
 
 def _deletion_entries(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
-    """Each row with all its values and links, as {name: [before, empty]}."""
+    """Return each row with all its values and links, as {name: [before, empty]}."""
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):

@@ -1,4 +1,4 @@
-"""What a resource type is, as far as history, undo and the trash need it.
+"""The descriptions of the resource types that history, undo and the trash need.
 
 A resource type is a model whose changes are recorded. The apps describe theirs once and register
 them when their models are loaded; this package never imports the apps.
@@ -24,19 +24,19 @@ class ResourceType:
 
     Fields are given by their names in the model:
 
-    `label`: how people call it, in lower case: "membership".
-    `belongs_to`: the foreign key to the row that shows it, is purged with it, and whose project it
-    is in; None for a project, and for what is in no project.
+    `label`: the name that is shown to people, in lower case: "membership".
+    `belongs_to`: the foreign key to the owning row. Who can see that row can see this one; both are
+    in the same project and are purged together. None for a project, and for a row in no project.
     `parent`: the foreign key to a row of the same type, where the rows form trees.
-    `author`: the foreign key to the user who may change and delete the row like a manager may.
-    `has_own_visibility`: whether seeing the project is not enough to see the row.
+    `author`: the foreign key to a user who may change and delete the row without being a manager.
+    `has_own_visibility`: whether some users who can see the project cannot see the row.
     `select_related`: what a look-up loads with the row, because rules and responses read it.
     `search_columns`: the full-text index covers them; of several, the first is the title.
     `csv_columns`: the columns of a CSV file that can be read back, in their order.
-    `unique`: columns whose values an undo must free before another row takes them again.
+    `unique`: columns with unique values. An undo frees a value before another row gets it.
     `created_verb` and `removed_verb`: how creating a row and deleting it for good is recorded.
-    `removal`: (verb, field) of the change that takes a row away without deleting it: the field is
-    set to the time, or a boolean to False. None if rows are deleted at once.
+    `removal`: (verb, field) of the change that removes a row without deleting it. The field is set
+    to the current time, or to False if it is a boolean. None if rows are deleted.
     `restores_values`: False for credentials: an undo revokes those that were created, and never
     brings values back.
     `inverse_verbs`: how undoing a change is recorded, by the verb of that change, where it is not
@@ -73,7 +73,7 @@ class ResourceType:
 
     @cached_property
     def owner_model(self) -> Any:
-        """The model that `belongs_to` points at, or None."""
+        """The model that `belongs_to` refers to, or None."""
         return (
             self.model._meta.get_field(self.belongs_to).related_model if self.belongs_to else None
         )
@@ -93,8 +93,9 @@ class ResourceType:
         return self.belongs_to if path == "pk" else f"{self.belongs_to}__{path}"
 
     def all_rows(self) -> Any:
-        """Return all rows, in the trash too, each with the row that it belongs to: its event names
-        the project.
+        """Return all rows, also those in the trash, each with the row that it belongs to loaded.
+
+        The recorder reads the project of the row from it.
         """
         rows = self.model._base_manager.all()
         return rows.select_related(self.belongs_to) if self.belongs_to else rows
@@ -108,8 +109,9 @@ _registered: dict[str, ResourceType] = {}
 
 
 def register_resource_types(types: Iterable[ResourceType]) -> None:
-    """Make the types known. Each must come after the one it belongs to: undo restores in this order
-    and removes in the opposite one.
+    """Register the types. Each must come after the type that it belongs to.
+
+    Undo restores rows in this order, and removes them in the opposite order.
     """
     for resource_type in types:
         _registered[resource_type.name] = resource_type
@@ -129,13 +131,14 @@ def resource_types() -> Mapping[str, ResourceType]:
 
 
 def type_of_model(model: Any) -> ResourceType:
-    """Raises KeyError for a model that is no resource type."""
+    """Return the description of a model. Raises KeyError if it is not a resource type."""
     return _registered[model._meta.model_name]
 
 
 def model_of_field(subject_type: str, name: str) -> type[models.Model] | None:
-    """Return the model of the rows that a field's recorded values are ids of, None if it holds
-    something else, or is no field of a registered type.
+    """Return the model whose ids a field of an event contains.
+
+    None if its values are not ids, or if it is not a field of a registered type.
     """
     resource_type = _registered.get(subject_type)
     if resource_type is None:

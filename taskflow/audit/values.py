@@ -18,7 +18,7 @@ UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
 def as_recorded(value: Any) -> Any:
-    """The value as JSON: a row as its id, links as a list of ids, times in ISO 8601."""
+    """Return the value as JSON: a row as its id, links as a list of ids, times in ISO 8601."""
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):
@@ -34,7 +34,7 @@ def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str,
 
 
 def _is_same(before: Any, after: Any) -> bool:
-    """Compare as JSON, where true is not 1. For Python they are equal."""
+    """Compare JSON values. In JSON true and 1 differ; in Python they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
         return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
     if isinstance(before, list) and isinstance(after, list):
@@ -43,34 +43,36 @@ def _is_same(before: Any, after: Any) -> bool:
 
 
 def snapshot(row: TenantModel) -> dict[str, Any]:
-    """All recorded values that are not empty, as JSON, by field name."""
-    found = {n: getattr(row, attname) for n, attname in _recorded(type(row))}
-    return {n: as_recorded(v) for n, v in found.items() if v not in (None, "", {}, [])}
+    """Return all recorded values that are not empty, as JSON, by field name."""
+    values = {n: getattr(row, attname) for n, attname in _recorded_fields(type(row))}
+    return {n: as_recorded(v) for n, v in values.items() if v not in (None, "", {}, [])}
 
 
 @cache
-def _recorded(model: type[TenantModel]) -> list[tuple[str, str]]:
-    """Name and attribute name of the fields that are recorded."""
+def _recorded_fields(model: type[TenantModel]) -> list[tuple[str, str]]:
+    """Return the name and the attribute name of each field that is recorded."""
     unrecorded = UNRECORDED | model.unrecorded
     fields = [f for f in columns_of(model) if not f.generated]
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
 def read_column(row: models.Model, name: str) -> Any:
+    """Return the value of a field; for a foreign key the id, without loading the row."""
     return getattr(row, attname_of(type(row), name))
 
 
 @cache
 def attname_of(model: type[models.Model], name: str) -> str:
+    """Return the name of the attribute with a field's value: assignee_id for assignee."""
     return str(cast(Any, model._meta.get_field(name)).attname)
 
 
 def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
-    """Run the validators of the fields. The database checks foreign keys and uniqueness.
+    """Run the validators of all fields, or only of the fields `names`.
 
-    With `names` only of these fields. Raises Invalid, with a pointer for each field.
+    The database checks foreign keys and uniqueness. Raises Invalid, with a pointer for each field.
     """
-    skipped = _unchecked(type(row))
+    skipped = _fields_without_validation(type(row))
     if names is not None:
         skipped = skipped | {f.name for f in columns_of(type(row))} - set(names)
     try:
@@ -84,5 +86,5 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
 
 
 @cache
-def _unchecked(model: type[TenantModel]) -> set[str]:
+def _fields_without_validation(model: type[TenantModel]) -> set[str]:
     return {f.name for f in columns_of(model) if f.is_relation or f.generated}

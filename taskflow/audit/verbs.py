@@ -1,4 +1,4 @@
-"""What is known about each event verb: how history shows it, and which verb takes it back."""
+"""The event verbs: how history shows each, and under which verb its undo is recorded."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EventVerb:
-    """`sentence` may name fields of the event, as in "moved the task to {project}". `inverse` is
-    the verb of an undo, where setting the old values again has a name of its own. Without a
-    sentence, history uses the general one of the verb.
+    """The description of one verb of a resource type.
+
+    `sentence` is the predicate of the sentence in history. It may name fields of the event, as in
+    "moved the task to {project}". None: history uses a general sentence. `inverse` is the verb that
+    an undo is recorded with, if it is not `changed`.
     """
 
     sentence: str | None
@@ -22,19 +24,19 @@ EVENT_VERBS: dict[tuple[str, str], EventVerb] = {}  # by subject type and verb
 def register_event_verb(
     subject_type: str, verb: str, sentence: str | None, *, inverse: str | None = None
 ) -> None:
-    """Register how an event reads in history. Raises ValueError when it has another description."""
+    """Register the description of a verb. Raises ValueError if it has a different one already."""
     described = EventVerb(sentence, inverse)
     if EVENT_VERBS.setdefault((subject_type, verb), described) != described:
         raise ValueError(f"{subject_type}.{verb} is described twice.")
 
 
 def sentence_of(subject_type: str, verb: str) -> str | None:
-    """The sentence of a verb; None for one that is not described."""
+    """Return the sentence of a verb, or None if it has no sentence of its own."""
     described = EVENT_VERBS.get((subject_type, verb))
     return described.sentence if described else None
 
 
 def inverse_of(subject_type: str, verb: str) -> str | None:
-    """The verb of an undo; None where an undo is recorded as "changed"."""
+    """Return the verb of an undo, or None if an undo is recorded as `changed`."""
     described = EVENT_VERBS.get((subject_type, verb))
     return described.inverse if described else None

@@ -2,18 +2,18 @@
 Tenant isolation: a row of one tenant is never visible to another.
 
 A unit of work is a transaction that is bound to one tenant: `with inside(tenant): …`. Two
-protections are independent of each other.
+independent protections keep tenants apart:
 
-* In the application, TenantManager raises TenantError outside a unit of work and filters by its
-  tenant inside. Saving, bulk writing and deleting rows of another tenant raise it too.
-* In the database, composite foreign keys (tenant_id, x_id) on both databases; on PostgreSQL also
-  forced row-level security, bound with SET LOCAL so that it ends with the transaction.
+* In the application, TenantManager raises TenantError outside a unit of work, and inside filters by
+  the tenant. Saving, bulk writing and deleting rows of another tenant raise TenantError, too.
+* In the database, foreign keys include the tenant: (tenant_id, x_id). On PostgreSQL, row-level
+  security is forced; the tenant is set with SET LOCAL, which ends with the transaction.
 
-The database's constraints are Meta.constraints that every TenantModel gets by itself, so
-`makemigrations` writes them and no model can be without them.
+The constraints of the database are in Meta.constraints. They are added to every TenantModel
+automatically, so `makemigrations` writes them and no model can be without them.
 
 >>> Task.objects.count()
-TenantError: Task was queried outside a tenant: enter one with `inside(tenant)`.
+TenantError: Task was queried outside a tenant: open a unit of work with `inside()`.
 """
 
 from __future__ import annotations

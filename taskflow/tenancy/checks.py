@@ -56,14 +56,14 @@ OWNER_ROWS = f"owner_rows true * {OWNER_ROLE} true"
 
 
 def find_violations() -> list[str]:
-    """What is wrong with row-level security in the database, one sentence each.
+    """Return what is wrong with row-level security in the database, one phrase each.
 
     SQLite has no row-level security, so the list is empty. Runs five queries.
     """
-    return list(_violations()) if connection.vendor == "postgresql" else []
+    return list(_find_violations()) if connection.vendor == "postgresql" else []
 
 
-def _violations() -> Iterator[str]:
+def _find_violations() -> Iterator[str]:
     uses_roles = has_roles(connection)
     with connection.cursor() as cursor:
         cursor.execute(POLICIES_SQL)
@@ -85,33 +85,33 @@ def _violations() -> Iterator[str]:
         if policies != expected:
             yield f"table {table}: policies are {policies}, not {expected}"
     yield from (f"view {name} is not security_invoker" for name in views)
-    yield from (f"function {name} runs as its owner, past the tenant" for name in functions)
+    yield from (f"function {name} runs as its owner and ignores the tenant" for name in functions)
     if inherits_owner:
         yield f"the login inherits {OWNER_ROLE}: GRANT it WITH INHERIT FALSE"
 
 
 def tenant_models() -> list[type[models.Model]]:
-    """All models whose rows belong to tenants."""
+    """Return all models whose rows belong to tenants."""
     return [m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)]
 
 
 @checks.register("tenancy")
 def check_models(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
-    """Report each field, index, rule and manager that would let one tenant reach another's rows."""
+    """Report fields, indexes, constraints and managers that would expose rows to other tenants."""
     return [
         checks.Error(f"{model._meta.label}: {mistake}", obj=model, id="tenancy.E001")
         for model in apps.get_models(include_auto_created=True)
         if model._meta.app_label not in APPS_WITHOUT_TABLES
-        for mistake in _mistakes(model)
+        for mistake in _find_mistakes(model)
     ]
 
 
-def _mistakes(model: type[models.Model]) -> Iterator[str]:
+def _find_mistakes(model: type[models.Model]) -> Iterator[str]:
     options = model._meta
     relations = [f for f in columns_of(model) if f.many_to_one or f.one_to_one]
     if not is_tenant_model(model):
         for field in relations:
-            if _is_tenant(field.related_model) or is_tenant_model(field.related_model):
+            if _is_tenant_class(field.related_model) or is_tenant_model(field.related_model):
                 yield f"{field.name} references a tenant's rows, so this must be a TenantModel"
         return
     for field in relations:
@@ -123,9 +123,9 @@ def _mistakes(model: type[models.Model]) -> Iterator[str]:
         if field.db_index and not field.unique:
             yield f"the index of {field.name} does not begin with the tenant"
     uniques = [c for c in options.constraints if isinstance(c, models.UniqueConstraint)]
-    for rule in [*options.indexes, *uniques]:
-        if _first_column(rule) != "tenant":
-            yield f"{rule.name} does not begin with the tenant"
+    for index in [*options.indexes, *uniques]:
+        if _first_column_of(index) != "tenant":
+            yield f"{index.name} does not begin with the tenant"
     for names in options.unique_together:
         if names[0] != "tenant":
             yield f"unique_together {names} does not begin with the tenant"
@@ -134,11 +134,11 @@ def _mistakes(model: type[models.Model]) -> Iterator[str]:
             yield f"{manager} is not a TenantManager"
 
 
-def _first_column(rule: models.Index | models.UniqueConstraint) -> str | None:
-    if rule.fields:
-        return rule.fields[0]
-    return getattr(rule.expressions[0], "name", None)
+def _first_column_of(index: models.Index | models.UniqueConstraint) -> str | None:
+    if index.fields:
+        return index.fields[0]
+    return getattr(index.expressions[0], "name", None)
 
 
-def _is_tenant(model: Any) -> bool:
+def _is_tenant_class(model: Any) -> bool:
     return isinstance(model, type) and model._meta.label == "accounts.Tenant"  # type: ignore[attr-defined]

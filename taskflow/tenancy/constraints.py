@@ -1,6 +1,6 @@
-"""What the database enforces between tenants, as constraints that `makemigrations` writes.
+"""Constraints by which the database isolates tenants, in a form that `makemigrations` writes.
 
-Each is a Meta.constraint of a TenantModel; taskflow/tenancy/models.py adds them to every model.
+Each is a Meta.constraint of a TenantModel. taskflow/tenancy/models.py adds them to every model.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NO_SQL = ""  # not None, which Django would execute as text when a column of the
 
 
 class _DatabaseConstraint(models.constraints.BaseConstraint):
-    """A rule that only the database checks. Forms and full_clean() ignore it."""
+    """A constraint that only the database checks. Forms and full_clean() ignore it."""
 
     def validate(self, *args: Any, **kwargs: Any) -> None:
         pass
@@ -31,8 +31,9 @@ class _DatabaseConstraint(models.constraints.BaseConstraint):
 
 
 class TenantUniqueId(_DatabaseConstraint):
-    """UNIQUE (tenant_id, id) on SQLite, which composite foreign keys need at the table that they
-    reference. On PostgreSQL they reference the primary key, see TenantPrimaryKey.
+    """UNIQUE (tenant_id, id) on SQLite, in tables that composite foreign keys reference.
+
+    On PostgreSQL they reference the primary key, see TenantPrimaryKey.
     """
 
     def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
@@ -44,7 +45,7 @@ class TenantUniqueId(_DatabaseConstraint):
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "sqlite":
-            return _copy_table(model, schema_editor)
+            return _remake_sqlite_table(model, schema_editor)
         return NO_SQL
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
@@ -67,25 +68,25 @@ class CompositeFK(_DatabaseConstraint):
         if schema_editor.connection.vendor == "postgresql":
             schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
             return None
-        return (
-            f"CONSTRAINT {schema_editor.quote_name(self.name)} {self._clause(model, schema_editor)}"
-        )
+        name = schema_editor.quote_name(self.name)
+        return f"CONSTRAINT {name} {self._foreign_key_sql(model, schema_editor)}"
 
     def create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "sqlite":
-            return _copy_table(model, schema_editor)
+            return _remake_sqlite_table(model, schema_editor)
         table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
-        return f"ALTER TABLE {table} ADD CONSTRAINT {name} {self._clause(model, schema_editor)}"
+        clause = self._foreign_key_sql(model, schema_editor)
+        return f"ALTER TABLE {table} ADD CONSTRAINT {name} {clause}"
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor == "sqlite":
-            return _copy_table(model, schema_editor)
+            return _remake_sqlite_table(model, schema_editor)
         table, name = (schema_editor.quote_name(n) for n in (model._meta.db_table, self.name))
         return f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {name}"
 
-    def _clause(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _foreign_key_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         field = model._meta.get_field(self.field)
         column = schema_editor.quote_name(field.column)
         target = schema_editor.quote_name(field.related_model._meta.db_table)
@@ -104,18 +105,19 @@ class CompositeFK(_DatabaseConstraint):
         )
 
 
-def _copy_table(model: Any, schema_editor: Any) -> None:
-    """Add or remove constraints on SQLite, which can do so only by making the table anew."""
+def _remake_sqlite_table(model: Any, schema_editor: Any) -> None:
+    """Add or remove constraints on SQLite, which requires copying the table."""
     schema_editor._remake_table(model)
 
 
 class _PostgresConstraint(_DatabaseConstraint):
-    """A rule that only PostgreSQL has. Subclasses give the SQL that adds it to a table that exists,
-    and the SQL that removes it.
+    """A constraint that only PostgreSQL has.
+
+    Subclasses return the SQL that adds it to an existing table, and the SQL that removes it.
     """
 
     def constraint_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
-        """Add it when the table has been created, since it cannot be a part of CREATE TABLE."""
+        """Defer the SQL until the table exists: it cannot be a part of CREATE TABLE."""
         assert schema_editor
         if schema_editor.connection.vendor == "postgresql":
             schema_editor.deferred_sql.append(self.create_sql(model, schema_editor))
@@ -124,18 +126,18 @@ class _PostgresConstraint(_DatabaseConstraint):
         assert schema_editor
         if schema_editor.connection.vendor != "postgresql":
             return NO_SQL
-        return self._creation(model, schema_editor)
+        return self._create_sql(model, schema_editor)
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor != "postgresql":
             return None
-        return self._removal(model, schema_editor)
+        return self._remove_sql(model, schema_editor)
 
-    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         raise NotImplementedError
 
-    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         raise NotImplementedError
 
 
@@ -147,14 +149,14 @@ class TenantPrimaryKey(_PostgresConstraint):
     sequence per table numbers the rows of all tenants.
     """
 
-    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
-        return self._replacement(model, schema_editor, "tenant_id, id")
+    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+        return self._replace_key_sql(model, schema_editor, "tenant_id, id")
 
-    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         # CASCADE, because migrating backwards removes the key before the foreign keys to it.
-        return self._replacement(model, schema_editor, "id", drop="CASCADE")
+        return self._replace_key_sql(model, schema_editor, "id", drop="CASCADE")
 
-    def _replacement(
+    def _replace_key_sql(
         self, model: Any, schema_editor: BaseDatabaseSchemaEditor, columns: str, drop: str = ""
     ) -> str:
         quote, table = schema_editor.quote_name, model._meta.db_table
@@ -166,11 +168,12 @@ class TenantPrimaryKey(_PostgresConstraint):
 
 
 class RowSecurity(_PostgresConstraint):
-    """Row-level security: the table shows and takes only rows of the transaction's tenant, for its
-    owner too.
+    """Row-level security: only rows of the transaction's tenant can be read or written.
+
+    This applies to the owner of the table, too.
     """
 
-    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         sql = (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
@@ -180,7 +183,7 @@ class RowSecurity(_PostgresConstraint):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
         return sql
 
-    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         return (
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
@@ -204,7 +207,7 @@ class TenantStatistics(_PostgresConstraint):
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
 
-    def _creation(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         quote = schema_editor.quote_name
         columns = ", ".join(quote(model._meta.get_field(name).column) for name in self.fields)
         return (
@@ -212,14 +215,14 @@ class TenantStatistics(_PostgresConstraint):
             f" FROM {quote(model._meta.db_table)}"
         )
 
-    def _removal(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         return f"DROP STATISTICS IF EXISTS {schema_editor.quote_name(self.name)}"
 
 
 def add_constraint(
     model: type[models.Model], constraint: models.constraints.BaseConstraint
 ) -> None:
-    """Add the constraint to the model's Meta unless it has one of that name."""
+    """Add the constraint to the model's Meta, unless the model has one with this name."""
     options = model._meta
     if all(constraint.name != existing.name for existing in options.constraints):
         options.constraints = [*options.constraints, constraint]

@@ -19,24 +19,28 @@ from taskflow.tenancy.constraints import (
     TenantUniqueId,
     add_constraint,
 )
-from taskflow.tenancy.unit import ACROSS, TenantError, current_tenant_id, current_unit
+from taskflow.tenancy.unit import ALL_TENANTS, TenantError, current_tenant_id, current_unit
 
 _M = TypeVar("_M", bound=models.Model)
 # Ids without a foreign key, since the row may be deleted: in the event log and the counts.
 IDS_WITHOUT_FOREIGN_KEY = {"project_id", "subject_id"}
-BEFORE_ALL_FIELDS = -(10**6)  # Django numbers its own from -1 downwards and from 0 upwards
+BEFORE_ALL_FIELDS = -(10**6)  # Django's own creation counters start at -1 and at 0
 
 
 def _refuse_other_tenants(rows: Iterable[models.Model]) -> None:
     """Raise TenantError unless every row belongs to the tenant of the open unit of work."""
-    scope = current_unit()
+    unit = current_unit()
     for row in rows:
         tenant_id = row.tenant_id  # type: ignore[attr-defined]
-        if tenant_id is None or (scope != ACROSS and tenant_id != scope):
-            raise TenantError(f"{row._meta.label} of tenant {tenant_id} written in scope {scope}")
+        if tenant_id is None or (unit != ALL_TENANTS and tenant_id != unit):
+            raise TenantError(
+                f"{row._meta.label} of tenant {tenant_id} was written in a unit of work of {unit}."
+            )
 
 
 class TenantQuerySet(models.QuerySet[_M]):
+    """A queryset that refuses to write rows of another tenant."""
+
     def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
         unique_fields = kwargs.get("unique_fields")
         if unique_fields and unique_fields[0] != "tenant":
@@ -55,7 +59,7 @@ class TenantQuerySet(models.QuerySet[_M]):
 
     def update(self, **values: Any) -> int:
         if values.keys() & {"tenant", "tenant_id"}:
-            raise TenantError("a row cannot move to another tenant")
+            raise TenantError("A row cannot be moved to another tenant.")
         return super().update(**values)
 
     def delete(self) -> tuple[int, dict[str, int]]:
@@ -73,9 +77,9 @@ class TenantQuerySet(models.QuerySet[_M]):
 
 
 class _TenantCollector(Collector):
-    """Finds the rows that protect others from deletion, among the rows of tenants alone.
+    """Finds the rows that protect others from deletion. Searches tables of tenant-owned rows only.
 
-    Django's admin log references users too, and has no table here (see settings.MIGRATION_MODULES).
+    Django's admin log also references users, but has no table (see settings.MIGRATION_MODULES).
     """
 
     def related_objects(self, related_model: Any, related_fields: Any, objs: Any) -> Any:
@@ -93,7 +97,7 @@ class TenantManager(models.Manager[_M]):
     _queryset_class = TenantQuerySet
 
     def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
-        """Insert the rows, by SQL that was compiled once where the arguments allow it."""
+        """Insert the rows. Uses a statement that is compiled once if the arguments allow it."""
         rows = list(objs)
         if not rows:
             return rows
@@ -104,18 +108,20 @@ class TenantManager(models.Manager[_M]):
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
     def defer_create(self, row: _M) -> None:
-        """Insert a row whose id is not needed: on PostgreSQL together with the next statement."""
+        """Insert a row whose id is not needed. PostgreSQL gets it with the next statement."""
         _refuse_other_tenants([row])
         if not defer_insert(row):
             self.get_queryset().bulk_create([row])
 
     def get_queryset(self) -> models.QuerySet[_M]:
-        scope = current_unit()
-        if scope is None:
+        unit = current_unit()
+        if unit is None:
             name = self.model.__name__
-            raise TenantError(f"{name} was queried outside a tenant: enter one with `inside()`.")
+            raise TenantError(
+                f"{name} was queried outside a tenant: open a unit of work with `inside()`."
+            )
         rows = super().get_queryset()
-        return rows if scope == ACROSS else rows.filter(tenant_id=scope)
+        return rows if unit == ALL_TENANTS else rows.filter(tenant_id=unit)
 
 
 class TenantField(models.ForeignKey):  # type: ignore[type-arg]
@@ -145,11 +151,11 @@ _TENANT_FIELD: dict[str, Any] = {
 
 
 class TenantModel(models.Model):
-    """A table in which every row belongs to one tenant. Its foreign keys must be TenantFKs.
+    """A model whose rows each belong to one tenant. Foreign keys to such models must be TenantFKs.
 
     `unrecorded`: fields that the event log leaves out.
     `derived`: fields that are computed from others and never set by a request.
-    `columns_for_dependents`: columns that are current on the rows passed to update_dependents().
+    `columns_for_dependents`: columns that update_dependents() reads, locked and fresh.
     `project_field`: the column with the id of the row's project, for the event log.
     """
 
@@ -161,7 +167,7 @@ class TenantModel(models.Model):
     tenant = TenantField()
     objects = TenantManager()
 
-    # The columns that were read under a lock: rules may rely on them. See taskflow/audit/locks.py.
+    # The columns that were read under a lock, so that rules may use them. See audit/locks.py.
     fresh_columns: frozenset[str] = frozenset()
 
     if TYPE_CHECKING:
@@ -173,8 +179,10 @@ class TenantModel(models.Model):
 
     @classmethod
     def update_dependents(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
-        """Update what is computed from rows of this model. The recorder calls this with every row
-        it has written and its recorded changes, in the same transaction.
+        """Update rows that are computed from rows of this model. The default does nothing.
+
+        The recorder calls it with each row that it has written and the row's recorded changes, in
+        the same transaction.
         """
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:
@@ -204,7 +212,7 @@ class TenantFK(models.ForeignKey):  # type: ignore[type-arg]
             add_constraint(cls, TenantUniqueId(name=f"{cls._meta.db_table}_tenant_id_key"))
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
-        """Add a.tenant_id = b.tenant_id to every join."""
+        """Return the condition a.tenant_id = b.tenant_id, which Django adds to every join."""
         if not (alias and related_alias):
             return None  # Query.trim_start() of a negated multi-valued filter
         own = _tenant_column(self.model, related_alias)
@@ -217,8 +225,9 @@ def _tenant_column(model: Any, alias: str) -> Any:
 
 
 def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
-    """Give a new TenantModel the constraints that isolate tenants, and put the tenant in front of
-    its unique_together. What makemigrations reads is changed too.
+    """Add the constraints that isolate tenants to a new TenantModel, for makemigrations too.
+
+    Also adds the tenant as the first field of each unique_together.
     """
     if not is_tenant_model(sender):
         return
@@ -230,7 +239,7 @@ def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
         options.original_attrs["unique_together"] = options.unique_together
     for field in fields:
         if isinstance(field, TenantFK):
-            if not field.null:  # its own key already includes the tenant; a second check is slower
+            if not field.null:  # its foreign key checks the tenant already
                 options.get_field("tenant").db_constraint = False  # type: ignore[union-attr]
             name = f"{table}_{field.column}_tenant_fk"
             add_constraint(sender, CompositeFK(name=name, field=field.name))
@@ -241,7 +250,7 @@ def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
 
 
 def is_tenant_model(model: Any) -> bool:
-    """Whether this is a model with a table of its own whose rows belong to tenants."""
+    """Return whether this is a model with its own table whose rows belong to tenants."""
     return (
         isinstance(model, type)
         and issubclass(model, TenantModel)

@@ -23,92 +23,98 @@ T = TypeVar("T")
 log = logging.getLogger("taskflow.tenancy")
 
 OWNER_ROLE, APP_ROLE = "taskflow_owner", "taskflow_app"
-ACROSS = "across"
+ALL_TENANTS = "all tenants"
 
 _unit: ContextVar[int | str | Parameter | None] = ContextVar("tenant", default=None)
 
 
 class TenantError(RuntimeError):
-    """Rows were reached outside a tenant, or across tenants. This is always a bug in TaskFlow."""
+    """A query or write is not bound to one tenant, or concerns another. Always a bug."""
 
 
 def inside(
     tenant: Tenant | int, *, read_only: bool = False, max_wait: float | None = None
 ) -> AbstractContextManager[None]:
-    """Open a unit of work: a transaction in which only the rows of `tenant` exist.
+    """Open a unit of work: a transaction in which only the rows of `tenant` are visible.
 
     Inside a unit of work of the same tenant it does nothing. With `read_only`, SQLite does not wait
-    for the write lock, and writing may then fail. Without it, SQLite waits for at most `max_wait`
+    for the write lock, and a write may then fail. Without it, SQLite waits for at most `max_wait`
     seconds, by default those of the settings. Raises OperationalError after that time, and
     TenantError inside a unit of work of another tenant.
     """
     tenant_id = tenant if isinstance(tenant, int) else tenant.pk
-    return _enter(tenant_id, read_only=read_only, max_wait=max_wait)
+    return _open_unit(tenant_id, read_only=read_only, max_wait=max_wait)
 
 
 def across_tenants(reason: str) -> AbstractContextManager[None]:
-    """Open a unit of work in which the rows of all tenants exist, by the owner role.
+    """Open a unit of work in which the rows of all tenants are visible, as the owner role.
 
-    It is logged with its reason, and a test lists the callers. Raises TenantError where the
-    database has no owner role (see docs/architecture.md).
+    The reason is logged, and a test lists all callers. Raises TenantError if the database has no
+    owner role (see docs/architecture.md).
     """
     log.warning("across tenants", extra={"reason": reason})
-    return _enter(ACROSS, read_only=False)
+    return _open_unit(ALL_TENANTS, read_only=False)
 
 
 def allow_early_commit() -> None:
-    """Let the COMMIT of the current unit of work go along with its last query.
+    """Allow the current unit of work to be committed together with its last query.
 
-    Call it where nothing can refuse the work afterwards. See Session.allow_early_commit().
+    Call it when no later step can make the work fail. See Session.allow_early_commit().
     """
     current_session().allow_early_commit()
 
 
 def with_tenant_parameter(make: Callable[P, T]) -> Callable[P, T]:
-    """A decorator for functions that make querysets to be compiled. In these, the tenant is a
-    parameter whose value is that of the current unit of work, so that all tenants share one query.
+    """Decorator of functions that return a queryset for a Query or QueryCache.
+
+    The tenant in the queryset is a Parameter, which gets its value from the current unit of work at
+    each run. So all tenants share one compiled query.
     """
 
     @wraps(make)
-    def made(*args: P.args, **kwargs: P.kwargs) -> T:
-        token = _unit.set(Parameter("tenant", source=_the_tenant_id))
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> T:
+        token = _unit.set(Parameter("tenant", source=_require_tenant_id))
         try:
             return make(*args, **kwargs)
         finally:
             _unit.reset(token)
 
-    return made
+    return wrapper
 
 
 def current_unit() -> int | str | Parameter | None:
-    """Return the tenant's id, ACROSS, or None outside a unit of work; a Parameter while a query is
-    compiled.
+    """Return what the current unit of work is bound to: the id of a tenant, or ALL_TENANTS.
+
+    None outside a unit of work. A Parameter while a query is compiled.
     """
     return _unit.get()
 
 
-def _the_tenant_id() -> int:
-    """Return the value of the parameter. Raises TenantError outside a unit of work."""
+def _require_tenant_id() -> int:
+    """Return the id of the current tenant. Raises TenantError outside a unit of work."""
     unit = _unit.get()
     if not isinstance(unit, int):
-        raise TenantError("Rows were reached outside a tenant: enter one with `inside()`.")
+        raise TenantError("A query was run outside a tenant: open a unit of work with `inside()`.")
     return unit
 
 
 def current_tenant_id() -> int | None:
-    """Return the tenant of the unit of work, or None outside one. It is the default of a field, so
-    it must not raise.
+    """Return the id of the current tenant, or None outside a unit of work.
+
+    It does not raise an error, because it is the default of a model field.
     """
     unit = _unit.get()
     return unit if isinstance(unit, int) else None
 
 
 @contextmanager
-def _enter(unit: int | str, *, read_only: bool, max_wait: float | None = None) -> Iterator[None]:
+def _open_unit(
+    unit: int | str, *, read_only: bool, max_wait: float | None = None
+) -> Iterator[None]:
     outer = _unit.get()
     if outer is not None:
         if outer != unit:
-            raise TenantError(f"a unit of work of {unit} was opened inside one of {outer}")
+            raise TenantError(f"A unit of work of {unit} was opened inside one of {outer}.")
         yield
         return
     session, wrapper = current_session(), connections[DEFAULT_DB_ALIAS]
@@ -116,35 +122,39 @@ def _enter(unit: int | str, *, read_only: bool, max_wait: float | None = None) -
         token = _unit.set(unit)
         try:
             if wrapper.vendor == "postgresql":
-                session.set_transaction_settings(_settings_of(wrapper, unit))
+                session.set_transaction_settings(_settings_sql(wrapper, unit))
             yield
         finally:
             _unit.reset(token)
     if wrapper.in_atomic_block and wrapper.vendor == "postgresql":
-        # Inside a larger transaction SET LOCAL outlives our savepoint.
-        session.set_transaction_settings(_settings_of(wrapper, None))
+        # The unit of work was a savepoint of a larger transaction, in which SET LOCAL stays valid.
+        session.set_transaction_settings(_settings_sql(wrapper, None))
 
 
 # ---- PostgreSQL: the settings of a transaction --------------------------------------------------
 
-_roles_in_use: dict[str, bool] = {}  # by database name
+_has_roles_by_database: dict[str, bool] = {}  # by database name
 
 
-def _settings_of(connection: BaseDatabaseWrapper, unit: int | str | None) -> bytes:
+def _settings_sql(connection: BaseDatabaseWrapper, unit: int | str | None) -> bytes:
+    """Return the SQL that sets tenant and role for the transaction; for None it resets both."""
     tenant = str(int(unit)) if isinstance(unit, int) else ""
     settings = f"set_config('taskflow.tenant', '{tenant}', true)"
     if has_roles(connection):
-        role = {None: "none", ACROSS: OWNER_ROLE}.get(unit, APP_ROLE)  # type: ignore[arg-type]
+        role = {None: "none", ALL_TENANTS: OWNER_ROLE}.get(unit, APP_ROLE)  # type: ignore[arg-type]
         settings += f", set_config('role', '{role}', true)"
-    elif unit == ACROSS:
-        raise TenantError("This database has no owner role: no query may cross tenants.")
+    elif unit == ALL_TENANTS:
+        raise TenantError("This database has no owner role, so no query may read several tenants.")
     return f"SELECT {settings}".encode()
 
 
 def has_roles(connection: BaseDatabaseWrapper) -> bool:
-    """Whether the tables belong to the owner role, so that units of work run as the app role."""
+    """Return whether the owner role owns the tables, so that units of work run as the app role.
+
+    One query for each database, at the first call after its migration.
+    """
     name = str(connection.settings_dict["NAME"])
-    if name not in _roles_in_use:
+    if name not in _has_roles_by_database:
         with connection.cursor() as cursor:
             cursor.execute(
                 "SELECT tableowner = %s FROM pg_tables WHERE tablename = 'django_migrations'"
@@ -153,11 +163,11 @@ def has_roles(connection: BaseDatabaseWrapper) -> bool:
             )
             row = cursor.fetchone()
         if row is None:
-            return False  # not migrated yet: look again next time
-        _roles_in_use[name] = row[0]
-    return _roles_in_use[name]
+            return False  # not migrated yet, so the answer is not stored
+        _has_roles_by_database[name] = row[0]
+    return _has_roles_by_database[name]
 
 
 def clear_roles_cache(connection: BaseDatabaseWrapper) -> None:
-    """Look again who owns the tables: migrating may have changed it."""
-    _roles_in_use.pop(str(connection.settings_dict["NAME"]), None)
+    """Make has_roles() query the database again. Migrating may change the owner of the tables."""
+    _has_roles_by_database.pop(str(connection.settings_dict["NAME"]), None)

@@ -128,7 +128,7 @@ def _record(
         "blocked_by": [_resolve(change.blocked_by, rows) for change in created],
     }
     sets = {name: targets for name, targets in sets.items() if any(targets)}
-    create_all(actor, list(created.values()), CreateTask.event, sets=sets)
+    create_all(actor, list(created.values()), CreateTask.event, link_fields=sets)
 
 
 def _resolve(others: Iterable[Task | CreateTask], rows: Mapping[CreateTask, Task]) -> list[Task]:

@@ -1,4 +1,4 @@
-"""Carry out an undo plan. Undoing is a change like any other, and is recorded like any other."""
+"""Carries out an undo plan. An undo consists of ordinary changes, which are recorded as usual."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from taskflow.db.columns import columns_of
 
 
 def remove_created(actor: Actor, plan: Plan) -> None:
-    """Delete the created rows of types without a trash, before other rows take their names
-    again.
+    """Delete the created rows of types without a trash.
+
+    Call it first: other rows may get back the unique values of these rows.
     """
     types = [t for t in resource_types().values() if t.removal is None]
     _remove(actor, plan, types)
@@ -34,8 +35,9 @@ def remove_created(actor: Actor, plan: Plan) -> None:
 
 
 def restore_values(actor: Actor, plan: Plan) -> None:
-    """Restore values, links and deleted rows, type by type, so that the row that others belong to
-    comes back before them.
+    """Restore values, links and deleted rows, type by type.
+
+    A row is restored before the rows that belong to it.
     """
     actor = _with_undone_events(actor, plan)
     for resource_type in resource_types().values():
@@ -50,7 +52,7 @@ def restore_values(actor: Actor, plan: Plan) -> None:
 
 
 def trash_created(actor: Actor, plan: Plan) -> None:
-    """Take away the created rows of types that have a trash or are deactivated, children first."""
+    """Move created rows to the trash, or deactivate them. Rows that belong to others come first."""
     types = [t for t in resource_types().values() if t.removal is not None]
     _remove(actor, plan, types[::-1])
 
@@ -74,15 +76,16 @@ def _recreate(actor: Actor, resource_type: ResourceType, reversals: Sequence[Rev
     for reversal in reversals:
         _set_values(reversal.row, reversal.values)
     links = _links_by_row(resource_type.model, reversals)
-    create_all(actor, [r.row for r in reversals], resource_type.created_verb, sets=links)
+    create_all(actor, [r.row for r in reversals], resource_type.created_verb, link_fields=links)
 
 
 def _order_by_unique_values(
     reversals: Sequence[Reversal], unique: Sequence[str]
 ) -> Iterator[list[Reversal]]:
-    """Yield the reversals in steps: first the rows whose present unique values other rows get back.
+    """Yield the reversals in steps: first the rows whose present unique values other rows need.
 
-    A swap of two values cannot be ordered. It is yielded as one step, and the database refuses it.
+    Two rows that swap their values cannot be ordered. They are yielded as one step, which violates
+    the unique constraint.
     """
     waiting = list(reversals)
     while waiting:
@@ -116,7 +119,7 @@ def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[l
 
 
 def _disappears_with_owner(reversal: Reversal, removed: set[tuple[Any, int]]) -> bool:
-    """Whether the row belongs to a row that is removed too: it disappears and returns with it."""
+    """Return whether the row is removed together with a row that it belongs to."""
     model = reversal.resource_type.model
     return any(
         (f.related_model, getattr(reversal.row, f.attname)) in removed
@@ -126,9 +129,9 @@ def _disappears_with_owner(reversal: Reversal, removed: set[tuple[Any, int]]) ->
 
 
 def _with_undone_events(actor: Actor, plan: Plan) -> Actor:
-    """Return an actor whose events name the events that they undo."""
+    """Return an actor whose events will contain the ids of the events that they undo."""
     undone = {
-        r.subject: {str(e.pk): sorted(r.left.get(e.pk, ())) for e in r.events}
+        r.subject: {str(e.pk): sorted(r.skipped_fields.get(e.pk, ())) for e in r.events}
         for r in plan.reversals
     }
     return replace(actor, undoing=undone)
@@ -157,10 +160,12 @@ def _edit_of(
 ) -> tuple[Any, str, dict[str, Any]] | None:
     values = {n: v for n, v in reversal.values.items() if n != "deleted_at"}
     edit: dict[str, Any] = _column_values(reversal.row, values)
-    for name, wanted in reversal.links.items():
+    for name, planned_links in reversal.links.items():
         target = reversal.row._meta.get_field(name).related_model
-        now = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
-        edit[name] = [target(pk=pk) for pk, is_linked in (now | wanted).items() if is_linked]
+        present_links = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)
+        edit[name] = [
+            target(pk=pk) for pk, is_linked in (present_links | planned_links).items() if is_linked
+        ]
     verbs = {event.verb for event in reversal.events if not event.undoes}
     inverse = inverse_of(reversal.resource_type.name, verbs.pop()) if len(verbs) == 1 else None
     verb = inverse or "changed"
@@ -182,8 +187,9 @@ def _restore_from_trash(
 def _return_to_trash(
     actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]
 ) -> None:
-    """Delete rows again with their former time of deletion. Rows with the same time are restored
-    together.
+    """Move rows to the trash again, with their former time of deletion.
+
+    Rows with the same time can be restored together.
     """
     by_time: dict[str, list[int]] = defaultdict(list)
     for reversal in reversals:

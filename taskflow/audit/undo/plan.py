@@ -1,4 +1,4 @@
-"""The plan of an undo: what becomes of each row, and the obstacles."""
+"""The plan of an undo: what will be done to each row, and what cannot be undone."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from taskflow.audit.resource_types import ResourceType
 
 @dataclass
 class Obstacle:
-    """Why an event, or a field of it, cannot be undone, or is not undone."""
+    """The reason why an event, or one field of it, is not undone."""
 
     event: Event
     code: str
@@ -31,13 +31,16 @@ class Obstacle:
 
 @dataclass(eq=False)
 class Reversal:
-    """What becomes of one row. If it is removed, its values are used only if it has to stay."""
+    """What will be done to one row.
+
+    If the row is to be removed, its values are used only if it cannot be removed.
+    """
 
     resource_type: ResourceType
-    row: Any  # as stored, or a new one that is going to be created
-    events: list[Event]  # that are undone, newest first
-    left: Mapping[int, set[str]]  # fields that are not undone, by the event's id
-    values: dict[str, Any] = field(default_factory=dict)  # as recorded, by field
+    row: Any  # the stored row, or a new one that will be created
+    events: list[Event]  # the events to undo, newest first
+    skipped_fields: Mapping[int, set[str]]  # fields that are not undone, by the event's id
+    values: dict[str, Any] = field(default_factory=dict)  # recorded values to set, by field
     # By field and id of the target: whether the row will be linked to it.
     links: dict[str, dict[int, bool]] = field(default_factory=dict)
     is_recreated: bool = False
@@ -57,32 +60,35 @@ class Reversal:
 
 @dataclass
 class Plan:
+    """What will be done to all rows, and what cannot be undone."""
+
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
-    skipped: list[Obstacle] = field(default_factory=list)  # what no undo can restore
+    skipped: list[Obstacle] = field(default_factory=list)  # what can never be undone
     recreated: set[tuple[Any, int]] = field(default_factory=set)  # rows: model and id
     # The locked rows that the events are about, by subject type and id.
     rows: dict[tuple[str, int], Any] = field(default_factory=dict)
 
     def reversals_of(self, model: Any) -> list[Reversal]:
+        """Return the reversals of the rows of one model."""
         return [r for r in self.reversals if r.resource_type.model is model]
 
     def removed_ids(self, model: Any) -> list[int]:
         return [r.row.pk for r in self.reversals_of(model) if r.is_removed]
 
     def exclude_rows(self, obstacles: Iterable[Obstacle]) -> None:
-        """Leave the rows of these obstacles as they are, and keep the obstacles for the report.
+        """Remove the reversals of these obstacles' rows from the plan, and report the obstacles.
 
-        A created row that would have been removed keeps its other changes in the plan.
+        A created row that was to be removed stays, and its other changes are still undone.
         """
-        added = list(obstacles)
-        rows = {(o.event.subject_type, o.event.subject_id) for o in added}
-        staying = [r for r in self.reversals if r.subject in rows and r.is_removed]
-        for reversal in staying:
+        new_obstacles = list(obstacles)
+        rows = {(o.event.subject_type, o.event.subject_id) for o in new_obstacles}
+        removals = [r for r in self.reversals if r.subject in rows and r.is_removed]
+        for reversal in removals:
             reversal.is_removed = False
-        kept = [r for r in staying if not r.is_empty]
-        self.reversals = [r for r in self.reversals if r.subject not in rows or r in kept]
-        self.obstacles += added
+        still_planned = [r for r in removals if not r.is_empty]
+        self.reversals = [r for r in self.reversals if r.subject not in rows or r in still_planned]
+        self.obstacles += new_obstacles
 
 
 def target_of(model: Any, name: str) -> Any:

@@ -1,9 +1,10 @@
 """
-Plan an undo from the event log.
+Plans an undo from the event log.
 
-Each field of each row is read from the newest event to the oldest. A field that only the selected
-events have changed gets the value from before them. A field that other events have changed since is
-an obstacle. The caller checks permissions, and what must hold after the undo.
+The events of each field of each row are read from the newest to the oldest. A field that only the
+selected events have changed gets back its value from before them. A field that other events have
+changed since is an obstacle. The caller checks permissions, and the rules for the rows after the
+undo.
 """
 
 from __future__ import annotations
@@ -23,11 +24,11 @@ from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, target_of
 from taskflow.audit.values import as_recorded
 from taskflow.db.columns import columns_of
 
-WIPED = "…"  # the recorded value, before and after, of what the log may not store
-UNKNOWN: Any = object()  # the value that WIPED is read as
-EXISTS = ""  # the key for whether the row exists
-Key = str | tuple[str, int]  # a field, or one link of a many-to-many one
-Step = tuple[Event, Any, Any]  # before and after
+REDACTED = "…"  # recorded instead of values that must not be in the log
+UNKNOWN: Any = object()  # stands for a value that is REDACTED
+EXISTS = ""  # the key of the steps that create or delete the row
+Key = str | tuple[str, int]  # a field, or (many-to-many field, id of the linked row)
+Step = tuple[Event, Any, Any]  # event, value before, value after
 
 
 def plan_undo(selected: Sequence[Event]) -> Plan:
@@ -43,25 +44,27 @@ def plan_undo(selected: Sequence[Event]) -> Plan:
         else:
             plan.skipped.append(Obstacle(event, "not_undoable", "This cannot be undone."))
     for name in (name for name in types if name in subjects):
-        resource_type, wanted = types[name], subjects[name]
-        rows = resource_type.rows(wanted).order_by("pk")
+        resource_type, selected_ids = types[name], subjects[name]
+        rows = resource_type.rows(selected_ids).order_by("pk")
         # Rows without a trash may have to be deleted, which needs FOR UPDATE.
         is_kept = resource_type.removal is not None
         locked = rows.select_for_update(of=("self",), no_key=is_kept)
         stored = {row.pk: row for row in locked}
         plan.rows |= {(name, pk): row for pk, row in stored.items()}
-        log = _events_since_first(name, wanted)
+        log = _events_since_first(name, selected_ids)
         links = _present_links(resource_type.model, list(stored.values()), log)
-        for pk, ids in sorted(wanted.items()):
+        for pk, ids in sorted(selected_ids.items()):
             _RowPlanner(plan, resource_type, stored.get(pk), log[pk], ids, links).add_to_plan()
     _check_targets(plan)
     return plan
 
 
-def _events_since_first(name: str, wanted: Mapping[int, set[int]]) -> dict[int, list[Event]]:
+def _events_since_first(name: str, selected_ids: Mapping[int, set[int]]) -> dict[int, list[Event]]:
     """Return all events of each row since the first selected one, newest first."""
-    first = min(min(ids) for ids in wanted.values())
-    events = Event.objects.filter(subject_type=name, subject_id__in=sorted(wanted), pk__gte=first)
+    first = min(min(ids) for ids in selected_ids.values())
+    events = Event.objects.filter(
+        subject_type=name, subject_id__in=sorted(selected_ids), pk__gte=first
+    )
     log: dict[int, list[Event]] = defaultdict(list)
     for event in events.select_related("actor").order_by("-pk"):
         log[event.subject_id].append(event)
@@ -99,13 +102,14 @@ class _RowPlanner:
         for key, steps in self.steps.items():
             self.steps[key] = list(self._without_self_undone(steps))
         self.log = log
-        self.others: list[Event] = []  # events that were not selected, and not undone
-        self.left: dict[int, set[str]] = defaultdict(set)  # fields that are not undone, by event
+        self.later_events: list[Event] = []  # newer events that are neither selected nor undone
+        # The fields that are not undone, by the id of the event.
+        self.skipped_fields: dict[int, set[str]] = defaultdict(set)
 
     def add_to_plan(self) -> None:
         targets = {key: self._former_value(key) for key in list(self.steps)}
         existed = targets.pop(EXISTS, None)
-        reversal = Reversal(self.resource_type, self.row, self.events, self.left)
+        reversal = Reversal(self.resource_type, self.row, self.events, self.skipped_fields)
         if existed is True and self.row is None:
             self._recreate(reversal)
         if existed is False and self.row is not None and not self._is_removed_now():
@@ -118,45 +122,49 @@ class _RowPlanner:
             self.plan.reversals.append(reversal)
 
     def _without_self_undone(self, steps: Sequence[Step]) -> Iterator[Step]:
-        """Leave out the steps of a request that gave the field back its value by itself."""
+        """Yield the steps without those of a request that has itself restored the old value."""
         by_request = groupby(
             steps, lambda s: (s[0].request_id or s[0].pk, s[0].actor_id, s[0].pk in self.selected)
         )
         for _, group in by_request:
-            own = list(group)
-            if own[-1][1] != own[0][2] or own[0][1] is UNKNOWN:
-                yield from own
+            steps_of_request = list(group)
+            if (
+                steps_of_request[-1][1] != steps_of_request[0][2]
+                or steps_of_request[0][1] is UNKNOWN
+            ):
+                yield from steps_of_request
 
     def _former_value(self, key: Key) -> Any:
-        """Return the value from before the selected events that come after all others.
+        """Return the value to restore: the one before the newest selected events.
 
-        A list of that one value, empty if there is none; for EXISTS the value itself, or None.
-        Events that were undone are ignored.
+        It is returned in a list, which is empty if nothing can be restored. For EXISTS, return the
+        value itself, or None. Events that were undone are ignored.
         """
         values: list[Any] = []
-        other: Event | None = None
+        later_event: Event | None = None
         blocked: list[Event] = []
-        oldest: list[Any] = []
+        value_before_all: list[Any] = []
         for event, before in self._steps_not_undone(key):
             if event.pk in self.selected:
-                oldest = [before]
-                if other is None:
+                value_before_all = [before]
+                if later_event is None:
                     values = [before]
                 else:
                     blocked.append(event)
             elif not event.undoes and not self._is_undone_link(key, before):
-                other = other or event
-        if other is not None:
-            self.others.append(other)
+                later_event = later_event or event
+        if later_event is not None:
+            self.later_events.append(later_event)
         if key == EXISTS:
             return values[0] if values else None
-        if blocked and other is not None and oldest != [self._present_value(key)]:
-            self._add_changed_since(blocked, _field_of(key), other)
+        if blocked and later_event is not None and value_before_all != [self._present_value(key)]:
+            self._add_changed_since(blocked, _field_of(key), later_event)
         return values
 
     def _is_undone_link(self, key: Key, before: Any) -> bool:
-        """Whether the link is as before already: it is also removed together with its target, which
-        is no event of this row.
+        """Whether the link is already as it was before.
+
+        It is also removed together with its target, without an event of this row.
         """
         return isinstance(key, tuple) and before == self._present_value(key)
 
@@ -165,15 +173,15 @@ class _RowPlanner:
         first.
         """
         undone: set[int] = set()
-        own = {event.pk: before for event, before, _ in self.steps[key]}
+        value_before = {event.pk: before for event, before, _ in self.steps[key]}
         for event in self.log:
             if event.pk in undone:
                 continue
             if event.undoes and event.pk not in self.selected:
-                kept = _field_of(key)
-                undone |= {int(pk) for pk, left in event.undoes.items() if kept not in left}
-            if event.pk in own:
-                yield event, own[event.pk]
+                field_name = _field_of(key)
+                undone |= {int(pk) for pk, left in event.undoes.items() if field_name not in left}
+            if event.pk in value_before:
+                yield event, value_before[event.pk]
 
     def _present_value(self, key: Key) -> Any:
         if self.row is None:
@@ -182,14 +190,14 @@ class _RowPlanner:
             return key[1] in self.links[key[0]]
         return as_recorded(getattr(self.row, self.row._meta.get_field(key).attname))
 
-    def _add_changed_since(self, events: Sequence[Event], name: str, other: Event) -> None:
+    def _add_changed_since(self, events: Sequence[Event], name: str, later_event: Event) -> None:
         for event in events:
-            self.left[event.pk].add(name)
+            self.skipped_fields[event.pk].add(name)
         self.plan.obstacles.append(
             Obstacle(
                 events[0],
                 "changed_since",
-                f"{name_actor(other)} has changed {name.replace('_', ' ')} since.",
+                f"{name_actor(later_event)} has changed {name.replace('_', ' ')} since.",
                 name,
             )
         )
@@ -200,19 +208,23 @@ class _RowPlanner:
         if hasattr(self.resource_type.model, "deleted_at"):
             self._refuse(deletion, "purged", "It was deleted permanently.")
             return
-        held = {n: before for n, (before, after) in deletion.changes.items() if before != after}
+        values_before = {
+            n: before for n, (before, after) in deletion.changes.items() if before != after
+        }
         names = {f.name for f in columns_of(self.resource_type.model)}
         reversal.row = self.resource_type.model(pk=deletion.subject_id)
         reversal.is_recreated = True
         self.plan.recreated.add((self.resource_type.model, deletion.subject_id))
-        reversal.values = {n: v for n, v in held.items() if n in names}
-        reversal.links = {n: dict.fromkeys(v, True) for n, v in held.items() if n not in names}
+        reversal.values = {n: v for n, v in values_before.items() if n in names}
+        reversal.links = {
+            n: dict.fromkeys(v, True) for n, v in values_before.items() if n not in names
+        }
 
     def _remove(self, reversal: Reversal) -> None:
-        """Remove the row, unless other users have changed it since."""
-        if self.others:
-            who = name_actor(self.others[0])
-            self._refuse(self.events[-1], "changed_since", f"{who} has changed it since.")
+        """Plan to remove the row, unless other events have changed it since."""
+        if self.later_events:
+            actor_label = name_actor(self.later_events[0])
+            self._refuse(self.events[-1], "changed_since", f"{actor_label} has changed it since.")
         else:
             reversal.is_removed = True
 
@@ -258,7 +270,7 @@ def _steps(model: Any, event: Event) -> Iterator[tuple[Key, Any, Any]]:
         yield EXISTS, True, False
     else:
         for name, (before, after) in event.changes.items():
-            if before == after == WIPED:
+            if before == after == REDACTED:
                 yield name, UNKNOWN, UNKNOWN
             elif isinstance(before, list) and _is_link(model, name):
                 for pk in sorted(set(before) ^ set(after)):
@@ -284,13 +296,15 @@ def _is_deletion(model: Any, event: Event) -> bool:
 
 
 def _has_required(model: Any, event: Event, side: int) -> bool:
-    """Whether a column that is never null is recorded as null on that side, as for rows that do not
-    exist.
+    """Return whether the event has null for a column that cannot be null.
+
+    `side` is 0 for the values before the event, 1 for those after it. Null then means that the row
+    did not exist.
     """
     for name, pair in event.changes.items():
         try:
             column = model._meta.get_field(name)
-        except FieldDoesNotExist:  # recorded at the end of a link, whose field the other model has
+        except FieldDoesNotExist:  # the field of a link is recorded on both rows; one model has it
             continue
         if pair[side] is None and column.concrete and not column.null:
             return True
@@ -298,7 +312,7 @@ def _has_required(model: Any, event: Event, side: int) -> bool:
 
 
 def _check_targets(plan: Plan) -> None:
-    """Add an obstacle for each row that would refer to a row that no longer exists."""
+    """Add an obstacle for each reference to a row that no longer exists."""
     ids_by_target: dict[Any, set[int]] = defaultdict(set)
     references: list[tuple[Reversal, str, Any, int]] = []
     for reversal in plan.reversals:
@@ -311,8 +325,8 @@ def _check_targets(plan: Plan) -> None:
                     references.append((reversal, name, target, pk))
     existing = {
         (target, pk)
-        for target, wanted in ids_by_target.items()
-        for pk in target._base_manager.filter(pk__in=sorted(wanted)).values_list("pk", flat=True)
+        for target, ids in ids_by_target.items()
+        for pk in target._base_manager.filter(pk__in=sorted(ids)).values_list("pk", flat=True)
     }
     missing: list[Obstacle] = []
     for reversal, name, target, pk in references:
