@@ -1,4 +1,4 @@
-"""Which TaskFlow made a database, and whether this one can serve it.
+"""Checks whether this version of TaskFlow can serve a database.
 
 Migrations are frozen: once released, the file of a migration never changes. `migrate` stores the
 checksum of each file that it applies. A database is refused when one of its migrations is unknown
@@ -27,23 +27,23 @@ CREATE TABLE IF NOT EXISTS taskflow_migrations (
   PRIMARY KEY (app, name)
 )
 """
-RECORD = """
+INSERT_CHECKSUM = """
 INSERT INTO taskflow_migrations (app, name, checksum) VALUES (%s, %s, %s)
 ON CONFLICT (app, name) DO UPDATE SET checksum = excluded.checksum
 """
-NEWER = (
+NEWER_DATABASE = (
     "This database was made by a newer version of TaskFlow: the migration {} is applied, and this"
     " version does not have it. Install the version that made the database, or a later one."
 )
-DIFFERENT = (
+DIFFERENT_DATABASE = (
     "This database was made by a different version of TaskFlow: the migration {} was applied with"
     " other content than it has in this version. Install the version that made the database; to"
     " move to this one, export each tenant with that version and import it into a new database."
 )
 
 
-def checksum_of(migration: Migration) -> str:
-    """The SHA-256 of the migration's source text, in hexadecimal digits."""
+def compute_checksum(migration: Migration) -> str:
+    """Return the SHA-256 of the migration's source text, in hexadecimal digits."""
     source = inspect.getsource(sys.modules[type(migration).__module__])
     return hashlib.sha256(source.encode()).hexdigest()
 
@@ -58,8 +58,8 @@ def record_migration(connection: BaseDatabaseWrapper, migration: Migration) -> N
         return
     with connection.cursor() as cursor:
         cursor.execute(CREATE_TABLE)
-        values = [migration.app_label, migration.name, checksum_of(migration)]
-        cursor.execute(RECORD, values)
+        values = [migration.app_label, migration.name, compute_checksum(migration)]
+        cursor.execute(INSERT_CHECKSUM, values)
 
 
 def find_incompatibility(connection: BaseDatabaseWrapper) -> str | None:
@@ -68,24 +68,24 @@ def find_incompatibility(connection: BaseDatabaseWrapper) -> str | None:
     A database on which migrations are missing is compatible: `migrate` will apply them. Runs four
     queries and imports all migrations.
     """
-    return next(_incompatibilities(connection), None)
+    return next(_find_incompatibilities(connection), None)
 
 
-def _incompatibilities(connection: BaseDatabaseWrapper) -> Iterator[str]:
+def _find_incompatibilities(connection: BaseDatabaseWrapper) -> Iterator[str]:
     loader = MigrationLoader(connection)
     applied = sorted(key for key in loader.applied_migrations if key[0] in OUR_APPS)
-    checksums = _stored_checksums(connection)
+    checksums = _read_checksums(connection)
     for app, name in applied:
         if (app, name) not in loader.disk_migrations:
-            yield NEWER.format(f"{app}.{name}")
+            yield NEWER_DATABASE.format(f"{app}.{name}")
     for app, name in applied:
         migration = loader.disk_migrations[app, name]
-        if checksums.get((app, name)) != checksum_of(migration):
-            yield DIFFERENT.format(f"{app}.{name}")
+        if checksums.get((app, name)) != compute_checksum(migration):
+            yield DIFFERENT_DATABASE.format(f"{app}.{name}")
 
 
-def _stored_checksums(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], str]:
-    """The checksum of each migration that was applied. Empty for a database of before they were."""
+def _read_checksums(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], str]:
+    """Return the stored checksum of each migration. Empty if the table does not exist yet."""
     with connection.cursor() as cursor:
         if "taskflow_migrations" not in connection.introspection.table_names(cursor):
             return {}
@@ -97,6 +97,6 @@ def _stored_checksums(connection: BaseDatabaseWrapper) -> dict[tuple[str, str], 
 def check_database_version(
     app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
 ) -> list[checks.CheckMessage]:
-    """Run by `manage.py check --database default`."""
+    """System check, run by `manage.py check --database default`."""
     sentences = [find_incompatibility(connections[alias]) for alias in databases or []]
     return [checks.Error(text, id="taskflow.E001") for text in sentences if text]

@@ -1,6 +1,6 @@
 """Typed access to environment variables.
 
-A value that cannot be parsed stops the program at its start, and so does an unknown TASKFLOW_ name.
+The program does not start if a value cannot be parsed, or if an unknown TASKFLOW_ variable is set.
 """
 
 from __future__ import annotations
@@ -14,15 +14,17 @@ from django.core.exceptions import ImproperlyConfigured
 from taskflow.db.sqlite.files import PRIVATE_FILE, make_private_directory, protect
 
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
-_read: set[str] = set()  # the names that have been read
+_names_read: set[str] = set()  # by the functions below
 
 
 def read_text(name: str, default: str = "") -> str:
-    _read.add(name)
+    """Return the value of the variable without white space around it."""
+    _names_read.add(name)
     return os.environ.get(name, default).strip()
 
 
 def read_boolean(name: str, *, default: bool) -> bool:
+    """Return the value as a boolean. Raises ImproperlyConfigured for other values."""
     value = read_text(name, str(default)).lower()
     if value not in TRUE | FALSE:
         raise ImproperlyConfigured(f"{name}={value!r} is not a boolean. Set it to 1 or 0.")
@@ -31,7 +33,7 @@ def read_boolean(name: str, *, default: bool) -> bool:
 
 def read_list(name: str, default: str = "") -> list[str]:
     """Return the parts of a comma-separated list, without empty ones."""
-    return [word.strip() for word in read_text(name, default).split(",") if word.strip()]
+    return [part.strip() for part in read_text(name, default).split(",") if part.strip()]
 
 
 def read_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
@@ -78,8 +80,8 @@ def read_or_create_secret(name: str, path: Path) -> str:
 
 def refuse_unknown_names() -> None:
     """Raise ImproperlyConfigured for a TASKFLOW_ name that no setting has read so far."""
-    unknown = sorted(k for k in os.environ if k.startswith("TASKFLOW_") and k not in _read)
+    unknown = sorted(k for k in os.environ if k.startswith("TASKFLOW_") and k not in _names_read)
     if unknown:
         raise ImproperlyConfigured(
-            f"Unknown setting {', '.join(unknown)}. Settings: {', '.join(sorted(_read))}."
+            f"Unknown setting {', '.join(unknown)}. Settings: {', '.join(sorted(_names_read))}."
         )

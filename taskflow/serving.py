@@ -27,18 +27,17 @@ from granian.log import LogLevels
 from taskflow.http import bodies
 
 APPLICATION = "taskflow.wsgi"
-KILL_TIMEOUT_SECONDS = 10  # for a worker to answer the requests that it has accepted
-BODY_GRACE_SECONDS = (
-    1  # seconds that a worker which is to stop waits for bodies that are not complete
-)
+KILL_TIMEOUT_SECONDS = 10  # for which a stopping worker finishes accepted requests
+BODY_GRACE_SECONDS = 1  # for which a stopping worker waits for incomplete bodies
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
-def load() -> None:
-    gc.disable()  # importing creates hardly any garbage
+def load_application() -> None:
+    """Import the application and its URLs, so that forked workers share their memory."""
+    gc.disable()  # imports create little garbage
     import_module(APPLICATION)
     import_module("taskflow.urls")
-    gc.freeze()  # the collector writes to objects, so that each worker would copy shared memory
+    gc.freeze()  # otherwise the collector of each worker would copy shared memory
     gc.enable()
 
 
@@ -49,7 +48,7 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
     """
     if sys.platform == "linux":
         multiprocessing.set_start_method("fork")  # as it is before Python 3.14
-        load()
+        load_application()
         prepare_workers()
     server = Granian(
         f"{APPLICATION}:application",
@@ -66,8 +65,8 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
         log_level=LogLevels.warning,
         websockets=False,
     )
-    announcing = threading.Thread(target=print_when_ready, args=(server, greeting), daemon=True)
-    server.on_startup(announcing.start)
+    greeter = threading.Thread(target=print_when_ready, args=(server, greeting), daemon=True)
+    server.on_startup(greeter.start)
     server.serve()
 
 
@@ -75,7 +74,7 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
 
 
 def prepare_workers() -> None:
-    """Have each process that is forked from this one end with it, and soon after SIGTERM."""
+    """Make each forked process end when this process ends, and soon after SIGTERM."""
     prctl = ctypes.CDLL(None).prctl
     parent = os.getpid()
 

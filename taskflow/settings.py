@@ -16,9 +16,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
 
 DEBUG = env.read_boolean("TASKFLOW_DEBUG", default=False)
-# Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
-DECLARED_READS_ONLY = DEBUG
-# Rules of changes may read only the columns that the change declares. Costs time; tests turn it on.
+# Raise an error when a rule of a change reads a column that the change does not declare. It costs
+# time, so it is off in production. Tests turn it on.
 DECLARED_READS_ONLY = DEBUG
 SECRET_KEY = env.read_or_create_secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
 if DATA_DIR == BASE_DIR / "var":  # another directory may be shared, as /tmp is

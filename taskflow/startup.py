@@ -1,9 +1,9 @@
 """
-Failures at the start of a program that the person who starts it can correct.
+Messages for failures at startup that the operator can correct.
 
-A setting that cannot be parsed, a directory that cannot be written, a database that cannot be used:
-each becomes one line on stderr, without a traceback and without a password. Bugs keep their
-traceback.
+A setting that cannot be parsed, a directory that cannot be written or a database that cannot be
+used is reported in one line on stderr, without a traceback and without a password. Bugs are
+reported with their traceback.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ UNDEFINED_OBJECTS = {"42P01", "42703"}  # SQLSTATEs: no such table, no such colu
 
 
 def describe_failure(error: Exception) -> str | None:
-    """Return one line that says what to correct, or None for a bug of the program."""
+    """Return one line that says what to correct, or None if the error is a bug."""
     text = " ".join(str(error).split())
     if isinstance(error, ImproperlyConfigured):
         return f"The configuration is wrong: {text}"

@@ -16,11 +16,12 @@ from taskflow.tenancy.checks import find_violations
 
 
 def readyz(request: HttpRequest) -> JsonResponse:
-    """Answer whether requests can be served, with the checks of the schema and of isolation."""
+    """Return whether requests can be served. Also checks the database version and isolation."""
     return health.readyz(request, checks=(find_incompatibilities, find_violations))
 
 
 def find_incompatibilities() -> list[str]:
+    """Return why this version cannot serve the database: no sentence or one."""
     sentence = find_incompatibility(connection)
     return [sentence] if sentence else []
 

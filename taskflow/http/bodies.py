@@ -85,21 +85,21 @@ def read_body(request: Request) -> HttpResponse | None:
 
     A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
     """
-    announced = request.META.get("CONTENT_LENGTH") or "0"
-    if announced == "0":
+    content_length = request.META.get("CONTENT_LENGTH") or "0"
+    if content_length == "0":
         return None
     try:
         if not request.path.startswith(
             API
         ):  # operations of the API check their content type themselves
             check_charset(request)
-        if not announced.isdecimal():
+        if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
-        if len(announced) > MAX_CONTENT_LENGTH_DIGITS:
+        if len(content_length) > MAX_CONTENT_LENGTH_DIGITS:
             raise RequestDataTooBig
         with readers.enter():
             body = request.body
-        if len(body) < int(announced):
+        if len(body) < int(content_length):
             raise BadRequest("The body is shorter than its Content-Length.")
     except RequestDataTooBig:
         return _refuse(request, problem_of_status(413))

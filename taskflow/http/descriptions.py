@@ -35,7 +35,7 @@ ERRORS = {
 }
 
 
-def complete(document: OpenApiDocument) -> OpenApiDocument:
+def complete_document(document: OpenApiDocument) -> OpenApiDocument:
     """Add what all operations have in common, and return the same document."""
     document.add_schema_definitions(
         {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM, "DryRun": DRY_RUN_SCHEMA}
@@ -127,9 +127,9 @@ def _remove_unused_schemas(document: Schema) -> None:
     schemas = document["components"]["schemas"]
     used: set[str] = set()
     text = json.dumps([document["paths"], document["components"]["responses"]], default=str)
-    while found := {n for n in schemas.keys() - used if f'schemas/{n}"' in text}:
-        used |= found
-        text += json.dumps([schemas[n] for n in found], default=str)
+    while newly_used := {n for n in schemas.keys() - used if f'schemas/{n}"' in text}:
+        used |= newly_used
+        text += json.dumps([schemas[n] for n in newly_used], default=str)
     for name in schemas.keys() - used:
         del schemas[name]
 

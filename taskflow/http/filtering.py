@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 class Filters(In):
-    """A set of filters. Each filter that is sent selects fewer rows.
+    """A set of filters. Each filter that is sent_filters selects fewer rows.
 
     An empty value is refused. If it were ignored, a bulk change would reach all rows.
     """
@@ -63,8 +63,10 @@ def _takes_list(annotation: object) -> bool:
     return any(get_origin(member) is list for member in (annotation, *get_args(annotation)))
 
 
-def select_values(filters: In, name: str, known: Iterable[V]) -> list[V]:
-    """Return those of `known` that the filters `name` and `name_not` select."""
-    sent = filters.sent_fields()
-    selected = [value for value in known if value in sent.get(name, [value])]
-    return [value for value in selected if value not in sent.get(name + EXCLUSION_SUFFIX, [])]
+def select_values(filters: In, name: str, choices: Iterable[V]) -> list[V]:
+    """Return the values among `choices` that the filters `name` and `name_not` select."""
+    sent_filters = filters.sent_fields()
+    selected = [value for value in choices if value in sent_filters.get(name, [value])]
+    return [
+        value for value in selected if value not in sent_filters.get(name + EXCLUSION_SUFFIX, [])
+    ]

@@ -11,34 +11,34 @@ from django.db import NotSupportedError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
-# A further check of the project: returns a sentence for each thing that is wrong.
-Check = Callable[[], list[str]]
+# A check that the project adds. It returns one sentence for each problem.
+FindProblems = Callable[[], list[str]]
 
 
 def livez(request: HttpRequest) -> JsonResponse:
-    """Answer 200 as long as the process can answer."""
+    """Return 200. A process that hangs does not respond."""
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest, checks: tuple[Check, ...] = ()) -> JsonResponse:
-    """Answer 200 if requests can be served, otherwise 503 with what is wrong.
+def readyz(request: HttpRequest, checks: tuple[FindProblems, ...] = ()) -> JsonResponse:
+    """Return 200 if requests can be served, otherwise 503 with a list of problems.
 
-    The database must answer and accept writes, all migrations must be applied, and all `checks`
-    must return nothing. Writes nothing.
+    The database must be reachable and accept writes, all migrations must be applied, and `checks`
+    must not return any problem. Writes nothing.
     """
     try:
-        wrong = [
+        problems = [
             *_find_read_only_database(),
             *_find_unapplied_migrations(),
-            *(problem for check in checks for problem in check()),
+            *(sentence for check in checks for sentence in check()),
         ]
-    except NotSupportedError as error:  # an old PostgreSQL
-        wrong = [str(error)]
+    except NotSupportedError as error:  # the version of PostgreSQL is too old
+        problems = [str(error)]
     except DatabaseError:
-        wrong = ["the database does not answer"]
-    if not wrong:
+        problems = ["the database does not answer"]
+    if not problems:
         return JsonResponse({"status": "ok", "problems": []})
-    body = {"status": "not ready", "problems": wrong}
+    body = {"status": "not ready", "problems": problems}
     return JsonResponse(body, status=503, headers={"Retry-After": "1"})
 
 

@@ -42,7 +42,7 @@ GetResponse = Callable[[Request], HttpResponse]
 
 
 def is_api(request: HttpRequest) -> bool:
-    """Return whether a request is for the API. Its documentation page, below /api, is not."""
+    """Return whether a request is for the API. The documentation page under /api/ is not."""
     return request.path.startswith(API) and not request.path.startswith(DOCS)
 
 
@@ -57,8 +57,8 @@ class RequestMiddleware:
 
     def __call__(self, request: Request) -> HttpResponse:
         started = time.perf_counter()
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+        sent_id = request.META.get("HTTP_X_REQUEST_ID", "")
+        request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
         request.request_id = request_id
         response = self.respond(request)
         response["X-Request-Id"] = request_id
@@ -78,8 +78,8 @@ class RequestMiddleware:
             request.method = request.META["REQUEST_METHOD"] = "HEAD"
         if response.status_code in (204, 304):
             del response["Content-Type"]  # Django sets it also for responses without a body
-        kind = response.headers.get("Content-Type", "")
-        if response.status_code >= 400 and not kind.startswith(CONTENT_TYPE):
+        content_type = response.headers.get("Content-Type", "")
+        if response.status_code >= 400 and not content_type.startswith(CONTENT_TYPE):
             # Other headers stay: Allow, and those of CORS, without which a browser hides the rest.
             others = {n: v for n, v in response.items() if not n.startswith("Content-")}
             response = problem_of_status(response.status_code, others).as_response(request)
@@ -113,15 +113,15 @@ class RequestMiddleware:
 
 
 class _BrowserOnly:
-    """Base of middleware that only pages for browsers need. Saves API requests its cost.
+    """Base of middleware that only pages for browsers need. API requests skip it to save time.
 
     Health checks skip it too, because they come with a Host header that ALLOWED_HOSTS refuses.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         super().__init__(get_response)  # type: ignore[call-arg]
-        # The next middleware that is not of this kind. Django's wrapper around a middleware has the
-        # attributes of what it wraps.
+        # The next middleware that is not a _BrowserOnly. Django's wrapper around a middleware has
+        # the attributes of the middleware.
         self.next_for_api = getattr(get_response, "next_for_api", get_response)
 
     def __call__(self, request: HttpRequest) -> Any:
@@ -156,7 +156,7 @@ class Messages(_BrowserOnly, MessageMiddleware):
 
 
 class Cors(CorsMiddleware):
-    """Not used unless TASKFLOW_CORS_ORIGINS allows other origins."""
+    """Django skips this middleware unless TASKFLOW_CORS_ORIGINS allows other origins."""
 
     def __init__(self, get_response: Any) -> None:
         if not settings.CORS_ALLOWED_ORIGINS:

@@ -15,7 +15,7 @@ from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
-from taskflow.http.descriptions import complete
+from taskflow.http.descriptions import complete_document
 from taskflow.http.errors import (
     Invalid,
     LengthRequired,
@@ -190,7 +190,7 @@ class Api(NinjaAPI):
         """Raises ImproperlyConfigured when two classes would share the name of a component."""
         if path_prefix is None:
             path_prefix = self.get_root_path(path_params or {})
-        return complete(OpenApiDocument(self, path_prefix))
+        return complete_document(OpenApiDocument(self, path_prefix))
 
 
 def _not_modified(etag: str) -> HttpResponse:

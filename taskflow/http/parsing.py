@@ -92,10 +92,10 @@ def _read_integer(digits: str) -> int | float:
 
 
 def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    values = dict(pairs)
+    if len(values) < len(pairs):
         raise ValueError("an object has the same key twice")
-    return found
+    return values
 
 
 def _refuse_constant(constant: str) -> None:
@@ -124,7 +124,7 @@ def _check_values(document: object, max_depth: int, *, checks_texts: bool) -> No
             for value in values:
                 if isinstance(value, str):
                     if checks_texts and is_unstorable(value):
-                        raise ValueError("a text has NUL or half a character (a lone surrogate).")
+                        raise ValueError("a text contains NUL or a lone surrogate.")
                 elif isinstance(value, dict | list):
                     below.append(value)
                 elif isinstance(value, int | float) and not -(2**63) <= value < 2**63:

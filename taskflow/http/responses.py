@@ -1,4 +1,4 @@
-"""Responses that the database has built, of one row."""
+"""Responses with one row whose JSON the database builds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from taskflow.http.request import Request
 
 
 class Detail(NamedTuple):
-    """One row as a response."""
+    """One row as a response: its id, its ETag and its JSON."""
 
     id: int
     etag: str
@@ -27,24 +27,24 @@ class Detail(NamedTuple):
 
 
 class DetailQuery:
-    """How one row of `rows(viewer)` is read: as `document(viewer)`, or its ETag alone.
+    """Reads a row of `rows(viewer)`: the JSON that `build(viewer)` describes, or only the ETag.
 
-    A lookup names one row: model fields with their values, such as its `pk`.
+    A lookup identifies the row: field names with their values, such as `pk`.
     """
 
     def __init__(
         self,
         resource_type: str,
         rows: Callable[[Viewer], models.QuerySet[Any]],
-        document: Callable[[Viewer], JsonBuilder],
+        build: Callable[[Viewer], JsonBuilder],
     ) -> None:
-        self.resource_type, self.rows, self.document = resource_type, rows, document
-        self.etags = QueryCache(self._with_fingerprint)
-        self.details = QueryCache(self._with_document)
-        self.many = QueryCache(self._with_documents)
+        self.resource_type, self.rows, self.build = resource_type, rows, build
+        self.etags = QueryCache(self._select_fingerprint)
+        self.details = QueryCache(self._select_json)
+        self.many = QueryCache(self._select_json_by_id)
 
     def fetch(self, viewer: Viewer, lookup: Mapping[str, Any]) -> Detail | None:
-        """Return the row, or None. The COMMIT may go along with this query."""
+        """Return the row, or None. COMMIT may be sent together with this query."""
         names, values = tuple(lookup), tuple(lookup.values())
         rows = self.details.fetch((names,), viewer, values, commit_with=True)
         if not rows:
@@ -58,23 +58,23 @@ class DetailQuery:
         return etag_of_fingerprint(self.resource_type, *rows[0]) if rows else None
 
     def fetch_texts(self, viewer: Viewer, ids: Iterable[int]) -> dict[int, str]:
-        """Return the JSON of the rows with these ids, by id, without those that do not exist."""
+        """Return the JSON of the rows with these ids, by id. Unknown ids are left out."""
         return dict(self.many.fetch((), viewer, IdArray(tuple(ids))))
 
-    def _with_fingerprint(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+    def _select_fingerprint(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
         rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
-        rows = rows.annotate(_fingerprint=self.document(viewer).fingerprint())
+        rows = rows.annotate(_fingerprint=self.build(viewer).fingerprint())
         return rows.values_list("pk", "version", "_fingerprint")
 
-    def _with_document(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
-        document = AsText(self.document(viewer).json())
-        rows = self._with_fingerprint(names, viewer, values).annotate(_document=document)
-        return rows.values_list("pk", "version", "_fingerprint", "_document")
+    def _select_json(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+        row_json = AsText(self.build(viewer).json())
+        rows = self._select_fingerprint(names, viewer, values).annotate(_json=row_json)
+        return rows.values_list("pk", "version", "_fingerprint", "_json")
 
-    def _with_documents(self, viewer: Viewer, ids: Any) -> Any:
+    def _select_json_by_id(self, viewer: Viewer, ids: Any) -> Any:
         rows = self.rows(viewer).filter(IsInIds("pk", ids))
-        rows = rows.annotate(_document=AsText(self.document(viewer).json()))
-        return rows.values_list("pk", "_document")
+        rows = rows.annotate(_json=AsText(self.build(viewer).json()))
+        return rows.values_list("pk", "_json")
 
 
 def respond_with_detail(
@@ -85,9 +85,9 @@ def respond_with_detail(
     *,
     status: int = 200,
 ) -> HttpResponse:
-    """Respond with the row and its ETag, or with 304 where the caller has this version already.
+    """Respond with the row and its ETag, or with 304 if the client has this version already.
 
-    With status 201 the response has a Location. Raises NotFound when there is no such row.
+    With status 201 the response has a Location. Raises NotFound if there is no such row.
     """
     if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
         etag = query.fetch_etag(viewer, lookup)
@@ -99,27 +99,28 @@ def respond_with_detail(
     response = respond(request, detail.text, status=status)
     response["ETag"] = detail.etag
     if status == 201:
-        response["Location"] = f"{_root_of(request)}{query.resource_type}s/{detail.id}"
+        response["Location"] = f"{_api_root_of(request)}{query.resource_type}s/{detail.id}"
     return response
 
 
 def respond(request: Request, text: str, *, status: int = 200) -> HttpResponse:
-    """Respond with JSON that is text already."""
+    """Respond with a JSON text."""
     response = prepare_response(request)
     response.content, response.status_code = text, status
     return response
 
 
 def prepare_response(request: Request) -> HttpResponse:
-    """Return the response that is to be filled. Ninja creates it before it calls the API function;
-    a second object would cost 40 function calls more.
+    """Return the response object of this request, to be filled by the caller.
+
+    Ninja creates it before it calls the API function. Another object would cost 40 function calls.
     """
     if request.prepared_response is None:
         request.prepared_response = HttpResponse(content_type=JSON_CONTENT_TYPE)
     return request.prepared_response
 
 
-def _root_of(request: Request) -> str:
-    """The address of the API and its version: /api/v1/."""
+def _api_root_of(request: Request) -> str:
+    """Return the path of the API and its version: /api/v1/."""
     _, api, version, _ = request.path.split("/", 3)
     return f"/{api}/{version}/"

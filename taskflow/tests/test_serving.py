@@ -157,7 +157,7 @@ def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
     call_command("seed", verbosity=0)
     settings.DEBUG = debug
 
-    greeting = serve.write_greeting("http://127.0.0.1:8001", 8001)
+    greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
 
     assert "TaskFlow is on http://127.0.0.1:8001" in greeting
     for shown in (DEMO_EMAIL, DEMO_PASSWORD, "tf_", "Data stays in"):
@@ -173,7 +173,7 @@ def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
         "postgresql": f"Data stays in the PostgreSQL database {name}",
     }
 
-    greeting = serve.write_greeting("http://127.0.0.1:8001", 8001)
+    greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
 
     assert expected[connection.vendor] in greeting
 

@@ -1,4 +1,4 @@
-"""Empty the database as its owner: the app role may not TRUNCATE, since that ignores policies."""
+"""The command `flush`, run as the owner role. The app role has no right to TRUNCATE tables."""
 
 from __future__ import annotations
 

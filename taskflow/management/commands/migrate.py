@@ -14,8 +14,8 @@ from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache
 from taskflow.tenancy.checks import find_violations
 
-# The owner role owns every table, the app role reads and writes rows. The login may become either,
-# but inherits only the app role's rights, so that outside a unit of work it has no others.
+# The owner role owns every table; the app role reads and writes rows. The login can switch to both
+# roles, but inherits only the rights of the app role. So it has no others outside a unit of work.
 CREATE_ROLES = f"""
 DO $$ DECLARE name text; BEGIN
   FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{APP_ROLE}'] LOOP
@@ -36,7 +36,7 @@ DO $$ DECLARE name text; BEGIN
   END IF;
 END $$
 """
-# Whether the login may do that: it can create roles, or both exist and were granted to it.
+# Whether the login can use both roles: it may create them, or they exist and are granted to it.
 CAN_HAVE_ROLES = f"""
 SELECT rolsuper
     OR (SELECT count(*) = 2 FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
@@ -46,8 +46,8 @@ SELECT rolsuper
           (SELECT FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')))
 FROM pg_roles WHERE rolname = current_user
 """
-# A database that was set up without roles stays so: its tables belong to the login.
-OWNED_OTHERWISE = """
+# A database that was set up without the roles keeps its tables in the login's name.
+HAS_OTHER_OWNER = """
 SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
                AND schemaname = current_schema() AND tableowner <> %s)
 """
@@ -64,7 +64,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {A
 
 class Command(Migrate):
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Refuse a database of another version, before any check can fail on its tables."""
+        """Raise CommandError for a database of another version, before checks read its tables."""
         if sentence := find_incompatibility(connections[options["database"]]):
             raise CommandError(sentence)
         return super().execute(*args, **options)
@@ -89,12 +89,12 @@ class Command(Migrate):
     def _migrate_postgresql(
         self, connection: BaseDatabaseWrapper, *args: Any, **options: Any
     ) -> None:
-        with_roles = prepare_roles(connection)
+        has_roles = prepare_roles(connection)
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
-            # Adding a foreign key reads both tables. Where the policies bind the owner too, they
-            # need a value, and then show no rows. A migration that changes rows has to enter the
-            # tenants itself.
+            # Adding a foreign key reads both tables. If the policies apply to the owner, too, they
+            # need a value; with this one no rows are visible. A migration that changes rows has to
+            # open a unit of work for each tenant.
             cursor.execute("SET taskflow.tenant = '0'")
         try:
             super().handle(*args, **options)
@@ -104,7 +104,7 @@ class Command(Migrate):
         is_complete = not (options["app_label"] or options["plan"] or options["check_unapplied"])
         if is_complete and (violations := find_violations()):
             raise CommandError("Tenants are not isolated: " + "; ".join(violations))
-        if is_complete and not with_roles and options["verbosity"] > 0:
+        if is_complete and not has_roles and options["verbosity"] > 0:
             self.stdout.write(
                 f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
                 " security applies to it nevertheless; see docs/architecture.md."
@@ -112,22 +112,24 @@ class Command(Migrate):
 
 
 def reset_connection(connection: BaseDatabaseWrapper) -> None:
-    """Give up the role and the settings for migrating. A pool would pass them to its next user."""
-    connection.connection.rollback()  # of a migration that failed
+    """Reset the role and the settings. A pool would give the connection to another thread."""
+    connection.connection.rollback()  # a migration may have failed
     with connection.cursor() as cursor:
         for setting in ("ROLE", "statement_timeout", "taskflow.tenant"):
             cursor.execute(f"RESET {setting}")
 
 
 def prepare_roles(connection: BaseDatabaseWrapper) -> bool:
-    """Create both roles and become the owner role. Return False if the login may not do so, or if
-    the database was set up without roles.
+    """Create both roles if necessary, and switch to the owner role.
+
+    Return False, without a change, if the login may not do so or if the database was set up without
+    the roles.
     """
     with connection.cursor() as cursor:
-        cursor.execute(OWNED_OTHERWISE, [OWNER_ROLE])
-        is_owned_otherwise = cursor.fetchone()[0]
+        cursor.execute(HAS_OTHER_OWNER, [OWNER_ROLE])
+        has_other_owner = cursor.fetchone()[0]
         cursor.execute(CAN_HAVE_ROLES)
-        if is_owned_otherwise or not cursor.fetchone()[0]:
+        if has_other_owner or not cursor.fetchone()[0]:
             return False
         cursor.execute(CREATE_ROLES)
         cursor.execute(GRANTS)

@@ -52,19 +52,19 @@ class Command(BaseCommand):
         host, port, workers = options["host"], options["port"], options["workers"]
         if workers < 1:
             raise CommandError("--workers must be 1 or more.")
-        refuse_taken_port(host, port)
+        check_port(host, port)
         self.stdout.write("Setting up the database…")  # the first start takes a while
         self.stdout.flush()
         call_command("migrate", verbosity=0)
         if settings.DEBUG and not demo_is_here():
             call_command("seed", stdout=self.stdout)
-        greeting = write_greeting(f"http://{url_host(host)}:{port}", port)
+        greeting = build_greeting(f"http://{format_host(host)}:{port}", port)
         self.stdout.flush()
         connection.close()
         serve(host, port, workers, greeting)
 
 
-def write_greeting(base: str, port: int) -> str:
+def build_greeting(base: str, port: int) -> str:
     """Return the text to print when the server answers.
 
     With DEBUG on, it contains the logins of the demo and a token.
@@ -96,12 +96,13 @@ def describe_database(database: BaseDatabaseWrapper) -> str:
     return f"the PostgreSQL database {parameters['NAME']}{host_part}{port_part}"
 
 
-def url_host(host: str) -> str:
+def format_host(host: str) -> str:
+    """Return an IP address as it is written in a URL."""
     return f"[{host}]" if ":" in host else host
 
 
-def refuse_taken_port(host: str, port: int) -> None:
-    """Raise CommandError if the port cannot be used. The server would show a traceback."""
+def check_port(host: str, port: int) -> None:
+    """Raise CommandError if host or port cannot be used. The server would print a traceback."""
     if not 1 <= port <= 65_535:
         raise CommandError(f"--port must be between 1 and 65535, not {port}.")
     try:
@@ -122,8 +123,8 @@ def refuse_taken_port(host: str, port: int) -> None:
 
 
 def serve(host: str, port: int, workers: int, greeting: str) -> None:
-    """Replace this process by the server, to free the memory that the command has used."""
-    # Otherwise glibc keeps 16 MiB in each thread that has ever hashed a password.
+    """Replace this process by the server. This frees the memory that the command has used."""
+    # Without this setting, glibc keeps 16 MiB for each thread that has hashed a password.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
     # The command may be run from any folder, for example by a supervisor.
     paths = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -134,12 +135,12 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
 
 
 def write_to_pipe(text: str) -> int:
-    """Return a file descriptor from which the next program can read the text.
+    """Return a file descriptor from which the program that replaces this one can read the text.
 
-    Every user of the machine could read a token in its arguments or environment.
+    The text contains a token. In arguments or the environment, other users could read it.
     """
-    reading, writing = os.pipe()
-    with os.fdopen(writing, "w") as file:
+    read_end, write_end = os.pipe()
+    with os.fdopen(write_end, "w") as file:
         file.write(text)  # a pipe holds at least 4 KiB
-    os.set_inheritable(reading, True)
-    return reading
+    os.set_inheritable(read_end, True)
+    return read_end
