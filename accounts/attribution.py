@@ -1,4 +1,4 @@
-"""Why a write is made and for which user, as the headers X-Reason and X-On-Behalf-Of say."""
+"""Adds the reason and the user of the headers X-Reason and X-On-Behalf-Of to the actor."""
 
 from __future__ import annotations
 
@@ -52,5 +52,5 @@ def _find_active_user(actor: Actor, reference: str | int) -> User:
         sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."
         raise Invalid.parameter(ON_BEHALF_OF, sentence, "unknown_reference")
     if not user.is_active:
-        raise Forbidden(f"{user} is deactivated. Nobody can act on behalf of this user.")
+        raise Forbidden(f"{user} is deactivated. You can act on behalf of active users only.")
     return user

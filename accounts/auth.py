@@ -1,4 +1,4 @@
-"""Authentication: which tenant a request is for, which user sends it, what its token allows."""
+"""Authentication: the tenant of a request, its user, and the scope of its token."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ def find_tenant(subdomain: str | None) -> Tenant:
 def inside_tenant_of_token(
     text: str, tenant_id: int, *, read_only: bool
 ) -> Iterator[list[ApiToken]]:
-    """Open a unit of work in the tenant that the token names; look the token up in its first query.
+    """Open a unit of work in the tenant that the token names, and look the token up there.
 
-    The context yields a list: the live token with its user and tenant loaded, or nothing. With
-    `read_only` the transaction takes no write lock on SQLite.
+    The context yields a list of the live token, with its user and tenant loaded, or an empty list.
+    With `read_only` the transaction takes no write lock on SQLite.
     """
     with inside(tenant_id, read_only=read_only):
         values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
@@ -119,7 +119,7 @@ LIVE_TOKEN = Query(_live_tokens)
 def check_password(email: str, password: str) -> User | None:
     """Return the active user with this e-mail and password, or None.
 
-    It takes as long when no user has the e-mail, so that the time does not reveal who exists.
+    It takes the same time if no user has the e-mail, so that the time does not reveal which exist.
     """
     user: User | None = User.objects.filter(email=email.lower()).first()
     if user is None or not user.has_usable_password():

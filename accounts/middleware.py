@@ -119,7 +119,7 @@ class TenantMiddleware:
         is_safe = request.method in SAFE
         with inside_tenant_of_token(text, tenant_id, read_only=is_safe) as live_tokens:
             if not live_tokens:
-                return self.work(request)
+                return self.run_view(request)
             token = live_tokens[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
@@ -145,7 +145,7 @@ class TenantMiddleware:
         if request.method in SAFE:
             request.actor = actor
             allow_early_commit()
-            return self.work(request)
+            return self.run_view(request)
         if request.is_repeated:
             serialize_graph_changes(actor)
         actor = add_attribution(request, actor)
@@ -154,29 +154,34 @@ class TenantMiddleware:
         request.actor = actor
         if read_dry_run(request):
             return self.answer_dry_run(request)
-        work = self.work_with_precondition if precondition else self.work
+        run_view = self.run_view_with_precondition if precondition else self.run_view
         key = read_idempotency_key(request)
         if key is not None:
-            return run_once(request, key, work)
+            return run_once(request, key, run_view)
         if precondition is None:
             allow_early_commit()
-        return work(request)
+        return run_view(request)
 
-    def work_with_precondition(self, request: ActorRequest) -> HttpResponse:
+    def run_view_with_precondition(self, request: ActorRequest) -> HttpResponse:
         """Raise PreconditionFailed when If-Match names a row that the request does not change."""
-        response = self.work(request)
-        named = request.actor.precondition
-        if named and named.event_ids and not named.is_checked and response.status_code < 400:
+        response = self.run_view(request)
+        precondition = request.actor.precondition
+        if (
+            precondition
+            and precondition.event_ids
+            and not precondition.is_checked
+            and response.status_code < 400
+        ):
             raise PreconditionFailed(
-                f"If-Match names {named.resource_type} {named.row_id}, which this request does not"
-                " change."
+                f"If-Match names {precondition.resource_type} {precondition.row_id}, which this"
+                " request does not change."
             )
         return response
 
     def answer_dry_run(self, request: ActorRequest) -> HttpResponse:
         """Run the request, answer with its response and events, and roll it back."""
         with capture_events() as events:
-            response = self.work_with_precondition(request)
+            response = self.run_view_with_precondition(request)
         if response.status_code >= 400:
             return response
         if connection.vendor == "postgresql":  # SQLite checks deferred constraints at COMMIT only
@@ -237,11 +242,11 @@ class TenantMiddleware:
         with inside(tenant, read_only=request.method in SAFE):
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
-            return self.work(request)
+            return self.run_view(request)
 
     # ---- both ----
 
-    def work(self, request: ActorRequest) -> HttpResponse:
+    def run_view(self, request: ActorRequest) -> HttpResponse:
         response = self.get_response(request)
         if response.streaming:
             raise TenantError(
@@ -264,8 +269,8 @@ def load_session_user(request: ActorRequest, home: Tenant) -> User | None:
 
 
 def choose_acting_tenant(request: ActorRequest, user: User | None, home: Tenant) -> Tenant:
-    """Return the tenant to work in: the user's own, or the one that an operator has picked."""
-    picked = request.session.get(ACTING_TENANT)
-    if user is None or not user.is_superuser or home.subdomain != PLATFORM or picked is None:
+    """Return the tenant to work in: the user's own, or the one that an operator has chosen."""
+    chosen_id = request.session.get(ACTING_TENANT)
+    if user is None or not user.is_superuser or home.subdomain != PLATFORM or chosen_id is None:
         return home
-    return Tenant.objects.filter(pk=picked).first() or home
+    return Tenant.objects.filter(pk=chosen_id).first() or home

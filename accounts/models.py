@@ -73,7 +73,7 @@ class Tenant(models.Model):
 
     @classmethod
     def update_dependents(cls, changes: object) -> None:
-        """Do nothing; the recorder calls this on every model (see TenantModel)."""
+        """Do nothing. The recorder calls this for every model, see TenantModel."""
 
     @property
     def tenant_id(self) -> int:
@@ -212,7 +212,7 @@ class User(TenantModel, AbstractBaseUser):
         self.email = (self.email or "").lower() or None
 
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Return whether the user may use the admin: its administrators see the whole tenant."""
+        """Return whether the user may use the admin. Administrators may do everything in it."""
         return self.is_active and (self.is_staff or self.is_superuser)
 
     def has_module_perms(self, app_label: str) -> bool:
@@ -252,8 +252,8 @@ class ApiToken(TenantModel):
     digest = models.CharField(max_length=64, editable=False)
     scope = models.CharField(max_length=5, choices=TokenScope, default=TokenScope.WRITE)
     project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
-    # Issued for a password. Tokens that are created with it may expire later than it, since the
-    # password could be used to create them anyway.
+    # Created by a sign-in. Tokens that it creates may expire later than it, since the user could
+    # create them with the password anyway.
     is_sign_in = models.BooleanField(default=False, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True, editable=False)

@@ -26,8 +26,10 @@ def require_staff(actor: Actor) -> None:
 
 
 def require_control_of_user(actor: Actor, user: User) -> None:
-    """Raise Forbidden unless `user` is the actor, an agent the actor is responsible for, or the
-    actor is staff. With a token bound to projects, unless it is the actor.
+    """Raise Forbidden unless the actor may manage the tokens of this user.
+
+    Users may do so for themselves and for agents they are responsible for, administrators for all.
+    With a token bound to projects, users may do so only for themselves.
     """
     if user.pk == actor.user.pk:
         return
@@ -42,19 +44,20 @@ def require_control_of_token(actor: Actor, token: ApiToken) -> None:
     """Raise Forbidden unless the actor may rotate and revoke this token."""
     require_control_of_user(actor, token.user)
     if actor.project_ids is not None and (actor.token is None or actor.token.pk != token.pk):
-        raise Forbidden("A token bound to projects can replace and revoke no token but itself.")
+        raise Forbidden("A token bound to projects can replace and revoke only itself.")
 
 
 def require_live(token: ApiToken) -> None:
     """Raise Conflict for a token that is revoked or has expired."""
     require_fresh(token, "revoked_at", "expires_at")
     if not token.is_live:
-        raise Conflict("An expired or revoked token has no successor. Create a new one.")
+        raise Conflict("An expired or revoked token cannot be rotated. Create a new one.")
 
 
 def require_live_credentials(actor: Actor) -> None:
-    """Raise Unauthenticated when the token of the request has been revoked meanwhile, so that a
-    revoked token leaves no other token behind.
+    """Raise Unauthenticated when the request's own token has been revoked since the request began.
+
+    Otherwise a revoked token could create another token.
     """
     if actor.token is None:
         return
@@ -64,7 +67,7 @@ def require_live_credentials(actor: Actor) -> None:
 
 
 def require_active(user: User) -> None:
-    """Raise Conflict when the user or the user who is responsible for it is deactivated."""
+    """Raise Conflict when the user, or the user who is responsible for it, is deactivated."""
     for one in filter(None, [user, user.responsible]):
         require_fresh(one, "is_active")
         if not one.is_active:
@@ -84,11 +87,11 @@ def require_own_password(actor: Actor) -> None:
         raise Forbidden("A token bound to projects cannot change the password.")
 
 
-def latest_expiry(actor: Actor) -> datetime | None:
+def find_latest_expiry(actor: Actor) -> datetime | None:
     """Return the latest expiry (UTC) of a token that the actor creates; None for no limit.
 
-    A token cannot create one that outlives it. A session, or the token of a sign-in, has no limit:
-    it was given for the password, with which longer tokens can be created anyway.
+    A token cannot create one that expires later. A session and the token of a sign-in have no
+    limit: with the password, the user could create such tokens anyway.
     """
     token = actor.token
     return None if token is None or token.is_sign_in else token.expires_at
@@ -105,12 +108,15 @@ def require_no_more_rights(
     if order.index(scope) > order.index(actor.scope):
         raise Forbidden(f"A token of scope {actor.scope} cannot create one of scope {scope}.")
     if actor.project_ids is not None and not set(project_ids or [0]) <= {*actor.project_ids}:
-        raise Forbidden("A token cannot show more projects than the token that creates it.")
-    latest = latest_expiry(actor)
+        raise Forbidden(
+            "A token cannot have access to more projects than the token that creates it."
+        )
+    latest = find_latest_expiry(actor)
     if latest is not None and (expires_at is None or expires_at > latest):
         raise Forbidden(
-            "A token cannot outlive the token that creates it, which ends at"
-            f" {latest:%Y-%m-%dT%H:%M} UTC. Ask for fewer days, or sign in and create it then."
+            "A token cannot expire later than the token that creates it, which expires at"
+            f" {latest:%Y-%m-%dT%H:%M} UTC. Use a smaller expires_in_days, or sign in"
+            " and create it with that token."
         )
 
 

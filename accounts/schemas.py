@@ -70,14 +70,14 @@ class MeResponse(UserResponse):
 
     @staticmethod
     def resolve_tenant(user: User, context: dict[str, Any]) -> Tenant:
-        return _actor_of(context).tenant
+        return _get_actor(context).tenant
 
     @staticmethod
     def resolve_scope(user: User, context: dict[str, Any]) -> TokenScope:
-        return _actor_of(context).scope
+        return _get_actor(context).scope
 
 
-def _actor_of(context: dict[str, Any]) -> Actor:
+def _get_actor(context: dict[str, Any]) -> Actor:
     actor: Actor = context["request"].auth
     return actor
 

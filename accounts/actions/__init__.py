@@ -1,1 +1,1 @@
-"""What can happen to tenants, users and API tokens: each function checks its rule, then records."""
+"""Actions on tenants, users and API tokens. Each checks its rules, then calls the recorder."""

@@ -13,24 +13,26 @@ from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import lock, lock_all
 from taskflow.http.errors import Contended
 
-# What rules read of a user and of a token. Whoever changes one of these locks the row.
+# The columns of a user and of a token that rules read. Every change of them locks the row.
 USER_COLUMNS = ("is_active", "is_staff", "responsible", "password")
 TOKEN_COLUMNS = ("revoked_at", "expires_at")
 
 
 def lock_users(users: Iterable[User | None], mode: LockMode = LockMode.SHARE) -> None:
-    """Keep the users from being changed until the transaction ends, and refresh what rules read.
+    """Prevent changes of the users until the transaction ends, and refresh what rules read.
 
-    By default others may hold the same lock, so that many may give tasks to one user at once.
-    None is skipped. One statement. Raises NotFound when one of them no longer exists.
+    By default other transactions may hold the same lock, so that several can assign tasks to one
+    user at the same time. None is skipped. One statement. Raises NotFound when one of the users no
+    longer exists.
     """
     lock_all(list({user.pk: user for user in users if user}.values()), *USER_COLUMNS, mode=mode)
 
 
 def lock_with_responsible(user: User) -> None:
-    """lock_users() for a user and for the user who is responsible for it.
+    """Lock a user and the user who is responsible for it, as lock_users() does.
 
-    Raises Contended when another user has become responsible meanwhile, who is not locked.
+    Raises Contended when another user has become responsible in the meantime, since that user is
+    not locked.
     """
     responsible_id = user.responsible_id
     lock_users([user, user.responsible])
@@ -39,12 +41,12 @@ def lock_with_responsible(user: User) -> None:
 
 
 def lock_token(token: ApiToken) -> None:
-    """Lock a token to change it, after its user and the user who is responsible for it."""
+    """Lock a token for a change, after its user and the user who is responsible for that user."""
     lock_with_responsible(token.user)
     lock(token, *TOKEN_COLUMNS)
 
 
 def lock_credentials(actor: Actor) -> None:
-    """Keep the token of the request from being revoked until the transaction ends."""
+    """Prevent the request's own token from being revoked until the transaction ends."""
     if actor.token is not None:
         lock(actor.token, *TOKEN_COLUMNS, mode=LockMode.SHARE)

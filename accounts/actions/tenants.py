@@ -46,7 +46,7 @@ def register_tenant(
     user = User(full_name=full_name, email=email, is_staff=True)
     try:
         return create_tenant(tenant, user, password=password, via=via, request_id=request_id)
-    except IntegrityError:  # all else in a new tenant is new, too
+    except IntegrityError:  # nothing else in a new tenant can be taken
         raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
 
 
@@ -55,7 +55,7 @@ def _check_subdomain(subdomain: str) -> None:
     if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
         raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
     if subdomain == settings.DEFAULT_TENANT.lower():
-        # Its administrator would receive every sign-in at a host without a subdomain.
+        # Every sign-in at a host without a subdomain would go to this tenant.
         raise Invalid.field(
             "subdomain",
             f"“{subdomain}” is the default tenant of this installation and cannot be registered."
@@ -64,7 +64,7 @@ def _check_subdomain(subdomain: str) -> None:
 
 
 def create_operator(*, email: str, full_name: str, password: str) -> User:
-    """Create an operator in the platform tenant, which the first operator creates."""
+    """Create an operator in the platform tenant. The first call also creates that tenant."""
     user = User(full_name=full_name, email=email, is_staff=True, is_superuser=True)
     platform = Tenant.objects.filter(subdomain=PLATFORM).first()
     if platform is None:
@@ -75,18 +75,18 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
 
 
 def create_tenant(
-    tenant: Tenant, first: User, *, password: str | None, via: Via, request_id: str = ""
+    tenant: Tenant, administrator: User, *, password: str | None, via: Via, request_id: str = ""
 ) -> Actor:
-    """Save a tenant and its first user, who is recorded as the actor of both.
+    """Save a tenant and its first administrator, who is recorded as the actor of both.
 
     Raises IntegrityError when the subdomain is taken.
     """
     tenant.full_clean(validate_unique=False)
-    actor = Actor(first, tenant, via=via, request_id=request_id)
-    with transaction.atomic():  # otherwise a failure could leave a tenant that no user can enter
+    actor = Actor(administrator, tenant, via=via, request_id=request_id)
+    with transaction.atomic():  # otherwise a failure could leave a tenant without users
         tenant.save(force_insert=True)
         with inside(tenant):
-            save_new_user(actor, first, password)
+            save_new_user(actor, administrator, password)
     return actor
 
 

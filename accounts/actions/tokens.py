@@ -15,7 +15,7 @@ from accounts.models import (
     User,
 )
 from accounts.rules import (
-    latest_expiry,
+    find_latest_expiry,
     require_active,
     require_control_of_token,
     require_control_of_user,
@@ -33,23 +33,23 @@ from taskflow.http.errors import Contended, Forbidden
 
 SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)
 DEFAULT_TOKEN_LIFETIME = timedelta(days=90)
-ROTATION_OVERLAP = timedelta(hours=24)  # both tokens work, so that clients can change over
+ROTATION_OVERLAP = timedelta(hours=24)  # for which the old token still works
 
 
 def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
     """Create a token with all rights of the user, for 30 days. Return it and its text.
 
-    The password must have been checked. Raises Conflict when the user is deactivated, and Contended
-    when the password has been changed since the user was read.
+    The caller has checked the password. Raises Conflict when the user is deactivated, and Contended
+    when the password has been changed since then.
     """
     actor = Actor(user, tenant, request_id=request_id)
-    checked = user.password
+    checked_password = user.password
     lock_with_responsible(user)
-    if user.password != checked:
-        raise Contended("The password has been changed meanwhile. Sign in again.")
+    if user.password != checked_password:
+        raise Contended("Another request has changed the password. Sign in again.")
     require_active(user)
-    ends = timezone.now() + SIGN_IN_TOKEN_LIFETIME
-    return issue_token(actor, user, "sign-in", TokenScope.ADMIN, ends, is_sign_in=True)
+    expires_at = timezone.now() + SIGN_IN_TOKEN_LIFETIME
+    return issue_token(actor, user, "sign-in", TokenScope.ADMIN, expires_at, is_sign_in=True)
 
 
 def create_token(
@@ -63,7 +63,7 @@ def create_token(
 ) -> tuple[ApiToken, str]:
     """Create a token for the actor, or for an agent of the actor. Return it and its text.
 
-    By default it lasts 90 days, or as long as the token that creates it if that ends earlier.
+    By default it expires after 90 days, but not later than the token that creates it.
     Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
     when that token has been revoked meanwhile, and Conflict when the user is deactivated.
     """
@@ -75,16 +75,18 @@ def create_token(
     require_control_of_user(actor, owner)
     require_live_credentials(actor)
     require_active(owner)
-    lasts = DEFAULT_TOKEN_LIFETIME if expires_in_days is None else timedelta(days=expires_in_days)
-    ends = timezone.now() + lasts
+    lifetime = (
+        DEFAULT_TOKEN_LIFETIME if expires_in_days is None else timedelta(days=expires_in_days)
+    )
+    expires_at = timezone.now() + lifetime
     if expires_in_days is None:
-        ends = min(ends, latest_expiry(actor) or ends)
-    require_no_more_rights(actor, scope, project_ids, ends)
-    return issue_token(actor, owner, name, scope, ends, project_ids)
+        expires_at = min(expires_at, find_latest_expiry(actor) or expires_at)
+    require_no_more_rights(actor, scope, project_ids, expires_at)
+    return issue_token(actor, owner, name, scope, expires_at, project_ids)
 
 
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
-    """Create a successor with the same rights and lifetime. The old token ends in 24 hours.
+    """Create a successor with the same rights and lifetime. The old token expires in 24 hours.
 
     A successor never outlives the token of the request, so no token can prolong itself. Raises
     Conflict for a token that is revoked or has expired.
@@ -95,7 +97,7 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     require_live_credentials(actor)
     require_live(token)
     require_active(token.user)
-    now, latest, scope = timezone.now(), latest_expiry(actor), TokenScope(token.scope)
+    now, latest, scope = timezone.now(), find_latest_expiry(actor), TokenScope(token.scope)
     expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
     if latest is not None:
         expires_at = min(expires_at or latest, latest)
@@ -103,9 +105,9 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     issued = issue_token(
         actor, token.user, token.name, scope, expires_at, token.project_ids, verb="rotated"
     )
-    ends = now + ROTATION_OVERLAP
-    if token.expires_at is None or token.expires_at > ends:
-        change(actor, token, "rotated", expires_at=ends)
+    overlap_end = now + ROTATION_OVERLAP
+    if token.expires_at is None or token.expires_at > overlap_end:
+        change(actor, token, "rotated", expires_at=overlap_end)
     return issued
 
 
@@ -116,11 +118,11 @@ def revoke_token(actor: Actor, token: ApiToken) -> ApiToken:
     return token if token.revoked_at else change(actor, token, "revoked", revoked_at=timezone.now())
 
 
-def revoke_all(actor: Actor, user: User, *, keep: ApiToken | None = None) -> int:
-    """Revoke every token of the user, except `keep`. Return how many were live."""
+def revoke_all(actor: Actor, user: User, *, except_token: ApiToken | None = None) -> int:
+    """Revoke every token of the user, except `except_token`. Return how many were live."""
     live = ApiToken.objects.filter(user=user).live(timezone.now())
-    others = live.exclude(pk=keep.pk) if keep else live
-    return change_all(actor, others, "revoked", revoked_at=timezone.now())
+    revoked_tokens = live.exclude(pk=except_token.pk) if except_token else live
+    return change_all(actor, revoked_tokens, "revoked", revoked_at=timezone.now())
 
 
 def issue_token(

@@ -77,8 +77,10 @@ def create_user(
 
 
 def update_user(actor: Actor, user: User, **values: Any) -> User:
-    """Change what was given. A new password revokes the user's tokens; deactivating them revokes
-    those of the agents they are responsible for, too.
+    """Change the given fields of a user.
+
+    A new password revokes the user's tokens. Deactivating the user also revokes the tokens of the
+    agents that the user is responsible for. Raises Conflict for the last active administrator.
     """
     require_staff(actor)
     password = values.pop("password", None)
@@ -102,9 +104,9 @@ def deactivate_user(actor: Actor, user: User) -> User:
 
 
 def delete_user(actor: Actor, user: User) -> None:
-    """Delete a user who owns nothing and has done nothing.
+    """Delete a user to whom no row refers: one who owns nothing and has made no change.
 
-    Raises Conflict with the counts of what refers to the user, who can be deactivated instead.
+    Otherwise raises Conflict, with the number of rows of each resource type that refer to the user.
     """
     require_staff(actor)
     require_another_staff(user)
@@ -118,14 +120,15 @@ def delete_user(actor: Actor, user: User) -> None:
             if isinstance(error, ProtectedError)
             else error.restricted_objects
         )
-        owned = Counter(str(row._meta.verbose_name_plural) for row in rows)
-        listed = ", ".join(f"{count} {name}" for name, count in sorted(owned.items()))
+        counts = Counter(str(row._meta.verbose_name_plural) for row in rows)
+        summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
         raise Conflict(
-            f"{user} still owns {listed}. Hand them over, or deactivate this user instead.",
+            f"{user} still owns {summary}."
+            " Transfer them to another user, or deactivate this user instead.",
             code="owns_things",
             errors=[
                 {"code": "owned", "detail": f"{count} {name}", "kind": name, "count": count}
-                for name, count in sorted(owned.items())
+                for name, count in sorted(counts.items())
             ],
         ) from None
 
@@ -143,23 +146,23 @@ def offboard_users(actor: Actor, users: Sequence[User]) -> int:
 
 
 def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
-    """Revoke the live tokens of those of the users who are deactivated, and of the agents whose
-    responsible user is one of them; return how many.
+    """Revoke the tokens and end the admin sessions of those of these users who are deactivated.
 
-    Whatever deactivates users calls it in the same transaction. Their sessions of the admin end as
-    well. Nothing brings tokens and sessions back.
+    Also revokes the tokens of agents whose responsible user is one of them. Every action that
+    deactivates users calls it in the same transaction. Activating a user again restores neither.
+    Return how many tokens were live.
     """
     User.objects.filter(pk__in=user_ids, is_active=False).end_sessions()
-    theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
+    is_theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
     deactivated = Q(user__is_active=False) | Q(user__responsible__is_active=False)
-    live = ApiToken.objects.filter(theirs, deactivated).live(timezone.now())
+    live = ApiToken.objects.filter(is_theirs, deactivated).live(timezone.now())
     return change_all(actor, live, "revoked", revoked_at=timezone.now())
 
 
 def erase_user(actor: Actor, user: User) -> User:
     """Erase the user's name, handle and e-mail from the row and the event log, irreversibly.
 
-    Events of the user stay on record, under the handle erased-7 for user 7. Raises Conflict while
+    Events of the user are kept; for user 7 they show the handle erased-7. Raises Conflict while
     the user is active.
     """
     require_staff(actor)
@@ -175,7 +178,7 @@ def erase_user(actor: Actor, user: User) -> User:
 
 def update_me(actor: Actor, **values: Any) -> User:
     """Change the actor's own name, handle or e-mail."""
-    _require_home(actor)
+    _refuse_operator(actor)
     return _change_user(actor, actor.user, values, None)
 
 
@@ -184,18 +187,19 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
 
     Raises Invalid when the current password is wrong or the new one is weak.
     """
-    _require_home(actor)
+    _refuse_operator(actor)
     require_own_password(actor)
     lock(actor.user, "password")
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")
     _set_password(actor.user, new_password, "new_password")
     change(actor, actor.user, password=actor.user.password)
-    revoke_all(actor, actor.user, keep=actor.token)
+    revoke_all(actor, actor.user, except_token=actor.token)
 
 
 def save_new_user(actor: Actor, user: User, password: str | None) -> User:
-    user.handle = user.handle or _free_handle(user)
+    """Save a new user, with a handle if it has none. Without a password, it cannot sign in."""
+    user.handle = user.handle or _choose_handle(user)
     _set_password(user, password)
     return create(actor, user)
 
@@ -231,10 +235,10 @@ def _check_responsible(kind: str, responsible: User | None) -> None:
         check_active(responsible, "responsible_id")
 
 
-def _free_handle(user: User) -> str:
-    """A handle that is free, derived from the user's e-mail or name."""
-    source = (user.email or "").partition("@")[0] or user.full_name
-    base = slugify(source.replace(".", "-"))[:40].strip("-_") or str(user.kind)
+def _choose_handle(user: User) -> str:
+    """Return a handle that no user has, derived from the e-mail or name. One query."""
+    name = (user.email or "").partition("@")[0] or user.full_name
+    base = slugify(name.replace(".", "-"))[:40].strip("-_") or str(user.kind)
     base = base if HANDLE.fullmatch(base) else str(user.kind)
     taken = set(User.objects.filter(handle__startswith=base).values_list("handle", flat=True))
     taken |= {handle for handle in RESERVED_HANDLES if handle == base}
@@ -242,6 +246,6 @@ def _free_handle(user: User) -> str:
     return base if base not in taken else next(h for h in numbered if h not in taken)
 
 
-def _require_home(actor: Actor) -> None:
+def _refuse_operator(actor: Actor) -> None:
     if actor.is_operator:
         raise Forbidden("An operator can be changed only in the platform's own tenant.")

@@ -51,7 +51,7 @@ OVERWRITE = "_overwrite"  # form field: ETag of the version that the user chose 
 
 
 class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form that also checks unique rules per tenant, and shows why an action refused its values.
+    """A form that checks unique constraints per tenant, and shows why an action refused its values.
 
     Subclasses have no Meta: the admin builds the form class during the request, inside its tenant,
     since the choices of foreign keys are rows of the tenant.
@@ -60,7 +60,8 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     bound_field_class = IdCheckedBoundField
     schema: ClassVar[type[In]] = In  # the API's schema of the same resource
     refusal: Problem | None = None
-    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)  # as opened
+    # The version of the row that the form shows.
+    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(normalize_newlines(data), *args, **kwargs)
@@ -85,11 +86,11 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
         changed = cleaned.keys() & self.changed_data if self.instance.pk else cleaned.keys()
         values = {name: as_recorded(cleaned[name]) for name in changed - NOT_IN_SCHEMA_CHECK}
         try:
-            read = check_values(self.schema, values)
+            checked = check_values(self.schema, values)
         except Problem as problem:
             self._add_errors(problem)
             return {}
-        return {name: value for name, value in read.items() if type(value) is str}
+        return {name: value for name, value in checked.items() if type(value) is str}
 
     def _add_errors(self, problem: Problem) -> None:
         for field, sentence in locate_errors(problem, self.fields):
@@ -103,10 +104,10 @@ def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
     """
     if data is None:
         return None
-    plain = data.copy()
+    normalized = data.copy()
     for name, values in data.lists():
-        plain.setlist(name, [value.replace("\r\n", "\n") for value in values])
-    return plain
+        normalized.setlist(name, [value.replace("\r\n", "\n") for value in values])
+    return normalized
 
 
 def locate_errors(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
@@ -177,8 +178,10 @@ class RecordedInline(TabularInline):
 
 
 class RecordedAdmin(ModelAdmin):
+    """The base of all admin classes whose rows can be changed."""
+
     form = RecordedForm
-    schema: type[In] = In  # of the API: the form refuses what its fields refuse
+    schema: type[In] = In  # the API's schema, whose fields also validate the form
     formfield_overrides = FORMFIELD_CLASSES
     change_form_before_template = "admin/row_version.html"
     action_field_names: ClassVar[dict[str, str]] = {}  # form field: name in actions and events
@@ -209,14 +212,16 @@ class RecordedAdmin(ModelAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rows of an inline through the admin of their own model."""
-        own = self.admin_site.get_model_admin(formset.model)
+        row_admin = self.admin_site.get_model_admin(formset.model)
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         for inline_form in formset.forms:
             if inline_form in formset.deleted_forms:
                 if inline_form.instance.pk:
-                    own.delete_row(get_actor(request), load_stored(inline_form.instance))
+                    row_admin.delete_row(get_actor(request), load_stored(inline_form.instance))
             elif inline_form.has_changed():
-                own._save(request, inline_form.instance, inline_form, not inline_form.instance.pk)
+                row_admin._save(
+                    request, inline_form.instance, inline_form, not inline_form.instance.pk
+                )
 
     def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
         if is_new:
@@ -226,32 +231,32 @@ class RecordedAdmin(ModelAdmin):
         else:
             names = [name for name in form.changed_data if name not in TECHNICAL_FIELDS]
             row, values = load_stored(obj), {name: form.cleaned_data[name] for name in names}
-            if opened := form.cleaned_data.get("row_version"):
-                actor, values = self._drop_unedited(request, row, values, opened)
+            if opened_version := form.cleaned_data.get("row_version"):
+                actor, values = self._drop_unedited(request, row, values, opened_version)
                 self.change_row(actor, row, values)
             else:
                 self.change_row(get_actor(request), row, values)
 
     def _drop_unedited(
-        self, request: HttpRequest, row: Any, values: dict[str, Any], opened: int
+        self, request: HttpRequest, row: Any, values: dict[str, Any], opened_version: int
     ) -> tuple[Actor, dict[str, Any]]:
-        """Return the values that the user edited, and an actor with the version they were based on.
+        """Return an actor with the version that the edits are based on, and the edited values.
 
         A field that another user has changed since the form was opened differs from the stored
         value although this user did not edit it. The actor's precondition lets the recorder refuse
         edits of such fields.
         """
-        since = find_changes_since(row, opened)
-        noun = self.opts.model_name or ""
+        since = find_changes_since(row, opened_version)
+        resource_type = self.opts.model_name or ""
         edited = {}
         for name, value in values.items():
-            other = since.get(self.action_field_names.get(name, name))
-            if other is None or as_recorded(value) != other.base:
+            edit = since.get(self.action_field_names.get(name, name))
+            if edit is None or as_recorded(value) != edit.base:
                 edited[name] = value
-        seen = parse_etag(request.POST.get(OVERWRITE, ""))
-        if seen is None or not seen.is_for(noun, row.pk):
-            seen = Precondition(noun, row.pk, opened)
-        return replace(get_actor(request), precondition=seen), edited
+        precondition = parse_etag(request.POST.get(OVERWRITE, ""))
+        if precondition is None or not precondition.is_for(resource_type, row.pk):
+            precondition = Precondition(resource_type, row.pk, opened_version)
+        return replace(get_actor(request), precondition=precondition), edited
 
     def delete_model(self, request: HttpRequest, obj: Any) -> None:
         self.delete_row(get_actor(request), load_stored(obj))
@@ -376,6 +381,7 @@ def load_stored(row: Any) -> Any:
 
 
 def to_problem(error: Problem | IntegrityError) -> Problem:
+    """Return the problem that explains why an action has failed."""
     return error if isinstance(error, Problem) else problem_of_database_error(error)
 
 
@@ -389,5 +395,5 @@ def show_tenant_badge(request: HttpRequest) -> list[str] | None:
     assert isinstance(request, Request)
     if not isinstance(tenant := request.admin_tenant, Tenant):
         return None
-    is_away = isinstance(request.actor, Actor) and request.actor.is_operator
-    return [tenant.name, "danger" if is_away else "info"]
+    is_in_other_tenant = isinstance(request.actor, Actor) and request.actor.is_operator
+    return [tenant.name, "danger" if is_in_other_tenant else "info"]

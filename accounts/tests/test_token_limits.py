@@ -108,7 +108,7 @@ def test_a_longer_life_is_refused_and_the_refusal_names_the_end(world, as_):
     r = short.post("/tokens", {"name": "x", "expires_in_days": 6})
 
     assert (r.status_code, r.json()["code"]) == (403, "forbidden")
-    assert "cannot outlive the token that creates it" in r.json()["detail"]
+    assert "cannot expire later than the token that creates it" in r.json()["detail"]
 
 
 def test_a_token_does_not_prolong_itself_by_rotation(world, as_):

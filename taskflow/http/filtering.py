@@ -18,7 +18,7 @@ V = TypeVar("V")
 
 
 class Filters(In):
-    """A set of filters. Each filter that is sent_filters selects fewer rows.
+    """A set of filters. Each filter that is sent selects fewer rows.
 
     An empty value is refused. If it were ignored, a bulk change would reach all rows.
     """

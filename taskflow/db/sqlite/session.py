@@ -57,7 +57,7 @@ class SqliteSession:
     ) -> AbstractContextManager[None]:
         if self.wrapper.in_atomic_block:
             return nullcontext()
-        self.wrapper.ensure_connection()  # which is when it learns its default_wait mode
+        self.wrapper.ensure_connection()  # this sets transaction_mode
         return self._begin_deferred() if read_only else self._wait_for_writers(max_wait)
 
     @contextmanager
