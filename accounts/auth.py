@@ -100,7 +100,7 @@ def inside_tenant_of_token(
     """
     with inside(tenant_id, read_only=read_only):
         values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
-        yield LIVE_TOKEN.fetch_objects(values)
+        yield LIVE_TOKEN_QUERY.fetch_objects(values)
 
 
 @with_tenant_parameter
@@ -113,7 +113,7 @@ def _live_tokens() -> QuerySet[ApiToken]:
     return live.select_related("user", "tenant")
 
 
-LIVE_TOKEN = Query(_live_tokens)
+LIVE_TOKEN_QUERY = Query(_live_tokens)
 
 
 def check_password(email: str, password: str) -> User | None:

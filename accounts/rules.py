@@ -81,7 +81,7 @@ def check_active(user: User, field: str) -> None:
         raise Invalid.field(field, f"{user} is deactivated.")
 
 
-def require_own_password(actor: Actor) -> None:
+def require_right_to_change_password(actor: Actor) -> None:
     """Raise Forbidden for a token bound to projects: a new password revokes other tokens."""
     if actor.project_ids is not None:
         raise Forbidden("A token bound to projects cannot change the password.")

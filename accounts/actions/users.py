@@ -24,7 +24,7 @@ from accounts.models import (
 from accounts.rules import (
     check_active,
     require_another_staff,
-    require_own_password,
+    require_right_to_change_password,
     require_staff,
 )
 from taskflow.audit.actor import Actor
@@ -188,7 +188,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     Raises Invalid when the current password is wrong or the new one is weak.
     """
     _refuse_operator(actor)
-    require_own_password(actor)
+    require_right_to_change_password(actor)
     lock(actor.user, "password")
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")

@@ -13,12 +13,12 @@ from django.db import models
 from taskflow.audit.locks import StaleRead
 from taskflow.db.columns import columns_of
 
-M = TypeVar("M", bound=models.Model)
+RowT = TypeVar("RowT", bound=models.Model)
 # Columns that never change, or that lock_rows() compares whenever it locks the row.
 ALWAYS_FRESH = frozenset({"id", "tenant", "project", "number", "created_at", "created_by"})
 
 
-def guard_row(row: M, columns: Iterable[str]) -> M:
+def guard_row(row: RowT, columns: Iterable[str]) -> RowT:
     """Return a wrapper of the row that raises StaleRead for all columns except `columns`.
 
     A row that was not saved yet is returned as it is, and so is every row when the setting
@@ -26,7 +26,7 @@ def guard_row(row: M, columns: Iterable[str]) -> M:
     """
     if not settings.DECLARED_READS_ONLY or row._state.adding:
         return row
-    return cast(M, _GuardedRow(row, readable_names(type(row), frozenset(columns))))
+    return cast(RowT, _GuardedRow(row, readable_names(type(row), frozenset(columns))))
 
 
 @cache

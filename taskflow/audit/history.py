@@ -140,13 +140,13 @@ def _describe_change(change: Change) -> str:
 def _describe_changes(
     event: Event, names: dict[type[models.Model], dict[int, str]]
 ) -> list[Change]:
-    result = []
+    changes = []
     for field, (before, after) in sorted(event.changes.items()):
         target = model_of_field(event.subject_type, field)
         labels = names.get(target, {}) if target else {}
         name = field.replace("_", " ")
-        result.append(Change(name, _format(before, labels), _format(after, labels)))
-    return result
+        changes.append(Change(name, _format(before, labels), _format(after, labels)))
+    return changes
 
 
 def _format(value: Any, names: dict[int, str]) -> str:

@@ -16,7 +16,7 @@ from taskflow.db.query import QueryCache
 from taskflow.http.errors import Contended, NotFound
 from taskflow.tenancy import TenantModel, with_tenant_parameter
 
-M = TypeVar("M", bound=TenantModel)
+RowT = TypeVar("RowT", bound=TenantModel)
 
 
 class LockMode(StrEnum):
@@ -35,7 +35,11 @@ class StaleRead(RuntimeError):
 
 
 def lock_rows(
-    rows: Sequence[M], columns: Collection[str], *, mode: LockMode, relocated: Collection[Any] = ()
+    rows: Sequence[RowT],
+    columns: Collection[str],
+    *,
+    mode: LockMode,
+    relocated: Collection[Any] = (),
 ) -> dict[Any, dict[str, Any]]:
     """Keep others from changing the rows until the transaction ends, and refresh columns.
 
@@ -97,7 +101,7 @@ def lock_mode_for(model: type[models.Model], names: Iterable[str]) -> LockMode:
     return LockMode.UPDATE if key_fields(model).isdisjoint(names) else LockMode.UPDATE_KEY
 
 
-def add_row_lock(rows: models.QuerySet[M], mode: LockMode) -> models.QuerySet[M]:
+def add_row_lock(rows: models.QuerySet[RowT], mode: LockMode) -> models.QuerySet[RowT]:
     """Return the queryset with a lock on its rows. Rows of joined tables are not locked.
 
     FOR UPDATE waits for every transaction that has inserted a row that refers to one of these, and
@@ -137,14 +141,14 @@ def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
         )
 
 
-def _locked_rows(model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
+def _locked_rows(model: type[RowT], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
     manager = model._base_manager if in_trash else model._default_manager
     return add_row_lock(manager.order_by("pk"), mode).values_list("pk", *columns)
 
 
 @with_tenant_parameter
 def _lock_one(
-    model: type[M], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
+    model: type[RowT], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
 ) -> Any:
     return _locked_rows(model, in_trash, mode, columns).filter(pk=pk)
 

@@ -35,14 +35,16 @@ from taskflow.db.columns import columns_of
 from taskflow.db.writes import update
 from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
 
-M = TypeVar("M", bound=TenantModel)
+RowT = TypeVar("RowT", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
 StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
 Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
 
 
-def create(actor: Actor, row: M, verb: str = "created", **link_fields: Iterable[models.Model]) -> M:
+def create(
+    actor: Actor, row: RowT, verb: str = "created", **link_fields: Iterable[models.Model]
+) -> RowT:
     """Save a new row in the actor's tenant. `link_fields` are the rows of its many-to-many fields.
 
     Raises Invalid when a field does not accept its value.
@@ -55,11 +57,11 @@ def create(actor: Actor, row: M, verb: str = "created", **link_fields: Iterable[
 
 def create_all(
     actor: Actor,
-    rows: Sequence[M],
+    rows: Sequence[RowT],
     verb: str = "created",
     *,
     link_fields: Mapping[str, Sequence[Iterable[models.Model]]] | None = None,
-) -> Sequence[M]:
+) -> Sequence[RowT]:
     """Save new rows of one model with one INSERT, and their events with another.
 
     A row may refer to a row before it; each such level needs one more INSERT. So does each
@@ -84,7 +86,7 @@ def create_all(
     return rows
 
 
-def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
+def change(actor: Actor, row: RowT, verb: str = "changed", **values: Any) -> RowT:
     """Set the given fields, also many-to-many fields, and save those that differ.
 
     The row is locked first, so that the recorded values are the stored ones and versions have no
@@ -97,7 +99,7 @@ def change(actor: Actor, row: M, verb: str = "changed", **values: Any) -> M:
     return row
 
 
-def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) -> None:
+def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]]) -> None:
     """Like change(), for each (row, verb, values), with a constant number of statements.
 
     A row may be edited more than once, but must be the same object each time. Each edit that
@@ -113,7 +115,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]]) ->
 
 
 def lock_to_change(
-    rows: Sequence[M], names: Iterable[str], *, relocated: Collection[Any] = ()
+    rows: Sequence[RowT], names: Iterable[str], *, relocated: Collection[Any] = ()
 ) -> StoredColumns:
     """Lock rows of one model in the order of their ids, and refresh the fields that may be changed.
 
@@ -125,7 +127,7 @@ def lock_to_change(
 
 
 def change_locked(
-    actor: Actor, edits: Sequence[tuple[M, str, dict[str, Any]]], stored: StoredColumns
+    actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]], stored: StoredColumns
 ) -> None:
     """Like change_each(), for rows that the caller has locked with lock_to_change()."""
     if not edits:
@@ -157,7 +159,7 @@ def change_locked(
     _record(actor, entries)
 
 
-def change_all(actor: Actor, rows: models.QuerySet[M], verb: str, **values: Any) -> int:
+def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: Any) -> int:
     """Set the same values on every row, with one UPDATE and one INSERT. Return how many changed.
 
     Rows that already have these values are neither changed nor recorded.
@@ -186,7 +188,7 @@ def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
     remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
-def remove_all(actor: Actor, rows: models.QuerySet[M], verb: str = "deleted") -> int:
+def remove_all(actor: Actor, rows: models.QuerySet[RowT], verb: str = "deleted") -> int:
     """Like remove(), for every row. Return the number of rows.
 
     Raises Django's ProtectedError when a row is still referenced.
@@ -271,7 +273,7 @@ def serialize_graph_changes(actor: Actor) -> None:
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-def _generations(rows: Sequence[M]) -> Iterable[list[M]]:
+def _generations(rows: Sequence[RowT]) -> Iterable[list[RowT]]:
     """Yield the rows in groups, so that each group refers only to rows of the groups before it."""
     parent_fields = [f.name for f in columns_of(type(rows[0])) if f.related_model is type(rows[0])]
     levels: dict[int, int] = {}  # by identity: a row without an id has no hash
@@ -299,7 +301,7 @@ def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) ->
 
 
 @cache
-def _rows_of(model: type[M]) -> Callable[[], models.QuerySet[M]]:
+def _rows_of(model: type[RowT]) -> Callable[[], models.QuerySet[RowT]]:
     """Return a function that selects all rows of the model in any tenant, also in the trash."""
     return with_tenant_parameter(lambda: model._base_manager.all())
 
@@ -310,7 +312,7 @@ def _bump_version(row: TenantModel) -> None:
     row.version += 1
 
 
-def _save_changed(model: type[M], entries: Sequence[Entry]) -> None:
+def _save_changed(model: type[RowT], entries: Sequence[Entry]) -> None:
     """Save the columns that have changed in any of the rows.
 
     All rows are locked, so no other transaction can have changed a column.
@@ -376,7 +378,7 @@ def _refuse_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
             raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")
 
 
-def _deletion_entries(model: type[M], rows: list[M]) -> list[tuple[M, dict[str, Any]]]:
+def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, dict[str, Any]]]:
     """Return each row with all its values and links, as {name: [before, empty]}."""
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]

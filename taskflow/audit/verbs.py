@@ -36,7 +36,7 @@ def sentence_of(subject_type: str, verb: str) -> str | None:
     return described.sentence if described else None
 
 
-def inverse_of(subject_type: str, verb: str) -> str | None:
+def inverse_verb_of(subject_type: str, verb: str) -> str | None:
     """Return the verb of an undo, or None if an undo is recorded as `changed`."""
     described = EVENT_VERBS.get((subject_type, verb))
     return described.inverse if described else None

@@ -61,7 +61,7 @@ class PageQuery:
         """Return the rows of the page, in order."""
         model = self.visible.model
         ordering = ordering_of(model, self.order)
-        segments = self._segments()
+        segments = self._find_segments()
         is_simple = len(segments) == 1 and self.partitions is None
         if is_simple and self.skip is None and connection.vendor == "postgresql":
             # PostgreSQL builds responses after it has sorted and limited the rows.
@@ -70,11 +70,11 @@ class PageQuery:
         ids = self._select_page_ids(segments, ordering)
         return self.visible.filter(IsInSubqueries("pk", ids)).order_by(*ordering)
 
-    def _segments(self) -> list[Segment]:
+    def _find_segments(self) -> list[Segment]:
         """Return the segments of the list.
 
-        There is only one where no index has the order, which is so for rows of several partitions
-        that are read as a whole. Each further segment would run the filters again.
+        A list that is divided into partitions, or lies in one, has an index for each segment. Other
+        lists are read as one segment, since each further segment would run the filters again.
         """
         model = self.visible.model
         if self.partitions or self.is_of_one_partition:

@@ -126,18 +126,18 @@ class _PostgresConstraint(_DatabaseConstraint):
         assert schema_editor
         if schema_editor.connection.vendor != "postgresql":
             return NO_SQL
-        return self._create_sql(model, schema_editor)
+        return self._create_postgres_sql(model, schema_editor)
 
     def remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor | None) -> Any:
         assert schema_editor
         if schema_editor.connection.vendor != "postgresql":
             return None
-        return self._remove_sql(model, schema_editor)
+        return self._remove_postgres_sql(model, schema_editor)
 
-    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         raise NotImplementedError
 
-    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         raise NotImplementedError
 
 
@@ -149,10 +149,10 @@ class TenantPrimaryKey(_PostgresConstraint):
     sequence per table numbers the rows of all tenants.
     """
 
-    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         return self._replace_key_sql(model, schema_editor, "tenant_id, id")
 
-    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         # CASCADE, because migrating backwards removes the key before the foreign keys to it.
         return self._replace_key_sql(model, schema_editor, "id", drop="CASCADE")
 
@@ -173,7 +173,7 @@ class RowSecurity(_PostgresConstraint):
     This applies to the owner of the table, too.
     """
 
-    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         sql = (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
@@ -183,7 +183,7 @@ class RowSecurity(_PostgresConstraint):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
         return sql
 
-    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         return (
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
@@ -207,7 +207,7 @@ class TenantStatistics(_PostgresConstraint):
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
 
-    def _create_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         quote = schema_editor.quote_name
         columns = ", ".join(quote(model._meta.get_field(name).column) for name in self.fields)
         return (
@@ -215,7 +215,7 @@ class TenantStatistics(_PostgresConstraint):
             f" FROM {quote(model._meta.db_table)}"
         )
 
-    def _remove_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
         return f"DROP STATISTICS IF EXISTS {schema_editor.quote_name(self.name)}"
 
 

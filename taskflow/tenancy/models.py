@@ -21,7 +21,7 @@ from taskflow.tenancy.constraints import (
 )
 from taskflow.tenancy.unit import ALL_TENANTS, TenantError, current_tenant_id, current_unit
 
-_M = TypeVar("_M", bound=models.Model)
+RowT = TypeVar("RowT", bound=models.Model)
 # Ids without a foreign key, since the row may be deleted: in the event log and the counts.
 IDS_WITHOUT_FOREIGN_KEY = {"project_id", "subject_id"}
 BEFORE_ALL_FIELDS = -(10**6)  # Django's own creation counters start at -1 and at 0
@@ -38,10 +38,10 @@ def _refuse_other_tenants(rows: Iterable[models.Model]) -> None:
             )
 
 
-class TenantQuerySet(models.QuerySet[_M]):
+class TenantQuerySet(models.QuerySet[RowT]):
     """A queryset that refuses to write rows of another tenant."""
 
-    def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
+    def bulk_create(self, objs: Iterable[RowT], *args: Any, **kwargs: Any) -> list[RowT]:
         unique_fields = kwargs.get("unique_fields")
         if unique_fields and unique_fields[0] != "tenant":
             raise TenantError(
@@ -52,7 +52,7 @@ class TenantQuerySet(models.QuerySet[_M]):
         _refuse_other_tenants(rows)
         return super().bulk_create(rows, *args, **kwargs)
 
-    def bulk_update(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> int:
+    def bulk_update(self, objs: Iterable[RowT], *args: Any, **kwargs: Any) -> int:
         rows = tuple(objs)
         _refuse_other_tenants(rows)
         return super().bulk_update(rows, *args, **kwargs)
@@ -88,7 +88,7 @@ class _TenantCollector(Collector):
         return super().related_objects(related_model, related_fields, objs)
 
 
-class TenantManager(models.Manager[_M]):
+class TenantManager(models.Manager[RowT]):
     """The default and base manager of every TenantModel.
 
     Outside a unit of work its querysets raise TenantError; inside, they hold the tenant's rows.
@@ -96,7 +96,7 @@ class TenantManager(models.Manager[_M]):
 
     _queryset_class = TenantQuerySet
 
-    def bulk_create(self, objs: Iterable[_M], *args: Any, **kwargs: Any) -> list[_M]:
+    def bulk_create(self, objs: Iterable[RowT], *args: Any, **kwargs: Any) -> list[RowT]:
         """Insert the rows. Uses a statement that is compiled once if the arguments allow it."""
         rows = list(objs)
         if not rows:
@@ -107,13 +107,13 @@ class TenantManager(models.Manager[_M]):
                 return rows
         return self.get_queryset().bulk_create(rows, *args, **kwargs)
 
-    def defer_create(self, row: _M) -> None:
+    def defer_create(self, row: RowT) -> None:
         """Insert a row whose id is not needed. PostgreSQL gets it with the next statement."""
         _refuse_other_tenants([row])
         if not defer_insert(row):
             self.get_queryset().bulk_create([row])
 
-    def get_queryset(self) -> models.QuerySet[_M]:
+    def get_queryset(self) -> models.QuerySet[RowT]:
         unit = current_unit()
         if unit is None:
             name = self.model.__name__

@@ -15,8 +15,8 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.links import read_linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.audit.resource_types import ResourceType, resource_types
-from taskflow.audit.undo.plan import Plan, Reversal, target_of
-from taskflow.audit.verbs import inverse_of
+from taskflow.audit.undo.plan import Plan, Reversal, referenced_model_of
+from taskflow.audit.verbs import inverse_verb_of
 from taskflow.db.columns import columns_of
 
 
@@ -30,7 +30,7 @@ def remove_created(actor: Actor, plan: Plan) -> None:
     removed = {(t.model, pk) for t in types for pk in plan.removed_ids(t.model)}
     for reversal in plan.reversals:
         for name, links in reversal.links.items():
-            target = target_of(reversal.resource_type.model, name)
+            target = referenced_model_of(reversal.resource_type.model, name)
             reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in removed}
 
 
@@ -167,7 +167,7 @@ def _edit_of(
             target(pk=pk) for pk, is_linked in (present_links | planned_links).items() if is_linked
         ]
     verbs = {event.verb for event in reversal.events if not event.undoes}
-    inverse = inverse_of(reversal.resource_type.name, verbs.pop()) if len(verbs) == 1 else None
+    inverse = inverse_verb_of(reversal.resource_type.name, verbs.pop()) if len(verbs) == 1 else None
     verb = inverse or "changed"
     return (reversal.row, verb, edit) if edit else None
 

@@ -91,7 +91,7 @@ class Plan:
         self.obstacles += new_obstacles
 
 
-def target_of(model: Any, name: str) -> Any:
+def referenced_model_of(model: Any, name: str) -> Any:
     """Return the tenant's model that a field refers to, or None."""
     related = model._meta.get_field(name).related_model
     return related if isinstance(related, type) and hasattr(related, "tenant_id") else None

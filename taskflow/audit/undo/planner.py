@@ -20,7 +20,7 @@ from taskflow.audit.history import name_actor
 from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
-from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, target_of
+from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, referenced_model_of
 from taskflow.audit.values import as_recorded
 from taskflow.db.columns import columns_of
 
@@ -249,7 +249,7 @@ class _RowPlanner:
         for key, value in former.items():
             if isinstance(key, tuple):
                 # A row that is created again gets the links it had, maybe this one among them.
-                target = (target_of(self.resource_type.model, key[0]), key[1])
+                target = (referenced_model_of(self.resource_type.model, key[0]), key[1])
                 if value != self._present_value(key) or target in self.plan.recreated:
                     reversal.links.setdefault(key[0], {})[key[1]] = value
             elif value is UNKNOWN:
@@ -317,7 +317,7 @@ def _check_targets(plan: Plan) -> None:
     references: list[tuple[Reversal, str, Any, int]] = []
     for reversal in plan.reversals:
         for name, value in [*reversal.values.items(), *reversal.links.items()]:
-            target = target_of(reversal.resource_type.model, name)
+            target = referenced_model_of(reversal.resource_type.model, name)
             ids = [k for k, v in value.items() if v] if name in reversal.links else [value]
             for pk in ids:
                 if target is not None and pk is not None:
