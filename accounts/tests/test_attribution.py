@@ -210,7 +210,7 @@ def test_both_lists_of_events_show_who_was_acted_for(world, as_):
         assert event["reason"] == "as agreed"
 
 
-def test_dry_run_shows_both(world, as_):
+def test_dry_run_events_contain_reason_and_principal(world, as_):
     r = rename(
         as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}, f"{PATH}?dry_run=true"
     )
@@ -221,7 +221,7 @@ def test_dry_run_shows_both(world, as_):
     assert title_of(world) == "Launch"
 
 
-def test_admin_history_shows_both(world, as_):
+def test_admin_history_shows_reason_and_principal(world, as_):
     rename(as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
     with inside(world.acme):
         world.boss.user.set_password("correct horse battery")

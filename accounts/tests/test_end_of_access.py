@@ -121,7 +121,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_every_way_of_deactivating_ends_the_tokens_for_good(leaver, way):
+def test_deactivating_a_user_in_any_way_revokes_the_tokens_for_good(leaver, way):
     r = way(leaver)
 
     assert r.status_code in (200, 302), r.content
@@ -141,7 +141,7 @@ def test_revoking_is_on_record_with_the_request_that_deactivates(leaver, way, ev
     assert [e.subject_type for e in found if e.verb == "revoked"] == ["apitoken", "apitoken"]
 
 
-def test_trying_a_deactivation_leaves_the_tokens(leaver):
+def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
     r = leaver.boss.patch(f"{leaver.path}?dry_run=true", {"is_active": False})
 
     revoked = [e for e in r.json()["events"] if e["verb"] == "apitoken.revoked"]
@@ -158,7 +158,7 @@ def test_agents_that_are_handed_over_keep_their_tokens(leaver):
     assert leaver.agents.get("/me").json()["responsible_id"] == leaver.world.boss.user.pk
 
 
-def test_undoing_the_handing_over_ends_the_tokens_of_the_agents(leaver, events):
+def test_undoing_an_offboarding_revokes_the_tokens_of_the_agents(leaver, events):
     """The agent would answer to somebody who is deactivated."""
     body = {"hand_over_to": leaver.world.boss.user.pk}
     leaver.boss.post(f"{leaver.path}/offboarding", body)
@@ -204,7 +204,7 @@ def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
 
 
 @pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_activation])
-def test_a_session_of_the_admin_ends_for_good(leaver, way):
+def test_admin_session_of_a_reactivated_user_stays_ended(leaver, way):
     with inside(leaver.world.acme):
         user = User.objects.get(pk=leaver.pk)
         user_actions.update_user(leaver.world.boss, user, password=PASSWORD)

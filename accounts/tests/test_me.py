@@ -27,7 +27,7 @@ from conftest import PASSWORD, ApiClient
         ({"responsible_id": 1}, 422),
     ],
 )
-def test_changing_own_user(world, as_, events, body, status):
+def test_updating_me_changes_the_sent_fields(world, as_, events, body, status):
     client = as_(world.eve)
     before, count = client.get("/me").json(), len(events(world.acme))
 

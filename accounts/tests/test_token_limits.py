@@ -128,7 +128,7 @@ def with_password(world: World) -> Any:
     return ApiClient().post("/auth/login", body).json()
 
 
-def test_the_token_of_a_sign_in_stands_for_the_password_and_makes_longer_ones(world):
+def test_sign_in_token_can_create_tokens_that_expire_later(world):
     client = ApiClient(with_password(world)["token"])
 
     made = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
@@ -155,7 +155,7 @@ def test_a_token_named_like_a_sign_in_is_none(world, as_):
     assert made.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
 
 
-def test_a_session_of_the_admin_makes_tokens_of_any_length(world):
+def test_admin_session_can_create_tokens_with_any_expiry(world):
     with inside(world.acme):
         user_actions.update_user(world.boss, world.boss.user, password=PASSWORD)
     client = ApiClient(SERVER_NAME="acme.localhost")
@@ -170,7 +170,7 @@ def test_a_session_of_the_admin_makes_tokens_of_any_length(world):
     assert r.status_code == 201
 
 
-def test_a_bound_token_makes_and_ends_none_for_others(world, as_):
+def test_bound_token_cannot_create_or_revoke_tokens_of_others(world, as_):
     """Not even of an agent its user is responsible for, nor by an administrator."""
     bot = ApiClient(token_of(world.bot))
     theirs = bot.get("/tokens").json()["data"][0]["id"]
@@ -185,7 +185,7 @@ def test_a_bound_token_makes_and_ends_none_for_others(world, as_):
 
 
 @pytest.mark.parametrize("verb", ["rotate", "revoke"])
-def test_a_bound_token_neither_replaces_nor_ends_another_token_of_its_user(world, as_, verb):
+def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(world, as_, verb):
     other = as_(world.ada)
     pk = other.get("/tokens").json()["data"][0]["id"]
     bound = as_(world.ada, project_ids=[world.apollo.pk])
@@ -215,7 +215,7 @@ def test_a_bound_token_does_not_change_the_password(world, as_):
     assert as_(world.ada).post("/me/password", body).status_code == 204
 
 
-def test_a_bound_token_shows_its_user_and_the_members_of_its_projects(world, as_):
+def test_bound_token_shows_its_user_and_the_members_of_its_projects(world, as_):
     def handles(client: ApiClient) -> set[str]:
         return {user["handle"] for user in client.get("/users").json()["data"]}
 

@@ -7,7 +7,7 @@ from conftest import PASSWORD, ApiClient, token_of
 from taskflow.tenancy import inside
 
 
-def test_creating_person(world, as_, events):
+def test_creating_a_person_returns_the_stored_user(world, as_, events):
     body = {"email": "Zoe.Zed@acme.example", "full_name": "Zoe", "password": PASSWORD}
 
     r = as_(world.boss).post("/users", body)
@@ -24,7 +24,7 @@ def test_creating_person(world, as_, events):
     assert PASSWORD not in str([e.changes for e in events(world.acme)])
 
 
-def test_creating_agent(world, as_):
+def test_creating_an_agent_returns_the_stored_user(world, as_):
     r = as_(world.boss).post("/users", {"kind": "agent", "full_name": "Robo"})
 
     assert (r.json()["handle"], r.json()["responsible_id"]) == ("robo", world.boss.user.pk)

@@ -132,7 +132,7 @@ def test_waits_for_threads_and_processes_share_one_limit(world, monkeypatch):
         assert busy_timeout() == max_wait * 1000
 
 
-def test_given_patience_limits_the_wait(world, locked):
+def test_write_waits_no_longer_than_max_wait(world, locked):
     with locked(), pytest.raises(OperationalError), inside(world.acme, max_wait=0):
         pass  # pragma: no cover
     with inside(world.acme):

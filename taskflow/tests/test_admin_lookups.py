@@ -128,7 +128,7 @@ def secret_paths() -> list[tuple[type[models.Model], str]]:
     ]
 
 
-def test_the_walk_reaches_secret_columns_directly_and_through_relations():
+def test_lookups_of_the_test_include_secret_columns_and_relations():
     found = {(model.__name__, path) for model, path in secret_paths()}
 
     assert {

@@ -188,7 +188,7 @@ def test_only_the_recorder_writes():
     assert not unexpected
 
 
-def test_nothing_crosses_tenants():
+def test_across_tenants_is_called_only_by_the_listed_modules():
     """Whatever does is named here, with its reason."""
     allowed: dict[str, str] = {}
 

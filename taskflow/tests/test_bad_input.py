@@ -63,7 +63,7 @@ def is_problem(r):
         ('{"name": "' + "x" * 1_100_000 + '"}', 413, "too_large"),
     ],
 )
-def test_a_body(world, as_, events, body, status, code):
+def test_malformed_body_is_refused(world, as_, events, body, status, code):
     client = as_(world.ada)
     before = len(events(world.acme))
 
@@ -84,7 +84,7 @@ def test_a_body(world, as_, events, body, status, code):
         ('{"a": 9223372036854775808}', 400),
         ('{"\\u0000": 1}', 400),
         ('{"\\ud800": 1}', 400),
-        (b'{"\xed\xa0\x80": 1}', 400),  # half a character, as bytes
+        (b'{"\xed\xa0\x80": 1}', 400),  # a lone surrogate, as bytes
         ('{"\\ud83d\\ude80": 1}', 201),  # a whole one
         ('{"a": 1, "a": 1}', 400),
         ('{"a": ' * 15 + "1" + "}" * 15, 201),  # sixteen deep with the body itself
@@ -94,7 +94,7 @@ def test_a_body(world, as_, events, body, status, code):
         ('{"a": "' + "x" * 40_000 + '"}', 422),
     ],
 )
-def test_metadata(world, as_, metadata, status):
+def test_metadata_is_stored_or_refused(world, as_, metadata, status):
     """Free-form JSON: all that can be stored and read back, and nothing else."""
     client = as_(world.ada)
     metadata = metadata if isinstance(metadata, bytes) else metadata.encode()
@@ -155,13 +155,13 @@ def test_a_date_that_is_one(world, as_, field, value, read):
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])  # fmt: skip
-def test_another_content_type(world, as_, kind):
+def test_body_of_another_content_type_is_refused(world, as_, kind):
     r = send(as_(world.ada), '{"name": "x"}', content_type=kind)
 
     assert (r.status_code, is_problem(r)["code"]) == (415, "unsupported_media_type")
 
 
-def test_chunks_would_arrive_empty(world, as_):
+def test_chunked_body_is_refused(world, as_):
     r = send(as_(world.ada), "", HTTP_TRANSFER_ENCODING="chunked")
 
     assert (r.status_code, is_problem(r)["code"]) == (411, "length_required")
@@ -203,7 +203,7 @@ def test_chunks_would_arrive_empty(world, as_):
         ("get", "/me?x", 422, "invalid"),
     ],
 )
-def test_an_address(world, as_, method, path, status, code):
+def test_wrong_path_or_method_gets_a_problem_document(world, as_, method, path, status, code):
     r = getattr(as_(world.ada), method)(path)
 
     assert (r.status_code, is_problem(r)["code"]) == (status, code)
@@ -236,7 +236,7 @@ def test_a_forged_session(world, cookie):
         ("completed_at", None), ("id", 9), ("Title", "x"),
     ],
 )  # fmt: skip
-def test_a_field(world, as_, events, field, value):
+def test_invalid_field_is_refused_with_its_pointer(world, as_, events, field, value):
     client = as_(world.ada)
     body = {"project_id": world.apollo.pk, "title": "x"} | {field: value}
     before = len(events(world.acme))
@@ -330,7 +330,7 @@ def fields_of(operation):
 
 
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])  # fmt: skip
-def test_junk_never_breaks_an_operation(world, as_, method, path, operation):
+def test_random_input_never_causes_a_server_error(world, as_, method, path, operation):
     client = as_(world.boss)
     path = path.removeprefix(API)
     parameters = [p["name"] for p in operation["parameters"] if p["in"] == "query"]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("module", ["bench", "growth", "sqlite"])
-def test_it_starts(module):
+def test_benchmark_module_prints_its_help(module):
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", "--help"]
 
     run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

@@ -73,7 +73,7 @@ def ask(world, as_):
 # ---- the limit -----------------------------------------------------------------------------------
 
 
-def test_half_of_the_threads_may_read():
+def test_at_most_half_of_the_threads_read_bodies():
     assert BLOCKING_THREADS // 2 == MAX_BODY_READERS == bodies.readers.limit
 
 
@@ -100,7 +100,7 @@ def test_a_reader_beyond_the_limit_does_not_wait_for_slow_readers(monkeypatch):
     assert waits == []
 
 
-def test_a_reader_beyond_the_limit_gets_the_place_of_a_fast_one():
+def test_reader_above_the_limit_gets_the_slot_of_a_fast_reader():
     readers = BodyReaders(limit=1, max_wait=LONG)
     first_is_in, first_may_leave, second_is_in = (threading.Event() for _ in range(3))
 
@@ -122,7 +122,7 @@ def test_a_reader_beyond_the_limit_gets_the_place_of_a_fast_one():
         assert second_is_in.wait(LONG)
 
 
-def test_a_reader_that_fails_leaves_its_place():
+def test_failing_reader_releases_its_slot():
     readers = BodyReaders(limit=1, max_wait=SHORT)
 
     for _ in range(3):
@@ -156,7 +156,7 @@ def test_a_body_is_read_once_and_outside_every_unit_of_work(
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "PUT", "POST"])
 @pytest.mark.parametrize("path", ["/api/v1/tags/1", "/admin/", "/livez", "/nowhere"])
-def test_every_method_with_a_body_takes_a_place(ask, monkeypatch, method, path):
+def test_request_with_a_body_takes_a_slot(ask, monkeypatch, method, path):
     readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
     body = Input(b"{}")
@@ -174,7 +174,7 @@ def test_every_method_with_a_body_takes_a_place(ask, monkeypatch, method, path):
         assert text.startswith("The server is waiting for the bodies")
 
 
-def test_a_request_without_a_body_takes_no_place(world, as_, monkeypatch):
+def test_request_without_a_body_takes_no_slot(world, as_, monkeypatch):
     readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
     ada = as_(world.ada)
@@ -289,7 +289,7 @@ def test_reads_and_probes_are_answered_beside_half_sent_bodies(server, path):
 
 
 @pytest.mark.readme
-def test_a_half_sent_body_holds_no_lock_on_the_database(server):
+def test_incomplete_body_holds_no_database_lock(server):
     with server.send_half("/api/v1/tags"):
         urllib.request.urlopen(f"http://127.0.0.1:{server.port}/livez").close()
         other = sqlite3.connect(server.database, timeout=0, isolation_level=None)

@@ -68,7 +68,7 @@ def test_every_operation_has_an_expectation():
 
 
 @pytest.mark.parametrize("operation", MATRIX)
-def test_a_bound_token_of_an_administrator_reaches_nothing_outside(world, ids, bound, operation):  # noqa: F811
+def test_bound_token_of_an_administrator_cannot_reach_other_projects(world, ids, bound, operation):  # noqa: F811
     method, path, body, *_expected = MATRIX[operation]
     how = {"content_type": "text/csv"} if isinstance(body, str) else {}
     if isinstance(body, dict):
@@ -99,7 +99,7 @@ def test_a_bound_token_of_an_administrator_reaches_nothing_outside(world, ids, b
         ("get", "/users/{eve}", None),
     ],
 )
-def test_a_bound_token_names_nobody_outside_its_project(world, ids, bound, method, path, body):  # noqa: F811
+def test_bound_token_cannot_name_outside_users(world, ids, bound, method, path, body):  # noqa: F811
     with inside(world.acme):
         own = Project.objects.get(key="OWN").pk
     known = {"own": own, "eve": ids["eve"]}
@@ -115,7 +115,7 @@ def test_a_bound_token_names_nobody_outside_its_project(world, ids, bound, metho
     assert r.status_code in (201, 403, 404, 422)
 
 
-def test_a_bound_token_lists_itself_alone(world, ids, bound):  # noqa: F811
+def test_bound_token_lists_only_itself(world, ids, bound):  # noqa: F811
     tokens = bound.get("/tokens").json()["data"]
     users = bound.get("/users").json()["data"]
 
@@ -125,7 +125,7 @@ def test_a_bound_token_lists_itself_alone(world, ids, bound):  # noqa: F811
 
 
 @pytest.mark.parametrize("subject_type", ["user", "apitoken", "tenant", "tag"])
-def test_a_bound_token_undoes_nothing_outside_its_project(world, as_, bound, subject_type):
+def test_bound_token_cannot_undo_changes_outside_its_project(world, as_, bound, subject_type):
     """Not even what its own user did with another token."""
     boss = as_(world.boss)
     calls = {

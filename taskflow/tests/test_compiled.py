@@ -67,8 +67,8 @@ def test_each_number_of_values_is_a_variant_but_ids_are_one(world):
             assert many.fetch((), ids) == [("Launch",)]
             assert one.fetch((), IdArray(ids)) == [(world.task.pk,)]
 
-    assert many.variants.cache_info().currsize == 5
-    assert one.variants.cache_info().currsize == 1
+    assert many.queries.cache_info().currsize == 5
+    assert one.queries.cache_info().currsize == 1
 
 
 def test_values_that_are_no_parameters_stay_as_they_are(world):

@@ -340,7 +340,7 @@ def move_meanwhile(monkeypatch):
 @pytest.mark.parametrize(
     "is_member", [True, False], ids=["to a project of the member", "out of sight"]
 )
-def test_task_that_is_moved_meanwhile_is_judged_where_it_is(world, move_meanwhile, is_member):
+def test_permission_on_a_moved_task_is_checked_in_its_new_project(world, move_meanwhile, is_member):
     answers = {}
     with inside(world.acme):
         other = create_project(world.boss, name="Other", key="OTH")
@@ -395,7 +395,7 @@ def test_moves_of_one_task_at_once_all_succeed(world):
 
 
 @pytest.mark.parametrize("way", ["forgotten by the server", "unknown to us"])
-def test_statement_that_the_server_knows_otherwise_costs_no_answer(world, client, way):
+def test_request_succeeds_when_the_server_has_other_prepared_statements(world, client, way):
     body = {"project_id": world.apollo.pk, "title": "x"}
     for _ in range(4):
         assert client.post("/tasks", body).status_code == 201

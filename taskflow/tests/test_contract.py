@@ -101,7 +101,7 @@ def test_address_or_method_that_is_not_declared_may_answer_a_problem_only():
         CONTRACT.check("PUT", response_of(GOOD))
 
 
-def test_closing_leaves_open_objects_open():
+def test_closed_schema_keeps_open_objects_open():
     assert closed(ROW)["additionalProperties"] is False
     assert closed(ROW)["properties"]["open"]["additionalProperties"] is True
     assert "additionalProperties" not in ROW

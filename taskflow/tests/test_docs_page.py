@@ -15,7 +15,7 @@ def page(db):
     return Client(SERVER_NAME="localhost").get("/api/v1/docs")
 
 
-def test_it_brings_the_token_it_will_send(page):
+def test_docs_page_contains_the_csrf_token(page):
     token = page.cookies[settings.CSRF_COOKIE_NAME].value
 
     sent = re.search(r'data-csrf-token="([^"]+)"', page.content.decode())[1]
@@ -25,7 +25,7 @@ def test_it_brings_the_token_it_will_send(page):
     assert 'data-api-csrf="true"' in page.content.decode()
 
 
-def test_it_keeps_its_own_policy(page):
+def test_docs_page_has_its_own_content_security_policy(page):
     html, policy = page.content.decode(), page.headers["Content-Security-Policy"]
 
     assert "'unsafe-inline'" not in re.search(r"script-src[^;]*", policy)[0]
@@ -34,7 +34,7 @@ def test_it_keeps_its_own_policy(page):
     assert not re.search(r'(src|href)="(https?:)?//', html), "nothing from elsewhere"
 
 
-def test_it_reads_the_description(page):
+def test_docs_page_loads_the_openapi_document(page):
     settings_text = re.search(
         r'<script type="application/json" id="swagger-settings">(.*?)</script>',
         page.content.decode(),

@@ -23,7 +23,7 @@ def exported(tenant):
     return file.getvalue()
 
 
-def test_it_tells_what_would_be(world, as_, events):
+def test_dry_run_returns_result_and_events(world, as_, events):
     client = as_(world.ada)
     client.get("/me")  # which notes that the token is in use
     before = exported(world.acme)
@@ -86,13 +86,13 @@ def test_if_match_is_asked(world, as_):
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "True", "", "true&dry_run=true"])
-def test_it_is_true_or_false(world, as_, value):
+def test_dry_run_other_than_true_or_false_is_refused(world, as_, value):
     r = as_(world.ada).delete(f"/tasks/APO-1?dry_run={value}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "dry_run")
 
 
-def test_false_means_it(world, as_):
+def test_dry_run_false_makes_the_change(world, as_):
     assert as_(world.ada).delete("/tasks/APO-1?dry_run=false").status_code == 204
 
 
@@ -257,7 +257,7 @@ def test_signing_out_can_be_tried(world, as_):
     assert client.get("/me").status_code == 200
 
 
-def test_it_is_the_same_in_bulk(world, as_):
+def test_dry_run_of_a_bulk_request_returns_its_result(world, as_):
     client = as_(world.ada)
     operations = [
         {"op": "create", "data": {"project_id": world.apollo.pk, "title": f"t{n}", "tags": ["n"]}}

@@ -31,7 +31,9 @@ def raising(error):
         (OperationalError("no such table: db.internal"), 500, "internal_error"),
     ],
 )
-def test_a_failing_database(world, monkeypatch, caplog, place, error, status, code):
+def test_database_error_gets_its_problem_document(
+    world, monkeypatch, caplog, place, error, status, code
+):
     """Signing in asks it first, outside the view: it must be answered and logged there, too."""
     client = ApiClient(token_of(world.ada))
     monkeypatch.setattr(place, raising(error))
@@ -48,7 +50,7 @@ def test_a_failing_database(world, monkeypatch, caplog, place, error, status, co
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), OperationalError("x"), Internal("x")])
-def test_a_failure_after_the_write_takes_it_back(world, as_, events, monkeypatch, error):
+def test_failure_after_a_write_rolls_it_back(world, as_, events, monkeypatch, error):
     client = as_(world.ada)
     before = len(events(world.acme))
     monkeypatch.setattr(
@@ -75,7 +77,7 @@ def test_a_failure_outside_ninja_is_a_problem_too(world, monkeypatch):
 
 
 @pytest.mark.parametrize("path", ["/me", "/auth/login", "/auth/register"])
-def test_no_connection_at_all(db, monkeypatch, path):
+def test_unreachable_database_gets_503(db, monkeypatch, path):
     """Also for those who are nobody yet."""
     client = ApiClient("tf_1_" + "0" * 43)
     body = {"email": "a@b.example", "password": "x"}

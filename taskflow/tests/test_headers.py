@@ -80,7 +80,7 @@ def test_without_credentials_one_is_told_which(db):
 
 
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_a_browser_may_ask_first(db):
+def test_preflight_request_of_an_allowed_origin_succeeds(db):
     headers = {
         "Origin": "https://app.example",
         "Access-Control-Request-Method": "PATCH",
@@ -99,7 +99,7 @@ def test_a_browser_may_ask_first(db):
 
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
 @pytest.mark.parametrize("path", ["/me", "/nothing", "/tasks?x=1", "/users/x"])
-def test_a_browser_may_read_refusals_too(db, path):
+def test_error_response_has_cors_headers(db, path):
     """Without the header it shows its user “network error”."""
     r = ApiClient().get(path, headers={"Origin": "https://app.example"})
 
@@ -110,7 +110,7 @@ def test_a_browser_may_read_refusals_too(db, path):
 
 @pytest.mark.parametrize("origin", ["null", "http://[", "https://app.example.evil.example"])
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_a_strange_origin_gets_its_answer_and_no_leave(world, as_, origin):
+def test_response_to_another_origin_has_no_cors_headers(world, as_, origin):
     r = as_(world.ada).get("/me", headers={"Origin": origin})
 
     assert r.status_code == 200
@@ -138,7 +138,7 @@ def test_head_is_get_without_a_body(world, as_):
 
 
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_only_named_origins_may_call(world, as_):
+def test_only_configured_origins_get_cors_headers(world, as_):
     def allowed(origin):
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         r = ApiClient().options("/tasks", headers=headers)

@@ -12,7 +12,7 @@ from taskflow.tenancy import OWNER_ROLE, has_roles
 
 @pytest.mark.parametrize("host", ["10.0.0.5:8000", "localhost", "acme.localhost", "pod-7.internal"])
 @pytest.mark.parametrize("path", ["/livez", "/readyz"])
-def test_probes_come_to_any_address(db, path, host):
+def test_health_checks_accept_any_host(db, path, host):
     r = Client(headers={"host": host}).get(path)
 
     assert (r.status_code, r.json()["status"]) == (200, "ok")
@@ -23,7 +23,7 @@ def test_pages_do_not(db):
     assert Client(headers={"host": "10.0.0.5:8000"}).get("/").status_code == 400
 
 
-def test_not_ready_when_the_database_fails(db, monkeypatch):
+def test_readyz_fails_when_the_database_fails(db, monkeypatch):
     def fail(self, *args):
         raise OperationalError("password of db.internal")
 
@@ -47,7 +47,7 @@ def test_not_ready_when_the_database_fails(db, monkeypatch):
         ("CREATE VIEW peek AS SELECT * FROM tasks_tag", "peek is not security_invoker"),
     ],
 )
-def test_not_ready_with_a_hole_in_the_wall(db, sabotage, said):
+def test_readyz_fails_when_tenants_are_not_isolated(db, sabotage, said):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no row-level security")
     with connection.cursor() as cursor:
@@ -63,12 +63,12 @@ def test_not_ready_with_a_hole_in_the_wall(db, sabotage, said):
     assert said in problem
 
 
-def test_alive_and_ready(db, client):
+def test_livez_and_readyz_return_200(db, client):
     assert client.get("/livez").json() == {"status": "ok"}
     assert client.get("/readyz").json() == {"status": "ok", "problems": []}
 
 
-def test_not_ready_with_a_migration_missing(db, client):
+def test_readyz_fails_when_a_migration_is_missing(db, client):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'tasks'")
 

@@ -55,7 +55,7 @@ def test_a_retry_gets_the_first_answer(world, as_, events):
     assert (titles(world), len(events(world.acme))) == (["Launch", "once"], count)
 
 
-def test_it_is_the_first_answer_whatever_happened_since(world, as_):
+def test_retry_gets_the_first_response_after_later_changes(world, as_):
     client = as_(world.ada)
     first = post_task(client, world)
     client.delete(f"/tasks/{first.json()['id']}")
@@ -75,7 +75,7 @@ def test_it_is_the_first_answer_whatever_happened_since(world, as_):
         ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]}, 200),
     ],
 )
-def test_every_verb_takes_one(world, as_, events, method, path, body, status):
+def test_every_method_accepts_an_idempotency_key(world, as_, events, method, path, body, status):
     client = as_(world.ada)
 
     first = send(client, method, path, body)
@@ -86,7 +86,7 @@ def test_every_verb_takes_one(world, as_, events, method, path, body, status):
     assert (again.content, len(events(world.acme))) == (first.content, count)
 
 
-def test_reads_take_no_notice(world, as_):
+def test_reads_ignore_the_idempotency_key(world, as_):
     r = send(as_(world.ada), "get", "/tasks/APO-1")
 
     assert r.status_code == 200
@@ -103,7 +103,7 @@ def test_keys_are_per_user(world, as_):
     assert titles(world) == ["Launch", "once", "once"]
 
 
-def test_another_token_of_the_same_rights_may_retry(world, as_):
+def test_another_token_with_the_same_rights_gets_the_stored_response(world, as_):
     post_task(as_(world.ada), world)
 
     assert post_task(as_(world.ada), world).headers["Idempotency-Replayed"] == "true"
@@ -131,7 +131,7 @@ def test_a_key_is_for_one_request(world, as_, method, path, body):
     assert titles(world) == ["Launch", "once"]
 
 
-def test_a_token_that_shows_less_gets_no_old_answer(world, as_):
+def test_token_with_fewer_rights_does_not_get_the_stored_response(world, as_):
     post_task(as_(world.ada), world)
 
     for narrow in (as_(world.ada, "write"), as_(world.ada, project_ids=[world.apollo.pk])):
@@ -171,7 +171,7 @@ def test_what_is_no_key_is_refused(world, as_, key):
     assert titles(world) == ["Launch"]
 
 
-def test_quotes_make_no_difference(world, as_):
+def test_idempotency_key_with_and_without_quotes_is_the_same(world, as_):
     client = as_(world.ada)
     post_task(client, world, key='"k 1"')
     post_task(client, world, key="k1")
@@ -209,7 +209,7 @@ def test_old_keys_are_swept(world, as_):
             assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["new"]
 
 
-def test_use_sweeps_them_too(world, as_, monkeypatch):
+def test_storing_a_response_deletes_expired_records(world, as_, monkeypatch):
     client = as_(world.ada)
     post_task(client, world, key="old")
     monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 1)
@@ -221,7 +221,7 @@ def test_use_sweeps_them_too(world, as_, monkeypatch):
         assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["hundredth"]
 
 
-def test_purge_sweeps_them_too(world, as_):
+def test_purge_deletes_expired_records(world, as_):
     post_task(as_(world.ada), world)
 
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
@@ -295,7 +295,7 @@ def test_who_would_wait_too_long_is_told_to_come_back():
 # ---- what it costs ------------------------------------------------------------------------------
 
 
-def test_a_key_costs_three_statements_and_a_replay_two(world, as_, assert_statements):
+def test_idempotency_key_costs_three_statements_and_a_replay_two(world, as_, assert_statements):
     client = as_(world.ada)
     body = {"name": "t"}
     client.get("/me")  # which notes that the token is in use

@@ -321,7 +321,7 @@ def test_resetting_deletes_from_the_data_directory(checkout, data, tmp_path):
 
 
 @pytest.mark.parametrize(("answer", "kept"), [("yes", 1), ("no", 5), ("", 5), ("y", 5)])
-def test_resetting_asks(checkout, data, answer, kept):
+def test_resetting_asks_for_confirmation(checkout, data, answer, kept):
     screen, keyboard = pty.openpty()
     os.write(screen, f"{answer}\n".encode())
     ended = subprocess.run(

@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.isolation]
 THREADS, REQUESTS = 6, 25
 
 
-def test_two_tenants_at_once_never_meet():
+def test_concurrent_requests_of_two_tenants_are_isolated():
     world = build_world()
     sides = {
         "acme": (token_of(world.boss), "Launch", world.secret_task.pk),
@@ -66,7 +66,7 @@ def test_two_tenants_at_once_never_meet():
         assert not Task.objects.filter(title="globex").exists()
 
 
-def test_a_connection_forgets_its_tenant_after_every_answer():
+def test_connection_has_no_tenant_after_a_request():
     world = build_world()
     client = ApiClient(token_of(world.boss))
 
@@ -94,7 +94,7 @@ def cut_off(world):
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
-def test_a_connection_that_was_closed_meanwhile_is_made_anew(monkeypatch):
+def test_closed_connection_is_replaced(monkeypatch):
     world = build_world()
     client = ApiClient(token_of(world.boss))
     assert client.get("/tasks/APO-1").status_code == 200
@@ -126,7 +126,7 @@ def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
     assert client.get("/tasks/APO-1").status_code == 200
 
 
-def test_a_refusal_after_a_write_leaves_nothing_behind(monkeypatch):
+def test_refusal_after_a_write_rolls_it_back(monkeypatch):
     """The unit of work rolls back when the answer is an error, whoever made the answer."""
     world = build_world()
     request = RequestFactory().get(
@@ -143,7 +143,7 @@ def test_a_refusal_after_a_write_leaves_nothing_behind(monkeypatch):
         assert Task.objects.get().title == "Launch"
 
 
-def test_a_streamed_answer_must_open_its_own_scope():
+def test_streamed_response_without_its_own_unit_of_work_is_refused():
     world = build_world()
     request = RequestFactory().get(
         "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(world.boss)}"}

@@ -49,7 +49,7 @@ def test_an_answer_or_refusal_is_one_line(world, lines, method, path, status):
 
 
 @pytest.mark.parametrize("path", ["/livez", "/admin/login/", "/api/v1/docs", "/nothing"])
-def test_pages_and_probes_too(db, lines, path):
+def test_pages_and_health_checks_are_logged(db, lines, path):
     Client().get(path)
 
     assert [line["path"] for line in lines() if line["logger"] == "taskflow.request"] == [path]
@@ -90,7 +90,7 @@ def test_a_plain_request_id_is_kept_in_answer_and_event(world, events, given):
     assert events(world.acme)[-1].request_id == given
 
 
-def test_without_one_each_request_gets_its_own(world):
+def test_request_without_an_id_gets_a_new_one(world):
     client = ApiClient(token_of(world.ada))
 
     first, second = (client.get("/me").headers["X-Request-Id"] for _ in range(2))
@@ -110,7 +110,7 @@ def test_times_are_utc_and_odd_values_are_written_as_text():
     assert "password" not in line, "only named fields are written"
 
 
-def test_the_line_says_who_did_what(world, lines):
+def test_log_line_contains_user_method_and_path(world, lines):
     text = token_of(world.ada)
 
     ApiClient(text).get("/tasks?tag=private", headers={"X-Request-Id": "my-id.1"})

@@ -26,7 +26,7 @@ def test_document_is_valid_openapi_3_1():
     assert [str(error) for error in OpenAPIV31SpecValidator(SCHEMA).iter_errors()] == []
 
 
-def test_it_is_openapi_3_1_with_unique_readable_ids():
+def test_document_is_openapi_3_1_with_unique_operation_ids():
     assert SCHEMA["openapi"].startswith("3.1")
     count = sum(len(methods) for methods in SCHEMA["paths"].values())
     assert len(OPERATIONS) == count
@@ -189,7 +189,7 @@ def test_a_password_goes_in_hidden_and_never_comes_out():
                 assert '"writeOnly": true' in json.dumps(schema), (name, field)
 
 
-def test_it_is_served_to_whoever_asks(client):
+def test_openapi_document_needs_no_credentials(client):
     r = client.get("/api/v1/openapi.json")
 
     assert r.status_code == 200

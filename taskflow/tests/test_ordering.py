@@ -169,7 +169,7 @@ def test_a_list_of_many_projects_is_counted(filled, as_):
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-def test_a_walk_in_any_combination_of_sorts_meets_every_row_once(filled, as_, data):
+def test_paging_in_any_combination_of_sorts_returns_every_row_once(filled, as_, data):
     names = data.draw(st.lists(st.sampled_from(sorted(KEYS)), min_size=1, max_size=4, unique=True))
     order = ",".join(data.draw(st.sampled_from(["", "-"])) + name for name in names)
     actor = data.draw(st.sampled_from([filled.boss, filled.ada, filled.bob, filled.carl]))

@@ -70,7 +70,7 @@ def ids_of(client, path):
 
 
 @pytest.mark.parametrize("order", ["", *ORDERS])
-def test_a_walk_meets_every_row_once_in_order(many, as_, order):
+def test_paging_returns_every_row_once_in_order(many, as_, order):
     client, sort = as_(many.ada), f"&sort={order}" if order else ""
 
     seen = walk(client, f"/tasks?limit=7{sort}")
@@ -123,7 +123,7 @@ def test_the_other_lists_are_walked_too(world, as_, path):
 @pytest.mark.parametrize(
     "order", ["-number", "number", "due_on", "-priority", "-title", "created_at"]
 )
-def test_a_walk_neither_skips_nor_repeats_while_others_write(many, as_, order):
+def test_paging_during_writes_neither_skips_nor_repeats_rows(many, as_, order):
     client, chance, gone = as_(many.ada), random.Random(5), []
     there = set(ids_of(client, "/tasks?limit=200"))
 
@@ -201,7 +201,7 @@ def test_the_count_is_of_what_matches_on_every_page(many, as_):
         ("skip=10000", 0, False),
     ],
 )
-def test_pages_end_where_the_rows_do(many, as_, query, rows, has_more):
+def test_page_has_a_next_cursor_only_if_rows_follow(many, as_, query, rows, has_more):
     page = as_(many.ada).get(f"/tasks?{query}").json()
 
     assert (len(page["data"]), page["has_more"]) == (rows, has_more)
@@ -351,7 +351,7 @@ def test_a_forged_cursor_is_refused(world, as_, order, values):
         ("due_date", ["task:due_date,id", "1970-01-01T00:00:00+00:00", 5]),
     ],
 )
-def test_a_made_up_place_shows_no_more_than_ones_own(world, as_, order, values):
+def test_forged_cursor_shows_only_visible_rows(world, as_, order, values):
     query = {"cursor": cursor_of(values)} | ({} if order == "-id" else {"sort": order})
 
     r = as_(world.ada).get("/tasks", query)
@@ -367,7 +367,7 @@ def test_what_is_no_cursor_at_all_is_refused(world, as_, text):
     assert (r.status_code, r.json()["code"]) == (400, "invalid_cursor")
 
 
-def test_noise_never_breaks_it(many, as_):
+def test_altered_cursor_never_causes_a_server_error(many, as_):
     client, chance = as_(many.ada), random.Random(1)
     sorts = {"": "", **{order: f"&sort={order}" for order in ORDERS}}
     good = {
@@ -384,7 +384,7 @@ def test_noise_never_breaks_it(many, as_):
         assert r.status_code in (200, 400), (order, text, r.json())
 
 
-def test_a_page_behind_a_cursor_costs_no_more(many, as_, assert_statements):
+def test_page_after_a_cursor_costs_no_more_statements(many, as_, assert_statements):
     client = as_(many.ada)
     cursor = client.get("/tasks?limit=5&sort=-priority,due_on").json()["next_cursor"]
 

@@ -153,7 +153,7 @@ def test_refusal_of_a_deferred_statement_is_raised_at_commit(world):
     assert title(world) == "Launch"
 
 
-def test_rolling_back_a_savepoint_forgets_its_deferred_statements(world):
+def test_savepoint_rollback_drops_its_deferred_statements(world):
     with inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "before"})
         with suppress(ZeroDivisionError), transaction.atomic():
@@ -168,7 +168,7 @@ def test_rolling_back_a_savepoint_forgets_its_deferred_statements(world):
     assert title(world) == "before"
 
 
-def test_rolling_back_forgets_deferred_statements(world):
+def test_rollback_drops_deferred_statements(world):
     with pytest.raises(ZeroDivisionError), inside(world.acme):
         update(all_tasks, world.task.pk, {"title": "lost"})
         raise ZeroDivisionError

@@ -171,7 +171,9 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
-def test_failure_to_note_a_tokens_use_costs_no_answer(world, client, monkeypatch, caplog, error):
+def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
+    world, client, monkeypatch, caplog, error
+):
     """What the answer acknowledges is committed: an error would make the caller do it twice."""
 
     def fail(*args, **kwargs):
@@ -193,7 +195,9 @@ def test_failure_to_note_a_tokens_use_costs_no_answer(world, client, monkeypatch
 
 
 @on_postgres
-def test_lost_connection_costs_a_tokens_note_and_no_answer(world, client, monkeypatch):
+def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_recorded(
+    world, client, monkeypatch
+):
     """The server ends the session between COMMIT and note."""
 
     def end_session(token):

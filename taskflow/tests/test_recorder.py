@@ -90,7 +90,7 @@ def test_the_project_is_named_whatever_belongs_to_it(acme, start):
     assert [e.project_id for e in recorded(start)] == [project.pk, project.pk, project.pk, None]
 
 
-def test_create_records_all_that_says_something(acme, start):
+def test_create_records_all_values_that_are_not_empty(acme, start):
     tag = create(acme.ada, Tag(name="t"))
     task = create(
         acme.ada,
@@ -144,7 +144,7 @@ def test_change_saves_and_records_what_differs(acme, start):
     assert (stored.title, stored.version, acme.task.version) == ("New", 2, 2)
 
 
-def test_change_gives_and_takes_links(acme, start):
+def test_change_adds_and_removes_links(acme, start):
     one, two, three = (create(acme.ada, Tag(name=n)) for n in ("1", "2", "3"))
     change(acme.ada, acme.task, tags=[two, one])
     change(acme.ada, acme.task, tags=[three, two])
@@ -196,7 +196,7 @@ def test_change_compares_as_json_does(acme, start, before, after, differs):
     assert acme.task.version == 2 + differs
 
 
-def test_change_stamps_the_time_and_leaves_the_rest(acme):
+def test_change_updates_the_time_and_no_other_column(acme):
     stale = Task.objects.get()
     stale.title = "never saved"
     before = stale.updated_at
@@ -215,7 +215,7 @@ def test_change_writes_nothing_when_nothing_differs(acme, start, assert_statemen
     assert recorded(start) == []
 
 
-def test_change_reads_before_from_the_database_not_from_the_row(acme, start):
+def test_change_records_the_stored_value_as_before(acme, start):
     stale = Task.objects.get(pk=acme.task.pk)
     change(acme.ada, acme.task, title="Second")
 
@@ -259,21 +259,21 @@ def test_change_all_records_only_what_differs_in_each_row(acme, start):
     assert list(Task.objects.order_by("pk").values_list("version", flat=True)) == [2, 2, 1]
 
 
-def test_change_all_sets_and_finds_null(acme, start):
+def test_change_all_sets_null_and_compares_with_null(acme, start):
     assert change_all(acme.ada, Task.objects.all(), "freed", assignee=None) == 1
     assert change_all(acme.ada, Task.objects.all(), "freed", assignee=None) == 0
 
     assert recorded(start)[0].changes == {"assignee": [acme.ada.user.pk, None]}
 
 
-def test_change_all_reaches_no_other_tenant(acme):
+def test_change_all_does_not_change_rows_of_other_tenants(acme):
     change_all(acme.ada, Task.objects.all(), "renamed", title="ours")
 
     assert Task.objects.get().title == "ours"
     assert acme.secret_task.title == "Plot"
 
 
-def test_remove_records_what_the_row_held(acme, start):
+def test_remove_records_the_values_of_the_row(acme, start):
     change(acme.ada, acme.task, tags=[create(acme.ada, Tag(name="t"))])
 
     remove(acme.ada, acme.task)
@@ -323,7 +323,7 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_an_exception_leaves_neither_row_nor_event(world, events, name):
+def test_exception_rolls_back_row_and_event(world, events, name):
     before = len(events(world.acme))
 
     with pytest.raises(ZeroDivisionError), inside(world.acme):
@@ -354,7 +354,7 @@ def test_a_write_without_a_record_is_not_kept(world, monkeypatch, name):
         assert not Tag.objects.exists()
 
 
-def test_a_constraint_leaves_no_event(acme, start):
+def test_violated_constraint_rolls_back_the_event(acme, start):
     with pytest.raises(IntegrityError), transaction.atomic():
         change(acme.ada, acme.task, status=Status.DONE)  # without completed_at
 
@@ -415,7 +415,7 @@ def test_secrets_are_not_recorded(acme, start):
     assert recorded(start)[-1].changes == {"password": ["…", "…"]}
 
 
-def test_no_event_ever_holds_a_secret(world, events):
+def test_events_contain_no_secret(world, events):
     text = token_of(world.ada)
     with inside(world.acme):
         eve = person(world.boss, "secretive", password="correct horse battery").user
@@ -445,7 +445,7 @@ def test_a_row_that_is_gone_is_not_found(acme):
         lock(stale)
 
 
-def test_lock_brings_the_fields_up_to_date(acme, start):
+def test_lock_refreshes_the_fields(acme, start):
     stale = Task.objects.get()
     change(acme.ada, acme.task, status=Status.IN_PROGRESS, assignee=acme.bob.user)
 

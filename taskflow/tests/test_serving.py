@@ -41,7 +41,7 @@ def answer(db):
     request_finished.disconnect(note)
 
 
-def test_an_answer_comes_whole_and_ends_the_request(answer):
+def test_response_is_one_part_and_the_request_is_finished(answer):
     body, ends = answer("/livez")
 
     assert isinstance(body, list)
@@ -146,7 +146,7 @@ def test_a_taken_port_is_refused_in_one_sentence(host):
         ("postgres:///tasks", "the PostgreSQL database tasks"),
     ],
 )
-def test_the_greeting_names_where_the_data_is(url, described):
+def test_greeting_names_the_location_of_the_data(url, described):
     database = ConnectionHandler({"default": dj_database_url.parse(url)})["default"]
 
     assert serve.describe_database(database) == described
@@ -178,7 +178,7 @@ def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
     assert expected[connection.vendor] in greeting
 
 
-def test_nothing_is_greeted_before_the_port_answers(monkeypatch, capsys):
+def test_greeting_is_printed_when_the_port_answers(monkeypatch, capsys):
     server = SimpleNamespace(wrks=[], workers=2, bind_addr="127.0.0.1", bind_port=8001)
     steps = [
         lambda: server.wrks.append("first"),

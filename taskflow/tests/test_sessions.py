@@ -80,7 +80,7 @@ def test_reading_does_not(browser):
     assert call(browser, "head", "/me").status_code == 200
 
 
-def test_nobody_without_cookie_or_token(boss):
+def test_request_without_cookie_or_token_is_refused(boss):
     client = Client(SERVER_NAME="localhost", enforce_csrf_checks=True)
 
     for method in ("get", "post"):
@@ -88,7 +88,7 @@ def test_nobody_without_cookie_or_token(boss):
         assert (r.status_code, r.json()["code"]) == (401, "unauthenticated"), "not “CSRF failed”"
 
 
-def test_a_token_needs_no_csrf_and_wins_over_the_cookie(browser, boss):
+def test_token_needs_no_csrf_token_and_takes_precedence_over_the_cookie(browser, boss):
     other = new_tenant("globex", "mallory")
 
     r = call(browser, "get", "/me", headers={"Authorization": f"Bearer {token_of(other)}"})
@@ -105,14 +105,14 @@ def test_a_wrong_token_is_not_rescued_by_the_cookie(browser):
 
 
 @pytest.mark.parametrize("change", [{"is_active": False}, {"password": "scrypt$x"}])
-def test_a_session_ends_with_its_user_and_his_password(browser, boss, change):
+def test_session_ends_when_its_user_or_the_password_changes(browser, boss, change):
     with inside(boss.tenant):
         User.objects.filter(pk=boss.user.pk).update(**change)
 
     assert call(browser, "get", "/me").status_code == 401
 
 
-def test_signing_out_of_the_admin_ends_it(browser):
+def test_signing_out_of_the_admin_ends_the_session(browser):
     page = {"csrfmiddlewaretoken": csrf(browser)["X-CSRFToken"]}
 
     assert browser.post("/admin/logout/", page).status_code in (200, 302)
@@ -120,7 +120,7 @@ def test_signing_out_of_the_admin_ends_it(browser):
     assert call(browser, "get", "/me").status_code == 401
 
 
-def test_who_may_not_open_the_admin_gets_no_session(boss):
+def test_user_without_admin_access_gets_no_session(boss):
     body = {"email": "eve@acme.example", "password": PASSWORD}
     assert ApiClient(token_of(boss)).post("/users", body).status_code == 201
     client = Client(SERVER_NAME="localhost")

@@ -102,7 +102,7 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ),
     ],
 )
-def test_a_wrong_value_stops_the_start(start, name, value, said):
+def test_invalid_setting_is_refused_at_startup(start, name, value, said):
     with pytest.raises(ImproperlyConfigured) as raised:
         start(**{name: value})
 
@@ -162,13 +162,13 @@ def test_statements_are_prepared_unless_a_pooler_cannot(start, url, prepared):
         *((no, False) for no in ("0", "False", "no", "off", "")),
     ],
 )
-def test_booleans(monkeypatch, value, read):
+def test_boolean_setting_accepts_the_usual_words(monkeypatch, value, read):
     monkeypatch.setenv("DATABASE_X", value)
 
     assert env.read_boolean("DATABASE_X", default=not read) is read
 
 
-def test_words(monkeypatch):
+def test_list_setting_is_split_at_commas(monkeypatch):
     monkeypatch.setenv("DATABASE_X", " a, b ,,c")
 
     assert env.read_list("DATABASE_X") == ["a", "b", "c"]

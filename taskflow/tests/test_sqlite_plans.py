@@ -201,7 +201,7 @@ def test_a_list_in_any_order_is_read_along_an_index(clients, world, sort):
 
 
 @pytest.mark.parametrize("sort", ["", *SORTS])
-def test_a_page_behind_a_cursor_is_read_along_an_index(clients, world, sort):
+def test_page_after_a_cursor_is_read_by_an_index(clients, world, sort):
     with inside(world.acme):
         drafts = [
             CreateTask(world.apollo, "Test", due)

@@ -166,7 +166,7 @@ def test_what_it_may_say(world, as_, events, given, status, code):
     assert len(events(world.acme)) - before == (status == 200)
 
 
-def test_it_holds_in_bulk_for_the_row_it_names(world, as_):
+def test_if_match_applies_to_its_row_in_a_bulk_request(world, as_):
     ada = as_(world.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
@@ -196,7 +196,7 @@ def test_a_refusal_undoes_what_came_before_it(world, as_):
     assert [t["name"] for t in ada.get("/tags").json()["data"]] == ["a"]
 
 
-def test_it_costs_a_statement_only_when_others_have_written(world, as_, assert_statements):
+def test_if_match_costs_a_statement_only_after_edits_by_others(world, as_, assert_statements):
     ada = as_(world.ada)
     seen = etag(ada)
     with assert_statements(6):
