@@ -24,7 +24,7 @@ from tasks.schemas.tasks import TaskFields
 
 # The first and the last two are written, and ignored when they are read.
 COLUMNS = ("key", *type_of_model(Task).csv_columns, "created_at", "completed_at")
-MOST_LINES = 5000
+MAX_LINES = 5000
 MAX_LISTED_CELLS = 100  # bad cells in one error
 CHUNK = 1000  # tasks read at a time
 # The first characters of a cell that a spreadsheet would run as a formula.
@@ -87,7 +87,7 @@ def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
     fields: dict[int, TaskFields] = {}
     for number, cells in lines:
         try:
-            fields[number] = TaskFields.model_validate(sent_values(cells))
+            fields[number] = TaskFields.model_validate(parse_cells(cells))
         except ValidationError as error:
             found = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
             problems[number] = problem_of_validation(found)
@@ -113,8 +113,8 @@ def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
             if not any(cell.strip() for cell in cells):
                 continue
             count += 1
-            if count > MOST_LINES:
-                raise Invalid(f"The file has more than {MOST_LINES} lines. Send fewer at once.")
+            if count > MAX_LINES:
+                raise Invalid(f"The file has more than {MAX_LINES} lines. Send fewer at once.")
             if len(cells) > len(names):
                 raise Invalid(f"Line {reader.line_num} has more cells than the first line.")
             yield reader.line_num, {n: _unquote(c) for n, c in zip(names, cells, strict=False) if c}
@@ -134,7 +134,7 @@ def _unquote(cell: str) -> str:
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
 
 
-def sent_values(cells: dict[str, str]) -> dict[str, Any]:
+def parse_cells(cells: dict[str, str]) -> dict[str, Any]:
     """Return the values of a line as a request body has them. Raises Invalid for bad metadata."""
     sent: dict[str, Any] = {n: v for n, v in cells.items() if n in TaskFields.model_fields}
     if "tags" in sent:

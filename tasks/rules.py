@@ -38,7 +38,7 @@ def require_member(actor: Actor, project: Project) -> None:
 
     Reads the role that was loaded with the project, if any, and costs a query otherwise.
     """
-    if project.loaded_role_of(actor.user.pk) not in WRITERS:
+    if project.get_loaded_role(actor.user.pk) not in WRITERS:
         require_role(actor, project, *WRITERS)
 
 

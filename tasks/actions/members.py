@@ -19,7 +19,7 @@ def add_member(
     Raises Invalid for a deactivated user, Conflict for one who is a member already.
     """
     lock_users([user])
-    _require_rank(actor, project, role)
+    _require_role_to_change(actor, project, role)
     check_active(user, "user_id")
     return create(actor, ProjectMember(project=project, user=user, role=role), "joined")
 
@@ -27,9 +27,9 @@ def add_member(
 def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
     """Change the role of a member. Raises Conflict for the last owner."""
     _lock_role(member)
-    _require_rank(actor, member.project, role, Role(member.role))
+    _require_role_to_change(actor, member.project, role, Role(member.role))
     if role != Role.OWNER:
-        _pass_on_ownership(actor, member)
+        _transfer_ownership(actor, member)
     return change(actor, member, role=role)
 
 
@@ -37,8 +37,8 @@ def remove_member(actor: Actor, member: ProjectMember) -> None:
     """End a membership; members may end tsuccessor own. Raises Conflict for the last owner."""
     _lock_role(member)
     if member.user_id != actor.user.pk:
-        _require_rank(actor, member.project, Role(member.role))
-    _pass_on_ownership(actor, member)
+        _require_role_to_change(actor, member.project, Role(member.role))
+    _transfer_ownership(actor, member)
     remove(actor, member, "left")
 
 
@@ -48,11 +48,11 @@ def _lock_role(member: ProjectMember) -> None:
     lock(member, "role")
 
 
-def _require_rank(actor: Actor, project: Project, *roles: Role) -> None:
+def _require_role_to_change(actor: Actor, project: Project, *roles: Role) -> None:
     require_role(actor, project, *([Role.OWNER] if Role.OWNER in roles else MANAGERS))
 
 
-def _pass_on_ownership(actor: Actor, member: ProjectMember) -> None:
+def _transfer_ownership(actor: Actor, member: ProjectMember) -> None:
     """Make another owner the project's owner if the member is. Raises Conflict for the last one."""
     project = member.project
     require_another_owner(member)

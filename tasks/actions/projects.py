@@ -24,7 +24,7 @@ from tasks.models.tasks import TaskQuerySet, by_open_task
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
-MOST_LISTED = 20  # blockers in one error
+MAX_LISTED_BLOCKERS = 20  # blockers in one error
 
 
 def create_project(
@@ -91,7 +91,7 @@ def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
     links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
-        links.select_related("task__project").order_by("task", "blocker")[:MOST_LISTED]
+        links.select_related("task__project").order_by("task", "blocker")[:MAX_LISTED_BLOCKERS]
     ):
         raise Conflict(
             "Open tasks of other projects block some. Complete those first, or send force=true.",

@@ -17,7 +17,7 @@ from tasks.models import Tag
 
 # By one request. All tasks of the tenant share the tags: 500 generated names in one request would
 # make the list of tags useless for people.
-MOST_NEW_TAGS = 100
+MAX_NEW_TAGS = 100
 
 
 def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
@@ -39,16 +39,16 @@ def delete_tag(actor: Actor, tag: Tag) -> None:
 
 
 def check_new_tags(names: Iterable[str]) -> None:
-    """Raise Invalid if a request with these names would create more than MOST_NEW_TAGS tags."""
+    """Raise Invalid if a request with these names would create more than MAX_NEW_TAGS tags."""
     wanted = {name.lower(): name for name in names}
-    if len(wanted) > MOST_NEW_TAGS:
+    if len(wanted) > MAX_NEW_TAGS:
         _check_new_count(len(wanted.keys() - find_tags(wanted.values()).keys()))
 
 
 def _check_new_count(count: int) -> None:
-    if count > MOST_NEW_TAGS:
+    if count > MAX_NEW_TAGS:
         raise Invalid(
-            f"This would create {count} tags; one request may create {MOST_NEW_TAGS}."
+            f"This would create {count} tags; one request may create {MAX_NEW_TAGS}."
             " Send fewer new names at once.",
             code="too_many",
         )
@@ -57,7 +57,7 @@ def _check_new_count(count: int) -> None:
 def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
     """Return the tags with these names by name, and create those that do not exist.
 
-    Case does not count. Raises Invalid if more than MOST_NEW_TAGS would be created.
+    Case does not count. Raises Invalid if more than MAX_NEW_TAGS would be created.
     """
     given = list(names)
     if not given:

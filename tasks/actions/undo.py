@@ -30,13 +30,19 @@ from tasks.models import (
     Task,
     TaskTag,
 )
-from tasks.models.graph import blockers_behind, children_below, height, parents_above, reached
+from tasks.models.graph import (
+    height,
+    load_blocker_edges,
+    load_parent_edges,
+    load_subtask_edges,
+    reached,
+)
 from tasks.models.registry import TRASHABLE_TYPES
-from tasks.models.tasks import DEEPEST, MOST_TAGS
+from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH
 
-MOST_EVENTS = 10_000
+MAX_EVENTS = 10_000
 TOO_MANY = Invalid(
-    f"These are more than {MOST_EVENTS} events. Select fewer events.", code="too_many"
+    f"These are more than {MAX_EVENTS} events. Select fewer events.", code="too_many"
 )
 NO_SUCH_EVENT = NotFound("There is no such event or request.")
 
@@ -64,7 +70,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
     `skip` those are left as they are and returned. Tokens, passwords and rows that were deleted
     permanently cannot be restored.
     """
-    if len(events) > MOST_EVENTS:
+    if len(events) > MAX_EVENTS:
         raise TOO_MANY
     serialize_graph_changes(actor)
     _lock_projects(events)
@@ -224,8 +230,8 @@ def _check_tasks(plan: Plan) -> Iterable[Obstacle]:
     if not by_id:
         return
     rows = Task.objects.filter(pk__in=sorted(by_id)).select_related("project", "parent", "assignee")
-    above, below = parents_above(by_id), children_below(by_id)
-    behind = blockers_behind(by_id)
+    above, below = load_parent_edges(by_id), load_subtask_edges(by_id)
+    behind = load_blocker_edges(by_id)
     members = set(
         ProjectMember.objects.filter(project__in={r.project_id for r in rows}).values_list(
             "project_id", "user_id"
@@ -248,9 +254,9 @@ def _check_tag_counts(plan: Plan) -> Iterable[Obstacle]:
         returning = reversal.links.get("tasks", {})
         tagging |= {pk: reversal for pk, is_linked in returning.items() if is_linked}
     links = TaskTag.objects.filter(task__in=sorted(tagging)).values("task")
-    overfull = links.annotate(count=Count("pk")).filter(count__gt=MOST_TAGS)
+    overfull = links.annotate(count=Count("pk")).filter(count__gt=MAX_TAGS)
     for task_id in overfull.order_by("task").values_list("task", flat=True) if tagging else ():
-        detail = f"Task {task_id} would have more than {MOST_TAGS} tags."
+        detail = f"Task {task_id} would have more than {MAX_TAGS} tags."
         yield tagging[task_id].obstacle("too_many", detail)
 
 
@@ -271,8 +277,8 @@ def _fault_of(
         return "parent_elsewhere", f"Its parent, task {task.parent_id}, is in another project."
     if task.parent_id and task.pk in reached(above, above.get(task.pk, ())):
         return "cycle", "It would be a subtask of itself."
-    if len(reached(above, [task.pk])) + height(below, task.pk) - 1 > DEEPEST:
-        return "too_deep", f"Subtasks go {DEEPEST} levels deep at most."
+    if len(reached(above, [task.pk])) + height(below, task.pk) - 1 > MAX_TASK_DEPTH:
+        return "too_deep", f"Subtasks go {MAX_TASK_DEPTH} levels deep at most."
     if task.pk in reached(behind, behind.get(task.pk, ())):
         return "cycle", "It would block itself."
     user = task.assignee

@@ -16,7 +16,7 @@ from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
 from tasks.queries.lookup import key_query
-from tasks.queries.search import SEARCH_COLUMNS, condition_of, matches, read_query
+from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
 from tasks.queries.trash import trash_by_type
 
 
@@ -50,7 +50,7 @@ class TrashableAdmin(RecordedAdmin):
         if self.model not in SEARCH_COLUMNS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
         try:
-            wanted = matches(self.model, condition_of(read_query(search_term)))
+            wanted = matches(self.model, build_condition(read_query(search_term)))
         except Problem:
             return queryset.none(), False
         if self.model is Task:

@@ -17,16 +17,18 @@ from tasks.actions.tags import check_new_tags
 from tasks.api.responses import updated_task_texts
 from tasks.changes.base import TaskChange
 from tasks.changes.create import CreateTask, create_tasks
-from tasks.changes.planner import change_tasks, lock_projects_of
+from tasks.changes.planner import change_tasks, lock_projects_for
 from tasks.changes.tasks import OPERATIONS
 from tasks.models import Project, Task
 from tasks.queries.filters import select_tasks_to_change
 from tasks.queries.lookup import References, find_tasks
-from tasks.schemas.bulk import MOST_OPERATIONS, MOST_WHERES, OnError, TaskBulk
+from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 from tasks.schemas.tasks import ProjectTask
 
 TEXTS = {"title", "description", "metadata"}  # fields that may be long
-MOST_TEXT = 4 * 1024 * 1024  # bytes; a `where` writes the text of one operation up to 500 times
+MAX_TEXT_BYTES = (
+    4 * 1024 * 1024
+)  # bytes; a `where` writes the text of one operation up to 500 times
 WHERE = "#/where/"  # begins the pointer to a filter of an operation
 
 
@@ -36,9 +38,9 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
     Raises the problems of all operations as one, unless `on_error` is `continue`.
     """
     entries = _read(actor, body.operations)
-    if len(entries) > MOST_OPERATIONS:
+    if len(entries) > MAX_OPERATIONS:
         raise Invalid.field(
-            "operations", f"They change more than {MOST_OPERATIONS} tasks.", "too_many"
+            "operations", f"They change more than {MAX_OPERATIONS} tasks.", "too_many"
         )
     _check_text(entries)
     check_new_tags(name for entry in entries for name in entry.tag_names())
@@ -93,10 +95,10 @@ def _check_text(entries: list[_Entry]) -> None:
             sizes[entry.index] = sum(_size(entry.values[name]) for name in names)
         replaced = sum(_size(getattr(entry.task, name)) for name in names) if entry.task else 0
         size += sizes[entry.index] + replaced
-        if size > MOST_TEXT:
+        if size > MAX_TEXT_BYTES:
             raise Invalid.field(
                 f"operations/{entry.index}",
-                f"With this operation the request would write more than {MOST_TEXT >> 20} MiB of"
+                f"With this operation the request would write more than {MAX_TEXT_BYTES >> 20} MiB of"
                 " text, new and replaced. Change fewer tasks at a time.",
                 "too_large",
             )
@@ -112,8 +114,8 @@ def _size(value: Any) -> int:
 
 def _read(actor: Actor, operations: list[Any]) -> list[_Entry]:
     good = {n: op for n, op in enumerate(operations) if not isinstance(op, Problem)}
-    if sum(1 for op in good.values() if op.op != "create" and not _has_id(op)) > MOST_WHERES:
-        raise Invalid.field("operations", f"More than {MOST_WHERES} have a where.", "too_many")
+    if sum(1 for op in good.values() if op.op != "create" and not _has_id(op)) > MAX_WHERES:
+        raise Invalid.field("operations", f"More than {MAX_WHERES} have a where.", "too_many")
     sent = {n: op.data.sent_fields() for n, op in good.items() if hasattr(op, "data")}
     references = References(actor, sent.values())
     targets = _find(actor, good)
@@ -154,7 +156,7 @@ def _find(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], list[Task
         except Invalid as problem:
             raise _in_where(problem) from None
         found = matching.select_related("project", "assignee").order_by("pk")
-        return [rows.setdefault(task.pk, task) for task in found[: MOST_OPERATIONS + 1]]
+        return [rows.setdefault(task.pk, task) for task in found[: MAX_OPERATIONS + 1]]
 
     return targets
 
@@ -174,8 +176,8 @@ def _in_where(problem: Invalid) -> Invalid:
 def create_first_tasks(actor: Actor, project: Project, tasks: list[ProjectTask]) -> None:
     """Create the tasks of a new project, all or none. Raises all problems, with their pointers."""
     first = list(_walk(tasks, "#/tasks"))
-    if len(first) > MOST_OPERATIONS:
-        raise Invalid.field("tasks", f"They are more than {MOST_OPERATIONS}.", "too_many")
+    if len(first) > MAX_OPERATIONS:
+        raise Invalid.field("tasks", f"They are more than {MAX_OPERATIONS}.", "too_many")
     sent = {task.place: task.values() for task in first}
     references = References(actor, sent.values())
     problems: dict[str, Problem] = {}
@@ -275,13 +277,13 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
     changing = [(entry, entry.change) for entry in entries if entry.change]
     new, changes = [new for _, new in creating], [change for _, change in changing]
     if new and changes:
-        lock_projects_of(actor, [one.project for one in new], changes)
+        lock_projects_for(actor, [one.project for one in new], changes)
     problems: dict[int, Problem] = {}
     created = create_tasks(actor, new, problems)
     for n, (entry, _) in enumerate(creating):
         entry.task, entry.problem = created.get(n), problems.get(n)
     problems = {}
-    change_tasks(actor, changes, problems, is_serialized=bool(new))
+    change_tasks(actor, changes, problems, has_project_locks=bool(new))
     for n, (entry, _) in enumerate(changing):
         entry.problem = problems.get(n)
 

@@ -39,7 +39,7 @@ from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
 from tasks.queries.conditions import ProjectRef, apply_filters
 from tasks.queries.filters import check_project, read_filters
-from tasks.queries.lookup import id_of_former_key, project_lookup, task_lookup
+from tasks.queries.lookup import find_id_by_former_key, project_lookup, task_lookup
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
 from tasks.schemas.projects import ProjectResponse
@@ -220,7 +220,7 @@ def task_response(request: ActorRequest, ref: str) -> HttpResponse:
     try:
         return detail_response(request, Task, **task_lookup(ref))
     except NotFound:
-        pk = id_of_former_key(ref)
+        pk = find_id_by_former_key(ref)
         if pk is None:
             raise
     return detail_response(request, Task, pk=pk)

@@ -60,7 +60,7 @@ class TaskChange:
         """The columns to lock; `locks` where they do not depend on the values."""
         return self.locks
 
-    def event_of(self, task: Task) -> str:
+    def event_for(self, task: Task) -> str:
         """The verb to record, given the task before the change."""
         return self.event
 

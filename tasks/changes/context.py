@@ -20,16 +20,16 @@ from tasks.actions.tags import find_or_create_tags
 from tasks.models import Project, ProjectMember, Tag, Task, TaskBlocker, TaskTag
 from tasks.models.graph import (
     Edges,
-    blockers_behind,
-    children_below,
     height,
-    parents_above,
+    load_blocker_edges,
+    load_parent_edges,
+    load_subtask_edges,
     reached,
 )
-from tasks.models.tasks import DEEPEST, MOST_TAGS, by_open_task
+from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH, by_open_task
 from tasks.rules import WRITERS
 
-BOTH_DUE = Invalid.field("due_on", "Give due_date or due_on, not both.")
+DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
 @with_tenant_parameter
@@ -57,15 +57,15 @@ ACTIVE_MEMBERS = QueryCache(_active_members)
 
 
 def check_tag_count(count: int, before: int = 0) -> None:
-    """Raise Invalid when a change would give a task more than MOST_TAGS tags.
+    """Raise Invalid when a change would give a task more than MAX_TAGS tags.
 
     A task that has more already, `before` the change, may lose some.
     """
-    if count > max(MOST_TAGS, before):
-        raise Invalid.field("tags", f"A task has at most {MOST_TAGS} tags.", "too_many")
+    if count > max(MAX_TAGS, before):
+        raise Invalid.field("tags", f"A task has at most {MAX_TAGS} tags.", "too_many")
 
 
-def node_of(task: Task) -> int:
+def get_graph_id(task: Task) -> int:
     """The id of a task in the graphs of parents and blockers; a new task has a negative one."""
     return task.pk or -id(task)
 
@@ -83,7 +83,7 @@ class Context:
         self.stored: Mapping[int, Mapping[str, Any]] = {}  # columns as locked, by task id
         self.done: set[int] = set()  # ids of tasks that are certain to be done at the end
         self.deleted: set[int] = set()  # ids of tasks that a change before has deleted
-        self.own_projects: set[int] = set()  # ids of projects that the actor is a member of
+        self.writable_project_ids: set[int] = set()  # ids of projects that the actor is a member of
         self.members: set[tuple[int, int]] = set()  # (project id, user id)
         self.above: Edges = {}  # from a task to its parent
         self.below: Edges = {}  # from a task to its subtasks
@@ -123,20 +123,22 @@ class Context:
         user_ids = {user.pk for user in assignees if not user.is_staff}
         if not self.actor.is_staff:
             own = self.actor.user.pk
-            self.own_projects |= {
-                pk for pk, project in rows.items() if project.loaded_role_of(own) in WRITERS
+            self.writable_project_ids |= {
+                pk for pk, project in rows.items() if project.get_loaded_role(own) in WRITERS
             }
-            if not self.own_projects.issuperset(rows):
+            if not self.writable_project_ids.issuperset(rows):
                 user_ids.add(own)
         if not (rows and user_ids):
             return
         found = MEMBERS.fetch((), IdArray(tuple(sorted(rows))), IdArray(tuple(sorted(user_ids))))
         self.members |= {(project_id, user_id) for project_id, user_id, _role in found}
         own = self.actor.user.pk
-        self.own_projects |= {p for p, user_id, role in found if user_id == own and role in WRITERS}
+        self.writable_project_ids |= {
+            p for p, user_id, role in found if user_id == own and role in WRITERS
+        }
 
     def is_member(self, project: Project) -> bool:
-        return self.actor.is_staff or project.pk in self.own_projects
+        return self.actor.is_staff or project.pk in self.writable_project_ids
 
     def check_member(self, project: Project) -> None:
         """Raise Forbidden unless the actor is a member of the project, or an administrator."""
@@ -165,11 +167,11 @@ class Context:
 
     def load_tree(self, parents: Sequence[Task], tops: Iterable[Task]) -> None:
         """Load the tasks above the parents and the subtasks below the tops."""
-        self._refuse_moved_parents(parents)
-        self.above = parents_above(parent.pk for parent in parents)
-        self.below = children_below(task.pk for task in tops)
+        self._check_parents_unmoved(parents)
+        self.above = load_parent_edges(parent.pk for parent in parents)
+        self.below = load_subtask_edges(task.pk for task in tops)
 
-    def _refuse_moved_parents(self, parents: Sequence[Task]) -> None:
+    def _check_parents_unmoved(self, parents: Sequence[Task]) -> None:
         """Raise Contended unless the parents are in the project that they were read in. Moving or
         deleting them needs the lock of that project, which this transaction holds now.
         """
@@ -196,12 +198,12 @@ class Context:
         """Raise unless the parent is in the same project, not below the task, and not too deep."""
         if parent.project_id != task.project_id:
             raise Invalid.field("parent_id", "A subtask is in its parent's project.")
-        above = reached(self.above, [node_of(parent)])
-        if node_of(task) in above:
+        above = reached(self.above, [get_graph_id(parent)])
+        if get_graph_id(task) in above:
             raise Conflict("A task cannot be below itself.", code="cycle")
-        if len(above) + height(self.below, node_of(task)) > DEEPEST:
+        if len(above) + height(self.below, get_graph_id(task)) > MAX_TASK_DEPTH:
             raise Invalid.field(
-                "parent_id", f"Subtasks go {DEEPEST} levels deep at most.", "too_deep"
+                "parent_id", f"Subtasks go {MAX_TASK_DEPTH} levels deep at most.", "too_deep"
             )
 
     # ---- blockers ----
@@ -214,18 +216,20 @@ class Context:
         if not blockers:
             return
         serialize_graph_changes(self.actor)
-        self.behind = blockers_behind(task.pk for task in blockers)
+        self.behind = load_blocker_edges(task.pk for task in blockers)
 
     def check_blockers(self, task: Task, blockers: Sequence[Task]) -> None:
         """Raise Conflict when the task blocks one of its blockers, directly or not."""
-        if node_of(task) in reached(self.behind, [node_of(blocker) for blocker in blockers]):
+        if get_graph_id(task) in reached(
+            self.behind, [get_graph_id(blocker) for blocker in blockers]
+        ):
             raise Conflict(
                 "A task cannot wait for itself, nor for what waits for it.", code="cycle"
             )
 
     # ---- external_refs ----
 
-    def load_refs(self, pairs: Iterable[tuple[Project, str | None]]) -> None:
+    def load_external_refs(self, pairs: Iterable[tuple[Project, str | None]]) -> None:
         """Load which tasks of these projects have these external_refs, the trash included."""
         keys = {(project.pk, ref) for project, ref in pairs if ref is not None}
         if keys:
@@ -236,11 +240,11 @@ class Context:
             for pk, project_id, ref in rows.values_list("pk", "project_id", "external_ref"):
                 self.refs[project_id, str(ref)] = pk
 
-    def check_ref(self, task: Task, project: Project, ref: str | None) -> None:
+    def check_external_ref(self, task: Task, project: Project, ref: str | None) -> None:
         """Raise Conflict when another task of the project has the external_ref."""
         if ref is None:
             return
-        if self.refs.get((project.pk, ref), node_of(task)) != node_of(task):
+        if self.refs.get((project.pk, ref), get_graph_id(task)) != get_graph_id(task):
             raise Conflict(
                 f"Another task of the project, maybe one in the trash, has external_ref “{ref}”.",
                 code="taken",
@@ -252,7 +256,7 @@ class Context:
         """Find or create the tags of these names."""
         self.tags = find_or_create_tags(self.actor, names)
 
-    def load_tags_of(self, tasks: Iterable[Task]) -> None:
+    def load_tags_by_task(self, tasks: Iterable[Task]) -> None:
         """Load the tags that the tasks have. The tasks must be locked."""
         self.tags_by_task = {task.pk: {} for task in tasks}
         if self.tags_by_task:
@@ -261,7 +265,7 @@ class Context:
                 self.tags_by_task[link.task_id][link.tag_id] = link.tag
 
     def tags_of(self, task: Task) -> dict[int, Tag]:
-        """The tags of a task for which load_tags_of() was called, by id."""
+        """The tags of a task for which load_tags_by_task() was called, by id."""
         return self.tags_by_task[task.pk]
 
     def find_tags(self, names: Iterable[str]) -> list[Tag]:
@@ -324,7 +328,9 @@ class Context:
         if "parent" in values:
             self._note_parent(task, values["parent"])
         if "blocked_by" in values:
-            self.behind[node_of(task)] = {node_of(blocker) for blocker in values["blocked_by"]}
+            self.behind[get_graph_id(task)] = {
+                get_graph_id(blocker) for blocker in values["blocked_by"]
+            }
             open_blockers = [blocker for blocker in values["blocked_by"] if not blocker.completed]
             self.blockers[task.pk] = open_blockers
         if "tags" in values and task.pk in self.tags_by_task:
@@ -333,13 +339,13 @@ class Context:
             project = values.get("project", task.project)
             ref = values.get("external_ref", task.external_ref)
             if ref is not None:
-                self.refs[project.pk, ref] = node_of(task)
+                self.refs[project.pk, ref] = get_graph_id(task)
         if values.get("deleted_at"):
             self.deleted.add(task.pk)
 
     def _note_parent(self, task: Task, parent: Task | None) -> None:
-        self.above[node_of(task)] = {node_of(parent)} if parent else set()
+        self.above[get_graph_id(task)] = {get_graph_id(parent)} if parent else set()
         for children in self.below.values():
-            children.discard(node_of(task))
+            children.discard(get_graph_id(task))
         if parent:
-            self.below.setdefault(node_of(parent), set()).add(node_of(task))
+            self.below.setdefault(get_graph_id(parent), set()).add(get_graph_id(task))

@@ -14,7 +14,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import create_all
 from taskflow.http.errors import Problem
 from tasks.actions.tags import find_or_create_tags
-from tasks.changes.context import BOTH_DUE, Context, check_tag_count
+from tasks.changes.context import DUE_TWICE, Context, check_tag_count
 from tasks.models import Project, Status, Task
 
 
@@ -51,12 +51,12 @@ class CreateTask:
         """Raise a Problem when the new task is not allowed."""
         context.check_member(self.project)
         if task.due_date and task.due_on:
-            raise BOTH_DUE
+            raise DUE_TWICE
         check_tag_count(len({name.lower() for name in self.tags}))
         if task.assignee:
             context.check_assignee(task.assignee, self.project)
         context.check_blockers(task, blockers)
-        context.check_ref(task, self.project, task.external_ref)
+        context.check_external_ref(task, self.project, task.external_ref)
         if task.parent:
             context.check_parent(task, task.parent)
 
@@ -105,7 +105,7 @@ def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
         context.lock_projects(projects)
     if parents:
         context.load_tree(parents, [])
-    context.load_refs(refs)
+    context.load_external_refs(refs)
     context.load_memberships(projects, [])
     return context
 
@@ -139,6 +139,6 @@ def _set_numbers(tasks: Collection[Task]) -> None:
     """Give each the next number of its project."""
     counts = Counter(task.project_id for task in tasks)
     if counts:
-        counters = {pk: count(first) for pk, first in Project.take_numbers(counts).items()}
+        counters = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
         for task in tasks:
             task.number = next(counters[task.project_id])

@@ -38,7 +38,7 @@ class MoveTask(TaskChange):
     def check(self, task: Task, context: Context) -> None:
         context.check_member(self.project)
         if task.project_id != self.project.pk:
-            context.check_ref(task, self.project, task.external_ref)
+            context.check_external_ref(task, self.project, task.external_ref)
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
         """The planner sets the number when all changes of the request are known."""

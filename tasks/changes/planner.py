@@ -28,16 +28,16 @@ def change_tasks(
     changes: Sequence[TaskChange],
     problems: dict[int, Problem] | None = None,
     *,
-    is_serialized: bool = False,
+    has_project_locks: bool = False,
 ) -> None:
     """Carry out the changes in this order, each on what those before it have left.
 
     Changes of one task must share one Task object. What is wrong with a change goes into `problems`
     under its index, and the others are carried out; without `problems` it is raised. A constant
-    number of statements. Pass `is_serialized` after lock_projects_of(). Raises NotFound for a task
-    that no longer exists, and Contended for one that was moved since it was read.
+    number of statements. Pass `has_project_locks` after lock_projects_for(). Raises NotFound for a
+    task that no longer exists, and Contended for one that was moved since it was read.
     """
-    planner = _Planner(actor, changes, is_serialized=is_serialized)
+    planner = _Planner(actor, changes, has_project_locks=has_project_locks)
     for index, change in enumerate(changes):
         try:
             planner.plan(change)
@@ -48,7 +48,7 @@ def change_tasks(
     planner.record()
 
 
-def lock_projects_of(
+def lock_projects_for(
     actor: Actor, projects: Iterable[Project], changes: Sequence[TaskChange]
 ) -> None:
     """Lock what new tasks in `projects` and the changes need together, tasks excepted.
@@ -65,7 +65,9 @@ def lock_projects_of(
 class _Planner:
     """Locks and loads on creation; plan() then takes one change after the other, in memory."""
 
-    def __init__(self, actor: Actor, changes: Sequence[TaskChange], *, is_serialized: bool) -> None:
+    def __init__(
+        self, actor: Actor, changes: Sequence[TaskChange], *, has_project_locks: bool
+    ) -> None:
         self.actor = actor
         self.context = Context(actor)
         self.needs = {change: change.needs() for change in changes}
@@ -73,7 +75,7 @@ class _Planner:
         self.rows = {change.task.pk: change.task for change in changes}
         self.planned: list[tuple[Task, str, dict[str, Any]]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # with the id of the old project
-        if not is_serialized and any(needs.serializes for needs in self.needs.values()):
+        if not has_project_locks and any(needs.serializes for needs in self.needs.values()):
             serialize_graph_changes(actor)
         self._load_before_locking()
         self.stored = self.context.stored = self._lock()
@@ -116,7 +118,9 @@ class _Planner:
             if n.project
             for task in self._rows_of(c)
         ]
-        self.context.load_refs(refs + [(project, task.external_ref) for task, project in moves])
+        self.context.load_external_refs(
+            refs + [(project, task.external_ref) for task, project in moves]
+        )
         moved = [task.assignee for task, _ in moves if task.assignee]
         self.context.load_memberships(projects, moved)
 
@@ -127,14 +131,14 @@ class _Planner:
 
     def _load_after_locking(self) -> None:
         context = self.context
-        context.load_tags_of([change.task for change in self.needs if change.reads_tags])
+        context.load_tags_by_task([change.task for change in self.needs if change.reads_tags])
         context.load_parents([c.task for c in self.needs if isinstance(c, RestoreTask)])
         forcible = [c for c in self.needs if isinstance(c, ForcedChange) and c.completes]
         completing = [change for change in forcible if not change.task.completed]
         context.load_open_work([c.task for c in completing if not c.force])
-        self._foresee(completing)
+        self._find_tasks_done_at_end(completing)
 
-    def _foresee(self, completing: Sequence[ForcedChange]) -> None:
+    def _find_tasks_done_at_end(self, completing: Sequence[ForcedChange]) -> None:
         """Find the tasks that are certain to be done at the end: they are in nobody's way."""
         forced = {change.task.pk for change in completing if change.force}
         done = {
@@ -142,17 +146,17 @@ class _Planner:
             for change in completing
             if isinstance(change, CompleteTask) and self.context.is_member(change.task.project)
         }
-        while hindered := {pk for pk in done - forced if self._is_hindered(pk, done)}:
+        while hindered := {pk for pk in done - forced if self._has_unfinished_work(pk, done)}:
             done -= hindered
         self.context.done = done
 
-    def _is_hindered(self, pk: int, done: set[int]) -> bool:
+    def _has_unfinished_work(self, pk: int, done: set[int]) -> bool:
         return any(task.pk not in done for _, task in self.context.open_work(self.rows[pk]))
 
     # ---- one change after the other ----
 
     def plan(self, change: TaskChange) -> None:
-        """Check a change and note its values. If it raises, nothing of the change is noted."""
+        """Check a change and note its values. If it raises, nothing of the change is columns_for_dependents."""
         context = self.context
         if change.task.pk in context.deleted:
             if isinstance(change, DeleteTask):
@@ -184,7 +188,7 @@ class _Planner:
             raise StaleRead(f"{type(change).__name__} sets {sorted(columns)} without a lock.")
         if not values:
             return
-        self.planned.append((task, change.event_of(view), values))
+        self.planned.append((task, change.event_for(view), values))
         if "project" in values:
             self.moves.append((task, task.project_id, values))
         self.context.note(task, values)
@@ -204,7 +208,7 @@ class _Planner:
         if not self.moves:
             return []
         counts = Counter(values["project"].pk for _, _, values in self.moves)
-        counters = {pk: count(first) for pk, first in Project.take_numbers(counts).items()}
+        counters = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
         numbers = {task.pk: task.number for task, _, _ in self.moves}
         former = []
         for task, project_id, values in self.moves:

@@ -15,7 +15,7 @@ from tasks.models import Tag, Task
 class TagTask(TaskChange):
     """Add tags to those that the task has. Tags that do not exist yet are created.
 
-    Raises Invalid when the task would have more than MOST_TAGS.
+    Raises Invalid when the task would have more than MAX_TAGS.
     """
 
     names: Sequence[str]

@@ -9,7 +9,7 @@ from typing import Any
 from tasks.changes.assign import AssignTask
 from tasks.changes.base import NOTHING, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
-from tasks.changes.context import BOTH_DUE, Context, check_tag_count
+from tasks.changes.context import DUE_TWICE, Context, check_tag_count
 from tasks.changes.reopen import ReopenTask
 from tasks.models import Status, Task
 
@@ -61,7 +61,7 @@ class UpdateTask(ForcedChange):
         related = [name for n in self.sent for name in RELATED_COLUMNS.get(n, ())]
         return [*(self.sent.keys() - LINKS), *related]
 
-    def event_of(self, task: Task) -> str:
+    def event_for(self, task: Task) -> str:
         status = self.sent.get("status")
         if status == Status.DONE and not task.completed:
             return CompleteTask.event
@@ -82,13 +82,13 @@ class UpdateTask(ForcedChange):
         if "tags" in sent:
             check_tag_count(len({name.lower() for name in sent["tags"]}))
         if "external_ref" in sent:
-            context.check_ref(task, task.project, sent["external_ref"])
+            context.check_external_ref(task, task.project, sent["external_ref"])
         if sent.get("status") == Status.DONE and not (task.completed or self.force):
             context.check_no_open_work(task, blockers=sent.get("blocked_by"))
 
     def _check_due(self, task: Task) -> None:
         if self.sent.get("due_date", task.due_date) and self.sent.get("due_on", task.due_on):
-            raise BOTH_DUE
+            raise DUE_TWICE
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
         values = dict(self.sent)

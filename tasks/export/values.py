@@ -21,8 +21,8 @@ from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
 from tasks.schemas.tasks import TaskCreate
 
-DEEPEST_COLUMN = MAX_JSON_DEPTH - 1  # of metadata: one level less than its body
-DEEPEST_CHANGES = DEEPEST_COLUMN + 2  # within {field: [before, after]}
+MAX_COLUMN_DEPTH = MAX_JSON_DEPTH - 1  # of metadata: one level less than its body
+MAX_CHANGES_DEPTH = MAX_COLUMN_DEPTH + 2  # within {field: [before, after]}
 REPLACEMENT = "\ufffd"  # for a character that cannot be stored everywhere
 # Columns that have to satisfy the rules of a request body, and the schema with these rules. E-mails
 # are checked by their column only: the address of an erased user is none that a body may contain.
@@ -112,7 +112,7 @@ def _write_text(text: str, column: str, notes: list[str]) -> str:
 
 
 def _deepest(field: Any) -> int:
-    return DEEPEST_CHANGES if field.name == "changes" else DEEPEST_COLUMN
+    return MAX_CHANGES_DEPTH if field.name == "changes" else MAX_COLUMN_DEPTH
 
 
 # ---- in -----------------------------------------------------------------------------------------
@@ -167,4 +167,4 @@ def check_content(label: str, row: Mapping[str, Any]) -> None:
     schema, names = CONTENT[label]
     check_values(schema, {name: row[name] for name in names})
     if "metadata" in names:
-        check_depth(row["metadata"], DEEPEST_COLUMN)
+        check_depth(row["metadata"], MAX_COLUMN_DEPTH)

@@ -15,10 +15,10 @@ from taskflow.db.columns import columns_of
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
 from tasks.export.format import FORMAT, VERSION, fields_of, label_of, models_by_label
-from tasks.export.values import DEEPEST_CHANGES, check_content, default_of, read_value
+from tasks.export.values import MAX_CHANGES_DEPTH, check_content, default_of, read_value
 
-LONGEST_LINE = 256 * 1024 * 1024  # bytes: the event of a deleted tag names all tasks that had it
-DEEPEST_LINE = DEEPEST_CHANGES + 2  # the line, the row, and its deepest column
+MAX_LINE_BYTES = 256 * 1024 * 1024  # bytes: the event of a deleted tag names all tasks that had it
+MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # the line, the row, and its deepest column
 MAX_ID = 2**62  # leaves room to shift all ids
 FOREIGN = "This is not a TaskFlow export."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
@@ -106,10 +106,10 @@ def sentence_of(error: Exception) -> str:
 def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
     file.seek(0)
     number = 0
-    while data := file.readline(LONGEST_LINE):
+    while data := file.readline(MAX_LINE_BYTES):
         number += 1
         try:
-            document = parse_json(data, max_depth=DEEPEST_LINE)
+            document = parse_json(data, max_depth=MAX_LINE_DEPTH)
         except ValueError as error:
             raise InvalidExport(
                 f"Line {number} cannot be read, the file is cut or damaged: {error}"

@@ -27,7 +27,7 @@ class CommentQuerySet(TenantQuerySet["Comment"]):
 
 
 CommentManager = LiveManager.from_queryset(CommentQuerySet)
-EveryComment = TenantManager.from_queryset(CommentQuerySet)
+AllCommentsManager = TenantManager.from_queryset(CommentQuerySet)
 
 
 class Comment(Trashable):
@@ -44,7 +44,7 @@ class Comment(Trashable):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[CommentManager[Comment]] = CommentManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[EveryComment[Comment]] = EveryComment()  # type: ignore[assignment]  # Self
+    everything: ClassVar[AllCommentsManager[Comment]] = AllCommentsManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "everything"

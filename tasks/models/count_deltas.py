@@ -67,7 +67,7 @@ class TaskCountDelta(TenantModel):
                 cls.merge(row.project_id)
 
     @classmethod
-    def delete_of(cls, project_ids: Iterable[int]) -> None:
+    def delete_for_projects(cls, project_ids: Iterable[int]) -> None:
         """Delete the rows of projects that are deleted permanently."""
         cls._default_manager.filter(project_id__in=list(project_ids)).delete()
 

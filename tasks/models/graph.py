@@ -13,17 +13,17 @@ from tasks.models.tasks import Task, TaskBlocker
 Edges = dict[int, set[int]]  # from an id to the ids one step further
 
 
-def parents_above(task_ids: Iterable[int]) -> Edges:
+def load_parent_edges(task_ids: Iterable[int]) -> Edges:
     """Return the steps from these tasks up to their top parents, also in the trash."""
     return _walk(Task._meta.db_table, "id", "parent_id", task_ids)
 
 
-def children_below(task_ids: Iterable[int]) -> Edges:
+def load_subtask_edges(task_ids: Iterable[int]) -> Edges:
     """Return the steps from these tasks down to their last subtasks, also in the trash."""
     return _walk(Task._meta.db_table, "parent_id", "id", task_ids)
 
 
-def blockers_behind(task_ids: Iterable[int]) -> Edges:
+def load_blocker_edges(task_ids: Iterable[int]) -> Edges:
     """Return the steps from these tasks to their blockers, and to the blockers of those, also in
     the trash.
     """

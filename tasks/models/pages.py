@@ -33,7 +33,7 @@ class PageQuerySet(TenantQuerySet["Page"]):
 
 
 PageManager = LiveManager.from_queryset(PageQuerySet)
-EveryPage = TenantManager.from_queryset(PageQuerySet)
+AllPagesManager = TenantManager.from_queryset(PageQuerySet)
 
 
 class Page(Trashable):
@@ -51,7 +51,7 @@ class Page(Trashable):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[PageManager[Page]] = PageManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[EveryPage[Page]] = EveryPage()  # type: ignore[assignment]  # Self
+    everything: ClassVar[AllPagesManager[Page]] = AllPagesManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "everything"

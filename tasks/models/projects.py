@@ -78,7 +78,7 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
 
 
 ProjectManager = LiveManager.from_queryset(ProjectQuerySet)
-EveryProject = TenantManager.from_queryset(ProjectQuerySet)
+AllProjectsManager = TenantManager.from_queryset(ProjectQuerySet)
 
 
 class Project(Trashable):
@@ -107,7 +107,7 @@ class Project(Trashable):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[EveryProject[Project]] = EveryProject()  # type: ignore[assignment]  # Self
+    everything: ClassVar[AllProjectsManager[Project]] = AllProjectsManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "everything"
@@ -144,10 +144,10 @@ class Project(Trashable):
     def update_dependents(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
         deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
         if deleted:
-            TaskCountDelta.delete_of(deleted)
+            TaskCountDelta.delete_for_projects(deleted)
 
     @classmethod
-    def take_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
+    def reserve_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
         """Reserve task numbers, `counts` by project id. Return the first number by project id.
 
         Other writers wait until we commit. Raises NotFound if a project has been deleted meanwhile.
@@ -167,7 +167,7 @@ class Project(Trashable):
         rows.update(last_number=F("last_number") + taken)
         return {pk: number + 1 for pk, number in last.items()}
 
-    def loaded_role_of(self, user_id: int) -> str | None:
+    def get_loaded_role(self, user_id: int) -> str | None:
         """Return the user's role if it was read together with this row, else None. No query."""
         loaded = self.viewer_role
         return loaded.role if loaded is not None and loaded.user_id == user_id else None

@@ -19,8 +19,8 @@ from tasks.models.trash import LiveManager, Trashable
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
-DEEPEST = 5  # levels of subtasks, the top one counted
-MOST_TAGS = 50  # of one task
+MAX_TASK_DEPTH = 5  # levels of subtasks, the top one counted
+MAX_TAGS = 50  # of one task
 EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
 
 
@@ -84,7 +84,7 @@ def by_open_task() -> Q:
 
 
 TaskManager = LiveManager.from_queryset(TaskQuerySet)
-EveryTask = TenantManager.from_queryset(TaskQuerySet)
+AllTasksManager = TenantManager.from_queryset(TaskQuerySet)
 
 
 class Task(Trashable):
@@ -136,7 +136,7 @@ class Task(Trashable):
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[EveryTask[Task]] = EveryTask()  # type: ignore[assignment]  # Self
+    everything: ClassVar[AllTasksManager[Task]] = AllTasksManager()  # type: ignore[assignment]  # Self
 
     class Meta:
         base_manager_name = "everything"

@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
-from tasks.actions.undo import MOST_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
+from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
 from tasks.queries.filters import project_ids, user_ids
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
 
     A request id selects the events of one actor only, because clients choose request ids freely.
     Raises NotFound if no event is left, or if one of `event_ids` is not visible, and Invalid for
-    more than MOST_EVENTS.
+    more than MAX_EVENTS.
     """
     sent = request.sent_fields()
     if "request_id" in sent:
@@ -35,10 +35,10 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
             rows = rows.filter(created_at__lt=sent["until"])
         if "project" in sent:
             rows = rows.filter(project_id__in=project_ids(actor, "project", [sent["project"]]))
-    selected = list(rows.select_related("actor").order_by("pk")[: MOST_EVENTS + 1])
+    selected = list(rows.select_related("actor").order_by("pk")[: MAX_EVENTS + 1])
     # Counted before hidden events are left out, or a part of the selection would pass for all of
     # it.
-    if len(selected) > MOST_EVENTS:
+    if len(selected) > MAX_EVENTS:
         raise TOO_MANY
     visible = visible_events(actor, selected)
     if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):

@@ -32,7 +32,7 @@ from tasks.queries.lookup import (
     read_id,
     read_task_key,
 )
-from tasks.queries.search import condition_of, exclusions_of, read_query
+from tasks.queries.search import build_condition, build_exclusions, read_query
 
 if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
@@ -94,9 +94,9 @@ def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> FilterVa
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
-            values[name] = SearchWords(condition_of(read_query(value)), read_task_key(value))
+            values[name] = SearchWords(build_condition(read_query(value)), read_task_key(value))
         elif name == "q_not":
-            values[name] = exclusions_of(read_query(value, name))
+            values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):
             values[name] = (_start_of(value), _day_of(value))
         elif name.endswith("_after"):

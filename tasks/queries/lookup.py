@@ -89,12 +89,12 @@ def find_task(actor: Actor, ref: str) -> Task:
     One query, three for a former key. Raises NotFound.
     """
     found = _visible_rows(actor, Task, **task_lookup(ref))
-    if not found and (pk := id_of_former_key(ref)):
+    if not found and (pk := find_id_by_former_key(ref)):
         found = _visible_rows(actor, Task, pk=pk)
     return _one(found, "task")
 
 
-def id_of_former_key(ref: str) -> int | None:
+def find_id_by_former_key(ref: str) -> int | None:
     """Return the id of the task that had this key before it was moved, or None. One query."""
     return _former_ids([ref]).get(ref.upper())
 

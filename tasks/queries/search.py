@@ -34,7 +34,7 @@ M = TypeVar("M", bound=Model)
 SEARCH_COLUMNS: Mapping[type[Model], tuple[str, ...]] = {
     t.model: t.search_columns for t in SEARCHABLE_TYPES
 }
-MOST_TERMS = 20
+MAX_TERMS = 20
 # A phrase in quotes that stands between white space, or what else does.
 TERM = re.compile(r'(?<!\S)"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
 SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII punctuation: spaces for the index
@@ -79,12 +79,12 @@ def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
     found = list(TERM.finditer(text))
     if not found:
         raise Invalid.parameter(parameter, "It contains no word. Send at least one.")
-    if len(found) > MOST_TERMS:
-        raise Invalid.parameter(parameter, f"It has more than {MOST_TERMS} words. Send fewer.")
+    if len(found) > MAX_TERMS:
+        raise Invalid.parameter(parameter, f"It has more than {MAX_TERMS} words. Send fewer.")
     return tuple(_term(match[1], match[2], is_last=match is found[-1]) for match in found)
 
 
-def condition_of(terms: Iterable[Term], *, title_only: bool = False) -> Condition:
+def build_condition(terms: Iterable[Term], *, title_only: bool = False) -> Condition:
     """The condition that all of these terms occur."""
     terms = list(terms)
     indexed = [term for term in terms if term.words]
@@ -92,10 +92,10 @@ def condition_of(terms: Iterable[Term], *, title_only: bool = False) -> Conditio
     return Condition(_index_query(indexed, title_only) if indexed else None, literals)
 
 
-def exclusions_of(terms: Iterable[Term]) -> tuple[Condition, ...]:
+def build_exclusions(terms: Iterable[Term]) -> tuple[Condition, ...]:
     """One condition for each term, as a whole word. Rows that satisfy any are to be left out."""
     whole = [Term(t.text, t.words, t.literals, t.is_phrase) for t in terms]
-    return tuple(condition_of([term]) for term in whole)
+    return tuple(build_condition([term]) for term in whole)
 
 
 def matches(model: type[Model], condition: Condition, *, title_only: bool = False) -> Q:
@@ -113,9 +113,9 @@ def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> Query
     """
     in_title = Q(pk__in=[])
     if len(SEARCH_COLUMNS[rows.model]) > 1:
-        titles = condition_of(terms, title_only=True)
+        titles = build_condition(terms, title_only=True)
         in_title = matches(rows.model, titles, title_only=True)
-    wanted = matches(rows.model, condition_of(terms))
+    wanted = matches(rows.model, build_condition(terms))
     found = rows.filter(wanted | Q(pk=named) if named else wanted)  # "or" keeps the index unused
     ranked = found.annotate(
         is_named=Case(When(pk=named, then=1), default=0),

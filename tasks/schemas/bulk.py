@@ -9,12 +9,12 @@ from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValida
 
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.schema import Id, In, Out
-from tasks.models.tasks import MOST_TAGS
+from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere
 
-MOST_OPERATIONS = 500
-MOST_WHERES = 20  # each is a question of its own
+MAX_OPERATIONS = 500
+MAX_WHERES = 20  # each is a question of its own
 Ref = Annotated[
     Id | Annotated[str, Field(min_length=1, max_length=30)],
     Field(description="A task's id or key (WEB-12)."),
@@ -45,7 +45,7 @@ class Target(In):
 
 
 class TaskTags(In):
-    tags: Annotated[list[TagName], Field(min_length=1, max_length=MOST_TAGS)]
+    tags: Annotated[list[TagName], Field(min_length=1, max_length=MAX_TAGS)]
 
 
 class BulkAssignment(In):
@@ -129,7 +129,7 @@ class OnError(StrEnum):
 
 
 class TaskBulk(In):
-    operations: Annotated[list[Operation], Field(min_length=1, max_length=MOST_OPERATIONS)]
+    operations: Annotated[list[Operation], Field(min_length=1, max_length=MAX_OPERATIONS)]
     on_error: OnError = Field(
         OnError.ABORT, description="`abort`: all or nothing. `continue`: what can be done is done."
     )

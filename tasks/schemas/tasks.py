@@ -25,13 +25,13 @@ from taskflow.http.schema import (
     Version,
 )
 from tasks.models import Priority, Status, Task
-from tasks.models.tasks import MOST_TAGS
+from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.tags import TagName, TagRef
 
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 TagNames = Annotated[
     list[TagName],
-    Field(max_length=MOST_TAGS, description="Names; tags that do not exist are created."),
+    Field(max_length=MAX_TAGS, description="Names; tags that do not exist are created."),
 ]
 ExternalRef = Annotated[
     str,
@@ -39,11 +39,11 @@ ExternalRef = Annotated[
 ]
 
 
-MOST_BLOCKERS = 100
+MAX_BLOCKERS = 100
 BlockerIds = Annotated[
     list[Id],
     Field(
-        max_length=MOST_BLOCKERS,
+        max_length=MAX_BLOCKERS,
         description="Ids of the tasks that block it, of any visible project. They replace all.",
     ),
 ]
@@ -105,7 +105,7 @@ class ProjectTask(TaskFields):
     """A first task of a new project."""
 
     ref: LocalRef | None = Field(None, description="A name for `blocked_by`; not stored.")
-    blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MOST_BLOCKERS)] = Field(
+    blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MAX_BLOCKERS)] = Field(
         [], description="Each the `ref` of a task in this request, or the id of a task."
     )
     subtasks: list[ProjectTask] = []

@@ -11,7 +11,7 @@ from accounts.schemas import Subject
 from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp
 from tasks.actions.undo import UndoResult
 
-MOST_IDS = 1000
+MAX_EVENT_IDS = 1000
 RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
@@ -29,7 +29,7 @@ class UndoRequest(In):
         MISSING,
         description="What you, or `actor` if given, changed under this request id.",
     )
-    event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MOST_IDS)
+    event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MAX_EVENT_IDS)
     actor: FilterWord | MISSING = Field(
         MISSING,
         description="Who made the changes: `me`, id or `@handle`; `none`: operators and commands.",

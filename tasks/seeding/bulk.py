@@ -87,7 +87,7 @@ NOUNS = [
 
 
 @dataclass
-class Crew:
+class BenchmarkTenant:
     """A benchmark tenant without tasks."""
 
     actor: Actor
@@ -97,7 +97,7 @@ class Crew:
     token: str
 
 
-def bulk_is_here() -> bool:
+def is_bulk_seeded() -> bool:
     return Tenant.objects.filter(subdomain__startswith=f"{PREFIX}-").exists()
 
 
@@ -123,10 +123,10 @@ def seed_bulk(tenants: int, tasks: int, progress: Progress) -> list[tuple[Tenant
 
 def _seed_tenant(number: int, tasks: int, progress: Progress) -> tuple[Tenant, str]:
     try:
-        crew = _hire(number)
-        for index, project in enumerate(crew.projects):
-            _fill(crew, project, tasks // PROJECTS + (index < tasks % PROJECTS), progress)
-        return crew.actor.tenant, crew.token
+        benchmark = _create_tenant_without_tasks(number)
+        for index, project in enumerate(benchmark.projects):
+            _fill(benchmark, project, tasks // PROJECTS + (index < tasks % PROJECTS), progress)
+        return benchmark.actor.tenant, benchmark.token
     finally:
         connection.close()  # this thread's own
 
@@ -138,7 +138,7 @@ def shares(tenants: int, tasks: int) -> list[int]:
     return [rough[0] + tasks - sum(rough), *rough[1:]]
 
 
-def _hire(number: int) -> Crew:
+def _create_tenant_without_tasks(number: int) -> BenchmarkTenant:
     tenant = Tenant(name=f"Benchmark {number}", subdomain=f"{PREFIX}-{number}")
     boss = User(handle="boss", email=f"boss@{tenant.subdomain}.example", is_staff=True)
     with transaction.atomic():
@@ -149,7 +149,7 @@ def _hire(number: int) -> Crew:
             create_all(actor, [_member(p, u) for p in projects for u in people], "joined")
             tags = create_all(actor, [Tag(name=f"tag-{n}", color=None) for n in range(TAGS)])
             _, token = issue_token(actor, boss, "benchmark", TokenScope.ADMIN, None)
-    return Crew(actor, people, projects, tags, token)
+    return BenchmarkTenant(actor, people, projects, tags, token)
 
 
 def _person(tenant: Tenant, number: int) -> User:
@@ -168,12 +168,12 @@ def _member(project: Project, user: User) -> ProjectMember:
     return ProjectMember(project=project, user=user, role=Role.OWNER if is_owner else Role.MEMBER)
 
 
-def _fill(crew: Crew, project: Project, count: int, progress: Progress) -> None:
+def _fill(benchmark: BenchmarkTenant, project: Project, count: int, progress: Progress) -> None:
     for done in range(0, count, CHUNK):
         amount = min(CHUNK, count - done)
-        with inside(crew.actor.tenant):
-            first = Project.take_numbers({project.pk: amount})[project.pk]
-            values = _values(crew, project, first, amount)
+        with inside(benchmark.actor.tenant):
+            first = Project.reserve_numbers({project.pk: amount})[project.pk]
+            values = _values(benchmark, project, first, amount)
             if connection.vendor == "postgresql":
                 _fill_by_one_statement(values)
             else:
@@ -181,17 +181,17 @@ def _fill(crew: Crew, project: Project, count: int, progress: Progress) -> None:
         progress(amount)
 
 
-def _values(crew: Crew, project: Project, first: int, count: int) -> dict[str, Any]:
+def _values(benchmark: BenchmarkTenant, project: Project, first: int, count: int) -> dict[str, Any]:
     return {
-        "tenant": crew.actor.tenant.pk,
+        "tenant": benchmark.actor.tenant.pk,
         "project": project.pk,
         "first": first,
         "last": first + count - 1,
         "now": timezone.now(),
-        "people": [user.pk for user in crew.people],
-        "people_count": len(crew.people),
-        "tags": [tag.pk for tag in crew.tags],
-        "tags_count": len(crew.tags),
+        "people": [user.pk for user in benchmark.people],
+        "people_count": len(benchmark.people),
+        "tags": [tag.pk for tag in benchmark.tags],
+        "tags_count": len(benchmark.tags),
         "verbs": VERBS,
         "nouns": NOUNS,
     }

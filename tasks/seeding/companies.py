@@ -22,7 +22,7 @@ class TaskPlan:
     at_hour: int | None = None  # due at this hour (UTC) instead of any time of the day
     below: str | None = None  # the title of its parent
     description: str = ""
-    waits_for: tuple[str, ...] = ()  # titles of its blockers
+    blocked_by: tuple[str, ...] = ()  # titles of its blockers
     comments: tuple[tuple[str, str], ...] = ()  # author, text
 
 
@@ -52,7 +52,7 @@ class TenantPlan:
     time_zone: str
     people: dict[str, str]  # handle: full name; the first administers the tenant
     agent: tuple[str, str]
-    answers_for_agent: str
+    responsible_for_agent: str
     tags: dict[str, str]  # name: colour
     projects: list[ProjectPlan] = field(default_factory=list)
 
@@ -69,7 +69,7 @@ TENANTS = [
             "dmitri": "Dmitri Volkov",
         },
         agent=("scout", "Scout (release agent)"),
-        answers_for_agent="ada",
+        responsible_for_agent="ada",
         tags={"bug": "#D73A4A", "docs": "#0E8A16", "design": "#A371F7", "security": "#FB8500"},
         projects=[
             ProjectPlan(
@@ -90,7 +90,7 @@ TENANTS = [
                         "bob",
                         (),
                         6,
-                        waits_for=("Design the sign-up form",),
+                        blocked_by=("Design the sign-up form",),
                         comments=(
                             ("carla", "The design is nearly there: three fields, one button."),
                             ("bob", "Good. I start with the **server side** meanwhile."),
@@ -128,7 +128,7 @@ TENANTS = [
                         due_in_days=14,
                         at_hour=8,
                         description="Lower the TTL two days before. **Roll back** by 09:00 UTC.",
-                        waits_for=("Build the sign-up form", "Images load slowly on phones"),
+                        blocked_by=("Build the sign-up form", "Images load slowly on phones"),
                     ),
                 ],
                 pages=[
@@ -164,7 +164,7 @@ TENANTS = [
                         "ada",
                         ("docs",),
                         12,
-                        waits_for=("Calibrate the load cells", "Review the abort sequence"),
+                        blocked_by=("Calibrate the load cells", "Review the abort sequence"),
                         comments=(("dmitri", "The load cells drift after an hour. See ENG-2."),),
                     ),
                     TaskPlan(
@@ -187,7 +187,7 @@ TENANTS = [
         time_zone="America/New_York",
         people={"mallory": "Mallory Chen", "nina": "Nina Sørensen", "omar": "Omar Haddad"},
         agent=("clerk", "Clerk (stock agent)"),
-        answers_for_agent="nina",
+        responsible_for_agent="nina",
         tags={"supplier": "#1F6FEB", "urgent": "#D73A4A", "legal": "#6E7781"},
         projects=[
             ProjectPlan(
@@ -239,7 +239,7 @@ TENANTS = [
                         None,
                         (),
                         30,
-                        waits_for=("Agree on delivery days",),
+                        blocked_by=("Agree on delivery days",),
                         comments=(("omar", "Two of the farms share a cold store."),),
                     ),
                 ],

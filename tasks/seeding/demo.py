@@ -46,7 +46,7 @@ class Seeded:
     tasks: int = 0
 
 
-def demo_is_here() -> bool:
+def is_demo_seeded() -> bool:
     names = [plan.subdomain for plan in TENANTS]
     return Tenant.objects.filter(subdomain__in=names).exists()
 
@@ -89,7 +89,7 @@ def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
             kind=UserKind.AGENT,
             handle=handle,
             full_name=full_name,
-            responsible=actors[plan.answers_for_agent].user,
+            responsible=actors[plan.responsible_for_agent].user,
         )
         actors[handle] = Actor(agent, tenant, via=Via.COMMAND)
         for name, color in plan.tags.items():
@@ -149,7 +149,7 @@ def _seed_task(
         assignee=actors[plan.assignee].user if plan.assignee else None,
         parent=made[plan.below] if plan.below else None,
         tags=plan.tags,
-        blocked_by=[made[title] for title in plan.waits_for],
+        blocked_by=[made[title] for title in plan.blocked_by],
         due_date=at,
         due_on=None if at else due,
     )

@@ -8,14 +8,14 @@ import pytest
 
 from conftest import PASSWORD
 from taskflow.tenancy import inside
-from tasks.actions.tags import MOST_NEW_TAGS, create_tag, delete_tag
-from tasks.api.bulk import MOST_TEXT
+from tasks.actions.tags import MAX_NEW_TAGS, create_tag, delete_tag
+from tasks.api.bulk import MAX_TEXT_BYTES
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import Tag, Task
-from tasks.models.tasks import MOST_TAGS
+from tasks.models.tasks import MAX_TAGS
 from tasks.tests.test_admin import address, form_of, sign_in
 
-FIFTY = [f"t{n}" for n in range(MOST_TAGS)]
+FIFTY = [f"t{n}" for n in range(MAX_TAGS)]
 
 
 def bulk(client, *operations, **more):
@@ -113,7 +113,7 @@ def test_task_that_has_more_than_fifty_tags_may_lose_some(world, as_, full):
     r = bulk(as_(world.bob), {"op": "untag", "id": full.pk, "data": {"tags": ["u0"]}})
 
     assert r.status_code == 200
-    assert len(tags_of(world, full)) == MOST_TAGS + 2
+    assert len(tags_of(world, full)) == MAX_TAGS + 2
 
 
 def test_form_with_more_than_fifty_tags_is_refused(world, staff, full):
@@ -139,7 +139,7 @@ def test_undo_that_would_give_a_task_too_many_tags_is_refused(world, as_, full):
     assert (r.status_code, r.json()["code"]) == (409, "cannot_undo")
     assert r.json()["errors"][0]["code"] == "too_many"
     r = client.post("/undo", {"request_id": untagged, "on_conflict": "skip"})
-    assert (r.status_code, len(tags_of(world, full))) == (200, MOST_TAGS)
+    assert (r.status_code, len(tags_of(world, full))) == (200, MAX_TAGS)
 
 
 def test_undo_of_deleting_a_tag_of_a_task_that_is_full_since_is_refused(world, as_, events, full):
@@ -169,11 +169,11 @@ def creations(world, count, start=0):
 
 def test_bounds_of_one_request():
     """The tests below make them smaller, to be quick."""
-    assert (MOST_NEW_TAGS, MOST_TEXT) == (100, 4 * 1024 * 1024)
+    assert (MAX_NEW_TAGS, MAX_TEXT_BYTES) == (100, 4 * 1024 * 1024)
 
 
 def test_request_makes_at_most_so_many_new_tags(world, as_, monkeypatch):
-    monkeypatch.setattr("tasks.actions.tags.MOST_NEW_TAGS", 8)
+    monkeypatch.setattr("tasks.actions.tags.MAX_NEW_TAGS", 8)
     client = as_(world.bob)
 
     for operations in (
@@ -230,7 +230,7 @@ def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data)
 
 def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
     """The log has it."""
-    monkeypatch.setattr("tasks.api.bulk.MOST_TEXT", 81 * 520)
+    monkeypatch.setattr("tasks.api.bulk.MAX_TEXT_BYTES", 81 * 520)
     client = as_(world.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
     assert bulk(client, update | {"data": {"description": "x" * 500}}).status_code == 200

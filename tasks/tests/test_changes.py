@@ -88,7 +88,7 @@ class ClaimTask(TaskChange):
 
 
 def test_a_change_that_reads_a_column_without_declaring_it_fails(acme):
-    with pytest.raises(StaleRead, match=r"Task\.assignee_id is read"):
+    with pytest.raises(StaleRead, match=r"Task\.assignee_id was read"):
         change_tasks(acme.ada, [ClaimTask(acme.task)])
 
 

@@ -24,7 +24,7 @@ from taskflow.tenancy import inside
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
-from tasks.csv import sent_values
+from tasks.csv import parse_cells
 from tasks.models import Comment, Page, Project, Tag, Task
 from tasks.schemas.tasks import TaskCreate, TaskFields
 from tasks.tests.test_admin import address, form_of, sign_in
@@ -76,7 +76,7 @@ def in_a_body(text):
 
 def in_a_cell(text):
     try:
-        return TaskFields.model_validate(sent_values({"title": "x", "metadata": text})).metadata
+        return TaskFields.model_validate(parse_cells({"title": "x", "metadata": text})).metadata
     except (Problem, ValidationError):
         return None
 

@@ -19,7 +19,7 @@ from tasks.export.format import tenant_models
 from tasks.export.importing import import_tenant
 from tasks.export.verifying import InvalidExport, verify
 from tasks.models import FormerNumber, Project, Task, TaskCountDelta
-from tasks.queries.search import condition_of, matches, read_query
+from tasks.queries.search import build_condition, matches, read_query
 from tasks.tests.exports import build_odd_world, export, load, wipe
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -62,7 +62,7 @@ def test_work_goes_on_where_it_was(house):
     assert (r.status_code, r.json()["number"]) == (201, 6)
     assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
     with inside(Tenant.objects.get()):
-        assert Task.objects.filter(matches(Task, condition_of(read_query("odd")))).count() == 1
+        assert Task.objects.filter(matches(Task, build_condition(read_query("odd")))).count() == 1
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 

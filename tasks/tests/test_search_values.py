@@ -12,7 +12,7 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task
-from tasks.queries.search import MOST_TERMS, TERM
+from tasks.queries.search import MAX_TERMS, TERM
 
 HOW = settings(
     phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * PROOF,
@@ -127,6 +127,6 @@ def test_query_of_more_than_20_words_is_refused(world, as_):
     client = as_(world.ada)
 
     for name in ("q", "q_not"):
-        assert client.get("/tasks", {name: "- " * MOST_TERMS}).status_code == 200
-        r = client.get("/tasks", {name: "- " * (MOST_TERMS + 1)})
+        assert client.get("/tasks", {name: "- " * MAX_TERMS}).status_code == 200
+        r = client.get("/tasks", {name: "- " * (MAX_TERMS + 1)})
         assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name)

@@ -69,7 +69,7 @@ def test_each_lookup_reads_the_role_with_the_row(world, assert_statements):
                 find_row(world.bob, Comment, comment.pk).task.project,
                 find_row(world.bob, Page, page.pk).project,
             ]
-        roles = [project.loaded_role_of(world.bob.user.pk) for project in rows]
+        roles = [project.get_loaded_role(world.bob.user.pk) for project in rows]
 
     assert roles == ["member"] * 4
 
@@ -78,5 +78,5 @@ def test_a_role_that_was_loaded_for_another_user_is_not_used(world):
     with inside(world.acme):
         project = find_project(world.ada, "APO")
 
-        assert project.loaded_role_of(world.ada.user.pk) == "owner"
-        assert project.loaded_role_of(world.eve.user.pk) is None
+        assert project.get_loaded_role(world.ada.user.pk) == "owner"
+        assert project.get_loaded_role(world.eve.user.pk) is None

@@ -21,8 +21,8 @@ from tasks.seeding.demo import (
     DEMO_EMAIL,
     DEMO_PASSWORD,
     OPERATOR_EMAIL,
-    demo_is_here,
     demo_token,
+    is_demo_seeded,
 )
 
 GREETING = """
@@ -56,7 +56,7 @@ class Command(BaseCommand):
         self.stdout.write("Setting up the database…")  # the first start takes a while
         self.stdout.flush()
         call_command("migrate", verbosity=0)
-        if settings.DEBUG and not demo_is_here():
+        if settings.DEBUG and not is_demo_seeded():
             call_command("seed", stdout=self.stdout)
         greeting = build_greeting(f"http://{format_host(host)}:{port}", port)
         self.stdout.flush()

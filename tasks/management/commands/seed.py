@@ -9,8 +9,8 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tasks.management.progress import ProgressBar
-from tasks.seeding.bulk import bulk_is_here, seed_bulk
-from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, demo_is_here, seed_demo
+from tasks.seeding.bulk import is_bulk_seeded, seed_bulk
+from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, is_demo_seeded, seed_demo
 
 
 class Command(BaseCommand):
@@ -31,7 +31,7 @@ class Command(BaseCommand):
             self.seed_for_benchmarks(tenants, tasks, options["tokens"])
 
     def seed_the_demo(self) -> None:
-        if demo_is_here():
+        if is_demo_seeded():
             self.stdout.write("The demo is here already; nothing changed.")
             return
         seeded = seed_demo()
@@ -49,7 +49,7 @@ class Command(BaseCommand):
     def seed_for_benchmarks(self, tenants: int, tasks: int, tokens: str | None) -> None:
         if tenants < 1 or tasks < 0:
             raise CommandError("Give at least one tenant and no negative number of tasks.")
-        if bulk_is_here():
+        if is_bulk_seeded():
             raise CommandError("Benchmark tenants are here already. Start from an empty database.")
         file = open_privately(tokens) if tokens else None
         bar = ProgressBar(tasks, "tasks")
