@@ -1,4 +1,4 @@
-"""The permissions of actors in projects."""
+"""Permission rules for projects. The require_… functions raise Forbidden or Conflict."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tasks.models import Project, ProjectMember, Role
 
 
 @with_tenant_parameter
-def _role_rows(project_id: Any, user_id: Any, roles: Any) -> Any:
+def _memberships_query(project_id: Any, user_id: Any, roles: Any) -> Any:
     memberships = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
     return memberships.values_list("pk")
 
 
-MEMBERSHIPS = QueryCache(_role_rows)
+MEMBERSHIPS = QueryCache(_memberships_query)
 MANAGERS = (Role.OWNER, Role.ADMIN)
 # The roles that may write in a project. Roles are listed one by one: being able to see a project
 # must never be enough to write in it.
@@ -36,7 +36,7 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
 def require_member(actor: Actor, project: Project) -> None:
     """Raise Forbidden unless the actor may write in the project.
 
-    Reads the role that was loaded with the project, if any, and costs a query otherwise.
+    Costs one query if the actor's role was not loaded with the project.
     """
     if project.get_loaded_role(actor.user.pk) not in WRITERS:
         require_role(actor, project, *WRITERS)
@@ -60,6 +60,9 @@ def require_another_owner(member: ProjectMember) -> None:
 
 
 def require_all_projects(actor: Actor) -> None:
-    """Raise Forbidden for a token that is bound to some projects, as it may not create others."""
+    """Raise Forbidden if the actor's token is limited to projects: it cannot create others."""
     if actor.project_ids is not None:
-        raise Forbidden("This token is bound to some projects and cannot create others.")
+        raise Forbidden(
+            "This token is limited to some projects and cannot create others. Use a token without"
+            " project_ids."
+        )

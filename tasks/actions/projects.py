@@ -20,7 +20,7 @@ from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 from tasks.changes.complete import CompleteTask
 from tasks.models import Project, ProjectMember, Role, Task, TaskBlocker
-from tasks.models.tasks import TaskQuerySet, by_open_task
+from tasks.models.tasks import TaskQuerySet, has_open_blocker
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
 KEY_TRIES = 10
@@ -88,7 +88,7 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
 
 def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
     """Raise Conflict for open blockers that are not in the set."""
-    links = TaskBlocker.objects.filter(by_open_task(), task__in=tasks)
+    links = TaskBlocker.objects.filter(has_open_blocker(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
     if found := list(
         links.select_related("task__project").order_by("task", "blocker")[:MAX_LISTED_BLOCKERS]

@@ -13,7 +13,7 @@ from taskflow.audit.resource_types import ResourceType, type_of_model
 from taskflow.http.errors import NotFound
 from tasks.changes.tasks import restore_task
 from tasks.models import RESOURCE_TYPES, Project, Role, Task
-from tasks.models.graph import load_subtask_edges, reached
+from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
 from tasks.rules import MANAGERS, require_author_or_manager, require_role
@@ -99,7 +99,7 @@ def _lock_in_trash(row: Trashable) -> bool:
 def _purge_with_children(actor: Actor, row: Trashable) -> None:
     model, ids = type(row), [row.pk]
     if type_of_model(model).parent:
-        ids = sorted(reached(load_subtask_edges(ids), ids))
+        ids = sorted(find_reachable(load_subtask_edges(ids), ids))
     # In the opposite order of the registry: the database deletes what still belongs to a row that
     # is deleted, and that would leave no event.
     for resource_type in reversed(RESOURCE_TYPES):

@@ -31,11 +31,11 @@ from tasks.models import (
     TaskTag,
 )
 from tasks.models.graph import (
-    height,
+    count_levels,
+    find_reachable,
     load_blocker_edges,
     load_parent_edges,
     load_subtask_edges,
-    reached,
 )
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH
@@ -192,7 +192,7 @@ def _check_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
     going = {r.row.pk: r for r in plan.reversals_of(Tag) if r.is_removed}
     freed = {r.row.pk: r.links["tags"] for r in plan.reversals_of(Task) if "tags" in r.links}
     given = {(r.row.pk, pk) for r in going.values() for e in r.events for pk in _task_ids_of(e)}
-    links = TaskTag.objects.filter(tag__in=list(going), task__in=Task.objects.present())
+    links = TaskTag.objects.filter(tag__in=list(going), task__in=Task.objects.outside_trash())
     links = links.exclude(task__in=plan.removed_ids(Task))
     for task_id, tag_id in links.values_list("task_id", "tag_id"):
         is_freed = freed.get(task_id, {}).get(tag_id) is False
@@ -275,11 +275,11 @@ def _fault_of(
         return "parent_in_trash", f"Its parent, task {task.parent_id}, is in the trash."
     if task.parent and task.parent.project_id != task.project_id:
         return "parent_elsewhere", f"Its parent, task {task.parent_id}, is in another project."
-    if task.parent_id and task.pk in reached(above, above.get(task.pk, ())):
+    if task.parent_id and task.pk in find_reachable(above, above.get(task.pk, ())):
         return "cycle", "It would be a subtask of itself."
-    if len(reached(above, [task.pk])) + height(below, task.pk) - 1 > MAX_TASK_DEPTH:
+    if len(find_reachable(above, [task.pk])) + count_levels(below, task.pk) - 1 > MAX_TASK_DEPTH:
         return "too_deep", f"Subtasks go {MAX_TASK_DEPTH} levels deep at most."
-    if task.pk in reached(behind, behind.get(task.pk, ())):
+    if task.pk in find_reachable(behind, behind.get(task.pk, ())):
         return "cycle", "It would block itself."
     user = task.assignee
     if user is None or not {"assignee", "project"} & touched:

@@ -46,7 +46,7 @@ class TaskForm(RecordedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        rows = {"labels": Tag.objects.all(), "blockers": Task.objects.present()}
+        rows = {"labels": Tag.objects.all(), "blockers": Task.objects.outside_trash()}
         model_fields = {"labels": "tags", "blockers": "blocked_by"}
         for name in rows.keys() & self.fields.keys():
             self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]

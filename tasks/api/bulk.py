@@ -98,8 +98,9 @@ def _check_text(entries: list[_Entry]) -> None:
         if size > MAX_TEXT_BYTES:
             raise Invalid.field(
                 f"operations/{entry.index}",
-                f"With this operation the request would write more than {MAX_TEXT_BYTES >> 20} MiB of"
-                " text, new and replaced. Change fewer tasks at a time.",
+                "With this operation the request would write more than"
+                f" {MAX_TEXT_BYTES >> 20} MiB of text, new and replaced. Change fewer tasks at"
+                " a time.",
                 "too_large",
             )
 

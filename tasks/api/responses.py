@@ -51,7 +51,7 @@ from tasks.schemas.tasks import TaskResponse
 
 @with_tenant_parameter
 def task_document(viewer: Viewer) -> JsonBuilder:
-    blockers = Task.objects.present().filter(blocking=OuterRef("pk")).order_by("pk")
+    blockers = Task.objects.outside_trash().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return JsonBuilder(
         TaskResponse,
@@ -65,7 +65,7 @@ def task_document(viewer: Viewer) -> JsonBuilder:
 
 @with_tenant_parameter
 def project_document(viewer: Viewer) -> JsonBuilder:
-    mine = ProjectMember.objects.of(viewer).filter(project=OuterRef("pk"))
+    mine = ProjectMember.objects.of_viewer(viewer).filter(project=OuterRef("pk"))
     return JsonBuilder(
         ProjectResponse,
         role=Subquery(mine.values("role")),

@@ -20,13 +20,13 @@ from tasks.actions.tags import find_or_create_tags
 from tasks.models import Project, ProjectMember, Tag, Task, TaskBlocker, TaskTag
 from tasks.models.graph import (
     Edges,
-    height,
+    count_levels,
+    find_reachable,
     load_blocker_edges,
     load_parent_edges,
     load_subtask_edges,
-    reached,
 )
-from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH, by_open_task
+from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH, has_open_blocker
 from tasks.rules import WRITERS
 
 DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
@@ -198,10 +198,10 @@ class Context:
         """Raise unless the parent is in the same project, not below the task, and not too deep."""
         if parent.project_id != task.project_id:
             raise Invalid.field("parent_id", "A subtask is in its parent's project.")
-        above = reached(self.above, [get_graph_id(parent)])
+        above = find_reachable(self.above, [get_graph_id(parent)])
         if get_graph_id(task) in above:
             raise Conflict("A task cannot be below itself.", code="cycle")
-        if len(above) + height(self.below, get_graph_id(task)) > MAX_TASK_DEPTH:
+        if len(above) + count_levels(self.below, get_graph_id(task)) > MAX_TASK_DEPTH:
             raise Invalid.field(
                 "parent_id", f"Subtasks go {MAX_TASK_DEPTH} levels deep at most.", "too_deep"
             )
@@ -220,7 +220,7 @@ class Context:
 
     def check_blockers(self, task: Task, blockers: Sequence[Task]) -> None:
         """Raise Conflict when the task blocks one of its blockers, directly or not."""
-        if get_graph_id(task) in reached(
+        if get_graph_id(task) in find_reachable(
             self.behind, [get_graph_id(blocker) for blocker in blockers]
         ):
             raise Conflict(
@@ -279,10 +279,10 @@ class Context:
         ids = [task.pk for task in tasks]
         if not ids:
             return
-        unfinished = Task.objects.present().open().select_related("project")
+        unfinished = Task.objects.outside_trash().open().select_related("project")
         for subtask in unfinished.filter(parent__in=ids):
             self.subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
-        links = TaskBlocker.objects.filter(by_open_task(), task__in=ids)
+        links = TaskBlocker.objects.filter(has_open_blocker(), task__in=ids)
         for link in links.select_related("blocker__project").order_by("blocker"):
             self.blockers.setdefault(link.task_id, []).append(link.blocker)
         rows = [t.pk for found in (*self.subtasks.values(), *self.blockers.values()) for t in found]

@@ -18,7 +18,7 @@ from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
 from tasks.changes.restore import RestoreTask
 from tasks.models import FormerNumber, Project, Task
-from tasks.models.graph import reached
+from tasks.models.graph import find_reachable
 
 LINKS = frozenset({"tags", "blocked_by"})
 
@@ -103,7 +103,7 @@ class _Planner:
             self._load_subtasks(tops)
 
     def _load_subtasks(self, tops: Iterable[Task]) -> None:
-        below = reached(self.context.below, [task.pk for task in tops]) - self.rows.keys()
+        below = find_reachable(self.context.below, [task.pk for task in tops]) - self.rows.keys()
         if below:
             restores = any(isinstance(change, RestoreTask) for change in self.needs)
             rows = Task.everything if restores else Task.objects
@@ -175,7 +175,7 @@ class _Planner:
         """The task, and for some changes what is below it."""
         if not change.with_subtasks:
             return [change.task]
-        ids = reached(self.context.below, [change.task.pk]) & self.rows.keys()
+        ids = find_reachable(self.context.below, [change.task.pk]) & self.rows.keys()
         return [self.rows[pk] for pk in sorted(ids)]
 
     def _note(self, change: TaskChange, task: Task, view: Task) -> None:

@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 class CommentQuerySet(TenantQuerySet["Comment"]):
+    """Comments. The manager `objects` leaves out the trash, `everything` includes it."""
+
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return the comments on the tasks that are visible."""
+        """Return the comments on tasks that are visible and not in the trash."""
         rows = self.filter(task__deleted_at__isnull=True)
         if viewer.is_staff and viewer.project_ids is None:
             return rows.filter(task__project__deleted_at__isnull=True)
@@ -31,11 +33,13 @@ AllCommentsManager = TenantManager.from_queryset(CommentQuerySet)
 
 
 class Comment(Trashable):
+    """A text in markdown that a user wrote about a task."""
+
     derived = frozenset({"edited_at"})
     project_field = "project_id"
 
     task = TenantFK(Task, models.CASCADE, related_name="comments")
-    # Null if an operator of the platform wrote it: operators have no row in this tenant.
+    # Null if an operator of the platform wrote the comment: operators have no row in this tenant.
     author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
     body = models.TextField(max_length=MAX_TEXT_LENGTH)  # markdown, stored as written
     edited_at = models.DateTimeField(null=True, editable=False)
@@ -52,16 +56,17 @@ class Comment(Trashable):
             models.CheckConstraint(name="comment_says_something", condition=~Q(body="")),
         ]
         indexes = [
-            # a task's comments, in the order they were written
+            # the comments of a task, in the order in which they were written
             models.Index(fields=["tenant", "task", "id"], name="comment_by_task"),
             # the comments of a user, when the user is deleted
             models.Index(fields=["tenant", "author"], name="comment_by_author"),
-            # the list without a filter
+            # the list of all comments without a filter
             models.Index(
                 fields=["tenant", "id"],
                 name="comment_in_order_of_id",
                 condition=Q(deleted_at__isnull=True),
             ),
+            # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],
                 name="comment_trash",

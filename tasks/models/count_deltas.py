@@ -1,10 +1,10 @@
 """
-The number of tasks of each status in a project, without counting the tasks.
+The number of tasks of each status in a project, computed without counting the tasks.
 
-Every write inserts a row with the difference that it makes, in its own transaction, and the counts
-are the sums of these rows. Rows are inserted, not updated, so that writers of one project never
-wait for each other. From time to time a writer merges the rows that no other transaction has
-locked.
+Every write inserts a row with the difference that it makes to the counts, in its own transaction.
+The counts of a project are the sums of its rows. Rows are inserted and never updated, so that
+writers of one project do not wait for each other. About every fiftieth insert also merges the rows
+of the project that no other transaction has locked.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from django.db.models.functions import Coalesce
 from taskflow.tenancy import TenantModel
 
 STATUSES = ("todo", "in_progress", "done")
-MERGE_EVERY = 50  # rows, on average
+MERGE_EVERY = 50  # inserted rows, on average
 
 
 class TaskCountDelta(TenantModel):
     """The difference that one write made to the task counts of a project, or the sum of several."""
 
-    # No foreign key: its check would wait for a transaction that has locked the project.
+    # Not a foreign key: its check would wait for any transaction that has locked the project.
     project_id = models.BigIntegerField()
     todo = models.IntegerField(default=0)
     in_progress = models.IntegerField(default=0)
@@ -44,17 +44,20 @@ class TaskCountDelta(TenantModel):
 
     @classmethod
     def record(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
-        """Insert the differences that these changes of tasks, as recorded, make to the counts."""
+        """Insert the differences that changes of tasks make to the counts of their projects.
+
+        Each change is a task and its recorded changes, `{field: [before, after]}`.
+        """
         added: dict[int, Counter[str]] = defaultdict(Counter)
-        for task, fields in _net(changes):
+        for task, fields in _merge_changes(changes):
             for side, sign in ((0, -1), (1, 1)):
-                at = {
+                values = {
                     name: fields[name][side] if name in fields else getattr(task, name)
                     for name in ("status", "deleted_at")
                 }
                 project_id = fields["project"][side] if "project" in fields else task.project_id
-                if project_id is not None and at["status"] and not at["deleted_at"]:
-                    added[project_id][at["status"]] += sign
+                if project_id is not None and values["status"] and not values["deleted_at"]:
+                    added[project_id][values["status"]] += sign
         rows = [
             cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
         ]
@@ -75,54 +78,64 @@ class TaskCountDelta(TenantModel):
     def merge(cls, project_id: int) -> None:
         """Replace the rows that no other transaction has locked by one row with their sum."""
         rows = cls._default_manager.filter(project_id=project_id)
-        found = list(rows.select_for_update(skip_locked=True))
-        total = {status: sum(getattr(row, status) for row in found) for status in STATUSES}
-        merged = cls._default_manager.filter(pk__in=[row.pk for row in found])
-        merged._raw_delete(merged.db)  # no row refers to them
+        locked = list(rows.select_for_update(skip_locked=True))
+        total = {status: sum(getattr(row, status) for row in locked) for status in STATUSES}
+        merged = cls._default_manager.filter(pk__in=[row.pk for row in locked])
+        merged._raw_delete(
+            merged.db
+        )  # nothing refers to these rows, so nothing has to be collected first
         cls._default_manager.bulk_create([cls(project_id=project_id, **total)])
 
     @classmethod
     def total(cls, status: str) -> Coalesce:
-        """The count of an outer query's project."""
+        """Return the number of tasks with this status as an expression, for a query of projects."""
         rows = cls._default_manager.filter(project_id=OuterRef("pk")).order_by()
         summed = rows.values("project_id").annotate(n=Sum(status)).values("n")
         return Coalesce(Subquery(summed, output_field=models.IntegerField()), Value(0))
 
     @classmethod
-    def differences(cls, projects: models.QuerySet[Any]) -> list[tuple[Any, dict[str, int]]]:
-        """The projects whose kept counts are wrong, each with what is missing, as of one moment."""
+    def find_wrong_counts(cls, projects: models.QuerySet[Any]) -> list[tuple[Any, dict[str, int]]]:
+        """Return the projects whose stored counts are wrong, each with what has to be added per
+        status.
+
+        One statement reads both counts, so that writes at the same time make no difference.
+        """
         live = Q(tasks__deleted_at__isnull=True)
         counted = projects.annotate(
-            **{f"kept_{s}": cls.total(s) for s in STATUSES},
-            **{f"real_{s}": Count("tasks", filter=live & Q(tasks__status=s)) for s in STATUSES},
+            **{f"stored_{s}": cls.total(s) for s in STATUSES},
+            **{f"counted_{s}": Count("tasks", filter=live & Q(tasks__status=s)) for s in STATUSES},
         )
-        found = []
+        wrong = []
         for row in counted.order_by("pk"):
-            missing = {s: getattr(row, f"real_{s}") - getattr(row, f"kept_{s}") for s in STATUSES}
+            missing = {
+                s: getattr(row, f"counted_{s}") - getattr(row, f"stored_{s}") for s in STATUSES
+            }
             if any(missing.values()):
-                found.append((row, missing))
-        return found
+                wrong.append((row, missing))
+        return wrong
 
     @classmethod
     def repair(cls, projects: models.QuerySet[Any]) -> int:
-        """Insert what the counts lack. Return the number of projects that were wrong.
+        """Correct wrong counts. Return the number of projects whose counts were wrong.
 
-        Correct also while others write: their tasks and their rows here are committed together.
+        May run while others write: a writer commits its tasks and its differences together.
         """
-        missing = cls.differences(projects)
-        cls._default_manager.bulk_create([cls(project_id=p.pk, **counts) for p, counts in missing])
-        return len(missing)
+        wrong = cls.find_wrong_counts(projects)
+        cls._default_manager.bulk_create([cls(project_id=p.pk, **counts) for p, counts in wrong])
+        return len(wrong)
 
 
-def _net(
+def _merge_changes(
     changes: Iterable[tuple[Any, Mapping[str, list[Any]]]],
 ) -> Iterable[tuple[Any, dict[str, list[Any]]]]:
-    """Yield each task once, with the first value before and the last value after of each field."""
-    fields: dict[int, dict[str, list[Any]]] = {}
+    """Return each task once, with the value of each field before its first and after its last
+    change.
+    """
+    merged: dict[int, dict[str, list[Any]]] = {}
     tasks = {}
     for task, changed in changes:
         tasks[task.pk] = task
-        known = fields.setdefault(task.pk, {})
+        fields = merged.setdefault(task.pk, {})
         for name, (before, after) in changed.items():
-            known[name] = [known[name][0] if name in known else before, after]
-    return [(tasks[pk], found) for pk, found in fields.items()]
+            fields[name] = [fields[name][0] if name in fields else before, after]
+    return [(tasks[pk], fields) for pk, fields in merged.items()]

@@ -1,4 +1,8 @@
-"""Graphs of parents and blockers. Each function reads its graph with one statement."""
+"""The graphs of parents and of blockers, as edges from a task id to other task ids.
+
+The load_… functions cost one statement each. All graphs include tasks in the trash, because a
+restored task brings its edges back.
+"""
 
 from __future__ import annotations
 
@@ -10,60 +14,65 @@ from django.db import connection
 from taskflow.tenancy import current_tenant_id
 from tasks.models.tasks import Task, TaskBlocker
 
-Edges = dict[int, set[int]]  # from an id to the ids one step further
+Edges = dict[int, set[int]]  # from a task id to the ids of its direct neighbours
 
 
 def load_parent_edges(task_ids: Iterable[int]) -> Edges:
-    """Return the steps from these tasks up to their top parents, also in the trash."""
-    return _walk(Task._meta.db_table, "id", "parent_id", task_ids)
+    """Return the edges from these tasks, and from the tasks above them, to their parents."""
+    return _load_edges(Task._meta.db_table, "id", "parent_id", task_ids)
 
 
 def load_subtask_edges(task_ids: Iterable[int]) -> Edges:
-    """Return the steps from these tasks down to their last subtasks, also in the trash."""
-    return _walk(Task._meta.db_table, "parent_id", "id", task_ids)
+    """Return the edges from these tasks, and from the tasks below them, to their subtasks."""
+    return _load_edges(Task._meta.db_table, "parent_id", "id", task_ids)
 
 
 def load_blocker_edges(task_ids: Iterable[int]) -> Edges:
-    """Return the steps from these tasks to their blockers, and to the blockers of those, also in
-    the trash.
+    """Return the edges from these tasks, and from the tasks that block them directly or not, to
+    their blockers.
     """
-    return _walk(TaskBlocker._meta.db_table, "task_id", "blocker_id", task_ids)
+    return _load_edges(TaskBlocker._meta.db_table, "task_id", "blocker_id", task_ids)
 
 
-def reached(edges: Edges, start: Iterable[int]) -> set[int]:
+def find_reachable(edges: Edges, start: Iterable[int]) -> set[int]:
     """Return all ids that can be reached from `start`, with `start` itself."""
-    found, new = set(start), set(start)
+    reached, new = set(start), set(start)
     while new:
-        new = {there for here in new for there in edges.get(here, ())} - found
-        found |= new
-    return found
+        new = {target for source in new for target in edges.get(source, ())} - reached
+        reached |= new
+    return reached
 
 
-def height(edges: Edges, start: int) -> int:
-    """Return the number of levels from `start` down, itself counted. There must be no circle."""
-    return 1 + max((height(edges, there) for there in edges.get(start, ())), default=0)
+def count_levels(edges: Edges, start: int) -> int:
+    """Return the number of levels of a tree from `start` down; 1 without children.
+
+    The edges must not contain a circle.
+    """
+    return 1 + max((count_levels(edges, target) for target in edges.get(start, ())), default=0)
 
 
-def _walk(table: str, here: str, there: str, start: Iterable[int]) -> Edges:
+def _load_edges(table: str, source: str, target: str, start: Iterable[int]) -> Edges:
+    """Follow the edges from the column `source` to the column `target`, beginning at `start`."""
     ids = sorted(set(start))
-    found: Edges = defaultdict(set)
+    edges: Edges = defaultdict(set)
     if not ids:
-        return found
+        return edges
     table = connection.ops.quote_name(table)
     tenant = current_tenant_id()
-    marks = ", ".join(["%s"] * len(ids))
+    placeholders = ", ".join(["%s"] * len(ids))
     sql = f"""
-        WITH RECURSIVE walk(here, there) AS (
-          SELECT {here}, {there} FROM {table}
-          WHERE tenant_id = %s AND {here} IN ({marks}) AND {there} IS NOT NULL
+        WITH RECURSIVE edges(source, target) AS (
+          SELECT {source}, {target} FROM {table}
+          WHERE tenant_id = %s AND {source} IN ({placeholders}) AND {target} IS NOT NULL
           UNION
-          SELECT step.{here}, step.{there} FROM {table} step JOIN walk ON step.{here} = walk.there
-          WHERE step.tenant_id = %s AND step.{there} IS NOT NULL
+          SELECT link.{source}, link.{target}
+          FROM {table} link JOIN edges ON link.{source} = edges.target
+          WHERE link.tenant_id = %s AND link.{target} IS NOT NULL
         )
-        SELECT here, there FROM walk
+        SELECT source, target FROM edges
     """  # noqa: S608 - names of our own tables
     with connection.cursor() as cursor:
         cursor.execute(sql, [tenant, *ids, tenant])
-        for one, other in cursor.fetchall():
-            found[one].add(other)
-    return found
+        for source_id, target_id in cursor.fetchall():
+            edges[source_id].add(target_id)
+    return edges

@@ -17,14 +17,16 @@ if TYPE_CHECKING:
 
 
 class PageQuerySet(TenantQuerySet["Page"]):
+    """Pages. The manager `objects` leaves out the trash, `everything` includes it."""
+
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return the published pages of visible projects, and the drafts of which the actor is the
-        owner or may manage the project.
+        """Return the published pages of visible projects, and the drafts that the viewer owns or
+        whose project the viewer manages.
         """
         rows = self.filter(project__in=Project.objects.visible_to(viewer))
         if viewer.is_staff:
             return rows
-        managed = ProjectMember.objects.of(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
+        managed = ProjectMember.objects.of_viewer(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
         return rows.filter(
             Q(is_published=True)
             | Q(owner=viewer.user_id)
@@ -37,6 +39,8 @@ AllPagesManager = TenantManager.from_queryset(PageQuerySet)
 
 
 class Page(Trashable):
+    """A document in markdown that belongs to a project: a draft, or published."""
+
     derived = frozenset({"published_at"})
     project_field = "project_id"
 
@@ -64,11 +68,13 @@ class Page(Trashable):
             ),
         ]
         indexes = [
-            # a project's pages, published or not
+            # the pages of a project, all of them or only published ones
             models.Index(
                 fields=["tenant", "project", "is_published", "id"], name="page_by_project"
             ),
+            # the pages of a user: the filter `owner`, and offboarding
             models.Index(fields=["tenant", "owner", "id"], name="page_by_owner"),
+            # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],
                 name="page_trash",

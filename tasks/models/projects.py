@@ -28,7 +28,7 @@ from tasks.models.trash import LiveManager, Trashable
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
-KEY = re.compile(r"[A-Z]{2,10}")
+KEY_PATTERN = re.compile(r"[A-Z]{2,10}")
 MAX_TEXT_LENGTH = 65_536  # characters
 PROJECT_DELETED = NotFound("The project has been deleted meanwhile.")
 
@@ -54,26 +54,28 @@ class ViewerRole(NamedTuple):
 
 
 class ProjectQuerySet(TenantQuerySet["Project"]):
-    def visible_to(self, viewer: Viewer) -> Self:
-        """Return the projects of which the actor is a member, for staff all projects.
+    """Projects. The manager `objects` leaves out the trash, `everything` includes it."""
 
-        A token that is bound to projects sees only those.
+    def visible_to(self, viewer: Viewer) -> Self:
+        """Return the projects of which the viewer is a member, or all projects for staff.
+
+        With a token that is bound to projects, only those of them are visible.
         """
         rows = self
         if viewer.project_ids is not None:
             rows = rows.filter(pk__in=viewer.project_ids)
         if viewer.is_staff:
             return rows
-        return rows.filter(pk__in=ProjectMember.objects.of(viewer).values("project_id"))
+        return rows.filter(pk__in=ProjectMember.objects.of_viewer(viewer).values("project_id"))
 
     def with_details(self, viewer: Viewer) -> Self:
-        """Load all that ProjectResponse shows, with task counts and the actor's role. One query."""
+        """Load all fields of ProjectResponse, task counts and the viewer's role too. One query."""
         return self.select_related("owner").annotate(
             **{
                 f"{status}_count": TaskCountDelta.total(status)
                 for status in ("todo", "in_progress", "done")
             },
-            role=viewer_role(viewer, "pk"),
+            role=role_subquery(viewer, "pk"),
         )
 
 
@@ -82,22 +84,26 @@ AllProjectsManager = TenantManager.from_queryset(ProjectQuerySet)
 
 
 class Project(Trashable):
+    """A project: tasks, pages and members under one key, such as WEB."""
+
     project_field = "id"
-    # The role of the user for whom the row was looked up, so that rules need no query of their own.
-    # None when the look-up did not read it.
+    # The role of the user for whom the row was loaded, so that the rules cost no query. None if the
+    # query did not read the role, or if the user has none.
     viewer_role: ViewerRole | None = None
 
     key = models.CharField(
         max_length=10,
-        validators=[RegexValidator(re.compile(rf"\A{KEY.pattern}\Z"), "2 to 10 capital letters.")],
+        validators=[
+            RegexValidator(re.compile(rf"\A{KEY_PATTERN.pattern}\Z"), "2 to 10 capital letters.")
+        ],
     )
     name = models.CharField(max_length=255)
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True)
     owner = TenantFK(User, models.PROTECT, related_name="owned_projects")
-    # The last number given to a task. Counted up under the lock of the row, so that each number is
-    # given once.
+    # The number of the newest task. It is increased under a lock of this row, so that no two tasks
+    # get the same number.
     last_number = models.PositiveIntegerField(default=0, editable=False)
     members = models.ManyToManyField(
         User, through="ProjectMember", related_name="projects", editable=False
@@ -126,10 +132,11 @@ class Project(Trashable):
             models.CheckConstraint(name="project_has_a_name", condition=~Q(name="")),
         ]
         indexes = [
-            # lists: newest first, and of one status
+            # lists of projects: newest first, and with one status
             models.Index(fields=["tenant", "status", "id"], name="project_by_status"),
-            # the projects of a user, when the user is deleted
+            # the projects of a user: the filter `owner`, and offboarding
             models.Index(fields=["tenant", "owner"], name="project_by_owner"),
+            # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],
                 name="project_trash",
@@ -148,13 +155,14 @@ class Project(Trashable):
 
     @classmethod
     def reserve_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
-        """Reserve task numbers, `counts` by project id. Return the first number by project id.
+        """Reserve numbers for new tasks: `counts[project_id]` of them, which follow each other.
 
-        Other writers wait until we commit. Raises NotFound if a project has been deleted meanwhile.
+        Return the first number of each project, by project id. Locks the projects until the
+        transaction ends. Raises NotFound if a project has been deleted meanwhile.
         """
         if len(counts) == 1:
             ((pk, count),) = counts.items()
-            number = increment(_present, pk, "last_number", count)
+            number = increment(_projects_outside_trash, pk, "last_number", count)
             if number is None:
                 raise PROJECT_DELETED
             return {pk: number - count + 1}
@@ -168,13 +176,13 @@ class Project(Trashable):
         return {pk: number + 1 for pk, number in last.items()}
 
     def get_loaded_role(self, user_id: int) -> str | None:
-        """Return the user's role if it was read together with this row, else None. No query."""
+        """Return the role of the user if it was loaded with this row, otherwise None. No query."""
         loaded = self.viewer_role
         return loaded.role if loaded is not None and loaded.user_id == user_id else None
 
     @property
     def task_counts(self) -> dict[str, int]:
-        """The number of tasks by status. Needs a row of with_details()."""
+        """The number of tasks by status. The row must have been loaded by with_details()."""
         row: Any = self
         return {
             "todo": row.todo_count,
@@ -184,26 +192,29 @@ class Project(Trashable):
 
 
 @with_tenant_parameter
-def _present() -> models.QuerySet[Project]:
+def _projects_outside_trash() -> models.QuerySet[Project]:
     return Project.objects.all()
 
 
 class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
-    def of(self, viewer: Viewer) -> Self:
+    """Memberships of users in projects."""
+
+    def of_viewer(self, viewer: Viewer) -> Self:
+        """Return the memberships of the viewer."""
         return self.filter(user=viewer.user_id)
 
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return the memberships of the projects that are visible."""
+        """Return the memberships in projects that are visible."""
         return self.filter(project__in=Project.objects.visible_to(viewer))
 
 
-def viewer_role(viewer: Viewer, project: str) -> Subquery:
-    """Return the role of the viewer as a column, null without a membership.
+def role_subquery(viewer: Viewer, project: str) -> Subquery:
+    """Return a subquery for the viewer's role in the project of each row; null for a non-member.
 
-    `project` is the path from the annotated row to its project: `pk` for a project itself. The
-    viewer may consist of parameters of a query that is compiled once.
+    `project` is the path of foreign keys from the row to its project: `pk` for a project itself.
+    The fields of `viewer` may be parameters of a query that is compiled once.
     """
-    memberships = ProjectMember.objects.of(viewer).filter(project=OuterRef(project))
+    memberships = ProjectMember.objects.of_viewer(viewer).filter(project=OuterRef(project))
     return Subquery(memberships.values("role"))
 
 
@@ -211,7 +222,7 @@ ProjectMemberManager = TenantManager.from_queryset(ProjectMemberQuerySet)
 
 
 class ProjectMember(TenantModel):
-    """One role per user and project."""
+    """The membership of a user in a project, with the user's one role in it."""
 
     project_field = "project_id"
 
@@ -231,7 +242,7 @@ class ProjectMember(TenantModel):
             models.CheckConstraint(name="member_role_is_known", condition=Q(role__in=Role.values)),
         ]
         indexes = [
-            # the projects of a user: part of every visible_to()
+            # the projects of a user, which every visible_to() selects
             models.Index(fields=["tenant", "user", "project"], name="member_by_user"),
         ]
         unique_together = [("project", "user")]  # TenantModel puts the tenant in front

@@ -1,9 +1,8 @@
-"""The resource types of TaskFlow: what each one is stands here, and nowhere else.
+"""The registry of resource types: the only description of each type.
 
-The verbs of a task are described by their classes in tasks/changes.
-
-Trash, search, undo, history, look-ups, CSV and the tests of the search migration read it. The types
-of accounts are here too, because undo needs all types in one order.
+Trash, search, undo, history, look-ups, CSV and the tests of the search migration read it. It
+includes the resource types of accounts, because undo needs all types in one order. The verbs of a
+task are described by their classes in tasks/changes.
 """
 
 from __future__ import annotations
@@ -18,8 +17,8 @@ from tasks.models.projects import Project, ProjectMember
 from tasks.models.tags import Tag
 from tasks.models.tasks import Task
 
-TRASH = ("deleted", "deleted_at")
-# Each type comes after the one that it belongs to.
+MOVE_TO_TRASH = ("deleted", "deleted_at")  # verb and field: see ResourceType.removal
+# Each type comes after the type that it belongs to: undo restores rows in this order.
 RESOURCE_TYPES = (
     ResourceType(Tenant, "tenant"),
     ResourceType(User, "user", unique=("handle", "email"), removal=("deactivated", "is_active")),
@@ -30,7 +29,9 @@ RESOURCE_TYPES = (
         removal=("revoked", "revoked_at"),
         restores_values=False,
     ),
-    ResourceType(Project, "project", select_related=("owner",), unique=("key",), removal=TRASH),
+    ResourceType(
+        Project, "project", select_related=("owner",), unique=("key",), removal=MOVE_TO_TRASH
+    ),
     ResourceType(
         ProjectMember,
         "membership",
@@ -39,8 +40,8 @@ RESOURCE_TYPES = (
         created_verb="joined",
         removed_verb="left",
         sentences={
-            "joined": "let {user} into the project as {role}",
-            "left": "took {user} out of the project",
+            "joined": "added {user} to the project as {role}",
+            "left": "removed {user} from the project",
         },
     ),
     ResourceType(Tag, "tag", unique=("name",)),
@@ -65,7 +66,7 @@ RESOURCE_TYPES = (
             "metadata",
         ),
         unique=("external_ref",),
-        removal=TRASH,
+        removal=MOVE_TO_TRASH,
     ),
     ResourceType(
         Comment,
@@ -74,7 +75,7 @@ RESOURCE_TYPES = (
         author="author",
         select_related=("task__project", "author"),
         search_columns=("body",),
-        removal=TRASH,
+        removal=MOVE_TO_TRASH,
     ),
     ResourceType(
         Page,
@@ -84,11 +85,11 @@ RESOURCE_TYPES = (
         has_own_visibility=True,
         select_related=("project", "owner"),
         search_columns=("title", "body"),
-        removal=TRASH,
+        removal=MOVE_TO_TRASH,
         inverse_verbs={"published": "unpublished", "unpublished": "published"},
         sentences={
             "published": "published the page",
-            "unpublished": "made the page a draft again",
+            "unpublished": "turned the page back into a draft",
         },
     ),
 )
@@ -98,19 +99,21 @@ SEARCHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.search_columns)
 
 
 def project_path(model: Any) -> str | None:
-    """Return the path from a row of the model to its project: `pk` for a project itself, None for
-    types that are in no project.
+    """Return the path of foreign keys from a row of the model to its project: `pk` for a project
+    itself, None for a resource type that is not inside projects.
     """
     return type_of_model(model).path_to(Project)
 
 
 def require_project(row: Any) -> Project:
-    """Return the project of a row of a type that is in projects. Costs queries for what the row was
-    not loaded with. Raises LookupError for a type that is not in projects.
+    """Return the project that a row belongs to.
+
+    Costs one query for each row on the path that was not loaded with select_related(). Raises
+    LookupError for a resource type that is not inside projects.
     """
     path = project_path(type(row))
     if path is None:
-        raise LookupError(f"{type(row).__name__} rows are not in projects.")
+        raise LookupError(f"{type(row).__name__} rows do not belong to projects.")
     for name in () if path == "pk" else path.split("__"):
         row = getattr(row, name)
     project: Project = row

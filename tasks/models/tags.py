@@ -16,12 +16,14 @@ from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
-COLOR = re.compile(r"#[0-9A-Fa-f]{6}")
+COLOR_PATTERN = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
 class TagQuerySet(TenantQuerySet["Tag"]):
+    """Tags. Their names are unique in the tenant, without regard to case."""
+
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return all tags of the tenant: every user may see them."""
+        """Return all tags of the tenant, which every user of it may see."""
         return self.all()
 
 
@@ -29,12 +31,16 @@ TagManager = TenantManager.from_queryset(TagQuerySet)
 
 
 class Tag(TenantModel):
+    """A name, and optionally a color, that any number of tasks of the tenant have."""
+
     name = models.CharField(max_length=100)
     color = models.CharField(
         max_length=7,
         null=True,
         blank=True,
-        validators=[RegexValidator(re.compile(rf"\A{COLOR.pattern}\Z"), "Write it as #1F6FEB.")],
+        validators=[
+            RegexValidator(re.compile(rf"\A{COLOR_PATTERN.pattern}\Z"), "Write it as #1F6FEB.")
+        ],
     )
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -58,8 +64,11 @@ class Tag(TenantModel):
         return self.name
 
 
-def _lower_every_script(connection: Any, **kwargs: Any) -> None:
-    """Replace lower() of SQLite, which changes ASCII only: Ärger and ärger would be two tags."""
+def _define_unicode_lower(connection: Any, **kwargs: Any) -> None:
+    """Replace the function lower() of SQLite, which changes only ASCII letters.
+
+    Otherwise Ärger and ärger would be two tags.
+    """
     if connection.vendor == "sqlite":
         connection.connection.create_function("lower", 1, _lower, deterministic=True)
 
@@ -68,4 +77,4 @@ def _lower(value: Any) -> str | None:
     return None if value is None else str(value).lower()
 
 
-connection_created.connect(_lower_every_script)
+connection_created.connect(_define_unicode_lower)

@@ -19,9 +19,9 @@ from tasks.models.trash import LiveManager, Trashable
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
-MAX_TASK_DEPTH = 5  # levels of subtasks, the top one counted
-MAX_TAGS = 50  # of one task
-EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
+MAX_TASK_DEPTH = 5  # levels of a tree of tasks; the top task is the first level
+MAX_TAGS = 50  # tags of one task
+EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)  # the range of due dates
 
 
 class Status(models.TextChoices):
@@ -37,46 +37,50 @@ class Priority(models.TextChoices):
 
 
 class TaskQuerySet(TenantQuerySet["Task"]):
+    """Tasks. The manager `objects` leaves out deleted tasks, `everything` includes them."""
+
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return the tasks of the projects that are visible."""
+        """Return the tasks of visible projects."""
         if viewer.is_staff and viewer.project_ids is None:
             return self.filter(project__deleted_at__isnull=True)
         return self.filter(project__in=Project.objects.visible_to(viewer))
 
     def with_details(self) -> Self:
-        """Load all that TaskResponse shows. Three queries."""
+        """Load all fields of TaskResponse, tags and blockers too. Three queries."""
         return self.select_related("project", "assignee", "created_by").prefetch_related(  # type: ignore[type-var]
             models.Prefetch("tags", Tag.objects.order_by("name", "id")),
             models.Prefetch(
-                "blocked_by", Task.objects.present().only("pk", "tenant", "status", "version")
+                "blocked_by", Task.objects.outside_trash().only("pk", "tenant", "status", "version")
             ),
         )
 
-    def present(self) -> Self:
-        """Return the tasks that are not in the trash, nor is their project. Ordered by id."""
+    def outside_trash(self) -> Self:
+        """Return the tasks that are not in the trash and whose project is not. Ordered by id."""
         return self.filter(project__deleted_at__isnull=True).order_by("pk")
 
     def open(self) -> Self:
+        """Return the tasks whose status is not done."""
         return self.exclude(status=Status.DONE)
 
 
 def is_ready() -> Q:
-    """Whether a task is open, with every blocker done or in the trash."""
+    """Return the condition that a task is open and that no open task blocks it."""
     return ~Q(status=Status.DONE) & ~Q(is_blocked())
 
 
 def is_blocked() -> Exists:
-    """Whether an open task blocks a task. Tasks in the trash, or in a project there, block
-    nothing.
+    """Return the condition that an open task blocks a task. Tasks in the trash, and tasks whose
+    project is in the trash, do not count.
     """
-    return Exists(TaskBlocker.objects.filter(by_open_task(), task=OuterRef("pk")))
+    return Exists(TaskBlocker.objects.filter(has_open_blocker(), task=OuterRef("pk")))
 
 
-def by_open_task() -> Q:
-    """Select the links from tasks to blockers that are open and not in the trash.
+def has_open_blocker() -> Q:
+    """Return the condition, for a query of TaskBlocker, that the blocker is open and not in the
+    trash.
 
-    Uses joins: a subquery of all open tasks would be evaluated by each statement, however few links
-    it reads.
+    It uses joins. With a subquery, each statement would evaluate all open tasks of the tenant, even
+    if it reads few rows of TaskBlocker.
     """
     return ~Q(blocker__status=Status.DONE) & Q(
         blocker__deleted_at__isnull=True, blocker__project__deleted_at__isnull=True
@@ -88,12 +92,14 @@ AllTasksManager = TenantManager.from_queryset(TaskQuerySet)
 
 
 class Task(Trashable):
+    """A task of a project, with a number that is unique in the project."""
+
     derived = frozenset({"completed_at"})
     columns_for_dependents = frozenset(
         {"project_id", "status", "deleted_at"}
     )  # the task counts depend on them
     project_field = "project_id"
-    few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # each is a part of sorted lists
+    few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # sorted lists are read per value
 
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
     number = models.PositiveIntegerField(editable=False)
@@ -101,7 +107,7 @@ class Task(Trashable):
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     priority = models.CharField(max_length=6, choices=Priority, default=Priority.MEDIUM)
-    # Sorts by urgency. The words would sort by alphabet.
+    # Lists sort by this column: the words would sort by alphabet, not by urgency.
     priority_rank = models.GeneratedField(
         expression=Case(
             When(priority="low", then=Value(1)),
@@ -112,7 +118,7 @@ class Task(Trashable):
         db_persist=True,
     )
     assignee = TenantFK(User, models.PROTECT, null=True, blank=True, related_name="assigned_tasks")
-    # Null if an operator of the platform created it: operators have no row in this tenant.
+    # Null if an operator of the platform created the task: operators have no row in this tenant.
     created_by = TenantFK(
         User, models.PROTECT, null=True, editable=False, related_name="created_tasks"
     )
@@ -143,7 +149,7 @@ class Task(Trashable):
         constraints = [
             models.UniqueConstraint(
                 fields=["tenant", "project", "number"],
-                name="task_number_key",  # finds WEB-12
+                name="task_number_key",  # also finds a task by its key, WEB-12
             ),
             models.UniqueConstraint(
                 fields=["tenant", "project", "external_ref"],
@@ -165,7 +171,8 @@ class Task(Trashable):
                 violation_error_message="Give due_date or due_on, not both.",
             ),
             models.CheckConstraint(
-                # PostgreSQL stores more than Python can read back: one such row breaks every list.
+                # PostgreSQL stores dates that Python cannot read. One such row would make every
+                # list that contains it fail.
                 name="task_is_due_in_readable_time",
                 condition=(Q(due_on__isnull=True) | Q(due_on__range=(EARLIEST, LATEST)))
                 & (
@@ -188,9 +195,9 @@ class Task(Trashable):
             ),
         ]
         indexes = [
-            # a project's list of one status; and its counts
+            # the list of tasks with one status in a project, and `recount`
             models.Index(fields=["tenant", "project", "status", "id"], name="task_by_status"),
-            # lists in each order they can be sorted by, of one project or merged from many
+            # lists in each order that `sort` accepts, of one project or merged from several
             *(
                 models.Index(
                     fields=["tenant", "project", *fields],
@@ -207,8 +214,8 @@ class Task(Trashable):
                     "title": ["title", "id"],
                 }.items()
             ),
-            # sort=-priority,due_date and so on: lists of one priority in each order. The three
-            # priorities leave so large groups that sorting one costs 30 ms at 100,000 tasks.
+            # sort=-priority,due_date and so on: tasks with one priority in each second order. With
+            # only three priorities, sorting all tasks of one costs 30 ms at 100,000 tasks.
             *(
                 models.Index(
                     fields=["tenant", "project", "priority_rank", name, "id"],
@@ -217,12 +224,13 @@ class Task(Trashable):
                 )
                 for name in ("created_at", "updated_at", "due_date", "due_on", "title", "number")
             ),
+            # the filters `assignee`, `created_by` and `parent`, and the foreign keys' checks
             models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
             models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
             models.Index(fields=["tenant", "parent"], name="task_by_parent"),
-            # updated_since, updated_after
+            # the filters updated_since and updated_after
             models.Index(fields=["tenant", "updated_at", "id"], name="task_by_change"),
-            # due_before, due_after
+            # the filters due_before and due_after
             models.Index(
                 fields=["tenant", "due_date"],
                 name="task_by_due_date",
@@ -233,6 +241,7 @@ class Task(Trashable):
                 name="task_by_due_on",
                 condition=Q(due_on__isnull=False),
             ),
+            # the list of the trash, and `purge`
             models.Index(
                 fields=["tenant", "deleted_at"],
                 name="task_trash",
@@ -249,7 +258,7 @@ class Task(Trashable):
 
     @property
     def key(self) -> str:
-        """The key that people write: WEB-12."""
+        """The key that people use for the task, such as WEB-12. Needs the project."""
         return f"{self.project.key}-{self.number}"
 
     @property
@@ -258,11 +267,16 @@ class Task(Trashable):
 
     @property
     def ready(self) -> bool:
-        """Whether the task is open and all blockers are done. Needs a row of with_details()."""
+        """Whether the task is open and all blockers are done.
+
+        The row must have been loaded by with_details().
+        """
         return not self.completed and all(b.completed for b in self.blocked_by.all())
 
 
 class TaskTag(TenantModel):
+    """The link between a task and one of its tags."""
+
     task = TenantFK(Task, models.CASCADE, related_name="+")
     tag = TenantFK(Tag, models.CASCADE, related_name="+")
 
@@ -277,7 +291,9 @@ class TaskTag(TenantModel):
 
 
 class TaskBlocker(TenantModel):
-    """`blocker`, maybe of another project, has to be done before `task`."""
+    """The link between a task and a blocker: another task, possibly of another project, that has to
+    be done before it.
+    """
 
     task = TenantFK(Task, models.CASCADE, related_name="+")
     blocker = TenantFK(Task, models.CASCADE, related_name="+")
@@ -296,7 +312,7 @@ class TaskBlocker(TenantModel):
 
 
 class FormerNumber(TenantModel):
-    """A number that a task had before it was moved to another project: WEB-12 still finds it."""
+    """The number of a task before it was moved to another project. The old key still finds it."""
 
     project = TenantFK(Project, models.CASCADE, related_name="+")
     number = models.PositiveIntegerField()
@@ -315,13 +331,13 @@ class FormerNumber(TenantModel):
 
     @classmethod
     def delete_reused(cls, tasks: Iterable[Task]) -> None:
-        """Delete the former numbers that these tasks have again as their present ones."""
+        """Delete the former numbers that these tasks have again, after being moved back."""
         for task in tasks:
             cls._default_manager.filter(project=task.project_id, number=task.number).delete()
 
     @classmethod
     def store(cls, former: Iterable[tuple[Task, int, int]]) -> None:
-        """Store (task, project id, number) of tasks that moved away."""
+        """Store the former numbers of moved tasks, each as (task, former project id, number)."""
         cls._default_manager.bulk_create(
             [cls(task=task, project_id=project, number=number) for task, project, number in former]
         )

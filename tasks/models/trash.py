@@ -1,4 +1,4 @@
-"""The trash: rows that are deleted by mistake can be restored for 30 days."""
+"""The trash: deleted rows stay in the database for 30 days and can be restored."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from django.db import models
 from taskflow.tenancy import TenantManager, TenantModel
 
 _M = TypeVar("_M", bound=models.Model)
-TRASH_RETENTION = timedelta(days=30)  # `manage.py purge` deletes older rows
+TRASH_RETENTION = timedelta(days=30)  # `manage.py purge` deletes rows that were deleted earlier
 
 
 class LiveManager(TenantManager[_M]):
-    """Rows that are not in the trash themselves. The row that they belong to may be: visible_to()
-    leaves those out.
+    """Leaves out rows that are in the trash. It includes rows whose project or task is in the
+    trash, which only visible_to() leaves out.
     """
 
     def get_queryset(self) -> models.QuerySet[_M]:
@@ -23,12 +23,12 @@ class LiveManager(TenantManager[_M]):
 
 
 class Trashable(TenantModel):
-    """A model with a trash. It has two managers: `objects`, a LiveManager, and `everything`, which
-    includes the trash and is the base manager.
+    """A model with a trash. It has two managers: `objects`, a LiveManager without the trash, and
+    `everything`, the base manager, with it.
     """
 
-    # Null outside the trash. Rows that were deleted together have the same time, by which they are
-    # restored together.
+    # Null for rows outside the trash. Rows that were deleted together have the same time, so that
+    # they can be restored together.
     deleted_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:

@@ -24,7 +24,7 @@ from tasks.actions.tags import find_tags
 from tasks.models import Project, Task
 from tasks.queries.conditions import FilterValues, ProjectRef, SearchWords, apply_filters
 from tasks.queries.lookup import (
-    PROJECT_KEY,
+    PROJECT_KEY_PATTERN,
     find_tasks,
     is_visible_row,
     project_lookup,
@@ -119,7 +119,7 @@ def _project_ref(refs: list[str]) -> ProjectRef | None:
     if len(refs) != 1:
         return None
     number = read_id(refs[0])
-    is_key = number is None and PROJECT_KEY.fullmatch(refs[0])
+    is_key = number is None and PROJECT_KEY_PATTERN.fullmatch(refs[0])
     return ProjectRef(number, refs[0].upper() if is_key else None) if number or is_key else None
 
 

@@ -19,18 +19,18 @@ from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
-from tasks.models.projects import ViewerRole, viewer_role
+from tasks.models.projects import ViewerRole, role_subquery
 from tasks.models.registry import project_path, require_project
 
 M = TypeVar("M", bound=Model)
-PROJECT_KEY = re.compile(r"[A-Za-z]{2,10}")
-TASK_KEY = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
-NUMBER = re.compile(r"[1-9][0-9]{0,18}")
+PROJECT_KEY_PATTERN = re.compile(r"[A-Za-z]{2,10}")
+TASK_KEY_PATTERN = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
+ID_PATTERN = re.compile(r"[1-9][0-9]{0,18}")
 
 
 def read_id(text: str) -> int | None:
     """Return a positive id that fits the database, or None."""
-    return int(text) if NUMBER.fullmatch(text) and int(text) <= MAX_ID else None
+    return int(text) if ID_PATTERN.fullmatch(text) and int(text) <= MAX_ID else None
 
 
 def project_query(ref: str) -> Q:
@@ -48,7 +48,7 @@ def project_lookup(ref: str) -> dict[str, Any]:
     """
     if number := read_id(ref):
         return {"pk": number}
-    if not PROJECT_KEY.fullmatch(ref):
+    if not PROJECT_KEY_PATTERN.fullmatch(ref):
         raise NotFound("There is no such project.")
     return {"key": ref.upper()}
 
@@ -66,7 +66,7 @@ def key_query(text: str) -> Q:
 
 def read_task_key(text: str) -> tuple[str, int] | None:
     """Return WEB-12 as ("WEB", 12), and None for text that is no key."""
-    match = TASK_KEY.fullmatch(text.strip())
+    match = TASK_KEY_PATTERN.fullmatch(text.strip())
     return (match[1].upper(), int(match[2])) if match else None
 
 
@@ -107,7 +107,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     rows = _with_role(Task.objects.visible_to(actor.viewer), actor.viewer)
     rows = rows.select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in given}
-    keyed = [ref for ref in given if TASK_KEY.fullmatch(ref)]
+    keyed = [ref for ref in given if TASK_KEY_PATTERN.fullmatch(ref)]
     wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
     numbers = _numbers_by_key(keyed)
     for key, found in numbers.items():
@@ -126,7 +126,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
 def _numbers_by_key(refs: Iterable[str]) -> dict[str, list[int]]:
     found: dict[str, list[int]] = {}
     for ref in refs:
-        if match := TASK_KEY.fullmatch(ref):
+        if match := TASK_KEY_PATTERN.fullmatch(ref):
             found.setdefault(match[1].upper(), []).append(int(match[2]))
     return found
 
@@ -186,7 +186,7 @@ def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
     path = project_path(rows.model)
     if path is None or viewer.is_staff:
         return rows
-    annotated: QuerySet[Any] = rows.annotate(_viewer_role=viewer_role(viewer, path))
+    annotated: QuerySet[Any] = rows.annotate(_viewer_role=role_subquery(viewer, path))
     return annotated
 
 

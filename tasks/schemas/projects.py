@@ -22,13 +22,13 @@ from taskflow.http.schema import (
     Version,
 )
 from tasks.models import ProjectStatus, Role
-from tasks.models.projects import KEY
+from tasks.models.projects import KEY_PATTERN
 from tasks.schemas.tasks import ProjectTask
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
 Key = Annotated[
     str,
-    Field(min_length=2, max_length=10, pattern=rf"^{KEY.pattern}$", examples=["WEB"]),
+    Field(min_length=2, max_length=10, pattern=rf"^{KEY_PATTERN.pattern}$", examples=["WEB"]),
 ]
 
 

@@ -9,10 +9,10 @@ from pydantic import MISSING, Field
 
 from taskflow.http.paging import Page
 from taskflow.http.schema import In, Out, Version
-from tasks.models.tags import COLOR
+from tasks.models.tags import COLOR_PATTERN
 
 TagName = Annotated[str, Field(min_length=1, max_length=100)]
-Color = Annotated[str, Field(pattern=rf"^{COLOR.pattern}$", examples=["#1F6FEB"])]
+Color = Annotated[str, Field(pattern=rf"^{COLOR_PATTERN.pattern}$", examples=["#1F6FEB"])]
 
 
 class TagRef(Out):

@@ -95,5 +95,5 @@ def _on_a_circle(edges):
 
 
 def _broken_counts():
-    for project, missing in TaskCountDelta.differences(Project.everything.all()):
+    for project, missing in TaskCountDelta.find_wrong_counts(Project.everything.all()):
         yield f"project {project.pk}: counts are wrong by {missing}"

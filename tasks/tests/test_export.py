@@ -87,7 +87,7 @@ def test_beside_others_all_ids_move_up_together(house):
         undo_event = Event.objects.exclude(undoes=None).get()
         (taken_back,) = Event.objects.filter(pk__in=[int(pk) for pk in undo_event.undoes])
         assert taken_back.changes == {"priority": ["medium", "high"]}
-        assert TaskCountDelta.differences(Project.everything.all()) == []
+        assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
     assert export(house.acme) == data
     again, _ = load(data, subdomain="acme-3")
     with inside(again):

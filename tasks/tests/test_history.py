@@ -57,7 +57,7 @@ def test_a_project_tells_what_happened_in_it(world, as_):
         "Ada (@ada) changed the project: status from active to on_hold",
         "Bob (@bob) published the page",
         "Bob (@bob) created the page “Plan”",
-        "Ada (@ada) let Eve (@eve) into the project as member",
+        "Ada (@ada) added Eve (@eve) to the project as member",
         "Bob (@bob) created the comment",
     ]
     assert said[-1] == "Ada (@ada) created the project “Apollo”"

@@ -34,7 +34,7 @@ def counts(client, project="APO"):
 
 def wrong(tenant):
     with inside(tenant):
-        return TaskCountDelta.differences(Project.everything.all())
+        return TaskCountDelta.find_wrong_counts(Project.everything.all())
 
 
 @pytest.fixture

@@ -118,7 +118,7 @@ class Everything(RuleBasedStateMachine):
 
     def assert_counts(self):
         with inside(self.world.acme):
-            assert TaskCountDelta.differences(Project.everything.all()) == []
+            assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
 
     def chosen(self):
         with inside(self.world.acme):

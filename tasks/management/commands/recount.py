@@ -21,7 +21,7 @@ class Command(BaseCommand):
         wrong = 0
         for tenant in Tenant.objects.order_by("pk"):
             with inside(tenant):
-                for project, missing in TaskCountDelta.differences(Project.everything.all()):
+                for project, missing in TaskCountDelta.find_wrong_counts(Project.everything.all()):
                     wrong += 1
                     differences = ", ".join(f"{n:+} {status}" for status, n in missing.items() if n)
                     self.stdout.write(f"{tenant.subdomain} {project.key}: {differences}")
