@@ -1,1 +1,1 @@
-"""The changes of tasks. Each verb is one class in a module of its own, declared as base.py says."""
+"""The changes of tasks. Each verb is one class; base.py documents what a class declares."""

@@ -1,4 +1,4 @@
-"""Assign a task to a user, or to nobody."""
+"""Assign a task to a user, or unassign it."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tasks.models import Task
 
 @dataclass(eq=False)
 class AssignTask(TaskChange):
-    """Give a task to a user who can see it.
+    """Assign a task to a user. Assigning it to its present assignee changes nothing.
 
-    Raises Invalid when the user is deactivated or not a member of the project.
+    Raises Invalid if the user is deactivated or cannot see the project.
     """
 
     assignee: User
@@ -44,10 +44,10 @@ class AssignTask(TaskChange):
 
 @dataclass(eq=False)
 class UnassignTask(TaskChange):
-    """Take a task from its assignee. Without one nothing changes."""
+    """Remove the assignee of a task. A task without an assignee is not changed."""
 
     event = "unassigned"
-    sentence = "took the task from {assignee}"
+    sentence = "unassigned {assignee} from the task"
     locks = ("assignee",)
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a change of a task declares. docs/architecture.md says how to add one."""
+"""The base classes of changes of tasks. docs/contributing.md describes how to add a verb."""
 
 from __future__ import annotations
 
@@ -15,73 +15,80 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Needs:
-    """What the context loads, or locks, before a change is checked."""
+    """What the context must load or lock before it checks a change."""
 
-    assignee: User | None = None  # about to be given the task
-    blockers: Sequence[Task] = ()
-    parent: Task | None = None
-    project: Project | None = None  # about to receive the task
-    external_ref: str | None = None
-    tag_names: Sequence[str] = ()  # missing tags are created
-    serializes: bool = False  # wait for the other changes of the tenant's graph of tasks
+    assignee: User | None = None  # the new assignee
+    blockers: Sequence[Task] = ()  # the new blockers
+    parent: Task | None = None  # the new parent
+    project: Project | None = None  # the new project
+    external_ref: str | None = None  # the new external_ref
+    tag_names: Sequence[str] = ()  # names of tags to find, or to create if they are missing
+    graph_lock: bool = False  # one change at a time of the tenant's blockers and moves
 
 
-NOTHING = Needs()
+NO_NEEDS = Needs()
+LINK_FIELDS = frozenset(
+    {"tags", "blocked_by"}
+)  # many-to-many: the recorder locks and compares them
 
 
 @dataclass(eq=False)
 class TaskChange:
-    """One thing to do to a task. A subclass is one verb, with all that the verb is.
+    """One change of one task. Each subclass is one verb and declares everything about it.
 
-    The planner locks the columns in `locks` and refreshes them, calls check() and then apply(), and
-    records what differs as `event`. With `with_subtasks` it does so for each task below as well.
+    The planner locks and refreshes the columns in `locks`, calls check() and then apply(), and
+    records the values that differ as `event`. If `with_subtasks` is set, it does the same for every
+    task below the task.
     """
 
     task: Task
 
-    operation: ClassVar[str | None] = None  # its name in bulk requests
+    operation: ClassVar[str | None] = None  # the name in bulk requests; None if not offered there
     event: ClassVar[str] = "changed"  # recorded as task.<event>
-    sentence: ClassVar[str | None] = None  # in history; None lists the fields
-    inverse: ClassVar[str | None] = None  # the verb of an undo, if it has one
+    sentence: ClassVar[str | None] = None  # predicate in history; None lists the changed fields
+    inverse: ClassVar[str | None] = None  # the verb that undoing it is recorded as
     locks: ClassVar[Sequence[str]] = ()  # columns that check() reads or apply() sets
     with_subtasks: ClassVar[bool] = False
-    reads_tags: ClassVar[bool] = False  # context.tags_of() has the tags of the task
+    reads_tags: ClassVar[bool] = False  # whether check() or apply() calls context.tags_of()
 
     @classmethod
     def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
-        """Make the change of what an operation of a bulk request holds."""
+        """Return the change for an operation of a bulk request.
+
+        `values` are its `data` with ids resolved to rows; `force` is False if it was not sent.
+        """
         return cls(task)
 
     def needs(self) -> Needs:
-        """Say what the context has to load. Called before anything is locked."""
-        return NOTHING
+        """Return what the context must load. Called before anything is locked."""
+        return NO_NEEDS
 
-    def columns(self) -> Sequence[str]:
-        """The columns to lock; `locks` where they do not depend on the values."""
+    def columns_to_lock(self) -> Sequence[str]:
+        """Return the columns to lock. They are `locks` unless they depend on the values."""
         return self.locks
 
     def event_for(self, task: Task) -> str:
-        """The verb to record, given the task before the change."""
+        """Return the verb to record. `task` still has the values from before the change."""
         return self.event
 
     def check(self, task: Task, context: Context) -> None:
-        """Raise a Problem when the change is not allowed. Must not change anything."""
+        """Raise a Problem if the change is not allowed. Must not change anything."""
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
-        """Return the new values by field name; none of them if nothing is to be changed."""
+        """Return the new values by field name, or an empty dict to change nothing."""
         raise NotImplementedError
 
     @property
     def values(self) -> Mapping[str, Any]:
-        """The values that the caller sent."""
+        """The values that the client sent, by field name."""
         return {}
 
 
 @dataclass(eq=False)
 class ForcedChange(TaskChange):
-    """A change that open subtasks or blockers may prevent, unless `force` is set.
+    """A change that open subtasks or blockers prevent, unless `force` is set.
 
-    If it completes the task, check() may call context.check_no_open_work().
+    check() may call context.check_no_open_work() if `completes` is true.
     """
 
     force: bool = field(default=False, kw_only=True)

@@ -15,7 +15,8 @@ from tasks.models import Status, Task
 class CompleteTask(ForcedChange):
     """Set a task to done. Completing a done task changes nothing.
 
-    Raises Conflict, listing them, when subtasks or blockers are open, unless forced.
+    Raises Conflict with a list of the open subtasks and blockers if there are any, unless `force`
+    is set.
     """
 
     operation = "complete"
@@ -37,5 +38,5 @@ class CompleteTask(ForcedChange):
 
     @staticmethod
     def values_at(completed_at: datetime) -> dict[str, Any]:
-        """The values of a task that is completed at this time (UTC)."""
+        """Return the values of a task that was completed at this time (UTC)."""
         return {"status": Status.DONE, "completed_at": completed_at}

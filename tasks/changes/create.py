@@ -1,4 +1,4 @@
-"""Create tasks, any number of them in as many statements as one."""
+"""Create tasks. Many tasks cost as many statements as one."""
 
 from __future__ import annotations
 
@@ -20,23 +20,28 @@ from tasks.models import Project, Status, Task
 
 @dataclass(eq=False)
 class CreateTask:
-    """Add a task to a project. `parent` may be another new task that comes before this one, and
-    `blocked_by` may hold any new task of the set.
+    """Create a task in a project.
+
+    `parent` may be another new task of the set that comes before this one, and `blocked_by` may
+    contain any new task of the set.
     """
 
     operation: ClassVar[str] = "create"
     event: ClassVar[str] = "created"
-    locks: ClassVar[Sequence[str]] = ()  # a new row needs none
+    locks: ClassVar[Sequence[str]] = ()  # nothing can change a new row before the commit
 
     project: Project
     title: str
-    values: dict[str, Any] = field(default_factory=dict)  # of the Task
+    values: dict[str, Any] = field(default_factory=dict)  # other fields of the Task, by name
     parent: Task | CreateTask | None = None
     tags: Sequence[str] = ()
     blocked_by: Sequence[Task | CreateTask] = ()
 
     def build_row(self, actor: Actor, rows: Mapping[CreateTask, Task]) -> Task:
-        """The task, unsaved and without a number. `rows` are those of the new tasks before it."""
+        """Return the task, unsaved and without a number.
+
+        `rows` contains the rows of the new tasks before this one.
+        """
         is_done = self.values.get("status") == Status.DONE
         return Task(
             project=self.project,
@@ -48,8 +53,8 @@ class CreateTask:
         )
 
     def check(self, task: Task, context: Context, blockers: Sequence[Task]) -> None:
-        """Raise a Problem when the new task is not allowed."""
-        context.check_member(self.project)
+        """Raise a Problem if the new task is not allowed."""
+        context.check_can_write(self.project)
         if task.due_date and task.due_on:
             raise DUE_TWICE
         check_tag_count(len({name.lower() for name in self.tags}))
@@ -61,19 +66,19 @@ class CreateTask:
             context.check_parent(task, task.parent)
 
     @property
-    def is_linked(self) -> bool:
-        """Whether it refers to another new task."""
+    def refers_to_new_task(self) -> bool:
+        """Whether its parent or one of its blockers is another new task."""
         return any(isinstance(other, CreateTask) for other in (self.parent, *self.blocked_by))
 
 
 def create_tasks(
     actor: Actor, new: Sequence[CreateTask], problems: dict[int, Problem] | None = None
 ) -> dict[int, Task]:
-    """Add tasks, each with its project's next number. Return them by their index in `new`.
+    """Create tasks, each with the next number of its project. Return them by index in `new`.
 
-    What is wrong with one goes into `problems` under its index, and the others are added; none of
-    them if new tasks refer to each other. Without `problems` it is raised. A constant number of
-    statements.
+    The first refused task raises its Problem. If `problems` is given, problems are added to it
+    instead, by index in `new`, and the other tasks are created; no task is created if any new task
+    refers to another. A constant number of statements.
     """
     rows: dict[CreateTask, Task] = {}
     for change in new:
@@ -82,19 +87,20 @@ def create_tasks(
     created: dict[int, Task] = {}
     for index, change in enumerate(new):
         try:
-            _plan(change, context, rows)
+            _check(change, context, rows)
             created[index] = rows[change]
         except Problem as problem:
             if problems is None:
                 raise
             problems[index] = problem
-    if problems and any(change.is_linked for change in new):
+    if problems and any(change.refers_to_new_task for change in new):
         return {}
     _record(actor, {new[index]: task for index, task in created.items()}, rows)
     return created
 
 
 def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
+    """Lock and load what the checks of the new tasks need."""
     context = Context(actor)
     projects = [change.project for change in new]
     parents = [change.parent for change in new if isinstance(change.parent, Task)]
@@ -110,33 +116,35 @@ def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
     return context
 
 
-def _plan(change: CreateTask, context: Context, rows: Mapping[CreateTask, Task]) -> None:
-    task, blockers = rows[change], _resolve(change.blocked_by, rows)
+def _check(change: CreateTask, context: Context, rows: Mapping[CreateTask, Task]) -> None:
+    """Check a new task, and make it visible to the checks of the tasks after it."""
+    task, blockers = rows[change], _to_rows(change.blocked_by, rows)
     change.check(task, context, blockers)
     links = {"external_ref": task.external_ref, "blocked_by": blockers, "parent": task.parent}
-    context.note(task, {name: value for name, value in links.items() if value})
+    context.add_planned(task, {name: value for name, value in links.items() if value})
 
 
 def _record(
     actor: Actor, created: Mapping[CreateTask, Task], rows: Mapping[CreateTask, Task]
 ) -> None:
-    """`rows` are those of all new tasks, to which the created ones may refer."""
+    """Insert the created tasks with their links. `rows` contains all new tasks."""
     _set_numbers(created.values())
     tags = find_or_create_tags(actor, [name for change in created for name in change.tags])
     sets: dict[str, list[list[Any]]] = {
         "tags": [[tags[name] for name in change.tags] for change in created],
-        "blocked_by": [_resolve(change.blocked_by, rows) for change in created],
+        "blocked_by": [_to_rows(change.blocked_by, rows) for change in created],
     }
     sets = {name: targets for name, targets in sets.items() if any(targets)}
     create_all(actor, list(created.values()), CreateTask.event, link_fields=sets)
 
 
-def _resolve(others: Iterable[Task | CreateTask], rows: Mapping[CreateTask, Task]) -> list[Task]:
+def _to_rows(others: Iterable[Task | CreateTask], rows: Mapping[CreateTask, Task]) -> list[Task]:
+    """Return the tasks, with the rows of new tasks in place of their CreateTask."""
     return [rows[other] if isinstance(other, CreateTask) else other for other in others]
 
 
 def _set_numbers(tasks: Collection[Task]) -> None:
-    """Give each the next number of its project."""
+    """Give each task the next number of its project."""
     counts = Counter(task.project_id for task in tasks)
     if counts:
         counters = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}

@@ -12,7 +12,7 @@ from tasks.models import Task
 
 @dataclass(eq=False)
 class DeleteTask(TaskChange):
-    """Move a task and its subtasks to the trash, from where they can be restored together."""
+    """Move a task and its subtasks to the trash. They can be restored together."""
 
     operation = "delete"
     event = "deleted"

@@ -15,8 +15,9 @@ from tasks.models import Project, Task
 class MoveTask(TaskChange):
     """Move a task and its subtasks to another project, where they get new numbers.
 
-    The old keys still find them. A subtask leaves its parent, and an assignee who cannot see the
-    other project is unassigned. Raises Conflict when an external_ref is taken there.
+    Their old keys still find them. A moved subtask no longer has a parent, and an assignee who
+    cannot see the new project is unassigned. Raises Forbidden if the actor may not write in the
+    new project, and Conflict if another task there has the same external_ref.
     """
 
     project: Project
@@ -33,15 +34,15 @@ class MoveTask(TaskChange):
         return cls(task, values["project"])
 
     def needs(self) -> Needs:
-        return Needs(project=self.project, serializes=True)
+        return Needs(project=self.project, graph_lock=True)
 
     def check(self, task: Task, context: Context) -> None:
-        context.check_member(self.project)
+        context.check_can_write(self.project)
         if task.project_id != self.project.pk:
             context.check_external_ref(task, self.project, task.external_ref)
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
-        """The planner sets the number when all changes of the request are known."""
+        """Return the new values. The planner sets `number` after it has checked all changes."""
         if task.project_id == self.project.pk:
             return {}
         values: dict[str, Any] = {"project": self.project, "number": None}

@@ -1,4 +1,4 @@
-"""Carrying out a set of changes to tasks, in as many statements as one."""
+"""Carry out a set of task changes. Many changes cost as many statements as one."""
 
 from __future__ import annotations
 
@@ -12,15 +12,13 @@ from taskflow.audit.guard import guard_row
 from taskflow.audit.locks import StaleRead
 from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, serialize_graph_changes
 from taskflow.http.errors import NotFound, Problem
-from tasks.changes.base import ForcedChange, TaskChange
+from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
 from tasks.changes.restore import RestoreTask
 from tasks.models import FormerNumber, Project, Task
 from tasks.models.graph import find_reachable
-
-LINKS = frozenset({"tags", "blocked_by"})
 
 
 def change_tasks(
@@ -30,12 +28,13 @@ def change_tasks(
     *,
     has_project_locks: bool = False,
 ) -> None:
-    """Carry out the changes in this order, each on what those before it have left.
+    """Carry out the changes in their order. Each one sees the result of the changes before it.
 
-    Changes of one task must share one Task object. What is wrong with a change goes into `problems`
-    under its index, and the others are carried out; without `problems` it is raised. A constant
-    number of statements. Pass `has_project_locks` after lock_projects_for(). Raises NotFound for a
-    task that no longer exists, and Contended for one that was moved since it was read.
+    Changes of one task must share one Task object. The first refused change raises its Problem. If
+    `problems` is given, problems are added to it instead, by index in `changes`, and the other
+    changes are carried out. Pass `has_project_locks` after lock_projects_for(). A constant number
+    of statements. Raises NotFound for a task that no longer exists, and Contended for a task that
+    was moved since it was read.
     """
     planner = _Planner(actor, changes, has_project_locks=has_project_locks)
     for index, change in enumerate(changes):
@@ -51,19 +50,22 @@ def change_tasks(
 def lock_projects_for(
     actor: Actor, projects: Iterable[Project], changes: Sequence[TaskChange]
 ) -> None:
-    """Lock what new tasks in `projects` and the changes need together, tasks excepted.
+    """Lock the graph and the projects for new tasks in `projects` and for the changes.
 
-    Taken one after the other, the locks of two such requests could wait for each other.
+    A request that creates and changes tasks must take these locks together. Otherwise two such
+    requests could wait for each other.
     """
-    if any(change.needs().serializes for change in changes):
+    if any(change.needs().graph_lock for change in changes):
         serialize_graph_changes(actor)
     targets = [change.needs().project for change in changes]
-    places = [*projects, *(change.task.project for change in changes), *filter(None, targets)]
-    lock_all(list({project.pk: project for project in places}.values()))
+    all_projects = [*projects, *(change.task.project for change in changes), *filter(None, targets)]
+    lock_all(list({project.pk: project for project in all_projects}.values()))
 
 
 class _Planner:
-    """Locks and loads on creation; plan() then takes one change after the other, in memory."""
+    """Locks and loads everything when it is created. plan() then checks one change at a time in
+    memory, and record() writes all planned values.
+    """
 
     def __init__(
         self, actor: Actor, changes: Sequence[TaskChange], *, has_project_locks: bool
@@ -71,17 +73,18 @@ class _Planner:
         self.actor = actor
         self.context = Context(actor)
         self.needs = {change: change.needs() for change in changes}
-        self.columns = {change: frozenset(change.columns()) for change in changes}
+        self.columns = {change: frozenset(change.columns_to_lock()) for change in changes}
         self.rows = {change.task.pk: change.task for change in changes}
         self.planned: list[tuple[Task, str, dict[str, Any]]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # with the id of the old project
-        if not has_project_locks and any(needs.serializes for needs in self.needs.values()):
+        if not has_project_locks and any(needs.graph_lock for needs in self.needs.values()):
             serialize_graph_changes(actor)
         self._load_before_locking()
         self.stored = self.context.stored = self._lock()
         self._load_after_locking()
 
-    # ---- locks, in the order of docs/architecture.md: tenant, users, projects, tags, tasks ----
+    # ---- locking and loading ----
+    # Locks are taken in the order of docs/architecture.md: tenant, users, projects, tags, tasks.
 
     def _load_before_locking(self) -> None:
         context, needs = self.context, self.needs
@@ -103,7 +106,10 @@ class _Planner:
             self._load_subtasks(tops)
 
     def _load_subtasks(self, tops: Iterable[Task]) -> None:
-        below = find_reachable(self.context.below, [task.pk for task in tops]) - self.rows.keys()
+        below = (
+            find_reachable(self.context.subtask_edges, [task.pk for task in tops])
+            - self.rows.keys()
+        )
         if below:
             restores = any(isinstance(change, RestoreTask) for change in self.needs)
             rows = Task.everything if restores else Task.objects
@@ -125,7 +131,7 @@ class _Planner:
         self.context.load_memberships(projects, moved)
 
     def _lock(self) -> dict[Any, dict[str, Any]]:
-        """Lock all columns that any change declares, and refresh them. Return them by task id."""
+        """Lock and refresh all columns that a change declares. Return their values by task id."""
         columns = frozenset().union(*self.columns.values())
         return lock_to_change(list(self.rows.values()), columns) if self.rows else {}
 
@@ -133,57 +139,59 @@ class _Planner:
         context = self.context
         context.load_tags_by_task([change.task for change in self.needs if change.reads_tags])
         context.load_parents([c.task for c in self.needs if isinstance(c, RestoreTask)])
-        forcible = [c for c in self.needs if isinstance(c, ForcedChange) and c.completes]
-        completing = [change for change in forcible if not change.task.completed]
+        completions = [c for c in self.needs if isinstance(c, ForcedChange) and c.completes]
+        completing = [change for change in completions if not change.task.completed]
         context.load_open_work([c.task for c in completing if not c.force])
         self._find_tasks_done_at_end(completing)
 
     def _find_tasks_done_at_end(self, completing: Sequence[ForcedChange]) -> None:
-        """Find the tasks that are certain to be done at the end: they are in nobody's way."""
+        """Find the tasks that this set of changes completes. They do not count as open work."""
         forced = {change.task.pk for change in completing if change.force}
         done = {
             change.task.pk
             for change in completing
-            if isinstance(change, CompleteTask) and self.context.is_member(change.task.project)
+            if isinstance(change, CompleteTask) and self.context.can_write(change.task.project)
         }
-        while hindered := {pk for pk in done - forced if self._has_unfinished_work(pk, done)}:
-            done -= hindered
-        self.context.done = done
+        while refused := {pk for pk in done - forced if self._has_unfinished_work(pk, done)}:
+            done -= refused
+        self.context.done_at_end_ids = done
 
     def _has_unfinished_work(self, pk: int, done: set[int]) -> bool:
+        """Whether a subtask or blocker of the task is open and not among `done`."""
         return any(task.pk not in done for _, task in self.context.open_work(self.rows[pk]))
 
-    # ---- one change after the other ----
+    # ---- planning one change ----
 
     def plan(self, change: TaskChange) -> None:
-        """Check a change and note its values. If it raises, nothing of the change is columns_for_dependents."""
+        """Check a change and plan its values. If a check raises, nothing is planned."""
         context = self.context
-        if change.task.pk in context.deleted:
+        if change.task.pk in context.deleted_ids:
             if isinstance(change, DeleteTask):
                 return
-            raise NotFound("It has been deleted by an operation before this one.")
-        context.check_member(change.task.project)
+            raise NotFound("An earlier operation of this request deletes the task.")
+        context.check_can_write(change.task.project)
         columns = self.columns[change]
-        rows = [task for task in self._rows_of(change) if task.pk not in context.deleted]
+        rows = [task for task in self._rows_of(change) if task.pk not in context.deleted_ids]
         views = [guard_row(task, columns) for task in rows]
         for view in views:
             change.check(view, context)
         for task, view in zip(rows, views, strict=True):
-            self._note(change, task, view)
+            self._plan_values(change, task, view)
 
     def _rows_of(self, change: TaskChange) -> list[Task]:
-        """The task, and for some changes what is below it."""
+        """Return the task, with all tasks below it if the change includes subtasks."""
         if not change.with_subtasks:
             return [change.task]
-        ids = find_reachable(self.context.below, [change.task.pk]) & self.rows.keys()
+        ids = find_reachable(self.context.subtask_edges, [change.task.pk]) & self.rows.keys()
         return [self.rows[pk] for pk in sorted(ids)]
 
-    def _note(self, change: TaskChange, task: Task, view: Task) -> None:
-        """The row shows the new values to the changes that follow; the recorder compares them with
-        the stored ones.
+    def _plan_values(self, change: TaskChange, task: Task, view: Task) -> None:
+        """Set the new values on the row, where later changes read them.
+
+        The recorder compares them with `self.stored`, not with the row.
         """
         values = change.apply(view, self.context)
-        columns = values.keys() - LINKS
+        columns = values.keys() - LINK_FIELDS
         if not columns <= self.columns[change]:
             raise StaleRead(f"{type(change).__name__} sets {sorted(columns)} without a lock.")
         if not values:
@@ -191,20 +199,21 @@ class _Planner:
         self.planned.append((task, change.event_for(view), values))
         if "project" in values:
             self.moves.append((task, task.project_id, values))
-        self.context.note(task, values)
+        self.context.add_planned(task, values)
         for name in columns:
-            if name != "number":  # not known yet
+            if name != "number":  # _set_numbers() sets it
                 setattr(task, name, values[name])
 
-    # ---- all of it, in the database ----
+    # ---- writing ----
 
     def record(self) -> None:
+        """Write all planned values with their events."""
         former = self._set_numbers()
         change_locked(self.actor, self.planned, self.stored)
         FormerNumber.store(former)
 
     def _set_numbers(self) -> list[tuple[Task, int, int]]:
-        """Give moved tasks their new numbers. Return (task, old project id, old number) of each."""
+        """Set the new numbers of moved tasks. Return (task, old project id, old number) of each."""
         if not self.moves:
             return []
         counts = Counter(values["project"].pk for _, _, values in self.moves)

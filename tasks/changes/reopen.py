@@ -12,7 +12,7 @@ from tasks.models import Status, Task
 
 @dataclass(eq=False)
 class ReopenTask(TaskChange):
-    """Set a done task to do again. Reopening an open task changes nothing."""
+    """Set the status of a done task to “to do”. Reopening an open task changes nothing."""
 
     operation = "reopen"
     event = "reopened"

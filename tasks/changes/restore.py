@@ -15,8 +15,9 @@ from tasks.models import Task
 class RestoreTask(TaskChange):
     """Restore a task with the subtasks that were deleted together with it.
 
-    A task that is not in the trash is left as it is. A task whose parent has been moved to another
-    project meanwhile leaves the parent. Raises Conflict when the parent is in the trash.
+    Restoring a task that is not in the trash changes nothing. If its parent has been moved to
+    another project meanwhile, the task no longer has a parent. Raises Conflict if the parent is in
+    the trash.
     """
 
     event = "restored"
@@ -27,7 +28,7 @@ class RestoreTask(TaskChange):
         parent = context.parent_of(task)
         if task.pk == self.task.pk and task.deleted_at and parent and parent.deleted_at:
             raise Conflict(
-                f"Its parent {parent.key} is in the trash. Restore that first.",
+                f"The parent {parent.key} is in the trash. Restore the parent first.",
                 code="parent_in_trash",
             )
 

@@ -1,4 +1,4 @@
-"""Add tags to a task, or remove some."""
+"""Add tags to a task, or remove tags from it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tasks.models import Tag, Task
 
 @dataclass(eq=False)
 class TagTask(TaskChange):
-    """Add tags to those that the task has. Tags that do not exist yet are created.
+    """Add tags to a task and keep the tags that it has. Tags that do not exist are created.
 
-    Raises Invalid when the task would have more than MAX_TAGS.
+    Raises Invalid if the task would have more than MAX_TAGS tags.
     """
 
     names: Sequence[str]
@@ -37,12 +37,12 @@ class TagTask(TaskChange):
         return {"tags": list(self._tags_after(task, context).values())}
 
     def _tags_after(self, task: Task, context: Context) -> dict[int, Tag]:
-        return context.tags_of(task) | {tag.pk: tag for tag in context.find_tags(self.names)}
+        return context.tags_of(task) | {tag.pk: tag for tag in context.get_loaded_tags(self.names)}
 
 
 @dataclass(eq=False)
 class UntagTask(TaskChange):
-    """Remove tags from a task, by name without regard to case. Others are left alone."""
+    """Remove tags from a task, by name without regard to case. Other names are ignored."""
 
     names: Sequence[str]
 

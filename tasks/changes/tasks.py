@@ -1,4 +1,4 @@
-"""The changes of a task, as functions for one task. For sets see create.py and planner.py."""
+"""Functions that change one task. create.py and planner.py change many tasks at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tasks.changes.update import UpdateTask
 from tasks.models import Project, Task
 from tasks.rules import require_member
 
-# Every verb of a task that exists already. A verb is added here, and in its own module.
+# All verbs of existing tasks. A new verb needs a module of its own and an entry here.
 TASK_CHANGES: list[type[TaskChange]] = [
     UpdateTask,
     CompleteTask,
@@ -54,13 +54,16 @@ def create_task(
     blocked_by: Sequence[Task] = (),
     **values: Any,
 ) -> Task:
-    """Add a task with the project's next number. Tags that do not exist yet are created."""
+    """Create a task with the next number of the project. Tags that do not exist are created.
+
+    Raises what CreateTask.check() raises.
+    """
     new = CreateTask(project, title, values, parent, tags, blocked_by)
     return create_tasks(actor, [new])[0]
 
 
 def update_task(actor: Actor, task: Task, *, force: bool = False, **values: Any) -> Task:
-    """Set the given fields and no others: see UpdateTask."""
+    """Set the given fields. UpdateTask documents the rules and errors."""
     change_tasks(actor, [UpdateTask.build(task, values, force=force)])
     return task
 
@@ -68,17 +71,18 @@ def update_task(actor: Actor, task: Task, *, force: bool = False, **values: Any)
 def upsert_task(
     actor: Actor, project: Project, external_ref: str, **values: Any
 ) -> tuple[Task, bool]:
-    """Create or update the project's task with this external_ref. Return it, and whether it is new.
+    """Create or update the task of the project with this external_ref.
 
-    Raises Conflict when it is in the trash, Invalid when a new one has no title.
+    Return the task, and whether it was created. Raises Conflict if the task is in the trash, and
+    Invalid if a new task has no title.
     """
     require_member(actor, project)
-    lock(project)  # otherwise two requests at once would both find no task
+    lock(project)  # otherwise two requests at once could both find no task, and create two
     rows = Task.everything.filter(project=project, external_ref=external_ref)
     task = rows.select_related("project", "assignee").first()
     if task is None:
         if "title" not in values:
-            raise Invalid.field("title", "A new task needs a title.", "missing")
+            raise Invalid.field("title", "A new task needs a title. Send one.", "missing")
         return create_task(actor, project, external_ref=external_ref, **values), True
     if task.deleted_at:
         raise Conflict(f"{task.key} has this external_ref and is in the trash. Restore it first.")
@@ -86,34 +90,37 @@ def upsert_task(
 
 
 def complete_task(actor: Actor, task: Task, *, force: bool = False) -> Task:
-    """See CompleteTask."""
+    """Complete a task. CompleteTask documents the rules and errors."""
     change_tasks(actor, [CompleteTask(task, force=force)])
     return task
 
 
 def reopen_task(actor: Actor, task: Task) -> Task:
-    """See ReopenTask."""
+    """Reopen a task. ReopenTask documents the rules."""
     change_tasks(actor, [ReopenTask(task)])
     return task
 
 
 def assign_task(actor: Actor, task: Task, assignee: User | None) -> Task:
-    """See AssignTask; None takes the task from its assignee."""
+    """Assign a task to a user, or unassign it if `assignee` is None. See AssignTask."""
     change_tasks(actor, [AssignTask(task, assignee) if assignee else UnassignTask(task)])
     return task
 
 
 def move_task(actor: Actor, task: Task, project: Project) -> Task:
-    """See MoveTask."""
+    """Move a task with its subtasks to another project. MoveTask documents the rules."""
     change_tasks(actor, [MoveTask(task, project)])
     return task
 
 
 def delete_task(actor: Actor, task: Task) -> None:
-    """See DeleteTask."""
+    """Move a task and its subtasks to the trash."""
     change_tasks(actor, [DeleteTask(task)])
 
 
 def restore_task(actor: Actor, task: Task) -> None:
-    """See RestoreTask. The given object keeps its deleted_at, for the response."""
+    """Restore a task from the trash. RestoreTask documents the rules and errors.
+
+    The given object keeps its `deleted_at`, which the response contains.
+    """
     change_tasks(actor, [RestoreTask(copy(task))])

@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.changes.assign import AssignTask
-from tasks.changes.base import NOTHING, ForcedChange, Needs, TaskChange
+from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import DUE_TWICE, Context, check_tag_count
 from tasks.changes.reopen import ReopenTask
 from tasks.models import Status, Task
 
-DUE = ("due_date", "due_on")
-# Columns that a field is checked against, or that follow from it.
-RELATED_COLUMNS = {"status": CompleteTask.locks, "due_date": DUE, "due_on": DUE}
-LOADED_FOR = frozenset({"assignee", "blocked_by", "parent", "external_ref", "tags"})
-LINKS = frozenset({"tags", "blocked_by"})  # many-to-many: the recorder locks and compares them
+DUE_FIELDS = ("due_date", "due_on")
+# By field: the columns that its check reads, or that are set with it.
+RELATED_COLUMNS = {"status": CompleteTask.locks, "due_date": DUE_FIELDS, "due_on": DUE_FIELDS}
+FIELDS_WITH_NEEDS = frozenset({"assignee", "blocked_by", "parent", "external_ref", "tags"})
 
 
 @dataclass(eq=False)
 class UpdateTask(ForcedChange):
-    """Set the given fields and no others. `tags` and `blocked_by` replace all that the task has.
+    """Set the fields in `sent`. `tags` and `blocked_by` replace all tags and blockers of the task.
 
-    An update that sets a task to done is checked and recorded as CompleteTask; one that sets a done
-    task to another status is recorded as ReopenTask.
+    An update that sets an open task to done has the checks and the verb of CompleteTask. One that
+    sets a done task to another status has the verb of ReopenTask.
     """
 
     sent: Mapping[str, Any]
@@ -34,7 +33,7 @@ class UpdateTask(ForcedChange):
 
     @classmethod
     def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
-        """An update of nothing but the assignee, or to done, is the change of that name."""
+        """Return AssignTask or CompleteTask if the update does only that, otherwise UpdateTask."""
         if values.keys() == {"assignee"}:
             return AssignTask.build(task, values, force=force)
         if values == {"status": Status.DONE}:
@@ -46,20 +45,20 @@ class UpdateTask(ForcedChange):
         return self.sent
 
     def needs(self) -> Needs:
-        if self.sent.keys().isdisjoint(LOADED_FOR):
-            return NOTHING
+        if self.sent.keys().isdisjoint(FIELDS_WITH_NEEDS):
+            return NO_NEEDS
         return Needs(
             assignee=self.sent.get("assignee"),
             blockers=self.sent.get("blocked_by", ()),
             parent=self.sent.get("parent"),
             external_ref=self.sent.get("external_ref"),
             tag_names=self.sent.get("tags", ()),
-            serializes=bool(self.sent.get("blocked_by")),
+            graph_lock=bool(self.sent.get("blocked_by")),
         )
 
-    def columns(self) -> Sequence[str]:
+    def columns_to_lock(self) -> Sequence[str]:
         related = [name for n in self.sent for name in RELATED_COLUMNS.get(n, ())]
-        return [*(self.sent.keys() - LINKS), *related]
+        return [*(self.sent.keys() - LINK_FIELDS), *related]
 
     def event_for(self, task: Task) -> str:
         status = self.sent.get("status")
@@ -77,7 +76,7 @@ class UpdateTask(ForcedChange):
             context.check_parent(task, sent["parent"])
         if "blocked_by" in sent:
             context.check_blockers(task, sent["blocked_by"])
-        if sent.keys() & {*DUE}:
+        if sent.keys() & {*DUE_FIELDS}:
             self._check_due(task)
         if "tags" in sent:
             check_tag_count(len({name.lower() for name in sent["tags"]}))
@@ -93,7 +92,7 @@ class UpdateTask(ForcedChange):
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
         values = dict(self.sent)
         if "tags" in values:
-            values["tags"] = context.find_tags(values["tags"])
+            values["tags"] = context.get_loaded_tags(values["tags"])
         if "status" in values and values["status"] != task.status:
             values["completed_at"] = context.now if values["status"] == Status.DONE else None
         return values

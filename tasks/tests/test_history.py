@@ -26,7 +26,7 @@ def test_a_task_tells_its_story(world, as_):
     r = client.get("/tasks/APO-1/events")
 
     assert [e["sentence"] for e in r.json()["data"]] == [
-        "Bob (@bob) took the task from bot (@bot)",
+        "Bob (@bob) unassigned bot (@bot) from the task",
         "Bob (@bob) reopened the task",
         "Bob (@bob) completed the task",
         "Bob (@bob) changed the task: description",
