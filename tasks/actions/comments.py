@@ -12,18 +12,18 @@ from tasks.rules import require_author_or_manager, require_member
 
 
 def create_comment(actor: Actor, task: Task, *, body: str) -> Comment:
-    """Add a comment to a task. For members of its project."""
-    lock(task)  # else it could be moved to a project that the actor is no member of
+    """Add a comment to a task. Requires membership of its project."""
+    lock(task)  # otherwise it could be moved to a project in which the actor may not write
     require_member(actor, task.project)
     return create(actor, Comment(task=task, author=actor.member, body=body))
 
 
 def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
-    """Replace the text of a comment. For its author only."""
+    """Replace the text of a comment. Raises Forbidden unless the actor is its author."""
     lock(comment.task)
     require_member(actor, comment.task.project)
     if comment.author_id is None or comment.author_id != actor.user.pk:
-        raise Forbidden("Only its author may change a comment.")
+        raise Forbidden("Only the author of a comment may change it.")
     lock(comment, "body")
     if comment.body == body:
         return comment
@@ -31,7 +31,7 @@ def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
 
 
 def delete_comment(actor: Actor, comment: Comment) -> None:
-    """Move a comment to the trash. For its author and the owners and admins of the project."""
+    """Move a comment to the trash. Requires its author, or an owner or admin of the project."""
     lock(comment.task)
     require_author_or_manager(actor, comment.task.project, comment.author_id)
     change(actor, comment, "deleted", deleted_at=timezone.now())

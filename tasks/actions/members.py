@@ -14,9 +14,9 @@ from tasks.rules import MANAGERS, require_another_owner, require_role
 def add_member(
     actor: Actor, project: Project, *, user: User, role: Role = Role.MEMBER
 ) -> ProjectMember:
-    """Make a user a member of the project. Only an owner can add an owner.
+    """Make a user a member of the project. Only owners can add owners.
 
-    Raises Invalid for a deactivated user, Conflict for one who is a member already.
+    Raises Invalid for a deactivated user, and Conflict for a user who is already a member.
     """
     lock_users([user])
     _require_role_to_change(actor, project, role)
@@ -34,7 +34,7 @@ def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMe
 
 
 def remove_member(actor: Actor, member: ProjectMember) -> None:
-    """End a membership; members may end tsuccessor own. Raises Conflict for the last owner."""
+    """End a membership. Members may end their own. Raises Conflict for the last owner."""
     _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_role_to_change(actor, member.project, Role(member.role))
@@ -43,17 +43,23 @@ def remove_member(actor: Actor, member: ProjectMember) -> None:
 
 
 def _lock_role(member: ProjectMember) -> None:
-    """Serialize changes of roles in a project, or its last two owners could leave at once."""
+    """Serialize changes of roles in a project: its last two owners must not leave at once."""
     lock(member.project, "owner")
     lock(member, "role")
 
 
 def _require_role_to_change(actor: Actor, project: Project, *roles: Role) -> None:
+    """Raise Forbidden unless the actor may give and take these roles. Only owners may do so with
+    the role of an owner.
+    """
     require_role(actor, project, *([Role.OWNER] if Role.OWNER in roles else MANAGERS))
 
 
 def _transfer_ownership(actor: Actor, member: ProjectMember) -> None:
-    """Make another owner the project's owner if the member is. Raises Conflict for the last one."""
+    """If the member is the project's `owner`, make another member with the role of an owner that.
+
+    Raises Conflict if there is no other.
+    """
     project = member.project
     require_another_owner(member)
     if project.owner_id == member.user_id:

@@ -1,4 +1,4 @@
-"""Offboarding: a user leaves, and what they own goes to other users."""
+"""Offboarding: deactivate a user and hand over everything that the user owns."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
 @dataclass
 class Offboarding:
-    """The counts of what offboarding changed."""
+    """What offboarding changed: numbers of rows, and the ids of projects."""
 
     user: User
     tokens_revoked: int = 0
@@ -33,8 +33,7 @@ class Offboarding:
 
 
 def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Offboarding:
-    """Deactivate a user, revoke their tokens, end their memberships, and hand over what
-    they own.
+    """Deactivate a user, revoke their tokens, end their memberships, and hand over what they own.
 
     Projects, pages, open tasks and agents go to `new_owner`. A task that the new owner cannot see
     is unassigned, and such a page goes to the owner of its project. Without `new_owner`, each
@@ -44,7 +43,7 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     Raises Conflict for the last administrator, and for projects that have no other owner.
     """
     require_staff(actor)
-    # Before anything is read: what others are giving to the user is committed by then.
+    # Before anything is read: other transactions that assign rows to the user commit first.
     require_another_staff(user)
     lock_users([user, new_owner], LockMode.UPDATE)
     _check_new_owner(user, new_owner)
@@ -72,19 +71,21 @@ def _check_new_owner(user: User, new_owner: User | None) -> None:
     if new_owner is None:
         return
     if new_owner.pk == user.pk:
-        raise Invalid.field("hand_over_to", "Users cannot hand over to themselves.")
+        raise Invalid.field(
+            "hand_over_to", "Choose another user: users cannot hand over to themselves."
+        )
     if not new_owner.is_active or new_owner.kind != UserKind.HUMAN:
-        raise Invalid.field("hand_over_to", f"{new_owner} is not an active human user.")
+        raise Invalid.field("hand_over_to", f"{new_owner} is not an active human user. Choose one.")
 
 
 def _hand_over_projects(
     actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
-    """Give projects a new owner, also those in the trash, so that a restored one has an owner."""
-    held = ProjectMember.objects.filter(user__in=leaving, role=Role.OWNER)
+    """Give projects a new owner. Those in the trash too: a restored project needs an owner."""
+    ownerships = ProjectMember.objects.filter(user__in=leaving, role=Role.OWNER)
     projects = list(
         Project.everything.filter(owner__in=leaving).order_by("pk")
-        | Project.everything.filter(pk__in=held.values("project_id")).order_by("pk")
+        | Project.everything.filter(pk__in=ownerships.values("project_id")).order_by("pk")
     )
     lock_all([project for project in projects if not project.deleted_at])
     if new_owner:
@@ -100,20 +101,25 @@ def _hand_over_projects(
 
 
 def _make_owner(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
-    known = ProjectMember.objects.filter(project__in=projects, user=new_owner)
-    change_all(actor, known, "changed", role=Role.OWNER)
-    missing = {p.pk: p for p in projects}.keys() - set(known.values_list("project_id", flat=True))
+    """Make the user a member of the projects with the role of an owner."""
+    existing = ProjectMember.objects.filter(project__in=projects, user=new_owner)
+    change_all(actor, existing, "changed", role=Role.OWNER)
+    missing = {p.pk for p in projects} - set(existing.values_list("project_id", flat=True))
     rows = [ProjectMember(project_id=pk, user=new_owner, role=Role.OWNER) for pk in sorted(missing)]
     create_all(actor, rows, "joined")
 
 
 def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[int, User]:
+    """Return another active owner of each project, by project id: the one who joined first.
+
+    Raises Conflict with a list of the projects outside the trash that have none.
+    """
     owners = ProjectMember.objects.filter(project__in=projects, role=Role.OWNER)
     others = owners.exclude(user__in=leaving).filter(user__is_active=True).select_related("user")
-    found: dict[int, User] = {}
+    other_owners: dict[int, User] = {}
     for member in others.order_by("joined_at", "pk"):
-        found.setdefault(member.project_id, member.user)
-    without_owner = [p for p in projects if p.pk not in found and not p.deleted_at]
+        other_owners.setdefault(member.project_id, member.user)
+    without_owner = [p for p in projects if p.pk not in other_owners and not p.deleted_at]
     if without_owner:
         raise Conflict(
             "Some projects have no other owner. Name a new owner in hand_over_to.",
@@ -123,7 +129,7 @@ def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[
                 for p in without_owner
             ],
         )
-    return found
+    return other_owners
 
 
 def _hand_over_pages(
@@ -134,12 +140,12 @@ def _hand_over_pages(
         .select_related("project__owner")
         .order_by("pk")
     )
-    visible = _projects_of(new_owner)
+    visible_ids = _project_ids_of(new_owner)
     edits = [
         (
             page,
             "handed_over",
-            {"owner": new_owner if _can_see(new_owner, page, visible) else page.project.owner},
+            {"owner": new_owner if _can_see(new_owner, page, visible_ids) else page.project.owner},
         )
         for page in pages
     ]
@@ -152,16 +158,18 @@ def _hand_over_tasks(
 ) -> None:
     tasks = Task.everything.filter(assignee__in=leaving).exclude(status=Status.DONE)
     if new_owner:
-        visible = tasks if new_owner.is_staff else tasks.filter(project__in=_projects_of(new_owner))
+        visible = (
+            tasks if new_owner.is_staff else tasks.filter(project__in=_project_ids_of(new_owner))
+        )
         result.tasks_handed_over = change_all(actor, visible, AssignTask.event, assignee=new_owner)
     result.tasks_unassigned = change_all(actor, tasks, UnassignTask.event, assignee=None)
 
 
-def _projects_of(user: User | None) -> list[int]:
+def _project_ids_of(user: User | None) -> list[int]:
     if user is None:
         return []
     return list(ProjectMember.objects.filter(user=user).values_list("project_id", flat=True))
 
 
-def _can_see(user: User | None, page: Page, visible: Sequence[int]) -> bool:
-    return user is not None and (user.is_staff or page.project_id in visible)
+def _can_see(user: User | None, page: Page, visible_ids: Sequence[int]) -> bool:
+    return user is not None and (user.is_staff or page.project_id in visible_ids)

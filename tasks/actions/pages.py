@@ -23,11 +23,13 @@ def create_page(
     is_published: bool = False,
     owner: User | None = None,
 ) -> Page:
-    """Create a page, a draft unless `is_published`. Its owner is `owner`, or else the actor."""
+    """Create a page, as a draft unless `is_published` is set. The default owner is the actor."""
     require_member(actor, project)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "Operators own no pages. Give an owner_id.")
+        raise Invalid.field(
+            "owner_id", "You act as an operator and cannot own pages. Send an owner_id."
+        )
     _check_owner(project, owner)
     published_at = timezone.now() if is_published else None
     page = Page(project=project, title=title, body=body, owner=owner)
@@ -36,8 +38,8 @@ def create_page(
 
 
 def update_page(actor: Actor, page: Page, **values: Any) -> Page:
-    """Change the given fields. For its owner and the owners and admins of the project."""
-    lock(page, "owner")  # it may have a new owner meanwhile
+    """Set the given fields. Requires the owner of the page, or an owner or admin of the project."""
+    lock(page, "owner")  # the permission depends on the present owner
     require_author_or_manager(actor, page.project, page.owner_id)
     owner = values.get("owner")
     if owner is not None and owner.pk != page.owner_id:
@@ -46,23 +48,23 @@ def update_page(actor: Actor, page: Page, **values: Any) -> Page:
 
 
 def publish_page(actor: Actor, page: Page) -> Page:
-    """Show a page to all members of the project. Publishing a published page changes nothing."""
-    return _set_published(actor, page, True)
+    """Make a page visible to all members. Publishing a published page changes nothing."""
+    return _set_published(actor, page, is_published=True)
 
 
 def unpublish_page(actor: Actor, page: Page) -> Page:
-    """Make a page a draft again, visible to its owner and the owners and admins of the project."""
-    return _set_published(actor, page, False)
+    """Turn a page into a draft, visible to its owner and to owners and admins of the project."""
+    return _set_published(actor, page, is_published=False)
 
 
 def delete_page(actor: Actor, page: Page) -> None:
-    """Move a page to the trash."""
+    """Move a page to the trash. Requires its owner, or an owner or admin of the project."""
     lock(page, "owner")
     require_author_or_manager(actor, page.project, page.owner_id)
     change(actor, page, "deleted", deleted_at=timezone.now())
 
 
-def _set_published(actor: Actor, page: Page, is_published: bool) -> Page:
+def _set_published(actor: Actor, page: Page, *, is_published: bool) -> Page:
     lock(page, "owner", "is_published")
     require_author_or_manager(actor, page.project, page.owner_id)
     if page.is_published == is_published:
@@ -75,7 +77,11 @@ def _set_published(actor: Actor, page: Page, is_published: bool) -> Page:
 def _check_owner(project: Project, owner: User) -> None:
     """Raise Invalid unless the user is active and can see the project."""
     if not owner.is_active:
-        raise Invalid.field("owner_id", f"{owner} is deactivated.")
+        raise Invalid.field("owner_id", f"{owner} is deactivated. Choose an active user.")
     is_member = ProjectMember.objects.filter(project=project, user=owner).exists()
     if not (owner.is_staff or is_member):
-        raise Invalid.field("owner_id", f"{owner} is not a member of “{project.name}”.")
+        raise Invalid.field(
+            "owner_id",
+            f"{owner} is not a member of “{project.name}”. Choose a member, or add the user to the"
+            " project first.",
+        )

@@ -23,22 +23,25 @@ from tasks.models import Project, ProjectMember, Role, Task, TaskBlocker
 from tasks.models.tasks import TaskQuerySet, has_open_blocker
 from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
 
-KEY_TRIES = 10
-MAX_LISTED_BLOCKERS = 20  # blockers in one error
+MAX_KEY_ATTEMPTS = 10
+MAX_LISTED_BLOCKERS = 20  # in one error
 
 
 def create_project(
     actor: Actor, *, name: str, key: str | None = None, owner: User | None = None, **values: Any
 ) -> Project:
-    """Create a project; its owner becomes its first member.
+    """Create a project. Its owner, by default the actor, becomes its first member.
 
-    Without a key one is derived from the name. Raises Forbidden when the owner is another user and
-    the actor is not an administrator, or when the token is bound to projects.
+    If `key` is None, a free key is derived from the name. Raises Forbidden if the owner is another
+    user and the actor is not an administrator, or if the token is limited to projects, and Conflict
+    if the key is taken.
     """
     require_all_projects(actor)
     owner = owner or actor.member
     if owner is None:
-        raise Invalid.field("owner_id", "You act as an operator. Name the owner of the project.")
+        raise Invalid.field(
+            "owner_id", "You act as an operator and cannot own projects. Send an owner_id."
+        )
     if owner.pk != actor.user.pk and not actor.is_staff:
         raise Forbidden("Only an administrator can create projects for other users.")
     lock_users([owner])
@@ -53,11 +56,14 @@ def create_project(
 
 
 def update_project(actor: Actor, project: Project, **values: Any) -> Project:
-    """Set the given fields. A new owner becomes a member with that role."""
+    """Set the given fields. A new owner also gets the role of an owner.
+
+    Requires an owner or admin of the project, and an owner to change the owner.
+    """
     owner = values.get("owner")
     if owner is not None:
         lock_users([owner])
-        lock(project, "owner")  # before its members: their roles change under this lock
+        lock(project, "owner")  # roles in the project change only under this lock
     require_role(actor, project, *MANAGERS)
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
@@ -67,32 +73,35 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
 
 
 def delete_project(actor: Actor, project: Project) -> None:
-    """Move a project to the trash. Everything in it is hidden until the project is restored."""
+    """Move a project to the trash. Everything in it is hidden until the project is restored.
+
+    Requires an owner of the project.
+    """
     require_role(actor, project, Role.OWNER)
     change(actor, project, "deleted", deleted_at=timezone.now())
 
 
 def complete_project_tasks(actor: Actor, project: Project, *, force: bool = False) -> int:
-    """Complete all open tasks of the project with one UPDATE. Return how many there were.
+    """Complete all open tasks of the project with one UPDATE. Return their number.
 
-    Raises Conflict, listing the blockers, if open tasks of other projects block some of them,
-    unless
-    `force` is set.
+    Raises Conflict with a list of the blockers if open tasks of other projects block any of them,
+    unless `force` is set.
     """
     require_member(actor, project)
-    left = Task.objects.filter(project=project).open()
+    open_tasks = Task.objects.filter(project=project).open()
     if not force:
-        _check_nothing_blocks(actor, left)
-    return change_all(actor, left, CompleteTask.event, **CompleteTask.values_at(timezone.now()))
+        _check_no_other_blockers(open_tasks)
+    return change_all(
+        actor, open_tasks, CompleteTask.event, **CompleteTask.values_at(timezone.now())
+    )
 
 
-def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
-    """Raise Conflict for open blockers that are not in the set."""
+def _check_no_other_blockers(tasks: TaskQuerySet) -> None:
+    """Raise Conflict if open tasks that are not among `tasks` block any of them."""
     links = TaskBlocker.objects.filter(has_open_blocker(), task__in=tasks)
     links = links.exclude(blocker__in=tasks.values("pk"))
-    if found := list(
-        links.select_related("task__project").order_by("task", "blocker")[:MAX_LISTED_BLOCKERS]
-    ):
+    links = links.select_related("task__project").order_by("task", "blocker")
+    if blocking := list(links[:MAX_LISTED_BLOCKERS]):
         raise Conflict(
             "Open tasks of other projects block some. Complete those first, or send force=true.",
             code="open_work",
@@ -102,12 +111,13 @@ def _check_nothing_blocks(actor: Actor, tasks: TaskQuerySet) -> None:
                     "detail": f"{link.task.key} is blocked by task {link.blocker_id}.",
                     "task_id": link.blocker_id,
                 }
-                for link in found
+                for link in blocking
             ],
         )
 
 
 def _make_owner(actor: Actor, project: Project, user: User) -> None:
+    """Give the user the role of an owner, as a new member if necessary."""
     membership = ProjectMember.objects.filter(project=project, user=user).first()
     if membership is None:
         create(actor, ProjectMember(project=project, user=user, role=Role.OWNER), "joined")
@@ -116,19 +126,23 @@ def _make_owner(actor: Actor, project: Project, user: User) -> None:
 
 
 def _create_with_free_key(actor: Actor, values: dict[str, Any]) -> Project:
-    """Create the project with a free key. If another request takes the key first, try the next."""
-    for left in reversed(range(KEY_TRIES)):
+    """Create the project with a free key. If another request takes the key first, try another."""
+    for attempts_left in reversed(range(MAX_KEY_ATTEMPTS)):
         try:
             with transaction.atomic():
                 return create(actor, Project(key=_free_key(values["name"]), **values))
         except IntegrityError:
-            if not left:
+            if not attempts_left:
                 raise
     raise AssertionError
 
 
 def _free_key(name: str) -> str:
-    """A free key: the initials of several words or the start of one, and letters if taken."""
+    """Return a free project key, derived from the name.
+
+    It consists of the initials of several words or the beginning of one word. If that key is taken,
+    up to three letters are added.
+    """
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]

@@ -1,4 +1,4 @@
-"""The actions on tags."""
+"""Actions on tags."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from taskflow.audit.recorder import change, create, create_all, lock, remove
 from taskflow.http.errors import Invalid
 from tasks.models import Tag
 
-# By one request. All tasks of the tenant share the tags: 500 generated names in one request would
-# make the list of tags useless for people.
+# The limit for one request. Tags are shared by all tasks of the tenant, so that a request with 500
+# generated names would make the list of tags useless for people.
 MAX_NEW_TAGS = 100
 
 
 def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
-    """Create a tag. Raises Conflict if the tenant has one of this name; case does not count."""
+    """Create a tag. Raises Conflict if there is a tag of this name, without regard to case."""
     return create(actor, Tag(name=name, color=color))
 
 
 def update_tag(actor: Actor, tag: Tag, **values: Any) -> Tag:
-    """Change the name or color of a tag, for all tasks that have it. For administrators."""
+    """Change the name or color of a tag on all tasks. Requires an administrator of the tenant."""
     require_staff(actor)
     return change(actor, tag, **values)
 
 
 def delete_tag(actor: Actor, tag: Tag) -> None:
-    """Delete a tag and remove it from all tasks. For administrators."""
+    """Delete a tag and remove it from all tasks. Requires an administrator of the tenant."""
     require_staff(actor)
-    lock(tag)  # else a task that gets it at the same time would lose it without an event
+    lock(tag)  # otherwise a task that gets the tag at the same time would lose it without an event
     remove(actor, tag)
 
 
 def check_new_tags(names: Iterable[str]) -> None:
     """Raise Invalid if a request with these names would create more than MAX_NEW_TAGS tags."""
-    wanted = {name.lower(): name for name in names}
-    if len(wanted) > MAX_NEW_TAGS:
-        _check_new_count(len(wanted.keys() - find_tags(wanted.values()).keys()))
+    by_folded = {name.lower(): name for name in names}
+    if len(by_folded) > MAX_NEW_TAGS:
+        _check_new_count(len(by_folded.keys() - find_tags(by_folded.values()).keys()))
 
 
 def _check_new_count(count: int) -> None:
@@ -55,17 +55,18 @@ def _check_new_count(count: int) -> None:
 
 
 def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
-    """Return the tags with these names by name, and create those that do not exist.
+    """Return the tags with these names, by the given name. Creates tags that do not exist.
 
-    Case does not count. Raises Invalid if more than MAX_NEW_TAGS would be created.
+    Names are compared without regard to case. Raises Invalid if more than MAX_NEW_TAGS would be
+    created.
     """
     given = list(names)
     if not given:
         return {}
-    wanted = {name.lower(): name for name in given}
-    found = find_tags(wanted.values())
-    # In one order, or two requests that create the same tags could deadlock.
-    missing = [wanted[folded] for folded in sorted(wanted.keys() - found.keys())]
+    by_folded = {name.lower(): name for name in given}
+    tags = find_tags(by_folded.values())
+    # Sorted: two requests that create the same tags in different orders could deadlock.
+    missing = [by_folded[folded] for folded in sorted(by_folded.keys() - tags.keys())]
     _check_new_count(len(missing))
     if missing:
         try:
@@ -75,13 +76,13 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
             for name in missing:
                 if not find_tags([name]):
                     create(actor, Tag(name=name))
-        found = find_tags(wanted.values())
-    # A database may treat two names as equal that differ in Python.
-    return {name: found.get(name.lower()) or find_tags([name]).popitem()[1] for name in given}
+        tags = find_tags(by_folded.values())
+    # The database may treat two names as equal that differ in Python.
+    return {name: tags.get(name.lower()) or find_tags([name]).popitem()[1] for name in given}
 
 
 def find_tags(names: Iterable[str]) -> dict[str, Tag]:
-    """Return the tags with these names, case aside, by their names in lower case. One query."""
+    """Return tags by name in lower case. Names are compared without regard to case. One query."""
     folded = [Lower(Value(name)) for name in names]
     tags = Tag.objects.annotate(folded=Lower("name")).filter(folded__in=folded)
     return {tag.name.lower(): tag for tag in tags}

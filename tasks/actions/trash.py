@@ -1,4 +1,4 @@
-"""The actions on rows in the trash: restore and purge."""
+"""Actions on rows in the trash: restore them, or delete them permanently (purge)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ CHUNK = 1000  # rows that one statement deletes
 def restore(actor: Actor, row: Trashable) -> None:
     """Restore a row, with the rows that were deleted together with it.
 
-    For users who may delete it. Raises Conflict if its parent is in the trash.
+    Requires the permission to delete the row. Raises Conflict if its parent is in the trash.
     """
     if isinstance(row, Project):
         _restore_project(actor, row)
@@ -40,12 +40,12 @@ def _restore_project(actor: Actor, project: Project) -> None:
 
 
 def _restore_authored(actor: Actor, row: Any) -> None:
-    """Restore a row that its author may delete, and the owners and admins of its project."""
+    """Restore a comment or page. Requires its author, or an owner or admin of the project."""
     resource_type = type_of_model(type(row))
     author = resource_type.author or ""
-    if resource_type.owner_model is not Project:  # it could be moved to another project
+    if resource_type.owner_model is not Project:  # a task could be moved meanwhile
         lock_all([getattr(row, resource_type.belongs_to or "")])
-    if row._meta.get_field(author).editable:  # it may have been given to another user
+    if row._meta.get_field(author).editable:  # the author may have changed meanwhile
         lock_all([row], author)
     require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
     _restore_rows(actor, type(row), [row.pk])
@@ -63,18 +63,18 @@ def _restore_rows(
 def purge(actor: Actor, row: Trashable) -> None:
     """Delete a row of the trash permanently, with all rows that belong to it. Its events stay.
 
-    For the project's owners and admins; a project for its owners. Raises NotFound when the row has
-    left the trash meanwhile.
+    Requires an owner or admin of the project; for a project itself, an owner. Raises NotFound if
+    the row is no longer in the trash.
     """
     roles = (Role.OWNER,) if isinstance(row, Project) else MANAGERS
     require_role(actor, require_project(row), *roles)
     if not _lock_in_trash(row):
-        raise NotFound("It is in the trash no longer.")
+        raise NotFound("This is no longer in the trash.")
     _purge_with_children(actor, row)
 
 
 def purge_older(actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
-    """Purge one row of the type that was deleted before that time; return whether there was one."""
+    """Purge one row of the type that was deleted before this time. Return whether there was one."""
     rows = resource_type.all_rows().filter(deleted_at__lt=before).order_by("pk")
     row = rows.first()
     if row is None:
@@ -85,11 +85,11 @@ def purge_older(actor: Actor, resource_type: ResourceType, before: datetime) -> 
 
 
 def _lock_in_trash(row: Trashable) -> bool:
-    """Lock the row until we commit, so that it is not restored or purged by others. Return whether
-    it is still in the trash.
+    """Lock the row until the transaction ends, so that no other transaction restores or purges it.
+    Return whether it is still in the trash.
     """
     rows: Any = type(row)._base_manager.filter(pk=row.pk, deleted_at__isnull=False)
-    if isinstance(row, Task):  # else a subtask added at the same time would go without an event
+    if isinstance(row, Task):  # otherwise a subtask added now would be deleted without an event
         projects = Project.everything.filter(pk=row.project_id)
         projects.select_for_update(no_key=True).values("pk").first()
         rows = rows.filter(project=row.project_id)
@@ -97,20 +97,22 @@ def _lock_in_trash(row: Trashable) -> bool:
 
 
 def _purge_with_children(actor: Actor, row: Trashable) -> None:
+    """Delete the row, and all rows that belong to it, each with an event."""
     model, ids = type(row), [row.pk]
     if type_of_model(model).parent:
         ids = sorted(find_reachable(load_subtask_edges(ids), ids))
-    # In the opposite order of the registry: the database deletes what still belongs to a row that
-    # is deleted, and that would leave no event.
+    # In the reverse order of the registry. If a row were deleted before the rows that belong to it,
+    # the database would delete those by a cascade, without events.
     for resource_type in reversed(RESOURCE_TYPES):
         if path := resource_type.path_to(model):
             _remove(actor, resource_type, **{f"{path}__in": ids})
 
 
 def _remove(actor: Actor, resource_type: ResourceType, **conditions: Any) -> None:
-    """Delete the rows in parts of CHUNK, as a project may have more than fit into memory.
+    """Delete the rows that satisfy the conditions, CHUNK at a time to limit memory.
 
-    Children are deleted before their parents, which would take them along without an event.
+    Children are deleted before their parents. A deleted parent would delete its children by a
+    cascade, without events.
     """
     rows = resource_type.all_rows().filter(**conditions)
     if name := resource_type.parent:

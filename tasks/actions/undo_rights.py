@@ -1,9 +1,9 @@
 """
 Permissions of undo.
 
-An undo makes the inverse change, and needs the same permission as that change made now: on the
-present row, in the project that it is in now, by the present role of the actor. An event whose row
-the actor cannot see now is treated as if it did not exist.
+Undoing an event requires the permission to make the inverse change now: on the present row, in its
+present project, with the present role of the actor. An event whose row the actor cannot see now is
+treated as if it did not exist.
 """
 
 from __future__ import annotations
@@ -19,21 +19,23 @@ from taskflow.http.errors import Forbidden
 from tasks.models import Project, Role
 from tasks.rules import MANAGERS, WRITERS, require_role
 
-Rows = Mapping[tuple[str, int], Any]  # stored rows by subject type and id; deleted ones are missing
+Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanently deleted rows
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
-OWN_PROFILE = frozenset({"full_name", "handle", "email"})
+PROFILE_FIELDS = frozenset({"full_name", "handle", "email"})
 
 
 def is_own(actor: Actor, event: Event) -> bool:
-    """Whether the actor made the change. Operators have no user in the tenant."""
+    """Whether the actor made the change. Events of operators have no actor, but an operator_id."""
     if actor.is_operator:
         return event.actor_id is None and event.operator_id == actor.user.pk
     return event.actor_id == actor.user.pk
 
 
 def project_ids_of(event: Event, rows: Rows) -> set[int]:
-    """Return the ids of the projects that undoing the event affects: the present project of the
-    row, its last one if the row is deleted, and both projects of a move.
+    """Return the ids of the projects that undoing the event affects.
+
+    They are the present project of the row, or its last one if the row was deleted permanently, and
+    both projects of a move.
     """
     row = rows.get(_subject(event))
     field = type(row).project_field if row is not None else None
@@ -42,25 +44,22 @@ def project_ids_of(event: Event, rows: Rows) -> set[int]:
     return {pk for pk in (present, *moved) if pk is not None}
 
 
-def visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
+def select_visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
     """Return the events whose rows and projects the actor can see now. At most three queries."""
     project_ids = {pk for event in events for pk in project_ids_of(event, rows)}
     projects = Project.everything.visible_to(actor.viewer).filter(pk__in=sorted(project_ids))
     visible = {("project", pk) for pk in projects.values_list("pk", flat=True)}
     for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
         subject_ids = sorted({e.subject_id for e in events if e.subject_type == name})
-        shown = (
-            resource_types()[name]
-            .model._base_manager.visible_to(actor.viewer)
-            .filter(pk__in=subject_ids)
-        )
-        visible |= {(name, pk) for pk in shown.values_list("pk", flat=True)}
+        rows_of_type = resource_types()[name].model._base_manager.visible_to(actor.viewer)
+        visible_ids = rows_of_type.filter(pk__in=subject_ids).values_list("pk", flat=True)
+        visible |= {(name, pk) for pk in visible_ids}
     return [event for event in events if _is_visible(actor, event, rows, visible)]
 
 
 def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, int]]) -> bool:
+    """Whether the actor can see the event. `visible` are the visible projects and rows."""
     subject = _subject(event)
-    is_mine = is_own(actor, event)
     project_ids = project_ids_of(event, rows)
     if not all(("project", pk) in visible for pk in project_ids):
         return False
@@ -68,14 +67,15 @@ def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, 
         return subject in visible
     if project_ids and not _has_own_visibility(event):
         return True
-    # Rows outside projects and deleted drafts are visible to administrators and to the user who
-    # made the change. With a token bound to projects only created tags of its user are.
+    # Rows outside projects and permanently deleted drafts are visible to administrators and to the
+    # user who made the change; with a token that is limited to projects, only new tags of the user.
     if actor.project_ids is not None and not project_ids:
         return _is_own_new_tag(actor, event)
-    return is_mine or actor.is_staff
+    return is_own(actor, event) or actor.is_staff
 
 
 def _has_own_visibility(event: Event) -> bool:
+    """Whether seeing the project is not enough to see the row of the event, as for drafts."""
     resource_type = resource_types().get(event.subject_type)
     return resource_type is not None and resource_type.has_own_visibility
 
@@ -83,8 +83,8 @@ def _has_own_visibility(event: Event) -> bool:
 def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
     """Raise Forbidden unless the actor may make the inverse change of each event now.
 
-    Own changes need the permission to make them; changes of other users need the owner or an admin
-    of the project. The caller has to refuse events that the actor cannot see.
+    The actor's own changes require the permission to make them; changes of other users require an
+    owner or admin of the project. The caller must refuse events that the actor cannot see.
     """
     required: set[tuple[int, tuple[Role, ...]]] = set()
     for event in events:
@@ -101,38 +101,45 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
 
 
 def _is_own_new_tag(actor: Actor, event: Event) -> bool:
-    """Whether the event is the creation of a tag by the actor. Only administrators delete tags, but
-    users may undo the creation of theirs while no other task has it.
+    """Whether the actor created a tag with this event.
+
+    Only administrators may delete tags, but users may undo the creation of their own tags while no
+    other task has them.
     """
     return event.subject_type == "tag" and event.verb == "created" and is_own(actor, event)
 
 
 def _require_account_rights(actor: Actor, event: Event) -> None:
-    """Raise Forbidden unless the actor administers users, or the change is of the own profile or an
-    own token.
+    """Raise Forbidden unless the actor is an administrator, or has changed their own profile or one
+    of their own tokens.
+
+    In either case the actor needs a token of scope admin.
     """
     if actor.scope != TokenScope.ADMIN:
         raise Forbidden(
-            f"Undoing a change of a {event.subject_type} needs a token of scope admin.",
+            f"Undoing a change of a {event.subject_type} requires a token of scope admin.",
             code="insufficient_scope",
         )
-    is_mine = event.subject_id == actor.user.pk and event.changes.keys() <= OWN_PROFILE
-    if not (is_own(actor, event) and (is_mine or event.subject_type == "apitoken")):
+    is_own_profile = event.subject_id == actor.user.pk and event.changes.keys() <= PROFILE_FIELDS
+    if not (is_own(actor, event) and (is_own_profile or event.subject_type == "apitoken")):
         require_staff(actor)
 
 
 def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
-    """Return the roles that may undo the event in its projects. `row` is None if it is deleted."""
-    kind, changes = event.subject_type, event.changes
-    if kind == "project" and {"owner", "deleted_at"} & changes.keys():
+    """Return the roles that may undo the event in its projects.
+
+    `row` is the present row, or None if it was deleted permanently.
+    """
+    subject_type, changes = event.subject_type, event.changes
+    if subject_type == "project" and {"owner", "deleted_at"} & changes.keys():
         return (Role.OWNER,)
-    if kind == "projectmember":
-        held = [*changes.get("role", ()), row and row.role]
-        return (Role.OWNER,) if Role.OWNER in held else MANAGERS
-    if kind == "project" or not is_own(actor, event):
+    if subject_type == "projectmember":
+        roles = [*changes.get("role", ()), row and row.role]
+        return (Role.OWNER,) if Role.OWNER in roles else MANAGERS
+    if subject_type == "project" or not is_own(actor, event):
         return MANAGERS
-    # The author decides about the row, whoever has changed it.
-    author = resource_types()[kind].author
+    # Only the author and managers may change the row, even if the actor has made this change.
+    author = resource_types()[subject_type].author
     if row is not None and author and getattr(row, f"{author}_id") != actor.user.pk:
         return MANAGERS
     return WRITERS

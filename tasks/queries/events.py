@@ -8,7 +8,7 @@ from django.db.models import Q
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
-from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY, visible_events
+from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY_EVENTS, select_visible_events
 from tasks.queries.filters import project_ids, user_ids
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     # Counted before hidden events are left out, or a part of the selection would pass for all of
     # it.
     if len(selected) > MAX_EVENTS:
-        raise TOO_MANY
-    visible = visible_events(actor, selected)
+        raise TOO_MANY_EVENTS
+    visible = select_visible_events(actor, selected)
     if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):
         raise NO_SUCH_EVENT
     return visible
