@@ -1,4 +1,4 @@
-"""Tasks of a project as CSV: written, and read as new tasks."""
+"""Write the tasks of a project as CSV, and create tasks from CSV."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks
 from tasks.schemas.tasks import TaskFields
 
-# The first and the last two are written, and ignored when they are read.
+# The first column and the last two are only written: they are ignored when a file is read.
 COLUMNS = ("key", *type_of_model(Task).csv_columns, "created_at", "completed_at")
 MAX_LINES = 5000
-MAX_LISTED_CELLS = 100  # bad cells in one error
-CHUNK = 1000  # tasks read at a time
-# The first characters of a cell that a spreadsheet would run as a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+MAX_LISTED_CELLS = 100  # invalid cells in one error
+CHUNK = 1000  # tasks that one query reads
+# A spreadsheet would run a cell as a formula if it begins with one of these.
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_csv(rows: QuerySet[Task]) -> str:
@@ -36,27 +36,28 @@ def write_csv(rows: QuerySet[Task]) -> str:
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(COLUMNS)
-    for task in _all(rows):
-        writer.writerow(_row(task))
+    for task in _read_in_chunks(rows):
+        writer.writerow(_build_line(task))
     return out.getvalue()
 
 
-def _all(rows: QuerySet[Task]) -> Iterator[Task]:
+def _read_in_chunks(rows: QuerySet[Task]) -> Iterator[Task]:
+    """Yield the tasks ordered by id, CHUNK per query."""
     details = rows.with_details().select_related("parent__project")  # type: ignore[attr-defined]
-    last, is_over = 0, False
-    while not is_over:
-        found: list[Task] = list(details.filter(pk__gt=last).order_by("pk")[:CHUNK])
-        yield from found
-        is_over = len(found) < CHUNK
-        last = 0 if is_over else found[-1].pk
+    last_id, is_last_chunk = 0, False
+    while not is_last_chunk:
+        chunk: list[Task] = list(details.filter(pk__gt=last_id).order_by("pk")[:CHUNK])
+        yield from chunk
+        is_last_chunk = len(chunk) < CHUNK
+        last_id = 0 if is_last_chunk else chunk[-1].pk
 
 
-def _row(task: Task) -> list[str]:
-    return [_cell(_text_of(task, column)) for column in COLUMNS]
+def _build_line(task: Task) -> list[str]:
+    return [_quote(_format_value(task, column)) for column in COLUMNS]
 
 
-def _text_of(task: Task, column: str) -> str:
-    """Return the value of a column as read_csv() takes it; empty for None."""
+def _format_value(task: Task, column: str) -> str:
+    """Return a value as create_tasks_from_csv() accepts it; an empty text for None."""
     value: Any = getattr(task, column)
     if column == "tags":
         return "; ".join(tag.name for tag in value.all())
@@ -71,16 +72,18 @@ def _text_of(task: Task, column: str) -> str:
     return "" if value is None else str(value)
 
 
-def _cell(value: str) -> str:
-    return f"'{value}" if value.startswith(FORMULA) else value
+def _quote(value: str) -> str:
+    """Return the text with a leading quote if a spreadsheet would run it as a formula."""
+    return f"'{value}" if value.startswith(FORMULA_STARTS) else value
 
 
-# ---- and back -----------------------------------------------------------------------------------
+# ---- reading ------------------------------------------------------------------------------------
 
 
-def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
-    """Create a task from each line. Raises Invalid, with each bad cell in `errors`, and creates
-    nothing then.
+def create_tasks_from_csv(actor: Actor, project: Project, text: str) -> list[Task]:
+    """Create a task from each line, or no task at all.
+
+    Raises Invalid with every invalid cell in `errors`, by line and column.
     """
     lines = list(_read_lines(text))
     problems: dict[int, Problem] = {}
@@ -89,21 +92,25 @@ def read_csv(actor: Actor, project: Project, text: str) -> list[Task]:
         try:
             fields[number] = TaskFields.model_validate(parse_cells(cells))
         except ValidationError as error:
-            found = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
-            problems[number] = problem_of_validation(found)
+            errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
+            problems[number] = problem_of_validation(errors)
         except Problem as problem:
             problems[number] = problem
-    drafts = _drafts(actor, project, {n: c for n, c in lines if n in fields}, fields, problems)
+    valid_lines = {number: cells for number, cells in lines if number in fields}
+    new_tasks = _build_new_tasks(actor, project, valid_lines, fields, problems)
     refused: dict[int, Problem] = {}
-    made = {} if problems else create_tasks(actor, list(drafts.values()), refused)
-    problems |= {list(drafts)[n]: problem for n, problem in refused.items()}
+    created = {} if problems else create_tasks(actor, list(new_tasks.values()), refused)
+    problems |= {list(new_tasks)[index]: problem for index, problem in refused.items()}
     if problems:
-        raise _bad_lines(problems)
-    return list(made.values())
+        raise _merge_problems(problems)
+    return list(created.values())
 
 
 def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the number of each line in the file, and its cells that are not empty, by column."""
+    """Yield (line number, cells by column) for each line. Empty cells and lines are left out.
+
+    Raises Invalid if the file is not CSV or has more than MAX_LINES lines.
+    """
     reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")), strict=True)
     try:
         names = [name.strip().lower() for name in next(reader, [])]
@@ -114,28 +121,39 @@ def _read_lines(text: str) -> Iterator[tuple[int, dict[str, str]]]:
                 continue
             count += 1
             if count > MAX_LINES:
-                raise Invalid(f"The file has more than {MAX_LINES} lines. Send fewer at once.")
+                raise Invalid(f"The file has more than {MAX_LINES} lines. Split it.")
             if len(cells) > len(names):
-                raise Invalid(f"Line {reader.line_num} has more cells than the first line.")
+                raise Invalid(
+                    f"Line {reader.line_num} has more cells than the first line. Quote cells with a"
+                    " comma."
+                )
             yield reader.line_num, {n: _unquote(c) for n, c in zip(names, cells, strict=False) if c}
     except csv.Error as error:
-        raise Invalid(f"Line {reader.line_num} is not CSV: {error}.") from None
+        raise Invalid(f"Line {reader.line_num} is not valid CSV: {error}.") from None
 
 
 def _check_header(names: list[str]) -> None:
+    """Raise Invalid unless the columns are known, each is named once, and there is a title."""
     unknown = [name for name in names if name not in COLUMNS]
     if "title" not in names or unknown or len(set(names)) < len(names):
-        what = f"“{unknown[0]}” is no column" if unknown else "Name each column once, and a title"
-        raise Invalid(f"{what}. The first line names the columns: {', '.join(COLUMNS)}.")
+        fault = (
+            f"There is no column “{unknown[0]}”"
+            if unknown
+            else "Each column must be named once, and title is required"
+        )
+        raise Invalid(f"{fault}. The first line can name these columns: {', '.join(COLUMNS)}.")
 
 
 def _unquote(cell: str) -> str:
-    """Return the cell without the quote that stops spreadsheets from running it."""
-    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA) else cell
+    """Return the cell without the leading quote that _quote() has added."""
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
 def parse_cells(cells: dict[str, str]) -> dict[str, Any]:
-    """Return the values of a line as a request body has them. Raises Invalid for bad metadata."""
+    """Return the cells of a line as the values of a request body.
+
+    Raises Invalid for metadata that is not JSON.
+    """
     sent: dict[str, Any] = {n: v for n, v in cells.items() if n in TaskFields.model_fields}
     if "tags" in sent:
         sent["tags"] = [name.strip() for name in sent["tags"].split(";") if name.strip()]
@@ -147,36 +165,47 @@ def parse_cells(cells: dict[str, str]) -> dict[str, Any]:
     return sent
 
 
-def _drafts(
+def _build_new_tasks(
     actor: Actor,
     project: Project,
     lines: dict[int, dict[str, str]],
     fields: dict[int, TaskFields],
     problems: dict[int, Problem],
 ) -> dict[int, CreateTask]:
+    """Return the new task of each line, by line number.
+
+    Looks up assignees and parents with one query each. A line with an unknown one gets an entry in
+    `problems`.
+    """
     handles = {c["assignee"].lstrip("@").lower() for c in lines.values() if "assignee" in c}
     users = User.objects.visible_to(actor.viewer).filter(handle__in=sorted(handles))
-    people = {user.handle: user for user in users} if handles else {}
+    user_by_handle = {user.handle: user for user in users} if handles else {}
     parents = find_tasks(actor, {c["parent"] for c in lines.values() if "parent" in c})
-    drafts = {}
+    new_tasks = {}
     for number, cells in lines.items():
         values = fields[number].sent_fields()
-        draft = CreateTask(project, values.pop("title"), values, tags=values.pop("tags", ()))
+        new_task = CreateTask(project, values.pop("title"), values, tags=values.pop("tags", ()))
         if "assignee" in cells:
-            values["assignee"] = people.get(cells["assignee"].lstrip("@").lower())
+            values["assignee"] = user_by_handle.get(cells["assignee"].lstrip("@").lower())
             if values["assignee"] is None:
-                problems[number] = Invalid.field("assignee", "There is no such user.")
+                problems[number] = Invalid.field("assignee", "There is no user with this handle.")
         if "parent" in cells:
-            draft.parent = parents.get(cells["parent"])
-            if draft.parent is None:
+            new_task.parent = parents.get(cells["parent"])
+            if new_task.parent is None:
                 problems[number] = Invalid.field("parent", "There is no such task.")
-        drafts[number] = draft
-    return drafts
+        new_tasks[number] = new_task
+    return new_tasks
 
 
-def _bad_lines(problems: dict[int, Problem]) -> Invalid:
+def _merge_problems(problems: dict[int, Problem]) -> Invalid:
+    """Return one error with the line and column of each problem."""
     errors = [
-        {"line": number, "column": _column(error), "code": error["code"], "detail": error["detail"]}
+        {
+            "line": number,
+            "column": _column_of(error),
+            "code": error["code"],
+            "detail": error["detail"],
+        }
         for number, problem in sorted(problems.items())
         for error in problem.errors or [{"code": problem.code, "detail": problem.detail}]
     ]
@@ -189,6 +218,7 @@ def _bad_lines(problems: dict[int, Problem]) -> Invalid:
     )
 
 
-def _column(error: Any) -> str | None:
+def _column_of(error: Any) -> str | None:
+    """Return the column that the pointer of an error names, or None."""
     name = str(error.get("pointer", "")).removeprefix("#/").split("/")[0].removesuffix("_id")
     return name or None

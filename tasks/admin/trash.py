@@ -17,7 +17,7 @@ from tasks.actions.trash import purge, restore
 from tasks.models import Task
 from tasks.queries.lookup import key_query
 from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
-from tasks.queries.trash import trash_by_type
+from tasks.queries.trash import select_trash_by_type
 
 
 class TrashFilter(SimpleListFilter):
@@ -40,7 +40,7 @@ class TrashableAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
         if is_trash(request):
-            rows = trash_by_type(get_actor(request))[str(self.opts.model_name)]
+            rows = select_trash_by_type(get_actor(request))[str(self.opts.model_name)]
         else:
             rows = self.model.objects.visible_to(get_actor(request).viewer)
         return self.with_details(request, rows)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Comments on tasks."""
+"""Operations on comments."""
 
 from __future__ import annotations
 

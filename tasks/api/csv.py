@@ -12,14 +12,15 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import Invalid, UnsupportedMedia
 from taskflow.http.schema import IdOrKey, Out, is_unstorable
-from tasks.csv import read_csv, write_csv
+from tasks.csv import create_tasks_from_csv, write_csv
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
 from tasks.queries.lookup import find_project
 from tasks.schemas.tasks import TaskWhere
 
 csv_files = Router(tags=["Projects"])
-CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}  # else no client sends files
+# `binary`, because generated clients send files only for this format.
+CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
 
 
 class ImportedTasks(Out):
@@ -37,13 +38,13 @@ def export_tasks(
 ) -> HttpResponse:
     """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
-    A cell that a spreadsheet would run as a formula begins with '.
+    A cell that a spreadsheet would run as a formula has a leading '.
     """
     project = find_project(request.auth, project_id)
     rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth.viewer), where)
-    answer = HttpResponse(write_csv(rows.filter(project=project)), content_type="text/csv")
-    answer["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
-    return answer
+    response = HttpResponse(write_csv(rows.filter(project=project)), content_type="text/csv")
+    response["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
+    return response
 
 
 @csv_files.post(
@@ -63,11 +64,12 @@ def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
     `line` and `column`.
     """
     project = find_project(request.auth, project_id)
-    made = read_csv(request.auth, project, _text_of(request))
-    return {"created": len(made), "keys": [task.key for task in made]}
+    created = create_tasks_from_csv(request.auth, project, _read_body(request))
+    return {"created": len(created), "keys": [task.key for task in created]}
 
 
-def _text_of(request: HttpRequest) -> str:
+def _read_body(request: HttpRequest) -> str:
+    """Return the body as text. Raises UnsupportedMedia or Invalid if it is not CSV in UTF-8."""
     if request.content_type != "text/csv":
         raise UnsupportedMedia("Send the file as Content-Type: text/csv.")
     check_charset(request)

@@ -1,4 +1,4 @@
-"""Events of a task and of a project."""
+"""The events of a task and of a project."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ def list_task_events(
 def list_project_events(
     request: ActorRequest, project_id: IdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
-    """List the events of a project and of the rows in it, the latest first, without drafts of other
-    users.
+    """List the events of a project and of everything in it, the latest first.
+
+    Events of page drafts that you cannot see are left out.
     """
     project = find_project(request.auth, project_id)
     return event_list_response(request, filters, of_project=project.pk)

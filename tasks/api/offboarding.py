@@ -1,4 +1,4 @@
-"""Letting people go."""
+"""Operations that end the access of a user."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def offboard_user(
     For administrators.
 
     Projects, pages, open tasks and agents go to `hand_over_to`; tasks that this user cannot see are
-    unassigned. Without it, each project goes to another owner, open tasks are unassigned and the
-    agents of the user are offboarded too. Returns what was changed; a repeated call changes
-    nothing. 409 for the last administrator, and `no_other_owner` with the projects that need a new
-    owner.
+    unassigned. Without `hand_over_to`, each project goes to another owner of it, open tasks are
+    unassigned and the agents of the user are offboarded too. The response contains what was
+    changed; a repeated call changes nothing. 409 for the last administrator of the tenant, and
+    `no_other_owner` with a list of the projects that have no other owner.
     """
     user = find_row(request.auth, User, user_id)
     new_owner = body.hand_over_to and find_referenced_user(

@@ -1,4 +1,4 @@
-"""Pages of projects."""
+"""Operations on pages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pages = Router(tags=["Pages"])
 
 @pages.get("", response=PagePage)
 def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpResponse:
-    """List the pages that you can see, newest first unless sorted.
+    """List the pages that you can see, newest first unless `sort` is given.
 
     Drafts are visible to their owner and to the owners and admins of the project.
     """
@@ -28,7 +28,7 @@ def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpRespon
 
 @pages.post("", response={201: PageResponse})
 def create_page(request: ActorRequest, body: PageCreate) -> HttpResponse:
-    """Create a page in a project that you are a member of. A draft, unless `is_published`."""
+    """Create a page in a project that you are a member of. It is a draft unless `is_published`."""
     page = actions.create_page(request.auth, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, page, status=201)
 
@@ -43,7 +43,7 @@ def get_page(request: ActorRequest, page_id: int) -> HttpResponse:
 def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> HttpResponse:
     """Change the fields that are sent. For its owner and the owners and admins of the project.
 
-    PUT does the same: absent fields stay as they are. 422 if a new owner is no member of the
+    PUT does the same: absent fields stay as they are. 422 if the new owner is not a member of the
     project.
     """
     values = resolve(request.auth, body.sent_fields())
@@ -60,13 +60,13 @@ def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)
 def publish_page(request: ActorRequest, page_id: int) -> HttpResponse:
-    """Show a page to all members of the project. Publishing a published page changes nothing."""
+    """Make a page visible to all members. Publishing a published page changes nothing."""
     page = actions.publish_page(request.auth, find_row(request.auth, Page, page_id))
     return updated_response(request, page)
 
 
 @pages.delete("/{id:page_id}/publication", response=PageResponse)
 def unpublish_page(request: ActorRequest, page_id: int) -> HttpResponse:
-    """Make a page a draft again."""
+    """Turn a page into a draft, visible to its owner and to owners and admins of the project."""
     page = actions.unpublish_page(request.auth, find_row(request.auth, Page, page_id))
     return updated_response(request, page)

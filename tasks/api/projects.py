@@ -1,4 +1,4 @@
-"""Projects and their members."""
+"""Operations on projects and their members."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from taskflow.http.paging import PageParams, paginate
 from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
-from tasks.api.bulk import create_first_tasks
+from tasks.api.first_tasks import create_first_tasks
 from tasks.api.responses import list_response, project_response, updated_response
 from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
@@ -50,9 +50,9 @@ def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> Http
 def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
     """Create a project, optionally with its first tasks. Its owner becomes its first member.
 
-    `tasks` may contain `subtasks`, and refer to each other in `blocked_by` by `ref`. An error in
-    one of them has a pointer, as in #/tasks/3/title, and nothing is created. 409 if the key is
-    taken; a missing key is derived from the name.
+    If `key` is missing, it is derived from the name. Each of `tasks` may contain `subtasks`, and a
+    `ref` by which other tasks name it in `blocked_by`. If a task is refused, nothing is created and
+    the error has a pointer to it, such as #/tasks/3/title. 409 if the key is taken.
     """
     sent = body.sent_fields()
     first_tasks = sent.pop("tasks", [])
@@ -69,7 +69,8 @@ def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
 def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> HttpResponse:
-    """Change the fields that are sent. For owners and admins of the project; `owner_id` for owners.
+    """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
+    owners.
 
     PUT does the same: absent fields stay as they are.
     """
@@ -104,10 +105,10 @@ def complete_project_tasks(
 def upsert_task(
     request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
 ) -> HttpResponse:
-    """Create the task with this external_ref (201), or change it (200).
+    """Create the task with this external_ref (201), or change it if it exists (200).
 
-    Two requests at the same time create one task. A new task needs a title. 409 if it is in the
-    trash.
+    Two such requests at the same time create one task. A new task needs a title. 409 if the task is
+    in the trash.
     """
     project = find_project(request.auth, project_id)
     values = resolve(request.auth, body.sent_fields())
@@ -131,7 +132,7 @@ def add_member(
 ) -> Answer[ProjectMember]:
     """Add a user of the tenant to the project. For its owners and admins.
 
-    Only owners may add owners. 409 if the user is a member already.
+    Only owners may add owners. 409 if the user is already a member.
     """
     project = find_project(request.auth, project_id)
     user = resolve(request.auth, {"user_id": body.user_id})["user"]

@@ -1,4 +1,4 @@
-"""The responses of schemas/ as the database builds them, by queries that are compiled once."""
+"""The responses that the database builds as JSON, by queries that are compiled once."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def event_document(viewer: Viewer) -> JsonBuilder:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = ConcatenatedText(F("subject_type"), F("verb"), separator=".")
     at = AsTimestampText(F("created_at"))
-    added = ("sentence", "undoes")  # by event_list_response()
+    added = ("sentence", "undoes")  # event_list_response() adds them
     return JsonBuilder(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
@@ -98,21 +98,21 @@ def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
 
 
 @with_tenant_parameter
-def _visible_rows(
-    model: Any, viewer: Viewer, wanted: Mapping[str, Any] | None = None
+def _visible_rows_query(
+    model: Any, viewer: Viewer, filter_values: Mapping[str, Any] | None = None
 ) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.visible_to(viewer)
-    return apply_filters(rows, dict(wanted)) if wanted else rows
+    return apply_filters(rows, dict(filter_values)) if filter_values else rows
 
 
 @with_tenant_parameter
-def _all_rows(model: Any, viewer: Viewer) -> QuerySet[Any]:
+def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
     rows: QuerySet[Any] = model._base_manager.all()
     return rows
 
 
 @with_tenant_parameter
-def _rows_outside_trash(model: Any, viewer: Viewer) -> QuerySet[Any]:
+def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
     rows: QuerySet[Any] = model.objects.all()
     return rows
 
@@ -123,47 +123,49 @@ DOCUMENTS: Mapping[Any, Callable[[Viewer], JsonBuilder]] = {
     Page: page_document,
     Comment: comment_document,
 }
-DETAILS = {
-    model: DetailQuery(model.__name__.lower(), partial(_visible_rows, model), document)
+DETAIL_QUERIES = {
+    model: DetailQuery(model.__name__.lower(), partial(_visible_rows_query, model), document)
     for model, document in DOCUMENTS.items()
 }
-UPDATED = {
-    model: DetailQuery(model.__name__.lower(), partial(_all_rows, model), document)
+UPDATED_QUERIES = {
+    model: DetailQuery(model.__name__.lower(), partial(_all_rows_query, model), document)
     for model, document in DOCUMENTS.items()
 }
-UPDATED_TASKS = DetailQuery("task", partial(_rows_outside_trash, Task), task_document)
-# Filters that an index of their own serves, and those of the project itself.
+UPDATED_TASKS_QUERY = DetailQuery("task", partial(_rows_outside_trash_query, Task), task_document)
+# Filters that have an index of their own. With them, a list is not read per project.
 INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
 )
 
 
 @with_tenant_parameter
-def _tasks_by_project(viewer: Viewer, wanted: Mapping[str, Any], order: Sequence[str]) -> Any:
-    """The tasks of each visible project, for lists of many projects."""
+def _tasks_by_project(
+    viewer: Viewer, filter_values: Mapping[str, Any], order: Sequence[str]
+) -> Any:
+    """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
     is_by_id = order[0] in ("id", "-id")
     if is_by_id and connection.vendor == "postgresql":
-        return None  # it walks along all ids, which is fast while most tasks are visible
-    names = {name.removesuffix("_not") for name in wanted}
-    if names & INDEXED_FILTERS or (is_by_id and "updated_since" in names):
+        return None  # reading in the order of ids is fast as long as most tasks are visible
+    filter_names = {name.removesuffix("_not") for name in filter_values}
+    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
         return None
     sees_everything = viewer.is_staff and viewer.project_ids is None
-    if is_by_id and sees_everything and names - {"status"}:
-        return None  # one walk along all ids finds a page sooner than one in each project
+    if is_by_id and sees_everything and filter_names - {"status"}:
+        return None  # reading all tasks in the order of ids is faster than reading each project
     projects = Project.objects.visible_to(viewer)
-    return Partitions(projects, apply_filters(Task.objects.all(), dict(wanted)), "project")
+    return Partitions(projects, apply_filters(Task.objects.all(), dict(filter_values)), "project")
 
 
-def _is_of_one_project(wanted: Mapping[str, Any]) -> bool:
-    """Whether a list is found by its project, whose indexes have its tasks in each order."""
-    names = {name.removesuffix("_not") for name in wanted} & INDEXED_FILTERS
-    return names == {"project"} and isinstance(wanted.get("project"), ProjectRef)
+def _is_of_one_project(filter_values: Mapping[str, Any]) -> bool:
+    """Whether the list is one project's, whose indexes contain its tasks in every order."""
+    filter_names = {name.removesuffix("_not") for name in filter_values} & INDEXED_FILTERS
+    return filter_names == {"project"} and isinstance(filter_values.get("project"), ProjectRef)
 
 
-LISTINGS = {
+LIST_QUERIES = {
     model: ListQuery(
         model,
-        partial(_visible_rows, model),
+        partial(_visible_rows_query, model),
         document,
         partitions=_tasks_by_project if model is Task else None,
         is_of_one_partition=_is_of_one_project if model is Task else None,
@@ -173,26 +175,26 @@ LISTINGS = {
 
 
 @with_tenant_parameter
-def _events(viewer: Viewer, wanted: Mapping[str, Any]) -> QuerySet[Event]:
-    """Events; those of a project without the events of drafts that the viewer cannot see."""
-    rows = apply_filters(Event.objects.all(), dict(wanted))
-    if "of_project" not in wanted or viewer.is_staff:
+def _events_query(viewer: Viewer, filter_values: Mapping[str, Any]) -> QuerySet[Event]:
+    """Select events; for a project, without events of drafts that the viewer cannot see."""
+    rows = apply_filters(Event.objects.all(), dict(filter_values))
+    if "of_project" not in filter_values or viewer.is_staff:
         return rows
     pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
     return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
 
 
 def _name_columns(field: str) -> list[str]:
-    """The columns that _user() reads."""
+    """Return the columns that _build_user() needs."""
     return [f"{field}_id", f"{field}__handle", f"{field}__full_name"]
 
 
-OF_EVENTS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
-EVENTS = ListQuery(
+EVENT_COLUMNS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
+EVENTS_QUERY = ListQuery(
     Event,
-    _events,
+    _events_query,
     event_document,
-    extra_columns=[*OF_EVENTS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
+    extra_columns=[*EVENT_COLUMNS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
 )
 
 
@@ -200,11 +202,11 @@ EVENTS = ListQuery(
 
 
 def detail_response(request: ActorRequest, model: Any, **lookup: Any) -> HttpResponse:
-    """Respond with the visible row that has this `pk`, or whatever else names one row.
+    """Respond with the visible row that `lookup` selects, by `pk` or by other columns.
 
     Raises NotFound.
     """
-    return respond_with_detail(request, DETAILS[model], request.auth.viewer, lookup)
+    return respond_with_detail(request, DETAIL_QUERIES[model], request.auth.viewer, lookup)
 
 
 def project_response(request: ActorRequest, ref: str) -> HttpResponse:
@@ -213,7 +215,7 @@ def project_response(request: ActorRequest, ref: str) -> HttpResponse:
 
 
 def task_response(request: ActorRequest, ref: str) -> HttpResponse:
-    """Respond with the task that has this id or key, or had the key before it moved.
+    """Respond with the task that has this id or key, or had this key before it was moved.
 
     Raises NotFound.
     """
@@ -229,18 +231,20 @@ def task_response(request: ActorRequest, ref: str) -> HttpResponse:
 def updated_response(request: ActorRequest, row: Any, *, status: int = 200) -> HttpResponse:
     """Respond with a row that this request has created or changed, even if it is no longer visible.
 
-    The row exists: this transaction holds its lock. So the COMMIT may go along with the query.
+    The query is the last of the request, so that the transaction is committed with it. The row
+    cannot be missing, because this transaction holds its lock.
     """
     return respond_with_detail(
-        request, UPDATED[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
+        request, UPDATED_QUERIES[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
     )
 
 
 def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:
-    """Return the JSON of tasks that this request has created or changed, by id; without those that
-    are in the trash now.
+    """Return the JSON of tasks that this request has created or changed, by id.
+
+    Tasks in the trash are left out.
     """
-    return UPDATED_TASKS.fetch_texts(actor.viewer, ids)
+    return UPDATED_TASKS_QUERY.fetch_texts(actor.viewer, ids)
 
 
 def list_response(
@@ -251,23 +255,26 @@ def list_response(
     sorts: Mapping[str, str] | None = None,
     order: Sequence[str] = ("-id",),
 ) -> HttpResponse:
-    """Respond with the requested page. Raises Invalid for a filter that names no visible row."""
+    """Respond with a page of a list. Raises Invalid for a filter that names no visible row."""
     actor = request.auth
-    wanted = read_filters(actor, filters, lazily=True)
+    filter_values = read_filters(actor, filters, defer_project_lookup=True)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
-    page = LISTINGS[model].page(actor.viewer, wanted, filters, order)
+    page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
     if page.is_empty:
-        check_project(actor, wanted)
+        check_project(actor, filter_values)
     return respond(request, page.as_text())
 
 
-def event_list_response(request: ActorRequest, filters: Any, **place: int) -> HttpResponse:
-    """Respond with the requested page of events, each with its sentence."""
+def event_list_response(request: ActorRequest, filters: Any, **fixed_filters: int) -> HttpResponse:
+    """Respond with a page of events, each with its sentence.
+
+    `fixed_filters` select the events: `of_task` or `of_project`, with an id.
+    """
     actor = request.auth
-    wanted = place | read_filters(actor, filters)
-    page = EVENTS.page(actor.viewer, wanted, filters, ["-id"])
-    events = [_event(*columns) for columns in page.extra_columns]
+    filter_values = fixed_filters | read_filters(actor, filters)
+    page = EVENTS_QUERY.page(actor.viewer, filter_values, filters, ["-id"])
+    events = [_build_event(*columns) for columns in page.extra_columns]
     added = [
         {"sentence": entry.sentence, "undoes": list_undone_event_ids(entry.event)}
         for entry in read_history(actor, events)
@@ -276,12 +283,13 @@ def event_list_response(request: ActorRequest, filters: Any, **place: int) -> Ht
     return respond(request, replace(page, rows=rows).as_text())
 
 
-def _event(*columns: Any) -> Event:
-    event = Event(**dict(zip(OF_EVENTS, columns[:-6], strict=True)))
-    event.actor, event.on_behalf_of = _user(*columns[-6:-3]), _user(*columns[-3:])
+def _build_event(*columns: Any) -> Event:
+    """Return an event with the columns that its sentence depends on."""
+    event = Event(**dict(zip(EVENT_COLUMNS, columns[:-6], strict=True)))
+    event.actor, event.on_behalf_of = _build_user(*columns[-6:-3]), _build_user(*columns[-3:])
     return event
 
 
-def _user(pk: int | None, handle: str, full_name: str) -> User | None:
-    """Return a user with a name to show, or None when the event refers to none."""
+def _build_user(pk: int | None, handle: str, full_name: str) -> User | None:
+    """Return a user with handle and name, or None if the id is null."""
     return None if pk is None else User(pk=pk, handle=handle, full_name=full_name)

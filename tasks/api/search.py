@@ -1,4 +1,4 @@
-"""Search in everything that is visible."""
+"""Full-text search in tasks, comments and pages."""
 
 from __future__ import annotations
 
@@ -17,22 +17,23 @@ from tasks.queries.search import read_query, search_all
 from tasks.schemas.search import SearchFilters, SearchKind, SearchPage, search_result
 
 searching = Router(tags=["Search"])
-SHARED_FILTERS = {"project", "project_not", "q_not"}  # that every searchable type has
+SHARED_FILTERS = {"project", "project_not", "q_not"}  # filters of every searchable type
 
 
 @searching.get("", response=SearchPage)
 def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, Any]:
-    """Search visible tasks, comments and pages that contain all words.
+    """Search the visible tasks, comments and pages that contain all words.
 
-    A task with this key comes first, then rows with all words in the title, then the latest
-    changed.
+    If `q` is the key of a task, that task comes first. Then come rows with all words in the title,
+    then all others, the latest changed first.
     """
     terms = read_query(filters.q)
-    named = find_tasks(request.auth, [filters.q.strip()]).get(filters.q.strip())
+    key = filters.q.strip()
+    task_with_key = find_tasks(request.auth, [key]).get(key)
     rows, has_more = search_all(
         terms,
         _rows_by_type(request.auth, filters),
-        named=named.pk if named else 0,
+        first_task_id=task_with_key.pk if task_with_key else 0,
         skip=filters.skip,
         limit=filters.limit,
     )
@@ -43,12 +44,13 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
 
 
 def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
+    """Return the rows to search, by the name of their resource type."""
     rows: dict[str, QuerySet[Any]] = {
         t.name: t.model.objects.visible_to(actor.viewer).select_related(project_path(t.model))
         for t in SEARCHABLE_TYPES
     }
-    given = read_filters(actor, filters)
-    shared = {name: given[name] for name in given.keys() & SHARED_FILTERS}
+    values = read_filters(actor, filters)
+    shared = {name: values[name] for name in values.keys() & SHARED_FILTERS}
     return {
         kind: apply_filters(rows[kind], shared) for kind in select_values(filters, "kind", rows)
     }

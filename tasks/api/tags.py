@@ -1,4 +1,4 @@
-"""Tags of the tenant."""
+"""Operations on tags."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def list_tags(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
 
 @tags.post("", response={201: TagResponse})
 def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
-    """Create a tag. 409 if one of this name exists; case does not count."""
+    """Create a tag. 409 if there is a tag of this name, without regard to case."""
     return Answer(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 

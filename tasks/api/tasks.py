@@ -1,4 +1,4 @@
-"""Tasks."""
+"""Operations on tasks."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import IdOrKey
-from tasks.api.bulk import new_task, run_bulk
+from tasks.api.bulk import run_bulk
 from tasks.api.responses import list_response, task_response, updated_response
 from tasks.changes import tasks as actions
-from tasks.changes.create import create_tasks
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
 from tasks.queries.lookup import References, find_task, resolve
@@ -32,42 +32,45 @@ tasks = Router(tags=["Tasks"])
 
 @tasks.get("", response=TaskPage)
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
-    """The tasks that you can see, newest first unless sorted.
+    """List the tasks that you can see, newest first unless `sort` is given.
 
-    Different filters are joined by “and”, repeated values of one by “or”; a filter whose name ends
-    in `_not` leaves out what it names, as in `status_not=done`.
+    A task must satisfy all filters. If a filter is given several times, one of its values is
+    enough. A filter whose name ends in `_not` excludes tasks, as in `status_not=done`.
     """
     return list_response(request, Task, filters, sorts=TASK_SORTS)
 
 
 @tasks.post("", response={201: TaskResponse})
 def create_task(request: ActorRequest, body: TaskCreate) -> HttpResponse:
-    """Create a task in a project of which you are a member. It gets the project's next number.
+    """Create a task in a project that you are a member of. It gets the next number of the project.
 
-    409 when the external_ref is taken. 422 when the assignee is not a member of the project, or the
+    409 if the external_ref is taken. 422 if the assignee is not a member of the project, or if the
     parent is in another project or too deep.
     """
-    made = create_tasks(request.auth, [new_task(resolve(request.auth, body.sent_fields()))])
-    return updated_response(request, made[0], status=201)
+    created = create_tasks(
+        request.auth, [CreateTask.build(resolve(request.auth, body.sent_fields()))]
+    )
+    return updated_response(request, created[0], status=201)
 
 
 @tasks.post("/bulk", response=TaskBulkResponse)
 def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
-    """Up to 500 operations: create, update, complete, reopen, move, assign, tag, untag and
-    delete. Each names its task by `id`, or many by `where`, which takes the filters of the list.
+    """Carry out up to 500 operations: create, update, complete, reopen, move, assign, tag, untag
+    and delete. Each selects one task by `id`, or many by `where` with the filters of the list.
 
-    All or nothing, unless `on_error` is `continue`: then each result has its task or its problem. A
-    task is shown once, in its last result. A request makes at most 100 new tags and writes at most
-    4 MiB of titles, descriptions and metadata, replaced text included: 422 `too_many`, `too_large`.
-    New tasks are made first, the rest is done in order. 409, 404 or 422 as the first refused
-    operation would answer alone, with all of them in `errors`.
+    If an operation is refused, nothing is changed, and the status is that of the first refused
+    operation (404, 409 or 422), with all refused operations in `errors`. With `on_error: continue`,
+    the others are carried out and each result contains its task or its problem. New tasks are
+    created first; the other operations follow in their order. A task is in its last result only. A
+    request can create at most 100 tags and write at most 4 MiB of titles, descriptions and
+    metadata, replaced text included: 422 `too_many`, `too_large`.
     """
     return run_bulk(request.auth, body)
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
 def get_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
-    """One task, by id or key (WEB-12); a key it had before it moved finds it too."""
+    """Get a task by id or key (WEB-12). A key from before the task was moved finds it too."""
     return task_response(request, task_id)
 
 
@@ -75,23 +78,24 @@ def get_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
 def update_task(
     request: ActorRequest, task_id: IdOrKey, body: TaskUpdate, force: Query[Forced]
 ) -> HttpResponse:
-    """Change the fields that are sent. Null empties a field; `tags` and `blocked_by` replace all.
+    """Change the fields that are sent. Null empties a field. `tags` and `blocked_by` replace all
+    tags and blockers.
 
-    PUT does the same: fields that are absent stay as they are. 409 for a parent below the task, a
-    blocker that waits for it, a taken external_ref; and, unless forced, for a status of done while
-    subtasks or blockers are open.
+    PUT does the same: absent fields stay as they are. 409 for a parent that is below the task, for
+    a blocker that the task blocks, for a taken external_ref, and for the status done while subtasks
+    or blockers are open, unless `force` is true.
     """
     task = find_task(request.auth, task_id)
     sent = body.sent_fields()
-    known = task.blocked_by.all() if "blocked_by" in sent else ()
-    values = References(request.auth, [sent]).resolve(sent, known=known)
+    blockers = task.blocked_by.all() if "blocked_by" in sent else ()
+    values = References(request.auth, [sent]).resolve(sent, present_blockers=blockers)
     actions.update_task(request.auth, task, force=force.force, **values)
     return updated_response(request, task)
 
 
 @tasks.delete("/{task_id}", response={204: None})
 def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
-    """Move a task and its subtasks to the trash, from where they can be restored."""
+    """Move a task and its subtasks to the trash. They can be restored for 30 days."""
     actions.delete_task(request.auth, find_task(request.auth, task_id))
     return Answer(204, None)
 
@@ -100,7 +104,7 @@ def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
 def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> HttpResponse:
     """Complete a task. Completing a done task changes nothing.
 
-    409 `open_work` when subtasks or blockers are open, with each in `errors`, unless forced.
+    409 `open_work` if subtasks or blockers are open, with each in `errors`, unless `force` is true.
     """
     task = find_task(request.auth, task_id)
     actions.complete_task(request.auth, task, force=force.force)
@@ -109,14 +113,14 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
 def reopen_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
-    """Set a done task to do again. Reopening an open task changes nothing."""
+    """Set the status of a done task to `todo`. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
     return updated_response(request, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
 def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> HttpResponse:
-    """Assign a task to a user. 422 when the user is not a member of the project."""
+    """Assign a task to a user. 422 if the user is not a member of the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent_fields()))
     return updated_response(request, task)
@@ -124,17 +128,19 @@ def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
 def unassign_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
-    """Take a task from its assignee."""
+    """Remove the assignee of a task."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
     return updated_response(request, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
 def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> HttpResponse:
-    """Move a task and its subtasks to another project of yours, where they get new numbers.
+    """Move a task and its subtasks to another project that you are a member of. They get new
+    numbers.
 
-    The old keys still find them. A subtask leaves its parent, and an assignee who is not a member
-    of the other project is unassigned. 409 when an external_ref is taken there.
+    Their old keys still find them. A moved subtask no longer has a parent, and an assignee who is
+    not a member of the new project is unassigned. 409 if an external_ref is taken in the new
+    project.
     """
     task = find_task(request.auth, task_id)
     actions.move_task(request.auth, task, resolve(request.auth, body.sent_fields())["project"])

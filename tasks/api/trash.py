@@ -11,7 +11,7 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.filtering import select_values
 from taskflow.http.paging import paginate_models
 from tasks.actions import trash as actions
-from tasks.queries.trash import find_in_trash, trash_by_type
+from tasks.queries.trash import find_in_trash, select_trash_by_type
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashPage, trash_item
 
 trash = Router(tags=["Trash"])
@@ -19,11 +19,11 @@ trash = Router(tags=["Trash"])
 
 @trash.get("", response=TrashPage)
 def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, Any]:
-    """List the rows that were deleted in the last 30 days, the latest first.
+    """List the rows in the trash, the latest deleted first.
 
-    A task and its subtasks are one entry, a project and everything in it too.
+    A task that was deleted with its subtasks is one entry, as is a project with everything in it.
     """
-    rows = trash_by_type(request.auth)
+    rows = select_trash_by_type(request.auth)
     selected = {kind: rows[kind] for kind in select_values(filters, "kind", rows)}
     page = paginate_models(selected, filters, time_field="deleted_at")
     return page | {"data": [trash_item(kind, row) for kind, row in page["data"]]}
@@ -33,7 +33,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, Any]:
     """Restore a row, with the rows that were deleted together with it.
 
-    For users who may delete it. 409 for a subtask whose parent is in the trash.
+    You need the permission to delete the row. 409 for a subtask whose parent is in the trash.
     """
     row = find_in_trash(request.auth, kind, row_id)
     actions.restore(request.auth, row)
@@ -42,6 +42,6 @@ def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, An
 
 @trash.delete("/{kind}/{id:row_id}", response={204: None})
 def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Answer[None]:
-    """Delete a row permanently. For owners and admins of the project; projects for their owners."""
+    """Delete a row permanently. For owners and admins of the project; a project for its owners."""
     actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))
     return Answer(204, None)

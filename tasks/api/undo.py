@@ -19,13 +19,14 @@ def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
     """Undo a request, single events, or all changes of a user since a time.
 
     Fields get their former values, created rows go to the trash, and deleted rows are restored with
-    their tags, blockers and numbers. 409 `cannot_undo` lists what other users have changed since,
-    by event and field; `on_conflict: skip` leaves that out. dry_run=true returns the plan. An undo
-    is recorded and can be undone. `request_id` selects your own changes, or those of `actor` if it
-    is given. You need the permission to make the inverse change now, on the present row; changes of
-    other users need an owner or admin of the project. Events whose rows you cannot see are ignored.
-    Rows that were deleted permanently, tokens and passwords cannot be restored.
+    their tags, blockers and numbers. 409 `cannot_undo` lists by event and field what other users
+    have changed since; `on_conflict: skip` skips those events. `dry_run=true` returns the plan
+    without carrying it out. An undo is recorded and can itself be undone. `request_id` selects your
+    own changes, or those of `actor` if it is given. You need the permission to make the inverse
+    change now, on the present row; undoing changes of other users requires an owner or admin of the
+    project. Events whose rows you cannot see are ignored. Rows that were deleted permanently,
+    tokens and passwords cannot be restored.
     """
     events = select_events(request.auth, body)
-    done = undo_events(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
-    return undo_response(request.auth.request_id, done)
+    result = undo_events(request.auth, events, skip=body.on_conflict == OnConflict.SKIP)
+    return undo_response(request.auth.request_id, result)

@@ -37,6 +37,19 @@ class CreateTask:
     tags: Sequence[str] = ()
     blocked_by: Sequence[Task | CreateTask] = ()
 
+    @classmethod
+    def build(cls, values: Mapping[str, Any]) -> CreateTask:
+        """Return the change for the values of a body, in which ids are resolved to rows."""
+        rest = dict(values)
+        return cls(
+            project=rest.pop("project"),
+            title=rest.pop("title"),
+            parent=rest.pop("parent", None),
+            tags=rest.pop("tags", ()),
+            blocked_by=rest.pop("blocked_by", ()),
+            values=rest,
+        )
+
     def build_row(self, actor: Actor, rows: Mapping[CreateTask, Task]) -> Task:
         """Return the task, unsaved and without a number.
 

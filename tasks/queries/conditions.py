@@ -1,7 +1,7 @@
 """Filters as conditions of a queryset.
 
-Values may be parameters of a query that is compiled once, so that no condition here reads a value:
-what has to be looked up, filters.py has looked up before.
+The values may be parameters of a query that is compiled once. Therefore no function here reads a
+value; filters.py resolves keys, handles and days before.
 """
 
 from __future__ import annotations
@@ -26,21 +26,23 @@ FilterValues = dict[str, Any]  # by the name of the filter
 
 
 class ProjectRef(NamedTuple):
-    """The only project of a filter, as it was sent. It was not looked up and may not exist."""
+    """A filter's only project, by id or key as it was sent. It has not been looked up and may not
+    exist.
+    """
 
     id: int | None
     key: str | None
 
 
 class SearchWords(NamedTuple):
-    """The words of `q`."""
+    """The search words of the filter `q`."""
 
     condition: Condition
-    task_key: tuple[str, int] | None  # if the text is the key of a task: ("WEB", 12)
+    task_key: tuple[str, int] | None  # ("WEB", 12) if the text is the key of a task
 
 
 def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
-    """Return the rows that satisfy all filters. The values may be parameters."""
+    """Return the rows that satisfy all filters. The values may be parameters of a query."""
     conditions = CONDITIONS[rows.model]
     for name, value in filters.items():
         if name in conditions:
@@ -57,13 +59,15 @@ def _in_project(value: Any) -> Q:
 
 
 def _is_missing(field: str) -> Callable[[Any], Q]:
+    """Return a function from true or false to the condition that the field is null or not."""
     return lambda is_true: Q((f"{field}__isnull", is_true))
 
 
 def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
-    """Whether the row refers to one of the ids, or to no row if None is among them.
+    """Return the condition that the row refers to one of the ids, or to no row if None is among
+    them.
 
-    Compares `pk`, as a foreign key itself takes no parameters.
+    It compares `pk`, because a foreign key itself cannot be compared with a parameter.
     """
     present = [pk for pk in ids if pk is not None]
     is_one = Q((f"{field}__pk__in", present)) if present else Q(pk__in=[])
@@ -71,12 +75,18 @@ def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
 
 
 def _has_blocker(ids: tuple[Any, ...]) -> Q:
-    """Selects the ids of the few tasks that have these blockers, instead of testing each task."""
+    """Return the condition that the task has one of these blockers.
+
+    It selects the ids of such tasks, which are few, instead of testing each task.
+    """
     return Q(pk__in=TaskBlocker.objects.filter(blocker__pk__in=ids).values("task_id"))
 
 
 def _has_no_blocker(is_true: bool) -> Q:
-    """Whether no blocker is outside the trash, as those in the trash block nothing."""
+    """Return the condition that the task has no blocker, or with False that it has one.
+
+    Blockers in the trash do not count.
+    """
     links = TaskBlocker.objects.filter(
         task=OuterRef("pk"),
         blocker__deleted_at__isnull=True,
@@ -91,19 +101,19 @@ def _has_no_tag(is_true: bool) -> Q:
 
 
 def _has_tag(names: tuple[Any, ...]) -> Exists:
-    """Whether the task has one of these tags. No task has a tag that does not exist."""
+    """Return the condition that the task has one of these tags, without regard to case."""
     folded = [Lower(name if isinstance(name, Expression) else Value(name)) for name in names]
     links = TaskTag.objects.annotate(folded=Lower("tag__name"))
     return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
 
 
 def _contains_words(model: type[Model], words: SearchWords) -> Q:
-    """Whether the row contains the words, or is the task that they are the key of."""
-    found = matches(model, words.condition)
+    """Return the condition that the row contains the words, or is the task whose key they are."""
+    condition = matches(model, words.condition)
     if model is not Task or words.task_key is None:
-        return found
+        return condition
     key, number = words.task_key
-    return found | Q(project__key=key, number=number)
+    return condition | Q(project__key=key, number=number)
 
 
 def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
@@ -115,7 +125,7 @@ def _compare_time(field: str, lookup: str) -> Callable[[Any], Q]:
 
 
 def _times(*fields: str) -> dict[str, Callable[[Any], Q]]:
-    """Return `created_before`, `created_after` and so on: a time, or a whole day of UTC."""
+    """Return the filters by time of these fields: `created_before`, `created_after` and so on."""
     names = {field: field.removesuffix("_at") for field in fields}
     return {
         "updated_since": lambda timestamp: Q(updated_at__gte=timestamp),

@@ -1,4 +1,4 @@
-"""The events that a request for an undo selects."""
+"""Select the events that a request wants to undo."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from django.db.models import Q
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY_EVENTS, select_visible_events
-from tasks.queries.filters import project_ids, user_ids
+from tasks.queries.filters import find_project_ids, find_user_ids
 
 if TYPE_CHECKING:
     from tasks.schemas.undo import UndoRequest
 
 
 def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
-    """Return the events to undo whose rows and projects the actor can see, oldest first.
+    """Return the selected events whose rows and projects the actor can see, oldest first.
 
-    A request id selects the events of one actor only, because clients choose request ids freely.
-    Raises NotFound if no event is left, or if one of `event_ids` is not visible, and Invalid for
-    more than MAX_EVENTS.
+    A request id selects only events of one user, because clients choose request ids freely. Raises
+    NotFound if no selected event is visible, or if one of `event_ids` is not, and Invalid for more
+    than MAX_EVENTS events.
     """
     sent = request.sent_fields()
     if "request_id" in sent:
@@ -34,10 +34,10 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
         if "until" in sent:
             rows = rows.filter(created_at__lt=sent["until"])
         if "project" in sent:
-            rows = rows.filter(project_id__in=project_ids(actor, "project", [sent["project"]]))
+            rows = rows.filter(project_id__in=find_project_ids(actor, "project", [sent["project"]]))
     selected = list(rows.select_related("actor").order_by("pk")[: MAX_EVENTS + 1])
-    # Counted before hidden events are left out, or a part of the selection would pass for all of
-    # it.
+    # Counted before invisible events are removed. Otherwise a part of the selection would be undone
+    # as if it were the whole.
     if len(selected) > MAX_EVENTS:
         raise TOO_MANY_EVENTS
     visible = select_visible_events(actor, selected)
@@ -47,11 +47,11 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
 
 
 def _is_by(actor: Actor, ref: str) -> Q:
-    """Whether an event is by `me`, by a user (id or `@handle`), or by `none`: an operator or
-    command.
+    """Return the condition that an event was made by a user: `me`, an id or `@handle`; with `none`,
+    by an operator or a command.
     """
     if ref == "none":
         return Q(actor__isnull=True)
     if ref == "me" and actor.is_operator:
         return Q(actor__isnull=True, operator_id=actor.user.pk)
-    return Q(actor__in=user_ids(actor, "actor", [ref]))
+    return Q(actor__in=find_user_ids(actor, "actor", [ref]))

@@ -1,7 +1,7 @@
-"""Read the filters of a list: resolve names to ids and days to times.
+"""Read the filters of a list: resolve keys and handles to ids, and days to times.
 
-read_filters() looks up what the query parameters name, and conditions.apply_filters() selects the
-rows. A list compiles its query once, with parameters in place of the values.
+read_filters() returns the values, and conditions.apply_filters() selects rows by them. A list
+compiles its query once, with parameters in place of the values.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from tasks.queries.search import build_condition, build_exclusions, read_query
 if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
 
-# The fields of models by the names that `sort` takes.
+# The columns to sort by, by the names that the parameter `sort` accepts.
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
@@ -54,7 +54,7 @@ NO_PROJECT = "There is no project “{}”."
 
 
 def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
-    """Return those of the rows that satisfy the filters.
+    """Return the rows that satisfy the filters.
 
     Raises Invalid for a project, user or task that the actor cannot see.
     """
@@ -62,33 +62,34 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QueryS
 
 
 def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
-    """Return what filter_tasks() returns, for tasks that are going to be changed.
+    """Return the rows that satisfy the filters, for a change of all of them.
 
-    Raises Invalid also for an excluded tag that does not exist: a misspelt name excludes nothing,
-    so that the tasks that it was meant to spare would be changed.
+    Raises what filter_tasks() raises, and Invalid for an excluded tag that does not exist: with a
+    misspelled tag, the tasks that should be excluded would be changed.
     """
     excluded = where.sent_fields().get("tag_not", [])
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
-        _get(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
+        _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
     return filter_tasks(actor, rows, where)
 
 
 # ---- from query parameters to values ------------------------------------------------------------
 
 
-def read_filters(actor: Actor, filters: In, *, lazily: bool = False) -> FilterValues:
-    """Return the values of the filters that were sent, with ids for names and times for days.
+def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = False) -> FilterValues:
+    """Return the values of the filters that were sent, with ids for keys and times for days.
 
-    At most one query for projects, users and tasks each. Raises Invalid for one that the actor
-    cannot see. With `lazily` a single project is not looked up, and becomes a ProjectRef: rows in
-    the result prove that it is visible, and a caller that finds no rows must call check_project().
+    Costs at most one query each for projects, users and tasks. Raises Invalid for one that the
+    actor cannot see. With `defer_project_lookup`, a single project is not looked up but returned as
+    a ProjectRef. A row in the list then proves that the project is visible; if the list is empty,
+    the caller must call check_project().
     """
     values: FilterValues = {}
     sent = {name: value for name, value in filters.sent_fields().items() if name not in PAGING}
     _check_number_of_values(sent)
     for name, value in sent.items():
-        if name == "project" and lazily and (ref := _project_ref(value)):
+        if name == "project" and defer_project_lookup and (ref := _parse_project_ref(value)):
             values[name] = ref
         elif isinstance(value, list):
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
@@ -115,7 +116,8 @@ def check_project(actor: Actor, values: FilterValues) -> None:
             raise Invalid.parameter("project", NO_PROJECT.format(ref), "unknown_reference")
 
 
-def _project_ref(refs: list[str]) -> ProjectRef | None:
+def _parse_project_ref(refs: list[str]) -> ProjectRef | None:
+    """Return the only project of the filter by id or key; None for several or for other text."""
     if len(refs) != 1:
         return None
     number = read_id(refs[0])
@@ -134,11 +136,12 @@ def _check_number_of_values(sent: Mapping[str, Any]) -> None:
 
 
 def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
-    """Return the values of an enumeration, or free text, as plain text."""
+    """Return the values as they are: names of an enumeration, or free text."""
     return [str(value) for value in values]
 
 
 def _start_of(value: date) -> datetime:
+    """Return a time as it is, and for a day its first microsecond in UTC."""
     if isinstance(value, datetime):
         return value
     return datetime.combine(value, time.min, UTC)
@@ -150,21 +153,22 @@ def _end_of(value: date) -> datetime:
 
 
 def _day_of(value: date) -> date:
+    """Return a day as it is, and for a time its day in UTC."""
     return value.astimezone(UTC).date() if isinstance(value, datetime) else value
 
 
-def project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
-    """Return the ids of projects that are given by id or key. One query.
+def find_project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
+    """Return the ids of projects that are given by id or key, in the given order. One query.
 
     Raises Invalid, naming the parameter `name`, for a project that the actor cannot see.
     """
     visible = Project.objects.visible_to(actor.viewer)
-    found = visible.filter(reduce(or_, map(project_query, refs)))
-    ids = {str(ref): pk for pk, key in found.values_list("pk", "key") for ref in (pk, key)}
-    return [_get(ids, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
+    rows = visible.filter(reduce(or_, map(project_query, refs)))
+    ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
+    return [_get_id(ids, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
 
 
-def user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
+def find_user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """Return the ids of users that are given as `me`, by id or by `@handle`, and None for `none`.
 
     At most one query. Raises Invalid, naming the parameter `name`, for a user that the actor cannot
@@ -182,38 +186,39 @@ def user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
         for pk, handle in users.values_list("pk", "handle"):
             ids |= {str(pk): pk, f"@{handle}": pk}
     hint = "There is no user “{}”. Give an id, a handle as in @ada, or “me”."
-    return [_get(ids, ref.lower(), name, hint.format(ref)) for ref in refs]
+    return [_get_id(ids, ref.lower(), name, hint.format(ref)) for ref in refs]
 
 
-def _task_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
-    """Return the ids of tasks that are given by id or key."""
+def _find_task_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
+    """Return the ids of tasks that are given by id or key, in the given order."""
     ids = {ref: task.pk for ref, task in find_tasks(actor, refs).items()}
-    return [_get(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
+    return [_get_id(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
 
 
-def _get(ids: Mapping[str, Any], ref: str, parameter: str, sentence: str) -> Any:
-    """Return ids[ref]. Raise Invalid with the sentence if it is missing."""
+def _get_id(ids: Mapping[str, Any], ref: str, parameter: str, sentence: str) -> Any:
+    """Return ids[ref]. Raises Invalid with the sentence if there is none."""
     if ref not in ids:
         raise Invalid.parameter(parameter, sentence, "unknown_reference")
     return ids[ref]
 
 
-def _verbs(actor: Actor, name: str, texts: list[str]) -> list[tuple[str, str]]:
-    """Return `task.completed` as ("task", "completed")."""
+def _parse_verbs(actor: Actor, name: str, texts: list[str]) -> list[tuple[str, str]]:
+    """Return each verb, such as `task.completed`, as ("task", "completed")."""
     pairs = [(text.partition(".")[0], text.partition(".")[2]) for text in texts]
     if not all(all(pair) for pair in pairs):
         raise Invalid.parameter(name, "Write it as task.completed.")
     return pairs
 
 
+# By filter: the function that resolves its values.
 READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[Any]]] = {
-    "project": project_ids,
-    "assignee": user_ids,
-    "created_by": user_ids,
-    "owner": user_ids,
-    "author": user_ids,
-    "parent": _task_ids,
-    "blocked_by": _task_ids,
-    "task": _task_ids,
-    "verb": _verbs,
+    "project": find_project_ids,
+    "assignee": find_user_ids,
+    "created_by": find_user_ids,
+    "owner": find_user_ids,
+    "author": find_user_ids,
+    "parent": _find_task_ids,
+    "blocked_by": _find_task_ids,
+    "task": _find_task_ids,
+    "verb": _parse_verbs,
 }

@@ -34,7 +34,7 @@ def read_id(text: str) -> int | None:
 
 
 def project_query(ref: str) -> Q:
-    """Return the condition for a project by id or key. Text that is neither matches no project."""
+    """Return the condition that selects a project by id or key. Other text selects no project."""
     try:
         return Q(**project_lookup(ref))
     except NotFound:
@@ -54,18 +54,18 @@ def project_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_project(actor: Actor, ref: str) -> Project:
-    """Return the project with this id or key. One query. Raises NotFound."""
-    return _one(_visible_rows(actor, Project, **project_lookup(ref)), "project")
+    """Return the visible project with this id or key. One query. Raises NotFound."""
+    return _get_first(_find_visible(actor, Project, **project_lookup(ref)), "project")
 
 
 def key_query(text: str) -> Q:
-    """Return the condition for a task by key (WEB-12), an empty one for text that is no key."""
-    found = read_task_key(text)
-    return Q(project__key=found[0], number=found[1]) if found else Q()
+    """Return the condition that selects a task by key (WEB-12); empty for text that is no key."""
+    key = read_task_key(text)
+    return Q(project__key=key[0], number=key[1]) if key else Q()
 
 
 def read_task_key(text: str) -> tuple[str, int] | None:
-    """Return WEB-12 as ("WEB", 12), and None for text that is no key."""
+    """Return a task key such as WEB-12 as ("WEB", 12), or None for text that is no key."""
     match = TASK_KEY_PATTERN.fullmatch(text.strip())
     return (match[1].upper(), int(match[2])) if match else None
 
@@ -84,78 +84,84 @@ def task_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_task(actor: Actor, ref: str) -> Task:
-    """Return the task with this id or key, also one that it had before it was moved.
+    """Return the visible task with this id or key. A key from before the task was moved finds it
+    too.
 
     One query, three for a former key. Raises NotFound.
     """
-    found = _visible_rows(actor, Task, **task_lookup(ref))
-    if not found and (pk := find_id_by_former_key(ref)):
-        found = _visible_rows(actor, Task, pk=pk)
-    return _one(found, "task")
+    rows = _find_visible(actor, Task, **task_lookup(ref))
+    if not rows and (pk := find_id_by_former_key(ref)):
+        rows = _find_visible(actor, Task, pk=pk)
+    return _get_first(rows, "task")
 
 
 def find_id_by_former_key(ref: str) -> int | None:
     """Return the id of the task that had this key before it was moved, or None. One query."""
-    return _former_ids([ref]).get(ref.upper())
+    return _find_ids_by_former_key([ref]).get(ref.upper())
 
 
 def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
-    """Return the tasks with these ids or keys, by the given text. A row is one object, however
-    often it is given. Tasks that are not visible are left out. At most three queries.
+    """Return the visible tasks with these ids or keys, by the given text.
+
+    A task that is given more than once is the same object each time. Tasks that are not visible are
+    left out. At most three queries.
     """
     given = set(refs)
     rows = _with_role(Task.objects.visible_to(actor.viewer), actor.viewer)
     rows = rows.select_related("project", "assignee")
     ids = {ref: read_id(ref) for ref in given}
     keyed = [ref for ref in given if TASK_KEY_PATTERN.fullmatch(ref)]
-    wanted = Q(pk__in=sorted(pk for pk in ids.values() if pk))
-    numbers = _numbers_by_key(keyed)
-    for key, found in numbers.items():
-        wanted |= Q(project__key=key, number__in=found)
-    by_id = {task.pk: task for task in _attach_roles(actor, rows.filter(wanted))} if given else {}
+    condition = Q(pk__in=sorted(pk for pk in ids.values() if pk))
+    for key, numbers in _numbers_by_project_key(keyed).items():
+        condition |= Q(project__key=key, number__in=numbers)
+    by_id = {t.pk: t for t in _attach_roles(actor, rows.filter(condition))} if given else {}
     by_key = {task.key: task for task in by_id.values()}
-    missed = _former_ids([ref for ref in keyed if ref.upper() not in by_key])
-    if unknown := set(missed.values()) - by_id.keys():
-        moved = rows.filter(pk__in=sorted(unknown))
+    former_ids = _find_ids_by_former_key([ref for ref in keyed if ref.upper() not in by_key])
+    if not_loaded := set(former_ids.values()) - by_id.keys():
+        moved = rows.filter(pk__in=sorted(not_loaded))
         by_id |= {task.pk: task for task in _attach_roles(actor, moved)}
     by_ref = {ref: by_id.get(pk) if pk else None for ref, pk in ids.items()}
-    by_ref |= {r: by_key.get(r.upper()) or by_id.get(missed.get(r.upper(), 0)) for r in keyed}
+    by_ref |= {r: by_key.get(r.upper()) or by_id.get(former_ids.get(r.upper(), 0)) for r in keyed}
     return {ref: task for ref, task in by_ref.items() if task}
 
 
-def _numbers_by_key(refs: Iterable[str]) -> dict[str, list[int]]:
-    found: dict[str, list[int]] = {}
+def _numbers_by_project_key(refs: Iterable[str]) -> dict[str, list[int]]:
+    """Return the numbers in the task keys among `refs`, by project key in capitals."""
+    numbers: dict[str, list[int]] = {}
     for ref in refs:
         if match := TASK_KEY_PATTERN.fullmatch(ref):
-            found.setdefault(match[1].upper(), []).append(int(match[2]))
-    return found
+            numbers.setdefault(match[1].upper(), []).append(int(match[2]))
+    return numbers
 
 
-def _former_ids(refs: Iterable[str]) -> dict[str, int]:
-    """Return the ids of moved tasks by their former key, in capitals."""
-    wanted = Q()
-    for key, numbers in _numbers_by_key(refs).items():
-        wanted |= Q(project__key=key, number__in=numbers)
-    rows = FormerNumber.objects.filter(wanted) if wanted else FormerNumber.objects.none()
-    found = rows.values_list("project__key", "number", "task_id")
-    return {f"{key}-{number}": task_id for key, number, task_id in found}
+def _find_ids_by_former_key(refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of moved tasks by former key in capitals. One query, or none without keys."""
+    condition = Q()
+    for key, numbers in _numbers_by_project_key(refs).items():
+        condition |= Q(project__key=key, number__in=numbers)
+    rows = FormerNumber.objects.filter(condition) if condition else FormerNumber.objects.none()
+    columns = rows.values_list("project__key", "number", "task_id")
+    return {f"{key}-{number}": task_id for key, number, task_id in columns}
 
 
 def find_row(actor: Actor, model: type[M], row_id: int) -> M:
-    """Return the row with this id, with the rows that its type's `select_related` names and with
-    the actor's role in its project. One query. Raises NotFound when the actor cannot see it.
+    """Return the visible row with this id. One query. Raises NotFound.
+
+    It is loaded with the rows in its resource type's `select_related`, and with the actor's role in
+    its project.
     """
-    return _one(_visible_rows(actor, model, pk=row_id), type_of_model(model).label)
+    return _get_first(_find_visible(actor, model, pk=row_id), type_of_model(model).label)
 
 
-def _one(rows: list[M], label: str) -> M:
+def _get_first(rows: list[M], label: str) -> M:
+    """Return the first row. Raises NotFound with the label of the type if there is none."""
     if not rows:
         raise NotFound(f"There is no such {label}.")
     return rows[0]
 
 
-def _visible_rows(actor: Actor, model: type[M], **columns: Any) -> list[M]:
-    """Return the visible rows with these values of columns. One query."""
+def _find_visible(actor: Actor, model: type[M], **columns: Any) -> list[M]:
+    """Return the visible rows whose columns have these values. One query."""
     return _attach_roles(
         actor,
         VISIBLE_ROWS.fetch_objects((model, tuple(columns)), actor.viewer, tuple(columns.values())),
@@ -163,25 +169,28 @@ def _visible_rows(actor: Actor, model: type[M], **columns: Any) -> list[M]:
 
 
 def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
-    """Whether the actor can see a row with these values of columns. One query, the last one."""
+    """Whether the actor can see a row whose columns have these values.
+
+    One query. It must be the last of the request, because the transaction is committed with it.
+    """
     names, values = tuple(columns), tuple(columns.values())
     return bool(VISIBLE_ROWS.fetch((model, names), actor.viewer, values, commit_with=True))
 
 
 def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
-    """Return the rows, with the actor's role, which was read with each row, on its project."""
-    found = list(rows)
-    for row in found:
+    """Return the rows, and move the actor's role, which was read with each row, to its project."""
+    loaded = list(rows)
+    for row in loaded:
         role = row.__dict__.pop("_viewer_role", None)
         if role is not None:
             require_project(row).viewer_role = ViewerRole(actor.user.pk, role)
-    return found
+    return loaded
 
 
 def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
-    """Add the viewer's role in the project of each row; nothing for staff, who need none.
+    """Add a column with the viewer's role in the project of each row.
 
-    The viewer may consist of parameters.
+    Staff need no role, so that nothing is added for them. The fields of `viewer` may be parameters.
     """
     path = project_path(rows.model)
     if path is None or viewer.is_staff:
@@ -203,7 +212,7 @@ def _visible_rows_query(
     return rows.filter(**dict(zip(names, values, strict=True)))
 
 
-IDS = ("ids",)  # instead of columns: any number of ids
+IDS = ("ids",)  # in place of column names: select by any number of ids
 VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 
@@ -211,12 +220,13 @@ VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 
 def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
-    found: User = References(actor, [{"user_id": user_id}]).find(User, user_id, field)
-    return found
+    """Return the visible user with this id. Raises Invalid that names the field of the body."""
+    user: User = References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
+    return user
 
 
 def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return one body with rows for ids: see References.resolve()."""
+    """Return a body with rows in place of ids: see References.resolve(). One query per model."""
     return References(actor, [body]).resolve(body)
 
 
@@ -226,19 +236,19 @@ REFERENCED_MODELS: tuple[type[Model], ...] = (User, Project, Task)
 
 @cache
 def referenced_models() -> dict[str, type[Model]]:
-    """Return the model that each field of a body refers to, by the field's name: `assignee_id`."""
-    found: dict[str, type[Model]] = {}
+    """Return the referenced model of each field of a body, by field name: `assignee_id`: User."""
+    models: dict[str, type[Model]] = {}
     for resource_type in RESOURCE_TYPES:
         for field in resource_type.model._meta.get_fields():
             if not field.auto_created and field.related_model in REFERENCED_MODELS:
-                found[getattr(field, "attname", field.name)] = field.related_model
-    return found
+                models[getattr(field, "attname", field.name)] = field.related_model
+    return models
 
 
 class References:
-    """The rows that bodies refer to by id, loaded with one query per model for all bodies.
+    """The rows that bodies refer to by id. Loads them with one query per model for all bodies.
 
-    A row that the actor cannot see is treated like one that does not exist.
+    A row that the actor cannot see is treated as if it did not exist.
     """
 
     def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
@@ -257,28 +267,31 @@ class References:
         )
         return {row.pk: row for row in _attach_roles(actor, rows)}
 
-    def resolve(self, body: Mapping[str, Any], *, known: Iterable[Task] = ()) -> dict[str, Any]:
-        """Return the body with rows for ids: `assignee` for `assignee_id`.
+    def resolve(
+        self, body: Mapping[str, Any], *, present_blockers: Iterable[Task] = ()
+    ) -> dict[str, Any]:
+        """Return the body with rows in place of ids: `assignee` in place of `assignee_id`.
 
-        `known` are blockers that the task has already; they are accepted even if not visible.
-        Raises Invalid for a row that is not visible.
+        `present_blockers` are the blockers that the task has already. They are accepted even if the
+        actor cannot see them. Raises Invalid for any other row that is not visible.
         """
-        self.rows[Task] = {task.pk: task for task in known} | self.rows[Task]
+        self.rows[Task] = {task.pk: task for task in present_blockers} | self.rows[Task]
         values = {}
         for field, value in body.items():
             model = referenced_models().get(field)
             if model is None:
                 values[field] = value
             elif isinstance(value, list):
-                found = [self.find(model, pk, f"{field}/{n}") for n, pk in enumerate(value)]
-                values[field] = list({row.pk: row for row in found}.values())
+                rows = [self.get_row(model, pk, f"{field}/{n}") for n, pk in enumerate(value)]
+                values[field] = list({row.pk: row for row in rows}.values())
             else:
-                values[field.removesuffix("_id")] = value and self.find(model, value, field)
+                values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
         return values
 
-    def find(self, model: type[Model], pk: int, field: str) -> Any:
+    def get_row(self, model: type[Model], pk: int, field: str) -> Any:
+        """Return a loaded row. Raises Invalid that names the field if it is not visible."""
         if pk not in self.rows[model]:
-            raise _unknown(field, type_of_model(model).label)
+            raise _build_unknown_reference(field, type_of_model(model).label)
         return self.rows[model][pk]
 
 
@@ -286,5 +299,5 @@ def _as_list(value: Any) -> list[int]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _unknown(field: str, label: str) -> Invalid:
+def _build_unknown_reference(field: str, label: str) -> Invalid:
     return Invalid.field(field, f"There is no such {label}.", "unknown_reference")

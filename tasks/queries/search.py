@@ -35,12 +35,12 @@ SEARCH_COLUMNS: Mapping[type[Model], tuple[str, ...]] = {
     t.model: t.search_columns for t in SEARCHABLE_TYPES
 }
 MAX_TERMS = 20
-# A phrase in quotes that stands between white space, or what else does.
+# A phrase in quotes, or else a word, between white space.
 TERM = re.compile(r'(?<!\S)"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
-SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # ASCII punctuation: spaces for the index
-# Words that both indexes store as one. PostgreSQL splits 1e5x into 1e5 and x.
-WHOLE = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
-# Scripts that put no spaces between words.
+SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # the index treats ASCII punctuation as spaces
+# Words that both indexes store as one word. PostgreSQL, for example, splits 1e5x into 1e5 and x.
+UNSPLIT = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
+# Characters of scripts without spaces between words.
 UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
 )
@@ -48,17 +48,17 @@ UNSPACED = re.compile(
 
 @dataclass(frozen=True)
 class Term:
-    """One word of a query, or one phrase in quotes, whose words follow each other."""
+    """One word of a query, or one phrase in quotes, whose words must follow each other."""
 
     text: str
-    words: tuple[str, ...]  # for the index; empty if it cannot contain this term
+    words: tuple[str, ...]  # that are searched in the index; empty if it cannot contain the term
     literals: tuple[str, ...]  # must occur as written; case does not count
     is_phrase: bool = False
     is_prefix: bool = False
 
     @property
     def pattern(self) -> str:
-        """A regular expression that finds the term in a text, for the snippet."""
+        """A regular expression for the term, by which snippet() marks it in a text."""
         if not self.words or (self.literals and not self.is_phrase):
             return re.escape(self.text)
         words = r"[\W_]+".join(map(re.escape, self.words))
@@ -75,113 +75,122 @@ class Condition(NamedTuple):
 
 
 def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
-    """Read any text as a query. Raise Invalid if it is blank or has more than 20 terms."""
-    found = list(TERM.finditer(text))
-    if not found:
-        raise Invalid.parameter(parameter, "It contains no word. Send at least one.")
-    if len(found) > MAX_TERMS:
+    """Split a text into terms. Raises Invalid if it is blank or has more than MAX_TERMS terms."""
+    hits = list(TERM.finditer(text))
+    if not hits:
+        raise Invalid.parameter(parameter, "It contains no words. Send at least one.")
+    if len(hits) > MAX_TERMS:
         raise Invalid.parameter(parameter, f"It has more than {MAX_TERMS} words. Send fewer.")
-    return tuple(_term(match[1], match[2], is_last=match is found[-1]) for match in found)
+    return tuple(_build_term(hit[1], hit[2], is_last=hit is hits[-1]) for hit in hits)
 
 
 def build_condition(terms: Iterable[Term], *, title_only: bool = False) -> Condition:
-    """The condition that all of these terms occur."""
+    """Return the condition that all of these terms occur."""
     terms = list(terms)
     indexed = [term for term in terms if term.words]
     literals = tuple(literal for term in terms for literal in term.literals)
-    return Condition(_index_query(indexed, title_only) if indexed else None, literals)
+    return Condition(_build_index_query(indexed, title_only) if indexed else None, literals)
 
 
 def build_exclusions(terms: Iterable[Term]) -> tuple[Condition, ...]:
-    """One condition for each term, as a whole word. Rows that satisfy any are to be left out."""
+    """Return one condition per term, as a whole word. Rows that satisfy any are excluded."""
     whole = [Term(t.text, t.words, t.literals, t.is_phrase) for t in terms]
     return tuple(build_condition([term]) for term in whole)
 
 
 def matches(model: type[Model], condition: Condition, *, title_only: bool = False) -> Q:
-    """Whether the texts of a row, or its title alone, satisfy the condition."""
+    """Return the condition that the texts of a row, or its title alone, satisfy `condition`."""
     fields = SEARCH_COLUMNS[model][:-1] if title_only else SEARCH_COLUMNS[model]
-    found = Q() if condition.query is None else _is_in_index(model, condition.query)
+    result = Q() if condition.query is None else _is_in_index(model, condition.query)
     for literal in condition.literals:
-        found &= _any(_contains(field, literal) for field in fields)
-    return found
+        result &= _any(_contains(field, literal) for field in fields)
+    return result
 
 
-def search(terms: Sequence[Term], rows: QuerySet[M], *, named: int = 0) -> QuerySet[Any]:
-    """Return the rows that match, best first: the row with the id `named`, then those with all
-    words in the title, then the latest changed.
+def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> QuerySet[Any]:
+    """Return the rows that match, best first.
+
+    First comes the row with the id `first_id`, if any, even if it does not match; then rows with
+    all words in the title; then the latest changed.
     """
     in_title = Q(pk__in=[])
     if len(SEARCH_COLUMNS[rows.model]) > 1:
         titles = build_condition(terms, title_only=True)
         in_title = matches(rows.model, titles, title_only=True)
-    wanted = matches(rows.model, build_condition(terms))
-    found = rows.filter(wanted | Q(pk=named) if named else wanted)  # "or" keeps the index unused
-    ranked = found.annotate(
-        is_named=Case(When(pk=named, then=1), default=0),
+    condition = matches(rows.model, build_condition(terms))
+    # The OR is used only if needed, because with it the database does not use the index.
+    matching = rows.filter(condition | Q(pk=first_id) if first_id else condition)
+    ranked = matching.annotate(
+        is_first=Case(When(pk=first_id, then=1), default=0),
         in_title=Case(When(in_title, then=1), default=0),
     )
-    return ranked.order_by("-is_named", "-in_title", "-updated_at", "-id")
+    return ranked.order_by("-is_first", "-in_title", "-updated_at", "-id")
 
 
 def search_all(
     terms: Sequence[Term],
     rows_by_type: Mapping[str, QuerySet[Any]],
-    named: int,
     *,
+    first_task_id: int,
     skip: int,
     limit: int,
 ) -> tuple[list[tuple[str, Any]], bool]:
-    """Return (type name, row) of several types together, best first, and whether there are more.
+    """Search several resource types. Return (type name, row), best first, and whether there are
+    more.
 
-    One query per type.
+    The task with the id `first_task_id` comes first; 0 for none. One query per type.
     """
-    most = skip + limit + 1
-    found = [
+    needed = skip + limit + 1
+    hits = [
         (type_name, row)
         for type_name, rows in rows_by_type.items()
-        for row in search(terms, rows, named=named if rows.model is Task else 0)[:most]
+        for row in search(terms, rows, first_id=first_task_id if rows.model is Task else 0)[:needed]
     ]
-    found.sort(key=lambda pair: _rank(pair[1]), reverse=True)
-    return found[skip : skip + limit], len(found) >= most
+    hits.sort(key=lambda pair: _rank(pair[1]), reverse=True)
+    return hits[skip : skip + limit], len(hits) >= needed
 
 
 def _rank(row: Any) -> tuple[Any, ...]:
-    return (row.is_named, row.in_title, row.updated_at, row.pk)
+    return (row.is_first, row.in_title, row.updated_at, row.pk)
 
 
 # ---- from text to terms -------------------------------------------------------------------------
 
 
-def _term(phrase: str | None, word: str | None, *, is_last: bool) -> Term:
+def _build_term(phrase: str | None, word: str | None, *, is_last: bool) -> Term:
     text = phrase or word or ""
     words = tuple(part for part in SEPARATORS.split(text) if part)
     if not words or not all(map(_is_indexed, words)):
         return Term(text, (), (text,))
-    literals = tuple(chunk for chunk in text.split() if not WHOLE.fullmatch(chunk))
+    literals = tuple(chunk for chunk in text.split() if not UNSPLIT.fullmatch(chunk))
     return Term(text, words, literals, bool(phrase), is_prefix=is_last and not phrase)
 
 
 def _is_indexed(word: str) -> bool:
-    """Whether the index finds the word: letters with their marks, and decimal digits."""
-    kinds = {unicodedata.category(character) for character in word}
-    is_known = all(kind[0] in "LM" or kind == "Nd" for kind in kinds)
-    return is_known and any(kind[0] != "M" for kind in kinds) and not UNSPACED.search(word)
+    """Whether the index can contain the word: only letters, their marks, and decimal digits."""
+    categories = {unicodedata.category(character) for character in word}
+    is_plain = all(category[0] in "LM" or category == "Nd" for category in categories)
+    return (
+        is_plain
+        and any(category[0] != "M" for category in categories)
+        and not UNSPACED.search(word)
+    )
 
 
-def _index_query(terms: Sequence[Term], title_only: bool) -> str:
+def _build_index_query(terms: Sequence[Term], title_only: bool) -> str:
     if connection.vendor == "postgresql":
-        return " & ".join(f"({_tsquery(term, title_only)})" for term in terms)
+        return " & ".join(f"({_build_tsquery(term, title_only)})" for term in terms)
     parts = [f'"{" ".join(term.words)}"' + "*" * term.is_prefix for term in terms]
     columns = "{title}" if title_only else "{title text}"
     return f'tenant: "t{current_tenant_id()}" AND {columns}: ({" AND ".join(parts)})'
 
 
-def _tsquery(term: Term, title_only: bool) -> str:
-    """Return a term as a tsquery. A phrase is searched in titles and in texts separately, or it
-    could begin in one and end in the other.
+def _build_tsquery(term: Term, title_only: bool) -> str:
+    """Return a term as a tsquery.
 
-    PostgreSQL has to read the rows to compare weights, so a single word has none where possible.
+    A phrase is searched in titles and in texts separately. Otherwise a phrase that begins in the
+    title and ends in the text would match. A single word has no weight where possible, because
+    PostgreSQL must read the rows to compare weights.
     """
     weights = ["A"] if title_only else ["A", "B"] if len(term.words) > 1 else [""]
     return " | ".join(f"({' <-> '.join(_lexemes(term, weight))})" for weight in weights)
@@ -198,7 +207,7 @@ def _lexemes(term: Term, weight: str) -> Iterator[str]:
 
 
 def _is_in_index(model: type[Model], query: Any) -> Q:
-    """Whether the full-text index finds the row, among the rows of the current tenant."""
+    """Return the condition that the full-text index contains the row for this query."""
     table = model._meta.db_table
     if connection.vendor == "postgresql":
         # As an array: the planner assumes that a function returns a thousand rows, and would join
@@ -220,7 +229,7 @@ def _contains(field: str, literal: Any) -> Q:
 
 
 def _folded(text: Any) -> Replace:
-    """Return the text in lower case, with one form of the Greek sigma, which has two."""
+    """Return the text in lower case. The Greek sigma has two lower-case forms, which become one."""
     return Replace(Lower(text), Value("ς"), Value("σ"))
 
 
@@ -234,13 +243,14 @@ def _any(conditions: Iterable[Q]) -> Q:
 
 # ---- snippets -----------------------------------------------------------------------------------
 
-CONTEXT = 80  # characters on either side of the first hit
+CONTEXT = 80  # characters before and after the first hit
 
 
 def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, Any]]:
-    """Return pieces of plain text around the first hit, each with whether it matched.
+    """Return pieces of plain text around the first hit, each with whether it matches a term.
 
-    They are of the first text that contains one of the words, or else from the start of the first.
+    The pieces are from the first of `texts` that contains a term, or else from the beginning of the
+    first text.
     """
     finder = re.compile("|".join(term.pattern for term in terms), re.IGNORECASE)
     text, first = next(((t, hit) for t in texts if (hit := finder.search(t))), (texts[0], None))

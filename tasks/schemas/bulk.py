@@ -1,4 +1,4 @@
-"""Many operations on tasks in one request."""
+"""The schemas of bulk requests: many operations on tasks at once."""
 
 from __future__ import annotations
 
@@ -14,25 +14,27 @@ from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere
 
 MAX_OPERATIONS = 500
-MAX_WHERES = 20  # each is a question of its own
+MAX_WHERES = 20  # operations with a `where`; each costs a query
 Ref = Annotated[
     Id | Annotated[str, Field(min_length=1, max_length=30)],
     Field(description="A task's id or key (WEB-12)."),
 ]
-Force = Annotated[bool, Field(description="Complete it whatever is open before or below it.")]
+Force = Annotated[
+    bool, Field(description="Complete the task even if subtasks or blockers are open.")
+]
 
 
-def _check_narrows(where: TaskWhere) -> TaskWhere:
+def _check_not_empty(where: TaskWhere) -> TaskWhere:
     if not where.sent_fields():
-        raise ValueError("names no filter, which would select all tasks. Give at least one")
+        raise ValueError("has no filter and would select all tasks. Send at least one filter")
     return where
 
 
-Where = Annotated[TaskWhere, AfterValidator(_check_narrows)]
+Where = Annotated[TaskWhere, AfterValidator(_check_not_empty)]
 
 
 class Target(In):
-    """One task by `id`, or all that `where` finds; at most 20 operations have a `where`."""
+    """One task by `id`, or all tasks that `where` selects. At most 20 operations have a `where`."""
 
     id: Ref | MISSING = MISSING
     where: Where | MISSING = MISSING
@@ -49,7 +51,7 @@ class TaskTags(In):
 
 
 class BulkAssignment(In):
-    assignee_id: Id | None = Field(description="Null for nobody.")
+    assignee_id: Id | None = Field(description="Null: no assignee.")
 
 
 class CreateOperation(In):
@@ -96,16 +98,20 @@ class UntagOperation(Target):
     data: TaskTags
 
 
-def _or_problem(value: Any, validate: Any) -> Any:
-    """One bad operation must not keep the others from being done when errors don't stop them."""
+def _validate_or_return_problem(value: Any, validate: Any) -> Any:
+    """Return the validated operation, or the Problem of an invalid one.
+
+    An invalid operation must not refuse the whole request: with `on_error: continue`, the other
+    operations are carried out.
+    """
     try:
         return validate(value)
     except ValidationError as error:
-        found = [
-            {**e, "loc": ("body", "body", *e["loc"][1:])}  # without the member of the union
+        errors = [
+            {**e, "loc": ("body", "body", *e["loc"][1:])}  # without the name of the union's member
             for e in error.errors(include_url=False)
         ]
-        return problem_of_validation(found)
+        return problem_of_validation(errors)
 
 
 Operation = Annotated[
@@ -119,7 +125,7 @@ Operation = Annotated[
     | TagOperation
     | UntagOperation,
     Field(discriminator="op"),
-    WrapValidator(_or_problem),
+    WrapValidator(_validate_or_return_problem),
 ]
 
 
@@ -131,7 +137,9 @@ class OnError(StrEnum):
 class TaskBulk(In):
     operations: Annotated[list[Operation], Field(min_length=1, max_length=MAX_OPERATIONS)]
     on_error: OnError = Field(
-        OnError.ABORT, description="`abort`: all or nothing. `continue`: what can be done is done."
+        OnError.ABORT,
+        description="`abort`: if an operation is refused, nothing is changed. `continue`: the other"
+        " operations are carried out.",
     )
 
 
@@ -143,12 +151,12 @@ class BulkProblem(Out):
 
 
 class BulkResult(Out):
-    index: int = Field(description="Of the operation, from 0.")
+    index: int = Field(description="The index of the operation, from 0.")
     ok: bool
-    id: int | None = Field(description="The task's, also when it is gone now or was refused.")
+    id: int | None = Field(description="The id of the task, even if it was deleted or refused.")
     task: TaskResponse | None = Field(
-        description="As it is at the end, in the last result for the task; null in those before it,"
-        " when the operation was refused, and when the task is gone."
+        description="The task after the whole request. Only the last successful result for a task"
+        " has it. Null in other results, and if the task is deleted."
     )
     problem: BulkProblem | None
 

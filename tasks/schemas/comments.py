@@ -25,15 +25,15 @@ from taskflow.http.schema import (
 from tasks.models import Comment
 
 
-def _says_something(text: str) -> str:
+def _check_not_blank(text: str) -> str:
     if not text.strip():
-        raise ValueError("must say something")
+        raise ValueError("must contain more than white space")
     return text
 
 
 Body = Annotated[
     Markdown,
-    AfterValidator(_says_something),
+    AfterValidator(_check_not_blank),
     Field(description="Markdown, stored as written.", examples=["Done in **v2**."]),
 ]
 
@@ -44,7 +44,7 @@ class CommentResponse(Out):
     task_key: str
     author: UserRef | None = Field(description="Null if an operator wrote it.")
     body: str
-    edited_at: datetime | None = Field(description="The time when its text was last changed.")
+    edited_at: datetime | None = Field(description="When the body was last changed; null if never.")
     version: Version
     created_at: datetime
     updated_at: datetime
@@ -65,8 +65,8 @@ class CommentUpdate(In):
 
 @with_exclusions
 class CommentFilters(PageParams, Filters):
-    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
-    excludes.
+    """Rows must satisfy all filters. If a filter has several values, one of them is enough. A
+    filter whose name ends in `_not` excludes rows.
     """
 
     q: SearchWords | MISSING = MISSING

@@ -11,7 +11,8 @@ from taskflow.http.schema import Id, In, Out
 class OffboardingRequest(In):
     hand_over_to: Id | None = Field(
         None,
-        description="The user who gets what the leaving user owns. Without it, other owners do.",
+        description="Id of the user who takes over. Null: other owners take over projects, and open"
+        " tasks are unassigned.",
     )
 
 
@@ -20,7 +21,7 @@ class OffboardingResponse(Out):
     tokens_revoked: int
     tasks_handed_over: int
     tasks_unassigned: int
-    projects_handed_over: list[int] = Field(description="Their ids.")
+    projects_handed_over: list[int] = Field(description="Ids of projects.")
     pages_handed_over: int
     memberships_ended: int
     agents_handed_over: int

@@ -43,8 +43,8 @@ class PageCreate(In):
     project_id: Id
     title: PageTitle
     body: Markdown = ""
-    is_published: bool = Field(False, description="False: a draft.")
-    owner_id: Id | None = Field(None, description="You, if absent.")
+    is_published: bool = Field(False, description="False: the page is a draft.")
+    owner_id: Id | None = Field(None, description="Default: you.")
 
 
 class PageUpdate(In):
@@ -55,8 +55,8 @@ class PageUpdate(In):
 
 @with_exclusions
 class PageFilters(PageParams, Filters):
-    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
-    excludes.
+    """Rows must satisfy all filters. If a filter has several values, one of them is enough. A
+    filter whose name ends in `_not` excludes rows.
     """
 
     q: SearchWords | MISSING = MISSING
@@ -73,7 +73,8 @@ class PageFilters(PageParams, Filters):
         None,
         min_length=1,
         max_length=100,
-        description="`title`, `created_at`, `updated_at`, `published_at`; `-` descends.",
+        description="`title`, `created_at`, `updated_at` or `published_at`; a leading `-` sorts"
+        " descending. Default: newest first.",
     )
 
 

@@ -46,7 +46,9 @@ class ProjectResponse(Out):
     status: ProjectStatus
     metadata: dict[str, object]
     owner: UserRef
-    role: Role | None = Field(description="Your role in it, null for administrators without one.")
+    role: Role | None = Field(
+        description="Your role in the project. Null: you see it as an administrator."
+    )
     task_counts: TaskCounts
     version: Version
     created_at: datetime
@@ -59,11 +61,13 @@ class ProjectCreate(In):
     description: LongText = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
-    owner_id: Id | None = Field(None, description="You, if absent. For administrators.")
+    owner_id: Id | None = Field(
+        None, description="Default: you. Only administrators can name another user."
+    )
     tasks: list[ProjectTask] = Field(
         [],
-        description="Its first tasks, at most 500 with all subtasks. Any fault in one, and"
-        " nothing is made.",
+        description="The first tasks, at most 500 with all subtasks. If one is refused, nothing is"
+        " created.",
     )
 
 
@@ -82,8 +86,8 @@ class ProjectUpdate(In):
 
 @with_exclusions
 class ProjectFilters(PageParams, Filters):
-    """Different names are joined by “and”, values of one name by “or”. `_not` at the end
-    excludes.
+    """Rows must satisfy all filters. If a filter has several values, one of them is enough. A
+    filter whose name ends in `_not` excludes rows.
     """
 
     status: list[ProjectStatus] | MISSING = list_filter_field()
@@ -97,7 +101,8 @@ class ProjectFilters(PageParams, Filters):
         None,
         min_length=1,
         max_length=100,
-        description="`name`, `key`, `created_at`, `updated_at`; `-` descends.",
+        description="`name`, `key`, `created_at` or `updated_at`; a leading `-` sorts descending."
+        " Default: newest first.",
     )
 
 

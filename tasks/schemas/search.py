@@ -17,7 +17,7 @@ from tasks.queries.search import Term, snippet
 
 
 class SearchKind(StrEnum):
-    """The resource types whose text is searched, by name."""
+    """The names of the resource types that can be searched."""
 
     _ignore_ = "members resource_type"
     members = vars()
@@ -35,9 +35,9 @@ class SearchFilters(Filters):
     skip: int = Field(0, ge=0, le=1000)
 
 
-class Piece(Out):
+class SnippetPiece(Out):
     text: str
-    match: bool
+    match: bool = Field(description="Whether the piece matches a word of the query.")
 
 
 class SearchResult(Out):
@@ -46,8 +46,8 @@ class SearchResult(Out):
     key: str | None = Field(description="The key of a task; for a comment, the key of its task.")
     project_id: int
     title: str = Field(description="The title; for a comment, the title of its task.")
-    snippet: list[Piece] = Field(description="Plain text in pieces that match or not.")
-    in_title: bool
+    snippet: list[SnippetPiece] = Field(description="Plain text around the first match, in pieces.")
+    in_title: bool = Field(description="Whether all words are in the title.")
     updated_at: datetime
 
 
@@ -57,9 +57,7 @@ class SearchPage(Out):
 
 
 def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, Any]:
-    """Return one hit as a response. A row without a title is shown under that of the row that it
-    belongs to.
-    """
+    """Return a SearchResult. A row without a title gets the title of the row that it belongs to."""
     resource_type = type_of_model(type(row))
     columns = resource_type.search_columns
     titled = row if len(columns) > 1 else getattr(row, resource_type.belongs_to or "")

@@ -31,20 +31,25 @@ from tasks.schemas.tags import TagName, TagRef
 Title = Annotated[str, Field(min_length=1, max_length=500)]
 TagNames = Annotated[
     list[TagName],
-    Field(max_length=MAX_TAGS, description="Names; tags that do not exist are created."),
+    Field(max_length=MAX_TAGS, description="Names of tags. Tags that do not exist are created."),
 ]
 ExternalRef = Annotated[
     str,
-    Field(min_length=1, max_length=255, description="Your own id for it, unique in the project."),
+    Field(
+        min_length=1,
+        max_length=255,
+        description="The id of the task in another system; unique in the project.",
+    ),
 ]
 
 
-MAX_BLOCKERS = 100
+MAX_BLOCKERS = 100  # in one request
 BlockerIds = Annotated[
     list[Id],
     Field(
         max_length=MAX_BLOCKERS,
-        description="Ids of the tasks that block it, of any visible project. They replace all.",
+        description="Ids of the tasks that block it, in any visible project. They replace all"
+        " present blockers.",
     ),
 ]
 LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
@@ -52,14 +57,16 @@ LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
 
 class TaskResponse(Out):
     id: int
-    key: str = Field(description="For people, as WEB-12; accepted wherever a task id is.")
+    key: str = Field(
+        description="The key for people, such as WEB-12. Accepted in paths and filters."
+    )
     number: int
     project_id: int
     title: str
     description: str
     status: Status
     completed: bool
-    ready: bool = Field(description="Open, and no open task blocks it.")
+    ready: bool = Field(description="Whether the task is open and no open task blocks it.")
     priority: Priority
     assignee: UserRef | None
     created_by: UserRef | None = Field(description="Null if an operator created it.")
@@ -81,7 +88,7 @@ class TaskResponse(Out):
 
 
 class TaskFields(In):
-    """The fields that every operation that creates tasks takes."""
+    """The fields of every operation that creates tasks."""
 
     title: Title
     description: LongText = ""
@@ -102,17 +109,21 @@ class TaskCreate(TaskFields):
 
 
 class ProjectTask(TaskFields):
-    """A first task of a new project."""
+    """A task that is created together with its project."""
 
-    ref: LocalRef | None = Field(None, description="A name for `blocked_by`; not stored.")
+    ref: LocalRef | None = Field(
+        None,
+        description="A name by which other tasks of this request refer to it in `blocked_by`."
+        " It is not stored.",
+    )
     blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MAX_BLOCKERS)] = Field(
-        [], description="Each the `ref` of a task in this request, or the id of a task."
+        [], description="The blockers: the `ref` of a task in this request, or the id of a task."
     )
     subtasks: list[ProjectTask] = []
 
 
 class TaskUpsert(In):
-    """The fields to change. The external_ref is in the address."""
+    """The fields to set. The external_ref is in the path."""
 
     title: Title | MISSING = MISSING
     description: LongText | MISSING = MISSING
@@ -132,7 +143,9 @@ class TaskUpdate(TaskUpsert):
 
 
 class Forced(In):
-    force: bool = Field(False, description="Complete it although subtasks or blockers are open.")
+    force: bool = Field(
+        False, description="Complete the task even if subtasks or blockers are open."
+    )
 
 
 class TaskAssignment(In):
@@ -145,9 +158,8 @@ class TaskMove(In):
 
 @with_exclusions
 class TaskWhere(Filters):
-    """Filters of tasks. Different names are joined by “and”, the values of one name by “or”.
-
-    A name that ends in `_not` excludes: `status_not=done`.
+    """Filters of tasks. A task must satisfy all of them. If a filter has several values, one of
+    them is enough. A filter whose name ends in `_not` excludes tasks: `status_not=done`.
     """
 
     q: SearchWords | MISSING = MISSING
@@ -156,21 +168,26 @@ class TaskWhere(Filters):
     status: list[Status] | MISSING = list_filter_field()
     priority: list[Priority] | MISSING = list_filter_field()
     ready: bool | MISSING = Field(
-        MISSING, description="Open and not blocked by an open task; or not."
+        MISSING,
+        description="`true`: open and not blocked by an open task; `false`: done or blocked.",
     )
     assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
     created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
-    tag: list[TagName] | MISSING = list_filter_field("Name; case makes no difference.")
-    tag_none: bool | MISSING = Field(MISSING, description="Without any tag; `false`: with one.")
+    tag: list[TagName] | MISSING = list_filter_field("Name, without regard to case.")
+    tag_none: bool | MISSING = Field(
+        MISSING, description="`true`: without a tag; `false`: with any tag."
+    )
     parent: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
-    parent_none: bool | MISSING = Field(MISSING, description="No subtask; `false`: a subtask.")
+    parent_none: bool | MISSING = Field(
+        MISSING, description="`true`: top tasks; `false`: subtasks."
+    )
     blocked_by: list[FilterWord] | MISSING = list_filter_field("Id or key of a blocker.")
     blocked_by_none: bool | MISSING = Field(
-        MISSING, description="Without any blocker, open or done; `false`: with one."
+        MISSING, description="`true`: without a blocker, open or done; `false`: with any blocker."
     )
     external_ref: list[ExternalRef] | MISSING = list_filter_field()
     external_ref_none: bool | MISSING = Field(
-        MISSING, description="Without an external_ref; `false`: with one."
+        MISSING, description="`true`: without an external_ref; `false`: with one."
     )
     due_before: DayOrTimestamp | MISSING = MISSING
     due_after: DayOrTimestamp | MISSING = MISSING
@@ -189,7 +206,8 @@ class TaskFilters(PageParams, TaskWhere):
         min_length=1,
         max_length=100,
         description="`created_at`, `updated_at`, `due_date`, `due_on`, `priority` (by urgency),"
-        " `title`, `number`; `-` descends, a comma continues. By default the newest first.",
+        " `title` or `number`. A leading `-` sorts descending; separate several by commas."
+        " Default: newest first.",
     )
 
 

@@ -16,7 +16,7 @@ from tasks.models.trash import TRASH_RETENTION
 
 
 class TrashKind(StrEnum):
-    """The resource types that have a trash, by name."""
+    """The names of the resource types that have a trash."""
 
     _ignore_ = "members resource_type"
     members = vars()
@@ -28,10 +28,10 @@ class TrashItem(Out):
     kind: TrashKind
     id: int
     key: str | None = Field(description="The key of a project or task.")
-    title: str = Field(description="Of a comment, its first 60 characters.")
+    title: str = Field(description="The title or name; for a comment, its first 60 characters.")
     project_id: int
     deleted_at: datetime
-    purge_after: datetime = Field(description="After this time it may be deleted permanently.")
+    purge_after: datetime = Field(description="After this time the row may be deleted permanently.")
 
 
 @with_exclusions
@@ -44,6 +44,7 @@ class TrashPage(Page[TrashItem]):
 
 
 def trash_item(kind: str, row: Any) -> dict[str, Any]:
+    """Return a TrashItem for a row of this resource type."""
     return {
         "kind": kind,
         "id": row.pk,

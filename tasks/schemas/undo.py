@@ -21,45 +21,50 @@ class OnConflict(StrEnum):
 
 
 class UndoRequest(In):
-    """The events to undo: give request_id (with actor for a request of another user), event_ids, or
-    actor with since.
+    """Selects the events to undo: by request_id (with actor for a request of another user), by
+    event_ids, or by actor and since.
     """
 
     request_id: RequestId | MISSING = Field(
         MISSING,
-        description="What you, or `actor` if given, changed under this request id.",
+        description="The changes by you, or by `actor` if given, with this request id.",
     )
     event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MAX_EVENT_IDS)
     actor: FilterWord | MISSING = Field(
         MISSING,
-        description="Who made the changes: `me`, id or `@handle`; `none`: operators and commands.",
+        description="The user who made the changes: `me`, id or `@handle`; `none`: operators and"
+        " commands.",
         examples=["@bot"],
     )
     since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
     until: Timestamp | MISSING = Field(MISSING, description="Before this time.")
     project: FilterWord | MISSING = Field(
-        MISSING, description="Only changes in this project; id or key."
+        MISSING, description="Id or key. Undo only changes in this project."
     )
     on_conflict: OnConflict = Field(
         OnConflict.REFUSE,
-        description="`skip` leaves out what other users have changed since.",
+        description="`skip`: keep what other users have changed since, and undo the rest.",
     )
 
     @model_validator(mode="after")
     def _check_selection(self) -> Self:
         sent = self.model_fields_set
         if len({"request_id", "event_ids", "since"} & sent) != 1:
-            raise ValueError("give one of request_id, event_ids, or actor with since")
+            raise ValueError("send request_id, or event_ids, or actor with since")
         if "since" in sent and "actor" not in sent:
-            raise ValueError("since goes with actor")
+            raise ValueError("since requires actor")
         if "actor" in sent and "event_ids" in sent:
-            raise ValueError("actor goes with since or request_id, not with event_ids")
+            raise ValueError(
+                "actor requires since or request_id, and cannot be combined with event_ids"
+            )
         if {"until", "project"} & sent and "since" not in sent:
-            raise ValueError("until and project need since")
+            raise ValueError("until and project require since")
         return self
 
 
 class LeftOut(Out):
+    """An event, or a field of it, that was not undone, and why."""
+
     event_id: int
     subject: Subject
     field: str | None
@@ -68,16 +73,16 @@ class LeftOut(Out):
 
 
 class UndoResponse(Out):
-    request_id: str = Field(description="With it this undo can be undone.")
+    request_id: str = Field(description="The request id of this undo, by which it can be undone.")
     undone: list[int] = Field(description="Ids of the events that were undone.")
     left_out: list[LeftOut] = Field(
-        description="What others have changed since (with `skip`), and what no undo can restore."
+        description="What other users have changed since (with `skip`), or what cannot be undone."
     )
 
 
-def undo_response(request_id: str, done: UndoResult) -> dict[str, Any]:
+def undo_response(request_id: str, result: UndoResult) -> dict[str, Any]:
     return {
         "request_id": request_id,
-        "undone": done.event_ids,
-        "left_out": [obstacle.as_error() for obstacle in done.left_out],
+        "undone": result.event_ids,
+        "left_out": [obstacle.as_error() for obstacle in result.left_out],
     }

@@ -15,7 +15,7 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
-from tasks.api.responses import DETAILS
+from tasks.api.responses import DETAIL_QUERIES
 from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
 from tasks.schemas.comments import CommentResponse
@@ -110,7 +110,7 @@ def test_each_row_is_the_same_both_ways(acme, who, model):
     assert len(ids) >= least
 
     for pk in ids:
-        text = DETAILS[model].fetch(actor.viewer, {"pk": pk}).text
+        text = DETAIL_QUERIES[model].fetch(actor.viewer, {"pk": pk}).text
 
         assert json.loads(text) == as_json(by_pydantic(actor, pk))
         assert list(json.loads(text)) == list(schema.model_fields)
@@ -155,10 +155,10 @@ def test_bulk_answers_with_the_same_documents(acme, as_):
 
 def test_detail_query_is_compiled_once(acme, monkeypatch):
     ids = Task.objects.visible_to(acme.ada.viewer).values_list("pk", flat=True)
-    DETAILS[Task].fetch(acme.ada.viewer, {"pk": ids[0]})
+    DETAIL_QUERIES[Task].fetch(acme.ada.viewer, {"pk": ids[0]})
     monkeypatch.setattr("tasks.models.Task.objects", None)
 
-    assert DETAILS[Task].fetch(acme.bob.viewer, {"pk": ids[0]})
+    assert DETAIL_QUERIES[Task].fetch(acme.bob.viewer, {"pk": ids[0]})
 
 
 def test_list_is_compiled_once_for_values_of_one_variant(acme, as_, monkeypatch):
