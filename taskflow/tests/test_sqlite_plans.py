@@ -353,5 +353,8 @@ def test_only_migrate_analyses_a_database():
         and re.search(r"ANALYZE|pragma optimize", path.read_text(), re.IGNORECASE)
     }
 
-    assert found == {"taskflow/db/sqlite/statistics.py", "tasks/seeding/bulk.py"}  # …: PostgreSQL's
+    assert found == {
+        "taskflow/db/sqlite/statistics.py",
+        "tasks/seeding/benchmark.py",
+    }  # …: PostgreSQL's
     assert connections["default"].vendor == "sqlite"

@@ -1,4 +1,4 @@
-"""The admin pages of the tasks app. Importing the package registers those of all its modules."""
+"""The admin pages of the tasks app. Importing this package registers the pages of all modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comments."""
+"""The admin pages of comments."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class CommentAdmin(TrashableAdmin):
         return ["task"] if obj else []
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Only the author may change a comment, which is shown under the author's name."""
+        """Whether the user may change the comment, which is only its author."""
         allowed: bool = super().has_change_permission(request, obj)
         return allowed and (obj is None or obj.author_id == request.user.pk)
 

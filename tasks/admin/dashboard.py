@@ -19,18 +19,18 @@ LATEST_EVENTS = 12
 
 
 def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
-    """Return the template's context. Costs four queries, and one per type of row in the events."""
+    """Return the template context. Four queries, and one per model that the events refer to."""
     now = timezone.now()
     is_open = ~Q(status=Status.DONE)
     overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
     tasks = Task.objects.visible_to(get_actor(request).viewer).aggregate(
         todo=Count("pk", filter=Q(status=Status.TODO)),
-        doing=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
+        in_progress=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),
-        finished=Count("pk", filter=Q(completed_at__gte=now - timedelta(days=7))),
+        done_this_week=Count("pk", filter=Q(completed_at__gte=now - timedelta(days=7))),
     )
     users = User.objects.active().aggregate(
-        people=Count("pk", filter=Q(kind=UserKind.HUMAN)),
+        humans=Count("pk", filter=Q(kind=UserKind.HUMAN)),
         agents=Count("pk", filter=Q(kind=UserKind.AGENT)),
     )
     projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
@@ -39,11 +39,11 @@ def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, 
         "title": "Overview",
         "cards": [
             ("To do", tasks["todo"], "/admin/tasks/task/?status__exact=todo"),
-            ("In progress", tasks["doing"], "/admin/tasks/task/?status__exact=in_progress"),
+            ("In progress", tasks["in_progress"], "/admin/tasks/task/?status__exact=in_progress"),
             ("Overdue", tasks["overdue"], "/admin/tasks/task/"),
-            ("Done in 7 days", tasks["finished"], "/admin/tasks/task/?status__exact=done"),
+            ("Done in 7 days", tasks["done_this_week"], "/admin/tasks/task/?status__exact=done"),
             ("Active projects", projects, "/admin/tasks/project/?status__exact=active"),
-            ("People", users["people"], "/admin/accounts/user/?kind__exact=human"),
+            ("People", users["humans"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
         ],
         "entries": read_history(get_actor(request), list(latest)),

@@ -1,4 +1,4 @@
-"""Pages."""
+"""The admin pages of pages."""
 
 from __future__ import annotations
 

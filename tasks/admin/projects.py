@@ -1,4 +1,4 @@
-"""Projects, with their members and tasks as inlines."""
+"""The admin pages of projects, with members and tasks as inlines, and of memberships."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ STATUS_COLORS = {
 class ProjectForm(RecordedForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if "key" in self.fields:  # absent on a read-only page
+        if "key" in self.fields:  # a read-only page has no such field
             self.fields["key"].required = bool(self.instance.pk)
             self.fields["key"].help_text = "Leave it empty to derive it from the name."
 
@@ -143,7 +143,7 @@ class ProjectMemberAdmin(RecordedAdmin):
         )
 
     def change_row(self, actor: Actor, row: ProjectMember, values: dict[str, Any]) -> None:
-        if user := values.get("user"):  # another user was chosen in a row of the inline
+        if user := values.get("user"):  # another user was chosen in an inline row
             member_actions.remove_member(actor, row)
             role = Role(values.get("role", row.role))
             member_actions.add_member(actor, row.project, user=user, role=role)

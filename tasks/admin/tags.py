@@ -1,4 +1,4 @@
-"""Tags."""
+"""The admin pages of tags."""
 
 from __future__ import annotations
 

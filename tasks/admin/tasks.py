@@ -1,4 +1,4 @@
-"""Tasks."""
+"""The admin pages of tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The base of the admin pages of resource types with a trash, which a filter of the list shows."""
+"""The base class for admin pages of resource types with a trash, which a list filter shows."""
 
 from __future__ import annotations
 
@@ -28,40 +28,40 @@ class TrashFilter(SimpleListFilter):
         return [("1", "In the trash")]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset  # TrashableAdmin.get_queryset() has chosen the rows already
+        return queryset  # TrashableAdmin.get_queryset() has already selected the rows
 
 
 class TrashableAdmin(RecordedAdmin):
-    """Lists the rows that are not deleted, or those in the trash, to restore or purge them."""
+    """Lists the rows outside the trash, or those in it, which can be restored or purged."""
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
-        """Return the rows with all related rows and annotations that the list shows."""
+        """Return the rows with the related rows and annotations that the list displays."""
         return rows
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
-        if is_trash(request):
+        if is_trash_requested(request):
             rows = select_trash_by_type(get_actor(request))[str(self.opts.model_name)]
         else:
             rows = self.model.objects.visible_to(get_actor(request).viewer)
         return self.with_details(request, rows)  # type: ignore[no-any-return]
 
     def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
-        """Search the full-text index as the API does, and tasks by key and external_ref too."""
+        """Search by words as the API does. Tasks can also be found by key and external_ref."""
         if self.model not in SEARCH_COLUMNS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
         try:
-            wanted = matches(self.model, build_condition(read_query(search_term)))
+            condition = matches(self.model, build_condition(read_query(search_term)))
         except Problem:
             return queryset.none(), False
         if self.model is Task:
-            wanted |= key_query(search_term) | Q(external_ref=search_term.strip())
-        return queryset.filter(wanted), False
+            condition |= key_query(search_term) | Q(external_ref=search_term.strip())
+        return queryset.filter(condition), False
 
     def get_list_filter(self, request: HttpRequest) -> Any:
         return [*super().get_list_filter(request), TrashFilter]
 
     def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
-        if is_trash(request):
+        if is_trash_requested(request):
             return None  # rows in the trash have no change page
         return super().get_list_display_links(request, list_display)
 
@@ -70,7 +70,7 @@ class TrashableAdmin(RecordedAdmin):
         return {
             name: action_tuple
             for name, action_tuple in super().get_actions(request).items()
-            if (name in trash_actions) == is_trash(request)
+            if (name in trash_actions) == is_trash_requested(request)
         }
 
     @action(description="Restore")
@@ -86,5 +86,5 @@ class TrashableAdmin(RecordedAdmin):
         messages.success(request, "Deleted permanently.")
 
 
-def is_trash(request: HttpRequest) -> bool:
+def is_trash_requested(request: HttpRequest) -> bool:
     return request.GET.get(TrashFilter.parameter_name) == "1"

@@ -1,4 +1,4 @@
-"""The admin page that undoes events. It shows a plan before it changes anything."""
+"""The admin page that undoes events. It displays a plan, and undoes the events when confirmed."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class UndoForm(forms.Form):
         required=False, widget=TextInput(attrs={"placeholder": "2026-12-01 09:00"})
     )
     project: Any = forms.ModelChoiceField(None, required=False, widget=Select, empty_label="All")
-    until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # time of the plan
+    until = forms.DateTimeField(required=False, widget=forms.HiddenInput)  # when the plan was made
     skip = forms.BooleanField(
         required=False,
-        label="Skip events that conflict with later changes of others or that cannot be undone",
+        label="Skip events that conflict with later changes of other users or cannot be undone",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -60,14 +60,14 @@ class UndoForm(forms.Form):
         self.fields["project"].queryset = Project.objects.order_by("key")  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
-        """Refuse text that is no list of ids. Otherwise the other fields would select events."""
+        """Refuse text that is not a list of ids, which would otherwise be ignored."""
         text: str = self.cleaned_data["event_ids"]
         if text and not EVENT_IDS.fullmatch(text):
-            raise forms.ValidationError("Give the ids of events, for example 17,18.")
+            raise forms.ValidationError("Enter the ids of events, for example 17,18.")
         return text
 
     def clean_project(self) -> Any:
-        """Refuse a project beside event ids or a request id, where it would have no effect."""
+        """Refuse a project with event ids or a request id, where it would have no effect."""
         project = self.cleaned_data["project"]
         if project and (self.cleaned_data.get("event_ids") or self.cleaned_data.get("request_id")):
             raise forms.ValidationError("A project can only be combined with a user and a time.")
@@ -87,7 +87,7 @@ class UndoForm(forms.Form):
         try:
             values["undo_request"] = UndoRequest.model_validate(body)
         except ValidationError:
-            raise forms.ValidationError("Give a request id, or a user and a time.") from None
+            raise forms.ValidationError("Enter a request id, or a user and a time.") from None
         return values
 
 
@@ -118,12 +118,12 @@ class EventAdmin(events.EventAdmin):
             undo_request = _limit_to_plan(form)
             try:
                 with transaction.atomic():
-                    done, entries = _undo_events(get_actor(request), undo_request)
+                    result, entries = _undo_events(get_actor(request), undo_request)
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
-                    messages.success(request, f"{len(done.event_ids)} changes are undone.")
+                    messages.success(request, f"{len(result.event_ids)} changes were undone.")
                     return HttpResponseRedirect(reverse("admin:audit_event_changelist"))
-                plan = {"entries": entries, "done": done}
+                plan = {"entries": entries, "result": result}
             except (Problem, IntegrityError) as error:
                 refusal = to_problem(error)
         context = {
@@ -143,7 +143,7 @@ def _initial_values(request: HttpRequest) -> dict[str, Any]:
 
 
 def _limit_to_plan(form: UndoForm) -> UndoRequest:
-    """Return the form's selection, without events recorded after the plan was first shown."""
+    """Return the selection of the form, without events recorded after the plan was displayed."""
     undo_request: UndoRequest = form.cleaned_data["undo_request"]
     if "since" not in undo_request.model_fields_set:
         return undo_request
@@ -154,7 +154,8 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
 
 
 def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[Entry]]:
-    chosen = select_events(actor, undo_request)
+    """Undo the selected events. Return the result, and history entries of the undo itself."""
+    events_to_undo = select_events(actor, undo_request)
     with capture_events() as recorded:
-        done = undo(actor, chosen, skip=undo_request.on_conflict == OnConflict.SKIP)
-    return done, read_history(actor, recorded)
+        result = undo(actor, events_to_undo, skip=undo_request.on_conflict == OnConflict.SKIP)
+    return result, read_history(actor, recorded)

@@ -1,4 +1,4 @@
-"""Adds offboarding to the admin page of users."""
+"""The admin page of users, extended by offboarding."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ class UserAdmin(users.UserAdmin):
                     self._offboard(request, user, form.cleaned_data)
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
             except Problem as problem:
-                listed = ", ".join(str(e["detail"]) for e in problem.errors)
-                form.add_error(None, f"{problem.detail} {listed}".strip())
+                details = ", ".join(str(e["detail"]) for e in problem.errors)
+                form.add_error(None, f"{problem.detail} {details}".strip())
         context = {
             **self.admin_site.each_context(request),
             "title": f"Offboard {user}",
@@ -75,15 +75,16 @@ class UserAdmin(users.UserAdmin):
         return TemplateResponse(request, "admin/offboarding.html", context)
 
     def _offboard(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
-        done = offboard_user(get_actor(request), user, values["hand_over_to"])
+        result = offboard_user(get_actor(request), user, values["hand_over_to"])
         if values["erase"]:
             erase_user(get_actor(request), user)
-        messages.success(request, _describe(done))
+        messages.success(request, _describe(result))
 
 
-def _describe(done: Offboarding) -> str:
+def _describe(result: Offboarding) -> str:
+    """Return the message that is displayed after offboarding."""
     return (
-        f"{done.user} is offboarded: {len(done.projects_handed_over)} projects,"
-        f" {done.tasks_handed_over} tasks and {done.pages_handed_over} pages handed over,"
-        f" {done.tasks_unassigned} tasks unassigned, {done.tokens_revoked} tokens revoked."
+        f"{result.user} is offboarded: {len(result.projects_handed_over)} projects,"
+        f" {result.tasks_handed_over} tasks and {result.pages_handed_over} pages handed over,"
+        f" {result.tasks_unassigned} tasks unassigned, {result.tokens_revoked} tokens revoked."
     )

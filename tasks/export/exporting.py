@@ -1,4 +1,4 @@
-"""Write a tenant export."""
+"""Export a tenant to a file."""
 
 from __future__ import annotations
 
@@ -35,10 +35,11 @@ def export_tenant(
     with_secrets: bool = True,
     note: Callable[[str], None] = lambda _: None,
 ) -> dict[str, int]:
-    """Write the whole tenant, as it is at one time. Return the number of rows by model.
+    """Write a consistent snapshot of the tenant to the file. Return the number of rows by model.
 
-    Needs constant memory. Without secrets, passwords and tokens are left out. `note` is called with
-    a sentence for each value that could not be written as it is stored.
+    Needs constant memory. `progress` is called with numbers of written rows. If `with_secrets` is
+    False, passwords and tokens are left out. `note` is called with a sentence for each value that
+    could not be written as it is stored.
     """
     digest = hashlib.sha256()
 
@@ -48,12 +49,12 @@ def export_tenant(
         file.write(data)
 
     counts: dict[str, int] = {}
-    with _one_snapshot(), inside(tenant):
+    with _repeatable_read(), inside(tenant):
         write({"format": FORMAT, "version": VERSION, "tenant": tenant_document(tenant)})
         for model in tenant_models():
             label = label_of(model)
             counts[label] = 0
-            for rows in _chunks(model, note, with_secrets=with_secrets):
+            for rows in _read_chunks(model, note, with_secrets=with_secrets):
                 for row in rows:
                     write({"model": label, "row": row})
                 counts[label] += len(rows)
@@ -63,28 +64,30 @@ def export_tenant(
 
 
 def count_rows(tenant: Tenant) -> int:
+    """Return the number of rows that an export of the tenant contains. One query per model."""
     with inside(tenant):
         return sum(model._base_manager.count() for model in tenant_models())
 
 
-def _chunks(
+def _read_chunks(
     model: Any, note: Callable[[str], None], *, with_secrets: bool
 ) -> Iterator[list[dict[str, Any]]]:
+    """Yield the exported rows of a model, CHUNK at a time, ordered by id."""
     label, names = label_of(model), [field.attname for field in fields_of(model)]
     if label == "accounts.apitoken" and not with_secrets:
         return
     rows = model._base_manager.order_by("pk").values_list(*names)
-    found = list(rows[:CHUNK])
-    while found:
-        chunk = [_write_row(model, values, note) for values in found]
+    read = list(rows[:CHUNK])
+    while read:
+        chunk = [_build_row(model, values, note) for values in read]
         if not with_secrets and label in SECRETS:
             for row in chunk:
                 row[SECRETS[label]] = "!"
         yield chunk
-        found = list(rows.filter(pk__gt=chunk[-1]["id"])[:CHUNK])
+        read = list(rows.filter(pk__gt=chunk[-1]["id"])[:CHUNK])
 
 
-def _write_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -> dict[str, Any]:
+def _build_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -> dict[str, Any]:
     fields, notes = fields_of(model), list[str]()
     row = {
         field.attname: write_value(field, value, notes)
@@ -96,8 +99,8 @@ def _write_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -
 
 
 @contextmanager
-def _one_snapshot() -> Iterator[None]:
-    """Read a snapshot that other writers do not change. Transactions of SQLite always do."""
+def _repeatable_read() -> Iterator[None]:
+    """Make the transactions inside read one snapshot, which those of SQLite always do."""
     if connection.vendor != "postgresql":
         yield
         return

@@ -5,8 +5,8 @@ The first line contains the format and the tenant. The rows follow, model by mod
 id. The last line contains the counts and a SHA-256 of all lines before it. Two exports of the same
 data are the same bytes, from either database.
 
-Columns that a file of an older version lacks get the defaults of their models. A file of a newer
-version is refused.
+A column that is missing in a file of an older version gets the default of its model field. A file
+of a newer version is refused.
 """
 
 from __future__ import annotations
@@ -27,50 +27,51 @@ from tasks.export.values import write_value
 from tasks.models import TaskCountDelta
 
 FORMAT = "taskflow-export"
-# Raise it whenever a model or a column is added or changes its meaning: an older TaskFlow then
-# refuses the file, instead of leaving out unknown values.
+# Increase it whenever a model or column is added or changes its meaning. Otherwise an older
+# TaskFlow would import the file and lose the values that it does not know.
 VERSION = 1
 CHUNK = 2000  # rows read or written at a time
 SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # Columns about this installation (its transactions and sign-ins), not about the data.
-LEFT_OUT = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
+EXCLUDED_FIELDS = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
-NO_DATA: set[Model] = {
-    IdempotencyRecord,
-    TaskCountDelta,
-}  # answers for retries, and what follows from tasks
+# Stored responses for retries, and counts that the import computes from the tasks.
+EXCLUDED_MODELS: set[Model] = {IdempotencyRecord, TaskCountDelta}
 
 
 def tenant_models() -> list[Model]:
-    """Return all models of tenants, each after the models that it refers to."""
-    found = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
-    found -= NO_DATA
+    """Return the exported models, each after the models that it refers to."""
+    models = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
+    models -= EXCLUDED_MODELS
     graph = {
         model: sorted(
-            {f.related_model for f in columns_of(model) if f.related_model in found} - {model},
+            {f.related_model for f in columns_of(model) if f.related_model in models} - {model},
             key=label_of,
         )
-        for model in sorted(found, key=label_of)
+        for model in sorted(models, key=label_of)
     }
     return list(TopologicalSorter(graph).static_order())
 
 
 @cache
 def models_by_label() -> dict[str, Model]:
+    """Return the exported models by label, such as `tasks.task`."""
     return {label_of(model): model for model in tenant_models()}
 
 
 def label_of(model: Any) -> str:
+    """Return the label of a model in the file, such as `tasks.task`."""
     return str(model._meta.label_lower)
 
 
 @cache
 def fields_of(model: Any) -> list[Any]:
-    """Return the exported fields of a row. The tenant is in the first line of the file."""
-    return [f for f in columns_of(model) if f.name not in LEFT_OUT and not f.generated]
+    """Return the exported fields of a model, without the tenant: it is in the first line."""
+    return [f for f in columns_of(model) if f.name not in EXCLUDED_FIELDS and not f.generated]
 
 
 def json_line(document: dict[str, Any]) -> bytes:
+    """Return the document as one line of the file. Equal documents are equal bytes."""
     text = json.dumps(
         document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
     )
@@ -78,12 +79,13 @@ def json_line(document: dict[str, Any]) -> bytes:
 
 
 def tenant_document(tenant: Tenant) -> dict[str, Any]:
+    """Return the columns of the tenant for the first line of the file."""
     fields = columns_of(Tenant)
     return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in fields}
 
 
-def shifted_fields(model: Any) -> Iterator[tuple[str, Model]]:
-    """Yield the columns that hold ids of other rows, with the model of those."""
+def reference_fields(model: Any) -> Iterator[tuple[str, Model]]:
+    """Yield the columns that contain ids of other rows, each with the model of those rows."""
     for field in fields_of(model):
         if field.related_model is not None and is_tenant_model(field.related_model):
             yield field.attname, field.related_model

@@ -1,4 +1,4 @@
-"""Import a tenant export. Nothing is written before the whole file is verified."""
+"""Import a tenant from a file. The caller must have verified the whole file before."""
 
 from __future__ import annotations
 
@@ -20,37 +20,39 @@ from tasks.export.format import (
     fields_of,
     label_of,
     models_by_label,
-    shifted_fields,
+    reference_fields,
     tenant_models,
 )
 from tasks.export.values import read_value
-from tasks.export.verifying import Contents, InvalidExport, sentence_of, verified_rows
+from tasks.export.verifying import Contents, InvalidExport, read_verified_rows, sentence_of
 from tasks.models import Project, TaskCountDelta
 
 
 def import_tenant(
     file: BinaryIO, contents: Contents, progress: Progress, *, subdomain: str | None = None
 ) -> tuple[Tenant, bool]:
-    """Write a verified export in one transaction. Return the tenant, and whether its tokens stay
-    valid.
+    """Import a verified export in one transaction. Return the tenant, and whether its tokens were
+    imported.
 
-    Ids stay as they are in an empty database, and move up all together where others live. A token's
-    text names the tenant's id: where that changed, tokens stay behind. Raises InvalidExport when
-    the subdomain is taken.
+    Ids that are taken in this database are shifted: the same number is added to all ids of a table.
+    The text of a token contains the tenant's id, so that tokens are left out if that id changes.
+    Raises InvalidExport if the subdomain is taken or a row cannot be stored.
     """
     values = contents.tenant | ({"subdomain": subdomain} if subdomain else {})
     if not SUBDOMAIN.fullmatch(str(values.get("subdomain"))):
-        raise InvalidExport("The tenant's subdomain is no DNS label.")
+        raise InvalidExport(
+            "The subdomain of the tenant is not a DNS label. Import it --as another."
+        )
     if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
         raise InvalidExport(
-            f"There is a tenant {values['subdomain']} already. Import it --as another."
+            f"There is already a tenant {values['subdomain']}. Import it --as another."
         )
     try:
-        # One transaction on SQLite, which has only one writer. PostgreSQL reserves the ids first,
-        # in a transaction of its own, so that they are locked only for a short time.
+        # SQLite has only one writer, so that everything is one transaction. On PostgreSQL the ids
+        # are reserved in short transactions before, because they lock the tables.
         with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
-            shift = {label_of(m): _take_ids(m, contents.spans) for m in tenant_models()}
-            tenant_id = _take_id(contents.tenant["id"])
+            shift = {label_of(m): _reserve_ids(m, contents.spans) for m in tenant_models()}
+            tenant_id = _reserve_tenant_id(contents.tenant["id"])
             with transaction.atomic():
                 tenant = _create_tenant(values | {"id": tenant_id})
                 keeps_tokens = tenant.pk == contents.tenant["id"]
@@ -83,12 +85,12 @@ def _write_rows(
     with_tokens: bool,
 ) -> None:
     models = models_by_label()
-    for label, found in groupby(verified_rows(file, contents), key=itemgetter(0)):
+    for label, rows in groupby(read_verified_rows(file, contents), key=itemgetter(0)):
         if label == "accounts.apitoken" and not with_tokens:
-            progress(sum(1 for _ in found))
+            progress(sum(1 for _ in rows))
             continue
-        later: list[tuple[int, str, int]] = []
-        while chunk := [row for _, row in islice(found, CHUNK)]:
+        later: list[tuple[int, str, int]] = []  # (row id, column, id of a later row)
+        while chunk := [row for _, row in islice(rows, CHUNK)]:
             _write_chunk(models[label], tenant, chunk, shift, later)
             progress(len(chunk))
         for row_id, name, target in later:
@@ -102,14 +104,14 @@ def _write_chunk(
     shift: dict[str, int],
     later: list[tuple[int, str, int]],
 ) -> None:
-    """Insert rows. References to later rows of the same table are added to `later`, as they can be
-    set only when all rows exist.
+    """Insert rows. References to later rows of the same table are set to null and added to `later`:
+    the caller sets them when all rows exist.
     """
-    label, pointing = label_of(model), list(shifted_fields(model))
+    label, references = label_of(model), list(reference_fields(model))
     last = chunk[-1]["id"] + shift[label]
     for row in chunk:
         row["id"] += shift[label]
-        for name, target in pointing:
+        for name, target in references:
             if row[name] is not None:
                 row[name] += shift[label_of(target)]
             if target is model and row[name] is not None and row[name] > last:
@@ -143,12 +145,13 @@ def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
         target = model_of_field(row["subject_type"], name)
         if target is not None:
             by = shift[label_of(target)]
-            row["changes"][name] = [_shifted(value, by) for value in values]
+            row["changes"][name] = [_shift_ids(value, by) for value in values]
 
 
-def _shifted(value: Any, by: int) -> Any:
+def _shift_ids(value: Any, by: int) -> Any:
+    """Add `by` to an id, or to every id in a list. Other values stay as they are."""
     if isinstance(value, list):
-        return [_shifted(item, by) for item in value]
+        return [_shift_ids(item, by) for item in value]
     return value + by if type(value) is int else value
 
 
@@ -165,31 +168,34 @@ def _insert(model: Any, rows: list[Any]) -> None:
 # ---- ids ----------------------------------------------------------------------------------------
 
 
-def _take_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
-    """Take ids for the model's rows; return by how much they move up: not at all where they are
-    still to be given.
+def _reserve_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
+    """Reserve ids for the rows of a model. Return the number to add to the ids in the file.
+
+    It is 0 if the database has not used any id of the file's range yet.
     """
     if label_of(model) not in spans:
         return 0
     table = model._meta.db_table
     smallest, largest = spans[label_of(model)]
-    first = _advance(table, 1)
-    if first <= smallest and (first == largest or _advance(table, largest - first) == first + 1):
+    first = _advance_sequence(table, 1)
+    if first <= smallest and (
+        first == largest or _advance_sequence(table, largest - first) == first + 1
+    ):
         return 0
-    return _advance(table, largest - smallest + 1) - smallest
+    return _advance_sequence(table, largest - smallest + 1) - smallest
 
 
-def _take_id(wanted: int) -> int:
-    """Return the wanted id of the tenant if it was never used here, else the next free one."""
+def _reserve_tenant_id(exported_id: int) -> int:
+    """Return the exported id if no tenant of this database ever had it, else the next free id."""
     table = Tenant._meta.db_table
-    first = _advance(table, 1)
-    if first < wanted:
-        _advance(table, wanted - first)
-    return max(first, wanted)
+    next_id = _advance_sequence(table, 1)
+    if next_id < exported_id:
+        _advance_sequence(table, exported_id - next_id)
+    return max(next_id, exported_id)
 
 
-def _advance(table: str, count: int) -> int:
-    """Take the next `count` ids of the table, in a row; return the first."""
+def _advance_sequence(table: str, count: int) -> int:
+    """Reserve the next `count` ids of the table, without a gap. Return the first."""
     with transaction.atomic(), connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
@@ -198,7 +204,7 @@ def _advance(table: str, count: int) -> int:
             values = [table, first + count - 1]
             cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", values)
             return int(first)
-        # Else an insert at the same time would take an id in between.
+        # Without the lock, an insert at the same time could use an id in between.
         cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
         cursor.execute(
             "SELECT min(n) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS n"

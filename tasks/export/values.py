@@ -1,4 +1,4 @@
-"""Values of columns, as an export writes them and reads them back."""
+"""Convert values of columns to JSON for an export, and back."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
 from tasks.schemas.tasks import TaskCreate
 
-MAX_COLUMN_DEPTH = MAX_JSON_DEPTH - 1  # of metadata: one level less than its body
-MAX_CHANGES_DEPTH = MAX_COLUMN_DEPTH + 2  # within {field: [before, after]}
-REPLACEMENT = "\ufffd"  # for a character that cannot be stored everywhere
-# Columns that have to satisfy the rules of a request body, and the schema with these rules. E-mails
-# are checked by their column only: the address of an erased user is none that a body may contain.
-CONTENT: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
+MAX_COLUMN_DEPTH = MAX_JSON_DEPTH - 1  # levels of metadata, which is one level inside a body
+MAX_CHANGES_DEPTH = MAX_COLUMN_DEPTH + 2  # levels of {field: [before, after]}
+REPLACEMENT = "\ufffd"  # replaces a character that not every database can store
+# By model: the columns that must satisfy the rules of a request body, and the schema with them.
+# E-mails are not among them: a body could not contain the address of an erased user.
+CHECKED_COLUMNS: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "accounts.tenant": (TenantUpdate, ("name", "time_zone")),
     "accounts.user": (UserCreate, ("handle", "full_name")),
     "accounts.apitoken": (TokenCreate, ("name",)),
@@ -36,7 +36,7 @@ CONTENT: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "tasks.comment": (CommentCreate, ("body",)),
     "tasks.page": (PageCreate, ("title", "body")),
 }
-TYPES: tuple[tuple[Any, type], ...] = (
+JSON_TYPES: tuple[tuple[Any, type], ...] = (
     (models.ForeignKey, int),
     (models.BooleanField, bool),
     (models.IntegerField, int),
@@ -46,17 +46,18 @@ TYPES: tuple[tuple[Any, type], ...] = (
 )
 
 
-# ---- out ----------------------------------------------------------------------------------------
+# ---- writing ------------------------------------------------------------------------------------
 
 
 def write_value(field: Any, value: Any, notes: list[str]) -> Any:
-    """Return the value of a column as JSON that both databases give back, and that can be imported.
+    """Return the value of a column as JSON that can be imported into both databases.
 
-    PostgreSQL has no floats in JSON and knows 1.0 as 1. A value that
-    no body may contain, but a database may, is written as text, and a note is added to `notes`.
+    Whole floats are written as integers, because PostgreSQL returns 1.0 in JSON as 1. A value that
+    a database may contain but a request body may not is written as text, and a note is added to
+    `notes`.
     """
     if isinstance(field, models.JSONField):
-        return _JsonWriter(field.attname, notes).write(value, _deepest(field))
+        return _JsonWriter(field.attname, notes).write(value, _max_depth_of(field))
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, date):
@@ -65,17 +66,19 @@ def write_value(field: Any, value: Any, notes: list[str]) -> Any:
 
 
 class _JsonWriter:
-    """Writes the value of one column."""
+    """Writes a JSON value of one column."""
 
     def __init__(self, column: str, notes: list[str]) -> None:
         self.column, self.notes = column, notes
 
     def write(self, value: Any, levels: int) -> Any:
-        """`levels` says how deep the value may be nested."""
+        """Return the value as it is exported. It may be nested `levels` deep."""
         if isinstance(value, str):
             return _write_text(value, self.column, self.notes)
         if isinstance(value, dict | list) and not levels:
-            self.notes.append(f"{self.column} is nested too deeply: the innermost became text")
+            self.notes.append(
+                f"{self.column} is nested too deeply: the innermost values became text"
+            )
             return json.dumps(value)
         if isinstance(value, dict):
             return self._write_object(value, levels - 1)
@@ -87,7 +90,7 @@ class _JsonWriter:
         written: dict[str, Any] = {}
         for key, item in value.items():
             name = _write_text(key, self.column, self.notes)
-            while name in written:  # two keys may differ in nothing that can be stored
+            while name in written:  # keys that differ only in replaced characters
                 name += REPLACEMENT
             written[name] = self.write(item, levels)
         return written
@@ -99,7 +102,7 @@ class _JsonWriter:
         elif isinstance(value, float) and value.is_integer():
             written = int(Decimal(repr(value)))  # as PostgreSQL reads the digits
         if isinstance(written, str) or not -(2**63) <= written < 2**63:
-            self.notes.append(f"{self.column} holds a number outside 64 bits: it became text")
+            self.notes.append(f"{self.column} contains a number outside 64 bits: it became text")
             written = str(written)
         return written
 
@@ -107,21 +110,21 @@ class _JsonWriter:
 def _write_text(text: str, column: str, notes: list[str]) -> str:
     if not is_unstorable(text):
         return text
-    notes.append(f"{column} holds NUL or half a character: each became {REPLACEMENT}")
+    notes.append(f"{column} contains NUL or unpaired surrogates: each became {REPLACEMENT}")
     return "".join(REPLACEMENT if is_unstorable(character) else character for character in text)
 
 
-def _deepest(field: Any) -> int:
+def _max_depth_of(field: Any) -> int:
     return MAX_CHANGES_DEPTH if field.name == "changes" else MAX_COLUMN_DEPTH
 
 
-# ---- in -----------------------------------------------------------------------------------------
+# ---- reading ------------------------------------------------------------------------------------
 
 
 def default_of(field: Any) -> Any:
-    """Return the value of a column that an older export does not have.
+    """Return the value for a column that is missing in an older export.
 
-    Raises LookupError for a column that every row has to give.
+    Raises LookupError if the column has no default.
     """
     if field.has_default():
         value = field.get_default()
@@ -134,16 +137,16 @@ def default_of(field: Any) -> Any:
 
 
 def read_value(field: Any, value: Any) -> Any:
-    """Return the value of a column for its model. Raises ValueError or ValidationError."""
+    """Convert a JSON value for its model field. Raises ValueError or ValidationError."""
     if value is None:
         if not field.null:
             raise ValueError(f"{field.attname} is null")
         return None
     if isinstance(field, models.JSONField):
         return value
-    wanted: Any = next(kind for fields, kind in TYPES if isinstance(field, fields))
-    if type(value) is not wanted:
-        raise ValueError(f"{field.attname} is not of its type")
+    json_type: Any = next(t for fields, t in JSON_TYPES if isinstance(field, fields))
+    if type(value) is not json_type:
+        raise ValueError(f"{field.attname} has a value of a wrong type")
     if isinstance(field, models.DateTimeField):
         return _read_datetime(field, value)
     if isinstance(field, models.DateField):
@@ -161,10 +164,10 @@ def _read_datetime(field: Any, text: str) -> datetime:
 
 
 def check_content(label: str, row: Mapping[str, Any]) -> None:
-    """Check texts of users by the rules of a request body. Raises Problem or ValueError."""
-    if label not in CONTENT:
+    """Check texts that users wrote by the rules of a request body. Raises Problem or ValueError."""
+    if label not in CHECKED_COLUMNS:
         return
-    schema, names = CONTENT[label]
+    schema, names = CHECKED_COLUMNS[label]
     check_values(schema, {name: row[name] for name in names})
     if "metadata" in names:
         check_depth(row["metadata"], MAX_COLUMN_DEPTH)

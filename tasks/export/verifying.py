@@ -1,4 +1,4 @@
-"""Verify an export: complete, unchanged, of a known version, with rows that can be stored."""
+"""Verify that an export is complete, unchanged, of a known version, and can be imported."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from taskflow.http.parsing import parse_json
 from tasks.export.format import FORMAT, VERSION, fields_of, label_of, models_by_label
 from tasks.export.values import MAX_CHANGES_DEPTH, check_content, default_of, read_value
 
-MAX_LINE_BYTES = 256 * 1024 * 1024  # bytes: the event of a deleted tag names all tasks that had it
-MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # the line, the row, and its deepest column
-MAX_ID = 2**62  # leaves room to shift all ids
-FOREIGN = "This is not a TaskFlow export."
+MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
+MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
+MAX_EXPORT_ID = 2**62  # leaves room to shift all ids
+NOT_AN_EXPORT = "This is not a TaskFlow export. Give a file that `manage.py export` wrote."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
 
 class InvalidExport(Exception):
-    """The file cannot be imported. The message is a sentence about the reason."""
+    """The file cannot be imported. The message is a sentence that states the reason."""
 
 
 @dataclass
@@ -43,22 +43,24 @@ class Contents:
 
 
 def verify(file: BinaryIO) -> Contents:
-    """Read the file to its end. Raises InvalidExport for one that is cut, edited, too new or no
-    export.
+    """Read and check the whole file. Return its contents, without the rows.
 
-    Columns that the file does not have, because an older TaskFlow wrote it, have their defaults.
+    Raises InvalidExport if the file is not an export, is incomplete, was changed, is of a newer
+    version, or contains a row that cannot be stored.
     """
-    lines = _lines(file)
+    lines = _read_lines(file)
     data, head = next(lines, (b"", {}))
     contents = Contents(_read_head(head), dict.fromkeys(models_by_label(), 0))
     digest = hashlib.sha256(data)
-    order = _Order()
+    order = _OrderCheck()
     for number, (data, document) in enumerate(lines, 2):
         if "sha256" in document:
             contents.sha256 = digest.hexdigest()
             _check_end(document, contents)
             if next(lines, None) is not None:
-                raise InvalidExport("There is more behind the end of the export.")
+                raise InvalidExport(
+                    "The file continues after the end of the export. Use the original file."
+                )
             return contents
         digest.update(data)
         try:
@@ -69,28 +71,29 @@ def verify(file: BinaryIO) -> Contents:
         first, _ = contents.spans.get(label, (row["id"], 0))
         contents.spans[label] = (first, row["id"])
         contents.counts[label] += 1
-    raise InvalidExport("The export is cut off: its last line is missing.")
+    raise InvalidExport("The export is cut off: its last line is missing. Export again.")
 
 
-def verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (model, row) for each row of a verified file, with defaults for columns it lacks.
+def read_verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (label of the model, row) for each row of a verified file, with defaults for missing
+    columns.
 
-    Raises InvalidExport when the file is not the proven one any more.
+    Raises InvalidExport if the file has changed since it was verified.
     """
     digest = hashlib.sha256()
-    for data, document in _lines(file):
+    for data, document in _read_lines(file):
         if "sha256" in document:
             break
         digest.update(data)
         if "row" in document:
             label = document["model"]
-            yield label, _complete(models_by_label()[label], document["row"])
+            yield label, _fill_defaults(models_by_label()[label], document["row"])
     if digest.hexdigest() != contents.sha256:
         raise InvalidExport("The file has been changed while it was read.")
 
 
 def sentence_of(error: Exception) -> str:
-    """Return one line of text about a refused value."""
+    """Return one sentence about an error, for a message to the user."""
     if isinstance(error, Problem):
         text = error.detail
     elif isinstance(error, ValidationError):
@@ -103,7 +106,7 @@ def sentence_of(error: Exception) -> str:
 # ---- lines --------------------------------------------------------------------------------------
 
 
-def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
     file.seek(0)
     number = 0
     while data := file.readline(MAX_LINE_BYTES):
@@ -112,18 +115,18 @@ def _lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
             document = parse_json(data, max_depth=MAX_LINE_DEPTH)
         except ValueError as error:
             raise InvalidExport(
-                f"Line {number} cannot be read, the file is cut or damaged: {error}"
+                f"Line {number} cannot be read, the file is incomplete or damaged: {error}"
             ) from None
         if not isinstance(document, dict) or not data.endswith(b"\n"):
-            raise InvalidExport(f"Line {number} is not whole: the file is cut or damaged.")
+            raise InvalidExport(f"Line {number} is incomplete: the file is incomplete or damaged.")
         yield data, document
 
 
 def _read_head(head: dict[str, Any]) -> dict[str, Any]:
-    """Return the tenant's columns."""
+    """Check the first line. Return the columns of the tenant."""
     version, tenant = head.get("version"), head.get("tenant")
     if head.get("format") != FORMAT or type(version) is not int or version < 1:
-        raise InvalidExport(FOREIGN)
+        raise InvalidExport(NOT_AN_EXPORT)
     if version > VERSION:
         raise InvalidExport(
             f"This file has format {version}; this TaskFlow reads up to {VERSION}."
@@ -132,7 +135,7 @@ def _read_head(head: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(tenant, dict):
         raise InvalidExport("The first line does not describe the tenant.")
     try:
-        row = _complete(Tenant, tenant)
+        row = _fill_defaults(Tenant, tenant)
         _check_values(Tenant, row)
         check_id(row["id"], 0)
     except (Problem, ValueError, ValidationError) as error:
@@ -141,34 +144,34 @@ def _read_head(head: dict[str, Any]) -> dict[str, Any]:
 
 
 def read_row(document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Return (label of the model, checked row). Raises Problem, ValueError or ValidationError."""
     label, row = document.get("model"), document.get("row")
     if not isinstance(label, str) or not isinstance(row, dict) or len(document) != 2:
         raise ValueError("this is not a row")
     model = models_by_label().get(label)
     if model is None:
         raise ValueError(f"this TaskFlow has no {label}: {NEWER}")
-    row = _complete(model, row)
+    row = _fill_defaults(model, row)
     _check_values(model, row)
     return label, row
 
 
 def _check_end(document: dict[str, Any], contents: Contents) -> None:
+    """Check the checksum and the counts in the last line. Raises InvalidExport."""
     counts = document.get("counts")
-    wanted = {label: count for label, count in contents.counts.items() if count}
+    expected = {label: count for label, count in contents.counts.items() if count}
     if not isinstance(counts, dict) or document["sha256"] != contents.sha256:
-        raise InvalidExport("The export has been changed: its checksum is another.")
-    if {label: count for label, count in counts.items() if count} != wanted:
-        raise InvalidExport(
-            "The export has been changed: it does not have the rows that it counts."
-        )
+        raise InvalidExport("The export has been changed: its checksum is wrong.")
+    if {label: count for label, count in counts.items() if count} != expected:
+        raise InvalidExport("The export has been changed: its row counts are wrong.")
 
 
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-def _complete(model: Any, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row with the defaults of columns that it lacks. Raises ValueError."""
-    fields = _fields(model)
+def _fill_defaults(model: Any, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row with defaults for missing columns. Raises ValueError for unknown columns."""
+    fields = _fields_by_name(model)
     if unknown := sorted(row.keys() - fields.keys()):
         raise ValueError(
             f"{label_of(model)} has no column {', '.join(unknown)} in this TaskFlow: {NEWER}"
@@ -181,8 +184,8 @@ def _complete(model: Any, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_values(model: Any, row: dict[str, Any]) -> None:
-    """Raise Problem, ValueError or ValidationError for a row that is not fit to be stored."""
-    for name, column in _fields(model).items():
+    """Raise Problem, ValueError or ValidationError for a row that cannot be stored."""
+    for name, column in _fields_by_name(model).items():
         read_value(column, row[name])
     check_content(label_of(model), row)
     if label_of(model) == "audit.event":
@@ -196,42 +199,42 @@ def _check_event(row: dict[str, Any]) -> None:
     if not isinstance(changes, dict) or not all(
         isinstance(pair, list) and len(pair) == 2 for pair in changes.values()
     ):
-        raise ValueError("changes does not name a value before and one after")
+        raise ValueError("changes must contain [before, after] for each field")
     if undoes is not None and not (
         isinstance(undoes, dict) and all(key.isascii() and key.isdigit() for key in undoes)
     ):
-        raise ValueError("undoes does not name events")
+        raise ValueError("undoes must have event ids as its keys")
 
 
 def _check_ids(ids: Any) -> None:
     if ids is not None and not (isinstance(ids, list) and all(type(pk) is int for pk in ids)):
-        raise ValueError("project_ids does not name projects")
+        raise ValueError("project_ids must be a list of project ids")
 
 
 @cache
-def _fields(model: Any) -> dict[str, Any]:
+def _fields_by_name(model: Any) -> dict[str, Any]:
     fields = columns_of(Tenant) if model is Tenant else fields_of(model)
     return {column.attname: column for column in fields}
 
 
 def check_id(row_id: int, last: int) -> None:
-    """Raise ValueError unless the id follows the last one."""
-    if not last < row_id < MAX_ID:
+    """Raise ValueError unless the id is greater than the last one, and below MAX_EXPORT_ID."""
+    if not last < row_id < MAX_EXPORT_ID:
         raise ValueError("the id is out of order")
 
 
-class _Order:
-    """Rows come model by model, each in the order of its ids."""
+class _OrderCheck:
+    """Checks that rows are grouped by model and ordered by id."""
 
     def __init__(self) -> None:
         self.label, self.last = "", 0
-        self.seen: set[str] = set()
+        self.labels: set[str] = set()  # of the models so far
 
     def check(self, label: str, row_id: int) -> None:
         if label != self.label:
-            if label in self.seen:
+            if label in self.labels:
                 raise ValueError("the row is out of order")
             self.label, self.last = label, 0
-            self.seen.add(label)
+            self.labels.add(label)
         check_id(row_id, self.last)
         self.last = row_id

@@ -1,4 +1,4 @@
-"""Files that commands write: complete or not at all, and readable by their owner only."""
+"""Write files completely or not at all, readable only by their owner."""
 
 from __future__ import annotations
 
@@ -18,27 +18,28 @@ from django.core.management.base import CommandError
 
 @contextmanager
 def write_whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file that gets its name when all of it is on the disk, and not before.
+    """Yield a file for writing. It gets the name `path` only after all of it is on the disk.
 
-    Until then it has a temporary name in the same folder, which is removed when anything fails,
-    SIGTERM and SIGHUP included. Raises CommandError when `path` exists or cannot be written.
+    Until then it has a temporary name in the same directory. If anything fails, or on SIGTERM or
+    SIGHUP, the temporary file is removed. Raises CommandError if `path` exists or cannot be
+    written.
     """
     if os.path.lexists(path):
         raise CommandError(f"{path}: File exists. Name a new file.")
     try:
-        with _exiting_on_signals(), _temporary_beside(path) as file:
+        with _exit_on_signals(), _open_temporary_file(path) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             os.replace(file.name, path)
-            _sync_folder(path.parent)
+            _sync_directory(path.parent)
     except OSError as error:
         raise CommandError(f"{path}: {error.strerror or error}. Nothing was written.") from None
 
 
 @contextmanager
-def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
-    # Its mode is 0600 from the start.
+def _open_temporary_file(path: Path) -> Iterator[BinaryIO]:
+    # NamedTemporaryFile creates the file with mode 0600.
     file = NamedTemporaryFile(  # noqa: SIM115 - closed below, before its name is removed
         dir=path.parent, prefix=f".{path.name}.", suffix=".part", delete=False
     )
@@ -46,12 +47,12 @@ def _temporary_beside(path: Path) -> Iterator[BinaryIO]:
         with file:
             yield cast(BinaryIO, file)
     finally:
-        with suppress(FileNotFoundError):  # which is so when it has its final name
+        with suppress(FileNotFoundError):  # raised if the file has its final name
             os.unlink(file.name)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Keep the new name through a power cut."""
+def _sync_directory(folder: Path) -> None:
+    """Write the directory to the disk, so that the new name is not lost in a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -60,8 +61,8 @@ def _sync_folder(folder: Path) -> None:
 
 
 @contextmanager
-def _exiting_on_signals() -> Iterator[None]:
-    """Let SIGTERM and SIGHUP raise SystemExit, so that what was begun is cleaned up."""
+def _exit_on_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP raise SystemExit, so that `finally` blocks run."""
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may handle signals
         return

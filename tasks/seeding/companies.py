@@ -1,4 +1,4 @@
-"""The two companies of the demo: people, projects, tasks and pages."""
+"""The rows of the demo: two companies with users, projects, tasks and pages."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class TaskPlan:
     tags: tuple[str, ...] = ()
     due_in_days: int | None = None
     at_hour: int | None = None  # due at this hour (UTC) instead of any time of the day
-    below: str | None = None  # the title of its parent
+    parent: str | None = None  # the title of the parent
     description: str = ""
-    blocked_by: tuple[str, ...] = ()  # titles of its blockers
-    comments: tuple[tuple[str, str], ...] = ()  # author, text
+    blocked_by: tuple[str, ...] = ()  # titles of the blockers
+    comments: tuple[tuple[str, str], ...] = ()  # (handle of the author, text)
 
 
 @dataclass
@@ -50,10 +50,10 @@ class TenantPlan:
     name: str
     subdomain: str
     time_zone: str
-    people: dict[str, str]  # handle: full name; the first administers the tenant
-    agent: tuple[str, str]
-    responsible_for_agent: str
-    tags: dict[str, str]  # name: colour
+    people: dict[str, str]  # handle: full name; the first is the administrator
+    agent: tuple[str, str]  # handle, full name
+    responsible_for_agent: str  # handle
+    tags: dict[str, str]  # name: color
     projects: list[ProjectPlan] = field(default_factory=list)
 
 
@@ -100,12 +100,12 @@ TENANTS = [
                         "Check the form with a screen reader",
                         assignee="bob",
                         tags=("design",),
-                        below="Build the sign-up form",
+                        parent="Build the sign-up form",
                     ),
                     TaskPlan(
                         "Show errors next to their field",
                         assignee="bob",
-                        below="Build the sign-up form",
+                        parent="Build the sign-up form",
                     ),
                     TaskPlan(
                         "Images load slowly on phones",
@@ -171,7 +171,7 @@ TENANTS = [
                         "Agree on who may abort",
                         assignee="ada",
                         tags=("security",),
-                        below="Write the hot-fire checklist",
+                        parent="Write the hot-fire checklist",
                     ),
                 ],
                 pages=[
@@ -230,7 +230,7 @@ TENANTS = [
                     TaskPlan("List farms within 200 km", DONE, MEDIUM, "omar", ("supplier",)),
                     TaskPlan("Visit the first three", DOING, HIGH, "omar", ("supplier",), 7, 9),
                     TaskPlan("Draft the contract", TODO, HIGH, "nina", ("legal",), 8),
-                    TaskPlan("Check the draft with counsel", below="Draft the contract"),
+                    TaskPlan("Check the draft with counsel", parent="Draft the contract"),
                     TaskPlan("Agree on delivery days", TODO, MEDIUM, "mallory", ("supplier",)),
                     TaskPlan(
                         "Plan the cold chain",

@@ -1,6 +1,6 @@
-"""The demo: two small companies that could exist, and an operator of the platform.
+"""Create the demo: two small companies, and an operator of the platform.
 
-Made through the same actions as everything else, so all of it is on record.
+All rows are created by the actions, so that every row has its event.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPERATOR_EMAIL = "operator@platform.example"
 
 @dataclass
 class Seeded:
-    """What the seed command prints once."""
+    """What was created. The seed command prints the password and the token only once."""
 
     password: str
     token: str
@@ -47,6 +47,7 @@ class Seeded:
 
 
 def is_demo_seeded() -> bool:
+    """Whether a tenant of the demo exists."""
     names = [plan.subdomain for plan in TENANTS]
     return Tenant.objects.filter(subdomain__in=names).exists()
 
@@ -58,7 +59,10 @@ def demo_token(tenant: Tenant) -> str:
 
 @transaction.atomic
 def seed_demo() -> Seeded:
-    """Create everything, or nothing. Passwords and token are fixed with DEBUG on, else random."""
+    """Create the whole demo in one transaction.
+
+    The password and the token are fixed if DEBUG is on, otherwise random.
+    """
     password = DEMO_PASSWORD if settings.DEBUG else secrets.token_urlsafe(12)
     seeded = Seeded(password=password, token="")
     for plan in TENANTS:
@@ -70,8 +74,10 @@ def seed_demo() -> Seeded:
 def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
     (first, first_name), *others = plan.people.items()
     tenant = Tenant(name=plan.name, subdomain=plan.subdomain, time_zone=plan.time_zone)
-    boss = User(handle=first, full_name=first_name, email=_email(plan, first), is_staff=True)
-    actor = create_tenant(tenant, boss, password=seeded.password, via=Via.COMMAND)
+    administrator = User(
+        handle=first, full_name=first_name, email=_email(plan, first), is_staff=True
+    )
+    actor = create_tenant(tenant, administrator, password=seeded.password, via=Via.COMMAND)
     with inside(tenant):
         actors = {first: actor}
         for handle, full_name in others:
@@ -109,11 +115,11 @@ def _seed_project(plan: ProjectPlan, actors: dict[str, Actor], seeded: Seeded) -
     project = create_project(owner, name=plan.name, key=plan.key, description=plan.description)
     for handle, role in plan.members.items():
         add_member(owner, project, user=actors[handle].user, role=role)
-    made: dict[str, Task] = {}
+    created: dict[str, Task] = {}  # by title
     for task_plan in plan.tasks:
-        made[task_plan.title] = _seed_task(task_plan, project, owner, actors, made)
+        created[task_plan.title] = _seed_task(task_plan, project, owner, actors, created)
         for author, text in task_plan.comments:
-            create_comment(actors[author], made[task_plan.title], body=text)
+            create_comment(actors[author], created[task_plan.title], body=text)
     for page in plan.pages:
         create_page(
             actors[page.owner],
@@ -123,7 +129,7 @@ def _seed_project(plan: ProjectPlan, actors: dict[str, Actor], seeded: Seeded) -
             is_published=page.is_published,
         )
     seeded.projects += 1
-    seeded.tasks += len(made)
+    seeded.tasks += len(created)
 
 
 def _seed_task(
@@ -131,10 +137,10 @@ def _seed_task(
     project: Project,
     owner: Actor,
     actors: dict[str, Actor],
-    made: dict[str, Task],
+    created: dict[str, Task],
 ) -> Task:
     due = None if plan.due_in_days is None else date.today() + timedelta(days=plan.due_in_days)
-    at = (
+    due_date = (
         None
         if due is None or plan.at_hour is None
         else datetime.combine(due, time(plan.at_hour), UTC)
@@ -147,11 +153,11 @@ def _seed_task(
         status=plan.status,
         priority=plan.priority,
         assignee=actors[plan.assignee].user if plan.assignee else None,
-        parent=made[plan.below] if plan.below else None,
+        parent=created[plan.parent] if plan.parent else None,
         tags=plan.tags,
-        blocked_by=[made[title] for title in plan.blocked_by],
-        due_date=at,
-        due_on=None if at else due,
+        blocked_by=[created[title] for title in plan.blocked_by],
+        due_date=due_date,
+        due_on=None if due_date else due,
     )
 
 

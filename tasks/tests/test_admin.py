@@ -733,7 +733,7 @@ def test_confirmed_undo_is_done(house, staff):
 
     r = staff.post(UNDO, {"event_ids": event, "confirmed": "1"}, follow=True)
 
-    assert "1 changes are undone" in r.content.decode()
+    assert "1 changes were undone" in r.content.decode()
     with inside(house.root.tenant):
         task = Task.objects.get()
         assert (task.title, task.tags.count()) == ("Launch", 1)

@@ -106,7 +106,7 @@ def test_secrets_may_be_left_out(house):
 
 
 def test_a_taken_name_is_refused(house):
-    with pytest.raises(InvalidExport, match="a tenant acme already"):
+    with pytest.raises(InvalidExport, match="already a tenant acme"):
         load(export(house.acme))
 
 
@@ -182,6 +182,6 @@ def test_the_commands(house, tmp_path, capsys):
 
     said = capsys.readouterr()
     assert "as copy" in said.out
-    assert "make new tokens" in said.out
+    assert "Create new tokens" in said.out
     with pytest.raises(CommandError, match="No such file"):
         call_command("import", str(tmp_path / "nothing"))

@@ -20,7 +20,7 @@ from conftest import PROOF
 from taskflow.http.errors import Problem
 from taskflow.tenancy import inside
 from tasks.export.format import VERSION, models_by_label
-from tasks.export.verifying import InvalidExport, read_row, verify
+from tasks.export.verifying import NOT_AN_EXPORT, InvalidExport, read_row, verify
 from tasks.models import Task
 from tasks.tests.exports import build_odd_world, documents_of, export, load, signed, wipe
 
@@ -187,7 +187,7 @@ def test_version_that_is_none_is_refused(golden, version):
     documents = documents_of(golden)
     documents[0]["version"] = version
 
-    assert refusal(signed(documents)) == "This is not a TaskFlow export."
+    assert refusal(signed(documents)) == NOT_AN_EXPORT
 
 
 def test_unknown_columns_are_refused_by_name(golden):

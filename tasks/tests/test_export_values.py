@@ -136,8 +136,8 @@ def test_each_changed_value_is_reported(world):
 
     row = f"tasks.task {world.task.pk}: metadata"
     assert notes == [
-        f"{row} holds a number outside 64 bits: it became text.",
-        f"{row} is nested too deeply: the innermost became text.",
+        f"{row} contains a number outside 64 bits: it became text.",
+        f"{row} is nested too deeply: the innermost values became text.",
     ]
 
 
@@ -197,7 +197,7 @@ def test_failure_in_the_middle_of_an_export_leaves_no_file(world, tmp_path, monk
 
     monkeypatch.setattr("tasks.export.exporting.write_value", fail)
 
-    with pytest.raises(CommandError, match="The database refused: connection lost"):
+    with pytest.raises(CommandError, match="The database refused the export: connection lost"):
         call_command("export", "acme", output=str(tmp_path / "acme.jsonl"))
     assert list(tmp_path.iterdir()) == []
 

@@ -12,8 +12,8 @@ from conftest import ApiClient
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Status, Task
-from tasks.seeding import bulk
-from tasks.seeding.bulk import shares
+from tasks.seeding import benchmark
+from tasks.seeding.benchmark import split_tasks
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_token
 
 
@@ -53,7 +53,7 @@ def test_a_second_run_changes_nothing_and_says_so(db, debug):
     seed()
     count = Tenant.objects.count()
 
-    assert seed() == "The demo is here already; nothing changed.\n"
+    assert seed() == "The demo exists already; nothing was changed.\n"
 
     assert Tenant.objects.count() == count
 
@@ -97,14 +97,14 @@ def test_without_debug_they_are_random_and_shown_once(db, settings):
 
 
 def test_shares_add_up_and_differ():
-    assert sum(shares(100, 1_000_000)) == 1_000_000
-    assert shares(3, 100)[0] > shares(3, 100)[2]
+    assert sum(split_tasks(100, 1_000_000)) == 1_000_000
+    assert split_tasks(3, 100)[0] > split_tasks(3, 100)[2]
 
 
 @pytest.mark.raw_sql
 @pytest.mark.django_db(transaction=True)
 def test_filling_for_benchmarks(tmp_path, monkeypatch):
-    monkeypatch.setattr(bulk, "CHUNK", 40)
+    monkeypatch.setattr(benchmark, "CHUNK", 40)
     file = tmp_path / "tokens"
 
     printed = seed(tenants=2, tasks=400, tokens=str(file))

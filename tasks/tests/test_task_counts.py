@@ -219,7 +219,7 @@ def test_the_command_finds_and_repairs(world, as_, capsys):
     with inside(world.acme):
         TaskCountDelta.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
 
-    with pytest.raises(CommandError, match="1 projects are counted wrong"):
+    with pytest.raises(CommandError, match="1 projects have wrong counts"):
         call_command("recount")
     call_command("recount", repair=True)
 

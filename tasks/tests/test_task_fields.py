@@ -12,7 +12,7 @@ from django.db import models
 from taskflow.audit.resource_types import type_of_model
 from tasks.admin.tasks import TaskAdmin
 from tasks.export.format import fields_of, tenant_models
-from tasks.export.values import CONTENT
+from tasks.export.values import CHECKED_COLUMNS
 from tasks.models import Task
 from tasks.schemas.tasks import TaskCreate, TaskUpdate
 
@@ -71,4 +71,4 @@ def test_writable_text_is_checked_by_an_import(name):
     is_text = isinstance(field, models.CharField | models.TextField | models.JSONField)
 
     if is_text and not field.choices:
-        assert field.name in CONTENT["tasks.task"][1]
+        assert field.name in CHECKED_COLUMNS["tasks.task"][1]

@@ -1,4 +1,4 @@
-"""`export`: a whole tenant as one file."""
+"""`export`: write a whole tenant to one file."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tasks.management.progress import ProgressBar
 
 class Command(BaseCommand):
     help = (
-        "Write a tenant as JSON lines, to standard output or a file. It holds password hashes and"
-        " token digests: keep it like a password."
+        "Write a tenant as JSON lines, to standard output or a file. The export contains password"
+        " hashes and token digests: keep it secret."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("tenant", help="Its subdomain.")
-        parser.add_argument("--output", help="A new file, readable by you alone.")
+        parser.add_argument("tenant", help="The subdomain of the tenant.")
+        parser.add_argument("--output", help="The new file, readable only by you.")
         parser.add_argument(
-            "--without-secrets", action="store_true", help="Leave passwords and tokens out."
+            "--without-secrets", action="store_true", help="Leave out passwords and tokens."
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -46,9 +46,9 @@ class Command(BaseCommand):
                 )
                 file.flush()
         except DatabaseError as error:
-            raise CommandError(f"The database refused: {sentence_of(error)}") from None
+            raise CommandError(f"The database refused the export: {sentence_of(error)}") from None
         except OSError as error:  # of standard output
-            raise CommandError(f"The export is cut off: {error.strerror}.") from None
+            raise CommandError(f"The export is incomplete: {error.strerror}.") from None
         bar.finish()
         rows = sum(counts.values())
         self.stderr.write(f"Exported {rows:,} rows of {tenant.name} in {bar.seconds:.1f} s.")

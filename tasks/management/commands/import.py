@@ -1,4 +1,4 @@
-"""`import`: a tenant from the file that `export` wrote."""
+"""`import`: create a tenant from a file that `export` wrote."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tasks.management.progress import ProgressBar
 
 
 class Command(BaseCommand):
-    help = "Read a tenant from a file that export wrote. A bad file changes nothing."
+    help = "Create a tenant from a file that export wrote. An invalid file changes nothing."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("file", help="What export wrote; - for standard input.")
+        parser.add_argument("file", help="The file that export wrote; - for standard input.")
         parser.add_argument("--as", dest="subdomain", help="Give the tenant another subdomain.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,7 +34,7 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
             except DatabaseError as error:
                 raise CommandError(
-                    f"The database refused, nothing was imported: {sentence_of(error)}"
+                    f"Nothing was imported, the database refused it: {sentence_of(error)}"
                 ) from None
             except OSError as error:
                 raise CommandError(f"{options['file']}: {error.strerror}.") from None
@@ -45,7 +45,7 @@ class Command(BaseCommand):
         )
         if not keeps_tokens:
             self.stdout.write(
-                "The tenant has another id here, which its tokens name: make new tokens."
+                "The tokens were not imported, because the tenant has a new id. Create new tokens."
             )
 
 

@@ -1,4 +1,4 @@
-"""`purge`: delete rows permanently that are in the trash for 30 days, and old idempotency keys."""
+"""`purge`: permanently delete rows that are in the trash for 30 days, and old idempotency keys."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from tasks.models.trash import TRASH_RETENTION
 
 class Command(BaseCommand):
     help = (
-        "Delete rows permanently that are in the trash for 30 days, and day-old idempotency keys."
+        "Permanently delete rows that are in the trash for 30 days, and idempotency keys older"
+        " than a day."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -30,7 +31,7 @@ class Command(BaseCommand):
             "--days",
             type=int,
             default=TRASH_RETENTION.days,
-            help="Keep rows that were deleted later than this many days ago.",
+            help="Keep rows that were deleted less than this number of days ago.",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -47,7 +48,7 @@ class Command(BaseCommand):
                     self.stdout.write(f"{tenant.subdomain}: {count} {resource_type.name}(s)")
 
     def _purge_one(self, actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
-        """Purge one row in a transaction of its own, so that no other writer waits for all of them.
+        """Purge one row in a transaction of its own, so that other writers do not wait for long.
 
         Return whether there was one.
         """

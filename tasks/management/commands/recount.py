@@ -1,4 +1,4 @@
-"""`recount`: check the stored task counts, and correct them."""
+"""`recount`: check the stored task counts of projects, and correct them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from tasks.models import Project, TaskCountDelta
 
 
 class Command(BaseCommand):
-    help = "Compare the stored task counts of every project with its tasks. Writers need not stop."
+    help = (
+        "Compare the stored task counts of all projects with their tasks, while others may write."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--repair", action="store_true", help="Correct wrong counts.")
@@ -28,5 +30,7 @@ class Command(BaseCommand):
                 if options["repair"]:
                     TaskCountDelta.repair(Project.everything.all())
         if wrong and not options["repair"]:
-            raise CommandError(f"{wrong} projects are counted wrong. Run it with --repair.")
-        self.stdout.write(f"{wrong} repaired." if wrong else "All counts are right.")
+            raise CommandError(
+                f"{wrong} projects have wrong counts. Run the command with --repair."
+            )
+        self.stdout.write(f"{wrong} projects repaired." if wrong else "All counts are right.")

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from tasks.management.progress import ProgressBar
-from tasks.seeding.bulk import is_bulk_seeded, seed_bulk
+from tasks.seeding.benchmark import is_benchmark_seeded, seed_benchmark
 from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, is_demo_seeded, seed_demo
 
 
@@ -18,7 +18,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenants", type=int, help="Number of benchmark tenants.")
-        parser.add_argument("--tasks", type=int, help="Benchmark tasks, over all tenants.")
+        parser.add_argument("--tasks", type=int, help="Number of benchmark tasks of all tenants.")
         parser.add_argument("--tokens", help="Write “tenant-id token” lines to this new file.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,7 +32,7 @@ class Command(BaseCommand):
 
     def seed_the_demo(self) -> None:
         if is_demo_seeded():
-            self.stdout.write("The demo is here already; nothing changed.")
+            self.stdout.write("The demo exists already; nothing was changed.")
             return
         seeded = seed_demo()
         self.stdout.write(
@@ -49,15 +49,15 @@ class Command(BaseCommand):
     def seed_for_benchmarks(self, tenants: int, tasks: int, tokens: str | None) -> None:
         if tenants < 1 or tasks < 0:
             raise CommandError("Give at least one tenant and no negative number of tasks.")
-        if is_bulk_seeded():
-            raise CommandError("Benchmark tenants are here already. Start from an empty database.")
+        if is_benchmark_seeded():
+            raise CommandError("Benchmark tenants exist already. Start with an empty database.")
         file = open_privately(tokens) if tokens else None
         bar = ProgressBar(tasks, "tasks")
-        made = seed_bulk(tenants, tasks, bar.advance)
+        created = seed_benchmark(tenants, tasks, bar.advance)
         bar.finish()
         if file:
             with file:
-                file.writelines(f"{tenant.pk} {token}\n" for tenant, token in made)
+                file.writelines(f"{tenant.pk} {token}\n" for tenant, token in created)
         seconds = bar.seconds
         self.stdout.write(
             f"Seeded {tenants} tenants with {tasks:,} tasks in {seconds:.1f} s:"
@@ -66,6 +66,7 @@ class Command(BaseCommand):
 
 
 def open_privately(path: str) -> Any:
+    """Create a file that only its owner can read. Raises CommandError if it exists."""
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
     except OSError as error:

@@ -1,8 +1,8 @@
 """
-Rows by the million, for benchmarks: tenants of very different sizes, each task with its event.
+Create millions of rows for benchmarks: tenants of very different sizes, each task with its event.
 
-People, projects, members and tags are made through the recorder. Tasks, their tags and their
-events go in by few statements per twenty thousand.
+Users, projects, members and tags are created by the recorder. Tasks, with their tags and events,
+are inserted CHUNK at a time by a few statements.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from taskflow.audit.models import Via
 from taskflow.audit.recorder import create_all
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Tag
-from tasks.seeding.sqlite_fill import STATEMENTS
+from tasks.seeding.sqlite_statements import STATEMENTS
 
 PREFIX = "bench"  # of the subdomains
-PEOPLE, PROJECTS, TAGS = 12, 6, 10  # per tenant
+USERS, PROJECTS, TAGS = 12, 6, 10  # per tenant
 CHUNK = 20_000  # tasks per transaction
-WORKERS = 2  # connections; the server, not this process, does the work
-SKEW = 0.8  # the n-th tenant is n^0.8 times smaller than the first
+WORKERS = 2  # connections at the same time; the database server does most of the work
+SKEW = 0.8  # the n-th tenant has n^0.8 times fewer tasks than the first
 
 Progress = Callable[[int], None]
 
-# Each row of `planned` becomes a task, its event as the recorder would write it, and up to two
-# tags. RETURNING returns the stored task, so that the event has the values of the row.
-FILL = """
+# Creates a task for each row of `planned`, with its event and up to two tags. The event has the
+# values that the recorder would write; it takes them from RETURNING.
+FILL_STATEMENT = """
 WITH planned AS MATERIALIZED (
   SELECT n, nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id,
          %(now)s::timestamptz - make_interval(secs => (%(last)s - n) * 7) AS at,
@@ -48,17 +48,17 @@ WITH planned AS MATERIALIZED (
     assignee_id, created_by_id, parent_id, due_on, metadata, version, completed_at, created_at,
     updated_at)
   SELECT id, %(tenant)s, %(project)s, n,
-    (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(nouns)s::text[])[1 + n * 7 %% 11] || ' ' || n,
+    (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11] || ' ' || n,
     repeat('Why, how and until when. ', n %% 5), status,
     (ARRAY['low', 'medium', 'high'])[1 + n * 5 %% 3],
-    CASE WHEN n %% 4 > 0 THEN (%(people)s::bigint[])[1 + n * 3 %% %(people_count)s] END,
-    (%(people)s::bigint[])[1 + n %% %(people_count)s],
+    CASE WHEN n %% 4 > 0 THEN (%(users)s::bigint[])[1 + n * 3 %% %(users_count)s] END,
+    (%(users)s::bigint[])[1 + n %% %(users_count)s],
     CASE WHEN n %% 20 = 0 THEN lag(id) OVER (ORDER BY n) END,
     CASE WHEN n %% 3 = 0 THEN (at + make_interval(days => n %% 40))::date END,
     '{}', 1, CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
   FROM planned
   RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
-), tallied AS (
+), counted AS (
   INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
   SELECT %(tenant)s, %(project)s, count(*) FILTER (WHERE status = 'todo'),
     count(*) FILTER (WHERE status = 'in_progress'), count(*) FILTER (WHERE status = 'done')
@@ -80,7 +80,7 @@ WITH planned AS MATERIALIZED (
 SELECT count(*) FROM tasks
 """
 VERBS = ["Fix", "Write", "Plan", "Review", "Ship", "Measure", "Remove", "Ask about"]
-NOUNS = [
+OBJECTS = [
     "the importer", "the invoice", "search", "the report", "the pump", "login", "the contract",
     "the schedule", "backups", "the label", "the sensor",
 ]  # fmt: skip
@@ -88,51 +88,53 @@ NOUNS = [
 
 @dataclass
 class BenchmarkTenant:
-    """A benchmark tenant without tasks."""
+    """The rows of a benchmark tenant that its tasks refer to."""
 
     actor: Actor
-    people: Sequence[User]
+    users: Sequence[User]
     projects: Sequence[Project]
     tags: Sequence[Tag]
     token: str
 
 
-def is_bulk_seeded() -> bool:
+def is_benchmark_seeded() -> bool:
     return Tenant.objects.filter(subdomain__startswith=f"{PREFIX}-").exists()
 
 
-def seed_bulk(tenants: int, tasks: int, progress: Progress) -> list[tuple[Tenant, str]]:
-    """Create the tenants and fill them. Return each with a token of its administrator.
+def seed_benchmark(tenants: int, tasks: int, progress: Progress) -> list[tuple[Tenant, str]]:
+    """Create the tenants with their tasks. Return each with the text of its administrator's token.
 
-    A tenant is whole or absent. Each scope commits by itself, so that no transaction holds
-    millions of rows.
+    Each CHUNK of tasks is a transaction of its own, so that no transaction writes millions of rows.
+    `progress` is called with numbers of created tasks.
     """
     workers = WORKERS if connection.vendor == "postgresql" else 1
     with ThreadPoolExecutor(workers) as pool:
         jobs = [
             pool.submit(_seed_tenant, number, share, progress)
-            for number, share in enumerate(shares(tenants, tasks))
+            for number, share in enumerate(split_tasks(tenants, tasks))
         ]
-        made = [job.result() for job in jobs]
+        created = [job.result() for job in jobs]
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
             cursor.execute("ANALYZE")
-    return made
+    return created
 
 
 def _seed_tenant(number: int, tasks: int, progress: Progress) -> tuple[Tenant, str]:
     try:
         benchmark = _create_tenant_without_tasks(number)
         for index, project in enumerate(benchmark.projects):
-            _fill(benchmark, project, tasks // PROJECTS + (index < tasks % PROJECTS), progress)
+            _create_tasks(
+                benchmark, project, tasks // PROJECTS + (index < tasks % PROJECTS), progress
+            )
         return benchmark.actor.tenant, benchmark.token
     finally:
-        connection.close()  # this thread's own
+        connection.close()  # each thread has a connection of its own
 
 
-def shares(tenants: int, tasks: int) -> list[int]:
-    """Return the number of tasks of each tenant: `tasks` in total, the first has the most."""
+def split_tasks(tenants: int, tasks: int) -> list[int]:
+    """Return the number of tasks of each tenant. The first has the most; their sum is `tasks`."""
     weights = [(n + 1) ** -SKEW for n in range(tenants)]
     rough = [int(tasks * w / sum(weights)) for w in weights]
     return [rough[0] + tasks - sum(rough), *rough[1:]]
@@ -140,40 +142,44 @@ def shares(tenants: int, tasks: int) -> list[int]:
 
 def _create_tenant_without_tasks(number: int) -> BenchmarkTenant:
     tenant = Tenant(name=f"Benchmark {number}", subdomain=f"{PREFIX}-{number}")
-    boss = User(handle="boss", email=f"boss@{tenant.subdomain}.example", is_staff=True)
+    administrator = User(
+        handle="administrator", email=f"administrator@{tenant.subdomain}.example", is_staff=True
+    )
     with transaction.atomic():
-        actor = create_tenant(tenant, boss, password=None, via=Via.COMMAND)
+        actor = create_tenant(tenant, administrator, password=None, via=Via.COMMAND)
         with inside(tenant):
-            people = create_all(actor, [_person(tenant, n) for n in range(PEOPLE)])
-            projects = create_all(actor, [_project(n, people[n]) for n in range(PROJECTS)])
-            create_all(actor, [_member(p, u) for p in projects for u in people], "joined")
+            users = create_all(actor, [_build_user(tenant, n) for n in range(USERS)])
+            projects = create_all(actor, [_build_project(n, users[n]) for n in range(PROJECTS)])
+            create_all(actor, [_build_member(p, u) for p in projects for u in users], "joined")
             tags = create_all(actor, [Tag(name=f"tag-{n}", color=None) for n in range(TAGS)])
-            _, token = issue_token(actor, boss, "benchmark", TokenScope.ADMIN, None)
-    return BenchmarkTenant(actor, people, projects, tags, token)
+            _, token = issue_token(actor, administrator, "benchmark", TokenScope.ADMIN, None)
+    return BenchmarkTenant(actor, users, projects, tags, token)
 
 
-def _person(tenant: Tenant, number: int) -> User:
+def _build_user(tenant: Tenant, number: int) -> User:
     handle = f"user-{number}"
     user = User(handle=handle, email=f"{handle}@{tenant.subdomain}.example", full_name=handle)
     user.set_unusable_password()
     return user
 
 
-def _project(number: int, owner: User) -> Project:
+def _build_project(number: int, owner: User) -> Project:
     return Project(key="PRJ" + chr(ord("A") + number), name=f"Project {number}", owner=owner)
 
 
-def _member(project: Project, user: User) -> ProjectMember:
+def _build_member(project: Project, user: User) -> ProjectMember:
     is_owner = user.pk == project.owner_id
     return ProjectMember(project=project, user=user, role=Role.OWNER if is_owner else Role.MEMBER)
 
 
-def _fill(benchmark: BenchmarkTenant, project: Project, count: int, progress: Progress) -> None:
+def _create_tasks(
+    benchmark: BenchmarkTenant, project: Project, count: int, progress: Progress
+) -> None:
     for done in range(0, count, CHUNK):
         amount = min(CHUNK, count - done)
         with inside(benchmark.actor.tenant):
             first = Project.reserve_numbers({project.pk: amount})[project.pk]
-            values = _values(benchmark, project, first, amount)
+            values = _statement_parameters(benchmark, project, first, amount)
             if connection.vendor == "postgresql":
                 _fill_by_one_statement(values)
             else:
@@ -181,30 +187,35 @@ def _fill(benchmark: BenchmarkTenant, project: Project, count: int, progress: Pr
         progress(amount)
 
 
-def _values(benchmark: BenchmarkTenant, project: Project, first: int, count: int) -> dict[str, Any]:
+def _statement_parameters(
+    benchmark: BenchmarkTenant, project: Project, first: int, count: int
+) -> dict[str, Any]:
     return {
         "tenant": benchmark.actor.tenant.pk,
         "project": project.pk,
         "first": first,
         "last": first + count - 1,
         "now": timezone.now(),
-        "people": [user.pk for user in benchmark.people],
-        "people_count": len(benchmark.people),
+        "users": [user.pk for user in benchmark.users],
+        "users_count": len(benchmark.users),
         "tags": [tag.pk for tag in benchmark.tags],
         "tags_count": len(benchmark.tags),
         "verbs": VERBS,
-        "nouns": NOUNS,
+        "objects": OBJECTS,
     }
 
 
 def _fill_by_one_statement(values: dict[str, Any]) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL statement_timeout = 0")
-        cursor.execute(FILL, values)
+        cursor.execute(FILL_STATEMENT, values)
 
 
 def _fill_by_statements(values: dict[str, Any]) -> None:
-    """On SQLite, which has no arrays; its times of whole seconds have no fraction, as in Django."""
+    """Create the tasks on SQLite, which has no arrays: they are passed as JSON.
+
+    Times have whole seconds, and no fraction, as Django writes them.
+    """
     lists = {name: json.dumps(v) for name, v in values.items() if isinstance(v, list)}
     now = values["now"].strftime("%Y-%m-%d %H:%M:%S")
     for statement in STATEMENTS:

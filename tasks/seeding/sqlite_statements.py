@@ -1,6 +1,7 @@
-"""The statements by which SQLite fills a benchmark project; PostgreSQL's one is in bulk.py.
+"""The statements that create benchmark tasks on SQLite. That for PostgreSQL is in benchmark.py.
 
-Each row of `numbers` becomes a task, its event as the recorder would write it, and up to two tags.
+They create a task for each row of `numbers`, with its event and up to two tags. The event has the
+values that the recorder would write.
 """
 
 from __future__ import annotations
@@ -20,33 +21,33 @@ INSERT INTO tasks_task (tenant_id, project_id, number, title, description, statu
 {NUMBERS}
 SELECT :tenant, :project, n,
   json_extract(:verbs, '$[' || (n % 8) || ']') || ' '
-    || json_extract(:nouns, '$[' || (n * 7 % 11) || ']') || ' ' || n,
+    || json_extract(:objects, '$[' || (n * 7 % 11) || ']') || ' ' || n,
   replace(printf('%.*c', n % 5, 'x'), 'x', 'Why, how and until when. '), status,
   CASE n * 5 % 3 WHEN 0 THEN 'low' WHEN 1 THEN 'medium' ELSE 'high' END,
-  CASE WHEN n % 4 > 0 THEN json_extract(:people, '$[' || (n * 3 % :people_count) || ']') END,
-  json_extract(:people, '$[' || (n % :people_count) || ']'),
+  CASE WHEN n % 4 > 0 THEN json_extract(:users, '$[' || (n * 3 % :users_count) || ']') END,
+  json_extract(:users, '$[' || (n % :users_count) || ']'),
   CASE WHEN n % 3 = 0 THEN date(at, (n % 40) || ' days') END,
   '{{}}', 1, CASE WHEN status = 'done' THEN datetime(at, '1 hour') END, at, at
 FROM planned
 """  # noqa: S608 - a constant
-# What follows is about the tasks that have just been made.
-MADE = "tenant_id = :tenant AND project_id = :project AND number BETWEEN :first AND :last"
+# The condition that selects the tasks that TASKS has created.
+NEW_TASKS = "tenant_id = :tenant AND project_id = :project AND number BETWEEN :first AND :last"
 PARENTS = f"""
 UPDATE tasks_task SET parent_id = (
   SELECT p.id FROM tasks_task p WHERE p.tenant_id = :tenant AND p.project_id = :project
     AND p.number = tasks_task.number - 1)
-WHERE {MADE} AND number % 20 = 0 AND number > :first
+WHERE {NEW_TASKS} AND number % 20 = 0 AND number > :first
 """  # noqa: S608 - a constant
 COUNTS = f"""
 INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
 SELECT :tenant, :project, sum(status = 'todo'), sum(status = 'in_progress'), sum(status = 'done')
-FROM tasks_task WHERE {MADE}
+FROM tasks_task WHERE {NEW_TASKS}
 """  # noqa: S608 - a constant
 TAGS = f"""
 INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)
 SELECT :tenant, tasks_task.id,
   json_extract(:tags, '$[' || ((number + k.value) % :tags_count) || ']')
-FROM tasks_task, json_each('[1, 2]') k WHERE {MADE} AND k.value <= number % 3
+FROM tasks_task, json_each('[1, 2]') k WHERE {NEW_TASKS} AND k.value <= number % 3
 """  # noqa: S608 - a constant
 EVENTS = f"""
 INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
@@ -56,6 +57,6 @@ SELECT :tenant, created_by_id, 'command', '', '', 'created', 'task', id, 1, :pro
     'title', json_array(NULL, title), 'status', json_array(NULL, status),
     'priority', json_array(NULL, priority)),
   created_at
-FROM tasks_task WHERE {MADE}
+FROM tasks_task WHERE {NEW_TASKS}
 """  # noqa: S608 - a constant
 STATEMENTS = (TASKS, PARENTS, COUNTS, TAGS, EVENTS)
