@@ -1,4 +1,4 @@
-"""What the tests of exports share: a tenant with odd values, and files made from it."""
+"""Shared by the tests of exports: a tenant with unusual values, and files exported from it."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def nested(levels):
     return value
 
 
-def build_odd_world():
-    """Acme with something of everything, the oddest values among it."""
+def build_unusual_tenant():
+    """Create a tenant with rows of every model and with unusual values."""
     world = build_world()
     with inside(world.acme):
         _fill(world)
@@ -115,7 +115,7 @@ def documents_of(data):
 
 
 def signed(documents):
-    """A file of these lines whose last one counts and signs them, as export writes it."""
+    """Return a file of these lines with a last line that has their counts and checksum."""
     *lines, end = documents
     counts = dict.fromkeys(end["counts"], 0)
     for document in lines[1:]:

@@ -1,4 +1,4 @@
-"""What holds for the tasks of a tenant at all times, whoever has written what at the same time."""
+"""Invariants of the tasks of a tenant, which concurrent writers must not break."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LINKS = ("tags", "blocked_by")
 
 
 def broken_invariants() -> list[str]:
-    """A sentence for each that does not hold in the open tenant."""
+    """Return a sentence for each invariant that the current tenant breaks."""
     tasks = list(Task.everything.order_by("pk"))
     return [
         *_broken_logs(tasks),
@@ -33,7 +33,7 @@ def broken_invariants() -> list[str]:
 
 
 def _broken_logs(tasks):
-    """Versions count the events, and the events lead to the row."""
+    """The version is the number of events, and applying the events gives the row."""
     log = defaultdict(list)
     for event in Event.objects.filter(subject_type="task").order_by("pk"):
         log[event.subject_id].append(event)
@@ -56,7 +56,7 @@ def _broken_logs(tasks):
 
 
 def _broken_numbers(tasks):
-    """1, 2, 3, … in every project, each given once."""
+    """The numbers of a project are 1, 2, 3, …, each used once."""
     given = defaultdict(list)
     for row in [*tasks, *FormerNumber.objects.all()]:
         given[row.project_id].append(row.number)
@@ -67,7 +67,7 @@ def _broken_numbers(tasks):
 
 
 def _broken_families(tasks):
-    """Parents are in the same project and not in the trash; nothing is below or before itself."""
+    """Parents are in the same project and not in the trash; there are no circles."""
     by_id = {task.pk: task for task in tasks}
     for task in tasks:
         parent = by_id.get(task.parent_id)

@@ -1,4 +1,4 @@
-"""Members, owners and assignees, given while the user's access ends in another transaction."""
+"""Giving roles and tasks to a user whose access another transaction ends at the same time."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def holdings(live: World, user: User) -> list[Any]:
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_user_who_is_being_offboarded_gets_nothing(live, boss, way):
+def test_user_being_offboarded_receives_nothing(live, boss, way):
     user = receiver(live, way)
     _, request = WAYS[way]
 
@@ -95,7 +95,7 @@ def test_a_user_who_is_being_offboarded_gets_nothing(live, boss, way):
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_offboarding_takes_what_the_user_is_just_being_given(live, boss, way):
+def test_offboarding_hands_over_what_was_assigned_at_the_same_time(live, boss, way):
     user = receiver(live, way)
     action, _ = WAYS[way]
 

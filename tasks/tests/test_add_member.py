@@ -10,7 +10,7 @@ def add(client, user, **body):
     return client.post("/projects/APO/members", {"user_id": user.pk} | body)
 
 
-def test_it_works(world, as_, events):
+def test_adding_a_member_creates_the_membership_and_its_event(world, as_, events):
     r = add(as_(world.carl), world.eve.user)
 
     assert r.status_code == 201
@@ -28,7 +28,7 @@ def test_it_works(world, as_, events):
     assert event.changes["role"] == [None, "member"]
 
 
-def test_it_refuses_a_second_membership(world, as_):
+def test_adding_a_member_twice_is_a_conflict(world, as_):
     r = add(as_(world.ada), world.bob.user, role="admin")
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
@@ -47,11 +47,11 @@ def test_it_refuses_a_second_membership(world, as_):
         ("bot", "member", 403),
     ],
 )
-def test_only_owners_make_owners_and_members_nobody(world, as_, who, role, status):
+def test_adding_a_member_requires_a_role_above_the_new_one(world, as_, who, role, status):
     assert add(as_(getattr(world, who)), world.eve.user, role=role).status_code == status
 
 
-def test_it_refuses_a_deactivated_user(world, as_):
+def test_adding_a_deactivated_user_is_refused(world, as_):
     as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
 
     r = add(as_(world.ada), world.eve.user)
@@ -75,7 +75,7 @@ def test_it_refuses_a_deactivated_user(world, as_):
         {"user_id": "eve", "project_id": 1},
     ],
 )
-def test_it_refuses_what_it_does_not_accept(world, as_, body):
+def test_invalid_body_is_refused(world, as_, body):
     if body.get("user_id") == "eve":
         body = body | {"user_id": world.eve.user.pk}
 
@@ -86,7 +86,7 @@ def test_it_refuses_what_it_does_not_accept(world, as_, body):
         assert ProjectMember.objects.count() == 4
 
 
-def test_it_hides_users_of_other_tenants(world, as_):
+def test_user_of_another_tenant_is_unknown(world, as_):
     theirs = add(as_(world.ada), world.mallory.user)
     nobodys = as_(world.ada).post("/projects/APO/members", {"user_id": 10**9})
 
@@ -94,7 +94,7 @@ def test_it_hides_users_of_other_tenants(world, as_):
     assert theirs.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         client = as_(actor)
         body = {"user_id": actor.user.pk}

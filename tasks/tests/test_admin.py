@@ -1,4 +1,4 @@
-"""The admin: every page answers, inside one tenant, and writes as the API does."""
+"""The admin: every page responds, shows one tenant, and writes through the actions."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def staff(house):
 
 
 def form_of(response):
-    """What the browser would send back."""
+    """Return the form data that a browser would send."""
     data = {}
     context = response.context
     forms = [context["adminform"].form]
@@ -101,7 +101,7 @@ def form_of(response):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_every_page_answers(house, staff, model):
+def test_every_page_responds(house, staff, model):
     with inside(house.root.tenant):
         pk = (
             Tenant.objects.get(subdomain="acme").pk if model is Tenant else model.objects.first().pk
@@ -302,7 +302,7 @@ def test_inlines_write_through_the_actions(house, staff):
 
 
 def test_refusal_is_shown_in_form_and_nothing_is_saved(house, staff):
-    """The last owner stays owner, and what was typed beside it is kept."""
+    """The last owner stays owner, and the other fields of the form keep their input."""
     page = staff.get(address(Project, "change", house.apollo.pk))
     data = form_of(page) | {"name": "Apollo 11", "memberships-0-role": "member"}
 
@@ -559,8 +559,11 @@ def test_tasks_are_found_by_words_and_key(house, staff):
 
 
 def test_all_tasks_of_a_project_are_completed_and_downloaded(house, staff):
-    sheet = run(staff, Project, "download_tasks", house.apollo.pk)
-    assert (sheet.headers["Content-Type"], b"Launch" in sheet.content) == ("text/csv", True)
+    csv_response = run(staff, Project, "download_tasks", house.apollo.pk)
+    assert (csv_response.headers["Content-Type"], b"Launch" in csv_response.content) == (
+        "text/csv",
+        True,
+    )
 
     assert (
         "Completed 1 tasks."
@@ -751,7 +754,7 @@ def test_undo_of_all_changes_of_user_since_time(house, staff):
     planned = staff.post(UNDO, body | {"skip": "on"})
     done = staff.post(UNDO, body | {"skip": "on", "confirmed": "1"})
 
-    assert "Comment" in refused.content.decode()  # somebody else's, on the task that she made
+    assert "Comment" in refused.content.decode()  # of another user, on the task that Ada created
     assert "Skipped" in planned.content.decode()
     assert done.status_code == 302
     with inside(house.root.tenant):

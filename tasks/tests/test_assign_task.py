@@ -8,7 +8,7 @@ def assign(client, user):
     return client.post("/tasks/APO-1/assignment", {"assignee_id": user.pk})
 
 
-def test_it_works(world, as_, events):
+def test_assigning_a_task_sets_the_assignee_and_records_it(world, as_, events):
     r = assign(as_(world.bot), world.bob.user)
 
     assert (r.status_code, r.json()["assignee"]["handle"]) == (200, "bob")
@@ -16,12 +16,12 @@ def test_it_works(world, as_, events):
     assert event.changes == {"assignee": [world.ada.user.pk, world.bob.user.pk]}
 
 
-def test_to_the_same_one_it_changes_nothing(world, as_, events):
+def test_assigning_to_the_same_user_changes_nothing(world, as_, events):
     assert assign(as_(world.bob), world.ada.user).json()["version"] == 1
     assert not events(world.acme, verb="assigned")
 
 
-def test_nobody_has_it_afterwards(world, as_, events):
+def test_unassigning_removes_the_assignee(world, as_, events):
     r = as_(world.bob).delete("/tasks/APO-1/assignment")
 
     assert (r.status_code, r.json()["assignee"]) == (200, None)
@@ -30,7 +30,7 @@ def test_nobody_has_it_afterwards(world, as_, events):
     }
 
 
-def test_he_must_be_able_to_see_it(world, as_):
+def test_assigning_to_a_non_member_is_refused(world, as_):
     client = as_(world.ada)
     with inside(world.acme):
         update_user(world.boss, world.carl.user, is_active=False)

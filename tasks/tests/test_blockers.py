@@ -1,4 +1,4 @@
-"""What a task waits for: without circles, in any project one sees."""
+"""Blockers of tasks: without circles, in any visible project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tasks.changes.tasks import complete_task, create_task, delete_task, update_
 
 @pytest.fixture
 def chain(world):
-    """c waits for b, which waits for a."""
+    """c is blocked by b, which is blocked by a."""
     with inside(world.acme):
         a = create_task(world.ada, world.apollo, title="a")
         b = create_task(world.ada, world.apollo, title="b", blocked_by=[a])
@@ -22,13 +22,13 @@ def chain(world):
 
 @pytest.fixture
 def elsewhere(world):
-    """A task of a project that Bob does not see."""
+    """A task of a project that Bob cannot see."""
     with inside(world.acme):
         project = create_project(world.ada, name="Other", key="OTH")
         return create_task(world.ada, project, title="hidden")
 
 
-def test_a_task_is_created_with_blockers(world, as_, events):
+def test_task_can_be_created_with_blockers(world, as_, events):
     body = {"project_id": world.apollo.pk, "title": "x", "blocked_by": [world.task.pk] * 2}
 
     task = as_(world.bob).post("/tasks", body).json()
@@ -37,7 +37,7 @@ def test_a_task_is_created_with_blockers(world, as_, events):
     assert events(world.acme, verb="created")[-1].changes["blocked_by"] == [[], [world.task.pk]]
 
 
-def test_they_are_replaced_on_record(world, as_, events, chain):
+def test_updating_blockers_replaces_and_records_them(world, as_, events, chain):
     a, b, c = chain
 
     task = as_(world.bob).patch(f"/tasks/{c.pk}", {"blocked_by": [a.pk]}).json()
@@ -46,7 +46,7 @@ def test_they_are_replaced_on_record(world, as_, events, chain):
     assert events(world.acme, verb="changed")[-1].changes == {"blocked_by": [[b.pk], [a.pk]]}
 
 
-def test_ready_means_open_and_not_blocked(world, as_, chain):
+def test_task_is_ready_if_open_and_not_blocked(world, as_, chain):
     client = as_(world.bob)
 
     def ready(value):
@@ -61,7 +61,7 @@ def test_ready_means_open_and_not_blocked(world, as_, chain):
     }
 
 
-def test_what_is_in_the_trash_blocks_nothing(world, as_, chain):
+def test_blocker_in_the_trash_does_not_block(world, as_, chain):
     with inside(world.acme):
         delete_task(world.ada, chain[0])
 
@@ -71,14 +71,14 @@ def test_what_is_in_the_trash_blocks_nothing(world, as_, chain):
 
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
-def test_a_circle_is_refused(world, as_, chain, waits):
+def test_circle_of_blockers_is_refused(world, as_, chain, waits):
     r = as_(world.bob).patch(f"/tasks/{chain[waits].pk}", {"blocked_by": [chain[2].pk]})
 
     assert (r.status_code, r.json()["code"]) == (409, "cycle")
 
 
-def test_a_circle_through_the_trash_is_refused(world, as_, chain):
-    """Restoring b would close it."""
+def test_circle_through_a_deleted_task_is_refused(world, as_, chain):
+    """Restoring b would close the circle."""
     with inside(world.acme):
         delete_task(world.ada, chain[1])
 
@@ -87,7 +87,7 @@ def test_a_circle_through_the_trash_is_refused(world, as_, chain):
     assert r.status_code == 409
 
 
-def test_one_of_a_project_one_does_not_see_is_unknown(world, as_, elsewhere):
+def test_blocker_in_an_invisible_project_is_unknown(world, as_, elsewhere):
     for pk in (elsewhere.pk, world.secret_task.pk, 10**9):
         r = as_(world.bob).patch("/tasks/APO-1", {"blocked_by": [world.task.pk + 10**6, pk]})
 
@@ -96,7 +96,7 @@ def test_one_of_a_project_one_does_not_see_is_unknown(world, as_, elsewhere):
     assert as_(world.ada).patch("/tasks/APO-1", {"blocked_by": [elsewhere.pk]}).status_code == 200
 
 
-def test_one_that_is_there_already_may_be_kept_unseen(world, as_, elsewhere):
+def test_present_blocker_in_an_invisible_project_can_be_kept(world, as_, elsewhere):
     with inside(world.acme):
         update_task(world.ada, world.task, blocked_by=[elsewhere])
     client = as_(world.bob)
@@ -111,7 +111,7 @@ def test_one_that_is_there_already_may_be_kept_unseen(world, as_, elsewhere):
 
 
 @pytest.mark.parametrize("way", ["completion", "patch"])
-def test_completing_a_blocked_task_is_refused_with_what_is_open(world, as_, chain, way):
+def test_completing_a_blocked_task_is_refused_with_a_list_of_open_tasks(world, as_, chain, way):
     client = as_(world.bob)
     with inside(world.acme):
         child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
@@ -141,7 +141,7 @@ def test_completing_a_blocked_task_is_refused_with_what_is_open(world, as_, chai
     assert complete().status_code == 200, "done already"
 
 
-def test_the_refusal_tells_no_titles_of_other_projects(world, as_, elsewhere):
+def test_refusal_contains_no_titles_of_invisible_tasks(world, as_, elsewhere):
     with inside(world.acme):
         update_task(world.ada, world.task, blocked_by=[elsewhere])
 
@@ -154,7 +154,7 @@ def test_the_refusal_tells_no_titles_of_other_projects(world, as_, elsewhere):
     assert adas == "The blocker OTH-1 “hidden” is open."
 
 
-def test_it_is_judged_by_the_blockers_it_gets_with_the_same_change(world, as_, chain):
+def test_completion_is_checked_with_the_blockers_of_the_same_change(world, as_, chain):
     a, b, _c = chain
     client = as_(world.bob)
 
@@ -163,7 +163,7 @@ def test_it_is_judged_by_the_blockers_it_gets_with_the_same_change(world, as_, c
     assert client.patch(f"/tasks/{b.pk}", {"status": "done", "blocked_by": []}).status_code == 200
 
 
-def test_done_blockers_and_subtasks_are_no_hindrance(world, as_, chain):
+def test_task_with_done_blockers_and_subtasks_can_be_completed(world, as_, chain):
     with inside(world.acme):
         child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
         complete_task(world.ada, child)
@@ -175,7 +175,7 @@ def test_done_blockers_and_subtasks_are_no_hindrance(world, as_, chain):
 # ---- all of a project ---------------------------------------------------------------------------
 
 
-def test_all_tasks_of_a_project_are_completed_at_once(world, as_, events, chain, assert_statements):
+def test_completing_a_project_completes_all_its_tasks(world, as_, events, chain, assert_statements):
     client = as_(world.bob)
     client.get("/me")
 
@@ -192,7 +192,7 @@ def test_all_tasks_of_a_project_are_completed_at_once(world, as_, events, chain,
     assert client.post("/projects/APO/completion").json() == {"completed": 0}
 
 
-def test_what_is_open_elsewhere_keeps_them_from_it(world, as_, elsewhere):
+def test_completing_a_project_is_refused_while_other_projects_block_it(world, as_, elsewhere):
     with inside(world.acme):
         add_member(world.ada, elsewhere.project, user=world.carl.user)
         update_task(world.ada, world.task, blocked_by=[elsewhere])

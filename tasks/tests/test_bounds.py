@@ -1,4 +1,4 @@
-"""How much one task may have and one request may write, whichever way it is asked for."""
+"""Limits on the tags of a task and on what one request may write, on every channel."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def tags_of(world, task):
 
 @pytest.fixture
 def full(world):
-    """A task with as many tags as a task may have."""
+    """A task with the greatest allowed number of tags."""
     with inside(world.acme):
         return create_task(world.ada, world.apollo, title="full", tags=FIFTY)
 
@@ -91,7 +91,7 @@ def test_tagging_in_steps_is_refused_at_the_step_that_exceeds_the_bound(world, a
     assert tags_of(world, world.task) == sorted(FIFTY)
 
 
-def test_room_that_an_operation_makes_is_there_for_the_next(world, as_, full):
+def test_tags_removed_by_an_operation_can_be_replaced_by_the_next(world, as_, full):
     client = as_(world.bob)
     untag = {"op": "untag", "id": full.pk, "data": {"tags": ["t0"]}}
     tag = {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}}
@@ -159,7 +159,7 @@ def test_undo_of_deleting_a_tag_of_a_task_that_is_full_since_is_refused(world, a
 
 
 def creations(world, count, start=0):
-    """Operations that use `count` names in all, two for each task."""
+    """Return operations that use `count` tag names in total, two for each task."""
     return [
         {"op": "create", "data": {"project_id": world.apollo.pk, "title": "x",
                                   "tags": [f"n{n}", f"n{n + 1}"]}}
@@ -167,12 +167,12 @@ def creations(world, count, start=0):
     ]  # fmt: skip
 
 
-def test_bounds_of_one_request():
-    """The tests below make them smaller, to be quick."""
+def test_limits_of_one_request_have_the_documented_values():
+    """The tests below lower the limits in order to be fast."""
     assert (MAX_NEW_TAGS, MAX_TEXT_BYTES) == (100, 4 * 1024 * 1024)
 
 
-def test_request_makes_at_most_so_many_new_tags(world, as_, monkeypatch):
+def test_request_that_would_create_too_many_tags_is_refused(world, as_, monkeypatch):
     monkeypatch.setattr("tasks.actions.tags.MAX_NEW_TAGS", 8)
     client = as_(world.bob)
 
@@ -185,8 +185,8 @@ def test_request_makes_at_most_so_many_new_tags(world, as_, monkeypatch):
         for more in ({}, {"on_error": "continue"}):
             r = bulk(client, *operations, **more)
             assert (r.status_code, r.json()["code"]) == (422, "too_many")
-    sheet = "title,tags\n" + "".join(f"x,s{n}\n" for n in range(9))
-    r = client.generic("POST", "/projects/APO/tasks.csv", sheet, content_type="text/csv")
+    csv_text = "title,tags\n" + "".join(f"x,s{n}\n" for n in range(9))
+    r = client.generic("POST", "/projects/APO/tasks.csv", csv_text, content_type="text/csv")
     assert (r.status_code, r.json()["code"]) == (422, "too_many")
     first = [{"title": "x", "tags": [f"p{n}"]} for n in range(9)]
     r = client.post("/projects", {"name": "x", "tasks": first})
@@ -229,7 +229,7 @@ def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data)
 
 
 def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
-    """The log has it."""
+    """The event log stores the replaced text."""
     monkeypatch.setattr("tasks.api.bulk.MAX_TEXT_BYTES", 81 * 520)
     client = as_(world.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
@@ -245,7 +245,7 @@ def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
 # ---- the answer ---------------------------------------------------------------------------------
 
 
-def test_answer_shows_each_task_once_in_its_last_successful_result(world, as_):
+def test_response_contains_each_task_once_in_its_last_successful_result(world, as_):
     client, pk = as_(world.bob), world.task.pk
     operations = [
         {"op": "update", "id": pk, "data": {"description": "x" * 60_000}},
@@ -267,7 +267,7 @@ def test_answer_shows_each_task_once_in_its_last_successful_result(world, as_):
     assert len(r.content) < 2 * 60_000
 
 
-def test_answer_is_valid_json_when_the_last_operation_deletes_the_task(world, as_):
+def test_response_is_valid_json_if_the_last_operation_deletes_the_task(world, as_):
     update = {"op": "update", "id": world.task.pk, "data": {"title": "x"}}
 
     r = bulk(as_(world.bob), update, {"op": "delete", "id": world.task.pk})

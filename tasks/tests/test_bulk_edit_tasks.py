@@ -1,4 +1,4 @@
-"""Many operations in one request: all or nothing, or what can be done."""
+"""Bulk requests: many operations on tasks, all or nothing unless `on_error` is `continue`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def tasks(world):
         return [create_task(world.ada, world.apollo, title=f"t{n}") for n in range(4)]
 
 
-def test_every_kind_of_operation(world, as_, events, tasks):
+def test_each_operation_is_carried_out_and_recorded(world, as_, events, tasks):
     with inside(world.acme):
         other = create_project(world.ada, name="Other", key="OTH")
         add_member(world.ada, other, user=world.bob.user)
@@ -65,7 +65,7 @@ def test_every_kind_of_operation(world, as_, events, tasks):
     )
 
 
-def test_each_sees_what_those_before_it_left(world, as_, tasks):
+def test_each_operation_sees_the_result_of_those_before_it(world, as_, tasks):
     a, b = tasks[0].pk, tasks[1].pk
     client = as_(world.bob)
 
@@ -87,7 +87,7 @@ def test_each_sees_what_those_before_it_left(world, as_, tasks):
     assert (r.status_code, r.json()["code"]) == (409, "taken")
 
 
-def test_one_fault_and_nothing_is_done(world, as_, events, tasks):
+def test_one_refused_operation_prevents_all_changes(world, as_, events, tasks):
     client = as_(world.bob)
     before = len(events(world.acme))
 
@@ -114,7 +114,7 @@ def test_one_fault_and_nothing_is_done(world, as_, events, tasks):
     assert len(events(world.acme)) == before
 
 
-def test_or_what_can_be_done_is_done(world, as_, tasks):
+def test_refused_operation_is_skipped_with_on_error_continue(world, as_, tasks):
     client = as_(world.bob)
 
     r = bulk(
@@ -147,7 +147,7 @@ def test_or_what_can_be_done_is_done(world, as_, tasks):
         assert Task.objects.filter(external_ref="r").get().title == "made"
 
 
-def test_the_refused_take_no_numbers(world, as_):
+def test_refused_tasks_use_no_numbers(world, as_):
     client = as_(world.bob)
 
     bulk(client, new(world, title=""), new(world), on_error="continue")
@@ -155,7 +155,7 @@ def test_the_refused_take_no_numbers(world, as_):
     assert bulk(client, new(world)).json()["results"][0]["task"]["number"] == 3
 
 
-def test_a_family_is_completed_in_any_order(world, as_, tasks):
+def test_task_and_subtasks_can_be_completed_in_any_order(world, as_, tasks):
     a, b = tasks[:2]
     with inside(world.acme):
         child = create_task(world.ada, world.apollo, title="child", parent=a, blocked_by=[b])
@@ -169,7 +169,7 @@ def test_a_family_is_completed_in_any_order(world, as_, tasks):
     assert bulk(client, *completions, {"op": "complete", "id": b.pk}).json()["succeeded"] == 3
 
 
-def test_where_finds_the_tasks(world, as_, tasks):
+def test_where_selects_the_tasks(world, as_, tasks):
     client = as_(world.bob)
 
     r = bulk(
@@ -189,7 +189,7 @@ def test_where_finds_the_tasks(world, as_, tasks):
         assert bulk(client, {"op": "delete", **wrong}).status_code == 422
 
 
-def test_five_hundred_are_the_most(world, as_, tasks):
+def test_more_than_500_changes_are_refused(world, as_, tasks):
     client = as_(world.bob)
 
     assert bulk(client).status_code == 422
@@ -202,7 +202,7 @@ def test_five_hundred_are_the_most(world, as_, tasks):
     assert bulk(client, *wheres).status_code == 422
 
 
-def test_it_hides_other_projects(world, as_, tasks):
+def test_project_of_a_non_member_is_not_found(world, as_, tasks):
     for actor in (world.eve, world.mallory):
         r = bulk(as_(actor), *({"op": "delete", "id": t.pk} for t in tasks))
 
@@ -213,11 +213,11 @@ def test_it_hides_other_projects(world, as_, tasks):
         assert Task.objects.count() == 5
 
 
-def test_a_read_only_token_is_refused(world, as_):
+def test_read_only_token_is_refused(world, as_):
     assert bulk(as_(world.bob, "read"), new(world)).status_code == 403
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")
     with inside(world.acme):

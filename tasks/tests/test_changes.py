@@ -1,4 +1,4 @@
-"""What every change of a task declares holds: its locks above all."""
+"""The declarations of task changes, above all the columns that they lock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def acme(world):
 
 
 def values_for(change: type[TaskChange], world: Any) -> dict[str, Any]:
-    """Values for any operation: an update takes the fields of a task, the others what they know."""
+    """Return values for an operation: task fields for an update, its own data for others."""
     blocker = create_task(world.ada, world.apollo, title="blocker", status="done")
     parent = create_task(world.ada, world.apollo, title="parent")
     values = {

@@ -1,4 +1,4 @@
-"""A value is accepted or refused alike, whether it comes in a body, a CSV cell or an admin form."""
+"""The same values are accepted in a body, a CSV cell and an admin form."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ METADATA = [
 
 
 def in_a_body(text):
-    """The metadata that a body with this text holds, or None when the body is refused."""
+    """Return the metadata of a body with this text, or None if the body is refused."""
     try:
         body = parse_json(b'{"project_id": 1, "title": "x", "metadata": %s}' % text.encode())
         return TaskCreate.model_validate(body).metadata
@@ -141,17 +141,17 @@ def client(boss):
 
 
 def send_form(staff, model, pk=None, **values):
-    """Fill the form of the model in and send it; whether it was saved."""
+    """Fill in the form of the model and send it. Return whether it was saved."""
     page = address(model, "change" if pk else "add", pk)
     form = form_of(staff.get(page))
     return staff.post(page, form | values).status_code == 302
 
 
 def send_cell(client, column, text):
-    sheet = io.StringIO()
-    csv.writer(sheet).writerows([["title", column], ["x", text]])
+    csv_file = io.StringIO()
+    csv.writer(csv_file).writerows([["title", column], ["x", text]])
     r = client.generic(
-        "POST", "/projects/APO/tasks.csv", sheet.getvalue().encode(), content_type="text/csv"
+        "POST", "/projects/APO/tasks.csv", csv_file.getvalue().encode(), content_type="text/csv"
     )
     assert r.status_code in (200, 422), r.content
     return r.status_code == 200
@@ -264,7 +264,7 @@ def test_people_are_judged_alike_by_body_and_form(staff, client, person):
 
 
 def test_erased_user_can_still_be_edited_in_a_form(boss, staff):
-    """The e-mail that erasing leaves behind could not be entered, but it is not changed here."""
+    """The e-mail of an erased user could not be entered, but here it is not changed."""
     with inside(boss.tenant):
         ada = create_user(boss, handle="ada", email="ada@acme.example")
         erase_user(boss, deactivate_user(boss, ada))

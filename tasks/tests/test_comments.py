@@ -1,4 +1,4 @@
-"""Comments: markdown kept as written, under their author's name."""
+"""Comments: markdown stored as written, which only the author can change."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def say(client, body="x", task="APO-1"):
     return client.post("/comments", {"task_id": task_id, "body": body})
 
 
-def test_it_is_kept_as_written(world, as_, events):
+def test_body_is_stored_as_written(world, as_, events):
     r = say(as_(world.bob), TEXT)
 
     comment = dict(r.json())
@@ -39,12 +39,12 @@ def test_it_is_kept_as_written(world, as_, events):
 
 
 @pytest.mark.parametrize("body", ["", "  \n", None, 5, "x" * 65_537, "a\0b"])
-def test_what_says_nothing_or_too_much_is_refused(world, as_, body):
+def test_blank_or_too_long_body_is_refused(world, as_, body):
     assert say(as_(world.bob), body).status_code in (400, 422)
     assert say(as_(world.bob), "x" * 65_536).status_code == 201
 
 
-def test_its_author_writes_it_anew(world, as_, events):
+def test_author_can_change_the_body(world, as_, events):
     client = as_(world.bob)
     pk = say(client).json()["id"]
 
@@ -56,14 +56,14 @@ def test_its_author_writes_it_anew(world, as_, events):
     assert len(events(world.acme, verb="changed")) == 1
 
 
-def test_nobody_else_does(world, as_):
+def test_other_users_cannot_change_the_body(world, as_):
     pk = say(as_(world.bob)).json()["id"]
 
     for actor in (world.ada, world.carl, world.bot, world.boss):
         assert as_(actor).patch(f"/comments/{pk}", {"body": "y"}).status_code == 403
 
 
-def test_it_goes_to_the_trash_and_back(world, as_):
+def test_deleted_comment_can_be_restored(world, as_):
     client = as_(world.bob)
     pk = say(client, "x" * 100).json()["id"]
 
@@ -80,7 +80,7 @@ def test_it_goes_to_the_trash_and_back(world, as_):
     assert as_(world.carl).delete(f"/trash/comment/{pk}").status_code == 204
 
 
-def test_it_disappears_with_its_task(world, as_, events):
+def test_comment_of_a_deleted_task_is_not_found(world, as_, events):
     client = as_(world.bob)
     pk = say(client).json()["id"]
     with inside(world.acme):
@@ -93,7 +93,7 @@ def test_it_disappears_with_its_task(world, as_, events):
     assert [e.subject_type for e in events(world.acme, verb="purged")] == ["comment", "task"]
 
 
-def test_they_are_listed_in_order_and_filtered(world, as_, assert_statements):
+def test_comments_are_listed_in_order_and_filtered(world, as_, assert_statements):
     with inside(world.acme):
         other = create_task(world.ada, world.apollo, title="other")
         for n, (actor, task) in enumerate(
@@ -116,7 +116,7 @@ def test_they_are_listed_in_order_and_filtered(world, as_, assert_statements):
         bodies()
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     pk = say(as_(world.bob)).json()["id"]
 
     for actor in (world.eve, world.mallory):

@@ -5,7 +5,7 @@ def complete(client, task):
     return client.post(f"/tasks/{task.pk}/completion")
 
 
-def test_it_works(world, as_, events):
+def test_completing_a_task_sets_it_to_done_and_records_it(world, as_, events):
     r = complete(as_(world.bob), world.task)
 
     assert r.status_code == 200
@@ -16,7 +16,7 @@ def test_it_works(world, as_, events):
     assert event.changes["status"] == ["todo", "done"]
 
 
-def test_it_does_nothing_twice(world, as_, events):
+def test_completing_a_done_task_changes_nothing(world, as_, events):
     first = complete(as_(world.bob), world.task).json()
 
     again = complete(as_(world.bob), world.task)
@@ -25,7 +25,7 @@ def test_it_does_nothing_twice(world, as_, events):
     assert [e.verb for e in events(world.acme, subject_type="task")] == ["created", "completed"]
 
 
-def test_it_can_be_taken_back(world, as_):
+def test_completed_task_can_be_reopened(world, as_):
     complete(as_(world.bob), world.task)
 
     r = as_(world.bob).delete(f"/tasks/{world.task.pk}/completion")
@@ -33,15 +33,15 @@ def test_it_can_be_taken_back(world, as_):
     assert (r.json()["status"], r.json()["completed_at"]) == ("todo", None)
 
 
-def test_it_refuses_a_read_only_token(world, as_):
+def test_read_only_token_is_refused(world, as_):
     r = complete(as_(world.bob, "read"), world.task)
 
     assert (r.status_code, r.json()["code"]) == (403, "insufficient_scope")
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     assert complete(as_(world.eve), world.task).status_code == 404
 
 
-def test_it_hides_other_tenants(world, as_):
+def test_row_of_another_tenant_is_not_found(world, as_):
     assert complete(as_(world.mallory), world.task).status_code == 404

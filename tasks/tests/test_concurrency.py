@@ -1,4 +1,4 @@
-"""What two at once must not be able to do. Real commits, real threads, both databases."""
+"""Concurrent requests in threads, with commits, on both databases."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def live():
 
 @pytest.fixture
 def call(live):
-    """call("patch", path, body) is a request of the administrator's, to be made in a thread."""
+    """call("patch", path, body) sends a request of the administrator from a thread."""
     token = token_of(live.boss)
 
     def prepare(method, *args):
@@ -39,7 +39,7 @@ def statuses(*calls):
 
 
 def balance(model, tenant):
-    """Rows there are, and rows there should be by the record: created less deleted."""
+    """Return the number of rows, and the number by the event log: created minus deleted."""
     with inside(tenant):
         events = Event.objects.filter(subject_type=model.__name__.lower())
         born = set(
@@ -52,7 +52,7 @@ def balance(model, tenant):
 # ---- numbers and names --------------------------------------------------------------------------
 
 
-def test_numbers_have_neither_gaps_nor_doubles(live, call):
+def test_tasks_created_at_once_have_consecutive_numbers(live, call):
     make = call("post", "/tasks", {"project_id": live.apollo.pk, "title": "x"})
 
     answers = at_once(*[lambda: [make().json()["number"] for _ in range(5)]] * 4)
@@ -60,7 +60,7 @@ def test_numbers_have_neither_gaps_nor_doubles(live, call):
     assert sorted(n for numbers in answers for n in numbers) == list(range(2, 22))
 
 
-def test_those_who_need_the_same_new_tags_all_get_them(live, call):
+def test_tasks_created_at_once_with_the_same_new_tags_all_have_them(live, call):
     for number in range(4):
         tags = [f"a{number}", f"b{number}", f"c{number}"]
         both_ways = [
@@ -74,20 +74,20 @@ def test_those_who_need_the_same_new_tags_all_get_them(live, call):
     assert balance(Tag, live.acme)[0] == balance(Tag, live.acme)[1]
 
 
-def test_of_those_who_make_the_same_tag_one_does(live, call):
+def test_same_tag_created_at_once_is_created_once(live, call):
     for number in range(4):
         make = call("post", "/tags", {"name": f"t{number}"})
         assert statuses(make, make, make) == [201, 409, 409]
 
 
-def test_projects_of_one_name_get_keys_of_their_own(live, call):
+def test_projects_created_at_once_with_one_name_have_different_keys(live, call):
     answers = at_once(*[call("post", "/projects", {"name": "Zeus"})] * 5)
 
     assert [r.status_code for r in answers] == [201] * 5
     assert len({r.json()["key"] for r in answers}) == 5
 
 
-def test_of_those_who_give_the_same_key_one_gets_it(live, call):
+def test_same_project_key_sent_at_once_is_accepted_once(live, call):
     make = call("post", "/projects", {"name": "Zeus", "key": "ZEU"})
 
     assert statuses(make, make, make) == [201, 409, 409]
@@ -96,14 +96,14 @@ def test_of_those_who_give_the_same_key_one_gets_it(live, call):
     assert balance(ProjectMember, live.acme)[0] == balance(ProjectMember, live.acme)[1]
 
 
-def test_of_those_who_take_the_same_external_ref_one_gets_it(live, call):
+def test_same_external_ref_sent_at_once_is_accepted_once(live, call):
     body = {"project_id": live.apollo.pk, "title": "x", "external_ref": "r"}
     make = call("post", "/tasks", body)
 
     assert statuses(make, make, make) == [201, 409, 409]
 
 
-def test_of_those_who_put_the_same_ref_one_makes_it(live, call):
+def test_same_upsert_sent_at_once_creates_one_task(live, call):
     for number in range(4):
         put = call("put", f"/projects/APO/tasks/by-ref/r{number}", {"title": "x"})
 
@@ -114,7 +114,7 @@ def test_of_those_who_put_the_same_ref_one_makes_it(live, call):
 
 
 @pytest.mark.parametrize("rounds", [10])
-def test_a_circle_of_blockers_cannot_be_closed_from_both_sides(live, call, rounds):
+def test_two_updates_at_once_cannot_close_a_circle_of_blockers(live, call, rounds):
     for number in range(rounds):
         with inside(live.acme):
             other = create_project(live.ada, name=f"O{number}")
@@ -127,7 +127,7 @@ def test_a_circle_of_blockers_cannot_be_closed_from_both_sides(live, call, round
         ) == [200, 409]
 
 
-def test_bulk_requests_that_cross_wait_for_each_other_in_one_order(live, call):
+def test_bulk_requests_in_opposite_order_do_not_deadlock(live, call):
     with inside(live.acme):
         projects = [live.apollo, create_project(live.ada, name="Other")]
         tasks = [create_task(live.ada, project, title="x") for project in projects]
@@ -155,7 +155,7 @@ def test_bulk_requests_that_cross_wait_for_each_other_in_one_order(live, call):
 
 
 @pytest.mark.parametrize("way", ["demote", "remove"])
-def test_the_last_two_owners_cannot_both_go(live, call, way):
+def test_last_two_owners_cannot_leave_at_once(live, call, way):
     for number in range(4):
         with inside(live.acme):
             project = create_project(live.ada, name=f"P{number}")
@@ -173,7 +173,7 @@ def test_the_last_two_owners_cannot_both_go(live, call, way):
             assert Project.objects.get(pk=project.pk).owner_id == owner.user_id
 
 
-def test_an_owner_who_leaves_while_another_is_made_leaves_one_behind(live, call):
+def test_project_keeps_an_owner_if_one_leaves_while_another_is_added(live, call):
     for number in range(4):
         with inside(live.acme):
             project = create_project(live.ada, name=f"P{number}")
@@ -187,7 +187,7 @@ def test_an_owner_who_leaves_while_another_is_made_leaves_one_behind(live, call)
             assert Project.objects.get(pk=project.pk).owner_id == live.bob.user.pk
 
 
-def test_of_those_who_add_the_same_member_one_does(live, call):
+def test_same_member_added_at_once_is_added_once(live, call):
     add = call("post", "/projects/APO/members", {"user_id": live.eve.user.pk})
 
     assert statuses(add, add, add) == [201, 409, 409]
@@ -196,7 +196,7 @@ def test_of_those_who_add_the_same_member_one_does(live, call):
 # ---- subtasks -----------------------------------------------------------------------------------
 
 
-def test_two_moves_never_close_a_cycle_together(live, call):
+def test_two_updates_at_once_cannot_close_a_circle_of_parents(live, call):
     for _ in range(4):
         with inside(live.acme):
             a, b = (create_task(live.ada, live.apollo, title=t).pk for t in "ab")
@@ -206,7 +206,7 @@ def test_two_moves_never_close_a_cycle_together(live, call):
         assert statuses(*moves) == [200, 409]
 
 
-def test_two_moves_never_go_too_deep_together(live, call):
+def test_two_updates_at_once_cannot_exceed_the_depth_limit(live, call):
     def chain(length):
         tasks = [create_task(live.ada, live.apollo, title="x")]
         while len(tasks) < length:
@@ -225,7 +225,7 @@ def test_two_moves_never_go_too_deep_together(live, call):
 # ---- deleting -----------------------------------------------------------------------------------
 
 
-def test_a_subtask_added_to_a_task_that_goes_is_refused_or_recorded(live, call):
+def test_subtask_added_to_a_task_being_deleted_is_refused_or_recorded(live, call):
     for _ in range(5):
         with inside(live.acme):
             top = create_task(live.ada, live.apollo, title="top")
@@ -238,7 +238,7 @@ def test_a_subtask_added_to_a_task_that_goes_is_refused_or_recorded(live, call):
     assert balance(Task, live.acme)[0] == balance(Task, live.acme)[1]
 
 
-def test_what_is_added_to_a_project_that_goes_is_refused_or_recorded(live, call):
+def test_row_added_to_a_project_being_deleted_is_refused_or_recorded(live, call):
     for number in range(5):
         with inside(live.acme):
             project = create_project(live.ada, name=f"P{number}")
@@ -254,7 +254,7 @@ def test_what_is_added_to_a_project_that_goes_is_refused_or_recorded(live, call)
         assert balance(model, live.acme)[0] == balance(model, live.acme)[1]
 
 
-def test_a_tag_that_goes_records_every_task_that_had_it(live, call):
+def test_deleting_a_tag_records_every_task_that_had_it(live, call):
     for number in range(3):
         with inside(live.acme):
             tag = create_tag(live.ada, name=f"t{number}")
@@ -275,7 +275,7 @@ def test_a_tag_that_goes_records_every_task_that_had_it(live, call):
             assert not TaskTag.objects.filter(tag=tag.pk).exists()
 
 
-def test_deleting_twice_at_once_records_it_once(live, call):
+def test_deletion_sent_twice_at_once_is_recorded_once(live, call):
     for _ in range(3):
         with inside(live.acme):
             task = create_task(live.ada, live.apollo, title="x")
@@ -289,7 +289,7 @@ def test_deleting_twice_at_once_records_it_once(live, call):
 # ---- changing -----------------------------------------------------------------------------------
 
 
-def test_edits_of_different_fields_are_both_kept(live, call):
+def test_updates_of_different_fields_at_once_are_both_stored(live, call):
     for number in range(4):
         edits = [{"title": f"t{number}"}, {"description": f"d{number}"}, {"tags": [f"g{number}"]}]
 
@@ -301,7 +301,7 @@ def test_edits_of_different_fields_are_both_kept(live, call):
         assert task["version"] == 1 + 3 * (number + 1)
 
 
-def test_completing_at_once_is_recorded_once(live, call):
+def test_completion_sent_twice_at_once_is_recorded_once(live, call):
     for _ in range(4):
         with inside(live.acme):
             task = create_task(live.ada, live.apollo, title="x")
@@ -315,7 +315,7 @@ def test_completing_at_once_is_recorded_once(live, call):
             assert Event.objects.filter(subject_id=task.pk, verb="completed").count() == 1
 
 
-def test_completing_and_reopening_at_once_leave_a_sound_task(live, call):
+def test_completing_and_reopening_at_once_leave_a_consistent_task(live, call):
     path = "/tasks/APO-1"
     for _ in range(4):
         mix = [
@@ -336,7 +336,7 @@ def test_completing_and_reopening_at_once_leave_a_sound_task(live, call):
     assert [c[0] for c in changes[1:]] == [c[1] for c in changes[:-1]]
 
 
-def test_a_due_day_and_a_due_instant_never_both_stay(live, call):
+def test_due_on_and_due_date_set_at_once_are_never_both_stored(live, call):
     edits = [{"due_on": "2027-01-01"}, {"due_date": "2027-01-01T00:00:00Z"}]
     for _ in range(4):
         both = [call("patch", "/tasks/APO-1", e) for e in edits]
@@ -344,7 +344,7 @@ def test_a_due_day_and_a_due_instant_never_both_stay(live, call):
         call("patch", "/tasks/APO-1", {"due_on": None, "due_date": None})()
 
 
-def test_a_row_deleted_meanwhile_is_not_found(live, call):
+def test_row_deleted_meanwhile_is_not_found(live, call):
     with inside(live.acme):
         stale = Task.objects.get()
     assert call("delete", "/tasks/APO-1")().status_code == 204

@@ -1,4 +1,4 @@
-"""What the database itself refuses, on both databases, when a row is written without an action."""
+"""Constraints of both databases: rows that they refuse if no action checks them."""
 
 from __future__ import annotations
 

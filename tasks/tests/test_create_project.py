@@ -10,7 +10,7 @@ def create(client, **body):
     return client.post("/projects", {"name": "x"} | body)
 
 
-def test_its_owner_becomes_the_first_member(world, as_, events):
+def test_owner_becomes_the_first_member(world, as_, events):
     client = as_(world.eve)
 
     r = create(
@@ -53,11 +53,11 @@ def test_its_owner_becomes_the_first_member(world, as_, events):
         ("x" * 255, "XXX"),
     ],
 )
-def test_a_key_is_made_from_the_name(world, as_, name, key):
+def test_missing_key_is_derived_from_the_name(world, as_, name, key):
     assert create(as_(world.ada), name=name).json()["key"] == key
 
 
-def test_a_made_key_avoids_those_that_are_taken(world, as_):
+def test_derived_key_avoids_taken_keys(world, as_):
     client = as_(world.ada)
 
     keys = [create(client, name="Zeus").json()["key"] for _ in range(28)]
@@ -66,11 +66,11 @@ def test_a_made_key_avoids_those_that_are_taken(world, as_):
     assert keys[-2:] == ["ZEUZ", "ZEUAA"]
 
 
-def test_a_made_key_does_not_mind_other_tenants(world, as_):
+def test_derived_key_ignores_keys_of_other_tenants(world, as_):
     assert create(as_(world.mallory), name="Apollo").json()["key"] == "APO"
 
 
-def test_a_taken_key_is_refused_by_name(world, as_):
+def test_taken_key_is_a_conflict_that_names_the_field(world, as_):
     r = create(as_(world.eve), key="APO")
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
@@ -106,7 +106,7 @@ def test_a_taken_key_is_refused_by_name(world, as_):
         ({"id": 7}, "id"),
     ],
 )
-def test_a_refused_project_leaves_nothing(world, as_, events, body, where):
+def test_refused_project_is_not_stored(world, as_, events, body, where):
     client = as_(world.boss)
     before = len(events(world.acme))
 
@@ -119,7 +119,7 @@ def test_a_refused_project_leaves_nothing(world, as_, events, body, where):
         assert (Project.objects.count(), ProjectMember.objects.count()) == (1, 4)
 
 
-def test_only_administrators_make_projects_for_others(world, as_):
+def test_only_administrators_create_projects_for_other_users(world, as_):
     body = {"owner_id": world.bob.user.pk}
 
     assert create(as_(world.ada), **body).status_code == 403
@@ -128,7 +128,7 @@ def test_only_administrators_make_projects_for_others(world, as_):
     assert as_(world.bob).get(f"/projects/{made['id']}").json()["role"] == "owner"
 
 
-def test_it_hides_users_of_other_tenants(world, as_):
+def test_owner_of_another_tenant_is_unknown(world, as_):
     theirs = create(as_(world.boss), owner_id=world.mallory.user.pk)
     nobodys = create(as_(world.boss), owner_id=10**9)
 
@@ -136,7 +136,7 @@ def test_it_hides_users_of_other_tenants(world, as_):
     assert theirs.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_it_refuses_a_deactivated_owner(world, as_):
+def test_deactivated_owner_is_refused(world, as_):
     boss = as_(world.boss)
     boss.patch(f"/users/{world.eve.user.pk}", {"is_active": False})
 
@@ -145,17 +145,17 @@ def test_it_refuses_a_deactivated_owner(world, as_):
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/owner_id")
 
 
-def test_it_refuses_a_token_bound_to_projects(world, as_):
+def test_token_limited_to_projects_is_refused(world, as_):
     for actor in (world.ada, world.boss):
         r = create(as_(actor, project_ids=[world.apollo.pk]))
         assert (r.status_code, r.json()["code"]) == (403, "forbidden")
 
 
-def test_it_refuses_a_read_only_token(world, as_):
+def test_read_only_token_is_refused(world, as_):
     assert create(as_(world.ada, "read")).status_code == 403
 
 
-def test_it_leaves_nothing_when_the_second_half_fails(world, as_, events, monkeypatch):
+def test_failure_after_the_project_row_stores_nothing(world, as_, events, monkeypatch):
     client = as_(world.ada)
     before = len(events(world.acme))
     monkeypatch.setattr(
@@ -171,7 +171,7 @@ def test_it_leaves_nothing_when_the_second_half_fails(world, as_, events, monkey
         assert Project.objects.count() == 1
 
 
-def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+def test_number_of_statements_is_constant(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     # token; keys; project, event; membership, event; answer

@@ -1,4 +1,4 @@
-"""A project and its first tasks: all of it, or nothing."""
+"""Creating a project with its first tasks: all of them or nothing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def create(client, *tasks, **more):
     return client.post("/projects", {"name": "Web", "key": "WEB", "tasks": list(tasks)} | more)
 
 
-def test_subtasks_blockers_and_tags(world, as_, events):
+def test_project_is_created_with_subtasks_blockers_and_tags(world, as_, events):
     client = as_(world.bob)
 
     r = create(
@@ -63,7 +63,9 @@ def test_subtasks_blockers_and_tags(world, as_, events):
         ),
     ],
 )
-def test_any_fault_is_named_by_its_place_and_nothing_is_made(world, as_, events, task, pointer):
+def test_invalid_task_is_refused_with_its_pointer_and_nothing_is_created(
+    world, as_, events, task, pointer
+):
     client = as_(world.bob)
     before = len(events(world.acme))
 
@@ -76,7 +78,7 @@ def test_any_fault_is_named_by_its_place_and_nothing_is_made(world, as_, events,
     assert len(events(world.acme)) == before
 
 
-def test_circles_are_refused(world, as_):
+def test_circle_of_blockers_is_refused(world, as_):
     r = create(
         as_(world.bob),
         {"title": "a", "ref": "a", "blocked_by": ["b"]},
@@ -86,7 +88,7 @@ def test_circles_are_refused(world, as_):
     assert (r.status_code, r.json()["code"]) == (409, "cycle"), r.json()
 
 
-def test_five_levels_are_the_deepest(world, as_):
+def test_more_than_five_levels_are_refused(world, as_):
     task = {"title": "deepest"}
     for level in range(4):
         task = {"title": str(level), "subtasks": [task]}
@@ -98,7 +100,7 @@ def test_five_levels_are_the_deepest(world, as_):
     assert r.json()["errors"][0]["pointer"] == "#/tasks/0" + "/subtasks/0" * 5 + "/parent_id"
 
 
-def test_five_hundred_are_the_most(world, as_):
+def test_more_than_500_tasks_are_refused(world, as_):
     tasks = [{"title": "x", "subtasks": [{"title": "y"}]}] * 250
     client = as_(world.bob)
 
@@ -106,7 +108,7 @@ def test_five_hundred_are_the_most(world, as_):
     assert create(client, *tasks, {"title": "z"}, key="MANY").status_code == 422
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")
     for key, amount in (("FEW", 2), ("MANY", 20)):

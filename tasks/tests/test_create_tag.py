@@ -6,7 +6,7 @@ from taskflow.tenancy import inside
 from tasks.models import Tag
 
 
-def test_it_works(world, as_, events):
+def test_creating_a_tag_stores_and_records_it(world, as_, events):
     r = as_(world.bob).post("/tags", {"name": " Urgent ", "color": "#d73A4a"})
 
     assert (r.status_code, r.json()["name"], r.json()["color"]) == (201, "Urgent", "#d73A4a")
@@ -16,13 +16,13 @@ def test_it_works(world, as_, events):
     assert event.changes == {"name": [None, "Urgent"], "color": [None, "#d73A4a"]}
 
 
-def test_a_color_is_optional(world, as_):
+def test_color_is_optional(world, as_):
     assert as_(world.bob).post("/tags", {"name": "plain"}).json()["color"] is None
     assert as_(world.bob).post("/tags", {"name": "null", "color": None}).json()["color"] is None
 
 
 @pytest.mark.parametrize(("name", "again"), [("Urgent", "uRGENT"), ("Ärger", "äRGER")])
-def test_a_name_is_taken_whatever_its_case(world, as_, name, again):
+def test_name_in_another_case_is_a_conflict(world, as_, name, again):
     as_(world.bob).post("/tags", {"name": name})
 
     r = as_(world.ada).post("/tags", {"name": again})
@@ -51,7 +51,7 @@ def test_a_name_is_taken_whatever_its_case(world, as_, name, again):
         {"name": "x", "id": 2},
     ],
 )
-def test_it_refuses_what_it_does_not_accept(world, as_, body):
+def test_invalid_body_is_refused(world, as_, body):
     assert as_(world.ada).post("/tags", body).status_code == 422
     with inside(world.acme):
         assert not Tag.objects.exists()

@@ -28,7 +28,7 @@ def create(client, world, **body):
     return client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"} | body)
 
 
-def test_it_works_with_everything(world, as_, events):
+def test_task_with_all_fields_is_stored_and_recorded(world, as_, events):
     more = {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
 
     r = create(as_(world.ada), world, **FULL, **more)
@@ -67,7 +67,7 @@ def test_it_works_with_everything(world, as_, events):
     assert event.changes["tags"] == [[], sorted(t["id"] for t in tags)]
 
 
-def test_it_works_with_a_title_alone(world, as_):
+def test_task_with_only_a_title_has_the_defaults(world, as_):
     task = create(as_(world.bot), world, title="  x ").json()
 
     assert (task["title"], task["status"], task["priority"]) == ("x", "todo", "medium")
@@ -77,13 +77,13 @@ def test_it_works_with_a_title_alone(world, as_):
     assert (task["completed"], task["created_by"]["handle"]) == (False, "bot")
 
 
-def test_a_done_task_is_completed(world, as_):
+def test_task_created_as_done_has_completed_at(world, as_):
     task = create(as_(world.ada), world, status="done").json()
 
     assert (task["completed"], task["completed_at"] is None) == (True, False)
 
 
-def test_numbers_count_up_in_each_project(world, as_):
+def test_numbers_are_consecutive_in_each_project(world, as_):
     with inside(world.acme):
         other = create_project(world.ada, name="Other", key="OTH")
     client = as_(world.ada)
@@ -94,7 +94,7 @@ def test_numbers_count_up_in_each_project(world, as_):
     assert keys == ["APO-2", "OTH-1", "APO-3", "OTH-2"]
 
 
-def test_a_number_is_never_given_twice(world, as_):
+def test_number_of_a_deleted_task_is_not_used_again(world, as_):
     client = as_(world.ada)
     client.delete("/tasks/APO-1")
 
@@ -160,7 +160,7 @@ def test_a_number_is_never_given_twice(world, as_):
         ({"titel": "x"}, "titel"),
     ],
 )
-def test_it_refuses_what_it_does_not_accept(world, as_, events, body, where):
+def test_invalid_body_is_refused(world, as_, events, body, where):
     client = as_(world.ada)
     before = len(events(world.acme))
 
@@ -174,14 +174,14 @@ def test_it_refuses_what_it_does_not_accept(world, as_, events, body, where):
     assert create(client, world).json()["number"] == 2
 
 
-def test_it_refuses_a_missing_title_or_project(world, as_):
+def test_missing_title_or_project_is_refused(world, as_):
     r = as_(world.ada).post("/tasks", {})
 
     assert {e["pointer"] for e in r.json()["errors"]} == {"#/title", "#/project_id"}
 
 
 @pytest.mark.parametrize("largest", [{"title": "ü" * 500}, {"description": "ü" * 65_536}, {"tags": [str(n) for n in range(50)]}, {"external_ref": "x" * 255}, {"due_on": "1970-01-01"}, {"due_on": "2199-12-31"}, {"due_date": "1970-01-01T00:00:00Z"}, {"due_date": "2199-12-31T23:59:59.999999Z"}, {"metadata": {"a": "x" * 32_000}}])  # fmt: skip
-def test_it_accepts_the_largest(world, as_, largest):
+def test_largest_values_are_accepted(world, as_, largest):
     r = create(as_(world.ada), world, **largest)
 
     assert r.status_code == 201, r.json()
@@ -189,7 +189,7 @@ def test_it_accepts_the_largest(world, as_, largest):
         assert {k: r.json()[k] for k in largest} == largest
 
 
-def test_it_refuses_an_assignee_who_cannot_see_it(world, as_):
+def test_assignee_who_is_no_member_is_refused(world, as_):
     client = as_(world.ada)
 
     r = create(client, world, assignee_id=world.eve.user.pk)
@@ -199,7 +199,7 @@ def test_it_refuses_an_assignee_who_cannot_see_it(world, as_):
         assert create(client, world, assignee_id=seen.user.pk).status_code == 201
 
 
-def test_it_refuses_a_deactivated_assignee(world, as_):
+def test_deactivated_assignee_is_refused(world, as_):
     as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
 
     r = create(as_(world.ada), world, assignee_id=world.bob.user.pk)
@@ -208,7 +208,7 @@ def test_it_refuses_a_deactivated_assignee(world, as_):
 
 
 @pytest.mark.parametrize("name", ["project_id", "assignee_id", "parent_id"])
-def test_it_hides_other_tenants(world, as_, name):
+def test_row_of_another_tenant_is_not_found(world, as_, name):
     theirs = {
         "project_id": world.secret.pk,
         "assignee_id": world.mallory.user.pk,
@@ -223,17 +223,17 @@ def test_it_hides_other_tenants(world, as_, name):
     assert r.json()["errors"][0]["code"] == "unknown_reference"
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     assert create(as_(world.eve), world).status_code == 422
     bound = as_(world.ada, project_ids=[world.apollo.pk + 999])
     assert create(bound, world).status_code == 422
 
 
-def test_it_refuses_a_read_only_token(world, as_):
+def test_read_only_token_is_refused(world, as_):
     assert create(as_(world.ada, "read"), world).status_code == 403
 
 
-def test_an_external_ref_is_unique_in_its_project(world, as_):
+def test_taken_external_ref_in_the_project_is_a_conflict(world, as_):
     with inside(world.acme):
         other = create_project(world.ada, name="Other")
     client = as_(world.ada)
@@ -251,7 +251,7 @@ def test_an_external_ref_is_unique_in_its_project(world, as_):
     assert create(client, world).json()["number"] == 3  # the refused one took none
 
 
-def test_tags_are_found_whatever_their_case_or_made(world, as_):
+def test_tags_are_found_without_regard_to_case_or_created(world, as_):
     client = as_(world.bob)
     client.post("/tags", {"name": "Hot", "color": "#D73A4A"})
 
@@ -262,8 +262,8 @@ def test_tags_are_found_whatever_their_case_or_made(world, as_):
         assert Tag.objects.count() == 2
 
 
-def test_an_operator_makes_a_task_without_a_maker(world, as_):
-    """Nothing in the tenant can point at him; the event holds who he is."""
+def test_task_created_by_an_operator_has_no_creator(world, as_):
+    """An operator has no row in the tenant, so only the event names them."""
     with inside(world.globex):
         elsewhere = User.objects.get()
     with inside(world.acme):
@@ -273,7 +273,7 @@ def test_an_operator_makes_a_task_without_a_maker(world, as_):
     assert as_(world.ada).get(f"/tasks/{task.pk}").json()["created_by"] is None
 
 
-def test_a_project_that_was_shown_to_a_member_stays_closed_to_others(world):
+def test_project_visible_to_a_member_stays_invisible_to_others(world):
     with inside(world.acme):
         project = find_project(world.bob, "APO")
 
@@ -283,13 +283,13 @@ def test_a_project_that_was_shown_to_a_member_stays_closed_to_others(world):
                 do(world.eve, project, title="x")
 
 
-def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+def test_number_of_statements_is_constant(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
     # token; project, number; insert, event, counts; answer
     with assert_statements(7):
         create(client, world)
-    # assignee; whether he is a member
+    # assignee; whether they are a member
     with assert_statements(9):
         create(client, world, assignee_id=world.ada.user.pk)
     # find, make, event, find; link
@@ -300,7 +300,7 @@ def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
         create(client, world, tags=["a", "b", "c", "d"])
 
 
-def test_case_does_not_count_in_any_script(world, as_):
+def test_tag_names_ignore_case_in_every_script(world, as_):
     client = as_(world.bob)
     for name, again in (("Ärger", "äRGER"), ("ПРОЕКТ", "проект"), ("ΩMEGA", "ωmega")):
         first = create(client, world, tags=[name]).json()["tags"]

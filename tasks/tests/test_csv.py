@@ -1,4 +1,4 @@
-"""A project's tasks as CSV, and back."""
+"""Exporting the tasks of a project as CSV, and creating tasks from CSV."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def lines(client, query="", project="APO"):
     return list(csv.DictReader(io.StringIO(r.content.decode())))
 
 
-def test_a_sheet_holds_all_that_can_be_given(world, as_):
+def test_csv_contains_every_writable_field(world, as_):
     with inside(world.acme):
         create_task(
             world.ada, world.apollo, title='=SUM("A1")', description="two\nlines, one “cell”",
@@ -56,7 +56,7 @@ def test_a_sheet_holds_all_that_can_be_given(world, as_):
     assert as_(world.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
 
 
-def test_what_was_exported_can_be_imported(world, as_):
+def test_exported_csv_can_be_imported(world, as_):
     with inside(world.acme):
         create_project(world.ada, name="Copy", key="COPY")
         for n in range(3):
@@ -79,7 +79,7 @@ def test_what_was_exported_can_be_imported(world, as_):
     assert given(lines(client, project="COPY")) == given(lines(client))
 
 
-def test_a_dry_run_names_what_would_be_and_makes_nothing(world, as_, events):
+def test_dry_run_lists_keys_and_creates_nothing(world, as_, events):
     client = as_(world.bob)
     before = len(events(world.acme))
 
@@ -92,7 +92,7 @@ def test_a_dry_run_names_what_would_be_and_makes_nothing(world, as_, events):
     assert load(client, "title\nx\n").json()["keys"] == ["APO-2"], "no number was taken"
 
 
-def test_each_bad_line_is_named_and_nothing_made(world, as_, events):
+def test_invalid_lines_are_listed_and_nothing_is_created(world, as_, events):
     text = (
         "title,status,assignee,due_on,due_date,parent,metadata,external_ref\n"
         "good,todo,@bob,,,,,\n"
@@ -155,17 +155,17 @@ def test_each_bad_line_is_named_and_nothing_made(world, as_, events):
         "\ufeff\ufefftitle\nx\n",
     ],
 )
-def test_what_is_no_sheet_is_refused(world, as_, text):
+def test_file_that_is_not_csv_is_refused(world, as_, text):
     assert load(as_(world.bob), text).status_code == 422
 
 
-def test_another_kind_of_body_is_refused(world, as_):
+def test_other_content_type_is_refused(world, as_):
     for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
         assert load(as_(world.bob), "title\nx\n", content_type=kind).status_code == 415
     assert load(as_(world.bob), "title\n" + "x" * 1_100_000).status_code == 413
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")
     load(client, "title,tags\nx,a;b\n")

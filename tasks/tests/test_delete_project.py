@@ -6,7 +6,7 @@ from tasks.changes.tasks import create_task
 from tasks.models import Project, Task
 
 
-def test_it_goes_to_the_trash_with_all_it_holds(world, as_, events):
+def test_deleted_project_is_in_the_trash_with_its_rows(world, as_, events):
     with inside(world.acme):
         other = create_project(world.ada, name="Other")
         kept = create_task(world.ada, other, title="kept", blocked_by=[world.task])
@@ -28,7 +28,7 @@ def test_it_goes_to_the_trash_with_all_it_holds(world, as_, events):
     assert gone.changes.keys() == {"deleted_at"}
 
 
-def test_its_key_stays_taken(world, as_):
+def test_key_of_a_deleted_project_stays_taken(world, as_):
     client = as_(world.ada)
     client.delete("/projects/APO")
 
@@ -38,7 +38,7 @@ def test_its_key_stays_taken(world, as_):
     assert client.post("/projects", {"name": "Apollo"}).json()["key"] == "APOA"
 
 
-def test_nothing_can_be_put_into_it(world, as_):
+def test_deleted_project_accepts_no_rows(world, as_):
     client = as_(world.ada)
     client.delete("/projects/APO")
 
@@ -47,19 +47,19 @@ def test_nothing_can_be_put_into_it(world, as_):
     assert client.patch("/tasks/APO-1", {"title": "x"}).status_code == 404
 
 
-def test_it_refuses_who_is_no_owner(world, as_):
+def test_user_who_is_no_owner_is_refused(world, as_):
     for actor in (world.carl, world.bob, world.bot):
         assert as_(actor).delete("/projects/APO").status_code == 403
     with inside(world.acme):
         assert (Project.objects.count(), Task.objects.count()) == (1, 1)
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).delete(f"/projects/{world.apollo.pk}").status_code == 404
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     for key, amount in (("FEW", 3), ("MANY", 30)):

@@ -14,7 +14,7 @@ def tag(world):
         return create_tag(world.ada, name="urgent", color="#111111")
 
 
-def test_it_is_taken_off_tasks_on_record(world, as_, events, tag):
+def test_deleted_tag_is_removed_from_tasks_and_recorded(world, as_, events, tag):
     with inside(world.acme):
         more = create_task(world.ada, world.apollo, title="x", tags=["URGENT", "kept"])
     as_(world.bob).patch("/tasks/APO-1", {"tags": ["urgent"]})
@@ -34,22 +34,22 @@ def test_it_is_taken_off_tasks_on_record(world, as_, events, tag):
         assert (Tag.objects.count(), TaskTag.objects.count(), Task.objects.count()) == (1, 1, 2)
 
 
-def test_its_name_is_free_again(world, as_, tag):
+def test_name_of_a_deleted_tag_can_be_used_again(world, as_, tag):
     as_(world.boss).delete(f"/tags/{tag.pk}")
 
     assert as_(world.bob).post("/tags", {"name": "urgent"}).status_code == 201
 
 
-def test_it_refuses_who_is_no_administrator(world, as_, tag):
+def test_user_who_is_no_administrator_is_refused(world, as_, tag):
     for actor in (world.ada, world.eve):
         assert as_(actor).delete(f"/tags/{tag.pk}").status_code == 403
 
 
-def test_it_hides_other_tenants(world, as_, tag):
+def test_row_of_another_tenant_is_not_found(world, as_, tag):
     assert as_(world.mallory).delete(f"/tags/{tag.pk}").status_code == 404
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     boss = as_(world.boss)
     boss.get("/me")  # notes the token's first use
     for amount in (3, 30):

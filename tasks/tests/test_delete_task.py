@@ -5,7 +5,7 @@ from tasks.changes.tasks import create_task
 from tasks.models import Task
 
 
-def test_it_takes_the_subtasks_along_on_record(world, as_, events):
+def test_deleting_a_task_deletes_and_records_its_subtasks(world, as_, events):
     with inside(world.acme):
         top = create_task(world.ada, world.apollo, title="top", parent=world.task)
         child = create_task(world.ada, world.apollo, title="child", parent=top, tags=["t"])
@@ -31,18 +31,18 @@ def test_it_takes_the_subtasks_along_on_record(world, as_, events):
     assert as_(world.bob).delete(f"/tasks/{top.pk}").status_code == 404
 
 
-def test_it_refuses_a_read_only_token(world, as_):
+def test_read_only_token_is_refused(world, as_):
     assert as_(world.bob, "read").delete("/tasks/APO-1").status_code == 403
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).delete(f"/tasks/{world.task.pk}").status_code == 404
     with inside(world.acme):
         assert Task.objects.exists()
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
     for amount in (3, 30):

@@ -103,7 +103,7 @@ KINDS = {
 
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "ada", "bob"])
-def test_each_row_is_the_same_both_ways(acme, who, model):
+def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
     actor = getattr(acme, who)
     _path, by_pydantic, schema, least = KINDS[model]
     ids = list(model.objects.visible_to(actor.viewer).values_list("pk", flat=True))
@@ -118,7 +118,7 @@ def test_each_row_is_the_same_both_ways(acme, who, model):
 
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "bob"])
-def test_a_list_shows_the_same_documents(acme, as_, who, model):
+def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):
     actor = getattr(acme, who)
     path, by_pydantic, _schema, _least = KINDS[model]
 
@@ -132,7 +132,7 @@ def test_a_list_shows_the_same_documents(acme, as_, who, model):
     assert (page["count"], page["has_more"], page["next_cursor"]) == (len(wanted), False, None)
 
 
-def test_events_are_the_same_both_ways(acme, as_):
+def test_events_are_equal_from_database_and_pydantic(acme, as_):
     page = as_(acme.boss).get("/projects/APO/events?limit=200").json()
 
     assert len(page["data"]) > 20
@@ -141,7 +141,7 @@ def test_events_are_the_same_both_ways(acme, as_):
             assert event == as_json(event_by_pydantic(acme.boss, event["id"]))
 
 
-def test_bulk_answers_with_the_same_documents(acme, as_):
+def test_bulk_response_contains_the_same_json_as_single_rows(acme, as_):
     with inside(acme.acme):
         ids = list(Task.objects.visible_to(acme.ada.viewer).values_list("pk", flat=True))
     operations = [{"op": "update", "id": pk, "data": {}} for pk in ids]
@@ -182,7 +182,7 @@ READS = [
 
 
 @pytest.mark.parametrize("path", READS)
-def test_a_read_costs_two_statements(acme, as_, assert_statements, path):
+def test_reading_a_row_costs_two_statements(acme, as_, assert_statements, path):
     client = as_(acme.bob)
     cursor = client.get("/tasks?limit=1&sort=-priority").json()["next_cursor"]
 
@@ -195,7 +195,7 @@ def test_revalidating_an_etag_costs_two_statements(world, as_, assert_statements
     client.get("/me")
     for path in ("/tasks/APO-1", "/projects/APO"):
         etag = client.get(path).headers["ETag"]
-        with assert_statements(2):  # the token, the stamp
+        with assert_statements(2):  # the token, the version of the list
             assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
 
 
@@ -208,7 +208,7 @@ def test_compiled_query_returns_rows_of_the_current_tenant(world, as_):
 
 
 @pytest.mark.parametrize("bound", [1, 2])
-def test_a_bound_token_reads_its_projects(world, as_, bound):
+def test_token_limited_to_projects_reads_those_projects(world, as_, bound):
     with inside(world.acme):
         others = [create_project(world.ada, name=f"O{n}").pk for n in range(bound)]
 

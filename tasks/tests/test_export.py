@@ -1,4 +1,4 @@
-"""A tenant as a file: whole, proven, and the same bytes whichever way it went."""
+"""Exporting a tenant to a file and importing it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from tasks.export.importing import import_tenant
 from tasks.export.verifying import InvalidExport, verify
 from tasks.models import FormerNumber, Project, Task, TaskCountDelta
 from tasks.queries.search import build_condition, matches, read_query
-from tasks.tests.exports import build_odd_world, export, load, wipe
+from tasks.tests.exports import build_unusual_tenant, export, load, wipe
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
 def house():
-    return build_odd_world()
+    return build_unusual_tenant()
 
 
-def test_there_and_back_it_is_the_same_bytes(house):
+def test_export_of_an_imported_export_has_the_same_bytes(house):
     before = export(house.acme)
     wipe()
 
@@ -43,12 +43,12 @@ def test_there_and_back_it_is_the_same_bytes(house):
     assert len(counts) == len(tenant_models())
 
 
-def test_two_exports_are_the_same_bytes(house):
+def test_two_exports_of_the_same_data_have_the_same_bytes(house):
     assert export(house.acme) == export(house.acme)
     assert export(house.acme) != export(house.globex)
 
 
-def test_work_goes_on_where_it_was(house):
+def test_imported_tenant_continues_its_numbers(house):
     data = export(house.acme)
     with inside(house.acme):
         _token, text = create_token(house.ada, name="kept", scope=TokenScope.WRITE)
@@ -66,7 +66,7 @@ def test_work_goes_on_where_it_was(house):
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 
-def test_beside_others_all_ids_move_up_together(house):
+def test_import_beside_other_tenants_shifts_all_ids(house):
     data = export(house.acme)
 
     tenant, keeps_tokens = load(data, subdomain="acme-2")
@@ -94,7 +94,7 @@ def test_beside_others_all_ids_move_up_together(house):
         assert Task.objects.count() == 5
 
 
-def test_secrets_may_be_left_out(house):
+def test_secrets_can_be_left_out(house):
     data = export(house.acme, with_secrets=False)
 
     rows = [json.loads(line) for line in data.splitlines()]
@@ -105,12 +105,12 @@ def test_secrets_may_be_left_out(house):
     assert export(tenant, with_secrets=False) == data
 
 
-def test_a_taken_name_is_refused(house):
+def test_taken_subdomain_is_refused(house):
     with pytest.raises(InvalidExport, match="already a tenant acme"):
         load(export(house.acme))
 
 
-def test_a_cut_or_edited_file_is_refused_and_nothing_written(house):
+def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(house):
     data = export(house.acme)
     wipe()
     lines = data.splitlines(keepends=True)
@@ -145,8 +145,8 @@ def test_a_cut_or_edited_file_is_refused_and_nothing_written(house):
         assert not Tenant.objects.exists(), name
 
 
-def test_a_row_that_cannot_be_stored_leaves_nothing_behind(house, monkeypatch):
-    """Whoever can compute a checksum can write anything; the database has the last word."""
+def test_row_that_cannot_be_stored_prevents_the_import(house, monkeypatch):
+    """A file with a valid checksum may contain any values; the database refuses this one."""
     data = export(house.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
     wipe()
     file = io.BytesIO(data)
@@ -168,7 +168,7 @@ class Forged:
         return self.sha256
 
 
-def test_the_commands(house, tmp_path, capsys):
+def test_export_and_import_commands_report_what_they_did(house, tmp_path, capsys):
     path = tmp_path / "acme.jsonl"
     call_command("export", "acme", output=str(path))
     assert path.stat().st_mode & 0o077 == 0

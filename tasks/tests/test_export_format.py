@@ -22,9 +22,9 @@ from taskflow.tenancy import inside
 from tasks.export.format import VERSION, models_by_label
 from tasks.export.verifying import NOT_AN_EXPORT, InvalidExport, read_row, verify
 from tasks.models import Task
-from tasks.tests.exports import build_odd_world, documents_of, export, load, signed, wipe
+from tasks.tests.exports import build_unusual_tenant, documents_of, export, load, signed, wipe
 
-# Made from build_odd_world() by an older TaskFlow. Written anew only when the format has changed:
+# Made from build_unusual_tenant() by an older TaskFlow. Written anew only when the format has changed:
 #     WRITE_GOLDEN=1 pytest tasks/tests/test_export_format.py -k golden
 GOLDEN = Path(__file__).parent / "golden.jsonl"
 # Columns that every row must have, because no default says what an older file means.
@@ -71,9 +71,9 @@ def refusal(data):
 
 @pytest.mark.django_db(transaction=True)
 def test_golden_file_is_imported_and_exported_as_the_same_bytes(golden):
-    """On either database, whichever wrote it."""
+    """The file may come from either database."""
     if "WRITE_GOLDEN" in os.environ:
-        golden = export(build_odd_world().acme)
+        golden = export(build_unusual_tenant().acme)
         GOLDEN.write_bytes(golden)
     wipe()
 
@@ -88,8 +88,8 @@ def test_golden_file_has_rows_of_every_model(golden):
     assert documents_of(golden)[-1]["counts"].keys() == models_by_label().keys()
 
 
-def test_version_is_raised_when_columns_change(golden):
-    """Or an older TaskFlow would call a newer file damaged."""
+def test_version_is_increased_when_columns_change(golden):
+    """Otherwise an older TaskFlow would report a newer file as damaged."""
     documents = documents_of(golden)
     columns = {label: row.keys() for label, row in rows_of(documents)}
     data = export_columns()
@@ -129,7 +129,7 @@ def test_every_column_with_a_default_may_be_missing(golden):
             assert verify(io.BytesIO(signed(older))).total, (label, column)
 
 
-def test_every_column_without_default_is_demanded_by_name(golden):
+def test_missing_column_without_default_is_refused_by_name(golden):
     documents = documents_of(golden)
     for label, columns in REQUIRED.items():
         for column in columns:
@@ -183,7 +183,7 @@ def test_newer_version_is_refused_by_name(golden):
 
 
 @pytest.mark.parametrize("version", [0, -1, "1", 1.5, True, None, [1], {}])
-def test_version_that_is_none_is_refused(golden, version):
+def test_invalid_version_is_refused(golden, version):
     documents = documents_of(golden)
     documents[0]["version"] = version
 
@@ -233,7 +233,7 @@ def test_file_with_one_changed_byte_is_refused(golden):
     ["NaN", "Infinity", "1e999", '"\\u0000"', '"\\ud800"', '{"a": 1, "a": 1}', "9" * 5000, "[" * 20,
      "[" * 100_000, "1e308", "[1]", "null", '{"a": "' + "x" * 40_000 + '"}'],
 )  # fmt: skip
-def test_metadata_that_no_body_could_bring_is_refused(golden, text):
+def test_metadata_that_a_body_may_not_contain_is_refused(golden, text):
     documents = documents_of(golden)
     for document in documents:
         if document.get("model") == "tasks.task":
@@ -248,7 +248,7 @@ JUNK = [None, True, 0, -1, 1, 2**62, 2**63, 2**64, 1.5, "", "x", "-1", "\0", "x"
 
 
 def test_row_with_any_edited_value_is_read_or_refused(golden):
-    """Whoever can compute a checksum can write anything."""
+    """A file with a valid checksum may contain any values."""
     rows = {d["model"]: d for d in documents_of(golden)[1:-1]}
     for document in rows.values():
         for column in document["row"]:
@@ -261,9 +261,9 @@ def test_row_with_any_edited_value_is_read_or_refused(golden):
 @pytest.mark.proof
 @pytest.mark.django_db
 def test_file_with_any_edited_value_is_imported_or_refused(golden):
-    """Never a traceback, and nothing is half stored."""
+    """There is no traceback, and either all rows are stored or none."""
     chance = random.Random(7)
-    build_odd_world()
+    build_unusual_tenant()
     for _ in range(1500 if PROOF else 12):
         documents = documents_of(golden)
         row = chance.choice([row for _, row in rows_of(documents)])

@@ -1,4 +1,4 @@
-"""The values of filters: what is stored is found by its name, and an empty value never means all."""
+"""Values of filters: stored values select their rows, and an empty value is refused."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_filter_by_a_stored_value_selects_its_tasks_and_not_selects_the_others(w
 
 
 @pytest.mark.parametrize("where", [{}, None, [], ""])
-def test_bulk_request_whose_where_names_no_filter_is_refused(world, as_, events, where):
+def test_bulk_request_with_an_empty_where_is_refused(world, as_, events, where):
     client = as_(world.boss)
     before = len(events(world.acme))
 
@@ -128,7 +128,7 @@ def test_bulk_request_whose_where_names_no_filter_is_refused(world, as_, events,
     assert len(events(world.acme)) == before
 
 
-def test_bulk_request_with_an_empty_filter_is_refused_at_each(world, as_):
+def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(world, as_):
     empties = [None, "", " ", "\t", [], [""], [" "], [None], [[]], {}]
     wheres = [{"project": ["APO"], name: e} for name in TaskWhere.model_fields for e in empties]
 

@@ -11,7 +11,7 @@ from tasks.changes.tasks import create_task, delete_task
 
 @pytest.fixture
 def board(world):
-    """a: Ada's, high, red; b: Bob's, low, red and blue, done; c: nobody's, in another project."""
+    """a: Ada's, high, red; b: Bob's, low, red and blue, done; c: unassigned, in another project."""
     with inside(world.acme):
         delete_task(world.ada, world.task)
         other = create_project(world.ada, name="Other", key="OTH")
@@ -71,7 +71,7 @@ def board(world):
         ("updated_before=2199-01-01", "abc"),
     ],
 )
-def test_the_filter_language(world, as_, board, query, titles):
+def test_filters_select_the_documented_rows(world, as_, board, query, titles):
     r = as_(world.ada).get(f"/tasks?sort=title&{query}")
 
     assert r.status_code == 200, r.json()
@@ -95,13 +95,13 @@ def test_the_filter_language(world, as_, board, query, titles):
         ("created_after=yesterday", "created_after"),
     ],
 )
-def test_a_wrong_value_is_named(world, as_, board, query, parameter):
+def test_invalid_value_is_refused_by_name(world, as_, board, query, parameter):
     r = as_(world.ada).get(f"/tasks?{query}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
 
 
-def test_many_values_cost_no_more(world, as_, board, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_values(world, as_, board, assert_statements):
     client = as_(world.ada)
     client.get("/me")
     with assert_statements(3):  # token, assignee, page

@@ -4,7 +4,7 @@ import pytest
 
 
 @pytest.mark.parametrize("ref", ["{id}", "APO", "apo", "aPo"])
-def test_it_works_by_id_or_key(world, as_, ref):
+def test_project_is_found_by_id_or_key(world, as_, ref):
     r = as_(world.bob).get("/projects/" + ref.format(id=world.apollo.pk))
 
     assert r.status_code == 200
@@ -17,20 +17,20 @@ def test_it_works_by_id_or_key(world, as_, ref):
 
 
 @pytest.mark.parametrize("ref", ["{id}", "SEC", "{id}9", "0", "-1", "9" * 19, "9" * 40, "NIX", "%00", "ß", "APO-1", "A" * 300])  # fmt: skip
-def test_it_hides_what_is_not_there_and_what_is_anothers(world, as_, ref):
+def test_missing_row_and_row_of_another_tenant_are_not_found(world, as_, ref):
     r = as_(world.ada).get("/projects/" + ref.format(id=world.secret.pk))
 
     assert (r.status_code, r.json()["code"]) == (404, "not_found")
 
 
-def test_the_same_key_in_two_tenants_means_ones_own(world, as_):
+def test_key_used_in_two_tenants_finds_the_own_project(world, as_):
     theirs = as_(world.mallory).post("/projects", {"name": "Apollo", "key": "APO"}).json()
 
     assert as_(world.mallory).get("/projects/APO").json()["id"] == theirs["id"]
     assert as_(world.ada).get("/projects/APO").json()["id"] == world.apollo.pk
 
 
-def test_it_costs_two_statements(world, as_, assert_statements):
+def test_response_costs_two_statements(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     with assert_statements(2):  # token, project

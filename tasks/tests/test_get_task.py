@@ -5,7 +5,7 @@ import pytest
 
 @pytest.mark.parametrize("ref", ["{id}", "APO-1", "apo-1", "Apo-1"])
 @pytest.mark.parametrize("method", ["get", "patch", "post", "reopen", "delete"])
-def test_a_key_serves_wherever_an_id_does(world, as_, ref, method):
+def test_key_is_accepted_in_place_of_the_id(world, as_, ref, method):
     path = "/tasks/" + ref.format(id=world.task.pk)
     client = as_(world.bob)
 
@@ -21,18 +21,18 @@ def test_a_key_serves_wherever_an_id_does(world, as_, ref, method):
 
 
 @pytest.mark.parametrize("ref", ["{id}", "SEC-1", "APO-2", "APO-0", "APO-01", "APO-", "APO", "-1", "0", "9" * 19, "9" * 40, "APO-" + "9" * 30, "1 ", "%00", "١"])  # fmt: skip
-def test_it_hides_what_is_not_there_and_what_is_anothers(world, as_, ref):
+def test_missing_row_and_row_of_another_tenant_are_not_found(world, as_, ref):
     r = as_(world.ada).get("/tasks/" + ref.format(id=world.secret_task.pk))
 
     assert (r.status_code, r.json()["code"]) == (404, "not_found")
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for ref in (world.task.pk, "APO-1"):
         assert as_(world.eve).get(f"/tasks/{ref}").status_code == 404
 
 
-def test_the_same_key_in_two_tenants_means_ones_own(world, as_):
+def test_key_used_in_two_tenants_finds_the_own_task(world, as_):
     mallory = as_(world.mallory)
     project = mallory.post("/projects", {"name": "Apollo", "key": "APO"}).json()
     theirs = mallory.post("/tasks", {"project_id": project["id"], "title": "theirs"}).json()
@@ -42,7 +42,7 @@ def test_the_same_key_in_two_tenants_means_ones_own(world, as_):
     assert as_(world.ada).get("/tasks/APO-1").json()["title"] == "Launch"
 
 
-def test_it_costs_two_statements(world, as_, assert_statements):
+def test_response_costs_two_statements(world, as_, assert_statements):
     client = as_(world.bob)
     client.patch("/tasks/APO-1", {"tags": [str(n) for n in range(30)]})
     with assert_statements(2):  # token, document

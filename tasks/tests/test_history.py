@@ -1,4 +1,4 @@
-"""What happened, from the log: sentences for people, data beside them, and no more than one sees."""
+"""The events of tasks and projects: a sentence, the changed values, and nothing invisible."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def sentences(client, path):
     return [e["sentence"] for e in client.get(path).json()["data"]]
 
 
-def test_a_task_tells_its_story(world, as_):
+def test_events_of_a_task_have_sentences(world, as_):
     client = as_(world.bob)
     client.patch("/tasks/APO-1", {"title": "Lift-off", "priority": "high", "tags": ["hot"]})
     client.post("/tasks/APO-1/assignment", {"assignee_id": world.bot.user.pk})
@@ -43,7 +43,7 @@ def test_a_task_tells_its_story(world, as_):
     assert event["project_id"] == world.apollo.pk
 
 
-def test_a_project_tells_what_happened_in_it(world, as_):
+def test_events_of_a_project_include_its_rows(world, as_):
     with inside(world.acme):
         create_comment(world.bob, world.task, body="x")
         add_member(world.ada, world.apollo, user=world.eve.user)
@@ -63,7 +63,7 @@ def test_a_project_tells_what_happened_in_it(world, as_):
     assert said[-1] == "Ada (@ada) created the project “Apollo”"
 
 
-def test_drafts_of_others_are_not_told_of(world, as_):
+def test_events_of_drafts_of_other_users_are_left_out(world, as_):
     with inside(world.acme):
         page = create_page(world.bob, world.apollo, title="Secret plan")
         update_page(world.bob, page, title="More secret")
@@ -78,7 +78,7 @@ def test_drafts_of_others_are_not_told_of(world, as_):
         assert ("secret" in text.lower()) is sees
 
 
-def test_names_of_what_one_does_not_see_are_not_told(world, as_):
+def test_names_of_invisible_rows_are_left_out(world, as_):
     with inside(world.acme):
         hidden = create_project(world.ada, name="Hidden project", key="HID")
         blocker = create_task(world.ada, hidden, title="Hidden blocker")
@@ -94,7 +94,7 @@ def test_names_of_what_one_does_not_see_are_not_told(world, as_):
     assert "Hidden blocker" in adas
 
 
-def test_it_is_filtered_and_paged(world, as_):
+def test_events_are_filtered_and_paged(world, as_):
     client = as_(world.bob)
     for title in "abc":
         client.patch("/tasks/APO-1", {"title": title})
@@ -113,13 +113,13 @@ def test_it_is_filtered_and_paged(world, as_):
         assert client.get(f"{path}?{wrong}").status_code == 422
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         for path in (f"/tasks/{world.task.pk}/events", f"/projects/{world.apollo.pk}/events"):
             assert as_(actor).get(path).status_code == 404
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")
     for amount in (2, 20):

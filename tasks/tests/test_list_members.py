@@ -5,7 +5,7 @@ from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 
 
-def test_it_lists_them_as_they_joined(world, as_):
+def test_members_are_listed_in_the_order_of_joining(world, as_):
     page = as_(world.bob).get("/projects/apo/members").json()
 
     assert [(m["user"]["handle"], m["role"]) for m in page["data"]] == [
@@ -25,7 +25,7 @@ def test_it_lists_them_as_they_joined(world, as_):
     }
 
 
-def test_it_comes_in_pages(world, as_):
+def test_list_has_pages(world, as_):
     client = as_(world.bob)
 
     first = client.get("/projects/APO/members?limit=3&include=count").json()
@@ -35,12 +35,12 @@ def test_it_comes_in_pages(world, as_):
     assert [m["user"]["handle"] for m in rest["data"]] == ["bot"]
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).get(f"/projects/{world.apollo.pk}/members").status_code == 404
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
     for amount in (1, 25):

@@ -20,7 +20,7 @@ def names(client, query=""):
     return [p["name"] for p in client.get(f"/projects?{query}").json()["data"]]
 
 
-def test_it_counts_tasks_per_status(shelf, as_):
+def test_project_contains_its_task_counts(shelf, as_):
     with inside(shelf.acme):
         for number, status in enumerate([Status.DONE, Status.DONE, Status.IN_PROGRESS]):
             create_task(shelf.ada, shelf.apollo, title=str(number), status=status)
@@ -34,7 +34,7 @@ def test_it_counts_tasks_per_status(shelf, as_):
     }
 
 
-def test_it_tells_ones_role(shelf, as_):
+def test_project_contains_the_role_of_the_user(shelf, as_):
     roles = {
         who: {
             p["name"]: p["role"] for p in as_(getattr(shelf, who)).get("/projects").json()["data"]
@@ -72,7 +72,7 @@ def test_it_tells_ones_role(shelf, as_):
         ("updated_since=1971-01-01T00:00:00%2B02:00&sort=name&limit=1&skip=1", "Apollo"),
     ],
 )
-def test_it_filters_and_sorts(shelf, as_, query, expected):
+def test_list_is_filtered_and_sorted(shelf, as_, query, expected):
     assert names(as_(shelf.bob), query.format(ada=shelf.ada.user.pk)) == expected.split()
 
 
@@ -95,13 +95,13 @@ def test_it_filters_and_sorts(shelf, as_, query, expected):
         ("limit=201", "limit"),
     ],
 )
-def test_it_refuses_a_wrong_name_or_value(shelf, as_, query, parameter):
+def test_invalid_filter_or_sort_is_refused(shelf, as_, query, parameter):
     r = as_(shelf.bob).get(f"/projects?{query.format(mallory=shelf.mallory.user.pk)}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     for amount in (2, 27):

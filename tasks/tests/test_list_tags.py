@@ -4,7 +4,7 @@ from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag
 
 
-def test_it_lists_the_tenants_tags_by_name(world, as_):
+def test_tags_of_the_tenant_are_listed_by_name(world, as_):
     with inside(world.acme):
         for name in ("gamma", "alpha", "beta"):
             create_tag(world.ada, name=name)
@@ -19,13 +19,13 @@ def test_it_lists_the_tenants_tags_by_name(world, as_):
     assert (first["has_more"], rest["has_more"], rest["next_cursor"]) == (True, False, None)
 
 
-def test_it_refuses_unknown_filters(world, as_):
+def test_unknown_filter_is_refused(world, as_):
     r = as_(world.eve).get("/tags?name=alpha")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "name")
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.bob)
     client.get("/me")  # notes the token's first use
     for amount in (3, 30):

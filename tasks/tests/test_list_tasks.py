@@ -12,7 +12,7 @@ from tasks.models import Task
 
 @pytest.fixture
 def board(world):
-    """Tasks told apart by title; `Launch` (APO-1, Ada's) is there already."""
+    """Tasks with different titles; `Launch` (APO-1, of Ada) exists already."""
     with inside(world.acme):
         other = create_project(world.ada, name="Other", key="OTH")
         low = create_task(world.ada, world.apollo, title="low", priority="low", tags=["Bug"])
@@ -74,7 +74,7 @@ def board(world):
         ("status=todo&priority=high&due_before=2027-01-01", "day"),
     ],
 )
-def test_filters(world, as_, board, query, titles):
+def test_filters_select_the_documented_tasks(world, as_, board, query, titles):
     ids = {"apollo": world.apollo.pk, "bob": world.bob.user.pk, "low": board.pk}
 
     r = as_(world.ada).get(f"/tasks?sort=created_at&{query.format(**ids)}")
@@ -125,7 +125,7 @@ def test_filters(world, as_, board, query, titles):
         ("limit=1&limit=2", "limit"),
     ],
 )
-def test_a_wrong_name_or_value_is_refused(world, as_, board, query, parameter):
+def test_invalid_filter_or_value_is_refused(world, as_, board, query, parameter):
     r = as_(world.ada).get(f"/tasks?{query}")
 
     assert r.status_code == 422, r.json()
@@ -133,7 +133,7 @@ def test_a_wrong_name_or_value_is_refused(world, as_, board, query, parameter):
 
 
 @pytest.mark.parametrize("parameter", ["project", "assignee", "parent"])
-def test_ids_of_another_tenant_are_as_unknown_as_none_at_all(world, as_, board, parameter):
+def test_ids_of_another_tenant_are_refused_like_missing_ids(world, as_, board, parameter):
     theirs = {
         "project": [world.secret.pk, "SEC"],
         "assignee": [world.mallory.user.pk, "@mallory"],
@@ -150,7 +150,7 @@ def test_ids_of_another_tenant_are_as_unknown_as_none_at_all(world, as_, board, 
         assert error == expected
 
 
-def test_a_tag_of_another_tenant_finds_nothing(world, as_, board):
+def test_tag_of_another_tenant_selects_nothing(world, as_, board):
     with inside(world.globex):
         create_task(world.mallory, world.secret, title="x", tags=["theirs", "bug"])
 
@@ -158,16 +158,16 @@ def test_a_tag_of_another_tenant_finds_nothing(world, as_, board):
     assert len(as_(world.ada).get("/tasks?tag=bug").json()["data"]) == 2
 
 
-def test_updated_since_includes_the_instant_itself(world, as_, board):
+def test_updated_since_includes_its_own_time(world, as_, board):
     client = as_(world.ada)
     with inside(world.acme):
         last = Task.objects.order_by("updated_at").last().updated_at
-    for moment, titles in ((last, ["done"]), (last + timedelta(microseconds=1), [])):
-        r = client.get("/tasks", {"updated_since": moment.isoformat()})
+    for time, titles in ((last, ["done"]), (last + timedelta(microseconds=1), [])):
+        r = client.get("/tasks", {"updated_since": time.isoformat()})
         assert [t["title"] for t in r.json()["data"]] == titles
 
 
-def test_it_hides_other_projects(world, as_, board):
+def test_project_of_a_non_member_is_not_found(world, as_, board):
     assert as_(world.eve).get("/tasks?include=count").json() == {
         "data": [], "next_cursor": None, "has_more": False, "count": 0,
     }  # fmt: skip
@@ -180,7 +180,7 @@ def test_priority_sorts_by_urgency(world, as_, board):
     assert [t["title"] for t in r.json()["data"]] == ["day", "Launch", "child", "low"]
 
 
-def test_pages_by_skip_and_limit_and_counts(world, as_, board):
+def test_list_is_paged_by_skip_and_limit_and_counted(world, as_, board):
     client = as_(world.ada)
 
     page = client.get("/tasks?sort=created_at&skip=2&limit=3&include=count").json()
@@ -190,7 +190,7 @@ def test_pages_by_skip_and_limit_and_counts(world, as_, board):
     assert client.get("/tasks").json()["count"] is None
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     for amount in (2, 27):

@@ -24,7 +24,7 @@ def move(client, task, project):
     return client.post(f"/tasks/{task}/move", {"project_id": project.pk})
 
 
-def test_it_takes_a_new_number_and_its_subtasks_along(world, as_, events, other):
+def test_moved_task_and_subtasks_get_new_numbers(world, as_, events, other):
     with inside(world.acme):
         top = create_task(world.ada, world.apollo, title="top", parent=world.task, tags=["t"])
         child = create_task(world.ada, world.apollo, title="child", parent=top)
@@ -46,7 +46,7 @@ def test_it_takes_a_new_number_and_its_subtasks_along(world, as_, events, other)
         assert Task.everything.get(pk=gone.pk).project_id == world.apollo.pk
 
 
-def test_the_old_key_still_finds_it(world, as_, other):
+def test_old_key_finds_the_moved_task(world, as_, other):
     client = as_(world.bob)
     with inside(world.acme):
         create_task(world.ada, world.apollo, title="stays")
@@ -55,29 +55,31 @@ def test_the_old_key_still_finds_it(world, as_, other):
     assert client.get("/tasks/apo-1").json()["key"] == "OTH-2"
     assert client.patch("/tasks/APO-1", {"title": "y"}).json()["key"] == "OTH-2"
     assert client.get("/tasks?parent=APO-1").status_code == 200
-    assert as_(world.carl).get("/tasks/APO-1").status_code == 404, "he is not in the other project"
+    assert as_(world.carl).get("/tasks/APO-1").status_code == 404, (
+        "Carl is not a member of the other project"
+    )
     move(client, "APO-1", world.apollo)
     assert client.get("/tasks/OTH-2").json()["key"] == client.get("/tasks/APO-1").json()["key"]
     assert client.get("/tasks/APO-1").json()["key"] == "APO-3"
 
 
-def test_who_cannot_see_the_project_is_unassigned(world, as_, other):
+def test_assignee_who_cannot_see_the_new_project_is_unassigned(world, as_, other):
     with inside(world.acme):
         assign_task(world.ada, world.task, world.carl.user)
 
     assert move(as_(world.bob), "APO-1", other).json()["assignee"] is None
 
 
-def test_who_can_stays(world, as_, other):
+def test_assignee_who_can_see_the_new_project_stays(world, as_, other):
     assert move(as_(world.bob), "APO-1", other).json()["assignee"]["handle"] == "ada"
 
 
-def test_moving_to_where_it_is_changes_nothing(world, as_, events):
+def test_moving_to_the_same_project_changes_nothing(world, as_, events):
     assert move(as_(world.bob), "APO-1", world.apollo).json()["version"] == 1
     assert not events(world.acme, verb="moved")
 
 
-def test_a_taken_external_ref_is_refused(world, as_, other):
+def test_taken_external_ref_is_a_conflict(world, as_, other):
     with inside(world.acme):
         create_task(world.ada, other, title="x", external_ref="r")
         create_task(world.ada, world.apollo, title="x", external_ref="r")
@@ -87,12 +89,12 @@ def test_a_taken_external_ref_is_refused(world, as_, other):
     assert (r.status_code, r.json()["code"]) == (409, "taken")
 
 
-def test_a_project_one_does_not_work_in_is_refused(world, as_, other):
+def test_moving_to_a_project_of_a_non_member_is_refused(world, as_, other):
     assert move(as_(world.carl), "APO-1", other).status_code == 422
     assert move(as_(world.bob), "APO-1", world.secret).status_code == 422
 
 
-def test_the_action_asks_for_membership_in_both_projects(world, other):
+def test_action_requires_membership_in_both_projects(world, other):
     with inside(world.acme):
         for actor in (world.carl, world.eve):
             with pytest.raises(Forbidden):
@@ -101,7 +103,7 @@ def test_the_action_asks_for_membership_in_both_projects(world, other):
             move_task(world.eve, world.task, world.apollo)
 
 
-def test_what_was_deleted_before_returns_without_its_parent(world, as_, other):
+def test_subtask_deleted_before_the_move_is_restored_without_parent(world, as_, other):
     with inside(world.acme):
         child = create_task(world.ada, world.apollo, title="child", parent=world.task)
         delete_task(world.ada, child)
@@ -113,7 +115,7 @@ def test_what_was_deleted_before_returns_without_its_parent(world, as_, other):
     assert (task["parent_id"], task["project_id"]) == (None, world.apollo.pk)
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements, other):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements, other):
     client = as_(world.bob)
     client.get("/me")
     for amount in (2, 12):

@@ -1,4 +1,4 @@
-"""Somebody leaves: nothing of his is lost, and nothing of it stays his."""
+"""Offboarding a user: everything they own is handed over."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Page, Project, ProjectMember, Role, Task
 
 
-def offboard(client, actor, heir=None):
-    body = {"hand_over_to": heir.user.pk} if heir else {}
+def offboard(client, actor, new_owner=None):
+    body = {"hand_over_to": new_owner.user.pk} if new_owner else {}
     return client.post(f"/users/{actor.user.pk}/offboarding", body)
 
 
@@ -33,7 +33,7 @@ def work(world):
     return hers, task, done, page
 
 
-def test_all_is_handed_over(world, as_, events, work):
+def test_offboarding_hands_over_everything_to_the_new_owner(world, as_, events, work):
     hers, task, done, page = work
     boss = as_(world.boss)
     old = as_(world.ada)
@@ -66,7 +66,7 @@ def test_all_is_handed_over(world, as_, events, work):
     assert done_by == {world.boss.user.pk}
 
 
-def test_done_twice_it_changes_nothing(world, as_, events, work):
+def test_offboarding_twice_changes_nothing(world, as_, events, work):
     boss = as_(world.boss)
     offboard(boss, world.ada, world.bob)
     before = len(events(world.acme))
@@ -78,7 +78,7 @@ def test_done_twice_it_changes_nothing(world, as_, events, work):
     assert len(events(world.acme)) == before
 
 
-def test_without_an_heir_another_owner_takes_over(world, as_):
+def test_without_new_owner_another_owner_takes_over(world, as_):
     with inside(world.acme):
         carl = ProjectMember.objects.get(user=world.carl.user)
     boss = as_(world.boss)
@@ -93,7 +93,7 @@ def test_without_an_heir_another_owner_takes_over(world, as_):
         assert not User.objects.get(pk=world.bot.user.pk).is_active
 
 
-def test_projects_that_nobody_else_owns_are_named(world, as_, events, work):
+def test_projects_without_another_owner_are_listed_in_the_refusal(world, as_, events, work):
     boss = as_(world.boss)
     before = len(events(world.acme))
 
@@ -105,7 +105,7 @@ def test_projects_that_nobody_else_owns_are_named(world, as_, events, work):
     assert len(events(world.acme)) == before
 
 
-def test_what_the_heir_cannot_see_is_unassigned(world, as_):
+def test_task_that_the_new_owner_cannot_see_is_unassigned(world, as_):
     with inside(world.acme):
         other = create_project(world.carl, name="Carl's")
         add_member(world.carl, other, user=world.bob.user)
@@ -120,7 +120,7 @@ def test_what_the_heir_cannot_see_is_unassigned(world, as_):
         assert Page.objects.get().owner == world.carl.user
 
 
-def test_what_is_in_the_trash_does_not_stand_in_the_way(world, as_, work):
+def test_project_in_the_trash_does_not_prevent_offboarding(world, as_, work):
     hers, *_ = work
     with inside(world.acme):
         delete_project(world.ada, hers)
@@ -131,7 +131,7 @@ def test_what_is_in_the_trash_does_not_stand_in_the_way(world, as_, work):
     assert boss.post(f"/trash/project/{hers.pk}/restoration").status_code == 200
 
 
-def test_bad_heirs_are_refused(world, as_):
+def test_invalid_new_owner_is_refused(world, as_):
     boss = as_(world.boss)
     with inside(world.acme):
         gone = create_user(world.boss, email="gone@acme.example")
@@ -143,7 +143,7 @@ def test_bad_heirs_are_refused(world, as_):
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/hand_over_to")
 
 
-def test_only_administrators_let_people_go(world, events):
+def test_only_administrators_can_offboard(world, events):
     before = len(events(world.acme))
     with inside(world.acme):
         for actor in (world.ada, world.eve):
@@ -152,14 +152,14 @@ def test_only_administrators_let_people_go(world, events):
     assert len(events(world.acme)) == before, "the rule comes before all else"
 
 
-def test_the_last_administrator_stays(world, as_):
+def test_last_administrator_cannot_be_offboarded(world, as_):
     r = offboard(as_(world.boss), world.boss, world.ada)
 
     assert r.status_code == 409
     assert as_(world.boss).get("/me").status_code == 200
 
 
-def test_it_costs_the_same_for_many(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     boss = as_(world.boss)
     boss.get("/me")
     for amount in (2, 12):
@@ -169,16 +169,16 @@ def test_it_costs_the_same_for_many(world, as_, assert_statements):
                 project = create_project(world.boss, name="P", owner=user)
                 create_task(world.boss, project, title="x", assignee=user)
                 create_page(world.boss, project, title=str(number), owner=user)
-        heir = type(world.bob)(world.bob.user, world.acme)
+        new_owner = type(world.bob)(world.bob.user, world.acme)
         leaver = type(world.bob)(user, world.acme)
         with assert_statements(37):
-            assert offboard(boss, leaver, heir).status_code == 200
+            assert offboard(boss, leaver, new_owner).status_code == 200
 
 
 # ---- personal data ------------------------------------------------------------------------------
 
 
-def test_personal_data_is_erased_from_the_log_too(world, as_, events):
+def test_erasure_removes_personal_data_from_the_event_log(world, as_, events):
     boss, path = as_(world.boss), f"/users/{world.eve.user.pk}"
     boss.patch(path, {"full_name": "Eve Secretname", "email": "private@acme.example"})
     assert boss.post(f"{path}/erasure").status_code == 409

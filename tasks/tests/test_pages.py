@@ -1,4 +1,4 @@
-"""Pages: what a project writes down. Drafts are their owner's, until published."""
+"""Pages of projects. Drafts are visible only to their owner and managers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def draft(world):
         return create_page(world.bob, world.apollo, title="Draft", body="b")
 
 
-def test_it_works(world, as_, events):
+def test_creating_a_page_stores_and_records_it(world, as_, events):
     r = write(as_(world.bob), world, body=" # x\n", is_published=True)
 
     page = dict(r.json())
@@ -44,12 +44,12 @@ def test_it_works(world, as_, events):
     "body",
     [{"title": ""}, {"title": "x" * 256}, {"body": "x" * 65_537}, {"body": None}, {"owner": 1}],
 )
-def test_bad_fields_are_refused(world, as_, body):
+def test_invalid_fields_are_refused(world, as_, body):
     assert write(as_(world.bob), world, **body).status_code == 422
     assert write(as_(world.bob), world, title="x" * 255, body="x" * 65_536).status_code == 201
 
 
-def test_publishing_and_back_again(world, as_, events, draft):
+def test_page_can_be_published_and_unpublished(world, as_, events, draft):
     client, path = as_(world.bob), f"/pages/{draft.pk}/publication"
 
     first, again = client.post(path).json(), client.post(path).json()
@@ -64,7 +64,7 @@ def test_publishing_and_back_again(world, as_, events, draft):
     assert verbs == ["created", "published", "unpublished"]
 
 
-def test_drafts_are_seen_by_their_owner_and_the_managers(world, as_, draft):
+def test_drafts_are_visible_to_their_owner_and_managers(world, as_, draft):
     seers = [
         actor
         for actor in (world.ada, world.carl, world.bob, world.bot, world.eve, world.boss)
@@ -78,7 +78,7 @@ def test_drafts_are_seen_by_their_owner_and_the_managers(world, as_, draft):
             assert getattr(as_(actor), method)(path).status_code == 404
 
 
-def test_a_published_page_is_changed_by_its_owner_and_the_managers(world, as_, draft):
+def test_published_page_can_be_changed_by_owner_and_managers(world, as_, draft):
     with inside(world.acme):
         publish_page(world.bob, draft)
     for actor, status in (
@@ -93,7 +93,7 @@ def test_a_published_page_is_changed_by_its_owner_and_the_managers(world, as_, d
         assert client.post(f"/pages/{draft.pk}/publication").status_code == status
 
 
-def test_it_is_handed_to_somebody_of_the_project(world, as_, draft):
+def test_new_owner_must_be_a_member_of_the_project(world, as_, draft):
     client = as_(world.bob)
 
     for user, status in ((world.eve, 422), (world.mallory, 422), (world.bot, 200)):
@@ -102,7 +102,7 @@ def test_it_is_handed_to_somebody_of_the_project(world, as_, draft):
     assert client.get(f"/pages/{draft.pk}").status_code == 404, "it is another's draft now"
 
 
-def test_it_goes_to_the_trash_and_back_as_a_draft(world, as_, draft):
+def test_deleted_draft_is_restored_as_a_draft(world, as_, draft):
     client = as_(world.bob)
 
     assert client.delete(f"/pages/{draft.pk}").status_code == 204
@@ -118,7 +118,7 @@ def test_it_goes_to_the_trash_and_back_as_a_draft(world, as_, draft):
         assert not Page.everything.exists()
 
 
-def test_they_are_listed_and_filtered(world, as_, draft, assert_statements):
+def test_pages_are_listed_and_filtered(world, as_, draft, assert_statements):
     with inside(world.acme):
         create_page(world.ada, world.apollo, title="A", is_published=True)
         create_page(world.ada, world.apollo, title="Z", is_published=True)
@@ -141,7 +141,7 @@ def test_they_are_listed_and_filtered(world, as_, draft, assert_statements):
         titles()
 
 
-def test_it_hides_other_projects(world, as_, draft):
+def test_project_of_a_non_member_is_not_found(world, as_, draft):
     for actor in (world.eve, world.mallory):
         assert as_(actor).delete(f"/pages/{draft.pk}").status_code == 404
         assert write(as_(actor), world).status_code == 422

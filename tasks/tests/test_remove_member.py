@@ -14,7 +14,7 @@ def ids(world):
         return dict(ProjectMember.objects.values_list("user__handle", "pk"))
 
 
-def test_it_works(world, as_, events, ids):
+def test_removing_a_member_deletes_the_membership_and_records_it(world, as_, events, ids):
     r = as_(world.carl).delete(f"/members/{ids['bob']}")
 
     assert (r.status_code, r.content) == (204, b"")
@@ -30,7 +30,7 @@ def test_it_works(world, as_, events, ids):
 
 
 @pytest.mark.parametrize("who", ["carl", "bob", "bot"])
-def test_one_may_leave_by_oneself(world, as_, ids, who):
+def test_member_can_leave(world, as_, ids, who):
     client = as_(getattr(world, who))
 
     assert client.delete(f"/members/{ids[who]}").status_code == 204
@@ -41,12 +41,12 @@ def test_one_may_leave_by_oneself(world, as_, ids, who):
     ("who", "whom", "status"),
     [("bob", "bot", 403), ("bob", "ada", 403), ("carl", "ada", 403), ("boss", "carl", 204)],
 )
-def test_only_owners_remove_owners_and_members_nobody(world, as_, ids, who, whom, status):
+def test_removing_a_member_requires_a_role_above_theirs(world, as_, ids, who, whom, status):
     assert as_(getattr(world, who)).delete(f"/members/{ids[whom]}").status_code == status
 
 
 @pytest.mark.parametrize("who", ["ada", "boss"])
-def test_it_refuses_the_last_owner(world, as_, ids, events, who):
+def test_last_owner_cannot_be_removed(world, as_, ids, events, who):
     client = as_(getattr(world, who))
     count = len(events(world.acme))
 
@@ -56,7 +56,7 @@ def test_it_refuses_the_last_owner(world, as_, ids, events, who):
     assert len(events(world.acme)) == count
 
 
-def test_a_leaving_owner_passes_the_project_on(world, as_, ids, events):
+def test_another_owner_takes_over_when_the_owner_leaves(world, as_, ids, events):
     as_(world.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
 
     assert as_(world.ada).delete(f"/members/{ids['ada']}").status_code == 204
@@ -68,8 +68,8 @@ def test_a_leaving_owner_passes_the_project_on(world, as_, ids, events):
     assert as_(world.bob).delete(f"/members/{ids['bob']}").status_code == 409
 
 
-def test_it_judges_by_the_role_held_now(world, as_, ids):
-    """Bob was made owner, and Ada left, after his membership was read."""
+def test_role_is_checked_after_it_was_locked(world, as_, ids):
+    """Bob was made owner, and Ada left, after Bob's membership was read."""
     with inside(world.acme):
         stale = ProjectMember.objects.select_related("project").get(pk=ids["bob"])
     as_(world.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
@@ -79,6 +79,6 @@ def test_it_judges_by_the_role_held_now(world, as_, ids):
         remove_member(world.bob, stale)
 
 
-def test_it_hides_other_projects(world, as_, ids):
+def test_project_of_a_non_member_is_not_found(world, as_, ids):
     for actor in (world.eve, world.mallory):
         assert as_(actor).delete(f"/members/{ids['bob']}").status_code == 404

@@ -7,7 +7,7 @@ def reopen(client, task):
     return client.delete(f"/tasks/{task.pk}/completion")
 
 
-def test_it_works(world, as_, events):
+def test_reopening_a_done_task_sets_it_to_todo(world, as_, events):
     client = as_(world.bob)
     client.post("/tasks/APO-1/completion")
 
@@ -21,7 +21,7 @@ def test_it_works(world, as_, events):
 
 
 @pytest.mark.parametrize("status", ["todo", "in_progress"])
-def test_it_does_nothing_to_an_open_task(world, as_, events, status):
+def test_reopening_an_open_task_changes_nothing(world, as_, events, status):
     client = as_(world.bob)
     before = client.patch("/tasks/APO-1", {"status": status}).json()
     count = len(events(world.acme))
@@ -30,10 +30,10 @@ def test_it_does_nothing_to_an_open_task(world, as_, events, status):
     assert len(events(world.acme)) == count
 
 
-def test_it_refuses_a_read_only_token(world, as_):
+def test_read_only_token_is_refused(world, as_):
     assert reopen(as_(world.bob, "read"), world.task).status_code == 403
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert reopen(as_(actor), world.task).status_code == 404

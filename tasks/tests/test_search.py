@@ -107,7 +107,7 @@ def found(client, q, path="/tasks"):
         ("title:form", ""),
     ],
 )
-def test_the_corpus(world, as_, corpus, q, names):
+def test_each_query_finds_its_rows(world, as_, corpus, q, names):
     assert found(as_(world.bob), q) == names.split()
 
 
@@ -151,7 +151,7 @@ def everything(world):
         create_task(world.ada, hidden, title="Hidden fuel")
 
 
-def test_titles_come_first_then_the_latest(world, as_, everything):
+def test_hits_in_titles_come_first_then_the_latest(world, as_, everything):
     client = as_(world.bob)
 
     assert results(client, "fuel") == [
@@ -169,7 +169,7 @@ def test_titles_come_first_then_the_latest(world, as_, everything):
     assert ("task", "Hidden fuel") not in results(as_(world.ada), "fuel", project_not="hid")
 
 
-def test_a_key_is_found_first(world, as_, everything):
+def test_task_with_the_searched_key_comes_first(world, as_, everything):
     client = as_(world.bob)
     with inside(world.acme):
         create_task(world.ada, world.apollo, title="See APO-1 first")
@@ -181,7 +181,7 @@ def test_a_key_is_found_first(world, as_, everything):
     assert client.get("/tasks?q=HID-1").json()["data"] == []
 
 
-def test_a_result_tells_where(world, as_, everything):
+def test_result_contains_project_key_and_title(world, as_, everything):
     (result,) = as_(world.bob).get("/search?q=left&kind=comment").json()["data"]
 
     assert result.pop("updated_at")
@@ -196,7 +196,7 @@ def test_a_result_tells_where(world, as_, everything):
     }
 
 
-def test_only_what_one_sees_is_found(world, as_, everything):
+def test_invisible_rows_are_not_found(world, as_, everything):
     assert results(as_(world.eve), "fuel") == results(as_(world.mallory), "fuel") == []
     assert len(results(as_(world.boss), "fuel")) == 5
     kinds = [kind for kind, _ in results(as_(world.bot), "fuel")]
@@ -204,7 +204,7 @@ def test_only_what_one_sees_is_found(world, as_, everything):
     assert results(as_(world.mallory), "launch") == results(as_(world.mallory), "APO-1") == []
 
 
-def test_the_index_keeps_step(world, as_, everything):
+def test_changed_rows_are_found_by_their_new_text(world, as_, everything):
     client = as_(world.bob)
     with inside(world.acme):
         comment = create_comment(world.bob, world.task, body="unicorn")
@@ -223,7 +223,7 @@ def test_the_index_keeps_step(world, as_, everything):
     assert results(client, "unicorn") == []
 
 
-def test_lists_of_pages_and_comments_are_searched_too(world, as_, everything):
+def test_lists_of_pages_and_comments_can_be_searched(world, as_, everything):
     client = as_(world.bob)
 
     assert len(client.get("/pages?q=kerosene").json()["data"]) == 1
@@ -231,7 +231,9 @@ def test_lists_of_pages_and_comments_are_searched_too(world, as_, everything):
     assert len(client.get("/comments?q=fuel&author=me").json()["data"]) == 1
 
 
-def test_it_costs_the_same_for_many(world, as_, everything, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(
+    world, as_, everything, assert_statements
+):
     client = as_(world.bob)
     client.get("/me")
     for amount in (1, 10):
@@ -243,7 +245,7 @@ def test_it_costs_the_same_for_many(world, as_, everything, assert_statements):
             results(client, "fuel")
 
 
-def test_a_snippet_is_plain_text_in_pieces():
+def test_snippet_consists_of_pieces_of_plain_text():
     text = "a" * 300 + " <b>Fuel</b> and fuels " + "z" * 300
 
     pieces = snippet([text], read_query("fuel"))

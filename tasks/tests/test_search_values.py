@@ -1,4 +1,4 @@
-"""Search for any text: what is found holds every word of it, and what is stored can be found."""
+"""Search for any text: hits contain every word, and every stored text can be found."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ def debug(settings):
     settings.DEBUG = True
 
 
-def test_the_demo_is_believable(db, debug):
+def test_demo_has_two_tenants_with_tasks_in_every_status(db, debug):
     seed()
 
     assert set(Tenant.objects.values_list("subdomain", flat=True)) == {"acme", "globex", "platform"}
@@ -49,7 +49,7 @@ def test_the_demo_is_believable(db, debug):
             assert created.count() == Task.objects.count()
 
 
-def test_a_second_run_changes_nothing_and_says_so(db, debug):
+def test_second_run_changes_nothing_and_reports_it(db, debug):
     seed()
     count = Tenant.objects.count()
 
@@ -58,7 +58,7 @@ def test_a_second_run_changes_nothing_and_says_so(db, debug):
     assert Tenant.objects.count() == count
 
 
-def test_a_failure_half_way_leaves_nothing(db, debug, monkeypatch):
+def test_failure_during_seeding_stores_nothing(db, debug, monkeypatch):
     def fail(**kwargs):
         raise ZeroDivisionError
 
@@ -79,7 +79,7 @@ def test_with_debug_the_demo_login_and_token_work(db, debug):
     assert ApiClient(demo_token(Tenant.objects.get(subdomain="acme"))).get("/me").status_code == 200
 
 
-def test_without_debug_they_are_random_and_shown_once(db, settings):
+def test_without_debug_password_and_token_are_random_and_printed_once(db, settings):
     settings.DEBUG = False
 
     printed = seed()
@@ -96,14 +96,14 @@ def test_without_debug_they_are_random_and_shown_once(db, settings):
 # ---- for benchmarks -----------------------------------------------------------------------------
 
 
-def test_shares_add_up_and_differ():
+def test_tasks_are_split_unevenly_and_completely():
     assert sum(split_tasks(100, 1_000_000)) == 1_000_000
     assert split_tasks(3, 100)[0] > split_tasks(3, 100)[2]
 
 
 @pytest.mark.raw_sql
 @pytest.mark.django_db(transaction=True)
-def test_filling_for_benchmarks(tmp_path, monkeypatch):
+def test_benchmark_rows_are_created(tmp_path, monkeypatch):
     monkeypatch.setattr(benchmark, "CHUNK", 40)
     file = tmp_path / "tokens"
 
@@ -132,7 +132,7 @@ def test_filling_for_benchmarks(tmp_path, monkeypatch):
         seed(tenants=1, tasks=1)
 
 
-def test_nonsense_is_refused(db):
+def test_invalid_arguments_are_refused(db):
     with pytest.raises(CommandError):
         seed(tenants=0, tasks=5)
     with pytest.raises(CommandError):

@@ -28,7 +28,7 @@ def move(client, task_id, parent_id):
     return client.patch(f"/tasks/{task_id}", {"parent_id": parent_id})
 
 
-def test_a_subtask_is_moved_and_nothing_else(world, as_, events):
+def test_changing_the_parent_changes_nothing_else(world, as_, events):
     top, child, grandchild = chain(world, 3)
     with inside(world.acme):
         before = {t.pk: (t.parent_id, t.version) for t in Task.objects.all()}
@@ -43,7 +43,7 @@ def test_a_subtask_is_moved_and_nothing_else(world, as_, events):
     assert after[grandchild] == (child, 1)
 
 
-def test_five_levels_are_the_deepest(world, as_):
+def test_more_than_five_levels_are_refused(world, as_):
     tasks, client = chain(world, 5), as_(world.ada)
 
     r = create_below(client, world, tasks[-1])
@@ -56,7 +56,7 @@ def test_five_levels_are_the_deepest(world, as_):
     assert create_below(client, world, tasks[-2]).status_code == 201
 
 
-def test_what_hangs_below_counts_when_moved(world, as_):
+def test_levels_below_a_moved_task_count(world, as_):
     tasks, client = chain(world, 5), as_(world.ada)
 
     assert move(client, tasks[0], world.task.pk).status_code == 422
@@ -64,7 +64,7 @@ def test_what_hangs_below_counts_when_moved(world, as_):
 
 
 @pytest.mark.parametrize("below", [0, 1, 2])
-def test_a_cycle_is_refused(world, as_, events, below):
+def test_circle_of_parents_is_refused(world, as_, events, below):
     tasks, client = chain(world, 3), as_(world.ada)
     count = len(events(world.acme))
 
@@ -74,7 +74,7 @@ def test_a_cycle_is_refused(world, as_, events, below):
     assert len(events(world.acme)) == count
 
 
-def test_a_parent_is_in_the_same_project(world, as_):
+def test_parent_in_another_project_is_refused(world, as_):
     with inside(world.acme):
         other = create_project(world.ada, name="Other")
         there = create_task(world.ada, other, title="there")
@@ -84,7 +84,7 @@ def test_a_parent_is_in_the_same_project(world, as_):
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/parent_id")
 
 
-def test_a_parent_in_a_project_one_does_not_see_is_unknown(world, as_):
+def test_parent_in_an_invisible_project_is_unknown(world, as_):
     with inside(world.acme):
         hidden = create_project(world.eve, name="Hidden")
         there = create_task(world.eve, hidden, title="there")

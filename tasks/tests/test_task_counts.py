@@ -1,4 +1,4 @@
-"""Task counts of projects: kept with every write, exact, and nobody waits for them."""
+"""Task counts of projects: exact after every write, and without locks between writers."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def acme(world):
 # ---- each way of writing ------------------------------------------------------------------------
 
 
-def test_they_follow_every_write(world, as_):
+def test_counts_follow_every_write(world, as_):
     client = as_(world.ada)
     made = client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}).json()["id"]
     assert counts(client) == {"todo": 2, "in_progress": 0, "done": 0}
@@ -62,7 +62,7 @@ def test_they_follow_every_write(world, as_):
     assert wrong(world.acme) == []
 
 
-def test_a_move_takes_a_family_along(acme):
+def test_counts_follow_a_move_with_subtasks(acme):
     other = create_project(acme.ada, name="Other", key="OTH")
     create_task(acme.ada, acme.apollo, title="child", parent=acme.task, status="done")
 
@@ -74,7 +74,7 @@ def test_a_move_takes_a_family_along(acme):
     assert wrong(acme.acme) == []
 
 
-def test_several_changes_of_one_task_in_one_request_add_up(acme):
+def test_counts_follow_several_changes_of_one_task_in_one_request(acme):
     other = create_project(acme.ada, name="Other", key="OTH")
     edits = [
         UpdateTask(acme.task, {"status": "in_progress"}),
@@ -88,22 +88,22 @@ def test_several_changes_of_one_task_in_one_request_add_up(acme):
     assert Project.objects.with_details(acme.ada.viewer).get(pk=other.pk).task_counts["done"] == 1
 
 
-def test_a_project_that_is_purged_leaves_nothing(acme):
+def test_purging_a_project_deletes_its_counts(acme):
     delete_project(acme.ada, acme.apollo)
     purge(acme.ada, Project.everything.get(pk=acme.apollo.pk))
 
     assert not TaskCountDelta.objects.exists()
 
 
-def test_in_and_out_of_the_trash(acme):
+def test_counts_follow_deletion_and_restoration(acme):
     delete_task(acme.ada, acme.task)
     assert wrong(acme.acme) == []
     restore(acme.ada, Task.everything.get(pk=acme.task.pk))
     assert wrong(acme.acme) == []
 
 
-def test_a_row_that_was_read_long_ago_is_counted_as_it_is(acme):
-    """Somebody has completed it meanwhile; the door locks it, and looks again."""
+def test_counts_are_right_if_the_row_was_read_before_another_change(acme):
+    """Another user has completed the task meanwhile; the recorder locks and refreshes it."""
     stale = Task.objects.get(pk=acme.task.pk)
     change(acme.bob, Task.objects.get(pk=acme.task.pk), status="done", completed_at=timezone.now())
 
@@ -112,7 +112,7 @@ def test_a_row_that_was_read_long_ago_is_counted_as_it_is(acme):
     assert wrong(acme.acme) == []
 
 
-def test_a_change_that_does_not_touch_them_adds_nothing(acme):
+def test_change_without_effect_on_counts_inserts_no_row(acme):
     before = TaskCountDelta.objects.count()
 
     change(acme.ada, acme.task, title="x", priority="high")
@@ -124,7 +124,7 @@ def test_a_change_that_does_not_touch_them_adds_nothing(acme):
 
 
 @pytest.mark.parametrize("path", ["/projects", "/projects/APO"])
-def test_reading_them_looks_at_no_task(world, as_, path):
+def test_reading_counts_reads_no_tasks(world, as_, path):
     client = as_(world.ada)
 
     with CaptureQueriesContext(connection) as captured:
@@ -138,7 +138,7 @@ def merging(monkeypatch):
     monkeypatch.setattr("tasks.models.count_deltas.MERGE_EVERY", 1)
 
 
-def test_rows_stay_few(world, as_, merging):
+def test_rows_of_counts_are_merged(world, as_, merging):
     client = as_(world.ada)
     for n in range(20):
         client.post(f"/tasks/{world.task.pk}/completion" if n % 2 else "/tags", {"name": str(n)})
@@ -154,7 +154,7 @@ def test_rows_stay_few(world, as_, merging):
 
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
-def test_they_are_exact_whoever_writes_at_once(merging):
+def test_counts_are_exact_with_concurrent_writers(merging):
     live = build_world()
     with inside(live.acme):
         other = create_project(live.ada, name="Other", key="OTH")
@@ -215,7 +215,7 @@ def test_writers_of_one_project_do_not_wait_for_each_other():
 # ---- the command --------------------------------------------------------------------------------
 
 
-def test_the_command_finds_and_repairs(world, as_, capsys):
+def test_recount_finds_and_repairs_wrong_counts(world, as_, capsys):
     with inside(world.acme):
         TaskCountDelta.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
 

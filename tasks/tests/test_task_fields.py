@@ -1,4 +1,4 @@
-"""Every field of a task that can be written is in all the places that show or carry tasks."""
+"""Every writable field of a task is in CSV, the admin form, the docs and the export."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NOT_IN_CSV = {
 
 
 def field_of(sent_name: str) -> models.Field:
-    """The field of the model that a body calls `assignee_id`."""
+    """Return the field of the model for a field of the body, such as `assignee_id`."""
     names = {getattr(f, "attname", f.name): f for f in Task._meta.get_fields()}
     return names[sent_name]
 
@@ -66,7 +66,7 @@ def test_writable_field_is_exported(name):
 
 @pytest.mark.parametrize("name", SENT_NAMES)
 def test_writable_text_is_checked_by_an_import(name):
-    """What users wrote freely has to pass the rules of a body again."""
+    """An import checks text of users by the rules of a request body."""
     field = field_of(name)
     is_text = isinstance(field, models.CharField | models.TextField | models.JSONField)
 

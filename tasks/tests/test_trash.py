@@ -1,4 +1,4 @@
-"""What is deleted lies in the trash for 30 days: it comes back as it was, or goes for good."""
+"""The trash: deleted rows can be restored for 30 days, or deleted permanently."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tasks.models import Project, ProjectMember, Task
 
 @pytest.fixture
 def family(world):
-    """top with two subtasks; the second has been deleted before it, then all of it."""
+    """A task with two subtasks; the second was deleted before, then the task with the first."""
     with inside(world.acme):
         top = create_task(world.ada, world.apollo, title="top", external_ref="r", tags=["t"])
         kept = create_task(world.ada, world.apollo, title="kept", parent=top)
@@ -30,7 +30,7 @@ def listed(client, query=""):
     return [(x["kind"], x["id"]) for x in client.get(f"/trash{query}").json()["data"]]
 
 
-def test_it_lists_what_was_deleted_the_latest_first(world, as_, family):
+def test_trash_is_listed_latest_deleted_first(world, as_, family):
     top, _kept, before = family
 
     data = as_(world.bob).get("/trash").json()["data"]
@@ -47,7 +47,7 @@ def test_it_lists_what_was_deleted_the_latest_first(world, as_, family):
     }
 
 
-def test_what_went_with_it_comes_back_and_nothing_else(world, as_, events, family):
+def test_restoring_restores_only_rows_deleted_together(world, as_, events, family):
     top, kept, before = family
     client = as_(world.bob)
 
@@ -63,7 +63,7 @@ def test_what_went_with_it_comes_back_and_nothing_else(world, as_, events, famil
     assert client.post(f"/trash/task/{top.pk}/restoration").status_code == 404
 
 
-def test_a_subtask_waits_for_its_parent(world, as_, family):
+def test_restoring_a_subtask_of_a_deleted_parent_is_refused(world, as_, family):
     top, _kept, before = family
     client = as_(world.bob)
 
@@ -76,7 +76,7 @@ def test_a_subtask_waits_for_its_parent(world, as_, family):
     assert client.get(f"/tasks/{before.pk}").json()["parent_id"] == top.pk
 
 
-def test_a_project_comes_back_with_what_it_held(world, as_, family):
+def test_restored_project_has_its_rows(world, as_, family):
     client = as_(world.ada)
     client.delete("/projects/APO")
     assert listed(client) == [("project", world.apollo.pk)]
@@ -89,7 +89,7 @@ def test_a_project_comes_back_with_what_it_held(world, as_, family):
     assert client.get("/projects/APO").json()["role"] == "owner"
 
 
-def test_a_ref_in_the_trash_stays_taken(world, as_, family):
+def test_external_ref_in_the_trash_stays_taken(world, as_, family):
     body = {"project_id": world.apollo.pk, "title": "x", "external_ref": "r"}
 
     r = as_(world.bob).post("/tasks", body)
@@ -97,7 +97,7 @@ def test_a_ref_in_the_trash_stays_taken(world, as_, family):
     assert (r.status_code, "maybe one in the trash" in r.json()["detail"]) == (409, True)
 
 
-def test_it_is_paged_across_kinds(world, as_):
+def test_list_is_paged_across_resource_types(world, as_):
     with inside(world.acme):
         for n in range(3):
             delete_project(world.ada, create_project(world.ada, name=f"P{n}"))
@@ -123,7 +123,7 @@ def test_it_is_paged_across_kinds(world, as_):
         assert client.get(f"/trash?cursor={junk}").status_code == 400
 
 
-def test_others_do_not_see_it(world, as_, family):
+def test_trash_is_invisible_to_non_members(world, as_, family):
     with inside(world.acme):
         delete_project(world.ada, create_project(world.ada, name="Hers"))
 
@@ -146,7 +146,7 @@ def test_only_owners_restore_a_project(world, as_):
 # ---- for good -----------------------------------------------------------------------------------
 
 
-def test_a_purged_task_is_gone_but_on_record(world, as_, events, family):
+def test_purged_task_is_deleted_and_its_events_stay(world, as_, events, family):
     top, kept, before = family
 
     r = as_(world.carl).delete(f"/trash/task/{top.pk}")
@@ -160,7 +160,7 @@ def test_a_purged_task_is_gone_but_on_record(world, as_, events, family):
     assert (held["title"], held["external_ref"]) == (["top", None], ["r", None])
 
 
-def test_what_is_not_in_the_trash_cannot_be_purged(world, as_):
+def test_row_outside_the_trash_cannot_be_purged(world, as_):
     client = as_(world.ada)
 
     for kind, pk in (("task", world.task.pk), ("project", world.apollo.pk), ("page", 1)):
@@ -168,7 +168,7 @@ def test_what_is_not_in_the_trash_cannot_be_purged(world, as_):
     assert client.delete("/trash/user/1").status_code == 422
 
 
-def test_a_purged_project_takes_everything_along_on_record(world, as_, events, family):
+def test_purging_a_project_deletes_and_records_its_rows(world, as_, events, family):
     client = as_(world.ada)
     with inside(world.acme):
         other = create_project(world.ada, name="Other")
@@ -186,7 +186,7 @@ def test_a_purged_project_takes_everything_along_on_record(world, as_, events, f
     assert client.post("/projects", {"name": "Again", "key": "APO"}).status_code == 201
 
 
-def test_the_command_purges_what_is_old(world, as_, events, capsys, family):
+def test_purge_command_deletes_old_rows(world, as_, events, capsys, family):
     with inside(world.acme):
         young = create_task(world.ada, world.apollo, title="young")
         delete_task(world.ada, young)
@@ -206,7 +206,7 @@ def test_the_command_purges_what_is_old(world, as_, events, capsys, family):
         assert list(Task.everything.all()) == [world.task]
 
 
-def test_the_command_reaches_into_trashed_projects(world, as_, family):
+def test_purge_command_deletes_rows_of_deleted_projects(world, as_, family):
     with inside(world.acme):
         delete_project(world.ada, world.apollo)
         Task.everything.filter(pk=family[0].pk).update(

@@ -1,4 +1,4 @@
-"""Undo: what was done is taken back, by the log; what others have changed since is not."""
+"""Undo: the selected changes are reversed; later changes of other users are kept."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def run(client, verb, ids, headers):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_every_verb_can_be_taken_back_and_forth(world, as_, ids, r1, verb):
+def test_each_verb_can_be_undone_and_the_undo_undone(world, as_, ids, r1, verb):
     client = as_(world.boss)
     before = snapshot(world.acme)
     assert run(client, verb, ids, r1).status_code < 300
@@ -153,7 +153,7 @@ def test_every_verb_can_be_taken_back_and_forth(world, as_, ids, r1, verb):
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_the_plan_is_what_then_happens(world, as_, ids, r1, verb):
+def test_dry_run_returns_what_the_undo_then_does(world, as_, ids, r1, verb):
     client = as_(world.boss)
     run(client, verb, ids, r1)
     before = snapshot(world.acme)
@@ -170,8 +170,8 @@ def test_the_plan_is_what_then_happens(world, as_, ids, r1, verb):
     assert happened
 
 
-def test_a_plan_that_leaves_something_out_is_what_then_happens_too(world, as_, r1):
-    """What was tried on the way and did not work is not told."""
+def test_dry_run_with_skip_returns_what_the_undo_then_does(world, as_, r1):
+    """Attempts that were rolled back are not in the response."""
     ada, bob = as_(world.ada), as_(world.bob)
     body = {"project_id": world.apollo.pk, "title": "x"}
     made = [ada.post("/tasks", body, headers=r1).json()["id"] for _ in range(2)]
@@ -185,7 +185,7 @@ def test_a_plan_that_leaves_something_out_is_what_then_happens_too(world, as_, r
     assert happened == [("task.changed", world.task.pk), ("task.deleted", made[1])]
 
 
-def test_it_says_what_it_took_back(world, as_, r1):
+def test_response_lists_the_undone_events(world, as_, r1):
     client = as_(world.ada)
     client.patch("/tasks/APO-1", {"priority": "high"}, headers=r1)
 
@@ -200,7 +200,7 @@ def test_it_says_what_it_took_back(world, as_, r1):
 # ---- what others have changed since -------------------------------------------------------------
 
 
-def test_what_others_changed_since_is_refused_one_by_one(world, as_, ids, r1):
+def test_changes_of_other_users_since_are_listed_in_the_refusal(world, as_, ids, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     body = {"operations": [
         {"op": "update", "id": ids["task"], "data": {"title": "A", "priority": "high"}},
@@ -222,7 +222,7 @@ def test_what_others_changed_since_is_refused_one_by_one(world, as_, ids, r1):
     assert shown(ada, f"/tasks/{ids['other']}")["title"] == "B"
 
 
-def test_or_left_out(world, as_, ids, r1):
+def test_changes_of_other_users_since_are_kept_with_skip(world, as_, ids, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.patch("/tasks/APO-1", {"title": "A", "priority": "high"}, headers=r1)
     bob.patch("/tasks/APO-1", {"title": "Bob's"})
@@ -234,7 +234,7 @@ def test_or_left_out(world, as_, ids, r1):
     assert [(e["field"], e["code"]) for e in done["left_out"]] == [("title", "changed_since")]
 
 
-def test_a_value_that_came_back_by_itself_is_no_obstacle(world, as_, r1):
+def test_value_that_was_changed_back_is_no_obstacle(world, as_, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     ada.patch("/tasks/APO-1", {"title": "Launch"})
@@ -242,7 +242,7 @@ def test_a_value_that_came_back_by_itself_is_no_obstacle(world, as_, r1):
     assert undo(ada).json()["undone"] == []
 
 
-def test_others_links_stay(world, as_, r1):
+def test_links_of_other_users_stay(world, as_, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.patch("/tasks/APO-1", {"tags": ["a", "b"]}, headers=r1)
     bob.patch("/tasks/APO-1", {"tags": ["a", "b", "c"]})
@@ -253,7 +253,7 @@ def test_others_links_stay(world, as_, r1):
     assert [t["name"] for t in shown(ada)["tags"]] == ["c"]
 
 
-def test_changes_around_anothers_are_taken_back_as_far_as_they_go(world, as_):
+def test_changes_before_and_after_another_users_change_are_undone_as_far_as_possible(world, as_):
     ada, bob = as_(world.ada), as_(world.bob)
     start = timezone.now().isoformat()
     ada.patch("/tasks/APO-1", {"title": "1"})
@@ -267,7 +267,7 @@ def test_changes_around_anothers_are_taken_back_as_far_as_they_go(world, as_):
     assert len(done["left_out"]) == 1
 
 
-def test_what_was_undone_stands_in_nobodys_way(world, as_, r1):
+def test_undone_change_of_another_user_is_no_obstacle(world, as_, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     bob.patch("/tasks/APO-1", {"title": "B"}, headers={"X-Request-Id": "r-2"})
@@ -277,7 +277,7 @@ def test_what_was_undone_stands_in_nobodys_way(world, as_, r1):
     assert shown(ada)["title"] == "Launch"
 
 
-def test_what_one_request_did_and_took_back_neither(world, as_, r1):
+def test_value_changed_and_changed_back_by_another_request_is_no_obstacle(world, as_, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     operations = [{"op": "update", "id": "APO-1", "data": {"title": title}} for title in ("B", "A")]
@@ -287,7 +287,7 @@ def test_what_one_request_did_and_took_back_neither(world, as_, r1):
     assert shown(ada)["title"] == "Launch"
 
 
-def test_what_was_left_out_can_be_taken_back_later(world, as_, r1):
+def test_skipped_field_can_be_undone_later(world, as_, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.patch("/tasks/APO-1", {"title": "A", "priority": "high"}, headers=r1)
     bob.patch("/tasks/APO-1", {"title": "B"}, headers={"X-Request-Id": "r-2"})
@@ -311,7 +311,7 @@ def test_undoing_twice_changes_nothing(world, as_, events, r1):
 
 
 @pytest.mark.parametrize("what", ["edit", "comment", "subtask"])
-def test_what_others_built_on_stays(world, as_, r1, what):
+def test_created_row_with_rows_of_other_users_stays(world, as_, r1, what):
     ada, bob = as_(world.ada), as_(world.bob)
     task = ada.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}, headers=r1).json()
     if what == "edit":
@@ -330,7 +330,7 @@ def test_what_others_built_on_stays(world, as_, r1, what):
     assert ada.get(f"/tasks/{task['id']}").status_code == 200
 
 
-def test_a_project_with_others_work_stays(world, as_, r1):
+def test_created_project_with_rows_of_other_users_stays(world, as_, r1):
     boss, ada = as_(world.boss), as_(world.ada)
     project = ada.post("/projects", {"name": "P"}, headers=r1).json()["id"]
     boss.post("/tasks", {"project_id": project, "title": "x"})
@@ -338,7 +338,7 @@ def test_a_project_with_others_work_stays(world, as_, r1):
     assert undo(ada).json()["errors"][0]["code"] == "in_use"
 
 
-def test_a_tag_that_others_use_stays(world, as_, r1):
+def test_created_tag_that_other_users_use_stays(world, as_, r1):
     ada, bob = as_(world.ada), as_(world.bob)
     ada.post("/tags", {"name": "t"}, headers=r1)
     bob.patch("/tasks/APO-1", {"tags": ["t"]})
@@ -358,7 +358,7 @@ def refused(client, **body):
     return r.json()["errors"][0]["code"]
 
 
-def test_no_circle_of_parents(world, as_, ids, r1):
+def test_undo_that_would_close_a_circle_of_parents_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
     ada.patch(f"/tasks/{ids['other']}", {"parent_id": ids["child"]})
@@ -366,7 +366,7 @@ def test_no_circle_of_parents(world, as_, ids, r1):
     assert refused(ada) == "cycle"
 
 
-def test_no_circle_of_blockers(world, as_, ids, r1):
+def test_undo_that_would_close_a_circle_of_blockers_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"blocked_by": []}, headers=r1)
     ada.patch(f"/tasks/{ids['child']}", {"blocked_by": [ids["task"]]})
@@ -374,7 +374,7 @@ def test_no_circle_of_blockers(world, as_, ids, r1):
     assert refused(ada) == "cycle"
 
 
-def test_no_subtask_too_deep(world, as_, ids, r1):
+def test_undo_that_would_nest_too_deeply_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
     above, below = ids["other"], ids["child"]
@@ -390,7 +390,7 @@ def test_no_subtask_too_deep(world, as_, ids, r1):
     assert refused(ada) == "too_deep"
 
 
-def test_no_parent_in_the_trash(world, as_, ids, r1):
+def test_undo_to_a_parent_in_the_trash_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
     ada.delete(f"/tasks/{ids['other']}")
@@ -398,7 +398,7 @@ def test_no_parent_in_the_trash(world, as_, ids, r1):
     assert refused(ada) == "parent_in_trash"
 
 
-def test_no_assignee_who_left(world, as_, ids, r1):
+def test_undo_to_an_assignee_who_left_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"assignee_id": ids["bob"]})
     ada.patch("/tasks/APO-1", {"assignee_id": None}, headers=r1)
@@ -407,8 +407,8 @@ def test_no_assignee_who_left(world, as_, ids, r1):
     assert refused(ada) == "no_member"
 
 
-def test_who_had_left_before_is_no_obstacle(world, as_, ids, r1):
-    """It was his task all the same, and is again."""
+def test_assignee_who_had_left_before_the_change_is_no_obstacle(world, as_, ids, r1):
+    """The undo restores a state that existed before."""
     boss = as_(world.boss)
     boss.patch("/tasks/APO-1", {"assignee_id": ids["bob"]})
     boss.patch(f"/users/{ids['bob']}", {"is_active": False})
@@ -418,7 +418,7 @@ def test_who_had_left_before_is_no_obstacle(world, as_, ids, r1):
     assert shown(boss)["assignee"]["id"] == ids["bob"]
 
 
-def test_not_due_twice(world, as_, r1):
+def test_undo_that_would_set_both_due_fields_is_refused(world, as_, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"due_on": "2027-01-01"})
     ada.patch("/tasks/APO-1", {"due_on": None}, headers=r1)
@@ -427,7 +427,7 @@ def test_not_due_twice(world, as_, r1):
     assert refused(ada) == "due_twice"
 
 
-def test_what_lies_in_the_trash_is_put_right_there(world, as_, r1):
+def test_row_in_the_trash_is_undone_there(world, as_, r1):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     ada.delete("/tasks/APO-1")
@@ -436,7 +436,7 @@ def test_what_lies_in_the_trash_is_put_right_there(world, as_, r1):
     assert ada.get("/trash").json()["data"][0]["title"] == "Launch"
 
 
-def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
+def test_undoing_a_move_from_a_project_in_the_trash_is_refused(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1)
     ada.delete("/projects/APO")
@@ -444,8 +444,8 @@ def test_no_way_back_into_a_project_in_the_trash(world, as_, ids, r1):
     assert refused(ada) == "in_trash"
 
 
-def test_no_way_out_of_one_either(world, as_, ids, r1):
-    """Nobody could undo that: there is no way back."""
+def test_undoing_a_move_to_a_project_in_the_trash_is_refused(world, as_, ids, r1):
+    """Such an undo could not be undone."""
     ada = as_(world.ada)
     ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1)
     ada.delete("/projects/ZEU", headers={"X-Request-Id": "r-2"})
@@ -455,7 +455,7 @@ def test_no_way_out_of_one_either(world, as_, ids, r1):
     assert undo(ada).status_code == 200
 
 
-def test_a_tag_that_returns_does_not_bring_a_link_that_is_taken_back(world, as_, ids):
+def test_restored_tag_does_not_restore_an_undone_link(world, as_, ids):
     boss = as_(world.boss)
     before = snapshot(world.acme)
     start = timezone.now().isoformat()
@@ -466,8 +466,8 @@ def test_a_tag_that_returns_does_not_bring_a_link_that_is_taken_back(world, as_,
     assert snapshot(world.acme) == before
 
 
-def test_a_link_that_went_with_its_tag_is_nobodys_change(world, as_, r1):
-    """Undoing what made the tag takes its links along, without a word about the task."""
+def test_link_deleted_with_its_tag_is_no_change_of_the_task(world, as_, r1):
+    """Undoing the creation of the tag deletes its links, without events of the tasks."""
     ada, bob = as_(world.ada), as_(world.bob)
     task = ada.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}, headers=r1).json()
     bob.patch(f"/tasks/{task['id']}", {"tags": ["new"]}, headers={"X-Request-Id": "r-2"})
@@ -477,7 +477,7 @@ def test_a_link_that_went_with_its_tag_is_nobodys_change(world, as_, r1):
     assert ada.get(f"/tasks/{task['id']}").status_code == 404
 
 
-def test_a_name_goes_back_when_it_is_free_again(world, as_):
+def test_former_name_is_restored_if_it_is_free(world, as_):
     boss = as_(world.boss)
     tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]
     start = timezone.now().isoformat()
@@ -490,8 +490,8 @@ def test_a_name_goes_back_when_it_is_free_again(world, as_):
     ]  # fmt: skip
 
 
-def test_names_can_be_passed_on_and_back(world, as_, r1):
-    """Each gets the name that the other still has."""
+def test_names_passed_between_rows_are_restored(world, as_, r1):
+    """Each row gets the name that the other row still has."""
     boss = as_(world.boss)
     tags = [boss.post("/tags", {"name": n}).json()["id"] for n in ("a", "b")]
     start = timezone.now().isoformat()
@@ -504,7 +504,7 @@ def test_names_can_be_passed_on_and_back(world, as_, r1):
     assert [t["name"] for t in boss.get("/tags").json()["data"]] == ["a", "b"]
 
 
-def test_not_the_last_owner_gone(world, as_, r1):
+def test_undo_that_would_remove_the_last_owner_is_refused(world, as_, r1):
     boss, ada = as_(world.boss), as_(world.ada)
     with inside(world.acme):
         member = ProjectMember.objects.get(user=world.bob.user)
@@ -515,7 +515,7 @@ def test_not_the_last_owner_gone(world, as_, r1):
     assert refused(boss) == "no_owner"
 
 
-def test_not_the_last_administrator_gone(world, as_, r1):
+def test_undo_that_would_remove_the_last_administrator_is_refused(world, as_, r1):
     boss = as_(world.boss)
     boss.patch(f"/users/{world.eve.user.pk}", {"is_staff": True}, headers=r1)
     eve = as_(world.eve)
@@ -524,7 +524,7 @@ def test_not_the_last_administrator_gone(world, as_, r1):
     assert refused(eve, actor="@boss") == "no_administrator"
 
 
-def test_a_name_that_is_taken_now_is_a_conflict(world, as_, r1):
+def test_undo_to_a_taken_name_is_a_conflict(world, as_, r1):
     boss = as_(world.boss)
     tag = boss.post("/tags", {"name": "t"}).json()["id"]
     boss.patch(f"/tags/{tag}", {"name": "u"}, headers=r1)
@@ -535,7 +535,7 @@ def test_a_name_that_is_taken_now_is_a_conflict(world, as_, r1):
     assert (r.status_code, r.json()["code"]) == (409, "taken")
 
 
-def test_what_was_deleted_for_good_does_not_return(world, as_, r1):
+def test_permanently_deleted_row_is_not_restored(world, as_, r1):
     ada = as_(world.ada)
     ada.delete("/tasks/APO-1", headers=r1)
     with inside(world.acme):
@@ -546,7 +546,7 @@ def test_what_was_deleted_for_good_does_not_return(world, as_, r1):
     assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "gone")
 
 
-def test_nor_does_it_by_undoing_that(world, as_, r1):
+def test_undoing_a_purge_is_refused(world, as_, r1):
     ada = as_(world.ada)
     ada.delete("/tasks/APO-1")
     ada.delete(f"/trash/task/{world.task.pk}", headers=r1)
@@ -556,7 +556,7 @@ def test_nor_does_it_by_undoing_that(world, as_, r1):
     assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "purged")
 
 
-def test_a_target_that_is_gone_for_good_is_named(world, as_, ids, r1):
+def test_permanently_deleted_target_is_named(world, as_, ids, r1):
     ada = as_(world.ada)
     ada.patch(f"/tasks/{ids['child']}", {"parent_id": None}, headers=r1)
     with inside(world.acme):
@@ -572,7 +572,7 @@ def test_a_target_that_is_gone_for_good_is_named(world, as_, ids, r1):
 # ---- secrets ------------------------------------------------------------------------------------
 
 
-def test_ended_tokens_stay_ended_and_new_ones_end(world, as_, r1):
+def test_revoked_tokens_stay_revoked_and_created_ones_are_revoked(world, as_, r1):
     boss = as_(world.boss)
     kept = boss.post("/tokens", {"name": "old"}).json()["id"]
     boss.delete(f"/tokens/{kept}", headers=r1)
@@ -587,7 +587,7 @@ def test_ended_tokens_stay_ended_and_new_ones_end(world, as_, r1):
     assert [e["code"] for e in left["left_out"]] == ["not_undoable"]
 
 
-def test_passwords_stay(world, as_, r1):
+def test_passwords_are_not_restored(world, as_, r1):
     boss = as_(world.boss)
     body = {"password": "correct horse battery", "full_name": "New"}
     boss.patch(f"/users/{world.eve.user.pk}", body, headers=r1)
@@ -602,7 +602,7 @@ def test_passwords_stay(world, as_, r1):
     assert "not_recorded" in [e["code"] for e in done["left_out"]]
 
 
-def test_what_was_erased_stays_erased(world, as_, r1):
+def test_erased_data_is_not_restored(world, as_, r1):
     boss = as_(world.boss)
     path = f"/users/{world.eve.user.pk}"
     boss.patch(path, {"full_name": "Evelyn"}, headers=r1)
@@ -617,7 +617,7 @@ def test_what_was_erased_stays_erased(world, as_, r1):
 # ---- which events -------------------------------------------------------------------------------
 
 
-def test_single_events(world, as_):
+def test_single_events_can_be_undone(world, as_):
     ada = as_(world.ada)
     ada.patch("/tasks/APO-1", {"title": "A"})
     ada.patch("/tasks/APO-1", {"priority": "high"})
@@ -627,7 +627,7 @@ def test_single_events(world, as_):
     assert (shown(ada)["title"], shown(ada)["priority"]) == ("Launch", "high")
 
 
-def test_all_that_somebody_did_since(world, as_):
+def test_changes_of_a_user_since_a_time_can_be_undone(world, as_):
     ada, bot = as_(world.ada), as_(world.bot)
     bot.patch("/tasks/APO-1", {"title": "before"})
     with time_machine.travel(timezone.now() + timedelta(hours=1)):
@@ -659,11 +659,11 @@ def test_all_that_somebody_did_since(world, as_):
         {"actor": "me", "since": "2026-01-01T00:00:00Z", "project": "SEC"},
     ],
 )
-def test_it_says_one_thing(world, as_, body):
+def test_ambiguous_selection_is_refused(world, as_, body):
     assert as_(world.ada).post("/undo", body).status_code == 422
 
 
-def test_what_there_is_not(world, as_):
+def test_unknown_events_are_not_found(world, as_):
     ada = as_(world.ada)
 
     assert undo(ada, "nothing").status_code == 404
@@ -677,20 +677,20 @@ def test_what_there_is_not(world, as_):
     ("who", "status"),
     [("ada", 200), ("carl", 200), ("boss", 200), ("bob", 403), ("eve", 404), ("mallory", 422)],
 )
-def test_others_doing_takes_a_manager(world, as_, r1, who, status):
+def test_undoing_changes_of_other_users_requires_a_manager(world, as_, r1, who, status):
     as_(world.bot).patch("/tasks/APO-1", {"title": "A"}, headers=r1)
 
     assert undo(as_(getattr(world, who)), actor="@bot").status_code == status
 
 
-def test_ones_own_doing_one_may_always(world, as_, r1):
+def test_own_changes_can_be_undone_by_a_member(world, as_, r1):
     bob = as_(world.bob)
     bob.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
 
     assert undo(bob).status_code == 200
 
 
-def test_but_not_where_one_works_no_more(world, as_, r1):
+def test_own_changes_cannot_be_undone_by_a_former_member(world, as_, r1):
     bob = as_(world.bob)
     bob.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     with inside(world.acme):
@@ -700,7 +700,7 @@ def test_but_not_where_one_works_no_more(world, as_, r1):
     assert undo(bob).status_code == 404
 
 
-def test_ownership_takes_an_owner(world, as_, r1):
+def test_undoing_a_change_of_ownership_requires_an_owner(world, as_, r1):
     with inside(world.acme):
         member = ProjectMember.objects.get(user=world.bob.user).pk
     as_(world.ada).patch(f"/members/{member}", {"role": "owner"}, headers=r1)
@@ -709,7 +709,7 @@ def test_ownership_takes_an_owner(world, as_, r1):
     assert undo(as_(world.ada)).status_code == 200
 
 
-def test_people_take_an_administrator_and_his_whole_token(world, as_, r1):
+def test_undoing_changes_of_users_requires_an_administrator_with_scope_admin(world, as_, r1):
     as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"full_name": "N"}, headers=r1)
 
     assert undo(as_(world.ada), actor="@boss").status_code == 404
@@ -717,7 +717,7 @@ def test_people_take_an_administrator_and_his_whole_token(world, as_, r1):
     assert undo(as_(world.boss)).status_code == 200
 
 
-def test_a_bound_token_sees_its_projects_only(world, as_, ids, r1):
+def test_token_limited_to_projects_undoes_only_their_events(world, as_, ids, r1):
     as_(world.ada).patch("/tasks/APO-1", {"title": "A"}, headers=r1)
 
     assert undo(as_(world.ada, project_ids=[ids["zeus"]])).status_code == 404
@@ -725,7 +725,7 @@ def test_a_bound_token_sees_its_projects_only(world, as_, ids, r1):
     assert undo(as_(world.ada, project_ids=[ids["apollo"]])).status_code == 200
 
 
-def test_a_move_out_of_sight_is_not_taken_back(world, as_, r1):
+def test_move_to_an_invisible_project_is_not_undone(world, as_, r1):
     with inside(world.acme):
         hidden = create_project(world.boss, name="Hidden", key="HID")
         task = create_task(world.boss, hidden, title="x")
@@ -737,7 +737,7 @@ def test_a_move_out_of_sight_is_not_taken_back(world, as_, r1):
 # ---- cost, and keys -----------------------------------------------------------------------------
 
 
-def test_statements_do_not_grow_with_the_rows(world, as_, assert_statements):
+def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
     ada = as_(world.ada)
     ada.get("/me")
     for number, count in enumerate((5, 60)):
@@ -758,7 +758,7 @@ def test_statements_do_not_grow_with_the_rows(world, as_, assert_statements):
 STATEMENTS = 39
 
 
-def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids, r1):
+def test_all_former_keys_find_a_task_that_was_moved_back(world, as_, ids, r1):
     ada = as_(world.ada)
     there = ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1).json()["key"]
     undo(ada)
@@ -768,8 +768,8 @@ def test_keys_of_before_and_between_find_a_task_that_moved_back(world, as_, ids,
     assert ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}).status_code == 200
 
 
-def test_a_second_attempt_begins_as_the_first_did(world, as_, ids, r1):
-    """What others put onto the new task is found only when all the rest has been put back."""
+def test_second_attempt_starts_from_the_stored_rows(world, as_, ids, r1):
+    """Rows that other users added to the new task are found only after the plan was applied."""
     ada, bob = as_(world.ada), as_(world.bob)
     operations = [
         {"op": "create", "data": {"project_id": ids["apollo"], "title": "x", "tags": ["new"]}},
@@ -790,7 +790,7 @@ def test_a_second_attempt_begins_as_the_first_did(world, as_, ids, r1):
         assert ada.post(f"/tasks/{ids['other']}/move", body).status_code == 200
 
 
-def test_a_project_taken_back_lies_in_the_trash_whole(world, as_, r1):
+def test_undone_creation_of_a_project_moves_it_to_the_trash_with_its_rows(world, as_, r1):
     ada = as_(world.ada)
     body = {"name": "P", "tasks": [{"title": "a"}, {"title": "b"}]}
     project = ada.post("/projects", body, headers=r1).json()["id"]
@@ -806,7 +806,7 @@ def test_a_project_taken_back_lies_in_the_trash_whole(world, as_, r1):
         assert ProjectMember.objects.get(project=project).role == Role.OWNER
 
 
-def test_what_was_deleted_in_a_deleted_project_returns_with_it(world, as_, r1):
+def test_rows_deleted_in_a_deleted_project_are_restored_with_it(world, as_, r1):
     ada = as_(world.ada)
     ada.delete("/tasks/APO-1", headers=r1)
     with inside(world.acme):

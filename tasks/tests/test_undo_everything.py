@@ -1,4 +1,4 @@
-"""Whatever was done, in whatever order: when all of it is undone, the tenant is as it was."""
+"""Random changes in random order: after undoing all, the tenant is in its first state."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ TASK = st.fixed_dictionaries(
 
 
 def snapshot(tenant):
-    """What the tenant's people see, from its export."""
+    """Return the visible rows of the tenant, from its export."""
     file = io.BytesIO()
     export_tenant(Tenant.objects.get(pk=tenant.pk), file, lambda rows: None)
     head, *lines, _tail = (json.loads(line) for line in file.getvalue().splitlines())
@@ -127,7 +127,7 @@ class Everything(RuleBasedStateMachine):
             )
 
     def undo_all(self):
-        """At once, or one request after the other."""
+        """Undo all changes at once, or one request after another."""
         boss = ApiClient(self.boss)
         if self.sent % 2:
             ids = self.chosen()
@@ -272,9 +272,9 @@ class Everything(RuleBasedStateMachine):
     def make_user(self, handle):
         self.call(0, "post", "/users", {"kind": "agent", "handle": handle})
 
-    @rule(n=number, heir=st.none() | number)
-    def offboard(self, n, heir):
-        body = {} if heir is None else {"hand_over_to": self.pick(User, heir)}
+    @rule(n=number, new_owner=st.none() | number)
+    def offboard(self, n, new_owner):
+        body = {} if new_owner is None else {"hand_over_to": self.pick(User, new_owner)}
         if self.pick(User, n) != self.world.boss.user.pk:
             self.call(0, "post", f"/users/{self.pick(User, n)}/offboarding", body)
 
@@ -285,14 +285,14 @@ class Everything(RuleBasedStateMachine):
     @precondition(lambda self: self.sent)
     @rule(n=number)
     def undo_one(self, n):
-        """In between, as far as it goes; an undo of an undo too."""
+        """Undo one request in between, skipping conflicts; it may itself be an undo."""
         n = 1 + n % self.sent
         body = {"request_id": f"s-{n}", "actor": self.senders[n], "on_conflict": "skip"}
         self.call(0, "post", "/undo", body)
 
 
 @pytest.mark.proof
-def test_undoing_everything_leaves_what_was_there(world):
+def test_undoing_all_changes_restores_the_first_state(world):
     with inside(world.acme):
         zeus = create_project(world.ada, name="Zeus", key="ZEU")
         add_member(world.ada, zeus, user=world.bob.user)

@@ -1,4 +1,4 @@
-"""Who may take what back: judged by the row as it is now, and by the rights of now."""
+"""Permissions of undo, checked on the present row with the present role."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ R1 = "r-1"
 
 @dataclass
 class Place:
-    """Apollo, and Zeus of Ada and Carl, where Bob is not."""
+    """Two projects: Apollo, and Zeus of Ada and Carl, of which Bob is not a member."""
 
     world: World
     zeus: Project
@@ -159,7 +159,7 @@ ROWS = {
 
 
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
-def test_rights_are_judged_on_the_row_as_it_is_now(place, did, since):
+def test_permission_is_checked_on_the_present_row(place, did, since):
     with inside(place.world.acme):
         did(place)
         since(place)
@@ -172,7 +172,7 @@ def test_rights_are_judged_on_the_row_as_it_is_now(place, did, since):
 
 
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
-def test_a_token_that_may_not_undoes_nothing(place, did, since):
+def test_read_only_or_limited_token_cannot_undo(place, did, since):
     with inside(place.world.acme):
         did(place)
         since(place)
@@ -194,7 +194,7 @@ def carls_events(place: Place, **which: Any) -> list[int]:
 
 
 @pytest.mark.parametrize("verb", ["deleted", "restored"])
-def test_a_former_admin_takes_nothing_back_on_anothers_comment(place, verb):
+def test_former_admin_cannot_undo_changes_of_another_users_comment(place, verb):
     """Carl deleted and restored Bob's comment as an admin of the project, and is a member now."""
     with inside(place.world.acme):
         delete_comment(place.world.carl, place.comment)
@@ -208,7 +208,7 @@ def test_a_former_admin_takes_nothing_back_on_anothers_comment(place, verb):
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
-def test_a_former_owner_of_a_page_gets_it_back_from_a_manager_only(place):
+def test_undoing_the_handover_of_a_page_requires_a_manager(place):
     with inside(place.world.acme):
         publish_page(place.world.bob, place.page)
         give_page(place)
@@ -220,7 +220,7 @@ def test_a_former_owner_of_a_page_gets_it_back_from_a_manager_only(place):
         assert Page.objects.get(pk=place.page.pk).owner == place.world.bob.user
 
 
-def test_a_move_is_taken_back_by_members_of_both_projects_only(place):
+def test_undoing_a_move_requires_membership_in_both_projects(place):
     with inside(place.world.acme):
         move_task(place.acting("carl"), place.world.task, place.zeus)
         remove_member(place.world.ada, place.membership("carl"))
@@ -228,7 +228,7 @@ def test_a_move_is_taken_back_by_members_of_both_projects_only(place):
     assert place.client("carl").post("/undo", {"request_id": R1}).status_code == 404
 
 
-def test_a_role_of_owner_given_since_takes_an_owner(place):
+def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     """Carl added Eve; Ada made her an owner."""
     with inside(place.world.acme):
         eve = add_member(place.acting("carl"), place.world.apollo, user=place.world.eve.user)
@@ -238,8 +238,8 @@ def test_a_role_of_owner_given_since_takes_an_owner(place):
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
-def test_a_row_that_moves_out_of_sight_while_it_is_chosen_is_absent(place, monkeypatch):
-    """Between the choice and the lock."""
+def test_row_moved_to_an_invisible_project_meanwhile_is_not_found(place, monkeypatch):
+    """The move happens after the selection and before the lock."""
     with inside(place.world.acme):
         edit_task(place)
     lock_projects = "tasks.actions.undo._lock_projects"
@@ -255,8 +255,8 @@ def test_a_row_that_moves_out_of_sight_while_it_is_chosen_is_absent(place, monke
 # ---- by request id ----
 
 
-def test_anothers_events_under_my_request_id_are_not_mine(place, events):
-    """Eve cannot make Bob's undo fail, be refused, or take back more."""
+def test_events_of_another_user_with_the_same_request_id_are_not_selected(place, events):
+    """Eve cannot make Bob's undo fail, be refused, or undo more."""
     with inside(place.world.acme):
         edit_task(place)
     eve = place.client("eve")
@@ -274,7 +274,7 @@ def test_anothers_events_under_my_request_id_are_not_mine(place, events):
     assert eve.get(f"/projects/{hers}").status_code == 200
 
 
-def test_an_actor_beside_the_request_id_chooses_what_that_one_did(place):
+def test_actor_with_request_id_selects_events_of_that_user(place):
     with inside(place.world.acme):
         edit_task(place)
     carl = place.client("carl")
@@ -290,8 +290,8 @@ def test_an_actor_beside_the_request_id_chooses_what_that_one_did(place):
     assert (task["title"], task["priority"]) == ("Bob's", "medium")
 
 
-def test_what_cannot_be_seen_of_a_request_is_left_as_it_is(place):
-    """The rest is taken back, and nothing tells of it."""
+def test_invisible_events_of_a_request_are_ignored(place):
+    """The visible events are undone, and the response does not mention the others."""
     with inside(place.world.acme):
         hidden = create_task(place.world.ada, place.zeus, title="hidden")
         move_task(place.world.ada, hidden, place.world.apollo)
@@ -319,11 +319,11 @@ def test_what_cannot_be_seen_of_a_request_is_left_as_it_is(place):
         {"request_id": "r", "actor": ""},
     ],
 )
-def test_actor_goes_with_a_request_or_with_since(place, body):
+def test_actor_without_request_id_or_since_is_refused(place, body):
     assert place.client("ada").post("/undo", body).status_code == 422
 
 
-def test_what_an_operator_did_is_chosen_as_none(place):
+def test_actor_none_selects_events_of_operators(place):
     """An operator has no user in the tenant."""
     operator = create_operator(
         email="op@platform.example", full_name="Op", password="a long word 1"
@@ -345,8 +345,8 @@ def test_what_an_operator_did_is_chosen_as_none(place):
 # ---- foreign is absent ----
 
 
-def test_foreign_events_are_answered_like_absent_ones(place, events):
-    """Byte for byte, but for the request id."""
+def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
+    """The responses are equal except for the request id."""
     world = place.world
     with inside(world.acme):
         hidden = create_project(world.ada, name="Hidden")
@@ -378,7 +378,7 @@ def test_foreign_events_are_answered_like_absent_ones(place, events):
     assert {(e.subject_type, *answer(e.pk)) for e in foreign} == {(kind, *absent) for kind in kinds}
 
 
-def test_foreign_requests_are_answered_like_absent_ones(place):
+def test_invisible_requests_get_the_same_response_as_missing_ones(place):
     place.client("ada").patch("/projects/ZEU", {"name": "N"}, headers={"X-Request-Id": R1})
     bob = place.client("bob")
 

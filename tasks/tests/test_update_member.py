@@ -17,7 +17,7 @@ def set_role(client, member_id, role):
     return client.patch(f"/members/{member_id}", {"role": role})
 
 
-def test_it_works(world, as_, events, ids):
+def test_changing_a_role_stores_and_records_it(world, as_, events, ids):
     r = set_role(as_(world.carl), ids["bob"], "admin")
 
     assert (r.status_code, r.json()["role"], r.json()["user"]["handle"]) == (200, "admin", "bob")
@@ -26,7 +26,7 @@ def test_it_works(world, as_, events, ids):
     assert event.project_id == world.apollo.pk
 
 
-def test_it_does_nothing_twice(world, as_, events, ids):
+def test_changing_to_the_same_role_changes_nothing(world, as_, events, ids):
     client = as_(world.ada)
     count = len(events(world.acme))
 
@@ -50,13 +50,13 @@ def test_it_does_nothing_twice(world, as_, events, ids):
         ("ada", "carl", "member", 200),
     ],
 )
-def test_only_owners_make_and_unmake_owners(world, as_, ids, who, whom, role, status):
+def test_only_owners_can_give_and_take_the_role_of_owner(world, as_, ids, who, whom, role, status):
     assert set_role(as_(getattr(world, who)), ids[whom], role).status_code == status
 
 
 @pytest.mark.parametrize("who", ["ada", "boss"])
 @pytest.mark.parametrize("role", ["admin", "member"])
-def test_it_refuses_to_demote_the_last_owner(world, as_, ids, events, who, role):
+def test_last_owner_cannot_be_demoted(world, as_, ids, events, who, role):
     client = as_(getattr(world, who))
     count = len(events(world.acme))
 
@@ -67,7 +67,7 @@ def test_it_refuses_to_demote_the_last_owner(world, as_, ids, events, who, role)
     assert len(events(world.acme)) == count
 
 
-def test_a_demoted_owner_passes_the_project_on(world, as_, ids):
+def test_another_owner_takes_over_from_a_demoted_owner(world, as_, ids):
     client = as_(world.ada)
     set_role(client, ids["bob"], "owner")
     set_role(client, ids["carl"], "owner")
@@ -77,7 +77,7 @@ def test_a_demoted_owner_passes_the_project_on(world, as_, ids):
         assert Project.objects.get().owner_id == world.carl.user.pk  # who joined before Bob
 
 
-def test_one_who_does_not_own_it_passes_nothing_on(world, as_, ids):
+def test_demoting_another_owner_keeps_the_project_owner(world, as_, ids):
     client = as_(world.ada)
     set_role(client, ids["bob"], "owner")
 
@@ -87,11 +87,11 @@ def test_one_who_does_not_own_it_passes_nothing_on(world, as_, ids):
 
 
 @pytest.mark.parametrize("body", [{}, {"role": None}, {"role": "king"}, {"role": "member", "user_id": 1}])  # fmt: skip
-def test_it_refuses_what_it_does_not_accept(world, as_, ids, body):
+def test_invalid_body_is_refused(world, as_, ids, body):
     assert as_(world.ada).patch(f"/members/{ids['bob']}", body).status_code == 422
 
 
-def test_it_hides_other_projects(world, as_, ids):
+def test_project_of_a_non_member_is_not_found(world, as_, ids):
     for actor in (world.eve, world.mallory):
         assert set_role(as_(actor), ids["bob"], "admin").status_code == 404
     assert set_role(as_(world.ada), 10**9, "admin").status_code == 404

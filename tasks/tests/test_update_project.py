@@ -16,7 +16,7 @@ CHANGES = {
 
 @pytest.mark.parametrize("method", ["patch", "put"])
 @pytest.mark.parametrize("field", CHANGES)
-def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, field):
+def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
     client = as_(world.carl)
     before = client.get("/projects/APO").json()
 
@@ -32,7 +32,7 @@ def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, 
     assert (event.verb, event.changes) == ("changed", {field: [before[field], CHANGES[field]]})
 
 
-def test_it_does_nothing_when_nothing_differs(world, as_, events):
+def test_updating_with_present_values_changes_nothing(world, as_, events):
     client = as_(world.ada)
     before = client.get("/projects/APO")
     count = len(events(world.acme))
@@ -46,7 +46,7 @@ def test_it_does_nothing_when_nothing_differs(world, as_, events):
     assert len(events(world.acme)) == count
 
 
-def test_it_tells_true_from_one(world, as_):
+def test_metadata_true_and_1_are_different(world, as_):
     client = as_(world.ada)
     client.patch("/projects/APO", {"metadata": {"a": [1], "b": 0}})
 
@@ -55,7 +55,7 @@ def test_it_tells_true_from_one(world, as_):
     assert r.content.count(b"true") == r.content.count(b"false") == 1
 
 
-def test_a_new_key_renames_the_tasks(world, as_):
+def test_new_key_changes_the_keys_of_tasks(world, as_):
     client = as_(world.ada)
     client.patch("/projects/APO", {"key": "NEW"})
 
@@ -64,7 +64,7 @@ def test_a_new_key_renames_the_tasks(world, as_):
 
 
 @pytest.mark.parametrize("name", [*CHANGES, "owner_id"])
-def test_it_refuses_null(world, as_, name):
+def test_null_is_refused(world, as_, name):
     assert as_(world.ada).patch("/projects/APO", {name: None}).status_code == 422
 
 
@@ -82,7 +82,7 @@ def test_it_refuses_null(world, as_, name):
         {"task_counts": {}},
     ],
 )
-def test_it_refuses_what_it_does_not_accept(world, as_, body):
+def test_invalid_body_is_refused(world, as_, body):
     client = as_(world.ada)
     before = client.get("/projects/APO").json()
 
@@ -90,7 +90,7 @@ def test_it_refuses_what_it_does_not_accept(world, as_, body):
     assert client.get("/projects/APO").json() == before
 
 
-def test_it_refuses_a_taken_key(world, as_):
+def test_taken_key_is_a_conflict(world, as_):
     as_(world.ada).post("/projects", {"name": "x", "key": "TKN"})
 
     r = as_(world.ada).patch("/projects/APO", {"name": "half", "key": "TKN"})
@@ -105,7 +105,7 @@ def roles(world):
         return dict(members.values_list("user__handle", "role"))
 
 
-def test_a_new_owner_becomes_a_member_with_that_role(world, as_, events):
+def test_new_owner_becomes_a_member_with_the_role_owner(world, as_, events):
     r = as_(world.ada).patch("/projects/APO", {"owner_id": world.eve.user.pk, "name": "Hers"})
 
     assert (r.json()["owner"]["handle"], r.json()["name"]) == ("eve", "Hers")
@@ -115,20 +115,20 @@ def test_a_new_owner_becomes_a_member_with_that_role(world, as_, events):
     assert changed.changes["owner"] == [world.ada.user.pk, world.eve.user.pk]
 
 
-def test_a_member_who_is_made_owner_keeps_his_one_membership(world, as_):
+def test_member_who_becomes_owner_has_one_membership(world, as_):
     as_(world.ada).patch("/projects/APO", {"owner_id": world.bob.user.pk})
 
     assert roles(world) == {"ada": "owner", "bob": "owner", "carl": "admin", "bot": "member"}
 
 
 @pytest.mark.parametrize(("who", "status"), [("boss", 200), ("carl", 403), ("bob", 403)])
-def test_only_owners_and_staff_pass_it_on(world, as_, who, status):
+def test_only_owners_and_staff_can_change_the_owner(world, as_, who, status):
     r = as_(getattr(world, who)).patch("/projects/APO", {"owner_id": world.bob.user.pk})
 
     assert r.status_code == status
 
 
-def test_it_refuses_a_new_owner_who_is_deactivated_or_a_stranger(world, as_):
+def test_deactivated_or_unknown_new_owner_is_refused(world, as_):
     as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
 
     for user in (world.eve.user, world.mallory.user):
@@ -138,12 +138,12 @@ def test_it_refuses_a_new_owner_who_is_deactivated_or_a_stranger(world, as_):
         assert Project.objects.get().owner_id == world.ada.user.pk
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).patch(f"/projects/{world.apollo.pk}", {"name": "x"}).status_code == 404
 
 
-def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+def test_number_of_statements_is_constant(world, as_, assert_statements):
     client = as_(world.ada)
     client.get("/me")  # notes the token's first use
     with assert_statements(7):  # token; project; role; lock, update, event; answer

@@ -15,7 +15,7 @@ def tag(world):
 
 @pytest.mark.parametrize("method", ["patch", "put"])
 @pytest.mark.parametrize("change", [{"name": "hot"}, {"color": "#000000"}, {"color": None}])
-def test_it_changes_what_is_sent(world, as_, tag, events, method, change):
+def test_sent_fields_are_changed_and_recorded(world, as_, tag, events, method, change):
     r = getattr(as_(world.boss), method)(f"/tags/{tag.pk}", change)
 
     before = {"name": "urgent", "color": "#111111"}
@@ -25,7 +25,7 @@ def test_it_changes_what_is_sent(world, as_, tag, events, method, change):
     assert event.changes == {k: [before[k], v] for k, v in change.items()}
 
 
-def test_it_shows_on_the_tasks(world, as_, tag):
+def test_changed_tag_is_shown_on_tasks(world, as_, tag):
     as_(world.bob).patch("/tasks/APO-1", {"tags": ["urgent"]})
 
     as_(world.boss).patch(f"/tags/{tag.pk}", {"name": "hot"})
@@ -33,25 +33,25 @@ def test_it_shows_on_the_tasks(world, as_, tag):
     assert as_(world.bob).get("/tasks/APO-1").json()["tags"][0]["name"] == "hot"
 
 
-def test_its_own_name_in_another_case_is_free(world, as_, tag):
+def test_name_of_the_tag_can_change_its_case(world, as_, tag):
     assert as_(world.boss).patch(f"/tags/{tag.pk}", {"name": "URGENT"}).status_code == 200
 
 
-def test_it_refuses_a_taken_name(world, as_, tag):
+def test_taken_name_is_a_conflict(world, as_, tag):
     r = as_(world.boss).patch(f"/tags/{tag.pk}", {"name": "OTHER", "color": None})
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
 
 
 @pytest.mark.parametrize("body", [{"name": None}, {"name": ""}, {"color": "red"}, {"tenant_id": 2}])
-def test_it_refuses_what_it_does_not_accept(world, as_, tag, body):
+def test_invalid_body_is_refused(world, as_, tag, body):
     assert as_(world.boss).patch(f"/tags/{tag.pk}", body).status_code == 422
 
 
-def test_it_refuses_who_is_no_administrator(world, as_, tag):
+def test_user_who_is_no_administrator_is_refused(world, as_, tag):
     for actor in (world.ada, world.eve):
         assert as_(actor).patch(f"/tags/{tag.pk}", {"name": "x"}).status_code == 403
 
 
-def test_it_hides_other_tenants(world, as_, tag):
+def test_row_of_another_tenant_is_not_found(world, as_, tag):
     assert as_(world.mallory).patch(f"/tags/{tag.pk}", {"name": "x"}).status_code == 404

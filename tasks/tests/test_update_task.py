@@ -29,7 +29,7 @@ FULL = {
 
 
 def as_sent(task):
-    """The answer in the words of a request."""
+    """Return the response with the field names of a request."""
     sent = task | {
         "assignee_id": task["assignee"] and task["assignee"]["id"],
         "tags": [t["name"] for t in task["tags"]],
@@ -39,7 +39,7 @@ def as_sent(task):
 
 @pytest.mark.parametrize("method", ["patch", "put"])
 @pytest.mark.parametrize("field", CHANGES)
-def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, field):
+def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
     client = as_(world.bob)
     other = client.post("/tasks", {"project_id": world.apollo.pk, "title": "other"}).json()
     ids = {"bob": world.bob.user.pk, "other": other["id"]}
@@ -57,7 +57,7 @@ def test_it_changes_one_field_and_leaves_the_others(world, as_, events, method, 
     assert event.changes.keys() == {field.removesuffix("_id")}
 
 
-def test_it_changes_everything_at_once_with_one_event(world, as_, events):
+def test_updating_all_fields_records_one_event(world, as_, events):
     client = as_(world.bob)
     sent = {k: v for k, v in CHANGES.items() if k not in ("due_date", "parent_id")}
 
@@ -70,7 +70,7 @@ def test_it_changes_everything_at_once_with_one_event(world, as_, events):
     assert event.changes["due_on"] == [None, "2027-01-01"]
 
 
-def test_null_empties_what_may_be_empty(world, as_):
+def test_null_empties_optional_fields(world, as_):
     client = as_(world.ada)
     body = {"project_id": world.apollo.pk, "title": "x", "due_date": "2027-01-01T10:00:00Z"}
     body |= FULL | {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
@@ -87,14 +87,14 @@ def test_null_empties_what_may_be_empty(world, as_):
 
 
 @pytest.mark.parametrize("name", ["title", "status", "priority", "description", "metadata", "tags"])
-def test_it_refuses_null_where_it_is_no_value(world, as_, name):
+def test_null_is_refused_for_required_fields(world, as_, name):
     r = as_(world.ada).patch("/tasks/APO-1", {name: None})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, f"#/{name}")
 
 
 @pytest.mark.parametrize("name", ["project_id", "created_by", "created_by_id", "number", "key", "version", "completed", "completed_at", "created_at", "tenant_id", "id"])  # fmt: skip
-def test_it_refuses_what_only_the_server_sets(world, as_, name):
+def test_read_only_fields_are_refused(world, as_, name):
     client = as_(world.ada)
     before = client.get("/tasks/APO-1").json()
 
@@ -104,7 +104,7 @@ def test_it_refuses_what_only_the_server_sets(world, as_, name):
     assert client.get("/tasks/APO-1").json() == before
 
 
-def test_it_does_nothing_when_nothing_differs(world, as_, events):
+def test_updating_with_present_values_changes_nothing(world, as_, events):
     client = as_(world.bob)
     client.patch("/tasks/APO-1", FULL | {"due_date": "2027-01-01T10:00:00.123456Z"})
     before = client.get("/tasks/APO-1")
@@ -124,7 +124,7 @@ def test_it_does_nothing_when_nothing_differs(world, as_, events):
     assert len(events(world.acme)) == count
 
 
-def test_the_version_grows_by_one_with_every_change(world, as_):
+def test_version_increases_by_one_with_each_change(world, as_):
     client = as_(world.bob)
 
     versions = [client.patch("/tasks/APO-1", {"title": t}).json()["version"] for t in "aabbca"]
@@ -132,7 +132,7 @@ def test_the_version_grows_by_one_with_every_change(world, as_):
     assert versions == [2, 2, 3, 3, 4, 5]
 
 
-def test_metadata_tells_true_from_one(world, as_):
+def test_metadata_true_and_1_are_different(world, as_):
     client = as_(world.ada)
     client.patch("/tasks/APO-1", {"metadata": {"a": [1], "b": {"c": 0}}})
 
@@ -146,7 +146,7 @@ def test_metadata_tells_true_from_one(world, as_):
 # ---- due ----------------------------------------------------------------------------------------
 
 
-def test_due_date_and_due_on_exclude_each_other_over_time(world, as_):
+def test_setting_the_second_due_field_is_refused(world, as_):
     client = as_(world.bob)
     instant, day = {"due_date": "2026-12-24T10:00:00Z"}, {"due_on": "2026-12-24"}
     for first, second in ((instant, day), (day, instant)):
@@ -163,7 +163,7 @@ def test_due_date_and_due_on_exclude_each_other_over_time(world, as_):
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Adak"])
-def test_a_day_never_moves(world, as_, zone, settings):
+def test_due_on_is_the_same_in_every_time_zone(world, as_, zone, settings):
     settings.TIME_ZONE = zone
     client = as_(world.bob)
     for day in ("2026-01-01", "2026-03-29", "2026-10-25", "2026-12-31", "1970-01-01", "2199-12-31"):
@@ -180,7 +180,7 @@ def test_a_day_never_moves(world, as_, zone, settings):
         ("2026-06-01T00:00:00+14:00", "2026-05-31T10:00:00Z"),
     ],
 )
-def test_instants_are_answered_in_utc(world, as_, sent, answered):
+def test_times_are_returned_in_utc(world, as_, sent, answered):
     client = as_(world.bob)
 
     assert client.patch("/tasks/APO-1", {"due_date": sent}).json()["due_date"] == answered
@@ -206,8 +206,8 @@ def test_completed_at_follows_the_status(world, as_, events):
     ]  # fmt: skip
 
 
-def test_it_judges_by_what_is_stored_now(world, events):
-    """Somebody else completed it after it was read."""
+def test_rules_read_the_stored_status(world, events):
+    """Another user completed the task after it was read."""
     with inside(world.acme):
         again, back, reopened = (Task.objects.get() for _ in range(3))
         complete_task(world.bob, Task.objects.get())
@@ -229,13 +229,13 @@ def test_it_judges_by_what_is_stored_now(world, events):
 # ---- references ---------------------------------------------------------------------------------
 
 
-def test_it_refuses_an_assignee_who_cannot_see_it(world, as_):
+def test_assignee_who_is_no_member_is_refused(world, as_):
     r = as_(world.bob).patch("/tasks/APO-1", {"assignee_id": world.eve.user.pk})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
 
 
-def test_an_assignee_who_left_may_stay_on_it(world, as_):
+def test_present_assignee_who_left_can_be_sent_again(world, as_):
     """Otherwise a client that sends back what it read could save nothing else."""
     client = as_(world.ada)
     client.patch("/tasks/APO-1", {"assignee_id": world.bob.user.pk})
@@ -247,7 +247,7 @@ def test_an_assignee_who_left_may_stay_on_it(world, as_):
 
 
 @pytest.mark.parametrize("name", ["assignee_id", "parent_id"])
-def test_it_hides_other_tenants_rows(world, as_, name):
+def test_ids_of_another_tenant_are_unknown(world, as_, name):
     theirs = {"assignee_id": world.mallory.user.pk, "parent_id": world.secret_task.pk}[name]
     client = as_(world.ada)
 
@@ -257,7 +257,7 @@ def test_it_hides_other_tenants_rows(world, as_, name):
     assert r.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_it_refuses_a_taken_external_ref(world, as_):
+def test_taken_external_ref_is_a_conflict(world, as_):
     client = as_(world.ada)
     client.post("/tasks", {"project_id": world.apollo.pk, "title": "x", "external_ref": "r"})
 
@@ -267,7 +267,7 @@ def test_it_refuses_a_taken_external_ref(world, as_):
     assert client.get("/tasks/APO-1").json()["title"] == "Launch"
 
 
-def test_tags_are_replaced(world, as_, events):
+def test_updating_tags_replaces_them(world, as_, events):
     client = as_(world.bob)
     client.patch("/tasks/APO-1", {"tags": ["a", "b"]})
 
@@ -280,12 +280,12 @@ def test_tags_are_replaced(world, as_, events):
     assert (before, after) == ([ids["a"], ids["b"]], [ids["b"], ids["c"]])
 
 
-def test_it_hides_other_projects(world, as_):
+def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).patch(f"/tasks/{world.task.pk}", {"title": "x"}).status_code == 404
 
 
-def test_it_costs_a_known_number_of_statements(world, as_, assert_statements):
+def test_number_of_statements_is_constant(world, as_, assert_statements):
     client = as_(world.bob)
     with inside(world.acme):
         for number in range(30):

@@ -50,7 +50,7 @@ class Worker:
         return self.client.post("/tasks/bulk", {"operations": operations, "on_error": "continue"})
 
     def send(self, verb):
-        """The status; the request's id is kept for an undo."""
+        """Return the status. The request id is stored for an undo."""
         name = f"r-{id(self)}-{self.number}"
         self.number += 1
         self.client.defaults["HTTP_X_REQUEST_ID"] = name
@@ -90,7 +90,7 @@ VERBS = {
 
 @pytest.fixture
 def pool():
-    """Threads that live as long as the test, as each opens a connection."""
+    """Threads that live as long as the test, because each opens a connection."""
     barrier = threading.Barrier(THREADS, timeout=30)  # so that none of them closes for another
 
     def close(_number):
@@ -149,7 +149,7 @@ def test_two_verbs_at_once_neither_fail_nor_break_an_invariant(pool, first):
 
 
 def race(pool, pair, token, targets):
-    """The statuses that half of the threads got with the one verb, and half with the other."""
+    """Send one verb from half of the threads and the other from the rest; return the statuses."""
 
     def run(number):
         worker = Worker(ApiClient(token), targets, f"{pair} {number}")
@@ -165,7 +165,7 @@ def new_tasks(world, projects):
 
 
 def deadlocks():
-    """That PostgreSQL has counted in this database."""
+    """Return the number of deadlocks that PostgreSQL counted in this database."""
     if connection.vendor != "postgresql":
         return 0
     with connection.cursor() as cursor:

@@ -74,7 +74,7 @@ def test_each_lookup_reads_the_role_with_the_row(world, assert_statements):
     assert roles == ["member"] * 4
 
 
-def test_a_role_that_was_loaded_for_another_user_is_not_used(world):
+def test_role_loaded_for_another_user_is_not_used(world):
     with inside(world.acme):
         project = find_project(world.ada, "APO")
 
