@@ -33,12 +33,12 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 
 def write_csv(rows: QuerySet[Task]) -> str:
     """Return the tasks as CSV, ordered by id. Reads CHUNK tasks at a time."""
-    out = io.StringIO()
-    writer = csv.writer(out)
+    output = io.StringIO()
+    writer = csv.writer(output)
     writer.writerow(COLUMNS)
     for task in _read_in_chunks(rows):
         writer.writerow(_build_line(task))
-    return out.getvalue()
+    return output.getvalue()
 
 
 def _read_in_chunks(rows: QuerySet[Task]) -> Iterator[Task]:

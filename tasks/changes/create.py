@@ -160,6 +160,6 @@ def _set_numbers(tasks: Collection[Task]) -> None:
     """Give each task the next number of its project."""
     counts = Counter(task.project_id for task in tasks)
     if counts:
-        counters = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
+        next_numbers = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
         for task in tasks:
-            task.number = next(counters[task.project_id])
+            task.number = next(next_numbers[task.project_id])

@@ -217,10 +217,10 @@ class _Planner:
         if not self.moves:
             return []
         counts = Counter(values["project"].pk for _, _, values in self.moves)
-        counters = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
+        next_numbers = {pk: count(first) for pk, first in Project.reserve_numbers(counts).items()}
         numbers = {task.pk: task.number for task, _, _ in self.moves}
         former = []
         for task, project_id, values in self.moves:
             former.append((task, project_id, numbers[task.pk]))
-            values["number"] = numbers[task.pk] = next(counters[values["project"].pk])
+            values["number"] = numbers[task.pk] = next(next_numbers[values["project"].pk])
         return former

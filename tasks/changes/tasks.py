@@ -56,7 +56,8 @@ def create_task(
 ) -> Task:
     """Create a task with the next number of the project. Tags that do not exist are created.
 
-    Raises what CreateTask.check() raises.
+    Raises Forbidden, Invalid or Conflict if the project, the assignee, the parent, a blocker or
+    external_ref is not allowed.
     """
     new = CreateTask(project, title, values, parent, tags, blocked_by)
     return create_tasks(actor, [new])[0]

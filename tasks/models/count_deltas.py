@@ -100,10 +100,13 @@ class TaskCountDelta(TenantModel):
 
         One statement reads both counts, so that writes at the same time make no difference.
         """
-        live = Q(tasks__deleted_at__isnull=True)
+        is_outside_trash = Q(tasks__deleted_at__isnull=True)
         counted = projects.annotate(
             **{f"stored_{s}": cls.total(s) for s in STATUSES},
-            **{f"counted_{s}": Count("tasks", filter=live & Q(tasks__status=s)) for s in STATUSES},
+            **{
+                f"counted_{s}": Count("tasks", filter=is_outside_trash & Q(tasks__status=s))
+                for s in STATUSES
+            },
         )
         wrong = []
         for row in counted.order_by("pk"):

@@ -64,8 +64,8 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QueryS
 def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
     """Return the rows that satisfy the filters, for a change of all of them.
 
-    Raises what filter_tasks() raises, and Invalid for an excluded tag that does not exist: with a
-    misspelled tag, the tasks that should be excluded would be changed.
+    Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag
+    that does not exist: with a misspelled tag, the tasks to exclude would be changed.
     """
     excluded = where.sent_fields().get("tag_not", [])
     ids = find_tags(excluded) if excluded else {}

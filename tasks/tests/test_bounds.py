@@ -142,7 +142,7 @@ def test_undo_that_would_give_a_task_too_many_tags_is_refused(world, as_, full):
     assert (r.status_code, len(tags_of(world, full))) == (200, MAX_TAGS)
 
 
-def test_undo_of_deleting_a_tag_of_a_task_that_is_full_since_is_refused(world, as_, events, full):
+def test_undo_that_would_restore_a_tag_beyond_the_limit_is_refused(world, as_, events, full):
     with inside(world.acme):
         delete_tag(world.boss, Tag.objects.get(name="t0"))
         update_task(world.ada, full, tags=[*FIFTY[1:], "more"])

@@ -59,17 +59,17 @@ def snapshot(tenant):
         if row.get("deleted_at") or row.get("is_active") is False
     }
     gone |= {("tasks.task", pk) for pk, row in rows["tasks.task"].items() if ("tasks.project", row["project_id"]) in gone}  # fmt: skip
-    seen = {"tenant": {k: v for k, v in head["tenant"].items() if k not in COUNTED}}
+    contents = {"tenant": {k: v for k, v in head["tenant"].items() if k not in COUNTED}}
     for model in rows.keys() - NOT_COMPARED:
         is_link = model in ("tasks.tasktag", "tasks.taskblocker")
-        seen[model] = sorted(
+        contents[model] = sorted(
             json.dumps({k: v for k, v in row.items() if k not in COUNTED | ({"id"} if is_link else set())}, sort_keys=True)
             for pk, row in rows[model].items()
             if (model, pk) not in gone
             and ("tasks.project", row.get("project_id")) not in gone
             and not {("tasks.task", row.get("task_id")), ("tasks.task", row.get("blocker_id"))} & gone
         )  # fmt: skip
-    return {model: found for model, found in seen.items() if found}
+    return {model: found for model, found in contents.items() if found}
 
 
 class Everything(RuleBasedStateMachine):

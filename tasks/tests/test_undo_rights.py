@@ -34,7 +34,7 @@ class Place:
     comment: Comment  # Bob's
     page: Page  # Bob's draft
 
-    def acting(self, name: str) -> Actor:
+    def actor_of(self, name: str) -> Actor:
         return replace(getattr(self.world, name), request_id=R1)
 
     def fresh(self, row: Any) -> Any:
@@ -64,39 +64,39 @@ def place(world):
 
 
 def edit_task(place: Place) -> None:
-    update_task(place.acting("bob"), place.world.task, title="Bob's")
+    update_task(place.actor_of("bob"), place.world.task, title="Bob's")
 
 
 def finish_task(place: Place) -> None:
-    complete_task(place.acting("bob"), place.world.task)
+    complete_task(place.actor_of("bob"), place.world.task)
 
 
 def new_task(place: Place) -> None:
-    place.world.task = create_task(place.acting("bob"), place.world.apollo, title="Bob's")
+    place.world.task = create_task(place.actor_of("bob"), place.world.apollo, title="Bob's")
 
 
 def trash_task(place: Place) -> None:
-    delete_task(place.acting("bob"), place.world.task)
+    delete_task(place.actor_of("bob"), place.world.task)
 
 
 def new_comment(place: Place) -> None:
-    place.comment = create_comment(place.acting("bob"), place.world.task, body="x")
+    place.comment = create_comment(place.actor_of("bob"), place.world.task, body="x")
 
 
 def trash_comment(place: Place) -> None:
-    delete_comment(place.acting("bob"), place.comment)
+    delete_comment(place.actor_of("bob"), place.comment)
 
 
 def edit_page(place: Place) -> None:
-    update_page(place.acting("bob"), place.page, title="Bob's")
+    update_page(place.actor_of("bob"), place.page, title="Bob's")
 
 
 def give_page(place: Place) -> None:
-    update_page(place.acting("bob"), place.page, owner=place.world.carl.user)
+    update_page(place.actor_of("bob"), place.page, owner=place.world.carl.user)
 
 
 def leave(place: Place) -> None:
-    remove_member(place.acting("bob"), place.membership("bob"))
+    remove_member(place.actor_of("bob"), place.membership("bob"))
 
 
 # ---- what others did since ----
@@ -222,7 +222,7 @@ def test_undoing_the_handover_of_a_page_requires_a_manager(place):
 
 def test_undoing_a_move_requires_membership_in_both_projects(place):
     with inside(place.world.acme):
-        move_task(place.acting("carl"), place.world.task, place.zeus)
+        move_task(place.actor_of("carl"), place.world.task, place.zeus)
         remove_member(place.world.ada, place.membership("carl"))
 
     assert place.client("carl").post("/undo", {"request_id": R1}).status_code == 404
@@ -231,7 +231,7 @@ def test_undoing_a_move_requires_membership_in_both_projects(place):
 def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     """Carl added Eve; Ada made her an owner."""
     with inside(place.world.acme):
-        eve = add_member(place.acting("carl"), place.world.apollo, user=place.world.eve.user)
+        eve = add_member(place.actor_of("carl"), place.world.apollo, user=place.world.eve.user)
         change_role(place.world.ada, eve, role=Role.OWNER)
     body = {"request_id": R1, "on_conflict": "skip"}
 
@@ -297,7 +297,7 @@ def test_invisible_events_of_a_request_are_ignored(place):
         move_task(place.world.ada, hidden, place.world.apollo)
         other = create_task(place.world.bob, place.world.apollo, title="other")
         for task in (place.world.task, other):
-            update_task(place.acting("bob"), task, priority="high")
+            update_task(place.actor_of("bob"), task, priority="high")
         move_task(place.world.ada, place.fresh(other), place.zeus)
 
     done = place.client("bob").post("/undo", {"request_id": R1}).json()
@@ -328,9 +328,9 @@ def test_actor_none_selects_events_of_operators(place):
     operator = create_operator(
         email="op@platform.example", full_name="Op", password="a long word 1"
     )
-    acting = Actor(operator, place.world.acme, request_id=R1)
+    actor_of = Actor(operator, place.world.acme, request_id=R1)
     with inside(place.world.acme):
-        update_task(acting, place.world.task, title="Op's")
+        update_task(actor_of, place.world.task, title="Op's")
         edit_priority = replace(place.world.bob, request_id=R1)
         update_task(edit_priority, place.fresh(place.world.task), priority="high")
     ada = place.client("ada")
