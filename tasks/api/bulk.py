@@ -41,7 +41,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
             "operations", f"They change more than {MOST_OPERATIONS} tasks.", "too_many"
         )
     _check_text(entries)
-    check_new_tags(name for entry in entries for name in entry.tag_names())
+    check_new_tags(name for entry in entries for name in entry.tag_names(actor))
     _write(actor, entries)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
         raise merge_problems(entry.named_problem() for entry in entries if entry.problem)
@@ -66,11 +66,11 @@ class _Entry:
             return {"title": self.new.title, **self.new.values}
         return self.change.values if self.change else {}
 
-    def tag_names(self) -> Sequence[str]:
+    def tag_names(self, actor: Actor) -> Sequence[str]:
         """The names of tags that may have to be created."""
         if self.new:
             return self.new.tags
-        return self.change.needs().tag_names if self.change else ()
+        return self.change.needs(actor).tag_names if self.change else ()
 
     def named_problem(self) -> Problem:
         """With pointers into this request's body."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from accounts.models import User
+from taskflow.audit.actor import Actor
 from tasks.models import Project, Status, Task
 
 if TYPE_CHECKING:
@@ -52,8 +53,10 @@ class TaskChange:
         """Make the change of what an operation of a bulk request holds."""
         return cls(task)
 
-    def needs(self) -> Needs:
-        """Say what the context has to load. Called before anything is locked."""
+    def needs(self, actor: Actor) -> Needs:
+        """Return what the context has to load or lock for this actor. Called before anything is
+        locked.
+        """
         return NOTHING
 
     def columns(self) -> Sequence[str]:

@@ -55,9 +55,9 @@ def lock_projects_of(
 
     Taken one after the other, the locks of two such requests could wait for each other.
     """
-    if any(change.needs().serializes for change in changes):
+    if any(change.needs(actor).serializes for change in changes):
         serialize_graph_changes(actor)
-    targets = [change.needs().project for change in changes]
+    targets = [change.needs(actor).project for change in changes]
     places = [*projects, *(change.task.project for change in changes), *filter(None, targets)]
     lock_all(list({project.pk: project for project in places}.values()))
 
@@ -68,7 +68,7 @@ class _Planner:
     def __init__(self, actor: Actor, changes: Sequence[TaskChange], *, is_serialized: bool) -> None:
         self.actor = actor
         self.context = Context(actor)
-        self.needs = {change: change.needs() for change in changes}
+        self.needs = {change: change.needs(actor) for change in changes}
         self.columns = {change: frozenset(change.columns()) for change in changes}
         self.rows = {change.task.pk: change.task for change in changes}
         self.planned: list[tuple[Task, str, dict[str, Any]]] = []
