@@ -1,4 +1,4 @@
-"""What a change of a task declares. docs/architecture.md says how to add one."""
+"""What a change of a task declares. docs/contributing.md says how to add one."""
 
 from __future__ import annotations
 
