@@ -8,7 +8,7 @@ Measure TaskFlow against three peers on the same PostgreSQL database.
 The peers are in benchmarks/peers. The result is printed and written to benchmarks/RESULTS.md.
 
 Each round has a fresh copy of the seeded database. With --url all stacks log in as that URL's
-user, who must be a superuser, and each round goes on where the last one ended.
+user, who must be a superuser, and each round goes on where the one before ended.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 from benchmarks import report
 from benchmarks.checks import check_answers
-from benchmarks.common import HOME, OTHER_CORE, Failed, end_well, say
+from benchmarks.common import HOME, OTHER_CORE, Failed, say, stop_on_signals
 from benchmarks.database import COUNTERS, Database, Server, given, issue_tokens
 from benchmarks.stacks import PEERS, STACKS, Load, Running, peers_venv, pin_tree
 from benchmarks.workloads import WORKLOADS, Workload, make_workloads
@@ -32,7 +32,7 @@ Fresh = Callable[[], Database]
 
 def main() -> None:
     options = read_options()
-    end_well()
+    stop_on_signals()
     if (os.cpu_count() or 1) < 2:
         raise Failed("This needs two cores: one for the server, one for PostgreSQL and the load.")
     for tool in ("wrk", "taskset"):
@@ -40,7 +40,7 @@ def main() -> None:
             raise Failed(f"This needs {tool}: apt install wrk util-linux.")
     if options.url:
         database = given(options.url)
-        database.manage("recount", "--repair")  # peers that ran here before keep no counts
+        database.manage("recount", "--repair")  # peers that ran before do not update the counts
         issue_tokens(database)
         finish(options, measure(options, lambda: database))
         return
@@ -78,13 +78,13 @@ def measure(options: argparse.Namespace, fresh: Fresh) -> report.Results:
             finally:
                 for server in servers:
                     server.stop()
-            results.note_database(database, database.ask(COUNTERS))
+            results.note_database(database, database.fetch_rows(COUNTERS))
     results.workloads = {workload.name: workload.about for workload in workloads}
     return results
 
 
 def start(stacks: list[str], database: Database, peers: Path) -> list[Running]:
-    """One after the other, so that none takes the others' time; ready when one task is shown."""
+    """Start the servers one after the other. Each is ready when it answers a request for a task."""
     [probe, *_] = make_workloads(database, ["one"])[0].requests
     servers: list[Running] = []
     try:
@@ -104,7 +104,7 @@ def run_round(
     load: Load,
     results: report.Results,
 ) -> None:
-    """Every stack does a workload before any does the next; another one begins each round."""
+    """Run each workload on all stacks before the next one. Another stack begins each round."""
     first = number % len(servers)
     for workload in workloads:
         for server in servers[first:] + servers[:first]:
@@ -136,7 +136,7 @@ def read_options() -> argparse.Namespace:
 
 
 def chosen(known: Iterable[str]) -> Callable[[str], list[str]]:
-    """A reader of comma-separated names, in the order in which they are known."""
+    """Return a parser of comma-separated names, which keeps the order of the defaults."""
     names = list(known)
 
     def read(text: str) -> list[str]:

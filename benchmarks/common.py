@@ -1,4 +1,4 @@
-"""What all parts of the benchmark share."""
+"""Paths, errors and output that all parts of the benchmark use."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 REPO = Path(__file__).resolve().parent.parent
-# What may be kept from run to run. Not in var: PostgreSQL opens every folder above its own.
+# Data that later runs use again. Not in var, as PostgreSQL has to open every directory above its
+# own.
 HOME = REPO / ".bench"
 RESULTS = REPO / "benchmarks" / "RESULTS.md"
-SERVER_CORE, OTHER_CORE = 0, 1  # the server has one for itself
+SERVER_CORE, OTHER_CORE = 0, 1  # the server has one core for itself
 
 
 class Failed(SystemExit):
-    """Nothing that went wrong may end up in a table."""
+    """Something went wrong. No results are written then."""
 
 
 def say(text: str = "") -> None:
@@ -23,8 +24,8 @@ def say(text: str = "") -> None:
     sys.stdout.flush()
 
 
-def end_well() -> None:
-    """Told to stop, stop what we have started too: `finally` runs for an exception only."""
+def stop_on_signals() -> None:
+    """Raise an exception on SIGTERM, so that `finally` stops the processes that we have started."""
 
     def leave(number: int, frame: Any) -> None:
         raise Failed(f"Stopped by signal {number}.")

@@ -1,7 +1,7 @@
 """The database of the benchmark: PostgreSQL from the wheel, seeded once, copied for each round.
 
-Unlike the one of the tests it keeps PostgreSQL's own settings: a commit is on the disk when it is
-answered.
+Unlike the one of the tests it has PostgreSQL's default settings: a commit is on disk when the
+server confirms it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from accounts.tokens import PREFIX_LENGTH, compute_digest, make_token_text
 from benchmarks.common import REPO, say
 from taskflow.tests.postgres import LOGINS
 
-LOGIN = "ordinary"  # owns its database, is no superuser: row-level security binds it
+LOGIN = "ordinary"  # owns its database and is no superuser, so row-level security applies
 ROLE = f"taskflow_{LOGIN}"
 COPY = "bench"
 TOKENS_PER_TENANT = 3
@@ -36,13 +36,15 @@ ORDER BY s.relname, s.idx_scan DESC, s.indexrelname
 
 @dataclass(frozen=True)
 class Database:
-    """One database, as the two kinds of stack reach it."""
+    """One database, with a URL for TaskFlow and one for the peers."""
 
     ordinary: str  # the URL for TaskFlow
-    superuser: str  # … for the peers and for ourselves, in the form that libpq and asyncpg read
-    postmaster: int | None  # its process, when it is ours to measure
+    superuser: str  # the URL for the peers and the benchmark, as libpq and asyncpg read it
+    postmaster: int | None  # its process, if it can be measured
 
-    def ask(self, sql: str, values: Sequence[Any] | dict[str, Any] | None = None) -> list[Any]:
+    def fetch_rows(
+        self, sql: str, values: Sequence[Any] | dict[str, Any] | None = None
+    ) -> list[Any]:
         with psycopg.connect(self.superuser, autocommit=True) as connection:
             cursor = connection.execute(sql, values)
             return cursor.fetchall() if cursor.description else []
@@ -55,7 +57,7 @@ class Database:
 
 
 class Server:
-    """A PostgreSQL of our own below `directory`, with databases by name."""
+    """A PostgreSQL server with its data below `directory`."""
 
     def __init__(self, directory: Path) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True)
@@ -63,8 +65,8 @@ class Server:
         self.postmaster = self.server.get_postmaster_info().pid
         self.socket_dir = parse_qs(urlsplit(self.server.get_uri()).query)["host"][0]
         self.admin = self.database("postgres")
-        if not self.admin.ask("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]):
-            self.admin.ask(LOGINS[LOGIN])
+        if not self.admin.fetch_rows("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]):
+            self.admin.fetch_rows(LOGINS[LOGIN])
 
     def database(self, name: str) -> Database:
         host = quote(self.socket_dir, safe="")
@@ -75,37 +77,39 @@ class Server:
         )
 
     def seeded(self, tenants: int, tasks: int) -> str:
-        """The name of the database with so many rows, made when it is not there yet."""
+        """Return the name of the database with this many rows. Create it if it does not exist."""
         name = f"seed_{tenants}_{tasks}"
-        if self.admin.ask("SELECT 1 FROM pg_database WHERE datname = %s", [name]):
+        if self.admin.fetch_rows("SELECT 1 FROM pg_database WHERE datname = %s", [name]):
             return name
-        made = f"{name}_unfinished"  # until it is whole, it does not have the name
-        self.admin.ask(f'DROP DATABASE IF EXISTS "{made}"')
-        self.admin.ask(f'CREATE DATABASE "{made}" OWNER {ROLE}')
+        made = f"{name}_unfinished"  # it gets the name when it is complete
+        self.admin.fetch_rows(f'DROP DATABASE IF EXISTS "{made}"')
+        self.admin.fetch_rows(f'CREATE DATABASE "{made}" OWNER {ROLE}')
         database = self.database(made)
         say(f"Seeding {tenants} tenants with {tasks:,} tasks")
         database.manage("migrate", "-v0")
         database.manage("seed", "--tenants", str(tenants), "--tasks", str(tasks))
         issue_tokens(database)
-        database.ask("VACUUM ANALYZE")
-        self.admin.ask(f'ALTER DATABASE "{made}" RENAME TO "{name}"')
+        database.fetch_rows("VACUUM ANALYZE")
+        self.admin.fetch_rows(f'ALTER DATABASE "{made}" RENAME TO "{name}"')
         return name
 
     def copy(self, name: str) -> Database:
-        """A fresh copy, so that no round sees what another wrote."""
-        self.admin.ask(f"DROP DATABASE IF EXISTS {COPY} WITH (FORCE)")
-        self.admin.ask(f'CREATE DATABASE {COPY} OWNER {ROLE} TEMPLATE "{name}" STRATEGY file_copy')
-        self.admin.ask("CHECKPOINT")
+        """Return a fresh copy, so that no round sees the rows that another wrote."""
+        self.admin.fetch_rows(f"DROP DATABASE IF EXISTS {COPY} WITH (FORCE)")
+        self.admin.fetch_rows(
+            f'CREATE DATABASE {COPY} OWNER {ROLE} TEMPLATE "{name}" STRATEGY file_copy'
+        )
+        self.admin.fetch_rows("CHECKPOINT")
         return self.database(COPY)
 
     def stop(self) -> None:
-        self.server.stop()  # cleanup() would leave it running where a run was killed before
+        self.server.stop()  # cleanup() would not stop it if an earlier run was killed
 
 
 def given(url: str) -> Database:
-    """A database that somebody else has seeded; the URL is a superuser's, for all stacks.
+    """Return a database that exists already. All stacks use its URL, which has to be a superuser's.
 
-    TaskFlow leaves the superuser behind by itself: it takes its app role for every request.
+    TaskFlow changes to its app role for every request.
     """
     parts = urlsplit(url)
     host = unquote(parts.hostname or "")
@@ -116,10 +120,10 @@ def given(url: str) -> Database:
 
 
 def issue_tokens(database: Database) -> None:
-    """Give some members of each tenant a token, its text made from its user's id.
+    """Give some members of each tenant a token. Its text is computed from the user's id.
 
-    The tokens that the seed prints are administrators', for whom nothing asks for memberships.
-    Ours show what most callers pay.
+    The tokens that the seed prints are those of administrators, whose memberships are not read.
+    These show the cost for most users.
     """
     rows = [
         (tenant_id, user_id, text[:PREFIX_LENGTH], compute_digest(text))
@@ -136,8 +140,8 @@ def issue_tokens(database: Database) -> None:
 
 
 def known_tokens(database: Database) -> list[tuple[int, int, str]]:
-    """(tenant, user, text of his token) for the first members of each seeded tenant."""
-    found = database.ask(
+    """Return (tenant, user, text of the token) for the first members of each seeded tenant."""
+    found = database.fetch_rows(
         """
         SELECT tenant_id, id FROM (
           SELECT u.tenant_id, u.id, row_number() OVER (PARTITION BY u.tenant_id ORDER BY u.id) AS n

@@ -1,10 +1,10 @@
 """
-How do TaskFlow's answers cost with ten thousand, a hundred thousand, a million tasks?
+Measure what requests cost with ten thousand, a hundred thousand and a million tasks.
 
     python -m benchmarks.growth [--sizes 10000,100000,1000000] [--requests 200]
 
-All tasks are one tenant's, in six projects. One connection sends one request after the other. The
-result is printed and put at the end of benchmarks/RESULTS.md.
+All tasks belong to one tenant, in six projects. One connection sends one request after the other.
+The result is printed and put at the end of benchmarks/RESULTS.md.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from typing import Any
 from urllib.parse import urlencode
 
 from benchmarks import report
-from benchmarks.common import HOME, OTHER_CORE, Failed, end_well, say
+from benchmarks.common import HOME, OTHER_CORE, Failed, say, stop_on_signals
 from benchmarks.database import Database, Server
-from benchmarks.stacks import Running, ask, meter, pin_tree
+from benchmarks.stacks import Running, fetch_rows, meter, pin_tree
 from benchmarks.workloads import API, Caller, Chooser, Request
 
 PAGE, DEEP = 50, 10_000
 WARM_UP = 5  # requests
-LONGEST = 20  # seconds for one question: what takes long needs fewer requests to be seen
+LONGEST = 20  # seconds for one kind of request
 HEADS = ("tasks", "request", "requests", "p50 ms", "p90 ms", "server CPU ms", "PostgreSQL CPU ms")
 
 
 @dataclass(frozen=True)
-class Question:
+class RequestKind:
     about: str
     requests: Sequence[Request]
 
 
 def main() -> None:
     options = read_options()
-    end_well()
+    stop_on_signals()
     server = Server(HOME / "pg")
     rows: list[Sequence[str]] = []
     try:
@@ -66,37 +66,37 @@ def measure(database: Database, tasks: int, count: int) -> list[Sequence[str]]:
     ]
     running = Running("taskflow", database, Path(), one[0])
     try:
-        questions = [
-            *list_questions(running, database, caller),
-            Question("the projects, with their counts", [get(caller, "projects")]),
-            Question("one task", one),
+        kinds = [
+            *list_request_kinds(running, database, caller),
+            RequestKind("the projects, with their counts", [get(caller, "projects")]),
+            RequestKind("one task", one),
         ]
-        return [row(tasks, question, *measured(running, question, count)) for question in questions]
+        return [row(tasks, kind, *measured(running, kind, count)) for kind in kinds]
     finally:
         running.stop()
 
 
-def list_questions(running: Running, database: Database, caller: Caller) -> list[Question]:
-    """First pages; and a page far behind, whose cursor we make instead of walking there."""
+def list_request_kinds(running: Running, database: Database, caller: Caller) -> list[RequestKind]:
+    """Requests for first pages and for a distant page, whose cursor is computed."""
     first = get(caller, "tasks", limit=PAGE)
-    answer = running.ask(first)
+    answer = running.fetch_rows(first)
     page = json.loads(answer.body)
     if page["next_cursor"] != cursor_behind(page["data"][-1]["id"]):
         raise Failed(f"Cursors look otherwise by now: {page['next_cursor']}")
-    [(total,)] = database.ask(
+    [(total,)] = database.fetch_rows(
         "SELECT count(*) FROM tasks_task WHERE tenant_id = %s", [caller.tenant_id]
     )
     number = min(DEEP, total // PAGE)
-    [(last_id,)] = database.ask(
+    [(last_id,)] = database.fetch_rows(
         "SELECT id FROM tasks_task WHERE tenant_id = %s ORDER BY id DESC OFFSET %s LIMIT 1",
         [caller.tenant_id, (number - 1) * PAGE - 1],
     )
     deep = get(caller, "tasks", limit=PAGE, cursor=cursor_behind(last_id))
     of_project = get(caller, "tasks", limit=PAGE, project=caller.projects[0], status="todo")
     return [
-        Question("all tasks, page 1", [first]),
-        Question(f"all tasks, page {number:,}", [deep]),
-        Question("a project's todo, page 1", [of_project]),
+        RequestKind("all tasks, page 1", [first]),
+        RequestKind(f"all tasks, page {number:,}", [deep]),
+        RequestKind("a project's todo, page 1", [of_project]),
     ]
 
 
@@ -105,21 +105,21 @@ def get(caller: Caller, path: str, **query: Any) -> Request:
 
 
 def cursor_behind(task_id: int) -> str:
-    """As taskflow.http.paging writes it for the list's own order."""
+    """Return the cursor that taskflow.http.paging writes for the default order."""
     text = json.dumps(["task:-id", task_id], separators=(",", ":"))
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
 
 
 def measured(
-    running: Running, question: Question, count: int
+    running: Running, kind: RequestKind, count: int
 ) -> tuple[list[float], float, float | None]:
-    """Milliseconds of each request, in order of size; CPU per request of server and database."""
+    """Return the sorted milliseconds of the requests, and the CPU per request of both servers."""
     connection = HTTPConnection("127.0.0.1", running.port, timeout=60)
     times: list[float] = []
     try:
-        send(connection, question, WARM_UP)
+        send(connection, kind, WARM_UP)
         cpu = meter(running)
-        times = send(connection, question, count)
+        times = send(connection, kind, count)
         server_cpu, database_cpu = cpu()
     finally:
         connection.close()
@@ -127,14 +127,14 @@ def measured(
     return sorted(times), server_cpu * 1e3 / len(times), per_request
 
 
-def send(connection: HTTPConnection, question: Question, count: int) -> list[float]:
+def send(connection: HTTPConnection, kind: RequestKind, count: int) -> list[float]:
     times: list[float] = []
     for n in range(count):
         if sum(times) > LONGEST * 1e3:
             break
-        request = question.requests[n % len(question.requests)]
+        request = kind.requests[n % len(kind.requests)]
         started = time.perf_counter()
-        answer = ask(connection, request)
+        answer = fetch_rows(connection, request)
         times.append((time.perf_counter() - started) * 1e3)
         if not 200 <= answer.status <= 299:
             raise Failed(f"{request.path}: {answer.status} {answer.body}")
@@ -143,14 +143,14 @@ def send(connection: HTTPConnection, question: Question, count: int) -> list[flo
 
 def row(
     tasks: int,
-    question: Question,
+    kind: RequestKind,
     times: list[float],
     server_cpu: float,
     database_cpu: float | None,
 ) -> Sequence[str]:
     shown = (median(times), times[len(times) * 9 // 10], server_cpu, database_cpu)
     numbers = ("nan" if value is None else f"{value:.2f}" for value in shown)
-    return (f"{tasks:,}", question.about, str(len(times)), *numbers)
+    return (f"{tasks:,}", kind.about, str(len(times)), *numbers)
 
 
 def render(rows: Sequence[Sequence[str]], requests: int) -> str:

@@ -1,4 +1,4 @@
-"""From samples to tables, on the screen and in RESULTS.md."""
+"""Format the results as tables, on the screen and in RESULTS.md."""
 
 from __future__ import annotations
 
@@ -19,39 +19,39 @@ from benchmarks.database import Database
 from benchmarks.stacks import Memory, Sample
 
 US = "taskflow"
-GROWTH = "\n## Growth\n"  # written by benchmarks.growth, kept by benchmarks.bench
+GROWTH = "\n## Growth\n"  # written by benchmarks.growth
 SQLITE = "\n## SQLite\n"  # written by benchmarks.sqlite, the last section
 OURS = ("django", "django-ninja", "pydantic", "psycopg", "granian")
 THEIRS = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop", "httptools", "orjson", "granian")
 SHOWN_SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "jit")
 STACKS = """
 - **taskflow**: TaskFlow as `manage.py serve` runs it (granian, WSGI, one worker, four threads),
-  logged in as an ordinary user, so with row-level security; it logs every request.
+  with an ordinary database login, to which row-level security applies. It logs every request.
 - **usual**: FastAPI, SQLAlchemy 2's async ORM, asyncpg, uvicorn with uvloop and httptools.
 - **tuned**: the same, tuned by hand: Core rows, one query for token and membership, orjson, no
   response model.
-- **bare**: granian's RSGI, asyncpg and one SQL statement per request that builds the JSON. No
-  framework: the limit.
+- **bare**: granian's RSGI, asyncpg and one SQL statement per request that builds the JSON, without
+  a framework. It shows the limit.
 
-The peers filter by tenant and log in as a superuser, whom row-level security does not touch. They
-check token, membership and assignee, number tasks, write an event for each change and give the
-same answers. They leave out what the load does not ask for: scopes and project-bound tokens,
+The peers filter by tenant and log in as a superuser, to whom row-level security does not apply.
+They check token, membership and assignee, number tasks, write an event for each change and give
+the same responses. They leave out what the load does not need: scopes and project-bound tokens,
 administrators, retries with an Idempotency-Key, If-Match, dry runs, undo, subtasks and blockers
-that keep a task open, kept task counts, access logs.
+that keep a task open, stored task counts, access logs.
 """
 METHOD = """
 The server has one core for itself; PostgreSQL and wrk share the other. {connections} connections,
 one second to warm up, {seconds} seconds measured; the median of {rounds} round(s), each on
-{ground}, the stacks taking turns at each workload. Every answer must be a 2xx and every write must
-have written its event, or the run stops. CPU is what the processes used, from /proc, divided by
-the requests.
+{ground}, with all stacks in turn at each workload. Every response has to be a 2xx and every write
+has to write its event, or the run stops. CPU is the time that the processes used, from /proc,
+divided by the number of requests.
 """
 
 
 @dataclass
 class Results:
     stacks: Sequence[str]
-    workloads: dict[str, str] = field(default_factory=dict)  # name: what it is about
+    workloads: dict[str, str] = field(default_factory=dict)  # description by name
     samples: dict[tuple[str, str], list[Sample]] = field(default_factory=lambda: defaultdict(list))
     starts: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     memory: dict[str, list[Memory]] = field(default_factory=lambda: defaultdict(list))
@@ -63,15 +63,15 @@ class Results:
 
     def note_database(self, database: Database, indexes: Sequence[Any]) -> None:
         self.indexes = indexes
-        [(self.postgresql,)] = database.ask("SHOW server_version")
+        [(self.postgresql,)] = database.fetch_rows("SHOW server_version")
         for name in SHOWN_SETTINGS:
-            [(self.settings[name],)] = database.ask(f"SHOW {name}")
-        [(self.tasks, self.tenants)] = database.ask(
+            [(self.settings[name],)] = database.fetch_rows(f"SHOW {name}")
+        [(self.tasks, self.tenants)] = database.fetch_rows(
             "SELECT count(*), count(DISTINCT tenant_id) FROM tasks_task"
         )
 
     def median(self, workload: str, stack: str, value: Callable[[Sample], float | None]) -> float:
-        """Of the rounds; NaN where nothing was measured."""
+        """Return the median of the rounds, NaN if nothing was measured."""
         found = [value(sample) for sample in self.samples[workload, stack]]
         known = [number for number in found if number is not None]
         return median(known) if known else float("nan")
@@ -98,14 +98,14 @@ def render(options: argparse.Namespace, results: Results) -> str:
         "## Method",
         METHOD.format_map(vars(options) | {"ground": ground}),
         "## In short\n",
-        "Server CPU per request, in milliseconds, and what TaskFlow's is beside the others'; its"
-        " rate beside the limit's, its slowest requests (p99) beside the usual stack's.\n",
+        "Server CPU per request, in milliseconds, and the ratios of the stacks: of CPU, of the"
+        " rate, and of the slowest requests (p99).\n",
         summary_table(results),
         "## Requests\n",
         *(workload_table(results, name) for name in results.workloads),
         "## Memory and start\n",
-        "After the load, in MiB: the process that works (RSS; PSS, in which shared pages count by"
-        " share), and all processes of the server. Start: until the first 200 for a task.\n",
+        "After the load, in MiB: of the worker (RSS; PSS, in which shared pages count by"
+        " share), and of all processes of the server. Start: until the first 200 for a task.\n",
         memory_table(results),
         "## Indexes\n",
         "After the last round, by all stacks together: size and scans.\n",
@@ -115,7 +115,7 @@ def render(options: argparse.Namespace, results: Results) -> str:
 
 
 def summary_table(results: Results) -> str:
-    """One line for each workload, of the stacks that were measured."""
+    """Return a table with one line for each workload."""
 
     def cpu(name: str, stack: str) -> float:
         return results.median(name, stack, lambda sample: sample.server_cpu)
@@ -202,7 +202,7 @@ def index_table(results: Results) -> str:
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
-    """In Markdown, aligned so that it can be read as it is too."""
+    """Return a table in Markdown with aligned columns."""
     lines = [heads, *rows]
     widths = [max(len(line[n]) for line in lines) for n in range(len(heads))]
 
@@ -233,7 +233,7 @@ def peer_versions() -> str:
 
 
 def write(text: str) -> None:
-    """What was measured by itself before stays below."""
+    """Write the results. Sections that other programs measure are kept below them."""
     _, heading, growth = read().partition(GROWTH)
     _, sqlite_heading, sqlite = read().partition(SQLITE)
     below = heading + growth if heading else sqlite_heading + sqlite

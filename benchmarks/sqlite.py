@@ -4,9 +4,9 @@ Measure TaskFlow on SQLite: against two peers on the same database file, and as 
     python -m benchmarks.sqlite [--tasks 100000] [--sizes 10000,100000,1000000]
         [--requests 200] [--stacks taskflow,usual,bare_sqlite] [--peers-venv PATH]
 
-All tasks are one tenant's, in six projects; the caller is a member of all. One connection sends
+All tasks belong to one tenant, in six projects. The caller is a member of all. One connection sends
 one request after the other. The result is printed and put at the end of benchmarks/RESULTS.md.
-Figures are CPU time of the server's processes: they hold on a machine that does other work too.
+Figures are CPU time of the server's processes, so other load of the machine matters little.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from typing import Any
 from accounts.tokens import PREFIX_LENGTH, compute_digest, make_token_text
 from benchmarks import report
 from benchmarks.checks import difference, form, plain
-from benchmarks.common import HOME, REPO, Failed, end_well, say
-from benchmarks.growth import WARM_UP, Question, send
+from benchmarks.common import HOME, REPO, Failed, say, stop_on_signals
+from benchmarks.growth import WARM_UP, RequestKind, send
 from benchmarks.stacks import Running, meter, peers_venv
 from benchmarks.workloads import API, BULK_SIZE, SEED, Request
 
@@ -47,8 +47,9 @@ METHOD = """
   lists of all projects are one plain ORDER BY … LIMIT, which shows what the merging saves.
 
 All use the same file, with TaskFlow's indexes and statistics, WAL and synchronous=FULL, and give
-the same answers, which are compared before anything is measured. Every write writes its event, or
-the run stops. CPU is what the server's processes used, from /proc, divided by the requests.
+the same responses, which are compared before anything is measured. Every write has to write its
+event, or the run stops. CPU is the time that the server's processes used, from /proc, divided by
+the number of requests.
 """
 
 
@@ -63,7 +64,7 @@ class Database:
 
     superuser = ordinary
 
-    def ask(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
+    def fetch_rows(self, sql: str, values: Sequence[Any] = ()) -> list[Any]:
         with closing(sqlite3.connect(self.path)) as connection, connection:
             return connection.execute(sql, values).fetchall()
 
@@ -74,7 +75,7 @@ class Database:
 
 
 def seeded(tasks: int) -> Database:
-    """The database with so many tasks, made when it is not there yet."""
+    """Return the database with this many tasks. Create it if it does not exist."""
     path = HOME / "sqlite" / f"seed_{tasks}.sqlite3"
     if path.exists():
         return Database(path)
@@ -105,27 +106,27 @@ class Caller:
 
 
 def make_caller(database: Database) -> Caller:
-    """A member of all projects, with a token whose text follows from the user's id."""
-    [(tenant, user)] = database.ask(
+    """Return a member of all projects, with a token whose text is computed from the user's id."""
+    [(tenant, user)] = database.fetch_rows(
         "SELECT tenant_id, min(id) FROM accounts_user WHERE handle LIKE 'user-%'"
     )
     text = make_token_text(tenant, user.to_bytes(32))
-    database.ask(
+    database.fetch_rows(
         "INSERT OR IGNORE INTO accounts_apitoken (tenant_id, user_id, name, prefix, digest, scope,"
         " is_sign_in, last_used_at, version, created_at, updated_at)"
         " VALUES (?, ?, 'load', ?, ?, 'write', 0, datetime('now'), 1, datetime('now'),"
         " datetime('now'))",
         [tenant, user, text[:PREFIX_LENGTH], compute_digest(text)],
     )
-    projects = [pk for (pk,) in database.ask("SELECT id FROM tasks_project ORDER BY id")]
-    [tasks] = database.ask("SELECT min(id), max(id) FROM tasks_task")
+    projects = [pk for (pk,) in database.fetch_rows("SELECT id FROM tasks_project ORDER BY id")]
+    [tasks] = database.fetch_rows("SELECT min(id), max(id) FROM tasks_task")
     return Caller(tenant, user, text, projects, tasks)
 
 
 # ---- the workloads ------------------------------------------------------------------------------
 
 
-def make_questions(caller: Caller, count: int) -> dict[str, Question]:
+def make_request_kinds(caller: Caller, count: int) -> dict[str, RequestKind]:
     chance = random.Random(SEED)  # noqa: S311 - no secret
 
     def get(path: str) -> Request:
@@ -142,14 +143,14 @@ def make_questions(caller: Caller, count: int) -> dict[str, Question]:
         for n in range(BULK_SIZE)
     ]
     return {
-        "list": Question("50 tasks of a project with status todo", lists),
-        "all": Question("50 tasks of all projects", [get("tasks")]),
-        **{f"sort={s}": Question(f"all, sort={s}", [get(f"tasks?sort={s}")]) for s in SORTS},
-        "one": Question("one task", [get(f"tasks/{some_task()}") for _ in range(count)]),
-        "create": Question(
+        "list": RequestKind("50 tasks of a project with status todo", lists),
+        "all": RequestKind("50 tasks of all projects", [get("tasks")]),
+        **{f"sort={s}": RequestKind(f"all, sort={s}", [get(f"tasks?sort={s}")]) for s in SORTS},
+        "one": RequestKind("one task", [get(f"tasks/{some_task()}") for _ in range(count)]),
+        "create": RequestKind(
             "a new task", [Request("POST", f"{API}/tasks", caller.token, body) for body in bodies]
         ),
-        "update": Question(
+        "update": RequestKind(
             "a task's title and priority",
             [
                 Request(
@@ -161,7 +162,7 @@ def make_questions(caller: Caller, count: int) -> dict[str, Question]:
                 for task, n in edits.items()
             ],
         ),
-        "bulk": Question(
+        "bulk": RequestKind(
             f"{BULK_SIZE} new tasks in one request",
             [Request("POST", f"{API}/tasks/bulk", caller.token, {"operations": bulk})],
         ),
@@ -181,28 +182,28 @@ def new_task(caller: Caller, project: int, number: int) -> dict[str, Any]:
 # ---- measuring ----------------------------------------------------------------------------------
 
 
-def check_answers(servers: Sequence[Running], questions: dict[str, Question]) -> None:
-    """Reads must be answered with the same document, writes with one of the same form."""
-    for name, question in questions.items():
-        for request in question.requests[:SAMPLES]:
-            answers = [(server.name, server.ask(request)) for server in servers]
+def check_answers(servers: Sequence[Running], kinds: dict[str, RequestKind]) -> None:
+    """Raise Failed unless the stacks answer reads with the same JSON, writes with the same form."""
+    for name, kind in kinds.items():
+        for request in kind.requests[:SAMPLES]:
+            answers = [(server.name, server.fetch_rows(request)) for server in servers]
             for stack, answer in answers:
                 if not 200 <= answer.status <= 299:
                     raise Failed(f"{stack} answers {answer.status}: {request} {answer.body[:500]}")
             read = form if name in EVENTS else plain
             first, *others = [(stack, read(json.loads(a.body))) for stack, a in answers]
             for stack, got in others:
-                if place := difference(first[1], got):
-                    raise Failed(f"{name}: {stack} answers otherwise than {first[0]}: {place}")
+                if pointer := difference(first[1], got):
+                    raise Failed(f"{name}: {stack} answers otherwise than {first[0]}: {pointer}")
         say(f"  {name}: the same from {', '.join(server.name for server in servers)}")
 
 
-def measure(running: Running, name: str, question: Question, count: int) -> float:
-    """Milliseconds of the server's CPU per request."""
-    warm, rest = question, question
-    if name == "update":  # no task twice, or a request would find nothing to do
-        warm = Question(question.about, question.requests[:WARM_UP])
-        rest = Question(question.about, question.requests[WARM_UP:])
+def measure(running: Running, name: str, kind: RequestKind, count: int) -> float:
+    """Return the milliseconds of the server's CPU per request."""
+    warm, rest = kind, kind
+    if name == "update":  # no task twice, or a request would change nothing
+        warm = RequestKind(kind.about, kind.requests[:WARM_UP])
+        rest = RequestKind(kind.about, kind.requests[WARM_UP:])
         count = len(rest.requests)
     connection = HTTPConnection("127.0.0.1", running.port, timeout=60)
     try:
@@ -219,26 +220,26 @@ def measure(running: Running, name: str, question: Question, count: int) -> floa
 
 
 def last_event(database: Any) -> int:
-    [(value,)] = database.ask("SELECT seq FROM sqlite_sequence WHERE name = 'audit_event'")
+    [(value,)] = database.fetch_rows("SELECT seq FROM sqlite_sequence WHERE name = 'audit_event'")
     return int(value)
 
 
 def compare(options: argparse.Namespace, directory: Path) -> str:
-    """The table of all stacks."""
+    """Return the table of all stacks."""
     peers = peers_venv(options.peers_venv) if set(options.stacks) - {"taskflow"} else Path()
     seed = seeded(options.tasks)
     caller = make_caller(seed)
-    questions = make_questions(caller, options.requests)
-    [probe, *_] = questions["one"].requests
+    kinds = make_request_kinds(caller, options.requests)
+    [probe, *_] = kinds["one"].requests
     servers: list[Running] = []
     try:
         for stack in options.stacks:
             servers.append(Running(stack, copied(seed, directory, stack), peers, probe))  # type: ignore[arg-type]
-        check_answers(servers, questions)
+        check_answers(servers, kinds)
         rows = []
-        for name, question in questions.items():
-            figures = [measure(server, name, question, options.requests) for server in servers]
-            rows.append((name, question.about, *(f"{cpu:.2f}" for cpu in figures)))
+        for name, kind in kinds.items():
+            figures = [measure(server, name, kind, options.requests) for server in servers]
+            rows.append((name, kind.about, *(f"{cpu:.2f}" for cpu in figures)))
             say(f"  {'  '.join(rows[-1])}")
         return report.table(("workload", "request", *options.stacks), rows, text_columns=2)
     finally:
@@ -247,18 +248,18 @@ def compare(options: argparse.Namespace, directory: Path) -> str:
 
 
 def grow(options: argparse.Namespace, directory: Path) -> str:
-    """The table of TaskFlow at each size."""
+    """Return the table of TaskFlow at each size."""
     figures: dict[str, list[str]] = {}
     for size in options.sizes:
         seed = seeded(size)
         caller = make_caller(seed)
         database = copied(seed, directory, f"growth_{size}")
-        questions = make_questions(caller, options.requests)
-        running = Running("taskflow", database, Path(), questions["one"].requests[0])  # type: ignore[arg-type]
+        kinds = make_request_kinds(caller, options.requests)
+        running = Running("taskflow", database, Path(), kinds["one"].requests[0])  # type: ignore[arg-type]
         try:
-            for name, question in questions.items():
-                cpu = measure(running, name, question, options.requests)
-                figures.setdefault(f"{name}: {question.about}", []).append(f"{cpu:.2f}")
+            for name, kind in kinds.items():
+                cpu = measure(running, name, kind, options.requests)
+                figures.setdefault(f"{name}: {kind.about}", []).append(f"{cpu:.2f}")
                 say(f"  {size:,} {name} {cpu:.2f}")
         finally:
             running.stop()
@@ -269,7 +270,7 @@ def grow(options: argparse.Namespace, directory: Path) -> str:
 
 def main() -> None:
     options = read_options()
-    end_well()
+    stop_on_signals()
     with tempfile.TemporaryDirectory(prefix="bench") as name:
         compared, grown = compare(options, Path(name)), grow(options, Path(name))
     text = (
@@ -278,7 +279,7 @@ def main() -> None:
         f" {options.requests} requests of each kind, one after the other; load of the machine"
         f" meanwhile: {os.getloadavg()[1]:.1f}.\n{METHOD}\n"
         f"Server CPU per request, in milliseconds, at {options.tasks:,} tasks:\n\n{compared}\n"
-        f"TaskFlow's, as the tenant grows:\n\n{grown}"
+        f"TaskFlow, as the tenant grows:\n\n{grown}"
     )
     say(text)
     report.write_sqlite(text)

@@ -1,4 +1,4 @@
-"""The four servers: how each is started, what it costs, how it is loaded."""
+"""The four servers: start them, send them requests and measure their cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from benchmarks.workloads import Request, Workload
 
 PEERS = ("usual", "tuned", "bare")
 STACKS = ("taskflow", *PEERS)
-SETTLE = 0.5  # seconds for what wrk had sent but no longer waited for
+SETTLE = 0.5  # seconds for requests that wrk had sent when it ended
 PATIENCE = 60  # seconds until a server must have answered
 RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
@@ -32,7 +32,7 @@ UVICORN = (
     " --log-level warning benchmarks.peers.{name}:app"
 )
 COMMANDS = {
-    # what `manage.py serve` becomes
+    # the process that `manage.py serve` starts
     "taskflow": "python -m taskflow.serving 127.0.0.1 {port} 1",
     "usual": UVICORN,
     "tuned": UVICORN,
@@ -68,7 +68,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Memory:
-    """In MiB: of the process that does the work, and of all of the server."""
+    """In MiB: of the worker, and of all processes of the server."""
 
     worker_rss: float
     worker_pss: float
@@ -99,13 +99,13 @@ class Running:
         self.start_seconds = time.perf_counter() - started
 
     def wait_for(self, probe: Request) -> None:
-        """Until it answers; raise Failed when it does not, or not with 200."""
+        """Wait until the server answers. Raise Failed if it does not, or not with 200."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
             try:
-                answer = self.ask(probe)
+                answer = self.fetch_rows(probe)
             except OSError:
                 time.sleep(0.005)
                 continue
@@ -116,10 +116,10 @@ class Running:
         self.stop()
         raise Failed(f"{self.name} does not start:\n{self.log.read_text()[-3000:]}")
 
-    def ask(self, request: Request) -> Answer:
+    def fetch_rows(self, request: Request) -> Answer:
         connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
         try:
-            return ask(connection, request)
+            return fetch_rows(connection, request)
         finally:
             connection.close()
 
@@ -128,7 +128,9 @@ class Running:
 
     def memory(self) -> Memory:
         used = [process.memory_full_info() for process in tree(self.process.pid)]
-        worker = max(used[1:] or used, key=lambda one: one.rss)  # not what it was forked from
+        worker = max(
+            used[1:] or used, key=lambda one: one.rss
+        )  # not the process that it was forked from
         mib = 1 << 20
         return Memory(worker.rss / mib, worker.pss / mib, sum(one.pss for one in used) / mib)
 
@@ -143,7 +145,7 @@ class Running:
                 self.process.wait()
 
 
-def ask(connection: HTTPConnection, request: Request) -> Answer:
+def fetch_rows(connection: HTTPConnection, request: Request) -> Answer:
     headers = {"Authorization": f"Bearer {request.token}", "Content-Type": "application/json"}
     body = request.json if request.body is not None else None
     connection.request(request.method, request.path, body, headers)
@@ -153,7 +155,7 @@ def ask(connection: HTTPConnection, request: Request) -> Answer:
 
 def environment(name: str, database: Database) -> dict[str, str]:
     given = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
-    # Or whoever's packages came without bytecode would compile them at each start.
+    # Otherwise packages without bytecode would be compiled at each start.
     given.pop("PYTHONDONTWRITEBYTECODE", None)
     if name == "taskflow":
         return given | {"DATABASE_URL": database.ordinary, "TASKFLOW_DEBUG": "0"}
@@ -180,7 +182,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def tree_cpu(pid: int) -> float:
-    """Seconds that it and its children have used, those that have ended too."""
+    """Return the CPU seconds of a process and its children, including those that have ended."""
     total = 0.0
     for process in tree(pid):
         try:
@@ -207,7 +209,7 @@ class Load:
     directory: Path  # for the files of requests
 
     def measure(self, server: Running, workload: Workload, stamp: str) -> Sample:
-        """Warm up, measure, and raise Failed unless every request was answered and did its work."""
+        """Warm up and measure. Raises Failed unless every request was answered and has written."""
         path = workload.write(self.directory)
         workload.prepare(server.database)
         self.run(server, workload, path, f"{stamp}w", seconds=1, check=True)
@@ -245,7 +247,7 @@ class Load:
         seconds: int,
         check: bool,
     ) -> tuple[int, int, int, int, int]:
-        """Requests, microseconds and three latencies; raises Failed on the first bad answer."""
+        """Return requests, microseconds and three latencies. Raises Failed on a bad response."""
         script = str(REPO / "benchmarks" / "load.lua")
         command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "20s"]
         command += ["-s", script, f"http://127.0.0.1:{server.port}", "--", str(path), stamp]
@@ -269,7 +271,7 @@ class Load:
 
 
 def meter(server: Running) -> Callable[[], tuple[float, float | None]]:
-    """Start counting CPU seconds; call the answer to get the server's and the database's."""
+    """Start counting CPU seconds. The returned function gives those of server and database."""
     postmaster = server.database.postmaster
     before, database_before = server.cpu_seconds(), postmaster and tree_cpu(postmaster)
 
@@ -283,13 +285,13 @@ def meter(server: Running) -> Callable[[], tuple[float, float | None]]:
 
 
 def last_event(database: Database) -> int:
-    """Counts events without reading them."""
-    [(value,)] = database.ask("SELECT last_value FROM audit_event_id_seq")
+    """Return the number of events without reading them."""
+    [(value,)] = database.fetch_rows("SELECT last_value FROM audit_event_id_seq")
     return int(value)
 
 
 def peers_venv(given: Path | None) -> Path:
-    """A virtual environment with the peers' packages, made when none is given or there."""
+    """Return a virtual environment with the peers' packages. Create it if it does not exist."""
     if given is not None:
         return given
     path = HOME / "peers"

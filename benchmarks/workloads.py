@@ -1,4 +1,4 @@
-"""What is asked: for each workload a file of requests, the same for every stack."""
+"""The requests of each workload, in a file that is the same for every stack."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Caller:
-    """Somebody with a token, and what he can see."""
+    """A user with a token, and the rows that are visible to the user."""
 
     tenant_id: int
     user_id: int
@@ -63,7 +63,7 @@ class Task:
 
 @dataclass
 class Workload:
-    """Each request writes as many `events`; tasks to `reset` are put back before each run."""
+    """Each request writes `events` events. Before each run, tasks in `reset` become todo again."""
 
     name: str
     about: str
@@ -78,7 +78,7 @@ class Workload:
 
     def prepare(self, database: Database) -> None:
         if self.reset:
-            database.ask(
+            database.fetch_rows(
                 "UPDATE tasks_task SET status = 'todo', assignee_id = NULL"
                 " WHERE id = ANY(%s) AND (status, assignee_id) IS DISTINCT FROM ('todo', NULL)",
                 [self.reset],
@@ -86,7 +86,7 @@ class Workload:
 
 
 class Chooser:
-    """Picks callers, projects and tasks, spread over the whole database, alike each time."""
+    """Picks callers, projects and tasks of the whole database, the same ones in each run."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -95,14 +95,14 @@ class Chooser:
 
     def _find_callers(self) -> list[Caller]:
         projects: dict[int, list[int]] = {}
-        for user_id, project_id in self.database.ask(
+        for user_id, project_id in self.database.fetch_rows(
             "SELECT m.user_id, m.project_id FROM tasks_projectmember m"
             " JOIN tasks_project p ON p.id = m.project_id WHERE p.deleted_at IS NULL ORDER BY 1, 2"
         ):
             projects.setdefault(user_id, []).append(project_id)
         spans = {
             tenant_id: (first, last)
-            for tenant_id, first, last in self.database.ask(
+            for tenant_id, first, last in self.database.fetch_rows(
                 "SELECT tenant_id, min(id), max(id) FROM tasks_task GROUP BY tenant_id"
             )
         }
@@ -116,7 +116,7 @@ class Chooser:
         return [self.chance.choice(self.callers) for _ in range(count)]
 
     def some_tasks(self, count: int, *, todo: bool = False) -> list[tuple[Caller, Task]]:
-        """Distinct tasks, each with somebody who sees it."""
+        """Return different tasks, each with a user who can see it."""
         wanted: dict[int, list[tuple[Caller, int]]] = {}
         for caller in self.some_callers(count):
             pk = self.chance.randint(caller.first_task, caller.last_task)
@@ -124,7 +124,9 @@ class Chooser:
         found: dict[int, tuple[Caller, Task]] = {}
         for tenant_id, pairs in wanted.items():
             named = {"tenant": tenant_id, "ids": [pk for _, pk in pairs], "todo": todo}
-            for (caller, _), row in zip(pairs, self.database.ask(PICK_TASKS, named), strict=False):
+            for (caller, _), row in zip(
+                pairs, self.database.fetch_rows(PICK_TASKS, named), strict=False
+            ):
                 found.setdefault(row[0], (caller, Task(*row)))
         picked = [pair for pair in found.values() if pair[1].project_id in pair[0].projects]
         self.chance.shuffle(picked)
@@ -181,7 +183,7 @@ def create(chooser: Chooser) -> Workload:
 
 
 def update(chooser: Chooser) -> Workload:
-    """Each task is changed to one thing, then to another: no request finds nothing to do."""
+    """Each task gets one value and then another, so that every request changes something."""
     picked = chooser.some_tasks(REQUESTS)
     requests = [
         Request(
@@ -197,7 +199,7 @@ def update(chooser: Chooser) -> Workload:
 
 
 def claim(chooser: Chooser) -> Workload:
-    """All are taken, then all are given back."""
+    """All tasks are assigned, then all are unassigned."""
     picked = chooser.some_tasks(REQUESTS, todo=True)
     requests = [
         Request(
@@ -229,7 +231,7 @@ def bulk(chooser: Chooser) -> Workload:
     return Workload("bulk", about, requests, events=BULK_SIZE)
 
 
-# What only reads comes first: nobody's writes change what the others read.
+# Workloads that only read come first, before others have written.
 WORKLOADS: dict[str, Callable[[Chooser], Workload]] = {
     "list": listing,
     "one": one,

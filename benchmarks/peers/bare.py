@@ -1,7 +1,7 @@
-"""No framework: granian's RSGI, asyncpg and one SQL statement per request. The limit.
+"""The limit, without a framework: granian's RSGI, asyncpg and one SQL statement per request.
 
-The statement authenticates, checks the membership, does the work and builds the whole document as
-JSON. Each returns (known, allowed, document).
+The statement authenticates, checks the membership, does the work and builds the whole response as
+JSON. Each returns (is authenticated, is allowed, response).
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def statement(parts: str, allowed: str, found: str) -> str:
 
 
 def page(rows: str) -> str:
-    """A page of `rows`, of which one more than the page holds was asked."""
+    """A page of `rows`, which are one more than the page has, if there are more."""
     return f"""
 SELECT json_build_object(
   'data', coalesce(json_agg(d) FILTER (WHERE n <= {PAGE}), '[]'),
@@ -104,7 +104,7 @@ def list_statement(by_project: bool, by_status: bool, by_words: bool, by_cursor:
             conditions.append(condition.format(number))
             number += 1
     if not by_project:
-        # as an array, or the index of words would be asked once for each project
+        # as an array, or the full-text index would be read once for each project
         conditions.append("t.project_id = ANY (ARRAY(SELECT id FROM mine))")
     allowed = "EXISTS (SELECT FROM mine WHERE id = $3)" if by_project else "true"
     rows = f"""
@@ -169,7 +169,7 @@ COLUMNS = """tenant_id, project_id, number, title, description, status, priority
 # $3 project, $4 title, $5 description, $6 priority, $7 assignee
 CREATE = statement(
     f"""
-, place AS (
+, numbered AS (
   UPDATE tasks_project p SET last_number = p.last_number + 1 FROM mine
   WHERE p.tenant_id = $1 AND p.id = $3 AND mine.id = p.id AND ($7::bigint IS NULL OR EXISTS (
     SELECT FROM tasks_projectmember m
@@ -178,7 +178,7 @@ CREATE = statement(
 ), made AS (
   INSERT INTO tasks_task ({COLUMNS})
   SELECT tenant_id, $3, last_number, $4, $5, 'todo', $6, $7, user_id, '{{}}', 1, now(), now()
-  FROM auth, place
+  FROM auth, numbered
   RETURNING *
 ){BORN}""",  # noqa: S608 - of constants
     "EXISTS (SELECT FROM made)",
@@ -187,23 +187,23 @@ CREATE = statement(
 # $3 project, $4 title, $5 description, $6 priority, $7 assignee of each
 BULK = statement(
     f"""
-, asked AS MATERIALIZED (
+, sent AS MATERIALIZED (
   SELECT * FROM unnest($3::bigint[], $4::varchar[], $5::text[], $6::varchar[], $7::bigint[])
     WITH ORDINALITY AS a(project_id, title, description, priority, assignee_id, n)
 ), wanted AS (
-  SELECT project_id, count(*) AS count FROM asked GROUP BY project_id
-), places AS (
+  SELECT project_id, count(*) AS count FROM sent GROUP BY project_id
+), numbers AS (
   UPDATE tasks_project p SET last_number = p.last_number + w.count FROM wanted w
   WHERE p.tenant_id = $1 AND p.id = w.project_id AND NOT EXISTS (
-    SELECT FROM asked a
+    SELECT FROM sent a
     WHERE a.project_id NOT IN (SELECT id FROM mine) OR a.assignee_id IS NOT NULL AND NOT EXISTS (
       SELECT FROM tasks_projectmember m WHERE m.tenant_id = $1 AND m.user_id = a.assignee_id
         AND m.project_id = a.project_id))
   RETURNING p.id, p.last_number - w.count AS before
 ), planned AS MATERIALIZED (
-  SELECT a.*, places.before + row_number() OVER (PARTITION BY a.project_id ORDER BY a.n) AS number,
+  SELECT a.*, numbers.before + row_number() OVER (PARTITION BY a.project_id ORDER BY a.n) AS number,
     nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id
-  FROM asked a JOIN places ON places.id = a.project_id
+  FROM sent a JOIN numbers ON numbers.id = a.project_id
 ), made AS (
   INSERT INTO tasks_task (id, {COLUMNS})
   SELECT p.id, tenant_id, project_id, number, title, description, 'todo', priority, assignee_id,
@@ -218,7 +218,7 @@ SELECT json_build_object('succeeded', count(*), 'failed', 0, 'results', json_agg
   ORDER BY p.n))::text
 FROM ({document("made")}) d JOIN planned p ON p.id = d.id""",  # noqa: S608 - of constants
 )
-# $3 task, $4 title, $5 priority, $6 status, $7 whether there is an assignee, $8 him
+# $3 task, $4 title, $5 priority, $6 status, $7 whether there is an assignee, $8 the assignee
 UPDATE = statement(
     """
 , old AS (
@@ -282,7 +282,7 @@ class App:
             min_size=CONNECTIONS,
             max_size=CONNECTIONS,
             reset=keep_as_it_is,
-            # Planning one of these takes as long as running it; no plan hangs on the values.
+            # Planning one of these takes as long as running it; no plan depends on the values.
             server_settings={"timezone": "UTC", "plan_cache_mode": "force_generic_plan"},
         )
 

@@ -1,4 +1,4 @@
-"""No framework: granian's RSGI, the standard library's sqlite3, JSON built by SQLite. The limit.
+"""The limit, without a framework: granian's RSGI, sqlite3, and JSON that SQLite builds.
 
 Each request is answered in the event loop: one connection, one thread, nothing to wait for.
 """
@@ -135,8 +135,8 @@ class Work:
         row = [self.tenant, task.project_id, number, task.title, task.description, task.priority]
         row += [task.assignee_id, self.user, at, at]
         task_id = int(self.db.execute(INSERT, row).lastrowid or 0)
-        told = task.model_dump() | {"number": number, "status": "todo"}
-        changes = {name: [None, value] for name, value in told.items()}
+        sent = task.model_dump() | {"number": number, "status": "todo"}
+        changes = {name: [None, value] for name, value in sent.items()}
         self.record("created", task_id, 1, task.project_id, changes, at)
         return task_id
 

@@ -1,4 +1,4 @@
-"""What the peers take and answer: the same documents as TaskFlow's."""
+"""The bodies and responses of the peers, which are the same as TaskFlow's."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def read_token(text: str) -> tuple[int, str]:
 
 
 def text_query(tenant_id: int, words: str) -> str:
-    """The tsquery that TaskFlow asks: each word of this tenant's, the last one as a beginning."""
+    """The tsquery that TaskFlow uses: each word of this tenant's, the last one as a beginning."""
     terms = ["".join(c for c in word if c.isalnum()) for word in words.lower().split()]
     terms = [f"'{term}'" for term in terms if term]
     return " & ".join([f"'@{tenant_id}'", *terms]) + (":*" if terms else "")

@@ -1,4 +1,4 @@
-"""What every peer needs to know of the database."""
+"""The peers' settings of the database."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """The usual stack, tuned by hand: Core statements built once, plain rows, orjson.
 
-Who asks and whether he works in the project is one query; reads need no transaction; nothing is
-validated on its way out.
+The user and the membership are one query. Reads use no transaction. Responses are not validated.
 """
 
 from __future__ import annotations
@@ -273,13 +272,13 @@ def page_document(data: list[dict[str, Any]], has_more: bool) -> dict[str, Any]:
     return {"data": data, "next_cursor": next_cursor, "has_more": has_more, "count": None}
 
 
-# ---- who is asking ------------------------------------------------------------------------------
+# ---- authentication -----------------------------------------------------------------------------
 
 
 async def authenticate(
     connection: AsyncConnection, credentials: Credentials, project_id: int | None = None
 ) -> tuple[int, int]:
-    """(tenant, user), who also works in the project where one is named."""
+    """Return (tenant, user). If a project is given, the user must be a member."""
     tenant_id, digest = read_token(credentials.credentials)
     named = {"tenant": tenant_id, "digest": digest, "project": project_id}
     row = (await connection.execute(WHO, named)).first()
@@ -413,7 +412,7 @@ async def insert_tasks(
         named = {"tenant": tenant_id, "project": project_id, "count": ids.count(project_id)}
         last = (await connection.execute(TAKE_NUMBERS, named)).scalar_one()
         numbers[project_id] = last - ids.count(project_id)
-    moment, rows = now(), []
+    timestamp, rows = now(), []
     for body in bodies:
         numbers[body.project_id] += 1
         rows.append(
@@ -425,13 +424,13 @@ async def insert_tasks(
                 "status": "todo",
                 "metadata": {},
                 "version": 1,
-                "created_at": moment,
-                "updated_at": moment,
+                "created_at": timestamp,
+                "updated_at": timestamp,
             }
         )
     made = list((await connection.execute(INSERT_TASKS, rows)).scalars())
     recorded = [
-        event_values(user_id, pk, row, "created", born(row), moment)
+        event_values(user_id, pk, row, "created", born(row), timestamp)
         for pk, row in zip(made, rows, strict=True)
     ]
     await connection.execute(INSERT_EVENTS, recorded)
@@ -450,7 +449,7 @@ def event_values(
     row: Mapping[str, Any],
     verb: str,
     changes: dict[str, list[Any]],
-    moment: datetime,
+    timestamp: datetime,
 ) -> dict[str, Any]:
     return {
         "tenant_id": row["tenant_id"],
@@ -464,7 +463,7 @@ def event_values(
         "version": row["version"],
         "project_id": row["project_id"],
         "changes": changes,
-        "created_at": moment,
+        "created_at": timestamp,
     }
 
 
@@ -491,10 +490,10 @@ async def store_changes(
     old: Mapping[str, Any],
     new: Mapping[str, Any],
 ) -> None:
-    moment = now()
-    values = {**new, "version": old["version"] + 1, "updated_at": moment}
+    timestamp = now()
+    values = {**new, "version": old["version"] + 1, "updated_at": timestamp}
     if "status" in new:
-        values["completed_at"] = moment if new["status"] == "done" else None
+        values["completed_at"] = timestamp if new["status"] == "done" else None
     await connection.execute(
         update(tasks)
         .where(tasks.c.tenant_id == tenant_id, tasks.c.id == old["id"])
@@ -502,5 +501,5 @@ async def store_changes(
     )
     changes = {name: [old[name], value] for name, value in new.items()}
     row = {**old, **values, "tenant_id": tenant_id}
-    event = event_values(user_id, old["id"], row, "changed", changes, moment)
+    event = event_values(user_id, old["id"], row, "changed", changes, timestamp)
     await connection.execute(INSERT_EVENTS, [event])

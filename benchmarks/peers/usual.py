@@ -59,7 +59,7 @@ SORTS: dict[str, list[Any]] = {
 }
 
 
-# ---- who is asking ------------------------------------------------------------------------------
+# ---- authentication -----------------------------------------------------------------------------
 
 
 async def open_session() -> AsyncIterator[AsyncSession]:
@@ -95,7 +95,7 @@ CurrentUser = Annotated[User, Depends(find_user)]
 async def require_member(
     session: AsyncSession, user_id: int, tenant_id: int, project_id: int, status: int = 404
 ) -> User:
-    """The user, when he works in the project; else an answer of this status."""
+    """Return the user if the user is a member of the project; otherwise raise this status."""
     found = await session.scalar(
         select(User)
         .join(ProjectMember, references(ProjectMember, ProjectMember.user_id, User))
@@ -164,8 +164,8 @@ async def list_tasks(
     if status is not None:
         rows = rows.where(Task.status == status)
     if q is not None:
-        question = cast(text_query(user.tenant_id, q), TSQUERY)
-        rows = rows.where(Task.search.op("@@")(question))
+        query = cast(text_query(user.tenant_id, q), TSQUERY)
+        rows = rows.where(Task.search.op("@@")(query))
     if cursor is not None:
         rows = rows.where(Task.id < cursor)
     order = [Task.id.desc()] if sort is None else SORTS[sort]

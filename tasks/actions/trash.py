@@ -16,7 +16,7 @@ from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
-from tasks.rules import MANAGERS, require_author_or_manager, require_role
+from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
 
 CHUNK = 1000  # rows that one statement deletes
 
@@ -31,7 +31,7 @@ def restore(actor: Actor, row: Trashable) -> None:
     elif isinstance(row, Task):
         restore_task(actor, row)
     else:
-        _restore_authored(actor, row)
+        _restore_in_project(actor, row)
 
 
 def _restore_project(actor: Actor, project: Project) -> None:
@@ -39,15 +39,20 @@ def _restore_project(actor: Actor, project: Project) -> None:
     _restore_rows(actor, Project, [project.pk])
 
 
-def _restore_authored(actor: Actor, row: Any) -> None:
-    """Restore a comment or page. Requires its author, or an owner or admin of the project."""
+def _restore_in_project(actor: Actor, row: Any) -> None:
+    """Restore a row. Requires its author, or an owner or admin of the project. If rows of its type
+    have no author, every member may restore them.
+    """
     resource_type = type_of_model(type(row))
-    author = resource_type.author or ""
+    author = resource_type.author
     if resource_type.owner_model is not Project:  # a task could be moved meanwhile
         lock_all([getattr(row, resource_type.belongs_to or "")])
-    if row._meta.get_field(author).editable:  # the author may have changed meanwhile
-        lock_all([row], author)
-    require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
+    if author is None:
+        require_member(actor, require_project(row))
+    else:
+        if row._meta.get_field(author).editable:  # the author may have changed meanwhile
+            lock_all([row], author)
+        require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
     _restore_rows(actor, type(row), [row.pk])
 
 

@@ -39,7 +39,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
             "operations", f"They change more than {MAX_OPERATIONS} tasks. Send fewer.", "too_many"
         )
     _check_text_size(entries)
-    check_new_tags(name for entry in entries for name in entry.tag_names())
+    check_new_tags(name for entry in entries for name in entry.tag_names(actor))
     _write(actor, entries)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
         raise merge_problems(entry.problem_with_pointers() for entry in entries if entry.problem)
@@ -67,11 +67,11 @@ class _Entry:
             return {"title": self.new.title, **self.new.values}
         return self.change.values if self.change else {}
 
-    def tag_names(self) -> Sequence[str]:
+    def tag_names(self, actor: Actor) -> Sequence[str]:
         """Return the names of the tags that the operation may create."""
         if self.new:
             return self.new.tags
-        return self.change.needs().tag_names if self.change else ()
+        return self.change.needs(actor).tag_names if self.change else ()
 
     def problem_with_pointers(self) -> Problem:
         """Return the problem with pointers into the body of the bulk request."""

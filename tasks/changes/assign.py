@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from accounts.models import User
+from taskflow.audit.actor import Actor
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.models import Task
@@ -31,7 +32,7 @@ class AssignTask(TaskChange):
         assignee = values["assignee"]
         return cls(task, assignee) if assignee else UnassignTask(task)
 
-    def needs(self) -> Needs:
+    def needs(self, actor: Actor) -> Needs:
         return Needs(assignee=self.assignee)
 
     def check(self, task: Task, context: Context) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from accounts.models import User
+from taskflow.audit.actor import Actor
 from tasks.models import Project, Status, Task
 
 if TYPE_CHECKING:
@@ -59,8 +60,8 @@ class TaskChange:
         """
         return cls(task)
 
-    def needs(self) -> Needs:
-        """Return what the context must load. Called before anything is locked."""
+    def needs(self, actor: Actor) -> Needs:
+        """Return what the context must load or lock for this actor, before any lock is taken."""
         return NO_NEEDS
 
     def columns_to_lock(self) -> Sequence[str]:

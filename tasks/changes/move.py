@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from taskflow.audit.actor import Actor
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.models import Project, Task
@@ -33,7 +34,7 @@ class MoveTask(TaskChange):
     def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
         return cls(task, values["project"])
 
-    def needs(self) -> Needs:
+    def needs(self, actor: Actor) -> Needs:
         return Needs(project=self.project, graph_lock=True)
 
     def check(self, task: Task, context: Context) -> None:

@@ -55,9 +55,9 @@ def lock_projects_for(
     A request that creates and changes tasks must take these locks together. Otherwise two such
     requests could wait for each other.
     """
-    if any(change.needs().graph_lock for change in changes):
+    if any(change.needs(actor).graph_lock for change in changes):
         serialize_graph_changes(actor)
-    targets = [change.needs().project for change in changes]
+    targets = [change.needs(actor).project for change in changes]
     all_projects = [*projects, *(change.task.project for change in changes), *filter(None, targets)]
     lock_all(list({project.pk: project for project in all_projects}.values()))
 
@@ -72,7 +72,7 @@ class _Planner:
     ) -> None:
         self.actor = actor
         self.context = Context(actor)
-        self.needs = {change: change.needs() for change in changes}
+        self.needs = {change: change.needs(actor) for change in changes}
         self.columns = {change: frozenset(change.columns_to_lock()) for change in changes}
         self.rows = {change.task.pk: change.task for change in changes}
         self.planned: list[tuple[Task, str, dict[str, Any]]] = []

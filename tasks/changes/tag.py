@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskflow.audit.actor import Actor
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context, check_tag_count
 from tasks.models import Tag, Task
@@ -27,7 +28,7 @@ class TagTask(TaskChange):
     def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
         return cls(task, values["tags"])
 
-    def needs(self) -> Needs:
+    def needs(self, actor: Actor) -> Needs:
         return Needs(tag_names=self.names)
 
     def check(self, task: Task, context: Context) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from taskflow.audit.actor import Actor
 from tasks.changes.assign import AssignTask
 from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
@@ -44,7 +45,7 @@ class UpdateTask(ForcedChange):
     def values(self) -> Mapping[str, Any]:
         return self.sent
 
-    def needs(self) -> Needs:
+    def needs(self, actor: Actor) -> Needs:
         if self.sent.keys().isdisjoint(FIELDS_WITH_NEEDS):
             return NO_NEEDS
         return Needs(

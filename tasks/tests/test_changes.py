@@ -7,15 +7,19 @@ from typing import Any
 
 import pytest
 
+from accounts.models import User
+from taskflow.audit.actor import Actor
 from taskflow.audit.guard import guard_row
 from taskflow.audit.history import read_history
 from taskflow.audit.locks import StaleRead, require_fresh
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock
 from taskflow.audit.verbs import register_event_verb
+from taskflow.http.errors import Invalid
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.changes.base import TaskChange
+from tasks.changes.base import Needs, TaskChange
+from tasks.changes.context import Context
 from tasks.changes.planner import change_tasks
 from tasks.changes.restore import RestoreTask
 from tasks.changes.tasks import OPERATIONS, TASK_CHANGES, create_task, delete_task
@@ -98,6 +102,29 @@ def test_a_change_that_sets_a_column_without_declaring_it_fails(acme, settings):
 
     with pytest.raises(StaleRead, match=r"ClaimTask sets \['assignee'\]"):
         change_tasks(acme.ada, [ClaimTask(task)])
+
+
+@dataclass(eq=False)
+class TakeTask(TaskChange):
+    """Assigns the task to the user who makes the change."""
+
+    locks = ("assignee",)
+
+    def needs(self, actor: Actor) -> Needs:
+        return Needs(assignee=actor.member)
+
+    def check(self, task: Task, context: Context) -> None:
+        context.check_assignee(context.actor.user, task.project)
+
+    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+        return {"assignee": context.actor.user}
+
+
+def test_change_that_assigns_the_task_to_a_deactivated_actor_is_refused(acme):
+    User.objects.filter(pk=acme.bob.user.pk).update(is_active=False)  # since the request began
+
+    with pytest.raises(Invalid, match="is deactivated"):
+        change_tasks(acme.bob, [TakeTask(Task.objects.get(pk=acme.task.pk))])
 
 
 def test_a_guarded_row_shows_declared_columns_and_properties_of_them(acme):

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from importlib import import_module
 
 import pytest
 from django.apps import apps
-from django.db import models
+from django.db import connection, models
+from django.db.migrations.loader import MigrationLoader
+from django.db.migrations.state import ProjectState
 
+from conftest import build_world
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import resource_types, type_of_model
-from taskflow.tenancy import inside
+from taskflow.tenancy import OWNER_ROLE, current_tenant_id, has_roles, inside
 from tasks.actions.comments import create_comment
+from tasks.actions.projects import create_project
+from tasks.migrations._search import AddSearchIndex
 from tasks.models import RESOURCE_TYPES, Comment, Project, ProjectMember, Tag, Task
 from tasks.models.registry import SEARCHABLE_TYPES, TRASHABLE_TYPES, require_project
 from tasks.models.trash import Trashable
@@ -21,13 +27,62 @@ from tasks.schemas.trash import TrashKind
 search_migration = import_module("tasks.migrations.0002_search")
 
 
-def test_search_migration_indexes_the_search_columns():
+def test_migrations_index_the_search_columns():
+    migrations = MigrationLoader(None).disk_migrations.values()
+    added = [o for m in migrations for o in m.operations if isinstance(o, AddSearchIndex)]
+    texts = [search_migration.TEXTS, *(operation.texts for operation in added)]
     indexed = {
         table: tuple(column for column in columns if column != "''")
-        for table, columns in search_migration.TEXTS.items()
+        for one in texts
+        for table, columns in one.items()
     }
 
     assert indexed == {t.model._meta.db_table: t.search_columns for t in SEARCHABLE_TYPES}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_search_index_can_be_added_to_another_table_and_removed():
+    operation, state = AddSearchIndex("tasks_project", "name", "description"), ProjectState()
+    with schema_editor_of_owner() as editor:
+        operation.database_forwards("tasks", editor, state, state)
+    world = build_world()
+    with inside(world.acme):
+        create_project(world.ada, name="Zeppelin")
+
+        matching = index_of_projects("zeppelin")
+
+    with schema_editor_of_owner() as editor:
+        operation.database_backwards("tasks", editor, state, state)
+    assert matching == 1
+    assert not any(
+        "tasks_project_search" in name for name in connection.introspection.table_names()
+    )
+
+
+@contextmanager
+def schema_editor_of_owner():
+    """A schema editor in the role that owns the tables, if the database has roles."""
+    has_owner = connection.vendor == "postgresql" and has_roles(connection)
+    with connection.cursor() as cursor:
+        if has_owner:
+            cursor.execute(f"SET ROLE {OWNER_ROLE}")
+        with connection.schema_editor() as editor:
+            yield editor
+        if has_owner:
+            cursor.execute("RESET ROLE")
+
+
+def index_of_projects(word):
+    """The number of projects of the present tenant that the full-text index finds."""
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT count(*) FROM search_tasks_project(%s)", [word])
+        else:
+            cursor.execute(
+                "SELECT count(*) FROM tasks_project_search WHERE tasks_project_search MATCH %s",
+                [f'tenant: "t{current_tenant_id()}" AND {word}'],
+            )
+        return cursor.fetchone()[0]
 
 
 def test_every_model_with_a_trash_is_registered():

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db.models import F
 
+from taskflow.audit.resource_types import resource_types, type_of_model
 from taskflow.tenancy import inside
+from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.projects import create_project, delete_project
 from tasks.changes.tasks import create_task, delete_task, update_task
-from tasks.models import Project, ProjectMember, Task
+from tasks.models import Comment, Project, ProjectMember, Task
 
 
 @pytest.fixture
@@ -218,3 +221,16 @@ def test_purge_command_deletes_rows_of_deleted_projects(world, as_, family):
     with inside(world.acme):
         assert list(Task.everything.all()) == [world.task]
         assert Project.everything.get().deleted_at
+
+
+def test_member_can_restore_a_row_of_a_type_without_author(world, as_, monkeypatch):
+    with inside(world.acme):
+        comment = create_comment(world.ada, world.task, body="x")
+        delete_comment(world.ada, comment)
+    path = f"/trash/comment/{comment.pk}/restoration"
+    assert as_(world.bob).post(path).status_code == 403, "the author is Ada"
+    without_author = replace(type_of_model(Comment), author=None)
+
+    monkeypatch.setitem(resource_types(), "comment", without_author)
+
+    assert as_(world.bob).post(path).status_code == 200

@@ -1,5 +1,6 @@
-"""Django's SQLite backend with three differences: only its owner can read a database file, a number
-of more than 64 bits raises DataError as on PostgreSQL, and compiled statements use a SqliteSession.
+"""Django's SQLite backend with four differences: only its owner can read a database file, a number
+of more than 64 bits raises DataError as on PostgreSQL, compiled statements use a SqliteSession, and
+a migration that copies a table keeps its triggers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
 from taskflow.db.sqlite.files import protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
+from taskflow.db.sqlite.schema import SchemaEditor
 from taskflow.db.sqlite.session import SqliteSession
 
 
@@ -26,6 +28,8 @@ class Cursor(SQLiteCursorWrapper):
 
 
 class DatabaseWrapper(DjangoWrapper):
+    SchemaEditorClass = SchemaEditor
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
