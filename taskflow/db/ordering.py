@@ -52,8 +52,10 @@ def segments_of(
     ((first, descends),) = _fields(order[:1])
     if _is_nullable(model, first):
         return _with_value(model, order, place) + _without_value(model, order, place)
-    if len(order) > 2 and first in _few_values(model):  # an index has a field of few values, and id
-        values = _values_in_order(_few_values(model)[first], descends, place)
+    if len(order) > 2 and first in few_values_of(
+        model
+    ):  # an index has a field of few values, and id
+        values = _values_in_order(few_values_of(model)[first], descends, place)
         return [
             Segment(Q((first, value)) & segment.condition, segment.ordering)
             for number, value in enumerate(values)
@@ -147,7 +149,7 @@ def _fields(order: Sequence[str]) -> Iterator[tuple[str, bool]]:
     return ((name.removeprefix("-"), name.startswith("-")) for name in order)
 
 
-def _few_values(model: type[models.Model]) -> Mapping[str, Sequence[int]]:
+def few_values_of(model: type[models.Model]) -> Mapping[str, Sequence[int]]:
     """Of fields with few values, all of them: numbers without a gap."""
     values: Mapping[str, Sequence[int]] = getattr(model, "few_values", {})
     return values

@@ -19,7 +19,7 @@ from pydantic import Field
 
 from taskflow.db.expressions import Text
 from taskflow.db.json import Document
-from taskflow.db.ordering import complete_order, ordering_of, rows_behind
+from taskflow.db.ordering import complete_order, few_values_of, ordering_of, rows_behind
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
 from taskflow.db.viewer import Viewer
@@ -278,9 +278,25 @@ def _decode(model: type[models.Model], order: Sequence[str], cursor: str) -> lis
         fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
         if head != _head(model, order) or any(isinstance(v, list | dict | bool) for v in values):
             raise ValueError
-        return [_read(f, v) for f, v in zip(fields, values, strict=True)]
+        place = [_read(f, v) for f, v in zip(fields, values, strict=True)]
+        _refuse_unknown_values(model, order, place)
+        return place
     except (ValueError, TypeError, ValidationError, OverflowError):
         raise InvalidCursor(NOT_OURS) from None
+
+
+def _refuse_unknown_values(
+    model: type[models.Model], order: Sequence[str], place: Sequence[Any]
+) -> None:
+    """Raise ValueError for a value that a field of few values never has.
+
+    The query computes the values behind it: behind the largest number there would be none.
+    """
+    few_values = few_values_of(model)
+    for name, value in zip(order, place, strict=True):
+        values = few_values.get(name.removeprefix("-"))
+        if values is not None and value not in values:
+            raise ValueError("not one of the few values")
 
 
 def _read(field: Any, value: Any) -> Any:
