@@ -25,7 +25,12 @@ from weakref import WeakKeyDictionary
 import psycopg
 from django.conf import settings
 from psycopg.adapt import AdaptersMap, Transformer
-from psycopg.errors import DuplicatePreparedStatement, InvalidSqlStatementName, error_from_result
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    error_from_result,
+)
 from psycopg.generators import execute
 from psycopg.pq import ConnStatus, Escaping, ExecStatus, TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
@@ -43,6 +48,8 @@ ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
 # The server knows other prepared statements of a connection than we do: another client has prepared
 # one, or made the server forget some, as DISCARD ALL does.
 NOT_AS_PREPARED = (DuplicatePreparedStatement, InvalidSqlStatementName)
+# PostgreSQL's function that refuses a prepared statement after a column has changed its type.
+CHECK_OF_RESULT_TYPE = "RevalidateCachedQuery"
 
 
 class PreparedNames:
@@ -267,6 +274,8 @@ class PostgresSession:
         if self.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
             return psycopg.OperationalError(result.error_message or "The connection is lost.")
         error = error_from_result(result, encoding=self.connection.info.encoding)
+        if _is_of_other_types(error):  # retried as any other statement that must be prepared again
+            error = InvalidSqlStatementName(str(error))
         if isinstance(error, NOT_AS_PREPARED):
             # No name is relied on until the transaction, which this error has ended, is run again.
             self.prepared.names.clear()
@@ -293,3 +302,9 @@ class PostgresSession:
         if wrapper.queries_logged:
             wrapper.queries_log.append({"sql": sql % tuple(map(repr, params)), "time": ""})
         return run(sql, params, False, {"connection": wrapper, "cursor": None})
+
+
+def _is_of_other_types(error: psycopg.Error) -> bool:
+    """Whether a column of a prepared statement has changed its type since it was prepared."""
+    function = error.diag.source_function if isinstance(error, FeatureNotSupported) else None
+    return function == CHECK_OF_RESULT_TYPE
