@@ -108,6 +108,8 @@ class PostgresSession:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
+        if wrapper.needs_rollback:
+            wrapper.validate_no_broken_transaction()
         if wrapper.execute_wrappers or wrapper.queries_logged:
             work = partial(self._execute, statement, values, commit_with)
             return self._run_through_wrappers(statement, values, work)  # type: ignore[no-any-return]
@@ -120,6 +122,8 @@ class PostgresSession:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
+        if wrapper.needs_rollback:
+            wrapper.validate_no_broken_transaction()
         if wrapper.execute_wrappers or wrapper.queries_logged:
             self._run_through_wrappers(statement, values, partial(self._defer, statement, values))
             return
@@ -159,8 +163,15 @@ class PostgresSession:
         self.may_commit_early = self.opening is not None and not self.wrapper.savepoint_ids
 
     def commit(self) -> None:
+        """Raises InternalError when the transaction has been rolled back instead. PostgreSQL does
+        this without an error when a statement has failed before.
+        """
         if self.pending or self.pgconn.transaction_status != IDLE:
-            self._send([COMMIT])
+            result = self._send([COMMIT])
+            if result.command_status == ROLLBACK:
+                raise psycopg.InternalError(
+                    "The transaction was rolled back by a failed statement."
+                )
         self._end()
 
     def rollback(self) -> None:
