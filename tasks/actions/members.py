@@ -34,7 +34,7 @@ def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMe
 
 
 def remove_member(actor: Actor, member: ProjectMember) -> None:
-    """End a membership; members may end tsuccessor own. Raises Conflict for the last owner."""
+    """End a membership; members may end their own. Raises Conflict for the last owner."""
     _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_rank(actor, member.project, Role(member.role))
