@@ -82,7 +82,8 @@ def create_all(
         for changes, ids in zip(created, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
-    _record(actor, [(row, verb, changes, 1) for row, changes in zip(rows, created, strict=True)])
+    entries = zip(rows, created, strict=True)
+    _record(actor, [(row, verb, changes, row.version) for row, changes in entries])
     return rows
 
 

@@ -66,7 +66,7 @@ def segments_of(
             *_segments_without_value(model, order, position),
         ]
     # An index of (field, id) has the order of a field of few values that only `id` follows.
-    if len(order) > 2 and first in _few_values(model):
+    if len(order) > 2 and first in few_values_of(model):
         return _segments_by_value(model, order, is_descending, position)
     condition = Q() if position is None else rows_after(model, order, position)
     return [Segment(condition, ordering_of(model, order))]
@@ -77,7 +77,7 @@ def _segments_by_value(
 ) -> list[Segment]:
     """Return the segments of each value of the first field, which has few values."""
     first = order[0].removeprefix("-")
-    values = _values_from(_few_values(model)[first], is_descending, position)
+    values = _values_from(few_values_of(model)[first], is_descending, position)
     return [
         Segment(Q((first, value)) & segment.condition, segment.ordering)
         for number, value in enumerate(values)
@@ -183,7 +183,7 @@ def _fields(order: Sequence[str]) -> Iterator[tuple[str, bool]]:
     return ((name.removeprefix("-"), name.startswith("-")) for name in order)
 
 
-def _few_values(model: type[models.Model]) -> Mapping[str, Sequence[int]]:
+def few_values_of(model: type[models.Model]) -> Mapping[str, Sequence[int]]:
     """Return all values of each field that has few: consecutive numbers."""
     values: Mapping[str, Sequence[int]] = getattr(model, "few_values", {})
     return values

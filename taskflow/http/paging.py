@@ -20,7 +20,7 @@ from pydantic import Field
 
 from taskflow.db.expressions import AsText
 from taskflow.db.json import JsonBuilder
-from taskflow.db.ordering import complete_order, ordering_of, rows_after
+from taskflow.db.ordering import complete_order, few_values_of, ordering_of, rows_after
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
 from taskflow.db.viewer import Viewer
@@ -286,9 +286,25 @@ def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str)
             isinstance(value, list | dict | bool) for value in values
         ):
             raise ValueError
-        return [_parse_value(f, v) for f, v in zip(fields, values, strict=True)]
+        position = [_parse_value(f, v) for f, v in zip(fields, values, strict=True)]
+        _check_few_values(model, order, position)
+        return position
     except (ValueError, TypeError, ValidationError, OverflowError):
         raise InvalidCursor(WRONG_CURSOR) from None
+
+
+def _check_few_values(
+    model: type[models.Model], order: Sequence[str], position: Sequence[Any]
+) -> None:
+    """Raise ValueError for a value that a field of few values never has.
+
+    The query computes the values that follow, and none follows one beyond the last.
+    """
+    few_values = few_values_of(model)
+    for name, value in zip(order, position, strict=True):
+        values = few_values.get(name.removeprefix("-"))
+        if values is not None and value not in values:
+            raise ValueError("is not one of the few values")
 
 
 def _list_name(model: type[models.Model], order: Sequence[str]) -> str:

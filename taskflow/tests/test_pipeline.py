@@ -8,7 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
 import pytest
-from django.db import IntegrityError, connection, connections, transaction
+from django.db import (
+    DataError,
+    IntegrityError,
+    InternalError,
+    connection,
+    connections,
+    transaction,
+)
+from django.db.transaction import TransactionManagementError
 
 from accounts.models import Tenant
 from conftest import ApiClient, build_world, token_of
@@ -202,6 +210,41 @@ def test_transaction_does_not_end_early_unless_allowed(world):
         update(all_tasks, world.task.pk, {"title": "lost"})
         TITLES.fetch({"pk": world.task.pk}, commit_with=True)
         raise ZeroDivisionError
+
+    assert title(world) == "Launch"
+
+
+def test_transaction_that_must_be_rolled_back_is_not_committed_early(world):
+    """Django marks the transaction when a block without a savepoint of its own fails."""
+    with pytest.raises(TransactionManagementError), inside(world.acme):
+        allow_early_commit()
+        update(all_tasks, world.task.pk, {"title": "lost"})
+        with suppress(ZeroDivisionError), transaction.atomic(savepoint=False):
+            raise ZeroDivisionError
+        TITLES.fetch({"pk": world.task.pk}, commit_with=True)
+
+    assert title(world) == "Launch"
+
+
+def test_statement_is_not_deferred_in_a_transaction_that_must_be_rolled_back(world):
+    with pytest.raises(TransactionManagementError), inside(world.acme):
+        transaction.set_rollback(True)
+        update(all_tasks, world.task.pk, {"title": "lost"})
+
+    assert connection.session.pending == []
+
+
+@pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
+def test_commit_that_rolls_back_raises_an_error(world, ask):
+    """PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement failed before."""
+    with pytest.raises(InternalError, match="rolled back"), inside(world.acme):
+        update(all_tasks, world.task.pk, {"title": "lost"})
+        with suppress(DataError):
+            if ask == "the ORM":
+                list(Task.objects.extra(where=["1/0 = 1"]))
+            else:
+                update(all_tasks, world.task.pk, {"version": 2**40})
+                TITLES.fetch({"pk": world.task.pk})
 
     assert title(world) == "Launch"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 
-from conftest import build_world
+from conftest import ApiClient, build_world, token_of
 from taskflow.db.postgresql.session import PREPARE_AFTER, PostgresSession
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Parameter
 from taskflow.tenancy import inside, with_tenant_parameter
+from taskflow.tenancy.unit import has_roles
 from taskflow.tests.test_recorder import at_once
 from tasks.models import Task
 
@@ -50,6 +51,28 @@ def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(wor
         connection.session._render(other.compiled.statement).uses = PREPARE_AFTER
 
         assert other.fetch({"pk": world.task.pk}) == [("Launch",)]
+
+
+def set_type_of_external_ref(column_type):
+    with transaction.atomic(), connection.cursor() as cursor:
+        if has_roles(connection):
+            cursor.execute("SET LOCAL ROLE taskflow_owner")
+        cursor.execute(f"ALTER TABLE tasks_task ALTER external_ref TYPE {column_type}")
+
+
+def test_statement_is_prepared_again_after_a_column_has_changed_its_type(world):
+    """PostgreSQL refuses to run a prepared statement whose columns have other types than before."""
+    client = ApiClient(token_of(world.ada))
+    for _ in range(PREPARE_AFTER + 2):
+        assert client.delete("/tasks/APO-1/assignment").status_code == 200
+
+    set_type_of_external_ref("varchar(256)")
+    try:
+        responses = [client.delete("/tasks/APO-1/assignment") for _ in range(3)]
+    finally:
+        set_type_of_external_ref("varchar(255)")
+
+    assert [r.status_code for r in responses] == [200, 200, 200]
 
 
 def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monkeypatch):

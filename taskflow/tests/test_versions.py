@@ -6,6 +6,7 @@ import pytest
 from django.db import connection
 
 from conftest import PROOF, ApiClient, build_world, token_of
+from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once
 from tasks.actions.pages import create_page
@@ -33,6 +34,30 @@ def test_edits_of_different_fields_merge(world, as_):
     assert (first.status_code, second.status_code) == (200, 200)
     task = ada.get("/tasks/APO-1").json()
     assert (task["title"], task["priority"], task["version"]) == ("New", "high", 3)
+
+
+@pytest.mark.parametrize("type_name", ["tag", "projectmember"])
+def test_etag_from_before_a_deletion_is_refused_after_its_undo(world, as_, type_name):
+    boss, undone = as_(world.boss), {"X-Request-Id": "deletion"}
+    if type_name == "tag":
+        path = f"/tags/{boss.post('/tags', {'name': 'first'}).json()['id']}"
+        boss.patch(path, {"name": "second"})
+        edit = {"name": "third"}
+    else:
+        members = boss.get("/projects/APO/members").json()["data"]
+        path = f"/members/{next(m['id'] for m in members if m['user']['handle'] == 'bob')}"
+        boss.patch(path, {"role": "admin"})
+        edit = {"role": "owner"}
+    boss.delete(path, headers=undone)
+    assert boss.post("/undo", {"request_id": "deletion"}).status_code == 200
+
+    first_version = f'"{type_name}-{path.rsplit("/")[-1]}-1"'
+    r = patch(boss, path, edit, first_version)
+
+    assert (r.status_code, r.json()["code"]) == (412, "changed_since")
+    with inside(world.acme):
+        events = Event.objects.filter(subject_type=type_name, subject_id=path.rsplit("/")[-1])
+        assert [e.version for e in events.order_by("id")] == [1, 2, 2, 3]
 
 
 def test_edits_of_the_same_field_are_refused_with_both_values(world, as_):

@@ -203,7 +203,11 @@ class _RowPlanner:
         )
 
     def _recreate(self, reversal: Reversal) -> None:
-        """Plan a new row with the values that the old one had when it was deleted."""
+        """Plan a new row with the values that the old one had when it was deleted.
+
+        Its versions go on from the last one. If they began again at 1, an ETag from before the
+        deletion would be valid for other values.
+        """
         deletion = next(e for e in self.events if _is_deletion(self.resource_type.model, e))
         if hasattr(self.resource_type.model, "deleted_at"):
             self._refuse(deletion, "purged", "It was deleted permanently.")
@@ -212,7 +216,8 @@ class _RowPlanner:
             n: before for n, (before, after) in deletion.changes.items() if before != after
         }
         names = {f.name for f in columns_of(self.resource_type.model)}
-        reversal.row = self.resource_type.model(pk=deletion.subject_id)
+        version = self.log[0].version + 1
+        reversal.row = self.resource_type.model(pk=deletion.subject_id, version=version)
         reversal.is_recreated = True
         self.plan.recreated.add((self.resource_type.model, deletion.subject_id))
         reversal.values = {n: v for n, v in values_before.items() if n in names}

@@ -26,7 +26,12 @@ from weakref import WeakKeyDictionary
 import psycopg
 from django.conf import settings
 from psycopg.adapt import AdaptersMap, Transformer
-from psycopg.errors import DuplicatePreparedStatement, InvalidSqlStatementName, error_from_result
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    error_from_result,
+)
 from psycopg.generators import execute
 from psycopg.pq import ConnStatus, Escaping, ExecStatus, TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
@@ -44,6 +49,8 @@ ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
 # The server has other prepared statements than PreparedNames says: another client of the connection
 # has prepared one, or deallocated some, for example by DISCARD ALL.
 OUT_OF_SYNC_ERRORS = (DuplicatePreparedStatement, InvalidSqlStatementName)
+# PostgreSQL's function that refuses a prepared statement after a column has changed its type.
+CHECK_OF_RESULT_TYPE = "RevalidateCachedQuery"
 
 
 class PreparedNames:
@@ -105,6 +112,8 @@ class PostgresSession:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
+        if wrapper.needs_rollback:
+            wrapper.validate_no_broken_transaction()
         if wrapper.execute_wrappers or wrapper.queries_logged:
             work = partial(self._execute, statement, values, commit_with)
             return self._run_through_wrappers(statement, values, work)  # type: ignore[no-any-return]
@@ -117,6 +126,8 @@ class PostgresSession:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
+        if wrapper.needs_rollback:
+            wrapper.validate_no_broken_transaction()
         if wrapper.execute_wrappers or wrapper.queries_logged:
             self._run_through_wrappers(statement, values, partial(self._defer, statement, values))
             return
@@ -156,8 +167,15 @@ class PostgresSession:
         self.may_commit_early = self.begin_sql is not None and not self.wrapper.savepoint_ids
 
     def commit(self) -> None:
+        """Raises InternalError when the transaction has been rolled back instead. PostgreSQL does
+        this without an error when a statement has failed before.
+        """
         if self.pending or self.pgconn.transaction_status != IDLE:
-            self._send([COMMIT])
+            result = self._send([COMMIT])
+            if result.command_status == ROLLBACK:
+                raise psycopg.InternalError(
+                    "The transaction was rolled back by a failed statement."
+                )
         self._reset_transaction()
 
     def rollback(self) -> None:
@@ -278,6 +296,8 @@ class PostgresSession:
         if self.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
             return psycopg.OperationalError(result.error_message or "The connection is lost.")
         error = error_from_result(result, encoding=self.connection.info.encoding)
+        if _is_of_other_types(error):  # retried as any other statement that must be prepared again
+            error = InvalidSqlStatementName(str(error))
         if isinstance(error, OUT_OF_SYNC_ERRORS):
             # This error has ended the transaction. When it is run again, all names are deallocated.
             self.prepared.names.clear()
@@ -308,3 +328,9 @@ class PostgresSession:
         if wrapper.queries_logged:
             wrapper.queries_log.append({"sql": sql % tuple(map(repr, params)), "time": ""})
         return run(sql, params, False, {"connection": wrapper, "cursor": None})
+
+
+def _is_of_other_types(error: psycopg.Error) -> bool:
+    """Whether a column of a prepared statement has changed its type since it was prepared."""
+    function = error.diag.source_function if isinstance(error, FeatureNotSupported) else None
+    return function == CHECK_OF_RESULT_TYPE
