@@ -101,7 +101,7 @@ def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
 def test_every_setting_is_in_the_table():
     table = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.M))
 
-    assert table == env._read
+    assert table == env._names_read
 
 
 def test_every_make_target_named_exists():
