@@ -10,6 +10,7 @@ from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once
 from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task, update_task
+from tasks.schemas.tasks import TaskResponse
 
 
 def etag(client, path="/tasks/APO-1"):
@@ -254,7 +255,7 @@ def test_who_has_it_already_gets_304(world, as_, path):
 def test_no_document_is_built_for_it(world, as_, monkeypatch):
     client = as_(world.ada)
     known = etag(client)
-    monkeypatch.setattr("tasks.schemas.tasks.TaskResponse.resolve_blocked_by", None)
+    monkeypatch.setattr(TaskResponse, "resolve_blocked_by", None)
 
     assert client.get("/tasks/APO-1", headers={"If-None-Match": known}).status_code == 304
 

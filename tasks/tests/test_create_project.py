@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from taskflow.tenancy import inside
+from tasks.actions import projects
 from tasks.models import Project, ProjectMember
 
 
@@ -159,7 +160,8 @@ def test_failure_after_the_project_row_stores_nothing(world, as_, events, monkey
     client = as_(world.ada)
     before = len(events(world.acme))
     monkeypatch.setattr(
-        "tasks.actions.projects.ProjectMember",
+        projects,
+        "ProjectMember",
         lambda **values: ProjectMember(**values | {"role": "king"}),  # there is no such role
     )
 
