@@ -44,6 +44,7 @@ def run(tmp_path):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "variables", "said"),
     [

@@ -209,6 +209,7 @@ def test_if_match_costs_a_statement_only_after_edits_by_others(world, as_, asser
         patch(ada, "/tasks/APO-1", {"description": "b"}, seen)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rounds", [1000 if PROOF else 10])

@@ -101,6 +101,7 @@ def test_number_of_a_deleted_task_is_not_used_again(world, as_):
     assert create(client, world).json()["key"] == "APO-2"
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("body", "where"),
     [

@@ -27,6 +27,7 @@ def board(world):
     return a, b, c
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("query", "titles"),
     [

@@ -42,6 +42,7 @@ def found(client, q, path="/tasks"):
     return sorted(t["external_ref"] for t in r.json()["data"] if t["external_ref"])
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("q", "names"),
     [
@@ -119,6 +120,7 @@ def test_blank_or_too_long_query_is_refused(world, as_, q):
             assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name)
 
 
+@pytest.mark.slow
 def test_any_text_is_harmless(world, as_, corpus):
     chance = random.Random(1)
     client = as_(world.bob)

@@ -152,6 +152,7 @@ def test_rows_of_counts_are_merged(world, as_, merging):
 # ---- at once ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_counts_are_exact_with_concurrent_writers(merging):
