@@ -200,7 +200,7 @@ def client() -> CheckedClient:
 
 @pytest.fixture
 def as_() -> Any:
-    """as_(actor) is a client with a token of his; as_(actor, "read") with less scope."""
+    """as_(actor) is a client with a token of the actor; as_(actor, "read") limits its scope."""
 
     def client(actor: Actor, scope: str = "admin", **kwargs: Any) -> ApiClient:
         return ApiClient(token_of(actor, scope, **kwargs))
@@ -226,7 +226,11 @@ def events() -> Any:
 
 @pytest.fixture
 def assert_statements() -> Any:
-    """assert_statements(n): n statements on rows; what opens, binds and closes scopes aside."""
+    """`with assert_statements(n):` asserts that the block executes n statements on rows.
+
+    Those that open, bind and close a unit of work are not counted. The budgets of the operations
+    of the API stand in taskflow/tests/test_statement_budgets.py.
+    """
 
     @contextmanager
     def counting(expected: int) -> Iterator[None]:
@@ -234,7 +238,8 @@ def assert_statements() -> Any:
             yield
         texts = [query["sql"] for query in captured.captured_queries]
         found = [t for t in texts if STATEMENT.match(t) and "set_config" not in t]
-        assert len(found) == expected, "\n".join(found)
+        numbered = "\n".join(found)
+        assert len(found) == expected, f"{len(found)} statements, not {expected}:\n{numbered}"
 
     return counting
 

@@ -292,19 +292,3 @@ def test_who_would_wait_too_long_is_told_to_come_back():
     assert (r.status_code, r.json()["code"]) == (409, "in_progress")
     assert r.headers["Retry-After"] == "1"
     assert titles(live) == ["Launch"]
-
-
-# ---- what it costs ------------------------------------------------------------------------------
-
-
-def test_idempotency_key_costs_three_statements_and_a_replay_two(world, as_, assert_statements):
-    client = as_(world.ada)
-    body = {"name": "t"}
-    client.get("/me")  # which notes that the token is in use
-
-    with assert_statements(3):
-        client.post("/tags", {"name": "plain"})
-    with assert_statements(6):
-        send(client, "post", "/tags", body)
-    with assert_statements(3):  # the token, the key, the answer
-        send(client, "post", "/tags", body)

@@ -197,18 +197,6 @@ def test_a_refusal_undoes_what_came_before_it(world, as_):
     assert [t["name"] for t in ada.get("/tags").json()["data"]] == ["a"]
 
 
-def test_if_match_costs_a_statement_only_after_edits_by_others(world, as_, assert_statements):
-    ada = as_(world.ada)
-    seen = etag(ada)
-    with assert_statements(6):
-        ada.patch("/tasks/APO-1", {"title": "a"})
-    now = etag(ada)
-    with assert_statements(6):
-        patch(ada, "/tasks/APO-1", {"title": "b"}, now)
-    with assert_statements(7):
-        patch(ada, "/tasks/APO-1", {"description": "b"}, seen)
-
-
 @pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)

@@ -171,13 +171,3 @@ def test_failure_after_the_project_row_stores_nothing(world, as_, events, monkey
     assert len(events(world.acme)) == before
     with inside(world.acme):
         assert Project.objects.count() == 1
-
-
-def test_number_of_statements_is_constant(world, as_, assert_statements):
-    client = as_(world.ada)
-    client.get("/me")  # notes the token's first use
-    # token; keys; project, event; membership, event; answer
-    with assert_statements(8):
-        create(client)
-    with assert_statements(7):
-        create(client, key="ABC")

@@ -177,30 +177,6 @@ def test_list_is_compiled_once_for_values_of_one_variant(acme, as_, monkeypatch)
     assert as_(acme.bob).get("/tasks?tag=c&tag=d&sort=-priority").json()["data"] == []
 
 
-READS = [
-    "/tasks/APO-2", "/tasks", "/tasks?project=APO&status=todo", "/tasks?q=launch", "/projects",
-    "/projects/APO", "/pages", "/comments?author=me", "/tasks?cursor={cursor}&sort=-priority",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("path", READS)
-def test_reading_a_row_costs_two_statements(acme, as_, assert_statements, path):
-    client = as_(acme.bob)
-    cursor = client.get("/tasks?limit=1&sort=-priority").json()["next_cursor"]
-
-    with assert_statements(2):  # the token, the answer
-        assert client.get(path.format(cursor=cursor)).status_code == 200
-
-
-def test_revalidating_an_etag_costs_two_statements(world, as_, assert_statements):
-    client = as_(world.ada)
-    client.get("/me")
-    for path in ("/tasks/APO-1", "/projects/APO"):
-        etag = client.get(path).headers["ETag"]
-        with assert_statements(2):  # the token, the version of the list
-            assert client.get(path, headers={"If-None-Match": etag}).status_code == 304
-
-
 @pytest.mark.isolation
 def test_compiled_query_returns_rows_of_the_current_tenant(world, as_):
     assert as_(world.boss).get(f"/tasks/{world.task.pk}").status_code == 200

@@ -233,20 +233,6 @@ def test_lists_of_pages_and_comments_can_be_searched(world, as_, everything):
     assert len(client.get("/comments?q=fuel&author=me").json()["data"]) == 1
 
 
-def test_number_of_statements_does_not_grow_with_the_rows(
-    world, as_, everything, assert_statements
-):
-    client = as_(world.bob)
-    client.get("/me")
-    for amount in (1, 10):
-        with inside(world.acme):
-            for _ in range(amount):
-                create_task(world.ada, world.apollo, title="fuel")
-                create_comment(world.ada, world.task, body="fuel")
-        with assert_statements(4):  # token; tasks, comments, pages
-            results(client, "fuel")
-
-
 def test_snippet_consists_of_pieces_of_plain_text():
     text = "a" * 300 + " <b>Fuel</b> and fuels " + "z" * 300
 

@@ -739,27 +739,6 @@ def test_move_to_an_invisible_project_is_not_undone(world, as_, r1):
 # ---- cost, and keys -----------------------------------------------------------------------------
 
 
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    ada = as_(world.ada)
-    ada.get("/me")
-    for number, count in enumerate((5, 60)):
-        with inside(world.acme):
-            made = [
-                create_task(world.ada, world.apollo, title="t", tags=["t"]) for _ in range(count)
-            ]
-        operations = [
-            {"op": "update", "id": t.pk, "data": {"title": "N", "tags": ["a", "b"]}} for t in made
-        ]
-        operations += [{"op": "complete", "id": t.pk} for t in made]
-        ada.post("/tasks/bulk", {"operations": operations}, headers={"X-Request-Id": f"b-{number}"})
-
-        with assert_statements(STATEMENTS):
-            assert undo(ada, f"b-{number}").status_code == 200
-
-
-STATEMENTS = 39
-
-
 def test_all_former_keys_find_a_task_that_was_moved_back(world, as_, ids, r1):
     ada = as_(world.ada)
     there = ada.post("/tasks/APO-1/move", {"project_id": ids["zeus"]}, headers=r1).json()["key"]
