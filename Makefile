@@ -8,6 +8,9 @@ POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
+# Which tests the test targets run. `make test-slow` sets these to the others.
+SPEED := not slow
+ISOLATION_SPEED := not slow and not matrix
 
 .DEFAULT_GOAL := help
 
@@ -19,32 +22,35 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
 run: runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 	@$(BIN)/python manage.py serve --port $(PORT)
 
-test: test-sqlite test-postgres test-isolation ## Run every test on SQLite and on PostgreSQL 18
+test: test-sqlite test-postgres test-isolation ## Run the everyday tests on SQLite and on PostgreSQL 18
 
-test-sqlite: installed ## Run every test on SQLite
-	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2
+test-slow: ## Run the tests that make test leaves out, on both databases
+	$(MAKE) --no-print-directory SPEED=slow ISOLATION_SPEED='(slow or matrix)' test
 
-test-postgres: installed ## Run every test on PostgreSQL 18, or on TEST_DATABASE_URL
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m 'not readme'
+test-sqlite: installed ## Run the everyday tests on SQLite
+	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2 -m '$(SPEED)'
+
+test-postgres: installed ## Run the everyday tests on PostgreSQL 18, or on TEST_DATABASE_URL
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m '$(SPEED) and not readme'
 
 test-isolation: installed ## Run the tests of tenant isolation with each protection alone, and as other logins
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
 isolation-database:
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m isolation -p taskflow.tests.without_manager
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager
 
 isolation-superuser:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and $(SPEED) and not matrix'
 
 isolation-plain:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix'
 
 test-client: installed ## Generate a Python client from the OpenAPI document and test it
 	$(BIN)/python -m taskflow.tests.generated_client

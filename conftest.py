@@ -8,12 +8,14 @@ administers it and owns a project of her own.
 
 from __future__ import annotations
 
-import copy
+import gc
 import os
+import pickle
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import django.test.client
@@ -24,28 +26,48 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.actions.tenants import create_tenant
-from accounts.actions.tokens import issue_token
-from accounts.actions.users import create_user
-from accounts.models import Tenant, User, UserKind
+from accounts import idempotency
+from accounts.models import Tenant, User
+from accounts.tests.factories import (
+    AdministratorFactory,
+    AgentFactory,
+    ApiTokenFactory,
+    UserFactory,
+)
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.audit.models import Event, Via
+from taskflow.audit.models import Event
 from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
 from taskflow.tenancy.unit import ALL_TENANTS, current_unit
 from taskflow.tests.contract import api_contract
-from tasks.actions.members import add_member
-from tasks.actions.projects import create_project
-from tasks.changes.tasks import create_task
-from tasks.models import Project, ProjectMember, Role, Task, TaskCountDelta
+from taskflow.tests.row_copies import RowCopies, read_rows, rolled_back
+from taskflow.tests.sampling import mark_slow
+from tasks.models import Project, ProjectMember, Role, Task, TaskCountDelta, count_deltas
+from tasks.tests.factories import MemberFactory, ProjectFactory, TaskFactory
 
 settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
+# Scrypt is slow on purpose; test_login.py sets it again.
+settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+# Else each new client lists every static file.
+settings.WHITENOISE_AUTOREFRESH = True
 
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length
 API = "/api/v1"
 # As taskflow/wsgi.py does for the server. Django's test client has no setting for it.
 django.test.client.WSGIRequest = Request  # type: ignore[misc]
+
+
+@pytest.hookimpl(tryfirst=True)  # before the option -m selects by these marks
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    mark_slow(items)
+
+
+def pytest_collection_finish() -> None:
+    """Let the garbage collector skip what is imported, which is most of all objects."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)  # by default every 700 new objects are searched
 
 
 class CheckedClient(Client):
@@ -109,34 +131,26 @@ class World:
 
 
 def new_tenant(subdomain: str, boss: str, password: str | None = None) -> Actor:
-    tenant = Tenant(name=subdomain.title(), subdomain=subdomain)
-    user = User(handle=boss, email=f"{boss}@{subdomain}.example", is_staff=True)
-    return create_tenant(tenant, user, password=password, via=Via.COMMAND)
+    return AdministratorFactory(subdomain=subdomain, handle=boss, password=password)
 
 
 def person(boss: Actor, handle: str, password: str | None = None) -> Actor:
-    """A colleague of `boss`, inside his open scope."""
-    email = f"{handle}@{boss.tenant.subdomain}.example"
-    user = create_user(
-        boss, handle=handle, email=email, full_name=handle.title(), password=password
-    )
-    return Actor(user, boss.tenant)
+    """A new user in the tenant of `boss`, as an actor."""
+    return Actor(UserFactory(actor=boss, handle=handle, password=password), boss.tenant)
 
 
 def build_world() -> World:
-    boss, mallory = new_tenant("acme", "boss"), new_tenant("globex", "mallory")
-    with inside(boss.tenant):
-        ada, carl, bob, eve = (person(boss, name) for name in ("ada", "carl", "bob", "eve"))
-        agent = create_user(boss, kind=UserKind.AGENT, handle="bot", responsible=ada.user)
-        bot = Actor(agent, boss.tenant)
-        apollo = create_project(ada, name="Apollo", key="APO")
-        add_member(ada, apollo, user=carl.user, role=Role.ADMIN)
-        add_member(ada, apollo, user=bob.user)
-        add_member(ada, apollo, user=bot.user)
-        task = create_task(ada, apollo, title="Launch", assignee=ada.user)
-    with inside(mallory.tenant):
-        secret = create_project(mallory, name="Secret", key="SEC")
-        secret_task = create_task(mallory, secret, title="Plot")
+    boss = AdministratorFactory(subdomain="acme", handle="boss")
+    mallory = AdministratorFactory(subdomain="globex", handle="mallory")
+    ada, carl, bob, eve = (person(boss, name) for name in ("ada", "carl", "bob", "eve"))
+    agent = AgentFactory(actor=boss, handle="bot", responsible=ada.user)
+    bot = Actor(agent, boss.tenant)
+    apollo = ProjectFactory(actor=ada, name="Apollo", key="APO")
+    MemberFactory(actor=ada, project=apollo, user=carl.user, role=Role.ADMIN)
+    MemberFactory(actor=ada, project=apollo, user=bob.user)
+    MemberFactory(actor=ada, project=apollo, user=bot.user)
+    task = TaskFactory(actor=ada, project=apollo, title="Launch", assignee=ada.user)
+    secret = ProjectFactory(actor=mallory, name="Secret", key="SEC")
     return World(
         acme=boss.tenant,
         globex=mallory.tenant,
@@ -150,41 +164,32 @@ def build_world() -> World:
         apollo=apollo,
         task=task,
         secret=secret,
-        secret_task=secret_task,
+        secret_task=TaskFactory(actor=mallory, project=secret, title="Plot"),
     )
 
 
-# In the order of their foreign keys. Copying rows costs a tenth of acting them out again.
-PROPS = [User, Event, Project, ProjectMember, Task, TaskCountDelta]
-_played: list[tuple[World, dict[Tenant, list[list[Any]]]]] = []
+# The tables of these rows, in an order that suits their foreign keys.
+TABLES = [User, Event, Project, ProjectMember, Task, TaskCountDelta]
+_copies: list[tuple[bytes, RowCopies]] = []  # made by the first test of a process
 
 
 @pytest.fixture
 def world(db: None, request: pytest.FixtureRequest) -> World:
-    """Acted out by the first test of a process, copied for the others.
+    """The shared users and rows, as copies of those that build_world() creates once per process.
 
-    Tests that commit act it out themselves: numbers may have been counted from one again.
+    Tests that commit create them anew, since their ids may be in use again after such a test.
     """
     marker = request.node.get_closest_marker("django_db")
-    without_manager = request.config.pluginmanager.has_plugin("taskflow.tests.without_manager")
-    if without_manager or (marker and marker.kwargs.get("transaction")):
+    if marker and marker.kwargs.get("transaction"):
         return build_world()
-    if not _played:
-        world = build_world()
-        _played.append((world, {t: props_of(t) for t in (world.acme, world.globex)}))
-        return copy.deepcopy(world)
-    world, props = copy.deepcopy(_played[0])
-    Tenant.objects.bulk_create(props)
-    for tenant, tables in props.items():
-        with inside(tenant):
-            for rows in tables:
-                type(rows[0])._default_manager.bulk_create(rows)
-    return world
-
-
-def props_of(tenant: Tenant) -> list[list[Any]]:
-    with inside(tenant):
-        return [list(model._default_manager.order_by("pk")) for model in PROPS]
+    if not _copies:
+        with rolled_back():
+            world = build_world()
+            rows = read_rows([world.acme, world.globex], TABLES)
+        _copies.append((pickle.dumps(world), RowCopies(rows)))
+    pickled, copies = _copies[0]
+    copies.insert()
+    return pickle.loads(pickled)
 
 
 @pytest.fixture
@@ -195,7 +200,7 @@ def client() -> CheckedClient:
 
 @pytest.fixture
 def as_() -> Any:
-    """as_(actor) is a client with a token of his; as_(actor, "read") with less scope."""
+    """as_(actor) is a client with a token of the actor; as_(actor, "read") limits its scope."""
 
     def client(actor: Actor, scope: str = "admin", **kwargs: Any) -> ApiClient:
         return ApiClient(token_of(actor, scope, **kwargs))
@@ -204,9 +209,7 @@ def as_() -> Any:
 
 
 def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
-    with inside(actor.tenant):
-        kwargs.setdefault("expires_at", None)
-        _token, text = issue_token(actor, actor.user, "test", TokenScope(scope), **kwargs)
+    _token, text = ApiTokenFactory(actor=actor, scope=TokenScope(scope), **kwargs)
     return text
 
 
@@ -223,7 +226,11 @@ def events() -> Any:
 
 @pytest.fixture
 def assert_statements() -> Any:
-    """assert_statements(n): n statements on rows; what opens, binds and closes scopes aside."""
+    """`with assert_statements(n):` asserts that the block executes n statements on rows.
+
+    Those that open, bind and close a unit of work are not counted. The budgets of the operations
+    of the API stand in taskflow/tests/test_statement_budgets.py.
+    """
 
     @contextmanager
     def counting(expected: int) -> Iterator[None]:
@@ -231,25 +238,17 @@ def assert_statements() -> Any:
             yield
         texts = [query["sql"] for query in captured.captured_queries]
         found = [t for t in texts if STATEMENT.match(t) and "set_config" not in t]
-        assert len(found) == expected, "\n".join(found)
+        numbered = "\n".join(found)
+        assert len(found) == expected, f"{len(found)} statements, not {expected}:\n{numbered}"
 
     return counting
 
 
 @pytest.fixture(autouse=True)
 def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is done besides every so many rows, by their ids, would be counted with statements."""
-    monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 10**9)
-    monkeypatch.setattr("tasks.models.count_deltas.MERGE_EVERY", 10**9)
-
-
-@pytest.fixture(autouse=True)
-def _fast(settings: Any) -> None:
-    """Scrypt is slow on purpose (test_login.py restores it), and listing every static file once
-    per client costs a third of all the tests.
-    """
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-    settings.WHITENOISE_AUTOREFRESH = True
+    """Switch off the occasional cleanup that a request does: its statements would be counted."""
+    monkeypatch.setattr(idempotency, "CLEANUP_INTERVAL", 10**9)
+    monkeypatch.setattr(count_deltas, "MERGE_EVERY", 10**9)
 
 
 # ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------
@@ -257,6 +256,7 @@ def _fast(settings: Any) -> None:
 STATEMENT = re.compile(r"\s*(SELECT|INSERT|UPDATE|DELETE|WITH)", re.I)
 
 
+@cache
 def tenant_tables() -> re.Pattern[str]:
     names = "|".join(m._meta.db_table for m in apps.get_models() if is_tenant_model(m))
     return re.compile(rf'"({names})"')

@@ -45,6 +45,7 @@ def test_token_without_admin_scope_cannot_change_the_tenant(world, as_):
     assert as_(world.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("path", ["/tenant", "/me", "/tasks", "/projects", "/trash"])
 @pytest.mark.parametrize(
     ("headers", "status"),

@@ -47,6 +47,7 @@ def is_within(made: ApiToken, maker: ApiToken) -> bool:
     )
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1], [1, 2]])
 @pytest.mark.parametrize("scope", TokenScope)
@@ -70,6 +71,7 @@ def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects
     assert refused > 0 or (scope, projects, days) == (TokenScope.ADMIN, None, None)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
 @pytest.mark.parametrize("scope", TokenScope)

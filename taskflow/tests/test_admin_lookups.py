@@ -143,6 +143,7 @@ def test_lookups_of_the_test_include_secret_columns_and_relations():
     } <= found
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     ("model", "path"), secret_paths(), ids=lambda value: getattr(value, "__name__", value)
 )
@@ -167,6 +168,7 @@ def test_a_list_is_searched_by_no_secret_column(root, staff, model):
     assert staff.get(page).context["cl"].result_count == 0
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
 def test_a_list_is_sorted_by_its_own_columns_only(root, staff, request_of_staff, model):
     """The order parameter counts the list's columns; numbers beyond them mean nothing."""

@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["bench", "growth", "sqlite"])
 def test_benchmark_module_prints_its_help(module):
     command = [sys.executable, "-W", "ignore", "-m", f"benchmarks.{module}", "--help"]

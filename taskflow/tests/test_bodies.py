@@ -274,6 +274,7 @@ def server(tmp_path_factory):
         stop(process)
 
 
+@pytest.mark.slow
 @pytest.mark.readme
 @pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/tags", "/admin/login/", "/livez"])
 def test_reads_and_probes_are_answered_beside_half_sent_bodies(server, path):
@@ -298,6 +299,7 @@ def test_incomplete_body_holds_no_database_lock(server):
         other.close()
 
 
+@pytest.mark.slow
 @pytest.mark.readme
 def test_a_burst_of_writes_is_never_refused(server):
     for n in range(100):  # until the server has noticed that the connections above are closed

@@ -67,6 +67,7 @@ def test_every_operation_has_an_expectation():
     assert EXPECTED.keys() == MATRIX.keys()
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize("operation", MATRIX)
 def test_bound_token_of_an_administrator_cannot_reach_other_projects(world, ids, bound, operation):  # noqa: F811
     method, path, body, *_expected = MATRIX[operation]

@@ -45,6 +45,7 @@ def bearer(world, as_):
     return {"HTTP_AUTHORIZATION": f"Bearer {as_(world.ada).token}"}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("charset", NO_TEXT + OTHERS)
 def test_charset_of_a_request_without_a_body_changes_nothing(bearer, charset):
     path, kind = "/api/v1/tasks?q=Launch&status=todo&limit=7", f"text/plain; charset={charset}"
@@ -163,6 +164,7 @@ VALUES = ["", "\xc4", "\0", "\xff\xfe", "\xed\xa0\x80", "x" * 70_000, "9" * 5000
           "%", "%ff%00", "a; b*=nosuch''c", "a; b*0*=undefined''%41; b*x=1", "-1", "\xb2", "http://["]  # fmt: skip
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("header", HEADERS)
 def test_no_value_of_a_header_makes_the_server_fail(bearer, header):
     for value in VALUES:

@@ -113,6 +113,7 @@ def old_environment(tmp_path_factory):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", ["migrate", "serve --port {port}", "check --database default"])
 def test_a_database_of_the_first_layout_is_refused_in_one_line(old_environment, command):
     arguments = command.format(port=free_port()).split()

@@ -209,6 +209,7 @@ def filled(value, ids):
     return value
 
 
+@pytest.mark.slow
 def test_each_write_leaves_an_identical_export(world, as_, ids):
     boss = as_(world.boss)
     with inside(world.acme):

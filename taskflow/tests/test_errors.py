@@ -6,9 +6,11 @@ import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from accounts import middleware
 from conftest import ApiClient, token_of
 from taskflow.http.errors import PROBLEM_BY_STATUS, Internal, Problem, problem_of_status
 from taskflow.tenancy import inside
+from tasks.api import tasks as task_api
 from tasks.models import Task
 
 
@@ -20,7 +22,8 @@ def raising(error):
 
 
 @pytest.mark.parametrize(
-    "place", ["accounts.middleware.inside_tenant_of_token", "tasks.api.tasks.task_response"]
+    ("module", "function"),
+    [(middleware, "inside_tenant_of_token"), (task_api, "task_response")],
 )
 @pytest.mark.parametrize(
     ("error", "status", "code"),
@@ -32,11 +35,11 @@ def raising(error):
     ],
 )
 def test_database_error_gets_its_problem_document(
-    world, monkeypatch, caplog, place, error, status, code
+    world, monkeypatch, caplog, module, function, error, status, code
 ):
-    """Signing in asks it first, outside the view: it must be answered and logged there, too."""
+    """The token is read first, outside the view. Its errors need the same response and log line."""
     client = ApiClient(token_of(world.ada))
-    monkeypatch.setattr(place, raising(error))
+    monkeypatch.setattr(module, function, raising(error))
 
     r = client.get("/tasks/APO-1")
 
@@ -53,9 +56,7 @@ def test_database_error_gets_its_problem_document(
 def test_failure_after_a_write_rolls_it_back(world, as_, events, monkeypatch, error):
     client = as_(world.ada)
     before = len(events(world.acme))
-    monkeypatch.setattr(
-        "tasks.api.tasks.updated_response", raising(error)
-    )  # to answer with the row
+    monkeypatch.setattr(task_api, "updated_response", raising(error))  # to answer with the row
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
 
@@ -67,7 +68,7 @@ def test_failure_after_a_write_rolls_it_back(world, as_, events, monkeypatch, er
 
 def test_a_failure_outside_ninja_is_a_problem_too(world, monkeypatch):
     client = ApiClient(token_of(world.ada))
-    monkeypatch.setattr("accounts.middleware.build_token_actor", raising(KeyError("secret")))
+    monkeypatch.setattr(middleware, "build_token_actor", raising(KeyError("secret")))
 
     r = client.get("/me")
 

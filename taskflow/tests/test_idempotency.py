@@ -11,11 +11,13 @@ from django.core.management import call_command
 from django.db import connection
 from django.utils import timezone
 
+from accounts import idempotency
 from accounts.idempotency import RECORD_LIFETIME, delete_expired_records
 from accounts.models import ApiToken, IdempotencyRecord
 from conftest import PASSWORD, ApiClient, build_world, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once, held_open
+from tasks.api import tasks as task_api
 from tasks.models import Task
 
 
@@ -155,7 +157,7 @@ def test_a_refusal_is_not_kept(world, as_):
 def test_neither_is_a_failure(world, as_, monkeypatch):
     client = as_(world.ada)
     with monkeypatch.context() as broken:
-        broken.setattr("tasks.api.tasks.updated_response", None)
+        broken.setattr(task_api, "updated_response", None)
 
         assert post_task(client, world).status_code == 500
 
@@ -212,7 +214,7 @@ def test_old_keys_are_swept(world, as_):
 def test_storing_a_response_deletes_expired_records(world, as_, monkeypatch):
     client = as_(world.ada)
     post_task(client, world, key="old")
-    monkeypatch.setattr("accounts.idempotency.CLEANUP_INTERVAL", 1)
+    monkeypatch.setattr(idempotency, "CLEANUP_INTERVAL", 1)
 
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
         post_task(client, world, key="hundredth")
@@ -290,19 +292,3 @@ def test_who_would_wait_too_long_is_told_to_come_back():
     assert (r.status_code, r.json()["code"]) == (409, "in_progress")
     assert r.headers["Retry-After"] == "1"
     assert titles(live) == ["Launch"]
-
-
-# ---- what it costs ------------------------------------------------------------------------------
-
-
-def test_idempotency_key_costs_three_statements_and_a_replay_two(world, as_, assert_statements):
-    client = as_(world.ada)
-    body = {"name": "t"}
-    client.get("/me")  # which notes that the token is in use
-
-    with assert_statements(3):
-        client.post("/tags", {"name": "plain"})
-    with assert_statements(6):
-        send(client, "post", "/tags", body)
-    with assert_statements(3):  # the token, the key, the answer
-        send(client, "post", "/tags", body)

@@ -14,6 +14,8 @@ import pytest
 
 from taskflow.tests.server import ROOT
 
+pytestmark = pytest.mark.slow
+
 # As `python3`: its environments have a `python` that notes what pip is to install.
 FAKE_PYTHON = f"""#!/bin/sh
 case "$1$2" in

@@ -15,6 +15,7 @@ from conftest import ApiClient, build_world, token_of
 from taskflow import tenancy
 from taskflow.tenancy import TenantError, inside
 from tasks.api import responses as documents
+from tasks.api import tasks as task_api
 from tasks.models import Task
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.isolation]
@@ -118,7 +119,7 @@ def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
     for _ in range(3):
         assert client.get("/tasks/APO-1").status_code == 200
     with monkeypatch.context() as broken:
-        broken.setattr("tasks.api.tasks.task_response", then_cut_off)
+        broken.setattr(task_api, "task_response", then_cut_off)
         r = client.get("/tasks/APO-1")
 
     assert (r.status_code, r.json()["code"]) == (503, "unavailable")

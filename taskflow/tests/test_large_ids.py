@@ -48,6 +48,7 @@ FILTERS = {
 }  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_an_impossible_id_in_a_path_is_not_found(world, as_, row_id):
     client = as_(world.boss)
@@ -66,6 +67,7 @@ def test_an_impossible_id_in_a_path_is_not_found(world, as_, row_id):
         assert response["Content-Type"].startswith("application/problem+json")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(world, as_, row_id):
     client = as_(world.boss)
@@ -116,6 +118,7 @@ def signed_in(actor):
     return client
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(world, row_id):
     admin = signed_in(world.boss)
@@ -125,6 +128,7 @@ def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(world,
             assert response.status_code in (302, 403, 404), (model, page)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(world, row_id):
     admin = signed_in(world.boss)

@@ -12,6 +12,7 @@ from django.test import Client
 
 from conftest import ApiClient, token_of
 from taskflow.logging import FIELDS, JsonFormatter
+from tasks.api import tasks as task_api
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_a_stranger_has_no_name(world, lines):
 
 
 def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypatch):
-    monkeypatch.setattr("tasks.api.tasks.task_response", lambda *a: 1 / 0)
+    monkeypatch.setattr(task_api, "task_response", lambda *a: 1 / 0)
 
     r = ApiClient(token_of(world.ada)).get("/tasks/1")
 
@@ -132,7 +133,7 @@ def test_secrets_are_in_no_line(world, lines, monkeypatch):
     client = ApiClient(text)
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
     client.get("/tasks?tag=hunter2-secret")
-    monkeypatch.setattr("tasks.api.tasks.updated_response", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
     client.patch("/tasks/1", {"title": "hunter2-secret"})
 
     written = json.dumps(lines())

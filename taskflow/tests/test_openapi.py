@@ -22,6 +22,7 @@ SERVER_OWNED = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_document_is_valid_openapi_3_1():
     assert [str(error) for error in OpenAPIV31SpecValidator(SCHEMA).iter_errors()] == []
 

@@ -105,6 +105,7 @@ def filled(world):
     return world
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("order", ORDERS)
 def test_a_sorted_list_has_the_order_of_its_values(filled, as_, order):
     for actor in (filled.boss, filled.ada, filled.bob, filled.carl, filled.eve):
@@ -112,6 +113,7 @@ def test_a_sorted_list_has_the_order_of_its_values(filled, as_, order):
         assert ids == expected_ids(actor, order)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("order", ORDERS)
 def test_pages_by_cursor_and_by_skip_are_parts_of_the_list(filled, as_, order):
     client, ids = as_(filled.bob), expected_ids(filled.bob, order)
@@ -121,6 +123,7 @@ def test_pages_by_cursor_and_by_skip_are_parts_of_the_list(filled, as_, order):
         assert ids_at(client, f"limit=9&sort={order}&skip={skip}")[0] == ids[skip : skip + 9]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("first", ORDERS)
 def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, first):
     client = as_(filled.bob)
@@ -131,6 +134,7 @@ def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, firs
         assert ids_at(client, f"limit=9&sort={order}&skip=11")[0] == ids[11:20], order
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("filters", ["", "&project={}", "&assignee=none", "&status=todo"])
 def test_lists_by_several_names_are_the_same_by_any_index(filled, as_, filters):
     client, where = as_(filled.bob), filters.format(filled.apollo.pk)
@@ -163,6 +167,7 @@ def test_a_list_of_many_projects_is_counted(filled, as_):
         assert page["count"] == len(expected_ids(actor, "number"))
 
 
+@pytest.mark.slow
 @given(data=st.data())
 @settings(
     max_examples=30,

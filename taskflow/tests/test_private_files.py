@@ -43,6 +43,7 @@ def run(folder, **environment):
     return dict(line.rsplit(" ", 1) for line in done.stdout.splitlines())
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_migrate_and_seed_leave_private_files_in_a_private_directory(tmp_path):
     modes = run(tmp_path / "data", TASKFLOW_DATA_DIR=str(tmp_path / "data"))
@@ -64,6 +65,7 @@ def settings_in(folder, **environment):
     subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=given | environment, check=True)
 
 
+@pytest.mark.slow
 def test_files_in_a_named_data_directory_become_private_and_its_mode_is_kept(tmp_path):
     """The directory may be shared, as /tmp is."""
     folder = tmp_path / "data"
@@ -89,6 +91,7 @@ def test_a_directory_in_the_place_of_the_database_keeps_its_mode(tmp_path):
     assert mode_of(tmp_path) == 0o755
 
 
+@pytest.mark.slow
 def test_a_directory_that_the_database_url_names_keeps_its_mode(tmp_path):
     named = tmp_path / "named"
     named.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 
 import psycopg
@@ -16,6 +17,8 @@ from django.db import (
 )
 from django.test import Client
 
+from accounts import api as accounts_api
+from accounts import auth, middleware
 from conftest import ApiClient, build_world, token_of
 from taskflow.audit.models import Event
 from taskflow.http.errors import (
@@ -77,7 +80,7 @@ def test_read_is_answered(client, read_only, path):
 
 @pytest.mark.parametrize("way", ["/api/v1/auth/login", "/api/v1/auth/register"])
 def test_signing_in_answers_503(world, read_only, way, monkeypatch):
-    monkeypatch.setattr("accounts.api.check_password", lambda *args: world.ada.user, raising=False)
+    monkeypatch.setattr(accounts_api, "check_password", lambda *args: world.ada.user)
     body = {"email": "a@b.example", "password": "correct horse battery"}
     if way.endswith("register"):
         body |= {"tenant_name": "X", "subdomain": "xyz", "full_name": "X"}
@@ -101,7 +104,7 @@ def test_not_ready_and_ready_again_afterwards(client, read_only):
 def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL has no file here")
-    monkeypatch.setattr("os.access", lambda path, mode: path.is_file() == (denied == "folder"))
+    monkeypatch.setattr(os, "access", lambda path, mode: path.is_file() == (denied == "folder"))
 
     assert Client().get("/readyz").json()["problems"] == ["the database accepts only reads"]
 
@@ -181,7 +184,7 @@ def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
             raise error
         return inside(*args, **kwargs)
 
-    monkeypatch.setattr("accounts.auth.inside", fail)
+    monkeypatch.setattr(auth, "inside", fail)
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
 
@@ -209,7 +212,7 @@ def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_r
 
     from accounts.middleware import record_token_use  # noqa: PLC0415 - before it is replaced
 
-    monkeypatch.setattr("accounts.middleware.record_token_use", end_session)
+    monkeypatch.setattr(middleware, "record_token_use", end_session)
 
     r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
 

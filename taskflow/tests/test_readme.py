@@ -19,6 +19,7 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
+@pytest.mark.slow
 @pytest.mark.readme
 def test_the_commands_and_the_tour_run_as_written(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
@@ -65,6 +66,7 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
         )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.readme
 def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")

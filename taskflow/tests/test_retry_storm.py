@@ -101,6 +101,7 @@ class Client:
             conn.close()
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_every_key_is_done_once_whatever_breaks(tmp_path):

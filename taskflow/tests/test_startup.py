@@ -22,6 +22,7 @@ from django.db import (
 from django.db.backends.base import base
 from django.test import Client
 
+from taskflow.http import health
 from taskflow.startup import describe_failure
 from taskflow.tests.server import ROOT, clean_environment
 
@@ -43,6 +44,7 @@ def run(tmp_path):
     return start
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "variables", "said"),
     [
@@ -162,7 +164,7 @@ def test_an_old_postgresql_is_not_ready(postgresql_15, monkeypatch):
     def connect(*arguments):
         connection.check_database_version_supported()
 
-    monkeypatch.setattr("taskflow.http.health.MigrationExecutor", connect)
+    monkeypatch.setattr(health, "MigrationExecutor", connect)
 
     r = Client().get("/readyz")
 

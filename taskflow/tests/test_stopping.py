@@ -24,7 +24,7 @@ from taskflow.tests.server import ROOT, clean_environment, free_port
 SOON = KILL_TIMEOUT_SECONDS / 2  # seconds: a worker that has to be killed takes twice as long
 HALF = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
 
-pytestmark = [pytest.mark.readme, pytest.mark.proof]
+pytestmark = [pytest.mark.slow, pytest.mark.readme, pytest.mark.proof]
 
 
 class Terminal:

@@ -43,6 +43,7 @@ def query_parameters(operation):
     return {p["name"]: p["schema"] for p in operation["parameters"] if p["in"] == "query"}
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WITHOUT_BODY)
 def test_operation_without_declared_body_refuses_every_body(world, as_, name):
     method, path, operation = OPERATIONS[name]
@@ -58,6 +59,7 @@ def test_operation_without_declared_body_refuses_every_body(world, as_, name):
             assert f"?{parameter}=true" in r.json()["detail"]
 
 
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WRITES_WITH_BODY)
 def test_query_parameter_in_a_body_is_refused_with_its_place(world, as_, name):
     method, path, operation = OPERATIONS[name]

@@ -17,6 +17,8 @@ from taskflow.tenancy import OWNER_ROLE, has_roles
 from taskflow.tests import stored_databases
 from taskflow.tests.server import ROOT, clean_environment
 
+pytestmark = pytest.mark.slow
+
 NAME = "stored_database"
 
 

@@ -79,6 +79,7 @@ def holdings(live: World, user: User) -> list[Any]:
         ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_user_being_offboarded_receives_nothing(live, boss, way):
     user = receiver(live, way)
@@ -94,6 +95,7 @@ def test_user_being_offboarded_receives_nothing(live, boss, way):
     assert "is deactivated" in r.json()["detail"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("way", WAYS)
 def test_offboarding_hands_over_what_was_assigned_at_the_same_time(live, boss, way):
     user = receiver(live, way)

@@ -384,6 +384,7 @@ def test_password_is_set_by_the_action(house, staff):
 # ---- constant queries ---------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "page",
     ["/admin/", *(address(m, "list") for m in MODELS), "/admin/tasks/project/{apollo}/change/",
@@ -833,6 +834,7 @@ QUERIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("query", QUERIES)
 def test_action_changes_no_row_that_the_list_did_not_show(house, staff, query):
     with inside(house.root.tenant):

@@ -71,6 +71,7 @@ def send_forms(client, house):
         client.post(address(model, "list"), {"action": action, "_selected_action": [pk]})
 
 
+@pytest.mark.slow
 def test_requests_leave_nothing_on_shared_admin_objects(house):
     create_operator(email="op@x.example", full_name="Op", password=PASSWORD)
     before = shared_state()

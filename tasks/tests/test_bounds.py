@@ -8,7 +8,9 @@ import pytest
 
 from conftest import PASSWORD
 from taskflow.tenancy import inside
+from tasks.actions import tags as tag_actions
 from tasks.actions.tags import MAX_NEW_TAGS, create_tag, delete_tag
+from tasks.api import bulk as bulk_api
 from tasks.api.bulk import MAX_TEXT_BYTES
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import Tag, Task
@@ -173,7 +175,7 @@ def test_limits_of_one_request_have_the_documented_values():
 
 
 def test_request_that_would_create_too_many_tags_is_refused(world, as_, monkeypatch):
-    monkeypatch.setattr("tasks.actions.tags.MAX_NEW_TAGS", 8)
+    monkeypatch.setattr(tag_actions, "MAX_NEW_TAGS", 8)
     client = as_(world.bob)
 
     for operations in (
@@ -230,7 +232,7 @@ def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data)
 
 def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
     """The event log stores the replaced text."""
-    monkeypatch.setattr("tasks.api.bulk.MAX_TEXT_BYTES", 81 * 520)
+    monkeypatch.setattr(bulk_api, "MAX_TEXT_BYTES", 81 * 520)
     client = as_(world.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
     assert bulk(client, update | {"data": {"description": "x" * 500}}).status_code == 200

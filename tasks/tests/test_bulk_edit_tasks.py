@@ -215,38 +215,3 @@ def test_project_of_a_non_member_is_not_found(world, as_, tasks):
 
 def test_read_only_token_is_refused(world, as_):
     assert bulk(as_(world.bob, "read"), new(world)).status_code == 403
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")
-    with inside(world.acme):
-        other = create_project(world.ada, name="Other", key="OTH")
-        add_member(world.ada, other, user=world.bob.user)
-        sets = [
-            [create_task(world.ada, world.apollo, title="x") for _ in range(5 * amount)]
-            for amount in (2, 12)
-        ]
-    for found in sets:
-        piles = [iter(found[n::5]) for n in range(5)]
-        operations = [new(world, tags=["t"], assignee_id=world.carl.user.pk) for _ in found[::5]]
-        for pile, (op, data) in zip(
-            piles,
-            [
-                ("update", {"title": "y"}),
-                ("complete", None),
-                ("move", {"project_id": other.pk}),
-                ("assign", {"assignee_id": world.bot.user.pk}),
-                ("delete", None),
-            ],
-            strict=True,
-        ):
-            operations += [{"op": op, "id": t.pk} | ({"data": data} if data else {}) for t in pile]
-        if found is sets[0]:
-            bulk(client, new(world, tags=["t"]))
-        # token; users, projects; tasks; turn, projects' locks
-        # new ones: members; number; tags; insert, links, events
-        # others: projects' locks, below; members; lock; open work (2); number
-        # lock, update, events, old numbers; answer
-        with assert_statements(25):
-            assert bulk(client, *operations).status_code == 200

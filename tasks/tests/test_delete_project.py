@@ -57,16 +57,3 @@ def test_user_who_is_no_owner_is_refused(world, as_):
 def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).delete(f"/projects/{world.apollo.pk}").status_code == 404
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.ada)
-    client.get("/me")  # notes the token's first use
-    for key, amount in (("FEW", 3), ("MANY", 30)):
-        with inside(world.acme):
-            project = create_project(world.ada, name=key, key=key)
-            for number in range(amount):
-                create_task(world.ada, project, title=str(number), tags=["t"])
-        # token; project; role; lock, update, event
-        with assert_statements(6):
-            assert client.delete(f"/projects/{key}").status_code == 204

@@ -47,16 +47,3 @@ def test_user_who_is_no_administrator_is_refused(world, as_, tag):
 
 def test_row_of_another_tenant_is_not_found(world, as_, tag):
     assert as_(world.mallory).delete(f"/tags/{tag.pk}").status_code == 404
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    boss = as_(world.boss)
-    boss.get("/me")  # notes the token's first use
-    for amount in (3, 30):
-        with inside(world.acme):
-            tag = create_tag(world.ada, name="t")
-            for number in range(amount):
-                create_task(world.ada, world.apollo, title=str(number), tags=["t"])
-        # token; tag; lock, tasks; lock, again, delete, event
-        with assert_statements(8):
-            assert boss.delete(f"/tags/{tag.pk}").status_code == 204

@@ -40,17 +40,3 @@ def test_project_of_a_non_member_is_not_found(world, as_):
         assert as_(actor).delete(f"/tasks/{world.task.pk}").status_code == 404
     with inside(world.acme):
         assert Task.objects.exists()
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")  # notes the token's first use
-    for amount in (3, 30):
-        with inside(world.acme):
-            top = create_task(world.ada, world.apollo, title="top")
-            for number in range(amount):
-                create_task(world.ada, world.apollo, title=str(number), parent=top, tags=["t"])
-        # token; task, its tags and blockers; project's lock, what hangs below, the rows
-        # lock, again, update, events
-        with assert_statements(9):
-            assert client.delete(f"/tasks/{top.pk}").status_code == 204

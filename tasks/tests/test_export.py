@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import re
@@ -150,7 +151,7 @@ def test_row_that_cannot_be_stored_prevents_the_import(house, monkeypatch):
     data = export(house.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
     wipe()
     file = io.BytesIO(data)
-    monkeypatch.setattr("tasks.export.verifying.hashlib.sha256", lambda *_: Forged(data))
+    monkeypatch.setattr(hashlib, "sha256", lambda *_: Forged(data))
 
     with pytest.raises(InvalidExport, match="cannot be stored"):
         import_tenant(file, verify(file), lambda _: None)

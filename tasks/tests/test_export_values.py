@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from taskflow.tenancy import inside
+from tasks.export import exporting
 from tasks.export.verifying import verify
 from tasks.management.files import write_whole_file
 from tasks.models import Task
@@ -195,7 +196,7 @@ def test_failure_in_the_middle_of_an_export_leaves_no_file(world, tmp_path, monk
     def fail(*args):
         raise DatabaseError("connection lost")
 
-    monkeypatch.setattr("tasks.export.exporting.write_value", fail)
+    monkeypatch.setattr(exporting, "write_value", fail)
 
     with pytest.raises(CommandError, match="The database refused the export: connection lost"):
         call_command("export", "acme", output=str(tmp_path / "acme.jsonl"))

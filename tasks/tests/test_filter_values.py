@@ -91,6 +91,7 @@ def create_each(client, project, bodies):
     return [r.json() for r in made if r.status_code == 201]
 
 
+@pytest.mark.slow
 @HOW
 @example(OPERATORS)
 @given(values)
@@ -160,6 +161,7 @@ def test_where_that_excludes_an_unknown_tag_is_refused(world, as_, events):
     assert [row["task"] for row in tried["result"]["results"]] == [None]
 
 
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize(("path", "name"), FILTERS)
 def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
     client = as_(world.boss)
@@ -170,6 +172,7 @@ def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
         assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name), empty
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("path", "name"), MULTIPLE)
 def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
     client = as_(world.boss)

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-from conftest import person
-from taskflow.tenancy import inside
-from tasks.actions.members import add_member
-
 
 def test_members_are_listed_in_the_order_of_joining(world, as_):
     page = as_(world.bob).get("/projects/apo/members").json()
@@ -38,15 +34,3 @@ def test_list_has_pages(world, as_):
 def test_project_of_a_non_member_is_not_found(world, as_):
     for actor in (world.eve, world.mallory):
         assert as_(actor).get(f"/projects/{world.apollo.pk}/members").status_code == 404
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")  # notes the token's first use
-    for amount in (1, 25):
-        with inside(world.acme):
-            for number in range(amount):
-                user = person(world.boss, f"p{amount}-{number}").user
-                add_member(world.ada, world.apollo, user=user)
-        with assert_statements(3):  # token, project, page
-            client.get("/projects/APO/members")

@@ -99,17 +99,3 @@ def test_invalid_filter_or_sort_is_refused(shelf, as_, query, parameter):
     r = as_(shelf.bob).get(f"/projects?{query.format(mallory=shelf.mallory.user.pk)}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.ada)
-    client.get("/me")  # notes the token's first use
-    for amount in (2, 27):
-        with inside(world.acme):
-            for number in range(amount):
-                project = create_project(world.ada, name=f"P{amount} {number}")
-                create_task(world.ada, project, title="x")
-        with assert_statements(2):  # token, page
-            assert client.get("/projects").status_code == 200
-    with assert_statements(3):
-        assert client.get("/projects?include=count").json()["count"] == 30

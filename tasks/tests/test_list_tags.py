@@ -23,14 +23,3 @@ def test_unknown_filter_is_refused(world, as_):
     r = as_(world.eve).get("/tags?name=alpha")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "name")
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.bob)
-    client.get("/me")  # notes the token's first use
-    for amount in (3, 30):
-        with inside(world.acme):
-            for number in range(amount):
-                create_tag(world.ada, name=f"{amount}-{number}")
-        with assert_statements(2):  # token, page
-            client.get("/tags")

@@ -188,21 +188,3 @@ def test_list_is_paged_by_skip_and_limit_and_counted(world, as_, board):
     assert [t["title"] for t in page["data"]] == ["child", "day", "instant"]
     assert (page["count"], page["has_more"]) == (6, True)
     assert client.get("/tasks").json()["count"] is None
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    client = as_(world.ada)
-    client.get("/me")  # notes the token's first use
-    for amount in (2, 27):
-        with inside(world.acme):
-            for number in range(amount):
-                tags = [f"t{number % 4}", "all"]
-                create_task(
-                    world.ada, world.apollo, title=str(number), tags=tags, assignee=world.bob.user
-                )
-        with assert_statements(2):  # token, page
-            assert client.get("/tasks").status_code == 200
-        with assert_statements(3):  # and the count
-            client.get("/tasks?include=count&status=todo&tag=all&sort=-priority,due_on")
-        with assert_statements(4):  # and the assignee is looked up
-            client.get("/tasks?project=APO&assignee=@bob&parent_none=true&include=count")

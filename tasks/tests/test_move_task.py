@@ -113,17 +113,3 @@ def test_subtask_deleted_before_the_move_is_restored_without_parent(world, as_, 
     assert client.post(f"/trash/task/{child.pk}/restoration").status_code == 200
     task = client.get(f"/tasks/{child.pk}").json()
     assert (task["parent_id"], task["project_id"]) == (None, world.apollo.pk)
-
-
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements, other):
-    client = as_(world.bob)
-    client.get("/me")
-    for amount in (2, 12):
-        with inside(world.acme):
-            top = create_task(world.ada, world.apollo, title="top")
-            for number in range(amount):
-                create_task(world.ada, world.apollo, title=str(number), parent=top)
-        # token; task (3); project; turn, projects' locks, below, rows; lock
-        # number; lock, update, events; old numbers; answer (3)
-        with assert_statements(14):
-            assert move(client, top.pk, other).status_code == 200

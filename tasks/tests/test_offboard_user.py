@@ -159,22 +159,6 @@ def test_last_administrator_cannot_be_offboarded(world, as_):
     assert as_(world.boss).get("/me").status_code == 200
 
 
-def test_number_of_statements_does_not_grow_with_the_rows(world, as_, assert_statements):
-    boss = as_(world.boss)
-    boss.get("/me")
-    for amount in (2, 12):
-        with inside(world.acme):
-            user = create_user(world.boss, email=f"u{amount}@acme.example")
-            for number in range(amount):
-                project = create_project(world.boss, name="P", owner=user)
-                create_task(world.boss, project, title="x", assignee=user)
-                create_page(world.boss, project, title=str(number), owner=user)
-        new_owner = type(world.bob)(world.bob.user, world.acme)
-        leaver = type(world.bob)(user, world.acme)
-        with assert_statements(37):
-            assert offboard(boss, leaver, new_owner).status_code == 200
-
-
 # ---- personal data ------------------------------------------------------------------------------
 
 

@@ -118,7 +118,7 @@ def test_deleted_draft_is_restored_as_a_draft(world, as_, draft):
         assert not Page.everything.exists()
 
 
-def test_pages_are_listed_and_filtered(world, as_, draft, assert_statements):
+def test_pages_are_listed_and_filtered(world, as_, draft):
     with inside(world.acme):
         create_page(world.ada, world.apollo, title="A", is_published=True)
         create_page(world.ada, world.apollo, title="Z", is_published=True)
@@ -137,8 +137,6 @@ def test_pages_are_listed_and_filtered(world, as_, draft, assert_statements):
     assert titles("?owner_not=me&sort=published_at") == ["A", "Z"]
     assert client.get("/pages?project=SEC").status_code == 422
     assert client.get("/pages?sort=body").status_code == 422
-    with assert_statements(2):
-        titles()
 
 
 def test_project_of_a_non_member_is_not_found(world, as_, draft):

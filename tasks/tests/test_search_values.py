@@ -47,6 +47,7 @@ def found(client, **query):
     return {task["id"] for task in r.json()["data"]}
 
 
+@pytest.mark.slow
 @HOW
 @example(["plain words", *DROPPED], DROPPED)
 @example(
@@ -75,6 +76,7 @@ def test_what_is_found_holds_every_word_and_what_is_stored_is_found(world, as_, 
         transaction.set_rollback(True)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("q", [text for text in DROPPED if text not in ("!", "-", "--", '"')])
 def test_text_that_an_index_drops_is_found_literally_everywhere(world, as_, q):
     client = as_(world.ada)

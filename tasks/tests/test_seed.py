@@ -12,7 +12,7 @@ from conftest import ApiClient
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Status, Task
-from tasks.seeding import benchmark
+from tasks.seeding import benchmark, demo
 from tasks.seeding.benchmark import split_tasks
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_token
 
@@ -62,7 +62,7 @@ def test_failure_during_seeding_stores_nothing(db, debug, monkeypatch):
     def fail(**kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("tasks.seeding.demo.create_operator", fail)
+    monkeypatch.setattr(demo, "create_operator", fail)
 
     with pytest.raises(ZeroDivisionError):
         seed()

@@ -23,7 +23,7 @@ from tasks.changes.move import MoveTask
 from tasks.changes.planner import change_tasks
 from tasks.changes.tasks import create_task, delete_task, move_task
 from tasks.changes.update import UpdateTask
-from tasks.models import Project, Task, TaskCountDelta
+from tasks.models import Project, Task, TaskCountDelta, count_deltas
 
 THREADS, WRITES = (16, 200) if PROOF else (6, 15)
 
@@ -135,7 +135,7 @@ def test_reading_counts_reads_no_tasks(world, as_, path):
 
 @pytest.fixture
 def merging(monkeypatch):
-    monkeypatch.setattr("tasks.models.count_deltas.MERGE_EVERY", 1)
+    monkeypatch.setattr(count_deltas, "MERGE_EVERY", 1)
 
 
 def test_rows_of_counts_are_merged(world, as_, merging):
@@ -152,6 +152,7 @@ def test_rows_of_counts_are_merged(world, as_, merging):
 # ---- at once ------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_counts_are_exact_with_concurrent_writers(merging):

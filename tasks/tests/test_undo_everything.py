@@ -291,6 +291,7 @@ class Everything(RuleBasedStateMachine):
         self.call(0, "post", "/undo", body)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_undoing_all_changes_restores_the_first_state(world):
     with inside(world.acme):

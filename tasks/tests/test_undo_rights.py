@@ -158,6 +158,7 @@ ROWS = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_permission_is_checked_on_the_present_row(place, did, since):
     with inside(place.world.acme):
@@ -171,6 +172,7 @@ def test_permission_is_checked_on_the_present_row(place, did, since):
     assert tuple(found.values()) == ROWS[did, since]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_read_only_or_limited_token_cannot_undo(place, did, since):
     with inside(place.world.acme):

@@ -111,6 +111,7 @@ class Retries(logging.Handler):
         self.count += 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.proof
 @pytest.mark.parametrize("first", VERBS)
 @pytest.mark.django_db(transaction=True)

@@ -1,0 +1,162 @@
+"""Requests about everything else."""
+
+from __future__ import annotations
+
+from accounts.tests.factories import UserFactory
+from taskflow.tests.budgets.setup import Request, Setup
+from tasks.tests.factories import (
+    CommentFactory,
+    PageFactory,
+    ProjectFactory,
+    TagFactory,
+    TaskFactory,
+)
+
+
+def list_tags(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        TagFactory(actor=setup.world.ada)
+    return lambda: setup.bob.get("/tags")
+
+
+def create_tag(setup: Setup, rows: int, **headers: str) -> Request:
+    return lambda: setup.ada.post("/tags", {"name": "new"}, headers=headers)
+
+
+def create_tag_with_idempotency_key(setup: Setup, rows: int) -> Request:
+    return create_tag(setup, rows, **{"Idempotency-Key": "k"})
+
+
+def create_tag_again_with_its_key(setup: Setup, rows: int) -> Request:
+    request = create_tag_with_idempotency_key(setup, rows)
+    request()
+    return request
+
+
+def update_tag(setup: Setup, rows: int) -> Request:
+    tag = TagFactory(actor=setup.world.ada)
+    setup.add_tasks(rows, tags=[tag.name])
+    return lambda: setup.boss.patch(f"/tags/{tag.pk}", {"color": "#aabbcc"})
+
+
+def delete_tag(setup: Setup, rows: int) -> Request:
+    tag = TagFactory(actor=setup.world.ada)
+    setup.add_tasks(rows, tags=[tag.name])
+    return lambda: setup.boss.delete(f"/tags/{tag.pk}")
+
+
+def list_comments(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    return lambda: setup.bob.get("/comments")
+
+
+def get_comment(setup: Setup, rows: int) -> Request:
+    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    return lambda: setup.bob.get(f"/comments/{comment.pk}")
+
+
+def create_comment(setup: Setup, rows: int) -> Request:
+    body = {"task_id": setup.world.task.pk, "body": "x"}
+    return lambda: setup.bob.post("/comments", body)
+
+
+def update_comment(setup: Setup, rows: int) -> Request:
+    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    return lambda: setup.bob.patch(f"/comments/{comment.pk}", {"body": "y"})
+
+
+def delete_comment(setup: Setup, rows: int) -> Request:
+    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    return lambda: setup.bob.delete(f"/comments/{comment.pk}")
+
+
+def list_pages(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        PageFactory(actor=setup.world.ada, project=setup.world.apollo, is_published=True)
+    return lambda: setup.bob.get("/pages")
+
+
+def add_page(setup: Setup) -> str:
+    page = PageFactory(actor=setup.world.bob, project=setup.world.apollo)
+    return f"/pages/{page.pk}"
+
+
+def get_page(setup: Setup, rows: int) -> Request:
+    page = add_page(setup)
+    return lambda: setup.bob.get(page)
+
+
+def create_page(setup: Setup, rows: int) -> Request:
+    body = {"project_id": setup.world.apollo.pk, "title": "x"}
+    return lambda: setup.bob.post("/pages", body)
+
+
+def update_page(setup: Setup, rows: int) -> Request:
+    page = add_page(setup)
+    return lambda: setup.bob.patch(page, {"body": "y"})
+
+
+def delete_page(setup: Setup, rows: int) -> Request:
+    page = add_page(setup)
+    return lambda: setup.bob.delete(page)
+
+
+def publish_page(setup: Setup, rows: int) -> Request:
+    page = add_page(setup)
+    return lambda: setup.bob.post(f"{page}/publication")
+
+
+def list_trash(setup: Setup, rows: int) -> Request:
+    for task in setup.add_tasks(rows):
+        setup.bob.delete(f"/tasks/{task.pk}")
+    return lambda: setup.bob.get("/trash")
+
+
+def restore(setup: Setup, rows: int) -> Request:
+    top = setup.add_task()
+    setup.add_tasks(rows, parent=top, tags=["t"])
+    setup.bob.delete(f"/tasks/{top.pk}")
+    return lambda: setup.bob.post(f"/trash/task/{top.pk}/restoration")
+
+
+def purge(setup: Setup, rows: int) -> Request:
+    top = setup.add_task()
+    setup.add_tasks(rows, parent=top, tags=["t"])
+    setup.boss.delete(f"/tasks/{top.pk}")
+    return lambda: setup.boss.delete(f"/trash/task/{top.pk}")
+
+
+def search(setup: Setup, rows: int) -> Request:
+    for task in setup.add_tasks(rows, title="fuel"):
+        CommentFactory(actor=setup.world.ada, task=task, body="fuel")
+    return lambda: setup.bob.get("/search?q=fuel")
+
+
+def undo(setup: Setup, rows: int) -> Request:
+    tasks, request_id = setup.add_tasks(rows, tags=["t"]), f"request-{rows}"
+    values = {"title": "N", "tags": ["a", "b"]}
+    operations = [{"op": "update", "id": task.pk, "data": values} for task in tasks]
+    operations += [{"op": "complete", "id": task.pk} for task in tasks]
+    headers = {"X-Request-Id": request_id}
+    setup.ada.post("/tasks/bulk", {"operations": operations}, headers=headers)
+    return lambda: setup.ada.post("/undo", {"request_id": request_id})
+
+
+def offboard_user(setup: Setup, rows: int) -> Request:
+    world = setup.world
+    user = UserFactory(actor=world.boss)
+    for _ in range(rows):
+        project = ProjectFactory(actor=world.boss, owner=user)
+        TaskFactory(actor=world.boss, project=project, assignee=user)
+        PageFactory(actor=world.boss, project=project, owner=user)
+    body = {"hand_over_to": world.bob.user.pk}
+    return lambda: setup.boss.post(f"/users/{user.pk}/offboarding", body)
+
+
+def get_me(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.get("/me")
+
+
+def update_me(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.patch("/me", {"full_name": "New"})

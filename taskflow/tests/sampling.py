@@ -1,0 +1,38 @@
+"""Which tests the everyday run leaves out: those marked `slow`, and most cases of large matrices."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import pytest
+
+SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
+
+
+def mark_slow(items: Iterable[pytest.Item]) -> None:
+    """Mark as slow what `make test` leaves out.
+
+    Of a test that is marked sampled(n), n cases stay, evenly spread over all that it has.
+    """
+    cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
+    for item in items:
+        if any(item.get_closest_marker(name) for name in SLOW_MARKS):
+            item.add_marker(pytest.mark.slow)
+        cases[item.nodeid.partition("[")[0]].append(item)
+    for group in cases.values():
+        marker = group[0].get_closest_marker("sampled")
+        if marker is not None:
+            kept = spread(len(group), *marker.args)
+            for number, item in enumerate(group):
+                if number not in kept:
+                    item.add_marker(pytest.mark.slow)
+
+
+def spread(total: int, amount: int) -> set[int]:
+    """Return `amount` numbers below `total`, evenly spread, with the first and the last."""
+    if amount >= total:
+        return set(range(total))
+    if amount == 1:
+        return {0}
+    return {number * (total - 1) // (amount - 1) for number in range(amount)}

@@ -1,0 +1,76 @@
+"""Rows of the factories are created by the actions: with events, numbers and counts."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.tests.factories import (
+    AgentFactory,
+    ApiTokenFactory,
+    TenantFactory,
+    UserFactory,
+)
+from conftest import ApiClient
+from taskflow.audit.models import Event
+from taskflow.tenancy import inside
+from tasks.models import Task
+from tasks.tests.factories import (
+    CommentFactory,
+    MemberFactory,
+    PageFactory,
+    ProjectFactory,
+    TagFactory,
+    TaskFactory,
+)
+
+FACTORIES = [
+    (UserFactory, "created"),
+    (AgentFactory, "created"),
+    (ProjectFactory, "created"),
+    (MemberFactory, "joined"),
+    (TaskFactory, "created"),
+    (PageFactory, "created"),
+    (CommentFactory, "created"),
+    (TagFactory, "created"),
+]
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("factory", "verb"), FACTORIES, ids=lambda value: getattr(value, "__name__", None)
+)
+def test_factory_without_arguments_creates_a_recorded_row_in_a_new_tenant(factory, verb):
+    row = factory()
+
+    with inside(row.tenant_id):
+        recorded = Event.objects.filter(subject_type=row._meta.model_name, subject_id=row.pk)
+        assert list(recorded.values_list("verb", flat=True)) == [verb]
+        assert type(row).objects.filter(pk=row.pk).exists()
+
+
+def test_factory_creates_as_the_given_actor_in_the_given_project(world):
+    task = TaskFactory(actor=world.bob, project=world.apollo, tags=["bug"])
+
+    assert (task.tenant_id, task.created_by, task.number) == (world.acme.pk, world.bob.user, 2)
+    with inside(world.acme):
+        assert Task.objects.visible_to(world.bob.viewer).count() == 2
+
+
+def test_factory_refuses_what_the_action_refuses(world):
+    with inside(world.acme), pytest.raises(Exception, match="administrator"):
+        UserFactory(actor=world.bob)
+
+
+def test_token_of_the_factory_signs_in(world):
+    token, text = ApiTokenFactory(actor=world.ada)
+
+    assert ApiClient(text).get("/me").json()["handle"] == "ada"
+    assert token.user == world.ada.user
+
+
+@pytest.mark.django_db
+def test_tenants_of_the_factory_are_independent():
+    first, second = TenantFactory(), TenantFactory(subdomain="other")
+
+    assert first.pk != second.pk
+    assert second.subdomain == "other"
