@@ -16,6 +16,7 @@ from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import MiddlewareNotUsed
 from django.http import HttpRequest, HttpResponse
+from django.http.response import ResponseHeaders
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
@@ -31,12 +32,23 @@ DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
 
 VARY_API = ("Authorization", "Cookie", "X-Tenant")
-CSP_API = "default-src 'none'; frame-ancestors 'none'"
+COMMON_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+API_HEADERS = COMMON_HEADERS | {
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "private, no-store",
+    "Vary": ", ".join(VARY_API),
+}
 # Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
-CSP_PAGES = (
-    "default-src 'self'; script-src 'self' 'unsafe-eval'; style-src 'self' 'unsafe-inline';"
-    " img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
-)
+PAGE_HEADERS = COMMON_HEADERS | {
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval';"
+    " style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none';"
+    " base-uri 'none'; form-action 'self'"
+}
 
 GetResponse = Callable[[Request], HttpResponse]
 
@@ -51,6 +63,9 @@ class RequestMiddleware:
 
     Every error response of the API becomes a problem document, also those of Django.
     """
+
+    api_headers = ResponseHeaders(API_HEADERS)._store
+    page_headers = ResponseHeaders(PAGE_HEADERS)._store
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -86,17 +101,17 @@ class RequestMiddleware:
         return response
 
     def set_security_headers(self, request: Request, response: HttpResponse) -> None:
+        """Add the headers that the response does not have, all at once.
+
+        Setting them one by one would be a tenth of the function calls of a request.
+        """
         headers = response.headers
-        headers.setdefault("X-Frame-Options", "DENY")
         if not is_api(request):
-            headers.setdefault("Content-Security-Policy", CSP_PAGES)
+            headers._store = self.page_headers | headers._store
             return
-        headers.setdefault("Content-Security-Policy", CSP_API)
-        headers.setdefault("Cache-Control", "private, no-store")
         if "Vary" in headers:
             patch_vary_headers(response, VARY_API)
-        else:
-            headers["Vary"] = ", ".join(VARY_API)
+        headers._store = self.api_headers | headers._store
 
     def log(self, request: Request, response: HttpResponse, started: float) -> None:
         actor = request.actor
