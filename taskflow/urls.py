@@ -26,11 +26,11 @@ def find_incompatibilities() -> list[str]:
     return [sentence] if sentence else []
 
 
-urlpatterns = [
+urlpatterns = [  # tried in this order
+    path("api/v1/", api.urls),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/", admin.site.urls),
-    path("api/v1/", api.urls),
     path("livez", health.livez),
     path("readyz", readyz),
 ]

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.cache import close_caches
 from django.core.exceptions import ImproperlyConfigured
+from django.core.handlers.base import reset_urlconf
 from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
@@ -24,9 +25,10 @@ except ImproperlyConfigured as error:
     sys.exit(describe_failure(error))
 handler.request_class = Request
 
-# Connections are checked at the end of each request. There is no cache.
+# Connections are checked at the end of each request. There is no cache, and one set of URLs.
 request_started.disconnect(close_old_connections)
 request_finished.disconnect(close_caches)
+request_finished.disconnect(reset_urlconf)
 if not settings.DEBUG:  # the list of queries is empty without DEBUG
     request_started.disconnect(reset_queries)
 

@@ -15,6 +15,7 @@ from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.cache import close_caches
+from django.core.handlers.base import reset_urlconf
 from django.core.handlers.wsgi import WSGIHandler
 from django.core.management.commands.flush import Command as Flush
 from django.core.management.commands.migrate import Command as Migrate
@@ -33,6 +34,7 @@ from django.db.models.deletion import Collector
 from django.db.models.expressions import BaseExpression, DatabaseDefault
 from django.db.models.sql import InsertQuery, UpdateQuery
 from django.forms import modelform_factory
+from django.http import HttpResponse
 from django.http.multipartparser import MultiPartParser, MultiPartParserError
 from django.http.request import split_domain_port
 from django.test import RequestFactory
@@ -137,6 +139,21 @@ def test_caches_are_not_closed_after_requests():
     was_connected = request_finished.disconnect(close_caches)
 
     assert not was_connected, "Disconnect what closes caches after a request in taskflow/wsgi.py."
+
+
+def test_urls_are_not_reset_after_requests():
+    was_connected = request_finished.disconnect(reset_urlconf)
+
+    assert not was_connected, "Disconnect what resets the URLs after a request in taskflow/wsgi.py."
+
+
+def test_headers_of_a_response_are_stored_by_their_names_in_lower_case():
+    stored = HttpResponse(headers={"X-Frame-Options": "DENY", "Content-Type": "a/b"}).headers._store
+
+    assert stored == {
+        "x-frame-options": ("X-Frame-Options", "DENY"),
+        "content-type": ("Content-Type", "a/b"),
+    }, "Adapt set_security_headers() in taskflow/http/middleware.py."
 
 
 def test_body_that_was_read_is_kept_in_these_attributes():
