@@ -46,7 +46,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
             return problem_of_status(404).as_response(request)
         if not takes_body and has_body(request):
             return _unexpected_body(request, known).as_response(request)
-        if unknown := sorted(request.GET.keys() - known):
+        if request.META.get("QUERY_STRING") and (unknown := sorted(request.GET.keys() - known)):
             names = f"Its parameters: {', '.join(sorted(known))}." if known else "It has none."
             problem = Invalid.parameter(
                 unknown[0],

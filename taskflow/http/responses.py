@@ -106,7 +106,7 @@ def respond_with_detail(
 def respond(request: Request, text: str, *, status: int = 200) -> HttpResponse:
     """Respond with a JSON text."""
     response = prepare_response(request)
-    response.content, response.status_code = text, status
+    response.content, response.status_code = text.encode(), status
     return response
 
 

@@ -37,8 +37,8 @@ class In(BaseModel):
 
     def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""
-        names = [name for name in type(self).model_fields if name in self.model_fields_set]
-        return {name: getattr(self, name) for name in names}
+        given = self.model_fields_set
+        return {name: getattr(self, name) for name in type(self).model_fields if name in given}
 
 
 class Out(Schema):
