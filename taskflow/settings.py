@@ -81,7 +81,8 @@ TEMPLATES = [
     },
 ]
 
-PREPARED_STATEMENTS = False
+# True or "prepared" where PostgreSQL is reached through a pooler that works by transaction.
+POOLER: bool | str = False
 DATABASE_URL = env.read_text("DATABASE_URL") or f"sqlite:///{DATA_DIR / 'taskflow.sqlite3'}"
 _SQLITE: dict[str, Any] = {
     # Writers wait at BEGIN instead of failing later. Reads use DEFERRED (taskflow/tenancy/unit.py).
@@ -91,16 +92,17 @@ _SQLITE: dict[str, Any] = {
     # FULL: with NORMAL, a power failure loses transactions that were acknowledged.
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA cache_size=-20000;",
 }
-_POSTGRESQL: dict[str, Any] = {
-    "application_name": "taskflow",
+SERVER_SETTINGS = {
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
     # An abandoned transaction would keep its row locks, and delay the event feed.
-    "options": "-c statement_timeout=5s -c lock_timeout=3s"
-    " -c idle_in_transaction_session_timeout=10s"
-    # Planning costs more than running most queries. Prepared statements are planned once.
-    " -c plan_cache_mode=force_generic_plan"
+    "idle_in_transaction_session_timeout": "10s",
     # For SSDs: reading an index in its order costs little more than reading a table.
-    " -c random_page_cost=1.1",
+    "random_page_cost": "1.1",
 }
+# Planning costs more than running most queries. Prepared statements are planned once.
+_PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
+_POSTGRESQL: dict[str, Any] = {"application_name": "taskflow"}
 try:
     _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_max_age=None))
 except ValueError as error:
@@ -119,13 +121,20 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 elif _database["ENGINE"] == "django.db.backends.postgresql":
     _database["ENGINE"] = "taskflow.db.postgresql"
     _database["OPTIONS"] = _POSTGRESQL | _database.get("OPTIONS", {})
-    for _name in ("pool", "prepared"):
-        if not isinstance(_database["OPTIONS"].get(_name, True), bool):
-            raise ImproperlyConfigured(f"DATABASE_URL: set {_name}=true or {_name}=false.")
+    if not isinstance(_database["OPTIONS"].get("pool", True), bool):
+        raise ImproperlyConfigured("DATABASE_URL: set pool=true or pool=false.")
     if not _database["NAME"] and "service" not in _database["OPTIONS"]:
         raise ImproperlyConfigured("DATABASE_URL must name a database: postgres://user@host/name.")
-    # ?prepared=false: for a connection pooler that does not support prepared statements.
-    PREPARED_STATEMENTS = bool(_database["OPTIONS"].pop("prepared", True))
+    # ?pooler=true: no transaction relies on another. Poolers refuse `options` at the start of a
+    # connection, so that each transaction begins with SERVER_SETTINGS.
+    POOLER = _database["OPTIONS"].pop("pooler", False)
+    if POOLER not in (True, False, "prepared"):
+        raise ImproperlyConfigured("DATABASE_URL: set pooler=true, =prepared or =false.")
+    if POOLER == "prepared":
+        SERVER_SETTINGS |= _PLANNED_ONCE
+    elif not POOLER:
+        _options = [f"-c {n}={value}" for n, value in (SERVER_SETTINGS | _PLANNED_ONCE).items()]
+        _database["OPTIONS"].setdefault("options", " ".join(_options))
     _database["CONN_HEALTH_CHECKS"] = True
     if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps and checks connections
         _database["CONN_MAX_AGE"] = 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,8 +31,12 @@ class Session(Protocol):
         A database error is raised by whichever call sends the statement.
         """
 
-    def set_transaction_settings(self, sql: bytes) -> None:
-        """Send the settings of this transaction before any other statement of it."""
+    def set_transaction_settings(self, values: Mapping[str, str]) -> None:
+        """Set parameters of the server for the rest of this transaction.
+
+        They are sent before any other statement of it. The values are written into the SQL, so they
+        must not come from a request.
+        """
 
     def allow_early_commit(self) -> None:
         """Allow this transaction to be committed with the next query that is run `commit_with`.

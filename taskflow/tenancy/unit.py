@@ -122,13 +122,13 @@ def _open_unit(
         token = _unit.set(unit)
         try:
             if wrapper.vendor == "postgresql":
-                session.set_transaction_settings(_settings_sql(wrapper, unit))
+                session.set_transaction_settings(_transaction_settings(wrapper, unit))
             yield
         finally:
             _unit.reset(token)
     if wrapper.in_atomic_block and wrapper.vendor == "postgresql":
         # The unit of work was a savepoint of a larger transaction, in which SET LOCAL stays valid.
-        session.set_transaction_settings(_settings_sql(wrapper, None))
+        session.set_transaction_settings(_transaction_settings(wrapper, None))
 
 
 # ---- PostgreSQL: the settings of a transaction --------------------------------------------------
@@ -136,16 +136,17 @@ def _open_unit(
 _has_roles_by_database: dict[str, bool] = {}  # by database name
 
 
-def _settings_sql(connection: BaseDatabaseWrapper, unit: int | str | None) -> bytes:
-    """Return the SQL that sets tenant and role for the transaction; for None it resets both."""
-    tenant = str(int(unit)) if isinstance(unit, int) else ""
-    settings = f"set_config('taskflow.tenant', '{tenant}', true)"
+def _transaction_settings(
+    connection: BaseDatabaseWrapper, unit: int | str | None
+) -> dict[str, str]:
+    """Return the tenant and the role of the transaction; for None the values that reset both."""
+    settings = {"taskflow.tenant": str(int(unit)) if isinstance(unit, int) else ""}
     if has_roles(connection):
-        role = {None: "none", ALL_TENANTS: OWNER_ROLE}.get(unit, APP_ROLE)  # type: ignore[arg-type]
-        settings += f", set_config('role', '{role}', true)"
+        roles = {None: "none", ALL_TENANTS: OWNER_ROLE}
+        settings["role"] = roles.get(unit, APP_ROLE)  # type: ignore[arg-type]
     elif unit == ALL_TENANTS:
         raise TenantError("This database has no owner role, so no query may read several tenants.")
-    return f"SELECT {settings}".encode()
+    return settings
 
 
 def has_roles(connection: BaseDatabaseWrapper) -> bool:

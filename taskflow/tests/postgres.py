@@ -1,7 +1,7 @@
 """
 Run a command with DATABASE_URL set to a throw-away PostgreSQL 18 from the wheel.
 
-    python -m taskflow.tests.postgres [--login ordinary|plain|superuser] [--pool] COMMAND …
+    python -m taskflow.tests.postgres [--login ordinary|plain|superuser] [--pool] [--pooler true|prepared] COMMAND …
 
 The logins: `ordinary` owns its database and may create roles, as on most servers; `plain` may
 only log in and create databases; `superuser` is what docker images give. With TEST_DATABASE_URL
@@ -47,6 +47,9 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--login", choices=LOGINS, default="ordinary")
     parser.add_argument("--pool", action="store_true", help="with Django's connection pool")
+    parser.add_argument(
+        "--pooler", choices=("true", "prepared"), help="send as to a pooler, without one"
+    )
     parser.add_argument("command", nargs=argparse.REMAINDER)
     options = parser.parse_args()
     if given := os.environ.get("TEST_DATABASE_URL"):
@@ -55,7 +58,9 @@ def main() -> int:
         os.chmod(directory, 0o755)
         server = start(f"{directory}/d")
         try:
-            url = url_of(f"{directory}/d", options.login) + "?pool=true" * options.pool
+            query = "?pool=true" if options.pool else "?pool=false"
+            query += f"&pooler={options.pooler}" * bool(options.pooler)
+            url = url_of(f"{directory}/d", options.login) + query
             return subprocess.run(
                 options.command, env=os.environ | {"DATABASE_URL": url}
             ).returncode

@@ -9,6 +9,7 @@ from django.db import DataError, IntegrityError, ProgrammingError, connection, t
 from django.db.models import Q
 
 from accounts.models import User
+from taskflow.db.postgresql.transports import TextTransport, choose_transport
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import IdArray, IsInIds, Parameter
 from taskflow.db.writes import increment, insert, insert_rows, update
@@ -202,17 +203,21 @@ def test_count_up_adds_and_returns_the_new_value(world):
 
 @pytest.fixture
 def nothing_prepared(world):
-    """A connection that may still prepare statements: the tests before may have filled it."""
+    """A connection that prepares statements, and has room: the tests before may have filled it."""
+    connection.session.transport = transport = TextTransport(connection.connection)
     connection.cursor().execute("DEALLOCATE ALL")
-    connection.session.prepared.names.clear()
+    transport.prepared.names.clear()
+    yield
+    connection.session.use_connection(connection.connection)
 
 
 @on_postgres
-@pytest.mark.parametrize("prepared", [True, False])
-def test_statement_is_prepared_unless_the_setting_forbids_it(
-    world, settings, nothing_prepared, prepared
+@pytest.mark.parametrize(("pooler", "prepared"), [(False, True), (True, False), ("prepared", True)])
+def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
+    world, settings, nothing_prepared, pooler, prepared
 ):
-    settings.PREPARED_STATEMENTS = prepared
+    settings.POOLER = pooler
+    connection.session.transport = choose_transport(connection.connection)
     query = QueryCache(tasks_of)
     others = range(10**6, 10**6 + 5 + prepared)
     with inside(world.acme):

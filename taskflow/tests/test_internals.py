@@ -56,6 +56,7 @@ from taskflow import wsgi
 from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.models import Event
 from taskflow.db.columns import columns_of
+from taskflow.db.postgresql.transports import PipelineTransport
 from taskflow.http.request import Request
 from taskflow.tenancy import TenantQuerySet, inside
 from taskflow.tests.internals import find_uses, read_rows
@@ -443,7 +444,19 @@ def test_psycopg_sends_statements_through_libpq(db):
     results = libpq_results("SELECT 1", "SELECT 2")
 
     assert [r.get_value(0, 0) for r in results] == [b"1", b"2"], (
-        "Adapt taskflow/db/postgresql/session.py."
+        "Adapt TextTransport in taskflow/db/postgresql/transports.py."
+    )
+
+
+@on_postgresql
+def test_psycopg_reads_the_results_of_a_pipeline(db):
+    connection.ensure_connection()
+    transport = PipelineTransport(connection.connection)
+
+    result = transport.send([b"SELECT 1", b"SELECT 2"], wanted=-2)
+
+    assert result.get_value(0, 0) == b"1", (
+        "Adapt PipelineTransport in taskflow/db/postgresql/transports.py."
     )
 
 
@@ -475,10 +488,10 @@ def test_psycopg_makes_an_error_of_a_result():
     (result,) = libpq_results("SELECT * FROM nothing")
 
     assert result.status == ExecStatus.FATAL_ERROR, (
-        "Adapt PostgresSession._error_of() in taskflow/db/postgresql/session.py."
+        "Adapt _error_of() in taskflow/db/postgresql/transports.py."
     )
     assert isinstance(error_from_result(result, encoding="utf-8"), UndefinedTable), (
-        "Adapt PostgresSession._error_of() in taskflow/db/postgresql/session.py."
+        "Adapt _error_of() in taskflow/db/postgresql/transports.py."
     )
 
 

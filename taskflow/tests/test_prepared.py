@@ -5,10 +5,12 @@ from __future__ import annotations
 import threading
 
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
 
 from conftest import ApiClient, build_world, token_of
-from taskflow.db.postgresql.session import PREPARE_AFTER, PostgresSession
+from taskflow.db.postgresql.session import PostgresSession
+from taskflow.db.postgresql.transports import PREPARE_AFTER
 from taskflow.db.query import Query, QueryCache
 from taskflow.db.statements import Parameter
 from taskflow.tenancy import inside, with_tenant_parameter
@@ -19,6 +21,7 @@ from tasks.models import Task
 pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite prepares by itself"),
+    pytest.mark.skipif(bool(settings.POOLER), reason="nothing is prepared for a pooler"),
 ]
 THREADS = 4
 

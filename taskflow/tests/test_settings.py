@@ -93,7 +93,7 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("DATABASE_URL", "sqlite:////dev/null/x/y", "/dev/null/x cannot be created"),
         ("DATABASE_URL", "postgres://u@h/", "must name a database"),
         ("DATABASE_URL", "postgres://u@h/d?pool=5", "set pool=true or pool=false"),
-        ("DATABASE_URL", "postgres://u@h/d?prepared=maybe", "set prepared=true"),
+        ("DATABASE_URL", "postgres://u@h/d?pooler=maybe", "set pooler=true, =prepared or =false"),
         ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be created"),
         (
             "TASKFLOW_LOG_LEVEL",
@@ -145,14 +145,27 @@ def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max
 
 
 @pytest.mark.parametrize(
-    ("url", "prepared"),
-    [("postgres://h/d", True), ("postgres://h/d?prepared=false", False), ("sqlite:///x", False)],
+    ("url", "pooler"),
+    [
+        ("postgres://h/d", False),
+        ("postgres://h/d?pooler=true", True),
+        ("postgres://h/d?pooler=prepared", "prepared"),
+        ("sqlite:///x", False),
+    ],
 )
-def test_statements_are_prepared_unless_a_pooler_cannot(start, url, prepared):
+def test_pooler_is_named_in_the_url(start, url, pooler):
     made = start(DATABASE_URL=url)
 
-    assert made["PREPARED_STATEMENTS"] is prepared
-    assert "prepared" not in made["DATABASES"]["default"].get("OPTIONS", {})
+    assert made["POOLER"] == pooler
+    assert "pooler" not in made["DATABASES"]["default"].get("OPTIONS", {})
+
+
+def test_connection_to_a_pooler_begins_without_options(start):
+    """PgBouncer refuses them: each transaction begins with these settings instead."""
+    made = start(DATABASE_URL="postgres://h/d?pooler=true")
+
+    assert "options" not in made["DATABASES"]["default"]["OPTIONS"]
+    assert made["SERVER_SETTINGS"]["statement_timeout"] == "5s"
 
 
 @pytest.mark.parametrize(

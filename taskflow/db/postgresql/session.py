@@ -1,10 +1,10 @@
 """
 Sends compiled statements to PostgreSQL with few messages and little work in Python.
 
-* A statement is prepared once per connection and run by libpq directly. psycopg would parse the SQL
-  and choose types again at every call, which costs more than everything else. psycopg itself must
-  not prepare statements on these connections (as configured by Django, it does not): after a
-  rollback it would make the server deallocate all prepared statements.
+* libpq runs a statement directly: see transports.py. psycopg would parse the SQL and choose types
+  again at every call, which costs more than everything else. psycopg itself must not prepare
+  statements on these connections (as configured by Django, it does not): after a rollback it would
+  make the server deallocate all prepared statements.
 * A deferred statement, such as an UPDATE whose result is not needed, is sent in one message with
   the next statement. So are BEGIN and the settings of the transaction, and COMMIT with the last
   query.
@@ -17,66 +17,38 @@ they are sent.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
-from weakref import WeakKeyDictionary
 
 import psycopg
-from django.conf import settings
 from psycopg.adapt import AdaptersMap, Transformer
-from psycopg.errors import (
-    DuplicatePreparedStatement,
-    FeatureNotSupported,
-    InvalidSqlStatementName,
-    error_from_result,
-)
-from psycopg.generators import execute
-from psycopg.pq import ConnStatus, Escaping, ExecStatus, TransactionStatus
+from psycopg.pq import TransactionStatus
 from psycopg.types.datetime import TimestamptzLoader
 
 from taskflow.db.postgresql.statement import PostgresStatement
+from taskflow.db.postgresql.transports import DONE, ROWS, Message, choose_transport
 
 if TYPE_CHECKING:
     from taskflow.db.statements import Statement
 
-MAX_PREPARED = 100  # statements per connection; each holds a plan
-PREPARE_AFTER = 2  # executions
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
-ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
-# The server has other prepared statements than PreparedNames says: another client of the connection
-# has prepared one, or deallocated some, for example by DISCARD ALL.
-OUT_OF_SYNC_ERRORS = (DuplicatePreparedStatement, InvalidSqlStatementName)
-# PostgreSQL's function that refuses a prepared statement after a column has changed its type.
-CHECK_OF_RESULT_TYPE = "RevalidateCachedQuery"
-
-
-class PreparedNames:
-    """The names of the statements that a connection has prepared."""
-
-    def __init__(self) -> None:
-        self.names: set[bytes] = set()
-        self.is_out_of_sync = False  # whether the server may have other names than these
-
-
-# By connection, since a pool gives one connection to many threads in turn.
-_prepared: WeakKeyDictionary[psycopg.Connection[Any], PreparedNames] = WeakKeyDictionary()
 
 
 class PostgresSession:
-    """The only class that uses libpq. Each of Django's connections, so each thread, has its own.
+    """Runs compiled statements. Each of Django's connections, so each thread, has its own.
 
-    In a transaction, `begin_sql` is the SQL that begins it: BEGIN and the settings. It is sent with
-    the first statement, and again when statements follow an early COMMIT. Outside of a transaction
-    it is None.
+    In a transaction, `begin_messages` are what that begin it: BEGIN and the settings. They are sent
+    with the first statement, and again when statements follow an early COMMIT. Outside of a
+    transaction it is None.
     """
 
     def __init__(self, wrapper: Any) -> None:
         self.wrapper = wrapper
-        self.begin_sql: bytes | None = None
-        self.pending: list[bytes] = []  # deferred statements
+        self.begin_messages: list[Message] | None = None
+        self.pending: list[Message] = []  # deferred statements
         self.may_commit_early = False
 
     # ---- the connection ----
@@ -88,10 +60,10 @@ class PostgresSession:
         # Django's loader is written in Python; both return times of UTC.
         self.adapters.register_loader("timestamptz", TimestamptzLoader)
         self.transformer = Transformer.from_context(self)
-        self.prepared = _prepared.setdefault(connection, PreparedNames())
+        self.transport = choose_transport(connection)
         self.pending.clear()
-        if self.begin_sql is not None:
-            self.begin_sql = b"BEGIN"
+        if self.begin_messages is not None:
+            self.begin_messages = [*self.transport.begin]
 
     def has_unread_data(self) -> bool:
         """Return whether the server has sent something unread, such as the end of the connection.
@@ -153,18 +125,19 @@ class PostgresSession:
     # ---- transactions ----
 
     def begin(self) -> None:
-        self.begin_sql, self.may_commit_early = b"BEGIN", False
+        self.begin_messages, self.may_commit_early = [*self.transport.begin], False
         self.pending.clear()
 
-    def set_transaction_settings(self, sql: bytes) -> None:
+    def set_transaction_settings(self, values: Mapping[str, str]) -> None:
         has_begun = not self._must_begin()
-        if not self.wrapper.savepoint_ids:
-            self.begin_sql = b"%s; %s" % (self.begin_sql, sql)
+        messages = self.transport.settings_of(values)
+        if self.begin_messages is not None and not self.wrapper.savepoint_ids:
+            self.begin_messages += messages
         if has_begun:
-            self.pending.append(sql)
+            self.pending += messages
 
     def allow_early_commit(self) -> None:
-        self.may_commit_early = self.begin_sql is not None and not self.wrapper.savepoint_ids
+        self.may_commit_early = self.begin_messages is not None and not self.wrapper.savepoint_ids
 
     def commit(self) -> None:
         """Raises InternalError when the transaction has been rolled back instead. PostgreSQL does
@@ -184,12 +157,12 @@ class PostgresSession:
             self._send([ROLLBACK])
 
     def _reset_transaction(self) -> None:
-        self.begin_sql, self.may_commit_early = None, False
+        self.begin_messages, self.may_commit_early = None, False
         self.pending.clear()
 
     def _must_begin(self) -> bool:
         """Return whether BEGIN has to be sent with the next statement."""
-        return self.begin_sql is not None and self.pgconn.transaction_status == IDLE
+        return self.begin_messages is not None and self.pgconn.transaction_status == IDLE
 
     # ---- sending ----
 
@@ -198,63 +171,42 @@ class PostgresSession:
         buffers: Any = rendered.dump(values)
         commits = commit_with and self.may_commit_early and not self.wrapper.savepoint_ids
         if self.pending or commits or self._must_begin():
-            if rendered.name in self.prepared.names:
-                text = self._execute_text(rendered, buffers)
-                return self._read_rows(self._send([text, COMMIT] if commits else [text]))
+            message = self.transport.message_of(rendered, buffers)
+            if message is not None:
+                return self._read_rows(self._send([message, COMMIT] if commits else [message]))
             self.flush()
-        if self._is_prepared(rendered):
-            result = self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
-        else:
-            result = self.pgconn.exec_params(
-                rendered.text, buffers, rendered.oids, rendered.formats
-            )
-        return self._read_rows(result)
+        return self._read_rows(self.transport.run(rendered, buffers))
 
     def _defer(self, statement: Statement, values: Sequence[Any]) -> None:
         rendered = statement.for_postgresql or self._render(statement)
-        if self.begin_sql is None or rendered.name not in self.prepared.names:
+        message = self.begin_messages and self.transport.message_of(rendered, rendered.dump(values))
+        if message is None:
             self._execute(statement, values, commit_with=False)
         else:
-            self.pending.append(self._execute_text(rendered, rendered.dump(values)))
+            self.pending.append(message)
 
-    def _send(self, statements: list[bytes]) -> Any:
-        """Send the deferred statements and these in one message.
+    def _send(self, statements: list[Message]) -> Any:
+        """Send the deferred statements and these in one round trip.
 
         Return the result of the last statement that is not COMMIT. Raises the psycopg error of a
         statement that fails.
         """
-        begin_sql = [self.begin_sql] if self._must_begin() else []
-        message = b"; ".join([*begin_sql, *self.pending, *statements])  # type: ignore[list-item]
+        begin = self.begin_messages or [] if self._must_begin() else []
+        messages = [*begin, *self.pending, *statements]
         self.pending.clear()
-        if len(statements) < 2:
-            result = self.pgconn.exec_(message)
-        else:
-            self.pgconn.send_query(message)
-            results = self.connection.wait(execute(self.pgconn))
-            result = results[-1] if len(results) < 2 else results[-2]
-            if results[-1].status not in (ROWS, DONE):
-                result = results[-1]
+        result = self.transport.send(messages, wanted=-2 if len(statements) > 1 else -1)
         if result.status not in (ROWS, DONE):
-            raise self._error_of(result)
+            raise self.transport.error_of(result)
         return result
 
     def _read_rows(self, result: Any) -> list[Any]:
         if result.status != ROWS:
             if result.status == DONE:
                 return []
-            raise self._error_of(result)
+            raise self.transport.error_of(result)
         self.transformer.set_pgresult(result)
         rows: list[Any] = self.transformer.load_rows(0, result.ntuples, tuple)
         return rows
-
-    def _execute_text(self, rendered: PostgresStatement, buffers: Sequence[bytes | None]) -> bytes:
-        if not buffers:
-            return b"EXECUTE " + rendered.name
-        escape = Escaping(self.pgconn).escape_literal
-        arguments = [b"NULL" if value is None else escape(value) for value in buffers]
-        return b"EXECUTE %s(%s)" % (rendered.name, b", ".join(arguments))
-
-    # ---- preparing ----
 
     def _render(self, statement: Statement) -> PostgresStatement:
         """Return the statement as PostgreSQL reads it. It is stored for later calls.
@@ -264,45 +216,7 @@ class PostgresSession:
         statement.for_postgresql = PostgresStatement(statement, self.connection)
         return statement.for_postgresql
 
-    def _is_prepared(self, rendered: PostgresStatement) -> bool:
-        """Return whether the statement is prepared. It is prepared here at its second execution."""
-        prepared = self.prepared
-        if prepared.is_out_of_sync:
-            self._deallocate_all()
-        if rendered.name in prepared.names:
-            return True
-        rendered.uses += 1
-        is_due = settings.PREPARED_STATEMENTS and rendered.uses >= PREPARE_AFTER
-        if not is_due or len(prepared.names) >= MAX_PREPARED:
-            return False
-        result = self.pgconn.prepare(rendered.name, rendered.text, rendered.oids)
-        if result.status != DONE:
-            raise self._error_of(result)
-        prepared.names.add(rendered.name)
-        return True
-
-    def _deallocate_all(self) -> None:
-        """Deallocate all prepared statements, here and on the server."""
-        result = self.pgconn.exec_(b"DEALLOCATE ALL")
-        if result.status != DONE:
-            raise self._error_of(result)
-        self.prepared.names.clear()
-        self.prepared.is_out_of_sync = False
-
     # ---- errors and listeners ----
-
-    def _error_of(self, result: Any) -> Exception:
-        """Return the psycopg error of a result that reports a failure."""
-        if self.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
-            return psycopg.OperationalError(result.error_message or "The connection is lost.")
-        error = error_from_result(result, encoding=self.connection.info.encoding)
-        if _is_of_other_types(error):  # retried as any other statement that must be prepared again
-            error = InvalidSqlStatementName(str(error))
-        if isinstance(error, OUT_OF_SYNC_ERRORS):
-            # This error has ended the transaction. When it is run again, all names are deallocated.
-            self.prepared.names.clear()
-            self.prepared.is_out_of_sync = True
-        return error
 
     def _raise(self, error: psycopg.Error) -> NoReturn:
         """Raise the Django error that corresponds to a psycopg error."""
@@ -328,9 +242,3 @@ class PostgresSession:
         if wrapper.queries_logged:
             wrapper.queries_log.append({"sql": sql % tuple(map(repr, params)), "time": ""})
         return run(sql, params, False, {"connection": wrapper, "cursor": None})
-
-
-def _is_of_other_types(error: psycopg.Error) -> bool:
-    """Whether a column of a prepared statement has changed its type since it was prepared."""
-    function = error.diag.source_function if isinstance(error, FeatureNotSupported) else None
-    return function == CHECK_OF_RESULT_TYPE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +46,7 @@ class SqliteSession:
     def defer(self, statement: Statement, values: Sequence[Any]) -> None:
         self.execute(statement, values)
 
-    def set_transaction_settings(self, sql: bytes) -> None:
+    def set_transaction_settings(self, values: Mapping[str, str]) -> None:
         """Do nothing: SQLite has no settings of a transaction."""
 
     def allow_early_commit(self) -> None:

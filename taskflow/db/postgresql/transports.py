@@ -1,0 +1,241 @@
+"""How a PostgresSession sends statements: several in one text, or as messages of the protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import psycopg
+from django.conf import settings
+from psycopg.errors import (
+    DuplicatePreparedStatement,
+    FeatureNotSupported,
+    InvalidSqlStatementName,
+    error_from_result,
+)
+from psycopg.generators import execute, fetch_many, send
+from psycopg.pq import ConnStatus, Escaping, ExecStatus
+
+from taskflow.db.postgresql.statement import PostgresStatement
+
+MAX_PREPARED = 100  # statements per connection; each holds a plan
+PREPARE_AFTER = 2  # executions
+ROWS, DONE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK
+# The server has other prepared statements than PreparedNames says: another client of the connection
+# has prepared one, or deallocated some, for example by DISCARD ALL.
+OUT_OF_SYNC_ERRORS = (DuplicatePreparedStatement, InvalidSqlStatementName)
+# PostgreSQL's function that refuses a prepared statement after a column has changed its type.
+CHECK_OF_RESULT_TYPE = "RevalidateCachedQuery"
+
+Buffers = Sequence[bytes | None]
+Message = Any  # made and sent by one Transport
+
+
+class Transport(Protocol):
+    """Sends the statements of one connection."""
+
+    begin: Sequence[Message]  # what begins a transaction
+
+    def settings_of(self, values: Mapping[str, str]) -> Sequence[Message]:
+        """Return what sets these parameters of the server for the rest of the transaction."""
+
+    def message_of(self, rendered: PostgresStatement, buffers: Buffers) -> Message | None:
+        """Return what runs a statement, or None while it can only be run alone."""
+
+    def run(self, rendered: PostgresStatement, buffers: Buffers) -> Any:
+        """Run a statement alone. Return its result, which may be a refusal."""
+
+    def send(self, messages: Sequence[Message], wanted: int) -> Any:
+        """Send the messages in one round trip. Return the first refusal, or the result of the last
+        message (`wanted` is -1) or of the one before it (-2).
+        """
+
+    def error_of(self, result: Any) -> Exception:
+        """Return the psycopg error of a result that is a refusal."""
+
+
+def choose_transport(connection: psycopg.Connection[Any]) -> Transport:
+    return PipelineTransport(connection) if settings.POOLER else TextTransport(connection)
+
+
+def _error_of(connection: psycopg.Connection[Any], result: Any) -> psycopg.Error:
+    if connection.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
+        return psycopg.OperationalError(result.error_message or "The connection is lost.")
+    error = error_from_result(result, encoding=connection.info.encoding)
+    if _is_of_other_types(error):  # retried as any other statement that must be prepared again
+        return InvalidSqlStatementName(str(error))
+    return error
+
+
+def _is_of_other_types(error: psycopg.Error) -> bool:
+    """Whether a column of a prepared statement has changed its type since it was prepared."""
+    function = error.diag.source_function if isinstance(error, FeatureNotSupported) else None
+    return function == CHECK_OF_RESULT_TYPE
+
+
+# ---- a connection of our own --------------------------------------------------------------------
+
+
+class PreparedNames:
+    """The names of the statements that a connection has prepared."""
+
+    def __init__(self) -> None:
+        self.names: set[bytes] = set()
+        self.is_out_of_sync = False  # whether the server may have other names than these
+
+
+# By connection, since a pool gives one connection to many threads in turn.
+_prepared: WeakKeyDictionary[psycopg.Connection[Any], PreparedNames] = WeakKeyDictionary()
+
+
+class TextTransport:
+    """Prepares each statement by name, and sends several as one text: EXECUTE for each of them.
+
+    This takes the least CPU. The prepared statements belong to the connection to the server.
+    """
+
+    begin: Sequence[bytes] = (b"BEGIN",)
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection, self.pgconn = connection, connection.pgconn
+        self.prepared = _prepared.setdefault(connection, PreparedNames())
+
+    def settings_of(self, values: Mapping[str, str]) -> Sequence[bytes]:
+        calls = [f"set_config('{name}', '{value}', true)" for name, value in values.items()]
+        return [f"SELECT {', '.join(calls)}".encode()]
+
+    def message_of(self, rendered: PostgresStatement, buffers: Buffers) -> bytes | None:
+        if rendered.name not in self.prepared.names:
+            return None
+        if not buffers:
+            return b"EXECUTE " + rendered.name
+        escape = Escaping(self.pgconn).escape_literal
+        arguments = [b"NULL" if value is None else escape(value) for value in buffers]
+        return b"EXECUTE %s(%s)" % (rendered.name, b", ".join(arguments))
+
+    def run(self, rendered: PostgresStatement, buffers: Any) -> Any:
+        if self._is_prepared(rendered):
+            return self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
+        return self.pgconn.exec_params(rendered.text, buffers, rendered.oids, rendered.formats)
+
+    def send(self, messages: Sequence[bytes], wanted: int) -> Any:
+        text = b"; ".join(messages)
+        if wanted == -1:
+            return self.pgconn.exec_(text)  # the last result, or the refusal
+        self.pgconn.send_query(text)
+        results = self.connection.wait(execute(self.pgconn))
+        return results[-1] if results[-1].status not in (ROWS, DONE) else results[wanted]
+
+    def error_of(self, result: Any) -> Exception:
+        error = _error_of(self.connection, result)
+        if isinstance(error, OUT_OF_SYNC_ERRORS):
+            # This error has ended the transaction. When it is run again, all names are deallocated.
+            self.prepared.names.clear()
+            self.prepared.is_out_of_sync = True
+        return error
+
+    def _is_prepared(self, rendered: PostgresStatement) -> bool:
+        """Return whether the statement is prepared. It is prepared here at its second execution."""
+        prepared = self.prepared
+        if prepared.is_out_of_sync:
+            self._deallocate_all()
+        if rendered.name in prepared.names:
+            return True
+        rendered.uses += 1
+        if rendered.uses < PREPARE_AFTER or len(prepared.names) >= MAX_PREPARED:
+            return False
+        self._check(self.pgconn.prepare(rendered.name, rendered.text, rendered.oids))
+        prepared.names.add(rendered.name)
+        return True
+
+    def _deallocate_all(self) -> None:
+        """Deallocate all prepared statements, here and on the server."""
+        self._check(self.pgconn.exec_(b"DEALLOCATE ALL"))
+        self.prepared.names.clear()
+        self.prepared.is_out_of_sync = False
+
+    def _check(self, result: Any) -> None:
+        if result.status != DONE:
+            raise self.error_of(result)
+
+
+# ---- a connection of a pooler -------------------------------------------------------------------
+
+
+class PipelineTransport:
+    """Sends each statement as messages of the protocol, which poolers and Citus can follow.
+
+    A pooler gives each transaction any connection to the server, so that a transaction must not
+    rely on what another has set, nor on what it has prepared unless the pooler prepares it again
+    (?pooler=prepared). The parameters stay apart from the text; only settings are written into it.
+    """
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection, self.pgconn = connection, connection.pgconn
+        self.begin: Sequence[bytes] = [b"BEGIN", *self.settings_of(settings.SERVER_SETTINGS)]
+        self.names: set[bytes] = set()  # of prepared statements
+        self.max_prepared = MAX_PREPARED if settings.POOLER == "prepared" else 0
+
+    def settings_of(self, values: Mapping[str, str]) -> Sequence[bytes]:
+        """As SET LOCAL, which Citus passes on to its workers. It does not pass set_config() on."""
+        return [f"SET LOCAL {name} = '{value}'".encode() for name, value in values.items()]
+
+    def message_of(
+        self, rendered: PostgresStatement, buffers: Buffers
+    ) -> tuple[PostgresStatement, Buffers]:
+        return rendered, buffers
+
+    def run(self, rendered: PostgresStatement, buffers: Any) -> Any:
+        return self.send([(rendered, buffers)], wanted=-1)
+
+    def send(self, messages: Sequence[bytes | tuple[PostgresStatement, Any]], wanted: int) -> Any:
+        pgconn = self.pgconn
+        new: dict[bytes, int] = {}  # names that are prepared, each with the number of its result
+        pgconn.enter_pipeline_mode()
+        try:
+            for number, message in enumerate(messages):
+                if isinstance(message, bytes):
+                    pgconn.send_query_params(message, None)
+                else:
+                    self._send_statement(*message, new, number)
+            pgconn.pipeline_sync()
+            results = self.connection.wait(self._read_results(len(messages) + len(new)))
+        finally:
+            if pgconn.status == ConnStatus.OK:
+                pgconn.exit_pipeline_mode()
+        # What was prepared stays so, also when a later message is refused.
+        self.names |= {name for name, index in new.items() if results[index].status == DONE}
+        refusals = (result for result in results if result.status not in (ROWS, DONE))
+        return next(refusals, results[wanted])
+
+    def _send_statement(
+        self, rendered: PostgresStatement, buffers: Any, new: dict[bytes, int], number: int
+    ) -> None:
+        """Send message `number`: by its name, which is first prepared if it is new, or whole."""
+        if rendered.name not in self.names and rendered.name not in new:
+            if len(self.names) + len(new) >= self.max_prepared:
+                self.pgconn.send_query_params(
+                    rendered.text, buffers, rendered.oids, rendered.formats
+                )
+                return
+            self.pgconn.send_prepare(rendered.name, rendered.text, rendered.oids)
+            new[rendered.name] = number + len(new)
+        self.pgconn.send_query_prepared(rendered.name, buffers, rendered.formats)
+
+    def _read_results(self, count: int) -> Generator[Any, Any, list[Any]]:
+        """Return one result of each message. Those after a refusal are marked as not run."""
+        yield from send(self.pgconn)
+        results: list[Any] = []
+        for _ in range(count):
+            results += yield from fetch_many(self.pgconn)
+        yield from fetch_many(self.pgconn)  # the end of the pipeline
+        return results
+
+    def error_of(self, result: Any) -> Exception:
+        error = _error_of(self.connection, result)
+        if isinstance(error, OUT_OF_SYNC_ERRORS):
+            # This pooler does not prepare again. The transaction is run again without names.
+            self.names.clear()
+            self.max_prepared = 0
+        return error
