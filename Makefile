@@ -22,7 +22,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -58,6 +58,10 @@ test-client: installed ## Generate a Python client from the OpenAPI document and
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
+
+prove-pooler: installed ## Serve two tenants through PgBouncer with two connections; installs it when missing
+	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer
+	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.pooler
 
 stored-databases: installed ## Write the export and the databases that the tests upgrade; before a release only
 	env -u DATABASE_URL WRITE_GOLDEN=1 TASKFLOW_DEBUG=0 $(PYTEST) tasks/tests/test_export_format.py -k golden_file

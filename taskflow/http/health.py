@@ -29,7 +29,7 @@ def readyz(request: HttpRequest, checks: tuple[FindProblems, ...] = ()) -> JsonR
     try:
         problems = [
             *_find_read_only_database(),
-            *_find_unapplied_migrations(),
+            *find_unapplied_migrations(),
             *(sentence for check in checks for sentence in check()),
         ]
     except NotSupportedError as error:  # the version of PostgreSQL is too old
@@ -81,7 +81,8 @@ def _is_file_read_only() -> bool:
     return file.exists() and not (os.access(file, os.W_OK) and os.access(file.parent, os.W_OK))
 
 
-def _find_unapplied_migrations() -> list[str]:
+def find_unapplied_migrations() -> list[str]:
+    """Return a sentence for each migration that is not applied."""
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
     return [f"migration {migration} is not applied" for migration, _backwards in plan]

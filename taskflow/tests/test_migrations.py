@@ -5,16 +5,21 @@ from __future__ import annotations
 from threading import Thread
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import User
 from conftest import build_world
 from taskflow.database_version import find_incompatibility
+from taskflow.management.commands import migrate
 from taskflow.management.commands.migrate import CREATE_ROLES
 from taskflow.tenancy import has_roles, inside
 from taskflow.tenancy.checks import find_violations
 from tasks.models import Task
+
+on_postgresql = pytest.mark.skipif(
+    connection.vendor != "postgresql", reason="a pooler is in front of PostgreSQL"
+)
 
 
 def test_models_and_migrations_agree(db):
@@ -26,6 +31,36 @@ def _migrated_again():
     """Restore all tables, so that the next test finds them when this one fails."""
     yield
     call_command("migrate", verbosity=0)
+
+
+@pytest.fixture
+def behind_pooler(monkeypatch):
+    monkeypatch.setattr(migrate, "is_behind_pooler", lambda connection: True)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("db", "behind_pooler")
+def test_migrating_through_a_pooler_is_refused(monkeypatch):
+    """The owner role, which belongs to a session, would stay with a connection that others use."""
+    with pytest.raises(CommandError, match="cannot be migrated through a connection pooler"):
+        call_command("migrate", "tasks", "zero", verbosity=0)
+    monkeypatch.setattr(migrate, "find_unapplied_migrations", lambda: ["0002 is not applied"])
+    with pytest.raises(CommandError, match="cannot be migrated through a connection pooler"):
+        call_command("migrate", verbosity=0)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("db", "behind_pooler")
+def test_migrating_a_current_database_through_a_pooler_sets_nothing(monkeypatch):
+    """`serve` migrates at every start."""
+    monkeypatch.setattr(migrate, "prepare_roles", None)  # which sets the role of the session
+
+    call_command("migrate", verbosity=0)
+
+
+@on_postgresql
+def test_connection_to_the_server_itself_is_not_behind_a_pooler(db):
+    assert not migrate.is_behind_pooler(connection)
 
 
 @pytest.mark.sampled(1)

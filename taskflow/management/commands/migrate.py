@@ -11,6 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskflow.database_version import find_incompatibility, record_migration
 from taskflow.db.sqlite.statistics import write_statistics
+from taskflow.http.health import find_unapplied_migrations
 from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache
 from taskflow.tenancy.checks import find_violations
 
@@ -89,6 +90,9 @@ class Command(Migrate):
     def _migrate_postgresql(
         self, connection: BaseDatabaseWrapper, *args: Any, **options: Any
     ) -> None:
+        if is_behind_pooler(connection):
+            self._check_behind_pooler(str(options["app_label"] or ""))
+            return
         has_roles = prepare_roles(connection)
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
@@ -109,6 +113,24 @@ class Command(Migrate):
                 f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
                 " security applies to it nevertheless; see docs/architecture.md."
             )
+
+    def _check_behind_pooler(self, app_label: str) -> None:
+        """Raise CommandError if there is anything to migrate, or if tenants are not isolated."""
+        if app_label or find_unapplied_migrations():
+            raise CommandError(
+                "A database cannot be migrated through a connection pooler, which could give the"
+                " owner role to other clients. Run `manage.py migrate` with a DATABASE_URL that"
+                " names the server itself."
+            )
+        if violations := find_violations():
+            raise CommandError("Tenants are not isolated: " + "; ".join(violations))
+
+
+def is_behind_pooler(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether a pooler answers for the server: it then has given a process id of its own."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 def reset_connection(connection: BaseDatabaseWrapper) -> None:

@@ -1,0 +1,160 @@
+"""Serve two tenants through PgBouncer, in transaction mode with two connections to PostgreSQL.
+
+    python -m taskflow.tests.pooler
+
+Raises AssertionError if a request fails, a tenant sees rows of the other, or a task that was
+acknowledged is not stored. PgBouncer has to be installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from taskflow.tests.postgres import start, url_of
+from taskflow.tests.server import ROOT, clean_environment, free_port, serve, stop
+
+LOGIN = "ordinary"
+SERVER_CONNECTIONS, WORKERS, THREADS, ROUNDS = 2, 2, 4, 40  # threads per tenant, rounds per thread
+CONFIGURATION = """
+[databases]
+{login} = host={directory} user=taskflow_{login}
+[pgbouncer]
+listen_addr = 127.0.0.1
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {size}
+"""
+
+
+@contextmanager
+def pgbouncer(directory: str, server: str) -> Iterator[int]:
+    """Run PgBouncer in front of the server. Return its port."""
+    port, file = free_port(), Path(directory) / "pgbouncer.ini"
+    file.write_text(
+        CONFIGURATION.format(login=LOGIN, directory=server, port=port, size=SERVER_CONNECTIONS)
+    )
+    # It refuses to run as root, and the socket of the server is in a private directory.
+    as_owner = ["-u", Path(server).owner()] if os.geteuid() == 0 else []
+    process = subprocess.Popen(["pgbouncer", "-q", *as_owner, str(file)])
+    try:
+        time.sleep(1)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+class Client:
+    """A thread's connection to the product, with a token."""
+
+    def __init__(self, port: int, token: str) -> None:
+        self.connection = HTTPConnection("127.0.0.1", port, timeout=60)
+        self.headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+
+    def send(self, status: int, method: str, path: str, body: Any = None) -> Any:
+        text = None if body is None else json.dumps(body)
+        self.connection.request(method, f"/api/v1{path}", text, self.headers)
+        response = self.connection.getresponse()
+        content = response.read()
+        assert response.status == status, (method, path, response.status, content)
+        return json.loads(content)
+
+
+def check_nothing_is_left(url: str) -> None:
+    """Both connections to PostgreSQL, each held by a transaction, have no tenant and no role."""
+    sql = "SELECT current_user::text, coalesce(current_setting('taskflow.tenant', true), '')"
+    with psycopg.connect(url) as first, psycopg.connect(url) as second:
+        for connection in (first, second):
+            assert connection.execute(sql).fetchone() == (f"taskflow_{LOGIN}", "")
+
+
+def work(port: int, token: str, own: set[int], foreign: int, project: int, title: str) -> int:
+    """Read and write as one tenant. Return how many tasks were created."""
+    client, made = Client(port, token), set[int]()
+    for number in range(ROUNDS):
+        rows = client.send(200, "GET", f"/tasks?limit=200&project={project}")["data"]
+        assert all(row["id"] in own or row["title"].startswith(title) for row in rows), title
+        body = {"project_id": project, "title": title}
+        made.add(task := client.send(201, "POST", "/tasks", body)["id"])
+        client.send(200, "PATCH", f"/tasks/{task}", {"title": f"{title} {number}"})
+        client.send(200, "POST", f"/tasks/{task}/completion")
+        client.send(404, "GET", f"/tasks/{foreign}")
+        client.send(422, "POST", "/tasks", {"title": title})
+    return len(made)
+
+
+def run_clients(port: int, tokens: dict[int, str], rows: list[tuple[int, int, int]]) -> int:
+    """Run the clients of both tenants at once. Return how many tasks they created."""
+    jobs = []
+    with ThreadPoolExecutor(THREADS * len(tokens)) as pool:
+        for tenant, token in tokens.items():
+            own = {task for owner, task, _ in rows if owner == tenant}
+            foreign = next(task for owner, task, _ in rows if owner != tenant)
+            project = next(project for owner, _, project in rows if owner == tenant)
+            arguments = (port, token, own, foreign, project, f"of {tenant}")
+            jobs += [pool.submit(work, *arguments) for _ in range(THREADS)]
+    return sum(job.result() for job in jobs)
+
+
+def main() -> int:
+    with tempfile.TemporaryDirectory(prefix="tfpg") as directory:
+        os.chmod(directory, 0o755)
+        postgres = start(f"{directory}/d")
+        try:
+            run(directory, postgres.get_uri(LOGIN))
+        finally:
+            postgres.cleanup()
+    return 0
+
+
+def run(directory: str, superuser: str) -> None:
+    direct = clean_environment(Path(directory)) | {
+        "DATABASE_URL": url_of(f"{directory}/d", LOGIN),
+        "TASKFLOW_DEBUG": "0",
+    }
+    manage = [sys.executable, "manage.py"]
+    file = Path(directory) / "tokens"
+    seed = ["seed", "--tenants", "2", "--tasks", "200", "--tokens", str(file)]
+    for command in (["migrate", "--verbosity", "0"], seed):
+        subprocess.run([*manage, *command], env=direct, cwd=ROOT, check=True)
+    tokens = dict(line.split() for line in file.read_text().splitlines()[::-1])
+    with psycopg.connect(superuser) as database, pgbouncer(directory, f"{directory}/d") as pooler:
+        rows = database.execute("SELECT tenant_id, id, project_id FROM tasks_task").fetchall()
+        database.commit()
+        url = f"postgres://taskflow_{LOGIN}@127.0.0.1:{pooler}/{LOGIN}"
+        port, log = free_port(), Path(directory) / "log"
+        server = serve(
+            port, direct | {"DATABASE_URL": f"{url}?pooler=true"}, log, "--workers", str(WORKERS)
+        )
+        started = time.perf_counter()
+        try:
+            made = run_clients(port, {int(t): token for t, token in tokens.items()}, rows)
+        finally:
+            stop(server)
+        seconds = time.perf_counter() - started
+        check_nothing_is_left(url)
+        stored = database.execute(
+            "SELECT count(*), count(*) FILTER (WHERE split_part(title, ' ', 2) <> tenant_id::text)"
+            " FROM tasks_task WHERE title LIKE 'of %'"
+        ).fetchone()
+    assert stored == (made, 0), (stored, made)
+    print(f"{made * 6} requests in {seconds:.1f} s: no error, {made} tasks stored, none elsewhere")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
