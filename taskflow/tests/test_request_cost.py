@@ -29,7 +29,7 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 1_090,
     "list": 1_390,
-    "update": 1_940,
+    "update": 1_960,
     "create": 2_235,
 }
 
