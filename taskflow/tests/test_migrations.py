@@ -28,7 +28,7 @@ def _migrated_again():
     call_command("migrate", verbosity=0)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_migrated_again")
