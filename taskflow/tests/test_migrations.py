@@ -63,7 +63,7 @@ def test_connection_to_the_server_itself_is_not_behind_a_pooler(db):
     assert not migrate.is_behind_pooler(connection)
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_migrated_again")

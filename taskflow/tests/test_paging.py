@@ -69,7 +69,7 @@ def ids_of(client, path):
 # ---- walking ------------------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("order", ["", *ORDERS])
 def test_paging_returns_every_row_once_in_order(many, as_, order):
     client, sort = as_(many.ada), f"&sort={order}" if order else ""
@@ -210,7 +210,7 @@ def test_page_has_a_next_cursor_only_if_rows_follow(many, as_, query, rows, has_
     assert (page["next_cursor"] is not None) == has_more
 
 
-@pytest.mark.sampled(20)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("path", ["/tasks", "/projects", "/tags", "/users", "/tokens", "/projects/APO/members"])  # fmt: skip
 @pytest.mark.parametrize(
     ("query", "parameter"),
@@ -330,7 +330,7 @@ FORGED = {
 }
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("order", "values"), [(order, values) for order, forged in FORGED.items() for values in forged]
 )

@@ -100,6 +100,7 @@ def form_of(response):
 # ---- every page answers -------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_page_responds(house, staff, model):
     with inside(house.root.tenant):
@@ -384,7 +385,7 @@ def test_password_is_set_by_the_action(house, staff):
 # ---- constant queries ---------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "page",
     ["/admin/", *(address(m, "list") for m in MODELS), "/admin/tasks/project/{apollo}/change/",
@@ -834,7 +835,7 @@ QUERIES = [
 ]  # fmt: skip
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("query", QUERIES)
 def test_action_changes_no_row_that_the_list_did_not_show(house, staff, query):
     with inside(house.root.tenant):

@@ -103,6 +103,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "ada", "bob"])
 def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
@@ -118,6 +119,7 @@ def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
         assert list(json.loads(text)) == list(schema.model_fields)
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", KINDS)
 @pytest.mark.parametrize("who", ["boss", "bob"])
 def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):

@@ -25,6 +25,7 @@ def board(world):
     return low
 
 
+@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("query", "titles"),
     [
