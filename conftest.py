@@ -114,7 +114,7 @@ class ApiClient(CheckedClient):
 
 
 @dataclass
-class World:
+class Fixtures:
     acme: Tenant
     globex: Tenant
     boss: Actor
@@ -139,7 +139,7 @@ def person(boss: Actor, handle: str, password: str | None = None) -> Actor:
     return Actor(UserFactory(actor=boss, handle=handle, password=password), boss.tenant)
 
 
-def build_world() -> World:
+def build_fixtures() -> Fixtures:
     boss = AdministratorFactory(subdomain="acme", handle="boss")
     mallory = AdministratorFactory(subdomain="globex", handle="mallory")
     ada, carl, bob, eve = (person(boss, name) for name in ("ada", "carl", "bob", "eve"))
@@ -151,7 +151,7 @@ def build_world() -> World:
     MemberFactory(actor=ada, project=apollo, user=bot.user)
     task = TaskFactory(actor=ada, project=apollo, title="Launch", assignee=ada.user)
     secret = ProjectFactory(actor=mallory, name="Secret", key="SEC")
-    return World(
+    return Fixtures(
         acme=boss.tenant,
         globex=mallory.tenant,
         boss=boss,
@@ -174,19 +174,19 @@ _copies: list[tuple[bytes, RowCopies]] = []  # made by the first test of a proce
 
 
 @pytest.fixture
-def world(db: None, request: pytest.FixtureRequest) -> World:
-    """The shared users and rows, as copies of those that build_world() creates once per process.
+def fixtures(db: None, request: pytest.FixtureRequest) -> Fixtures:
+    """The shared users and rows, as copies of those that build_fixtures() creates once per process.
 
     Tests that commit create them anew, since their ids may be in use again after such a test.
     """
     marker = request.node.get_closest_marker("django_db")
     if marker and marker.kwargs.get("transaction"):
-        return build_world()
+        return build_fixtures()
     if not _copies:
         with rolled_back():
-            world = build_world()
-            rows = read_rows([world.acme, world.globex], TABLES)
-        _copies.append((pickle.dumps(world), RowCopies(rows)))
+            fixtures = build_fixtures()
+            rows = read_rows([fixtures.acme, fixtures.globex], TABLES)
+        _copies.append((pickle.dumps(fixtures), RowCopies(rows)))
     pickled, copies = _copies[0]
     copies.insert()
     return pickle.loads(pickled)
@@ -269,7 +269,7 @@ def is_numbers(value: Any) -> bool:
 
 @pytest.fixture(autouse=True)
 def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
-    if not {"db", "transactional_db", "world"} & set(request.fixturenames):
+    if not {"db", "transactional_db", "fixtures"} & set(request.fixturenames):
         yield
         return
     for name in ("transactional_db", "db"):  # so that their teardown is behind ours

@@ -22,14 +22,14 @@ def rename(client, headers, path=PATH):
     return client.patch(path, {"title": "Lift-off"}, headers=headers)
 
 
-def last_event(world):
-    with inside(world.acme):
+def last_event(fixtures):
+    with inside(fixtures.acme):
         return Event.objects.select_related("on_behalf_of").latest("id")
 
 
-def title_of(world):
-    with inside(world.acme):
-        return Task.objects.get(pk=world.task.pk).title
+def title_of(fixtures):
+    with inside(fixtures.acme):
+        return Task.objects.get(pk=fixtures.task.pk).title
 
 
 # ---- the reason ---------------------------------------------------------------------------------
@@ -46,12 +46,12 @@ def title_of(world):
         ("%20padded%20", "padded"),
     ],
 )
-def test_reason_is_recorded_with_the_event(world, as_, sent, reason):
-    r = rename(as_(world.bob), {"X-Reason": sent})
+def test_reason_is_recorded_with_the_event(fixtures, as_, sent, reason):
+    r = rename(as_(fixtures.bob), {"X-Reason": sent})
 
     assert r.status_code == 200, r.content
-    assert last_event(world).reason == reason
-    (event, *_) = as_(world.bob).get(f"{PATH}/events").json()["data"]
+    assert last_event(fixtures).reason == reason
+    (event, *_) = as_(fixtures.bob).get(f"{PATH}/events").json()["data"]
     assert event["reason"] == reason
 
 
@@ -73,135 +73,137 @@ def test_reason_is_recorded_with_the_event(world, as_, sent, reason):
         "%C3%BC" * 501,
     ],
 )
-def test_malformed_reason_is_refused_and_nothing_is_written(world, as_, sent):
-    r = rename(as_(world.bob), {"X-Reason": sent})
+def test_malformed_reason_is_refused_and_nothing_is_written(fixtures, as_, sent):
+    r = rename(as_(fixtures.bob), {"X-Reason": sent})
 
     assert (r.status_code, r.json()["code"]) == (400, "bad_reason")
     assert "percent-encoded" in r.json()["detail"]
-    assert title_of(world) == "Launch"
+    assert title_of(fixtures) == "Launch"
 
 
-def test_every_event_of_a_request_has_its_reason(world, as_, events):
-    client = as_(world.bob)
-    count = len(events(world.acme))
+def test_every_event_of_a_request_has_its_reason(fixtures, as_, events):
+    client = as_(fixtures.bob)
+    count = len(events(fixtures.acme))
     body = {"name": "Moon", "tasks": [{"title": "a"}, {"title": "b"}]}
 
     client.post("/projects", body, headers={"X-Reason": "kick-off"})
 
-    made = events(world.acme)[count:]
+    made = events(fixtures.acme)[count:]
     assert len(made) >= 4
     assert {event.reason for event in made} == {"kick-off"}
 
 
-def test_read_ignores_both_headers(world, as_):
+def test_read_ignores_both_headers(fixtures, as_):
     headers = {"X-Reason": "%", "X-On-Behalf-Of": "nobody at all"}
 
-    assert as_(world.bob).get(PATH, headers=headers).status_code == 200
+    assert as_(fixtures.bob).get(PATH, headers=headers).status_code == 200
 
 
 # ---- on behalf of -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("by_id", [True, False])
-def test_agent_can_name_its_responsible_user(world, as_, by_id):
-    ref = str(world.ada.user.pk) if by_id else "@Ada"
+def test_agent_can_name_its_responsible_user(fixtures, as_, by_id):
+    ref = str(fixtures.ada.user.pk) if by_id else "@Ada"
 
-    r = rename(as_(world.bot), {"X-On-Behalf-Of": ref})
-
-    assert r.status_code == 200, r.content
-    event = last_event(world)
-    assert (event.actor_id, event.on_behalf_of) == (world.bot.user.pk, world.ada.user)
-
-
-def test_project_token_of_agent_can_name_responsible_user_outside_the_project(world, as_):
-    with inside(world.acme):
-        world.bot.user.responsible = world.eve.user
-        world.bot.user.save()
-
-    r = rename(as_(world.bot, "write", project_ids=[world.apollo.pk]), {"X-On-Behalf-Of": "@eve"})
+    r = rename(as_(fixtures.bot), {"X-On-Behalf-Of": ref})
 
     assert r.status_code == 200, r.content
-    assert last_event(world).on_behalf_of == world.eve.user
+    event = last_event(fixtures)
+    assert (event.actor_id, event.on_behalf_of) == (fixtures.bot.user.pk, fixtures.ada.user)
+
+
+def test_project_token_of_agent_can_name_responsible_user_outside_the_project(fixtures, as_):
+    with inside(fixtures.acme):
+        fixtures.bot.user.responsible = fixtures.eve.user
+        fixtures.bot.user.save()
+
+    r = rename(
+        as_(fixtures.bot, "write", project_ids=[fixtures.apollo.pk]), {"X-On-Behalf-Of": "@eve"}
+    )
+
+    assert r.status_code == 200, r.content
+    assert last_event(fixtures).on_behalf_of == fixtures.eve.user
 
 
 @pytest.mark.parametrize("ref", ["@bob", "@nobody", "@bot", "9999999"])
-def test_agent_cannot_name_another_user(world, as_, ref):
-    r = rename(as_(world.bot), {"X-On-Behalf-Of": ref})
+def test_agent_cannot_name_another_user(fixtures, as_, ref):
+    r = rename(as_(fixtures.bot), {"X-On-Behalf-Of": ref})
 
     assert r.status_code == 403
     assert r.json()["detail"] == "An agent can act on behalf of its responsible user only."
-    assert title_of(world) == "Launch"
+    assert title_of(fixtures) == "Launch"
 
 
-def test_agent_without_responsible_user_can_name_nobody(world, as_):
-    with inside(world.acme):
-        world.bot.user.responsible = None
-        world.bot.user.save()
+def test_agent_without_responsible_user_can_name_nobody(fixtures, as_):
+    with inside(fixtures.acme):
+        fixtures.bot.user.responsible = None
+        fixtures.bot.user.save()
 
-    assert rename(as_(world.bot), {"X-On-Behalf-Of": "@ada"}).status_code == 403
+    assert rename(as_(fixtures.bot), {"X-On-Behalf-Of": "@ada"}).status_code == 403
 
 
 @pytest.mark.parametrize("ref", ["@bob", "@bot", "@eve", "@boss"])
-def test_staff_can_name_any_active_user(world, as_, ref):
-    r = rename(as_(world.boss), {"X-On-Behalf-Of": ref})
+def test_staff_can_name_any_active_user(fixtures, as_, ref):
+    r = rename(as_(fixtures.boss), {"X-On-Behalf-Of": ref})
 
     assert r.status_code == 200, r.content
-    assert f"@{last_event(world).on_behalf_of.handle}" == ref
+    assert f"@{last_event(fixtures).on_behalf_of.handle}" == ref
 
 
-def test_staff_cannot_name_a_deactivated_user(world, as_):
-    with inside(world.acme):
-        deactivate_user(world.boss, world.eve.user)
+def test_staff_cannot_name_a_deactivated_user(fixtures, as_):
+    with inside(fixtures.acme):
+        deactivate_user(fixtures.boss, fixtures.eve.user)
 
-    r = rename(as_(world.boss), {"X-On-Behalf-Of": "@eve"})
+    r = rename(as_(fixtures.boss), {"X-On-Behalf-Of": "@eve"})
 
-    assert (r.status_code, title_of(world)) == (403, "Launch")
+    assert (r.status_code, title_of(fixtures)) == (403, "Launch")
     assert "deactivated" in r.json()["detail"]
 
 
-def test_user_unknown_to_staff_is_an_unknown_reference(world, as_):
-    for ref in ("@nobody", "@mallory", str(world.mallory.user.pk), "9223372036854775807"):
-        r = rename(as_(world.boss), {"X-On-Behalf-Of": ref})
+def test_user_unknown_to_staff_is_an_unknown_reference(fixtures, as_):
+    for ref in ("@nobody", "@mallory", str(fixtures.mallory.user.pk), "9223372036854775807"):
+        r = rename(as_(fixtures.boss), {"X-On-Behalf-Of": ref})
 
-        assert (r.status_code, title_of(world)) == (422, "Launch"), ref
+        assert (r.status_code, title_of(fixtures)) == (422, "Launch"), ref
         (error,) = r.json()["errors"]
         assert (error["parameter"], error["code"]) == ("X-On-Behalf-Of", "unknown_reference")
 
 
-def test_project_token_of_staff_can_name_members_of_the_project_only(world, as_):
-    client = as_(world.boss, "write", project_ids=[world.apollo.pk])
+def test_project_token_of_staff_can_name_members_of_the_project_only(fixtures, as_):
+    client = as_(fixtures.boss, "write", project_ids=[fixtures.apollo.pk])
 
     assert rename(client, {"X-On-Behalf-Of": "@eve"}).status_code == 422
     assert rename(client, {"X-On-Behalf-Of": "@bob"}).status_code == 200
 
 
-def test_person_who_is_not_staff_can_name_nobody(world, as_):
+def test_person_who_is_not_staff_can_name_nobody(fixtures, as_):
     for ref in ("@ada", "@bob", "@nobody"):
-        r = rename(as_(world.ada), {"X-On-Behalf-Of": ref})
+        r = rename(as_(fixtures.ada), {"X-On-Behalf-Of": ref})
 
-        assert (r.status_code, title_of(world)) == (403, "Launch"), ref
+        assert (r.status_code, title_of(fixtures)) == (403, "Launch"), ref
 
 
 @pytest.mark.parametrize(
     "ref", ["", "ada", "me", "@", "@a b", "@ada,@bob", "0", "-1", "1.5", "9" * 20, "@" + "a" * 51]
 )
-def test_malformed_user_is_refused(world, as_, ref):
-    for actor in (world.boss, world.bot, world.ada):
+def test_malformed_user_is_refused(fixtures, as_, ref):
+    for actor in (fixtures.boss, fixtures.bot, fixtures.ada):
         r = rename(as_(actor), {"X-On-Behalf-Of": ref})
 
         assert (r.status_code, r.json()["code"]) == (400, "bad_on_behalf_of")
         assert "@ada" in r.json()["detail"]
-    assert title_of(world) == "Launch"
+    assert title_of(fixtures) == "Launch"
 
 
 # ---- where it is shown --------------------------------------------------------------------------
 
 
-def test_both_lists_of_events_show_who_was_acted_for(world, as_):
-    rename(as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
+def test_both_lists_of_events_show_who_was_acted_for(fixtures, as_):
+    rename(as_(fixtures.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
 
     for path in (f"{PATH}/events", "/projects/APO/events"):
-        event = as_(world.ada).get(path).json()["data"][0]
+        event = as_(fixtures.ada).get(path).json()["data"][0]
 
         assert event["sentence"] == (
             "bot (@bot) on behalf of Ada (@ada) changed the task: title from Launch to Lift-off"
@@ -210,26 +212,26 @@ def test_both_lists_of_events_show_who_was_acted_for(world, as_):
         assert event["reason"] == "as agreed"
 
 
-def test_dry_run_events_contain_reason_and_principal(world, as_):
+def test_dry_run_events_contain_reason_and_principal(fixtures, as_):
     r = rename(
-        as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}, f"{PATH}?dry_run=true"
+        as_(fixtures.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}, f"{PATH}?dry_run=true"
     )
 
     (event,) = r.json()["events"]
     assert (event["on_behalf_of"]["handle"], event["reason"]) == ("ada", "trial")
     assert "on behalf of Ada (@ada)" in event["sentence"]
-    assert title_of(world) == "Launch"
+    assert title_of(fixtures) == "Launch"
 
 
-def test_admin_history_shows_reason_and_principal(world, as_):
-    rename(as_(world.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
-    with inside(world.acme):
-        world.boss.user.set_password("correct horse battery")
-        world.boss.user.save()
+def test_admin_history_shows_reason_and_principal(fixtures, as_):
+    rename(as_(fixtures.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
+    with inside(fixtures.acme):
+        fixtures.boss.user.set_password("correct horse battery")
+        fixtures.boss.user.save()
     staff = sign_in("boss@acme.example")
 
-    page = staff.get(f"/admin/tasks/task/{world.task.pk}/history/").content.decode()
-    event = staff.get(f"/admin/audit/event/{last_event(world).pk}/change/").content.decode()
+    page = staff.get(f"/admin/tasks/task/{fixtures.task.pk}/history/").content.decode()
+    event = staff.get(f"/admin/audit/event/{last_event(fixtures).pk}/change/").content.decode()
 
     for text in (page, event):
         assert "bot (@bot) on behalf of Ada (@ada)" in text
@@ -244,8 +246,8 @@ def test_admin_history_shows_reason_and_principal(world, as_):
 @pytest.mark.parametrize(
     "other", [{"X-Reason": "another"}, {"X-On-Behalf-Of": "@eve"}, {"X-On-Behalf-Of": None}]
 )
-def test_retry_with_other_attribution_is_another_request(world, as_, other):
-    client = as_(world.boss)
+def test_retry_with_other_attribution_is_another_request(fixtures, as_, other):
+    client = as_(fixtures.boss)
     first = {"Idempotency-Key": "k1", "X-Reason": "because", "X-On-Behalf-Of": "@bob"}
     again = {name: value for name, value in {**first, **other}.items() if value is not None}
     assert rename(client, first).status_code == 200
@@ -255,10 +257,10 @@ def test_retry_with_other_attribution_is_another_request(world, as_, other):
     assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_retry_with_the_same_attribution_is_replayed(world, as_):
-    client = as_(world.boss)
+def test_retry_with_the_same_attribution_is_replayed(fixtures, as_):
+    client = as_(fixtures.boss)
     by_handle = {"Idempotency-Key": "k1", "X-Reason": "a b", "X-On-Behalf-Of": "@bob"}
-    by_id = by_handle | {"X-Reason": "a%20b", "X-On-Behalf-Of": str(world.bob.user.pk)}
+    by_id = by_handle | {"X-Reason": "a%20b", "X-On-Behalf-Of": str(fixtures.bob.user.pk)}
 
     first, again = rename(client, by_handle), rename(client, by_id)
 

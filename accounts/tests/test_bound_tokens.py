@@ -10,29 +10,29 @@ from taskflow.tenancy import inside
 
 
 @pytest.fixture
-def bound(world, as_):
-    return as_(world.boss, project_ids=[world.apollo.pk])
+def bound(fixtures, as_):
+    return as_(fixtures.boss, project_ids=[fixtures.apollo.pk])
 
 
-def test_bound_token_cannot_create_user(world, bound):
+def test_bound_token_cannot_create_user(fixtures, bound):
     body = {"email": "x@acme.example", "is_staff": True, "password": PASSWORD}
 
     r = bound.post("/users", body)
 
     assert (r.status_code, r.json()["code"]) == (403, "forbidden")
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert User.objects.count() == 6
 
 
 @pytest.mark.parametrize("body", [{"password": PASSWORD}, {"is_staff": True}, {"is_active": False}])
-def test_bound_token_cannot_change_user(world, bound, body):
-    for user, status in ((world.bob.user, 403), (world.eve.user, 404)):  # a member, and not
+def test_bound_token_cannot_change_user(fixtures, bound, body):
+    for user, status in ((fixtures.bob.user, 403), (fixtures.eve.user, 404)):  # a member, and not
         assert bound.patch(f"/users/{user.pk}", body).status_code == status
         assert bound.delete(f"/users/{user.pk}").status_code == status
 
 
-def test_bound_token_cannot_rotate_itself_into_wider_token(world, as_, bound):
-    wide = as_(world.boss).post("/tokens", {"name": "wide"}).json()
+def test_bound_token_cannot_rotate_itself_into_wider_token(fixtures, as_, bound):
+    wide = as_(fixtures.boss).post("/tokens", {"name": "wide"}).json()
 
     r = bound.post(f"/tokens/{wide['id']}/rotation")
 
@@ -40,25 +40,25 @@ def test_bound_token_cannot_rotate_itself_into_wider_token(world, as_, bound):
     assert ApiClient(wide["token"]).get("/me").status_code == 200
 
 
-def test_rotating_bound_token_keeps_its_projects(world, bound):
-    with inside(world.acme):
+def test_rotating_bound_token_keeps_its_projects(fixtures, bound):
+    with inside(fixtures.acme):
         own = ApiToken.objects.latest("pk").pk
 
     r = bound.post(f"/tokens/{own}/rotation")
 
-    assert (r.status_code, r.json()["project_ids"]) == (201, [world.apollo.pk])
+    assert (r.status_code, r.json()["project_ids"]) == (201, [fixtures.apollo.pk])
 
 
-def test_token_bound_to_no_project_is_refused(world, as_):
+def test_token_bound_to_no_project_is_refused(fixtures, as_):
     """An empty list could be taken for “all projects”."""
-    assert as_(world.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
+    assert as_(fixtures.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
 
 
-def test_token_bound_to_invisible_project_shows_nothing(world, as_):
-    body = {"name": "x", "project_ids": [world.secret.pk, 999_999]}
+def test_token_bound_to_invisible_project_shows_nothing(fixtures, as_):
+    body = {"name": "x", "project_ids": [fixtures.secret.pk, 999_999]}
 
-    text = as_(world.ada).post("/tokens", body).json()["token"]
+    text = as_(fixtures.ada).post("/tokens", body).json()["token"]
 
     client = ApiClient(text)
     assert client.get("/projects").json()["data"] == []
-    assert client.get(f"/projects/{world.secret.pk}").status_code == 404
+    assert client.get(f"/projects/{fixtures.secret.pk}").status_code == 404

@@ -11,7 +11,7 @@ from django.utils import timezone
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
 from accounts.models import ApiToken, User, UserKind
-from conftest import PASSWORD, ApiClient, World, build_world, token_of
+from conftest import PASSWORD, ApiClient, Fixtures, build_fixtures, token_of
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import call_during
@@ -27,40 +27,40 @@ def sign_in(email: str) -> Client:
 class Leaver:
     """Gus, who is about to be deactivated, and Helper, an agent Gus is responsible for."""
 
-    def __init__(self, world: World, boss: ApiClient) -> None:
-        self.world, self.boss = world, boss
+    def __init__(self, fixtures: Fixtures, boss: ApiClient) -> None:
+        self.fixtures, self.boss = fixtures, boss
         body = {"email": "gus@acme.example", "handle": "gus", "is_staff": True}
         made = boss.post("/users", body, headers={"X-Request-Id": "made"}).json()
         self.pk, self.path = made["id"], f"/users/{made['id']}"
-        with inside(world.acme):
+        with inside(fixtures.acme):
             self.user = User.objects.get(pk=self.pk)
             self.agent = user_actions.create_user(
-                world.boss, kind=UserKind.AGENT, handle="helper", responsible=self.user
+                fixtures.boss, kind=UserKind.AGENT, handle="helper", responsible=self.user
             )
             other = user_actions.create_user(
-                world.boss, kind=UserKind.AGENT, handle="other", responsible=world.boss.user
+                fixtures.boss, kind=UserKind.AGENT, handle="other", responsible=fixtures.boss.user
             )
         self.own = self.client_of(self.user)
         self.agents = self.client_of(self.agent)
-        self.others = [self.client_of(other), self.client_of(world.bob.user)]
+        self.others = [self.client_of(other), self.client_of(fixtures.bob.user)]
 
     def client_of(self, user: User) -> ApiClient:
-        return ApiClient(token_of(Actor(user, self.world.acme)))
+        return ApiClient(token_of(Actor(user, self.fixtures.acme)))
 
     def live_tokens(self) -> int:
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             live = ApiToken.objects.live(timezone.now())
             return live.filter(user__in=[self.pk, self.agent.pk]).count()
 
     def set_active(self, is_active: bool) -> None:
         """Behind the back of the actions."""
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             User.objects.filter(pk=self.pk).update(is_active=is_active)
 
 
 @pytest.fixture
-def leaver(world, as_):
-    return Leaver(world, as_(world.boss))
+def leaver(fixtures, as_):
+    return Leaver(fixtures, as_(fixtures.boss))
 
 
 def by_patch(leaver: Leaver) -> Any:
@@ -91,9 +91,9 @@ def by_erasure(leaver: Leaver) -> Any:
 
 
 def staff_session(leaver: Leaver) -> Client:
-    with inside(leaver.world.acme):
-        user_actions.update_user(leaver.world.boss, leaver.world.boss.user, password=PASSWORD)
-    leaver.boss = ApiClient(token_of(leaver.world.boss))
+    with inside(leaver.fixtures.acme):
+        user_actions.update_user(leaver.fixtures.boss, leaver.fixtures.boss.user, password=PASSWORD)
+    leaver.boss = ApiClient(token_of(leaver.fixtures.boss))
     return sign_in("boss@acme.example")
 
 
@@ -126,7 +126,7 @@ def test_deactivating_a_user_in_any_way_revokes_the_tokens_for_good(leaver, way)
 
     assert r.status_code in (200, 302), r.content
     assert leaver.live_tokens() == 0
-    with inside(leaver.world.acme):
+    with inside(leaver.fixtures.acme):
         assert not User.objects.get(pk=leaver.pk).is_active
         User.objects.filter(pk__in=[leaver.pk, leaver.agent.pk]).update(is_active=True)
     assert [client.get("/me").status_code for client in (leaver.own, leaver.agents)] == [401, 401]
@@ -137,7 +137,7 @@ def test_deactivating_a_user_in_any_way_revokes_the_tokens_for_good(leaver, way)
 def test_revoking_is_on_record_with_the_request_that_deactivates(leaver, way, events):
     r = way(leaver)
 
-    found = events(leaver.world.acme, request_id=r.headers["X-Request-Id"])
+    found = events(leaver.fixtures.acme, request_id=r.headers["X-Request-Id"])
     assert [e.subject_type for e in found if e.verb == "revoked"] == ["apitoken", "apitoken"]
 
 
@@ -149,20 +149,20 @@ def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
 
 
 def test_agents_that_are_handed_over_keep_their_tokens(leaver):
-    body = {"hand_over_to": leaver.world.boss.user.pk}
+    body = {"hand_over_to": leaver.fixtures.boss.user.pk}
 
     r = leaver.boss.post(f"{leaver.path}/offboarding", body)
 
     assert (r.status_code, r.json()["tokens_revoked"]) == (200, 1)
     assert leaver.own.get("/me").status_code == 401
-    assert leaver.agents.get("/me").json()["responsible_id"] == leaver.world.boss.user.pk
+    assert leaver.agents.get("/me").json()["responsible_id"] == leaver.fixtures.boss.user.pk
 
 
 def test_undoing_an_offboarding_revokes_the_tokens_of_the_agents(leaver, events):
     """The agent would answer to somebody who is deactivated."""
-    body = {"hand_over_to": leaver.world.boss.user.pk}
+    body = {"hand_over_to": leaver.fixtures.boss.user.pk}
     leaver.boss.post(f"{leaver.path}/offboarding", body)
-    handed = [e.pk for e in events(leaver.world.acme, verb="handed_over", subject_type="user")]
+    handed = [e.pk for e in events(leaver.fixtures.acme, verb="handed_over", subject_type="user")]
 
     assert leaver.boss.post("/undo", {"event_ids": handed}).status_code == 200
 
@@ -179,7 +179,7 @@ def test_an_agent_of_a_deactivated_user_is_refused_even_with_a_live_token(leaver
 
 @pytest.mark.parametrize("route", ["create", "rotate"])
 def test_an_agent_of_a_deactivated_user_gets_no_token(leaver, route):
-    with inside(leaver.world.acme):
+    with inside(leaver.fixtures.acme):
         token = ApiToken.objects.get(user=leaver.agent.pk).pk
     leaver.set_active(False)
 
@@ -197,7 +197,9 @@ def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
     new = {"kind": "agent", "handle": "new", "responsible_id": leaver.pk}
 
     made = leaver.boss.post("/users", new)
-    changed = leaver.boss.patch(f"/users/{leaver.world.bot.user.pk}", {"responsible_id": leaver.pk})
+    changed = leaver.boss.patch(
+        f"/users/{leaver.fixtures.bot.user.pk}", {"responsible_id": leaver.pk}
+    )
 
     for r in (made, changed):
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/responsible_id")
@@ -205,9 +207,9 @@ def test_a_deactivated_user_cannot_become_responsible_for_an_agent(leaver):
 
 @pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_activation])
 def test_admin_session_of_a_reactivated_user_stays_ended(leaver, way):
-    with inside(leaver.world.acme):
+    with inside(leaver.fixtures.acme):
         user = User.objects.get(pk=leaver.pk)
-        user_actions.update_user(leaver.world.boss, user, password=PASSWORD)
+        user_actions.update_user(leaver.fixtures.boss, user, password=PASSWORD)
     session = sign_in("gus@acme.example")
     assert session.get("/admin/").status_code == 200
 
@@ -220,17 +222,17 @@ def test_admin_session_of_a_reactivated_user_stays_ended(leaver, way):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_token_that_is_being_created_ends_when_its_user_is_deactivated():
-    world = build_world()
-    boss = ApiClient(token_of(world.boss))
+    fixtures = build_fixtures()
+    boss = ApiClient(token_of(fixtures.boss))
 
     r = call_during(
-        world.acme,
+        fixtures.acme,
         lambda: token_actions.create_token(
-            world.boss, name="x", scope=TokenScope.READ, user=User.objects.get(handle="bot")
+            fixtures.boss, name="x", scope=TokenScope.READ, user=User.objects.get(handle="bot")
         ),
-        lambda: boss.patch(f"/users/{world.bot.user.pk}", {"is_active": False}),
+        lambda: boss.patch(f"/users/{fixtures.bot.user.pk}", {"is_active": False}),
     )
 
     assert r.status_code == 200
-    with inside(world.acme):
-        assert not ApiToken.objects.live(timezone.now()).filter(user=world.bot.user).exists()
+    with inside(fixtures.acme):
+        assert not ApiToken.objects.live(timezone.now()).filter(user=fixtures.bot.user).exists()

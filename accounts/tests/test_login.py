@@ -128,7 +128,7 @@ def test_events_of_registration_share_one_request_id(db, events):
     assert {e.request_id for e in made} == {"first.1"}
 
 
-def test_second_registration_of_subdomain_is_refused(world):
+def test_second_registration_of_subdomain_is_refused(fixtures):
     """The unique constraint decides, so two simultaneous requests cannot both succeed."""
     r = ApiClient().post("/auth/register", BODY | {"subdomain": "globex"})
 

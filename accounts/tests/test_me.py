@@ -27,9 +27,9 @@ from conftest import PASSWORD, ApiClient
         ({"responsible_id": 1}, 422),
     ],
 )
-def test_updating_me_changes_the_sent_fields(world, as_, events, body, status):
-    client = as_(world.eve)
-    before, count = client.get("/me").json(), len(events(world.acme))
+def test_updating_me_changes_the_sent_fields(fixtures, as_, events, body, status):
+    client = as_(fixtures.eve)
+    before, count = client.get("/me").json(), len(events(fixtures.acme))
 
     r = client.patch("/me", body)
 
@@ -37,11 +37,11 @@ def test_updating_me_changes_the_sent_fields(world, as_, events, body, status):
     after = client.get("/me").json()
     changed = {k for k in before if after[k] != before[k]} - {"updated_at", "version"}
     assert changed <= (body.keys() if status == 200 else set())
-    assert len(events(world.acme)) == count + bool(changed)
+    assert len(events(fixtures.acme)) == count + bool(changed)
 
 
-def test_agent_can_rename_itself_but_cannot_set_password(world, as_):
-    client = as_(world.bot)
+def test_agent_can_rename_itself_but_cannot_set_password(fixtures, as_):
+    client = as_(fixtures.bot)
 
     assert client.patch("/me", {"full_name": "Robo"}).json()["full_name"] == "Robo"
     body = {"current_password": "!", "new_password": PASSWORD}
@@ -52,9 +52,9 @@ def test_agent_can_rename_itself_but_cannot_set_password(world, as_):
     ("new", "code"),
     [("password1", "weak_password"), ("eve@acme.example", "weak_password"), ("7" * 12, "weak_password")],
 )  # fmt: skip
-def test_weak_password_is_reported_at_its_field(world, as_, new, code):
-    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"password": PASSWORD})
-    client = as_(world.eve)
+def test_weak_password_is_reported_at_its_field(fixtures, as_, new, code):
+    as_(fixtures.boss).patch(f"/users/{fixtures.eve.user.pk}", {"password": PASSWORD})
+    client = as_(fixtures.eve)
 
     r = client.post("/me/password", {"current_password": PASSWORD, "new_password": new})
 
@@ -66,8 +66,8 @@ def test_weak_password_is_reported_at_its_field(world, as_, new, code):
 
 
 @pytest.mark.parametrize("scope", ["read", "write"])
-def test_changing_own_user_needs_admin_scope(world, as_, scope):
-    client = as_(world.eve, scope)
+def test_changing_own_user_needs_admin_scope(fixtures, as_, scope):
+    client = as_(fixtures.eve, scope)
 
     assert client.patch("/me", {"full_name": "x"}).json()["code"] == "insufficient_scope"
     assert client.post("/me/password", {}).json()["code"] == "insufficient_scope"

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.actions.tokens import issue_token, revoke_all, revoke_token
 from accounts.actions.users import update_user
 from accounts.models import ApiToken, User, UserKind
-from conftest import PASSWORD, ApiClient, World, build_world, token_of
+from conftest import PASSWORD, ApiClient, Fixtures, build_fixtures, token_of
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -25,16 +25,16 @@ OTHER_PASSWORD = "battery staple horse"
 
 
 @pytest.fixture
-def live() -> World:
-    return build_world()
+def live() -> Fixtures:
+    return build_fixtures()
 
 
 @pytest.fixture
-def boss(live: World) -> ApiClient:
+def boss(live: Fixtures) -> ApiClient:
     return ApiClient(token_of(live.boss))
 
 
-def new_token(live: World, user: User | None = None) -> ApiToken:
+def new_token(live: Fixtures, user: User | None = None) -> ApiToken:
     """A token of Bob."""
     with inside(live.acme):
         expires_at = timezone.now() + timedelta(days=9)
@@ -43,18 +43,18 @@ def new_token(live: World, user: User | None = None) -> ApiToken:
     return token
 
 
-def live_names(live: World, user: User) -> list[str]:
+def live_names(live: Fixtures, user: User) -> list[str]:
     with inside(live.acme):
         tokens = ApiToken.objects.live(timezone.now()).filter(user=user)
         return list(tokens.order_by("pk").values_list("name", flat=True))
 
 
-def stored(live: World, user: User) -> User:
+def stored(live: Fixtures, user: User) -> User:
     with inside(live.acme):
         return User.objects.get(pk=user.pk)
 
 
-def update(live: World, user: User, **values: Any) -> Any:
+def update(live: Fixtures, user: User, **values: Any) -> Any:
     """Work that changes a user, on a row of its own."""
     return lambda: update_user(live.boss, User.objects.get(pk=user.pk), **values)
 

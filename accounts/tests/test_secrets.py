@@ -17,15 +17,15 @@ from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 
 
-def crawl(client, world):
+def crawl(client, fixtures):
     """Yield the response of every GET operation, with ids that exist."""
-    with inside(world.acme):
-        comment = create_comment(world.ada, world.task, body="x")
-        page = create_page(world.ada, world.apollo, title="x")
+    with inside(fixtures.acme):
+        comment = create_comment(fixtures.ada, fixtures.task, body="x")
+        page = create_page(fixtures.ada, fixtures.apollo, title="x")
     ids = {
-        "project_id": world.apollo.pk,
-        "task_id": world.task.pk,
-        "user_id": world.ada.user.pk,
+        "project_id": fixtures.apollo.pk,
+        "task_id": fixtures.task.pk,
+        "user_id": fixtures.ada.user.pk,
         "comment_id": comment.pk,
         "page_id": page.pk,
     }
@@ -37,10 +37,10 @@ def crawl(client, world):
 
 
 @pytest.mark.parametrize("who", ["boss", "ada"])
-def test_responses_events_and_log_lines_contain_no_secret(world, as_, caplog, who):
+def test_responses_events_and_log_lines_contain_no_secret(fixtures, as_, caplog, who):
     caplog.set_level(logging.DEBUG)
-    boss = as_(world.boss)
-    boss.patch(f"/users/{world.ada.user.pk}", {"password": PASSWORD})
+    boss = as_(fixtures.boss)
+    boss.patch(f"/users/{fixtures.ada.user.pk}", {"password": PASSWORD})
     signed_in = ApiClient().post(
         "/auth/login", {"email": "ada@acme.example", "password": PASSWORD}
     ).json()["token"]  # fmt: skip
@@ -48,13 +48,13 @@ def test_responses_events_and_log_lines_contain_no_secret(world, as_, caplog, wh
     issued = ada.post("/tokens", {"name": "canary"}).json()
     rotated = ada.post(f"/tokens/{issued['id']}/rotation").json()
     ApiClient(signed_in[:-1] + "!").get("/me")  # refused
-    with inside(world.acme):
+    with inside(fixtures.acme):
         digests = list(ApiToken.objects.values_list("digest", flat=True))
         hashes = list(User.objects.exclude(password="").values_list("password", flat=True))
     canaries = [PASSWORD, signed_in, issued["token"], rotated["token"], *digests, *hashes]
 
-    places = dict(crawl(boss if who == "boss" else ada, world))
-    with inside(world.acme):
+    places = dict(crawl(boss if who == "boss" else ada, fixtures))
+    with inside(fixtures.acme):
         places["events"] = str(list(Event.objects.values()))
     places["logs"] = json.dumps([JsonFormatter().format(r) for r in caplog.records])
 
@@ -63,10 +63,10 @@ def test_responses_events_and_log_lines_contain_no_secret(world, as_, caplog, wh
         assert '"password"' not in text, name
 
 
-def test_no_stored_row_contains_token_text(world, as_):
-    issued = as_(world.ada).post("/tokens", {"name": "x"}).json()
+def test_no_stored_row_contains_token_text(fixtures, as_):
+    issued = as_(fixtures.ada).post("/tokens", {"name": "x"}).json()
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         row = ApiToken.objects.filter(pk=issued["id"]).values().get()
     assert issued["token"] not in str(row)
     assert issued["token"].startswith(row["prefix"])

@@ -55,7 +55,7 @@ def test_registering_creates_tenant_with_administrator(db, events):
         ({"is_superuser": True}, 422, "validation_failed"),
     ],
 )
-def test_refused_registration_stores_nothing(world, changes, status, code):
+def test_refused_registration_stores_nothing(fixtures, changes, status, code):
     r = register(**changes)
 
     assert (r.status_code, r.json()["code"]) == (status, code)
@@ -180,20 +180,20 @@ def test_signing_out_revokes_the_token(ada):
 # ---- oneself ------------------------------------------------------------------------------------
 
 
-def test_changing_own_user_changes_only_sent_fields(world, as_, events):
-    r = as_(world.eve).patch("/me", {"full_name": "Eve E"})
+def test_changing_own_user_changes_only_sent_fields(fixtures, as_, events):
+    r = as_(fixtures.eve).patch("/me", {"full_name": "Eve E"})
 
     assert (r.json()["full_name"], r.json()["handle"]) == ("Eve E", "eve")
-    assert events(world.acme)[-1].changes == {"full_name": ["Eve", "Eve E"]}
+    assert events(fixtures.acme)[-1].changes == {"full_name": ["Eve", "Eve E"]}
 
 
 @pytest.mark.parametrize("body", [{"is_staff": True}, {"kind": "agent"}, {"tenant": 2}, {"id": 1}])
-def test_user_cannot_promote_themselves(world, as_, body):
-    assert as_(world.eve).patch("/me", body).status_code == 422
+def test_user_cannot_promote_themselves(fixtures, as_, body):
+    assert as_(fixtures.eve).patch("/me", body).status_code == 422
 
 
-def test_taken_handle_is_a_conflict(world, as_):
-    r = as_(world.eve).patch("/me", {"handle": "bob"})
+def test_taken_handle_is_a_conflict(fixtures, as_):
+    r = as_(fixtures.eve).patch("/me", {"handle": "bob"})
 
     assert (r.status_code, r.json()["detail"]) == (409, "This handle is taken.")
 

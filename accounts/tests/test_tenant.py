@@ -7,42 +7,42 @@ import pytest
 from accounts.models import Tenant
 
 
-def test_every_user_can_read_the_tenant(world, as_):
-    r = as_(world.bob).get("/tenant")
+def test_every_user_can_read_the_tenant(fixtures, as_):
+    r = as_(fixtures.bob).get("/tenant")
 
     assert r.status_code == 200
     shown = {n: r.json()[n] for n in ("id", "name", "subdomain", "time_zone")}
     assert shown == {
-        "id": world.acme.pk,
+        "id": fixtures.acme.pk,
         "name": "Acme",
         "subdomain": "acme",
         "time_zone": "UTC",
     }
 
 
-def test_administrator_can_change_the_tenant_with_event(world, as_, events):
-    r = as_(world.boss).patch("/tenant", {"name": "Acme & Sons", "time_zone": "Asia/Kolkata"})
+def test_administrator_can_change_the_tenant_with_event(fixtures, as_, events):
+    r = as_(fixtures.boss).patch("/tenant", {"name": "Acme & Sons", "time_zone": "Asia/Kolkata"})
 
     assert (r.status_code, r.json()["name"]) == (200, "Acme & Sons")
-    (event,) = events(world.acme, subject_type="tenant", verb="changed")
+    (event,) = events(fixtures.acme, subject_type="tenant", verb="changed")
     assert event.changes == {
         "name": ["Acme", "Acme & Sons"],
         "time_zone": ["UTC", "Asia/Kolkata"],
     }
-    assert Tenant.objects.get(pk=world.globex.pk).name == "Globex"
+    assert Tenant.objects.get(pk=fixtures.globex.pk).name == "Globex"
 
 
 @pytest.mark.parametrize(
     "body",
     [{"name": ""}, {"time_zone": "Mars/Base"}, {"time_zone": ""}, {"subdomain": "x"}, {"id": 1}],
 )
-def test_invalid_tenant_settings_are_refused(world, as_, body):
-    assert as_(world.boss).patch("/tenant", body).status_code == 422
-    assert Tenant.objects.get(pk=world.acme.pk).time_zone == "UTC"
+def test_invalid_tenant_settings_are_refused(fixtures, as_, body):
+    assert as_(fixtures.boss).patch("/tenant", body).status_code == 422
+    assert Tenant.objects.get(pk=fixtures.acme.pk).time_zone == "UTC"
 
 
-def test_token_without_admin_scope_cannot_change_the_tenant(world, as_):
-    assert as_(world.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
+def test_token_without_admin_scope_cannot_change_the_tenant(fixtures, as_):
+    assert as_(fixtures.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
 
 
 @pytest.mark.sampled(10)
@@ -64,8 +64,8 @@ def test_token_without_admin_scope_cannot_change_the_tenant(world, as_):
         ({"Host": "acme.localhost", "X-Tenant": "globex"}, 404),
     ],
 )
-def test_host_or_header_of_another_tenant_is_not_found(world, as_, path, headers, status):
-    r = as_(world.ada).get(path, headers=headers)
+def test_host_or_header_of_another_tenant_is_not_found(fixtures, as_, path, headers, status):
+    r = as_(fixtures.ada).get(path, headers=headers)
 
     assert r.status_code == status
     if status == 404:

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
 from accounts.models import ApiToken
-from conftest import PASSWORD, ApiClient, World, token_of
+from conftest import PASSWORD, ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
@@ -22,14 +22,14 @@ DAYS = [None, 1, 29, 31, 3650]
 
 
 def actor_with(
-    world: World, scope: TokenScope, days: int | None, projects: list[int] | None
+    fixtures: Fixtures, scope: TokenScope, days: int | None, projects: list[int] | None
 ) -> Actor:
     ends = days and timezone.now() + timedelta(days=days)
     token, _text = token_actions.issue_token(
-        world.boss, world.ada.user, "maker", scope, ends or None, projects
+        fixtures.boss, fixtures.ada.user, "maker", scope, ends or None, projects
     )
     bound = None if projects is None else tuple(projects)
-    return Actor(world.ada.user, world.acme, scope=scope, project_ids=bound, token=token)
+    return Actor(fixtures.ada.user, fixtures.acme, scope=scope, project_ids=bound, token=token)
 
 
 def is_within(made: ApiToken, maker: ApiToken) -> bool:
@@ -51,10 +51,10 @@ def is_within(made: ApiToken, maker: ApiToken) -> bool:
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1], [1, 2]])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects, days):
+def test_a_token_never_makes_one_that_is_more_than_itself(fixtures, scope, projects, days):
     made, refused = [], 0
-    with inside(world.acme):
-        maker = actor_with(world, scope, days, projects)
+    with inside(fixtures.acme):
+        maker = actor_with(fixtures, scope, days, projects)
         asked = product(TokenScope, [None, [1], [2], [1, 2], [3]], DAYS)
         for wanted, shown, lasting in asked:
             try:
@@ -75,11 +75,11 @@ def test_a_token_never_makes_one_that_is_more_than_itself(world, scope, projects
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_rotation_never_makes_a_token_that_is_more_than_its_maker(world, scope, projects, days):
-    with inside(world.acme):
-        maker = actor_with(world, scope, days, projects)
+def test_rotation_never_makes_a_token_that_is_more_than_its_maker(fixtures, scope, projects, days):
+    with inside(fixtures.acme):
+        maker = actor_with(fixtures, scope, days, projects)
         others = [
-            actor_with(world, wanted, lasting, shown).token
+            actor_with(fixtures, wanted, lasting, shown).token
             for wanted, shown, lasting in product(TokenScope, [None, [1], [2]], [None, 10, 3650])
         ]
         made, before = [], copy(maker.token)
@@ -93,29 +93,29 @@ def test_rotation_never_makes_a_token_that_is_more_than_its_maker(world, scope, 
     assert all(is_within(token, before) for token in made)
 
 
-def test_the_default_length_of_life_is_cut_to_that_of_the_maker(world, as_):
+def test_the_default_length_of_life_is_cut_to_that_of_the_maker(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
-    short = as_(world.ada, expires_at=ends)
+    short = as_(fixtures.ada, expires_at=ends)
 
     r = short.post("/tokens", {"name": "x"})
 
     assert (r.status_code, datetime.fromisoformat(r.json()["expires_at"])) == (201, ends)
 
 
-def test_a_longer_life_is_refused_and_the_refusal_names_the_end(world, as_):
-    short = as_(world.ada, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
+def test_a_longer_life_is_refused_and_the_refusal_names_the_end(fixtures, as_):
+    short = as_(fixtures.ada, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
 
     assert short.post("/tokens", {"name": "x", "expires_in_days": 365}).status_code == 201
-    short = as_(world.ada, expires_at=timezone.now() + timedelta(days=5))
+    short = as_(fixtures.ada, expires_at=timezone.now() + timedelta(days=5))
     r = short.post("/tokens", {"name": "x", "expires_in_days": 6})
 
     assert (r.status_code, r.json()["code"]) == (403, "forbidden")
     assert "cannot expire later than the token that creates it" in r.json()["detail"]
 
 
-def test_a_token_does_not_prolong_itself_by_rotation(world, as_):
+def test_a_token_does_not_prolong_itself_by_rotation(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
-    client = as_(world.ada, expires_at=ends)
+    client = as_(fixtures.ada, expires_at=ends)
     for _ in range(3):
         own = client.get("/tokens").json()["data"][0]["id"]
         r = client.post(f"/tokens/{own}/rotation")
@@ -123,15 +123,15 @@ def test_a_token_does_not_prolong_itself_by_rotation(world, as_):
         client = ApiClient(r.json()["token"])
 
 
-def with_password(world: World) -> Any:
-    with inside(world.acme):
-        user_actions.update_user(world.boss, world.ada.user, password=PASSWORD)
+def with_password(fixtures: Fixtures) -> Any:
+    with inside(fixtures.acme):
+        user_actions.update_user(fixtures.boss, fixtures.ada.user, password=PASSWORD)
     body = {"email": "ada@acme.example", "password": PASSWORD, "tenant": "acme"}
     return ApiClient().post("/auth/login", body).json()
 
 
-def test_sign_in_token_can_create_tokens_that_expire_later(world):
-    client = ApiClient(with_password(world)["token"])
+def test_sign_in_token_can_create_tokens_that_expire_later(fixtures):
+    client = ApiClient(with_password(fixtures)["token"])
 
     made = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
 
@@ -140,8 +140,8 @@ def test_sign_in_token_can_create_tokens_that_expire_later(world):
     assert datetime.fromisoformat(made.json()["expires_at"]) > later
 
 
-def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(world):
-    client = ApiClient(with_password(world)["token"])
+def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(fixtures):
+    client = ApiClient(with_password(fixtures)["token"])
     own = client.get("/tokens").json()["data"][0]["id"]
 
     successor = ApiClient(client.post(f"/tokens/{own}/rotation").json()["token"])
@@ -150,16 +150,16 @@ def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(world):
     assert successor.post("/tokens", body).status_code == 403
 
 
-def test_a_token_named_like_a_sign_in_is_none(world, as_):
-    short = as_(world.ada, expires_at=timezone.now() + timedelta(days=5))
+def test_a_token_named_like_a_sign_in_is_none(fixtures, as_):
+    short = as_(fixtures.ada, expires_at=timezone.now() + timedelta(days=5))
     made = ApiClient(short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"])
 
     assert made.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
 
 
-def test_admin_session_can_create_tokens_with_any_expiry(world):
-    with inside(world.acme):
-        user_actions.update_user(world.boss, world.boss.user, password=PASSWORD)
+def test_admin_session_can_create_tokens_with_any_expiry(fixtures):
+    with inside(fixtures.acme):
+        user_actions.update_user(fixtures.boss, fixtures.boss.user, password=PASSWORD)
     client = ApiClient(SERVER_NAME="acme.localhost")
     client.post(
         "/admin/login/",
@@ -172,14 +172,14 @@ def test_admin_session_can_create_tokens_with_any_expiry(world):
     assert r.status_code == 201
 
 
-def test_bound_token_cannot_create_or_revoke_tokens_of_others(world, as_):
+def test_bound_token_cannot_create_or_revoke_tokens_of_others(fixtures, as_):
     """Not even of an agent its user is responsible for, nor by an administrator."""
-    bot = ApiClient(token_of(world.bot))
+    bot = ApiClient(token_of(fixtures.bot))
     theirs = bot.get("/tokens").json()["data"][0]["id"]
 
-    for who in (world.ada, world.boss):
-        bound = as_(who, project_ids=[world.apollo.pk])
-        body = {"name": "x", "user_id": world.bot.user.pk, "project_ids": [world.apollo.pk]}
+    for who in (fixtures.ada, fixtures.boss):
+        bound = as_(who, project_ids=[fixtures.apollo.pk])
+        body = {"name": "x", "user_id": fixtures.bot.user.pk, "project_ids": [fixtures.apollo.pk]}
         assert bound.post("/tokens", body).status_code == 403
         assert bound.post(f"/tokens/{theirs}/rotation").status_code == 404
         assert bound.delete(f"/tokens/{theirs}").status_code == 404
@@ -187,59 +187,61 @@ def test_bound_token_cannot_create_or_revoke_tokens_of_others(world, as_):
 
 
 @pytest.mark.parametrize("verb", ["rotate", "revoke"])
-def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(world, as_, verb):
-    other = as_(world.ada)
+def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(fixtures, as_, verb):
+    other = as_(fixtures.ada)
     pk = other.get("/tokens").json()["data"][0]["id"]
-    bound = as_(world.ada, project_ids=[world.apollo.pk])
+    bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
 
     if verb == "rotate":
         assert bound.post(f"/tokens/{pk}/rotation").status_code == 404
     else:
         assert bound.delete(f"/tokens/{pk}").status_code == 404
 
-    with inside(world.acme):
-        narrow = actor_with(world, TokenScope.ADMIN, None, [world.apollo.pk])
+    with inside(fixtures.acme):
+        narrow = actor_with(fixtures, TokenScope.ADMIN, None, [fixtures.apollo.pk])
         token = ApiToken.objects.select_related("user").get(pk=pk)
         act = token_actions.rotate_token if verb == "rotate" else token_actions.revoke_token
         with pytest.raises(Forbidden):
             act(narrow, token)
 
 
-def test_a_bound_token_does_not_change_the_password(world, as_):
+def test_a_bound_token_does_not_change_the_password(fixtures, as_):
     """A new password would revoke the other tokens of its user."""
-    with_password(world)
-    bound = as_(world.ada, project_ids=[world.apollo.pk])
+    with_password(fixtures)
+    bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
     body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"}
 
     r = bound.post("/me/password", body)
 
     assert (r.status_code, r.json()["code"]) == (403, "forbidden")
-    assert as_(world.ada).post("/me/password", body).status_code == 204
+    assert as_(fixtures.ada).post("/me/password", body).status_code == 204
 
 
-def test_bound_token_shows_its_user_and_the_members_of_its_projects(world, as_):
+def test_bound_token_shows_its_user_and_the_members_of_its_projects(fixtures, as_):
     def handles(client: ApiClient) -> set[str]:
         return {user["handle"] for user in client.get("/users").json()["data"]}
 
     members = {"ada", "carl", "bob", "bot"}
-    projects = [world.apollo.pk]
-    assert handles(as_(world.ada, project_ids=projects)) == members
-    assert handles(as_(world.boss, project_ids=projects)) == members | {"boss"}
-    assert handles(as_(world.eve, project_ids=projects)) == {"eve"}  # who sees no project
-    assert handles(as_(world.ada, project_ids=[world.secret.pk])) == {"ada"}
-    bound = as_(world.ada, project_ids=projects)
-    assert bound.get(f"/users/{world.bob.user.pk}").status_code == 200
-    assert bound.get(f"/users/{world.eve.user.pk}").status_code == 404
+    projects = [fixtures.apollo.pk]
+    assert handles(as_(fixtures.ada, project_ids=projects)) == members
+    assert handles(as_(fixtures.boss, project_ids=projects)) == members | {"boss"}
+    assert handles(as_(fixtures.eve, project_ids=projects)) == {"eve"}  # who sees no project
+    assert handles(as_(fixtures.ada, project_ids=[fixtures.secret.pk])) == {"ada"}
+    bound = as_(fixtures.ada, project_ids=projects)
+    assert bound.get(f"/users/{fixtures.bob.user.pk}").status_code == 200
+    assert bound.get(f"/users/{fixtures.eve.user.pk}").status_code == 404
     assert bound.get("/tasks?assignee=@eve").status_code == 422
     assert bound.get("/tasks?assignee=@bob").status_code == 200
 
 
-def test_users_that_a_bound_token_does_not_show_cannot_be_named(world, as_):
-    bound = as_(world.ada, project_ids=[world.apollo.pk])
+def test_users_that_a_bound_token_does_not_show_cannot_be_named(fixtures, as_):
+    bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
 
     answers = [
-        bound.post("/tokens", {"name": "x", "user_id": pk, "project_ids": [world.apollo.pk]}).json()
-        for pk in (world.eve.user.pk, world.mallory.user.pk, 999_999)
+        bound.post(
+            "/tokens", {"name": "x", "user_id": pk, "project_ids": [fixtures.apollo.pk]}
+        ).json()
+        for pk in (fixtures.eve.user.pk, fixtures.mallory.user.pk, 999_999)
     ]
 
     assert {(a["status"], a["errors"][0]["code"]) for a in answers} == {(422, "unknown_reference")}

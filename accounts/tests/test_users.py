@@ -7,10 +7,10 @@ from conftest import PASSWORD, ApiClient, token_of
 from taskflow.tenancy import inside
 
 
-def test_creating_a_person_returns_the_stored_user(world, as_, events):
+def test_creating_a_person_returns_the_stored_user(fixtures, as_, events):
     body = {"email": "Zoe.Zed@acme.example", "full_name": "Zoe", "password": PASSWORD}
 
-    r = as_(world.boss).post("/users", body)
+    r = as_(fixtures.boss).post("/users", body)
 
     assert r.status_code == 201
     user = r.json()
@@ -21,13 +21,13 @@ def test_creating_a_person_returns_the_stored_user(world, as_, events):
     assert r.headers["Location"] == f"/api/v1/users/{user['id']}"
     login = {"email": "zoe.zed@acme.example", "password": PASSWORD}
     assert ApiClient().post("/auth/login", login).status_code == 200
-    assert PASSWORD not in str([e.changes for e in events(world.acme)])
+    assert PASSWORD not in str([e.changes for e in events(fixtures.acme)])
 
 
-def test_creating_an_agent_returns_the_stored_user(world, as_):
-    r = as_(world.boss).post("/users", {"kind": "agent", "full_name": "Robo"})
+def test_creating_an_agent_returns_the_stored_user(fixtures, as_):
+    r = as_(fixtures.boss).post("/users", {"kind": "agent", "full_name": "Robo"})
 
-    assert (r.json()["handle"], r.json()["responsible_id"]) == ("robo", world.boss.user.pk)
+    assert (r.json()["handle"], r.json()["responsible_id"]) == ("robo", fixtures.boss.user.pk)
 
 
 @pytest.mark.parametrize(
@@ -49,57 +49,57 @@ def test_creating_an_agent_returns_the_stored_user(world, as_):
         ({"email": "a" * 250 + "@acme.example"}, 422),
     ],
 )
-def test_refused_user_is_not_stored(world, as_, body, status):
-    r = as_(world.boss).post("/users", body)
+def test_refused_user_is_not_stored(fixtures, as_, body, status):
+    r = as_(fixtures.boss).post("/users", body)
 
     assert r.status_code == status, r.json()
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert User.objects.count() == 6
 
 
-def test_handle_derived_from_reserved_word_gets_number(world, as_):
-    client = as_(world.boss)
+def test_handle_derived_from_reserved_word_gets_number(fixtures, as_):
+    client = as_(fixtures.boss)
 
     for word in ("me", "none"):
         r = client.post("/users", {"email": f"{word}@acme.example"})
         assert (r.status_code, r.json()["handle"]) == (201, f"{word}-2")
 
 
-def test_reserved_handle_is_refused_when_changed(world, as_):
-    for path in ("/me", f"/users/{world.boss.user.pk}"):
-        r = as_(world.boss).patch(path, {"handle": "none"})
+def test_reserved_handle_is_refused_when_changed(fixtures, as_):
+    for path in ("/me", f"/users/{fixtures.boss.user.pk}"):
+        r = as_(fixtures.boss).patch(path, {"handle": "none"})
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/handle")
 
 
-def test_email_is_unique_per_tenant_only(world, as_):
-    assert as_(world.mallory).post("/users", {"email": "bob@acme.example"}).status_code == 201
+def test_email_is_unique_per_tenant_only(fixtures, as_):
+    assert as_(fixtures.mallory).post("/users", {"email": "bob@acme.example"}).status_code == 201
 
 
 @pytest.mark.parametrize("method", ["patch", "put"])
-def test_changing_one_field_keeps_the_others(world, as_, method):
-    before = as_(world.boss).get(f"/users/{world.eve.user.pk}").json()
+def test_changing_one_field_keeps_the_others(fixtures, as_, method):
+    before = as_(fixtures.boss).get(f"/users/{fixtures.eve.user.pk}").json()
 
-    after = getattr(as_(world.boss), method)(f"/users/{before['id']}", {"full_name": "E"}).json()
+    after = getattr(as_(fixtures.boss), method)(f"/users/{before['id']}", {"full_name": "E"}).json()
 
     assert {k for k in after if after[k] != before[k]} == {"full_name", "updated_at", "version"}
 
 
-def test_deactivating_revokes_all_tokens(world, as_, events):
-    clients = [ApiClient(token_of(world.bob)) for _ in range(2)]
+def test_deactivating_revokes_all_tokens(fixtures, as_, events):
+    clients = [ApiClient(token_of(fixtures.bob)) for _ in range(2)]
 
-    r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+    r = as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"is_active": False})
 
     assert r.json()["is_active"] is False
     assert [c.get("/me").status_code for c in clients] == [401, 401]
-    with inside(world.acme):
-        assert not ApiToken.objects.filter(user=world.bob.user, revoked_at=None).exists()
-    assert [e.verb for e in events(world.acme)][-3:] == ["changed", "revoked", "revoked"]
+    with inside(fixtures.acme):
+        assert not ApiToken.objects.filter(user=fixtures.bob.user, revoked_at=None).exists()
+    assert [e.verb for e in events(fixtures.acme)][-3:] == ["changed", "revoked", "revoked"]
 
 
-def test_administrator_can_set_password(world, as_):
-    client = ApiClient(token_of(world.bob))
+def test_administrator_can_set_password(fixtures, as_):
+    client = ApiClient(token_of(fixtures.bob))
 
-    r = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"password": PASSWORD})
+    r = as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"password": PASSWORD})
 
     assert r.status_code == 200
     assert client.get("/me").status_code == 401
@@ -108,34 +108,34 @@ def test_administrator_can_set_password(world, as_):
 
 
 @pytest.mark.parametrize("body", [{"is_staff": False}, {"is_active": False}])
-def test_last_administrator_cannot_be_removed(world, as_, body):
-    assert as_(world.boss).patch(f"/users/{world.boss.user.pk}", body).status_code == 409
-    assert as_(world.boss).delete(f"/users/{world.boss.user.pk}").status_code == 409
+def test_last_administrator_cannot_be_removed(fixtures, as_, body):
+    assert as_(fixtures.boss).patch(f"/users/{fixtures.boss.user.pk}", body).status_code == 409
+    assert as_(fixtures.boss).delete(f"/users/{fixtures.boss.user.pk}").status_code == 409
 
 
-def test_user_without_changes_can_be_deleted(world, as_, events):
-    user = as_(world.boss).post("/users", {"email": "new@acme.example"}).json()
+def test_user_without_changes_can_be_deleted(fixtures, as_, events):
+    user = as_(fixtures.boss).post("/users", {"email": "new@acme.example"}).json()
 
-    assert as_(world.boss).delete(f"/users/{user['id']}").status_code == 204
+    assert as_(fixtures.boss).delete(f"/users/{user['id']}").status_code == 204
 
-    assert events(world.acme, subject_type="user")[-1].changes["email"] == [
+    assert events(fixtures.acme, subject_type="user")[-1].changes["email"] == [
         "new@acme.example", None,
     ]  # fmt: skip
 
 
-def test_deleting_owner_is_refused_with_owned_rows(world, as_):
-    r = as_(world.boss).delete(f"/users/{world.ada.user.pk}")
+def test_deleting_owner_is_refused_with_owned_rows(fixtures, as_):
+    r = as_(fixtures.boss).delete(f"/users/{fixtures.ada.user.pk}")
 
     assert (r.status_code, r.json()["code"]) == (409, "owns_things")
     owned = {e["kind"]: e["count"] for e in r.json()["errors"]}
     assert owned["projects"] == 1
     assert owned["tasks"] == 1
-    with inside(world.acme):
-        assert User.objects.filter(pk=world.ada.user.pk).exists()
+    with inside(fixtures.acme):
+        assert User.objects.filter(pk=fixtures.ada.user.pk).exists()
 
 
-def test_list_of_users_can_be_filtered(world, as_):
-    client = as_(world.eve)
+def test_list_of_users_can_be_filtered(fixtures, as_):
+    client = as_(fixtures.eve)
 
     def handles(query):
         return [u["handle"] for u in client.get(f"/users?{query}").json()["data"]]

@@ -9,7 +9,7 @@ from django.db import connections
 
 from accounts.actions.users import create_user
 from accounts.models import User
-from conftest import PASSWORD, ApiClient, build_world, token_of
+from conftest import PASSWORD, ApiClient, build_fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.tenancy import inside
 
@@ -25,11 +25,11 @@ from taskflow.tenancy import inside
         ("bot", "mallory", 422),
     ],
 )
-def test_only_active_person_can_be_responsible_for_agent(world, as_, who, responsible, status):
-    user_id = responsible and getattr(world, responsible).user.pk
-    path = f"/users/{getattr(world, who).user.pk}"
+def test_only_active_person_can_be_responsible_for_agent(fixtures, as_, who, responsible, status):
+    user_id = responsible and getattr(fixtures, responsible).user.pk
+    path = f"/users/{getattr(fixtures, who).user.pk}"
 
-    r = as_(world.boss).patch(path, {"responsible_id": user_id})
+    r = as_(fixtures.boss).patch(path, {"responsible_id": user_id})
 
     assert r.status_code == status, r.content
     if status == 200:
@@ -39,49 +39,51 @@ def test_only_active_person_can_be_responsible_for_agent(world, as_, who, respon
 
 
 @pytest.mark.parametrize("body", [{"kind": "human", "email": "n@acme.example"}, {"kind": "agent"}])
-def test_creating_user_with_wrong_responsible_is_refused(world, as_, body):
-    r = as_(world.boss).post("/users", body | {"responsible_id": world.bot.user.pk})
+def test_creating_user_with_wrong_responsible_is_refused(fixtures, as_, body):
+    r = as_(fixtures.boss).post("/users", body | {"responsible_id": fixtures.bot.user.pk})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/responsible_id")
 
 
-def test_former_responsible_user_cannot_create_agent_token(world, as_):
-    body = {"name": "x", "user_id": world.bot.user.pk}
-    assert as_(world.ada).post("/tokens", body).status_code == 201
+def test_former_responsible_user_cannot_create_agent_token(fixtures, as_):
+    body = {"name": "x", "user_id": fixtures.bot.user.pk}
+    assert as_(fixtures.ada).post("/tokens", body).status_code == 201
 
-    as_(world.boss).patch(f"/users/{world.bot.user.pk}", {"responsible_id": world.bob.user.pk})
+    as_(fixtures.boss).patch(
+        f"/users/{fixtures.bot.user.pk}", {"responsible_id": fixtures.bob.user.pk}
+    )
 
-    assert as_(world.ada).post("/tokens", body).status_code == 403
-    assert as_(world.bob).post("/tokens", body).status_code == 201
+    assert as_(fixtures.ada).post("/tokens", body).status_code == 403
+    assert as_(fixtures.bob).post("/tokens", body).status_code == 201
 
 
-def test_null_clears_nullable_fields(world, as_):
-    path = f"/users/{world.bot.user.pk}"
-    as_(world.boss).patch(path, {"email": "bot@acme.example"})
+def test_null_clears_nullable_fields(fixtures, as_):
+    path = f"/users/{fixtures.bot.user.pk}"
+    as_(fixtures.boss).patch(path, {"email": "bot@acme.example"})
 
-    assert as_(world.boss).patch(path, {"email": None}).json()["email"] is None
+    assert as_(fixtures.boss).patch(path, {"email": None}).json()["email"] is None
     for field in ("handle", "full_name", "is_staff", "is_active", "password"):
-        assert as_(world.boss).patch(path, {field: None}).status_code == 422, field
-    person = as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"email": None})
+        assert as_(fixtures.boss).patch(path, {field: None}).status_code == 422, field
+    person = as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"email": None})
     assert (person.status_code, person.json()["code"]) == (422, "invalid")
 
 
-def test_reactivated_user_needs_new_tokens(world, as_):
-    path, old = f"/users/{world.bob.user.pk}", ApiClient(token_of(world.bob))
-    as_(world.boss).patch(path, {"is_active": False, "password": PASSWORD})
+def test_reactivated_user_needs_new_tokens(fixtures, as_):
+    path, old = f"/users/{fixtures.bob.user.pk}", ApiClient(token_of(fixtures.bob))
+    as_(fixtures.boss).patch(path, {"is_active": False, "password": PASSWORD})
     login = {"email": "bob@acme.example", "password": PASSWORD}
     assert ApiClient().post("/auth/login", login).status_code == 401
 
-    as_(world.boss).patch(path, {"is_active": True})
+    as_(fixtures.boss).patch(path, {"is_active": True})
 
     assert old.get("/me").status_code == 401
     assert ApiClient().post("/auth/login", login).status_code == 200
 
 
-def test_creating_token_for_deactivated_agent_is_refused(world, as_):
-    as_(world.boss).patch(f"/users/{world.bot.user.pk}", {"is_active": False})
+def test_creating_token_for_deactivated_agent_is_refused(fixtures, as_):
+    as_(fixtures.boss).patch(f"/users/{fixtures.bot.user.pk}", {"is_active": False})
 
-    r = as_(world.ada).post("/tokens", {"name": "x", "user_id": world.bot.user.pk})
+    r = as_(fixtures.ada).post("/tokens", {"name": "x", "user_id": fixtures.bot.user.pk})
 
     assert (r.status_code, r.json()["code"]) == (409, "conflict")
 
@@ -89,27 +91,27 @@ def test_creating_token_for_deactivated_agent_is_refused(world, as_):
 @pytest.mark.parametrize(
     ("method", "body", "status"), [("patch", {"is_staff": False}, 200), ("delete", None, 204)]
 )
-def test_second_administrator_can_be_removed(world, as_, method, body, status):
+def test_second_administrator_can_be_removed(fixtures, as_, method, body, status):
     created = {"email": "second@acme.example", "is_staff": True}
-    second = as_(world.boss).post("/users", created).json()["id"]
+    second = as_(fixtures.boss).post("/users", created).json()["id"]
 
-    r = getattr(as_(world.boss), method)(f"/users/{second}", body)
+    r = getattr(as_(fixtures.boss), method)(f"/users/{second}", body)
 
     assert r.status_code == status
     assert (
-        as_(world.boss).patch(f"/users/{world.boss.user.pk}", {"is_staff": False}).status_code
+        as_(fixtures.boss).patch(f"/users/{fixtures.boss.user.pk}", {"is_staff": False}).status_code
         == 409
     )
 
 
 @pytest.mark.django_db(transaction=True)
 def test_two_administrators_cannot_deactivate_each_other():
-    world = build_world()
-    with inside(world.acme):
-        second = create_user(world.boss, email="second@acme.example", is_staff=True)
+    fixtures = build_fixtures()
+    with inside(fixtures.acme):
+        second = create_user(fixtures.boss, email="second@acme.example", is_staff=True)
     tokens = {
-        world.boss.user.pk: token_of(world.boss),
-        second.pk: token_of(Actor(second, world.acme)),
+        fixtures.boss.user.pk: token_of(fixtures.boss),
+        second.pk: token_of(Actor(second, fixtures.acme)),
     }
     barrier = threading.Barrier(2)
 
@@ -126,15 +128,15 @@ def test_two_administrators_cannot_deactivate_each_other():
         [t.start() for t in threads]
         [t.join() for t in threads]
 
-        with inside(world.acme):
+        with inside(fixtures.acme):
             assert User.objects.active().filter(is_staff=True).count() == 1
             User.objects.filter(pk__in=tokens).update(is_staff=True)
 
 
-def test_unrevoked_token_of_inactive_user_is_refused(world):
+def test_unrevoked_token_of_inactive_user_is_refused(fixtures):
     """Each request checks that the user is active, however the user was deactivated."""
-    client = ApiClient(token_of(world.bob))
-    with inside(world.acme):
-        User.objects.filter(pk=world.bob.user.pk).update(is_active=False)
+    client = ApiClient(token_of(fixtures.bob))
+    with inside(fixtures.acme):
+        User.objects.filter(pk=fixtures.bob.user.pk).update(is_active=False)
 
     assert client.get("/me").status_code == 401

@@ -67,13 +67,15 @@ def busy_timeout():
 
 
 @pytest.fixture(params=["thread", "process"])
-def locked(request, world):
-    return {"thread": lambda: writing_thread(world.acme), "process": writing_process}[request.param]
+def locked(request, fixtures):
+    return {"thread": lambda: writing_thread(fixtures.acme), "process": writing_process}[
+        request.param
+    ]
 
 
-def test_write_that_waits_too_long_gets_503(world, as_, locked):
-    client = as_(world.ada)
-    body = {"project_id": world.apollo.pk, "title": "Test"}
+def test_write_that_waits_too_long_gets_503(fixtures, as_, locked):
+    client = as_(fixtures.ada)
+    body = {"project_id": fixtures.apollo.pk, "title": "Test"}
 
     with locked():
         response = client.post("/tasks", body)
@@ -84,11 +86,11 @@ def test_write_that_waits_too_long_gets_503(world, as_, locked):
     assert client.post("/tasks", body).status_code == 201
 
 
-def test_admin_page_that_waits_too_long_gets_503(world, locked):
+def test_admin_page_that_waits_too_long_gets_503(fixtures, locked):
     client = Client(SERVER_NAME="acme.localhost")
-    with inside(world.acme):
-        client.force_login(world.boss.user)
-    path = f"/admin/tasks/task/{world.task.pk}/change/"
+    with inside(fixtures.acme):
+        client.force_login(fixtures.boss.user)
+    path = f"/admin/tasks/task/{fixtures.task.pk}/change/"
     assert client.get(path).status_code == 200
 
     with locked():
@@ -97,16 +99,16 @@ def test_admin_page_that_waits_too_long_gets_503(world, locked):
     assert response.status_code == 503
 
 
-def test_read_does_not_wait_for_writer(world, as_, locked):
-    client = as_(world.ada)  # whose token has never been used: its use would be noted
+def test_read_does_not_wait_for_writer(fixtures, as_, locked):
+    client = as_(fixtures.ada)  # whose token has never been used: its use would be noted
 
     with locked():
         response = client.get("/tasks")
     assert response.status_code == 200
 
 
-def test_update_of_last_use_does_not_wait(world, as_, locked, monkeypatch):
-    client = as_(world.ada)
+def test_update_of_last_use_does_not_wait(fixtures, as_, locked, monkeypatch):
+    client = as_(fixtures.ada)
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", 3600)
 
     with locked():
@@ -115,25 +117,25 @@ def test_update_of_last_use_does_not_wait(world, as_, locked, monkeypatch):
     assert response.status_code == 200
 
 
-def test_waits_for_threads_and_processes_share_one_limit(world, monkeypatch):
+def test_waits_for_threads_and_processes_share_one_limit(fixtures, monkeypatch):
     """What the first has taken is missing from SQLite's own time-out, and comes back."""
     max_wait = 60
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", max_wait)
     connection.close()
     until = threading.Event()
 
-    with writing_thread(world.acme, until):
+    with writing_thread(fixtures.acme, until):
         threading.Timer(0.2, until.set).start()
-        with inside(world.acme):
+        with inside(fixtures.acme):
             left = busy_timeout()
 
     assert 0 < left <= (max_wait - 0.15) * 1000
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert busy_timeout() == max_wait * 1000
 
 
-def test_write_waits_no_longer_than_max_wait(world, locked):
-    with locked(), pytest.raises(OperationalError), inside(world.acme, max_wait=0):
+def test_write_waits_no_longer_than_max_wait(fixtures, locked):
+    with locked(), pytest.raises(OperationalError), inside(fixtures.acme, max_wait=0):
         pass  # pragma: no cover
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert busy_timeout() == PATIENCE * 1000

@@ -1,4 +1,4 @@
-"""Bad input of a signed-in member of staff: refused, never ignored and never an error of ours."""
+"""Bad input of a signed-in member of staff_client: refused, never ignored and never an error of ours."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ each_model = pytest.mark.parametrize("model", REGISTERED, ids=lambda model: mode
 
 
 @pytest.fixture
-def staff(world: Any) -> Client:
+def staff_client(fixtures: Any) -> Client:
     client = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="Second", tags=["hot"])
-        create_comment(world.boss, world.task, body="Ready?")
-        create_page(world.ada, world.apollo, title="Plan")
-        client.force_login(world.boss.user)
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="Second", tags=["hot"])
+        create_comment(fixtures.boss, fixtures.task, body="Ready?")
+        create_page(fixtures.ada, fixtures.apollo, title="Plan")
+        client.force_login(fixtures.boss.user)
     return client
 
 
@@ -51,9 +51,9 @@ def parameters_of(model: Any) -> set[str]:
     return names
 
 
-def fields_of(staff: Client, address: str) -> dict[str, Any]:
+def fields_of(staff_client: Client, address: str) -> dict[str, Any]:
     """What a browser would send of the form on this page: its fields, and those of its inlines."""
-    context = staff.get(address).context
+    context = staff_client.get(address).context
     if context is None or "adminform" not in context:
         return {}
     forms = [context["adminform"].form]
@@ -82,68 +82,72 @@ def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_value_in_the_address_of_a_list_is_no_error(staff, model):
+def test_a_bad_value_in_the_address_of_a_list_is_no_error(staff_client, model):
     address = list_of(model)
     names = sorted(parameters_of(model) - NO_FILTERS)
     sent = [{name: bad} for name in names for bad in BAD] if PROOF else []
     sent += [{name: bad} for name in names for bad in ("½", str(2**63))]
     sent += each_or_all(sorted(NO_FILTERS), ["½", str(2**63)])
-    all_are_answered([(query, staff.get(f"{address}?{urlencode(query)}")) for query in sent])
-    all_are_answered([(query, staff.post(f"{address}?{urlencode(query)}")) for query in sent[:4]])
+    all_are_answered([(query, staff_client.get(f"{address}?{urlencode(query)}")) for query in sent])
+    all_are_answered(
+        [(query, staff_client.post(f"{address}?{urlencode(query)}")) for query in sent[:4]]
+    )
 
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_value_in_an_action_is_no_error(staff, model):
+def test_a_bad_value_in_an_action_is_no_error(staff_client, model):
     names = ["action", "_selected_action", "select_across", "index"]
     usual = {"action": "delete_selected", "_selected_action": "1", "index": "0"}
     sent = [{"_selected_action": bad} for bad in BAD] + each_or_all(names, ["x", "½"])
-    all_are_answered([(body, staff.post(list_of(model), usual | body)) for body in sent])
+    all_are_answered([(body, staff_client.post(list_of(model), usual | body)) for body in sent])
 
 
 @pytest.mark.sampled(2)
 @each_model
 @pytest.mark.parametrize("page", ["add", "change", "history"])
-def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff, model, page):
-    address = f"{list_of(model)}{place_of(staff, model, page)}"
-    names = {field.name for field in model._meta.get_fields()} | fields_of(staff, address).keys()
+def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff_client, model, page):
+    address = f"{list_of(model)}{place_of(staff_client, model, page)}"
+    names = {field.name for field in model._meta.get_fields()} | fields_of(
+        staff_client, address
+    ).keys()
     names |= {"labels", "blockers", "members-page", "tasks-page", "p"}
     sent = each_or_all(sorted(names), ["x", "½", str(2**63)])
     sent += [{name: "x"} for name in ("_to_field", "_popup", "_changelist_filters")]
-    all_are_answered([(query, staff.get(f"{address}?{urlencode(query)}")) for query in sent])
+    all_are_answered([(query, staff_client.get(f"{address}?{urlencode(query)}")) for query in sent])
 
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_id_in_the_path_is_no_error(staff, model):
+def test_a_bad_id_in_the_path_is_no_error(staff_client, model):
     pages = ["change", "history", "delete", "offboarding", "undo-this"]
     paths = [f"{list_of(model)}{quote(bad, safe='')}/{page}/" for bad in BAD for page in pages]
-    all_are_answered([(path[:80], staff.get(path)) for path in paths])
+    all_are_answered([(path[:80], staff_client.get(path)) for path in paths])
 
 
 @pytest.mark.sampled(2)
 @each_model
 @pytest.mark.parametrize("page", ["add", "change"])
-def test_a_bad_value_in_a_form_is_no_error(staff, model, page):
-    address = f"{list_of(model)}{place_of(staff, model, page)}"
-    usual = fields_of(staff, address)
+def test_a_bad_value_in_a_form_is_no_error(staff_client, model, page):
+    address = f"{list_of(model)}{place_of(staff_client, model, page)}"
+    usual = fields_of(staff_client, address)
     count = {name for name in usual if name.endswith("_FORMS")}
     names = [*sorted(usual.keys() - count), "_overwrite", "tasks-page", "members-page"]
     sent = each_or_all(names, ["x", "-1", str(2**63), " ", "½"]) + each_or_all(count, ["x"])
     sent += [{"row_version": bad} for bad in ("9" * 30, str(2**63), "-1")]
-    all_are_answered([(body, staff.post(address, usual | body)) for body in sent])
+    all_are_answered([(body, staff_client.post(address, usual | body)) for body in sent])
 
 
-def place_of(staff: Client, model: Any, page: str) -> str:
+def place_of(staff_client: Client, model: Any, page: str) -> str:
     if page == "add":
         return "add/"
-    rows = staff.get(list_of(model)).context["cl"].result_list
+    rows = staff_client.get(list_of(model)).context["cl"].result_list
     return f"{rows[0].pk if len(rows) else 1}/{page}/"
 
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: repr(bad)[:24])
-def test_other_pages_answer_bad_values(staff, bad):
+def test_other_pages_answer_bad_values(staff_client, bad):
     value = quote(bad, safe="")
     pages = [f"search/?s=a&page={value}", f"search/?s={value}&extended=1"]
     pages += [
@@ -154,15 +158,15 @@ def test_other_pages_answer_bad_values(staff, bad):
     pages += [f"audit/event/undo/?{name}={value}" for name in ("actor", "project", "since")]
     place = "autocomplete/?app_label=tasks&model_name=task&field_name=project&term="
     pages += [place + value, f"{place}&page={value}", f"autocomplete/?app_label={value}"]
-    all_are_answered([(page, staff.get(f"/admin/{page}")) for page in pages])
+    all_are_answered([(page, staff_client.get(f"/admin/{page}")) for page in pages])
     for name in ("project", "actor", "since", "until", "request_id", "event_ids"):
-        assert staff.post("/admin/audit/event/undo/", {name: bad}).status_code < 500
+        assert staff_client.post("/admin/audit/event/undo/", {name: bad}).status_code < 500
 
 
-def test_a_page_of_the_search_that_does_not_exist_is_not_found(staff):
-    assert staff.get("/admin/search/?s=task").status_code == 200
+def test_a_page_of_the_search_that_does_not_exist_is_not_found(staff_client):
+    assert staff_client.get("/admin/search/?s=task").status_code == 200
     for page in ("x", "0", "99", ""):
-        assert staff.get(f"/admin/search/?s=task&page={page}").status_code == 404
+        assert staff_client.get(f"/admin/search/?s=task&page={page}").status_code == 404
 
 
 # ---- filters ------------------------------------------------------------------------------------
@@ -177,68 +181,68 @@ UNREADABLE = [
 EMPTY = ["project__id__exact=", "assignee__id__exact=", "q=", "project__id__exact=&q=&trash=1"]
 
 
-def complete_all(staff: Client, query: str) -> Any:
+def complete_all(staff_client: Client, query: str) -> Any:
     chosen = {"action": "complete_anyway", "select_across": "1", "_selected_action": "1"}
-    return staff.post(f"{TASKS}?{query}", chosen)
+    return staff_client.post(f"{TASKS}?{query}", chosen)
 
 
-def open_tasks(world: Any) -> int:
-    with inside(world.acme):
+def open_tasks(fixtures: Any) -> int:
+    with inside(fixtures.acme):
         return Task.objects.filter(status="todo").count()
 
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("query", UNREADABLE)
-def test_a_list_with_an_unreadable_filter_is_refused(staff, world, query):
-    for response in (staff.get(f"{TASKS}?{query}"), complete_all(staff, query)):
+def test_a_list_with_an_unreadable_filter_is_refused(staff_client, fixtures, query):
+    for response in (staff_client.get(f"{TASKS}?{query}"), complete_all(staff_client, query)):
         assert response.status_code == 400
         assert response["Content-Type"].startswith("text/plain")
-    assert open_tasks(world) == 2
+    assert open_tasks(fixtures) == 2
 
 
 @pytest.mark.parametrize("query", EMPTY)
-def test_an_action_on_a_list_with_an_empty_filter_is_refused(staff, world, query):
-    assert complete_all(staff, query).status_code == 400
-    assert open_tasks(world) == 2
+def test_an_action_on_a_list_with_an_empty_filter_is_refused(staff_client, fixtures, query):
+    assert complete_all(staff_client, query).status_code == 400
+    assert open_tasks(fixtures) == 2
 
 
 @pytest.mark.sampled(3)
 @each_model
-def test_an_action_with_any_empty_filter_is_refused(staff, model):
+def test_an_action_with_any_empty_filter_is_refused(staff_client, model):
     names = parameters_of(model) - NO_FILTERS
     for name in names:
         for blank in ("", "%20", "%00", "%09"):
             address = f"{list_of(model)}?{name}={blank}"
-            assert staff.post(address, {"action": "x"}).status_code == 400, address
+            assert staff_client.post(address, {"action": "x"}).status_code == 400, address
 
 
-def test_empty_fields_of_the_form_of_filters_are_dropped_from_the_address(staff, world):
-    query = f"project__id__exact={world.apollo.pk}&assignee__id__exact=&q="
-    response = staff.get(f"{TASKS}?{query}")
+def test_empty_fields_of_the_form_of_filters_are_dropped_from_the_address(staff_client, fixtures):
+    query = f"project__id__exact={fixtures.apollo.pk}&assignee__id__exact=&q="
+    response = staff_client.get(f"{TASKS}?{query}")
 
     assert response.status_code == 302
-    assert response["Location"] == f"{TASKS}?project__id__exact={world.apollo.pk}"
-    shown = staff.get(response["Location"]).context["cl"].result_list
+    assert response["Location"] == f"{TASKS}?project__id__exact={fixtures.apollo.pk}"
+    shown = staff_client.get(response["Location"]).context["cl"].result_list
     assert len(shown) == 2
-    complete_all(staff, response["Location"].partition("?")[2])
-    assert open_tasks(world) == 0
+    complete_all(staff_client, response["Location"].partition("?")[2])
+    assert open_tasks(fixtures) == 0
 
 
-def test_a_list_of_what_nobody_is_assigned_to_shows_and_changes_no_other(staff, world):
+def test_a_list_of_what_nobody_is_assigned_to_shows_and_changes_no_other(staff_client, fixtures):
     for query in ("assignee__isnull=True", "assignee__isnull=1"):
-        rows = staff.get(f"{TASKS}?{query}").context["cl"].result_list
+        rows = staff_client.get(f"{TASKS}?{query}").context["cl"].result_list
         assert [row.title for row in rows] == ["Second"]
 
-    complete_all(staff, "assignee__isnull=true")
+    complete_all(staff_client, "assignee__isnull=true")
 
-    assert open_tasks(world) == 1
+    assert open_tasks(fixtures) == 1
 
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("query", ["*", "%", "_", "-", "\u200b", "()", "NOT", '"*"'])
 @each_model
-def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff, model, query):
-    response = staff.get(f"{list_of(model)}?{urlencode({'q': query})}")
+def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff_client, model, query):
+    response = staff_client.get(f"{list_of(model)}?{urlencode({'q': query})}")
 
     if response.status_code == 200 and query not in "-_":
         assert not response.context["cl"].result_list
@@ -247,9 +251,15 @@ def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff, model, que
 # ---- forms --------------------------------------------------------------------------------------
 
 
-def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff, world):
-    for project, shown in ((str(world.apollo.pk), str(world.apollo.pk)), ("x", None), ("0", None)):
-        form = staff.get(f"{TASKS}add/?project={project}&title=New").context["adminform"].form
+def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff_client, fixtures):
+    for project, shown in (
+        (str(fixtures.apollo.pk), str(fixtures.apollo.pk)),
+        ("x", None),
+        ("0", None),
+    ):
+        form = (
+            staff_client.get(f"{TASKS}add/?project={project}&title=New").context["adminform"].form
+        )
         assert form["project"].value() == shown
         assert form["title"].value() == "New"
 
@@ -257,23 +267,23 @@ def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff, worl
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "blockers"])
 @pytest.mark.parametrize("bad", ["x", "9" * 20, "-1", "½"])
-def test_a_form_says_which_chosen_row_it_cannot_find(staff, world, field, bad):
-    body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
+def test_a_form_says_which_chosen_row_it_cannot_find(staff_client, fixtures, field, bad):
+    body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
 
-    response = staff.post(f"{TASKS}add/", body | {"metadata": "{}", field: bad})
+    response = staff_client.post(f"{TASKS}add/", body | {"metadata": "{}", field: bad})
 
     assert response.status_code == 200
     assert list(response.context["adminform"].form.errors) == [field]
 
 
-def test_a_form_accepts_rows_that_exist(staff, world):
-    with inside(world.acme):
+def test_a_form_accepts_rows_that_exist(staff_client, fixtures):
+    with inside(fixtures.acme):
         tag = Tag.objects.get()
-    body = {"project": world.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
-    body |= {"metadata": "{}", "labels": [tag.pk], "blockers": [world.task.pk]}
+    body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
+    body |= {"metadata": "{}", "labels": [tag.pk], "blockers": [fixtures.task.pk]}
 
-    assert staff.post(f"{TASKS}add/", body).status_code == 302
-    assert open_tasks(world) == 3
+    assert staff_client.post(f"{TASKS}add/", body).status_code == 302
+    assert open_tasks(fixtures) == 3
 
 
 # ---- text ---------------------------------------------------------------------------------------
@@ -281,13 +291,13 @@ def test_a_form_accepts_rows_that_exist(staff, world):
 BROKEN = [b"%ED%A0%80", b"%FF", b"\xff", b"%C3", b"a%00b", b"%F4%90%80%80", b"%C0%80"]
 
 
-def task_form(world: Any, title: bytes) -> bytes:
-    start = f"project={world.apollo.pk}&status=todo&priority=low&metadata={{}}&title=".encode()
+def task_form(fixtures: Any, title: bytes) -> bytes:
+    start = f"project={fixtures.apollo.pk}&status=todo&priority=low&metadata={{}}&title=".encode()
     return start + title
 
 
-def multipart(world: Any, title: bytes, header: bytes = b"") -> bytes:
-    fields = task_form(world, b"").removesuffix(b"&title=").split(b"&")
+def multipart(fixtures: Any, title: bytes, header: bytes = b"") -> bytes:
+    fields = task_form(fixtures, b"").removesuffix(b"&title=").split(b"&")
     pairs = [tuple(field.split(b"=")) for field in fields] + [(b"title", title)]
     part = b'--edge\r\nContent-Disposition: form-data; name="%s"%s\r\n\r\n%s\r\n'
     parts = [part % (name, header if name == b"title" else b"", text) for name, text in pairs]
@@ -295,43 +305,45 @@ def multipart(world: Any, title: bytes, header: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("title", BROKEN)
-def test_a_form_with_text_that_cannot_be_stored_is_refused(staff, world, title):
-    response = staff.post(f"{TASKS}add/", task_form(world, title), content_type=FORM)
+def test_a_form_with_text_that_cannot_be_stored_is_refused(staff_client, fixtures, title):
+    response = staff_client.post(f"{TASKS}add/", task_form(fixtures, title), content_type=FORM)
 
     assert response.status_code == 400
     assert b"not UTF-8" in response.content
-    assert staff.get(TASKS, QUERY_STRING="q=" + title.decode("latin-1")).status_code == 400
-    assert open_tasks(world) == 2
+    assert staff_client.get(TASKS, QUERY_STRING="q=" + title.decode("latin-1")).status_code == 400
+    assert open_tasks(fixtures) == 2
 
 
 @pytest.mark.parametrize("title", [b"\xed\xa0\x80", b"\xff", b"\xc3", b"a\0b"])
-def test_a_multipart_form_with_text_that_cannot_be_stored_is_refused(staff, world, title):
+def test_a_multipart_form_with_text_that_cannot_be_stored_is_refused(staff_client, fixtures, title):
     kind = "multipart/form-data; boundary=edge"
 
-    response = staff.post(f"{TASKS}add/", multipart(world, title), content_type=kind)
+    response = staff_client.post(f"{TASKS}add/", multipart(fixtures, title), content_type=kind)
 
     assert response.status_code == 400
-    assert open_tasks(world) == 2
+    assert open_tasks(fixtures) == 2
 
 
-def test_half_a_character_in_base64_of_a_multipart_form_is_refused(staff, world):
-    body = multipart(world, b"7aCA", b"\r\nContent-Transfer-Encoding: base64")
+def test_half_a_character_in_base64_of_a_multipart_form_is_refused(staff_client, fixtures):
+    body = multipart(fixtures, b"7aCA", b"\r\nContent-Transfer-Encoding: base64")
 
-    response = staff.post(f"{TASKS}add/", body, content_type="multipart/form-data; boundary=edge")
+    response = staff_client.post(
+        f"{TASKS}add/", body, content_type="multipart/form-data; boundary=edge"
+    )
 
     assert response.status_code == 400
-    assert open_tasks(world) == 2
+    assert open_tasks(fixtures) == 2
 
 
 @pytest.mark.parametrize("title", ["é", "🚀", "\ufffd", "a+b & c"])
-def test_a_form_with_any_whole_text_is_saved(staff, world, title):
+def test_a_form_with_any_whole_text_is_saved(staff_client, fixtures, title):
     kind = "multipart/form-data; boundary=edge"
-    urlencoded = task_form(world, quote(title).encode())
+    urlencoded = task_form(fixtures, quote(title).encode())
 
-    assert staff.post(f"{TASKS}add/", urlencoded, content_type=FORM).status_code == 302
-    body = multipart(world, title.encode())
-    assert staff.post(f"{TASKS}add/", body, content_type=kind).status_code == 302
+    assert staff_client.post(f"{TASKS}add/", urlencoded, content_type=FORM).status_code == 302
+    body = multipart(fixtures, title.encode())
+    assert staff_client.post(f"{TASKS}add/", body, content_type=kind).status_code == 302
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.filter(title=title).count() == 2
         assert Event.objects.filter(verb="created", subject_type="task").count() >= 2

@@ -44,7 +44,7 @@ def root(db: None) -> Actor:
 
 
 @pytest.fixture
-def staff(root: Actor) -> Client:
+def staff_client(root: Actor) -> Client:
     client = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     client.post("/admin/login/", {"username": root.user.email, "password": PASSWORD})
     return client
@@ -147,16 +147,16 @@ def test_lookups_of_the_test_include_secret_columns_and_relations():
 @pytest.mark.parametrize(
     ("model", "path"), secret_paths(), ids=lambda value: getattr(value, "__name__", value)
 )
-def test_a_secret_column_cannot_filter_a_list(staff, model, path):
+def test_a_secret_column_cannot_filter_a_list(staff_client, model, path):
     for lookup in ("__regex", "__startswith", "__gt", ""):
-        for method in (staff.get, staff.post):
+        for method in (staff_client.get, staff_client.post):
             r = method(f"{changelist(model)}?{path}{lookup}=a")
             assert r.status_code == 400, (path + lookup, method)
             assert b"Traceback" not in r.content
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_a_list_is_searched_by_no_secret_column(root, staff, model):
+def test_a_list_is_searched_by_no_secret_column(root, staff_client, model):
     model_admin = admin.site._registry[model]
 
     with inside(root.tenant):
@@ -165,64 +165,64 @@ def test_a_list_is_searched_by_no_secret_column(root, staff, model):
 
     assert not SECRETS & {part for path in searched for part in path.split("__")}
     page = f"{changelist(model)}?q={secrets[0][:20]}"
-    assert staff.get(page).context["cl"].result_count == 0
+    assert staff_client.get(page).context["cl"].result_count == 0
 
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_a_list_is_sorted_by_its_own_columns_only(root, staff, request_of_staff, model):
+def test_a_list_is_sorted_by_its_own_columns_only(root, staff_client, request_of_staff, model):
     """The order parameter counts the list's columns; numbers beyond them mean nothing."""
     model_admin = admin.site._registry[model]
     columns = model_admin.list_display
     with inside(root.tenant):
         view = model_admin.get_changelist_instance(request_of_staff)
         orders = {str(view.get_ordering_field(name)) for name in columns}
-    usual = [row.pk for row in staff.get(changelist(model)).context["cl"].result_list]
+    usual = [row.pk for row in staff_client.get(changelist(model)).context["cl"].result_list]
 
     assert not SECRETS & {part for order in orders for part in order.split("__")}
     for order in ("password", "99", "-99", "digest.-password"):
-        r = staff.get(f"{changelist(model)}?o={order}")
+        r = staff_client.get(f"{changelist(model)}?o={order}")
         assert sorted(row.pk for row in r.context["cl"].result_list) == sorted(usual)
 
 
 @pytest.mark.parametrize("field", ["password", "digest", "email", "handle"])
-def test_a_popup_does_not_refer_to_rows_by_a_secret_column(root, staff, field):
+def test_a_popup_does_not_refer_to_rows_by_a_secret_column(root, staff_client, field):
     for path in ("", f"{root.user.pk}/change/", "add/"):
-        r = staff.get(f"{changelist(User)}{path}?_popup=1&_to_field={field}")
+        r = staff_client.get(f"{changelist(User)}{path}?_popup=1&_to_field={field}")
         assert r.status_code == 400
 
 
 @pytest.mark.parametrize("parameter", ["password__regex", "user__password__regex", "digest__gt"])
-def test_autocompletion_ignores_lookups(root, staff, parameter):
+def test_autocompletion_ignores_lookups(root, staff_client, parameter):
     page = "/admin/autocomplete/?app_label=accounts&model_name=apitoken&field_name=user&term="
-    usual = staff.get(page).json()
+    usual = staff_client.get(page).json()
 
     assert len(usual["results"]) == 2
-    assert staff.get(f"{page}&{parameter}=a").json() == usual
+    assert staff_client.get(f"{page}&{parameter}=a").json() == usual
 
 
-def test_history_and_error_pages_ignore_or_refuse_lookups(root, staff):
+def test_history_and_error_pages_ignore_or_refuse_lookups(root, staff_client):
     history = f"{changelist(User)}{root.user.pk}/history/"
-    plain = staff.get(history).context["entries"]
+    plain = staff_client.get(history).context["entries"]
 
-    filtered = staff.get(f"{history}?password__regex=nothing").context["entries"]
+    filtered = staff_client.get(f"{history}?password__regex=nothing").context["entries"]
 
     assert [e.event.pk for e in filtered] == [e.event.pk for e in plain]
-    assert staff.get(f"{changelist(User)}?e=1&password__regex=a").status_code == 400
+    assert staff_client.get(f"{changelist(User)}?e=1&password__regex=a").status_code == 400
 
 
-def test_search_of_the_sidebar_finds_no_rows_by_a_secret(root, staff):
+def test_search_of_the_sidebar_finds_no_rows_by_a_secret(root, staff_client):
     with inside(root.tenant):
         password = User.objects.get(pk=root.user.pk).password
 
     for extended in ("", "&extended=1"):
-        r = staff.get(f"/admin/search/?s={password[:12]}{extended}")
+        r = staff_client.get(f"/admin/search/?s={password[:12]}{extended}")
         assert root.user.email.encode() not in r.content
 
 
-def test_filters_and_links_still_narrow_a_list(root, staff):
+def test_filters_and_links_still_narrow_a_list(root, staff_client):
     def listed(page: str) -> list[Any]:
-        r = staff.get(page)
+        r = staff_client.get(page)
         assert r.status_code == 200, page
         return list(r.context["cl"].result_list)
 

@@ -64,14 +64,14 @@ def is_problem(r):
         ('{"name": "' + "x" * 1_100_000 + '"}', 413, "too_large"),
     ],
 )
-def test_malformed_body_is_refused(world, as_, events, body, status, code):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_malformed_body_is_refused(fixtures, as_, events, body, status, code):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
 
     r = send(client, body)
 
     assert (r.status_code, is_problem(r)["code"]) == (status, code)
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
 
 
 @pytest.mark.parametrize(
@@ -95,11 +95,11 @@ def test_malformed_body_is_refused(world, as_, events, body, status, code):
         ('{"a": "' + "x" * 40_000 + '"}', 422),
     ],
 )
-def test_metadata_is_stored_or_refused(world, as_, metadata, status):
+def test_metadata_is_stored_or_refused(fixtures, as_, metadata, status):
     """Free-form JSON: all that can be stored and read back, and nothing else."""
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
     metadata = metadata if isinstance(metadata, bytes) else metadata.encode()
-    start = b'{"project_id": %d, "title": "x", "metadata": ' % world.apollo.pk
+    start = b'{"project_id": %d, "title": "x", "metadata": ' % fixtures.apollo.pk
 
     r = send(client, start + metadata + b"}", "/tasks")
 
@@ -123,21 +123,21 @@ INSTANTS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-0
     ("field", "value"),
     [("due_on", d) for d in DAYS] + [("due_date", i) for i in INSTANTS],
 )
-def test_a_date_that_is_none(world, as_, events, field, value):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_a_date_that_is_none(fixtures, as_, events, field, value):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
 
     r = client.patch("/tasks/APO-1", {field: value})
 
     assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
     assert r.json()["errors"][0]["pointer"] == f"#/{field}"
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
 
 
 @pytest.mark.parametrize("value", ["2026", "1700000000", "2026-01-31T09:00:00", "0"])
-def test_a_date_that_is_none_in_a_filter(world, as_, value):
+def test_a_date_that_is_none_in_a_filter(fixtures, as_, value):
     for name in ("due_before", "due_after"):
-        r = as_(world.ada).get("/tasks", query_params={name: value})
+        r = as_(fixtures.ada).get("/tasks", query_params={name: value})
         assert (r.status_code, is_problem(r)["errors"][0]["parameter"]) == (422, name)
 
 
@@ -151,19 +151,19 @@ def test_a_date_that_is_none_in_a_filter(world, as_, value):
         ("due_date", "2199-12-31T23:59:59Z", "2199-12-31T23:59:59Z"),
     ],
 )
-def test_a_date_that_is_one(world, as_, field, value, read):
-    assert as_(world.ada).patch("/tasks/APO-1", {field: value}).json()[field] == read
+def test_a_date_that_is_one(fixtures, as_, field, value, read):
+    assert as_(fixtures.ada).patch("/tasks/APO-1", {field: value}).json()[field] == read
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "application/xml", ""])  # fmt: skip
-def test_body_of_another_content_type_is_refused(world, as_, kind):
-    r = send(as_(world.ada), '{"name": "x"}', content_type=kind)
+def test_body_of_another_content_type_is_refused(fixtures, as_, kind):
+    r = send(as_(fixtures.ada), '{"name": "x"}', content_type=kind)
 
     assert (r.status_code, is_problem(r)["code"]) == (415, "unsupported_media_type")
 
 
-def test_chunked_body_is_refused(world, as_):
-    r = send(as_(world.ada), "", HTTP_TRANSFER_ENCODING="chunked")
+def test_chunked_body_is_refused(fixtures, as_):
+    r = send(as_(fixtures.ada), "", HTTP_TRANSFER_ENCODING="chunked")
 
     assert (r.status_code, is_problem(r)["code"]) == (411, "length_required")
 
@@ -204,21 +204,21 @@ def test_chunked_body_is_refused(world, as_):
         ("get", "/me?x", 422, "invalid"),
     ],
 )
-def test_wrong_path_or_method_gets_a_problem_document(world, as_, method, path, status, code):
-    r = getattr(as_(world.ada), method)(path)
+def test_wrong_path_or_method_gets_a_problem_document(fixtures, as_, method, path, status, code):
+    r = getattr(as_(fixtures.ada), method)(path)
 
     assert (r.status_code, is_problem(r)["code"]) == (status, code)
     assert ("Allow" in r.headers) == (status == 405)
 
 
-def test_a_foreign_host(world):
-    r = ApiClient(token_of(world.ada), SERVER_NAME="evil.example").get("/me")
+def test_a_foreign_host(fixtures):
+    r = ApiClient(token_of(fixtures.ada), SERVER_NAME="evil.example").get("/me")
 
     assert (r.status_code, is_problem(r)["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("cookie", ["x", "a" * 32, '"\\000aaaaaaaaaaaaaaa"', "é" * 20, "' OR 1"])
-def test_a_forged_session(world, cookie):
+def test_a_forged_session(fixtures, cookie):
     r = ApiClient().get("/me", HTTP_COOKIE=f"{settings.SESSION_COOKIE_NAME}={cookie}")
 
     assert (r.status_code, is_problem(r)["code"]) == (401, "unauthenticated")
@@ -237,17 +237,17 @@ def test_a_forged_session(world, cookie):
         ("completed_at", None), ("id", 9), ("Title", "x"),
     ],
 )  # fmt: skip
-def test_invalid_field_is_refused_with_its_pointer(world, as_, events, field, value):
-    client = as_(world.ada)
-    body = {"project_id": world.apollo.pk, "title": "x"} | {field: value}
-    before = len(events(world.acme))
+def test_invalid_field_is_refused_with_its_pointer(fixtures, as_, events, field, value):
+    client = as_(fixtures.ada)
+    body = {"project_id": fixtures.apollo.pk, "title": "x"} | {field: value}
+    before = len(events(fixtures.acme))
 
     r = client.post("/tasks", body)
 
     assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
     assert r.json()["errors"][0]["pointer"].startswith(f"#/{field}")
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert Task.objects.count() == 1
 
 
@@ -265,18 +265,18 @@ def test_invalid_field_is_refused_with_its_pointer(world, as_, events, field, va
         ("post", "/tasks", {"project_id": "{project}", "title": "x"}),
     ],
 )
-def test_what_is_anothers_is_answered_as_what_is_not_there(world, as_, role, method, path, body):
-    client = as_(getattr(world, role))
+def test_what_is_anothers_is_answered_as_what_is_not_there(fixtures, as_, role, method, path, body):
+    client = as_(getattr(fixtures, role))
 
     def answer(**ids):
         sent = body and {k: int(v.format(**ids)) if "{" in str(v) else v for k, v in body.items()}
         r = getattr(client, method)(path.format(**ids), sent)
         return r.status_code, {**is_problem(r), "request_id": ""}
 
-    theirs = answer(task=world.task.pk, project=world.apollo.pk)
+    theirs = answer(task=fixtures.task.pk, project=fixtures.apollo.pk)
 
     assert theirs == answer(task=999_999, project=999_999)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
 
 
@@ -296,10 +296,10 @@ def test_what_is_anothers_is_answered_as_what_is_not_there(world, as_, role, met
         ("get", "/projects?owner={}", None),
     ],
 )
-def test_anothers_user_is_nobody(world, as_, events, method, path, body):
+def test_anothers_user_is_nobody(fixtures, as_, events, method, path, body):
     """Byte for byte, wherever his id is put."""
-    client = as_(world.mallory)
-    before = [len(events(tenant)) for tenant in (world.acme, world.globex)]
+    client = as_(fixtures.mallory)
+    before = [len(events(tenant)) for tenant in (fixtures.acme, fixtures.globex)]
 
     def answer(user_id):
         sent = body and {k: user_id if v == "{}" else v for k, v in body.items()}
@@ -308,11 +308,11 @@ def test_anothers_user_is_nobody(world, as_, events, method, path, body):
         text = r.content.decode().replace(r.headers["X-Request-Id"], "")
         return r.status_code, text.replace(f"“{user_id}”", "“…”")
 
-    theirs = answer(world.ada.user.pk)
+    theirs = answer(fixtures.ada.user.pk)
 
     assert theirs[0] in (404, 422)
     assert theirs == answer(999_999)
-    assert [len(events(tenant)) for tenant in (world.acme, world.globex)] == before
+    assert [len(events(tenant)) for tenant in (fixtures.acme, fixtures.globex)] == before
 
 
 JUNK = ["", "x", "-1", "0", "9" * 30, "null", "true", "[]", "{}", "\u202e", "💥", "a" * 5000]
@@ -332,13 +332,13 @@ def fields_of(operation):
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS, ids=[f"{m} {p}" for m, p, _ in OPERATIONS])  # fmt: skip
-def test_random_input_never_causes_a_server_error(world, as_, method, path, operation):
-    client = as_(world.boss)
+def test_random_input_never_causes_a_server_error(fixtures, as_, method, path, operation):
+    client = as_(fixtures.boss)
     path = path.removeprefix(API)
     parameters = [p["name"] for p in operation["parameters"] if p["in"] == "query"]
     values = [*JUNK, None, 1, -1, 1.5, True, [], [None], {}, {"a": None}, "2026-99-99"]
     requests = [(path.replace("{", "").replace("}", ""), {}, None)]
-    known = {"task_id": world.task.pk, "project_id": world.apollo.pk}
+    known = {"task_id": fixtures.task.pk, "project_id": fixtures.apollo.pk}
     real = path.format(**{p["name"]: known.get(p["name"], 1) for p in operation["parameters"]})
     # Each gets a part of the junk, each piece goes to many.
     requests += [
@@ -359,28 +359,28 @@ def test_random_input_never_causes_a_server_error(world, as_, method, path, oper
 # ---- when it is our fault -----------------------------------------------------------------------
 
 
-def test_a_database_that_is_away(world, as_, monkeypatch):
+def test_a_database_that_is_away(fixtures, as_, monkeypatch):
     monkeypatch.setattr(
         task_api, "task_response", lambda *a: (_ for _ in ()).throw(OperationalError("gone"))
     )
 
-    r = as_(world.ada).get("/tasks/1")
+    r = as_(fixtures.ada).get("/tasks/1")
 
     assert (r.status_code, is_problem(r)["code"]) == (503, "unavailable")
     assert r.headers["Retry-After"] == "1"
 
 
-def test_a_bug_rolls_back_and_is_logged_with_its_trace(world, as_, events, monkeypatch, caplog):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_a_bug_rolls_back_and_is_logged_with_its_trace(fixtures, as_, events, monkeypatch, caplog):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
     monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
 
-    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
+    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "half"})
 
     body = is_problem(r)
     assert (r.status_code, body["code"]) == (500, "internal_error")
     assert "division" not in json.dumps(body)
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
     (record,) = [x for x in caplog.records if x.name == "taskflow.errors"]
     assert record.exc_info[0] is ZeroDivisionError
     assert record.request_id == body["request_id"]

@@ -43,9 +43,9 @@ class Input(io.BytesIO):
 
 
 @pytest.fixture
-def ask(world, as_):
+def ask(fixtures, as_):
     """ask(method, path, body) is the status and the text that the WSGI application answers."""
-    token = as_(world.ada).token
+    token = as_(fixtures.ada).token
 
     def send(method, path, body, length=None, content_type="application/json"):
         environ = RequestFactory().generic(method, path).environ | {
@@ -174,15 +174,15 @@ def test_request_with_a_body_takes_a_slot(ask, monkeypatch, method, path):
         assert text.startswith("The server is waiting for the bodies")
 
 
-def test_request_without_a_body_takes_no_slot(world, as_, monkeypatch):
+def test_request_without_a_body_takes_no_slot(fixtures, as_, monkeypatch):
     readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
-    ada = as_(world.ada)
+    ada = as_(fixtures.ada)
 
     with readers.enter():
         assert ada.get("/tasks").status_code == 200
         assert Client().get("/livez").status_code == 200
-        assert ada.generic("POST", f"/tasks/{world.task.pk}/completion").status_code == 200
+        assert ada.generic("POST", f"/tasks/{fixtures.task.pk}/completion").status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -57,10 +57,10 @@ MAY_WRITE = {"update_me", "logout", "create_tag"}
 
 
 @pytest.fixture
-def bound(world):
-    with inside(world.acme):
-        own = create_project(world.boss, name="Own", key="OWN")
-    return ApiClient(token_of(world.boss, project_ids=[own.pk]))
+def bound(fixtures):
+    with inside(fixtures.acme):
+        own = create_project(fixtures.boss, name="Own", key="OWN")
+    return ApiClient(token_of(fixtures.boss, project_ids=[own.pk]))
 
 
 def test_every_operation_has_an_expectation():
@@ -69,19 +69,24 @@ def test_every_operation_has_an_expectation():
 
 @pytest.mark.sampled(15)
 @pytest.mark.parametrize("operation", MATRIX)
-def test_bound_token_of_an_administrator_cannot_reach_other_projects(world, ids, bound, operation):  # noqa: F811
+def test_bound_token_of_an_administrator_cannot_reach_other_projects(
+    fixtures,
+    ids,  # noqa: F811 - the fixture
+    bound,
+    operation,
+):
     method, path, body, *_expected = MATRIX[operation]
     how = {"content_type": "text/csv"} if isinstance(body, str) else {}
     if isinstance(body, dict):
         body = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
-    with inside(world.acme):
+    with inside(fixtures.acme):
         before = Event.objects.count()
         texts = [str(name) for name in Project.objects.values_list("name", flat=True)]
 
     r = getattr(bound, method)(path.format(**ids), body, **how)
 
     assert r.status_code == EXPECTED[operation], r.content
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert (Event.objects.count() > before) == (operation in MAY_WRITE)
     hidden = {*texts, "Launch", "ada@acme.example", "eve@acme.example"} - {"Own"}
     assert not [text for text in hidden if text in r.content.decode()]
@@ -100,8 +105,8 @@ def test_bound_token_of_an_administrator_cannot_reach_other_projects(world, ids,
         ("get", "/users/{eve}", None),
     ],
 )
-def test_bound_token_cannot_name_outside_users(world, ids, bound, method, path, body):  # noqa: F811
-    with inside(world.acme):
+def test_bound_token_cannot_name_outside_users(fixtures, ids, bound, method, path, body):  # noqa: F811
+    with inside(fixtures.acme):
         own = Project.objects.get(key="OWN").pk
     known = {"own": own, "eve": ids["eve"]}
     lists = {"own": [own], "other": [own, ids["project"]]}
@@ -116,28 +121,28 @@ def test_bound_token_cannot_name_outside_users(world, ids, bound, method, path, 
     assert r.status_code in (201, 403, 404, 422)
 
 
-def test_bound_token_lists_only_itself(world, ids, bound):  # noqa: F811
+def test_bound_token_lists_only_itself(fixtures, ids, bound):  # noqa: F811
     tokens = bound.get("/tokens").json()["data"]
     users = bound.get("/users").json()["data"]
 
     assert [bound.token.startswith(token["prefix"]) for token in tokens] == [True]
-    assert [user["id"] for user in users] == [world.boss.user.pk]
+    assert [user["id"] for user in users] == [fixtures.boss.user.pk]
     assert json.dumps(users).count("@acme.example") == 1
 
 
 @pytest.mark.parametrize("subject_type", ["user", "apitoken", "tenant", "tag"])
-def test_bound_token_cannot_undo_changes_outside_its_project(world, as_, bound, subject_type):
+def test_bound_token_cannot_undo_changes_outside_its_project(fixtures, as_, bound, subject_type):
     """Not even what its own user did with another token."""
-    boss = as_(world.boss)
+    boss = as_(fixtures.boss)
     calls = {
-        "user": lambda: boss.patch(f"/users/{world.eve.user.pk}", {"full_name": "N"}),
+        "user": lambda: boss.patch(f"/users/{fixtures.eve.user.pk}", {"full_name": "N"}),
         "apitoken": lambda: boss.post("/tokens", {"name": "wide"}),
         "tenant": lambda: boss.patch("/tenant", {"name": "N"}),
         "tag": lambda: boss.patch(f"/tags/{boss.post('/tags', {'name': 'a'}).json()['id']}",
                                   {"name": "b"}),
     }  # fmt: skip
     request_id = calls[subject_type]().headers["X-Request-Id"]
-    with inside(world.acme):
+    with inside(fixtures.acme):
         (event,) = Event.objects.filter(request_id=request_id)
     assert event.subject_type == subject_type
 
@@ -151,7 +156,7 @@ def test_bound_token_cannot_undo_changes_outside_its_project(world, as_, bound, 
     ]
 
     assert [r.status_code for r in answers] == [404, 404, 404]
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Event.objects.latest("pk").pk == event.pk
         assert ApiToken.objects.live(timezone.now()).count() == (
             3 if subject_type == "apitoken" else 2

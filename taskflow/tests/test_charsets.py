@@ -41,8 +41,8 @@ def answer(method="GET", path="/api/v1/me", body=b"", **environ):
 
 
 @pytest.fixture
-def bearer(world, as_):
-    return {"HTTP_AUTHORIZATION": f"Bearer {as_(world.ada).token}"}
+def bearer(fixtures, as_):
+    return {"HTTP_AUTHORIZATION": f"Bearer {as_(fixtures.ada).token}"}
 
 
 @pytest.mark.sampled(4)
@@ -88,9 +88,9 @@ def test_body_in_another_charset_is_refused(bearer, charset):
     assert refusal == (415, "Send the body as UTF-8.")
 
 
-def test_refusal_of_another_charset_is_what_the_document_says(world, as_):
+def test_refusal_of_another_charset_is_what_the_document_says(fixtures, as_):
     """Only operations that take a body answer 415."""
-    client, kind = as_(world.ada), "application/json; charset=latin-1"
+    client, kind = as_(fixtures.ada), "application/json; charset=latin-1"
 
     statuses = [client.generic(m, "/tags", "{}", kind).status_code for m in ("POST", "GET")]
 
@@ -108,18 +108,18 @@ def test_body_in_utf8_is_accepted(bearer, charset):
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-32", "latin-1"])
-def test_json_that_is_not_utf8_is_refused(world, as_, encoding):
+def test_json_that_is_not_utf8_is_refused(fixtures, as_, encoding):
     body = '{"name": "Ä"}'.encode(encoding)
 
-    r = as_(world.ada).generic("POST", "/tags", body, "application/json")
+    r = as_(fixtures.ada).generic("POST", "/tags", body, "application/json")
 
     assert (r.status_code, r.json()["code"]) == (400, "malformed_json")
     assert "UTF-8" in r.json()["detail"]
 
 
 @pytest.mark.parametrize("digits", ["9" * 20, "9" * 5000, "-" + "9" * 5000])
-def test_number_of_many_digits_is_refused_in_our_words(world, as_, digits):
-    r = as_(world.ada).generic("POST", "/tags", f'{{"name": {digits}}}', "application/json")
+def test_number_of_many_digits_is_refused_in_our_words(fixtures, as_, digits):
+    r = as_(fixtures.ada).generic("POST", "/tags", f'{{"name": {digits}}}', "application/json")
 
     detail = "The body cannot be parsed: a number does not fit 64 bits."
     assert (r.status_code, r.json()["detail"]) == (400, detail)
@@ -174,7 +174,7 @@ def test_no_value_of_a_header_makes_the_server_fail(bearer, header):
         assert max(read[0], write[0], page[0]) < 500, (header, value[:20])
 
 
-def test_no_cookie_or_credentials_make_the_server_fail(world):
+def test_no_cookie_or_credentials_make_the_server_fail(fixtures):
     for value in VALUES:
         cookie = f"sessionid={value}; csrftoken={value}"
         assert answer(HTTP_COOKIE=cookie)[0] < 500, value[:20]

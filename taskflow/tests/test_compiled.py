@@ -34,45 +34,45 @@ def among(ids):
     return Task.objects.filter(IsInIds("pk", ids)).order_by("pk").values_list("pk")
 
 
-def test_query_returns_rows_of_the_current_tenant(world):
+def test_query_returns_rows_of_the_current_tenant(fixtures):
     query = QueryCache(tasks_of)
-    ids = (world.task.pk, world.secret_task.pk)
+    ids = (fixtures.task.pk, fixtures.secret_task.pk)
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert query.fetch((), ids) == [("Launch",)]
-    with inside(world.globex):
+    with inside(fixtures.globex):
         assert query.fetch((), ids) == [("Plot",)]
 
 
-def test_query_outside_a_tenant_is_refused(world):
+def test_query_outside_a_tenant_is_refused(fixtures):
     query = QueryCache(tasks_of)
 
     with pytest.raises(TenantError):
-        query.fetch((), (world.task.pk,))
+        query.fetch((), (fixtures.task.pk,))
     with pytest.raises(TenantError):
-        update(all_tasks, world.task.pk, {"title": "x"})
+        update(all_tasks, fixtures.task.pk, {"title": "x"})
 
 
-def test_no_values_match_no_rows(world):
-    with inside(world.acme):
+def test_no_values_match_no_rows(fixtures):
+    with inside(fixtures.acme):
         assert QueryCache(tasks_of).fetch((), ()) == []
         assert QueryCache(tasks_of).count((), ()) == 0
         assert QueryCache(among).fetch((), IdArray(())) == []
 
 
-def test_each_number_of_values_is_a_variant_but_ids_are_one(world):
+def test_each_number_of_values_is_a_variant_but_ids_are_one(fixtures):
     many, one = QueryCache(tasks_of), QueryCache(among)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         for n in range(1, 6):
-            ids = tuple(range(world.task.pk, world.task.pk + n))
+            ids = tuple(range(fixtures.task.pk, fixtures.task.pk + n))
             assert many.fetch((), ids) == [("Launch",)]
-            assert one.fetch((), IdArray(ids)) == [(world.task.pk,)]
+            assert one.fetch((), IdArray(ids)) == [(fixtures.task.pk,)]
 
     assert many.queries.cache_info().currsize == 5
     assert one.queries.cache_info().currsize == 1
 
 
-def test_values_that_are_no_parameters_stay_as_they_are(world):
+def test_values_that_are_no_parameters_stay_as_they_are(fixtures):
     odd = 'it\'s 100 %s \\ $1 "ü" %'
 
     @with_tenant_parameter
@@ -81,34 +81,34 @@ def test_values_that_are_no_parameters_stay_as_they_are(world):
         return Task.objects.filter(named_so).order_by("pk").values_list("title")
 
     query = Query(named)
-    with inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": odd})
+    with inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": odd})
         for n in (1, 2, 1):
             assert query.fetch({"n": n}) == [(odd,)]
-        update(all_tasks, world.task.pk, {"title": "x"})
+        update(all_tasks, fixtures.task.pk, {"title": "x"})
         assert query.fetch({"n": 2}) == []
-        assert query.fetch({"n": world.task.number}) == [("x",)]
+        assert query.fetch({"n": fixtures.task.number}) == [("x",)]
 
 
-def test_objects_have_their_related_objects(world, assert_statements):
+def test_objects_have_their_related_objects(fixtures, assert_statements):
     @with_tenant_parameter
     def with_people():
         rows = Task.objects.select_related("project", "assignee", "parent")
         return rows.filter(pk=Parameter("pk"))
 
     query = Query(with_people)
-    with inside(world.acme):
-        (task,) = query.fetch_objects({"pk": world.task.pk})
+    with inside(fixtures.acme):
+        (task,) = query.fetch_objects({"pk": fixtures.task.pk})
 
         with assert_statements(0):
-            assert task == world.task
+            assert task == fixtures.task
             assert (task.project.key, task.assignee.handle, task.parent) == ("APO", "ada", None)
             assert task.get_deferred_fields() == set()
             assert (task._state.adding, task.project._state.adding) == (False, False)
 
 
-def new_task(world, **values):
-    return Task(**{"project": world.apollo, "number": 99, "title": "new", **values})
+def new_task(fixtures, **values):
+    return Task(**{"project": fixtures.apollo, "number": 99, "title": "new", **values})
 
 
 ODD = [
@@ -120,11 +120,11 @@ ODD = [
 
 
 @pytest.mark.parametrize("values", ODD)
-def test_a_row_is_inserted_and_changed_as_the_orm_does_it(world, values):
-    with inside(world.acme):
+def test_a_row_is_inserted_and_changed_as_the_orm_does_it(fixtures, values):
+    with inside(fixtures.acme):
         one, other = (
-            new_task(world, **values),
-            new_task(world, number=100, **values | {"external_ref": None}),
+            new_task(fixtures, **values),
+            new_task(fixtures, number=100, **values | {"external_ref": None}),
         )
 
         assert insert(one)
@@ -142,11 +142,11 @@ def test_a_row_is_inserted_and_changed_as_the_orm_does_it(world, values):
 
 
 @on_postgres
-def test_rows_are_inserted_together_as_the_orm_does_it(world):
-    with inside(world.acme):
-        rows = [new_task(world, number=100 + n, **values) for n, values in enumerate(ODD)]
-        rows += [new_task(world, number=200 + n, title=str(n)) for n in range(40)]
-        rows[-1].assignee, rows[-1].metadata = world.bob.user, {"ü": None, "a": [1.5, 2**63 - 1]}
+def test_rows_are_inserted_together_as_the_orm_does_it(fixtures):
+    with inside(fixtures.acme):
+        rows = [new_task(fixtures, number=100 + n, **values) for n, values in enumerate(ODD)]
+        rows += [new_task(fixtures, number=200 + n, title=str(n)) for n in range(40)]
+        rows[-1].assignee, rows[-1].metadata = fixtures.bob.user, {"ü": None, "a": [1.5, 2**63 - 1]}
 
         assert insert_rows(rows, "tenant_id")
 
@@ -160,49 +160,49 @@ def test_rows_are_inserted_together_as_the_orm_does_it(world):
 
 @on_postgres
 @pytest.mark.parametrize("values", [{"number": 1}, {"title": ""}, {"title": "a\0b"}])
-def test_none_is_inserted_when_one_cannot_be(world, values):
-    with inside(world.acme):
-        rows = [new_task(world, number=100), new_task(world, **values)]
+def test_none_is_inserted_when_one_cannot_be(fixtures, values):
+    with inside(fixtures.acme):
+        rows = [new_task(fixtures, number=100), new_task(fixtures, **values)]
         with pytest.raises((IntegrityError, DataError)), transaction.atomic():
             insert_rows(rows, "tenant_id")
 
         assert Task.objects.count() == 1
 
 
-def test_row_with_an_id_is_not_inserted(world):
-    with inside(world.acme):
-        assert not insert(new_task(world, pk=10**9))
+def test_row_with_an_id_is_not_inserted(fixtures):
+    with inside(fixtures.acme):
+        assert not insert(new_task(fixtures, pk=10**9))
         assert not Task.objects.filter(pk=10**9).exists()
 
 
-def test_row_that_violates_a_constraint_is_refused(world):
-    with inside(world.acme):
-        for row in (new_task(world, number=1), new_task(world, title="")):
+def test_row_that_violates_a_constraint_is_refused(fixtures):
+    with inside(fixtures.acme):
+        for row in (new_task(fixtures, number=1), new_task(fixtures, title="")):
             with pytest.raises(IntegrityError), transaction.atomic():
                 insert(row)
 
 
 @on_postgres
-def test_text_with_nul_is_refused(world):
-    with inside(world.acme), pytest.raises(DataError):
-        update(all_tasks, world.task.pk, {"title": "a\0b"})
+def test_text_with_nul_is_refused(fixtures):
+    with inside(fixtures.acme), pytest.raises(DataError):
+        update(all_tasks, fixtures.task.pk, {"title": "a\0b"})
 
 
-def test_count_up_adds_and_returns_the_new_value(world):
+def test_count_up_adds_and_returns_the_new_value(fixtures):
     @with_tenant_parameter
     def projects():
         return Project.objects.all()
 
-    with inside(world.acme):
-        last = Project.objects.get(pk=world.apollo.pk).last_number
+    with inside(fixtures.acme):
+        last = Project.objects.get(pk=fixtures.apollo.pk).last_number
 
-        assert increment(projects, world.apollo.pk, "last_number", 3) == last + 3
-        assert Project.objects.get(pk=world.apollo.pk).last_number == last + 3
-        assert increment(projects, world.secret.pk, "last_number", 1) is None
+        assert increment(projects, fixtures.apollo.pk, "last_number", 3) == last + 3
+        assert Project.objects.get(pk=fixtures.apollo.pk).last_number == last + 3
+        assert increment(projects, fixtures.secret.pk, "last_number", 1) is None
 
 
 @pytest.fixture
-def nothing_prepared(world):
+def nothing_prepared(fixtures):
     """A connection that prepares statements, and has room: the tests before may have filled it."""
     connection.session.transport = transport = TextTransport(connection.connection)
     connection.cursor().execute("DEALLOCATE ALL")
@@ -214,15 +214,15 @@ def nothing_prepared(world):
 @on_postgres
 @pytest.mark.parametrize(("pooler", "prepared"), [(False, True), (True, False), ("prepared", True)])
 def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
-    world, settings, nothing_prepared, pooler, prepared
+    fixtures, settings, nothing_prepared, pooler, prepared
 ):
     settings.POOLER = pooler
     connection.session.transport = choose_transport(connection.connection)
     query = QueryCache(tasks_of)
     others = range(10**6, 10**6 + 5 + prepared)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         for _ in range(4):
-            assert query.fetch((), (world.task.pk, *others)) == [("Launch",)]
+            assert query.fetch((), (fixtures.task.pk, *others)) == [("Launch",)]
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
             known = [statement for (statement,) in cursor.fetchall()]
@@ -233,10 +233,10 @@ def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
 
 
 @on_postgres
-def test_statement_that_the_server_forgot_is_prepared_again(world, nothing_prepared):
+def test_statement_that_the_server_forgot_is_prepared_again(fixtures, nothing_prepared):
     query = QueryCache(tasks_of)
-    ids = (world.task.pk, 10**6)
-    with inside(world.acme):
+    ids = (fixtures.task.pk, 10**6)
+    with inside(fixtures.acme):
         for _ in range(3):
             query.fetch((), ids)
         with connection.cursor() as cursor:
@@ -247,13 +247,13 @@ def test_statement_that_the_server_forgot_is_prepared_again(world, nothing_prepa
         assert query.fetch((), ids) == [("Launch",)]
 
 
-def test_users_are_read_with_all_their_fields(world):
+def test_users_are_read_with_all_their_fields(fixtures):
     @with_tenant_parameter
     def users():
         return User.objects.filter(pk=Parameter("pk"))
 
-    with inside(world.acme):
-        (user,) = Query(users).fetch_objects({"pk": world.ada.user.pk})
+    with inside(fixtures.acme):
+        (user,) = Query(users).fetch_objects({"pk": fixtures.ada.user.pk})
 
         assert user.get_deferred_fields() == set()
         assert user.created_at == User.objects.get(pk=user.pk).created_at

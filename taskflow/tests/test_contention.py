@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.db import DatabaseError, connection, connections, transaction
 from django.test import Client
 
-from conftest import PASSWORD, ApiClient, build_world, token_of
+from conftest import PASSWORD, ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.http.contention import MAX_ATTEMPTS
 from taskflow.tenancy import OWNER_ROLE, has_roles, inside
@@ -31,19 +31,19 @@ CONTENDED = ["40001", "40P01", "26000", "42P05"]
 
 
 @pytest.fixture
-def world():
-    return build_world()
+def fixtures():
+    return build_fixtures()
 
 
 @pytest.fixture
-def client(world):
-    client = ApiClient(token_of(world.ada))
+def client(fixtures):
+    client = ApiClient(token_of(fixtures.ada))
     client.get("/me")  # the token's use is noted
     return client
 
 
-def events_of(world, **filters):
-    with inside(world.acme):
+def events_of(fixtures, **filters):
+    with inside(fixtures.acme):
         return list(Event.objects.filter(subject_type="task", **filters).values_list("verb"))
 
 
@@ -113,15 +113,15 @@ def as_owner():
 # ---- run again ----------------------------------------------------------------------------------
 
 
-def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(world, client):
+def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(fixtures, client):
     """It waits for the second task, whose holder then asks for the first."""
-    with inside(world.acme):
-        first, second = (create_task(world.ada, world.apollo, title=t).pk for t in "ab")
+    with inside(fixtures.acme):
+        first, second = (create_task(fixtures.ada, fixtures.apollo, title=t).pk for t in "ab")
     body = {"operations": [{"op": "complete", "id": pk} for pk in (first, second)]}
     before = deadlocks()
 
     with ThreadPoolExecutor() as pool:
-        with inside(world.acme):
+        with inside(fixtures.acme):
             Task.objects.select_for_update().get(pk=second)
             answer = pool.submit(and_close, client.post, "/tasks/bulk", body)
             wait_until_somebody_waits()
@@ -130,7 +130,7 @@ def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(world, clie
 
     assert (r.status_code, r.json()["succeeded"]) == (200, 2)
     for pk in (first, second):
-        assert events_of(world, subject_id=pk) == [("created",), ("completed",)]
+        assert events_of(fixtures, subject_id=pk) == [("created",), ("completed",)]
     assert deadlocks() == before + 1
 
 
@@ -168,7 +168,7 @@ HEADERS = {
 
 @pytest.mark.parametrize("headers", HEADERS)
 @pytest.mark.parametrize("times", [1, MAX_ATTEMPTS - 1])
-def test_contended_write_is_run_again_and_recorded_once(world, client, fail, headers, times):
+def test_contended_write_is_run_again_and_recorded_once(fixtures, client, fail, headers, times):
     etag = client.get("/tasks/APO-1").headers["ETag"]
     for number, sqlstate in enumerate(CONTENDED):
         attempts = fail(sqlstate, times)
@@ -179,26 +179,26 @@ def test_contended_write_is_run_again_and_recorded_once(world, client, fail, hea
 
         assert (r.status_code, r.json()["title"]) == (200, sqlstate)
         assert len(attempts) == times + 1
-        assert len(events_of(world, verb="changed")) == number + 1
+        assert len(events_of(fixtures, verb="changed")) == number + 1
         assert r.json()["version"] == number + 2
         etag = r.headers["ETag"]
 
 
 @pytest.mark.parametrize("sqlstate", CONTENDED)
-def test_write_that_is_contended_three_times_answers_503(world, client, fail, sqlstate):
+def test_write_that_is_contended_three_times_answers_503(fixtures, client, fail, sqlstate):
     attempts = fail(sqlstate, MAX_ATTEMPTS)
 
     r = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
 
     assert (r.status_code, r.json()["code"], r.headers["Retry-After"]) == (503, "contended", "1")
     assert len(attempts) == MAX_ATTEMPTS
-    assert events_of(world, verb="changed") == []
+    assert events_of(fixtures, verb="changed") == []
     again = client.patch("/tasks/APO-1", {"title": "x"}, headers={"Idempotency-Key": "k"})
     assert (again.status_code, "Idempotency-Replayed" in again.headers) == (200, False)
 
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "XX000"])
-def test_other_failures_are_not_run_again(world, client, fail, sqlstate):
+def test_other_failures_are_not_run_again(fixtures, client, fail, sqlstate):
     attempts = fail(sqlstate, 1)
 
     r = client.patch("/tasks/APO-1", {"title": "x"})
@@ -206,42 +206,42 @@ def test_other_failures_are_not_run_again(world, client, fail, sqlstate):
     assert r.status_code == (500 if sqlstate == "XX000" else 503)
     assert ("Retry-After" in r.headers) == (r.status_code == 503)
     assert len(attempts) == 1
-    assert events_of(world, verb="changed") == []
+    assert events_of(fixtures, verb="changed") == []
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
-def test_contended_commit_is_run_again_and_recorded_once(world, client, prepared):
+def test_contended_commit_is_run_again_and_recorded_once(fixtures, client, prepared):
     for number in range(4 if prepared else 0):
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
-    before = len(events_of(world))
+    before = len(events_of(fixtures))
 
     with failing_commits("40001", MAX_ATTEMPTS - 1):
         r = client.patch("/tasks/APO-1", {"title": "x"})
 
     assert (r.status_code, r.json()["title"]) == (200, "x")
-    assert len(events_of(world)) == before + 1
+    assert len(events_of(fixtures)) == before + 1
 
 
 @pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
-def test_commit_that_is_contended_three_times_answers_503(world, client, prepared):
+def test_commit_that_is_contended_three_times_answers_503(fixtures, client, prepared):
     for number in range(4 if prepared else 0):
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
-    before = len(events_of(world))
+    before = len(events_of(fixtures))
 
     with failing_commits("40P01", MAX_ATTEMPTS):
         r = client.patch("/tasks/APO-1", {"title": "x"})
 
     assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
-    assert len(events_of(world)) == before
+    assert len(events_of(fixtures)) == before
 
 
-def test_contended_dry_run_is_run_again_and_reports_its_events_once(world, client, fail):
+def test_contended_dry_run_is_run_again_and_reports_its_events_once(fixtures, client, fail):
     fail("40001", 1)
 
     r = client.patch("/tasks/APO-1?dry_run=true", {"title": "x"})
 
     assert (r.status_code, r.json()["event_count"]) == (200, 1)
-    assert events_of(world, verb="changed") == []
+    assert events_of(fixtures, verb="changed") == []
 
 
 def test_contended_read_is_run_again(client, fail):
@@ -261,33 +261,33 @@ def test_contended_read_is_run_again(client, fail):
         ("57P01", 1, 503, 0),
     ],
 )
-def test_page_of_the_administration(world, fail, sqlstate, times, status, changes):
-    with inside(world.acme):
-        world.boss.user.set_password(PASSWORD)
-        world.boss.user.save()
+def test_page_of_the_administration(fixtures, fail, sqlstate, times, status, changes):
+    with inside(fixtures.acme):
+        fixtures.boss.user.set_password(PASSWORD)
+        fixtures.boss.user.save()
     browser = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     form = {"username": "boss@acme.example", "password": PASSWORD}
     assert browser.post("/admin/login/?next=/admin/", form).status_code == 302
     fail(sqlstate, times, "tasks.admin.tasks.change_tasks")
-    chosen = {"action": "complete", "_selected_action": [world.task.pk]}
+    chosen = {"action": "complete", "_selected_action": [fixtures.task.pk]}
 
     r = browser.post("/admin/tasks/task/", chosen)
 
     assert r.status_code == status
     assert ("Retry-After" in r.headers) == (status == 503)
-    assert len(events_of(world, verb="completed")) == changes
+    assert len(events_of(fixtures, verb="completed")) == changes
 
 
-def test_contended_purge_is_run_again(world, fail):
-    with inside(world.acme):
-        delete_task(world.ada, world.task)
+def test_contended_purge_is_run_again(fixtures, fail):
+    with inside(fixtures.acme):
+        delete_task(fixtures.ada, fixtures.task)
     attempts = fail("40P01", 1, "tasks.management.commands.purge.purge_older")
 
     call_command("purge", days=0)
 
     assert len(attempts) > 1
-    with inside(world.acme):
-        assert not Task.everything.filter(pk=world.task.pk).exists()
+    with inside(fixtures.acme):
+        assert not Task.everything.filter(pk=fixtures.task.pk).exists()
 
 
 # ---- a task that is moved between being read and being locked -----------------------------------
@@ -341,24 +341,26 @@ def move_meanwhile(monkeypatch):
 @pytest.mark.parametrize(
     "is_member", [True, False], ids=["to a project of the member", "out of sight"]
 )
-def test_permission_on_a_moved_task_is_checked_in_its_new_project(world, move_meanwhile, is_member):
+def test_permission_on_a_moved_task_is_checked_in_its_new_project(
+    fixtures, move_meanwhile, is_member
+):
     answers = {}
-    with inside(world.acme):
-        other = create_project(world.boss, name="Other", key="OTH")
+    with inside(fixtures.acme):
+        other = create_project(fixtures.boss, name="Other", key="OTH")
         if is_member:
-            add_member(world.boss, other, user=world.bob.user)
-    client = ApiClient(token_of(world.bob))
-    client.me, client.project = world.bob.user.pk, world.apollo.pk
+            add_member(fixtures.boss, other, user=fixtures.bob.user)
+    client = ApiClient(token_of(fixtures.bob))
+    client.me, client.project = fixtures.bob.user.pk, fixtures.apollo.pk
     for name, write in WRITES.items():
-        with inside(world.acme):
-            task = create_task(world.ada, world.apollo, title="t")
-            comment = create_comment(world.bob, task, body="c")
+        with inside(fixtures.acme):
+            task = create_task(fixtures.ada, fixtures.apollo, title="t")
+            comment = create_comment(fixtures.bob, task, body="c")
             before = Event.objects.latest("pk").pk
-        move_meanwhile(world.boss, task, other)
+        move_meanwhile(fixtures.boss, task, other)
 
         r = write(client, task.pk, comment.pk)
 
-        with inside(world.acme):
+        with inside(fixtures.acme):
             recorded = list(Event.objects.filter(pk__gt=before).order_by("pk"))
             assert Task.everything.get(pk=task.pk).project_id == other.pk
         answers[name] = r.status_code
@@ -372,24 +374,26 @@ def test_permission_on_a_moved_task_is_checked_in_its_new_project(world, move_me
     assert answers == (done if is_member else refused)
 
 
-def test_moves_of_one_task_at_once_all_succeed(world):
-    with inside(world.acme):
-        projects = [world.apollo] + [create_project(world.ada, name=n).id for n in ("One", "Two")]
-    ids = [world.apollo.pk, *projects[1:]]
-    token = token_of(world.ada)
+def test_moves_of_one_task_at_once_all_succeed(fixtures):
+    with inside(fixtures.acme):
+        projects = [fixtures.apollo] + [
+            create_project(fixtures.ada, name=n).id for n in ("One", "Two")
+        ]
+    ids = [fixtures.apollo.pk, *projects[1:]]
+    token = token_of(fixtures.ada)
 
     def move_around(start):
         client = ApiClient(token)
         bodies = [{"project_id": ids[(start + n) % 3]} for n in range(4)]
-        return [client.post(f"/tasks/{world.task.pk}/move", body).status_code for body in bodies]
+        return [client.post(f"/tasks/{fixtures.task.pk}/move", body).status_code for body in bodies]
 
     with ThreadPoolExecutor() as pool:
         answers = list(pool.map(lambda start: and_close(move_around, start), range(3)))
 
     assert answers == [[200] * 4] * 3
-    versions = len(events_of(world, subject_id=world.task.pk))
-    with inside(world.acme):
-        assert Task.objects.get(pk=world.task.pk).version == versions
+    versions = len(events_of(fixtures, subject_id=fixtures.task.pk))
+    with inside(fixtures.acme):
+        assert Task.objects.get(pk=fixtures.task.pk).version == versions
 
 
 # ---- prepared statements that the server knows otherwise ----------------------------------------
@@ -397,11 +401,11 @@ def test_moves_of_one_task_at_once_all_succeed(world):
 
 @pytest.mark.skipif(bool(settings.POOLER), reason="nothing is prepared for a pooler")
 @pytest.mark.parametrize("way", ["forgotten by the server", "unknown to us"])
-def test_request_succeeds_when_the_server_has_other_prepared_statements(world, client, way):
-    body = {"project_id": world.apollo.pk, "title": "x"}
+def test_request_succeeds_when_the_server_has_other_prepared_statements(fixtures, client, way):
+    body = {"project_id": fixtures.apollo.pk, "title": "x"}
     for _ in range(4):
         assert client.post("/tasks", body).status_code == 201
-    before = len(events_of(world, verb="created"))
+    before = len(events_of(fixtures, verb="created"))
     if way == "unknown to us":
         connection.session.transport.prepared.names.clear()
     else:
@@ -412,10 +416,10 @@ def test_request_succeeds_when_the_server_has_other_prepared_statements(world, c
     answers += [client.get("/tasks/APO-1").status_code for _ in range(2)]
 
     assert answers == [201, 201, 201, 200, 200]
-    assert len(events_of(world, verb="created")) == before + 3
+    assert len(events_of(fixtures, verb="created")) == before + 3
 
 
-def test_nothing_is_left_open_by_a_contended_request(world, client, fail):
+def test_nothing_is_left_open_by_a_contended_request(fixtures, client, fail):
     fail("40001", MAX_ATTEMPTS)
     client.patch("/tasks/APO-1", {"title": "x"})
 

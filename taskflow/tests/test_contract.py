@@ -107,8 +107,8 @@ def test_closed_schema_keeps_open_objects_open():
     assert "additionalProperties" not in ROW
 
 
-def test_client_raises_for_a_response_that_is_not_as_declared(world, as_, monkeypatch):
+def test_client_raises_for_a_response_that_is_not_as_declared(fixtures, as_, monkeypatch):
     monkeypatch.setattr(Problem, "as_dict", lambda problem, request_id=None: {"code": "x"})
 
     with pytest.raises(BrokenContract, match=r"GET /api/v1/tasks/{task_id} 404"):
-        as_(world.ada).get("/tasks/0")
+        as_(fixtures.ada).get("/tasks/0")

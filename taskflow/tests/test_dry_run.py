@@ -23,11 +23,11 @@ def exported(tenant):
     return file.getvalue()
 
 
-def test_dry_run_returns_result_and_events(world, as_, events):
-    client = as_(world.ada)
+def test_dry_run_returns_result_and_events(fixtures, as_, events):
+    client = as_(fixtures.ada)
     client.get("/me")  # which notes that the token is in use
-    before = exported(world.acme)
-    body = {"project_id": world.apollo.pk, "title": "x", "tags": ["new"]}
+    before = exported(fixtures.acme)
+    body = {"project_id": fixtures.apollo.pk, "title": "x", "tags": ["new"]}
 
     r = client.post("/tasks?dry_run=true", body)
 
@@ -37,27 +37,27 @@ def test_dry_run_returns_result_and_events(world, as_, events):
     assert [e["verb"] for e in tried["events"]] == ["tag.created", "task.created"]
     assert tried["events"][1]["sentence"] == "Ada (@ada) created the task “x”"
     assert tried["event_count"] == 2
-    assert exported(world.acme) == before
+    assert exported(fixtures.acme) == before
     assert {"ETag", "Location"}.isdisjoint(r.headers)
 
 
-def test_no_number_is_used_up(world, as_):
-    client = as_(world.ada)
-    body = {"project_id": world.apollo.pk, "title": "x"}
+def test_no_number_is_used_up(fixtures, as_):
+    client = as_(fixtures.ada)
+    body = {"project_id": fixtures.apollo.pk, "title": "x"}
     client.post("/tasks?dry_run=true", body)
 
     assert client.post("/tasks", body).json()["key"] == "APO-2"
 
 
-def test_no_key_is_used_up(world, as_):
-    client, headers = as_(world.ada), {"Idempotency-Key": "k"}
-    body = {"project_id": world.apollo.pk, "title": "x"}
+def test_no_key_is_used_up(fixtures, as_):
+    client, headers = as_(fixtures.ada), {"Idempotency-Key": "k"}
+    body = {"project_id": fixtures.apollo.pk, "title": "x"}
     client.post("/tasks?dry_run=true", body, headers=headers)
 
     r = client.post("/tasks", body, headers=headers)
 
     assert (r.status_code, "Idempotency-Replayed" in r.headers) == (201, False)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert IdempotencyRecord.objects.count() == 1
 
 
@@ -65,18 +65,18 @@ def test_no_key_is_used_up(world, as_):
     ("body", "status"),
     [({"title": ""}, 422), ({"title": "x", "external_ref": "taken"}, 409), ({"tilte": "x"}, 422)],
 )
-def test_what_would_be_refused_is_refused(world, as_, body, status):
-    client = as_(world.ada)
+def test_what_would_be_refused_is_refused(fixtures, as_, body, status):
+    client = as_(fixtures.ada)
     client.patch("/tasks/APO-1", {"external_ref": "taken"})
 
-    r = client.post("/tasks?dry_run=true", {"project_id": world.apollo.pk, **body})
+    r = client.post("/tasks?dry_run=true", {"project_id": fixtures.apollo.pk, **body})
 
     assert r.status_code == status
     assert "dry_run" not in r.json()
 
 
-def test_if_match_is_asked(world, as_):
-    client = as_(world.ada)
+def test_if_match_is_asked(fixtures, as_):
+    client = as_(fixtures.ada)
     seen = client.get("/tasks/APO-1").headers["ETag"]
     client.patch("/tasks/APO-1", {"title": "New"})
 
@@ -86,24 +86,24 @@ def test_if_match_is_asked(world, as_):
 
 
 @pytest.mark.parametrize("value", ["1", "yes", "True", "", "true&dry_run=true"])
-def test_dry_run_other_than_true_or_false_is_refused(world, as_, value):
-    r = as_(world.ada).delete(f"/tasks/APO-1?dry_run={value}")
+def test_dry_run_other_than_true_or_false_is_refused(fixtures, as_, value):
+    r = as_(fixtures.ada).delete(f"/tasks/APO-1?dry_run={value}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "dry_run")
 
 
-def test_dry_run_false_makes_the_change(world, as_):
-    assert as_(world.ada).delete("/tasks/APO-1?dry_run=false").status_code == 204
+def test_dry_run_false_makes_the_change(fixtures, as_):
+    assert as_(fixtures.ada).delete("/tasks/APO-1?dry_run=false").status_code == 204
 
 
 @pytest.mark.parametrize("path", ["/tasks?dry_run=true", "/tasks/APO-1?dry_run=false"])
-def test_reads_do_not_know_it(world, as_, path):
-    r = as_(world.ada).get(path)
+def test_reads_do_not_know_it(fixtures, as_, path):
+    r = as_(fixtures.ada).get(path)
 
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "unknown_parameter")
 
 
-def test_signing_in_does_not_either(world, as_, client):
+def test_signing_in_does_not_either(fixtures, as_, client):
     r = client.post(
         "/api/v1/auth/login?dry_run=true",
         {"email": "x@y.example", "password": "x"},
@@ -162,30 +162,30 @@ def writes(client):
 
 
 @pytest.fixture
-def ids(world, as_):
+def ids(fixtures, as_):
     """One row of each kind, for the paths."""
-    boss = as_(world.boss)
-    with inside(world.acme):
-        tag = create_tag(world.boss, name="old")
-        comment = create_comment(world.boss, world.task, body="b")
-        page = create_page(world.boss, world.apollo, title="p", owner=world.bob.user)
+    boss = as_(fixtures.boss)
+    with inside(fixtures.acme):
+        tag = create_tag(fixtures.boss, name="old")
+        comment = create_comment(fixtures.boss, fixtures.task, body="b")
+        page = create_page(fixtures.boss, fixtures.apollo, title="p", owner=fixtures.bob.user)
         published = create_page(
-            world.boss, world.apollo, title="p", owner=world.bob.user, is_published=True
+            fixtures.boss, fixtures.apollo, title="p", owner=fixtures.bob.user, is_published=True
         )
         done = create_task(
-            world.boss, world.apollo, title="d", status="done", assignee=world.bob.user
+            fixtures.boss, fixtures.apollo, title="d", status="done", assignee=fixtures.bob.user
         )
-        gone = create_task(world.boss, world.apollo, title="gone")
-        delete_task(world.boss, gone)
-        member = ProjectMember.objects.get(user=world.bob.user)
+        gone = create_task(fixtures.boss, fixtures.apollo, title="gone")
+        delete_task(fixtures.boss, gone)
+        member = ProjectMember.objects.get(user=fixtures.bob.user)
         agent = User.objects.get(handle="bot")
     boss.patch("/tasks/APO-1", {"tags": ["old"]}, headers={"X-Request-Id": "r-1"})
     return {
         "user_id": agent.pk,
-        "outsider": world.eve.user.pk,
-        "project_id": world.apollo.pk,
+        "outsider": fixtures.eve.user.pk,
+        "project_id": fixtures.apollo.pk,
         "other_id": boss.post("/projects", {"name": "Other"}).json()["id"],
-        "task_id": world.task.pk,
+        "task_id": fixtures.task.pk,
         "done": done.pk,
         "published": published.pk,
         "tag_id": tag.pk,
@@ -210,13 +210,13 @@ def filled(value, ids):
 
 
 @pytest.mark.slow
-def test_each_write_leaves_an_identical_export(world, as_, ids):
-    boss = as_(world.boss)
-    with inside(world.acme):
-        world.boss.user.set_password("correct horse battery")
-        User.objects.filter(pk=world.boss.user.pk).update(password=world.boss.user.password)
+def test_each_write_leaves_an_identical_export(fixtures, as_, ids):
+    boss = as_(fixtures.boss)
+    with inside(fixtures.acme):
+        fixtures.boss.user.set_password("correct horse battery")
+        User.objects.filter(pk=fixtures.boss.user.pk).update(password=fixtures.boss.user.password)
     boss.get("/me")
-    before = exported(world.acme)
+    before = exported(fixtures.acme)
     tried = 0
     for name in writes(boss):
         method, path = name.split(" ")
@@ -244,13 +244,13 @@ def test_each_write_leaves_an_identical_export(world, as_, ids):
         if r.status_code == 200:
             assert r.json()["dry_run"] is True, name
             assert r.json()["events"], f"{name} did nothing at all"
-        assert exported(world.acme) == before, name
+        assert exported(fixtures.acme) == before, name
         tried += 1
     assert tried > 40
 
 
-def test_signing_out_can_be_tried(world, as_):
-    client = as_(world.boss)
+def test_signing_out_can_be_tried(fixtures, as_):
+    client = as_(fixtures.boss)
 
     assert (
         client.post("/auth/logout?dry_run=true").json()["events"][0]["verb"] == "apitoken.revoked"
@@ -258,15 +258,18 @@ def test_signing_out_can_be_tried(world, as_):
     assert client.get("/me").status_code == 200
 
 
-def test_dry_run_of_a_bulk_request_returns_its_result(world, as_):
-    client = as_(world.ada)
+def test_dry_run_of_a_bulk_request_returns_its_result(fixtures, as_):
+    client = as_(fixtures.ada)
     operations = [
-        {"op": "create", "data": {"project_id": world.apollo.pk, "title": f"t{n}", "tags": ["n"]}}
+        {
+            "op": "create",
+            "data": {"project_id": fixtures.apollo.pk, "title": f"t{n}", "tags": ["n"]},
+        }
         for n in range(50)
     ]
 
     tried = client.post("/tasks/bulk?dry_run=true", {"operations": operations}).json()
 
     assert (tried["result"]["succeeded"], tried["event_count"]) == (50, 51)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert (Task.objects.count(), Tag.objects.count()) == (1, 0)

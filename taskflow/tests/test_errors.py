@@ -35,10 +35,10 @@ def raising(error):
     ],
 )
 def test_database_error_gets_its_problem_document(
-    world, monkeypatch, caplog, module, function, error, status, code
+    fixtures, monkeypatch, caplog, module, function, error, status, code
 ):
     """The token is read first, outside the view. Its errors need the same response and log line."""
-    client = ApiClient(token_of(world.ada))
+    client = ApiClient(token_of(fixtures.ada))
     monkeypatch.setattr(module, function, raising(error))
 
     r = client.get("/tasks/APO-1")
@@ -53,21 +53,21 @@ def test_database_error_gets_its_problem_document(
 
 
 @pytest.mark.parametrize("error", [RuntimeError("x"), OperationalError("x"), Internal("x")])
-def test_failure_after_a_write_rolls_it_back(world, as_, events, monkeypatch, error):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_failure_after_a_write_rolls_it_back(fixtures, as_, events, monkeypatch, error):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
     monkeypatch.setattr(task_api, "updated_response", raising(error))  # to answer with the row
 
-    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "half"})
+    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "half"})
 
     assert r.status_code in (500, 503)
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert not Task.objects.filter(title="half").exists()
 
 
-def test_a_failure_outside_ninja_is_a_problem_too(world, monkeypatch):
-    client = ApiClient(token_of(world.ada))
+def test_a_failure_outside_ninja_is_a_problem_too(fixtures, monkeypatch):
+    client = ApiClient(token_of(fixtures.ada))
     monkeypatch.setattr(middleware, "build_token_actor", raising(KeyError("secret")))
 
     r = client.get("/me")

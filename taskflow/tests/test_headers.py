@@ -20,20 +20,20 @@ from conftest import ApiClient
         ("/tasks", {"project_id": 0, "title": "x"}),
     ],
 )
-def test_location_is_where_the_row_lives(world, as_, path, body):
-    body = {k: world.apollo.pk if k == "project_id" else v for k, v in body.items()}
+def test_location_is_where_the_row_lives(fixtures, as_, path, body):
+    body = {k: fixtures.apollo.pk if k == "project_id" else v for k, v in body.items()}
 
-    r = as_(world.boss).post(path, body)
+    r = as_(fixtures.boss).post(path, body)
 
     assert (r.status_code, r.headers["Location"]) == (201, f"/api/v1{path}/{r.json()['id']}")
 
 
-def test_location_of_what_is_made_below_another_row(world, as_):
+def test_location_of_what_is_made_below_another_row(fixtures, as_):
     """Children have addresses of their own: /projects/3/members/7 does not exist."""
-    boss = as_(world.boss)
+    boss = as_(fixtures.boss)
     token = boss.post("/tokens", {"name": "x"}).json()["id"]
 
-    member = boss.post("/projects/APO/members", {"user_id": world.eve.user.pk})
+    member = boss.post("/projects/APO/members", {"user_id": fixtures.eve.user.pk})
     rotated = boss.post(f"/tokens/{token}/rotation")
 
     assert member.headers["Location"] == f"/api/v1/members/{member.json()['id']}"
@@ -42,8 +42,8 @@ def test_location_of_what_is_made_below_another_row(world, as_):
 
 
 @pytest.mark.parametrize("path", ["/me", "/tasks/APO-1", "/projects/APO", "/users/{eve}"])
-def test_an_etag_names_the_version(world, as_, path):
-    client, path = as_(world.boss), path.format(eve=world.eve.user.pk)
+def test_an_etag_names_the_version(fixtures, as_, path):
+    client, path = as_(fixtures.boss), path.format(eve=fixtures.eve.user.pk)
     field = "title" if "tasks" in path else "name" if "projects" in path else "full_name"
 
     first, again = (client.get(path).headers["ETag"] for _ in range(2))
@@ -53,16 +53,16 @@ def test_an_etag_names_the_version(world, as_, path):
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/projects/APO/members", "/nothing"])
-def test_only_single_rows_have_one(world, as_, path):
-    assert "ETag" not in as_(world.boss).get(path).headers
+def test_only_single_rows_have_one(fixtures, as_, path):
+    assert "ETag" not in as_(fixtures.boss).get(path).headers
 
 
 @pytest.mark.parametrize(
     ("path", "status"),
     [("/me", 200), ("/nothing", 404), ("/tasks?x=1", 422), ("/tasks/NIX-1", 404)],
 )
-def test_refusals_are_as_private_as_answers(world, as_, path, status):
-    r = as_(world.ada).get(path)
+def test_refusals_are_as_private_as_answers(fixtures, as_, path, status):
+    r = as_(fixtures.ada).get(path)
 
     assert r.status_code == status
     assert r.headers["Cache-Control"] == "private, no-store"
@@ -110,15 +110,15 @@ def test_error_response_has_cors_headers(db, path):
 
 @pytest.mark.parametrize("origin", ["null", "http://[", "https://app.example.evil.example"])
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_response_to_another_origin_has_no_cors_headers(world, as_, origin):
-    r = as_(world.ada).get("/me", headers={"Origin": origin})
+def test_response_to_another_origin_has_no_cors_headers(fixtures, as_, origin):
+    r = as_(fixtures.ada).get("/me", headers={"Origin": origin})
 
     assert r.status_code == 200
     assert "Access-Control-Allow-Origin" not in r.headers
 
 
-def test_answers_are_private_and_inert(world, as_):
-    client = as_(world.ada)
+def test_answers_are_private_and_inert(fixtures, as_):
+    client = as_(fixtures.ada)
 
     r = client.get("/tasks/APO-1")
 
@@ -129,8 +129,8 @@ def test_answers_are_private_and_inert(world, as_):
     assert r.headers["ETag"] == client.get("/tasks/APO-1").headers["ETag"]
 
 
-def test_head_is_get_without_a_body(world, as_):
-    client = as_(world.ada)
+def test_head_is_get_without_a_body(fixtures, as_):
+    client = as_(fixtures.ada)
 
     r = client.head("/tasks/APO-1")
 
@@ -138,7 +138,7 @@ def test_head_is_get_without_a_body(world, as_):
 
 
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_only_configured_origins_get_cors_headers(world, as_):
+def test_only_configured_origins_get_cors_headers(fixtures, as_):
     def allowed(origin):
         headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
         r = ApiClient().options("/tasks", headers=headers)
@@ -146,4 +146,4 @@ def test_only_configured_origins_get_cors_headers(world, as_):
 
     assert allowed("https://app.example") == "https://app.example"
     assert allowed("https://evil.example") is None
-    assert "Access-Control-Allow-Credentials" not in as_(world.ada).get("/me").headers
+    assert "Access-Control-Allow-Credentials" not in as_(fixtures.ada).get("/me").headers

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts import idempotency
 from accounts.idempotency import RECORD_LIFETIME, delete_expired_records
 from accounts.models import ApiToken, IdempotencyRecord
-from conftest import PASSWORD, ApiClient, build_world, token_of
+from conftest import PASSWORD, ApiClient, build_fixtures, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once, held_open
 from tasks.api import tasks as task_api
@@ -28,25 +28,25 @@ def send(client, method, path, body=None, key="k1", **headers):
     return getattr(client, method)(path, body, headers=headers)
 
 
-def post_task(client, world, key="k1", **values):
-    body = {"project_id": world.apollo.pk, "title": "once"} | values
+def post_task(client, fixtures, key="k1", **values):
+    body = {"project_id": fixtures.apollo.pk, "title": "once"} | values
     return send(client, "post", "/tasks", body, key)
 
 
-def titles(world):
-    with inside(world.acme):
+def titles(fixtures):
+    with inside(fixtures.acme):
         return list(Task.objects.order_by("pk").values_list("title", flat=True))
 
 
 # ---- once ---------------------------------------------------------------------------------------
 
 
-def test_a_retry_gets_the_first_answer(world, as_, events):
-    client = as_(world.ada)
+def test_a_retry_gets_the_first_answer(fixtures, as_, events):
+    client = as_(fixtures.ada)
 
-    first = post_task(client, world)
-    count = len(events(world.acme))
-    again = post_task(client, world)
+    first = post_task(client, fixtures)
+    count = len(events(fixtures.acme))
+    again = post_task(client, fixtures)
 
     assert (first.status_code, again.status_code) == (201, 201)
     assert again.content == first.content
@@ -54,15 +54,15 @@ def test_a_retry_gets_the_first_answer(world, as_, events):
         assert again.headers[name] == first.headers[name]
     assert "Idempotency-Replayed" not in first.headers
     assert again.headers["Idempotency-Replayed"] == "true"
-    assert (titles(world), len(events(world.acme))) == (["Launch", "once"], count)
+    assert (titles(fixtures), len(events(fixtures.acme))) == (["Launch", "once"], count)
 
 
-def test_retry_gets_the_first_response_after_later_changes(world, as_):
-    client = as_(world.ada)
-    first = post_task(client, world)
+def test_retry_gets_the_first_response_after_later_changes(fixtures, as_):
+    client = as_(fixtures.ada)
+    first = post_task(client, fixtures)
     client.delete(f"/tasks/{first.json()['id']}")
 
-    assert post_task(client, world).json() == first.json()
+    assert post_task(client, fixtures).json() == first.json()
 
 
 @pytest.mark.parametrize(
@@ -77,38 +77,38 @@ def test_retry_gets_the_first_response_after_later_changes(world, as_):
         ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]}, 200),
     ],
 )
-def test_every_method_accepts_an_idempotency_key(world, as_, events, method, path, body, status):
-    client = as_(world.ada)
+def test_every_method_accepts_an_idempotency_key(fixtures, as_, events, method, path, body, status):
+    client = as_(fixtures.ada)
 
     first = send(client, method, path, body)
-    count = len(events(world.acme))
+    count = len(events(fixtures.acme))
     again = send(client, method, path, body)
 
     assert (first.status_code, again.status_code) == (status, status), first.content
-    assert (again.content, len(events(world.acme))) == (first.content, count)
+    assert (again.content, len(events(fixtures.acme))) == (first.content, count)
 
 
-def test_reads_ignore_the_idempotency_key(world, as_):
-    r = send(as_(world.ada), "get", "/tasks/APO-1")
+def test_reads_ignore_the_idempotency_key(fixtures, as_):
+    r = send(as_(fixtures.ada), "get", "/tasks/APO-1")
 
     assert r.status_code == 200
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not IdempotencyRecord.objects.exists()
 
 
-def test_keys_are_per_user(world, as_):
-    post_task(as_(world.ada), world)
+def test_keys_are_per_user(fixtures, as_):
+    post_task(as_(fixtures.ada), fixtures)
 
-    r = post_task(as_(world.bob), world)
+    r = post_task(as_(fixtures.bob), fixtures)
 
     assert (r.status_code, "Idempotency-Replayed" in r.headers) == (201, False)
-    assert titles(world) == ["Launch", "once", "once"]
+    assert titles(fixtures) == ["Launch", "once", "once"]
 
 
-def test_another_token_with_the_same_rights_gets_the_stored_response(world, as_):
-    post_task(as_(world.ada), world)
+def test_another_token_with_the_same_rights_gets_the_stored_response(fixtures, as_):
+    post_task(as_(fixtures.ada), fixtures)
 
-    assert post_task(as_(world.ada), world).headers["Idempotency-Replayed"] == "true"
+    assert post_task(as_(fixtures.ada), fixtures).headers["Idempotency-Replayed"] == "true"
 
 
 # ---- refused ------------------------------------------------------------------------------------
@@ -123,66 +123,66 @@ def test_another_token_with_the_same_rights_gets_the_stored_response(world, as_)
         ("patch", "/tasks/APO-1", {"title": "once"}),
     ],
 )
-def test_a_key_is_for_one_request(world, as_, method, path, body):
-    client = as_(world.ada)
-    post_task(client, world)
+def test_a_key_is_for_one_request(fixtures, as_, method, path, body):
+    client = as_(fixtures.ada)
+    post_task(client, fixtures)
 
     r = send(client, method, path, body)
 
     assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
-    assert titles(world) == ["Launch", "once"]
+    assert titles(fixtures) == ["Launch", "once"]
 
 
-def test_token_with_fewer_rights_does_not_get_the_stored_response(world, as_):
-    post_task(as_(world.ada), world)
+def test_token_with_fewer_rights_does_not_get_the_stored_response(fixtures, as_):
+    post_task(as_(fixtures.ada), fixtures)
 
-    for narrow in (as_(world.ada, "write"), as_(world.ada, project_ids=[world.apollo.pk])):
-        r = post_task(narrow, world)
+    for narrow in (as_(fixtures.ada, "write"), as_(fixtures.ada, project_ids=[fixtures.apollo.pk])):
+        r = post_task(narrow, fixtures)
 
         assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_refusal_is_not_kept(world, as_):
+def test_a_refusal_is_not_kept(fixtures, as_):
     """As with Stripe's refused requests: it wrote nothing, and may be corrected."""
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
 
-    refused = post_task(client, world, title="")
-    corrected = post_task(client, world)
+    refused = post_task(client, fixtures, title="")
+    corrected = post_task(client, fixtures)
 
     assert (refused.status_code, corrected.status_code) == (422, 201)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert IdempotencyRecord.objects.count() == 1
 
 
-def test_neither_is_a_failure(world, as_, monkeypatch):
-    client = as_(world.ada)
+def test_neither_is_a_failure(fixtures, as_, monkeypatch):
+    client = as_(fixtures.ada)
     with monkeypatch.context() as broken:
         broken.setattr(task_api, "updated_response", None)
 
-        assert post_task(client, world).status_code == 500
+        assert post_task(client, fixtures).status_code == 500
 
-    assert titles(world) == ["Launch"]
-    assert post_task(client, world).status_code == 201
+    assert titles(fixtures) == ["Launch"]
+    assert post_task(client, fixtures).status_code == 201
 
 
 @pytest.mark.parametrize("key", ["", " ", '""', "x" * 256, "ä", 'a"b', "a b"])
-def test_what_is_no_key_is_refused(world, as_, key):
-    r = post_task(as_(world.ada), world, key=key)
+def test_what_is_no_key_is_refused(fixtures, as_, key):
+    r = post_task(as_(fixtures.ada), fixtures, key=key)
 
     assert (r.status_code, r.json()["code"]) == (400, "bad_idempotency_key"), key
-    assert titles(world) == ["Launch"]
+    assert titles(fixtures) == ["Launch"]
 
 
-def test_idempotency_key_with_and_without_quotes_is_the_same(world, as_):
-    client = as_(world.ada)
-    post_task(client, world, key='"k 1"')
-    post_task(client, world, key="k1")
+def test_idempotency_key_with_and_without_quotes_is_the_same(fixtures, as_):
+    client = as_(fixtures.ada)
+    post_task(client, fixtures, key='"k 1"')
+    post_task(client, fixtures, key="k1")
 
-    assert post_task(client, world, key='"k1"').headers["Idempotency-Replayed"] == "true"
+    assert post_task(client, fixtures, key='"k1"').headers["Idempotency-Replayed"] == "true"
 
 
-def test_what_is_too_large_is_not_read(world, as_):
-    r = post_task(as_(world.ada), world, description="x" * 1_100_000)
+def test_what_is_too_large_is_not_read(fixtures, as_):
+    r = post_task(as_(fixtures.ada), fixtures, description="x" * 1_100_000)
 
     assert (r.status_code, r.json()["code"]) == (413, "too_large")
 
@@ -190,54 +190,54 @@ def test_what_is_too_large_is_not_read(world, as_):
 # ---- kept for a day -----------------------------------------------------------------------------
 
 
-def test_after_a_day_it_is_forgotten(world, as_):
-    client = as_(world.ada)
-    post_task(client, world)
+def test_after_a_day_it_is_forgotten(fixtures, as_):
+    client = as_(fixtures.ada)
+    post_task(client, fixtures)
     later = timezone.now() + RECORD_LIFETIME + timedelta(minutes=1)
 
     with time_machine.travel(later, tick=False):
-        r = post_task(client, world, title="other")
+        r = post_task(client, fixtures, title="other")
 
-    assert (r.status_code, titles(world)) == (201, ["Launch", "once", "other"])
+    assert (r.status_code, titles(fixtures)) == (201, ["Launch", "once", "other"])
 
 
-def test_old_keys_are_swept(world, as_):
-    client = as_(world.ada)
-    post_task(client, world, key="old")
+def test_old_keys_are_swept(fixtures, as_):
+    client = as_(fixtures.ada)
+    post_task(client, fixtures, key="old")
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
-        post_task(client, world, key="new")
-        with inside(world.acme):
+        post_task(client, fixtures, key="new")
+        with inside(fixtures.acme):
             assert delete_expired_records() == 1
             assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["new"]
 
 
-def test_storing_a_response_deletes_expired_records(world, as_, monkeypatch):
-    client = as_(world.ada)
-    post_task(client, world, key="old")
+def test_storing_a_response_deletes_expired_records(fixtures, as_, monkeypatch):
+    client = as_(fixtures.ada)
+    post_task(client, fixtures, key="old")
     monkeypatch.setattr(idempotency, "CLEANUP_INTERVAL", 1)
 
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
-        post_task(client, world, key="hundredth")
+        post_task(client, fixtures, key="hundredth")
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert [kept.key for kept in IdempotencyRecord.objects.all()] == ["hundredth"]
 
 
-def test_purge_deletes_expired_records(world, as_):
-    post_task(as_(world.ada), world)
+def test_purge_deletes_expired_records(fixtures, as_):
+    post_task(as_(fixtures.ada), fixtures)
 
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
         call_command("purge")
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not IdempotencyRecord.objects.exists()
 
 
 # ---- secrets ------------------------------------------------------------------------------------
 
 
-def test_a_token_is_issued_once_and_its_text_not_stored(world, as_):
-    client = as_(world.ada)
+def test_a_token_is_issued_once_and_its_text_not_stored(fixtures, as_):
+    client = as_(fixtures.ada)
 
     first = send(client, "post", "/tokens", {"name": "t"})
     again = send(client, "post", "/tokens", {"name": "t"})
@@ -245,17 +245,17 @@ def test_a_token_is_issued_once_and_its_text_not_stored(world, as_):
     text = first.json()["token"]
     assert again.json() == first.json()
     assert ApiClient(text).get("/me").status_code == 200
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert ApiToken.objects.filter(name="t").count() == 1
         assert text not in IdempotencyRecord.objects.get().body
 
 
-def test_no_password_is_stored(world, as_):
+def test_no_password_is_stored(fixtures, as_):
     body = {"email": "new@acme.example", "password": PASSWORD, "full_name": "New"}
 
-    assert send(as_(world.boss), "post", "/users", body).status_code == 201
+    assert send(as_(fixtures.boss), "post", "/users", body).status_code == 201
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         stored = json.dumps(list(IdempotencyRecord.objects.values()), default=str)
     assert PASSWORD not in stored
 
@@ -265,7 +265,7 @@ def test_no_password_is_stored(world, as_):
 
 @pytest.mark.django_db(transaction=True)
 def test_of_many_at_once_one_does_the_work():
-    live = build_world()
+    live = build_fixtures()
     token = token_of(live.ada)
 
     answers = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
@@ -280,7 +280,7 @@ def test_of_many_at_once_one_does_the_work():
 def test_who_would_wait_too_long_is_told_to_come_back():
     if connection.vendor == "sqlite":
         pytest.skip("its writers queue for the file before any of this")
-    live = build_world()
+    live = build_fixtures()
     token = token_of(live.ada)
 
     def first_call():

@@ -195,9 +195,9 @@ def test_admin_ids_can_be_unquoted():
     assert unquote("a_2Fb") == "a/b", "Adapt history_view in accounts/admin/recorded.py."
 
 
-def test_model_form_excludes_fields_that_it_does_not_have(world):
+def test_model_form_excludes_fields_that_it_does_not_have(fixtures):
     form = modelform_factory(Tag, fields=["name"])(data={})
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert "name" in form.errors
 
     assert "tenant" in form._get_validation_exclusions(), (
@@ -225,9 +225,11 @@ def test_local_fields_are_the_columns_of_a_table():
     )
 
 
-def test_loaded_rows_are_in_the_cache_of_a_row(world):
-    with inside(world.acme):
-        row = Task.objects.select_related("project").prefetch_related("tags").get(pk=world.task.pk)
+def test_loaded_rows_are_in_the_cache_of_a_row(fixtures):
+    with inside(fixtures.acme):
+        row = (
+            Task.objects.select_related("project").prefetch_related("tags").get(pk=fixtures.task.pk)
+        )
 
     assert row._state.fields_cache["project"] == row.project, "Find where related rows are cached."
     assert "tags" in vars(row)["_prefetched_objects_cache"], "Find where prefetched rows are kept."
@@ -309,8 +311,8 @@ def test_query_knows_its_annotations():
     assert isinstance(models.Func(), BaseExpression), "Import the base of Func from its new place."
 
 
-def test_rows_can_be_deleted_without_a_collector(world):
-    with inside(world.acme):
+def test_rows_can_be_deleted_without_a_collector(fixtures):
+    with inside(fixtures.acme):
         assert Tag.objects.filter(pk=0)._raw_delete(connection.alias) in (0, None), (
             "Delete with a DeleteQuery in TenantQuerySet.delete() and TaskCountDelta.merge()."
         )
@@ -339,8 +341,8 @@ def test_joins_compare_the_tenants():
     ), f"TenantFK.get_extra_restriction() has no effect: {sql}"
 
 
-def test_manager_returns_querysets_of_its_class(world):
-    with inside(world.acme):
+def test_manager_returns_querysets_of_its_class(fixtures):
+    with inside(fixtures.acme):
         rows = Tag.objects.all()
 
     assert isinstance(rows, TenantQuerySet), "Use from_queryset() for TenantManager."

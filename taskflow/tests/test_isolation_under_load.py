@@ -11,7 +11,7 @@ from django.http import StreamingHttpResponse
 from django.test import RequestFactory
 
 from accounts.middleware import TenantMiddleware
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow import tenancy
 from taskflow.tenancy import TenantError, inside
 from tasks.api import responses as documents
@@ -24,10 +24,10 @@ THREADS, REQUESTS = 6, 25
 
 
 def test_concurrent_requests_of_two_tenants_are_isolated():
-    world = build_world()
+    fixtures = build_fixtures()
     sides = {
-        "acme": (token_of(world.boss), "Launch", world.secret_task.pk),
-        "globex": (token_of(world.mallory), "Plot", world.task.pk),
+        "acme": (token_of(fixtures.boss), "Launch", fixtures.secret_task.pk),
+        "globex": (token_of(fixtures.mallory), "Plot", fixtures.task.pk),
     }
     wrong: list[str] = []
 
@@ -63,13 +63,13 @@ def test_concurrent_requests_of_two_tenants_are_isolated():
     [t.join() for t in threads]
 
     assert wrong == []
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not Task.objects.filter(title="globex").exists()
 
 
 def test_connection_has_no_tenant_after_a_request():
-    world = build_world()
-    client = ApiClient(token_of(world.boss))
+    fixtures = build_fixtures()
+    client = ApiClient(token_of(fixtures.boss))
 
     for path, status in (("/tasks", 200), ("/tasks?bad=1", 422), ("/tasks/999999", 404)):
         assert client.get(path).status_code == status
@@ -83,7 +83,7 @@ def test_connection_has_no_tenant_after_a_request():
                 assert cursor.fetchone() == ("", True)
 
 
-def cut_off(world):
+def cut_off(fixtures):
     """Have the server close our connection, as when it restarts."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
@@ -96,11 +96,11 @@ def cut_off(world):
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
 def test_closed_connection_is_replaced(monkeypatch):
-    world = build_world()
-    client = ApiClient(token_of(world.boss))
+    fixtures = build_fixtures()
+    client = ApiClient(token_of(fixtures.boss))
     assert client.get("/tasks/APO-1").status_code == 200
 
-    cut_off(world)
+    cut_off(fixtures)
 
     connection.close_if_unusable_or_obsolete()  # as at the start of a request; the client does not
     assert client.get("/tasks/APO-1").status_code == 200
@@ -108,12 +108,12 @@ def test_closed_connection_is_replaced(monkeypatch):
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
 def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
-    world = build_world()
-    client = ApiClient(token_of(world.boss))
+    fixtures = build_fixtures()
+    client = ApiClient(token_of(fixtures.boss))
     found = documents.task_response
 
     def then_cut_off(*args):
-        cut_off(world)
+        cut_off(fixtures)
         return found(*args)
 
     for _ in range(3):
@@ -129,25 +129,25 @@ def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
 
 def test_refusal_after_a_write_rolls_it_back(monkeypatch):
     """The unit of work rolls back when the answer is an error, whoever made the answer."""
-    world = build_world()
+    fixtures = build_fixtures()
     request = RequestFactory().get(
-        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(world.boss)}"}
+        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(fixtures.boss)}"}
     )
 
     def write_then_refuse(request):
-        with inside(world.acme):
+        with inside(fixtures.acme):
             Task.objects.all().update(title="half done")
         return ApiClient().get("/nowhere")
 
     assert TenantMiddleware(write_then_refuse)(request).status_code == 404
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
 
 
 def test_streamed_response_without_its_own_unit_of_work_is_refused():
-    world = build_world()
+    fixtures = build_fixtures()
     request = RequestFactory().get(
-        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(world.boss)}"}
+        "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(fixtures.boss)}"}
     )
     stream = StreamingHttpResponse(t.title for t in ())
 

@@ -50,8 +50,8 @@ FILTERS = {
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_path_is_not_found(world, as_, row_id):
-    client = as_(world.boss)
+def test_an_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
+    client = as_(fixtures.boss)
     for method, path, has_body in OPERATIONS:
         for place, text in TEXTS.items():
             path = path.replace(place, text)
@@ -69,8 +69,8 @@ def test_an_impossible_id_in_a_path_is_not_found(world, as_, row_id):
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(world, as_, row_id):
-    client = as_(world.boss)
+def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(fixtures, as_, row_id):
+    client = as_(fixtures.boss)
     for path, names in FILTERS.items():
         for name in names:
             response = client.get(path, {name: row_id})
@@ -83,12 +83,12 @@ def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(world, as_, ro
 
 
 @pytest.mark.parametrize("number", [LARGEST, LARGEST + 1, 2**64, -1, -(2**63) - 1, 0])
-def test_an_impossible_id_in_a_body_is_refused(world, as_, number):
-    client = as_(world.boss)
+def test_an_impossible_id_in_a_body_is_refused(fixtures, as_, number):
+    client = as_(fixtures.boss)
     bodies = {
         "/tasks": {"project_id": number, "title": "Test"},
-        f"/tasks/{world.task.pk}/move": {"project_id": number},
-        f"/tasks/{world.task.pk}/assignment": {"assignee_id": number},
+        f"/tasks/{fixtures.task.pk}/move": {"project_id": number},
+        f"/tasks/{fixtures.task.pk}/assignment": {"assignee_id": number},
         "/comments": {"task_id": number, "body": "Test"},
         "/undo": {"event_ids": [number]},
         "/tasks/bulk": {"operations": [{"op": "complete", "id": number}]},
@@ -98,13 +98,13 @@ def test_an_impossible_id_in_a_body_is_refused(world, as_, number):
 
 
 @pytest.mark.parametrize("number", [LARGEST + 1, -(2**64), 10**4000])
-def test_an_impossible_id_in_a_cursor_is_refused(world, as_, number):
+def test_an_impossible_id_in_a_cursor_is_refused(fixtures, as_, number):
     for order in ("", "&sort=number", "&sort=-priority", "&sort=title"):
         sort = {"": "-id", "&sort=number": "number,id", "&sort=-priority": "-priority_rank,-id"}
         values = [f"task:{sort.get(order, 'title,id')}", *([1] if order else []), number]
         cursor = base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
 
-        response = as_(world.ada).get(f"/tasks?cursor={cursor}{order}")
+        response = as_(fixtures.ada).get(f"/tasks?cursor={cursor}{order}")
 
         assert response.status_code in (400, 422)
         assert response.json()["code"] in ("invalid_cursor", "validation_failed")
@@ -120,8 +120,8 @@ def signed_in(actor):
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(world, row_id):
-    admin = signed_in(world.boss)
+def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(fixtures, row_id):
+    admin = signed_in(fixtures.boss)
     for model in ("tasks/task", "tasks/project", "accounts/user", "accounts/apitoken"):
         for page in ("change", "history", "delete"):
             response = admin.get(f"/admin/{model}/{row_id}/{page}/")
@@ -130,8 +130,8 @@ def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(world,
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(world, row_id):
-    admin = signed_in(world.boss)
+def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(fixtures, row_id):
+    admin = signed_in(fixtures.boss)
     for model in ("tasks/task", "tasks/project", "accounts/user"):
         action = {"action": "delete_selected", "_selected_action": [row_id], "index": "0"}
         for response in (
@@ -146,11 +146,11 @@ def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(world, row
         assert admin.get(path, {"event_ids": row_id}).status_code in (200, 302, 400, 404)
 
 
-def test_a_precondition_may_name_an_impossible_id(world, as_):
+def test_a_precondition_may_name_an_impossible_id(fixtures, as_):
     for row_id in (LARGEST + 1, 10**30):
         headers = {"if-match": f'"task-{row_id}-1"'}
-        response = as_(world.ada).patch(
-            f"/tasks/{world.task.pk}", {"title": "Other"}, headers=headers
+        response = as_(fixtures.ada).patch(
+            f"/tasks/{fixtures.task.pk}", {"title": "Other"}, headers=headers
         )
         assert response.status_code == 412
 
@@ -174,11 +174,11 @@ def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
     assert ApiClient(text).post("/tasks", {}).status_code == 401
 
 
-def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(world):
+def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(fixtures):
     tasks = QueryCache(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
 
-    with inside(world.acme):
-        assert tasks.fetch((), world.task.pk) == [(world.task.pk,)]
-    with pytest.raises(DataError), inside(world.acme):
+    with inside(fixtures.acme):
+        assert tasks.fetch((), fixtures.task.pk) == [(fixtures.task.pk,)]
+    with pytest.raises(DataError), inside(fixtures.acme):
         tasks.fetch((), 2**64)
     assert connection.vendor in ("sqlite", "postgresql")

@@ -40,8 +40,8 @@ def lines():
         ("head", "/me", 200),
     ],
 )
-def test_an_answer_or_refusal_is_one_line(world, lines, method, path, status):
-    getattr(ApiClient(token_of(world.ada)), method)(path)
+def test_an_answer_or_refusal_is_one_line(fixtures, lines, method, path, status):
+    getattr(ApiClient(token_of(fixtures.ada)), method)(path)
 
     (line,) = lines()
     assert (line["status"], line["method"]) == (status, method.upper())
@@ -56,17 +56,17 @@ def test_pages_and_health_checks_are_logged(db, lines, path):
     assert [line["path"] for line in lines() if line["logger"] == "taskflow.request"] == [path]
 
 
-def test_a_stranger_has_no_name(world, lines):
+def test_a_stranger_has_no_name(fixtures, lines):
     ApiClient("tf_1_" + "a" * 49).get("/me")
 
     (line,) = lines()
     assert (line["status"], line["tenant"], line["user"]) == (401, None, None)
 
 
-def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypatch):
+def test_a_bug_leaves_one_trace_that_the_request_id_finds(fixtures, lines, monkeypatch):
     monkeypatch.setattr(task_api, "task_response", lambda *a: 1 / 0)
 
-    r = ApiClient(token_of(world.ada)).get("/tasks/1")
+    r = ApiClient(token_of(fixtures.ada)).get("/tasks/1")
 
     (traced,) = [line for line in lines() if "trace" in line]
     assert traced["level"] == "error"
@@ -74,8 +74,8 @@ def test_a_bug_leaves_one_trace_that_the_request_id_finds(world, lines, monkeypa
     assert traced["trace"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_line_stays_a_line_whatever_is_sent(world, lines):
-    text = token_of(world.ada)
+def test_a_line_stays_a_line_whatever_is_sent(fixtures, lines):
+    text = token_of(fixtures.ada)
 
     ApiClient(text).get("/tasks/a%0A%7B%22level%22%3A%22fake%22%7D")
     ApiClient(text).get("/tasks/1", headers={"X-Request-Id": 'x","level":"fake'})
@@ -84,15 +84,17 @@ def test_a_line_stays_a_line_whatever_is_sent(world, lines):
 
 
 @pytest.mark.parametrize("given", ["a" * 64, "A-b_c.9", "0"])
-def test_a_plain_request_id_is_kept_in_answer_and_event(world, events, given):
-    r = ApiClient(token_of(world.ada)).post("/tags", {"name": "x"}, headers={"X-Request-Id": given})
+def test_a_plain_request_id_is_kept_in_answer_and_event(fixtures, events, given):
+    r = ApiClient(token_of(fixtures.ada)).post(
+        "/tags", {"name": "x"}, headers={"X-Request-Id": given}
+    )
 
     assert r.headers["X-Request-Id"] == given
-    assert events(world.acme)[-1].request_id == given
+    assert events(fixtures.acme)[-1].request_id == given
 
 
-def test_request_without_an_id_gets_a_new_one(world):
-    client = ApiClient(token_of(world.ada))
+def test_request_without_an_id_gets_a_new_one(fixtures):
+    client = ApiClient(token_of(fixtures.ada))
 
     first, second = (client.get("/me").headers["X-Request-Id"] for _ in range(2))
 
@@ -111,16 +113,16 @@ def test_times_are_utc_and_odd_values_are_written_as_text():
     assert "password" not in line, "only named fields are written"
 
 
-def test_log_line_contains_user_method_and_path(world, lines):
-    text = token_of(world.ada)
+def test_log_line_contains_user_method_and_path(fixtures, lines):
+    text = token_of(fixtures.ada)
 
     ApiClient(text).get("/tasks?tag=private", headers={"X-Request-Id": "my-id.1"})
 
     (line,) = [line for line in lines() if line["logger"] == "taskflow.request"]
     assert {k: line[k] for k in ("request_id", "tenant", "user", "method", "path", "status")} == {
         "request_id": "my-id.1",
-        "tenant": world.acme.pk,
-        "user": world.ada.user.pk,
+        "tenant": fixtures.acme.pk,
+        "user": fixtures.ada.user.pk,
         "method": "GET",
         "path": "/api/v1/tasks",
         "status": 200,
@@ -128,8 +130,8 @@ def test_log_line_contains_user_method_and_path(world, lines):
     assert line["ms"] >= 0
 
 
-def test_secrets_are_in_no_line(world, lines, monkeypatch):
-    text = token_of(world.ada)
+def test_secrets_are_in_no_line(fixtures, lines, monkeypatch):
+    text = token_of(fixtures.ada)
     client = ApiClient(text)
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
     client.get("/tasks?tag=hunter2-secret")

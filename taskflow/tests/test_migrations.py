@@ -9,7 +9,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from accounts.models import User
-from conftest import build_world
+from conftest import build_fixtures
 from taskflow.database_version import find_incompatibility
 from taskflow.management.commands import migrate
 from taskflow.management.commands.migrate import CREATE_ROLES
@@ -76,7 +76,7 @@ def test_connection_to_the_server_itself_is_not_behind_a_pooler(db):
     ],
 )
 def test_an_app_with_rows_is_migrated_to_zero_and_back(app, removed, kept):
-    build_world()
+    build_fixtures()
 
     call_command("migrate", app, "zero", verbosity=0)
     tables = connection.introspection.table_names()
@@ -87,7 +87,7 @@ def test_an_app_with_rows_is_migrated_to_zero_and_back(app, removed, kept):
     assert find_violations() == []
     assert find_incompatibility(connection) is None
     call_command("flush", verbosity=0, interactive=False)
-    again = build_world()
+    again = build_fixtures()
     with inside(again.acme):
         assert Task.objects.count() == 1
 
@@ -95,11 +95,11 @@ def test_an_app_with_rows_is_migrated_to_zero_and_back(app, removed, kept):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_migrated_again")
 def test_rows_of_other_apps_stay_when_an_app_is_migrated_to_zero():
-    world = build_world()
+    fixtures = build_fixtures()
 
     call_command("migrate", "tasks", "zero", verbosity=0)
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert User.objects.filter(handle="ada").exists()
 
 

@@ -155,10 +155,10 @@ def test_strangers_are_told_why_they_stay_outside():
         ("create_user", "post", "/users", {"email": "n@acme.example"}, 403),
     ],
 )
-def test_answers_are_among_the_described(world, as_, name, method, path, body, status):
+def test_answers_are_among_the_described(fixtures, as_, name, method, path, body, status):
     kwargs = {"content_type": "text/plain"} if status == 415 else {}
 
-    r = getattr(as_(world.ada), method)(path, body, **kwargs)
+    r = getattr(as_(fixtures.ada), method)(path, body, **kwargs)
 
     assert r.status_code == status
     assert str(status) in OPERATIONS[name][2]["responses"]

@@ -31,14 +31,14 @@ DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
 
-def fill(world):
+def fill(fixtures):
     """Tasks of several projects, with ties and empty values; one task of each in the trash."""
     chance = random.Random(3)
-    projects = [world.apollo]
+    projects = [fixtures.apollo]
     for number in range(PROJECTS - 1):
-        project = create_project(world.ada, name=f"Project {number}")
+        project = create_project(fixtures.ada, name=f"Project {number}")
         if number < 2:
-            add_member(world.ada, project, user=world.bob.user)
+            add_member(fixtures.ada, project, user=fixtures.bob.user)
         projects.append(project)
     for project in projects:
         drafts = [
@@ -56,8 +56,8 @@ def fill(world):
             )
             for n in range(EACH)
         ]
-        made = create_tasks(world.ada, drafts)
-        delete_task(world.ada, made[0])
+        made = create_tasks(fixtures.ada, drafts)
+        delete_task(fixtures.ada, made[0])
     for task in Task.objects.all():
         then = NOON + timedelta(hours=chance.randrange(4))
         Task.objects.filter(pk=task.pk).update(created_at=then, updated_at=then)
@@ -99,10 +99,10 @@ def walk(client, query):
 
 
 @pytest.fixture
-def filled(world):
-    with inside(world.acme):
-        fill(world)
-    return world
+def filled(fixtures):
+    with inside(fixtures.acme):
+        fill(fixtures)
+    return fixtures
 
 
 @pytest.mark.sampled(2)

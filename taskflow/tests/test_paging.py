@@ -31,23 +31,23 @@ MANY = 61
 
 
 @pytest.fixture
-def many(world):
+def many(fixtures):
     """Sixty tasks more, with ties in every column that sorts and nulls where there may be some."""
     chance = random.Random(7)
     drafts = []
-    with inside(world.acme):
+    with inside(fixtures.acme):
         for number in range(MANY - 1):
             day = f"2026-01-0{1 + number % 5}"
             due = [{}, {"due_on": day}, {"due_date": f"{day}T00:00:00.{1 + number % 3}Z"}]
             title = f"{'tTüäÄ日_ '[number % 8]}{number % 7}"
             priority = {"priority": chance.choice(["low", "medium", "high"])}
-            drafts.append(CreateTask(world.apollo, title, priority | chance.choice(due)))
-        create_tasks(world.ada, drafts)
+            drafts.append(CreateTask(fixtures.apollo, title, priority | chance.choice(due)))
+        create_tasks(fixtures.ada, drafts)
         then = datetime(2026, 1, 1, tzinfo=UTC)
         for rest in range(3):
             tied = {"created_at": then + timedelta(hours=rest), "updated_at": then}
             Task.objects.annotate(rest=F("pk") % 3).filter(rest=rest).update(**tied)
-    return world
+    return fixtures
 
 
 def walk(client, path, between=lambda page: None):
@@ -95,12 +95,14 @@ def test_order_puts_nulls_last_and_breaks_ties_by_id_in_its_own_direction(many, 
 
 
 @pytest.mark.parametrize("order", [*PROJECT_SORTS, *(f"-{name}" for name in PROJECT_SORTS)])
-def test_projects_are_walked_too(world, as_, order):
-    with inside(world.acme):
+def test_projects_are_walked_too(fixtures, as_, order):
+    with inside(fixtures.acme):
         for number in range(12):
-            create_project(world.ada, name=f"{'aAé'[number % 3]}", key=f"K{'ABCDEFGHIJKL'[number]}")
+            create_project(
+                fixtures.ada, name=f"{'aAé'[number % 3]}", key=f"K{'ABCDEFGHIJKL'[number]}"
+            )
         Project.objects.update(updated_at=datetime(2026, 1, 1, tzinfo=UTC))
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
 
     seen = walk(client, f"/projects?limit=3&sort={order}")
 
@@ -109,11 +111,11 @@ def test_projects_are_walked_too(world, as_, order):
 
 
 @pytest.mark.parametrize("path", ["/tags", "/users", "/tokens", "/projects/APO/members"])
-def test_the_other_lists_are_walked_too(world, as_, path):
-    with inside(world.acme):
+def test_the_other_lists_are_walked_too(fixtures, as_, path):
+    with inside(fixtures.acme):
         for number in range(5):
-            create_tag(world.ada, name=str(number))
-    client, _ = as_(world.boss), as_(world.boss)
+            create_tag(fixtures.ada, name=str(number))
+    client, _ = as_(fixtures.boss), as_(fixtures.boss)
 
     seen = walk(client, f"{path}?limit=1")
 
@@ -153,11 +155,11 @@ def test_a_cursor_whose_row_is_gone_goes_on(many, as_):
     assert ids_of(client, f"/tasks?limit=200&cursor={first['next_cursor']}") == rest
 
 
-def test_the_longest_title_fits_a_cursor(world, as_):
-    with inside(world.acme):
+def test_the_longest_title_fits_a_cursor(fixtures, as_):
+    with inside(fixtures.acme):
         for text in ("🚀" * 500, "日" * 500, '"' * 500, "\x01" * 500, "\\" * 500, "x" * 500):
-            create_task(world.ada, world.apollo, title=text)
-    client = as_(world.ada)
+            create_task(fixtures.ada, fixtures.apollo, title=text)
+    client = as_(fixtures.ada)
 
     for sort in ("title", "-title"):
         assert len(walk(client, f"/tasks?limit=1&sort={sort}")) == 7
@@ -232,8 +234,8 @@ def test_page_has_a_next_cursor_only_if_rows_follow(many, as_, query, rows, has_
         ("offset=2", "offset"),
     ],
 )
-def test_wrong_parameters_are_refused_by_name(world, as_, path, query, parameter):
-    r = as_(world.ada).get(f"{path}?{query}")
+def test_wrong_parameters_are_refused_by_name(fixtures, as_, path, query, parameter):
+    r = as_(fixtures.ada).get(f"{path}?{query}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
 
@@ -334,10 +336,10 @@ FORGED = {
 @pytest.mark.parametrize(
     ("order", "values"), [(order, values) for order, forged in FORGED.items() for values in forged]
 )
-def test_a_forged_cursor_is_refused(world, as_, order, values):
+def test_a_forged_cursor_is_refused(fixtures, as_, order, values):
     query = {"cursor": cursor_of(values)} | ({} if order == "-id" else {"sort": order})
 
-    r = as_(world.ada).get("/tasks", query)
+    r = as_(fixtures.ada).get("/tasks", query)
 
     assert (r.status_code, r.json()["code"]) == (400, "invalid_cursor")
 
@@ -358,18 +360,18 @@ def test_a_forged_cursor_is_refused(world, as_, order, values):
         ("due_date", ["task:due_date,id", "1970-01-01T00:00:00+00:00", 5]),
     ],
 )
-def test_forged_cursor_shows_only_visible_rows(world, as_, order, values):
+def test_forged_cursor_shows_only_visible_rows(fixtures, as_, order, values):
     query = {"cursor": cursor_of(values)} | ({} if order == "-id" else {"sort": order})
 
-    r = as_(world.ada).get("/tasks", query)
+    r = as_(fixtures.ada).get("/tasks", query)
 
     assert r.status_code == 200, r.json()
-    assert [t["id"] for t in r.json()["data"]] in ([], [world.task.pk])
+    assert [t["id"] for t in r.json()["data"]] in ([], [fixtures.task.pk])
 
 
 @pytest.mark.parametrize("text", ["x", "é", "====", "a b", "A+/=", "..", "%", "\n", "null", "🚀"])
-def test_what_is_no_cursor_at_all_is_refused(world, as_, text):
-    r = as_(world.ada).get("/tasks", {"cursor": text})
+def test_what_is_no_cursor_at_all_is_refused(fixtures, as_, text):
+    r = as_(fixtures.ada).get("/tasks", {"cursor": text})
 
     assert (r.status_code, r.json()["code"]) == (400, "invalid_cursor")
 

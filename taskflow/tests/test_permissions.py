@@ -141,28 +141,28 @@ def test_each_row_calls_the_operation_it_names():
 
 
 @pytest.fixture
-def ids(world):
-    with inside(world.acme):
-        token, _ = create_token(world.ada, name="hers", scope=TokenScope.READ)
-        new = create_user(world.boss, email="new@acme.example")  # who has done nothing yet
-        tag = create_tag(world.ada, name="urgent")
-        membership = ProjectMember.objects.get(user=world.bob.user)
-        hers = create_project(world.ada, name="Hers")
-        gone = create_task(world.ada, world.apollo, title="gone")
-        delete_task(world.ada, gone)
-        comment = create_comment(world.bob, world.task, body="x")
-        page = create_page(world.bob, world.apollo, title="x")
-        update_task(replace(world.bob, request_id="bobs"), world.task, title="Bob's")
+def ids(fixtures):
+    with inside(fixtures.acme):
+        token, _ = create_token(fixtures.ada, name="hers", scope=TokenScope.READ)
+        new = create_user(fixtures.boss, email="new@acme.example")  # who has done nothing yet
+        tag = create_tag(fixtures.ada, name="urgent")
+        membership = ProjectMember.objects.get(user=fixtures.bob.user)
+        hers = create_project(fixtures.ada, name="Hers")
+        gone = create_task(fixtures.ada, fixtures.apollo, title="gone")
+        delete_task(fixtures.ada, gone)
+        comment = create_comment(fixtures.bob, fixtures.task, body="x")
+        page = create_page(fixtures.bob, fixtures.apollo, title="x")
+        update_task(replace(fixtures.bob, request_id="bobs"), fixtures.task, title="Bob's")
     return {
-        "project": world.apollo.pk,
-        "task": world.task.pk,
+        "project": fixtures.apollo.pk,
+        "task": fixtures.task.pk,
         "hers": hers.pk,
         "comment": comment.pk,
         "page": page.pk,
         "gone": gone.pk,
-        "carl": world.carl.user.pk,
-        "eve": world.eve.user.pk,
-        "bob": world.bob.user.pk,
+        "carl": fixtures.carl.user.pk,
+        "eve": fixtures.eve.user.pk,
+        "bob": fixtures.bob.user.pk,
         "new": new.pk,
         "token": token.pk,
         "tag": tag.pk,
@@ -173,14 +173,14 @@ def ids(world):
 @pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
-def test_matrix(world, as_, ids, operation):
+def test_matrix(fixtures, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]
     sent, how = body, {"content_type": "text/csv"} if isinstance(body, str) else {}
     if isinstance(body, dict):
         sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
     answers = {}
     for role in ROLES:
-        client = as_(getattr(world, role))
+        client = as_(getattr(fixtures, role))
         with rolled_back():
             answers[role] = getattr(client, method)(path.format(**ids), sent, **how).status_code
 
@@ -189,7 +189,7 @@ def test_matrix(world, as_, ids, operation):
 
 @contextmanager
 def rolled_back():
-    """Each role meets the world as it was."""
+    """Each role meets the fixtures as it was."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)

@@ -19,7 +19,7 @@ from django.db import (
 from django.db.transaction import TransactionManagementError
 
 from accounts.models import Tenant
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
@@ -51,19 +51,19 @@ TITLES = Query(title_of)
 
 
 @pytest.fixture
-def world():
+def fixtures():
     """With all that is used below prepared, as it travels with others only then."""
-    world = build_world()
+    fixtures = build_fixtures()
     for _ in range(3):
-        with inside(world.acme):
-            update(all_tasks, world.task.pk, {"title": "Launch"})
-            TITLES.fetch({"pk": world.task.pk})
-    return world
+        with inside(fixtures.acme):
+            update(all_tasks, fixtures.task.pk, {"title": "Launch"})
+            TITLES.fetch({"pk": fixtures.task.pk})
+    return fixtures
 
 
-def title(world):
-    with inside(world.acme):
-        return Task.objects.get(pk=world.task.pk).title
+def title(fixtures):
+    with inside(fixtures.acme):
+        return Task.objects.get(pk=fixtures.task.pk).title
 
 
 @contextmanager
@@ -91,162 +91,162 @@ REQUESTS = {
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_request_takes_few_round_trips(world, name):
+def test_request_takes_few_round_trips(fixtures, name):
     """Tenant, role and token travel with the BEGIN, the COMMIT with the answer."""
     trips, request = REQUESTS[name]
-    client = ApiClient(token_of(world.bob))  # a member
+    client = ApiClient(token_of(fixtures.bob))  # a member
     for _ in range(4):
-        assert request(client, world).status_code < 300
+        assert request(client, fixtures).status_code < 300
 
     with traced() as lines:
-        request(client, world)
+        request(client, fixtures)
 
     ends = [line for line in lines if "ReadyForQuery" in line]
     assert len(ends) == trips
     assert ends[-1].endswith("I")  # idle: nothing is left open
 
 
-def test_next_statement_sees_the_deferred_ones(world):
-    with inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "one"})
-        assert TITLES.fetch({"pk": world.task.pk}) == [("one",)]
-        update(all_tasks, world.task.pk, {"title": "two"})
-        assert Task.objects.get(title="two") == world.task
-        update(all_tasks, world.task.pk, {"title": "three"})
+def test_next_statement_sees_the_deferred_ones(fixtures):
+    with inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "one"})
+        assert TITLES.fetch({"pk": fixtures.task.pk}) == [("one",)]
+        update(all_tasks, fixtures.task.pk, {"title": "two"})
+        assert Task.objects.get(title="two") == fixtures.task
+        update(all_tasks, fixtures.task.pk, {"title": "three"})
 
-    assert title(world) == "three"
+    assert title(fixtures) == "three"
 
 
-def test_query_without_parameters_is_sent_with_deferred_statements(world):
+def test_query_without_parameters_is_sent_with_deferred_statements(fixtures):
     tenants = Query(lambda: Tenant.objects.order_by("pk").values_list("pk"))
     for number in range(4):
-        with inside(world.acme):
-            update(all_tasks, world.task.pk, {"title": str(number)})
-            assert (world.acme.pk,) in tenants.fetch({})
+        with inside(fixtures.acme):
+            update(all_tasks, fixtures.task.pk, {"title": str(number)})
+            assert (fixtures.acme.pk,) in tenants.fetch({})
 
-    assert title(world) == "3"
+    assert title(fixtures) == "3"
 
 
-def test_execute_wrapper_sees_a_statement_when_it_is_deferred(world):
+def test_execute_wrapper_sees_a_statement_when_it_is_deferred(fixtures):
     heard = []
 
     def listen(execute, sql, *rest):
         heard.append(sql)
         return execute(sql, *rest)
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         with connection.execute_wrapper(listen):
-            update(all_tasks, world.task.pk, {"title": "heard"})
+            update(all_tasks, fixtures.task.pk, {"title": "heard"})
         assert [sql.split()[0] for sql in heard] == ["UPDATE"]
-        assert Task.objects.get(title="heard") == world.task
+        assert Task.objects.get(title="heard") == fixtures.task
         assert len(heard) == 1
 
 
-def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(world):
-    with pytest.raises(IntegrityError), inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "kept?"})
-        update(all_tasks, world.task.pk, {"title": ""})
+def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(fixtures):
+    with pytest.raises(IntegrityError), inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "kept?"})
+        update(all_tasks, fixtures.task.pk, {"title": ""})
         with pytest.raises(IntegrityError):
-            TITLES.fetch({"pk": world.task.pk})
+            TITLES.fetch({"pk": fixtures.task.pk})
         raise IntegrityError
 
-    assert title(world) == "Launch"
+    assert title(fixtures) == "Launch"
 
 
-def test_refusal_of_a_deferred_statement_is_raised_at_commit(world):
-    with pytest.raises(IntegrityError), inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "kept?"})
-        update(all_tasks, world.task.pk, {"title": ""})
+def test_refusal_of_a_deferred_statement_is_raised_at_commit(fixtures):
+    with pytest.raises(IntegrityError), inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "kept?"})
+        update(all_tasks, fixtures.task.pk, {"title": ""})
 
-    assert title(world) == "Launch"
+    assert title(fixtures) == "Launch"
 
 
-def test_savepoint_rollback_drops_its_deferred_statements(world):
-    with inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "before"})
+def test_savepoint_rollback_drops_its_deferred_statements(fixtures):
+    with inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "before"})
         with suppress(ZeroDivisionError), transaction.atomic():
-            update(all_tasks, world.task.pk, {"title": "in it"})
+            update(all_tasks, fixtures.task.pk, {"title": "in it"})
             raise ZeroDivisionError
         with pytest.raises(ZeroDivisionError), transaction.atomic():
-            update(all_tasks, world.task.pk, {"title": ""})
+            update(all_tasks, fixtures.task.pk, {"title": ""})
             raise ZeroDivisionError
         with pytest.raises(IntegrityError), transaction.atomic():
-            update(all_tasks, world.task.pk, {"title": ""})
+            update(all_tasks, fixtures.task.pk, {"title": ""})
 
-    assert title(world) == "before"
+    assert title(fixtures) == "before"
 
 
-def test_rollback_drops_deferred_statements(world):
-    with pytest.raises(ZeroDivisionError), inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "lost"})
+def test_rollback_drops_deferred_statements(fixtures):
+    with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "lost"})
         raise ZeroDivisionError
-    with inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "lost too"})
+    with inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "lost too"})
         transaction.set_rollback(True)
 
     assert connection.session.pending == []
-    assert [title(world), title(world)] == ["Launch", "Launch"]
+    assert [title(fixtures), title(fixtures)] == ["Launch", "Launch"]
 
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
-def test_statement_after_an_early_commit_runs_in_the_same_tenant(world, ask):
-    with inside(world.acme):
+def test_statement_after_an_early_commit_runs_in_the_same_tenant(fixtures, ask):
+    with inside(fixtures.acme):
         allow_early_commit()
-        assert TITLES.fetch({"pk": world.task.pk}, commit_with=True) == [("Launch",)]
+        assert TITLES.fetch({"pk": fixtures.task.pk}, commit_with=True) == [("Launch",)]
         if ask == "the ORM":
-            assert Task.objects.get() == world.task
+            assert Task.objects.get() == fixtures.task
         else:
-            assert TITLES.fetch({"pk": world.task.pk}) == [("Launch",)]
-        update(all_tasks, world.task.pk, {"title": "later"})
+            assert TITLES.fetch({"pk": fixtures.task.pk}) == [("Launch",)]
+        update(all_tasks, fixtures.task.pk, {"title": "later"})
 
-    assert title(world) == "later"
+    assert title(fixtures) == "later"
     with connection.cursor() as cursor:
         cursor.execute("SELECT coalesce(current_setting('taskflow.tenant', true), '')")
         assert cursor.fetchone() == ("",)
 
 
-def test_transaction_does_not_end_early_unless_allowed(world):
-    with pytest.raises(ZeroDivisionError), inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "lost"})
-        TITLES.fetch({"pk": world.task.pk}, commit_with=True)
+def test_transaction_does_not_end_early_unless_allowed(fixtures):
+    with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "lost"})
+        TITLES.fetch({"pk": fixtures.task.pk}, commit_with=True)
         raise ZeroDivisionError
 
-    assert title(world) == "Launch"
+    assert title(fixtures) == "Launch"
 
 
-def test_transaction_that_must_be_rolled_back_is_not_committed_early(world):
+def test_transaction_that_must_be_rolled_back_is_not_committed_early(fixtures):
     """Django marks the transaction when a block without a savepoint of its own fails."""
-    with pytest.raises(TransactionManagementError), inside(world.acme):
+    with pytest.raises(TransactionManagementError), inside(fixtures.acme):
         allow_early_commit()
-        update(all_tasks, world.task.pk, {"title": "lost"})
+        update(all_tasks, fixtures.task.pk, {"title": "lost"})
         with suppress(ZeroDivisionError), transaction.atomic(savepoint=False):
             raise ZeroDivisionError
-        TITLES.fetch({"pk": world.task.pk}, commit_with=True)
+        TITLES.fetch({"pk": fixtures.task.pk}, commit_with=True)
 
-    assert title(world) == "Launch"
+    assert title(fixtures) == "Launch"
 
 
-def test_statement_is_not_deferred_in_a_transaction_that_must_be_rolled_back(world):
-    with pytest.raises(TransactionManagementError), inside(world.acme):
+def test_statement_is_not_deferred_in_a_transaction_that_must_be_rolled_back(fixtures):
+    with pytest.raises(TransactionManagementError), inside(fixtures.acme):
         transaction.set_rollback(True)
-        update(all_tasks, world.task.pk, {"title": "lost"})
+        update(all_tasks, fixtures.task.pk, {"title": "lost"})
 
     assert connection.session.pending == []
 
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
-def test_commit_that_rolls_back_raises_an_error(world, ask):
+def test_commit_that_rolls_back_raises_an_error(fixtures, ask):
     """PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement failed before."""
-    with pytest.raises(InternalError, match="rolled back"), inside(world.acme):
-        update(all_tasks, world.task.pk, {"title": "lost"})
+    with pytest.raises(InternalError, match="rolled back"), inside(fixtures.acme):
+        update(all_tasks, fixtures.task.pk, {"title": "lost"})
         with suppress(DataError):
             if ask == "the ORM":
                 list(Task.objects.extra(where=["1/0 = 1"]))
             else:
-                update(all_tasks, world.task.pk, {"version": 2**40})
-                TITLES.fetch({"pk": world.task.pk})
+                update(all_tasks, fixtures.task.pk, {"version": 2**40})
+                TITLES.fetch({"pk": fixtures.task.pk})
 
-    assert title(world) == "Launch"
+    assert title(fixtures) == "Launch"
 
 
 CONDITIONS = {
@@ -256,25 +256,25 @@ CONDITIONS = {
 
 
 @pytest.mark.parametrize("name", CONDITIONS)
-def test_request_that_may_be_refused_is_not_committed_early(world, name):
+def test_request_that_may_be_refused_is_not_committed_early(fixtures, name):
     query, headers, status = CONDITIONS[name]
-    client = ApiClient(token_of(world.bob))
+    client = ApiClient(token_of(fixtures.bob))
     for number in range(4):
         assert client.patch("/tasks/APO-1", {"title": str(number)}).status_code == 200
-    with inside(world.acme):
+    with inside(fixtures.acme):
         known = Event.objects.count()
 
     r = client.patch(f"/tasks/APO-1{query}", {"title": "no"}, headers=headers)
 
     assert r.status_code == status
-    assert title(world) == "3"
-    with inside(world.acme):
+    assert title(fixtures) == "3"
+    with inside(fixtures.acme):
         assert Event.objects.count() == known
 
 
-def test_response_is_stored_under_its_idempotency_key_with_the_write(world):
-    client = ApiClient(token_of(world.bob))
-    body = {"project_id": world.apollo.pk, "title": "once"}
+def test_response_is_stored_under_its_idempotency_key_with_the_write(fixtures):
+    client = ApiClient(token_of(fixtures.bob))
+    body = {"project_id": fixtures.apollo.pk, "title": "once"}
     for number in range(4):
         first = client.post("/tasks", body, headers={"Idempotency-Key": f"k{number}"})
 
@@ -285,12 +285,12 @@ def test_response_is_stored_under_its_idempotency_key_with_the_write(world):
 
 
 @pytest.fixture
-def trash_project_before(world, monkeypatch):
+def trash_project_before(fixtures, monkeypatch):
     """Let somebody else delete the project before a function of the API is called."""
 
     def trash():
-        with inside(world.acme):
-            delete_project(world.ada, world.apollo)
+        with inside(fixtures.acme):
+            delete_project(fixtures.ada, fixtures.apollo)
         connections.close_all()
 
     def prepare(module, name):
@@ -306,8 +306,10 @@ def trash_project_before(world, monkeypatch):
     return prepare
 
 
-def test_update_is_answered_although_the_project_was_deleted_meanwhile(world, trash_project_before):
-    client = ApiClient(token_of(world.bob))
+def test_update_is_answered_although_the_project_was_deleted_meanwhile(
+    fixtures, trash_project_before
+):
+    client = ApiClient(token_of(fixtures.bob))
     for number in range(4):
         client.patch("/tasks/APO-1", {"title": str(number)})
     trash_project_before(task_api, "updated_response")
@@ -315,16 +317,16 @@ def test_update_is_answered_although_the_project_was_deleted_meanwhile(world, tr
     r = client.patch("/tasks/APO-1", {"title": "kept"})
 
     assert (r.status_code, r.json()["title"]) == (200, "kept")
-    with inside(world.acme):
-        assert Task.everything.get(pk=world.task.pk).title == "kept"
+    with inside(fixtures.acme):
+        assert Task.everything.get(pk=fixtures.task.pk).title == "kept"
 
 
 def test_bulk_update_is_answered_although_the_project_was_deleted_meanwhile(
-    world, trash_project_before
+    fixtures, trash_project_before
 ):
     trash_project_before(bulk_api, "updated_task_texts")
     operation = {"op": "update", "id": "APO-1", "data": {"title": "kept"}}
 
-    r = ApiClient(token_of(world.bob)).post("/tasks/bulk", {"operations": [operation]})
+    r = ApiClient(token_of(fixtures.bob)).post("/tasks/bulk", {"operations": [operation]})
 
     assert r.json()["results"][0]["task"]["title"] == "kept"

@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.db import connection, transaction
 
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow.db.postgresql.session import PostgresSession
 from taskflow.db.postgresql.transports import PREPARE_AFTER
 from taskflow.db.query import Query, QueryCache
@@ -37,23 +37,23 @@ def titles_among(ids):
 
 
 @pytest.fixture
-def world():
-    return build_world()
+def fixtures():
+    return build_fixtures()
 
 
-def prepare(world, query):
+def prepare(fixtures, query):
     for _ in range(PREPARE_AFTER + 1):
-        assert query.fetch({"pk": world.task.pk}) == [("Launch",)]
+        assert query.fetch({"pk": fixtures.task.pk}) == [("Launch",)]
 
 
-def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(world):
+def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(fixtures):
     """Two threads have compiled the same query, and others have used this one before."""
-    with inside(world.acme):
-        prepare(world, Query(titles))
+    with inside(fixtures.acme):
+        prepare(fixtures, Query(titles))
         other = Query(titles)
         connection.session._render(other.compiled.statement).uses = PREPARE_AFTER
 
-        assert other.fetch({"pk": world.task.pk}) == [("Launch",)]
+        assert other.fetch({"pk": fixtures.task.pk}) == [("Launch",)]
 
 
 def set_type_of_external_ref(column_type):
@@ -63,9 +63,9 @@ def set_type_of_external_ref(column_type):
         cursor.execute(f"ALTER TABLE tasks_task ALTER external_ref TYPE {column_type}")
 
 
-def test_statement_is_prepared_again_after_a_column_has_changed_its_type(world):
+def test_statement_is_prepared_again_after_a_column_has_changed_its_type(fixtures):
     """PostgreSQL refuses to run a prepared statement whose columns have other types than before."""
-    client = ApiClient(token_of(world.ada))
+    client = ApiClient(token_of(fixtures.ada))
     for _ in range(PREPARE_AFTER + 2):
         assert client.delete("/tasks/APO-1/assignment").status_code == 200
 
@@ -78,7 +78,7 @@ def test_statement_is_prepared_again_after_a_column_has_changed_its_type(world):
     assert [r.status_code for r in responses] == [200, 200, 200]
 
 
-def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monkeypatch):
+def test_threads_that_run_one_statement_at_once_prepare_it_once_each(fixtures, monkeypatch):
     shared = Query(titles)
     assert shared.compiled.statement.for_postgresql is None  # compiled, and never run
     barrier = threading.Barrier(THREADS, timeout=10)
@@ -92,21 +92,21 @@ def test_threads_that_run_one_statement_at_once_prepare_it_once_each(world, monk
     monkeypatch.setattr(PostgresSession, "_render", write_together)
 
     def run():
-        with inside(world.acme):
-            prepare(world, Query(titles))
-            return [shared.fetch({"pk": world.task.pk}) for _ in range(PREPARE_AFTER + 2)]
+        with inside(fixtures.acme):
+            prepare(fixtures, Query(titles))
+            return [shared.fetch({"pk": fixtures.task.pk}) for _ in range(PREPARE_AFTER + 2)]
 
     assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS
 
 
-def test_threads_that_compile_one_variant_at_once_get_the_same_rows(world):
+def test_threads_that_compile_one_variant_at_once_get_the_same_rows(fixtures):
     """The cache may keep either of two that were compiled at the same time."""
-    ids = (world.task.pk, world.task.pk + 1)
+    ids = (fixtures.task.pk, fixtures.task.pk + 1)
     for _ in range(5):
         query = QueryCache(titles_among)
 
         def run(query=query):
-            with inside(world.acme):
+            with inside(fixtures.acme):
                 return [query.fetch((), ids) for _ in range(PREPARE_AFTER + 2)]
 
         assert at_once(*[run] * THREADS) == [[[("Launch",)]] * (PREPARE_AFTER + 2)] * THREADS

@@ -68,10 +68,10 @@ def test_schema_with_an_unknown_keyword_accepts_nothing():
     assert not accepts({})
 
 
-def test_response_of_one_task_is_accepted(world, as_):
+def test_response_of_one_task_is_accepted(fixtures, as_):
     schemas = closed(json.loads(json.dumps(api.get_openapi_schema())))["components"]["schemas"]
     accepts = QuickSchemas(schemas).compile({"$ref": "#/components/schemas/TaskResponse"})
-    task = as_(world.ada).get("/tasks/APO-1").json()
+    task = as_(fixtures.ada).get("/tasks/APO-1").json()
 
     assert accepts(task)
     assert not accepts(task | {"status": "unknown"})

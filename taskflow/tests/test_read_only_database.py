@@ -19,7 +19,7 @@ from django.test import Client
 
 from accounts import api as accounts_api
 from accounts import auth, middleware
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.http.errors import (
     Contended,
@@ -35,14 +35,14 @@ READS = ["/tasks/APO-1", "/tasks", "/projects", "/me", "/search?q=x"]
 
 
 @pytest.fixture
-def world(transactional_db):
-    return build_world()
+def fixtures(transactional_db):
+    return build_fixtures()
 
 
 @pytest.fixture
-def client(world):
+def client(fixtures):
     """With a token whose use has not been noted yet."""
-    return ApiClient(token_of(world.ada))
+    return ApiClient(token_of(fixtures.ada))
 
 
 @pytest.fixture
@@ -64,8 +64,8 @@ def set_read_only(value):
         cursor.execute(f"SET default_transaction_read_only = {value}")
 
 
-def test_write_answers_503_that_names_the_reason(world, client, read_only):
-    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"})
+def test_write_answers_503_that_names_the_reason(fixtures, client, read_only):
+    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x"})
 
     assert (r.status_code, r.json()["code"]) == (503, "read_only")
     assert "only reads" in r.json()["detail"]
@@ -79,8 +79,8 @@ def test_read_is_answered(client, read_only, path):
 
 
 @pytest.mark.parametrize("way", ["/api/v1/auth/login", "/api/v1/auth/register"])
-def test_signing_in_answers_503(world, read_only, way, monkeypatch):
-    monkeypatch.setattr(accounts_api, "check_password", lambda *args: world.ada.user)
+def test_signing_in_answers_503(fixtures, read_only, way, monkeypatch):
+    monkeypatch.setattr(accounts_api, "check_password", lambda *args: fixtures.ada.user)
     body = {"email": "a@b.example", "password": "correct horse battery"}
     if way.endswith("register"):
         body |= {"tenant_name": "X", "subdomain": "xyz", "full_name": "X"}
@@ -111,11 +111,11 @@ def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
 
 @on_postgres
 @pytest.mark.parametrize("probe", ["a write", "/readyz"])
-def test_connection_that_accepts_only_reads_is_left(world, client, probe):
+def test_connection_that_accepts_only_reads_is_left(fixtures, client, probe):
     """It would stay so for ever, though the database takes writes again or another has taken over."""
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
-    body = {"project_id": world.apollo.pk, "title": "x"}
+    body = {"project_id": fixtures.apollo.pk, "title": "x"}
 
     first = Client().get(probe) if probe == "/readyz" else client.post("/tasks", body)
 
@@ -175,7 +175,7 @@ FAILURES = [
 
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
 def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
-    world, client, monkeypatch, caplog, error
+    fixtures, client, monkeypatch, caplog, error
 ):
     """What the answer acknowledges is committed: an error would make the caller do it twice."""
 
@@ -186,11 +186,11 @@ def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
 
     monkeypatch.setattr(auth, "inside", fail)
 
-    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
+    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "kept"})
 
     assert r.status_code == 201
     assert client.get("/tasks/APO-2").status_code == 200
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Event.objects.filter(subject_type="task", subject_id=r.json()["id"]).count() == 1
     assert {record.exc_info[1] for record in caplog.records if record.name == "taskflow.auth"} == {
         error
@@ -199,7 +199,7 @@ def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
 
 @on_postgres
 def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_recorded(
-    world, client, monkeypatch
+    fixtures, client, monkeypatch
 ):
     """The server ends the session between COMMIT and note."""
 
@@ -214,7 +214,7 @@ def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_r
 
     monkeypatch.setattr(middleware, "record_token_use", end_session)
 
-    r = client.post("/tasks", {"project_id": world.apollo.pk, "title": "kept"})
+    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "kept"})
 
     assert r.status_code == 201
     connection.close()

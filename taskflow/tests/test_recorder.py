@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import ProtectedError
 
 from accounts.models import ApiToken, User
-from conftest import build_world, person, token_of
+from conftest import build_fixtures, person, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event, Via
 from taskflow.audit.recorder import change, change_all, create, create_all, lock, remove, remove_all
@@ -21,9 +21,9 @@ from tasks.models import Priority, Project, ProjectMember, Status, Tag, Task, Ta
 
 
 @pytest.fixture
-def acme(world):
-    with inside(world.acme):
-        yield world
+def acme(fixtures):
+    with inside(fixtures.acme):
+        yield fixtures
 
 
 def recorded(after=0):
@@ -43,10 +43,10 @@ def full(acme):
     )
 
 
-def assert_by(event, world):
+def assert_by(event, fixtures):
     """It is of the actor `full`."""
-    assert (event.tenant_id, event.actor_id) == (world.acme.pk, world.ada.user.pk)
-    assert (event.on_behalf_of_id, event.operator_id) == (world.bob.user.pk, None)
+    assert (event.tenant_id, event.actor_id) == (fixtures.acme.pk, fixtures.ada.user.pk)
+    assert (event.on_behalf_of_id, event.operator_id) == (fixtures.bob.user.pk, None)
     assert (event.via, event.request_id, event.reason) == ("mcp", "r-1", "because")
 
 
@@ -323,33 +323,33 @@ WRITES = {
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_exception_rolls_back_row_and_event(world, events, name):
-    before = len(events(world.acme))
+def test_exception_rolls_back_row_and_event(fixtures, events, name):
+    before = len(events(fixtures.acme))
 
-    with pytest.raises(ZeroDivisionError), inside(world.acme):
-        WRITES[name](world)
+    with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
+        WRITES[name](fixtures)
         assert len(Event.objects.all()) > before
         raise ZeroDivisionError
 
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
         assert not Tag.objects.exists()
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_without_a_record_is_not_kept(world, monkeypatch, name):
+def test_a_write_without_a_record_is_not_kept(fixtures, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
     for way in ("bulk_create", "defer_create"):
         monkeypatch.setattr(type(Event.objects), way, refuse, raising=False)
 
-    with pytest.raises(IntegrityError), inside(world.acme):
-        WRITES[name](world)
+    with pytest.raises(IntegrityError), inside(fixtures.acme):
+        WRITES[name](fixtures)
 
     monkeypatch.undo()
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
         assert not Tag.objects.exists()
 
@@ -385,22 +385,22 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_a_row_of_another_tenant_is_a_bug(world, events, name):
-    before = len(events(world.acme)), len(events(world.globex))
+def test_a_row_of_another_tenant_is_a_bug(fixtures, events, name):
+    before = len(events(fixtures.acme)), len(events(fixtures.globex))
 
-    with pytest.raises(TenantError), inside(world.acme):
-        STRANGERS[name](world)
+    with pytest.raises(TenantError), inside(fixtures.acme):
+        STRANGERS[name](fixtures)
 
-    assert (len(events(world.acme)), len(events(world.globex))) == before
-    for tenant, title in ((world.acme, "Launch"), (world.globex, "Plot")):
+    assert (len(events(fixtures.acme)), len(events(fixtures.globex))) == before
+    for tenant, title in ((fixtures.acme, "Launch"), (fixtures.globex, "Plot")):
         with inside(tenant):
             assert Task.objects.get().title == title
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_nothing_is_written_outside_a_scope(world, name):
+def test_nothing_is_written_outside_a_scope(fixtures, name):
     with pytest.raises(TenantError):
-        WRITES[name](world)
+        WRITES[name](fixtures)
 
 
 # ---- secrets ------------------------------------------------------------------------------------
@@ -415,17 +415,17 @@ def test_secrets_are_not_recorded(acme, start):
     assert recorded(start)[-1].changes == {"password": ["…", "…"]}
 
 
-def test_events_contain_no_secret(world, events):
-    text = token_of(world.ada)
-    with inside(world.acme):
-        eve = person(world.boss, "secretive", password="correct horse battery").user
-        change(world.boss, eve, password="canary")
+def test_events_contain_no_secret(fixtures, events):
+    text = token_of(fixtures.ada)
+    with inside(fixtures.acme):
+        eve = person(fixtures.boss, "secretive", password="correct horse battery").user
+        change(fixtures.boss, eve, password="canary")
         token = ApiToken.objects.latest("pk")
         secrets = ["canary", "md5$", token.digest, text]
-        remove(world.ada, token)
-        remove(world.boss, eve)
+        remove(fixtures.ada, token)
+        remove(fixtures.boss, eve)
 
-    log = repr([e.changes for e in events(world.acme)])
+    log = repr([e.changes for e in events(fixtures.acme)])
     assert "secretive" in log
     for secret in secrets:
         assert secret not in log
@@ -457,7 +457,7 @@ def test_lock_refreshes_the_fields(acme, start):
 
 @pytest.mark.django_db(transaction=True)
 def test_versions_have_no_gaps_and_before_is_the_truth():
-    live = build_world()
+    live = build_fixtures()
 
     def rename(thread):
         def work():
@@ -478,7 +478,7 @@ def test_versions_have_no_gaps_and_before_is_the_truth():
 
 @pytest.mark.django_db(transaction=True)
 def test_sets_changed_at_once_record_each_row_once():
-    live = build_world()
+    live = build_fixtures()
     with inside(live.acme):
         create_all(
             live.ada, [Task(project=live.apollo, number=n, title=str(n)) for n in range(2, 12)]
@@ -498,7 +498,7 @@ def test_sets_changed_at_once_record_each_row_once():
 
 @pytest.mark.django_db(transaction=True)
 def test_removing_at_once_is_recorded_once():
-    live = build_world()
+    live = build_fixtures()
 
     def remove_it():
         with inside(live.acme):

@@ -18,7 +18,7 @@ from django.conf import settings
 from django.core.signals import request_started
 from django.db import close_old_connections, connection
 
-from conftest import build_world, token_of
+from conftest import build_fixtures, token_of
 from taskflow.wsgi import application
 
 pytestmark = [
@@ -84,9 +84,9 @@ def count_calls(environ: dict[str, Any]) -> int:
 @pytest.mark.parametrize("name", LIMITS)
 def test_request_takes_few_function_calls(name):
     connection.close()  # the one of other tests may have no room for prepared statements
-    world = build_world()
-    token = token_of(world.bob)
-    new = {"project_id": world.apollo.pk, "title": "x"}
+    fixtures = build_fixtures()
+    token = token_of(fixtures.bob)
+    new = {"project_id": fixtures.apollo.pk, "title": "x"}
     requests = {
         "one task": lambda: ("GET", "/tasks/APO-1", token),
         "list": lambda: ("GET", "/tasks?project=APO&status=todo", token),

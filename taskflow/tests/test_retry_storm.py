@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 import pytest
 from django.db import connection
 
-from conftest import PROOF, build_world, token_of
+from conftest import PROOF, build_fixtures, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.test_readme import clean_environment, free_port, serve
 from tasks.models import Task
@@ -105,7 +105,7 @@ class Client:
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_every_key_is_done_once_whatever_breaks(tmp_path):
-    live = build_world()
+    live = build_fixtures()
     token = token_of(live.ada)
     server = Server(tmp_path)
     clients = [Client(server, token, live.apollo.pk, number) for number in range(THREADS)]

@@ -133,9 +133,13 @@ def check(plans, *, may_walk=False, may_sort=True):
 
 
 @pytest.fixture
-def clients(world, as_):
+def clients(fixtures, as_):
     """An administrator, a member of one project, and a member with a token bound to it."""
-    return [as_(world.boss), as_(world.bob), as_(world.bob, project_ids=[world.apollo.pk])]
+    return [
+        as_(fixtures.boss),
+        as_(fixtures.bob),
+        as_(fixtures.bob, project_ids=[fixtures.apollo.pk]),
+    ]
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -191,10 +195,10 @@ OTHERS = [
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("sort", ["", *SORTS])
-def test_a_list_in_any_order_is_read_along_an_index(clients, world, sort):
+def test_a_list_in_any_order_is_read_along_an_index(clients, fixtures, sort):
     cursor_of = clients[0].get(f"/tasks?limit=1&sort={sort or '-created_at'}").json
     for client in clients:
-        for path in (f"/tasks?sort={sort}", f"/tasks?project={world.apollo.pk}&sort={sort}"):
+        for path in (f"/tasks?sort={sort}", f"/tasks?project={fixtures.apollo.pk}&sort={sort}"):
             path = path if sort else path.removesuffix("sort=")
             for more in ("", "&limit=200", "&skip=7", "&status=todo"):
                 check(plans_of(client, "get", path + more), may_sort=False)
@@ -203,13 +207,13 @@ def test_a_list_in_any_order_is_read_along_an_index(clients, world, sort):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("sort", ["", *SORTS])
-def test_page_after_a_cursor_is_read_by_an_index(clients, world, sort):
-    with inside(world.acme):
+def test_page_after_a_cursor_is_read_by_an_index(clients, fixtures, sort):
+    with inside(fixtures.acme):
         drafts = [
-            CreateTask(world.apollo, "Test", due)
+            CreateTask(fixtures.apollo, "Test", due)
             for due in ({}, {"due_on": DAY}, {"due_date": f"{DAY}T00:00:00Z"})
         ]
-        create_tasks(world.ada, drafts)
+        create_tasks(fixtures.ada, drafts)
     path = f"/tasks?limit=1&sort={sort}" if sort else "/tasks?limit=1"
     for client in clients:
         cursor = client.get(path).json()["next_cursor"]
@@ -221,14 +225,14 @@ def test_page_after_a_cursor_is_read_by_an_index(clients, world, sort):
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("first", SORTS)
-def test_a_list_by_two_names_sorts_no_large_group(clients, world, first):
-    with inside(world.acme):
+def test_a_list_by_two_names_sorts_no_large_group(clients, fixtures, first):
+    with inside(fixtures.acme):
         drafts = [
-            CreateTask(world.apollo, "Test", {"priority": priority} | due)
+            CreateTask(fixtures.apollo, "Test", {"priority": priority} | due)
             for priority in ("low", "high")
             for due in ({"due_on": DAY}, {"due_date": f"{DAY}T00:00:00Z"})
         ]
-        create_tasks(world.ada, drafts)
+        create_tasks(fixtures.ada, drafts)
     for second in [name for name in TASK_SORTS if name != first.removeprefix("-")]:
         path, cursor = f"/tasks?limit=1&sort={first},{second}", ""
         while cursor is not None:
@@ -263,14 +267,14 @@ def test_other_reads_never_read_a_tenant(clients, path):
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def writes_of(world):
-    task, project = world.task.pk, world.apollo.pk
+def writes_of(fixtures):
+    task, project = fixtures.task.pk, fixtures.apollo.pk
     new = {"project_id": project, "title": "Test", "tags": ["bug"], "blocked_by": [task]}
     return [
         ("post", "/tasks", new),
-        ("patch", f"/tasks/{task}", {"title": "Other", "assignee_id": world.bob.user.pk}),
+        ("patch", f"/tasks/{task}", {"title": "Other", "assignee_id": fixtures.bob.user.pk}),
         ("patch", f"/tasks/{task}", {"tags": ["bug", "new"], "parent_id": None}),
-        ("post", f"/tasks/{task}/assignment", {"assignee_id": world.ada.user.pk}),
+        ("post", f"/tasks/{task}/assignment", {"assignee_id": fixtures.ada.user.pk}),
         ("post", f"/tasks/{task}/completion", None),
         ("delete", f"/tasks/{task}/completion", None),
         ("put", f"/projects/{project}/tasks/by-ref/a", {"title": "Test"}),
@@ -283,9 +287,9 @@ def writes_of(world):
     ]
 
 
-def test_writes_never_read_a_tenant(world, as_):
-    client = as_(world.ada)
-    for method, path, body in writes_of(world):
+def test_writes_never_read_a_tenant(fixtures, as_):
+    client = as_(fixtures.ada)
+    for method, path, body in writes_of(fixtures):
         check(plans_of(client, method, path, body))
 
 
@@ -332,18 +336,20 @@ def test_migrate_restores_statistics_that_something_else_has_written():
     assert stored_statistics() == before
 
 
-def test_plans_do_not_depend_on_the_data(world, as_):
+def test_plans_do_not_depend_on_the_data(fixtures, as_):
     paths = ["/tasks?sort=-due_date", "/tasks?status=todo", "/tasks?assignee=me", "/comments"]
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
     client.get("/me")  # notes the use of the token
     before = [str(plan) for path in paths for plan in plans_of(client, "get", path)]
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         then = datetime(2026, 1, 1, tzinfo=UTC)
-        due = {"due_date": then, "assignee": world.bob.user}
-        made = create_tasks(world.ada, [CreateTask(world.apollo, "Test", due) for _ in range(300)])
+        due = {"due_date": then, "assignee": fixtures.bob.user}
+        made = create_tasks(
+            fixtures.ada, [CreateTask(fixtures.apollo, "Test", due) for _ in range(300)]
+        )
         for task in list(made.values())[:50]:
-            create_comment(world.ada, task, body="Test")
+            create_comment(fixtures.ada, task, body="Test")
 
     assert [str(plan) for path in paths for plan in plans_of(client, "get", path)] == before
 

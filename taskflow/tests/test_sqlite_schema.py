@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow.tenancy import inside
 from tasks.changes.tasks import create_task
 from tasks.models import Task
@@ -15,17 +15,17 @@ pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQL
 
 @pytest.mark.django_db(transaction=True)
 def test_copied_table_keeps_its_full_text_index_up_to_date():
-    world = build_world()
+    fixtures = build_fixtures()
     with connection.schema_editor() as editor:
         editor._remake_table(Task)
 
-    with inside(world.acme):
-        task = create_task(world.ada, world.apollo, title="Zeppelin")
+    with inside(fixtures.acme):
+        task = create_task(fixtures.ada, fixtures.apollo, title="Zeppelin")
 
-    assert found(world, "zeppelin") == [task.pk]
-    assert found(world, "launch") == [world.task.pk], "was there before the copy"
+    assert found(fixtures, "zeppelin") == [task.pk]
+    assert found(fixtures, "launch") == [fixtures.task.pk], "was there before the copy"
 
 
-def found(world, words):
-    client = ApiClient(token_of(world.ada))
+def found(fixtures, words):
+    client = ApiClient(token_of(fixtures.ada))
     return [row["id"] for row in client.get(f"/search?q={words}").json()["data"]]

@@ -116,8 +116,8 @@ BUDGETS = [
 
 
 @pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget.prepare.__name__)
-def test_request_takes_the_statements_of_its_budget(world, assert_statements, budget):
-    setup = Setup(world)
+def test_request_takes_the_statements_of_its_budget(fixtures, assert_statements, budget):
+    setup = Setup(fixtures)
     for rows in budget.rows:
         request = budget.prepare(setup, rows)
         with assert_statements(getattr(budget, connection.vendor)):

@@ -95,45 +95,45 @@ def test_a_query_outside_a_unit_of_work_is_refused(db, query, model):
         QUERIES[query](model)
 
 
-def test_related_rows_are_not_visible_outside_their_tenant(world):
+def test_related_rows_are_not_visible_outside_their_tenant(fixtures):
     with pytest.raises(TenantError):
-        list(world.apollo.tasks.all())
-    with inside(world.globex):
-        assert list(world.apollo.tasks.all()) == []
+        list(fixtures.apollo.tasks.all())
+    with inside(fixtures.globex):
+        assert list(fixtures.apollo.tasks.all()) == []
 
 
 @pytest.mark.isolation
-def test_a_tenant_sees_only_its_own_rows(world):
-    with inside(world.acme):
+def test_a_tenant_sees_only_its_own_rows(fixtures):
+    with inside(fixtures.acme):
         for model in MODELS:
-            assert {row.tenant_id for row in model.objects.all()} <= {world.acme.pk}
-        assert not Task.objects.filter(pk=world.secret_task.pk).exists()
+            assert {row.tenant_id for row in model.objects.all()} <= {fixtures.acme.pk}
+        assert not Task.objects.filter(pk=fixtures.secret_task.pk).exists()
         assert Task.objects.filter(project__members__handle="mallory").count() == 0
         assert list(Project.objects.values_list("key", flat=True)) == ["APO"]
 
 
 @pytest.mark.isolation
-def test_bulk_updates_and_deletes_do_not_change_other_tenants(world):
-    with inside(world.acme):
-        assert Task.objects.filter(pk=world.secret_task.pk).update(title="x") == 0
-        assert Task.objects.filter(pk=world.secret_task.pk).delete()[0] == 0
+def test_bulk_updates_and_deletes_do_not_change_other_tenants(fixtures):
+    with inside(fixtures.acme):
+        assert Task.objects.filter(pk=fixtures.secret_task.pk).update(title="x") == 0
+        assert Task.objects.filter(pk=fixtures.secret_task.pk).delete()[0] == 0
         Task.objects.all().update(title="ours")
         Tag.objects.all().delete()
 
-    with inside(world.globex):
+    with inside(fixtures.globex):
         assert Task.objects.get().title == "Plot"
 
 
 @pytest.mark.isolation
-def test_a_row_of_another_tenant_is_neither_saved_nor_deleted(world):
-    foreign = world.secret_task
+def test_a_row_of_another_tenant_is_neither_saved_nor_deleted(fixtures):
+    foreign = fixtures.secret_task
     for attempt in (
         lambda: foreign.save(),
         lambda: Task.objects.bulk_update([foreign], ["title"]),
-        lambda: Task.objects.bulk_create([Task(tenant=world.globex, project=world.secret)]),
-        lambda: Task(pk=foreign.pk, tenant=world.acme, project=world.apollo, number=9).save(),
+        lambda: Task.objects.bulk_create([Task(tenant=fixtures.globex, project=fixtures.secret)]),
+        lambda: Task(pk=foreign.pk, tenant=fixtures.acme, project=fixtures.apollo, number=9).save(),
     ):
-        with inside(world.acme), transaction.atomic():
+        with inside(fixtures.acme), transaction.atomic():
             try:
                 with transaction.atomic():
                     attempt()
@@ -141,27 +141,27 @@ def test_a_row_of_another_tenant_is_neither_saved_nor_deleted(world):
             except (TenantError, DatabaseError):
                 pass
             transaction.set_rollback(True)
-    with inside(world.acme):
+    with inside(fixtures.acme):
         try:
             with transaction.atomic():
                 foreign.delete()
         except TenantError:
             pass
 
-    with inside(world.globex):
+    with inside(fixtures.globex):
         assert Task.objects.get().title == "Plot"
 
 
-def test_writing_a_row_of_another_tenant_raises_tenant_error(world):
-    foreign = world.secret_task
-    with inside(world.acme):
+def test_writing_a_row_of_another_tenant_raises_tenant_error(fixtures):
+    foreign = fixtures.secret_task
+    with inside(fixtures.acme):
         for attempt in (
             foreign.save,
             foreign.delete,
             lambda: Task.objects.bulk_update([foreign], ["title"]),
-            lambda: Task.objects.update(tenant=world.globex),
+            lambda: Task.objects.update(tenant=fixtures.globex),
             lambda: Task.objects.bulk_create(
-                [Task(project=world.apollo)], update_conflicts=True, unique_fields=["id"]
+                [Task(project=fixtures.apollo)], update_conflicts=True, unique_fields=["id"]
             ),
         ):
             with pytest.raises(TenantError):
@@ -175,20 +175,20 @@ def test_writing_a_row_of_another_tenant_raises_tenant_error(world):
 @pytest.mark.parametrize(
     ("field", "name"), [("project", "secret"), ("parent", "secret_task"), ("assignee", "mallory")]
 )
-def test_a_foreign_key_to_a_row_of_another_tenant_is_refused(world, field, name):
-    row = getattr(world, name)
+def test_a_foreign_key_to_a_row_of_another_tenant_is_refused(fixtures, field, name):
+    row = getattr(fixtures, name)
     target = row.user.pk if name == "mallory" else row.pk
 
-    with inside(world.acme), pytest.raises(IntegrityError), transaction.atomic():
-        Task.objects.filter(pk=world.task.pk).update(**{f"{field}_id": target})
+    with inside(fixtures.acme), pytest.raises(IntegrityError), transaction.atomic():
+        Task.objects.filter(pk=fixtures.task.pk).update(**{f"{field}_id": target})
         connection.check_constraints()
 
 
-def test_units_of_work_of_different_tenants_cannot_be_nested(world):
-    with inside(world.acme):
-        with inside(world.acme):
+def test_units_of_work_of_different_tenants_cannot_be_nested(fixtures):
+    with inside(fixtures.acme):
+        with inside(fixtures.acme):
             assert Task.objects.count() == 1
-        with pytest.raises(TenantError), inside(world.globex):
+        with pytest.raises(TenantError), inside(fixtures.globex):
             pass
         with pytest.raises(TenantError), across_tenants("test"):
             pass
@@ -197,28 +197,28 @@ def test_units_of_work_of_different_tenants_cannot_be_nested(world):
 
 
 @pytest.mark.isolation
-def test_an_exception_ends_the_unit_of_work_and_rolls_it_back(world):
-    with pytest.raises(ZeroDivisionError), inside(world.acme):
+def test_an_exception_ends_the_unit_of_work_and_rolls_it_back(fixtures):
+    with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
         Task.objects.all().update(title="half done")
         raise ZeroDivisionError
 
     assert tenancy.current_tenant_id() is None
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
-    with inside(world.globex):
+    with inside(fixtures.globex):
         assert Task.objects.get().title == "Plot"
 
 
 @pytest.mark.isolation
-def test_a_rolled_back_savepoint_keeps_the_tenant(world):
-    with inside(world.acme):
+def test_a_rolled_back_savepoint_keeps_the_tenant(fixtures):
+    with inside(fixtures.acme):
         with pytest.raises(ZeroDivisionError), transaction.atomic():
             raise ZeroDivisionError
 
         assert Task.objects.get().title == "Launch"
 
 
-def test_across_tenants_shows_all_rows_and_is_logged(world, caplog):
+def test_across_tenants_shows_all_rows_and_is_logged(fixtures, caplog):
     if POSTGRES and not has_roles(connection):
         with pytest.raises(TenantError), across_tenants("test"):
             pass
@@ -246,7 +246,7 @@ def plain_connection(db):
 @pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize("model", MODELS)
-def test_raw_sql_without_a_tenant_is_refused(world, model):
+def test_raw_sql_without_a_tenant_is_refused(fixtures, model):
     table = model._meta.db_table
     for statement in (
         f"SELECT count(*) FROM {table}",
@@ -281,30 +281,30 @@ def test_a_new_connection_without_a_tenant_is_refused(plain_connection):
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_raw_sql_in_one_tenant_does_not_reach_another(world):
-    with inside(world.acme):
+def test_raw_sql_in_one_tenant_does_not_reach_another(fixtures):
+    with inside(fixtures.acme):
         assert sql("SELECT count(*) FROM tasks_task") == [(1,)]
-        assert sql("SELECT id FROM tasks_task WHERE tenant_id = %s", world.globex.pk) == []
-        assert sql("UPDATE tasks_task SET title = 'x' WHERE id = %s", world.secret_task.pk) == 0
-        assert sql("DELETE FROM tasks_project WHERE tenant_id = %s", world.globex.pk) == 0
+        assert sql("SELECT id FROM tasks_task WHERE tenant_id = %s", fixtures.globex.pk) == []
+        assert sql("UPDATE tasks_task SET title = 'x' WHERE id = %s", fixtures.secret_task.pk) == 0
+        assert sql("DELETE FROM tasks_project WHERE tenant_id = %s", fixtures.globex.pk) == 0
         for statement in (
-            f"UPDATE tasks_task SET tenant_id = {world.globex.pk}",
+            f"UPDATE tasks_task SET tenant_id = {fixtures.globex.pk}",
             "INSERT INTO tasks_tag (tenant_id, name, created_at, updated_at)"
-            f" VALUES ({world.globex.pk}, 'foreign', now(), now())",
+            f" VALUES ({fixtures.globex.pk}, 'foreign', now(), now())",
         ):
             with pytest.raises(DatabaseError, match="row-level security"), transaction.atomic():
                 sql(statement)
         with pytest.raises(IntegrityError), transaction.atomic():
-            sql("UPDATE tasks_task SET project_id = %s", world.secret.pk)
+            sql("UPDATE tasks_task SET project_id = %s", fixtures.secret.pk)
 
 
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_the_app_role_can_neither_change_policies_nor_truncate(world):
+def test_the_app_role_can_neither_change_policies_nor_truncate(fixtures):
     if not has_roles(connection):
         pytest.skip("a plain login owns its tables")
-    with inside(world.acme):
+    with inside(fixtures.acme):
         for statement in (
             "TRUNCATE tasks_tasktag",
             "ALTER TABLE tasks_task NO FORCE ROW LEVEL SECURITY",
@@ -322,24 +322,29 @@ def test_the_app_role_can_neither_change_policies_nor_truncate(world):
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_search_functions_return_rows_of_one_tenant_only(world):
+def test_search_functions_return_rows_of_one_tenant_only(fixtures):
     """They run with the owner's rights, so no query text may lead past their own filter."""
     with pytest.raises(DatabaseError), transaction.atomic():
         sql("SELECT search_tasks_task('plot')")
-    with inside(world.acme):
-        for query in ("plot", f"plot | '@{world.globex.pk}'", f"'@{world.globex.pk}':*", "!launch"):
+    with inside(fixtures.acme):
+        for query in (
+            "plot",
+            f"plot | '@{fixtures.globex.pk}'",
+            f"'@{fixtures.globex.pk}':*",
+            "!launch",
+        ):
             assert sql("SELECT search_tasks_task(%s)", query) == []
-        assert sql("SELECT search_tasks_task('!plot')") == [(world.task.pk,)]
+        assert sql("SELECT search_tasks_task('!plot')") == [(fixtures.task.pk,)]
 
 
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(world):
+def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(fixtures):
     login = sql("SELECT session_user")[0][0]
 
-    with inside(world.acme):
-        assert sql("SELECT current_setting('taskflow.tenant')") == [(str(world.acme.pk),)]
+    with inside(fixtures.acme):
+        assert sql("SELECT current_setting('taskflow.tenant')") == [(str(fixtures.acme.pk),)]
         assert sql("SELECT current_user")[0][0] == (login if role() == "none" else role())
 
     assert sql("SELECT current_setting('taskflow.tenant'), current_user") == [("", login)]

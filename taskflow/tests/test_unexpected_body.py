@@ -45,9 +45,9 @@ def query_parameters(operation):
 
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WITHOUT_BODY)
-def test_operation_without_declared_body_refuses_every_body(world, as_, name):
+def test_operation_without_declared_body_refuses_every_body(fixtures, as_, name):
     method, path, operation = OPERATIONS[name]
-    client = as_(world.boss)
+    client = as_(fixtures.boss)
 
     for body, kind in BODIES:
         r = client.generic(method.upper(), filled(path), body, kind)
@@ -61,10 +61,10 @@ def test_operation_without_declared_body_refuses_every_body(world, as_, name):
 
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WRITES_WITH_BODY)
-def test_query_parameter_in_a_body_is_refused_with_its_place(world, as_, name):
+def test_query_parameter_in_a_body_is_refused_with_its_place(fixtures, as_, name):
     method, path, operation = OPERATIONS[name]
     known = query_parameters(operation)
-    client = as_(world.boss)
+    client = as_(fixtures.boss)
 
     for parameter in {"dry_run", "force"}:
         r = client.generic(
@@ -77,33 +77,35 @@ def test_query_parameter_in_a_body_is_refused_with_its_place(world, as_, name):
         assert (f"?{parameter}=true" in error["detail"]) == (parameter in known)
 
 
-def test_delete_with_dry_run_in_the_body_deletes_nothing(world, as_):
-    r = as_(world.ada).delete("/tasks/APO-1", {"dry_run": True})
+def test_delete_with_dry_run_in_the_body_deletes_nothing(fixtures, as_):
+    r = as_(fixtures.ada).delete("/tasks/APO-1", {"dry_run": True})
 
     assert r.status_code == 422
     assert r.json()["detail"] == (
         "This operation takes no body. Send the request without one. Its options are query"
         " parameters: ?dry_run=true."
     )
-    with inside(world.acme):
-        assert Task.objects.filter(pk=world.task.pk).exists()
+    with inside(fixtures.acme):
+        assert Task.objects.filter(pk=fixtures.task.pk).exists()
 
 
-def test_completion_with_force_in_the_body_names_both_parameters(world, as_):
-    r = as_(world.ada).post("/tasks/APO-1/completion", {"force": True})
+def test_completion_with_force_in_the_body_names_both_parameters(fixtures, as_):
+    r = as_(fixtures.ada).post("/tasks/APO-1/completion", {"force": True})
 
     assert "?dry_run=true and ?force=true" in r.json()["detail"]
 
 
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_read_with_a_body_is_refused(world, as_, method):
-    r = as_(world.ada).generic(method.upper(), "/tasks", '{"status": "done"}', "application/json")
+def test_read_with_a_body_is_refused(fixtures, as_, method):
+    r = as_(fixtures.ada).generic(
+        method.upper(), "/tasks", '{"status": "done"}', "application/json"
+    )
 
     assert r.status_code == 422
 
 
-def test_operation_without_declared_body_works_without_one(world, as_):
-    client = as_(world.ada)
+def test_operation_without_declared_body_works_without_one(fixtures, as_):
+    client = as_(fixtures.ada)
 
     assert client.post("/tasks/APO-1/completion").status_code == 200
     assert client.post("/tasks/APO-1/completion", CONTENT_LENGTH="0").status_code == 200

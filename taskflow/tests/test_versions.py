@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.db import connection
 
-from conftest import PROOF, ApiClient, build_world, token_of
+from conftest import PROOF, ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once
@@ -25,8 +25,8 @@ def patch(client, path, body, seen):
 # ---- If-Match -----------------------------------------------------------------------------------
 
 
-def test_edits_of_different_fields_merge(world, as_):
-    ada, bob = as_(world.ada), as_(world.bob)
+def test_edits_of_different_fields_merge(fixtures, as_):
+    ada, bob = as_(fixtures.ada), as_(fixtures.bob)
     seen = etag(ada)
 
     first = patch(ada, "/tasks/APO-1", {"title": "New"}, seen)
@@ -38,8 +38,8 @@ def test_edits_of_different_fields_merge(world, as_):
 
 
 @pytest.mark.parametrize("type_name", ["tag", "projectmember"])
-def test_etag_from_before_a_deletion_is_refused_after_its_undo(world, as_, type_name):
-    boss, undone = as_(world.boss), {"X-Request-Id": "deletion"}
+def test_etag_from_before_a_deletion_is_refused_after_its_undo(fixtures, as_, type_name):
+    boss, undone = as_(fixtures.boss), {"X-Request-Id": "deletion"}
     if type_name == "tag":
         path = f"/tags/{boss.post('/tags', {'name': 'first'}).json()['id']}"
         boss.patch(path, {"name": "second"})
@@ -56,17 +56,17 @@ def test_etag_from_before_a_deletion_is_refused_after_its_undo(world, as_, type_
     r = patch(boss, path, edit, first_version)
 
     assert (r.status_code, r.json()["code"]) == (412, "changed_since")
-    with inside(world.acme):
+    with inside(fixtures.acme):
         events = Event.objects.filter(subject_type=type_name, subject_id=path.rsplit("/")[-1])
         assert [e.version for e in events.order_by("id")] == [1, 2, 2, 3]
 
 
-def test_edits_of_the_same_field_are_refused_with_both_values(world, as_):
-    ada, bob = as_(world.ada), as_(world.bob)
+def test_edits_of_the_same_field_are_refused_with_both_values(fixtures, as_):
+    ada, bob = as_(fixtures.ada), as_(fixtures.bob)
     seen = etag(ada)
     patch(ada, "/tasks/APO-1", {"title": "Hers", "assignee_id": None, "status": "done"}, seen)
 
-    r = patch(bob, "/tasks/APO-1", {"title": "His", "assignee_id": world.bob.user.pk}, seen)
+    r = patch(bob, "/tasks/APO-1", {"title": "His", "assignee_id": fixtures.bob.user.pk}, seen)
 
     problem = r.json()
     assert (r.status_code, problem["code"]) == (412, "changed_since")
@@ -74,14 +74,14 @@ def test_edits_of_the_same_field_are_refused_with_both_values(world, as_):
     told = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
     assert told == {
         "#/title": ("His", "Hers", "Launch"),
-        "#/assignee_id": (world.bob.user.pk, None, world.ada.user.pk),
+        "#/assignee_id": (fixtures.bob.user.pk, None, fixtures.ada.user.pk),
     }
     assert problem["errors"][0]["detail"].startswith("Ada (@ada) changed it at 20")
     assert ada.get("/tasks/APO-1").json()["title"] == "Hers"
 
 
-def test_base_is_what_it_was_however_often_it_changed(world, as_):
-    ada = as_(world.ada)
+def test_base_is_what_it_was_however_often_it_changed(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     for title in ("One", "Two", "Three"):
         ada.patch("/tasks/APO-1", {"title": title})
@@ -91,16 +91,16 @@ def test_base_is_what_it_was_however_often_it_changed(world, as_):
     assert (error["base"], error["theirs"]) == ("Launch", "Three")
 
 
-def test_who_wants_the_same_is_no_rival(world, as_):
-    ada = as_(world.ada)
+def test_who_wants_the_same_is_no_rival(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "Same"})
 
     assert patch(ada, "/tasks/APO-1", {"title": "Same"}, seen).status_code == 200
 
 
-def test_links_are_a_field(world, as_):
-    ada = as_(world.ada)
+def test_links_are_a_field(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
 
@@ -108,10 +108,10 @@ def test_links_are_a_field(world, as_):
     assert patch(ada, "/tasks/APO-1", {"title": "b"}, seen).status_code == 200
 
 
-def test_verbs_ask_it_too(world, as_):
-    ada = as_(world.ada)
+def test_verbs_ask_it_too(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
-    ada.post("/tasks/APO-1/assignment", {"assignee_id": world.bob.user.pk})
+    ada.post("/tasks/APO-1/assignment", {"assignee_id": fixtures.bob.user.pk})
 
     completed = ada.post("/tasks/APO-1/completion", headers={"If-Match": seen})
     unassigned = ada.delete("/tasks/APO-1/assignment", headers={"If-Match": seen})
@@ -119,8 +119,8 @@ def test_verbs_ask_it_too(world, as_):
     assert (completed.status_code, unassigned.status_code) == (200, 412)
 
 
-def test_deleting_sets_every_field(world, as_):
-    ada = as_(world.ada)
+def test_deleting_sets_every_field(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
 
@@ -148,13 +148,13 @@ VALUES = {
 
 
 @pytest.mark.parametrize("path", CHANGES)
-def test_every_noun_has_versions(world, as_, path):
-    boss = as_(world.boss)
-    with inside(world.acme):
-        page = create_page(world.bob, world.apollo, title="P").pk
+def test_every_noun_has_versions(fixtures, as_, path):
+    boss = as_(fixtures.boss)
+    with inside(fixtures.acme):
+        page = create_page(fixtures.bob, fixtures.apollo, title="P").pk
     member = boss.get("/projects/APO/members").json()["data"][-1]["id"]
     tag = boss.post("/tags", {"name": "t"}).json()["id"]
-    address = path.format(member=member, tag=tag, user=world.eve.user.pk, page=page)
+    address = path.format(member=member, tag=tag, user=fixtures.eve.user.pk, page=page)
     same, other = CHANGES[path]
     one, two, three = VALUES.get(same, ["Uno", "Duo", "Tre"])
     seen = boss.patch(address, {same: one}).headers["ETag"]
@@ -182,39 +182,39 @@ def test_every_noun_has_versions(world, as_, path):
         ('"other", "task-{pk}-1"', 200, None),
     ],
 )
-def test_what_it_may_say(world, as_, events, given, status, code):
-    given, client = given.format(pk=world.task.pk), as_(world.ada)
-    before = len(events(world.acme))
+def test_what_it_may_say(fixtures, as_, events, given, status, code):
+    given, client = given.format(pk=fixtures.task.pk), as_(fixtures.ada)
+    before = len(events(fixtures.acme))
 
     r = patch(client, "/tasks/APO-1", {"title": "x"}, given)
 
     assert (r.status_code, r.json().get("code")) == (status, code), r.content
-    assert len(events(world.acme)) - before == (status == 200)
+    assert len(events(fixtures.acme)) - before == (status == 200)
 
 
-def test_if_match_applies_to_its_row_in_a_bulk_request(world, as_):
-    ada = as_(world.ada)
+def test_if_match_applies_to_its_row_in_a_bulk_request(fixtures, as_):
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
-    body = {"operations": [{"op": "update", "id": world.task.pk, "data": {"title": "x"}}]}
+    body = {"operations": [{"op": "update", "id": fixtures.task.pk, "data": {"title": "x"}}]}
 
     assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 412
     body["operations"][0]["data"] = {"description": "x"}
     assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 200
 
 
-def test_without_it_the_last_writer_wins_on_what_he_sent(world, as_):
-    ada = as_(world.ada)
+def test_without_it_the_last_writer_wins_on_what_he_sent(fixtures, as_):
+    ada = as_(fixtures.ada)
     ada.patch("/tasks/APO-1", {"title": "One", "priority": "low"})
 
-    task = as_(world.bob).patch("/tasks/APO-1", {"title": "Two"}).json()
+    task = as_(fixtures.bob).patch("/tasks/APO-1", {"title": "Two"}).json()
 
     assert (task["title"], task["priority"]) == ("Two", "low")
 
 
-def test_a_refusal_undoes_what_came_before_it(world, as_):
+def test_a_refusal_undoes_what_came_before_it(fixtures, as_):
     """The new tag was made before the task was looked at."""
-    ada = as_(world.ada)
+    ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
 
@@ -227,7 +227,7 @@ def test_a_refusal_undoes_what_came_before_it(world, as_):
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rounds", [1000 if PROOF else 10])
 def test_of_two_at_once_none_is_overwritten(rounds):
-    live = build_world()
+    live = build_fixtures()
     ada, bob = token_of(live.ada), token_of(live.bob)
     for n in range(rounds):
         seen = etag(ApiClient(ada))
@@ -255,8 +255,8 @@ def test_of_two_at_once_none_is_overwritten(rounds):
 
 
 @pytest.mark.parametrize("path", ["/tasks/APO-1", "/projects/APO", "/me", "/tenant"])
-def test_who_has_it_already_gets_304(world, as_, path):
-    client = as_(world.boss)
+def test_who_has_it_already_gets_304(fixtures, as_, path):
+    client = as_(fixtures.boss)
     first = client.get(path)
     known = first.headers["ETag"]
 
@@ -266,50 +266,50 @@ def test_who_has_it_already_gets_304(world, as_, path):
     assert client.get(path, headers={"If-None-Match": '"other"'}).json() == first.json()
 
 
-def test_no_document_is_built_for_it(world, as_, monkeypatch):
-    client = as_(world.ada)
+def test_no_document_is_built_for_it(fixtures, as_, monkeypatch):
+    client = as_(fixtures.ada)
     known = etag(client)
     monkeypatch.setattr(TaskResponse, "resolve_blocked_by", None)
 
     assert client.get("/tasks/APO-1", headers={"If-None-Match": known}).status_code == 304
 
 
-def test_what_a_document_shows_of_others_counts(world, as_):
+def test_what_a_document_shows_of_others_counts(fixtures, as_):
     """A blocker that is completed makes the task ready, which did not change itself."""
-    client = as_(world.boss)
-    with inside(world.acme):
-        blocker = create_task(world.ada, world.apollo, title="first", tags=["t"])
-        update_task(world.ada, world.task, blocked_by=[blocker], tags=["t"])
+    client = as_(fixtures.boss)
+    with inside(fixtures.acme):
+        blocker = create_task(fixtures.ada, fixtures.apollo, title="first", tags=["t"])
+        update_task(fixtures.ada, fixtures.task, blocked_by=[blocker], tags=["t"])
     tag = client.get("/tags").json()["data"][0]["id"]
     for path, body in [
         (f"/tasks/{blocker.pk}", {"status": "done"}),
-        (f"/users/{world.ada.user.pk}", {"full_name": "Lady"}),
+        (f"/users/{fixtures.ada.user.pk}", {"full_name": "Lady"}),
         (f"/tags/{tag}", {"name": "new"}),
         ("/projects/APO", {"key": "NEW"}),
     ]:
-        known = etag(client, f"/tasks/{world.task.pk}")
+        known = etag(client, f"/tasks/{fixtures.task.pk}")
 
         assert client.patch(path, body).status_code == 200
 
-        r = client.get(f"/tasks/{world.task.pk}", headers={"If-None-Match": known})
+        r = client.get(f"/tasks/{fixtures.task.pk}", headers={"If-None-Match": known})
         assert r.status_code == 200, path
 
 
-def test_counts_of_a_project_count(world, as_):
-    client = as_(world.ada)
+def test_counts_of_a_project_count(fixtures, as_):
+    client = as_(fixtures.ada)
     known = etag(client, "/projects/APO")
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="x")
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="x")
 
     r = client.get("/projects/APO", headers={"If-None-Match": known})
 
     assert (r.status_code, r.json()["task_counts"]["todo"]) == (200, 2)
 
 
-def test_what_is_shown_of_a_neighbours_neighbour_counts(world, as_):
+def test_what_is_shown_of_a_neighbours_neighbour_counts(fixtures, as_):
     """A comment shows its task's key, which is the project's and a number."""
-    client = as_(world.boss)
-    comment = client.post("/comments", {"task_id": world.task.pk, "body": "b"}).json()["id"]
+    client = as_(fixtures.boss)
+    comment = client.post("/comments", {"task_id": fixtures.task.pk, "body": "b"}).json()["id"]
     known = etag(client, f"/comments/{comment}")
     client.patch("/projects/APO", {"key": "NEW"})
 

@@ -14,11 +14,11 @@ pytestmark = pytest.mark.isolation
 MEMBERS = ("ada", "carl", "bob", "bot")
 
 
-def test_projects_and_tasks_are_shown_to_members_and_staff(world, as_):
+def test_projects_and_tasks_are_shown_to_members_and_staff(fixtures, as_):
     seen = {
         role: (
-            [p["key"] for p in as_(getattr(world, role)).get("/projects").json()["data"]],
-            [t["title"] for t in as_(getattr(world, role)).get("/tasks").json()["data"]],
+            [p["key"] for p in as_(getattr(fixtures, role)).get("/projects").json()["data"]],
+            [t["title"] for t in as_(getattr(fixtures, role)).get("/tasks").json()["data"]],
         )
         for role in (*MEMBERS, "boss", "eve", "mallory")
     }
@@ -29,23 +29,25 @@ def test_projects_and_tasks_are_shown_to_members_and_staff(world, as_):
     }
 
 
-def test_people_and_tags_are_shown_to_their_tenant(world, as_):
-    with inside(world.acme):
-        create_tag(world.ada, name="urgent")
+def test_people_and_tags_are_shown_to_their_tenant(fixtures, as_):
+    with inside(fixtures.acme):
+        create_tag(fixtures.ada, name="urgent")
 
     for role, handles, tags in (
         ("eve", {"boss", "ada", "carl", "bob", "bot", "eve"}, ["urgent"]),
         ("mallory", {"mallory"}, []),
     ):
-        client = as_(getattr(world, role))
+        client = as_(getattr(fixtures, role))
         assert {u["handle"] for u in client.get("/users").json()["data"]} == handles
         assert [t["name"] for t in client.get("/tags").json()["data"]] == tags
 
 
-def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(world, as_):
-    with inside(world.acme):
-        create_token(world.ada, name="for the agent", scope=TokenScope.READ, user=world.bot.user)
-    clients = {role: as_(getattr(world, role)) for role in ("ada", "bob", "boss", "mallory")}
+def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(fixtures, as_):
+    with inside(fixtures.acme):
+        create_token(
+            fixtures.ada, name="for the agent", scope=TokenScope.READ, user=fixtures.bot.user
+        )
+    clients = {role: as_(getattr(fixtures, role)) for role in ("ada", "bob", "boss", "mallory")}
 
     names = {
         role: "for the agent" in [t["name"] for t in client.get("/tokens").json()["data"]]
@@ -70,10 +72,10 @@ def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(world, as_
         "/tasks/APO-1",
     ],
 )
-def test_anothers_ids_and_keys_are_unknown(world, as_, role, path):
-    client = as_(getattr(world, role))
+def test_anothers_ids_and_keys_are_unknown(fixtures, as_, role, path):
+    client = as_(getattr(fixtures, role))
 
-    theirs = client.get(path.format(project=world.apollo.pk, task=world.task.pk))
+    theirs = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
 
     nobodys = client.get(
         path.replace("APO-1", "NIX-9").replace("APO", "NIX").format(project=99999, task=99999)
@@ -82,21 +84,21 @@ def test_anothers_ids_and_keys_are_unknown(world, as_, role, path):
     assert theirs.json()["code"] == nobodys.json()["code"]
 
 
-def test_a_strangers_user_id_is_unknown_in_filters(world, as_):
-    path = f"/tasks?assignee={world.ada.user.pk}"
+def test_a_strangers_user_id_is_unknown_in_filters(fixtures, as_):
+    path = f"/tasks?assignee={fixtures.ada.user.pk}"
 
-    assert as_(world.bob).get(path).status_code == 200
-    assert as_(world.mallory).get(path).status_code == 422
-    assert as_(world.mallory).get("/tasks?assignee=@ada").status_code == 422
+    assert as_(fixtures.bob).get(path).status_code == 200
+    assert as_(fixtures.mallory).get(path).status_code == 422
+    assert as_(fixtures.mallory).get("/tasks?assignee=@ada").status_code == 422
 
 
-def test_a_token_bound_to_projects_shows_only_these(world, as_):
-    bound = as_(world.ada, project_ids=[world.apollo.pk])
-    elsewhere = as_(world.ada, project_ids=[world.apollo.pk + 999])
-    for_staff = as_(world.boss, project_ids=[world.apollo.pk + 999])
+def test_a_token_bound_to_projects_shows_only_these(fixtures, as_):
+    bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
+    elsewhere = as_(fixtures.ada, project_ids=[fixtures.apollo.pk + 999])
+    for_staff = as_(fixtures.boss, project_ids=[fixtures.apollo.pk + 999])
 
-    assert bound.get(f"/tasks/{world.task.pk}").status_code == 200
+    assert bound.get(f"/tasks/{fixtures.task.pk}").status_code == 200
     for client in (elsewhere, for_staff):
-        assert client.get(f"/tasks/{world.task.pk}").status_code == 404
+        assert client.get(f"/tasks/{fixtures.task.pk}").status_code == 404
         assert client.get("/tasks").json()["data"] == []
         assert client.get("/projects").json()["data"] == []

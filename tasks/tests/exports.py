@@ -12,7 +12,7 @@ from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import create_token, revoke_token
 from accounts.actions.users import create_user, deactivate_user, erase_user
 from accounts.models import Tenant
-from conftest import build_world
+from conftest import build_fixtures
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -46,52 +46,52 @@ def nested(levels):
 
 def build_unusual_tenant():
     """Create a tenant with rows of every model and with unusual values."""
-    world = build_world()
-    with inside(world.acme):
-        _fill(world)
+    fixtures = build_fixtures()
+    with inside(fixtures.acme):
+        _fill(fixtures)
     operator = create_operator(
         email="op@platform.example", full_name="Op", password="long enough 7"
     )
-    with inside(world.acme):
-        create_task(Actor(operator, world.acme), world.apollo, title="by an operator")
-    return world
+    with inside(fixtures.acme):
+        create_task(Actor(operator, fixtures.acme), fixtures.apollo, title="by an operator")
+    return fixtures
 
 
-def _fill(world):
-    other = create_project(world.ada, name="Ünïcode \U0001f680 “x”\u2028")
-    later = create_task(world.ada, world.apollo, title="later", tags=["a", "B"])
+def _fill(fixtures):
+    other = create_project(fixtures.ada, name="Ünïcode \U0001f680 “x”\u2028")
+    later = create_task(fixtures.ada, fixtures.apollo, title="later", tags=["a", "B"])
     first = create_task(
-        world.ada, world.apollo, title="odd", description='\\ "quotes"\n\ttabs' + CONTROLS,
+        fixtures.ada, fixtures.apollo, title="odd", description='\\ "quotes"\n\ttabs' + CONTROLS,
         metadata=ODD_METADATA, due_date="2199-12-31T23:59:59.123456Z", blocked_by=[later],
         external_ref="r-1",
     )  # fmt: skip
-    update_task(world.ada, world.task, parent=first, due_on="1970-01-01")
-    move_task(world.ada, later, other)
-    create_comment(world.bob, first, body=" kept\n")
-    create_page(world.ada, other, title="P", is_published=True)
-    gone = create_task(world.ada, world.apollo, title="gone", metadata=nested(15), tags=["a"])
-    update_task(world.ada, world.task, blocked_by=[gone])
-    delete_task(world.ada, gone)
-    update_task(world.ada, world.task, priority="high")
-    undo(world.ada, [Event.objects.latest("pk")])
-    _fill_with_what_has_ended(world)
+    update_task(fixtures.ada, fixtures.task, parent=first, due_on="1970-01-01")
+    move_task(fixtures.ada, later, other)
+    create_comment(fixtures.bob, first, body=" kept\n")
+    create_page(fixtures.ada, other, title="P", is_published=True)
+    gone = create_task(fixtures.ada, fixtures.apollo, title="gone", metadata=nested(15), tags=["a"])
+    update_task(fixtures.ada, fixtures.task, blocked_by=[gone])
+    delete_task(fixtures.ada, gone)
+    update_task(fixtures.ada, fixtures.task, priority="high")
+    undo(fixtures.ada, [Event.objects.latest("pk")])
+    _fill_with_what_has_ended(fixtures)
 
 
-def _fill_with_what_has_ended(world):
-    trashed, purged = (create_project(world.ada, name=name) for name in ("Trashed", "Purged"))
-    create_task(world.ada, trashed, title="hidden")
+def _fill_with_what_has_ended(fixtures):
+    trashed, purged = (create_project(fixtures.ada, name=name) for name in ("Trashed", "Purged"))
+    create_task(fixtures.ada, trashed, title="hidden")
     create_token(
-        world.ada, name="t", scope=TokenScope.READ, project_ids=[world.apollo.pk, purged.pk]
+        fixtures.ada, name="t", scope=TokenScope.READ, project_ids=[fixtures.apollo.pk, purged.pk]
     )
-    token, _ = create_token(world.ada, name="revoked", scope=TokenScope.WRITE)
-    revoke_token(world.ada, token)
-    delete_project(world.ada, trashed)
-    delete_project(world.ada, purged)
-    purge(world.ada, purged)
-    left = create_user(world.boss, handle="left", email="left@acme.example", full_name="\u202e")
-    erased = create_user(world.boss, handle="erased", email="erased@acme.example")
-    deactivate_user(world.boss, left)
-    erase_user(world.boss, deactivate_user(world.boss, erased))
+    token, _ = create_token(fixtures.ada, name="revoked", scope=TokenScope.WRITE)
+    revoke_token(fixtures.ada, token)
+    delete_project(fixtures.ada, trashed)
+    delete_project(fixtures.ada, purged)
+    purge(fixtures.ada, purged)
+    left = create_user(fixtures.boss, handle="left", email="left@acme.example", full_name="\u202e")
+    erased = create_user(fixtures.boss, handle="erased", email="erased@acme.example")
+    deactivate_user(fixtures.boss, left)
+    erase_user(fixtures.boss, deactivate_user(fixtures.boss, erased))
 
 
 def export(tenant, **how):

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from accounts.models import User
-from conftest import ApiClient, World, build_world, token_of
+from conftest import ApiClient, Fixtures, build_fixtures, token_of
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import call_during
 from tasks.actions.members import add_member
@@ -20,12 +20,12 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def live() -> World:
-    return build_world()
+def live() -> Fixtures:
+    return build_fixtures()
 
 
 @pytest.fixture
-def boss(live: World) -> ApiClient:
+def boss(live: Fixtures) -> ApiClient:
     return ApiClient(token_of(live.boss))
 
 
@@ -66,11 +66,11 @@ WAYS: dict[str, tuple[Any, Any]] = {
 TO_A_MEMBER = {"new task", "task", "tasks in bulk"}
 
 
-def receiver(live: World, way: str) -> User:
+def receiver(live: Fixtures, way: str) -> User:
     return live.bob.user if way in TO_A_MEMBER else live.eve.user
 
 
-def holdings(live: World, user: User) -> list[Any]:
+def holdings(live: Fixtures, user: User) -> list[Any]:
     with inside(live.acme):
         return [
             *ProjectMember.objects.filter(user=user),

@@ -10,30 +10,30 @@ def add(client, user, **body):
     return client.post("/projects/APO/members", {"user_id": user.pk} | body)
 
 
-def test_adding_a_member_creates_the_membership_and_its_event(world, as_, events):
-    r = add(as_(world.carl), world.eve.user)
+def test_adding_a_member_creates_the_membership_and_its_event(fixtures, as_, events):
+    r = add(as_(fixtures.carl), fixtures.eve.user)
 
     assert r.status_code == 201
-    assert (r.json()["project_id"], r.json()["role"]) == (world.apollo.pk, "member")
+    assert (r.json()["project_id"], r.json()["role"]) == (fixtures.apollo.pk, "member")
     assert r.json()["user"]["handle"] == "eve"
-    assert as_(world.eve).get("/tasks/APO-1").status_code == 200
-    event = events(world.acme, subject_type="projectmember")[-1]
+    assert as_(fixtures.eve).get("/tasks/APO-1").status_code == 200
+    event = events(fixtures.acme, subject_type="projectmember")[-1]
     assert (event.verb, event.subject_id, event.actor_id) == (
         "joined",
         r.json()["id"],
-        world.carl.user.pk,
+        fixtures.carl.user.pk,
     )
-    assert event.project_id == world.apollo.pk
-    assert event.changes["user"] == [None, world.eve.user.pk]
+    assert event.project_id == fixtures.apollo.pk
+    assert event.changes["user"] == [None, fixtures.eve.user.pk]
     assert event.changes["role"] == [None, "member"]
 
 
-def test_adding_a_member_twice_is_a_conflict(world, as_):
-    r = add(as_(world.ada), world.bob.user, role="admin")
+def test_adding_a_member_twice_is_a_conflict(fixtures, as_):
+    r = add(as_(fixtures.ada), fixtures.bob.user, role="admin")
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
-    with inside(world.acme):
-        assert ProjectMember.objects.get(user=world.bob.user).role == "member"
+    with inside(fixtures.acme):
+        assert ProjectMember.objects.get(user=fixtures.bob.user).role == "member"
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_adding_a_member_twice_is_a_conflict(world, as_):
         ("bot", "member", 403),
     ],
 )
-def test_adding_a_member_requires_a_role_above_the_new_one(world, as_, who, role, status):
-    assert add(as_(getattr(world, who)), world.eve.user, role=role).status_code == status
+def test_adding_a_member_requires_a_role_above_the_new_one(fixtures, as_, who, role, status):
+    assert add(as_(getattr(fixtures, who)), fixtures.eve.user, role=role).status_code == status
 
 
-def test_adding_a_deactivated_user_is_refused(world, as_):
-    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+def test_adding_a_deactivated_user_is_refused(fixtures, as_):
+    as_(fixtures.boss).patch(f"/users/{fixtures.eve.user.pk}", {"is_active": False})
 
-    r = add(as_(world.ada), world.eve.user)
+    r = add(as_(fixtures.ada), fixtures.eve.user)
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/user_id")
 
@@ -75,27 +75,27 @@ def test_adding_a_deactivated_user_is_refused(world, as_):
         {"user_id": "eve", "project_id": 1},
     ],
 )
-def test_invalid_body_is_refused(world, as_, body):
+def test_invalid_body_is_refused(fixtures, as_, body):
     if body.get("user_id") == "eve":
-        body = body | {"user_id": world.eve.user.pk}
+        body = body | {"user_id": fixtures.eve.user.pk}
 
-    r = as_(world.ada).post("/projects/APO/members", body)
+    r = as_(fixtures.ada).post("/projects/APO/members", body)
 
     assert r.status_code in (400, 422), r.json()
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert ProjectMember.objects.count() == 4
 
 
-def test_user_of_another_tenant_is_unknown(world, as_):
-    theirs = add(as_(world.ada), world.mallory.user)
-    nobodys = as_(world.ada).post("/projects/APO/members", {"user_id": 10**9})
+def test_user_of_another_tenant_is_unknown(fixtures, as_):
+    theirs = add(as_(fixtures.ada), fixtures.mallory.user)
+    nobodys = as_(fixtures.ada).post("/projects/APO/members", {"user_id": 10**9})
 
     assert theirs.status_code == nobodys.status_code == 422
     assert theirs.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for actor in (world.eve, world.mallory):
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for actor in (fixtures.eve, fixtures.mallory):
         client = as_(actor)
         body = {"user_id": actor.user.pk}
-        assert client.post(f"/projects/{world.apollo.pk}/members", body).status_code == 404
+        assert client.post(f"/projects/{fixtures.apollo.pk}/members", body).status_code == 404

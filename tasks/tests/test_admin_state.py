@@ -13,14 +13,14 @@ from conftest import PASSWORD
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.models import Page, Project, Task
-from tasks.tests.test_admin import MODELS, UNDO, House, address, form_of, sign_in
+from tasks.tests.test_admin import MODELS, UNDO, AdminFixtures, address, form_of, sign_in
 
 OUR_PACKAGES = ("accounts", "tasks", "taskflow")
 
 
 @pytest.fixture
-def house(db):
-    return House()
+def admin_fixtures(db):
+    return AdminFixtures()
 
 
 def plain(value):
@@ -54,31 +54,31 @@ def visit_pages(client, tenant):
             assert saved.status_code == 302, model
 
 
-def send_forms(client, house):
-    task = address(Task, "change", house.task.pk)
+def send_forms(client, admin_fixtures):
+    task = address(Task, "change", admin_fixtures.task.pk)
     form = form_of(client.get(task))
     assert client.post(task, form | {"title": "Lift off"}).status_code == 302
     assert client.post(task, form | {"title": "Another"}).status_code == 412
     assert client.post(task, form | {"title": ""}).status_code == 200
-    page = address(User, "change", house.ada.user.pk).replace("change/", "offboarding/")
+    page = address(User, "change", admin_fixtures.ada.user.pk).replace("change/", "offboarding/")
     assert client.get(page).status_code == 200
     assert client.post(page, {"hand_over_to": "x"}).status_code == 200
     assert client.post(UNDO, {"request_id": "unknown"}).status_code == 200
     for model, action in ((Task, "complete"), (Project, "download_tasks"), (Page, "publish"),
                           (Tenant, "work_here"), (User, "activate"), (ApiToken, "revoke")):  # fmt: skip
-        with inside(house.root.tenant):
-            pk = house.root.tenant.pk if model is Tenant else model.objects.first().pk
+        with inside(admin_fixtures.root.tenant):
+            pk = admin_fixtures.root.tenant.pk if model is Tenant else model.objects.first().pk
         client.post(address(model, "list"), {"action": action, "_selected_action": [pk]})
 
 
 @pytest.mark.slow
-def test_requests_leave_nothing_on_shared_admin_objects(house):
+def test_requests_leave_nothing_on_shared_admin_objects(admin_fixtures):
     create_operator(email="op@x.example", full_name="Op", password=PASSWORD)
     before = shared_state()
 
     staff = sign_in("root@acme.example")
-    visit_pages(staff, house.root.tenant)
-    send_forms(staff, house)
+    visit_pages(staff, admin_fixtures.root.tenant)
+    send_forms(staff, admin_fixtures)
     staff.get(address(Task, "list") + "?trash=1")
     sign_in("mallory@globex.example", "globex.localhost").get(address(Tenant, "list"))
     operator = sign_in("op@x.example", "platform.localhost")
@@ -89,7 +89,7 @@ def test_requests_leave_nothing_on_shared_admin_objects(house):
     assert changed == []
 
 
-def test_tenant_list_marks_the_tenant_of_its_own_request(house):
+def test_tenant_list_marks_the_tenant_of_its_own_request(admin_fixtures):
     """Another request begins between the query of the list and its rendering."""
     staff = sign_in("root@acme.example")
     tenant_admin = admin.site._registry[Tenant]
@@ -97,7 +97,7 @@ def test_tenant_list_marks_the_tenant_of_its_own_request(house):
 
     def interrupted(request):
         columns = original(request)
-        original(SimpleNamespace(actor=house.them))
+        original(SimpleNamespace(actor=admin_fixtures.them))
         return columns
 
     tenant_admin.get_list_display = interrupted

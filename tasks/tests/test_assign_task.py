@@ -8,34 +8,34 @@ def assign(client, user):
     return client.post("/tasks/APO-1/assignment", {"assignee_id": user.pk})
 
 
-def test_assigning_a_task_sets_the_assignee_and_records_it(world, as_, events):
-    r = assign(as_(world.bot), world.bob.user)
+def test_assigning_a_task_sets_the_assignee_and_records_it(fixtures, as_, events):
+    r = assign(as_(fixtures.bot), fixtures.bob.user)
 
     assert (r.status_code, r.json()["assignee"]["handle"]) == (200, "bob")
-    (event,) = events(world.acme, verb="assigned")
-    assert event.changes == {"assignee": [world.ada.user.pk, world.bob.user.pk]}
+    (event,) = events(fixtures.acme, verb="assigned")
+    assert event.changes == {"assignee": [fixtures.ada.user.pk, fixtures.bob.user.pk]}
 
 
-def test_assigning_to_the_same_user_changes_nothing(world, as_, events):
-    assert assign(as_(world.bob), world.ada.user).json()["version"] == 1
-    assert not events(world.acme, verb="assigned")
+def test_assigning_to_the_same_user_changes_nothing(fixtures, as_, events):
+    assert assign(as_(fixtures.bob), fixtures.ada.user).json()["version"] == 1
+    assert not events(fixtures.acme, verb="assigned")
 
 
-def test_unassigning_removes_the_assignee(world, as_, events):
-    r = as_(world.bob).delete("/tasks/APO-1/assignment")
+def test_unassigning_removes_the_assignee(fixtures, as_, events):
+    r = as_(fixtures.bob).delete("/tasks/APO-1/assignment")
 
     assert (r.status_code, r.json()["assignee"]) == (200, None)
-    assert events(world.acme, verb="unassigned")[0].changes == {
-        "assignee": [world.ada.user.pk, None]
+    assert events(fixtures.acme, verb="unassigned")[0].changes == {
+        "assignee": [fixtures.ada.user.pk, None]
     }
 
 
-def test_assigning_to_a_non_member_is_refused(world, as_):
-    client = as_(world.ada)
-    with inside(world.acme):
-        update_user(world.boss, world.carl.user, is_active=False)
+def test_assigning_to_a_non_member_is_refused(fixtures, as_):
+    client = as_(fixtures.ada)
+    with inside(fixtures.acme):
+        update_user(fixtures.boss, fixtures.carl.user, is_active=False)
 
-    assert assign(client, world.boss.user).status_code == 200
-    for user in (world.eve.user, world.carl.user, world.mallory.user):
+    assert assign(client, fixtures.boss.user).status_code == 200
+    for user in (fixtures.eve.user, fixtures.carl.user, fixtures.mallory.user):
         r = assign(client, user)
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")

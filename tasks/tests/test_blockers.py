@@ -11,43 +11,46 @@ from tasks.changes.tasks import complete_task, create_task, delete_task, update_
 
 
 @pytest.fixture
-def chain(world):
+def chain(fixtures):
     """c is blocked by b, which is blocked by a."""
-    with inside(world.acme):
-        a = create_task(world.ada, world.apollo, title="a")
-        b = create_task(world.ada, world.apollo, title="b", blocked_by=[a])
-        c = create_task(world.ada, world.apollo, title="c", blocked_by=[b])
+    with inside(fixtures.acme):
+        a = create_task(fixtures.ada, fixtures.apollo, title="a")
+        b = create_task(fixtures.ada, fixtures.apollo, title="b", blocked_by=[a])
+        c = create_task(fixtures.ada, fixtures.apollo, title="c", blocked_by=[b])
     return a, b, c
 
 
 @pytest.fixture
-def elsewhere(world):
+def elsewhere(fixtures):
     """A task of a project that Bob cannot see."""
-    with inside(world.acme):
-        project = create_project(world.ada, name="Other", key="OTH")
-        return create_task(world.ada, project, title="hidden")
+    with inside(fixtures.acme):
+        project = create_project(fixtures.ada, name="Other", key="OTH")
+        return create_task(fixtures.ada, project, title="hidden")
 
 
-def test_task_can_be_created_with_blockers(world, as_, events):
-    body = {"project_id": world.apollo.pk, "title": "x", "blocked_by": [world.task.pk] * 2}
+def test_task_can_be_created_with_blockers(fixtures, as_, events):
+    body = {"project_id": fixtures.apollo.pk, "title": "x", "blocked_by": [fixtures.task.pk] * 2}
 
-    task = as_(world.bob).post("/tasks", body).json()
+    task = as_(fixtures.bob).post("/tasks", body).json()
 
-    assert (task["blocked_by"], task["ready"]) == ([world.task.pk], False)
-    assert events(world.acme, verb="created")[-1].changes["blocked_by"] == [[], [world.task.pk]]
+    assert (task["blocked_by"], task["ready"]) == ([fixtures.task.pk], False)
+    assert events(fixtures.acme, verb="created")[-1].changes["blocked_by"] == [
+        [],
+        [fixtures.task.pk],
+    ]
 
 
-def test_updating_blockers_replaces_and_records_them(world, as_, events, chain):
+def test_updating_blockers_replaces_and_records_them(fixtures, as_, events, chain):
     a, b, c = chain
 
-    task = as_(world.bob).patch(f"/tasks/{c.pk}", {"blocked_by": [a.pk]}).json()
+    task = as_(fixtures.bob).patch(f"/tasks/{c.pk}", {"blocked_by": [a.pk]}).json()
 
     assert (task["blocked_by"], task["version"]) == ([a.pk], 2)
-    assert events(world.acme, verb="changed")[-1].changes == {"blocked_by": [[b.pk], [a.pk]]}
+    assert events(fixtures.acme, verb="changed")[-1].changes == {"blocked_by": [[b.pk], [a.pk]]}
 
 
-def test_task_is_ready_if_open_and_not_blocked(world, as_, chain):
-    client = as_(world.bob)
+def test_task_is_ready_if_open_and_not_blocked(fixtures, as_, chain):
+    client = as_(fixtures.bob)
 
     def ready(value):
         return [t["title"] for t in client.get(f"/tasks?ready={value}&sort=number").json()["data"]]
@@ -61,45 +64,47 @@ def test_task_is_ready_if_open_and_not_blocked(world, as_, chain):
     }
 
 
-def test_blocker_in_the_trash_does_not_block(world, as_, chain):
-    with inside(world.acme):
-        delete_task(world.ada, chain[0])
+def test_blocker_in_the_trash_does_not_block(fixtures, as_, chain):
+    with inside(fixtures.acme):
+        delete_task(fixtures.ada, chain[0])
 
-    task = as_(world.bob).get(f"/tasks/{chain[1].pk}").json()
+    task = as_(fixtures.bob).get(f"/tasks/{chain[1].pk}").json()
 
     assert (task["ready"], task["blocked_by"]) == (True, [])
 
 
 @pytest.mark.parametrize("waits", [0, 1, 2])
-def test_circle_of_blockers_is_refused(world, as_, chain, waits):
-    r = as_(world.bob).patch(f"/tasks/{chain[waits].pk}", {"blocked_by": [chain[2].pk]})
+def test_circle_of_blockers_is_refused(fixtures, as_, chain, waits):
+    r = as_(fixtures.bob).patch(f"/tasks/{chain[waits].pk}", {"blocked_by": [chain[2].pk]})
 
     assert (r.status_code, r.json()["code"]) == (409, "cycle")
 
 
-def test_circle_through_a_deleted_task_is_refused(world, as_, chain):
+def test_circle_through_a_deleted_task_is_refused(fixtures, as_, chain):
     """Restoring b would close the circle."""
-    with inside(world.acme):
-        delete_task(world.ada, chain[1])
+    with inside(fixtures.acme):
+        delete_task(fixtures.ada, chain[1])
 
-    r = as_(world.bob).patch(f"/tasks/{chain[0].pk}", {"blocked_by": [chain[2].pk]})
+    r = as_(fixtures.bob).patch(f"/tasks/{chain[0].pk}", {"blocked_by": [chain[2].pk]})
 
     assert r.status_code == 409
 
 
-def test_blocker_in_an_invisible_project_is_unknown(world, as_, elsewhere):
-    for pk in (elsewhere.pk, world.secret_task.pk, 10**9):
-        r = as_(world.bob).patch("/tasks/APO-1", {"blocked_by": [world.task.pk + 10**6, pk]})
+def test_blocker_in_an_invisible_project_is_unknown(fixtures, as_, elsewhere):
+    for pk in (elsewhere.pk, fixtures.secret_task.pk, 10**9):
+        r = as_(fixtures.bob).patch("/tasks/APO-1", {"blocked_by": [fixtures.task.pk + 10**6, pk]})
 
         assert r.status_code == 422
         assert r.json()["errors"][0]["pointer"] == "#/blocked_by/0"
-    assert as_(world.ada).patch("/tasks/APO-1", {"blocked_by": [elsewhere.pk]}).status_code == 200
+    assert (
+        as_(fixtures.ada).patch("/tasks/APO-1", {"blocked_by": [elsewhere.pk]}).status_code == 200
+    )
 
 
-def test_present_blocker_in_an_invisible_project_can_be_kept(world, as_, elsewhere):
-    with inside(world.acme):
-        update_task(world.ada, world.task, blocked_by=[elsewhere])
-    client = as_(world.bob)
+def test_present_blocker_in_an_invisible_project_can_be_kept(fixtures, as_, elsewhere):
+    with inside(fixtures.acme):
+        update_task(fixtures.ada, fixtures.task, blocked_by=[elsewhere])
+    client = as_(fixtures.bob)
 
     shown = client.get("/tasks/APO-1").json()["blocked_by"]
 
@@ -111,10 +116,10 @@ def test_present_blocker_in_an_invisible_project_can_be_kept(world, as_, elsewhe
 
 
 @pytest.mark.parametrize("way", ["completion", "patch"])
-def test_completing_a_blocked_task_is_refused_with_a_list_of_open_tasks(world, as_, chain, way):
-    client = as_(world.bob)
-    with inside(world.acme):
-        child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
+def test_completing_a_blocked_task_is_refused_with_a_list_of_open_tasks(fixtures, as_, chain, way):
+    client = as_(fixtures.bob)
+    with inside(fixtures.acme):
+        child = create_task(fixtures.ada, fixtures.apollo, title="child", parent=chain[1])
 
     def complete(query=""):
         if way == "patch":
@@ -141,47 +146,47 @@ def test_completing_a_blocked_task_is_refused_with_a_list_of_open_tasks(world, a
     assert complete().status_code == 200, "done already"
 
 
-def test_refusal_contains_no_titles_of_invisible_tasks(world, as_, elsewhere):
-    with inside(world.acme):
-        update_task(world.ada, world.task, blocked_by=[elsewhere])
+def test_refusal_contains_no_titles_of_invisible_tasks(fixtures, as_, elsewhere):
+    with inside(fixtures.acme):
+        update_task(fixtures.ada, fixtures.task, blocked_by=[elsewhere])
 
     bobs, adas = (
         as_(actor).post("/tasks/APO-1/completion").json()["errors"][0]["detail"]
-        for actor in (world.bob, world.ada)
+        for actor in (fixtures.bob, fixtures.ada)
     )
 
     assert bobs == f"The blocker task {elsewhere.pk} is open."
     assert adas == "The blocker OTH-1 “hidden” is open."
 
 
-def test_completion_is_checked_with_the_blockers_of_the_same_change(world, as_, chain):
+def test_completion_is_checked_with_the_blockers_of_the_same_change(fixtures, as_, chain):
     a, b, _c = chain
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
 
     r = client.patch("/tasks/APO-1", {"status": "done", "blocked_by": [a.pk]})
     assert r.status_code == 409
     assert client.patch(f"/tasks/{b.pk}", {"status": "done", "blocked_by": []}).status_code == 200
 
 
-def test_task_with_done_blockers_and_subtasks_can_be_completed(world, as_, chain):
-    with inside(world.acme):
-        child = create_task(world.ada, world.apollo, title="child", parent=chain[1])
-        complete_task(world.ada, child)
-        complete_task(world.ada, chain[0])
+def test_task_with_done_blockers_and_subtasks_can_be_completed(fixtures, as_, chain):
+    with inside(fixtures.acme):
+        child = create_task(fixtures.ada, fixtures.apollo, title="child", parent=chain[1])
+        complete_task(fixtures.ada, child)
+        complete_task(fixtures.ada, chain[0])
 
-    assert as_(world.bob).post(f"/tasks/{chain[1].pk}/completion").status_code == 200
+    assert as_(fixtures.bob).post(f"/tasks/{chain[1].pk}/completion").status_code == 200
 
 
 # ---- all of a project ---------------------------------------------------------------------------
 
 
-def test_completing_a_project_completes_all_its_tasks(world, as_, events, chain):
-    client = as_(world.bob)
+def test_completing_a_project_completes_all_its_tasks(fixtures, as_, events, chain):
+    client = as_(fixtures.bob)
 
     r = client.post("/projects/APO/completion")
 
     assert (r.status_code, r.json()) == (200, {"completed": 4})
-    done = events(world.acme, verb="completed")
+    done = events(fixtures.acme, verb="completed")
     assert len(done) == 4
     assert {e.request_id for e in done} == {r.headers["X-Request-Id"]}
     assert all(e.changes["status"] == ["todo", "done"] for e in done)
@@ -189,11 +194,11 @@ def test_completing_a_project_completes_all_its_tasks(world, as_, events, chain)
     assert client.post("/projects/APO/completion").json() == {"completed": 0}
 
 
-def test_completing_a_project_is_refused_while_other_projects_block_it(world, as_, elsewhere):
-    with inside(world.acme):
-        add_member(world.ada, elsewhere.project, user=world.carl.user)
-        update_task(world.ada, world.task, blocked_by=[elsewhere])
-    client = as_(world.bob)
+def test_completing_a_project_is_refused_while_other_projects_block_it(fixtures, as_, elsewhere):
+    with inside(fixtures.acme):
+        add_member(fixtures.ada, elsewhere.project, user=fixtures.carl.user)
+        update_task(fixtures.ada, fixtures.task, blocked_by=[elsewhere])
+    client = as_(fixtures.bob)
 
     r = client.post("/projects/APO/completion")
 

@@ -24,24 +24,24 @@ def bulk(client, *operations, **more):
     return client.post("/tasks/bulk", {"operations": list(operations)} | more)
 
 
-def tags_of(world, task):
-    with inside(world.acme):
+def tags_of(fixtures, task):
+    with inside(fixtures.acme):
         return sorted(tag.name for tag in task.tags.all())
 
 
 @pytest.fixture
-def full(world):
+def full(fixtures):
     """A task with the greatest allowed number of tags."""
-    with inside(world.acme):
-        return create_task(world.ada, world.apollo, title="full", tags=FIFTY)
+    with inside(fixtures.acme):
+        return create_task(fixtures.ada, fixtures.apollo, title="full", tags=FIFTY)
 
 
 @pytest.fixture
-def staff(world):
-    with inside(world.acme):
-        world.boss.user.set_password(PASSWORD)
-        type(world.boss.user).objects.filter(pk=world.boss.user.pk).update(
-            password=world.boss.user.password
+def staff_client(fixtures):
+    with inside(fixtures.acme):
+        fixtures.boss.user.set_password(PASSWORD)
+        type(fixtures.boss.user).objects.filter(pk=fixtures.boss.user.pk).update(
+            password=fixtures.boss.user.password
         )
     return sign_in("boss@acme.example")
 
@@ -51,9 +51,9 @@ def staff(world):
 
 @pytest.mark.parametrize("way", ["create", "update", "upsert", "first tasks", "bulk create",
                                  "bulk update", "bulk tag", "csv"])  # fmt: skip
-def test_task_with_more_than_fifty_tags_is_refused_by_every_verb(world, as_, full, way):
-    client, names = as_(world.bob), [*FIFTY, "more"]
-    new = {"project_id": world.apollo.pk, "title": "x", "tags": names}
+def test_task_with_more_than_fifty_tags_is_refused_by_every_verb(fixtures, as_, full, way):
+    client, names = as_(fixtures.bob), [*FIFTY, "more"]
+    new = {"project_id": fixtures.apollo.pk, "title": "x", "tags": names}
     r = {
         "create": lambda: client.post("/tasks", new),
         "update": lambda: client.patch(f"/tasks/{full.pk}", {"tags": names}),
@@ -75,14 +75,14 @@ def test_task_with_more_than_fifty_tags_is_refused_by_every_verb(world, as_, ful
     assert r.status_code == 422, r.content
     error = r.json()["errors"][0]
     assert "tags" in error.get("pointer", error.get("column", ""))
-    assert tags_of(world, full) == sorted(FIFTY)
-    with inside(world.acme):
+    assert tags_of(fixtures, full) == sorted(FIFTY)
+    with inside(fixtures.acme):
         assert not Tag.objects.filter(name="more").exists()
 
 
-def test_tagging_in_steps_is_refused_at_the_step_that_exceeds_the_bound(world, as_):
-    tag = lambda *names: {"op": "tag", "id": world.task.pk, "data": {"tags": names}}  # noqa: E731
-    client = as_(world.bob)
+def test_tagging_in_steps_is_refused_at_the_step_that_exceeds_the_bound(fixtures, as_):
+    tag = lambda *names: {"op": "tag", "id": fixtures.task.pk, "data": {"tags": names}}  # noqa: E731
+    client = as_(fixtures.bob)
 
     r = bulk(client, tag(*FIFTY[:30]), tag(*FIFTY[30:]), tag("T0", "t1"), tag("more"))
 
@@ -90,48 +90,48 @@ def test_tagging_in_steps_is_refused_at_the_step_that_exceeds_the_bound(world, a
     assert r.json()["errors"][0]["code"] == "too_many"
     r = bulk(client, tag(*FIFTY), tag("more"), tag("t0"), on_error="continue")
     assert [x["ok"] for x in r.json()["results"]] == [True, False, True]
-    assert tags_of(world, world.task) == sorted(FIFTY)
+    assert tags_of(fixtures, fixtures.task) == sorted(FIFTY)
 
 
-def test_tags_removed_by_an_operation_can_be_replaced_by_the_next(world, as_, full):
-    client = as_(world.bob)
+def test_tags_removed_by_an_operation_can_be_replaced_by_the_next(fixtures, as_, full):
+    client = as_(fixtures.bob)
     untag = {"op": "untag", "id": full.pk, "data": {"tags": ["t0"]}}
     tag = {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}}
 
     assert bulk(client, untag, tag).status_code == 200
-    assert "more" in tags_of(world, full)
+    assert "more" in tags_of(fixtures, full)
     update = {"op": "update", "id": full.pk, "data": {"tags": ["only"]}}
     assert bulk(client, update, tag).status_code == 200
-    assert tags_of(world, full) == ["more", "only"]
+    assert tags_of(fixtures, full) == ["more", "only"]
 
 
-def test_task_that_has_more_than_fifty_tags_may_lose_some(world, as_, full):
-    with inside(world.acme):
-        extra = [create_tag(world.ada, name=f"u{n}") for n in range(3)]
+def test_task_that_has_more_than_fifty_tags_may_lose_some(fixtures, as_, full):
+    with inside(fixtures.acme):
+        extra = [create_tag(fixtures.ada, name=f"u{n}") for n in range(3)]
         full.tags.through.objects.bulk_create(
             [full.tags.through(task=full, tag=tag) for tag in extra]
         )
 
-    r = bulk(as_(world.bob), {"op": "untag", "id": full.pk, "data": {"tags": ["u0"]}})
+    r = bulk(as_(fixtures.bob), {"op": "untag", "id": full.pk, "data": {"tags": ["u0"]}})
 
     assert r.status_code == 200
-    assert len(tags_of(world, full)) == MAX_TAGS + 2
+    assert len(tags_of(fixtures, full)) == MAX_TAGS + 2
 
 
-def test_form_with_more_than_fifty_tags_is_refused(world, staff, full):
-    with inside(world.acme):
-        create_tag(world.ada, name="more")
+def test_form_with_more_than_fifty_tags_is_refused(fixtures, staff_client, full):
+    with inside(fixtures.acme):
+        create_tag(fixtures.ada, name="more")
         ids = [tag.pk for tag in Tag.objects.all()]
     page = address(Task, "change", full.pk)
 
-    r = staff.post(page, form_of(staff.get(page)) | {"labels": ids})
+    r = staff_client.post(page, form_of(staff_client.get(page)) | {"labels": ids})
 
     assert "at most 50 tags" in r.content.decode()
-    assert tags_of(world, full) == sorted(FIFTY)
+    assert tags_of(fixtures, full) == sorted(FIFTY)
 
 
-def test_undo_that_would_give_a_task_too_many_tags_is_refused(world, as_, full):
-    client = as_(world.ada)
+def test_undo_that_would_give_a_task_too_many_tags_is_refused(fixtures, as_, full):
+    client = as_(fixtures.ada)
     r = bulk(client, {"op": "untag", "id": full.pk, "data": {"tags": ["t0"]}})
     untagged = r["X-Request-Id"]
     bulk(client, {"op": "tag", "id": full.pk, "data": {"tags": ["more"]}})
@@ -141,29 +141,29 @@ def test_undo_that_would_give_a_task_too_many_tags_is_refused(world, as_, full):
     assert (r.status_code, r.json()["code"]) == (409, "cannot_undo")
     assert r.json()["errors"][0]["code"] == "too_many"
     r = client.post("/undo", {"request_id": untagged, "on_conflict": "skip"})
-    assert (r.status_code, len(tags_of(world, full))) == (200, MAX_TAGS)
+    assert (r.status_code, len(tags_of(fixtures, full))) == (200, MAX_TAGS)
 
 
-def test_undo_that_would_restore_a_tag_beyond_the_limit_is_refused(world, as_, events, full):
-    with inside(world.acme):
-        delete_tag(world.boss, Tag.objects.get(name="t0"))
-        update_task(world.ada, full, tags=[*FIFTY[1:], "more"])
-    (deleted,) = events(world.acme, subject_type="tag", verb="deleted")
+def test_undo_that_would_restore_a_tag_beyond_the_limit_is_refused(fixtures, as_, events, full):
+    with inside(fixtures.acme):
+        delete_tag(fixtures.boss, Tag.objects.get(name="t0"))
+        update_task(fixtures.ada, full, tags=[*FIFTY[1:], "more"])
+    (deleted,) = events(fixtures.acme, subject_type="tag", verb="deleted")
 
-    r = as_(world.boss).post("/undo", {"event_ids": [deleted.pk]})
+    r = as_(fixtures.boss).post("/undo", {"event_ids": [deleted.pk]})
 
     assert (r.status_code, r.json()["errors"][0]["code"]) == (409, "too_many")
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not Tag.objects.filter(name="t0").exists()
 
 
 # ---- new tags of one request --------------------------------------------------------------------
 
 
-def creations(world, count, start=0):
+def creations(fixtures, count, start=0):
     """Return operations that use `count` tag names in total, two for each task."""
     return [
-        {"op": "create", "data": {"project_id": world.apollo.pk, "title": "x",
+        {"op": "create", "data": {"project_id": fixtures.apollo.pk, "title": "x",
                                   "tags": [f"n{n}", f"n{n + 1}"]}}
         for n in range(start, start + count, 2)
     ]  # fmt: skip
@@ -174,14 +174,14 @@ def test_limits_of_one_request_have_the_documented_values():
     assert (MAX_NEW_TAGS, MAX_TEXT_BYTES) == (100, 4 * 1024 * 1024)
 
 
-def test_request_that_would_create_too_many_tags_is_refused(world, as_, monkeypatch):
+def test_request_that_would_create_too_many_tags_is_refused(fixtures, as_, monkeypatch):
     monkeypatch.setattr(tag_actions, "MAX_NEW_TAGS", 8)
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
 
     for operations in (
-        creations(world, 10),
+        creations(fixtures, 10),
         # neither half alone is too much
-        [*creations(world, 6), *({"op": "tag", "id": world.task.pk, "data": {"tags": [f"m{n}"]}}
+        [*creations(fixtures, 6), *({"op": "tag", "id": fixtures.task.pk, "data": {"tags": [f"m{n}"]}}
                                  for n in range(3))],
     ):  # fmt: skip
         for more in ({}, {"on_error": "continue"}):
@@ -194,20 +194,20 @@ def test_request_that_would_create_too_many_tags_is_refused(world, as_, monkeypa
     r = client.post("/projects", {"name": "x", "tasks": first})
     assert (r.status_code, r.json()["code"]) == (422, "too_many")
 
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not Tag.objects.exists()
-    assert bulk(client, *creations(world, 8)).status_code == 200
-    assert bulk(client, *creations(world, 16)).status_code == 200, "8 exist, 8 are new"
+    assert bulk(client, *creations(fixtures, 8)).status_code == 200
+    assert bulk(client, *creations(fixtures, 16)).status_code == 200, "8 exist, 8 are new"
 
 
 # ---- text of one request ------------------------------------------------------------------------
 
 
 @pytest.fixture
-def many(world):
-    with inside(world.acme):
+def many(fixtures):
+    with inside(fixtures.acme):
         for n in range(80):
-            create_task(world.ada, world.apollo, title=f"m{n}")
+            create_task(fixtures.ada, fixtures.apollo, title=f"m{n}")
 
 
 @pytest.mark.parametrize(
@@ -215,25 +215,25 @@ def many(world):
     [{"description": "x" * 60_000}, {"description": "ü" * 30_000}, {"metadata": {"a": "x" * 30_000},
      "description": "x" * 30_000}],
 )  # fmt: skip
-def test_where_that_would_write_too_much_text_is_refused(world, as_, many, data):
+def test_where_that_would_write_too_much_text_is_refused(fixtures, as_, many, data):
     """81 times 60,000 bytes are more than 4 MiB, though the request has only 60,000."""
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
     update = {"op": "update", "where": {"project": ["APO"]}, "data": data}
 
     for more in ({}, {"on_error": "continue"}):
-        r = bulk(client, {"op": "complete", "id": world.task.pk}, update, **more)
+        r = bulk(client, {"op": "complete", "id": fixtures.task.pk}, update, **more)
 
         assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
         assert r.json()["errors"][0]["pointer"] == "#/operations/1"
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert not Task.objects.exclude(description="").exists()
         assert not Task.objects.filter(status="done").exists()
 
 
-def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
+def test_replaced_text_counts_as_well(fixtures, as_, many, monkeypatch):
     """The event log stores the replaced text."""
     monkeypatch.setattr(bulk_api, "MAX_TEXT_BYTES", 81 * 520)
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
     assert bulk(client, update | {"data": {"description": "x" * 500}}).status_code == 200
     assert bulk(client, update | {"data": {"priority": "high"}}).status_code == 200
@@ -247,15 +247,15 @@ def test_replaced_text_counts_as_well(world, as_, many, monkeypatch):
 # ---- the answer ---------------------------------------------------------------------------------
 
 
-def test_response_contains_each_task_once_in_its_last_successful_result(world, as_):
-    client, pk = as_(world.bob), world.task.pk
+def test_response_contains_each_task_once_in_its_last_successful_result(fixtures, as_):
+    client, pk = as_(fixtures.bob), fixtures.task.pk
     operations = [
         {"op": "update", "id": pk, "data": {"description": "x" * 60_000}},
         {"op": "update", "where": {"q": "Launch"}, "data": {"priority": "high"}},
         *({"op": "update", "id": "APO-1", "data": {"title": f"t{n}"}} for n in range(50)),
         {"op": "update", "id": pk, "data": {"due_on": "2026-12-01"}},
         {"op": "update", "id": pk, "data": {"due_date": "2026-12-01T00:00:00Z"}},
-        {"op": "create", "data": {"project_id": world.apollo.pk, "title": "new"}},
+        {"op": "create", "data": {"project_id": fixtures.apollo.pk, "title": "new"}},
     ]
 
     r = bulk(client, *operations, on_error="continue")
@@ -269,9 +269,9 @@ def test_response_contains_each_task_once_in_its_last_successful_result(world, a
     assert len(r.content) < 2 * 60_000
 
 
-def test_response_is_valid_json_if_the_last_operation_deletes_the_task(world, as_):
-    update = {"op": "update", "id": world.task.pk, "data": {"title": "x"}}
+def test_response_is_valid_json_if_the_last_operation_deletes_the_task(fixtures, as_):
+    update = {"op": "update", "id": fixtures.task.pk, "data": {"title": "x"}}
 
-    r = bulk(as_(world.bob), update, {"op": "delete", "id": world.task.pk})
+    r = bulk(as_(fixtures.bob), update, {"op": "delete", "id": fixtures.task.pk})
 
     assert [x["task"] for x in json.loads(r.content)["results"]] == [None, None]

@@ -15,28 +15,28 @@ def bulk(client, *operations, **more):
     return client.post("/tasks/bulk", {"operations": list(operations)} | more)
 
 
-def new(world, **data):
-    return {"op": "create", "data": {"project_id": world.apollo.pk, "title": "x"} | data}
+def new(fixtures, **data):
+    return {"op": "create", "data": {"project_id": fixtures.apollo.pk, "title": "x"} | data}
 
 
 @pytest.fixture
-def tasks(world):
-    with inside(world.acme):
-        return [create_task(world.ada, world.apollo, title=f"t{n}") for n in range(4)]
+def tasks(fixtures):
+    with inside(fixtures.acme):
+        return [create_task(fixtures.ada, fixtures.apollo, title=f"t{n}") for n in range(4)]
 
 
-def test_each_operation_is_carried_out_and_recorded(world, as_, events, tasks):
-    with inside(world.acme):
-        other = create_project(world.ada, name="Other", key="OTH")
-        add_member(world.ada, other, user=world.bob.user)
+def test_each_operation_is_carried_out_and_recorded(fixtures, as_, events, tasks):
+    with inside(fixtures.acme):
+        other = create_project(fixtures.ada, name="Other", key="OTH")
+        add_member(fixtures.ada, other, user=fixtures.bob.user)
     a, b, c, d = (t.pk for t in tasks)
 
     r = bulk(
-        as_(world.bob),
+        as_(fixtures.bob),
         {"op": "complete", "id": a},
-        new(world, title="new", tags=["hot"], blocked_by=[a]),
+        new(fixtures, title="new", tags=["hot"], blocked_by=[a]),
         {"op": "update", "id": "APO-1", "data": {"title": "T", "due_on": "2026-12-01"}},
-        {"op": "assign", "id": "apo-1", "data": {"assignee_id": world.bot.user.pk}},
+        {"op": "assign", "id": "apo-1", "data": {"assignee_id": fixtures.bot.user.pk}},
         {"op": "reopen", "id": a},
         {"op": "move", "id": b, "data": {"project_id": other.pk}},
         {"op": "tag", "id": c, "data": {"tags": ["HOT", "cold"]}},
@@ -58,16 +58,18 @@ def test_each_operation_is_carried_out_and_recorded(world, as_, events, tasks):
     assert shown[5]["key"] == "OTH-1"
     assert [t["name"] for t in shown[7]["tags"]] == ["cold"]
     assert (shown[8], results[8]["id"]) == (None, d)
-    verbs = [e.verb for e in events(world.acme, subject_type="task", request_id=r["X-Request-Id"])]
+    verbs = [
+        e.verb for e in events(fixtures.acme, subject_type="task", request_id=r["X-Request-Id"])
+    ]
     assert sorted(verbs) == sorted(
         ["created", "completed", "changed", "assigned", "reopened", "moved", "deleted"]
         + ["changed"] * 2
     )
 
 
-def test_each_operation_sees_the_result_of_those_before_it(world, as_, tasks):
+def test_each_operation_sees_the_result_of_those_before_it(fixtures, as_, tasks):
     a, b = tasks[0].pk, tasks[1].pk
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
 
     r = bulk(
         client,
@@ -83,23 +85,23 @@ def test_each_operation_sees_the_result_of_those_before_it(world, as_, tasks):
         {"op": "update", "id": b, "data": {"blocked_by": [a]}},
     )
     assert (r.status_code, r.json()["code"]) == (409, "cycle")
-    r = bulk(client, new(world, external_ref="r"), new(world, external_ref="r"))
+    r = bulk(client, new(fixtures, external_ref="r"), new(fixtures, external_ref="r"))
     assert (r.status_code, r.json()["code"]) == (409, "taken")
 
 
-def test_one_refused_operation_prevents_all_changes(world, as_, events, tasks):
-    client = as_(world.bob)
-    before = len(events(world.acme))
+def test_one_refused_operation_prevents_all_changes(fixtures, as_, events, tasks):
+    client = as_(fixtures.bob)
+    before = len(events(fixtures.acme))
 
     r = bulk(
         client,
         {"op": "complete", "id": tasks[0].pk},
-        new(world, title=""),
-        {"op": "complete", "id": world.secret_task.pk},
-        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": world.eve.user.pk}},
+        new(fixtures, title=""),
+        {"op": "complete", "id": fixtures.secret_task.pk},
+        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": fixtures.eve.user.pk}},
         {"op": "explode", "id": 1},
         {"op": "complete"},
-        {"op": "update", "id": tasks[0].pk, "data": {"parent_id": world.secret_task.pk}},
+        {"op": "update", "id": tasks[0].pk, "data": {"parent_id": fixtures.secret_task.pk}},
     )
 
     assert [e["pointer"] for e in r.json()["errors"]] == [
@@ -111,20 +113,20 @@ def test_one_refused_operation_prevents_all_changes(world, as_, events, tasks):
         "#/operations/6/data/parent_id",
     ]
     assert r.status_code == 422
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
 
 
-def test_refused_operation_is_skipped_with_on_error_continue(world, as_, tasks):
-    client = as_(world.bob)
+def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, tasks):
+    client = as_(fixtures.bob)
 
     r = bulk(
         client,
         {"op": "complete", "id": tasks[0].pk},
-        new(world, title=""),
-        new(world, title="made", external_ref="r"),
-        new(world, title="twice", external_ref="r"),
+        new(fixtures, title=""),
+        new(fixtures, title="made", external_ref="r"),
+        new(fixtures, title="twice", external_ref="r"),
         {"op": "complete", "id": 10**9},
-        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": world.eve.user.pk}},
+        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": fixtures.eve.user.pk}},
         on_error="continue",
     )
 
@@ -142,24 +144,24 @@ def test_refused_operation_is_skipped_with_on_error_continue(world, as_, tasks):
     problem = answer["results"][5]["problem"]
     assert problem["status"] == 422
     assert problem["errors"][0]["pointer"] == "#/operations/5/data/assignee_id"
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.filter(status="done").count() == 1
         assert Task.objects.filter(external_ref="r").get().title == "made"
 
 
-def test_refused_tasks_use_no_numbers(world, as_):
-    client = as_(world.bob)
+def test_refused_tasks_use_no_numbers(fixtures, as_):
+    client = as_(fixtures.bob)
 
-    bulk(client, new(world, title=""), new(world), on_error="continue")
+    bulk(client, new(fixtures, title=""), new(fixtures), on_error="continue")
 
-    assert bulk(client, new(world)).json()["results"][0]["task"]["number"] == 3
+    assert bulk(client, new(fixtures)).json()["results"][0]["task"]["number"] == 3
 
 
-def test_task_and_subtasks_can_be_completed_in_any_order(world, as_, tasks):
+def test_task_and_subtasks_can_be_completed_in_any_order(fixtures, as_, tasks):
     a, b = tasks[:2]
-    with inside(world.acme):
-        child = create_task(world.ada, world.apollo, title="child", parent=a, blocked_by=[b])
-    client = as_(world.bob)
+    with inside(fixtures.acme):
+        child = create_task(fixtures.ada, fixtures.apollo, title="child", parent=a, blocked_by=[b])
+    client = as_(fixtures.bob)
     completions = [{"op": "complete", "id": t.pk} for t in (a, child)]
 
     r = bulk(client, *completions)
@@ -169,8 +171,8 @@ def test_task_and_subtasks_can_be_completed_in_any_order(world, as_, tasks):
     assert bulk(client, *completions, {"op": "complete", "id": b.pk}).json()["succeeded"] == 3
 
 
-def test_where_selects_the_tasks(world, as_, tasks):
-    client = as_(world.bob)
+def test_where_selects_the_tasks(fixtures, as_, tasks):
+    client = as_(fixtures.bob)
 
     r = bulk(
         client,
@@ -189,12 +191,12 @@ def test_where_selects_the_tasks(world, as_, tasks):
         assert bulk(client, {"op": "delete", **wrong}).status_code == 422
 
 
-def test_more_than_500_changes_are_refused(world, as_, tasks):
-    client = as_(world.bob)
+def test_more_than_500_changes_are_refused(fixtures, as_, tasks):
+    client = as_(fixtures.bob)
 
     assert bulk(client).status_code == 422
-    assert bulk(client, *[new(world)] * 501).status_code == 422
-    assert bulk(client, *[new(world)] * 500).json()["succeeded"] == 500
+    assert bulk(client, *[new(fixtures)] * 501).status_code == 422
+    assert bulk(client, *[new(fixtures)] * 500).json()["succeeded"] == 500
     r = bulk(client, {"op": "complete", "where": {"project": ["APO"]}})
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_many")
     wheres = [{"op": "complete", "where": {"tag": [str(n)]}} for n in range(21)]
@@ -202,16 +204,16 @@ def test_more_than_500_changes_are_refused(world, as_, tasks):
     assert bulk(client, *wheres).status_code == 422
 
 
-def test_project_of_a_non_member_is_not_found(world, as_, tasks):
-    for actor in (world.eve, world.mallory):
+def test_project_of_a_non_member_is_not_found(fixtures, as_, tasks):
+    for actor in (fixtures.eve, fixtures.mallory):
         r = bulk(as_(actor), *({"op": "delete", "id": t.pk} for t in tasks))
 
         assert (r.status_code, len(r.json()["errors"])) == (404, 4)
         everything = {"status": ["todo", "in_progress", "done"]}
         assert bulk(as_(actor), {"op": "delete", "where": everything}).status_code == 200
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.count() == 5
 
 
-def test_read_only_token_is_refused(world, as_):
-    assert bulk(as_(world.bob, "read"), new(world)).status_code == 403
+def test_read_only_token_is_refused(fixtures, as_):
+    assert bulk(as_(fixtures.bob, "read"), new(fixtures)).status_code == 403

@@ -29,19 +29,19 @@ from tasks.schemas.bulk import TaskBulk
 
 
 @pytest.fixture
-def acme(world):
-    with inside(world.acme):
-        yield world
+def acme(fixtures):
+    with inside(fixtures.acme):
+        yield fixtures
 
 
-def values_for(change: type[TaskChange], world: Any) -> dict[str, Any]:
+def values_for(change: type[TaskChange], fixtures: Any) -> dict[str, Any]:
     """Return values for an operation: task fields for an update, its own data for others."""
-    blocker = create_task(world.ada, world.apollo, title="blocker", status="done")
-    parent = create_task(world.ada, world.apollo, title="parent")
+    blocker = create_task(fixtures.ada, fixtures.apollo, title="blocker", status="done")
+    parent = create_task(fixtures.ada, fixtures.apollo, title="parent")
     values = {
         "title": "new",
         "status": "done",
-        "assignee": world.bob.user,
+        "assignee": fixtures.bob.user,
         "tags": ["a"],
         "parent": parent,
         "blocked_by": [blocker],
@@ -50,7 +50,7 @@ def values_for(change: type[TaskChange], world: Any) -> dict[str, Any]:
     }
     if issubclass(change, UpdateTask):
         return values
-    return values | {"project": create_project(world.ada, name="Other", key="OTH")}
+    return values | {"project": create_project(fixtures.ada, name="Other", key="OTH")}
 
 
 @pytest.mark.parametrize("change", TASK_CHANGES)

@@ -131,7 +131,7 @@ def apollo(boss):
 
 
 @pytest.fixture
-def staff(boss):
+def staff_client(boss):
     return sign_in("boss@acme.example")
 
 
@@ -140,11 +140,11 @@ def client(boss):
     return ApiClient(token_of(boss))
 
 
-def send_form(staff, model, pk=None, **values):
+def send_form(staff_client, model, pk=None, **values):
     """Fill in the form of the model and send it. Return whether it was saved."""
     page = address(model, "change" if pk else "add", pk)
-    form = form_of(staff.get(page))
-    return staff.post(page, form | values).status_code == 302
+    form = form_of(staff_client.get(page))
+    return staff_client.post(page, form | values).status_code == 302
 
 
 def send_cell(client, column, text):
@@ -168,32 +168,32 @@ def would_accept(client, path, **values):
 @pytest.mark.parametrize("text", ["NaN", "[1]", '{"a": NaN}', '{"a": "\\u0000"}', '{"a": "\\ud800"}',
                                   '{"a": 1e308}', '{"a": 1, "a": 1}', "[" * 50_000])  # fmt: skip
 def test_bad_metadata_is_refused_in_cells_and_forms_and_nothing_is_stored(
-    boss, apollo, staff, client, text
+    boss, apollo, staff_client, client, text
 ):
     assert not send_cell(client, "metadata", text)
-    assert not send_form(staff, Task, project=apollo.pk, title="x", metadata=text)
-    assert not send_form(staff, Project, apollo.pk, metadata=text)
+    assert not send_form(staff_client, Task, project=apollo.pk, title="x", metadata=text)
+    assert not send_form(staff_client, Project, apollo.pk, metadata=text)
 
     with inside(boss.tenant):
         assert not Task.objects.exists()
         assert Project.objects.get().metadata == {}
 
 
-def test_good_metadata_is_stored_alike_by_body_cell_and_form(boss, apollo, staff, client):
+def test_good_metadata_is_stored_alike_by_body_cell_and_form(boss, apollo, staff_client, client):
     text = '{"a": [1, 2.5, "\\ud83d\\ude80"], "sha256": {"row": null}}'
 
     body = {"project_id": apollo.pk, "title": "x", "metadata": json.loads(text)}
     assert client.post("/tasks", body).status_code == 201
     assert send_cell(client, "metadata", text)
-    assert send_form(staff, Task, project=apollo.pk, title="x", metadata=text)
+    assert send_form(staff_client, Task, project=apollo.pk, title="x", metadata=text)
 
     with inside(boss.tenant):
         assert [task.metadata for task in Task.objects.all()] == [json.loads(text)] * 3
 
 
-def test_emptied_metadata_becomes_an_empty_object(boss, apollo, staff):
-    assert send_form(staff, Project, apollo.pk, metadata='{"a": 1}')
-    assert send_form(staff, Project, apollo.pk, metadata="")
+def test_emptied_metadata_becomes_an_empty_object(boss, apollo, staff_client):
+    assert send_form(staff_client, Project, apollo.pk, metadata='{"a": 1}')
+    assert send_form(staff_client, Project, apollo.pk, metadata="")
 
     with inside(boss.tenant):
         assert Project.objects.get().metadata == {}
@@ -213,7 +213,7 @@ TEXT = {
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
-def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff, client, text):
+def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff_client, client, text):
     with inside(boss.tenant):
         task = create_task(boss, apollo, title="x")
     forms = {
@@ -233,7 +233,7 @@ def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff, client, te
         extra = {"owner": boss.user.pk} if model in (Project, Page) else {}
         sent = {n.removesuffix("_id"): value for n, value in values.items()} | extra
 
-        assert send_form(staff, model, **sent) == wanted, name
+        assert send_form(staff_client, model, **sent) == wanted, name
 
 
 @pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
@@ -259,35 +259,35 @@ PEOPLE = {
 
 
 @pytest.mark.parametrize("person", PEOPLE.values(), ids=PEOPLE.keys())
-def test_people_are_judged_alike_by_body_and_form(staff, client, person):
+def test_people_are_judged_alike_by_body_and_form(staff_client, client, person):
     wanted = would_accept(client, "/users", **person)
 
-    assert send_form(staff, User, is_active="on", **person) == wanted
+    assert send_form(staff_client, User, is_active="on", **person) == wanted
 
 
-def test_erased_user_can_still_be_edited_in_a_form(boss, staff):
+def test_erased_user_can_still_be_edited_in_a_form(boss, staff_client):
     """The e-mail of an erased user could not be entered, but here it is not changed."""
     with inside(boss.tenant):
         ada = create_user(boss, handle="ada", email="ada@acme.example")
         erase_user(boss, deactivate_user(boss, ada))
 
-    assert send_form(staff, User, ada.pk, full_name="Nobody")
+    assert send_form(staff_client, User, ada.pk, full_name="Nobody")
 
 
-def test_password_is_kept_as_it_was_typed_in_a_form(boss, staff):
+def test_password_is_kept_as_it_was_typed_in_a_form(boss, staff_client):
     values = {"handle": "ada", "email": "ada@acme.example", "is_active": "on"}
-    assert send_form(staff, User, **values, password=" spaces around it ")
+    assert send_form(staff_client, User, **values, password=" spaces around it ")
 
     with inside(boss.tenant):
         assert User.objects.get(handle="ada").check_password(" spaces around it ")
 
 
-def test_saving_a_form_unchanged_keeps_the_white_space_of_markdown(boss, apollo, staff):
+def test_saving_a_form_unchanged_keeps_the_white_space_of_markdown(boss, apollo, staff_client):
     body = "\n\n    code\n"
     with inside(boss.tenant):
         page = create_page(boss, apollo, title="x", body=body)
 
-    assert send_form(staff, Page, page.pk, title="y")
+    assert send_form(staff_client, Page, page.pk, title="y")
 
     with inside(boss.tenant):
         assert Page.objects.get().body == body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from conftest import ApiClient, build_world, token_of
+from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import change
 from taskflow.tenancy import inside
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def live():
-    return build_world()
+    return build_fixtures()
 
 
 @pytest.fixture

@@ -60,11 +60,11 @@ def query(sql, *params):
 
 
 @pytest.fixture
-def acme(world):
+def acme(fixtures):
     """The fixtures, with a row of Acme in every table and a unit of work of Acme."""
-    with inside(world.acme):
-        fill_tables(world.ada, world.apollo, world.task)
-        yield world
+    with inside(fixtures.acme):
+        fill_tables(fixtures.ada, fixtures.apollo, fixtures.task)
+        yield fixtures
 
 
 def fill_tables(actor, project, task):
@@ -215,17 +215,17 @@ def test_a_second_row_with_unique_values_is_refused(acme, name):
 
 
 @pytest.mark.parametrize("name", ["project_key_key", "tag_name_key", "user_handle_key", "user_email_key"])  # fmt: skip
-def test_two_tenants_may_use_the_same_unique_values(world, name):
+def test_two_tenants_may_use_the_same_unique_values(fixtures, name):
     rows = {
         "project_key_key": lambda w: Project(key="APO", name="x", owner=w.mallory.user),
         "tag_name_key": lambda w: Tag(name="urgent"),
         "user_handle_key": lambda w: User(handle="ada", email="x@x.example"),
         "user_email_key": lambda w: User(handle="x", email="ada@acme.example"),
     }
-    with inside(world.acme):
-        create_tag(world.ada, name="urgent")
-    with inside(world.globex):
-        rows[name](world).save(force_insert=True)
+    with inside(fixtures.acme):
+        create_tag(fixtures.ada, name="urgent")
+    with inside(fixtures.globex):
+        rows[name](fixtures).save(force_insert=True)
 
 
 def test_several_tasks_without_an_external_ref_are_accepted(acme):
@@ -238,10 +238,10 @@ def test_several_tasks_without_an_external_ref_are_accepted(acme):
 
 
 @pytest.fixture
-def ids_of_globex(world):
+def ids_of_globex(fixtures):
     """The id of a row of Globex, by model."""
-    with inside(world.globex):
-        fill_tables(world.mallory, world.secret, world.secret_task)
+    with inside(fixtures.globex):
+        fill_tables(fixtures.mallory, fixtures.secret, fixtures.secret_task)
         return {model: model.objects.latest("pk").pk for model in TENANT_MODELS}
 
 

@@ -11,8 +11,8 @@ def create(client, **body):
     return client.post("/projects", {"name": "x"} | body)
 
 
-def test_owner_becomes_the_first_member(world, as_, events):
-    client = as_(world.eve)
+def test_owner_becomes_the_first_member(fixtures, as_, events):
+    client = as_(fixtures.eve)
 
     r = create(
         client,
@@ -30,7 +30,7 @@ def test_owner_becomes_the_first_member(world, as_, events):
     assert body["task_counts"] == {"todo": 0, "in_progress": 0, "done": 0}
     assert r.headers["Location"] == f"/api/v1/projects/{body['id']}"
     assert r.headers["ETag"]
-    made = events(world.acme, project_id=body["id"])
+    made = events(fixtures.acme, project_id=body["id"])
     assert [(e.subject_type, e.verb) for e in made] == [
         ("project", "created"),
         ("projectmember", "joined"),
@@ -54,12 +54,12 @@ def test_owner_becomes_the_first_member(world, as_, events):
         ("x" * 255, "XXX"),
     ],
 )
-def test_missing_key_is_derived_from_the_name(world, as_, name, key):
-    assert create(as_(world.ada), name=name).json()["key"] == key
+def test_missing_key_is_derived_from_the_name(fixtures, as_, name, key):
+    assert create(as_(fixtures.ada), name=name).json()["key"] == key
 
 
-def test_derived_key_avoids_taken_keys(world, as_):
-    client = as_(world.ada)
+def test_derived_key_avoids_taken_keys(fixtures, as_):
+    client = as_(fixtures.ada)
 
     keys = [create(client, name="Zeus").json()["key"] for _ in range(28)]
 
@@ -67,12 +67,12 @@ def test_derived_key_avoids_taken_keys(world, as_):
     assert keys[-2:] == ["ZEUZ", "ZEUAA"]
 
 
-def test_derived_key_ignores_keys_of_other_tenants(world, as_):
-    assert create(as_(world.mallory), name="Apollo").json()["key"] == "APO"
+def test_derived_key_ignores_keys_of_other_tenants(fixtures, as_):
+    assert create(as_(fixtures.mallory), name="Apollo").json()["key"] == "APO"
 
 
-def test_taken_key_is_a_conflict_that_names_the_field(world, as_):
-    r = create(as_(world.eve), key="APO")
+def test_taken_key_is_a_conflict_that_names_the_field(fixtures, as_):
+    r = create(as_(fixtures.eve), key="APO")
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
     assert r.json()["detail"] == "Another project, maybe one in the trash, has this key."
@@ -107,58 +107,58 @@ def test_taken_key_is_a_conflict_that_names_the_field(world, as_):
         ({"id": 7}, "id"),
     ],
 )
-def test_refused_project_is_not_stored(world, as_, events, body, where):
-    client = as_(world.boss)
-    before = len(events(world.acme))
+def test_refused_project_is_not_stored(fixtures, as_, events, body, where):
+    client = as_(fixtures.boss)
+    before = len(events(fixtures.acme))
 
     r = create(client, **body)
 
     assert r.status_code == 422, r.json()
     assert [e["pointer"] for e in r.json()["errors"]] == [f"#/{where}"]
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert (Project.objects.count(), ProjectMember.objects.count()) == (1, 4)
 
 
-def test_only_administrators_create_projects_for_other_users(world, as_):
-    body = {"owner_id": world.bob.user.pk}
+def test_only_administrators_create_projects_for_other_users(fixtures, as_):
+    body = {"owner_id": fixtures.bob.user.pk}
 
-    assert create(as_(world.ada), **body).status_code == 403
-    made = create(as_(world.boss), **body).json()
+    assert create(as_(fixtures.ada), **body).status_code == 403
+    made = create(as_(fixtures.boss), **body).json()
     assert (made["owner"]["handle"], made["role"]) == ("bob", None)
-    assert as_(world.bob).get(f"/projects/{made['id']}").json()["role"] == "owner"
+    assert as_(fixtures.bob).get(f"/projects/{made['id']}").json()["role"] == "owner"
 
 
-def test_owner_of_another_tenant_is_unknown(world, as_):
-    theirs = create(as_(world.boss), owner_id=world.mallory.user.pk)
-    nobodys = create(as_(world.boss), owner_id=10**9)
+def test_owner_of_another_tenant_is_unknown(fixtures, as_):
+    theirs = create(as_(fixtures.boss), owner_id=fixtures.mallory.user.pk)
+    nobodys = create(as_(fixtures.boss), owner_id=10**9)
 
     assert theirs.status_code == nobodys.status_code == 422
     assert theirs.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_deactivated_owner_is_refused(world, as_):
-    boss = as_(world.boss)
-    boss.patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+def test_deactivated_owner_is_refused(fixtures, as_):
+    boss = as_(fixtures.boss)
+    boss.patch(f"/users/{fixtures.eve.user.pk}", {"is_active": False})
 
-    r = create(boss, owner_id=world.eve.user.pk)
+    r = create(boss, owner_id=fixtures.eve.user.pk)
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/owner_id")
 
 
-def test_token_limited_to_projects_is_refused(world, as_):
-    for actor in (world.ada, world.boss):
-        r = create(as_(actor, project_ids=[world.apollo.pk]))
+def test_token_limited_to_projects_is_refused(fixtures, as_):
+    for actor in (fixtures.ada, fixtures.boss):
+        r = create(as_(actor, project_ids=[fixtures.apollo.pk]))
         assert (r.status_code, r.json()["code"]) == (403, "forbidden")
 
 
-def test_read_only_token_is_refused(world, as_):
-    assert create(as_(world.ada, "read")).status_code == 403
+def test_read_only_token_is_refused(fixtures, as_):
+    assert create(as_(fixtures.ada, "read")).status_code == 403
 
 
-def test_failure_after_the_project_row_stores_nothing(world, as_, events, monkeypatch):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_failure_after_the_project_row_stores_nothing(fixtures, as_, events, monkeypatch):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
     monkeypatch.setattr(
         projects,
         "ProjectMember",
@@ -168,6 +168,6 @@ def test_failure_after_the_project_row_stores_nothing(world, as_, events, monkey
     r = create(client)
 
     assert r.status_code == 422
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert Project.objects.count() == 1

@@ -12,21 +12,21 @@ def create(client, *tasks, **more):
     return client.post("/projects", {"name": "Web", "key": "WEB", "tasks": list(tasks)} | more)
 
 
-def test_project_is_created_with_subtasks_blockers_and_tags(world, as_, events):
-    client = as_(world.bob)
+def test_project_is_created_with_subtasks_blockers_and_tags(fixtures, as_, events):
+    client = as_(fixtures.bob)
 
     r = create(
         client,
         {
             "title": "Ship",
-            "blocked_by": ["build", world.task.pk],
+            "blocked_by": ["build", fixtures.task.pk],
             "tags": ["Release"],
             "subtasks": [
                 {"title": "Announce", "tags": ["release"], "subtasks": [{"title": "Write"}]},
                 {"title": "Deploy", "priority": "high", "status": "in_progress"},
             ],
         },
-        {"title": "Build", "ref": "build", "assignee_id": world.bob.user.pk},
+        {"title": "Build", "ref": "build", "assignee_id": fixtures.bob.user.pk},
     )
 
     assert r.status_code == 201, r.json()
@@ -34,12 +34,12 @@ def test_project_is_created_with_subtasks_blockers_and_tags(world, as_, events):
     tasks = {t["title"]: t for t in client.get("/tasks?project=WEB&sort=number").json()["data"]}
     assert [t["key"] for t in tasks.values()] == ["WEB-1", "WEB-2", "WEB-3", "WEB-4", "WEB-5"]
     assert list(tasks) == ["Ship", "Announce", "Write", "Deploy", "Build"]
-    assert tasks["Ship"]["blocked_by"] == [world.task.pk, tasks["Build"]["id"]]
+    assert tasks["Ship"]["blocked_by"] == [fixtures.task.pk, tasks["Build"]["id"]]
     assert tasks["Write"]["parent_id"] == tasks["Announce"]["id"]
     assert tasks["Announce"]["parent_id"] == tasks["Deploy"]["parent_id"] == tasks["Ship"]["id"]
     assert [t["name"] for t in tasks["Announce"]["tags"]] == ["release"]
     assert {t["version"] for t in tasks.values()} == {1}
-    made = events(world.acme, request_id=r.headers["X-Request-Id"])
+    made = events(fixtures.acme, request_id=r.headers["X-Request-Id"])
     assert [e.subject_type for e in made] == ["project", "projectmember", "tag"] + ["task"] * 5
 
 
@@ -64,23 +64,23 @@ def test_project_is_created_with_subtasks_blockers_and_tags(world, as_, events):
     ],
 )
 def test_invalid_task_is_refused_with_its_pointer_and_nothing_is_created(
-    world, as_, events, task, pointer
+    fixtures, as_, events, task, pointer
 ):
-    client = as_(world.bob)
-    before = len(events(world.acme))
+    client = as_(fixtures.bob)
+    before = len(events(fixtures.acme))
 
     r = create(client, {"title": "first", "ref": "a", "external_ref": "r", "tags": ["new"]}, task)
 
     assert r.status_code in (409, 422), r.json()
     assert [e["pointer"] for e in r.json()["errors"]] == [pointer]
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert (Project.objects.count(), Task.objects.count(), Tag.objects.count()) == (1, 1, 0)
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
 
 
-def test_circle_of_blockers_is_refused(world, as_):
+def test_circle_of_blockers_is_refused(fixtures, as_):
     r = create(
-        as_(world.bob),
+        as_(fixtures.bob),
         {"title": "a", "ref": "a", "blocked_by": ["b"]},
         {"title": "b", "ref": "b", "blocked_by": ["a"]},
     )
@@ -88,11 +88,11 @@ def test_circle_of_blockers_is_refused(world, as_):
     assert (r.status_code, r.json()["code"]) == (409, "cycle"), r.json()
 
 
-def test_more_than_five_levels_are_refused(world, as_):
+def test_more_than_five_levels_are_refused(fixtures, as_):
     task = {"title": "deepest"}
     for level in range(4):
         task = {"title": str(level), "subtasks": [task]}
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
 
     assert create(client, task).status_code == 201
     r = create(client, {"title": "top", "subtasks": [task]}, key="DEEP")
@@ -100,9 +100,9 @@ def test_more_than_five_levels_are_refused(world, as_):
     assert r.json()["errors"][0]["pointer"] == "#/tasks/0" + "/subtasks/0" * 5 + "/parent_id"
 
 
-def test_more_than_500_tasks_are_refused(world, as_):
+def test_more_than_500_tasks_are_refused(fixtures, as_):
     tasks = [{"title": "x", "subtasks": [{"title": "y"}]}] * 250
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
 
     assert create(client, *tasks).status_code == 201
     assert create(client, *tasks, {"title": "z"}, key="MANY").status_code == 422

@@ -24,14 +24,14 @@ FULL = {
 }
 
 
-def create(client, world, **body):
-    return client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"} | body)
+def create(client, fixtures, **body):
+    return client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x"} | body)
 
 
-def test_task_with_all_fields_is_stored_and_recorded(world, as_, events):
-    more = {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
+def test_task_with_all_fields_is_stored_and_recorded(fixtures, as_, events):
+    more = {"assignee_id": fixtures.bob.user.pk, "parent_id": fixtures.task.pk}
 
-    r = create(as_(world.ada), world, **FULL, **more)
+    r = create(as_(fixtures.ada), fixtures, **FULL, **more)
 
     assert r.status_code == 201, r.json()
     task = dict(r.json())
@@ -42,15 +42,15 @@ def test_task_with_all_fields_is_stored_and_recorded(world, as_, events):
     assert [(t["name"], t["color"]) for t in tags] == [("Flags", None), ("luggage", None)]
     assert task.pop("created_at").endswith("Z")
     assert task.pop("updated_at").endswith("Z")
-    assert task.pop("id") > world.task.pk
+    assert task.pop("id") > fixtures.task.pk
     sent = {k: v for k, v in FULL.items() if k != "tags"}
     assert task == sent | {
         "due_date": "2026-12-01T08:00:00Z",
         "due_on": None,
         "key": "APO-2",
         "number": 2,
-        "project_id": world.apollo.pk,
-        "parent_id": world.task.pk,
+        "project_id": fixtures.apollo.pk,
+        "parent_id": fixtures.task.pk,
         "completed": False,
         "ready": True,
         "blocked_by": [],
@@ -59,16 +59,16 @@ def test_task_with_all_fields_is_stored_and_recorded(world, as_, events):
     }
     assert r.headers["ETag"].startswith(f'"task-{r.json()["id"]}-1-')
     assert r.headers["Location"] == f"/api/v1/tasks/{r.json()['id']}"
-    assert as_(world.bob).get("/tasks/APO-2").json() == r.json()
-    *made, event = events(world.acme, request_id=r.headers["X-Request-Id"])
+    assert as_(fixtures.bob).get("/tasks/APO-2").json() == r.json()
+    *made, event = events(fixtures.acme, request_id=r.headers["X-Request-Id"])
     assert [e.subject_type for e in made] == ["tag", "tag"]
-    assert (event.verb, event.project_id, event.via) == ("created", world.apollo.pk, "api")
+    assert (event.verb, event.project_id, event.via) == ("created", fixtures.apollo.pk, "api")
     assert event.changes["title"] == [None, "Pack the flag"]
     assert event.changes["tags"] == [[], sorted(t["id"] for t in tags)]
 
 
-def test_task_with_only_a_title_has_the_defaults(world, as_):
-    task = create(as_(world.bot), world, title="  x ").json()
+def test_task_with_only_a_title_has_the_defaults(fixtures, as_):
+    task = create(as_(fixtures.bot), fixtures, title="  x ").json()
 
     assert (task["title"], task["status"], task["priority"]) == ("x", "todo", "medium")
     assert (task["description"], task["metadata"], task["tags"]) == ("", {}, [])
@@ -77,28 +77,28 @@ def test_task_with_only_a_title_has_the_defaults(world, as_):
     assert (task["completed"], task["created_by"]["handle"]) == (False, "bot")
 
 
-def test_task_created_as_done_has_completed_at(world, as_):
-    task = create(as_(world.ada), world, status="done").json()
+def test_task_created_as_done_has_completed_at(fixtures, as_):
+    task = create(as_(fixtures.ada), fixtures, status="done").json()
 
     assert (task["completed"], task["completed_at"] is None) == (True, False)
 
 
-def test_numbers_are_consecutive_in_each_project(world, as_):
-    with inside(world.acme):
-        other = create_project(world.ada, name="Other", key="OTH")
-    client = as_(world.ada)
-    projects = (world.apollo.pk, other.pk, world.apollo.pk, other.pk)
+def test_numbers_are_consecutive_in_each_project(fixtures, as_):
+    with inside(fixtures.acme):
+        other = create_project(fixtures.ada, name="Other", key="OTH")
+    client = as_(fixtures.ada)
+    projects = (fixtures.apollo.pk, other.pk, fixtures.apollo.pk, other.pk)
 
-    keys = [create(client, world, project_id=pk).json()["key"] for pk in projects]
+    keys = [create(client, fixtures, project_id=pk).json()["key"] for pk in projects]
 
     assert keys == ["APO-2", "OTH-1", "APO-3", "OTH-2"]
 
 
-def test_number_of_a_deleted_task_is_not_used_again(world, as_):
-    client = as_(world.ada)
+def test_number_of_a_deleted_task_is_not_used_again(fixtures, as_):
+    client = as_(fixtures.ada)
     client.delete("/tasks/APO-1")
 
-    assert create(client, world).json()["key"] == "APO-2"
+    assert create(client, fixtures).json()["key"] == "APO-2"
 
 
 @pytest.mark.sampled(20)
@@ -161,87 +161,87 @@ def test_number_of_a_deleted_task_is_not_used_again(world, as_):
         ({"titel": "x"}, "titel"),
     ],
 )
-def test_invalid_body_is_refused(world, as_, events, body, where):
-    client = as_(world.ada)
-    before = len(events(world.acme))
+def test_invalid_body_is_refused(fixtures, as_, events, body, where):
+    client = as_(fixtures.ada)
+    before = len(events(fixtures.acme))
 
-    r = create(client, world, **{"tags": ["never made"]} | body)
+    r = create(client, fixtures, **{"tags": ["never made"]} | body)
 
     assert r.status_code == 422, r.json()
     assert {e["pointer"] for e in r.json()["errors"]} == {f"#/{where}"}
-    assert len(events(world.acme)) == before
-    with inside(world.acme):
+    assert len(events(fixtures.acme)) == before
+    with inside(fixtures.acme):
         assert (Task.objects.count(), Tag.objects.count()) == (1, 0)
-    assert create(client, world).json()["number"] == 2
+    assert create(client, fixtures).json()["number"] == 2
 
 
-def test_missing_title_or_project_is_refused(world, as_):
-    r = as_(world.ada).post("/tasks", {})
+def test_missing_title_or_project_is_refused(fixtures, as_):
+    r = as_(fixtures.ada).post("/tasks", {})
 
     assert {e["pointer"] for e in r.json()["errors"]} == {"#/title", "#/project_id"}
 
 
 @pytest.mark.parametrize("largest", [{"title": "ü" * 500}, {"description": "ü" * 65_536}, {"tags": [str(n) for n in range(50)]}, {"external_ref": "x" * 255}, {"due_on": "1970-01-01"}, {"due_on": "2199-12-31"}, {"due_date": "1970-01-01T00:00:00Z"}, {"due_date": "2199-12-31T23:59:59.999999Z"}, {"metadata": {"a": "x" * 32_000}}])  # fmt: skip
-def test_largest_values_are_accepted(world, as_, largest):
-    r = create(as_(world.ada), world, **largest)
+def test_largest_values_are_accepted(fixtures, as_, largest):
+    r = create(as_(fixtures.ada), fixtures, **largest)
 
     assert r.status_code == 201, r.json()
     if "tags" not in largest:
         assert {k: r.json()[k] for k in largest} == largest
 
 
-def test_assignee_who_is_no_member_is_refused(world, as_):
-    client = as_(world.ada)
+def test_assignee_who_is_no_member_is_refused(fixtures, as_):
+    client = as_(fixtures.ada)
 
-    r = create(client, world, assignee_id=world.eve.user.pk)
+    r = create(client, fixtures, assignee_id=fixtures.eve.user.pk)
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
-    for seen in (world.boss, world.bot, world.ada):
-        assert create(client, world, assignee_id=seen.user.pk).status_code == 201
+    for seen in (fixtures.boss, fixtures.bot, fixtures.ada):
+        assert create(client, fixtures, assignee_id=seen.user.pk).status_code == 201
 
 
-def test_deactivated_assignee_is_refused(world, as_):
-    as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+def test_deactivated_assignee_is_refused(fixtures, as_):
+    as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"is_active": False})
 
-    r = create(as_(world.ada), world, assignee_id=world.bob.user.pk)
+    r = create(as_(fixtures.ada), fixtures, assignee_id=fixtures.bob.user.pk)
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
 
 
 @pytest.mark.parametrize("name", ["project_id", "assignee_id", "parent_id"])
-def test_row_of_another_tenant_is_not_found(world, as_, name):
+def test_row_of_another_tenant_is_not_found(fixtures, as_, name):
     theirs = {
-        "project_id": world.secret.pk,
-        "assignee_id": world.mallory.user.pk,
-        "parent_id": world.secret_task.pk,
+        "project_id": fixtures.secret.pk,
+        "assignee_id": fixtures.mallory.user.pk,
+        "parent_id": fixtures.secret_task.pk,
     }
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
 
-    r, nobodys = (create(client, world, **{name: pk}) for pk in (theirs[name], 10**9))
+    r, nobodys = (create(client, fixtures, **{name: pk}) for pk in (theirs[name], 10**9))
 
     assert r.status_code == nobodys.status_code == 422
     assert r.json()["errors"] == nobodys.json()["errors"]
     assert r.json()["errors"][0]["code"] == "unknown_reference"
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    assert create(as_(world.eve), world).status_code == 422
-    bound = as_(world.ada, project_ids=[world.apollo.pk + 999])
-    assert create(bound, world).status_code == 422
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    assert create(as_(fixtures.eve), fixtures).status_code == 422
+    bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk + 999])
+    assert create(bound, fixtures).status_code == 422
 
 
-def test_read_only_token_is_refused(world, as_):
-    assert create(as_(world.ada, "read"), world).status_code == 403
+def test_read_only_token_is_refused(fixtures, as_):
+    assert create(as_(fixtures.ada, "read"), fixtures).status_code == 403
 
 
-def test_taken_external_ref_in_the_project_is_a_conflict(world, as_):
-    with inside(world.acme):
-        other = create_project(world.ada, name="Other")
-    client = as_(world.ada)
+def test_taken_external_ref_in_the_project_is_a_conflict(fixtures, as_):
+    with inside(fixtures.acme):
+        other = create_project(fixtures.ada, name="Other")
+    client = as_(fixtures.ada)
 
     first, same, elsewhere = (
-        create(client, world, external_ref="r", project_id=pk)
-        for pk in (world.apollo.pk, world.apollo.pk, other.pk)
+        create(client, fixtures, external_ref="r", project_id=pk)
+        for pk in (fixtures.apollo.pk, fixtures.apollo.pk, other.pk)
     )
 
     assert [r.status_code for r in (first, same, elsewhere)] == [201, 409, 201]
@@ -249,45 +249,45 @@ def test_taken_external_ref_in_the_project_is_a_conflict(world, as_):
         "taken",
         "Another task of the project, maybe one in the trash, has external_ref “r”.",
     )
-    assert create(client, world).json()["number"] == 3  # the refused one took none
+    assert create(client, fixtures).json()["number"] == 3  # the refused one took none
 
 
-def test_tags_are_found_without_regard_to_case_or_created(world, as_):
-    client = as_(world.bob)
+def test_tags_are_found_without_regard_to_case_or_created(fixtures, as_):
+    client = as_(fixtures.bob)
     client.post("/tags", {"name": "Hot", "color": "#D73A4A"})
 
-    task = create(client, world, tags=["hot", " new ", "NEW", "HOT"]).json()
+    task = create(client, fixtures, tags=["hot", " new ", "NEW", "HOT"]).json()
 
     assert [(t["name"], t["color"]) for t in task["tags"]] == [("Hot", "#D73A4A"), ("NEW", None)]
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Tag.objects.count() == 2
 
 
-def test_task_created_by_an_operator_has_no_creator(world, as_):
+def test_task_created_by_an_operator_has_no_creator(fixtures, as_):
     """An operator has no row in the tenant, so only the event names them."""
-    with inside(world.globex):
+    with inside(fixtures.globex):
         elsewhere = User.objects.get()
-    with inside(world.acme):
-        task = create_task(Actor(elsewhere, world.acme), world.apollo, title="x")
+    with inside(fixtures.acme):
+        task = create_task(Actor(elsewhere, fixtures.acme), fixtures.apollo, title="x")
 
     assert task.created_by is None
-    assert as_(world.ada).get(f"/tasks/{task.pk}").json()["created_by"] is None
+    assert as_(fixtures.ada).get(f"/tasks/{task.pk}").json()["created_by"] is None
 
 
-def test_project_visible_to_a_member_stays_invisible_to_others(world):
-    with inside(world.acme):
-        project = find_project(world.bob, "APO")
+def test_project_visible_to_a_member_stays_invisible_to_others(fixtures):
+    with inside(fixtures.acme):
+        project = find_project(fixtures.bob, "APO")
 
         for do in (create_task, create_page):
-            do(world.bob, project, title="mine")
+            do(fixtures.bob, project, title="mine")
             with pytest.raises(Forbidden):
-                do(world.eve, project, title="x")
+                do(fixtures.eve, project, title="x")
 
 
-def test_tag_names_ignore_case_in_every_script(world, as_):
-    client = as_(world.bob)
+def test_tag_names_ignore_case_in_every_script(fixtures, as_):
+    client = as_(fixtures.bob)
     for name, again in (("Ärger", "äRGER"), ("ПРОЕКТ", "проект"), ("ΩMEGA", "ωmega")):
-        first = create(client, world, tags=[name]).json()["tags"]
+        first = create(client, fixtures, tags=[name]).json()["tags"]
 
-        assert create(client, world, tags=[again, name]).json()["tags"] == first
+        assert create(client, fixtures, tags=[again, name]).json()["tags"] == first
         assert len(client.get("/tasks", {"tag": again}).json()["data"]) == 2

@@ -24,16 +24,16 @@ def lines(client, query="", project="APO"):
     return list(csv.DictReader(io.StringIO(r.content.decode())))
 
 
-def test_csv_contains_every_writable_field(world, as_):
-    with inside(world.acme):
+def test_csv_contains_every_writable_field(fixtures, as_):
+    with inside(fixtures.acme):
         create_task(
-            world.ada, world.apollo, title='=SUM("A1")', description="two\nlines, one “cell”",
-            assignee=world.bob.user, tags=["b", "A"], parent=world.task, due_on="2026-12-01",
+            fixtures.ada, fixtures.apollo, title='=SUM("A1")', description="two\nlines, one “cell”",
+            assignee=fixtures.bob.user, tags=["b", "A"], parent=fixtures.task, due_on="2026-12-01",
             external_ref="-1", metadata={"a": 1}, priority="high", status="done",
         )  # fmt: skip
-        delete_task(world.ada, create_task(world.ada, world.apollo, title="gone"))
+        delete_task(fixtures.ada, create_task(fixtures.ada, fixtures.apollo, title="gone"))
 
-    first, second = lines(as_(world.bob))
+    first, second = lines(as_(fixtures.bob))
 
     assert (first["key"], first["assignee"], first["tags"]) == ("APO-1", "ada", "")
     assert second.pop("created_at")
@@ -52,19 +52,19 @@ def test_csv_contains_every_writable_field(world, as_):
         "external_ref": "'-1",
         "metadata": '{"a": 1}',
     }
-    assert [x["key"] for x in lines(as_(world.bob), "?status_not=done&tag_not=x")] == ["APO-1"]
-    assert as_(world.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
+    assert [x["key"] for x in lines(as_(fixtures.bob), "?status_not=done&tag_not=x")] == ["APO-1"]
+    assert as_(fixtures.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
 
 
-def test_exported_csv_can_be_imported(world, as_):
-    with inside(world.acme):
-        create_project(world.ada, name="Copy", key="COPY")
+def test_exported_csv_can_be_imported(fixtures, as_):
+    with inside(fixtures.acme):
+        create_project(fixtures.ada, name="Copy", key="COPY")
         for n in range(3):
             create_task(
-                world.ada, world.apollo, title=f"=t{n}", tags=["x", "y"], metadata={"n": n},
-                due_date="2026-12-01T08:00:00Z", assignee=world.ada.user, external_ref=f"r{n}",
+                fixtures.ada, fixtures.apollo, title=f"=t{n}", tags=["x", "y"], metadata={"n": n},
+                due_date="2026-12-01T08:00:00Z", assignee=fixtures.ada.user, external_ref=f"r{n}",
             )  # fmt: skip
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
     text = client.get("/projects/APO/tasks.csv").content.decode()
 
     r = load(client, text, project="COPY")
@@ -79,20 +79,20 @@ def test_exported_csv_can_be_imported(world, as_):
     assert given(lines(client, project="COPY")) == given(lines(client))
 
 
-def test_dry_run_lists_keys_and_creates_nothing(world, as_, events):
-    client = as_(world.bob)
-    before = len(events(world.acme))
+def test_dry_run_lists_keys_and_creates_nothing(fixtures, as_, events):
+    client = as_(fixtures.bob)
+    before = len(events(fixtures.acme))
 
     r = load(client, "title,tags\na,new\nb,\n", "?dry_run=true")
 
     assert r.json()["result"] == {"created": 2, "keys": ["APO-2", "APO-3"]}
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert Task.objects.count() == 1
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
     assert load(client, "title\nx\n").json()["keys"] == ["APO-2"], "no number was taken"
 
 
-def test_invalid_lines_are_listed_and_nothing_is_created(world, as_, events):
+def test_invalid_lines_are_listed_and_nothing_is_created(fixtures, as_, events):
     text = (
         "title,status,assignee,due_on,due_date,parent,metadata,external_ref\n"
         "good,todo,@bob,,,,,\n"
@@ -106,8 +106,8 @@ def test_invalid_lines_are_listed_and_nothing_is_created(world, as_, events):
         "x,,,,,,{,\n"
     )
     for query in ("", "?dry_run=true"):
-        client = as_(world.bob)
-        before = len(events(world.acme))
+        client = as_(fixtures.bob)
+        before = len(events(fixtures.acme))
 
         r = load(client, text, query)
 
@@ -120,8 +120,8 @@ def test_invalid_lines_are_listed_and_nothing_is_created(world, as_, events):
             (10, "parent"),
             (11, "metadata"),
         ]
-        assert len(events(world.acme)) == before
-    r = load(as_(world.bob), "title,assignee,due_on,due_date\nx,@eve,,\n"
+        assert len(events(fixtures.acme)) == before
+    r = load(as_(fixtures.bob), "title,assignee,due_on,due_date\nx,@eve,,\n"
              "y,,2026-12-01,2026-12-01T00:00:00Z\n")  # fmt: skip
     assert [(e["line"], e["column"]) for e in r.json()["errors"]] == [
         (2, "assignee"),
@@ -155,11 +155,11 @@ def test_invalid_lines_are_listed_and_nothing_is_created(world, as_, events):
         "\ufeff\ufefftitle\nx\n",
     ],
 )
-def test_file_that_is_not_csv_is_refused(world, as_, text):
-    assert load(as_(world.bob), text).status_code == 422
+def test_file_that_is_not_csv_is_refused(fixtures, as_, text):
+    assert load(as_(fixtures.bob), text).status_code == 422
 
 
-def test_other_content_type_is_refused(world, as_):
+def test_other_content_type_is_refused(fixtures, as_):
     for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
-        assert load(as_(world.bob), "title\nx\n", content_type=kind).status_code == 415
-    assert load(as_(world.bob), "title\n" + "x" * 1_100_000).status_code == 413
+        assert load(as_(fixtures.bob), "title\nx\n", content_type=kind).status_code == 415
+    assert load(as_(fixtures.bob), "title\n" + "x" * 1_100_000).status_code == 413

@@ -44,28 +44,28 @@ ODD = [
 
 
 @pytest.fixture
-def acme(world):
+def acme(fixtures):
     """All that a task can be, and much of the rest."""
-    with inside(world.acme):
+    with inside(fixtures.acme):
         for values in ODD:
-            create_task(world.ada, world.apollo, **values)
-        update_task(world.ada, Task.objects.get(title="plain"), assignee=world.bob.user)
+            create_task(fixtures.ada, fixtures.apollo, **values)
+        update_task(fixtures.ada, Task.objects.get(title="plain"), assignee=fixtures.bob.user)
         blocker = Task.objects.get(title="ref")
-        hidden = create_project(world.boss, name="Hidden", key="HID")
-        moved = create_task(world.boss, hidden, title="moved", blocked_by=[blocker])
+        hidden = create_project(fixtures.boss, name="Hidden", key="HID")
+        moved = create_task(fixtures.boss, hidden, title="moved", blocked_by=[blocker])
         done = Task.objects.get(title="done")
-        update_task(world.boss, world.task, blocked_by=[blocker, moved, done], parent=blocker)
-        update_task(world.boss, Task.objects.get(title="tags"), blocked_by=[done])
-        move_task(world.boss, blocker, hidden)
+        update_task(fixtures.boss, fixtures.task, blocked_by=[blocker, moved, done], parent=blocker)
+        update_task(fixtures.boss, Task.objects.get(title="tags"), blocked_by=[done])
+        move_task(fixtures.boss, blocker, hidden)
         for n, text in enumerate([ODD[1]["title"], "x" * 65_536, "plain"]):
-            page = create_page(world.ada, world.apollo, title=f"{n}", body=text)
+            page = create_page(fixtures.ada, fixtures.apollo, title=f"{n}", body=text)
             if n:
-                publish_page(world.ada, page)
-            comment = create_comment(world.bob, Task.objects.get(title="done"), body=text)
-        update_comment(world.bob, comment, body="again")
+                publish_page(fixtures.ada, page)
+            comment = create_comment(fixtures.bob, Task.objects.get(title="done"), body=text)
+        update_comment(fixtures.bob, comment, body="again")
         for values in ({"metadata": ODD[10]["metadata"]}, {"description": ODD[1]["title"]}):
-            update_project(world.ada, world.apollo, **values)
-        yield world
+            update_project(fixtures.ada, fixtures.apollo, **values)
+        yield fixtures
 
 
 def as_json(document):
@@ -180,18 +180,18 @@ def test_list_is_compiled_once_for_values_of_one_variant(acme, as_, monkeypatch)
 
 
 @pytest.mark.isolation
-def test_compiled_query_returns_rows_of_the_current_tenant(world, as_):
-    assert as_(world.boss).get(f"/tasks/{world.task.pk}").status_code == 200
-    assert as_(world.mallory).get(f"/tasks/{world.task.pk}").status_code == 404
-    assert as_(world.mallory).get(f"/tasks/{world.secret_task.pk}").status_code == 200
-    assert as_(world.boss).get(f"/tasks/{world.secret_task.pk}").status_code == 404
+def test_compiled_query_returns_rows_of_the_current_tenant(fixtures, as_):
+    assert as_(fixtures.boss).get(f"/tasks/{fixtures.task.pk}").status_code == 200
+    assert as_(fixtures.mallory).get(f"/tasks/{fixtures.task.pk}").status_code == 404
+    assert as_(fixtures.mallory).get(f"/tasks/{fixtures.secret_task.pk}").status_code == 200
+    assert as_(fixtures.boss).get(f"/tasks/{fixtures.secret_task.pk}").status_code == 404
 
 
 @pytest.mark.parametrize("bound", [1, 2])
-def test_token_limited_to_projects_reads_those_projects(world, as_, bound):
-    with inside(world.acme):
-        others = [create_project(world.ada, name=f"O{n}").pk for n in range(bound)]
+def test_token_limited_to_projects_reads_those_projects(fixtures, as_, bound):
+    with inside(fixtures.acme):
+        others = [create_project(fixtures.ada, name=f"O{n}").pk for n in range(bound)]
 
-    assert as_(world.ada, project_ids=others).get("/tasks/APO-1").status_code == 404
-    allowed = as_(world.ada, project_ids=[*others, world.apollo.pk])
+    assert as_(fixtures.ada, project_ids=others).get("/tasks/APO-1").status_code == 404
+    allowed = as_(fixtures.ada, project_ids=[*others, fixtures.apollo.pk])
     assert allowed.get("/tasks/APO-1").status_code == 200

@@ -47,8 +47,8 @@ def exported_task(data):
 
 
 @pytest.fixture
-def task(world):
-    return world.task
+def task(fixtures):
+    return fixtures.task
 
 
 @settings(
@@ -60,12 +60,12 @@ def task(world):
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(metadata=st.dictionaries(TEXTS, VALUES, max_size=3), description=TEXTS)
-def test_any_stored_values_are_exported_and_can_be_imported(world, metadata, description):
-    with inside(world.acme):
-        store(world.task, metadata=metadata)
-        store(world.task, description=description)
+def test_any_stored_values_are_exported_and_can_be_imported(fixtures, metadata, description):
+    with inside(fixtures.acme):
+        store(fixtures.task, metadata=metadata)
+        store(fixtures.task, description=description)
 
-    data = export(world.acme)
+    data = export(fixtures.acme)
     with transaction.atomic():
         tenant, _ = load(data, subdomain="copy")
         with inside(tenant):
@@ -103,23 +103,23 @@ def test_any_stored_values_are_exported_and_can_be_imported(world, metadata, des
         ({"a": {"sha256": 1, "counts": {}, "format": "x", "model": "y", "row": 1}},) * 2,
     ],
 )
-def test_odd_value_is_written_alike_by_both_databases(world, value, written):
-    with inside(world.acme):
-        if not store(world.task, metadata={"k": value}):
+def test_odd_value_is_written_alike_by_both_databases(fixtures, value, written):
+    with inside(fixtures.acme):
+        if not store(fixtures.task, metadata={"k": value}):
             assert connection.vendor == "postgresql" or not math.isfinite(value)
             return
 
-    data = export(world.acme)
+    data = export(fixtures.acme)
 
     assert exported_task(data)["metadata"] == {"k": written}
     assert verify(io.BytesIO(data)).total
 
 
-def test_value_that_is_nested_too_deeply_is_written_as_text(world):
-    with inside(world.acme):
-        assert store(world.task, metadata=nested(300))
+def test_value_that_is_nested_too_deeply_is_written_as_text(fixtures):
+    with inside(fixtures.acme):
+        assert store(fixtures.task, metadata=nested(300))
 
-    data = export(world.acme)
+    data = export(fixtures.acme)
 
     innermost = exported_task(data)["metadata"]
     for _ in range(15):
@@ -128,14 +128,14 @@ def test_value_that_is_nested_too_deeply_is_written_as_text(world):
     assert verify(io.BytesIO(data)).total
 
 
-def test_each_changed_value_is_reported(world):
-    with inside(world.acme):
-        store(world.task, metadata={"a": [2**70, 2**71], "b": nested(20)})
+def test_each_changed_value_is_reported(fixtures):
+    with inside(fixtures.acme):
+        store(fixtures.task, metadata={"a": [2**70, 2**71], "b": nested(20)})
     notes = []
 
-    export(world.acme, note=notes.append)
+    export(fixtures.acme, note=notes.append)
 
-    row = f"tasks.task {world.task.pk}: metadata"
+    row = f"tasks.task {fixtures.task.pk}: metadata"
     assert notes == [
         f"{row} contains a number outside 64 bits: it became text.",
         f"{row} is nested too deeply: the innermost values became text.",
@@ -181,7 +181,7 @@ def test_signal_while_writing_leaves_no_file(tmp_path, number):
 
 
 @pytest.mark.parametrize("name", ["fsync", "replace"])
-def test_full_disk_leaves_no_file_and_is_one_sentence(world, tmp_path, monkeypatch, name):
+def test_full_disk_leaves_no_file_and_is_one_sentence(fixtures, tmp_path, monkeypatch, name):
     def fail(*args):
         raise OSError(28, "No space left on device")
 
@@ -192,7 +192,7 @@ def test_full_disk_leaves_no_file_and_is_one_sentence(world, tmp_path, monkeypat
     assert list(tmp_path.iterdir()) == []
 
 
-def test_failure_in_the_middle_of_an_export_leaves_no_file(world, tmp_path, monkeypatch):
+def test_failure_in_the_middle_of_an_export_leaves_no_file(fixtures, tmp_path, monkeypatch):
     def fail(*args):
         raise DatabaseError("connection lost")
 
@@ -203,7 +203,7 @@ def test_failure_in_the_middle_of_an_export_leaves_no_file(world, tmp_path, monk
     assert list(tmp_path.iterdir()) == []
 
 
-def test_existing_file_is_kept(world, tmp_path):
+def test_existing_file_is_kept(fixtures, tmp_path):
     path = tmp_path / "acme.jsonl"
     path.write_bytes(b"precious")
     (tmp_path / "link").symlink_to("nowhere")

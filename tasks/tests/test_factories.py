@@ -48,24 +48,28 @@ def test_factory_without_arguments_creates_a_recorded_row_in_a_new_tenant(factor
         assert type(row).objects.filter(pk=row.pk).exists()
 
 
-def test_factory_creates_as_the_given_actor_in_the_given_project(world):
-    task = TaskFactory(actor=world.bob, project=world.apollo, tags=["bug"])
+def test_factory_creates_as_the_given_actor_in_the_given_project(fixtures):
+    task = TaskFactory(actor=fixtures.bob, project=fixtures.apollo, tags=["bug"])
 
-    assert (task.tenant_id, task.created_by, task.number) == (world.acme.pk, world.bob.user, 2)
-    with inside(world.acme):
-        assert Task.objects.visible_to(world.bob.viewer).count() == 2
+    assert (task.tenant_id, task.created_by, task.number) == (
+        fixtures.acme.pk,
+        fixtures.bob.user,
+        2,
+    )
+    with inside(fixtures.acme):
+        assert Task.objects.visible_to(fixtures.bob.viewer).count() == 2
 
 
-def test_factory_refuses_what_the_action_refuses(world):
-    with inside(world.acme), pytest.raises(Exception, match="administrator"):
-        UserFactory(actor=world.bob)
+def test_factory_refuses_what_the_action_refuses(fixtures):
+    with inside(fixtures.acme), pytest.raises(Exception, match="administrator"):
+        UserFactory(actor=fixtures.bob)
 
 
-def test_token_of_the_factory_signs_in(world):
-    token, text = ApiTokenFactory(actor=world.ada)
+def test_token_of_the_factory_signs_in(fixtures):
+    token, text = ApiTokenFactory(actor=fixtures.ada)
 
     assert ApiClient(text).get("/me").json()["handle"] == "ada"
-    assert token.user == world.ada.user
+    assert token.user == fixtures.ada.user
 
 
 @pytest.mark.django_db

@@ -96,14 +96,16 @@ def create_each(client, project, bodies):
 @example(OPERATORS)
 @given(values)
 @pytest.mark.proof
-def test_filter_by_a_stored_value_selects_its_tasks_and_not_selects_the_others(world, as_, texts):
-    client = as_(world.ada)
+def test_filter_by_a_stored_value_selects_its_tasks_and_not_selects_the_others(
+    fixtures, as_, texts
+):
+    client = as_(fixtures.ada)
     with transaction.atomic():
         tasks = create_each(
-            client, world.apollo, [{"tags": [text], "external_ref": text} for text in texts]
+            client, fixtures.apollo, [{"tags": [text], "external_ref": text} for text in texts]
         )
         stored = [(task["id"], task["tags"][0]["name"], task["external_ref"]) for task in tasks]
-        stored.append((world.task.pk, None, None))
+        stored.append((fixtures.task.pk, None, None))
         wheres, expected = [], []
         for column, name in ((1, "tag"), (2, "external_ref")):
             for value in {row[column] for row in stored if row[column] is not None}:
@@ -119,21 +121,21 @@ def test_filter_by_a_stored_value_selects_its_tasks_and_not_selects_the_others(w
 
 
 @pytest.mark.parametrize("where", [{}, None, [], ""])
-def test_bulk_request_with_an_empty_where_is_refused(world, as_, events, where):
-    client = as_(world.boss)
-    before = len(events(world.acme))
+def test_bulk_request_with_an_empty_where_is_refused(fixtures, as_, events, where):
+    client = as_(fixtures.boss)
+    before = len(events(fixtures.acme))
 
     r = bulk(client, where)
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/operations/0/where")
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
 
 
-def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(world, as_):
+def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(fixtures, as_):
     empties = [None, "", " ", "\t", [], [""], [" "], [None], [[]], {}]
     wheres = [{"project": ["APO"], name: e} for name in TaskWhere.model_fields for e in empties]
 
-    r = as_(world.boss).post(
+    r = as_(fixtures.boss).post(
         "/tasks/bulk", {"operations": [{"op": "delete", "where": where} for where in wheres]}
     )
 
@@ -143,12 +145,12 @@ def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(world, as
     assert found == {f"#/operations/{n}/where/{name}" for n, name in enumerate(names)}
 
 
-def test_where_that_excludes_an_unknown_tag_is_refused(world, as_, events):
+def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events):
     """A misspelt name would exclude nothing, and so change the tasks that it was to spare."""
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="t", tags=["wontfix"])
-    client = as_(world.boss)
-    before = len(events(world.acme))
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="t", tags=["wontfix"])
+    client = as_(fixtures.boss)
+    before = len(events(fixtures.acme))
 
     r = bulk(client, {"project": ["APO"], "tag_not": ["WontFix", "wontfxi"]})
 
@@ -156,15 +158,15 @@ def test_where_that_excludes_an_unknown_tag_is_refused(world, as_, events):
     assert (r.status_code, error["code"]) == (422, "unknown_reference")
     assert error["pointer"] == "#/operations/0/where/tag_not"
     assert "wontfxi" in error["detail"]
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before
     tried = bulk(client, {"project": ["APO"], "tag_not": ["WontFix"]}, dry_run="true").json()
     assert [row["task"] for row in tried["result"]["results"]] == [None]
 
 
 @pytest.mark.sampled(20)
 @pytest.mark.parametrize(("path", "name"), FILTERS)
-def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
-    client = as_(world.boss)
+def test_list_with_an_empty_filter_is_refused(fixtures, as_, path, name):
+    client = as_(fixtures.boss)
     needed = {"q": "x"} if path == "/search" and name != "q" else {}
 
     for empty in ("", " ", ["", ""], *([["x", ""]] if (path, name) in MULTIPLE else [])):
@@ -174,8 +176,8 @@ def test_list_with_an_empty_filter_is_refused(world, as_, path, name):
 
 @pytest.mark.sampled(8)
 @pytest.mark.parametrize(("path", "name"), MULTIPLE)
-def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
-    client = as_(world.boss)
+def test_filter_of_more_than_100_values_is_refused(fixtures, as_, path, name):
+    client = as_(fixtures.boss)
     needed = {"q": "x"} if path == "/search" else {}
 
     for filter_name in (name, name + EXCLUSION_SUFFIX):
@@ -184,8 +186,8 @@ def test_filter_of_more_than_100_values_is_refused(world, as_, path, name):
         assert (r.status_code, (filter_name, "too_long") in errors) == (422, True)
 
 
-def test_filters_of_more_than_200_values_together_are_refused(world, as_):
-    client = as_(world.boss)
+def test_filters_of_more_than_200_values_together_are_refused(fixtures, as_):
+    client = as_(fixtures.boss)
     names = [str(n) for n in range(MAX_VALUES_PER_FILTER)]
     most = {"tag": names, "external_ref": names}
 
@@ -210,19 +212,23 @@ def test_filters_of_more_than_200_values_together_are_refused(world, as_):
         ({"external_ref_none": True}, "xtb", "c"),
     ],
 )
-def test_filter_none_selects_rows_without_and_false_those_with(world, as_, filters, having, others):
-    with inside(world.acme):
-        gone = create_task(world.ada, world.apollo, title="gone")
-        t = create_task(world.ada, world.apollo, title="t", tags=["none"], blocked_by=[gone])
-        c = create_task(world.ada, world.apollo, title="c", tags=["a"], parent=t, external_ref="r")
-        b = create_task(world.ada, world.apollo, title="b", tags=["a", "b"], blocked_by=[c])
-        delete_task(world.ada, gone)
+def test_filter_none_selects_rows_without_and_false_those_with(
+    fixtures, as_, filters, having, others
+):
+    with inside(fixtures.acme):
+        gone = create_task(fixtures.ada, fixtures.apollo, title="gone")
+        t = create_task(fixtures.ada, fixtures.apollo, title="t", tags=["none"], blocked_by=[gone])
+        c = create_task(
+            fixtures.ada, fixtures.apollo, title="c", tags=["a"], parent=t, external_ref="r"
+        )
+        b = create_task(fixtures.ada, fixtures.apollo, title="b", tags=["a", "b"], blocked_by=[c])
+        delete_task(fixtures.ada, gone)
     if "tag_none" in filters:
         others = "tcb"
     elif "parent_none" in filters:
         having = "xtb"
-    titles = {"x": world.task.pk, "t": t.pk, "c": c.pk, "b": b.pk}
-    client = as_(world.ada)
+    titles = {"x": fixtures.task.pk, "t": t.pk, "c": c.pk, "b": b.pk}
+    client = as_(fixtures.ada)
     (name,) = filters
 
     for is_none, expected in ((True, having), (False, others)):
@@ -230,9 +236,9 @@ def test_filter_none_selects_rows_without_and_false_those_with(world, as_, filte
         assert selected(client, {name: is_none}) == (ids, ids)
 
 
-def test_undo_with_an_empty_selector_is_refused(world, as_, events):
-    client = as_(world.boss)
-    before = len(events(world.acme))
+def test_undo_with_an_empty_selector_is_refused(fixtures, as_, events):
+    client = as_(fixtures.boss)
+    before = len(events(fixtures.acme))
     since = {"actor": "@ada", "since": "2020-01-01T00:00:00Z"}
 
     for name, base in (
@@ -248,4 +254,4 @@ def test_undo_with_an_empty_selector_is_refused(world, as_, events):
             pointers = [error["pointer"].removesuffix("/0") for error in r.json()["errors"]]
             assert (r.status_code, pointers) == (422, [f"#/{name}"]), (name, empty)
     assert client.post("/undo", {}).status_code == 422
-    assert len(events(world.acme)) == before
+    assert len(events(fixtures.acme)) == before

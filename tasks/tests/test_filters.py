@@ -10,20 +10,20 @@ from tasks.changes.tasks import create_task, delete_task
 
 
 @pytest.fixture
-def board(world):
+def board(fixtures):
     """a: Ada's, high, red; b: Bob's, low, red and blue, done; c: unassigned, in another project."""
-    with inside(world.acme):
-        delete_task(world.ada, world.task)
-        other = create_project(world.ada, name="Other", key="OTH")
+    with inside(fixtures.acme):
+        delete_task(fixtures.ada, fixtures.task)
+        other = create_project(fixtures.ada, name="Other", key="OTH")
         a = create_task(
-            world.ada, world.apollo, title="a", assignee=world.ada.user, priority="high",
+            fixtures.ada, fixtures.apollo, title="a", assignee=fixtures.ada.user, priority="high",
             tags=["red"], external_ref="x-1", due_on="2026-12-01",
         )  # fmt: skip
         b = create_task(
-            world.bob, world.apollo, title="b", assignee=world.bob.user, priority="low",
+            fixtures.bob, fixtures.apollo, title="b", assignee=fixtures.bob.user, priority="low",
             tags=["red", "blue"], parent=a, status="done",
         )  # fmt: skip
-        c = create_task(world.ada, other, title="c", blocked_by=[a])
+        c = create_task(fixtures.ada, other, title="c", blocked_by=[a])
     return a, b, c
 
 
@@ -72,8 +72,8 @@ def board(world):
         ("updated_before=2199-01-01", "abc"),
     ],
 )
-def test_filters_select_the_documented_rows(world, as_, board, query, titles):
-    r = as_(world.ada).get(f"/tasks?sort=title&{query}")
+def test_filters_select_the_documented_rows(fixtures, as_, board, query, titles):
+    r = as_(fixtures.ada).get(f"/tasks?sort=title&{query}")
 
     assert r.status_code == 200, r.json()
     assert "".join(t["title"] for t in r.json()["data"]) == titles
@@ -96,7 +96,7 @@ def test_filters_select_the_documented_rows(world, as_, board, query, titles):
         ("created_after=yesterday", "created_after"),
     ],
 )
-def test_invalid_value_is_refused_by_name(world, as_, board, query, parameter):
-    r = as_(world.ada).get(f"/tasks?{query}")
+def test_invalid_value_is_refused_by_name(fixtures, as_, board, query, parameter):
+    r = as_(fixtures.ada).get(f"/tasks?{query}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)

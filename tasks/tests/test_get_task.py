@@ -5,9 +5,9 @@ import pytest
 
 @pytest.mark.parametrize("ref", ["{id}", "APO-1", "apo-1", "Apo-1"])
 @pytest.mark.parametrize("method", ["get", "patch", "post", "reopen", "delete"])
-def test_key_is_accepted_in_place_of_the_id(world, as_, ref, method):
-    path = "/tasks/" + ref.format(id=world.task.pk)
-    client = as_(world.bob)
+def test_key_is_accepted_in_place_of_the_id(fixtures, as_, ref, method):
+    path = "/tasks/" + ref.format(id=fixtures.task.pk)
+    client = as_(fixtures.bob)
 
     r = {
         "get": lambda: client.get(path),
@@ -21,22 +21,22 @@ def test_key_is_accepted_in_place_of_the_id(world, as_, ref, method):
 
 
 @pytest.mark.parametrize("ref", ["{id}", "SEC-1", "APO-2", "APO-0", "APO-01", "APO-", "APO", "-1", "0", "9" * 19, "9" * 40, "APO-" + "9" * 30, "1 ", "%00", "١"])  # fmt: skip
-def test_missing_row_and_row_of_another_tenant_are_not_found(world, as_, ref):
-    r = as_(world.ada).get("/tasks/" + ref.format(id=world.secret_task.pk))
+def test_missing_row_and_row_of_another_tenant_are_not_found(fixtures, as_, ref):
+    r = as_(fixtures.ada).get("/tasks/" + ref.format(id=fixtures.secret_task.pk))
 
     assert (r.status_code, r.json()["code"]) == (404, "not_found")
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for ref in (world.task.pk, "APO-1"):
-        assert as_(world.eve).get(f"/tasks/{ref}").status_code == 404
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for ref in (fixtures.task.pk, "APO-1"):
+        assert as_(fixtures.eve).get(f"/tasks/{ref}").status_code == 404
 
 
-def test_key_used_in_two_tenants_finds_the_own_task(world, as_):
-    mallory = as_(world.mallory)
+def test_key_used_in_two_tenants_finds_the_own_task(fixtures, as_):
+    mallory = as_(fixtures.mallory)
     project = mallory.post("/projects", {"name": "Apollo", "key": "APO"}).json()
     theirs = mallory.post("/tasks", {"project_id": project["id"], "title": "theirs"}).json()
 
     assert theirs["key"] == "APO-1"
     assert mallory.get("/tasks/APO-1").json()["title"] == "theirs"
-    assert as_(world.ada).get("/tasks/APO-1").json()["title"] == "Launch"
+    assert as_(fixtures.ada).get("/tasks/APO-1").json()["title"] == "Launch"

@@ -14,10 +14,10 @@ def sentences(client, path):
     return [e["sentence"] for e in client.get(path).json()["data"]]
 
 
-def test_events_of_a_task_have_sentences(world, as_):
-    client = as_(world.bob)
+def test_events_of_a_task_have_sentences(fixtures, as_):
+    client = as_(fixtures.bob)
     client.patch("/tasks/APO-1", {"title": "Lift-off", "priority": "high", "tags": ["hot"]})
-    client.post("/tasks/APO-1/assignment", {"assignee_id": world.bot.user.pk})
+    client.post("/tasks/APO-1/assignment", {"assignee_id": fixtures.bot.user.pk})
     client.patch("/tasks/APO-1", {"description": "long"})
     client.post("/tasks/APO-1/completion")
     client.delete("/tasks/APO-1/completion")
@@ -37,18 +37,18 @@ def test_events_of_a_task_have_sentences(world, as_):
     ]
     event = r.json()["data"][2]
     assert event["verb"] == "task.completed"
-    assert event["subject"] == {"type": "task", "id": world.task.pk}
+    assert event["subject"] == {"type": "task", "id": fixtures.task.pk}
     assert event["changes"]["status"] == ["todo", "done"]
     assert (event["actor"]["handle"], event["via"]) == ("bob", "api")
-    assert event["project_id"] == world.apollo.pk
+    assert event["project_id"] == fixtures.apollo.pk
 
 
-def test_events_of_a_project_include_its_rows(world, as_):
-    with inside(world.acme):
-        create_comment(world.bob, world.task, body="x")
-        add_member(world.ada, world.apollo, user=world.eve.user)
-        publish_page(world.bob, create_page(world.bob, world.apollo, title="Plan"))
-    client = as_(world.ada)
+def test_events_of_a_project_include_its_rows(fixtures, as_):
+    with inside(fixtures.acme):
+        create_comment(fixtures.bob, fixtures.task, body="x")
+        add_member(fixtures.ada, fixtures.apollo, user=fixtures.eve.user)
+        publish_page(fixtures.bob, create_page(fixtures.bob, fixtures.apollo, title="Plan"))
+    client = as_(fixtures.ada)
     client.patch("/projects/APO", {"status": "on_hold"})
 
     said = sentences(client, "/projects/APO/events")
@@ -63,39 +63,39 @@ def test_events_of_a_project_include_its_rows(world, as_):
     assert said[-1] == "Ada (@ada) created the project “Apollo”"
 
 
-def test_events_of_drafts_of_other_users_are_left_out(world, as_):
-    with inside(world.acme):
-        page = create_page(world.bob, world.apollo, title="Secret plan")
-        update_page(world.bob, page, title="More secret")
+def test_events_of_drafts_of_other_users_are_left_out(fixtures, as_):
+    with inside(fixtures.acme):
+        page = create_page(fixtures.bob, fixtures.apollo, title="Secret plan")
+        update_page(fixtures.bob, page, title="More secret")
 
     for actor, sees in (
-        (world.bob, True),
-        (world.carl, True),
-        (world.boss, True),
-        (world.bot, False),
+        (fixtures.bob, True),
+        (fixtures.carl, True),
+        (fixtures.boss, True),
+        (fixtures.bot, False),
     ):
         text = as_(actor).get("/projects/APO/events").content.decode()
         assert ("secret" in text.lower()) is sees
 
 
-def test_names_of_invisible_rows_are_left_out(world, as_):
-    with inside(world.acme):
-        hidden = create_project(world.ada, name="Hidden project", key="HID")
-        blocker = create_task(world.ada, hidden, title="Hidden blocker")
-        task = create_task(world.ada, hidden, title="Comes over")
-        move_task(world.ada, task, world.apollo)
-        update_task(world.ada, task, blocked_by=[blocker])
+def test_names_of_invisible_rows_are_left_out(fixtures, as_):
+    with inside(fixtures.acme):
+        hidden = create_project(fixtures.ada, name="Hidden project", key="HID")
+        blocker = create_task(fixtures.ada, hidden, title="Hidden blocker")
+        task = create_task(fixtures.ada, hidden, title="Comes over")
+        move_task(fixtures.ada, task, fixtures.apollo)
+        update_task(fixtures.ada, task, blocked_by=[blocker])
     path = f"/tasks/{task.pk}/events"
 
-    bobs, adas = (str(sentences(as_(actor), path)) for actor in (world.bob, world.ada))
+    bobs, adas = (str(sentences(as_(actor), path)) for actor in (fixtures.bob, fixtures.ada))
 
     assert "Hidden" not in bobs
     assert f"blocked by to {blocker.pk}" in bobs
     assert "Hidden blocker" in adas
 
 
-def test_events_are_filtered_and_paged(world, as_):
-    client = as_(world.bob)
+def test_events_are_filtered_and_paged(fixtures, as_):
+    client = as_(fixtures.bob)
     for title in "abc":
         client.patch("/tasks/APO-1", {"title": title})
     path = "/tasks/APO-1/events"
@@ -113,7 +113,7 @@ def test_events_are_filtered_and_paged(world, as_):
         assert client.get(f"{path}?{wrong}").status_code == 422
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for actor in (world.eve, world.mallory):
-        for path in (f"/tasks/{world.task.pk}/events", f"/projects/{world.apollo.pk}/events"):
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for actor in (fixtures.eve, fixtures.mallory):
+        for path in (f"/tasks/{fixtures.task.pk}/events", f"/projects/{fixtures.apollo.pk}/events"):
             assert as_(actor).get(path).status_code == 404

@@ -1,8 +1,8 @@
 from __future__ import annotations
 
 
-def test_members_are_listed_in_the_order_of_joining(world, as_):
-    page = as_(world.bob).get("/projects/apo/members").json()
+def test_members_are_listed_in_the_order_of_joining(fixtures, as_):
+    page = as_(fixtures.bob).get("/projects/apo/members").json()
 
     assert [(m["user"]["handle"], m["role"]) for m in page["data"]] == [
         ("ada", "owner"),
@@ -21,8 +21,8 @@ def test_members_are_listed_in_the_order_of_joining(world, as_):
     }
 
 
-def test_list_has_pages(world, as_):
-    client = as_(world.bob)
+def test_list_has_pages(fixtures, as_):
+    client = as_(fixtures.bob)
 
     first = client.get("/projects/APO/members?limit=3&include=count").json()
     rest = client.get(f"/projects/APO/members?limit=3&cursor={first['next_cursor']}").json()
@@ -31,6 +31,6 @@ def test_list_has_pages(world, as_):
     assert [m["user"]["handle"] for m in rest["data"]] == ["bot"]
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for actor in (world.eve, world.mallory):
-        assert as_(actor).get(f"/projects/{world.apollo.pk}/members").status_code == 404
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for actor in (fixtures.eve, fixtures.mallory):
+        assert as_(actor).get(f"/projects/{fixtures.apollo.pk}/members").status_code == 404

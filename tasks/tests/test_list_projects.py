@@ -9,11 +9,11 @@ from tasks.models import Status
 
 
 @pytest.fixture
-def shelf(world):
-    with inside(world.acme):
-        create_project(world.bob, name="Beta", status="on_hold")
-        create_project(world.bob, name="Alpha")
-    return world
+def shelf(fixtures):
+    with inside(fixtures.acme):
+        create_project(fixtures.bob, name="Beta", status="on_hold")
+        create_project(fixtures.bob, name="Alpha")
+    return fixtures
 
 
 def names(client, query=""):

@@ -11,17 +11,25 @@ from tasks.models import Task
 
 
 @pytest.fixture
-def board(world):
+def board(fixtures):
     """Tasks with different titles; `Launch` (APO-1, of Ada) exists already."""
-    with inside(world.acme):
-        other = create_project(world.ada, name="Other", key="OTH")
-        low = create_task(world.ada, world.apollo, title="low", priority="low", tags=["Bug"])
-        create_task(world.ada, world.apollo, title="child", parent=low, assignee=world.bob.user)
-        create_task(world.ada, world.apollo, title="day", due_on="2026-12-10", priority="high")
+    with inside(fixtures.acme):
+        other = create_project(fixtures.ada, name="Other", key="OTH")
+        low = create_task(fixtures.ada, fixtures.apollo, title="low", priority="low", tags=["Bug"])
         create_task(
-            world.ada, other, title="instant", due_date="2026-12-10T10:00:00Z", tags=["bug", "ops"]
+            fixtures.ada, fixtures.apollo, title="child", parent=low, assignee=fixtures.bob.user
         )
-        complete_task(world.ada, create_task(world.ada, other, title="done"))
+        create_task(
+            fixtures.ada, fixtures.apollo, title="day", due_on="2026-12-10", priority="high"
+        )
+        create_task(
+            fixtures.ada,
+            other,
+            title="instant",
+            due_date="2026-12-10T10:00:00Z",
+            tags=["bug", "ops"],
+        )
+        complete_task(fixtures.ada, create_task(fixtures.ada, other, title="done"))
     return low
 
 
@@ -75,10 +83,10 @@ def board(world):
         ("status=todo&priority=high&due_before=2027-01-01", "day"),
     ],
 )
-def test_filters_select_the_documented_tasks(world, as_, board, query, titles):
-    ids = {"apollo": world.apollo.pk, "bob": world.bob.user.pk, "low": board.pk}
+def test_filters_select_the_documented_tasks(fixtures, as_, board, query, titles):
+    ids = {"apollo": fixtures.apollo.pk, "bob": fixtures.bob.user.pk, "low": board.pk}
 
-    r = as_(world.ada).get(f"/tasks?sort=created_at&{query.format(**ids)}")
+    r = as_(fixtures.ada).get(f"/tasks?sort=created_at&{query.format(**ids)}")
 
     assert [t["title"] for t in r.json()["data"]] == titles.split()
 
@@ -126,22 +134,22 @@ def test_filters_select_the_documented_tasks(world, as_, board, query, titles):
         ("limit=1&limit=2", "limit"),
     ],
 )
-def test_invalid_filter_or_value_is_refused(world, as_, board, query, parameter):
-    r = as_(world.ada).get(f"/tasks?{query}")
+def test_invalid_filter_or_value_is_refused(fixtures, as_, board, query, parameter):
+    r = as_(fixtures.ada).get(f"/tasks?{query}")
 
     assert r.status_code == 422, r.json()
     assert r.json()["errors"][0]["parameter"] == parameter
 
 
 @pytest.mark.parametrize("parameter", ["project", "assignee", "parent"])
-def test_ids_of_another_tenant_are_refused_like_missing_ids(world, as_, board, parameter):
+def test_ids_of_another_tenant_are_refused_like_missing_ids(fixtures, as_, board, parameter):
     theirs = {
-        "project": [world.secret.pk, "SEC"],
-        "assignee": [world.mallory.user.pk, "@mallory"],
-        "parent": [world.secret_task.pk, "SEC-1"],
+        "project": [fixtures.secret.pk, "SEC"],
+        "assignee": [fixtures.mallory.user.pk, "@mallory"],
+        "parent": [fixtures.secret_task.pk, "SEC-1"],
     }[parameter]
     unknown = {"project": "NIX", "assignee": "@nix", "parent": "NIX-1"}[parameter]
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
 
     for ref, nobodys in ((theirs[0], 10**9), (theirs[1], unknown)):
         r, other = (client.get("/tasks", {parameter: x}) for x in (ref, nobodys))
@@ -151,38 +159,38 @@ def test_ids_of_another_tenant_are_refused_like_missing_ids(world, as_, board, p
         assert error == expected
 
 
-def test_tag_of_another_tenant_selects_nothing(world, as_, board):
-    with inside(world.globex):
-        create_task(world.mallory, world.secret, title="x", tags=["theirs", "bug"])
+def test_tag_of_another_tenant_selects_nothing(fixtures, as_, board):
+    with inside(fixtures.globex):
+        create_task(fixtures.mallory, fixtures.secret, title="x", tags=["theirs", "bug"])
 
-    assert as_(world.ada).get("/tasks?tag=theirs").json()["data"] == []
-    assert len(as_(world.ada).get("/tasks?tag=bug").json()["data"]) == 2
+    assert as_(fixtures.ada).get("/tasks?tag=theirs").json()["data"] == []
+    assert len(as_(fixtures.ada).get("/tasks?tag=bug").json()["data"]) == 2
 
 
-def test_updated_since_includes_its_own_time(world, as_, board):
-    client = as_(world.ada)
-    with inside(world.acme):
+def test_updated_since_includes_its_own_time(fixtures, as_, board):
+    client = as_(fixtures.ada)
+    with inside(fixtures.acme):
         last = Task.objects.order_by("updated_at").last().updated_at
     for time, titles in ((last, ["done"]), (last + timedelta(microseconds=1), [])):
         r = client.get("/tasks", {"updated_since": time.isoformat()})
         assert [t["title"] for t in r.json()["data"]] == titles
 
 
-def test_project_of_a_non_member_is_not_found(world, as_, board):
-    assert as_(world.eve).get("/tasks?include=count").json() == {
+def test_project_of_a_non_member_is_not_found(fixtures, as_, board):
+    assert as_(fixtures.eve).get("/tasks?include=count").json() == {
         "data": [], "next_cursor": None, "has_more": False, "count": 0,
     }  # fmt: skip
-    assert as_(world.eve).get("/tasks?project=APO").status_code == 422
+    assert as_(fixtures.eve).get("/tasks?project=APO").status_code == 422
 
 
-def test_priority_sorts_by_urgency(world, as_, board):
-    r = as_(world.ada).get("/tasks?project=APO&sort=-priority,number")
+def test_priority_sorts_by_urgency(fixtures, as_, board):
+    r = as_(fixtures.ada).get("/tasks?project=APO&sort=-priority,number")
 
     assert [t["title"] for t in r.json()["data"]] == ["day", "Launch", "child", "low"]
 
 
-def test_list_is_paged_by_skip_and_limit_and_counted(world, as_, board):
-    client = as_(world.ada)
+def test_list_is_paged_by_skip_and_limit_and_counted(fixtures, as_, board):
+    client = as_(fixtures.ada)
 
     page = client.get("/tasks?sort=created_at&skip=2&limit=3&include=count").json()
 

@@ -9,18 +9,18 @@ from tasks.actions.pages import create_page, publish_page
 from tasks.models import Page
 
 
-def write(client, world, **body):
-    return client.post("/pages", {"project_id": world.apollo.pk, "title": "P"} | body)
+def write(client, fixtures, **body):
+    return client.post("/pages", {"project_id": fixtures.apollo.pk, "title": "P"} | body)
 
 
 @pytest.fixture
-def draft(world):
-    with inside(world.acme):
-        return create_page(world.bob, world.apollo, title="Draft", body="b")
+def draft(fixtures):
+    with inside(fixtures.acme):
+        return create_page(fixtures.bob, fixtures.apollo, title="Draft", body="b")
 
 
-def test_creating_a_page_stores_and_records_it(world, as_, events):
-    r = write(as_(world.bob), world, body=" # x\n", is_published=True)
+def test_creating_a_page_stores_and_records_it(fixtures, as_, events):
+    r = write(as_(fixtures.bob), fixtures, body=" # x\n", is_published=True)
 
     page = dict(r.json())
     assert r.status_code == 201
@@ -30,99 +30,112 @@ def test_creating_a_page_stores_and_records_it(world, as_, events):
     assert page.pop("created_at") <= page.pop("updated_at")
     assert page == {
         "id": page["id"],
-        "project_id": world.apollo.pk,
+        "project_id": fixtures.apollo.pk,
         "title": "P",
         "body": " # x\n",
         "is_published": True,
         "version": 1,
     }
-    (event,) = events(world.acme, subject_type="page")
-    assert (event.verb, event.project_id) == ("created", world.apollo.pk)
+    (event,) = events(fixtures.acme, subject_type="page")
+    assert (event.verb, event.project_id) == ("created", fixtures.apollo.pk)
 
 
 @pytest.mark.parametrize(
     "body",
     [{"title": ""}, {"title": "x" * 256}, {"body": "x" * 65_537}, {"body": None}, {"owner": 1}],
 )
-def test_invalid_fields_are_refused(world, as_, body):
-    assert write(as_(world.bob), world, **body).status_code == 422
-    assert write(as_(world.bob), world, title="x" * 255, body="x" * 65_536).status_code == 201
+def test_invalid_fields_are_refused(fixtures, as_, body):
+    assert write(as_(fixtures.bob), fixtures, **body).status_code == 422
+    assert write(as_(fixtures.bob), fixtures, title="x" * 255, body="x" * 65_536).status_code == 201
 
 
-def test_page_can_be_published_and_unpublished(world, as_, events, draft):
-    client, path = as_(world.bob), f"/pages/{draft.pk}/publication"
+def test_page_can_be_published_and_unpublished(fixtures, as_, events, draft):
+    client, path = as_(fixtures.bob), f"/pages/{draft.pk}/publication"
 
     first, again = client.post(path).json(), client.post(path).json()
 
     assert (first["is_published"], first["published_at"] is None) == (True, False)
     assert again == first
-    assert as_(world.bot).get(f"/pages/{draft.pk}").status_code == 200
+    assert as_(fixtures.bot).get(f"/pages/{draft.pk}").status_code == 200
     back = client.delete(path).json()
     assert (back["is_published"], back["published_at"]) == (False, None)
     assert client.delete(path).json() == back
-    verbs = [e.verb for e in events(world.acme, subject_type="page")]
+    verbs = [e.verb for e in events(fixtures.acme, subject_type="page")]
     assert verbs == ["created", "published", "unpublished"]
 
 
-def test_drafts_are_visible_to_their_owner_and_managers(world, as_, draft):
+def test_drafts_are_visible_to_their_owner_and_managers(fixtures, as_, draft):
     seers = [
         actor
-        for actor in (world.ada, world.carl, world.bob, world.bot, world.eve, world.boss)
+        for actor in (
+            fixtures.ada,
+            fixtures.carl,
+            fixtures.bob,
+            fixtures.bot,
+            fixtures.eve,
+            fixtures.boss,
+        )
         if as_(actor).get("/pages").json()["data"]
     ]
 
-    assert seers == [world.ada, world.carl, world.bob, world.boss]
+    assert seers == [fixtures.ada, fixtures.carl, fixtures.bob, fixtures.boss]
     for path in (f"/pages/{draft.pk}", f"/pages/{draft.pk}/publication"):
-        for actor in (world.bot, world.eve, world.mallory):
+        for actor in (fixtures.bot, fixtures.eve, fixtures.mallory):
             method = "post" if path.endswith("publication") else "get"
             assert getattr(as_(actor), method)(path).status_code == 404
 
 
-def test_published_page_can_be_changed_by_owner_and_managers(world, as_, draft):
-    with inside(world.acme):
-        publish_page(world.bob, draft)
+def test_published_page_can_be_changed_by_owner_and_managers(fixtures, as_, draft):
+    with inside(fixtures.acme):
+        publish_page(fixtures.bob, draft)
     for actor, status in (
-        (world.bot, 403),
-        (world.bob, 200),
-        (world.carl, 200),
-        (world.boss, 200),
-        (world.eve, 404),
+        (fixtures.bot, 403),
+        (fixtures.bob, 200),
+        (fixtures.carl, 200),
+        (fixtures.boss, 200),
+        (fixtures.eve, 404),
     ):
         client = as_(actor)
         assert client.patch(f"/pages/{draft.pk}", {"title": "x"}).status_code == status
         assert client.post(f"/pages/{draft.pk}/publication").status_code == status
 
 
-def test_new_owner_must_be_a_member_of_the_project(world, as_, draft):
-    client = as_(world.bob)
+def test_new_owner_must_be_a_member_of_the_project(fixtures, as_, draft):
+    client = as_(fixtures.bob)
 
-    for user, status in ((world.eve, 422), (world.mallory, 422), (world.bot, 200)):
+    for user, status in ((fixtures.eve, 422), (fixtures.mallory, 422), (fixtures.bot, 200)):
         r = client.patch(f"/pages/{draft.pk}", {"owner_id": user.user.pk})
         assert r.status_code == status
     assert client.get(f"/pages/{draft.pk}").status_code == 404, "it is another's draft now"
 
 
-def test_deleted_draft_is_restored_as_a_draft(world, as_, draft):
-    client = as_(world.bob)
+def test_deleted_draft_is_restored_as_a_draft(fixtures, as_, draft):
+    client = as_(fixtures.bob)
 
     assert client.delete(f"/pages/{draft.pk}").status_code == 204
     assert client.get("/pages").json()["data"] == []
     (item,) = client.get("/trash").json()["data"]
-    assert (item["kind"], item["title"], item["project_id"]) == ("page", "Draft", world.apollo.pk)
-    assert as_(world.bot).get("/trash").json()["data"] == [], "nor is another's draft in the trash"
+    assert (item["kind"], item["title"], item["project_id"]) == (
+        "page",
+        "Draft",
+        fixtures.apollo.pk,
+    )
+    assert as_(fixtures.bot).get("/trash").json()["data"] == [], (
+        "nor is another's draft in the trash"
+    )
     assert client.post(f"/trash/page/{draft.pk}/restoration").status_code == 200
     assert client.get(f"/pages/{draft.pk}").json()["is_published"] is False
     client.delete(f"/pages/{draft.pk}")
-    assert as_(world.carl).delete(f"/trash/page/{draft.pk}").status_code == 204
-    with inside(world.acme):
+    assert as_(fixtures.carl).delete(f"/trash/page/{draft.pk}").status_code == 204
+    with inside(fixtures.acme):
         assert not Page.everything.exists()
 
 
-def test_pages_are_listed_and_filtered(world, as_, draft):
-    with inside(world.acme):
-        create_page(world.ada, world.apollo, title="A", is_published=True)
-        create_page(world.ada, world.apollo, title="Z", is_published=True)
-    client = as_(world.bob)
+def test_pages_are_listed_and_filtered(fixtures, as_, draft):
+    with inside(fixtures.acme):
+        create_page(fixtures.ada, fixtures.apollo, title="A", is_published=True)
+        create_page(fixtures.ada, fixtures.apollo, title="Z", is_published=True)
+    client = as_(fixtures.bob)
     client.get("/me")
 
     def titles(query=""):
@@ -139,7 +152,7 @@ def test_pages_are_listed_and_filtered(world, as_, draft):
     assert client.get("/pages?sort=body").status_code == 422
 
 
-def test_project_of_a_non_member_is_not_found(world, as_, draft):
-    for actor in (world.eve, world.mallory):
+def test_project_of_a_non_member_is_not_found(fixtures, as_, draft):
+    for actor in (fixtures.eve, fixtures.mallory):
         assert as_(actor).delete(f"/pages/{draft.pk}").status_code == 404
-        assert write(as_(actor), world).status_code == 422
+        assert write(as_(actor), fixtures).status_code == 422

@@ -11,7 +11,7 @@ from django.db import connection, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 
-from conftest import build_world
+from conftest import build_fixtures
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import resource_types, type_of_model
 from taskflow.tenancy import OWNER_ROLE, current_tenant_id, has_roles, inside
@@ -45,9 +45,9 @@ def test_search_index_can_be_added_to_another_table_and_removed():
     operation, state = AddSearchIndex("tasks_project", "name", "description"), ProjectState()
     with schema_editor_of_owner() as editor:
         operation.database_forwards("tasks", editor, state, state)
-    world = build_world()
-    with inside(world.acme):
-        create_project(world.ada, name="Zeppelin")
+    fixtures = build_fixtures()
+    with inside(fixtures.acme):
+        create_project(fixtures.ada, name="Zeppelin")
 
         matching = index_of_projects("zeppelin")
 
@@ -127,18 +127,18 @@ def test_path_leads_to_the_row_that_a_row_belongs_to():
     assert type_of_model(Tag).path_to(Project) is None
 
 
-def test_project_of_a_row_is_found_through_what_it_belongs_to(world):
-    with inside(world.acme):
-        comment = create_comment(world.bob, world.task, body="x")
+def test_project_of_a_row_is_found_through_what_it_belongs_to(fixtures):
+    with inside(fixtures.acme):
+        comment = create_comment(fixtures.bob, fixtures.task, body="x")
 
-        assert require_project(comment) == world.apollo
-        assert require_project(ProjectMember.objects.first()) == world.apollo
+        assert require_project(comment) == fixtures.apollo
+        assert require_project(ProjectMember.objects.first()) == fixtures.apollo
         with pytest.raises(LookupError):
-            require_project(world.bob.user)
+            require_project(fixtures.bob.user)
 
 
-def test_every_recorded_subject_type_is_registered(world):
-    with inside(world.acme):
+def test_every_recorded_subject_type_is_registered(fixtures):
+    with inside(fixtures.acme):
         recorded = set(Event.objects.values_list("subject_type", flat=True))
 
     assert recorded <= resource_types().keys()

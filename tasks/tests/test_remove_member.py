@@ -8,30 +8,30 @@ from tasks.models import Project, ProjectMember
 
 
 @pytest.fixture
-def ids(world):
+def ids(fixtures):
     """Memberships by handle."""
-    with inside(world.acme):
+    with inside(fixtures.acme):
         return dict(ProjectMember.objects.values_list("user__handle", "pk"))
 
 
-def test_removing_a_member_deletes_the_membership_and_records_it(world, as_, events, ids):
-    r = as_(world.carl).delete(f"/members/{ids['bob']}")
+def test_removing_a_member_deletes_the_membership_and_records_it(fixtures, as_, events, ids):
+    r = as_(fixtures.carl).delete(f"/members/{ids['bob']}")
 
     assert (r.status_code, r.content) == (204, b"")
-    assert as_(world.bob).get("/tasks/APO-1").status_code == 404
-    event = events(world.acme, subject_type="projectmember")[-1]
+    assert as_(fixtures.bob).get("/tasks/APO-1").status_code == 404
+    event = events(fixtures.acme, subject_type="projectmember")[-1]
     assert (event.verb, event.subject_id, event.project_id) == (
         "left",
         ids["bob"],
-        world.apollo.pk,
+        fixtures.apollo.pk,
     )
-    assert event.changes["user"] == [world.bob.user.pk, None]
-    assert as_(world.carl).delete(f"/members/{ids['bob']}").status_code == 404
+    assert event.changes["user"] == [fixtures.bob.user.pk, None]
+    assert as_(fixtures.carl).delete(f"/members/{ids['bob']}").status_code == 404
 
 
 @pytest.mark.parametrize("who", ["carl", "bob", "bot"])
-def test_member_can_leave(world, as_, ids, who):
-    client = as_(getattr(world, who))
+def test_member_can_leave(fixtures, as_, ids, who):
+    client = as_(getattr(fixtures, who))
 
     assert client.delete(f"/members/{ids[who]}").status_code == 204
     assert client.get("/projects/APO").status_code == 404
@@ -41,44 +41,44 @@ def test_member_can_leave(world, as_, ids, who):
     ("who", "whom", "status"),
     [("bob", "bot", 403), ("bob", "ada", 403), ("carl", "ada", 403), ("boss", "carl", 204)],
 )
-def test_removing_a_member_requires_a_role_above_theirs(world, as_, ids, who, whom, status):
-    assert as_(getattr(world, who)).delete(f"/members/{ids[whom]}").status_code == status
+def test_removing_a_member_requires_a_role_above_theirs(fixtures, as_, ids, who, whom, status):
+    assert as_(getattr(fixtures, who)).delete(f"/members/{ids[whom]}").status_code == status
 
 
 @pytest.mark.parametrize("who", ["ada", "boss"])
-def test_last_owner_cannot_be_removed(world, as_, ids, events, who):
-    client = as_(getattr(world, who))
-    count = len(events(world.acme))
+def test_last_owner_cannot_be_removed(fixtures, as_, ids, events, who):
+    client = as_(getattr(fixtures, who))
+    count = len(events(fixtures.acme))
 
     r = client.delete(f"/members/{ids['ada']}")
 
     assert r.status_code == 409
-    assert len(events(world.acme)) == count
+    assert len(events(fixtures.acme)) == count
 
 
-def test_another_owner_takes_over_when_the_owner_leaves(world, as_, ids, events):
-    as_(world.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
+def test_another_owner_takes_over_when_the_owner_leaves(fixtures, as_, ids, events):
+    as_(fixtures.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
 
-    assert as_(world.ada).delete(f"/members/{ids['ada']}").status_code == 204
-    with inside(world.acme):
-        assert Project.objects.get().owner_id == world.bob.user.pk
-    passed, left = events(world.acme)[-2:]
-    assert passed.changes == {"owner": [world.ada.user.pk, world.bob.user.pk]}
+    assert as_(fixtures.ada).delete(f"/members/{ids['ada']}").status_code == 204
+    with inside(fixtures.acme):
+        assert Project.objects.get().owner_id == fixtures.bob.user.pk
+    passed, left = events(fixtures.acme)[-2:]
+    assert passed.changes == {"owner": [fixtures.ada.user.pk, fixtures.bob.user.pk]}
     assert left.verb == "left"
-    assert as_(world.bob).delete(f"/members/{ids['bob']}").status_code == 409
+    assert as_(fixtures.bob).delete(f"/members/{ids['bob']}").status_code == 409
 
 
-def test_role_is_checked_after_it_was_locked(world, as_, ids):
+def test_role_is_checked_after_it_was_locked(fixtures, as_, ids):
     """Bob was made owner, and Ada left, after Bob's membership was read."""
-    with inside(world.acme):
+    with inside(fixtures.acme):
         stale = ProjectMember.objects.select_related("project").get(pk=ids["bob"])
-    as_(world.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
-    as_(world.ada).delete(f"/members/{ids['ada']}")
+    as_(fixtures.ada).patch(f"/members/{ids['bob']}", {"role": "owner"})
+    as_(fixtures.ada).delete(f"/members/{ids['ada']}")
 
-    with inside(world.acme), pytest.raises(Exception, match="last owner"):
-        remove_member(world.bob, stale)
+    with inside(fixtures.acme), pytest.raises(Exception, match="last owner"):
+        remove_member(fixtures.bob, stale)
 
 
-def test_project_of_a_non_member_is_not_found(world, as_, ids):
-    for actor in (world.eve, world.mallory):
+def test_project_of_a_non_member_is_not_found(fixtures, as_, ids):
+    for actor in (fixtures.eve, fixtures.mallory):
         assert as_(actor).delete(f"/members/{ids['bob']}").status_code == 404

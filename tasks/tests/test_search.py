@@ -28,11 +28,15 @@ CORPUS = {
 
 
 @pytest.fixture
-def corpus(world):
-    with inside(world.acme):
+def corpus(fixtures):
+    with inside(fixtures.acme):
         for name, (title, description) in CORPUS.items():
             create_task(
-                world.ada, world.apollo, title=title, description=description, external_ref=name
+                fixtures.ada,
+                fixtures.apollo,
+                title=title,
+                description=description,
+                external_ref=name,
             )
 
 
@@ -108,22 +112,22 @@ def found(client, q, path="/tasks"):
         ("title:form", ""),
     ],
 )
-def test_each_query_finds_its_rows(world, as_, corpus, q, names):
-    assert found(as_(world.bob), q) == names.split()
+def test_each_query_finds_its_rows(fixtures, as_, corpus, q, names):
+    assert found(as_(fixtures.bob), q) == names.split()
 
 
 @pytest.mark.parametrize("q", ["", " ", "\u3000", "a " * 21, "x" * 501])
-def test_blank_or_too_long_query_is_refused(world, as_, q):
+def test_blank_or_too_long_query_is_refused(fixtures, as_, q):
     for path in ("/search", "/tasks"):
         for name in ("q", "q_not"):
-            r = as_(world.bob).get(path, {"q": "a"} | {name: q})
+            r = as_(fixtures.bob).get(path, {"q": "a"} | {name: q})
             assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name)
 
 
 @pytest.mark.slow
-def test_any_text_is_harmless(world, as_, corpus):
+def test_any_text_is_harmless(fixtures, as_, corpus):
     chance = random.Random(1)
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
     alphabet = "aAzß中ไ🚀ह \"'\\-&|!():*<>^{}[]%_.,;$@#~`+=/?\n\té\u200d\u0301"
     for _ in range(80):
         q = "".join(chance.choice(alphabet) for _ in range(chance.randrange(1, 30)))
@@ -143,18 +147,18 @@ def results(client, q, **more):
 
 
 @pytest.fixture
-def everything(world):
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="Other", description="about fuel")
-        create_task(world.ada, world.apollo, title="Fuel pump")
-        create_comment(world.bob, world.task, body="No fuel left")
-        create_page(world.bob, world.apollo, title="Fuel plan", body="Kerosene")
-        hidden = create_project(world.ada, name="Hidden", key="HID")
-        create_task(world.ada, hidden, title="Hidden fuel")
+def everything(fixtures):
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="Other", description="about fuel")
+        create_task(fixtures.ada, fixtures.apollo, title="Fuel pump")
+        create_comment(fixtures.bob, fixtures.task, body="No fuel left")
+        create_page(fixtures.bob, fixtures.apollo, title="Fuel plan", body="Kerosene")
+        hidden = create_project(fixtures.ada, name="Hidden", key="HID")
+        create_task(fixtures.ada, hidden, title="Hidden fuel")
 
 
-def test_hits_in_titles_come_first_then_the_latest(world, as_, everything):
-    client = as_(world.bob)
+def test_hits_in_titles_come_first_then_the_latest(fixtures, as_, everything):
+    client = as_(fixtures.bob)
 
     assert results(client, "fuel") == [
         ("page", "Fuel plan"),
@@ -167,14 +171,14 @@ def test_hits_in_titles_come_first_then_the_latest(world, as_, everything):
     assert client.get("/search?q=fuel&limit=3").json()["has_more"] is True
     assert client.get("/search?q=fuel&limit=4").json()["has_more"] is False
     assert results(client, "fuel", kind="comment") == [("comment", "Launch")]
-    assert results(as_(world.ada), "fuel", project="HID") == [("task", "Hidden fuel")]
-    assert ("task", "Hidden fuel") not in results(as_(world.ada), "fuel", project_not="hid")
+    assert results(as_(fixtures.ada), "fuel", project="HID") == [("task", "Hidden fuel")]
+    assert ("task", "Hidden fuel") not in results(as_(fixtures.ada), "fuel", project_not="hid")
 
 
-def test_task_with_the_searched_key_comes_first(world, as_, everything):
-    client = as_(world.bob)
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="See APO-1 first")
+def test_task_with_the_searched_key_comes_first(fixtures, as_, everything):
+    client = as_(fixtures.bob)
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="See APO-1 first")
 
     assert results(client, "apo-1") == [("task", "Launch"), ("task", "See APO-1 first")]
     assert results(client, "HID-1") == []
@@ -183,50 +187,50 @@ def test_task_with_the_searched_key_comes_first(world, as_, everything):
     assert client.get("/tasks?q=HID-1").json()["data"] == []
 
 
-def test_result_contains_project_key_and_title(world, as_, everything):
-    (result,) = as_(world.bob).get("/search?q=left&kind=comment").json()["data"]
+def test_result_contains_project_key_and_title(fixtures, as_, everything):
+    (result,) = as_(fixtures.bob).get("/search?q=left&kind=comment").json()["data"]
 
     assert result.pop("updated_at")
     assert result == {
         "kind": "comment",
         "id": result["id"],
         "key": "APO-1",
-        "project_id": world.apollo.pk,
+        "project_id": fixtures.apollo.pk,
         "title": "Launch",
         "in_title": False,
         "snippet": [{"text": "No fuel ", "match": False}, {"text": "left", "match": True}],
     }
 
 
-def test_invisible_rows_are_not_found(world, as_, everything):
-    assert results(as_(world.eve), "fuel") == results(as_(world.mallory), "fuel") == []
-    assert len(results(as_(world.boss), "fuel")) == 5
-    kinds = [kind for kind, _ in results(as_(world.bot), "fuel")]
+def test_invisible_rows_are_not_found(fixtures, as_, everything):
+    assert results(as_(fixtures.eve), "fuel") == results(as_(fixtures.mallory), "fuel") == []
+    assert len(results(as_(fixtures.boss), "fuel")) == 5
+    kinds = [kind for kind, _ in results(as_(fixtures.bot), "fuel")]
     assert "page" not in kinds, "a draft of Bob's"
-    assert results(as_(world.mallory), "launch") == results(as_(world.mallory), "APO-1") == []
+    assert results(as_(fixtures.mallory), "launch") == results(as_(fixtures.mallory), "APO-1") == []
 
 
-def test_changed_rows_are_found_by_their_new_text(world, as_, everything):
-    client = as_(world.bob)
-    with inside(world.acme):
-        comment = create_comment(world.bob, world.task, body="unicorn")
+def test_changed_rows_are_found_by_their_new_text(fixtures, as_, everything):
+    client = as_(fixtures.bob)
+    with inside(fixtures.acme):
+        comment = create_comment(fixtures.bob, fixtures.task, body="unicorn")
         assert results(client, "unicorn") == [("comment", "Launch")]
-        update_comment(world.bob, comment, body="zebra")
-        update_task(world.ada, world.task, description="unicorn")
+        update_comment(fixtures.bob, comment, body="zebra")
+        update_task(fixtures.ada, fixtures.task, description="unicorn")
     assert results(client, "unicorn") == [("task", "Launch")]
     assert results(client, "zebra") == [("comment", "Launch")]
-    with inside(world.acme):
-        delete_task(world.ada, world.task)
+    with inside(fixtures.acme):
+        delete_task(fixtures.ada, fixtures.task)
     assert results(client, "unicorn") == results(client, "zebra") == []
-    client.post(f"/trash/task/{world.task.pk}/restoration")
+    client.post(f"/trash/task/{fixtures.task.pk}/restoration")
     assert results(client, "unicorn") == [("task", "Launch")]
-    with inside(world.acme):
-        delete_project(world.ada, world.apollo)
+    with inside(fixtures.acme):
+        delete_project(fixtures.ada, fixtures.apollo)
     assert results(client, "unicorn") == []
 
 
-def test_lists_of_pages_and_comments_can_be_searched(world, as_, everything):
-    client = as_(world.bob)
+def test_lists_of_pages_and_comments_can_be_searched(fixtures, as_, everything):
+    client = as_(fixtures.bob)
 
     assert len(client.get("/pages?q=kerosene").json()["data"]) == 1
     assert len(client.get("/comments?q_not=fuel").json()["data"]) == 0

@@ -55,12 +55,12 @@ def found(client, **query):
 )
 @given(st.lists(text, min_size=1, max_size=3), st.lists(text, min_size=1, max_size=2))
 @pytest.mark.proof
-def test_what_is_found_holds_every_word_and_what_is_stored_is_found(world, as_, texts, queries):
-    client = as_(world.ada)
+def test_what_is_found_holds_every_word_and_what_is_stored_is_found(fixtures, as_, texts, queries):
+    client = as_(fixtures.ada)
     with transaction.atomic():
-        with inside(world.acme):
-            stored = {create_task(world.ada, world.apollo, title=t).pk: t for t in texts}
-            stored[world.task.pk] = world.task.title
+        with inside(fixtures.acme):
+            stored = {create_task(fixtures.ada, fixtures.apollo, title=t).pk: t for t in texts}
+            stored[fixtures.task.pk] = fixtures.task.title
 
         for query in {*texts, *queries}:
             words = query.replace('"', " ").split()  # a phrase leaves its quotes out
@@ -78,19 +78,19 @@ def test_what_is_found_holds_every_word_and_what_is_stored_is_found(world, as_, 
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("q", [text for text in DROPPED if text not in ("!", "-", "--", '"')])
-def test_text_that_an_index_drops_is_found_literally_everywhere(world, as_, q):
-    client = as_(world.ada)
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="Other", description="nothing of it")
-        create_page(world.ada, world.apollo, title="Other", body="nothing of it")
-        create_comment(world.ada, world.task, body="nothing of it")
+def test_text_that_an_index_drops_is_found_literally_everywhere(fixtures, as_, q):
+    client = as_(fixtures.ada)
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="Other", description="nothing of it")
+        create_page(fixtures.ada, fixtures.apollo, title="Other", body="nothing of it")
+        create_comment(fixtures.ada, fixtures.task, body="nothing of it")
     assert client.get("/search", {"q": q}).json()["data"] == []
     assert client.get("/search", {"q": f"{q} nothing"}).json()["data"] == []
 
-    with inside(world.acme):
-        create_task(world.ada, world.apollo, title="Task", description=f"with {q} in it")
-        create_page(world.ada, world.apollo, title="Page", body=f"with {q} in it")
-        create_comment(world.ada, world.task, body=f"with {q} in it")
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="Task", description=f"with {q} in it")
+        create_page(fixtures.ada, fixtures.apollo, title="Page", body=f"with {q} in it")
+        create_comment(fixtures.ada, fixtures.task, body=f"with {q} in it")
 
     results = client.get("/search", {"q": q}).json()["data"]
     assert sorted(r["kind"] for r in results) == ["comment", "page", "task"]
@@ -98,35 +98,37 @@ def test_text_that_an_index_drops_is_found_literally_everywhere(world, as_, q):
     assert len(client.get("/search", {"q": f"{q} with"}).json()["data"]) == 3
 
 
-def test_phrase_that_begins_in_the_title_and_ends_in_the_text_is_not_found(world, as_):
-    with inside(world.acme):
-        task = create_task(world.ada, world.apollo, title="Please sign", description="up there")
-        create_task(world.ada, world.apollo, title="Please", description="sign up there")
-    client = as_(world.ada)
+def test_phrase_that_begins_in_the_title_and_ends_in_the_text_is_not_found(fixtures, as_):
+    with inside(fixtures.acme):
+        task = create_task(
+            fixtures.ada, fixtures.apollo, title="Please sign", description="up there"
+        )
+        create_task(fixtures.ada, fixtures.apollo, title="Please", description="sign up there")
+    client = as_(fixtures.ada)
 
     assert len(found(client, q='"sign up"')) == 1
     assert task.pk not in found(client, q='"sign up"')
     assert task.pk in found(client, q="sign up")
 
 
-def test_excluded_words_are_whole_and_each_excludes(world, as_):
-    with inside(world.acme):
+def test_excluded_words_are_whole_and_each_excludes(fixtures, as_):
+    with inside(fixtures.acme):
         made = [
-            create_task(world.ada, world.apollo, title=title)
+            create_task(fixtures.ada, fixtures.apollo, title=title)
             for title in ("draft one", "drafts two", "old three", "C++ four")
         ]
-    client = as_(world.ada)
+    client = as_(fixtures.ada)
     _draft, drafts, old, cpp = (task.pk for task in made)
 
-    assert found(client, q_not="Draft") == {world.task.pk, drafts, old, cpp}
-    assert found(client, q_not="draft old c++") == {world.task.pk, drafts}
+    assert found(client, q_not="Draft") == {fixtures.task.pk, drafts, old, cpp}
+    assert found(client, q_not="draft old c++") == {fixtures.task.pk, drafts}
     assert found(client, q="t", q_not="drafts") == {old}
     results = client.get("/search", {"q": "t", "q_not": "drafts"}).json()["data"]
     assert [result["id"] for result in results] == [old]
 
 
-def test_query_of_more_than_20_words_is_refused(world, as_):
-    client = as_(world.ada)
+def test_query_of_more_than_20_words_is_refused(fixtures, as_):
+    client = as_(fixtures.ada)
 
     for name in ("q", "q_not"):
         assert client.get("/tasks", {name: "- " * MAX_TERMS}).status_code == 200

@@ -11,7 +11,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from conftest import PROOF, ApiClient, build_world, token_of
+from conftest import PROOF, ApiClient, build_fixtures, token_of
 from taskflow.audit.recorder import change
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once, held_open
@@ -38,17 +38,17 @@ def wrong(tenant):
 
 
 @pytest.fixture
-def acme(world):
-    with inside(world.acme):
-        yield world
+def acme(fixtures):
+    with inside(fixtures.acme):
+        yield fixtures
 
 
 # ---- each way of writing ------------------------------------------------------------------------
 
 
-def test_counts_follow_every_write(world, as_):
-    client = as_(world.ada)
-    made = client.post("/tasks", {"project_id": world.apollo.pk, "title": "x"}).json()["id"]
+def test_counts_follow_every_write(fixtures, as_):
+    client = as_(fixtures.ada)
+    made = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x"}).json()["id"]
     assert counts(client) == {"todo": 2, "in_progress": 0, "done": 0}
     client.patch(f"/tasks/{made}", {"status": "in_progress"})
     assert counts(client) == {"todo": 1, "in_progress": 1, "done": 0}
@@ -59,7 +59,7 @@ def test_counts_follow_every_write(world, as_):
     client.post(f"/trash/task/{made}/restoration")
     client.post("/projects/APO/completion")
     assert counts(client) == {"todo": 0, "in_progress": 0, "done": 2}
-    assert wrong(world.acme) == []
+    assert wrong(fixtures.acme) == []
 
 
 def test_counts_follow_a_move_with_subtasks(acme):
@@ -124,8 +124,8 @@ def test_change_without_effect_on_counts_inserts_no_row(acme):
 
 
 @pytest.mark.parametrize("path", ["/projects", "/projects/APO"])
-def test_reading_counts_reads_no_tasks(world, as_, path):
-    client = as_(world.ada)
+def test_reading_counts_reads_no_tasks(fixtures, as_, path):
+    client = as_(fixtures.ada)
 
     with CaptureQueriesContext(connection) as captured:
         client.get(path)
@@ -138,15 +138,15 @@ def merging(monkeypatch):
     monkeypatch.setattr(count_deltas, "MERGE_EVERY", 1)
 
 
-def test_rows_of_counts_are_merged(world, as_, merging):
-    client = as_(world.ada)
+def test_rows_of_counts_are_merged(fixtures, as_, merging):
+    client = as_(fixtures.ada)
     for n in range(20):
-        client.post(f"/tasks/{world.task.pk}/completion" if n % 2 else "/tags", {"name": str(n)})
-        client.delete(f"/tasks/{world.task.pk}/completion")
+        client.post(f"/tasks/{fixtures.task.pk}/completion" if n % 2 else "/tags", {"name": str(n)})
+        client.delete(f"/tasks/{fixtures.task.pk}/completion")
 
-    with inside(world.acme):
-        assert TaskCountDelta.objects.filter(project_id=world.apollo.pk).count() <= 5
-    assert wrong(world.acme) == []
+    with inside(fixtures.acme):
+        assert TaskCountDelta.objects.filter(project_id=fixtures.apollo.pk).count() <= 5
+    assert wrong(fixtures.acme) == []
 
 
 # ---- at once ------------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ def test_rows_of_counts_are_merged(world, as_, merging):
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 def test_counts_are_exact_with_concurrent_writers(merging):
-    live = build_world()
+    live = build_fixtures()
     with inside(live.acme):
         other = create_project(live.ada, name="Other", key="OTH")
         add_member(live.ada, other, user=live.bob.user)
@@ -198,7 +198,7 @@ def test_counts_are_exact_with_concurrent_writers(merging):
 def test_writers_of_one_project_do_not_wait_for_each_other():
     if connection.vendor == "sqlite":
         pytest.skip("it has one writer at a time anyway")
-    live = build_world()
+    live = build_fixtures()
     with inside(live.acme):
         other = create_task(live.ada, live.apollo, title="other")
     token = token_of(live.ada)
@@ -216,15 +216,15 @@ def test_writers_of_one_project_do_not_wait_for_each_other():
 # ---- the command --------------------------------------------------------------------------------
 
 
-def test_recount_finds_and_repairs_wrong_counts(world, as_, capsys):
-    with inside(world.acme):
-        TaskCountDelta.objects.create(project_id=world.apollo.pk, todo=-5, done=2)
+def test_recount_finds_and_repairs_wrong_counts(fixtures, as_, capsys):
+    with inside(fixtures.acme):
+        TaskCountDelta.objects.create(project_id=fixtures.apollo.pk, todo=-5, done=2)
 
     with pytest.raises(CommandError, match="1 projects have wrong counts"):
         call_command("recount")
     call_command("recount", repair=True)
 
     assert "acme APO: +5 todo, -2 done" in capsys.readouterr().out
-    assert counts(as_(world.ada)) == {"todo": 1, "in_progress": 0, "done": 0}
+    assert counts(as_(fixtures.ada)) == {"todo": 1, "in_progress": 0, "done": 0}
     call_command("recount")
     assert "All counts are right." in capsys.readouterr().out

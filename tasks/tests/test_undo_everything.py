@@ -73,15 +73,15 @@ def snapshot(tenant):
 
 
 class Everything(RuleBasedStateMachine):
-    world = None
+    fixtures = None
     users = ()  # ids, of those whose tokens these are
 
     def __init__(self):
         super().__init__()
         self.outer = transaction.atomic()
         self.outer.__enter__()
-        self.before = snapshot(self.world.acme)
-        with inside(self.world.acme):
+        self.before = snapshot(self.fixtures.acme)
+        with inside(self.fixtures.acme):
             self.start = Event.objects.latest("pk").pk
         self.sent = 0
         self.senders = {}  # by the number of the request
@@ -91,15 +91,15 @@ class Everything(RuleBasedStateMachine):
             self.assert_counts()
             self.undo_all()
             self.assert_counts()
-            assert snapshot(self.world.acme) == self.before
+            assert snapshot(self.fixtures.acme) == self.before
         finally:
             transaction.set_rollback(True)
             self.outer.__exit__(None, None, None)
 
-    # ---- the world so far ----
+    # ---- the fixtures so far ----
 
     def ids(self, model):
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             return list(model._default_manager.order_by("pk").values_list("pk", flat=True))
 
     def pick(self, model, n):
@@ -117,11 +117,11 @@ class Everything(RuleBasedStateMachine):
         return r
 
     def assert_counts(self):
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
 
     def chosen(self):
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             return list(
                 Event.objects.filter(pk__gt=self.start).order_by("pk").values_list("pk", flat=True)
             )
@@ -180,7 +180,7 @@ class Everything(RuleBasedStateMachine):
     @rule(who=number, kind=st.sampled_from(list(TrashKind)), n=number)
     def restore(self, who, kind, n):
         model = {"project": Project, "task": Task, "comment": Comment, "page": Page}[kind]
-        with inside(self.world.acme):
+        with inside(self.fixtures.acme):
             gone = model.everything.filter(deleted_at__isnull=False).order_by("pk")
             ids = list(gone.values_list("pk", flat=True))
         if ids:
@@ -265,7 +265,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(n=number, body=st.sampled_from([{"full_name": "N"}, {"is_active": False}, {"is_staff": True}, {"handle": "other"}]))  # fmt: skip
     def change_user(self, n, body):
-        if self.pick(User, n) != self.world.boss.user.pk:
+        if self.pick(User, n) != self.fixtures.boss.user.pk:
             self.call(0, "patch", f"/users/{self.pick(User, n)}", body)
 
     @rule(handle=st.sampled_from(["new", "newer"]))
@@ -275,7 +275,7 @@ class Everything(RuleBasedStateMachine):
     @rule(n=number, new_owner=st.none() | number)
     def offboard(self, n, new_owner):
         body = {} if new_owner is None else {"hand_over_to": self.pick(User, new_owner)}
-        if self.pick(User, n) != self.world.boss.user.pk:
+        if self.pick(User, n) != self.fixtures.boss.user.pk:
             self.call(0, "post", f"/users/{self.pick(User, n)}/offboarding", body)
 
     @rule(name=text)
@@ -293,17 +293,17 @@ class Everything(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_undoing_all_changes_restores_the_first_state(world):
-    with inside(world.acme):
-        zeus = create_project(world.ada, name="Zeus", key="ZEU")
-        add_member(world.ada, zeus, user=world.bob.user)
-        other = create_task(world.ada, world.apollo, title="other", tags=["x"])
-        create_task(world.bob, world.apollo, title="child", parent=other, tags=["x", "y"])
-        update_task(world.ada, world.task, blocked_by=[other])
-    actors = (world.boss, world.ada, world.bob)
+def test_undoing_all_changes_restores_the_first_state(fixtures):
+    with inside(fixtures.acme):
+        zeus = create_project(fixtures.ada, name="Zeus", key="ZEU")
+        add_member(fixtures.ada, zeus, user=fixtures.bob.user)
+        other = create_task(fixtures.ada, fixtures.apollo, title="other", tags=["x"])
+        create_task(fixtures.bob, fixtures.apollo, title="child", parent=other, tags=["x", "y"])
+        update_task(fixtures.ada, fixtures.task, blocked_by=[other])
+    actors = (fixtures.boss, fixtures.ada, fixtures.bob)
     tokens = [token_of(actor) for actor in actors]
     users = [str(actor.user.pk) for actor in actors]
-    given = {"world": world, "tokens": tokens, "users": users, "boss": tokens[0]}
+    given = {"fixtures": fixtures, "tokens": tokens, "users": users, "boss": tokens[0]}
     machine = type("Machine", (Everything,), given)
 
     run_state_machine_as_test(machine, settings=HOW)

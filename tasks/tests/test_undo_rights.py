@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from accounts.actions.tenants import create_operator
-from conftest import ApiClient, World, token_of
+from conftest import ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -29,58 +29,58 @@ R1 = "r-1"
 class Place:
     """Two projects: Apollo, and Zeus of Ada and Carl, of which Bob is not a member."""
 
-    world: World
+    fixtures: Fixtures
     zeus: Project
     comment: Comment  # Bob's
     page: Page  # Bob's draft
 
     def actor_of(self, name: str) -> Actor:
-        return replace(getattr(self.world, name), request_id=R1)
+        return replace(getattr(self.fixtures, name), request_id=R1)
 
     def fresh(self, row: Any) -> Any:
         return type(row).everything.get(pk=row.pk)
 
     def membership(self, name: str) -> ProjectMember:
-        user = getattr(self.world, name).user
+        user = getattr(self.fixtures, name).user
         return ProjectMember.objects.select_related("project").get(
-            user=user, project=self.world.apollo
+            user=user, project=self.fixtures.apollo
         )
 
     def client(self, name: str, *args: Any, **kwargs: Any) -> ApiClient:
-        return ApiClient(token_of(getattr(self.world, name), *args, **kwargs))
+        return ApiClient(token_of(getattr(self.fixtures, name), *args, **kwargs))
 
 
 @pytest.fixture
-def place(world):
-    with inside(world.acme):
-        zeus = create_project(world.ada, name="Zeus", key="ZEU")
-        add_member(world.ada, zeus, user=world.carl.user)
-        comment = create_comment(world.bob, world.task, body="Ready?")
-        page = create_page(world.bob, world.apollo, title="Plan")
-    return Place(world, zeus, comment, page)
+def place(fixtures):
+    with inside(fixtures.acme):
+        zeus = create_project(fixtures.ada, name="Zeus", key="ZEU")
+        add_member(fixtures.ada, zeus, user=fixtures.carl.user)
+        comment = create_comment(fixtures.bob, fixtures.task, body="Ready?")
+        page = create_page(fixtures.bob, fixtures.apollo, title="Plan")
+    return Place(fixtures, zeus, comment, page)
 
 
 # ---- what Bob did ----
 
 
 def edit_task(place: Place) -> None:
-    update_task(place.actor_of("bob"), place.world.task, title="Bob's")
+    update_task(place.actor_of("bob"), place.fixtures.task, title="Bob's")
 
 
 def finish_task(place: Place) -> None:
-    complete_task(place.actor_of("bob"), place.world.task)
+    complete_task(place.actor_of("bob"), place.fixtures.task)
 
 
 def new_task(place: Place) -> None:
-    place.world.task = create_task(place.actor_of("bob"), place.world.apollo, title="Bob's")
+    place.fixtures.task = create_task(place.actor_of("bob"), place.fixtures.apollo, title="Bob's")
 
 
 def trash_task(place: Place) -> None:
-    delete_task(place.actor_of("bob"), place.world.task)
+    delete_task(place.actor_of("bob"), place.fixtures.task)
 
 
 def new_comment(place: Place) -> None:
-    place.comment = create_comment(place.actor_of("bob"), place.world.task, body="x")
+    place.comment = create_comment(place.actor_of("bob"), place.fixtures.task, body="x")
 
 
 def trash_comment(place: Place) -> None:
@@ -92,7 +92,7 @@ def edit_page(place: Place) -> None:
 
 
 def give_page(place: Place) -> None:
-    update_page(place.actor_of("bob"), place.page, owner=place.world.carl.user)
+    update_page(place.actor_of("bob"), place.page, owner=place.fixtures.carl.user)
 
 
 def leave(place: Place) -> None:
@@ -107,29 +107,29 @@ def nothing(place: Place) -> None:
 
 
 def move_away(place: Place) -> None:
-    move_task(place.world.ada, place.fresh(place.world.task), place.zeus)
+    move_task(place.fixtures.ada, place.fresh(place.fixtures.task), place.zeus)
 
 
 def move_away_and_add_bob(place: Place) -> None:
     move_away(place)
-    add_member(place.world.ada, place.zeus, user=place.world.bob.user)
-    remove_member(place.world.ada, place.membership("bob"))
+    add_member(place.fixtures.ada, place.zeus, user=place.fixtures.bob.user)
+    remove_member(place.fixtures.ada, place.membership("bob"))
 
 
 def dismiss_bob(place: Place) -> None:
-    remove_member(place.world.ada, place.membership("bob"))
+    remove_member(place.fixtures.ada, place.membership("bob"))
 
 
 def restore_and_leave(place: Place) -> None:
-    restore(place.world.ada, place.fresh(place.world.task))
+    restore(place.fixtures.ada, place.fresh(place.fixtures.task))
 
 
 def give_page_away(place: Place) -> None:
-    update_page(place.world.carl, place.fresh(place.page), owner=place.world.carl.user)
+    update_page(place.fixtures.carl, place.fresh(place.page), owner=place.fixtures.carl.user)
 
 
 def give_page_away_published(place: Place) -> None:
-    publish_page(place.world.carl, place.fresh(place.page))
+    publish_page(place.fixtures.carl, place.fresh(place.page))
     give_page_away(place)
 
 
@@ -161,7 +161,7 @@ ROWS = {
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_permission_is_checked_on_the_present_row(place, did, since):
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         did(place)
         since(place)
     found = {}
@@ -175,66 +175,68 @@ def test_permission_is_checked_on_the_present_row(place, did, since):
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_read_only_or_limited_token_cannot_undo(place, did, since):
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         did(place)
         since(place)
         last = Event.objects.latest("pk").pk
-        elsewhere = create_project(place.world.bob, name="Elsewhere")
+        elsewhere = create_project(place.fixtures.bob, name="Elsewhere")
     body = {"request_id": R1, "on_conflict": "skip"}
 
     reading = place.client("bob", "read").post("/undo", body)
     bound = place.client("bob", project_ids=[elsewhere.pk]).post("/undo", body)
 
     assert (reading.status_code, bound.status_code) == (403, 404)
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         assert not Event.objects.filter(pk__gt=last, undoes__isnull=False).exists()
 
 
 def carls_events(place: Place, **which: Any) -> list[int]:
-    with inside(place.world.acme):
-        return list(Event.objects.filter(actor=place.world.carl.user, **which).values_list("pk", flat=True))  # fmt: skip
+    with inside(place.fixtures.acme):
+        return list(Event.objects.filter(actor=place.fixtures.carl.user, **which).values_list("pk", flat=True))  # fmt: skip
 
 
 @pytest.mark.parametrize("verb", ["deleted", "restored"])
 def test_former_admin_cannot_undo_changes_of_another_users_comment(place, verb):
     """Carl deleted and restored Bob's comment as an admin of the project, and is a member now."""
-    with inside(place.world.acme):
-        delete_comment(place.world.carl, place.comment)
+    with inside(place.fixtures.acme):
+        delete_comment(place.fixtures.carl, place.comment)
         if verb == "restored":
-            restore(place.world.carl, place.fresh(place.comment))
+            restore(place.fixtures.carl, place.fresh(place.comment))
     body = {"event_ids": carls_events(place, subject_type="comment", verb=verb)}
     assert place.client("carl").post("/undo?dry_run=true", body).status_code == 200
-    with inside(place.world.acme):
-        change_role(place.world.ada, place.membership("carl"), role=Role.MEMBER)
+    with inside(place.fixtures.acme):
+        change_role(place.fixtures.ada, place.membership("carl"), role=Role.MEMBER)
 
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
 def test_undoing_the_handover_of_a_page_requires_a_manager(place):
-    with inside(place.world.acme):
-        publish_page(place.world.bob, place.page)
+    with inside(place.fixtures.acme):
+        publish_page(place.fixtures.bob, place.page)
         give_page(place)
     body = {"request_id": R1, "actor": "@bob"}
 
     assert place.client("bob").post("/undo", body).status_code == 403
     assert place.client("ada").post("/undo", body).status_code == 200
-    with inside(place.world.acme):
-        assert Page.objects.get(pk=place.page.pk).owner == place.world.bob.user
+    with inside(place.fixtures.acme):
+        assert Page.objects.get(pk=place.page.pk).owner == place.fixtures.bob.user
 
 
 def test_undoing_a_move_requires_membership_in_both_projects(place):
-    with inside(place.world.acme):
-        move_task(place.actor_of("carl"), place.world.task, place.zeus)
-        remove_member(place.world.ada, place.membership("carl"))
+    with inside(place.fixtures.acme):
+        move_task(place.actor_of("carl"), place.fixtures.task, place.zeus)
+        remove_member(place.fixtures.ada, place.membership("carl"))
 
     assert place.client("carl").post("/undo", {"request_id": R1}).status_code == 404
 
 
 def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     """Carl added Eve; Ada made her an owner."""
-    with inside(place.world.acme):
-        eve = add_member(place.actor_of("carl"), place.world.apollo, user=place.world.eve.user)
-        change_role(place.world.ada, eve, role=Role.OWNER)
+    with inside(place.fixtures.acme):
+        eve = add_member(
+            place.actor_of("carl"), place.fixtures.apollo, user=place.fixtures.eve.user
+        )
+        change_role(place.fixtures.ada, eve, role=Role.OWNER)
     body = {"request_id": R1, "on_conflict": "skip"}
 
     assert place.client("carl").post("/undo", body).status_code == 403
@@ -242,7 +244,7 @@ def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
 
 def test_row_moved_to_an_invisible_project_meanwhile_is_not_found(place, monkeypatch):
     """The move happens after the selection and before the lock."""
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         edit_task(place)
     lock_projects = "tasks.actions.undo._lock_projects"
 
@@ -259,7 +261,7 @@ def test_row_moved_to_an_invisible_project_meanwhile_is_not_found(place, monkeyp
 
 def test_events_of_another_user_with_the_same_request_id_are_not_selected(place, events):
     """Eve cannot make Bob's undo fail, be refused, or undo more."""
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         edit_task(place)
     eve = place.client("eve")
     headers = {"X-Request-Id": R1}
@@ -277,12 +279,12 @@ def test_events_of_another_user_with_the_same_request_id_are_not_selected(place,
 
 
 def test_actor_with_request_id_selects_events_of_that_user(place):
-    with inside(place.world.acme):
+    with inside(place.fixtures.acme):
         edit_task(place)
     carl = place.client("carl")
     carl.patch("/tasks/APO-1", {"priority": "high"}, headers={"X-Request-Id": R1})
 
-    for ref in ("@bob", str(place.world.bob.user.pk)):
+    for ref in ("@bob", str(place.fixtures.bob.user.pk)):
         plan = carl.post("/undo?dry_run=true", {"request_id": R1, "actor": ref}).json()
         assert [e["changes"] for e in plan["events"]] == [{"title": ["Bob's", "Launch"]}]
     own = carl.post("/undo", {"request_id": R1, "actor": "me"})
@@ -294,20 +296,22 @@ def test_actor_with_request_id_selects_events_of_that_user(place):
 
 def test_invisible_events_of_a_request_are_ignored(place):
     """The visible events are undone, and the response does not mention the others."""
-    with inside(place.world.acme):
-        hidden = create_task(place.world.ada, place.zeus, title="hidden")
-        move_task(place.world.ada, hidden, place.world.apollo)
-        other = create_task(place.world.bob, place.world.apollo, title="other")
-        for task in (place.world.task, other):
+    with inside(place.fixtures.acme):
+        hidden = create_task(place.fixtures.ada, place.zeus, title="hidden")
+        move_task(place.fixtures.ada, hidden, place.fixtures.apollo)
+        other = create_task(place.fixtures.bob, place.fixtures.apollo, title="other")
+        for task in (place.fixtures.task, other):
             update_task(place.actor_of("bob"), task, priority="high")
-        move_task(place.world.ada, place.fresh(other), place.zeus)
+        move_task(place.fixtures.ada, place.fresh(other), place.zeus)
 
     done = place.client("bob").post("/undo", {"request_id": R1}).json()
 
     assert (len(done["undone"]), done["left_out"]) == (1, [])
     assert str(other.pk) not in json.dumps(done["left_out"])
     ada = place.client("ada")
-    priorities = [ada.get(f"/tasks/{t.pk}").json()["priority"] for t in (place.world.task, other)]
+    priorities = [
+        ada.get(f"/tasks/{t.pk}").json()["priority"] for t in (place.fixtures.task, other)
+    ]
     assert priorities == ["medium", "high"]
 
 
@@ -330,11 +334,11 @@ def test_actor_none_selects_events_of_operators(place):
     operator = create_operator(
         email="op@platform.example", full_name="Op", password="a long word 1"
     )
-    actor_of = Actor(operator, place.world.acme, request_id=R1)
-    with inside(place.world.acme):
-        update_task(actor_of, place.world.task, title="Op's")
-        edit_priority = replace(place.world.bob, request_id=R1)
-        update_task(edit_priority, place.fresh(place.world.task), priority="high")
+    actor_of = Actor(operator, place.fixtures.acme, request_id=R1)
+    with inside(place.fixtures.acme):
+        update_task(actor_of, place.fixtures.task, title="Op's")
+        edit_priority = replace(place.fixtures.bob, request_id=R1)
+        update_task(edit_priority, place.fresh(place.fixtures.task), priority="high")
     ada = place.client("ada")
 
     assert ada.post("/undo", {"request_id": R1}).status_code == 404
@@ -349,24 +353,24 @@ def test_actor_none_selects_events_of_operators(place):
 
 def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
     """The responses are equal except for the request id."""
-    world = place.world
-    with inside(world.acme):
-        hidden = create_project(world.ada, name="Hidden")
-        create_task(world.ada, hidden, title="hidden")
-        create_page(world.carl, world.apollo, title="A draft of Carl's")
-        update_tag(world.boss, create_tag(world.boss, name="a"), name="b")
-    place.client("boss").patch(f"/users/{world.eve.user.pk}", {"full_name": "N"})
+    fixtures = place.fixtures
+    with inside(fixtures.acme):
+        hidden = create_project(fixtures.ada, name="Hidden")
+        create_task(fixtures.ada, hidden, title="hidden")
+        create_page(fixtures.carl, fixtures.apollo, title="A draft of Carl's")
+        update_tag(fixtures.boss, create_tag(fixtures.boss, name="a"), name="b")
+    place.client("boss").patch(f"/users/{fixtures.eve.user.pk}", {"full_name": "N"})
     place.client("boss").patch("/tenant", {"name": "N"})
     place.client("ada").post("/tokens", {"name": "hers"})
-    mine = {e.pk for e in events(world.acme, actor=world.bob.user)}
+    mine = {e.pk for e in events(fixtures.acme, actor=fixtures.bob.user)}
     shown = {
         e.pk
-        for e in events(world.acme)
-        if e.project_id in (world.apollo.pk, None) and e.subject_type in ("task", "comment")
+        for e in events(fixtures.acme)
+        if e.project_id in (fixtures.apollo.pk, None) and e.subject_type in ("task", "comment")
     }
-    shown |= {e.pk for e in events(world.acme, project_id=world.apollo.pk) if e.subject_type in ("project", "projectmember")}  # fmt: skip
-    foreign = [e for e in events(world.acme) if e.pk not in mine | shown]
-    foreign += events(world.globex)
+    shown |= {e.pk for e in events(fixtures.acme, project_id=fixtures.apollo.pk) if e.subject_type in ("project", "projectmember")}  # fmt: skip
+    foreign = [e for e in events(fixtures.acme) if e.pk not in mine | shown]
+    foreign += events(fixtures.globex)
     kinds = {e.subject_type for e in foreign}
     assert kinds >= {"task", "page", "tag", "user", "tenant", "apitoken", "project"}
     bob = place.client("bob")

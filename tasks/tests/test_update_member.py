@@ -7,9 +7,9 @@ from tasks.models import Project, ProjectMember
 
 
 @pytest.fixture
-def ids(world):
+def ids(fixtures):
     """Memberships by handle."""
-    with inside(world.acme):
+    with inside(fixtures.acme):
         return dict(ProjectMember.objects.values_list("user__handle", "pk"))
 
 
@@ -17,22 +17,22 @@ def set_role(client, member_id, role):
     return client.patch(f"/members/{member_id}", {"role": role})
 
 
-def test_changing_a_role_stores_and_records_it(world, as_, events, ids):
-    r = set_role(as_(world.carl), ids["bob"], "admin")
+def test_changing_a_role_stores_and_records_it(fixtures, as_, events, ids):
+    r = set_role(as_(fixtures.carl), ids["bob"], "admin")
 
     assert (r.status_code, r.json()["role"], r.json()["user"]["handle"]) == (200, "admin", "bob")
-    event = events(world.acme, subject_type="projectmember")[-1]
+    event = events(fixtures.acme, subject_type="projectmember")[-1]
     assert (event.verb, event.changes) == ("changed", {"role": ["member", "admin"]})
-    assert event.project_id == world.apollo.pk
+    assert event.project_id == fixtures.apollo.pk
 
 
-def test_changing_to_the_same_role_changes_nothing(world, as_, events, ids):
-    client = as_(world.ada)
-    count = len(events(world.acme))
+def test_changing_to_the_same_role_changes_nothing(fixtures, as_, events, ids):
+    client = as_(fixtures.ada)
+    count = len(events(fixtures.acme))
 
     assert set_role(client, ids["bob"], "member").status_code == 200
     assert set_role(client, ids["ada"], "owner").status_code == 200
-    assert len(events(world.acme)) == count
+    assert len(events(fixtures.acme)) == count
 
 
 @pytest.mark.parametrize(
@@ -50,48 +50,50 @@ def test_changing_to_the_same_role_changes_nothing(world, as_, events, ids):
         ("ada", "carl", "member", 200),
     ],
 )
-def test_only_owners_can_give_and_take_the_role_of_owner(world, as_, ids, who, whom, role, status):
-    assert set_role(as_(getattr(world, who)), ids[whom], role).status_code == status
+def test_only_owners_can_give_and_take_the_role_of_owner(
+    fixtures, as_, ids, who, whom, role, status
+):
+    assert set_role(as_(getattr(fixtures, who)), ids[whom], role).status_code == status
 
 
 @pytest.mark.parametrize("who", ["ada", "boss"])
 @pytest.mark.parametrize("role", ["admin", "member"])
-def test_last_owner_cannot_be_demoted(world, as_, ids, events, who, role):
-    client = as_(getattr(world, who))
-    count = len(events(world.acme))
+def test_last_owner_cannot_be_demoted(fixtures, as_, ids, events, who, role):
+    client = as_(getattr(fixtures, who))
+    count = len(events(fixtures.acme))
 
     r = set_role(client, ids["ada"], role)
 
     assert (r.status_code, r.json()["code"]) == (409, "conflict")
     assert "last owner" in r.json()["detail"]
-    assert len(events(world.acme)) == count
+    assert len(events(fixtures.acme)) == count
 
 
-def test_another_owner_takes_over_from_a_demoted_owner(world, as_, ids):
-    client = as_(world.ada)
+def test_another_owner_takes_over_from_a_demoted_owner(fixtures, as_, ids):
+    client = as_(fixtures.ada)
     set_role(client, ids["bob"], "owner")
     set_role(client, ids["carl"], "owner")
 
     assert set_role(client, ids["ada"], "member").status_code == 200
-    with inside(world.acme):
-        assert Project.objects.get().owner_id == world.carl.user.pk  # who joined before Bob
+    with inside(fixtures.acme):
+        assert Project.objects.get().owner_id == fixtures.carl.user.pk  # who joined before Bob
 
 
-def test_demoting_another_owner_keeps_the_project_owner(world, as_, ids):
-    client = as_(world.ada)
+def test_demoting_another_owner_keeps_the_project_owner(fixtures, as_, ids):
+    client = as_(fixtures.ada)
     set_role(client, ids["bob"], "owner")
 
     assert set_role(client, ids["bob"], "member").status_code == 200
-    with inside(world.acme):
-        assert Project.objects.get().owner_id == world.ada.user.pk
+    with inside(fixtures.acme):
+        assert Project.objects.get().owner_id == fixtures.ada.user.pk
 
 
 @pytest.mark.parametrize("body", [{}, {"role": None}, {"role": "king"}, {"role": "member", "user_id": 1}])  # fmt: skip
-def test_invalid_body_is_refused(world, as_, ids, body):
-    assert as_(world.ada).patch(f"/members/{ids['bob']}", body).status_code == 422
+def test_invalid_body_is_refused(fixtures, as_, ids, body):
+    assert as_(fixtures.ada).patch(f"/members/{ids['bob']}", body).status_code == 422
 
 
-def test_project_of_a_non_member_is_not_found(world, as_, ids):
-    for actor in (world.eve, world.mallory):
+def test_project_of_a_non_member_is_not_found(fixtures, as_, ids):
+    for actor in (fixtures.eve, fixtures.mallory):
         assert set_role(as_(actor), ids["bob"], "admin").status_code == 404
-    assert set_role(as_(world.ada), 10**9, "admin").status_code == 404
+    assert set_role(as_(fixtures.ada), 10**9, "admin").status_code == 404

@@ -16,8 +16,8 @@ CHANGES = {
 
 @pytest.mark.parametrize("method", ["patch", "put"])
 @pytest.mark.parametrize("field", CHANGES)
-def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
-    client = as_(world.carl)
+def test_updating_one_field_keeps_the_others(fixtures, as_, events, method, field):
+    client = as_(fixtures.carl)
     before = client.get("/projects/APO").json()
 
     r = getattr(client, method)(f"/projects/{before['id']}", {field: CHANGES[field]})
@@ -28,26 +28,26 @@ def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
         k: v for k, v in after.items() if v != before[k] and k not in ("updated_at", "version")
     }
     assert changed == {field: CHANGES[field]}
-    event = events(world.acme, subject_type="project")[-1]
+    event = events(fixtures.acme, subject_type="project")[-1]
     assert (event.verb, event.changes) == ("changed", {field: [before[field], CHANGES[field]]})
 
 
-def test_updating_with_present_values_changes_nothing(world, as_, events):
-    client = as_(world.ada)
+def test_updating_with_present_values_changes_nothing(fixtures, as_, events):
+    client = as_(fixtures.ada)
     before = client.get("/projects/APO")
-    count = len(events(world.acme))
+    count = len(events(fixtures.acme))
 
     same = {k: before.json()[k] for k in CHANGES}
-    after = client.patch("/projects/APO", same | {"owner_id": world.ada.user.pk})
+    after = client.patch("/projects/APO", same | {"owner_id": fixtures.ada.user.pk})
 
     assert after.json() == before.json()
     assert after.headers["ETag"] == before.headers["ETag"]
     assert client.patch("/projects/APO", {}).json() == before.json()
-    assert len(events(world.acme)) == count
+    assert len(events(fixtures.acme)) == count
 
 
-def test_metadata_true_and_1_are_different(world, as_):
-    client = as_(world.ada)
+def test_metadata_true_and_1_are_different(fixtures, as_):
+    client = as_(fixtures.ada)
     client.patch("/projects/APO", {"metadata": {"a": [1], "b": 0}})
 
     r = client.patch("/projects/APO", {"metadata": {"a": [True], "b": False}})
@@ -55,8 +55,8 @@ def test_metadata_true_and_1_are_different(world, as_):
     assert r.content.count(b"true") == r.content.count(b"false") == 1
 
 
-def test_new_key_changes_the_keys_of_tasks(world, as_):
-    client = as_(world.ada)
+def test_new_key_changes_the_keys_of_tasks(fixtures, as_):
+    client = as_(fixtures.ada)
     client.patch("/projects/APO", {"key": "NEW"})
 
     assert client.get("/tasks/NEW-1").json()["key"] == "NEW-1"
@@ -64,8 +64,8 @@ def test_new_key_changes_the_keys_of_tasks(world, as_):
 
 
 @pytest.mark.parametrize("name", [*CHANGES, "owner_id"])
-def test_null_is_refused(world, as_, name):
-    assert as_(world.ada).patch("/projects/APO", {name: None}).status_code == 422
+def test_null_is_refused(fixtures, as_, name):
+    assert as_(fixtures.ada).patch("/projects/APO", {name: None}).status_code == 422
 
 
 @pytest.mark.parametrize(
@@ -82,62 +82,62 @@ def test_null_is_refused(world, as_, name):
         {"task_counts": {}},
     ],
 )
-def test_invalid_body_is_refused(world, as_, body):
-    client = as_(world.ada)
+def test_invalid_body_is_refused(fixtures, as_, body):
+    client = as_(fixtures.ada)
     before = client.get("/projects/APO").json()
 
     assert client.patch("/projects/APO", {"name": "half"} | body).status_code == 422
     assert client.get("/projects/APO").json() == before
 
 
-def test_taken_key_is_a_conflict(world, as_):
-    as_(world.ada).post("/projects", {"name": "x", "key": "TKN"})
+def test_taken_key_is_a_conflict(fixtures, as_):
+    as_(fixtures.ada).post("/projects", {"name": "x", "key": "TKN"})
 
-    r = as_(world.ada).patch("/projects/APO", {"name": "half", "key": "TKN"})
+    r = as_(fixtures.ada).patch("/projects/APO", {"name": "half", "key": "TKN"})
 
     assert (r.status_code, r.json()["code"]) == (409, "taken")
-    assert as_(world.ada).get("/projects/APO").json()["name"] == "Apollo"
+    assert as_(fixtures.ada).get("/projects/APO").json()["name"] == "Apollo"
 
 
-def roles(world):
-    with inside(world.acme):
-        members = ProjectMember.objects.filter(project=world.apollo)
+def roles(fixtures):
+    with inside(fixtures.acme):
+        members = ProjectMember.objects.filter(project=fixtures.apollo)
         return dict(members.values_list("user__handle", "role"))
 
 
-def test_new_owner_becomes_a_member_with_the_role_owner(world, as_, events):
-    r = as_(world.ada).patch("/projects/APO", {"owner_id": world.eve.user.pk, "name": "Hers"})
+def test_new_owner_becomes_a_member_with_the_role_owner(fixtures, as_, events):
+    r = as_(fixtures.ada).patch("/projects/APO", {"owner_id": fixtures.eve.user.pk, "name": "Hers"})
 
     assert (r.json()["owner"]["handle"], r.json()["name"]) == ("eve", "Hers")
-    assert roles(world)["eve"] == roles(world)["ada"] == "owner"
-    joined, changed = events(world.acme, project_id=world.apollo.pk)[-2:]
+    assert roles(fixtures)["eve"] == roles(fixtures)["ada"] == "owner"
+    joined, changed = events(fixtures.acme, project_id=fixtures.apollo.pk)[-2:]
     assert (joined.subject_type, joined.verb) == ("projectmember", "joined")
-    assert changed.changes["owner"] == [world.ada.user.pk, world.eve.user.pk]
+    assert changed.changes["owner"] == [fixtures.ada.user.pk, fixtures.eve.user.pk]
 
 
-def test_member_who_becomes_owner_has_one_membership(world, as_):
-    as_(world.ada).patch("/projects/APO", {"owner_id": world.bob.user.pk})
+def test_member_who_becomes_owner_has_one_membership(fixtures, as_):
+    as_(fixtures.ada).patch("/projects/APO", {"owner_id": fixtures.bob.user.pk})
 
-    assert roles(world) == {"ada": "owner", "bob": "owner", "carl": "admin", "bot": "member"}
+    assert roles(fixtures) == {"ada": "owner", "bob": "owner", "carl": "admin", "bot": "member"}
 
 
 @pytest.mark.parametrize(("who", "status"), [("boss", 200), ("carl", 403), ("bob", 403)])
-def test_only_owners_and_staff_can_change_the_owner(world, as_, who, status):
-    r = as_(getattr(world, who)).patch("/projects/APO", {"owner_id": world.bob.user.pk})
+def test_only_owners_and_staff_can_change_the_owner(fixtures, as_, who, status):
+    r = as_(getattr(fixtures, who)).patch("/projects/APO", {"owner_id": fixtures.bob.user.pk})
 
     assert r.status_code == status
 
 
-def test_deactivated_or_unknown_new_owner_is_refused(world, as_):
-    as_(world.boss).patch(f"/users/{world.eve.user.pk}", {"is_active": False})
+def test_deactivated_or_unknown_new_owner_is_refused(fixtures, as_):
+    as_(fixtures.boss).patch(f"/users/{fixtures.eve.user.pk}", {"is_active": False})
 
-    for user in (world.eve.user, world.mallory.user):
-        r = as_(world.ada).patch("/projects/APO", {"owner_id": user.pk})
+    for user in (fixtures.eve.user, fixtures.mallory.user):
+        r = as_(fixtures.ada).patch("/projects/APO", {"owner_id": user.pk})
         assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/owner_id")
-    with inside(world.acme):
-        assert Project.objects.get().owner_id == world.ada.user.pk
+    with inside(fixtures.acme):
+        assert Project.objects.get().owner_id == fixtures.ada.user.pk
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for actor in (world.eve, world.mallory):
-        assert as_(actor).patch(f"/projects/{world.apollo.pk}", {"name": "x"}).status_code == 404
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for actor in (fixtures.eve, fixtures.mallory):
+        assert as_(actor).patch(f"/projects/{fixtures.apollo.pk}", {"name": "x"}).status_code == 404

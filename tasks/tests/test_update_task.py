@@ -39,10 +39,10 @@ def as_sent(task):
 
 @pytest.mark.parametrize("method", ["patch", "put"])
 @pytest.mark.parametrize("field", CHANGES)
-def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
-    client = as_(world.bob)
-    other = client.post("/tasks", {"project_id": world.apollo.pk, "title": "other"}).json()
-    ids = {"bob": world.bob.user.pk, "other": other["id"]}
+def test_updating_one_field_keeps_the_others(fixtures, as_, events, method, field):
+    client = as_(fixtures.bob)
+    other = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "other"}).json()
+    ids = {"bob": fixtures.bob.user.pk, "other": other["id"]}
     client.patch("/tasks/APO-1", FULL)
     before = client.get("/tasks/APO-1").json()
     value = CHANGES[field]
@@ -53,27 +53,27 @@ def test_updating_one_field_keeps_the_others(world, as_, events, method, field):
     was, now = as_sent(before), as_sent(r.json())
     assert {k: v for k, v in now.items() if v != was[k]} == {field: value, "version": 3}
     assert r.json()["updated_at"] > before["updated_at"]
-    event = events(world.acme, subject_type="task")[-1]
+    event = events(fixtures.acme, subject_type="task")[-1]
     assert event.changes.keys() == {field.removesuffix("_id")}
 
 
-def test_updating_all_fields_records_one_event(world, as_, events):
-    client = as_(world.bob)
+def test_updating_all_fields_records_one_event(fixtures, as_, events):
+    client = as_(fixtures.bob)
     sent = {k: v for k, v in CHANGES.items() if k not in ("due_date", "parent_id")}
 
-    r = client.patch("/tasks/APO-1", sent | {"assignee_id": world.bob.user.pk})
+    r = client.patch("/tasks/APO-1", sent | {"assignee_id": fixtures.bob.user.pk})
 
     assert (r.status_code, r.json()["version"]) == (200, 2)
-    (event,) = events(world.acme, subject_type="task", verb="changed")
+    (event,) = events(fixtures.acme, subject_type="task", verb="changed")
     assert event.changes.keys() == {k.removesuffix("_id") for k in sent}
-    assert event.changes["assignee"] == [world.ada.user.pk, world.bob.user.pk]
+    assert event.changes["assignee"] == [fixtures.ada.user.pk, fixtures.bob.user.pk]
     assert event.changes["due_on"] == [None, "2027-01-01"]
 
 
-def test_null_empties_optional_fields(world, as_):
-    client = as_(world.ada)
-    body = {"project_id": world.apollo.pk, "title": "x", "due_date": "2027-01-01T10:00:00Z"}
-    body |= FULL | {"assignee_id": world.bob.user.pk, "parent_id": world.task.pk}
+def test_null_empties_optional_fields(fixtures, as_):
+    client = as_(fixtures.ada)
+    body = {"project_id": fixtures.apollo.pk, "title": "x", "due_date": "2027-01-01T10:00:00Z"}
+    body |= FULL | {"assignee_id": fixtures.bob.user.pk, "parent_id": fixtures.task.pk}
     task = client.post("/tasks", body).json()
     empty = dict.fromkeys(["assignee_id", "parent_id", "due_date", "due_on", "external_ref"])
 
@@ -87,15 +87,15 @@ def test_null_empties_optional_fields(world, as_):
 
 
 @pytest.mark.parametrize("name", ["title", "status", "priority", "description", "metadata", "tags"])
-def test_null_is_refused_for_required_fields(world, as_, name):
-    r = as_(world.ada).patch("/tasks/APO-1", {name: None})
+def test_null_is_refused_for_required_fields(fixtures, as_, name):
+    r = as_(fixtures.ada).patch("/tasks/APO-1", {name: None})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, f"#/{name}")
 
 
 @pytest.mark.parametrize("name", ["project_id", "created_by", "created_by_id", "number", "key", "version", "completed", "completed_at", "created_at", "tenant_id", "id"])  # fmt: skip
-def test_read_only_fields_are_refused(world, as_, name):
-    client = as_(world.ada)
+def test_read_only_fields_are_refused(fixtures, as_, name):
+    client = as_(fixtures.ada)
     before = client.get("/tasks/APO-1").json()
 
     r = client.patch("/tasks/APO-1", {"title": "half", name: 1})
@@ -104,16 +104,16 @@ def test_read_only_fields_are_refused(world, as_, name):
     assert client.get("/tasks/APO-1").json() == before
 
 
-def test_updating_with_present_values_changes_nothing(world, as_, events):
-    client = as_(world.bob)
+def test_updating_with_present_values_changes_nothing(fixtures, as_, events):
+    client = as_(fixtures.bob)
     client.patch("/tasks/APO-1", FULL | {"due_date": "2027-01-01T10:00:00.123456Z"})
     before = client.get("/tasks/APO-1")
-    count = len(events(world.acme))
+    count = len(events(fixtures.acme))
     fields = ("title", "status", "priority", "due_on", "metadata", "external_ref", "parent_id")
 
     same = {k: before.json()[k] for k in fields} | {
         "tags": ["B", "a"],
-        "assignee_id": world.ada.user.pk,
+        "assignee_id": fixtures.ada.user.pk,
         "due_date": "2027-01-01T12:00:00.123456+02:00",
     }
     after = client.patch("/tasks/APO-1", same)
@@ -121,19 +121,19 @@ def test_updating_with_present_values_changes_nothing(world, as_, events):
     assert after.json() == before.json()
     assert after.headers["ETag"] == before.headers["ETag"]
     assert client.patch("/tasks/APO-1", {}).json() == before.json()
-    assert len(events(world.acme)) == count
+    assert len(events(fixtures.acme)) == count
 
 
-def test_version_increases_by_one_with_each_change(world, as_):
-    client = as_(world.bob)
+def test_version_increases_by_one_with_each_change(fixtures, as_):
+    client = as_(fixtures.bob)
 
     versions = [client.patch("/tasks/APO-1", {"title": t}).json()["version"] for t in "aabbca"]
 
     assert versions == [2, 2, 3, 3, 4, 5]
 
 
-def test_metadata_true_and_1_are_different(world, as_):
-    client = as_(world.ada)
+def test_metadata_true_and_1_are_different(fixtures, as_):
+    client = as_(fixtures.ada)
     client.patch("/tasks/APO-1", {"metadata": {"a": [1], "b": {"c": 0}}})
 
     r = client.patch("/tasks/APO-1", {"metadata": {"a": [True], "b": {"c": False}}})
@@ -146,8 +146,8 @@ def test_metadata_true_and_1_are_different(world, as_):
 # ---- due ----------------------------------------------------------------------------------------
 
 
-def test_setting_the_second_due_field_is_refused(world, as_):
-    client = as_(world.bob)
+def test_setting_the_second_due_field_is_refused(fixtures, as_):
+    client = as_(fixtures.bob)
     instant, day = {"due_date": "2026-12-24T10:00:00Z"}, {"due_on": "2026-12-24"}
     for first, second in ((instant, day), (day, instant)):
         client.patch("/tasks/APO-1", {"due_date": None, "due_on": None})
@@ -163,9 +163,9 @@ def test_setting_the_second_due_field_is_refused(world, as_):
 
 
 @pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "America/Adak"])
-def test_due_on_is_the_same_in_every_time_zone(world, as_, zone, settings):
+def test_due_on_is_the_same_in_every_time_zone(fixtures, as_, zone, settings):
     settings.TIME_ZONE = zone
-    client = as_(world.bob)
+    client = as_(fixtures.bob)
     for day in ("2026-01-01", "2026-03-29", "2026-10-25", "2026-12-31", "1970-01-01", "2199-12-31"):
         assert client.patch("/tasks/APO-1", {"due_on": day}).json()["due_on"] == day
         assert client.get("/tasks/APO-1").json()["due_on"] == day
@@ -180,8 +180,8 @@ def test_due_on_is_the_same_in_every_time_zone(world, as_, zone, settings):
         ("2026-06-01T00:00:00+14:00", "2026-05-31T10:00:00Z"),
     ],
 )
-def test_times_are_returned_in_utc(world, as_, sent, answered):
-    client = as_(world.bob)
+def test_times_are_returned_in_utc(fixtures, as_, sent, answered):
+    client = as_(fixtures.bob)
 
     assert client.patch("/tasks/APO-1", {"due_date": sent}).json()["due_date"] == answered
     assert client.get("/tasks/APO-1").json()["due_date"] == answered
@@ -190,8 +190,8 @@ def test_times_are_returned_in_utc(world, as_, sent, answered):
 # ---- status -------------------------------------------------------------------------------------
 
 
-def test_completed_at_follows_the_status(world, as_, events):
-    client = as_(world.bob)
+def test_completed_at_follows_the_status(fixtures, as_, events):
+    client = as_(fixtures.bob)
 
     answers = [
         client.patch("/tasks/APO-1", {"status": s}).json()
@@ -201,27 +201,27 @@ def test_completed_at_follows_the_status(world, as_, events):
     assert [a["completed"] for a in answers] == [False, True, True, False, True, False]
     assert [a["completed_at"] is not None for a in answers] == [a["completed"] for a in answers]
     assert answers[1]["completed_at"] == answers[2]["completed_at"] < answers[4]["completed_at"]
-    assert [e.verb for e in events(world.acme, subject_type="task")] == [
+    assert [e.verb for e in events(fixtures.acme, subject_type="task")] == [
         "created", "changed", "completed", "reopened", "completed", "reopened",
     ]  # fmt: skip
 
 
-def test_rules_read_the_stored_status(world, events):
+def test_rules_read_the_stored_status(fixtures, events):
     """Another user completed the task after it was read."""
-    with inside(world.acme):
+    with inside(fixtures.acme):
         again, back, reopened = (Task.objects.get() for _ in range(3))
-        complete_task(world.bob, Task.objects.get())
-        count = len(events(world.acme))
+        complete_task(fixtures.bob, Task.objects.get())
+        count = len(events(fixtures.acme))
 
-        update_task(world.ada, again, status=Status.DONE)
-        assert len(events(world.acme)) == count
+        update_task(fixtures.ada, again, status=Status.DONE)
+        assert len(events(fixtures.acme)) == count
 
-        update_task(world.ada, back, status=Status.TODO)
+        update_task(fixtures.ada, back, status=Status.TODO)
         stored = Task.objects.get()
         assert (stored.status, stored.completed_at, stored.version) == ("todo", None, 3)
 
-        complete_task(world.bob, Task.objects.get())
-        reopen_task(world.ada, reopened)
+        complete_task(fixtures.bob, Task.objects.get())
+        reopen_task(fixtures.ada, reopened)
         stored = Task.objects.get()
         assert (stored.status, stored.completed_at, stored.version) == ("todo", None, 5)
 
@@ -229,27 +229,27 @@ def test_rules_read_the_stored_status(world, events):
 # ---- references ---------------------------------------------------------------------------------
 
 
-def test_assignee_who_is_no_member_is_refused(world, as_):
-    r = as_(world.bob).patch("/tasks/APO-1", {"assignee_id": world.eve.user.pk})
+def test_assignee_who_is_no_member_is_refused(fixtures, as_):
+    r = as_(fixtures.bob).patch("/tasks/APO-1", {"assignee_id": fixtures.eve.user.pk})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (422, "#/assignee_id")
 
 
-def test_present_assignee_who_left_can_be_sent_again(world, as_):
+def test_present_assignee_who_left_can_be_sent_again(fixtures, as_):
     """Otherwise a client that sends back what it read could save nothing else."""
-    client = as_(world.ada)
-    client.patch("/tasks/APO-1", {"assignee_id": world.bob.user.pk})
-    as_(world.boss).patch(f"/users/{world.bob.user.pk}", {"is_active": False})
+    client = as_(fixtures.ada)
+    client.patch("/tasks/APO-1", {"assignee_id": fixtures.bob.user.pk})
+    as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"is_active": False})
 
-    r = client.patch("/tasks/APO-1", {"assignee_id": world.bob.user.pk, "title": "y"})
+    r = client.patch("/tasks/APO-1", {"assignee_id": fixtures.bob.user.pk, "title": "y"})
 
     assert (r.status_code, r.json()["title"]) == (200, "y")
 
 
 @pytest.mark.parametrize("name", ["assignee_id", "parent_id"])
-def test_ids_of_another_tenant_are_unknown(world, as_, name):
-    theirs = {"assignee_id": world.mallory.user.pk, "parent_id": world.secret_task.pk}[name]
-    client = as_(world.ada)
+def test_ids_of_another_tenant_are_unknown(fixtures, as_, name):
+    theirs = {"assignee_id": fixtures.mallory.user.pk, "parent_id": fixtures.secret_task.pk}[name]
+    client = as_(fixtures.ada)
 
     r, nobodys = (client.patch("/tasks/APO-1", {name: pk}) for pk in (theirs, 10**9))
 
@@ -257,9 +257,9 @@ def test_ids_of_another_tenant_are_unknown(world, as_, name):
     assert r.json()["errors"] == nobodys.json()["errors"]
 
 
-def test_taken_external_ref_is_a_conflict(world, as_):
-    client = as_(world.ada)
-    client.post("/tasks", {"project_id": world.apollo.pk, "title": "x", "external_ref": "r"})
+def test_taken_external_ref_is_a_conflict(fixtures, as_):
+    client = as_(fixtures.ada)
+    client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x", "external_ref": "r"})
 
     r = client.patch("/tasks/APO-1", {"external_ref": "r", "title": "half"})
 
@@ -267,19 +267,19 @@ def test_taken_external_ref_is_a_conflict(world, as_):
     assert client.get("/tasks/APO-1").json()["title"] == "Launch"
 
 
-def test_updating_tags_replaces_them(world, as_, events):
-    client = as_(world.bob)
+def test_updating_tags_replaces_them(fixtures, as_, events):
+    client = as_(fixtures.bob)
     client.patch("/tasks/APO-1", {"tags": ["a", "b"]})
 
     r = client.patch("/tasks/APO-1", {"tags": ["B", "c"]})
 
     assert [t["name"] for t in r.json()["tags"]] == ["b", "c"]
-    with inside(world.acme):
+    with inside(fixtures.acme):
         ids = {t.name: t.pk for t in Tag.objects.all()}
-    before, after = events(world.acme, subject_type="task")[-1].changes["tags"]
+    before, after = events(fixtures.acme, subject_type="task")[-1].changes["tags"]
     assert (before, after) == ([ids["a"], ids["b"]], [ids["b"], ids["c"]])
 
 
-def test_project_of_a_non_member_is_not_found(world, as_):
-    for actor in (world.eve, world.mallory):
-        assert as_(actor).patch(f"/tasks/{world.task.pk}", {"title": "x"}).status_code == 404
+def test_project_of_a_non_member_is_not_found(fixtures, as_):
+    for actor in (fixtures.eve, fixtures.mallory):
+        assert as_(actor).patch(f"/tasks/{fixtures.task.pk}", {"title": "x"}).status_code == 404

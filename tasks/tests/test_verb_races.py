@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import connection, connections
 
-from conftest import PROOF, ApiClient, build_world, token_of
+from conftest import PROOF, ApiClient, build_fixtures, token_of
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.create import CreateTask, create_tasks
@@ -116,17 +116,17 @@ class Retries(logging.Handler):
 @pytest.mark.parametrize("first", VERBS)
 @pytest.mark.django_db(transaction=True)
 def test_two_verbs_at_once_neither_fail_nor_break_an_invariant(pool, first):
-    world = build_world()
-    with inside(world.acme):
-        projects = [world.apollo, create_project(world.ada, name="Other", key="OTH")]
-    users = [world.ada.user.pk, world.boss.user.pk, None]
-    token, retries = token_of(world.boss), Retries()
+    fixtures = build_fixtures()
+    with inside(fixtures.acme):
+        projects = [fixtures.apollo, create_project(fixtures.ada, name="Other", key="OTH")]
+    users = [fixtures.ada.user.pk, fixtures.boss.user.pk, None]
+    token, retries = token_of(fixtures.boss), Retries()
     logging.getLogger("taskflow.contention").addHandler(retries)
     others = list(VERBS)[list(VERBS).index(first) :]
     statuses, seconds, before = Counter(), 0.0, deadlocks()
     for pair in itertools.product([first], others):
         targets = {
-            "tasks": new_tasks(world, projects),
+            "tasks": new_tasks(fixtures, projects),
             "projects": [project.pk for project in projects],
             "users": users,
             "requests": [],
@@ -145,7 +145,7 @@ def test_two_verbs_at_once_neither_fail_nor_break_an_invariant(pool, first):
         f" {requests / seconds:.0f}/s, {deadlocks() - before} deadlocks, {retries.count} run again,"
         f" {dict(statuses)}"
     )
-    with inside(world.acme):
+    with inside(fixtures.acme):
         assert broken_invariants() == []
 
 
@@ -159,10 +159,10 @@ def race(pool, pair, token, targets):
     return Counter(itertools.chain(*pool.map(run, range(THREADS))))
 
 
-def new_tasks(world, projects):
-    with inside(world.acme):
+def new_tasks(fixtures, projects):
+    with inside(fixtures.acme):
         drafts = [CreateTask(projects[n % 2], f"t{n}", tags=["a"]) for n in range(TASKS)]
-        return [task.pk for task in create_tasks(world.ada, drafts).values()]
+        return [task.pk for task in create_tasks(fixtures.ada, drafts).values()]
 
 
 def deadlocks():

@@ -15,20 +15,20 @@ from tasks.queries.lookup import find_project, find_row, find_task
 
 
 @pytest.fixture
-def viewer(world, as_):
+def viewer(fixtures, as_):
     """A client of Eve's, who has the role `viewer` in Apollo."""
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL cannot switch check constraints off.")
-    with inside(world.acme), connection.cursor() as cursor:
+    with inside(fixtures.acme), connection.cursor() as cursor:
         cursor.execute("PRAGMA ignore_check_constraints = ON")
         ProjectMember.objects.bulk_create(
-            [ProjectMember(project=world.apollo, user=world.eve.user, role="viewer")]
+            [ProjectMember(project=fixtures.apollo, user=fixtures.eve.user, role="viewer")]
         )
         cursor.execute("PRAGMA ignore_check_constraints = OFF")
-    return as_(world.eve)
+    return as_(fixtures.eve)
 
 
-def test_viewer_can_read(world, viewer):
+def test_viewer_can_read(fixtures, viewer):
     assert viewer.get("/tasks").json()["data"][0]["title"] == "Launch"
 
 
@@ -47,8 +47,8 @@ def test_viewer_can_read(world, viewer):
         ("patch", "/projects/APO", {"name": "x"}),
     ],
 )
-def test_viewer_cannot_write(world, viewer, method, path, body):
-    ids = {"{project}": world.apollo.pk, "{task}": world.task.pk}
+def test_viewer_cannot_write(fixtures, viewer, method, path, body):
+    ids = {"{project}": fixtures.apollo.pk, "{task}": fixtures.task.pk}
     sent = json.dumps(body) if body else ""
     for name, row_id in ids.items():
         sent = sent.replace(f'"{name}"', str(row_id))
@@ -58,25 +58,25 @@ def test_viewer_cannot_write(world, viewer, method, path, body):
     assert response.status_code == 403, response.content
 
 
-def test_each_lookup_reads_the_role_with_the_row(world, assert_statements):
-    with inside(world.acme):
-        comment = create_comment(world.bob, world.task, body="x")
-        page = create_page(world.bob, world.apollo, title="x")
+def test_each_lookup_reads_the_role_with_the_row(fixtures, assert_statements):
+    with inside(fixtures.acme):
+        comment = create_comment(fixtures.bob, fixtures.task, body="x")
+        page = create_page(fixtures.bob, fixtures.apollo, title="x")
         with assert_statements(4):
             rows = [
-                find_project(world.bob, "APO"),
-                find_task(world.bob, "APO-1").project,
-                find_row(world.bob, Comment, comment.pk).task.project,
-                find_row(world.bob, Page, page.pk).project,
+                find_project(fixtures.bob, "APO"),
+                find_task(fixtures.bob, "APO-1").project,
+                find_row(fixtures.bob, Comment, comment.pk).task.project,
+                find_row(fixtures.bob, Page, page.pk).project,
             ]
-        roles = [project.get_loaded_role(world.bob.user.pk) for project in rows]
+        roles = [project.get_loaded_role(fixtures.bob.user.pk) for project in rows]
 
     assert roles == ["member"] * 4
 
 
-def test_role_loaded_for_another_user_is_not_used(world):
-    with inside(world.acme):
-        project = find_project(world.ada, "APO")
+def test_role_loaded_for_another_user_is_not_used(fixtures):
+    with inside(fixtures.acme):
+        project = find_project(fixtures.ada, "APO")
 
-        assert project.get_loaded_role(world.ada.user.pk) == "owner"
-        assert project.get_loaded_role(world.eve.user.pk) is None
+        assert project.get_loaded_role(fixtures.ada.user.pk) == "owner"
+        assert project.get_loaded_role(fixtures.eve.user.pk) is None

@@ -15,7 +15,7 @@ from tasks.tests.factories import (
 
 def list_tags(setup: Setup, rows: int) -> Request:
     for _ in range(rows):
-        TagFactory(actor=setup.world.ada)
+        TagFactory(actor=setup.fixtures.ada)
     return lambda: setup.bob.get("/tags")
 
 
@@ -34,51 +34,51 @@ def create_tag_again_with_its_key(setup: Setup, rows: int) -> Request:
 
 
 def update_tag(setup: Setup, rows: int) -> Request:
-    tag = TagFactory(actor=setup.world.ada)
+    tag = TagFactory(actor=setup.fixtures.ada)
     setup.add_tasks(rows, tags=[tag.name])
     return lambda: setup.boss.patch(f"/tags/{tag.pk}", {"color": "#aabbcc"})
 
 
 def delete_tag(setup: Setup, rows: int) -> Request:
-    tag = TagFactory(actor=setup.world.ada)
+    tag = TagFactory(actor=setup.fixtures.ada)
     setup.add_tasks(rows, tags=[tag.name])
     return lambda: setup.boss.delete(f"/tags/{tag.pk}")
 
 
 def list_comments(setup: Setup, rows: int) -> Request:
     for _ in range(rows):
-        CommentFactory(actor=setup.world.bob, task=setup.world.task)
+        CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
     return lambda: setup.bob.get("/comments")
 
 
 def get_comment(setup: Setup, rows: int) -> Request:
-    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    comment = CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
     return lambda: setup.bob.get(f"/comments/{comment.pk}")
 
 
 def create_comment(setup: Setup, rows: int) -> Request:
-    body = {"task_id": setup.world.task.pk, "body": "x"}
+    body = {"task_id": setup.fixtures.task.pk, "body": "x"}
     return lambda: setup.bob.post("/comments", body)
 
 
 def update_comment(setup: Setup, rows: int) -> Request:
-    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    comment = CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
     return lambda: setup.bob.patch(f"/comments/{comment.pk}", {"body": "y"})
 
 
 def delete_comment(setup: Setup, rows: int) -> Request:
-    comment = CommentFactory(actor=setup.world.bob, task=setup.world.task)
+    comment = CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
     return lambda: setup.bob.delete(f"/comments/{comment.pk}")
 
 
 def list_pages(setup: Setup, rows: int) -> Request:
     for _ in range(rows):
-        PageFactory(actor=setup.world.ada, project=setup.world.apollo, is_published=True)
+        PageFactory(actor=setup.fixtures.ada, project=setup.fixtures.apollo, is_published=True)
     return lambda: setup.bob.get("/pages")
 
 
 def add_page(setup: Setup) -> str:
-    page = PageFactory(actor=setup.world.bob, project=setup.world.apollo)
+    page = PageFactory(actor=setup.fixtures.bob, project=setup.fixtures.apollo)
     return f"/pages/{page.pk}"
 
 
@@ -88,7 +88,7 @@ def get_page(setup: Setup, rows: int) -> Request:
 
 
 def create_page(setup: Setup, rows: int) -> Request:
-    body = {"project_id": setup.world.apollo.pk, "title": "x"}
+    body = {"project_id": setup.fixtures.apollo.pk, "title": "x"}
     return lambda: setup.bob.post("/pages", body)
 
 
@@ -129,7 +129,7 @@ def purge(setup: Setup, rows: int) -> Request:
 
 def search(setup: Setup, rows: int) -> Request:
     for task in setup.add_tasks(rows, title="fuel"):
-        CommentFactory(actor=setup.world.ada, task=task, body="fuel")
+        CommentFactory(actor=setup.fixtures.ada, task=task, body="fuel")
     return lambda: setup.bob.get("/search?q=fuel")
 
 
@@ -144,13 +144,13 @@ def undo(setup: Setup, rows: int) -> Request:
 
 
 def offboard_user(setup: Setup, rows: int) -> Request:
-    world = setup.world
-    user = UserFactory(actor=world.boss)
+    fixtures = setup.fixtures
+    user = UserFactory(actor=fixtures.boss)
     for _ in range(rows):
-        project = ProjectFactory(actor=world.boss, owner=user)
-        TaskFactory(actor=world.boss, project=project, assignee=user)
-        PageFactory(actor=world.boss, project=project, owner=user)
-    body = {"hand_over_to": world.bob.user.pk}
+        project = ProjectFactory(actor=fixtures.boss, owner=user)
+        TaskFactory(actor=fixtures.boss, project=project, assignee=user)
+        PageFactory(actor=fixtures.boss, project=project, owner=user)
+    body = {"hand_over_to": fixtures.bob.user.pk}
     return lambda: setup.boss.post(f"/users/{user.pk}/offboarding", body)
 
 

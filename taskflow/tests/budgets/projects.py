@@ -18,7 +18,7 @@ def list_project_events(setup: Setup, rows: int) -> Request:
 
 def list_projects(setup: Setup, rows: int, query: str = "") -> Request:
     for _ in range(rows):
-        setup.add_task(project=ProjectFactory(actor=setup.world.ada))
+        setup.add_task(project=ProjectFactory(actor=setup.fixtures.ada))
     return lambda: setup.ada.get(f"/projects{query}")
 
 
@@ -70,23 +70,23 @@ def complete_project_tasks(setup: Setup, rows: int) -> Request:
 
 def list_members(setup: Setup, rows: int) -> Request:
     for _ in range(rows):
-        user = UserFactory(actor=setup.world.boss)
-        MemberFactory(actor=setup.world.ada, project=setup.world.apollo, user=user)
+        user = UserFactory(actor=setup.fixtures.boss)
+        MemberFactory(actor=setup.fixtures.ada, project=setup.fixtures.apollo, user=user)
     return lambda: setup.bob.get("/projects/APO/members")
 
 
 def add_member(setup: Setup, rows: int) -> Request:
-    body = {"user_id": setup.world.eve.user.pk}
+    body = {"user_id": setup.fixtures.eve.user.pk}
     return lambda: setup.ada.post("/projects/APO/members", body)
 
 
 def update_member(setup: Setup, rows: int) -> Request:
-    member = setup.ada.post("/projects/APO/members", {"user_id": setup.world.eve.user.pk}).json()
+    member = setup.ada.post("/projects/APO/members", {"user_id": setup.fixtures.eve.user.pk}).json()
     return lambda: setup.ada.patch(f"/members/{member['id']}", {"role": "admin"})
 
 
 def remove_member(setup: Setup, rows: int) -> Request:
-    member = setup.ada.post("/projects/APO/members", {"user_id": setup.world.eve.user.pk}).json()
+    member = setup.ada.post("/projects/APO/members", {"user_id": setup.fixtures.eve.user.pk}).json()
     return lambda: setup.ada.delete(f"/members/{member['id']}")
 
 

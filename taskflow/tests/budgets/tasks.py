@@ -20,7 +20,7 @@ def get_unchanged_task(setup: Setup, rows: int) -> Request:
 def list_tasks(setup: Setup, rows: int, query: str = "") -> Request:
     for number in range(rows):
         tags = [f"t{number % 4}", "all"]
-        setup.add_task(tags=tags, assignee=setup.world.bob.user)
+        setup.add_task(tags=tags, assignee=setup.fixtures.bob.user)
     return lambda: setup.ada.get(f"/tasks{query}")
 
 
@@ -50,12 +50,12 @@ def list_found_tasks(setup: Setup, rows: int) -> Request:
 
 
 def create_task(setup: Setup, rows: int, **values: Any) -> Request:
-    body = {"project_id": setup.world.apollo.pk, "title": "x"} | values
+    body = {"project_id": setup.fixtures.apollo.pk, "title": "x"} | values
     return lambda: setup.bob.post("/tasks", body)
 
 
 def create_task_with_assignee(setup: Setup, rows: int) -> Request:
-    return create_task(setup, rows, assignee_id=setup.world.ada.user.pk)
+    return create_task(setup, rows, assignee_id=setup.fixtures.ada.user.pk)
 
 
 def create_task_with_new_tags(setup: Setup, rows: int) -> Request:
@@ -123,7 +123,7 @@ def reopen_task(setup: Setup, rows: int) -> Request:
 
 
 def assign_task(setup: Setup, rows: int) -> Request:
-    task, body = setup.add_task(), {"assignee_id": setup.world.carl.user.pk}
+    task, body = setup.add_task(), {"assignee_id": setup.fixtures.carl.user.pk}
     return lambda: setup.bob.post(f"/tasks/{task.pk}/assignment", body)
 
 
@@ -144,16 +144,16 @@ def upsert_task(setup: Setup, rows: int) -> Request:
 
 def bulk_edit_tasks(setup: Setup, rows: int) -> Request:
     """Every operation of bulk requests, each for `rows` tasks."""
-    world, other = setup.world, setup.add_project()
+    fixtures, other = setup.fixtures, setup.add_project()
     setup.add_task(tags=["t"])
-    data = {"project_id": world.apollo.pk, "title": "x", "tags": ["t"]}
-    create = {"op": "create", "data": data | {"assignee_id": world.carl.user.pk}}
+    data = {"project_id": fixtures.apollo.pk, "title": "x", "tags": ["t"]}
+    create = {"op": "create", "data": data | {"assignee_id": fixtures.carl.user.pk}}
     operations = [create] * rows
     for op, values in (
         ("update", {"title": "y"}),
         ("complete", None),
         ("move", {"project_id": other.pk}),
-        ("assign", {"assignee_id": world.bot.user.pk}),
+        ("assign", {"assignee_id": fixtures.bot.user.pk}),
         ("delete", None),
     ):
         for task in setup.add_tasks(rows):
@@ -165,6 +165,6 @@ def list_task_events(setup: Setup, rows: int) -> Request:
     for number in range(rows):
         other = setup.add_task().pk
         body = {"title": f"t{number}", "tags": [f"t{number}"], "blocked_by": [other]}
-        setup.ada.patch("/tasks/APO-1", body | {"assignee_id": setup.world.bob.user.pk})
-        setup.ada.patch("/tasks/APO-1", {"assignee_id": setup.world.ada.user.pk})
+        setup.ada.patch("/tasks/APO-1", body | {"assignee_id": setup.fixtures.bob.user.pk})
+        setup.ada.patch("/tasks/APO-1", {"assignee_id": setup.fixtures.ada.user.pk})
     return lambda: setup.bob.get("/tasks/APO-1/events?limit=200")
