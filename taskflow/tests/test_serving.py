@@ -86,7 +86,7 @@ def test_the_server_speaks_http_1_only(monkeypatch):
         return SimpleNamespace(serve=lambda: None, on_startup=lambda hook: None)
 
     monkeypatch.setattr(serving, "Granian", granian)
-    monkeypatch.setattr(serving, "load", lambda: None)
+    monkeypatch.setattr(serving, "load_application", lambda: None)
     monkeypatch.setattr(serving, "prepare_workers", lambda: None)
     monkeypatch.setattr(serving.multiprocessing, "set_start_method", lambda method: None)
 

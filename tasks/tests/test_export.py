@@ -27,38 +27,38 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def fixtures():
+def stored_fixtures():
     return build_unusual_tenant()
 
 
-def test_export_of_an_imported_export_has_the_same_bytes(fixtures):
-    before = export(fixtures.acme)
+def test_export_of_an_imported_export_has_the_same_bytes(stored_fixtures):
+    before = export(stored_fixtures.acme)
     wipe()
 
     tenant, keeps_tokens = load(before)
 
-    assert (tenant.pk, keeps_tokens) == (fixtures.acme.pk, True)
+    assert (tenant.pk, keeps_tokens) == (stored_fixtures.acme.pk, True)
     assert export(tenant) == before
     counts = json.loads(before.splitlines()[-1])["counts"]
     assert all(counts.values()), "something of everything"
     assert len(counts) == len(tenant_models())
 
 
-def test_two_exports_of_the_same_data_have_the_same_bytes(fixtures):
-    assert export(fixtures.acme) == export(fixtures.acme)
-    assert export(fixtures.acme) != export(fixtures.globex)
+def test_two_exports_of_the_same_data_have_the_same_bytes(stored_fixtures):
+    assert export(stored_fixtures.acme) == export(stored_fixtures.acme)
+    assert export(stored_fixtures.acme) != export(stored_fixtures.globex)
 
 
-def test_imported_tenant_continues_its_numbers(fixtures):
-    data = export(fixtures.acme)
-    with inside(fixtures.acme):
-        _token, text = create_token(fixtures.ada, name="kept", scope=TokenScope.WRITE)
-    data = export(fixtures.acme)
+def test_imported_tenant_continues_its_numbers(stored_fixtures):
+    data = export(stored_fixtures.acme)
+    with inside(stored_fixtures.acme):
+        _token, text = create_token(stored_fixtures.ada, name="kept", scope=TokenScope.WRITE)
+    data = export(stored_fixtures.acme)
     wipe()
     load(data)
     client = ApiClient(text)
 
-    r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "new"})
+    r = client.post("/tasks", {"project_id": stored_fixtures.apollo.pk, "title": "new"})
 
     assert (r.status_code, r.json()["number"]) == (201, 6)
     assert client.get("/search?q=quotes").json()["data"][0]["title"] == "odd"
@@ -67,8 +67,8 @@ def test_imported_tenant_continues_its_numbers(fixtures):
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 
-def test_import_beside_other_tenants_shifts_all_ids(fixtures):
-    data = export(fixtures.acme)
+def test_import_beside_other_tenants_shifts_all_ids(stored_fixtures):
+    data = export(stored_fixtures.acme)
 
     tenant, keeps_tokens = load(data, subdomain="acme-2")
 
@@ -89,14 +89,14 @@ def test_import_beside_other_tenants_shifts_all_ids(fixtures):
         (taken_back,) = Event.objects.filter(pk__in=[int(pk) for pk in undo_event.undoes])
         assert taken_back.changes == {"priority": ["medium", "high"]}
         assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
-    assert export(fixtures.acme) == data
+    assert export(stored_fixtures.acme) == data
     again, _ = load(data, subdomain="acme-3")
     with inside(again):
         assert Task.objects.count() == 5
 
 
-def test_secrets_can_be_left_out(fixtures):
-    data = export(fixtures.acme, with_secrets=False)
+def test_secrets_can_be_left_out(stored_fixtures):
+    data = export(stored_fixtures.acme, with_secrets=False)
 
     rows = [json.loads(line) for line in data.splitlines()]
     assert {r["row"]["password"] for r in rows if r.get("model") == "accounts.user"} == {"!"}
@@ -106,13 +106,13 @@ def test_secrets_can_be_left_out(fixtures):
     assert export(tenant, with_secrets=False) == data
 
 
-def test_taken_subdomain_is_refused(fixtures):
+def test_taken_subdomain_is_refused(stored_fixtures):
     with pytest.raises(InvalidExport, match="already a tenant acme"):
-        load(export(fixtures.acme))
+        load(export(stored_fixtures.acme))
 
 
-def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(fixtures):
-    data = export(fixtures.acme)
+def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(stored_fixtures):
+    data = export(stored_fixtures.acme)
     wipe()
     lines = data.splitlines(keepends=True)
     reordered = [*lines]
@@ -146,9 +146,9 @@ def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(fixtures):
         assert not Tenant.objects.exists(), name
 
 
-def test_row_that_cannot_be_stored_prevents_the_import(fixtures, monkeypatch):
+def test_row_that_cannot_be_stored_prevents_the_import(stored_fixtures, monkeypatch):
     """A file with a valid checksum may contain any values; the database refuses this one."""
-    data = export(fixtures.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
+    data = export(stored_fixtures.acme).replace(b'"status":"todo"', b'"status":"open"', 1)
     wipe()
     file = io.BytesIO(data)
     monkeypatch.setattr(hashlib, "sha256", lambda *_: Forged(data))
@@ -169,7 +169,7 @@ class Forged:
         return self.sha256
 
 
-def test_export_and_import_commands_report_what_they_did(fixtures, tmp_path, capsys):
+def test_export_and_import_commands_report_what_they_did(stored_fixtures, tmp_path, capsys):
     path = tmp_path / "acme.jsonl"
     call_command("export", "acme", output=str(path))
     assert path.stat().st_mode & 0o077 == 0

@@ -45,7 +45,7 @@ def create_project_with_key(setup: Setup, rows: int) -> Request:
 
 
 def create_project_with_tasks(setup: Setup, rows: int) -> Request:
-    key = "FEW" if rows < 10 else "MANY"
+    key = "FEW" if rows < 5 else "MANY"
     tasks = [{"title": "x", "subtasks": [{"title": "y", "tags": [key]}]}] * rows
     body = {"name": "Web", "key": key, "tasks": tasks}
     return lambda: setup.bob.post("/projects", body)
