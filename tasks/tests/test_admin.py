@@ -14,17 +14,18 @@ from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import issue_token
 from accounts.actions.users import create_user
 from accounts.models import ApiToken, Tenant, User
+from accounts.tests.factories import ApiTokenFactory
 from conftest import PASSWORD, new_tenant, person
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
-from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
+from tasks.tests.factories import CommentFactory, PageFactory, ProjectFactory, TaskFactory
 
 MODELS = [Project, ProjectMember, Task, Comment, Page, Tag, User, ApiToken, Event, Tenant]
 
@@ -49,16 +50,14 @@ class AdminFixtures:
             new_tenant("acme", "root", PASSWORD),
             new_tenant("globex", "mallory", PASSWORD),
         )
-        with inside(self.root.tenant):
-            self.ada = person(self.root, "ada")
-            self.apollo = create_project(self.ada, name="Apollo", key="APO")
-            self.task = create_task(self.ada, self.apollo, title="Launch", tags=["hot"])
-            issue_token(self.ada, self.ada.user, "t", TokenScope.READ, None)
-            create_comment(self.root, self.task, body="Ready?")
-            self.page = create_page(self.ada, self.apollo, title="Plan")
-        with inside(self.them.tenant):
-            self.secret = create_project(self.them, name="Secret", key="SEC")
-            self.plot = create_task(self.them, self.secret, title="Plot")
+        self.ada = person(self.root, "ada")
+        self.apollo = ProjectFactory(actor=self.ada, name="Apollo", key="APO")
+        self.task = TaskFactory(actor=self.ada, project=self.apollo, title="Launch", tags=["hot"])
+        ApiTokenFactory(actor=self.ada, scope=TokenScope.READ)
+        CommentFactory(actor=self.root, task=self.task)
+        self.page = PageFactory(actor=self.ada, project=self.apollo)
+        self.secret = ProjectFactory(actor=self.them, name="Secret", key="SEC")
+        self.plot = TaskFactory(actor=self.them, project=self.secret, title="Plot")
 
     def events(self, **filters):
         with inside(self.root.tenant):
