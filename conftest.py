@@ -1,9 +1,9 @@
 """
-The cast: two tenants that must never meet.
+The shared fixtures: users and rows of two tenants that must stay separate.
 
 Acme has Boss (its administrator), Ada (owner of Apollo), Carl (admin in it), Bob (member),
 Bot (Ada's agent, member) and Eve (in Acme, but in no project). Globex has Mallory, who
-administers it and owns a project of her own.
+administers it and owns its only project.
 """
 
 from __future__ import annotations
