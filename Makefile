@@ -8,6 +8,8 @@ POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
+# pytest rewrites the asserts of all tests, and stores the result for the next run.
+unexport PYTHONDONTWRITEBYTECODE
 # Which tests the test targets run. `make test-slow` sets these to the others.
 SPEED := not slow
 ISOLATION_SPEED := not slow and not matrix

@@ -108,7 +108,14 @@ class Contract:
 @cache
 def api_contract() -> Contract:
     """The contract of the API; its document is made when the first response is checked."""
-    return Contract(json.loads(json.dumps(api.get_openapi_schema())))
+    return Contract(api_document())
+
+
+@cache
+def api_document() -> dict[str, Any]:
+    """The OpenAPI document as JSON. It takes half a second to make; do not change it."""
+    document: dict[str, Any] = json.loads(json.dumps(api.get_openapi_schema()))
+    return document
 
 
 def template_of(response: Any) -> str | None:

@@ -12,9 +12,9 @@ from django.test import Client
 
 from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, read_tenant_id
 from conftest import ApiClient
-from taskflow.api import api
 from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
+from taskflow.tests.contract import api_document
 from tasks.models import Task
 
 LARGEST = 2**63 - 1
@@ -36,7 +36,7 @@ IDS = [
 TEXTS = {"{ref}": "x", "{kind}": "task"}
 OPERATIONS = sorted(
     (method, path.removeprefix("/api/v1"), "requestBody" in operation)
-    for path, methods in api.get_openapi_schema()["paths"].items()
+    for path, methods in api_document()["paths"].items()
     for method, operation in methods.items()
     if "{" in path
 )

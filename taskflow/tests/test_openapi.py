@@ -7,9 +7,9 @@ import json
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from taskflow.api import api
+from taskflow.tests.contract import api_document
 
-SCHEMA = json.loads(json.dumps(api.get_openapi_schema(), default=str))
+SCHEMA = api_document()
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)
     for path, methods in SCHEMA["paths"].items()

@@ -10,9 +10,9 @@ from django.db import transaction
 
 from accounts.actions.tokens import create_token
 from accounts.actions.users import create_user
-from taskflow.api import api
 from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside
+from taskflow.tests.contract import api_document
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
@@ -122,7 +122,7 @@ OPEN = {"register", "login"}  # what one calls to become somebody
 def operations() -> dict[str, tuple[str, str, dict]]:
     return {
         operation["operationId"]: (method, path, operation)
-        for path, methods in api.get_openapi_schema()["paths"].items()
+        for path, methods in api_document()["paths"].items()
         for method, operation in methods.items()
     }
 

@@ -7,8 +7,7 @@ import json
 import pytest
 from jsonschema import Draft202012Validator
 
-from taskflow.api import api
-from taskflow.tests.contract import closed
+from taskflow.tests.contract import api_document, closed
 from taskflow.tests.quick_schema import QuickSchemas
 
 COMPONENTS = {
@@ -69,7 +68,7 @@ def test_schema_with_an_unknown_keyword_accepts_nothing():
 
 
 def test_response_of_one_task_is_accepted(fixtures, as_):
-    schemas = closed(json.loads(json.dumps(api.get_openapi_schema())))["components"]["schemas"]
+    schemas = closed(api_document())["components"]["schemas"]
     accepts = QuickSchemas(schemas).compile({"$ref": "#/components/schemas/TaskResponse"})
     task = as_(fixtures.ada).get("/tasks/APO-1").json()
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import pytest
 from django.db import connection
 
-from taskflow.api import api
 from taskflow.tests.budgets import others, projects, tasks
 from taskflow.tests.budgets.setup import Request, Setup
+from taskflow.tests.contract import api_document
 
 ONCE = (1,)  # where the number of rows does not matter
 UNMEASURED_TAGS = {"Signing in", "Tokens", "Users", "Tenant"}  # rare, and none of many rows
@@ -128,7 +128,7 @@ def test_request_takes_the_statements_of_its_budget(fixtures, assert_statements,
 def test_every_operation_of_frequent_requests_has_a_budget():
     operations = {
         operation["operationId"]
-        for methods in api.get_openapi_schema()["paths"].values()
+        for methods in api_document()["paths"].values()
         for operation in methods.values()
         if not UNMEASURED_TAGS & set(operation["tags"])
     }
