@@ -13,6 +13,8 @@ unexport PYTHONDONTWRITEBYTECODE
 # Which tests the test targets run. `make test-slow` sets these to the others.
 SPEED := not slow
 ISOLATION_SPEED := not slow and not matrix
+# Only these modules, since it takes long to import all.
+ISOLATION_TESTS = $(shell grep -rl 'mark\.isolation' --include='test_*.py' taskflow accounts tasks)
 
 .DEFAULT_GOAL := help
 
@@ -46,13 +48,13 @@ test-isolation: installed ## Run the tests of tenant isolation with each protect
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain
 
 isolation-database:
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -m 'isolation and $(ISOLATION_SPEED)' -p taskflow.tests.without_manager $(ISOLATION_TESTS)
 
 isolation-superuser:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and $(SPEED) and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login superuser --pool $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
 
 isolation-plain:
-	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix'
+	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
 
 test-client: installed ## Generate a Python client from the OpenAPI document and test it
 	$(BIN)/python -m taskflow.tests.generated_client

@@ -36,6 +36,7 @@ def crawl(client, fixtures):
             yield path, r.content.decode()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("who", ["boss", "ada"])
 def test_responses_events_and_log_lines_contain_no_secret(fixtures, as_, caplog, who):
     caplog.set_level(logging.DEBUG)

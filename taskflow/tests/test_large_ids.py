@@ -128,7 +128,7 @@ def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(fixtur
             assert response.status_code in (302, 403, 404), (model, page)
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(fixtures, row_id):
     admin = signed_in(fixtures.boss)

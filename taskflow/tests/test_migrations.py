@@ -92,6 +92,7 @@ def test_an_app_with_rows_is_migrated_to_zero_and_back(app, removed, kept):
         assert Task.objects.count() == 1
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.usefixtures("_migrated_again")
 def test_rows_of_other_apps_stay_when_an_app_is_migrated_to_zero():

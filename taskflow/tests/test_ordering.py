@@ -123,7 +123,7 @@ def test_pages_by_cursor_and_by_skip_are_parts_of_the_list(filled, as_, order):
         assert ids_at(client, f"limit=9&sort={order}&skip={skip}")[0] == ids[skip : skip + 9]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", ORDERS)
 def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, first):
     client = as_(filled.bob)
@@ -134,7 +134,7 @@ def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, firs
         assert ids_at(client, f"limit=9&sort={order}&skip=11")[0] == ids[11:20], order
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("filters", ["", "&project={}", "&assignee=none", "&status=todo"])
 def test_lists_by_several_names_are_the_same_by_any_index(filled, as_, filters):
     client, where = as_(filled.bob), filters.format(filled.apollo.pk)

@@ -248,6 +248,7 @@ def cursor_of(values):
     return base64.urlsafe_b64encode(text).decode().rstrip("=")
 
 
+@pytest.mark.slow
 def test_a_cursor_of_another_order_or_list_is_refused(many, as_):
     with inside(many.acme):
         create_project(many.ada, name="Second")

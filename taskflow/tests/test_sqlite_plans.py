@@ -223,7 +223,7 @@ def test_page_after_a_cursor_is_read_by_an_index(clients, fixtures, sort):
             cursor = client.get(f"{path}&cursor={cursor}").json()["next_cursor"]
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("first", SORTS)
 def test_a_list_by_two_names_sorts_no_large_group(clients, fixtures, first):
     with inside(fixtures.acme):

@@ -230,6 +230,7 @@ def test_where_that_would_write_too_much_text_is_refused(fixtures, as_, many, da
         assert not Task.objects.filter(status="done").exists()
 
 
+@pytest.mark.slow
 def test_replaced_text_counts_as_well(fixtures, as_, many, monkeypatch):
     """The event log stores the replaced text."""
     monkeypatch.setattr(bulk_api, "MAX_TEXT_BYTES", 81 * 520)

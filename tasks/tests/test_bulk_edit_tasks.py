@@ -191,6 +191,7 @@ def test_where_selects_the_tasks(fixtures, as_, tasks):
         assert bulk(client, {"op": "delete", **wrong}).status_code == 422
 
 
+@pytest.mark.slow
 def test_more_than_500_changes_are_refused(fixtures, as_, tasks):
     client = as_(fixtures.bob)
 

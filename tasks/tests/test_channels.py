@@ -106,6 +106,7 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None, derandomize=True, database=None)
 @given(VALUES)
 def test_any_json_is_judged_alike_in_body_cell_and_form(value):
@@ -211,7 +212,7 @@ TEXT = {
 }
 
 
-@pytest.mark.sampled(1)
+@pytest.mark.slow
 @pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
 def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff_client, client, text):
     with inside(boss.tenant):

@@ -60,6 +60,7 @@ def test_tasks_created_at_once_have_consecutive_numbers(live, call):
     assert sorted(n for numbers in answers for n in numbers) == list(range(2, 22))
 
 
+@pytest.mark.slow
 def test_tasks_created_at_once_with_the_same_new_tags_all_have_them(live, call):
     for number in range(4):
         tags = [f"a{number}", f"b{number}", f"c{number}"]
@@ -127,6 +128,7 @@ def test_two_updates_at_once_cannot_close_a_circle_of_blockers(live, call, round
         ) == [200, 409]
 
 
+@pytest.mark.slow
 def test_bulk_requests_in_opposite_order_do_not_deadlock(live, call):
     with inside(live.acme):
         projects = [live.apollo, create_project(live.ada, name="Other")]
@@ -154,6 +156,7 @@ def test_bulk_requests_in_opposite_order_do_not_deadlock(live, call):
 # ---- owners -------------------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize("way", ["demote", "remove"])
 def test_last_two_owners_cannot_leave_at_once(live, call, way):
     for number in range(4):
@@ -254,6 +257,7 @@ def test_row_added_to_a_project_being_deleted_is_refused_or_recorded(live, call)
         assert balance(model, live.acme)[0] == balance(model, live.acme)[1]
 
 
+@pytest.mark.slow
 def test_deleting_a_tag_records_every_task_that_had_it(live, call):
     for number in range(3):
         with inside(live.acme):

@@ -100,6 +100,7 @@ def test_more_than_five_levels_are_refused(fixtures, as_):
     assert r.json()["errors"][0]["pointer"] == "#/tasks/0" + "/subtasks/0" * 5 + "/parent_id"
 
 
+@pytest.mark.slow
 def test_more_than_500_tasks_are_refused(fixtures, as_):
     tasks = [{"title": "x", "subtasks": [{"title": "y"}]}] * 250
     client = as_(fixtures.bob)

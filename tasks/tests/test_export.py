@@ -44,6 +44,7 @@ def test_export_of_an_imported_export_has_the_same_bytes(stored_fixtures):
     assert len(counts) == len(tenant_models())
 
 
+@pytest.mark.slow
 def test_two_exports_of_the_same_data_have_the_same_bytes(stored_fixtures):
     assert export(stored_fixtures.acme) == export(stored_fixtures.acme)
     assert export(stored_fixtures.acme) != export(stored_fixtures.globex)
@@ -67,6 +68,7 @@ def test_imported_tenant_continues_its_numbers(stored_fixtures):
         assert Event.objects.order_by("-id")[0].subject_id == r.json()["id"]
 
 
+@pytest.mark.slow
 def test_import_beside_other_tenants_shifts_all_ids(stored_fixtures):
     data = export(stored_fixtures.acme)
 
@@ -95,6 +97,7 @@ def test_import_beside_other_tenants_shifts_all_ids(stored_fixtures):
         assert Task.objects.count() == 5
 
 
+@pytest.mark.slow
 def test_secrets_can_be_left_out(stored_fixtures):
     data = export(stored_fixtures.acme, with_secrets=False)
 
@@ -111,6 +114,7 @@ def test_taken_subdomain_is_refused(stored_fixtures):
         load(export(stored_fixtures.acme))
 
 
+@pytest.mark.slow
 def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(stored_fixtures):
     data = export(stored_fixtures.acme)
     wipe()
@@ -146,6 +150,7 @@ def test_incomplete_or_edited_file_is_refused_and_nothing_is_stored(stored_fixtu
         assert not Tenant.objects.exists(), name
 
 
+@pytest.mark.slow
 def test_row_that_cannot_be_stored_prevents_the_import(stored_fixtures, monkeypatch):
     """A file with a valid checksum may contain any values; the database refuses this one."""
     data = export(stored_fixtures.acme).replace(b'"status":"todo"', b'"status":"open"', 1)

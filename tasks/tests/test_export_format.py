@@ -135,6 +135,7 @@ REQUIRED_AND_OPTIONAL = {
 # ---- older files --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_column_with_a_default_may_be_missing(golden):
     documents = documents_of(golden)
     for label, columns in export_columns().items():
@@ -147,6 +148,7 @@ def test_every_column_with_a_default_may_be_missing(golden):
             assert verify(io.BytesIO(signed(older))).total, (label, column)
 
 
+@pytest.mark.slow
 def test_missing_column_without_default_is_refused_by_name(golden):
     documents = documents_of(golden)
     for label, columns in REQUIRED.items():

@@ -51,6 +51,7 @@ def task(fixtures):
     return fixtures.task
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12,
     deadline=None,

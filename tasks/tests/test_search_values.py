@@ -76,7 +76,7 @@ def test_what_is_found_holds_every_word_and_what_is_stored_is_found(fixtures, as
         transaction.set_rollback(True)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("q", [text for text in DROPPED if text not in ("!", "-", "--", '"')])
 def test_text_that_an_index_drops_is_found_literally_everywhere(fixtures, as_, q):
     client = as_(fixtures.ada)

@@ -131,7 +131,7 @@ def run(client, verb, ids, headers):
     return getattr(client, method)(path, headers=headers) if body is None else getattr(client, method)(path, body, headers=headers)  # fmt: skip
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)
@@ -153,7 +153,7 @@ def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, ver
     assert snapshot(fixtures.acme) == before
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("verb", VERBS)
 def test_dry_run_returns_what_the_undo_then_does(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)

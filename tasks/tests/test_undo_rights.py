@@ -351,6 +351,7 @@ def test_actor_none_selects_events_of_operators(place):
 # ---- foreign is absent ----
 
 
+@pytest.mark.slow
 def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
     """The responses are equal except for the request id."""
     fixtures = place.fixtures
