@@ -12,7 +12,13 @@ from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
 from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
-from pydantic_core.core_schema import CoreSchema, WithDefaultSchema
+from pydantic_core.core_schema import (
+    CoreSchema,
+    EnumSchema,
+    LiteralSchema,
+    NullableSchema,
+    WithDefaultSchema,
+)
 
 if TYPE_CHECKING:
     from ninja import NinjaAPI
@@ -20,6 +26,7 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]  # a JSON schema, or another object of the document
 BODY_SOURCES = frozenset({"body", "form", "file"})  # what ninja reads from the body
 COMPONENT_REF = "#/components/schemas/{model}"
+LIFTED_KEYS = frozenset({"description", "examples"})
 
 
 class OpenApiDocument(OpenAPISchema):
@@ -122,6 +129,32 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
+    def nullable_schema(self, schema: NullableSchema) -> Schema:
+        """Describe a value or null, with the description of the value outside of `anyOf`.
+
+        Client generators take the description of a property from its outermost schema.
+        """
+        value, null = self.generate_inner(schema["schema"]), {"type": "null"}
+        lifted = {key: value[key] for key in LIFTED_KEYS & value.keys()}
+        rest = {key: part for key, part in value.items() if key not in lifted}
+        members = rest["anyOf"] if rest.keys() == {"anyOf"} else [rest]
+        return {"anyOf": [*members, null], **lifted}
+
+    def literal_schema(self, schema: LiteralSchema) -> Schema:
+        return _without_const(super().literal_schema(schema))
+
+    def enum_schema(self, schema: EnumSchema) -> Schema:
+        return _without_const(super().enum_schema(schema))
+
+
+def _without_const(schema: Schema) -> Schema:
+    """Return the schema with a list of one value in place of `const`.
+
+    Some client generators ignore `const` or write code from it that does not compile.
+    """
+    rest = {key: value for key, value in schema.items() if key != "const"}
+    return rest | ({"enum": [schema["const"]]} if "const" in schema else {})
+
 
 def _path(core_ref: str) -> str:
     """Return the module and name of a class, without the id that pydantic appends."""
@@ -146,6 +179,8 @@ def _parameter(source: str, name: str, details: Schema, *, is_required: bool) ->
     described = {"in": source, "name": name, "required": is_required, "schema": schema}
     if "description" in schema:
         described["description"] = schema.pop("description")
+    elif source == "path":
+        described["description"] = f"The id of the {name.removesuffix('_id').replace('_', ' ')}."
     return described
 
 

@@ -145,8 +145,8 @@ FIELD_PROBLEM = {
             "type": "string",
             "description": "Name of the query, path or header parameter.",
         },
-        "code": {"type": "string"},
-        "detail": {"type": "string"},
+        "code": {"type": "string", "description": "What is wrong, for programs."},
+        "detail": {"type": "string", "description": "What is wrong, as a sentence for people."},
         "yours": {"description": "412: the value that was sent."},
         "theirs": {"description": "412: the value that is stored now."},
         "base": {"description": "412: the value in the version that If-Match names."},
@@ -175,13 +175,24 @@ PROBLEM = {
     "description": "Problem details (RFC 9457).",
     "required": ["type", "title", "status", "code", "detail", "request_id"],
     "properties": {
-        "type": {"type": "string", "format": "uri-reference"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "Identifies the kind of problem.",
+        },
+        "title": {"type": "string", "description": "The standard name of the status."},
+        "status": {"type": "integer", "description": "The status of the response."},
         "code": {"type": "string", "description": "Stable, for programs."},
         "detail": {"type": "string", "description": "A sentence for people that says what to do."},
-        "errors": {"type": "array", "items": {"$ref": "#/components/schemas/FieldProblem"}},
-        "request_id": {"type": ["string", "null"]},
+        "errors": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/FieldProblem"},
+            "description": "The single errors; absent if there are none.",
+        },
+        "request_id": {
+            "type": ["string", "null"],
+            "description": "The X-Request-Id of the response. Give it when you report a problem.",
+        },
     },
 }
 
@@ -254,7 +265,10 @@ DRY_RUN_SCHEMA = {
             "description": "The body that the real call would have answered.",
             "type": ["object", "null"],
         },
-        "event_count": {"type": "integer"},
+        "event_count": {
+            "type": "integer",
+            "description": "How many events would have been recorded.",
+        },
         "events": {
             "type": "array",
             "description": "The first 500 events that would have been recorded.",

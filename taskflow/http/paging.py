@@ -47,9 +47,9 @@ class PageParams(In):
 
 
 class Page(Out, Generic[T]):
-    data: list[T]
+    data: list[T] = Field(description="The rows of this page.")
     next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page.")
-    has_more: bool
+    has_more: bool = Field(description="Whether another page follows.")
     count: int | None = Field(description="All rows that match, when `include=count`; else null.")
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import Invalid, UnsupportedMedia
-from taskflow.http.schema import IdOrKey, Out, is_unstorable
+from taskflow.http.schema import Out, ProjectIdOrKey, is_unstorable
 from tasks.csv import create_tasks_from_csv, write_csv
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
@@ -24,7 +24,9 @@ CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
 
 
 class ImportedTasks(Out):
-    created: int
+    """The tasks that were created from a file."""
+
+    created: int = Field(description="The number of created tasks.")
     keys: list[str] = Field(description="The keys of the created tasks.")
 
 
@@ -34,7 +36,7 @@ class ImportedTasks(Out):
     openapi_extra={"responses": {200: {"description": "The tasks as CSV.", "content": CSV}}},
 )
 def export_tasks(
-    request: ActorRequest, project_id: IdOrKey, where: Query[TaskWhere]
+    request: ActorRequest, project_id: ProjectIdOrKey, where: Query[TaskWhere]
 ) -> HttpResponse:
     """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
@@ -55,7 +57,7 @@ def export_tasks(
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )
-def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
+def import_tasks(request: ActorRequest, project_id: ProjectIdOrKey) -> dict[str, Any]:
     """Create a task from each line of a CSV file: all of them, or none.
 
     The first line contains the names of the columns: title, and any of description, status,

@@ -10,7 +10,7 @@ from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageParams, paginate
-from taskflow.http.schema import IdOrKey
+from taskflow.http.schema import ProjectIdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.api.first_tasks import create_first_tasks
@@ -62,13 +62,15 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
-def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
+def get_project(request: ActorRequest, project_id: ProjectIdOrKey) -> HttpResponse:
     """Get a project by id or key."""
     return project_response(request, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> HttpResponse:
+def update_project(
+    request: ActorRequest, project_id: ProjectIdOrKey, body: ProjectUpdate
+) -> HttpResponse:
     """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
     owners.
 
@@ -80,7 +82,7 @@ def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpda
 
 
 @projects.delete("/{project_id}", response={204: None})
-def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
+def delete_project(request: ActorRequest, project_id: ProjectIdOrKey) -> Answer[None]:
     """Move a project and everything in it to the trash. For its owners."""
     actions.delete_project(request.auth, find_project(request.auth, project_id))
     return Answer(204, None)
@@ -88,7 +90,7 @@ def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
 
 @projects.post("/{project_id}/completion", response=CompletedTasks)
 def complete_project_tasks(
-    request: ActorRequest, project_id: IdOrKey, force: Query[Forced]
+    request: ActorRequest, project_id: ProjectIdOrKey, force: Query[Forced]
 ) -> dict[str, int]:
     """Complete all open tasks of a project that you are a member of. Returns their number.
 
@@ -103,7 +105,7 @@ def complete_project_tasks(
     "/{project_id}/tasks/by-ref/{path:ref}", response={200: TaskResponse, 201: TaskResponse}
 )
 def upsert_task(
-    request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
+    request: ActorRequest, project_id: ProjectIdOrKey, ref: Path[ExternalRef], body: TaskUpsert
 ) -> HttpResponse:
     """Create the task with this external_ref (201), or change it if it exists (200).
 
@@ -118,7 +120,7 @@ def upsert_task(
 
 @projects.get("/{project_id}/members", response=ProjectMemberPage)
 def list_members(
-    request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
+    request: ActorRequest, project_id: ProjectIdOrKey, page: Query[PageParams]
 ) -> dict[str, Any]:
     """List the members of a project, in the order in which they joined."""
     project = find_project(request.auth, project_id)
@@ -128,15 +130,15 @@ def list_members(
 
 @projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
 def add_member(
-    request: ActorRequest, project_id: IdOrKey, body: ProjectMemberCreate
+    request: ActorRequest, project_id: ProjectIdOrKey, body: ProjectMemberCreate
 ) -> Answer[ProjectMember]:
     """Add a user of the tenant to the project. For its owners and admins.
 
     Only owners may add owners. 409 if the user is already a member.
     """
     project = find_project(request.auth, project_id)
-    user = resolve(request.auth, {"user_id": body.user_id})["user"]
-    return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
+    values = {"role": body.role} | resolve(request.auth, body.sent_fields())
+    return Answer(201, member_actions.add_member(request.auth, project, **values))
 
 
 @members.patch("/{id:member_id}", response=ProjectMemberResponse)

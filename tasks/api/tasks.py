@@ -7,7 +7,7 @@ from ninja import Query, Router
 from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.schema import IdOrKey
+from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
 from tasks.api.responses import list_response, task_response, updated_response
 from tasks.changes import tasks as actions
@@ -69,14 +69,14 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
-def get_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def get_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Get a task by id or key (WEB-12). A key from before the task was moved finds it too."""
     return task_response(request, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
 def update_task(
-    request: ActorRequest, task_id: IdOrKey, body: TaskUpdate, force: Query[Forced]
+    request: ActorRequest, task_id: TaskIdOrKey, body: TaskUpdate, force: Query[Forced]
 ) -> HttpResponse:
     """Change the fields that are sent. Null empties a field. `tags` and `blocked_by` replace all
     tags and blockers.
@@ -94,14 +94,16 @@ def update_task(
 
 
 @tasks.delete("/{task_id}", response={204: None})
-def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
+def delete_task(request: ActorRequest, task_id: TaskIdOrKey) -> Answer[None]:
     """Move a task and its subtasks to the trash. They can be restored for 30 days."""
     actions.delete_task(request.auth, find_task(request.auth, task_id))
     return Answer(204, None)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
-def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> HttpResponse:
+def complete_task(
+    request: ActorRequest, task_id: TaskIdOrKey, force: Query[Forced]
+) -> HttpResponse:
     """Complete a task. Completing a done task changes nothing.
 
     409 `open_work` if subtasks or blockers are open, with each in `errors`, unless `force` is true.
@@ -112,14 +114,14 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
-def reopen_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def reopen_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Set the status of a done task to `todo`. Reopening an open task changes nothing."""
     task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
     return updated_response(request, task)
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
-def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> HttpResponse:
+def assign_task(request: ActorRequest, task_id: TaskIdOrKey, body: TaskAssignment) -> HttpResponse:
     """Assign a task to a user. 422 if the user is not a member of the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent_fields()))
@@ -127,14 +129,14 @@ def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
-def unassign_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def unassign_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Remove the assignee of a task."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
     return updated_response(request, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
-def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> HttpResponse:
+def move_task(request: ActorRequest, task_id: TaskIdOrKey, body: TaskMove) -> HttpResponse:
     """Move a task and its subtasks to another project that you are a member of. They get new
     numbers.
 

@@ -34,6 +34,8 @@ PROJECT_DELETED = NotFound("The project has been deleted meanwhile.")
 
 
 class ProjectStatus(models.TextChoices):
+    """The status of a project."""
+
     ACTIVE = "active"
     ON_HOLD = "on_hold"
     COMPLETED = "completed"
@@ -41,6 +43,8 @@ class ProjectStatus(models.TextChoices):
 
 
 class Role(models.TextChoices):
+    """The role of a member in a project. It decides what the member may do there."""
+
     OWNER = "owner"
     ADMIN = "admin"
     MEMBER = "member"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Callable, Iterable, Mapping
+from functools import cache, reduce
+from operator import or_
 from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -216,48 +217,107 @@ IDS = ("ids",)  # in place of column names: select by any number of ids
 VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 
+# ---- ids by reference ---------------------------------------------------------------------------
+
+
+def find_project_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible projects with these ids or keys, by the given text.
+
+    One query. Projects that are not visible are left out.
+    """
+    given = list(refs)
+    rows = Project.objects.visible_to(actor.viewer).filter(reduce(or_, map(project_query, given)))
+    ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
+    return {ref: ids[ref.upper()] for ref in given if ref.upper() in ids}
+
+
+def find_user_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible users that are given as `me`, by id or by `@handle`, by text.
+
+    One query, none if all of them are `me`. Users who are not visible are left out.
+    """
+    given = list(refs)
+    ids = {"me": actor.user.pk}
+    names = [ref.lower() for ref in given if ref not in ids]
+    if names:
+        users = User.objects.visible_to(actor.viewer).filter(
+            Q(pk__in=[pk for name in names if (pk := read_id(name))])
+            | Q(handle__in=[name[1:] for name in names if name.startswith("@")])
+        )
+        for pk, handle in users.values_list("pk", "handle"):
+            ids |= {str(pk): pk, f"@{handle}": pk}
+    return {ref: ids[ref.lower()] for ref in given if ref.lower() in ids}
+
+
+def find_task_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible tasks with these ids or keys, by the given text.
+
+    At most three queries: see find_tasks().
+    """
+    return {ref: task.pk for ref, task in find_tasks(actor, refs).items()}
+
+
 # ---- references in a body -----------------------------------------------------------------------
 
 
-def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
-    """Return the visible user with this id. Raises Invalid that names the field of the body."""
-    user: User = References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
+def find_referenced_user(actor: Actor, ref: int | str, field: str) -> User:
+    """Return the visible user that is given as `me`, by id or by `@handle`.
+
+    Raises Invalid that names the field of the body.
+    """
+    user: User = References(actor, [{"user": ref}]).get_row(User, ref, field)
     return user
 
 
 def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body with rows in place of ids: see References.resolve(). One query per model."""
+    """Return a body with rows in place of references: see References.resolve()."""
     return References(actor, [body]).resolve(body)
 
 
-# The models whose rows bodies refer to by id.
-REFERENCED_MODELS: tuple[type[Model], ...] = (User, Project, Task)
+# The models whose rows bodies refer to, with the function that finds ids by key or handle.
+REFERENCED_MODELS: Mapping[type[Model], Callable[[Actor, Iterable[str]], dict[str, int]]] = {
+    User: find_user_ids,
+    Project: find_project_ids,
+    Task: find_task_ids,
+}
 
 
 @cache
 def referenced_models() -> dict[str, type[Model]]:
-    """Return the referenced model of each field of a body, by field name: `assignee_id`: User."""
+    """Return the referenced model of each field of a body, by field name.
+
+    A row is named by `assignee`, an id or a handle, or by `assignee_id`.
+    """
     models: dict[str, type[Model]] = {}
     for resource_type in RESOURCE_TYPES:
         for field in resource_type.model._meta.get_fields():
             if not field.auto_created and field.related_model in REFERENCED_MODELS:
+                models[field.name] = field.related_model
                 models[getattr(field, "attname", field.name)] = field.related_model
     return models
 
 
 class References:
-    """The rows that bodies refer to by id. Loads them with one query per model for all bodies.
+    """The rows that bodies refer to by id, key or handle.
 
-    A row that the actor cannot see is treated as if it did not exist.
+    Loads them for all bodies with one query per model, and with at most three more for a model of
+    which a row is named by key or handle. A row that the actor cannot see is treated as if it did
+    not exist.
     """
 
     def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
         models = referenced_models()
-        ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERENCED_MODELS}
+        refs_by_model: dict[type[Model], set[int | str]] = {m: set() for m in REFERENCED_MODELS}
         for body in bodies:
             for field in body.keys() & models.keys():
-                ids_by_model[models[field]] |= set(_as_list(body[field]))
-        self.rows = {model: self._load(actor, model, ids) for model, ids in ids_by_model.items()}
+                refs_by_model[models[field]] |= set(_as_list(body[field]))
+        self.ids: dict[type[Model], dict[str, int]] = {}  # by key or handle
+        self.rows: dict[type[Model], dict[int, Any]] = {}
+        for model, refs in refs_by_model.items():
+            names = [ref for ref in refs if isinstance(ref, str)]
+            self.ids[model] = REFERENCED_MODELS[model](actor, names) if names else {}
+            ids = {ref for ref in refs if isinstance(ref, int)} | set(self.ids[model].values())
+            self.rows[model] = self._load(actor, model, ids)
 
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
@@ -270,7 +330,7 @@ class References:
     def resolve(
         self, body: Mapping[str, Any], *, present_blockers: Iterable[Task] = ()
     ) -> dict[str, Any]:
-        """Return the body with rows in place of ids: `assignee` in place of `assignee_id`.
+        """Return the body with rows in place of references, also for `assignee_id`: `assignee`.
 
         `present_blockers` are the blockers that the task has already. They are accepted even if the
         actor cannot see them. Raises Invalid for any other row that is not visible.
@@ -282,20 +342,24 @@ class References:
             if model is None:
                 values[field] = value
             elif isinstance(value, list):
-                rows = [self.get_row(model, pk, f"{field}/{n}") for n, pk in enumerate(value)]
+                rows = [self.get_row(model, ref, f"{field}/{n}") for n, ref in enumerate(value)]
                 values[field] = list({row.pk: row for row in rows}.values())
             else:
                 values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
         return values
 
-    def get_row(self, model: type[Model], pk: int, field: str) -> Any:
-        """Return a loaded row. Raises Invalid that names the field if it is not visible."""
-        if pk not in self.rows[model]:
+    def get_row(self, model: type[Model], ref: int | str, field: str) -> Any:
+        """Return a loaded row by id, key or handle.
+
+        Raises Invalid that names the field of the body if the row is not visible.
+        """
+        pk = self.ids[model].get(ref) if isinstance(ref, str) else ref
+        if pk is None or pk not in self.rows[model]:
             raise _build_unknown_reference(field, type_of_model(model).label)
         return self.rows[model][pk]
 
 
-def _as_list(value: Any) -> list[int]:
+def _as_list(value: Any) -> list[int | str]:
     return value if isinstance(value, list) else [value] if value else []
 
 

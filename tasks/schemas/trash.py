@@ -10,7 +10,7 @@ from pydantic import MISSING, Field
 
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import Page, PageParams
-from taskflow.http.schema import Out
+from taskflow.http.schema import Out, RowId
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 
@@ -25,22 +25,24 @@ class TrashKind(StrEnum):
 
 
 class TrashItem(Out):
+    """A row in the trash."""
+
     kind: TrashKind
-    id: int
+    id: RowId
     key: str | None = Field(description="The key of a project or task.")
     title: str = Field(description="The title or name; for a comment, its first 60 characters.")
-    project_id: int
-    deleted_at: datetime
+    project_id: int = Field(description="The id of its project; for a project, its own.")
+    deleted_at: datetime = Field(description="When it was deleted, in UTC.")
     purge_after: datetime = Field(description="After this time the row may be deleted permanently.")
 
 
 @with_exclusions
 class TrashFilters(PageParams, Filters):
-    kind: list[TrashKind] | MISSING = list_filter_field()
+    kind: list[TrashKind] | MISSING = list_filter_field("One of these resource types.")
 
 
 class TrashPage(Page[TrashItem]):
-    pass
+    """A page of the list of rows in the trash."""
 
 
 def trash_item(kind: str, row: Any) -> dict[str, Any]:
