@@ -26,7 +26,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -56,7 +56,7 @@ isolation-superuser:
 isolation-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
 
-test-client: installed ## Generate a Python client from the OpenAPI document and test it
+contract: installed ## Lint the OpenAPI document, and work with clients of three generators; needs Node.js
 	$(BIN)/python -m taskflow.tests.generated_client
 
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
