@@ -24,6 +24,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    example,
 )
 
 
@@ -80,6 +81,8 @@ class TenantResponse(Out):
 
 class TenantUpdate(In):
     """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(time_zone="Europe/Berlin")
 
     name: TenantName | MISSING = MISSING
     time_zone: str | MISSING = Field(
@@ -141,6 +144,8 @@ class UserRef(Out):
 class UserCreate(In):
     """A new user: a person with an e-mail, or an agent with a responsible user."""
 
+    model_config = example(handle="erin", email="erin@acme.example", full_name="Erin Example")
+
     kind: UserKind = UserKind.HUMAN
     handle: Handle | None = Field(
         None, description="The short name, unique in the tenant. Derived from the e-mail if absent."
@@ -154,6 +159,8 @@ class UserCreate(In):
 
 class UserUpdate(In):
     """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(full_name="Bob Okafor")
 
     handle: Handle | MISSING = MISSING
     email: UserEmail | None | MISSING = MISSING
@@ -169,6 +176,8 @@ class UserUpdate(In):
 class MeUpdate(In):
     """The fields to change. Fields that are absent stay as they are."""
 
+    model_config = example(full_name="Ada Lindqvist")
+
     handle: Handle | MISSING = MISSING
     email: UserEmail | MISSING = MISSING
     full_name: FullName | MISSING = MISSING
@@ -176,6 +185,10 @@ class MeUpdate(In):
 
 class PasswordChange(In):
     """The present password and the new one."""
+
+    model_config = example(
+        **{"current_password": "taskflow-demo-2026", "new_password": "a long enough passphrase"}
+    )
 
     current_password: Password
     new_password: Password
@@ -197,6 +210,14 @@ class UserPage(Page[UserResponse]):
 class Registration(In):
     """A new tenant, and its first administrator."""
 
+    model_config = example(
+        tenant_name="Initech",
+        subdomain="initech",
+        full_name="Ira Example",
+        email="ira@initech.example",
+        **{"password": "a long enough passphrase"},
+    )
+
     tenant_name: TenantName
     subdomain: str = Field(
         max_length=63,
@@ -213,6 +234,8 @@ class Registration(In):
 
 class Login(In):
     """The credentials of a person."""
+
+    model_config = example(**{"email": "ada@acme.example", "password": "taskflow-demo-2026"})
 
     email: str = Field(max_length=255, description="The e-mail, without regard to case.")
     password: Password
@@ -235,6 +258,8 @@ class SignedInResponse(Out):
 
 class TokenCreate(In):
     """A new token."""
+
+    model_config = example(name="nightly report", scope="read", expires_in_days=30)
 
     name: str = Field(
         min_length=1, max_length=100, description="What it is for.", examples=["nightly report"]

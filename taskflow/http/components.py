@@ -32,8 +32,11 @@ LIFTED_KEYS = frozenset({"description", "examples"})
 class OpenApiDocument(OpenAPISchema):
     """Ninja's document, with one component for each class and parameters that are valid."""
 
-    def __init__(self, api: NinjaAPI, path_prefix: str) -> None:
+    def __init__(
+        self, api: NinjaAPI, path_prefix: str, path_examples: Mapping[str, object]
+    ) -> None:
         self.class_by_component: dict[str, str] = {}
+        self.path_examples = path_examples
         super().__init__(api, path_prefix)
 
     def add_schema_definitions(self, definitions: Mapping[str, Schema]) -> None:
@@ -59,10 +62,15 @@ class OpenApiDocument(OpenAPISchema):
         schema = self._schema_of(model)
         definitions = schema.get("$defs", {})
         self.add_schema_definitions(definitions)
-        return [
-            _parameter(model.__ninja_param_source__, name, details, is_required=is_required)
+        source = model.__ninja_param_source__
+        parameters = [
+            _parameter(source, name, details, is_required=is_required)
             for name, details, is_required in _flatten(schema, definitions)
         ]
+        for parameter in parameters:
+            if source == "path" and parameter["name"] in self.path_examples:
+                parameter["example"] = self.path_examples[parameter["name"]]
+        return parameters
 
     def _create_schema_from_model(
         self,

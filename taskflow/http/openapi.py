@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
@@ -124,9 +124,20 @@ class Renderer(JSONRenderer):
 
 
 class Api(NinjaAPI):
-    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid."""
+    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid.
 
-    def __init__(self, **kwargs: Any) -> None:
+    `error_codes` are the codes of problems by status, each with a sentence that says when it comes.
+    `path_examples` are values of path parameters, by name, that exist on the demo.
+    """
+
+    def __init__(
+        self,
+        *,
+        error_codes: Mapping[int, Mapping[str, str]] | None = None,
+        path_examples: Mapping[str, object] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.error_codes, self.path_examples = error_codes or {}, path_examples or {}
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
@@ -190,7 +201,8 @@ class Api(NinjaAPI):
         """Raises ImproperlyConfigured when two classes would share the name of a component."""
         if path_prefix is None:
             path_prefix = self.get_root_path(path_params or {})
-        return complete_document(OpenApiDocument(self, path_prefix))
+        document = OpenApiDocument(self, path_prefix, self.path_examples)
+        return complete_document(document, self.error_codes)
 
 
 def _not_modified(etag: str) -> HttpResponse:

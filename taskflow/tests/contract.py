@@ -68,9 +68,18 @@ class Contract:
         self._check_body(place, known, response, has_body=method != "HEAD")
 
     def _check_headers(self, place: str, known: dict[str, Any], response: HttpResponse) -> None:
-        missing = [name for name in known.get("headers", ()) if name not in response]
+        headers = known.get("headers", {})
+        missing = [n for n, h in headers.items() if self._is_required(h) and n not in response]
         if missing:
             raise BrokenContract(f"{place} has no header {', '.join(missing)}.")
+
+    def _is_required(self, header: dict[str, Any]) -> bool:
+        name = header.get("$ref", "").rpartition("/")[2]
+        return (
+            self.document["components"]["headers"][name]["required"]
+            if name
+            else header.get("required", False)
+        )
 
     def _check_body(
         self, place: str, known: dict[str, Any], response: HttpResponse, *, has_body: bool

@@ -226,3 +226,41 @@ def test_the_addresses_are_complete():
 )  # fmt: skip
 def test_what_has_a_form_shows_an_example(schema, field):
     assert "examples" in json.dumps(SCHEMAS[schema]["properties"][field])
+
+
+def test_every_tag_is_described():
+    used = {tag for _method, _path, operation in OPERATIONS.values() for tag in operation["tags"]}
+
+    assert used == {tag["name"] for tag in SCHEMA["tags"]}
+    assert all(tag["description"] for tag in SCHEMA["tags"])
+
+
+@pytest.mark.parametrize("name", [n for n in OPERATIONS if "requestBody" in OPERATIONS[n][2]])
+def test_every_request_with_a_body_has_a_whole_example(name):
+    """test_examples.py sends them."""
+    _method, _path, operation = OPERATIONS[name]
+
+    assert all("example" in content for content in operation["requestBody"]["content"].values())
+    assert all("example" in p for p in operation["parameters"] if p["in"] == "path")
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_headers_of_every_response_are_described(name):
+    _method, _path, operation = OPERATIONS[name]
+
+    for status, response in operation["responses"].items():
+        if "$ref" in response:
+            response = SCHEMA["components"]["responses"][response["$ref"].rpartition("/")[2]]
+        headers = response["headers"].keys()
+        assert "X-Request-Id" in headers, status
+        assert ("Location" in headers) == (status == "201" and name != "register")
+        if status == "503":
+            assert "Retry-After" in headers
+
+
+def test_filters_by_a_choice_list_its_values():
+    parameters = {p["name"]: p for p in OPERATIONS["list_tasks"][2]["parameters"]}
+
+    for name in ("status", "status_not", "priority", "priority_not"):
+        reference = parameters[name]["schema"]["items"]["$ref"]
+        assert SCHEMAS[reference.rpartition("/")[2]]["enum"]

@@ -21,6 +21,7 @@ from tasks.schemas.tasks import TaskWhere
 csv_files = Router(tags=["Projects"])
 # `binary`, because generated clients send files only for this format.
 CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
+CSV_BODY = {"text/csv": CSV["text/csv"] | {"example": "title,priority\nBuy paint,high\n"}}
 
 
 class ImportedTasks(Out):
@@ -33,7 +34,21 @@ class ImportedTasks(Out):
 @csv_files.get(
     "/{project_id}/tasks.csv",
     response={200: None},
-    openapi_extra={"responses": {200: {"description": "The tasks as CSV.", "content": CSV}}},
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The tasks as CSV.",
+                "headers": {
+                    "Content-Disposition": {
+                        "description": "The name of the file.",
+                        "required": True,
+                        "schema": {"type": "string"},
+                    }
+                },
+                "content": CSV,
+            }
+        }
+    },
 )
 def export_tasks(
     request: ActorRequest, project_id: ProjectIdOrKey, where: Query[TaskWhere]
@@ -53,7 +68,7 @@ def export_tasks(
     "/{project_id}/tasks.csv",
     response=ImportedTasks,
     openapi_extra={
-        "requestBody": {"required": True, "content": CSV},
+        "requestBody": {"required": True, "content": CSV_BODY},
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )

@@ -141,6 +141,12 @@ def add_member(
     return Answer(201, member_actions.add_member(request.auth, project, **values))
 
 
+@members.get("/{id:member_id}", response=ProjectMemberResponse)
+def get_member(request: ActorRequest, member_id: int) -> ProjectMember:
+    """Get a membership of a project that you can see."""
+    return find_row(request.auth, ProjectMember, member_id)
+
+
 @members.patch("/{id:member_id}", response=ProjectMemberResponse)
 def update_member(
     request: ActorRequest, member_id: int, body: ProjectMemberUpdate

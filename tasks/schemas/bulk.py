@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
 from taskflow.http.parsing import problem_of_validation
-from taskflow.http.schema import In, Out
+from taskflow.http.schema import In, Out, example
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.references import TaskReference, WithReferences
 from tasks.schemas.tags import TagName
@@ -175,6 +175,18 @@ class OnError(StrEnum):
 
 class TaskBulk(In):
     """Operations on tasks, carried out together."""
+
+    model_config = example(
+        operations=[
+            {"op": "create", "data": {"project": "WEB", "title": "Check all links"}},
+            {"op": "assign", "id": "WEB-1", "data": {"assignee": "me"}},
+            {
+                "op": "tag",
+                "where": {"project": ["WEB"], "status": ["todo"]},
+                "data": {"tags": ["docs"]},
+            },
+        ]
+    )
 
     operations: Annotated[
         list[Operation],

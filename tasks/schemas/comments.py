@@ -24,6 +24,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import Comment
 from tasks.schemas.references import TaskReference, WithReferences
@@ -63,6 +64,8 @@ class CommentResponse(Out):
 class CommentCreate(WithReferences):
     """A new comment. Send `task`, or `task_id`."""
 
+    model_config = example(task="WEB-1", body="Done in **v2**.")
+
     required_references = ("task",)
 
     task: TaskReference | MISSING = MISSING
@@ -74,6 +77,8 @@ class CommentCreate(WithReferences):
 
 class CommentUpdate(In):
     """The new text of a comment."""
+
+    model_config = example(body="Done in **v3**.")
 
     body: Body
 

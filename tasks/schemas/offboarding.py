@@ -5,12 +5,14 @@ from __future__ import annotations
 from pydantic import Field
 
 from accounts.schemas import UserResponse
-from taskflow.http.schema import In, Out
+from taskflow.http.schema import In, Out, example
 from tasks.schemas.references import UserReference
 
 
 class OffboardingRequest(In):
     """Who takes over what the user owns."""
+
+    model_config = example(hand_over_to="me")
 
     hand_over_to: UserReference | None = Field(
         None,

@@ -23,6 +23,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    example,
 )
 from tasks.schemas.references import OwnerReference, ProjectReference, WithReferences
 
@@ -51,6 +52,8 @@ class PageResponse(Out):
 class PageCreate(WithReferences):
     """A new page. Send `project`, or `project_id`. By default you are its owner."""
 
+    model_config = example(project="WEB", title="Release plan", body="1. Freeze\n2. Test")
+
     required_references = ("project",)
 
     project: ProjectReference | MISSING = MISSING
@@ -66,6 +69,8 @@ class PageCreate(WithReferences):
 
 class PageUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(title="How we release now")
 
     title: PageTitle | MISSING = MISSING
     body: PageBody | MISSING = MISSING

@@ -24,6 +24,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY_PATTERN
@@ -77,6 +78,11 @@ class ProjectResponse(Out):
 class ProjectCreate(WithReferences):
     """A new project. By default you are its owner."""
 
+    model_config = example(
+        name="Moon Landing",
+        tasks=[{"title": "Build the rocket", "subtasks": [{"title": "Order fuel"}]}],
+    )
+
     name: Name
     key: Key | None = Field(
         None, description="Two to ten capitals. Derived from the name if absent."
@@ -105,6 +111,8 @@ class CompletedTasks(Out):
 
 class ProjectUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(name="New website")
 
     name: Name | MISSING = MISSING
     key: Key | MISSING = MISSING
@@ -156,6 +164,8 @@ class ProjectMemberResponse(Out):
 class ProjectMemberCreate(WithReferences):
     """A new member of a project. Send `user`, or `user_id`."""
 
+    model_config = example(user="@dmitri", role="member")
+
     required_references = ("user",)
 
     user: UserReference | MISSING = MISSING
@@ -167,6 +177,8 @@ class ProjectMemberCreate(WithReferences):
 
 class ProjectMemberUpdate(In):
     """The new role of a member."""
+
+    model_config = example(role="admin")
 
     role: Role
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from taskflow.http.paging import Page
-from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version
+from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
 TagName = Annotated[
@@ -48,12 +48,16 @@ class TagResponse(TagRef):
 class TagCreate(In):
     """A new tag."""
 
+    model_config = example(name="urgent", color="#1F6FEB")
+
     name: TagName
     color: Color | None = None
 
 
 class TagUpdate(In):
     """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(color="#1F6FEB")
 
     name: TagName | MISSING = MISSING
     color: Color | None | MISSING = MISSING

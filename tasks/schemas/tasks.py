@@ -27,6 +27,7 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import Priority, Status, Task
 from tasks.models.tasks import MAX_TAGS
@@ -145,6 +146,15 @@ class TaskFields(WithReferences):
 class TaskCreate(TaskFields):
     """A new task. Send `project`, or `project_id`."""
 
+    model_config = example(
+        project="WEB",
+        title="Check all links",
+        assignee="me",
+        priority="high",
+        tags=["docs"],
+        due_on="2026-12-01",
+    )
+
     required_references = ("project",)
 
     project: ProjectReference | MISSING = MISSING
@@ -173,6 +183,8 @@ class ProjectTask(TaskFields):
 class TaskUpsert(WithReferences):
     """The fields to set. The external_ref is in the path."""
 
+    model_config = example(title="Pay the invoice", priority="low")
+
     title: Title | MISSING = MISSING
     description: Description | MISSING = MISSING
     status: Status | MISSING = MISSING
@@ -191,6 +203,8 @@ class TaskUpsert(WithReferences):
 class TaskUpdate(TaskUpsert):
     """The fields to change. Fields that are absent stay as they are."""
 
+    model_config = example(priority="high", assignee="@bob")
+
     external_ref: ExternalRef | None | MISSING = MISSING
 
 
@@ -203,6 +217,8 @@ class Forced(In):
 class TaskAssignment(WithReferences):
     """The user to assign the task to. Send `assignee`, or `assignee_id`."""
 
+    model_config = example(assignee="@bob")
+
     required_references = ("assignee",)
 
     assignee: Assignee | MISSING = MISSING
@@ -211,6 +227,8 @@ class TaskAssignment(WithReferences):
 
 class TaskMove(WithReferences):
     """The project to move the task to. Send `project`, or `project_id`."""
+
+    model_config = example(project="ENG")
 
     required_references = ("project",)
 

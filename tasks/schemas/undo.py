@@ -8,7 +8,7 @@ from typing import Annotated, Any, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp
+from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp, example
 from tasks.actions.undo import UndoResult
 
 MAX_EVENT_IDS = 1000
@@ -26,6 +26,8 @@ class UndoRequest(In):
     """Selects the events to undo: by request_id (with actor for a request of another user), by
     event_ids, or by actor and since.
     """
+
+    model_config = example(actor="@scout", since="2026-01-01T00:00:00Z", project="WEB")
 
     request_id: RequestId | MISSING = Field(
         MISSING,
