@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
+from taskflow.guide import API_VERSION, index
 from taskflow.http.converters import IdConverter
 from taskflow.http.errors import (
     Problem,
@@ -22,7 +23,7 @@ from taskflow.http.errors import (
     request_log_fields,
     respond_to_database_error,
 )
-from taskflow.http.openapi import Api, refuse_bodies
+from taskflow.http.openapi import Api, read_only
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request
 from tasks.api.comments import comments
@@ -76,12 +77,13 @@ TAGS = {
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
     "Undo": "Take changes back.",
+    "Index": "Where the documents of the API are.",
 }
 
 register_converter(IdConverter, "id")
 api = Api(
     title="TaskFlow",
-    version="1",
+    version=API_VERSION,
     description=DESCRIPTION,
     openapi_extra={
         "info": {"license": {"name": "MIT", "identifier": "MIT"}},
@@ -92,7 +94,7 @@ api = Api(
     auth=write_auth,
     servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),
-    docs_decorator=refuse_bodies,
+    docs_decorator=read_only,
     urls_namespace="api",
 )
 # Django tries URLs in this order. The routers that are used most come first.
@@ -114,6 +116,7 @@ api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/undo", undoing)
+api.add_router("", index)
 
 
 @api.exception_handler(Problem)

@@ -181,7 +181,9 @@ def _headers_of_write(document: Schema, status: int, response: Schema) -> Schema
 
 
 def _is_versioned(document: Schema, response: Schema) -> bool:
-    return "version" in _properties(document, response)
+    """Return whether the response is an object that has an ETag: one with a version number."""
+    version: Schema = _properties(document, response).get("version", {})
+    return version.get("type") == "integer"
 
 
 def _properties(document: Schema, response: Schema) -> Schema:

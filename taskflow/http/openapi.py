@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from ninja import NinjaAPI, Router, Status
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
@@ -60,10 +60,15 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     return checked
 
 
-def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse bodies in views that are not operations and would ignore them."""
+def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuse other methods than GET, and bodies, in views that are not operations.
+
+    They would ignore both.
+    """
 
     def checked(request: Request, **kwargs: Any) -> HttpResponse:
+        if request.method != "GET":  # the middleware makes HEAD a GET
+            return HttpResponseNotAllowed(["GET"])
         refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())

@@ -41,7 +41,7 @@ def test_every_operation_is_described_and_locked(name):
     assert operation.get("description"), "the docs page would be blank"
     two = ("upsert_task", "restore", "purge")  # one row named in two words
     assert path.count("{") <= 1 + (name in two), "two ids in a path can disagree"
-    if name not in ("register", "login"):
+    if name not in ("register", "login", "get_index"):
         assert operation["security"], "anyone could call this"
         assert {"401", "403"} <= operation["responses"].keys()
     assert {"400", "404", "422", "503"} <= operation["responses"].keys()

@@ -112,6 +112,7 @@ BUDGETS = [
     Budget("offboard_user", others.offboard_user, (2, 5), 37, 37),
     Budget("get_member", projects.get_member, ONCE, 2, 2),
     Budget("get_tag", others.get_tag, ONCE, 2, 2),
+    Budget("get_index", others.get_index, ONCE, 1, 1),
     Budget("get_me", others.get_me, ONCE, 1, 1),
     Budget("update_me", others.update_me, ONCE, 4, 4),
 ]  # fmt: skip

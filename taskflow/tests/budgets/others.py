@@ -159,6 +159,10 @@ def get_tag(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get(f"/tags/{tag.pk}")
 
 
+def get_index(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.get("/api/v1")
+
+
 def get_me(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/me")
 
