@@ -68,14 +68,19 @@ def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> HttpResponse:
+def update_project(
+    request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate, force: Query[Forced]
+) -> HttpResponse:
     """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
     owners.
 
-    PUT does the same: absent fields stay as they are.
+    PUT does the same: absent fields stay as they are. 409 `open_work` if the project would be
+    completed with open tasks, unless `force` is true. 409 `project_archived` if the project is
+    archived: an administrator can only reopen it, with another status.
     """
     project = find_project(request.auth, project_id)
-    actions.update_project(request.auth, project, **resolve(request.auth, body.sent_fields()))
+    values = resolve(request.auth, body.sent_fields())
+    actions.update_project(request.auth, project, force=force.force, **values)
     return updated_response(request, project)
 
 

@@ -38,7 +38,7 @@ from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Tas
 from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
 from tasks.queries.conditions import ProjectRef, apply_filters
-from tasks.queries.filters import check_project, read_filters
+from tasks.queries.filters import check_project, leave_out_archived, read_filters
 from tasks.queries.lookup import find_id_by_former_key, project_lookup, task_lookup
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
@@ -137,6 +137,8 @@ INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
 )
 
+PROJECT_STATUS_FILTERS = frozenset({"project_status", "project_status_not"})
+
 
 @with_tenant_parameter
 def _tasks_by_project(
@@ -146,14 +148,19 @@ def _tasks_by_project(
     is_by_id = order[0] in ("id", "-id")
     if is_by_id and connection.vendor == "postgresql":
         return None  # reading in the order of ids is fast as long as most tasks are visible
-    filter_names = {name.removesuffix("_not") for name in filter_values}
+    of_projects = {n: v for n, v in filter_values.items() if n in PROJECT_STATUS_FILTERS}
+    of_tasks = {n: v for n, v in filter_values.items() if n not in of_projects}
+    filter_names = {name.removesuffix("_not") for name in of_tasks}
     if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
         return None
     sees_everything = viewer.is_staff and viewer.project_ids is None
     if is_by_id and sees_everything and filter_names - {"status"}:
         return None  # reading all tasks in the order of ids is faster than reading each project
-    projects = Project.objects.visible_to(viewer)
-    return Partitions(projects, apply_filters(Task.objects.all(), dict(filter_values)), "project")
+    projects = apply_filters(
+        Project.objects.visible_to(viewer),
+        {name.removeprefix("project_"): value for name, value in of_projects.items()},
+    )
+    return Partitions(projects, apply_filters(Task.objects.all(), of_tasks), "project")
 
 
 def _is_of_one_project(filter_values: Mapping[str, Any]) -> bool:
@@ -258,6 +265,8 @@ def list_response(
     """Respond with a page of a list. Raises Invalid for a filter that names no visible row."""
     actor = request.auth
     filter_values = read_filters(actor, filters, defer_project_lookup=True)
+    if model is Task:
+        filter_values = leave_out_archived(filter_values)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)

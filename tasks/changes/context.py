@@ -27,7 +27,7 @@ from tasks.models.graph import (
     load_subtask_edges,
 )
 from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH, has_open_blocker
-from tasks.rules import WRITERS
+from tasks.rules import WRITERS, require_unarchived
 
 DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
@@ -158,9 +158,10 @@ class Context:
         return self.actor.is_staff or project.pk in self.writable_project_ids
 
     def check_can_write(self, project: Project) -> None:
-        """Raise Forbidden unless the actor may write in the project."""
+        """Raise Forbidden unless the actor may write in the project, Conflict if it is archived."""
         if not self.can_write(project):
             raise Forbidden(f"Only members of “{project.name}” may do this.")
+        require_unarchived(project)
 
     def can_see(self, user: User, project: Project) -> bool:
         """Whether the user can see the project. load_memberships() must have loaded both."""

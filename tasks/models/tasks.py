@@ -12,7 +12,7 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 from accounts.models import User
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.projects import MAX_TEXT_LENGTH, Project
+from tasks.models.projects import MAX_TEXT_LENGTH, Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
 
@@ -64,8 +64,15 @@ class TaskQuerySet(TenantQuerySet["Task"]):
 
 
 def is_ready() -> Q:
-    """Return the condition that a task is open and that no open task blocks it."""
-    return ~Q(status=Status.DONE) & ~Q(is_blocked())
+    """Return the condition that a task is open, that no open task blocks it, and that its project
+    is not archived.
+    """
+    return is_workable() & ~Q(is_blocked())
+
+
+def is_workable() -> Q:
+    """Return the condition that a task is open and its project is not archived."""
+    return ~Q(status=Status.DONE) & ~Q(project__status=ProjectStatus.ARCHIVED)
 
 
 def is_blocked() -> Exists:
@@ -267,11 +274,12 @@ class Task(Trashable):
 
     @property
     def ready(self) -> bool:
-        """Whether the task is open and all blockers are done.
+        """Whether the task is open, all blockers are done, and the project is not archived.
 
         The row must have been loaded by with_details().
         """
-        return not self.completed and all(b.completed for b in self.blocked_by.all())
+        is_workable = not self.completed and self.project.status != ProjectStatus.ARCHIVED
+        return is_workable and all(b.completed for b in self.blocked_by.all())
 
 
 class TaskTag(TenantModel):

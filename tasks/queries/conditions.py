@@ -17,8 +17,8 @@ from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
 from taskflow.http.filtering import EXCLUSION_SUFFIX
-from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
-from tasks.models.tasks import is_blocked, is_ready
+from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.models.tasks import is_blocked, is_ready, is_workable
 from tasks.queries.search import Condition, matches
 
 M = TypeVar("M", bound=Model)
@@ -56,6 +56,10 @@ def _in_project(value: Any) -> Q:
     if isinstance(value, ProjectRef):
         return Q(project=value.id) if value.key is None else Q(project__key=value.key)
     return Q(project__pk__in=value)
+
+
+def _in_project_with_status(statuses: tuple[Any, ...]) -> Q:
+    return Q(project__in=Project.objects.filter(status__in=statuses))
 
 
 def _is_missing(field: str) -> Callable[[Any], Q]:
@@ -139,6 +143,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
         "q": partial(_contains_words, Task),
         "q_not": partial(_lacks_words, Task),
         "project": _in_project,
+        "project_status": _in_project_with_status,
         "status": lambda values: Q(status__in=values),
         "priority": lambda values: Q(priority__in=values),
         "assignee": partial(_is_one_of, "assignee"),
@@ -151,7 +156,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
         "blocked_by_none": _has_no_blocker,
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
-        "ready": lambda is_true: is_ready() if is_true else Q(status=Status.DONE) | Q(is_blocked()),
+        "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
         # A task that is due on a day is due before a time if the whole day, in UTC, is before it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),

@@ -21,7 +21,7 @@ from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
 from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
-from tasks.models import Project, Task
+from tasks.models import Project, ProjectStatus, Task
 from tasks.queries.conditions import FilterValues, ProjectRef, SearchWords, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
@@ -50,6 +50,7 @@ TASK_SORTS = {
 PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
+FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
 
 
@@ -71,7 +72,17 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
         _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
-    return filter_tasks(actor, rows, where)
+    return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
+
+
+def leave_out_archived(values: FilterValues) -> FilterValues:
+    """Return filters of tasks across projects, without the tasks of archived projects.
+
+    Filters that name a project, the status of one, or a parent select such tasks too.
+    """
+    if values.keys() & FILTERS_OF_ARCHIVED:
+        return values
+    return {**values, "project_status_not": (ProjectStatus.ARCHIVED.value,)}
 
 
 # ---- from query parameters to values ------------------------------------------------------------
