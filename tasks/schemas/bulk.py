@@ -20,7 +20,11 @@ Ref = Annotated[
     Field(description="A task's id or key (WEB-12)."),
 ]
 Force = Annotated[
-    bool, Field(description="Complete the task even if subtasks or blockers are open.")
+    bool,
+    Field(
+        description="Complete the task even if subtasks or blockers are open, and allow an open"
+        " task below a done parent."
+    ),
 ]
 
 
@@ -72,6 +76,7 @@ class CompleteOperation(Target):
 
 class ReopenOperation(Target):
     op: Literal["reopen"]
+    force: Force = False
 
 
 class DeleteOperation(Target):

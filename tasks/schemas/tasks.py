@@ -106,6 +106,7 @@ class TaskCreate(TaskFields):
     project_id: Id
     parent_id: Id | None = None
     blocked_by: BlockerIds = []
+    force: bool = Field(False, description="Allow an open task below a done parent.")
 
 
 class ProjectTask(TaskFields):
@@ -144,7 +145,9 @@ class TaskUpdate(TaskUpsert):
 
 class Forced(In):
     force: bool = Field(
-        False, description="Complete even if subtasks, blockers or tasks of the project are open."
+        False,
+        description="Complete although subtasks, blockers or tasks of the project are open; allow"
+        " an open task below a done parent.",
     )
 
 
