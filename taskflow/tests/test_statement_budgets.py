@@ -84,7 +84,7 @@ BUDGETS = [
     Budget("list_members", projects.list_members, (1, 5), 3, 3),
     Budget("add_member", projects.add_member, ONCE, 7, 7),
     Budget("update_member", projects.update_member, ONCE, 8, 8),
-    Budget("remove_member", projects.remove_member, ONCE, 9, 9),
+    Budget("remove_member", projects.remove_member, ONCE, 11, 11),  # lock of the user, open tasks
     Budget("export_tasks", projects.export_tasks, (2, 5), 5, 5),  # project; tasks, tags, blockers
     Budget("import_tasks", projects.import_tasks, (2, 5), 15, 15),  # lock of the parents
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),

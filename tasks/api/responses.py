@@ -32,19 +32,23 @@ from taskflow.db.page_query import Partitions
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.paging import ListQuery, read_sort
+from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
 from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
+from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.conditions import ProjectRef, apply_filters
 from tasks.queries.filters import check_project, leave_out_archived, read_filters
 from tasks.queries.lookup import find_id_by_former_key, project_lookup, task_lookup
+from tasks.queries.trash import count_deleted
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
 from tasks.schemas.projects import ProjectResponse
 from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
+from tasks.schemas.trash import DeletedRows, Deletion
 
 # ---- documents of the resource types ------------------------------------------------------------
 
@@ -145,22 +149,26 @@ def _tasks_by_project(
     viewer: Viewer, filter_values: Mapping[str, Any], order: Sequence[str]
 ) -> Any:
     """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
-    is_by_id = order[0] in ("id", "-id")
-    if is_by_id and connection.vendor == "postgresql":
-        return None  # reading in the order of ids is fast as long as most tasks are visible
     of_projects = {n: v for n, v in filter_values.items() if n in PROJECT_STATUS_FILTERS}
     of_tasks = {n: v for n, v in filter_values.items() if n not in of_projects}
     filter_names = {name.removesuffix("_not") for name in of_tasks}
-    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
+    if _is_faster_as_a_whole(viewer, filter_names, is_by_id=order[0] in ("id", "-id")):
         return None
-    sees_everything = viewer.is_staff and viewer.project_ids is None
-    if is_by_id and sees_everything and filter_names - {"status"}:
-        return None  # reading all tasks in the order of ids is faster than reading each project
     projects = apply_filters(
         Project.objects.visible_to(viewer),
         {name.removeprefix("project_"): value for name, value in of_projects.items()},
     )
     return Partitions(projects, apply_filters(Task.objects.all(), of_tasks), "project")
+
+
+def _is_faster_as_a_whole(viewer: Viewer, filter_names: set[str], *, is_by_id: bool) -> bool:
+    """Whether reading all tasks in order is faster than reading the first ones of each project."""
+    if is_by_id and connection.vendor == "postgresql":
+        return True  # reading in the order of ids is fast as long as most tasks are visible
+    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
+        return True
+    sees_everything = viewer.is_staff and viewer.project_ids is None
+    return is_by_id and sees_everything and bool(filter_names - {"status"})
 
 
 def _is_of_one_project(filter_values: Mapping[str, Any]) -> bool:
@@ -244,6 +252,21 @@ def updated_response(request: ActorRequest, row: Any, *, status: int = 200) -> H
     return respond_with_detail(
         request, UPDATED_QUERIES[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
     )
+
+
+def deleted_response(request: ActorRequest, row: Trashable) -> HttpResponse:
+    """Respond to a request that has moved a row to the trash: 204 without a body.
+
+    With `Prefer: return=representation` the status is 200, and the body says what else went along.
+    """
+    if read_return_preference(request) != "representation" or row.deleted_at is None:
+        return HttpResponse(status=204)
+    deletion = Deletion(
+        deleted=DeletedRows(**count_deleted(row)),
+        restorable_until=row.deleted_at + TRASH_RETENTION,
+    )
+    text = deletion.model_dump_json()
+    return mark_applied(respond(request, text), "representation")
 
 
 def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:

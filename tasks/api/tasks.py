@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from django.http import HttpResponse
 from ninja import Query, Router
-from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import IdOrKey
 from tasks.api.bulk import run_bulk
-from tasks.api.responses import list_response, task_response, updated_response
+from tasks.api.responses import deleted_response, list_response, task_response, updated_response
 from tasks.changes import tasks as actions
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
@@ -26,6 +25,7 @@ from tasks.schemas.tasks import (
     TaskResponse,
     TaskUpdate,
 )
+from tasks.schemas.trash import Deletion
 
 tasks = Router(tags=["Tasks"])
 
@@ -94,11 +94,16 @@ def update_task(
     return updated_response(request, task)
 
 
-@tasks.delete("/{task_id}", response={204: None})
-def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
-    """Move a task and its subtasks to the trash. They can be restored for 30 days."""
-    actions.delete_task(request.auth, find_task(request.auth, task_id))
-    return Answer(204, None)
+@tasks.delete("/{task_id}", response={200: Deletion, 204: None})
+def delete_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+    """Move a task and its subtasks to the trash. They can be restored for 30 days.
+
+    204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
+    rows went to the trash.
+    """
+    task = find_task(request.auth, task_id)
+    actions.delete_task(request.auth, task)
+    return deleted_response(request, task)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
