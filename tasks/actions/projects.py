@@ -19,7 +19,15 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 from tasks.changes.complete import CompleteTask
-from tasks.models import Project, ProjectMember, ProjectStatus, Role, Task, TaskBlocker
+from tasks.models import (
+    Project,
+    ProjectKey,
+    ProjectMember,
+    ProjectStatus,
+    Role,
+    Task,
+    TaskBlocker,
+)
 from tasks.models.tasks import TaskQuerySet, has_open_blocker
 from tasks.rules import (
     MANAGERS,
@@ -176,6 +184,6 @@ def _free_key(name: str) -> str:
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]
     base = base if len(base) > 1 else "PRJ"
-    taken = set(Project.everything.filter(key__startswith=base).values_list("key", flat=True))
+    taken = set(ProjectKey.objects.filter(key__startswith=base).values_list("key", flat=True))
     tails = chain([""], *(map("".join, product(ascii_uppercase, repeat=n)) for n in (1, 2, 3)))
     return next(base + tail for tail in tails if base + tail not in taken)

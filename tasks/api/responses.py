@@ -40,8 +40,18 @@ from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
 from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.conditions import ProjectRef, apply_filters
-from tasks.queries.filters import check_project, leave_out_archived, read_filters
-from tasks.queries.lookup import find_id_by_former_key, project_lookup, task_lookup
+from tasks.queries.filters import (
+    check_project,
+    leave_out_archived,
+    read_filters,
+    replace_former_key,
+)
+from tasks.queries.lookup import (
+    find_project_id_by_any_key,
+    find_task_id_by_any_key,
+    project_lookup,
+    task_lookup,
+)
 from tasks.queries.trash import count_deleted
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
@@ -225,19 +235,25 @@ def detail_response(request: ActorRequest, model: Any, **lookup: Any) -> HttpRes
 
 
 def project_response(request: ActorRequest, ref: str) -> HttpResponse:
-    """Respond with the project that has this id or key. Raises NotFound."""
-    return detail_response(request, Project, **project_lookup(ref))
+    """Respond with the project that has this id or key, or had this key. Raises NotFound."""
+    try:
+        return detail_response(request, Project, **project_lookup(ref))
+    except NotFound:
+        pk = find_project_id_by_any_key(ref)
+        if pk is None:
+            raise
+    return detail_response(request, Project, pk=pk)
 
 
 def task_response(request: ActorRequest, ref: str) -> HttpResponse:
-    """Respond with the task that has this id or key, or had this key before it was moved.
+    """Respond with the task that has or had this key, or has this id.
 
     Raises NotFound.
     """
     try:
         return detail_response(request, Task, **task_lookup(ref))
     except NotFound:
-        pk = find_id_by_former_key(ref)
+        pk = find_task_id_by_any_key(ref)
         if pk is None:
             raise
     return detail_response(request, Task, pk=pk)
@@ -293,6 +309,9 @@ def list_response(
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
+    if page.is_empty and (values := replace_former_key(filter_values)):
+        filter_values = values
+        page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
     if page.is_empty:
         check_project(actor, filter_values)
     return respond(request, page.as_text())

@@ -25,7 +25,7 @@ from tasks.export.format import (
 )
 from tasks.export.values import read_value
 from tasks.export.verifying import Contents, InvalidExport, read_verified_rows, sentence_of
-from tasks.models import Project, TaskCountDelta
+from tasks.models import Project, ProjectKey, TaskCountDelta
 
 
 def import_tenant(
@@ -59,6 +59,7 @@ def import_tenant(
                 with inside(tenant):
                     _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
                     TaskCountDelta.repair(Project.everything.all())
+                    ProjectKey.store_missing()  # files of version 1 have none
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {sentence_of(error)}") from None
     return tenant, keeps_tokens

@@ -38,7 +38,7 @@ class SearchWords(NamedTuple):
     """The search words of the filter `q`."""
 
     condition: Condition
-    task_key: tuple[str, int] | None  # ("WEB", 12) if the text is the key of a task
+    task_id: int | None  # of the task whose key the text is
 
 
 def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
@@ -114,10 +114,9 @@ def _has_tag(names: tuple[Any, ...]) -> Exists:
 def _contains_words(model: type[Model], words: SearchWords) -> Q:
     """Return the condition that the row contains the words, or is the task whose key they are."""
     condition = matches(model, words.condition)
-    if model is not Task or words.task_key is None:
+    if model is not Task or words.task_id is None:
         return condition
-    key, number = words.task_key
-    return condition | Q(project__key=key, number=number)
+    return condition | Q(pk=words.task_id)
 
 
 def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
