@@ -605,6 +605,14 @@ def test_tasks_are_found_by_words_and_key(admin_fixtures, staff_client):
         assert "Plot" not in page
 
 
+def test_task_is_found_by_a_former_key_of_its_project(admin_fixtures, staff_client):
+    with inside(admin_fixtures.root.tenant):
+        update_project(admin_fixtures.root, admin_fixtures.apollo, key="NEW")
+
+    for q in ("APO-1", "new-1"):
+        assert "Launch" in staff_client.get(address(Task, "list") + f"?q={q}").content.decode()
+
+
 def test_all_tasks_of_a_project_are_completed_and_downloaded(admin_fixtures, staff_client):
     csv_response = run(staff_client, Project, "download_tasks", admin_fixtures.apollo.pk)
     assert (csv_response.headers["Content-Type"], b"Launch" in csv_response.content) == (
