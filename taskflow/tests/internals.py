@@ -126,13 +126,19 @@ def read_rows(text: str) -> list[Row]:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
+    """Imported names of undocumented modules, without imports that only mypy needs."""
+    for_mypy = {id(node) for block in tree.body if _is_for_mypy(block) for node in ast.walk(block)}
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in for_mypy:
             for alias in node.names:
                 parts = f"{node.module}.{alias.name}".split(".")
                 prefixes = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}
                 if prefixes & UNDOCUMENTED_IMPORTS:
                     yield alias.name
+
+
+def _is_for_mypy(node: ast.stmt) -> bool:
+    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
 def _accessed(tree: ast.Module) -> Iterator[str]:
