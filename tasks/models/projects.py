@@ -16,6 +16,7 @@ from accounts.models import User
 from taskflow.db.writes import increment
 from taskflow.http.errors import NotFound
 from taskflow.tenancy import (
+    Changes,
     TenantFK,
     TenantManager,
     TenantModel,
@@ -148,7 +149,7 @@ class Project(Trashable):
         return f"{self.key} · {self.name}"
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
         if deleted:
             TaskCountDelta.delete_for_projects(deleted)
