@@ -224,7 +224,7 @@ class EventResponse(Out):
     undoes: list[int] | None = Field(description="Ids of the events that this one undoes.")
 
 
-def build_event_response(entry: Entry) -> dict[str, Any]:
+def build_event_response(entry: Entry) -> dict[str, object]:
     """Return the fields of EventResponse. Its event needs `actor` and `on_behalf_of` loaded."""
     event = entry.event
     return {

@@ -21,7 +21,7 @@ SHARED_FILTERS = {"project", "project_not", "q_not"}  # filters of every searcha
 
 
 @searching.get("", response=SearchPage)
-def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, Any]:
+def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, object]:
     """Search the visible tasks, comments and pages that contain all words.
 
     If `q` is the key of a task, that task comes first. Then come rows with all words in the title,
