@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+
+from django.db.models import QuerySet
 
 from taskflow.audit.actor import Actor
 from taskflow.db.query import QueryCache
@@ -12,7 +15,9 @@ from tasks.models import Project, ProjectMember, Role
 
 
 @with_tenant_parameter
-def _memberships_query(project_id: Any, user_id: Any, roles: Any) -> Any:
+def _memberships_query(
+    project_id: int, user_id: int, roles: Sequence[str]
+) -> QuerySet[ProjectMember, Any]:
     memberships = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
     return memberships.values_list("pk")
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from random import randrange
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
@@ -140,7 +140,7 @@ def _merge_changes(
     """Return each task once, with the value of each field before its first and after its last
     change.
     """
-    merged: dict[int, dict[str, list[Any]]] = {}
+    merged: dict[int, dict[str, list[object]]] = {}
     tasks = {}
     for task, changed in changes:
         tasks[task.pk] = task
