@@ -262,7 +262,7 @@ class ApiToken(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ApiTokenManager[ApiToken]] = ApiTokenManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ApiTokenManager()
 
     class Meta:
         base_manager_name = "objects"

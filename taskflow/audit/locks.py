@@ -14,6 +14,7 @@ from django.db.models.sql.query import Query
 
 from taskflow.db.columns import columns_of
 from taskflow.db.query import QueryCache
+from taskflow.db.types import Row
 from taskflow.http.errors import Contended, NotFound
 from taskflow.tenancy import TenantModel, with_tenant_parameter
 
@@ -147,7 +148,7 @@ def _refuse_moved(row: TenantModel, stored: Mapping[str, Any]) -> None:
 
 def _locked_rows(
     model: type[TenantModel], in_trash: bool, mode: LockMode, columns: Iterable[str]
-) -> models.QuerySet[TenantModel, Any]:
+) -> models.QuerySet[TenantModel, Row]:
     manager = model._base_manager if in_trash else model._default_manager
     return add_row_lock(manager.order_by("pk"), mode).values_list("pk", *columns)
 
@@ -155,7 +156,7 @@ def _locked_rows(
 @with_tenant_parameter
 def _lock_one(
     model: type[TenantModel], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: int
-) -> models.QuerySet[TenantModel, Any]:
+) -> models.QuerySet[TenantModel, Row]:
     return _locked_rows(model, in_trash, mode, columns).filter(pk=pk)
 
 

@@ -115,7 +115,7 @@ class PageQuery:
 
 def _select_ids(
     rows: QuerySet[models.Model], segment: Segment, limit: int
-) -> QuerySet[models.Model, Any]:
+) -> QuerySet[models.Model, object]:
     return rows.filter(segment.condition).order_by(*segment.ordering).values("pk")[:limit]
 
 
@@ -147,7 +147,7 @@ class IdSubquery(Subquery):
     """A subquery of ids, with an OFFSET that may be a parameter."""
 
     def __init__(
-        self, rows: QuerySet[models.Model, Any], skip: int | Parameter | None = None
+        self, rows: QuerySet[models.Model, object], skip: int | Parameter | None = None
     ) -> None:
         super().__init__(rows)
         self.skip = skip
@@ -197,7 +197,7 @@ class ConditionalIds(Subquery):
     template = "(SELECT unnest(ARRAY(%(subquery)s)) WHERE %(condition)s)"
     output_field = models.BigIntegerField()
 
-    def __init__(self, rows: QuerySet[models.Model, Any], is_unfilled: IsPageUnfilled) -> None:
+    def __init__(self, rows: QuerySet[models.Model, object], is_unfilled: IsPageUnfilled) -> None:
         super().__init__(rows, condition=is_unfilled.sql)
 
     def as_sqlite(

@@ -15,7 +15,7 @@ from taskflow.db.statements import IdArray, IdArrayField, Parameter, Statement
 from taskflow.db.types import AnyField, ParameterValues, Row
 
 M = TypeVar("M", bound=models.Model)  # the model of the queryset
-BuildFunction = Callable[..., models.QuerySet[M, Any]]  # its rows may be those of values()
+BuildFunction = Callable[..., models.QuerySet[M, object]]  # its rows may be those of values()
 
 MAX_VARIANTS = 500  # compiled queries that one QueryCache keeps
 
@@ -23,7 +23,7 @@ MAX_VARIANTS = 500  # compiled queries that one QueryCache keeps
 class Query(Generic[M]):
     """A queryset with Parameters, which `build()` returns. It is compiled at its first use."""
 
-    def __init__(self, build: Callable[[], models.QuerySet[M, Any]]) -> None:
+    def __init__(self, build: Callable[[], models.QuerySet[M, object]]) -> None:
         self.build = build
 
     def fetch(self, values: ParameterValues, *, commit_with: bool = False) -> list[Row]:
@@ -54,7 +54,7 @@ class Query(Generic[M]):
 class _Compiled:
     """The SQL of a queryset, and how its rows are converted."""
 
-    def __init__(self, queryset: models.QuerySet[models.Model, Any]) -> None:
+    def __init__(self, queryset: models.QuerySet[models.Model, object]) -> None:
         self.compiler = queryset.query.get_compiler(connection=connection)
         self.statement: Statement | None = None  # stays None if no row can match
         self.converters: Any = None

@@ -24,7 +24,7 @@ from taskflow.db.ordering import complete_order, few_values_of, ordering_of, row
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import Parameter
-from taskflow.db.types import Position
+from taskflow.db.types import Position, Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
@@ -32,7 +32,7 @@ from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 WRONG_CURSOR = "The cursor is not one of this list in this order. Start again without it."
 T = TypeVar("T")
-Row = TypeVar("Row", bound=models.Model)
+M = TypeVar("M", bound=models.Model)
 
 
 class PageParams(In):
@@ -65,8 +65,8 @@ class PageContents(TypedDict, Generic[T]):
 
 
 def paginate(
-    rows: models.QuerySet[Row], params: PageParams, *, order: Sequence[str]
-) -> PageContents[Row]:
+    rows: models.QuerySet[M], params: PageParams, *, order: Sequence[str]
+) -> PageContents[M]:
     """Return one Page of `rows` in `order` (model fields, `-` for descending); nulls come last.
 
     One query, and another one with include=count. Raises InvalidCursor when the cursor was not made
@@ -97,7 +97,7 @@ class BuiltPage:
     """
 
     rows: list[str]
-    extra_columns: list[tuple[Any, ...]]
+    extra_columns: list[Row]
     envelope: dict[str, object]
 
     @property
@@ -163,7 +163,7 @@ class ListQuery:
 
     def _select_all(
         self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
-    ) -> models.QuerySet[models.Model, Any]:
+    ) -> models.QuerySet[models.Model, Row]:
         filters = dict(zip(names, values, strict=True))
         partitions = self.partitions and self.partitions(viewer, filters, ["id"])
         rows = partitions.all_rows() if partitions else self.rows(viewer, filters)
@@ -179,7 +179,7 @@ class ListQuery:
         values: Sequence[object],
         position: Position | None,
         skip: int | Parameter | None,
-    ) -> models.QuerySet[models.Model, Any]:
+    ) -> models.QuerySet[models.Model, Row]:
         filters = dict(zip(names, values, strict=True))
         page = PageQuery(
             visible=self.rows(viewer, {}),
@@ -196,7 +196,7 @@ class ListQuery:
         )
         rows = page.rows().annotate(_json=AsText(self.build(viewer).json()))
         columns = [*self.extra_columns, *(name.removeprefix("-") for name in order)]
-        selected: models.QuerySet[models.Model, Any] = rows.values_list("_json", *columns)
+        selected: models.QuerySet[models.Model, Row] = rows.values_list("_json", *columns)
         return selected
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from django.db import models
 from django.http import HttpResponse
@@ -12,6 +12,7 @@ from taskflow.db.expressions import AsText
 from taskflow.db.json import JSON_CONTENT_TYPE, JsonBuilder
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_current
@@ -65,30 +66,30 @@ class DetailQuery:
 
     def _select_fingerprint(
         self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
-    ) -> models.QuerySet[models.Model, Any]:
+    ) -> models.QuerySet[models.Model, Row]:
         rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
         rows = rows.annotate(_fingerprint=self.build(viewer).fingerprint())
-        selected: models.QuerySet[models.Model, Any] = rows.values_list(
+        selected: models.QuerySet[models.Model, Row] = rows.values_list(
             "pk", "version", "_fingerprint"
         )
         return selected
 
     def _select_json(
         self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
-    ) -> models.QuerySet[models.Model, Any]:
+    ) -> models.QuerySet[models.Model, Row]:
         row_json = AsText(self.build(viewer).json())
         rows = self._select_fingerprint(names, viewer, values).annotate(_json=row_json)
-        selected: models.QuerySet[models.Model, Any] = rows.values_list(
+        selected: models.QuerySet[models.Model, Row] = rows.values_list(
             "pk", "version", "_fingerprint", "_json"
         )
         return selected
 
     def _select_json_by_id(
         self, viewer: Viewer, ids: IdArray
-    ) -> models.QuerySet[models.Model, Any]:
+    ) -> models.QuerySet[models.Model, Row]:
         rows = self.rows(viewer).filter(IsInIds("pk", ids))
         rows = rows.annotate(_json=AsText(self.build(viewer).json()))
-        selected: models.QuerySet[models.Model, Any] = rows.values_list("pk", "_json")
+        selected: models.QuerySet[models.Model, Row] = rows.values_list("pk", "_json")
         return selected
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
 
 from django.db.models import QuerySet
 from django.utils import timezone
@@ -16,6 +15,7 @@ from taskflow.audit.recorder import StoredColumns, lock_all, serialize_graph_cha
 from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
@@ -35,7 +35,7 @@ DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
 @with_tenant_parameter
-def _memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[ProjectMember, Any]:
+def _memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[ProjectMember, Row]:
     rows = ProjectMember.objects.filter(
         IsInIds("project_id", project_ids), IsInIds("user_id", user_ids)
     )
@@ -46,7 +46,7 @@ MEMBERSHIPS = QueryCache(_memberships_query)
 
 
 @with_tenant_parameter
-def _locked_memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[User, Any]:
+def _locked_memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[User, Row]:
     """Select memberships, and lock their users so that none is deactivated before the transaction
     ends.
     """

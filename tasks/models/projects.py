@@ -113,8 +113,8 @@ class Project(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllProjectsManager[Project]] = AllProjectsManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectManager()
+    everything: ClassVar = AllProjectsManager()
 
     class Meta:
         base_manager_name = "everything"
@@ -235,7 +235,7 @@ class ProjectMember(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectMemberManager[ProjectMember]] = ProjectMemberManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectMemberManager()
 
     class Meta:
         base_manager_name = "objects"

@@ -47,7 +47,7 @@ class Tag(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[TagManager[Tag]] = TagManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = TagManager()
 
     class Meta:
         base_manager_name = "objects"

@@ -141,8 +141,8 @@ class Task(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllTasksManager[Task]] = AllTasksManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = TaskManager()
+    everything: ClassVar = AllTasksManager()
 
     class Meta:
         base_manager_name = "everything"
