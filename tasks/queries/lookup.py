@@ -223,8 +223,7 @@ VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
     """Return the visible user with this id. Raises Invalid that names the field of the body."""
-    user: User = References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
-    return user
+    return References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
 
 
 def resolve(actor: Actor, body: FieldValues) -> dict[str, Any]:
@@ -290,11 +289,12 @@ class References:
                 values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
         return values
 
-    def get_row(self, model: type[Model], pk: int, field: str) -> Any:
+    def get_row(self, model: type[M], pk: int, field: str) -> M:
         """Return a loaded row. Raises Invalid that names the field if it is not visible."""
         if pk not in self.rows[model]:
             raise _build_unknown_reference(field, type_of_model(model).label)
-        return self.rows[model][pk]
+        row: M = self.rows[model][pk]
+        return row
 
 
 def _as_list(value: Any) -> list[int]:
