@@ -15,6 +15,7 @@ from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
+from tasks.models.trash import Trashable
 from tasks.queries.lookup import key_query
 from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
 from tasks.queries.trash import select_trash_by_type
@@ -82,13 +83,13 @@ class TrashableAdmin(RecordedAdmin):
         }
 
     @action(description="Restore")
-    def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+    def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         for row in queryset:
             restore(get_actor(request), row)
         messages.success(request, "Restored.")
 
     @action(description="Delete permanently")
-    def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+    def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         for row in queryset:
             purge(get_actor(request), row)
         messages.success(request, "Deleted permanently.")

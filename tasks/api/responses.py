@@ -101,20 +101,20 @@ def _as_boolean(condition: Q) -> ExpressionWrapper[Q]:
 @with_tenant_parameter
 def _visible_rows_query(
     model: Any, viewer: Viewer, filter_values: FilterValues | None = None
-) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(viewer)
+) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.visible_to(viewer)
     return apply_filters(rows, filter_values) if filter_values else rows
 
 
 @with_tenant_parameter
-def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model._base_manager.all()
+def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model._base_manager.all()
     return rows
 
 
 @with_tenant_parameter
-def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.all()
+def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.all()
     return rows
 
 
