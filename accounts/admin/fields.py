@@ -11,6 +11,8 @@ from django.forms.fields import InvalidJSONInput
 from taskflow.http.converters import is_id
 from taskflow.http.parsing import parse_metadata
 
+FormValues = dict[str, Any]  # cleaned by the fields of a form, by their names
+
 
 class JsonField(forms.JSONField):
     """JSON without duplicate keys, of values that can be stored. An empty field means {}."""

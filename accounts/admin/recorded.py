@@ -7,7 +7,7 @@ refuses a change, the form shows the reason and keeps the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -21,7 +21,7 @@ from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
-from accounts.admin.fields import IdCheckedBoundField, JsonField
+from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
@@ -43,15 +43,11 @@ from taskflow.http.request import Request
 from taskflow.http.schema import In
 
 HISTORY_PAGE_SIZE = 50  # events
-FORMFIELD_CLASSES: Mapping[type[models.Field[Any, Any]], Mapping[str, Any]] = {
-    models.JSONField: {"form_class": JsonField}
-}
+FORMFIELD_CLASSES: dict[Any, Any] = {models.JSONField: {"form_class": JsonField}}
 UNSTRIPPED_FIELDS = frozenset({"body", "password"})  # white space around the value is kept
 NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
 TECHNICAL_FIELDS = frozenset({"id", "DELETE", "row_version"})  # form fields that are no columns
 OVERWRITE = "_overwrite"  # form field: ETag of the version that the user chose to overwrite
-
-FormValues = dict[str, Any]  # cleaned by the fields of a form, by their names
 
 
 class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -134,9 +130,7 @@ class PreloadedAutocomplete(AutocompleteSelect):
 
     loaded_row: models.Model | None = None
 
-    def optgroups(
-        self, name: str, value: Sequence[str], attr: dict[str, Any] | None = None
-    ) -> list[tuple[str | None, list[dict[str, Any]], int | None]]:
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         if self.loaded_row is None or value != [str(self.loaded_row.pk)]:
             return super().optgroups(name, value, attr)
         option = self.create_option(name, value[0], str(self.loaded_row), True, 0)
@@ -168,21 +162,16 @@ class RecordedInline(TabularInline):
     per_page = 10
     tab = True
 
-    def get_formset(
-        self, request: HttpRequest, obj: models.Model | None = None, **kwargs: Any
-    ) -> Any:
+    def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
         formset: Any = super().get_formset(request, obj, **kwargs)
-        row_admin: Any = self.admin_site.get_model_admin(self.model)
-        formset.form.schema = row_admin.schema
+        formset.form.schema = cast(Any, self.admin_site.get_model_admin(self.model)).schema
         return formset
 
     def get_fields(self, request: HttpRequest, obj: models.Model | None = None) -> list[Any]:
         fields = list(super().get_fields(request, obj))
         return [*fields, "row_version"] if self.has_change_permission(request, obj) else fields
 
-    def formfield_for_foreignkey(
-        self, db_field: models.ForeignKey[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> forms.ModelChoiceField[Any] | None:
+    def formfield_for_foreignkey(self, db_field: Any, request: Any, **kwargs: Any) -> Any:
         if db_field.name in self.autocomplete_fields:
             kwargs["widget"] = PreloadedAutocomplete(db_field, self.admin_site)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -213,21 +202,15 @@ class RecordedAdmin(ModelAdmin):
 
     # ---- Django's methods for saving, which call the hooks ----
 
-    def save_model(
-        self, request: HttpRequest, obj: models.Model, form: RecordedForm, change: bool
-    ) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: RecordedForm, change: bool) -> None:
         self._save(request, obj, form, is_new=not change)
 
-    def save_related(
-        self, request: HttpRequest, form: RecordedForm, formsets: Iterable[Any], change: bool
-    ) -> None:
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         """Save the inlines. form.save_m2m() is not called: it would write without an action."""
         for formset in formsets:
             self.save_formset(request, form, formset, change=change)
 
-    def save_formset(
-        self, request: HttpRequest, form: RecordedForm, formset: Any, change: bool
-    ) -> None:
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rows of an inline through the admin of their own model."""
         row_admin: Any = self.admin_site.get_model_admin(formset.model)
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
@@ -240,9 +223,7 @@ class RecordedAdmin(ModelAdmin):
                     request, inline_form.instance, inline_form, not inline_form.instance.pk
                 )
 
-    def _save(
-        self, request: HttpRequest, obj: models.Model, form: RecordedForm, is_new: bool
-    ) -> None:
+    def _save(self, request: HttpRequest, obj: Any, form: RecordedForm, is_new: bool) -> None:
         if is_new:
             values = {n: v for n, v in form.cleaned_data.items() if n not in TECHNICAL_FIELDS}
             row = self.create_row(get_actor(request), values)
@@ -351,9 +332,7 @@ class RecordedAdmin(ModelAdmin):
 
     # ---- confirmation of deletes, and history ----
 
-    def get_deleted_objects(
-        self, objs: Sequence[models.Model] | models.QuerySet[models.Model], request: HttpRequest
-    ) -> tuple[list[str], dict[str, int], set[str], list[str]]:
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
         """Return at most 20 names. Django's own would load all rows that refer to these rows."""
         rows = list(objs[:21])
         names = [str(row) for row in rows[:20]] + ["…"] * (len(rows) > 20)

@@ -8,7 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.actions import tenants as tenant_actions
-from accounts.admin.recorded import FormValues, RecordedAdmin, get_actor
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
 from accounts.schemas import TenantUpdate

@@ -127,8 +127,7 @@ class ModelAdmin(UnfoldModelAdmin):
     """
 
     request = RequestOfThread()
-    if TYPE_CHECKING:
-        list_filter_submit: bool
+    list_filter_submit: bool  # Unfold sets it
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

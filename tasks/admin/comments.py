@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.recorded import FormValues
+from accounts.admin.fields import FormValues
 from taskflow.admin.site import AutocompleteSelectFilter, display
 from taskflow.audit.actor import Actor
 from tasks.actions import comments as actions

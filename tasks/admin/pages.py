@@ -6,7 +6,8 @@ from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.recorded import FormValues, get_actor
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import pages as actions

@@ -8,8 +8,8 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import (
-    FormValues,
     RecordedAdmin,
     RecordedForm,
     RecordedInline,

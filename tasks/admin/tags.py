@@ -9,7 +9,8 @@ from django.db import models
 from django.db.models import Count
 from django.http import HttpRequest
 
-from accounts.admin.recorded import FormValues, RecordedAdmin
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import RecordedAdmin
 from taskflow.admin.site import display
 from taskflow.audit.actor import Actor
 from tasks.actions import tags as actions

@@ -10,8 +10,8 @@ from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.fields import RowMultipleChoiceField
-from accounts.admin.recorded import FormValues, RecordedForm, get_actor
+from accounts.admin.fields import FormValues, RowMultipleChoiceField
+from accounts.admin.recorded import RecordedForm, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.admin.trash import TrashableAdmin

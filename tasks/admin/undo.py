@@ -15,7 +15,8 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from accounts.admin import events
-from accounts.admin.recorded import FormValues, get_actor, to_problem
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor

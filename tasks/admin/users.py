@@ -14,7 +14,8 @@ from django.urls import URLPattern, path, reverse
 
 from accounts.actions.users import erase_user
 from accounts.admin import users
-from accounts.admin.recorded import FormValues, get_actor
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
 from taskflow.http.errors import Problem
