@@ -52,7 +52,7 @@ class StrictParser(Parser):
         return super().parse_querydict(data, list_fields, request)
 
 
-def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
+def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
     """Return the value of a JSON text that is unambiguous and can be stored.
 
     Raises ValueError, whose message is a sentence, for text that is not JSON (also NaN and
@@ -76,7 +76,7 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
     return value
 
 
-def parse_metadata(text: str | bytes) -> Any:
+def parse_metadata(text: str | bytes) -> object:
     """parse_json() for metadata, which is one level down in a body."""
     return parse_json(text, max_depth=MAX_JSON_DEPTH - 1)
 
