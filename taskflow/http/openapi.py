@@ -39,7 +39,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     known = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -63,7 +63,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
 def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse bodies in views that are not operations and would ignore them."""
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
@@ -137,14 +137,14 @@ class Api(NinjaAPI):
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
+    def compare_versions(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. Sets the ETag of the row that they return.
 
         Answers 304 to a read whose If-None-Match has that ETag.
         """
 
         @wraps(view)
-        def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
+        def compared(request: Request, *args: object, **kwargs: object) -> object:
             result = view(request, *args, **kwargs)
             row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponse
 from ninja import Path, Query, Router
 from ninja import Status as Answer
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.paging import PageParams, paginate
+from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import respond
 from taskflow.http.schema import IdOrKey
@@ -133,7 +131,7 @@ def upsert_task(
 @projects.get("/{project_id}/members", response=ProjectMemberPage)
 def list_members(
     request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
-) -> dict[str, Any]:
+) -> PageContents[ProjectMember]:
     """List the members of a project, in the order in which they joined."""
     project = find_project(request.auth, project_id)
     rows = ProjectMember.objects.filter(project=project).select_related("user")

@@ -14,6 +14,7 @@ from django.db.models import (
     Exists,
     ExpressionWrapper,
     F,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -31,7 +32,7 @@ from taskflow.db.json import JsonBuilder, JsonListBuilder
 from taskflow.db.page_query import Partitions
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.paging import ListQuery, read_sort
+from taskflow.http.paging import FilterValues, ListQuery, PageParams, read_sort
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
@@ -104,7 +105,7 @@ def event_document(viewer: Viewer) -> JsonBuilder:
     return JsonBuilder(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
-def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
+def _as_boolean(condition: Q) -> ExpressionWrapper[Q]:
     return ExpressionWrapper(condition, BooleanField())
 
 
@@ -113,25 +114,25 @@ def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
 
 @with_tenant_parameter
 def _visible_rows_query(
-    model: Any, viewer: Viewer, filter_values: Mapping[str, Any] | None = None
-) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(viewer)
-    return apply_filters(rows, dict(filter_values)) if filter_values else rows
+    model: Any, viewer: Viewer, filter_values: FilterValues | None = None
+) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.visible_to(viewer)
+    return apply_filters(rows, filter_values) if filter_values else rows
 
 
 @with_tenant_parameter
-def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model._base_manager.all()
+def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model._base_manager.all()
     return rows
 
 
 @with_tenant_parameter
-def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.all()
+def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.all()
     return rows
 
 
-DOCUMENTS: Mapping[Any, Callable[[Viewer], JsonBuilder]] = {
+DOCUMENTS: Mapping[type[Model], Callable[[Viewer], JsonBuilder]] = {
     Task: task_document,
     Project: project_document,
     Page: page_document,
@@ -156,8 +157,8 @@ PROJECT_STATUS_FILTERS = frozenset({"project_status", "project_status_not"})
 
 @with_tenant_parameter
 def _tasks_by_project(
-    viewer: Viewer, filter_values: Mapping[str, Any], order: Sequence[str]
-) -> Any:
+    viewer: Viewer, filter_values: FilterValues, order: Sequence[str]
+) -> Partitions | None:
     """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
     of_projects = {n: v for n, v in filter_values.items() if n in PROJECT_STATUS_FILTERS}
     of_tasks = {n: v for n, v in filter_values.items() if n not in of_projects}
@@ -181,7 +182,7 @@ def _is_faster_as_a_whole(viewer: Viewer, filter_names: set[str], *, is_by_id: b
     return is_by_id and sees_everything and bool(filter_names - {"status"})
 
 
-def _is_of_one_project(filter_values: Mapping[str, Any]) -> bool:
+def _is_of_one_project(filter_values: FilterValues) -> bool:
     """Whether the list is one project's, whose indexes contain its tasks in every order."""
     filter_names = {name.removesuffix("_not") for name in filter_values} & INDEXED_FILTERS
     return filter_names == {"project"} and isinstance(filter_values.get("project"), ProjectRef)
@@ -200,9 +201,9 @@ LIST_QUERIES = {
 
 
 @with_tenant_parameter
-def _events_query(viewer: Viewer, filter_values: Mapping[str, Any]) -> QuerySet[Event]:
+def _events_query(viewer: Viewer, filter_values: FilterValues) -> QuerySet[Event]:
     """Select events; for a project, without events of drafts that the viewer cannot see."""
-    rows = apply_filters(Event.objects.all(), dict(filter_values))
+    rows = apply_filters(Event.objects.all(), filter_values)
     if "of_project" not in filter_values or viewer.is_staff:
         return rows
     pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
@@ -226,7 +227,7 @@ EVENTS_QUERY = ListQuery(
 # ---- responses ----------------------------------------------------------------------------------
 
 
-def detail_response(request: ActorRequest, model: Any, **lookup: Any) -> HttpResponse:
+def detail_response(request: ActorRequest, model: type[Model], **lookup: object) -> HttpResponse:
     """Respond with the visible row that `lookup` selects, by `pk` or by other columns.
 
     Raises NotFound.
@@ -259,7 +260,7 @@ def task_response(request: ActorRequest, ref: str) -> HttpResponse:
     return detail_response(request, Task, pk=pk)
 
 
-def updated_response(request: ActorRequest, row: Any, *, status: int = 200) -> HttpResponse:
+def updated_response(request: ActorRequest, row: Model, *, status: int = 200) -> HttpResponse:
     """Respond with a row that this request has created or changed, even if it is no longer visible.
 
     The query is the last of the request, so that the transaction is committed with it. The row
@@ -295,7 +296,7 @@ def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:
 
 def list_response(
     request: ActorRequest,
-    model: Any,
+    model: type[Model],
     filters: Any,
     *,
     sorts: Mapping[str, str] | None = None,
@@ -303,7 +304,7 @@ def list_response(
 ) -> HttpResponse:
     """Respond with a page of a list. Raises Invalid for a filter that names no visible row."""
     actor = request.auth
-    filter_values = read_filters(actor, filters, defer_project_lookup=True)
+    filter_values: FilterValues = read_filters(actor, filters, defer_project_lookup=True)
     if model is Task:
         filter_values = leave_out_archived(filter_values)
     if sorts is not None:
@@ -317,7 +318,9 @@ def list_response(
     return respond(request, page.as_text())
 
 
-def event_list_response(request: ActorRequest, filters: Any, **fixed_filters: int) -> HttpResponse:
+def event_list_response(
+    request: ActorRequest, filters: PageParams, **fixed_filters: int
+) -> HttpResponse:
     """Respond with a page of events, each with its sentence.
 
     `fixed_filters` select the events: `of_task` or `of_project`, with an id.

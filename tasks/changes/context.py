@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode, add_row_lock
-from taskflow.audit.recorder import lock_all, serialize_graph_changes
+from taskflow.audit.recorder import StoredColumns, lock_all, serialize_graph_changes
+from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
@@ -34,7 +36,7 @@ DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
 @with_tenant_parameter
-def _memberships_query(project_ids: Any, user_ids: Any) -> Any:
+def _memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[ProjectMember, Row]:
     rows = ProjectMember.objects.filter(
         IsInIds("project_id", project_ids), IsInIds("user_id", user_ids)
     )
@@ -45,7 +47,7 @@ MEMBERSHIPS = QueryCache(_memberships_query)
 
 
 @with_tenant_parameter
-def _locked_memberships_query(project_ids: Any, user_ids: Any) -> Any:
+def _locked_memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[User, Row]:
     """Select memberships, and lock their users so that none is deactivated before the transaction
     ends.
     """
@@ -91,7 +93,7 @@ class Context(OpenWork):
         super().__init__(actor)
         self.now = timezone.now()
         # The locked columns as stored, by task id and column.
-        self.stored: Mapping[int, Mapping[str, Any]] = {}
+        self.stored: StoredColumns = {}
         self.deleted_ids: set[int] = set()  # tasks that an earlier change of the set deleted
         self.writable_project_ids: set[int] = set()  # projects in which the actor may write
         self.memberships: set[tuple[int, int]] = set()  # (project id, user id)
@@ -301,7 +303,7 @@ class Context(OpenWork):
 
     # ---- planned changes ----
 
-    def add_planned(self, task: Task, values: Mapping[str, Any]) -> None:
+    def add_planned(self, task: Task, values: FieldValues) -> None:
         """Make the new values of a task visible to the checks of later changes."""
         if "parent" in values:
             self._set_parent_edges(task, values["parent"])

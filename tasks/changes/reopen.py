@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from taskflow.audit.actor import Actor
 from tasks.changes.base import ForcedChange, Needs
@@ -31,5 +30,5 @@ class ReopenTask(ForcedChange):
         if task.completed and not self.force:
             context.check_parent_is_open(task.parent_id)
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"status": Status.TODO, "completed_at": None} if task.completed else {}

@@ -16,6 +16,7 @@ from accounts.models import User
 from taskflow.db.writes import increment
 from taskflow.http.errors import Conflict, NotFound
 from taskflow.tenancy import (
+    Changes,
     TenantFK,
     TenantManager,
     TenantModel,
@@ -115,8 +116,8 @@ class Project(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllProjectsManager[Project]] = AllProjectsManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectManager()
+    everything: ClassVar = AllProjectsManager()
 
     class Meta:
         base_manager_name = "everything"
@@ -151,7 +152,7 @@ class Project(Trashable):
         return f"{self.key} · {self.name}"
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         new_keys = {row.pk: changed["key"][1] for row, changed in changes if "key" in changed}
         deleted = [pk for pk, key in new_keys.items() if key is None]
         if deleted:
@@ -294,7 +295,7 @@ class ProjectMember(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectMemberManager[ProjectMember]] = ProjectMemberManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectMemberManager()
 
     class Meta:
         base_manager_name = "objects"

@@ -59,7 +59,7 @@ class TrashPage(Page[TrashItem]):
     pass
 
 
-def trash_item(kind: str, row: Any) -> dict[str, Any]:
+def trash_item(kind: str, row: Any) -> dict[str, object]:
     """Return a TrashItem for a row of this resource type."""
     return {
         "kind": kind,

@@ -21,7 +21,7 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
-from tasks.actions.projects import create_project
+from tasks.actions.projects import create_project, update_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
