@@ -29,6 +29,8 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "conflict": "The change contradicts what is stored.",
         "taken": "Another object has the same unique value.",
         "open_work": "Subtasks or blockers are open; `errors` lists them.",
+        "parent_done": "The parent of the open task is done.",
+        "project_archived": "The project is archived. Make it active first.",
         "cycle": "The task would be below itself, or would block itself.",
         "parent_in_trash": "The parent of the task is in the trash.",
         "owns_things": "The user owns objects; `errors` counts them by type.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -20,6 +20,7 @@ from taskflow.http.parsing import parse_metadata, problem_of_validation
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks
+from tasks.rules import require_member
 from tasks.schemas.tasks import TaskFields
 
 # The first column and the last two are only written: they are ignored when a file is read.
@@ -83,8 +84,10 @@ def _quote(value: str) -> str:
 def create_tasks_from_csv(actor: Actor, project: Project, text: str) -> list[Task]:
     """Create a task from each line, or no task at all.
 
-    Raises Invalid with every invalid cell in `errors`, by line and column.
+    Raises Invalid with every invalid cell in `errors`, by line and column, Forbidden unless the
+    actor may write in the project, and Conflict if it is archived.
     """
+    require_member(actor, project)
     lines = list(_read_lines(text))
     problems: dict[int, Problem] = {}
     fields: dict[int, TaskFields] = {}
@@ -218,7 +221,7 @@ def _merge_problems(problems: dict[int, Problem]) -> Invalid:
     )
 
 
-def _column_of(error: Any) -> str | None:
+def _column_of(error: Mapping[str, object]) -> str | None:
     """Return the column that the pointer of an error names, or None."""
     name = str(error.get("pointer", "")).removeprefix("#/").split("/")[0].removesuffix("_id")
     return name or None

@@ -39,7 +39,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     known = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -66,7 +66,7 @@ def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     They would ignore both.
     """
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         if request.method != "GET":  # the middleware makes HEAD a GET
             return HttpResponseNotAllowed(["GET"])
         refusal = _problem_of_chunked_body(request)
@@ -153,14 +153,14 @@ class Api(NinjaAPI):
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
+    def compare_versions(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. Sets the ETag of the row that they return.
 
         Answers 304 to a read whose If-None-Match has that ETag.
         """
 
         @wraps(view)
-        def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
+        def compared(request: Request, *args: object, **kwargs: object) -> object:
             result = view(request, *args, **kwargs)
             row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):

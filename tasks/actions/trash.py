@@ -16,7 +16,13 @@ from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
-from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
+from tasks.rules import (
+    MANAGERS,
+    require_author_or_manager,
+    require_member,
+    require_role,
+    require_unarchived,
+)
 
 CHUNK = 1000  # rows that one statement deletes
 
@@ -39,7 +45,7 @@ def _restore_project(actor: Actor, project: Project) -> None:
     _restore_rows(actor, Project, [project.pk])
 
 
-def _restore_in_project(actor: Actor, row: Any) -> None:
+def _restore_in_project(actor: Actor, row: Trashable) -> None:
     """Restore a row. Requires its author, or an owner or admin of the project. If rows of its type
     have no author, every member may restore them.
     """
@@ -72,7 +78,10 @@ def purge(actor: Actor, row: Trashable) -> None:
     the row is no longer in the trash.
     """
     roles = (Role.OWNER,) if isinstance(row, Project) else MANAGERS
-    require_role(actor, require_project(row), *roles)
+    project = require_project(row)
+    require_role(actor, project, *roles)
+    if project.pk != row.pk or not isinstance(row, Project):
+        require_unarchived(project)
     if not _lock_in_trash(row):
         raise NotFound("This is no longer in the trash.")
     _purge_with_children(actor, row)
@@ -113,7 +122,7 @@ def _purge_with_children(actor: Actor, row: Trashable) -> None:
             _remove(actor, resource_type, **{f"{path}__in": ids})
 
 
-def _remove(actor: Actor, resource_type: ResourceType, **conditions: Any) -> None:
+def _remove(actor: Actor, resource_type: ResourceType, **conditions: object) -> None:
     """Delete the rows that satisfy the conditions, CHUNK at a time to limit memory.
 
     Children are deleted before their parents. A deleted parent would delete its children by a

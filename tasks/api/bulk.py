@@ -20,7 +20,8 @@ from tasks.changes.planner import change_tasks, lock_projects_for
 from tasks.changes.tasks import OPERATIONS
 from tasks.models import Task
 from tasks.queries.filters import select_tasks_to_change
-from tasks.queries.lookup import References, find_tasks
+from tasks.queries.lookup import find_tasks
+from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
 TEXT_FIELDS = {"title", "description", "metadata"}  # whose text may be long
@@ -61,7 +62,7 @@ class _Entry:
     is_malformed: bool = False
 
     @property
-    def values(self) -> Mapping[str, Any]:
+    def values(self) -> Mapping[str, object]:
         """The values that the client sent, by field name."""
         if self.new:
             return {"title": self.new.title, **self.new.values}
@@ -106,7 +107,7 @@ def _check_text_size(entries: list[_Entry]) -> None:
             )
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """Return the size of a text or of metadata as JSON_CONTENT_TYPE, in bytes."""
     return len((value if isinstance(value, str) else json.dumps(value)).encode())
 
@@ -224,7 +225,7 @@ def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, s
     `last` is the last successful entry of each task, by task id: only its result has the task.
     """
     task_id = entry.task.pk if entry.task else None
-    result: dict[str, Any] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
+    result: dict[str, object] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
     result["problem"], task = None, "null"
     if entry.problem is None:
         if entry is last.get(task_id or 0):

@@ -10,12 +10,20 @@ from typing import Any
 from taskflow.audit.actor import Actor
 from taskflow.audit.guard import guard_row
 from taskflow.audit.locks import StaleRead
-from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, serialize_graph_changes
+from taskflow.audit.recorder import (
+    StoredColumns,
+    change_locked,
+    lock_all,
+    lock_to_change,
+    serialize_graph_changes,
+)
+from taskflow.audit.values import FieldValues
 from taskflow.http.errors import NotFound, Problem
 from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
+from tasks.changes.reopen import ReopenTask
 from tasks.changes.restore import RestoreTask
 from tasks.models import FormerNumber, Project, Task
 from tasks.models.graph import find_reachable
@@ -75,7 +83,7 @@ class _Planner:
         self.needs = {change: change.needs(actor) for change in changes}
         self.columns = {change: frozenset(change.columns_to_lock()) for change in changes}
         self.rows = {change.task.pk: change.task for change in changes}
-        self.planned: list[tuple[Task, str, dict[str, Any]]] = []
+        self.planned: list[tuple[Task, str, FieldValues]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # with the id of the old project
         if not has_project_locks and any(needs.graph_lock for needs in self.needs.values()):
             serialize_graph_changes(actor)
@@ -130,10 +138,30 @@ class _Planner:
         moved = [task.assignee for task, _ in moves if task.assignee]
         self.context.load_memberships(projects, moved)
 
-    def _lock(self) -> dict[Any, dict[str, Any]]:
-        """Lock and refresh all columns that a change declares. Return their values by task id."""
+    def _lock(self) -> StoredColumns:
+        """Lock and refresh all columns that a change declares. Return their values by task id.
+
+        Parents that must not be done are locked with them, in the order of the ids.
+        """
         columns = frozenset().union(*self.columns.values())
-        return lock_to_change(list(self.rows.values()), columns) if self.rows else {}
+        parents = self._load_parents_to_lock()
+        self.context.locked_parents = parents
+        self.context.reopened_ids = {
+            change.task.pk
+            for change in self.needs
+            if isinstance(change, ReopenTask) and self.context.can_write(change.task.project)
+        }
+        rows = list((self.rows | parents).values())
+        return lock_to_change(rows, columns | {"status"} if parents else columns) if rows else {}
+
+    def _load_parents_to_lock(self) -> dict[int, Task]:
+        """Return the parents that must not be done, by id. One query if there are any."""
+        ids = {needs.open_parent_id for needs in self.needs.values() if needs.open_parent_id}
+        parents = {pk: self.rows[pk] for pk in ids & self.rows.keys()}
+        if missing := sorted(ids - parents.keys()):
+            rows = Task.everything.filter(pk__in=missing).select_related("project")
+            parents |= {row.pk: row for row in rows}
+        return parents
 
     def _load_after_locking(self) -> None:
         context = self.context

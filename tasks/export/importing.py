@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Model
 
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.resource_types import model_of_field
@@ -23,9 +24,9 @@ from tasks.export.format import (
     reference_fields,
     tenant_models,
 )
-from tasks.export.values import read_value
+from tasks.export.values import ExportRow, read_value
 from tasks.export.verifying import Contents, InvalidExport, read_verified_rows, sentence_of
-from tasks.models import Project, TaskCountDelta
+from tasks.models import Project, ProjectKey, TaskCountDelta
 
 
 def import_tenant(
@@ -59,6 +60,7 @@ def import_tenant(
                 with inside(tenant):
                     _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
                     TaskCountDelta.repair(Project.everything.all())
+                    ProjectKey.store_missing()  # files of version 1 have none
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {sentence_of(error)}") from None
     return tenant, keeps_tokens
@@ -67,7 +69,7 @@ def import_tenant(
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def _create_tenant(values: dict[str, Any]) -> Tenant:
+def _create_tenant(values: ExportRow) -> Tenant:
     fields = columns_of(Tenant)
     tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
@@ -98,9 +100,9 @@ def _write_rows(
 
 
 def _write_chunk(
-    model: Any,
+    model: type[Model],
     tenant: Tenant,
-    chunk: list[dict[str, Any]],
+    chunk: list[ExportRow],
     shift: dict[str, int],
     later: list[tuple[int, str, int]],
 ) -> None:
@@ -131,7 +133,7 @@ def _write_chunk(
     )
 
 
-def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
+def _shift_event(row: ExportRow, shift: dict[str, int]) -> None:
     """Shift the ids of an event: its subject, its project, and those in its changes."""
     labels = {label.split(".")[1]: label for label in shift}
     subject = labels.get(row["subject_type"])
@@ -148,14 +150,14 @@ def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
             row["changes"][name] = [_shift_ids(value, by) for value in values]
 
 
-def _shift_ids(value: Any, by: int) -> Any:
+def _shift_ids(value: object, by: int) -> object:
     """Add `by` to an id, or to every id in a list. Other values stay as they are."""
     if isinstance(value, list):
         return [_shift_ids(item, by) for item in value]
     return value + by if type(value) is int else value
 
 
-def _insert(model: Any, rows: list[Any]) -> None:
+def _insert(model: Any, rows: list[Model]) -> None:
     """Insert the rows as they are, without setting times or other defaults."""
     fields = [f for f in columns_of(model) if not f.generated and f.name != "sequence"]
     size = connection.ops.bulk_batch_size(fields, rows)
@@ -168,7 +170,7 @@ def _insert(model: Any, rows: list[Any]) -> None:
 # ---- ids ----------------------------------------------------------------------------------------
 
 
-def _reserve_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
+def _reserve_ids(model: type[Model], spans: dict[str, tuple[int, int]]) -> int:
     """Reserve ids for the rows of a model. Return the number to add to the ids in the file.
 
     It is 0 if the database has not used any id of the file's range yet.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
-from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.projects import MAX_TEXT_LENGTH, Project
+from tasks.models.projects import MAX_TEXT_LENGTH, Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
 
@@ -68,8 +68,15 @@ class TaskQuerySet(TenantQuerySet["Task"]):
 
 
 def is_ready() -> Q:
-    """Return the condition that a task is open and that no open task blocks it."""
-    return ~Q(status=Status.DONE) & ~Q(is_blocked())
+    """Return the condition that a task is open, that no open task blocks it, and that its project
+    is not archived.
+    """
+    return is_workable() & ~Q(is_blocked())
+
+
+def is_workable() -> Q:
+    """Return the condition that a task is open and its project is not archived."""
+    return ~Q(status=Status.DONE) & ~Q(project__status=ProjectStatus.ARCHIVED)
 
 
 def is_blocked() -> Exists:
@@ -145,8 +152,8 @@ class Task(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllTasksManager[Task]] = AllTasksManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = TaskManager()
+    everything: ClassVar = AllTasksManager()
 
     class Meta:
         base_manager_name = "everything"
@@ -257,7 +264,7 @@ class Task(Trashable):
         return self.title
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         TaskCountDelta.record(changes)
 
     @property
@@ -271,11 +278,12 @@ class Task(Trashable):
 
     @property
     def ready(self) -> bool:
-        """Whether the task is open and all blockers are done.
+        """Whether the task is open, all blockers are done, and the project is not archived.
 
         The row must have been loaded by with_details().
         """
-        return not self.completed and all(b.completed for b in self.blocked_by.all())
+        is_workable = not self.completed and self.project.status != ProjectStatus.ARCHIVED
+        return is_workable and all(b.completed for b in self.blocked_by.all())
 
 
 class TaskTag(TenantModel):

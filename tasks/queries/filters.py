@@ -8,27 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import QuerySet
 
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
-from taskflow.http.paging import PageParams
+from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
-from tasks.models import Project, Task
-from tasks.queries.conditions import FilterValues, ProjectRef, SearchWords, apply_filters
+from tasks.models import Project, ProjectStatus, Task
+from tasks.queries.conditions import ProjectRef, SearchWords, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
+    find_project_id_by_any_key,
     find_project_ids,
+    find_task_id_by_any_key,
     find_task_ids,
     find_user_ids,
     is_visible_row,
     project_lookup,
     read_id,
-    read_task_key,
 )
 from tasks.queries.search import build_condition, build_exclusions, read_query
 
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
 
 # The columns to sort by, by the names that the parameter `sort` accepts.
+T = TypeVar("T")
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
@@ -48,6 +50,7 @@ TASK_SORTS = {
 PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
+FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
 
 
@@ -69,21 +72,34 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
         _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
-    return filter_tasks(actor, rows, where)
+    return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
+
+
+def leave_out_archived(values: FilterValues) -> FilterValues:
+    """Return filters of tasks across projects, without the tasks of archived projects.
+
+    Filters that name a project, the status of one, or a parent select such tasks too.
+    """
+    if values.keys() & FILTERS_OF_ARCHIVED:
+        return values
+    return {**values, "project_status_not": (ProjectStatus.ARCHIVED.value,)}
 
 
 # ---- from query parameters to values ------------------------------------------------------------
 
 
-def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = False) -> FilterValues:
+def read_filters(
+    actor: Actor, filters: In, *, defer_project_lookup: bool = False
+) -> dict[str, object]:
     """Return the values of the filters that were sent, with ids for keys and times for days.
 
-    Costs at most one query each for projects, users and tasks. Raises Invalid for one that the
+    Costs at most one query each for projects, users and tasks, and two for search words that are
+    the key of a task. Raises Invalid for one that the
     actor cannot see. With `defer_project_lookup`, a single project is not looked up but returned as
     a ProjectRef. A row in the list then proves that the project is visible; if the list is empty,
     the caller must call check_project().
     """
-    values: FilterValues = {}
+    values: dict[str, object] = {}
     sent = {name: value for name, value in filters.sent_fields().items() if name not in PAGING}
     _check_number_of_values(sent)
     for name, value in sent.items():
@@ -93,7 +109,8 @@ def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = Fals
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
-            values[name] = SearchWords(build_condition(read_query(value)), read_task_key(value))
+            task_id = find_task_id_by_any_key(value)
+            values[name] = SearchWords(build_condition(read_query(value)), task_id)
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):
@@ -103,6 +120,18 @@ def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = Fals
         else:
             values[name] = value
     return values
+
+
+def replace_former_key(values: FilterValues) -> FilterValues | None:
+    """Return the filters with the id of their single project, if it is given by a former key.
+
+    Otherwise None. One query for a project that is given by a key.
+    """
+    project = values.get("project")
+    if not isinstance(project, ProjectRef) or project.key is None:
+        return None
+    pk = find_project_id_by_any_key(project.key)
+    return {**values, "project": ProjectRef(pk, None)} if pk else None
 
 
 def check_project(actor: Actor, values: FilterValues) -> None:
@@ -123,7 +152,7 @@ def _parse_project_ref(refs: list[str]) -> ProjectRef | None:
     return ProjectRef(number, refs[0].upper() if is_key else None) if number or is_key else None
 
 
-def _check_number_of_values(sent: Mapping[str, Any]) -> None:
+def _check_number_of_values(sent: Mapping[str, object]) -> None:
     numbers = {name: len(value) for name, value in sent.items() if isinstance(value, list)}
     if sum(numbers.values()) > MAX_FILTER_VALUES:
         longest = max(numbers, key=lambda name: numbers[name])
@@ -156,9 +185,10 @@ def _day_of(value: date) -> date:
 
 
 def read_projects(actor: Actor, name: str, refs: list[str]) -> list[int]:
-    """Return the ids of projects that are given by id or key, in the given order. One query.
+    """Return the ids of projects that are given by id or key, in the given order.
 
-    Raises Invalid, naming the parameter `name`, for a project that the actor cannot see.
+    One query, and two more for former keys. Raises Invalid, naming the parameter `name`, for a
+    project that the actor cannot see.
     """
     ids = find_project_ids(actor, refs)
     return [_get_id(ids, ref, name, NO_PROJECT.format(ref)) for ref in refs]
@@ -184,7 +214,7 @@ def _read_tasks(actor: Actor, name: str, refs: list[str]) -> list[int]:
     return [_get_id(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
 
 
-def _get_id(ids: Mapping[str, Any], ref: str, parameter: str, sentence: str) -> Any:
+def _get_id(ids: Mapping[str, T], ref: str, parameter: str, sentence: str) -> T:
     """Return ids[ref]. Raises Invalid with the sentence if there is none."""
     if ref not in ids:
         raise Invalid.parameter(parameter, sentence, "unknown_reference")
@@ -200,7 +230,7 @@ def _parse_verbs(actor: Actor, name: str, texts: list[str]) -> list[tuple[str, s
 
 
 # By filter: the function that resolves its values.
-READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[Any]]] = {
+READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
     "project": read_projects,
     "assignee": read_users,
     "created_by": read_users,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
-from functools import cache, reduce
+from collections.abc import Collection, Iterable
+from functools import reduce
 from operator import or_
 from typing import Any, TypeVar
 
@@ -16,16 +16,19 @@ from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
-from taskflow.http.errors import Invalid, NotFound
+from taskflow.http.errors import NotFound
+from taskflow.http.responses import Lookup
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
-from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
-from tasks.models.projects import ViewerRole, role_subquery
+from tasks.models import FormerNumber, Project, ProjectKey, Task
+from tasks.models.projects import KEY_PATTERN, ViewerRole, role_subquery
 from tasks.models.registry import project_path, require_project
 
 M = TypeVar("M", bound=Model)
-PROJECT_KEY_PATTERN = re.compile(r"[A-Za-z]{2,10}")
-TASK_KEY_PATTERN = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
+PROJECT_KEY_PATTERN = re.compile(KEY_PATTERN.pattern, re.IGNORECASE | re.ASCII)
+TASK_KEY_PATTERN = re.compile(
+    rf"({KEY_PATTERN.pattern})-([1-9][0-9]{{0,8}})", re.IGNORECASE | re.ASCII
+)
 ID_PATTERN = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -42,7 +45,7 @@ def project_query(ref: str) -> Q:
         return Q(pk__in=[])
 
 
-def project_lookup(ref: str) -> dict[str, Any]:
+def project_lookup(ref: str) -> Lookup:
     """Return the column and value that select the project with this id or key.
 
     Raises NotFound for text that is neither.
@@ -55,14 +58,28 @@ def project_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_project(actor: Actor, ref: str) -> Project:
-    """Return the visible project with this id or key. One query. Raises NotFound."""
-    return _get_first(_find_visible(actor, Project, **project_lookup(ref)), "project")
+    """Return the visible project with this id or key. A former key finds it too.
+
+    One query, three for a former key. Raises NotFound.
+    """
+    rows = _find_visible(actor, Project, **project_lookup(ref))
+    if not rows and (pk := find_project_id_by_any_key(ref)):
+        rows = _find_visible(actor, Project, pk=pk)
+    return _get_first(rows, "project")
 
 
-def key_query(text: str) -> Q:
-    """Return the condition that selects a task by key (WEB-12); empty for text that is no key."""
-    key = read_task_key(text)
-    return Q(project__key=key[0], number=key[1]) if key else Q()
+def find_project_id_by_any_key(ref: str) -> int | None:
+    """Return the id of the project that has or had this key, or None. One query."""
+    return find_project_ids_by_any_key([ref]).get(ref.upper())
+
+
+def find_project_ids_by_any_key(refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of projects by a key in capitals that they have or had. At most one query."""
+    keys = sorted({ref.upper() for ref in refs if PROJECT_KEY_PATTERN.fullmatch(ref)})
+    if not keys:
+        return {}
+    rows = ProjectKey.objects.filter(key__in=keys, project__isnull=False)
+    return {key: pk for key, pk in rows.values_list("key", "project_id") if pk is not None}
 
 
 def read_task_key(text: str) -> tuple[str, int] | None:
@@ -71,7 +88,7 @@ def read_task_key(text: str) -> tuple[str, int] | None:
     return (match[1].upper(), int(match[2])) if match else None
 
 
-def task_lookup(ref: str) -> dict[str, Any]:
+def task_lookup(ref: str) -> Lookup:
     """Return the columns and values that select the task with this id or key.
 
     Raises NotFound for text that is neither.
@@ -85,27 +102,27 @@ def task_lookup(ref: str) -> dict[str, Any]:
 
 
 def find_task(actor: Actor, ref: str) -> Task:
-    """Return the visible task with this id or key. A key from before the task was moved finds it
-    too.
+    """Return the visible task with this id or key. A key from before the task was moved, or before
+    its project got another key, finds it too.
 
-    One query, three for a former key. Raises NotFound.
+    One query, four for a former key. Raises NotFound.
     """
     rows = _find_visible(actor, Task, **task_lookup(ref))
-    if not rows and (pk := find_id_by_former_key(ref)):
+    if not rows and (pk := find_task_id_by_any_key(ref)):
         rows = _find_visible(actor, Task, pk=pk)
     return _get_first(rows, "task")
 
 
-def find_id_by_former_key(ref: str) -> int | None:
-    """Return the id of the task that had this key before it was moved, or None. One query."""
-    return _find_ids_by_former_key([ref]).get(ref.upper())
+def find_task_id_by_any_key(text: str) -> int | None:
+    """Return the id of the task that has or had this key, or None. Two queries for a key."""
+    return _find_task_ids_by_any_key([text.strip()]).get(text.strip().upper())
 
 
 def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     """Return the visible tasks with these ids or keys, by the given text.
 
     A task that is given more than once is the same object each time. Tasks that are not visible are
-    left out. At most three queries.
+    left out. At most four queries.
     """
     given = set(refs)
     rows = _with_role(Task.objects.visible_to(actor.viewer), actor.viewer)
@@ -117,7 +134,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
         condition |= Q(project__key=key, number__in=numbers)
     by_id = {t.pk: t for t in _attach_roles(actor, rows.filter(condition))} if given else {}
     by_key = {task.key: task for task in by_id.values()}
-    former_ids = _find_ids_by_former_key([ref for ref in keyed if ref.upper() not in by_key])
+    former_ids = _find_task_ids_by_any_key([ref for ref in keyed if ref.upper() not in by_key])
     if not_loaded := set(former_ids.values()) - by_id.keys():
         moved = rows.filter(pk__in=sorted(not_loaded))
         by_id |= {task.pk: task for task in _attach_roles(actor, moved)}
@@ -135,14 +152,21 @@ def _numbers_by_project_key(refs: Iterable[str]) -> dict[str, list[int]]:
     return numbers
 
 
-def _find_ids_by_former_key(refs: Iterable[str]) -> dict[str, int]:
-    """Return the ids of moved tasks by former key in capitals. One query, or none without keys."""
+def _find_task_ids_by_any_key(refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of tasks by a key in capitals that they have or had.
+
+    The number may be from before the task was moved, and the project's key from before it was
+    changed. Two queries, or none without keys.
+    """
     condition = Q()
     for key, numbers in _numbers_by_project_key(refs).items():
-        condition |= Q(project__key=key, number__in=numbers)
-    rows = FormerNumber.objects.filter(condition) if condition else FormerNumber.objects.none()
-    columns = rows.values_list("project__key", "number", "task_id")
-    return {f"{key}-{number}": task_id for key, number, task_id in columns}
+        condition |= Q(project__keys__key=key, number__in=numbers)
+    if not condition:
+        return {}
+    columns = ("project__keys__key", "number")
+    moved = FormerNumber.objects.filter(condition).values_list(*columns, "task_id")
+    present = Task.objects.filter(condition).values_list(*columns, "pk")
+    return {f"{key}-{number}": task_id for key, number, task_id in (*moved, *present)}
 
 
 def find_row(actor: Actor, model: type[M], row_id: int) -> M:
@@ -154,6 +178,13 @@ def find_row(actor: Actor, model: type[M], row_id: int) -> M:
     return _get_first(_find_visible(actor, model, pk=row_id), type_of_model(model).label)
 
 
+def find_rows(actor: Actor, model: type[M], ids: Collection[int]) -> dict[int, M]:
+    """Return the visible rows with these ids, by id. One query, or none without ids."""
+    given = IdArray(tuple(sorted(ids)))
+    rows: list[M] = VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
+    return {row.pk: row for row in _attach_roles(actor, rows)}
+
+
 def _get_first(rows: list[M], label: str) -> M:
     """Return the first row. Raises NotFound with the label of the type if there is none."""
     if not rows:
@@ -161,7 +192,7 @@ def _get_first(rows: list[M], label: str) -> M:
     return rows[0]
 
 
-def _find_visible(actor: Actor, model: type[M], **columns: Any) -> list[M]:
+def _find_visible(actor: Actor, model: type[M], **columns: object) -> list[M]:
     """Return the visible rows whose columns have these values. One query."""
     return _attach_roles(
         actor,
@@ -169,7 +200,7 @@ def _find_visible(actor: Actor, model: type[M], **columns: Any) -> list[M]:
     )
 
 
-def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
+def is_visible_row(actor: Actor, model: type[Model], **columns: object) -> bool:
     """Whether the actor can see a row whose columns have these values.
 
     One query. It must be the last of the request, because the transaction is committed with it.
@@ -188,7 +219,7 @@ def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
     return loaded
 
 
-def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
+def _with_role(rows: QuerySet[M], viewer: Viewer) -> QuerySet[Model, M]:
     """Add a column with the viewer's role in the project of each row.
 
     Staff need no role, so that nothing is added for them. The fields of `viewer` may be parameters.
@@ -196,7 +227,7 @@ def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
     path = project_path(rows.model)
     if path is None or viewer.is_staff:
         return rows
-    annotated: QuerySet[Any] = rows.annotate(_viewer_role=role_subquery(viewer, path))
+    annotated: QuerySet[Model, M] = rows.annotate(_viewer_role=role_subquery(viewer, path))
     return annotated
 
 
@@ -223,11 +254,16 @@ VISIBLE_ROWS = QueryCache(_visible_rows_query)
 def find_project_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
     """Return the ids of the visible projects with these ids or keys, by the given text.
 
-    One query. Projects that are not visible are left out.
+    One query, and two more for former keys. Projects that are not visible are left out.
     """
     given = list(refs)
-    rows = Project.objects.visible_to(actor.viewer).filter(reduce(or_, map(project_query, given)))
+    visible = Project.objects.visible_to(actor.viewer)
+    rows = visible.filter(reduce(or_, map(project_query, given)))
     ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
+    if former := [ref for ref in given if ref.upper() not in ids]:
+        by_key = find_project_ids_by_any_key(former)
+        present = set(visible.filter(pk__in=by_key.values()).values_list("pk", flat=True))
+        ids |= {key: pk for key, pk in by_key.items() if pk in present}
     return {ref: ids[ref.upper()] for ref in given if ref.upper() in ids}
 
 
@@ -255,113 +291,3 @@ def find_task_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
     At most three queries: see find_tasks().
     """
     return {ref: task.pk for ref, task in find_tasks(actor, refs).items()}
-
-
-# ---- references in a body -----------------------------------------------------------------------
-
-
-def find_referenced_user(actor: Actor, ref: int | str, field: str) -> User:
-    """Return the visible user that is given as `me`, by id or by `@handle`.
-
-    Raises Invalid that names the field of the body.
-    """
-    user: User = References(actor, [{"user": ref}]).get_row(User, ref, field)
-    return user
-
-
-def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a body with rows in place of references: see References.resolve()."""
-    return References(actor, [body]).resolve(body)
-
-
-# The models whose rows bodies refer to, with the function that finds ids by key or handle.
-REFERENCED_MODELS: Mapping[type[Model], Callable[[Actor, Iterable[str]], dict[str, int]]] = {
-    User: find_user_ids,
-    Project: find_project_ids,
-    Task: find_task_ids,
-}
-
-
-@cache
-def referenced_models() -> dict[str, type[Model]]:
-    """Return the referenced model of each field of a body, by field name.
-
-    A row is named by `assignee`, an id or a handle, or by `assignee_id`.
-    """
-    models: dict[str, type[Model]] = {}
-    for resource_type in RESOURCE_TYPES:
-        for field in resource_type.model._meta.get_fields():
-            if not field.auto_created and field.related_model in REFERENCED_MODELS:
-                models[field.name] = field.related_model
-                models[getattr(field, "attname", field.name)] = field.related_model
-    return models
-
-
-class References:
-    """The rows that bodies refer to by id, key or handle.
-
-    Loads them for all bodies with one query per model, and with at most three more for a model of
-    which a row is named by key or handle. A row that the actor cannot see is treated as if it did
-    not exist.
-    """
-
-    def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
-        models = referenced_models()
-        refs_by_model: dict[type[Model], set[int | str]] = {m: set() for m in REFERENCED_MODELS}
-        for body in bodies:
-            for field in body.keys() & models.keys():
-                refs_by_model[models[field]] |= set(_as_list(body[field]))
-        self.ids: dict[type[Model], dict[str, int]] = {}  # by key or handle
-        self.rows: dict[type[Model], dict[int, Any]] = {}
-        for model, refs in refs_by_model.items():
-            names = [ref for ref in refs if isinstance(ref, str)]
-            self.ids[model] = REFERENCED_MODELS[model](actor, names) if names else {}
-            ids = {ref for ref in refs if isinstance(ref, int)} | set(self.ids[model].values())
-            self.rows[model] = self._load(actor, model, ids)
-
-    @staticmethod
-    def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
-        given = IdArray(tuple(sorted(ids)))
-        rows: list[Any] = (
-            VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
-        )
-        return {row.pk: row for row in _attach_roles(actor, rows)}
-
-    def resolve(
-        self, body: Mapping[str, Any], *, present_blockers: Iterable[Task] = ()
-    ) -> dict[str, Any]:
-        """Return the body with rows in place of references, also for `assignee_id`: `assignee`.
-
-        `present_blockers` are the blockers that the task has already. They are accepted even if the
-        actor cannot see them. Raises Invalid for any other row that is not visible.
-        """
-        self.rows[Task] = {task.pk: task for task in present_blockers} | self.rows[Task]
-        values = {}
-        for field, value in body.items():
-            model = referenced_models().get(field)
-            if model is None:
-                values[field] = value
-            elif isinstance(value, list):
-                rows = [self.get_row(model, ref, f"{field}/{n}") for n, ref in enumerate(value)]
-                values[field] = list({row.pk: row for row in rows}.values())
-            else:
-                values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
-        return values
-
-    def get_row(self, model: type[Model], ref: int | str, field: str) -> Any:
-        """Return a loaded row by id, key or handle.
-
-        Raises Invalid that names the field of the body if the row is not visible.
-        """
-        pk = self.ids[model].get(ref) if isinstance(ref, str) else ref
-        if pk is None or pk not in self.rows[model]:
-            raise _build_unknown_reference(field, type_of_model(model).label)
-        return self.rows[model][pk]
-
-
-def _as_list(value: Any) -> list[int | str]:
-    return value if isinstance(value, list) else [value] if value else []
-
-
-def _build_unknown_reference(field: str, label: str) -> Invalid:
-    return Invalid.field(field, f"There is no such {label}.", "unknown_reference")

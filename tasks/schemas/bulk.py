@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
@@ -25,7 +26,11 @@ from tasks.schemas.tasks import (
 MAX_OPERATIONS = 500
 MAX_WHERES = 20  # operations with a `where`; each costs a query
 Force = Annotated[
-    bool, Field(description="Complete the task even if subtasks or blockers are open.")
+    bool,
+    Field(
+        description="Complete the task even if subtasks or blockers are open, and allow an open"
+        " task below a done parent."
+    ),
 ]
 
 
@@ -99,6 +104,7 @@ class ReopenOperation(Target):
     """Set the status of a done task to `todo`."""
 
     op: Literal["reopen"] = Field(description="Always `reopen`.")
+    force: Force = False
 
 
 class DeleteOperation(Target):
@@ -135,7 +141,7 @@ class UntagOperation(Target):
     data: TaskTags = Field(description="The tags.")
 
 
-def _validate_or_return_problem(value: Any, validate: Any) -> Any:
+def _validate_or_return_problem(value: object, validate: Callable[[object], object]) -> object:
     """Return the validated operation, or the Problem of an invalid one.
 
     An invalid operation must not refuse the whole request: with `on_error: continue`, the other

@@ -161,6 +161,14 @@ class ProjectMemberResponse(Out):
     updated_at: UpdatedAt
 
 
+class MemberRemoval(Out):
+    """What else was changed when a member left a project."""
+
+    tasks_unassigned: int = Field(
+        description="The number of open tasks in the project that have no assignee any more."
+    )
+
+
 class ProjectMemberCreate(WithReferences):
     """A new member of a project. Send `user`, or `user_id`."""
 

@@ -29,7 +29,7 @@ from taskflow.http.schema import (
     Version,
     example,
 )
-from tasks.models import Priority, Status, Task
+from tasks.models import Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.references import (
     IS_REFERENCE,
@@ -162,6 +162,7 @@ class TaskCreate(TaskFields):
     parent: Parent | None = None
     parent_id: ParentId | None = None
     blocked_by: Blockers = []
+    force: bool = Field(False, description="Allow an open task below a done parent.")
 
 
 class ProjectTask(TaskFields):
@@ -210,7 +211,9 @@ class TaskUpdate(TaskUpsert):
 
 class Forced(In):
     force: bool = Field(
-        False, description="Complete the task even if subtasks or blockers are open."
+        False,
+        description="Complete although subtasks, blockers or tasks of the project are open; allow"
+        " an open task below a done parent.",
     )
 
 
@@ -245,6 +248,9 @@ class TaskWhere(Filters):
     q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
+    project_status: list[ProjectStatus] | MISSING = list_filter_field(
+        "Without this filter and without `project`, tasks of archived projects are left out."
+    )
     status: list[Status] | MISSING = list_filter_field("One of these statuses.")
     priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
     ready: bool | MISSING = Field(

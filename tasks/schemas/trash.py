@@ -41,11 +41,29 @@ class TrashFilters(PageParams, Filters):
     kind: list[TrashKind] | MISSING = list_filter_field("One of these resource types.")
 
 
+class DeletedRows(Out):
+    """How many rows went to the trash together, the deleted row included."""
+
+    projects: int = Field(0, description="The number of projects.")
+    tasks: int = Field(0, description="The number of tasks, subtasks included.")
+    comments: int = Field(0, description="The number of comments.")
+    pages: int = Field(0, description="The number of pages.")
+
+
+class Deletion(Out):
+    """What a deletion has moved to the trash."""
+
+    deleted: DeletedRows
+    restorable_until: datetime = Field(
+        description="Until this time the rows can be restored from the trash."
+    )
+
+
 class TrashPage(Page[TrashItem]):
     """A page of the list of rows in the trash."""
 
 
-def trash_item(kind: str, row: Any) -> dict[str, Any]:
+def trash_item(kind: str, row: Any) -> dict[str, object]:
     """Return a TrashItem for a row of this resource type."""
     return {
         "kind": kind,

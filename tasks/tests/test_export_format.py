@@ -34,6 +34,7 @@ REQUIRED = {
     "accounts.apitoken": {"id", "user_id", "name", "prefix", "digest", "created_at", "updated_at"},
     "audit.event": {"id", "via", "verb", "subject_type", "subject_id", "version", "created_at"},
     "tasks.project": {"id", "key", "name", "owner_id", "created_at", "updated_at"},
+    "tasks.projectkey": {"id", "key"},
     "tasks.projectmember": {"id", "project_id", "user_id", "created_at", "updated_at"},
     "tasks.tag": {"id", "name", "created_at", "updated_at"},
     "tasks.task": {"id", "project_id", "number", "title", "created_at", "updated_at"},
@@ -55,6 +56,12 @@ def rows_of(documents):
     yield "accounts.tenant", documents[0]["tenant"]
     for document in documents[1:-1]:
         yield document["model"], document["row"]
+
+
+def required_in(documents):
+    """REQUIRED, without the models that the file has no row of because it is older."""
+    labels = {label for label, _row in rows_of(documents)}
+    return {label: columns for label, columns in REQUIRED.items() if label in labels}
 
 
 def refusal(data):
@@ -151,7 +158,7 @@ def test_every_column_with_a_default_may_be_missing(golden):
 @pytest.mark.slow
 def test_missing_column_without_default_is_refused_by_name(golden):
     documents = documents_of(golden)
-    for label, columns in REQUIRED.items():
+    for label, columns in required_in(documents).items():
         for column in columns:
             older = copy.deepcopy(documents)
             for other, row in rows_of(older):
@@ -212,7 +219,7 @@ def test_invalid_version_is_refused(golden, version):
 
 def test_unknown_columns_are_refused_by_name(golden):
     documents = documents_of(golden)
-    for label in REQUIRED:
+    for label in required_in(documents):
         newer = copy.deepcopy(documents)
         for other, row in rows_of(newer):
             if other == label:
