@@ -114,7 +114,7 @@ def test_sign_in_finds_tenant_by_body_host_header_or_default(ada, client, body):
     assert r.json()["expires_at"] is not None
 
 
-def test_every_failed_sign_in_looks_alike_and_hashes_once(ada, monkeypatch):
+def test_every_failed_sign_in_gets_the_same_response_and_hashes_once(ada, monkeypatch):
     with inside(ada.tenant):
         bob = person(new_boss(ada), "bob", PASSWORD)
         User.objects.filter(pk=bob.user.pk).update(is_active=False)

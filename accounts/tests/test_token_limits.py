@@ -51,7 +51,7 @@ def is_within(made: ApiToken, maker: ApiToken) -> bool:
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1], [1, 2]])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_a_token_never_makes_one_that_is_more_than_itself(fixtures, scope, projects, days):
+def test_created_token_has_no_more_rights_than_its_creator(fixtures, scope, projects, days):
     made, refused = [], 0
     with inside(fixtures.acme):
         maker = actor_with(fixtures, scope, days, projects)
@@ -75,7 +75,9 @@ def test_a_token_never_makes_one_that_is_more_than_itself(fixtures, scope, proje
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_rotation_never_makes_a_token_that_is_more_than_its_maker(fixtures, scope, projects, days):
+def test_rotated_token_has_no_more_rights_than_the_token_that_rotates(
+    fixtures, scope, projects, days
+):
     with inside(fixtures.acme):
         maker = actor_with(fixtures, scope, days, projects)
         others = [
@@ -93,7 +95,7 @@ def test_rotation_never_makes_a_token_that_is_more_than_its_maker(fixtures, scop
     assert all(is_within(token, before) for token in made)
 
 
-def test_the_default_length_of_life_is_cut_to_that_of_the_maker(fixtures, as_):
+def test_default_expiry_of_a_token_is_at_most_that_of_its_creator(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
     short = as_(fixtures.ada, expires_at=ends)
 
@@ -102,7 +104,7 @@ def test_the_default_length_of_life_is_cut_to_that_of_the_maker(fixtures, as_):
     assert (r.status_code, datetime.fromisoformat(r.json()["expires_at"])) == (201, ends)
 
 
-def test_a_longer_life_is_refused_and_the_refusal_names_the_end(fixtures, as_):
+def test_creating_a_token_that_expires_later_is_refused(fixtures, as_):
     short = as_(fixtures.ada, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
 
     assert short.post("/tokens", {"name": "x", "expires_in_days": 365}).status_code == 201
@@ -113,7 +115,7 @@ def test_a_longer_life_is_refused_and_the_refusal_names_the_end(fixtures, as_):
     assert "cannot expire later than the token that creates it" in r.json()["detail"]
 
 
-def test_a_token_does_not_prolong_itself_by_rotation(fixtures, as_):
+def test_rotation_does_not_extend_the_expiry(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
     client = as_(fixtures.ada, expires_at=ends)
     for _ in range(3):
@@ -140,7 +142,7 @@ def test_sign_in_token_can_create_tokens_that_expire_later(fixtures):
     assert datetime.fromisoformat(made.json()["expires_at"]) > later
 
 
-def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(fixtures):
+def test_rotated_sign_in_token_cannot_create_tokens_that_expire_later(fixtures):
     client = ApiClient(with_password(fixtures)["token"])
     own = client.get("/tokens").json()["data"][0]["id"]
 
@@ -150,7 +152,7 @@ def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(fixtures):
     assert successor.post("/tokens", body).status_code == 403
 
 
-def test_a_token_named_like_a_sign_in_is_none(fixtures, as_):
+def test_token_named_sign_in_has_no_rights_of_a_sign_in_token(fixtures, as_):
     short = as_(fixtures.ada, expires_at=timezone.now() + timedelta(days=5))
     made = ApiClient(short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"])
 
@@ -205,7 +207,7 @@ def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(fixtures,
             act(narrow, token)
 
 
-def test_a_bound_token_does_not_change_the_password(fixtures, as_):
+def test_bound_token_cannot_change_the_password(fixtures, as_):
     """A new password would revoke the other tokens of its user."""
     with_password(fixtures)
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])

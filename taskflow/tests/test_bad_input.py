@@ -123,7 +123,7 @@ INSTANTS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-0
     ("field", "value"),
     [("due_on", d) for d in DAYS] + [("due_date", i) for i in INSTANTS],
 )
-def test_a_date_that_is_none(fixtures, as_, events, field, value):
+def test_invalid_date_in_a_body_is_refused_with_its_pointer(fixtures, as_, events, field, value):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
 
@@ -135,7 +135,7 @@ def test_a_date_that_is_none(fixtures, as_, events, field, value):
 
 
 @pytest.mark.parametrize("value", ["2026", "1700000000", "2026-01-31T09:00:00", "0"])
-def test_a_date_that_is_none_in_a_filter(fixtures, as_, value):
+def test_invalid_date_in_a_filter_is_refused_by_name(fixtures, as_, value):
     for name in ("due_before", "due_after"):
         r = as_(fixtures.ada).get("/tasks", query_params={name: value})
         assert (r.status_code, is_problem(r)["errors"][0]["parameter"]) == (422, name)
@@ -151,7 +151,7 @@ def test_a_date_that_is_none_in_a_filter(fixtures, as_, value):
         ("due_date", "2199-12-31T23:59:59Z", "2199-12-31T23:59:59Z"),
     ],
 )
-def test_a_date_that_is_one(fixtures, as_, field, value, read):
+def test_valid_date_is_stored_and_returned_in_utc(fixtures, as_, field, value, read):
     assert as_(fixtures.ada).patch("/tasks/APO-1", {field: value}).json()[field] == read
 
 
@@ -211,14 +211,14 @@ def test_wrong_path_or_method_gets_a_problem_document(fixtures, as_, method, pat
     assert ("Allow" in r.headers) == (status == 405)
 
 
-def test_a_foreign_host(fixtures):
+def test_unknown_host_is_refused(fixtures):
     r = ApiClient(token_of(fixtures.ada), SERVER_NAME="evil.example").get("/me")
 
     assert (r.status_code, is_problem(r)["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("cookie", ["x", "a" * 32, '"\\000aaaaaaaaaaaaaaa"', "é" * 20, "' OR 1"])
-def test_a_forged_session(fixtures, cookie):
+def test_forged_session_cookie_is_refused(fixtures, cookie):
     r = ApiClient().get("/me", HTTP_COOKIE=f"{settings.SESSION_COOKIE_NAME}={cookie}")
 
     assert (r.status_code, is_problem(r)["code"]) == (401, "unauthenticated")
@@ -265,7 +265,9 @@ def test_invalid_field_is_refused_with_its_pointer(fixtures, as_, events, field,
         ("post", "/tasks", {"project_id": "{project}", "title": "x"}),
     ],
 )
-def test_what_is_anothers_is_answered_as_what_is_not_there(fixtures, as_, role, method, path, body):
+def test_invisible_row_gets_the_same_response_as_a_missing_row(
+    fixtures, as_, role, method, path, body
+):
     client = as_(getattr(fixtures, role))
 
     def answer(**ids):
@@ -296,7 +298,9 @@ def test_what_is_anothers_is_answered_as_what_is_not_there(fixtures, as_, role, 
         ("get", "/projects?owner={}", None),
     ],
 )
-def test_anothers_user_is_nobody(fixtures, as_, events, method, path, body):
+def test_user_of_another_tenant_gets_the_same_response_as_a_missing_user(
+    fixtures, as_, events, method, path, body
+):
     """Byte for byte, wherever his id is put."""
     client = as_(fixtures.mallory)
     before = [len(events(tenant)) for tenant in (fixtures.acme, fixtures.globex)]
@@ -359,7 +363,7 @@ def test_random_input_never_causes_a_server_error(fixtures, as_, method, path, o
 # ---- when it is our fault -----------------------------------------------------------------------
 
 
-def test_a_database_that_is_away(fixtures, as_, monkeypatch):
+def test_unavailable_database_gets_503_with_retry_after(fixtures, as_, monkeypatch):
     monkeypatch.setattr(
         task_api, "task_response", lambda *a: (_ for _ in ()).throw(OperationalError("gone"))
     )
@@ -370,7 +374,9 @@ def test_a_database_that_is_away(fixtures, as_, monkeypatch):
     assert r.headers["Retry-After"] == "1"
 
 
-def test_a_bug_rolls_back_and_is_logged_with_its_trace(fixtures, as_, events, monkeypatch, caplog):
+def test_unexpected_exception_rolls_back_and_is_logged_with_its_traceback(
+    fixtures, as_, events, monkeypatch, caplog
+):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
     monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)

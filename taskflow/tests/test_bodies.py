@@ -277,7 +277,7 @@ def server(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.readme
 @pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/tags", "/admin/login/", "/livez"])
-def test_reads_and_probes_are_answered_beside_half_sent_bodies(server, path):
+def test_reads_and_health_checks_succeed_beside_incomplete_bodies(server, path):
     with ExitStack() as connections:
         for _ in range(4 * BLOCKING_THREADS):
             connections.enter_context(server.send_half(path))
@@ -301,7 +301,7 @@ def test_incomplete_body_holds_no_database_lock(server):
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_a_burst_of_writes_is_never_refused(server):
+def test_burst_of_writes_with_whole_bodies_is_accepted(server):
     for n in range(100):  # until the server has noticed that the connections above are closed
         if server.call("POST", "/api/v1/tags", {"name": f"first {n}"})[0] == 201:
             break

@@ -198,7 +198,7 @@ def test_write_that_is_contended_three_times_answers_503(fixtures, client, fail,
 
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "XX000"])
-def test_other_failures_are_not_run_again(fixtures, client, fail, sqlstate):
+def test_write_that_fails_for_another_reason_is_not_run_again(fixtures, client, fail, sqlstate):
     attempts = fail(sqlstate, 1)
 
     r = client.patch("/tasks/APO-1", {"title": "x"})
@@ -261,7 +261,9 @@ def test_contended_read_is_run_again(client, fail):
         ("57P01", 1, 503, 0),
     ],
 )
-def test_page_of_the_administration(fixtures, fail, sqlstate, times, status, changes):
+def test_contended_admin_page_is_run_again_or_answers_503(
+    fixtures, fail, sqlstate, times, status, changes
+):
     with inside(fixtures.acme):
         fixtures.boss.user.set_password(PASSWORD)
         fixtures.boss.user.save()
@@ -419,7 +421,7 @@ def test_request_succeeds_when_the_server_has_other_prepared_statements(fixtures
     assert len(events_of(fixtures, verb="created")) == before + 3
 
 
-def test_nothing_is_left_open_by_a_contended_request(fixtures, client, fail):
+def test_contended_request_leaves_no_transaction_open(fixtures, client, fail):
     fail("40001", MAX_ATTEMPTS)
     client.patch("/tasks/APO-1", {"title": "x"})
 

@@ -66,7 +66,7 @@ def test_failure_after_a_write_rolls_it_back(fixtures, as_, events, monkeypatch,
         assert not Task.objects.filter(title="half").exists()
 
 
-def test_a_failure_outside_ninja_is_a_problem_too(fixtures, monkeypatch):
+def test_exception_in_middleware_gets_a_problem_document(fixtures, monkeypatch):
     client = ApiClient(token_of(fixtures.ada))
     monkeypatch.setattr(middleware, "build_token_actor", raising(KeyError("secret")))
 
@@ -93,7 +93,7 @@ def test_unreachable_database_gets_503(db, monkeypatch, path):
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 413, 418, 500, 502])
-def test_every_plain_error_page_has_a_problem(status):
+def test_every_error_status_has_a_problem_class(status):
     problem = problem_of_status(status)
 
     assert isinstance(problem, Problem)
@@ -106,7 +106,7 @@ def kinds(of=Problem):
         yield from kinds(kind)
 
 
-def test_codes_are_stable_and_tell_problems_apart():
+def test_each_problem_class_has_its_stable_code():
     by_code = {kind.code: kind.__name__ for kind in kinds()}
 
     assert by_code == {

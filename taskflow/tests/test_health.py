@@ -19,7 +19,7 @@ def test_health_checks_accept_any_host(db, path, host):
     assert not r.cookies
 
 
-def test_pages_do_not(db):
+def test_page_with_an_unknown_host_is_refused(db):
     assert Client(headers={"host": "10.0.0.5:8000"}).get("/").status_code == 400
 
 

@@ -101,7 +101,7 @@ def test_testing_after_running_installs_the_full_lock(checkout):
     assert checkout.done() == ["venv", f"pip {RUNTIME}", f"pip {FULL}"]
 
 
-def test_a_changed_lock_is_installed(installed):
+def test_changed_lock_is_installed_once(installed):
     (installed.folder / RUNTIME).write_text("a==2\n")
     (installed.folder / FULL).write_text("a==2\nb==1\n")
 
@@ -169,7 +169,7 @@ def empty(checkout: Checkout) -> None:
         empty,
     ],
 )
-def test_an_environment_that_does_not_work_is_made_anew(installed, damage):
+def test_broken_environment_is_created_again(installed, damage):
     damage(installed)
 
     ended = installed.make("installed")
@@ -180,7 +180,7 @@ def test_an_environment_that_does_not_work_is_made_anew(installed, damage):
     assert installed.done() == []
 
 
-def test_a_linked_environment_is_used_but_never_deleted(installed, tmp_path):
+def test_linked_environment_is_used_but_not_deleted_when_broken(installed, tmp_path):
     target = (installed.folder / ".venv").rename(tmp_path / "shared")
     (installed.folder / ".venv").symlink_to(target)
     (target / "bin/activate").write_text(f"VIRTUAL_ENV='{target}'\n")
@@ -196,7 +196,7 @@ def test_a_linked_environment_is_used_but_never_deleted(installed, tmp_path):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_installation_is_begun_anew(checkout, sent):
+def test_interrupted_installation_starts_from_the_beginning(checkout, sent):
     hanging = subprocess.Popen(
         ["sh", ".ci/install.sh", RUNTIME],
         cwd=checkout.folder,
@@ -216,7 +216,7 @@ def test_an_interrupted_installation_is_begun_anew(checkout, sent):
     assert checkout.done() == ["venv", f"pip {RUNTIME}"]
 
 
-def test_an_installation_that_fails_is_tried_again_in_the_same_environment(checkout):
+def test_failed_installation_is_repeated_in_the_same_environment(checkout):
     failed = checkout.make("runtime", PIP_FAILS="1")
 
     assert failed.returncode != 0
@@ -236,7 +236,7 @@ def test_an_installation_that_fails_is_tried_again_in_the_same_environment(check
         (None, "On Debian and Ubuntu: apt install python3 python3-venv"),
     ],
 )
-def test_what_is_missing_is_named(checkout, python, said):
+def test_missing_python_or_module_is_named_in_the_error(checkout, python, said):
     (checkout.fakes / "python3").unlink()
     if python:
         (checkout.fakes / "python3").write_text(python)
@@ -250,7 +250,7 @@ def test_what_is_missing_is_named(checkout, python, said):
 
 
 @pytest.mark.readme
-def test_a_real_environment_is_made_from_a_broken_one(checkout):
+def test_broken_environment_becomes_a_real_one_and_is_then_kept(checkout):
     (checkout.folder / ".venv/bin").mkdir(parents=True)
     (checkout.folder / ".venv/bin/python").symlink_to(sys.executable)
 

@@ -304,7 +304,7 @@ def test_select_for_update_can_become_for_share(db):
     assert "FOR NO KEY UPDATE" not in sql, "Adapt _ShareCompiler in taskflow/audit/locks.py."
 
 
-def test_query_knows_its_annotations():
+def test_query_lists_its_annotations():
     query = models.QuerySet(Tag).annotate(_item=models.F("name")).values_list("_item").query
 
     assert "_item" in query.annotation_select, "Adapt JsonList in taskflow/db/expressions.py."
@@ -416,7 +416,7 @@ def test_migration_executor_plans_migrations(db):
     )
 
 
-def test_migration_loader_knows_applied_and_present_migrations(db):
+def test_migration_loader_lists_applied_and_present_migrations(db):
     loader = MigrationLoader(connection)
 
     assert loader.applied_migrations.keys() <= loader.disk_migrations.keys(), (
@@ -539,7 +539,7 @@ def test_api_creates_a_temporal_response():
     )
 
 
-def test_csrf_check_answers_a_refusal_or_none():
+def test_csrf_check_returns_a_refusal_or_none():
     assert check_csrf(RequestFactory().get("/")) is None, "Adapt SignedIn in accounts/auth.py."
     refusal = check_csrf(RequestFactory(enforce_csrf_checks=True).post("/"))
     assert refusal is not None, "Adapt SignedIn.check_writing(): writes need a CSRF token."

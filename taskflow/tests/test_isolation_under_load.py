@@ -107,7 +107,7 @@ def test_closed_connection_is_replaced(monkeypatch):
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
-def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
+def test_connection_lost_during_a_request_gets_503(monkeypatch):
     fixtures = build_fixtures()
     client = ApiClient(token_of(fixtures.boss))
     found = documents.task_response

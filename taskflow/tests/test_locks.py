@@ -83,11 +83,11 @@ def test_each_pin_has_a_version_and_hashes(full, runtime):
     assert not incomplete
 
 
-def test_the_runtime_lock_holds_exactly_what_the_dependencies_lead_to(runtime):
+def test_runtime_lock_pins_exactly_the_dependencies_and_what_they_require(runtime):
     assert set(runtime) == closure_of(PROJECT["project"]["dependencies"])
 
 
-def test_the_full_lock_names_every_development_dependency_and_the_runtime_lock_none(full, runtime):
+def test_development_dependencies_are_only_in_the_full_lock(full, runtime):
     development = {
         canonicalize_name(Requirement(line).name) for line in PROJECT["dependency-groups"]["dev"]
     }
@@ -96,7 +96,7 @@ def test_the_full_lock_names_every_development_dependency_and_the_runtime_lock_n
     assert not development & set(runtime)
 
 
-def test_each_pin_satisfies_the_project(full):
+def test_each_pinned_version_satisfies_the_requirement_of_the_project(full):
     for line in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]:
         requirement = Requirement(line)
         version = full[canonicalize_name(requirement.name)][0].partition(" ")[0]

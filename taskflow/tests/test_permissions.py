@@ -131,7 +131,7 @@ def test_every_operation_has_a_row():
     assert operations().keys() == MATRIX.keys() | OPEN
 
 
-def test_each_row_calls_the_operation_it_names():
+def test_each_row_of_the_matrix_calls_the_operation_it_names():
     known = {name: (method, path) for name, (method, path, _) in operations().items()}
     for name, (method, path, *_rest) in MATRIX.items():
         plain = known[name][1].removeprefix("/api/v1")
@@ -173,7 +173,7 @@ def ids(fixtures):
 @pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
-def test_matrix(fixtures, as_, ids, operation):
+def test_each_role_gets_the_expected_status(fixtures, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]
     sent, how = body, {"content_type": "text/csv"} if isinstance(body, str) else {}
     if isinstance(body, dict):

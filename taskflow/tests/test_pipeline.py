@@ -306,7 +306,7 @@ def trash_project_before(fixtures, monkeypatch):
     return prepare
 
 
-def test_update_is_answered_although_the_project_was_deleted_meanwhile(
+def test_update_gets_its_response_if_the_project_is_deleted_before_the_commit(
     fixtures, trash_project_before
 ):
     client = ApiClient(token_of(fixtures.bob))
@@ -321,7 +321,7 @@ def test_update_is_answered_although_the_project_was_deleted_meanwhile(
         assert Task.everything.get(pk=fixtures.task.pk).title == "kept"
 
 
-def test_bulk_update_is_answered_although_the_project_was_deleted_meanwhile(
+def test_bulk_update_gets_its_response_if_the_project_is_deleted_before_the_commit(
     fixtures, trash_project_before
 ):
     trash_project_before(bulk_api, "updated_task_texts")

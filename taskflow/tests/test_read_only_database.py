@@ -73,7 +73,7 @@ def test_write_answers_503_that_names_the_reason(fixtures, client, read_only):
 
 
 @pytest.mark.parametrize("path", READS)
-def test_read_is_answered(client, read_only, path):
+def test_read_of_a_read_only_database_succeeds(client, read_only, path):
     """Although the use of its token cannot be noted."""
     assert client.get(path).status_code == 200
 
@@ -90,7 +90,7 @@ def test_signing_in_answers_503(fixtures, read_only, way, monkeypatch):
     assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
 
 
-def test_not_ready_and_ready_again_afterwards(client, read_only):
+def test_readyz_fails_while_the_database_is_read_only(client, read_only):
     r = Client().get("/readyz")
 
     assert r.status_code == 503
@@ -101,7 +101,7 @@ def test_not_ready_and_ready_again_afterwards(client, read_only):
 
 
 @pytest.mark.parametrize("denied", ["file", "folder"])
-def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
+def test_readyz_fails_when_sqlite_may_not_write(db, monkeypatch, denied):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL has no file here")
     monkeypatch.setattr(os, "access", lambda path, mode: path.is_file() == (denied == "folder"))
@@ -111,7 +111,7 @@ def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
 
 @on_postgres
 @pytest.mark.parametrize("probe", ["a write", "/readyz"])
-def test_connection_that_accepts_only_reads_is_left(fixtures, client, probe):
+def test_connection_that_accepts_only_reads_is_closed(fixtures, client, probe):
     """It would stay so for ever, though the database takes writes again or another has taken over."""
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
@@ -139,7 +139,7 @@ MEANINGS = {
 
 @pytest.mark.parametrize("django_class", [OperationalError, InternalError, ProgrammingError])
 @pytest.mark.parametrize("sqlstate", MEANINGS)
-def test_meaning_of_a_sqlstate(sqlstate, django_class):
+def test_sqlstate_determines_the_problem(sqlstate, django_class):
     """Where the table names it Django's class of error does not matter."""
     problem = problem_of_database_error(raised(django_class, sqlstate))
 
@@ -174,7 +174,7 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
-def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
+def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
     fixtures, client, monkeypatch, caplog, error
 ):
     """What the answer acknowledges is committed: an error would make the caller do it twice."""
@@ -198,7 +198,7 @@ def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
 
 
 @on_postgres
-def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_recorded(
+def test_request_succeeds_when_the_connection_is_lost_before_the_last_use_is_stored(
     fixtures, client, monkeypatch
 ):
     """The server ends the session between COMMIT and note."""

@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_the_commands_and_the_tour_run_as_written(tmp_path):
+def test_commands_of_the_readme_and_the_tour_run_as_written(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
     process = serve(port, environment, tmp_path / "log")
     try:
@@ -68,7 +68,7 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
+def test_starting_again_after_a_kill_keeps_all_data(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
     token_line = re.compile(r"Token +(tf_\S+)")
 
@@ -100,18 +100,18 @@ def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
     assert "Traceback" not in taken.stderr
 
 
-def test_every_setting_is_in_the_table():
+def test_every_setting_is_in_the_table_of_the_readme():
     table = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.M))
 
     assert table == env._names_read
 
 
-def test_every_make_target_named_exists():
+def test_every_make_target_in_the_readme_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
     assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
 
 
-def test_every_file_linked_exists():
+def test_every_file_linked_in_the_readme_exists():
     for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / link).exists(), link

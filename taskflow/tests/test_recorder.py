@@ -53,7 +53,7 @@ def assert_by(event, fixtures):
 # ---- each function, once ------------------------------------------------------------------------
 
 
-def test_every_write_records_who_where_and_why(acme, full, start):
+def test_every_write_records_actor_request_and_reason(acme, full, start):
     tag = create(full, Tag(name="new", color="#000000"))
     change(full, acme.task, "edited", title="y")
     change_all(full, Task.objects.all(), "urgent", priority=Priority.HIGH)
@@ -72,7 +72,7 @@ def test_every_write_records_who_where_and_why(acme, full, start):
         assert_by(event, acme)
 
 
-def test_an_operator_is_named_by_his_number(acme, start):
+def test_event_of_an_operator_has_operator_id_instead_of_actor(acme, start):
     operator = Actor(acme.mallory.user, acme.acme, via=Via.ADMIN)
 
     create(operator, Tag(name="x"))
@@ -81,7 +81,7 @@ def test_an_operator_is_named_by_his_number(acme, start):
     assert (event.actor_id, event.operator_id) == (None, acme.mallory.user.pk)
 
 
-def test_the_project_is_named_whatever_belongs_to_it(acme, start):
+def test_event_contains_the_project_of_the_row(acme, start):
     project = create(acme.ada, Project(key="NEW", name="New", owner=acme.ada.user))
     create(acme.ada, ProjectMember(project=project, user=acme.ada.user))
     create(acme.ada, Task(project=project, number=1, title="x"))
@@ -292,7 +292,7 @@ def test_remove_all_costs_the_same_for_many(acme, assert_statements):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
 
-def test_remove_of_what_is_gone_records_nothing(acme, start):
+def test_removing_a_row_that_was_already_removed_records_nothing(acme, start):
     stale = Task.objects.get()
     remove(acme.ada, acme.task)
 
@@ -301,7 +301,7 @@ def test_remove_of_what_is_gone_records_nothing(acme, start):
     assert len(recorded(start)) == 1
 
 
-def test_remove_of_what_is_needed_leaves_no_event(acme, start):
+def test_removing_a_referenced_row_is_refused_and_records_nothing(acme, start):
     with pytest.raises(ProtectedError):
         remove(acme.boss, acme.ada.user)
 
@@ -338,7 +338,7 @@ def test_exception_rolls_back_row_and_event(fixtures, events, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_without_a_record_is_not_kept(fixtures, monkeypatch, name):
+def test_write_whose_event_cannot_be_stored_is_rolled_back(fixtures, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
@@ -361,7 +361,7 @@ def test_violated_constraint_rolls_back_the_event(acme, start):
     assert recorded(start) == []
 
 
-def test_a_bad_value_is_refused_before_it_is_written(acme, start):
+def test_changing_to_an_invalid_value_is_refused_and_records_nothing(acme, start):
     for values in ({"title": ""}, {"status": "gone"}, {"title": "x" * 501}):
         with pytest.raises(Invalid):
             change(acme.ada, acme.task, **values)
@@ -385,7 +385,9 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("name", STRANGERS)
-def test_a_row_of_another_tenant_is_a_bug(fixtures, events, name):
+def test_writing_a_row_of_another_tenant_raises_tenant_error_and_records_nothing(
+    fixtures, events, name
+):
     before = len(events(fixtures.acme)), len(events(fixtures.globex))
 
     with pytest.raises(TenantError), inside(fixtures.acme):
@@ -398,7 +400,7 @@ def test_a_row_of_another_tenant_is_a_bug(fixtures, events, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_nothing_is_written_outside_a_scope(fixtures, name):
+def test_writing_outside_a_unit_of_work_raises_tenant_error(fixtures, name):
     with pytest.raises(TenantError):
         WRITES[name](fixtures)
 
@@ -434,7 +436,7 @@ def test_events_contain_no_secret(fixtures, events):
 # ---- at the same time ---------------------------------------------------------------------------
 
 
-def test_a_row_that_is_gone_is_not_found(acme):
+def test_changing_or_locking_a_removed_row_raises_not_found(acme):
     stale = Task.objects.get()
     remove(acme.ada, acme.task)
 
@@ -456,7 +458,7 @@ def test_lock_refreshes_the_fields(acme, start):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_versions_have_no_gaps_and_before_is_the_truth():
+def test_concurrent_changes_have_consecutive_versions_and_exact_values_before():
     live = build_fixtures()
 
     def rename(thread):
@@ -477,7 +479,7 @@ def test_versions_have_no_gaps_and_before_is_the_truth():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sets_changed_at_once_record_each_row_once():
+def test_set_changed_by_several_at_once_records_each_row_once():
     live = build_fixtures()
     with inside(live.acme):
         create_all(
@@ -497,7 +499,7 @@ def test_sets_changed_at_once_record_each_row_once():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_removing_at_once_is_recorded_once():
+def test_row_removed_by_several_at_once_is_recorded_once():
     live = build_fixtures()
 
     def remove_it():

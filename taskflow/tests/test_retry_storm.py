@@ -104,7 +104,7 @@ class Client:
 @pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
-def test_every_key_is_done_once_whatever_breaks(tmp_path):
+def test_retries_with_one_key_write_once_although_server_and_connections_break(tmp_path):
     live = build_fixtures()
     token = token_of(live.ada)
     server = Server(tmp_path)

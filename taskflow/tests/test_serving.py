@@ -41,7 +41,7 @@ def answer(db):
     request_finished.disconnect(note)
 
 
-def test_response_is_one_part_and_the_request_is_finished(answer):
+def test_response_is_one_part_and_the_request_is_finished_at_once(answer):
     body, ends = answer("/livez")
 
     assert isinstance(body, list)
@@ -49,7 +49,7 @@ def test_response_is_one_part_and_the_request_is_finished(answer):
     assert len(ends) == 1
 
 
-def test_a_file_is_handed_on_in_parts(answer):
+def test_static_file_is_streamed_and_the_request_finishes_at_close(answer):
     body, ends = answer("/static/unfold/css/styles.css")
 
     assert not isinstance(body, list)
@@ -59,7 +59,7 @@ def test_a_file_is_handed_on_in_parts(answer):
     assert len(ends) == 1
 
 
-def test_the_server_is_found_from_any_folder(monkeypatch):
+def test_server_process_can_import_taskflow_from_any_directory(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *how: started.append(how))
 
@@ -105,7 +105,7 @@ def test_the_server_speaks_http_1_only(monkeypatch):
         (["--workers", "0"], "--workers must be 1 or more."),
     ],
 )
-def test_an_impossible_option_is_refused_in_one_sentence(options, said):
+def test_invalid_option_of_serve_is_refused_in_one_sentence(options, said):
     with pytest.raises(CommandError) as raised:
         call_command("serve", *options)
 

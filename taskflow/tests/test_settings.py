@@ -30,7 +30,7 @@ def start(monkeypatch, tmp_path):
     return run
 
 
-def test_nothing_said_is_safe(start):
+def test_default_settings_are_safe(start):
     made = start()
 
     assert made["DEBUG"] is False
@@ -45,7 +45,7 @@ def test_nothing_said_is_safe(start):
     assert "synchronous=FULL" in made["DATABASES"]["default"]["OPTIONS"]["init_command"]
 
 
-def test_https_is_one_switch(start):
+def test_https_setting_secures_cookies_redirects_and_origins(start):
     made = start(TASKFLOW_HTTPS="1", TASKFLOW_DOMAIN="tasks.example")
 
     assert made["SESSION_COOKIE_SECURE"]
@@ -55,7 +55,7 @@ def test_https_is_one_switch(start):
     assert made["CSRF_TRUSTED_ORIGINS"] == ["https://tasks.example", "https://*.tasks.example"]
 
 
-def test_the_secret_key_is_made_once_for_its_owner_only(start, tmp_path):
+def test_secret_key_is_generated_once_and_readable_by_its_owner_only(start, tmp_path):
     old = os.umask(0)
     try:
         first, second = start(), start()
@@ -109,7 +109,7 @@ def test_invalid_setting_is_refused_at_startup(start, name, value, said):
     assert said in str(raised.value)
 
 
-def test_a_wrong_database_url_is_refused_without_its_password(start):
+def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start):
     for url in (
         "mysql://u:hunter2@h/d",
         "postgres://u:hunter2@h:port/d",
@@ -134,7 +134,7 @@ def test_a_wrong_database_url_is_refused_without_its_password(start):
         ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
     ],
 )
-def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max_age, pool):
+def test_postgresql_url_sets_pool_connection_age_and_timeouts(start, url, max_age, pool):
     made = start(DATABASE_URL=url)["DATABASES"]["default"]
 
     assert made["ENGINE"] == "taskflow.db.postgresql"

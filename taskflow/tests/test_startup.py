@@ -78,7 +78,7 @@ def test_a_configuration_error_is_one_sentence(run, command, variables, said):
     assert "hunter2" not in err
 
 
-def test_the_traceback_is_shown_when_asked_for(run):
+def test_traceback_of_a_configuration_error_is_shown_with_the_option(run):
     code, _, err = run("manage.py", "check", "--traceback", TASKFLOW_DEBGU="1")
 
     assert code == 1
@@ -117,7 +117,7 @@ def caused(error: Exception, sqlstate: str) -> Exception:
         (caused(ProgrammingError("column"), "42703"), "Run: python manage.py migrate"),
     ],
 )
-def test_a_failure_of_the_surroundings_is_described(error, said):
+def test_configuration_or_database_failure_is_described_in_one_sentence(error, said):
     sentence = describe_failure(error)
 
     assert sentence is not None
@@ -133,7 +133,7 @@ def test_a_failure_of_the_surroundings_is_described(error, said):
         caused(ProgrammingError("syntax error"), "42601"),
     ],
 )
-def test_an_error_of_the_program_keeps_its_traceback(error):
+def test_programming_error_is_not_described_and_keeps_its_traceback(error):
     assert describe_failure(error) is None
 
 
@@ -172,7 +172,7 @@ def test_an_old_postgresql_is_not_ready(postgresql_15, monkeypatch):
     assert r.json()["problems"] == ["PostgreSQL 16 or later is required (found 15.4)."]
 
 
-def test_postgresql_16_is_accepted(postgresql_15, monkeypatch):
+def test_postgresql_16_is_accepted_at_connection(postgresql_15, monkeypatch):
     monkeypatch.setattr(
         type(connections[DEFAULT_DB_ALIAS]), "get_database_version", lambda self: (16, 0)
     )

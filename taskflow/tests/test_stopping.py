@@ -117,7 +117,7 @@ def test_ctrl_c_ends_the_server_and_its_workers(start, workers):
 
 
 @pytest.mark.parametrize("stop", [Terminal.press_ctrl_c, lambda t: t.process.terminate()])
-def test_a_half_sent_body_does_not_hold_the_server_back(start, stop):
+def test_server_stops_soon_despite_incomplete_bodies(start, stop):
     terminal = start(2)
     running = terminal.workers()
 
@@ -133,7 +133,7 @@ def test_a_half_sent_body_does_not_hold_the_server_back(start, stop):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the workers")
-def test_no_worker_outlives_a_killed_server(start):
+def test_workers_end_when_the_server_is_killed(start):
     terminal = start(2)
     running = terminal.workers()
 

@@ -61,7 +61,9 @@ def test_operation_without_declared_body_refuses_every_body(fixtures, as_, name)
 
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WRITES_WITH_BODY)
-def test_query_parameter_in_a_body_is_refused_with_its_place(fixtures, as_, name):
+def test_query_parameter_in_a_body_is_refused_and_the_detail_says_where_it_belongs(
+    fixtures, as_, name
+):
     method, path, operation = OPERATIONS[name]
     known = query_parameters(operation)
     client = as_(fixtures.boss)

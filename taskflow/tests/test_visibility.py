@@ -14,7 +14,7 @@ pytestmark = pytest.mark.isolation
 MEMBERS = ("ada", "carl", "bob", "bot")
 
 
-def test_projects_and_tasks_are_shown_to_members_and_staff(fixtures, as_):
+def test_projects_and_tasks_are_visible_to_members_and_staff(fixtures, as_):
     seen = {
         role: (
             [p["key"] for p in as_(getattr(fixtures, role)).get("/projects").json()["data"]],
@@ -29,7 +29,7 @@ def test_projects_and_tasks_are_shown_to_members_and_staff(fixtures, as_):
     }
 
 
-def test_people_and_tags_are_shown_to_their_tenant(fixtures, as_):
+def test_users_and_tags_are_visible_in_their_tenant(fixtures, as_):
     with inside(fixtures.acme):
         create_tag(fixtures.ada, name="urgent")
 
@@ -42,7 +42,7 @@ def test_people_and_tags_are_shown_to_their_tenant(fixtures, as_):
         assert [t["name"] for t in client.get("/tags").json()["data"]] == tags
 
 
-def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(fixtures, as_):
+def test_agent_token_is_visible_to_responsible_user_and_staff(fixtures, as_):
     with inside(fixtures.acme):
         create_token(
             fixtures.ada, name="for the agent", scope=TokenScope.READ, user=fixtures.bot.user
@@ -72,7 +72,7 @@ def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(fixtures, 
         "/tasks/APO-1",
     ],
 )
-def test_anothers_ids_and_keys_are_unknown(fixtures, as_, role, path):
+def test_invisible_ids_and_keys_get_the_same_response_as_missing_ones(fixtures, as_, role, path):
     client = as_(getattr(fixtures, role))
 
     theirs = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
@@ -84,7 +84,7 @@ def test_anothers_ids_and_keys_are_unknown(fixtures, as_, role, path):
     assert theirs.json()["code"] == nobodys.json()["code"]
 
 
-def test_a_strangers_user_id_is_unknown_in_filters(fixtures, as_):
+def test_user_of_another_tenant_is_unknown_in_filters(fixtures, as_):
     path = f"/tasks?assignee={fixtures.ada.user.pk}"
 
     assert as_(fixtures.bob).get(path).status_code == 200
@@ -92,7 +92,7 @@ def test_a_strangers_user_id_is_unknown_in_filters(fixtures, as_):
     assert as_(fixtures.mallory).get("/tasks?assignee=@ada").status_code == 422
 
 
-def test_a_token_bound_to_projects_shows_only_these(fixtures, as_):
+def test_bound_token_shows_only_its_projects(fixtures, as_):
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
     elsewhere = as_(fixtures.ada, project_ids=[fixtures.apollo.pk + 999])
     for_staff = as_(fixtures.boss, project_ids=[fixtures.apollo.pk + 999])

@@ -348,7 +348,7 @@ def test_due_on_and_due_date_set_at_once_are_never_both_stored(live, call):
         call("patch", "/tasks/APO-1", {"due_on": None, "due_date": None})()
 
 
-def test_row_deleted_meanwhile_is_not_found(live, call):
+def test_row_deleted_before_it_is_locked_is_not_found(live, call):
     with inside(live.acme):
         stale = Task.objects.get()
     assert call("delete", "/tasks/APO-1")().status_code == 204

@@ -55,7 +55,7 @@ def found(client, **query):
 )
 @given(st.lists(text, min_size=1, max_size=3), st.lists(text, min_size=1, max_size=2))
 @pytest.mark.proof
-def test_what_is_found_holds_every_word_and_what_is_stored_is_found(fixtures, as_, texts, queries):
+def test_search_finds_equal_texts_and_only_rows_with_every_word(fixtures, as_, texts, queries):
     client = as_(fixtures.ada)
     with transaction.atomic():
         with inside(fixtures.acme):

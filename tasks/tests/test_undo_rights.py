@@ -242,7 +242,7 @@ def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
-def test_row_moved_to_an_invisible_project_meanwhile_is_not_found(place, monkeypatch):
+def test_row_moved_to_an_invisible_project_before_the_undo_is_not_found(place, monkeypatch):
     """The move happens after the selection and before the lock."""
     with inside(place.fixtures.acme):
         edit_task(place)
