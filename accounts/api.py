@@ -30,10 +30,10 @@ from accounts.schemas import (
     TenantResponse,
     TenantUpdate,
     TokenCreate,
-    TokenPage,
+    TokenListResponse,
     UserCreate,
     UserFilters,
-    UserPage,
+    UserListResponse,
     UserResponse,
     UserUpdate,
 )
@@ -158,7 +158,7 @@ def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
 # ---- tokens -------------------------------------------------------------------------------------
 
 
-@token_routes.get("", response=TokenPage)
+@token_routes.get("", response=TokenListResponse)
 def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
     """List your tokens and those of your agents, newest first; for administrators, all tokens.
 
@@ -220,7 +220,7 @@ def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
 # ---- users --------------------------------------------------------------------------------------
 
 
-@users.get("", response=UserPage)
+@users.get("", response=UserListResponse)
 def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, Any]:
     """List the people and agents of the tenant, ordered by id.
 

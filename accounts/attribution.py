@@ -8,7 +8,12 @@ from django.http import HttpRequest
 
 from accounts.models import User, UserKind
 from taskflow.audit.actor import Actor
-from taskflow.http.attribution import HEADER_VARIABLES, ON_BEHALF_OF, read_on_behalf_of, read_reason
+from taskflow.http.attribution import (
+    HEADER_VARIABLES,
+    ON_BEHALF_OF_HEADER,
+    read_on_behalf_of,
+    read_reason,
+)
 from taskflow.http.errors import Forbidden, Invalid
 
 
@@ -39,7 +44,7 @@ def find_principal(actor: Actor, reference: str | int) -> User:
     if not actor.is_staff:
         raise Forbidden(
             "Only agents and administrators can act on behalf of another user."
-            f" Send the request without {ON_BEHALF_OF}."
+            f" Send the request without {ON_BEHALF_OF_HEADER}."
         )
     return _find_active_user(actor, reference)
 
@@ -50,7 +55,7 @@ def _find_active_user(actor: Actor, reference: str | int) -> User:
     if user is None:
         shown = reference if isinstance(reference, int) else f"@{reference}"
         sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."
-        raise Invalid.parameter(ON_BEHALF_OF, sentence, "unknown_reference")
+        raise Invalid.parameter(ON_BEHALF_OF_HEADER, sentence, "unknown_reference")
     if not user.is_active:
         raise Forbidden(f"{user} is deactivated. You can act on behalf of active users only.")
     return user

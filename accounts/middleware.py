@@ -38,7 +38,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import capture_events, serialize_graph_changes
-from taskflow.http.bodies import read_body
+from taskflow.http.bodies import API_PREFIX, read_body
 from taskflow.http.contention import respond_with_retries
 from taskflow.http.errors import (
     BadRequest,
@@ -57,7 +57,7 @@ from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
-API, ADMIN = "/api/", "/admin/"
+ADMIN_PREFIX = "/admin/"
 MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
 
 GetResponse = Callable[[ActorRequest], HttpResponse]
@@ -72,9 +72,9 @@ class TenantMiddleware:
     def __call__(self, request: ActorRequest) -> HttpResponse:
         if (refusal := read_body(request)) is not None:
             return refusal
-        if request.path.startswith(API):
+        if request.path.startswith(API_PREFIX):
             response = self.answer_api(request)
-        elif request.path.startswith(ADMIN):
+        elif request.path.startswith(ADMIN_PREFIX):
             response = self.answer_admin(request)
         else:
             return self.get_response(request)
@@ -223,7 +223,7 @@ class TenantMiddleware:
         Django calls this for an exception of a view, and answers 500 if it returns None. The API's
         views handle their exceptions themselves.
         """
-        if not request.path.startswith(ADMIN):
+        if not request.path.startswith(ADMIN_PREFIX):
             return None
         problem = problem_of_database_error(error) if isinstance(error, DatabaseError) else error
         if not isinstance(problem, Unavailable):

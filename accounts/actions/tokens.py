@@ -65,7 +65,7 @@ def create_token(
 
     By default it expires after 90 days, but not later than the token that creates it.
     Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
-    when that token has been revoked meanwhile, and Conflict when the user is deactivated.
+    when another request has revoked that token, and Conflict when the user is deactivated.
     """
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:

@@ -110,15 +110,15 @@ def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
     return normalized
 
 
-def locate_errors(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
+def locate_errors(problem: Problem, field_names: Iterable[str]) -> list[tuple[str | None, str]]:
     """Return (field, sentence) for each error of the problem.
 
-    The field is None for an error to show above the form: one that names no field in `known`.
+    The field is None for an error to show above the form: one that names no field in `field_names`.
     """
     located: list[tuple[str | None, str]] = []
     for error in problem.errors:
         name = str(error.get("pointer", "")).removeprefix("#/").removesuffix("_id")
-        located.append((name if name in known else None, str(error["detail"])))
+        located.append((name if name in field_names else None, str(error["detail"])))
     return located if any(name for name, _ in located) else [(None, problem.detail)]
 
 

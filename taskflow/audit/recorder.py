@@ -38,7 +38,7 @@ from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
 RowT = TypeVar("RowT", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
 StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
-Entry = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
+RecordedChange = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
 UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
 
 
@@ -109,7 +109,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]])
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
-    _refuse_other_tenants(actor, rows)
+    _refuse_rows_of_other_tenants(actor, rows)
     names = {name for _, _, values in edits for name in values}
     relocated = {row.pk for row, _, values in edits if "project" in values}
     change_locked(actor, edits, lock_to_change(rows, names, relocated=relocated))
@@ -134,7 +134,7 @@ def change_locked(
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
-    _refuse_other_tenants(actor, rows)
+    _refuse_rows_of_other_tenants(actor, rows)
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
     link_fields = {name for name in names if model._meta.get_field(name).many_to_many}
@@ -185,7 +185,7 @@ def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: A
 
 def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
     """Delete a row. Its last event contains its values and links."""
-    _refuse_other_tenants(actor, [row])
+    _refuse_rows_of_other_tenants(actor, [row])
     remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
@@ -313,7 +313,7 @@ def _bump_version(row: TenantModel) -> None:
     row.version += 1
 
 
-def _save_changed(model: type[RowT], entries: Sequence[Entry]) -> None:
+def _save_changed(model: type[RowT], entries: Sequence[RecordedChange]) -> None:
     """Save the columns that have changed in any of the rows.
 
     All rows are locked, so no other transaction can have changed a column.
@@ -332,12 +332,12 @@ def _save_changed(model: type[RowT], entries: Sequence[Entry]) -> None:
 # ---- events -------------------------------------------------------------------------------------
 
 
-def _record(actor: Actor, entries: Sequence[Entry]) -> None:
+def _record(actor: Actor, entries: Sequence[RecordedChange]) -> None:
     if not entries:
         return
     events = []
     for row, verb, changes, version in entries:
-        _refuse_other_tenants(actor, [row])
+        _refuse_rows_of_other_tenants(actor, [row])
         model = type(row)
         subject = (model.__name__.lower(), row.pk)
         events.append(
@@ -373,7 +373,7 @@ def _record(actor: Actor, entries: Sequence[Entry]) -> None:
         captured += events
 
 
-def _refuse_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
+def _refuse_rows_of_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
     for row in rows:
         if row.tenant_id != actor.tenant.pk:
             raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")

@@ -10,8 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF
-from taskflow.http.attribution import REASON as REASON_HEADER
+from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF_HEADER, REASON_HEADER
 from taskflow.http.components import OpenApiDocument, Schema
 from taskflow.http.errors import CONTENT_TYPE
 from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
@@ -64,7 +63,7 @@ def _operations(document: Schema) -> Iterator[tuple[str, Schema]]:
 
 def _error_response(status: int, detail: str) -> Schema:
     content = {CONTENT_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}
-    headers = {401: WWW_AUTHENTICATE, 503: RETRY_AFTER}.get(status)
+    headers = {401: WWW_AUTHENTICATE_HEADER, 503: RETRY_AFTER_HEADER}.get(status)
     return {"description": detail, "content": content} | ({"headers": headers} if headers else {})
 
 
@@ -80,11 +79,11 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
 def _describe_read(document: Schema, operation: Schema) -> None:
     if "version" not in _properties(document, operation["responses"].get(200, {})):
         return
-    operation.setdefault("parameters", []).append(IF_NONE_MATCH)
-    operation["responses"][200]["headers"] = ETAG
+    operation.setdefault("parameters", []).append(IF_NONE_MATCH_PARAMETER)
+    operation["responses"][200]["headers"] = ETAG_HEADER
     operation["responses"][304] = {
         "description": "Not changed: the object still has the ETag that was sent.",
-        "headers": ETAG,
+        "headers": ETAG_HEADER,
     }
 
 
@@ -95,11 +94,17 @@ def _describe_write(document: Schema, operation: Schema) -> None:
     """
     responses = operation["responses"]
     if "id" in _properties(document, responses.get(201, {})):
-        responses[201]["headers"] = LOCATION
+        responses[201]["headers"] = LOCATION_HEADER
     parameters = operation.setdefault("parameters", [])
-    if not operation.get("security") or IF_MATCH in parameters:
+    if not operation.get("security") or IF_MATCH_PARAMETER in parameters:
         return
-    parameters += [DRY_RUN_PARAMETER, IDEMPOTENCY_KEY, IF_MATCH, REASON, ON_BEHALF_OF_USER]
+    parameters += [
+        DRY_RUN_PARAMETER,
+        IDEMPOTENCY_KEY_PARAMETER,
+        IF_MATCH_PARAMETER,
+        REASON_PARAMETER,
+        ON_BEHALF_OF_PARAMETER,
+    ]
     if 200 in responses:
         content = responses[200]["content"]["application/json"]
         content["schema"] = {"anyOf": [content["schema"], DRY_RUN_REF]}
@@ -201,7 +206,7 @@ DRY_RUN_PARAMETER = _parameter(
     type="boolean",
     default=False,
 )
-IDEMPOTENCY_KEY = _parameter(
+IDEMPOTENCY_KEY_PARAMETER = _parameter(
     "header",
     "Idempotency-Key",
     "A new key for each write, and the same key for its retries. For 24 hours, retries get the"
@@ -211,7 +216,7 @@ IDEMPOTENCY_KEY = _parameter(
     minLength=1,
     maxLength=MAX_KEY_LENGTH,
 )
-IF_MATCH = _parameter(
+IF_MATCH_PARAMETER = _parameter(
     "header",
     "If-Match",
     "The ETag of the version that the change is based on. If another request has since changed one"
@@ -219,7 +224,7 @@ IF_MATCH = _parameter(
     " different fields are merged.",
     type="string",
 )
-REASON = _parameter(
+REASON_PARAMETER = _parameter(
     "header",
     REASON_HEADER,
     f"Why the change is made, in one line of at most {MAX_REASON_LENGTH} characters. It is recorded"
@@ -228,15 +233,15 @@ REASON = _parameter(
     type="string",
     minLength=1,
 )
-ON_BEHALF_OF_USER = _parameter(
+ON_BEHALF_OF_PARAMETER = _parameter(
     "header",
-    ON_BEHALF_OF,
+    ON_BEHALF_OF_HEADER,
     "The user for whom the change is made: an id, or a handle as in @ada. It is recorded with every"
     " event of the request. An agent may name its responsible user, an administrator any active"
     " user; otherwise 403.",
     type="string",
 )
-IF_NONE_MATCH = _parameter(
+IF_NONE_MATCH_PARAMETER = _parameter(
     "header", "If-None-Match", "An ETag that the client has. 304 if it is current.", type="string"
 )
 DRY_RUN_SCHEMA = {
@@ -273,7 +278,7 @@ def _header(name: str, description: str) -> Schema:
     return {name: {"description": description, "schema": {"type": "string"}}}
 
 
-ETAG = _header("ETag", "The version of the object, for If-None-Match and If-Match.")
-LOCATION = _header("Location", "The URL of the new object.")
-WWW_AUTHENTICATE = _header("WWW-Authenticate", "How to authenticate: with a bearer token.")
-RETRY_AFTER = _header("Retry-After", "Seconds to wait before the next attempt.")
+ETAG_HEADER = _header("ETag", "The version of the object, for If-None-Match and If-Match.")
+LOCATION_HEADER = _header("Location", "The URL of the new object.")
+WWW_AUTHENTICATE_HEADER = _header("WWW-Authenticate", "How to authenticate: with a bearer token.")
+RETRY_AFTER_HEADER = _header("Retry-After", "Seconds to wait before the next attempt.")

@@ -331,9 +331,9 @@ def problem_of_database_error(error: DatabaseError) -> Problem:
 
 def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
     state = sqlstate_of(error)
-    for known in (state, state[:3], state[:2]):
-        if known in PROBLEM_BY_SQLSTATE:
-            return PROBLEM_BY_SQLSTATE[known]()
+    for prefix in (state, state[:3], state[:2]):
+        if prefix in PROBLEM_BY_SQLSTATE:
+            return PROBLEM_BY_SQLSTATE[prefix]()
     return None
 
 

@@ -36,7 +36,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     with the body {"dry_run": true} would delete.
     """
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja passes the bound method
-    known = _query_parameters(operation)
+    parameters = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
     def checked(request: Request, **kwargs: Any) -> HttpResponse:
@@ -45,16 +45,19 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
             return problem_of_status(404).as_response(request)
         if not takes_body and has_body(request):
-            return _unexpected_body(request, known).as_response(request)
-        if request.META.get("QUERY_STRING") and (unknown := sorted(request.GET.keys() - known)):
-            names = f"Its parameters: {', '.join(sorted(known))}." if known else "It has none."
+            return _unexpected_body(request, parameters).as_response(request)
+        if request.META.get("QUERY_STRING") and (
+            unknown := sorted(request.GET.keys() - parameters)
+        ):
+            names = ", ".join(sorted(parameters))
+            known = f"Its parameters: {names}." if names else "It has none."
             problem = Invalid.parameter(
                 unknown[0],
-                f"“{unknown[0]}” is not a parameter of this operation. {names}",
+                f"“{unknown[0]}” is not a parameter of this operation. {known}",
                 "unknown_parameter",
             )
             return problem.as_response(request)
-        request.query_parameters = known  # for answer_validation()
+        request.query_parameters = parameters  # for answer_validation()
         return run(request, **kwargs)
 
     return checked
@@ -96,12 +99,12 @@ def _takes_body(operation: Operation) -> bool:
     return "requestBody" in (operation.openapi_extra or {})
 
 
-def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
+def _unexpected_body(request: Request, parameters: frozenset[str]) -> Problem:
     """Return the problem of a body that would be ignored. For a write it names the parameters."""
     detail = "This operation takes no body. Send the request without one"
-    if request.method not in SAFE and known:
-        parameters = " and ".join(f"?{name}=true" for name in sorted(known))
-        detail += f". Its options are query parameters: {parameters}"
+    if request.method not in SAFE and parameters:
+        options = " and ".join(f"?{name}=true" for name in sorted(parameters))
+        detail += f". Its options are query parameters: {options}"
     return Invalid(f"{detail}.", code="unexpected_body")
 
 

@@ -46,7 +46,9 @@ class PageParams(In):
     )
 
 
-class Page(Out, Generic[T]):
+class ListResponse(Out, Generic[T]):
+    """A page of a list. The response of every list has these fields."""
+
     data: list[T]
     next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page.")
     has_more: bool
@@ -56,10 +58,10 @@ class Page(Out, Generic[T]):
 def paginate(
     rows: models.QuerySet[Row], params: PageParams, *, order: Sequence[str]
 ) -> dict[str, Any]:
-    """Return one Page of `rows` in `order` (model fields, `-` for descending); nulls come last.
+    """Return the fields of a ListResponse: one page of `rows` in `order`, with nulls last.
 
-    One query, and another one with include=count. Raises InvalidCursor when the cursor was not made
-    by this list in this order.
+    `order` names model fields, with `-` for descending. One query, and another one with
+    include=count. Raises InvalidCursor when the cursor was not made by this list in this order.
     """
     order = complete_order(order)
     total = rows.count() if params.include == "count" else None
@@ -76,10 +78,10 @@ def paginate(
 
 @dataclass(frozen=True)
 class BuiltPage:
-    """A Page whose rows are JSON texts already.
+    """A ListResponse whose rows are JSON texts already.
 
     `extra_columns` are the values of the list's extra columns for each row. `envelope` holds the
-    other fields of the Page.
+    other fields of the ListResponse.
     """
 
     rows: list[str]
@@ -125,7 +127,7 @@ class ListQuery:
     def page(
         self, viewer: Viewer, filters: Mapping[str, Any], params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
-        """Return one Page in `order`. See paginate()."""
+        """Return one page in `order`. See paginate()."""
         order = complete_order(order)
         names, values = tuple(filters), tuple(filters.values())
         position = total = None
@@ -197,10 +199,10 @@ def _next_power_of_two(skip: int) -> int:
 def paginate_models(
     rows_by_type: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, time_field: str
 ) -> dict[str, Any]:
-    """Return one Page of (resource type, row) of several models, the latest `time_field` first.
+    """Return the fields of a ListResponse of (resource type, row), the latest `time_field` first.
 
-    One query per model, and another one with include=count. Raises InvalidCursor when the cursor is
-    not of such a list.
+    The rows are of several models. One query per model, and another one with include=count. Raises
+    InvalidCursor when the cursor is not of such a list.
     """
     position = None
     if params.cursor is not None:

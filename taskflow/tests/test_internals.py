@@ -455,7 +455,7 @@ def test_psycopg_reads_the_results_of_a_pipeline(db):
     connection.ensure_connection()
     transport = PipelineTransport(connection.connection)
 
-    result = transport.send([b"SELECT 1", b"SELECT 2"], wanted=-2)
+    result = transport.send([b"SELECT 1", b"SELECT 2"], result_index=-2)
 
     assert result.get_value(0, 0) == b"1", (
         "Adapt PipelineTransport in taskflow/db/postgresql/transports.py."

@@ -11,7 +11,7 @@ import pytest
 from django.test import Client
 
 from conftest import ApiClient, token_of
-from taskflow.logging import FIELDS, JsonFormatter
+from taskflow.logging import REQUEST_FIELDS, JsonFormatter
 from tasks.api import tasks as task_api
 
 
@@ -46,7 +46,7 @@ def test_each_api_request_is_logged_in_one_line(fixtures, lines, method, path, s
     (line,) = lines()
     assert (line["status"], line["method"]) == (status, method.upper())
     assert line["path"] == f"/api/v1{path.partition('?')[0]}"
-    assert line.keys() == {"at", "level", "logger", "message", *FIELDS} - {"reason"}
+    assert line.keys() == {"at", "level", "logger", "message", *REQUEST_FIELDS} - {"reason"}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/admin/login/", "/api/v1/docs", "/nothing"])

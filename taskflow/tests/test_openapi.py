@@ -51,7 +51,7 @@ def test_document_contains_the_expected_component_names():
     known = {
         f"{noun}{kind}"
         for noun in ("User", "Project", "Task", "Tag", "ProjectMember")
-        for kind in ("Create", "Update", "Response", "Page")
+        for kind in ("Create", "Update", "Response", "ListResponse")
     }
 
     assert known <= SCHEMAS.keys()
@@ -76,7 +76,7 @@ def test_request_bodies_contain_no_read_only_fields(name):
 
 def test_all_fields_of_responses_are_required():
     for name, schema in SCHEMAS.items():
-        if name.endswith(("Response", "Page")):
+        if name.endswith("Response"):
             assert set(schema["required"]) == schema["properties"].keys(), name
 
 

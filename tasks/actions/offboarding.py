@@ -89,7 +89,7 @@ def _hand_over_projects(
     )
     lock_all([project for project in projects if not project.deleted_at])
     if new_owner:
-        _make_owner(actor, projects, new_owner)
+        _make_owner_of_projects(actor, projects, new_owner)
         new_owners = {project.pk: new_owner for project in projects}
     else:
         new_owners = _other_owners(projects, leaving)
@@ -100,7 +100,7 @@ def _hand_over_projects(
     result.projects_handed_over = [p.pk for p in owned]
 
 
-def _make_owner(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
+def _make_owner_of_projects(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
     """Make the user a member of the projects with the role of an owner."""
     existing = ProjectMember.objects.filter(project__in=projects, user=new_owner)
     change_all(actor, existing, "changed", role=Role.OWNER)

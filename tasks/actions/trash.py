@@ -45,12 +45,14 @@ def _restore_in_project(actor: Actor, row: Any) -> None:
     """
     resource_type = type_of_model(type(row))
     author = resource_type.author
-    if resource_type.owner_model is not Project:  # a task could be moved meanwhile
+    if resource_type.owner_model is not Project:
+        # Otherwise a task could be moved before the row is locked.
         lock_all([getattr(row, resource_type.belongs_to or "")])
     if author is None:
         require_member(actor, require_project(row))
     else:
-        if row._meta.get_field(author).editable:  # the author may have changed meanwhile
+        if row._meta.get_field(author).editable:
+            # The author may have changed since the row was read.
             lock_all([row], author)
         require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
     _restore_rows(actor, type(row), [row.pk])

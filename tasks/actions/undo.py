@@ -161,7 +161,7 @@ def _lock_projects(events: Sequence[Event]) -> None:
 
 
 def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
-    """Check visibility and permissions on the locked rows: they may have moved meanwhile."""
+    """Check visibility and permissions again: the rows may have been moved before the lock."""
     if len(undo_rights.select_visible_events(actor, events, plan.rows)) < len(events):
         raise NO_SUCH_EVENT
     undo_rights.require_rights(actor, events, plan.rows)

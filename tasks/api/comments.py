@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import comments as actions
@@ -14,7 +13,7 @@ from tasks.queries.lookup import find_row, resolve
 from tasks.schemas.comments import (
     CommentCreate,
     CommentFilters,
-    CommentPage,
+    CommentListResponse,
     CommentResponse,
     CommentUpdate,
 )
@@ -22,7 +21,7 @@ from tasks.schemas.comments import (
 comments = Router(tags=["Comments"])
 
 
-@comments.get("", response=CommentPage)
+@comments.get("", response=CommentListResponse)
 def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
     """List the comments on the tasks that you can see, in the order in which they were written."""
     return list_response(request, Comment, filters, order=["id"])
@@ -50,7 +49,7 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
 
 
 @comments.delete("/{id:comment_id}", response={204: None})
-def delete_comment(request: ActorRequest, comment_id: int) -> Answer[None]:
+def delete_comment(request: ActorRequest, comment_id: int) -> Status[None]:
     """Move a comment to the trash. For its author and the owners and admins of the project."""
     actions.delete_comment(request.auth, find_row(request.auth, Comment, comment_id))
-    return Answer(204, None)
+    return Status(204, None)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import pages as actions
@@ -12,12 +11,12 @@ from tasks.api.responses import detail_response, list_response, updated_response
 from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
 from tasks.queries.lookup import find_row, resolve
-from tasks.schemas.pages import PageCreate, PageFilters, PagePage, PageResponse, PageUpdate
+from tasks.schemas.pages import PageCreate, PageFilters, PageListResponse, PageResponse, PageUpdate
 
 pages = Router(tags=["Pages"])
 
 
-@pages.get("", response=PagePage)
+@pages.get("", response=PageListResponse)
 def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List the pages that you can see, newest first unless `sort` is given.
 
@@ -52,10 +51,10 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> HttpRe
 
 
 @pages.delete("/{id:page_id}", response={204: None})
-def delete_page(request: ActorRequest, page_id: int) -> Answer[None]:
+def delete_page(request: ActorRequest, page_id: int) -> Status[None]:
     """Move a page to the trash. For its owner and the owners and admins of the project."""
     actions.delete_page(request.auth, find_row(request.auth, Page, page_id))
-    return Answer(204, None)
+    return Status(204, None)
 
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)

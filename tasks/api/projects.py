@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.http import HttpResponse
-from ninja import Path, Query, Router
-from ninja import Status as Answer
+from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageParams, paginate
@@ -23,11 +22,11 @@ from tasks.schemas.projects import (
     CompletedTasks,
     ProjectCreate,
     ProjectFilters,
+    ProjectListResponse,
     ProjectMemberCreate,
-    ProjectMemberPage,
+    ProjectMemberListResponse,
     ProjectMemberResponse,
     ProjectMemberUpdate,
-    ProjectPage,
     ProjectResponse,
     ProjectUpdate,
 )
@@ -37,7 +36,7 @@ projects = Router(tags=["Projects"])
 members = Router(tags=["Members"])
 
 
-@projects.get("", response=ProjectPage)
+@projects.get("", response=ProjectListResponse)
 def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> HttpResponse:
     """List the projects that you are a member of, newest first, with task counts by status.
 
@@ -80,10 +79,10 @@ def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpda
 
 
 @projects.delete("/{project_id}", response={204: None})
-def delete_project(request: ActorRequest, project_id: IdOrKey) -> Answer[None]:
+def delete_project(request: ActorRequest, project_id: IdOrKey) -> Status[None]:
     """Move a project and everything in it to the trash. For its owners."""
     actions.delete_project(request.auth, find_project(request.auth, project_id))
-    return Answer(204, None)
+    return Status(204, None)
 
 
 @projects.post("/{project_id}/completion", response=CompletedTasks)
@@ -116,7 +115,7 @@ def upsert_task(
     return updated_response(request, task, status=201 if is_new else 200)
 
 
-@projects.get("/{project_id}/members", response=ProjectMemberPage)
+@projects.get("/{project_id}/members", response=ProjectMemberListResponse)
 def list_members(
     request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
 ) -> dict[str, Any]:
@@ -129,14 +128,14 @@ def list_members(
 @projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
 def add_member(
     request: ActorRequest, project_id: IdOrKey, body: ProjectMemberCreate
-) -> Answer[ProjectMember]:
+) -> Status[ProjectMember]:
     """Add a user of the tenant to the project. For its owners and admins.
 
     Only owners may add owners. 409 if the user is already a member.
     """
     project = find_project(request.auth, project_id)
     user = resolve(request.auth, {"user_id": body.user_id})["user"]
-    return Answer(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
+    return Status(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
 
 
 @members.patch("/{id:member_id}", response=ProjectMemberResponse)
@@ -149,7 +148,7 @@ def update_member(
 
 
 @members.delete("/{id:member_id}", response={204: None})
-def remove_member(request: ActorRequest, member_id: int) -> Answer[None]:
+def remove_member(request: ActorRequest, member_id: int) -> Status[None]:
     """End a membership. Members may end their own. 409 for the last owner."""
     member_actions.remove_member(request.auth, find_row(request.auth, ProjectMember, member_id))
-    return Answer(204, None)
+    return Status(204, None)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import IdOrKey
@@ -21,8 +20,8 @@ from tasks.schemas.tasks import (
     TaskAssignment,
     TaskCreate,
     TaskFilters,
+    TaskListResponse,
     TaskMove,
-    TaskPage,
     TaskResponse,
     TaskUpdate,
 )
@@ -30,7 +29,7 @@ from tasks.schemas.tasks import (
 tasks = Router(tags=["Tasks"])
 
 
-@tasks.get("", response=TaskPage)
+@tasks.get("", response=TaskListResponse)
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
     """List the tasks that you can see, newest first unless `sort` is given.
 
@@ -94,10 +93,10 @@ def update_task(
 
 
 @tasks.delete("/{task_id}", response={204: None})
-def delete_task(request: ActorRequest, task_id: IdOrKey) -> Answer[None]:
+def delete_task(request: ActorRequest, task_id: IdOrKey) -> Status[None]:
     """Move a task and its subtasks to the trash. They can be restored for 30 days."""
     actions.delete_task(request.auth, find_task(request.auth, task_id))
-    return Answer(204, None)
+    return Status(204, None)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)

@@ -16,7 +16,7 @@ class RestoreTask(TaskChange):
     """Restore a task with the subtasks that were deleted together with it.
 
     Restoring a task that is not in the trash changes nothing. If its parent has been moved to
-    another project meanwhile, the task no longer has a parent. Raises Conflict if the parent is in
+    another project since, the task no longer has a parent. Raises Conflict if the parent is in
     the trash.
     """
 

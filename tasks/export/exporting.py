@@ -16,11 +16,11 @@ from tasks.export.format import (
     FORMAT,
     SECRETS,
     VERSION,
+    exported_models,
     fields_of,
     json_line,
     label_of,
     tenant_document,
-    tenant_models,
 )
 from tasks.export.values import write_value
 
@@ -51,7 +51,7 @@ def export_tenant(
     counts: dict[str, int] = {}
     with _repeatable_read(), inside(tenant):
         write({"format": FORMAT, "version": VERSION, "tenant": tenant_document(tenant)})
-        for model in tenant_models():
+        for model in exported_models():
             label = label_of(model)
             counts[label] = 0
             for rows in _read_chunks(model, note, with_secrets=with_secrets):
@@ -66,7 +66,7 @@ def export_tenant(
 def count_rows(tenant: Tenant) -> int:
     """Return the number of rows that an export of the tenant contains. One query per model."""
     with inside(tenant):
-        return sum(model._base_manager.count() for model in tenant_models())
+        return sum(model._base_manager.count() for model in exported_models())
 
 
 def _read_chunks(

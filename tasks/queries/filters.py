@@ -22,7 +22,7 @@ from taskflow.http.paging import PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, Task
-from tasks.queries.conditions import FilterValues, ProjectRef, SearchWords, apply_filters
+from tasks.queries.conditions import FilterValues, ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
     find_tasks,
@@ -95,7 +95,7 @@ def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = Fals
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
-            values[name] = SearchWords(build_condition(read_query(value)), read_task_key(value))
+            values[name] = SearchFilter(build_condition(read_query(value)), read_task_key(value))
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):

@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     DayOrTimestamp,
     FilterWord,
@@ -26,7 +26,7 @@ from tasks.models.projects import KEY_PATTERN
 from tasks.schemas.tasks import ProjectTask
 
 Name = Annotated[str, Field(min_length=1, max_length=255)]
-Key = Annotated[
+ProjectKey = Annotated[
     str,
     Field(min_length=2, max_length=10, pattern=rf"^{KEY_PATTERN.pattern}$", examples=["WEB"]),
 ]
@@ -57,7 +57,7 @@ class ProjectResponse(Out):
 
 class ProjectCreate(In):
     name: Name
-    key: Key | None = Field(None, description="Derived from the name if absent.")
+    key: ProjectKey | None = Field(None, description="Derived from the name if absent.")
     description: LongText = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
@@ -77,7 +77,7 @@ class CompletedTasks(Out):
 
 class ProjectUpdate(In):
     name: Name | MISSING = MISSING
-    key: Key | MISSING = MISSING
+    key: ProjectKey | MISSING = MISSING
     description: LongText | MISSING = MISSING
     status: ProjectStatus | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
@@ -106,7 +106,7 @@ class ProjectFilters(PageParams, Filters):
     )
 
 
-class ProjectPage(Page[ProjectResponse]):
+class ProjectListResponse(ListResponse[ProjectResponse]):
     pass
 
 
@@ -129,5 +129,5 @@ class ProjectMemberUpdate(In):
     role: Role
 
 
-class ProjectMemberPage(Page[ProjectMemberResponse]):
+class ProjectMemberListResponse(ListResponse[ProjectMemberResponse]):
     pass

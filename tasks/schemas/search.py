@@ -51,7 +51,7 @@ class SearchResult(Out):
     updated_at: datetime
 
 
-class SearchPage(Out):
+class SearchListResponse(Out):
     data: list[SearchResult]
     has_more: bool
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from taskflow.http.paging import Page
+from taskflow.http.paging import ListResponse
 from taskflow.http.schema import In, Out, Version
 from tasks.models.tags import COLOR_PATTERN
 
@@ -39,5 +39,5 @@ class TagUpdate(In):
     color: Color | None | MISSING = MISSING
 
 
-class TagPage(Page[TagResponse]):
+class TagListResponse(ListResponse[TagResponse]):
     pass

@@ -194,7 +194,7 @@ class PostgresSession:
         begin = self.begin_messages or [] if self._must_begin() else []
         messages = [*begin, *self.pending, *statements]
         self.pending.clear()
-        result = self.transport.send(messages, wanted=-2 if len(statements) > 1 else -1)
+        result = self.transport.send(messages, result_index=-2 if len(statements) > 1 else -1)
         if result.status not in (ROWS, DONE):
             raise self.transport.error_of(result)
         return result

@@ -28,7 +28,7 @@ from taskflow_client.models import (
     SignedInResponse,
     Status,
     TaskCreate,
-    TaskPage,
+    TaskListResponse,
     TaskResponse,
     TokenCreate,
     UserCreate,
@@ -97,7 +97,7 @@ def work(bot: AuthenticatedClient, agent: UserResponse, project: ProjectResponse
     assert task.created_by is not None
     assert task.created_by.id == agent.id
     page = list_tasks.sync(client=bot, assignee=["me"], status=[Status.TODO])
-    assert [t.id for t in expect(page, TaskPage, "Listed the tasks").data] == [task.id]
+    assert [t.id for t in expect(page, TaskListResponse, "Listed the tasks").data] == [task.id]
     tried = expect(
         complete_task.sync(task.id, client=bot, dry_run=True), DryRun, "Tried to complete"
     )
