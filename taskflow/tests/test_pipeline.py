@@ -52,7 +52,8 @@ TITLES = Query(title_of)
 
 @pytest.fixture
 def fixtures():
-    """With all that is used below prepared, as it travels with others only then."""
+    """The shared fixtures, with the statements used below prepared: others are sent alone."""
+    connection.close()  # that of other tests may have no room for prepared statements
     fixtures = build_fixtures()
     for _ in range(3):
         with inside(fixtures.acme):
@@ -92,7 +93,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_request_takes_few_round_trips(fixtures, name):
-    """Tenant, role and token travel with the BEGIN, the COMMIT with the answer."""
+    """Tenant, role and token are sent with the BEGIN, and the COMMIT with the last query."""
     trips, request = REQUESTS[name]
     client = ApiClient(token_of(fixtures.bob))  # a member
     for _ in range(4):

@@ -13,6 +13,7 @@ from conftest import ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
+from tasks.actions import undo as undo_actions
 from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.members import add_member, change_role, remove_member
 from tasks.actions.pages import create_page, publish_page, update_page
@@ -246,12 +247,11 @@ def test_row_moved_to_an_invisible_project_before_the_undo_is_not_found(place, m
     """The move happens after the selection and before the lock."""
     with inside(place.fixtures.acme):
         edit_task(place)
-    lock_projects = "tasks.actions.undo._lock_projects"
 
-    def move_then(events: Any) -> None:
+    def move_instead_of_locking(events: Any) -> None:
         move_away(place)
 
-    monkeypatch.setattr(lock_projects, move_then)
+    monkeypatch.setattr(undo_actions, "_lock_projects", move_instead_of_locking)
 
     assert place.client("bob").post("/undo", {"request_id": R1}).status_code == 404
 
