@@ -1,4 +1,4 @@
-"""A token bound to projects cannot be used to get rights outside them, whoever its user is."""
+"""A token bound to projects gives no rights outside them, not even to an administrator."""
 
 from __future__ import annotations
 

@@ -53,7 +53,7 @@ class Leaver:
             return live.filter(user__in=[self.pk, self.agent.pk]).count()
 
     def set_active(self, is_active: bool) -> None:
-        """Behind the back of the actions."""
+        """Change the column without an action, so that no token is revoked."""
         with inside(self.fixtures.acme):
             User.objects.filter(pk=self.pk).update(is_active=is_active)
 
@@ -137,8 +137,8 @@ def test_tokens_stay_revoked_after_any_deactivation(leaver, way):
 def test_deactivation_records_the_revocation_of_each_token(leaver, way, events):
     r = way(leaver)
 
-    found = events(leaver.fixtures.acme, request_id=r.headers["X-Request-Id"])
-    assert [e.subject_type for e in found if e.verb == "revoked"] == ["apitoken", "apitoken"]
+    recorded = events(leaver.fixtures.acme, request_id=r.headers["X-Request-Id"])
+    assert [e.subject_type for e in recorded if e.verb == "revoked"] == ["apitoken", "apitoken"]
 
 
 def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
@@ -159,7 +159,7 @@ def test_agents_handed_over_by_offboarding_keep_their_tokens(leaver):
 
 
 def test_undoing_an_offboarding_revokes_the_tokens_of_the_agents(leaver, events):
-    """The agent would answer to somebody who is deactivated."""
+    """After the undo, a deactivated user is responsible for the agent again."""
     body = {"hand_over_to": leaver.fixtures.boss.user.pk}
     leaver.boss.post(f"{leaver.path}/offboarding", body)
     handed = [e.pk for e in events(leaver.fixtures.acme, verb="handed_over", subject_type="user")]

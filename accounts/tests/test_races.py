@@ -1,6 +1,6 @@
-"""A rule about users, tokens or members is checked on what is stored, not on what was read before.
+"""Rules about users, tokens and members are checked on locked rows, not on rows read before.
 
-Each test starts a request while another transaction, which it must notice, is still open.
+Each test starts a request while another transaction, which changes what the rule reads, is open.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def stored(live: Fixtures, user: User) -> User:
 
 
 def update(live: Fixtures, user: User, **values: Any) -> Any:
-    """Work that changes a user, on a row of its own."""
+    """Return a function that changes the user. It reads the row again, as another request would."""
     return lambda: update_user(live.boss, User.objects.get(pk=user.pk), **values)
 
 

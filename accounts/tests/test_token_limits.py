@@ -1,4 +1,4 @@
-"""No token makes another that may do more, show more, or last longer than itself."""
+"""A created or rotated token has no wider scope, no more projects and no later expiry."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ def actor_with(
 ) -> Actor:
     ends = days and timezone.now() + timedelta(days=days)
     token, _text = token_actions.issue_token(
-        fixtures.boss, fixtures.ada.user, "maker", scope, ends or None, projects
+        fixtures.boss, fixtures.ada.user, "creator", scope, ends or None, projects
     )
     bound = None if projects is None else tuple(projects)
     return Actor(fixtures.ada.user, fixtures.acme, scope=scope, project_ids=bound, token=token)
 
 
-def is_within(made: ApiToken, maker: ApiToken) -> bool:
+def is_within(created: ApiToken, creator: ApiToken) -> bool:
     order = list(TokenScope)
-    shows = maker.project_ids is None or (
-        made.project_ids is not None and set(made.project_ids) <= set(maker.project_ids)
+    shows = creator.project_ids is None or (
+        created.project_ids is not None and set(created.project_ids) <= set(creator.project_ids)
     )
-    lasts = maker.expires_at is None or (
-        made.expires_at is not None and made.expires_at <= maker.expires_at
+    lasts = creator.expires_at is None or (
+        created.expires_at is not None and created.expires_at <= creator.expires_at
     )
     return (
-        order.index(TokenScope(made.scope)) <= order.index(TokenScope(maker.scope))
+        order.index(TokenScope(created.scope)) <= order.index(TokenScope(creator.scope))
         and shows
         and lasts
     )
@@ -52,22 +52,26 @@ def is_within(made: ApiToken, maker: ApiToken) -> bool:
 @pytest.mark.parametrize("projects", [None, [1], [1, 2]])
 @pytest.mark.parametrize("scope", TokenScope)
 def test_created_token_has_no_more_rights_than_its_creator(fixtures, scope, projects, days):
-    made, refused = [], 0
+    created, refused = [], 0
     with inside(fixtures.acme):
-        maker = actor_with(fixtures, scope, days, projects)
-        asked = product(TokenScope, [None, [1], [2], [1, 2], [3]], DAYS)
-        for wanted, shown, lasting in asked:
+        creator = actor_with(fixtures, scope, days, projects)
+        combinations = product(TokenScope, [None, [1], [2], [1, 2], [3]], DAYS)
+        for scope_of_new, projects_of_new, days_of_new in combinations:
             try:
-                made.append(
+                created.append(
                     token_actions.create_token(
-                        maker, name="x", scope=wanted, project_ids=shown, expires_in_days=lasting
+                        creator,
+                        name="x",
+                        scope=scope_of_new,
+                        project_ids=projects_of_new,
+                        expires_in_days=days_of_new,
                     )[0]
                 )
             except Forbidden:
                 refused += 1
 
-    assert made
-    assert all(is_within(token, maker.token) for token in made)
+    assert created
+    assert all(is_within(token, creator.token) for token in created)
     assert refused > 0 or (scope, projects, days) == (TokenScope.ADMIN, None, None)
 
 
@@ -79,20 +83,22 @@ def test_rotated_token_has_no_more_rights_than_the_token_that_rotates(
     fixtures, scope, projects, days
 ):
     with inside(fixtures.acme):
-        maker = actor_with(fixtures, scope, days, projects)
+        creator = actor_with(fixtures, scope, days, projects)
         others = [
-            actor_with(fixtures, wanted, lasting, shown).token
-            for wanted, shown, lasting in product(TokenScope, [None, [1], [2]], [None, 10, 3650])
+            actor_with(fixtures, scope_of_new, days_of_new, projects_of_new).token
+            for scope_of_new, projects_of_new, days_of_new in product(
+                TokenScope, [None, [1], [2]], [None, 10, 3650]
+            )
         ]
-        made, before = [], copy(maker.token)
-        for token in [*others, maker.token]:
+        created, before = [], copy(creator.token)
+        for token in [*others, creator.token]:
             try:
-                made.append(token_actions.rotate_token(maker, token)[0])
+                created.append(token_actions.rotate_token(creator, token)[0])
             except Forbidden:
                 continue
 
-    assert made
-    assert all(is_within(token, before) for token in made)
+    assert created
+    assert all(is_within(token, before) for token in created)
 
 
 def test_default_expiry_of_a_token_is_at_most_that_of_its_creator(fixtures, as_):
@@ -125,7 +131,7 @@ def test_rotation_does_not_extend_the_expiry(fixtures, as_):
         client = ApiClient(r.json()["token"])
 
 
-def with_password(fixtures: Fixtures) -> Any:
+def sign_in_as_ada(fixtures: Fixtures) -> Any:
     with inside(fixtures.acme):
         user_actions.update_user(fixtures.boss, fixtures.ada.user, password=PASSWORD)
     body = {"email": "ada@acme.example", "password": PASSWORD, "tenant": "acme"}
@@ -133,17 +139,17 @@ def with_password(fixtures: Fixtures) -> Any:
 
 
 def test_sign_in_token_can_create_tokens_that_expire_later(fixtures):
-    client = ApiClient(with_password(fixtures)["token"])
+    client = ApiClient(sign_in_as_ada(fixtures)["token"])
 
-    made = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
+    created = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
 
-    assert made.status_code == 201
+    assert created.status_code == 201
     later = timezone.now() + timedelta(days=3640)
-    assert datetime.fromisoformat(made.json()["expires_at"]) > later
+    assert datetime.fromisoformat(created.json()["expires_at"]) > later
 
 
 def test_rotated_sign_in_token_cannot_create_tokens_that_expire_later(fixtures):
-    client = ApiClient(with_password(fixtures)["token"])
+    client = ApiClient(sign_in_as_ada(fixtures)["token"])
     own = client.get("/tokens").json()["data"][0]["id"]
 
     successor = ApiClient(client.post(f"/tokens/{own}/rotation").json()["token"])
@@ -154,9 +160,11 @@ def test_rotated_sign_in_token_cannot_create_tokens_that_expire_later(fixtures):
 
 def test_token_named_sign_in_has_no_rights_of_a_sign_in_token(fixtures, as_):
     short = as_(fixtures.ada, expires_at=timezone.now() + timedelta(days=5))
-    made = ApiClient(short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"])
+    created = ApiClient(
+        short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"]
+    )
 
-    assert made.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
+    assert created.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
 
 
 def test_admin_session_can_create_tokens_with_any_expiry(fixtures):
@@ -200,16 +208,16 @@ def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(fixtures,
         assert bound.delete(f"/tokens/{pk}").status_code == 404
 
     with inside(fixtures.acme):
-        narrow = actor_with(fixtures, TokenScope.ADMIN, None, [fixtures.apollo.pk])
+        bound_actor = actor_with(fixtures, TokenScope.ADMIN, None, [fixtures.apollo.pk])
         token = ApiToken.objects.select_related("user").get(pk=pk)
         act = token_actions.rotate_token if verb == "rotate" else token_actions.revoke_token
         with pytest.raises(Forbidden):
-            act(narrow, token)
+            act(bound_actor, token)
 
 
 def test_bound_token_cannot_change_the_password(fixtures, as_):
     """A new password would revoke the other tokens of its user."""
-    with_password(fixtures)
+    sign_in_as_ada(fixtures)
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
     body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"}
 
@@ -239,11 +247,11 @@ def test_bound_token_shows_its_user_and_the_members_of_its_projects(fixtures, as
 def test_users_that_a_bound_token_does_not_show_cannot_be_named(fixtures, as_):
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
 
-    answers = [
+    problems = [
         bound.post(
             "/tokens", {"name": "x", "user_id": pk, "project_ids": [fixtures.apollo.pk]}
         ).json()
         for pk in (fixtures.eve.user.pk, fixtures.mallory.user.pk, 999_999)
     ]
 
-    assert {(a["status"], a["errors"][0]["code"]) for a in answers} == {(422, "unknown_reference")}
+    assert {(a["status"], a["errors"][0]["code"]) for a in problems} == {(422, "unknown_reference")}

@@ -1,4 +1,4 @@
-"""Bad input of a signed-in member of staff_client: refused, never ignored and never an error of ours."""
+"""Bad input in the admin is refused. It is not ignored and causes no server error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parameters_of(model: Any) -> set[str]:
 
 
 def fields_of(staff_client: Client, address: str) -> dict[str, Any]:
-    """What a browser would send of the form on this page: its fields, and those of its inlines."""
+    """Return the form data that a browser would send from this page, inlines included."""
     context = staff_client.get(address).context
     if context is None or "adminform" not in context:
         return {}
@@ -73,7 +73,7 @@ def all_are_answered(responses: list[tuple[Any, Any]]) -> None:
 
 
 def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
-    """What to send: every value in all names at once; at full length, also in each name alone."""
+    """Return form data with each value in all names at once; with PROOF also in each name alone."""
     sent = [dict.fromkeys(names, value) for value in values]
     if PROOF:
         sent += [{name: value} for name in names for value in values]

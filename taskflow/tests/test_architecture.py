@@ -1,4 +1,4 @@
-"""The layers of the project, kept by tests. They read the source and touch no database."""
+"""The layers of the project. These tests read the source code and use no database."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_only_the_recorder_and_listed_modules_write():
 
 
 def test_across_tenants_is_called_only_by_the_listed_modules():
-    """Whatever does is named here, with its reason."""
+    """Each use is listed here with its reason."""
     allowed: dict[str, str] = {}
 
     users = {

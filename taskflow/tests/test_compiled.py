@@ -20,8 +20,8 @@ on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
 
 
 @with_tenant_parameter
-def tasks_of(wanted):
-    return Task.objects.filter(Q(pk__in=wanted)).values_list("title")
+def tasks_of(ids):
+    return Task.objects.filter(Q(pk__in=ids)).values_list("title")
 
 
 @with_tenant_parameter
@@ -205,7 +205,7 @@ def test_increment_adds_and_returns_the_new_value(fixtures):
 
 @pytest.fixture
 def nothing_prepared(fixtures):
-    """A connection that prepares statements, and has room: the tests before may have filled it."""
+    """A connection without prepared statements. After other tests it may have its maximum."""
     connection.session.transport = transport = TextTransport(connection.connection)
     connection.cursor().execute("DEALLOCATE ALL")
     transport.prepared.names.clear()
@@ -227,11 +227,11 @@ def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
             assert query.fetch((), (fixtures.task.pk, *others)) == [("Launch",)]
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
-            known = [statement for (statement,) in cursor.fetchall()]
+            prepared_texts = [statement for (statement,) in cursor.fetchall()]
         text = query.queries(
             (), ((int,) * (len(others) + 1),)
         ).compiled.statement.for_postgresql.text
-        assert (text.decode() in known) == prepared
+        assert (text.decode() in prepared_texts) == prepared
 
 
 @on_postgres

@@ -1,4 +1,4 @@
-"""The check of every response against the OpenAPI document finds what it is there for."""
+"""The check of responses against the OpenAPI document reports every difference."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ CHANGES = {
 
 @pytest.fixture(params=CHANGES)
 def reason(db, request):
-    """Why the database is refused, after it has been changed so."""
+    """The expected reason, after the database has been changed."""
     sql, reason = CHANGES[request.param]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql" and sql.startswith("DROP"):

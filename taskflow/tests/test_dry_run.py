@@ -1,4 +1,4 @@
-"""dry_run=true: everything happens, is told, and has not happened."""
+"""dry_run=true: a write returns its result and events, and is rolled back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def exported(tenant):
 
 def test_dry_run_returns_result_and_events(fixtures, as_, events):
     client = as_(fixtures.ada)
-    client.get("/me")  # which notes that the token is in use
+    client.get("/me")  # stores the last use of the token
     before = exported(fixtures.acme)
     body = {"project_id": fixtures.apollo.pk, "title": "x", "tags": ["new"]}
 

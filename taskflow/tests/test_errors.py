@@ -1,4 +1,4 @@
-"""When it is not the caller's fault: what he is told, what the log keeps, and what stays undone."""
+"""Failures of the server: their problem documents, their log lines, and the rollback."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_database_error_gets_its_problem_document(
 def test_failure_after_a_write_rolls_it_back(fixtures, as_, events, monkeypatch, error):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
-    monkeypatch.setattr(task_api, "updated_response", raising(error))  # to answer with the row
+    monkeypatch.setattr(task_api, "updated_response", raising(error))  # builds the response
 
     r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "half"})
 
@@ -79,7 +79,7 @@ def test_exception_in_middleware_gets_a_problem_document(fixtures, monkeypatch):
 
 @pytest.mark.parametrize("path", ["/me", "/auth/login", "/auth/register"])
 def test_unreachable_database_gets_503(db, monkeypatch, path):
-    """Also for those who are nobody yet."""
+    """Also for requests without a user. A malformed token gets 401 without a query."""
     client = ApiClient("tf_1_" + "0" * 43)
     body = {"email": "a@b.example", "password": "x"}
     if path.endswith("register"):
@@ -89,7 +89,7 @@ def test_unreachable_database_gets_503(db, monkeypatch, path):
         away.setattr(BaseDatabaseWrapper, "cursor", raising(OperationalError("refused")))
         r = client.get(path) if path == "/me" else client.post(path, body)
 
-    assert r.status_code == (401 if path == "/me" else 503), "a token that is none asks nobody"
+    assert r.status_code == (401 if path == "/me" else 503)
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 413, 418, 500, 502])

@@ -1,4 +1,4 @@
-"""What every answer carries besides its body."""
+"""Headers of responses."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_created_row_has_its_path_as_location(fixtures, as_, path, body):
 
 
 def test_row_created_below_another_has_its_own_path_as_location(fixtures, as_):
-    """Children have addresses of their own: /projects/3/members/7 does not exist."""
+    """There is no path such as /projects/3/members/7."""
     boss = as_(fixtures.boss)
     token = boss.post("/tokens", {"name": "x"}).json()["id"]
 
@@ -100,7 +100,7 @@ def test_preflight_request_of_an_allowed_origin_succeeds(db):
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
 @pytest.mark.parametrize("path", ["/me", "/nothing", "/tasks?x=1", "/users/x"])
 def test_error_response_has_cors_headers(db, path):
-    """Without the header it shows its user “network error”."""
+    """Without the header, a browser reports a network error instead of the problem."""
     r = ApiClient().get(path, headers={"Origin": "https://app.example"})
 
     assert r.status_code >= 400

@@ -136,14 +136,17 @@ def test_key_reused_for_another_request_is_refused(fixtures, as_, method, path, 
 def test_token_with_fewer_rights_does_not_get_the_stored_response(fixtures, as_):
     post_task(as_(fixtures.ada), fixtures)
 
-    for narrow in (as_(fixtures.ada, "write"), as_(fixtures.ada, project_ids=[fixtures.apollo.pk])):
-        r = post_task(narrow, fixtures)
+    for limited in (
+        as_(fixtures.ada, "write"),
+        as_(fixtures.ada, project_ids=[fixtures.apollo.pk]),
+    ):
+        r = post_task(limited, fixtures)
 
         assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
 
 
 def test_refused_request_can_be_corrected_and_sent_with_the_same_key(fixtures, as_):
-    """As with Stripe's refused requests: it wrote nothing, and may be corrected."""
+    """A refused request wrote nothing, so its response is not stored."""
     client = as_(fixtures.ada)
 
     refused = post_task(client, fixtures, title="")
@@ -268,18 +271,18 @@ def test_requests_with_one_key_at_once_write_once():
     live = build_fixtures()
     token = token_of(live.ada)
 
-    answers = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
+    responses = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
 
-    assert {r.status_code for r in answers} == {201}
-    assert len({r.content for r in answers}) == 1
-    assert sum("Idempotency-Replayed" not in r.headers for r in answers) == 1
+    assert {r.status_code for r in responses} == {201}
+    assert len({r.content for r in responses}) == 1
+    assert sum("Idempotency-Replayed" not in r.headers for r in responses) == 1
     assert titles(live) == ["Launch", "once"]
 
 
 @pytest.mark.django_db(transaction=True)
 def test_retry_during_a_running_request_gets_409_with_retry_after():
     if connection.vendor == "sqlite":
-        pytest.skip("its writers queue for the file before any of this")
+        pytest.skip("on SQLite, writers wait for the file lock first")
     live = build_fixtures()
     token = token_of(live.ada)
 

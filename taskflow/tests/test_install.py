@@ -1,4 +1,4 @@
-"""`make run` and `make test` mend the environment; `make clean` and `make reset` delete what they say."""
+"""`make run` and `make test` repair the environment; `make clean` and `make reset` delete files."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Checkout:
         (self.folder / FULL).write_text("a==1\nb==1\n")
 
     def environment(self, **variables: str) -> dict[str, str]:
-        known = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "MAKEFLAGS")}
+        inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "MAKEFLAGS")}
         given = {"PYTHON": str(self.fakes / "python3"), "LOG": str(self.log), "HANG": ""}
-        return known | given | {"FAKES": str(self.fakes)} | variables
+        return inherited | given | {"FAKES": str(self.fakes)} | variables
 
     def make(self, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -226,7 +226,7 @@ def test_failed_installation_is_repeated_in_the_same_environment(checkout):
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("#!/bin/sh\nexit 1\n", "TaskFlow needs Python 3.11 or newer"),
         (
@@ -236,7 +236,7 @@ def test_failed_installation_is_repeated_in_the_same_environment(checkout):
         (None, "On Debian and Ubuntu: apt install python3 python3-venv"),
     ],
 )
-def test_missing_python_or_module_is_named_in_the_error(checkout, python, said):
+def test_missing_python_or_module_is_named_in_the_error(checkout, python, message):
     (checkout.fakes / "python3").unlink()
     if python:
         (checkout.fakes / "python3").write_text(python)
@@ -245,7 +245,7 @@ def test_missing_python_or_module_is_named_in_the_error(checkout, python, said):
     ended = checkout.make("runtime")
 
     assert ended.returncode != 0
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert not (checkout.folder / ".venv").exists()
 
 

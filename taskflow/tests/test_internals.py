@@ -96,9 +96,11 @@ def test_every_use_of_an_undocumented_api_is_listed(rows, uses):
 def test_every_row_of_the_list_is_in_use(rows, uses):
     unused = []
     for row in rows:
-        found = [(file, name) for file, name in uses if row.has_name(name) and row.has_file(file)]
-        unused += set(row.names) - {name for _file, name in found}
-        unused += [f for f in row.files if not any(f in (u[0], u[0][: len(f)]) for u in found)]
+        matching = [
+            (file, name) for file, name in uses if row.has_name(name) and row.has_file(file)
+        ]
+        unused += set(row.names) - {name for _file, name in matching}
+        unused += [f for f in row.files if not any(f in (u[0], u[0][: len(f)]) for u in matching)]
 
     assert not unused, "Remove these from docs/internals.md."
 

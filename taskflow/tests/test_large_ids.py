@@ -32,7 +32,7 @@ IDS = [
     "1e400",
     "1.0",
 ]
-# What is no id stands in these places: `by-ref` takes any text.
+# Path parameters that are no ids; {ref} accepts any text.
 TEXTS = {"{ref}": "x", "{kind}": "task"}
 OPERATIONS = sorted(
     (method, path.removeprefix("/api/v1"), "requestBody" in operation)
@@ -61,7 +61,7 @@ def test_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
         body = "{}" if has_body else ""
         response = client.generic(method.upper(), url, body, content_type="application/json")
 
-        # A body that lacks what it needs may be refused before anything is looked for.
+        # A body without a required field may be refused before the row is looked up.
         allowed = {404, 422} if has_body else {404}
         assert response.status_code in allowed, (method, url[:80], response.content)
         assert response["Content-Type"].startswith("application/problem+json")
@@ -75,7 +75,7 @@ def test_impossible_id_in_a_filter_is_refused_or_selects_nothing(fixtures, as_, 
         for name in names:
             response = client.get(path, {name: row_id})
             assert response.status_code in (200, 400, 422), (path, name, response.content)
-            if response.status_code == 200 and not row_id.startswith("-"):  # as it means “not”
+            if response.status_code == 200 and not row_id.startswith("-"):  # which means “not”
                 assert response.json()["data"] == [], (path, name)
         for name in ("skip", "limit", "cursor", "q"):
             response = client.get(path, {name: row_id[:4_000]})
@@ -111,7 +111,7 @@ def test_impossible_id_in_a_cursor_is_refused(fixtures, as_, number):
 
 
 def signed_in(actor):
-    """A browser that this administrator has signed in with."""
+    """Return a browser client in which this administrator is signed in."""
     client = Client(SERVER_NAME=f"{actor.tenant.subdomain}.localhost")
     with inside(actor.tenant):
         client.force_login(actor.user)
@@ -156,7 +156,7 @@ def test_precondition_with_an_impossible_id_fails_with_412(fixtures, as_):
 
 
 def token_for(tenant_id):
-    """A text that has a token's form, and a right checksum."""
+    """Return a well-formed token text with a correct checksum."""
     body = f"tf_{tenant_id}_{'a' * 43}"
     number, digits = zlib.crc32(body.encode()), ""
     for _ in range(CHECKSUM_LENGTH):

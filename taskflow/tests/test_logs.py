@@ -1,4 +1,4 @@
-"""One line per request, and what never stands in one."""
+"""Log lines: one per request, without secrets."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tasks.api import tasks as task_api
 
 @pytest.fixture
 def lines():
-    """What would be on stdout, written by a handler of our own at the root."""
+    """lines() returns the log lines so far. A handler at the root logger collects them."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())

@@ -1,4 +1,4 @@
-"""The API's description, which clients are generated from."""
+"""The OpenAPI document, from which clients are generated."""
 
 from __future__ import annotations
 
@@ -39,22 +39,22 @@ def test_every_operation_has_a_description_and_needs_credentials(name):
     _method, path, operation = OPERATIONS[name]
 
     assert operation.get("description"), "the docs page would be blank"
-    two = ("upsert_task", "restore", "purge")  # one row named in two words
+    two = ("upsert_task", "restore", "purge")  # their row has two path parameters
     assert path.count("{") <= 1 + (name in two), "two ids in a path can disagree"
     if name not in ("register", "login"):
-        assert operation["security"], "anyone could call this"
+        assert operation["security"], "no credentials are required"
         assert {"401", "403"} <= operation["responses"].keys()
     assert {"400", "404", "422", "503"} <= operation["responses"].keys()
 
 
 def test_document_contains_the_expected_component_names():
-    known = {
-        f"{noun}{kind}"
-        for noun in ("User", "Project", "Task", "Tag", "ProjectMember")
+    expected = {
+        f"{name}{kind}"
+        for name in ("User", "Project", "Task", "Tag", "ProjectMember")
         for kind in ("Create", "Update", "Response", "ListResponse")
     }
 
-    assert known <= SCHEMAS.keys()
+    assert expected <= SCHEMAS.keys()
     assert {
         "Status",
         "Priority",
@@ -88,10 +88,10 @@ def test_every_schema_component_is_used():
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_declares_its_error_responses(name):
     method, _path, operation = OPERATIONS[name]
-    said = operation["responses"].keys()
+    statuses = operation["responses"].keys()
 
-    assert ("409" in said) == ("411" in said) == (method != "get")
-    assert ("413" in said) == ("415" in said) == ("requestBody" in operation)
+    assert ("409" in statuses) == ("411" in statuses) == (method != "get")
+    assert ("413" in statuses) == ("415" in statuses) == ("requestBody" in operation)
     for status, response in operation["responses"].items():
         if status >= "400":
             ref = response["$ref"].rsplit("/", 1)[-1]
@@ -101,7 +101,7 @@ def test_every_operation_declares_its_error_responses(name):
 
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_success_has_one_media_type(name):
-    """A client generator reads the first, whichever was sent."""
+    """Client generators use only the first media type."""
     for status, response in OPERATIONS[name][2]["responses"].items():
         if status < "300":
             assert len(response.get("content", {})) == (status != "204"), status
@@ -176,7 +176,7 @@ def schemas_in(node):
 
 @pytest.mark.parametrize("name", [n for n in SCHEMAS if "enum" not in SCHEMAS[n]])
 def test_enums_are_components_and_never_inline(name):
-    """A client generator would make two types of one."""
+    """A client generator would create two types for one enum."""
     spelt_out = [s["enum"] for s in schemas_in(SCHEMAS[name]) if "enum" in s]
 
     assert not spelt_out

@@ -1,4 +1,4 @@
-"""Sorted lists against Python's own sorting, for viewers of many, few and one project."""
+"""Sorted lists compared with Python's sorting, for viewers of many, few and one project."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def fill(fixtures):
 
 
 def expected_ids(actor, order):
-    """The ids of the visible tasks in the order of `sort`: in each name empty values last, and ties
-    by id in the direction of the last name.
+    """Return the ids of the visible tasks in this order. Empty values are last in each column, and
+    ties are sorted by id in the direction of the last column.
     """
     names = order.split(",")
     with inside(actor.tenant):
@@ -89,7 +89,7 @@ def ids_at(client, query):
 
 
 def walk(client, query):
-    """The ids of all pages, each asked for by the cursor of the one before."""
+    """Return the ids of all pages, each requested with the cursor of the previous page."""
     cursor, ids = "", []
     while cursor is not None:
         page, following = ids_at(client, f"{query}{cursor}")
@@ -139,8 +139,8 @@ def test_pages_sorted_by_two_columns_are_parts_of_the_list(filled, as_, first):
 def test_list_sorted_by_several_columns_is_the_same_with_any_filter(filled, as_, filters):
     client, where = as_(filled.bob), filters.format(filled.apollo.pk)
     for order in ("-priority,due_date", "due_on,-priority,due_date", "due_date,due_on,-number"):
-        wanted = set(ids_at(client, f"limit=200{where}")[0])
-        expected = [pk for pk in expected_ids(filled.bob, order) if pk in wanted]
+        matching = set(ids_at(client, f"limit=200{where}")[0])
+        expected = [pk for pk in expected_ids(filled.bob, order) if pk in matching]
         assert expected
         assert walk(client, f"limit=5&sort={order}{where}") == expected
 
@@ -149,8 +149,8 @@ def test_list_sorted_by_several_columns_is_the_same_with_any_filter(filled, as_,
 def test_filtered_list_is_the_list_without_the_other_rows(filled, as_, filters):
     client = as_(filled.bob)
     for order in ("-created_at", "due_on", "-due_date"):
-        wanted = set(ids_at(client, f"limit=200&{filters}")[0])
-        expected = [pk for pk in expected_ids(filled.bob, order) if pk in wanted]
+        matching = set(ids_at(client, f"limit=200&{filters}")[0])
+        expected = [pk for pk in expected_ids(filled.bob, order) if pk in matching]
         assert ids_at(client, f"limit=200&{filters}&sort={order}")[0] == expected
 
 

@@ -1,4 +1,4 @@
-"""Pages by key set: every row once, in every order, whatever happens between two pages."""
+"""Keyset pagination: every row once, in every order, also when rows change between pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY = 61
 
 @pytest.fixture
 def many(fixtures):
-    """Sixty tasks more, with ties in every column that sorts and nulls where there may be some."""
+    """Sixty more tasks, with ties in every sortable column and with nulls."""
     chance = random.Random(7)
     drafts = []
     with inside(fixtures.acme):
@@ -51,7 +51,7 @@ def many(fixtures):
 
 
 def walk(client, path, between=lambda page: None):
-    """All rows' ids, page by page; `between` happens after each."""
+    """Return the ids of all pages. `between` is called after each page."""
     seen, cursor = [], ""
     while cursor is not None:
         page = client.get(f"{path}{cursor}").json()
@@ -66,7 +66,7 @@ def ids_of(client, path):
     return [row["id"] for row in client.get(path).json()["data"]]
 
 
-# ---- walking ------------------------------------------------------------------------------------
+# ---- all pages ------------------------------------------------------------------------------------
 
 
 @pytest.mark.sampled(2)
@@ -134,7 +134,7 @@ def test_paging_during_writes_neither_skips_nor_repeats_rows(many, as_, order):
     def write(page):
         with inside(many.acme):
             create_task(many.bob, many.apollo, title=chance.choice(["a", "z"]), due_on="2026-01-03")
-            victim = chance.choice(page["data"])["id"]  # behind us
+            victim = chance.choice(page["data"])["id"]  # of a page that was read already
             delete_task(many.bob, Task.objects.select_related("project").get(pk=victim))
             rest = Task.objects.filter(pk__in=there).exclude(pk__in=gone).select_related("project")
             update_task(many.bob, chance.choice(list(rest)), description=str(chance.random()))
@@ -240,7 +240,7 @@ def test_invalid_paging_parameter_is_refused_by_name(fixtures, as_, path, query,
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
 
 
-# ---- cursors that are not ours ------------------------------------------------------------------
+# ---- invalid cursors ------------------------------------------------------------------
 
 
 def cursor_of(values):
@@ -327,7 +327,7 @@ FORGED = {
         ["task:priority_rank,id", [1], 5],
         ["task:priority_rank,id", 4, 5],
     ],
-    # PostgreSQL cannot add 1 to it.
+    # Adding 1 to it overflows in PostgreSQL.
     "priority,title": [["task:priority_rank,title,id", 2**63 - 1, "x", 5]],
     "-priority,number": [["task:-priority_rank,number,id", 1 - 2**63, 1, 5]],
 }
@@ -399,7 +399,7 @@ def test_altered_cursor_never_causes_a_server_error(many, as_):
     ("sort", "last"), [("", "DESC LIMIT 51"), ("&sort=-due_date", "DESC NULLS LAST")]
 )
 def test_statement_orders_nulls_only_in_nullable_columns(many, as_, sort, last):
-    """`ORDER BY id DESC NULLS LAST` is served by no index, though no id is null."""
+    """No index serves `ORDER BY id DESC NULLS LAST`, although no id is null."""
     with CaptureQueriesContext(connection) as captured:
         as_(many.ada).get(f"/tasks?limit=50{sort}")
 

@@ -1,4 +1,4 @@
-"""Deferred statements and early COMMITs keep the order, lose nothing and end nothing too early."""
+"""Deferred statements and early COMMITs keep the order of statements and lose none."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def title(fixtures):
 
 @contextmanager
 def traced():
-    """The protocol's messages, one a line, once the block is over."""
+    """Collect the messages of the protocol. The list has them, one a line, after the block."""
     pgconn, lines = connection.connection.pgconn, []
     with tempfile.TemporaryFile() as file:
         number = os.dup(file.fileno())  # libpq closes it
@@ -129,18 +129,18 @@ def test_query_without_parameters_is_sent_with_deferred_statements(fixtures):
 
 
 def test_execute_wrapper_sees_a_statement_when_it_is_deferred(fixtures):
-    heard = []
+    seen_by_wrapper = []
 
     def listen(execute, sql, *rest):
-        heard.append(sql)
+        seen_by_wrapper.append(sql)
         return execute(sql, *rest)
 
     with inside(fixtures.acme):
         with connection.execute_wrapper(listen):
-            update(all_tasks, fixtures.task.pk, {"title": "heard"})
-        assert [sql.split()[0] for sql in heard] == ["UPDATE"]
-        assert Task.objects.get(title="heard") == fixtures.task
-        assert len(heard) == 1
+            update(all_tasks, fixtures.task.pk, {"title": "seen"})
+        assert [sql.split()[0] for sql in seen_by_wrapper] == ["UPDATE"]
+        assert Task.objects.get(title="seen") == fixtures.task
+        assert len(seen_by_wrapper) == 1
 
 
 def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(fixtures):
@@ -237,7 +237,7 @@ def test_statement_is_not_deferred_in_a_transaction_that_must_be_rolled_back(fix
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
 def test_commit_that_rolls_back_raises_an_error(fixtures, ask):
-    """PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement failed before."""
+    """After a failed statement, PostgreSQL answers COMMIT with ROLLBACK and without an error."""
     with pytest.raises(InternalError, match="rolled back"), inside(fixtures.acme):
         update(all_tasks, fixtures.task.pk, {"title": "lost"})
         with suppress(DataError):
@@ -287,7 +287,7 @@ def test_response_is_stored_under_its_idempotency_key_with_the_write(fixtures):
 
 @pytest.fixture
 def trash_project_before(fixtures, monkeypatch):
-    """Let somebody else delete the project before a function of the API is called."""
+    """trash_project_before(module, name) lets another user delete the project before a function is called."""
 
     def trash():
         with inside(fixtures.acme):

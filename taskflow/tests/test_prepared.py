@@ -1,4 +1,4 @@
-"""Statements that threads share: each connection prepares a text once, whoever compiled it."""
+"""Statements that threads share: each connection prepares a text once."""
 
 from __future__ import annotations
 

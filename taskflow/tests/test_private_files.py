@@ -1,4 +1,4 @@
-"""The database, its folder and the key: readable by nobody but their owner."""
+"""The database, its directory and the secret key are readable by their owner only."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def fixtures(transactional_db):
 
 @pytest.fixture
 def client(fixtures):
-    """With a token whose use has not been noted yet."""
+    """A client with a token whose last use has not been stored yet."""
     return ApiClient(token_of(fixtures.ada))
 
 
@@ -53,7 +53,7 @@ def read_only(client):
 
 
 def set_read_only(value):
-    """For new connections too, on PostgreSQL."""
+    """Switch it for this and, on PostgreSQL, for new connections."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(f"PRAGMA query_only = {value}")
@@ -74,7 +74,7 @@ def test_write_answers_503_that_names_the_reason(fixtures, client, read_only):
 
 @pytest.mark.parametrize("path", READS)
 def test_read_of_a_read_only_database_succeeds(client, read_only, path):
-    """Although the use of its token cannot be noted."""
+    """The last use of the token cannot be stored, which is no reason to fail."""
     assert client.get(path).status_code == 200
 
 
@@ -112,7 +112,7 @@ def test_readyz_fails_when_sqlite_may_not_write(db, monkeypatch, denied):
 @on_postgres
 @pytest.mark.parametrize("probe", ["a write", "/readyz"])
 def test_connection_that_accepts_only_reads_is_closed(fixtures, client, probe):
-    """It would stay so for ever, though the database takes writes again or another has taken over."""
+    """Otherwise it would be used after the database accepts writes again or another has taken over."""
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
     body = {"project_id": fixtures.apollo.pk, "title": "x"}
@@ -140,7 +140,7 @@ MEANINGS = {
 @pytest.mark.parametrize("django_class", [OperationalError, InternalError, ProgrammingError])
 @pytest.mark.parametrize("sqlstate", MEANINGS)
 def test_sqlstate_determines_the_problem(sqlstate, django_class):
-    """Where the table names it Django's class of error does not matter."""
+    """A SQLSTATE in the table determines the problem, whatever Django's error class is."""
     problem = problem_of_database_error(raised(django_class, sqlstate))
 
     if MEANINGS[sqlstate] is not Internal:
@@ -177,10 +177,10 @@ FAILURES = [
 def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
     fixtures, client, monkeypatch, caplog, error
 ):
-    """What the answer acknowledges is committed: an error would make the caller do it twice."""
+    """The write is committed already. After an error response, the client would repeat it."""
 
     def fail(*args, **kwargs):
-        if kwargs.get("max_wait") == 0:  # as only the note of the use is written
+        if kwargs.get("max_wait") == 0:  # only the last use of a token is stored so
             raise error
         return inside(*args, **kwargs)
 
@@ -201,7 +201,7 @@ def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
 def test_request_succeeds_when_the_connection_is_lost_before_the_last_use_is_stored(
     fixtures, client, monkeypatch
 ):
-    """The server ends the session between COMMIT and note."""
+    """The server ends the session after COMMIT and before the last use is stored."""
 
     def end_session(token):
         with connection.cursor() as cursor:

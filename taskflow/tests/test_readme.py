@@ -26,7 +26,7 @@ def test_commands_of_the_readme_and_the_tour_run_as_written(tmp_path):
     process = serve(port, environment, tmp_path / "log")
     try:
         script = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
-        # Every answer's status on a line of its own, but for the one the shell reads.
+        # Print each status on its own line, except for the response that the shell reads.
         script = script.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'")
         script = script.replace("$(curl -s -w '\\n%{http_code}\\n'", "$(curl -s")
         command = ["bash", "-euo", "pipefail", "-c", script.replace("8000", str(port))]
@@ -35,8 +35,8 @@ def test_commands_of_the_readme_and_the_tour_run_as_written(tmp_path):
             for _ in range(2)  # a reader may repeat them
         ]
         greeting = (tmp_path / "log").read_text()
-        told = re.search(r"^  (curl .*)$", greeting, re.M)
-        first = subprocess.run(["bash", "-c", told[1]], capture_output=True, text=True)
+        command_line = re.search(r"^  (curl .*)$", greeting, re.M)
+        first = subprocess.run(["bash", "-c", command_line[1]], capture_output=True, text=True)
         tour = subprocess.run(
             ["bash", "docs/tour.sh", f"http://127.0.0.1:{port}"],
             cwd=ROOT, env=environment, capture_output=True, text=True,
@@ -75,8 +75,8 @@ def test_starting_again_after_a_kill_keeps_all_data(tmp_path):
     def call(token: str, path: str, data: bytes | None = None) -> str:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1{path}", data, headers)
-        with urllib.request.urlopen(request) as answer:
-            return answer.read().decode()
+        with urllib.request.urlopen(request) as response:
+            return response.read().decode()
 
     process = serve(port, environment, tmp_path / "log")
     first = token_line.search((tmp_path / "log").read_text())[1]

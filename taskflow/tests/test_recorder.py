@@ -1,4 +1,4 @@
-"""The recorder: nothing changes without its event, and nothing is recorded that did not change."""
+"""The recorder: every change has its event, and every event has a change."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def start(acme):
 
 @pytest.fixture
 def full(acme):
-    """An actor with all that an event can hold about him."""
+    """An actor with every attribute that an event can record."""
     return dataclasses.replace(
         acme.ada, via=Via.MCP, request_id="r-1", reason="because", on_behalf_of=acme.bob.user
     )
 
 
 def assert_by(event, fixtures):
-    """It is of the actor `full`."""
+    """Assert that the event was recorded for the actor `full`."""
     assert (event.tenant_id, event.actor_id) == (fixtures.acme.pk, fixtures.ada.user.pk)
     assert (event.on_behalf_of_id, event.operator_id) == (fixtures.bob.user.pk, None)
     assert (event.via, event.request_id, event.reason) == ("mcp", "r-1", "because")
@@ -60,15 +60,15 @@ def test_every_write_records_actor_request_and_reason(acme, full, start):
     remove(full, tag)
     remove_all(full, Task.objects.all())
 
-    found = recorded(start)
-    assert [(e.subject_type, e.verb, e.subject_id, e.project_id) for e in found] == [
+    events = recorded(start)
+    assert [(e.subject_type, e.verb, e.subject_id, e.project_id) for e in events] == [
         ("tag", "created", tag.pk, None),
         ("task", "edited", acme.task.pk, acme.apollo.pk),
         ("task", "urgent", acme.task.pk, acme.apollo.pk),
         ("tag", "deleted", tag.pk, None),
         ("task", "deleted", acme.task.pk, acme.apollo.pk),
     ]
-    for event in found:
+    for event in events:
         assert_by(event, acme)
 
 
@@ -162,9 +162,9 @@ def test_change_adds_and_removes_links(acme, start):
 
 
 def test_change_records_values_as_json(acme, start):
-    moment = datetime(2026, 12, 1, 8, tzinfo=UTC)
+    due_date = datetime(2026, 12, 1, 8, tzinfo=UTC)
 
-    change(acme.ada, acme.task, assignee=acme.bob.user, due_date=moment, metadata={"a": None})
+    change(acme.ada, acme.task, assignee=acme.bob.user, due_date=due_date, metadata={"a": None})
 
     assert recorded(start)[-1].changes == {
         "assignee": [acme.ada.user.pk, acme.bob.user.pk],
@@ -287,7 +287,7 @@ def test_remove_records_the_values_of_the_row(acme, start):
 def test_remove_all_costs_the_same_for_many(acme, assert_statements):
     create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
 
-    # lock; tags and blockers, from both ends; events; counts; what hangs on tasks (2); delete
+    # lock; tags and blockers, from both ends; events; counts; rows that reference tasks (2); delete
     with assert_statements(9):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
@@ -369,29 +369,29 @@ def test_changing_to_an_invalid_value_is_refused_and_records_nothing(acme, start
     assert recorded(start) == []
 
 
-# ---- the wall -----------------------------------------------------------------------------------
+# ---- tenant isolation -----------------------------------------------------------------------------------
 
-STRANGERS = {
+WRITES_OF_OTHER_TENANTS = {
     "change": lambda w: change(w.ada, w.secret_task, title="x"),
     "remove": lambda w: remove(w.ada, w.secret_task),
-    "an actor elsewhere creates": lambda w: create(w.mallory, Tag(name="x")),
-    "an actor elsewhere changes": lambda w: change(w.mallory, w.task, title="x"),
-    "an actor elsewhere changes all": lambda w: change_all(
+    "an actor of another tenant creates": lambda w: create(w.mallory, Tag(name="x")),
+    "an actor of another tenant changes": lambda w: change(w.mallory, w.task, title="x"),
+    "an actor of another tenant changes all": lambda w: change_all(
         w.mallory, Task.objects.all(), "x", title="x"
     ),
-    "an actor elsewhere removes": lambda w: remove(w.mallory, w.task),
-    "an actor elsewhere removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
+    "an actor of another tenant removes": lambda w: remove(w.mallory, w.task),
+    "an actor of another tenant removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
 }
 
 
-@pytest.mark.parametrize("name", STRANGERS)
+@pytest.mark.parametrize("name", WRITES_OF_OTHER_TENANTS)
 def test_writing_a_row_of_another_tenant_raises_tenant_error_and_records_nothing(
     fixtures, events, name
 ):
     before = len(events(fixtures.acme)), len(events(fixtures.globex))
 
     with pytest.raises(TenantError), inside(fixtures.acme):
-        STRANGERS[name](fixtures)
+        WRITES_OF_OTHER_TENANTS[name](fixtures)
 
     assert (len(events(fixtures.acme)), len(events(fixtures.globex))) == before
     for tenant, title in ((fixtures.acme, "Launch"), (fixtures.globex, "Plot")):

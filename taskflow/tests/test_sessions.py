@@ -1,4 +1,4 @@
-"""A signed-in page may call the API; another site's page in the same browser may not."""
+"""Sessions of the admin may call the API. Requests from other sites are refused."""
 
 from __future__ import annotations
 

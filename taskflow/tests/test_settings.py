@@ -1,4 +1,4 @@
-"""The environment is read strictly, and what is not said is safe."""
+"""Settings from environment variables: unknown ones are refused, and defaults are safe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = Path(__file__).parents[1] / "settings.py"
 
 @pytest.fixture
 def start(monkeypatch, tmp_path):
-    """start(NAME=value) are the settings that these variables alone make."""
+    """start(NAME=value) returns the settings for these environment variables only."""
     for name in [n for n in os.environ if n.startswith(("TASKFLOW_", "DATABASE"))]:
         monkeypatch.delenv(name)
 
@@ -76,7 +76,7 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("TASKFLOW_DEBGU", "1", "Unknown setting TASKFLOW_DEBGU. Settings: "),
         ("TASKFLOW_", "", "Unknown setting"),
@@ -102,11 +102,11 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ),
     ],
 )
-def test_invalid_setting_is_refused_at_startup(start, name, value, said):
+def test_invalid_setting_is_refused_at_startup(start, name, value, message):
     with pytest.raises(ImproperlyConfigured) as raised:
         start(**{name: value})
 
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
 def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start):

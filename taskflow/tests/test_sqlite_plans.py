@@ -34,7 +34,7 @@ LARGE = {
     "tasks_taskblocker",
     "tasks_tasktag",
 }
-WIDE = {"tenant_id", "project_id", "status", "deleted_at"}  # by these, many rows are found
+WIDE = {"tenant_id", "project_id", "status", "deleted_at"}  # conditions on these select many rows
 STEP = re.compile(r"(?:SEARCH|SCAN) (\S+)(?: USING (?:COVERING )?INDEX (\S+)(?: \((.*)\))?)?")
 TABLE = re.compile(r'(?:FROM|JOIN) \(*"(\w+)"(?: "?(\w+)"?)?')
 EXPLAINED = re.compile(r"SELECT|UPDATE|DELETE|WITH")
@@ -70,10 +70,10 @@ class Plan:
 
     def columns(self, step):
         """The columns by which the step finds rows of a large table; None for another step."""
-        found = STEP.match(step.text)
-        if found is None or self.tables.get(found[2]) not in LARGE:
+        match = STEP.match(step.text)
+        if match is None or self.tables.get(match[2]) not in LARGE:
             return None
-        return {part.split("=")[0].split("<")[0].split(">")[0] for part in (found[3] or "").split(" AND ")} - {""}  # fmt: skip
+        return {part.split("=")[0].split("<")[0].split(">")[0] for part in (match[3] or "").split(" AND ")} - {""}  # fmt: skip
 
     def whole_tables(self):
         """Steps that read all rows of a table, of all tenants."""
@@ -86,7 +86,7 @@ class Plan:
         return [s.text for s in steps if s.is_correlated or not for_each_row_only]
 
     def large_sorts(self):
-        """Sorts of rows that were found by a wide condition."""
+        """Sorts of rows that a condition on WIDE columns selects."""
         sorts = [s for s in self.steps.values() if re.match("USE TEMP B-TREE FOR .*ORDER", s.text)]
         return [s.text for s in self.beside(sorts) if self.is_wide(s, WIDE)]
 
@@ -339,7 +339,7 @@ def test_migrate_restores_statistics_after_analyze():
 def test_plans_do_not_depend_on_the_data(fixtures, as_):
     paths = ["/tasks?sort=-due_date", "/tasks?status=todo", "/tasks?assignee=me", "/comments"]
     client = as_(fixtures.bob)
-    client.get("/me")  # notes the use of the token
+    client.get("/me")  # stores the last use of the token
     before = [str(plan) for path in paths for plan in plans_of(client, "get", path)]
 
     with inside(fixtures.acme):
@@ -356,7 +356,7 @@ def test_plans_do_not_depend_on_the_data(fixtures, as_):
 
 def test_only_migrate_analyses_a_database():
     root = Path(__file__).parents[2]
-    found = {
+    files = {
         path.relative_to(root).as_posix()
         for folder in ("taskflow", "accounts", "tasks")
         for path in (root / folder).rglob("*.py")
@@ -364,8 +364,8 @@ def test_only_migrate_analyses_a_database():
         and re.search(r"ANALYZE|pragma optimize", path.read_text(), re.IGNORECASE)
     }
 
-    assert found == {
+    assert files == {
         "taskflow/db/sqlite/statistics.py",
         "tasks/seeding/benchmark.py",
-    }  # …: PostgreSQL's
+    }  # the second one analyzes PostgreSQL only
     assert connections["default"].vendor == "sqlite"

@@ -1,5 +1,5 @@
 """
-Tenant isolation: each protection by itself.
+Tenant isolation: each protection tested alone.
 
 The application's is tested on both databases, PostgreSQL's by raw SQL. Tests marked `isolation`
 are also run with the managers' filter off and with other logins (`make test-isolation`).
@@ -323,7 +323,7 @@ def test_the_app_role_can_neither_change_policies_nor_truncate(fixtures):
 @pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_search_functions_return_rows_of_one_tenant_only(fixtures):
-    """They run with the owner's rights, so no query text may lead past their own filter."""
+    """They run with the owner's rights, so only their own condition limits them to a tenant."""
     with pytest.raises(DatabaseError), transaction.atomic():
         sql("SELECT search_tasks_task('plot')")
     with inside(fixtures.acme):

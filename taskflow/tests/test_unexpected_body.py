@@ -1,4 +1,4 @@
-"""Bodies that nothing would read are refused, and the refusal names the query parameters."""
+"""Bodies of operations without a body are refused; the problem names the query parameters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ BODIES = [
 
 
 def filled(path):
-    """An address of the operation, of rows that may be there or not."""
+    """Return a path of the operation. Its rows need not exist."""
     return re.sub(r"\{\w+\}", "1", path.replace("{kind}", "task"))
 
 

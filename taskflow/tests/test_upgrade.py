@@ -77,7 +77,7 @@ def check_upgrade(environment):
 
 
 def use(environment):
-    """The responses of a few requests, by name, each with its status."""
+    """Run requests in a new process. Return the status and body of each by name."""
     ended = subprocess.run(
         [sys.executable, "-m", "taskflow.tests.serve_stored"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,

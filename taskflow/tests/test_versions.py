@@ -1,4 +1,4 @@
-"""ETag, If-Match and If-None-Match: edits of different fields merge, of the same one do not."""
+"""ETag, If-Match and If-None-Match: edits of different fields are merged, edits of the same field are refused."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_edits_of_the_same_field_are_refused_with_both_values(fixtures, as_):
     problem = r.json()
     assert (r.status_code, problem["code"]) == (412, "changed_since")
     assert problem["detail"] == "Others have changed assignee, title since version 1."
-    told = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
-    assert told == {
+    values = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
+    assert values == {
         "#/title": ("His", "Hers", "Launch"),
         "#/assignee_id": (fixtures.bob.user.pk, None, fixtures.ada.user.pk),
     }
@@ -213,7 +213,7 @@ def test_without_if_match_the_last_write_of_a_field_wins(fixtures, as_):
 
 
 def test_refused_update_creates_no_tag(fixtures, as_):
-    """The new tag was made before the task was looked at."""
+    """The tag is created before the conflict is detected, so it must be rolled back."""
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
@@ -235,15 +235,15 @@ def test_concurrent_edits_with_if_match_lose_no_value(rounds):
         def edit(token, field, value, seen=seen):
             return lambda: patch(ApiClient(token), "/tasks/APO-1", {field: value}, seen)
 
-        apart = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
+        merging = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
         seen = etag(ApiClient(ada))
-        rivals = at_once(
+        conflicting = at_once(
             edit(ada, "external_ref", f"a{n}", seen), edit(bob, "external_ref", f"b{n}", seen)
         )
 
-        assert [r.status_code for r in apart] == [200, 200]
-        assert sorted(r.status_code for r in rivals) == [200, 412]
-        (error,) = next(r for r in rivals if r.status_code == 412).json()["errors"]
+        assert [r.status_code for r in merging] == [200, 200]
+        assert sorted(r.status_code for r in conflicting) == [200, 412]
+        (error,) = next(r for r in conflicting if r.status_code == 412).json()["errors"]
         assert {error["yours"], error["theirs"]} == {f"a{n}", f"b{n}"}
         task = ApiClient(ada).get("/tasks/APO-1").json()
         assert (task["title"], task["description"]) == (f"t{n}", f"d{n}")
@@ -275,7 +275,7 @@ def test_response_of_a_304_is_not_built(fixtures, as_, monkeypatch):
 
 
 def test_etag_changes_with_related_values_in_the_response(fixtures, as_):
-    """A blocker that is completed makes the task ready, which did not change itself."""
+    """Completing a blocker makes the task ready, although the row of the task does not change."""
     client = as_(fixtures.boss)
     with inside(fixtures.acme):
         blocker = create_task(fixtures.ada, fixtures.apollo, title="first", tags=["t"])
@@ -307,7 +307,7 @@ def test_etag_of_a_project_changes_with_its_task_counts(fixtures, as_):
 
 
 def test_etag_changes_with_values_of_indirectly_related_rows(fixtures, as_):
-    """A comment shows its task's key, which is the project's and a number."""
+    """A comment contains the key of its task, which contains the key of the project."""
     client = as_(fixtures.boss)
     comment = client.post("/comments", {"task_id": fixtures.task.pk, "body": "b"}).json()["id"]
     known = etag(client, f"/comments/{comment}")

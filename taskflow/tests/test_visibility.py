@@ -1,4 +1,4 @@
-"""What each one sees in lists, and that another's ids and keys are as unknown as none at all."""
+"""Which rows lists contain for each role. Other rows get the same response as missing ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MEMBERS = ("ada", "carl", "bob", "bot")
 
 
 def test_projects_and_tasks_are_visible_to_members_and_staff(fixtures, as_):
-    seen = {
+    visible = {
         role: (
             [p["key"] for p in as_(getattr(fixtures, role)).get("/projects").json()["data"]],
             [t["title"] for t in as_(getattr(fixtures, role)).get("/tasks").json()["data"]],
@@ -23,7 +23,7 @@ def test_projects_and_tasks_are_visible_to_members_and_staff(fixtures, as_):
         for role in (*MEMBERS, "boss", "eve", "mallory")
     }
 
-    assert seen == {role: (["APO"], ["Launch"]) for role in (*MEMBERS, "boss")} | {
+    assert visible == {role: (["APO"], ["Launch"]) for role in (*MEMBERS, "boss")} | {
         "eve": ([], []),
         "mallory": (["SEC"], ["Plot"]),
     }
@@ -75,13 +75,13 @@ def test_agent_token_is_visible_to_responsible_user_and_staff(fixtures, as_):
 def test_invisible_ids_and_keys_get_the_same_response_as_missing_ones(fixtures, as_, role, path):
     client = as_(getattr(fixtures, role))
 
-    theirs = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
+    invisible = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
 
-    nobodys = client.get(
+    missing = client.get(
         path.replace("APO-1", "NIX-9").replace("APO", "NIX").format(project=99999, task=99999)
     )
-    assert theirs.status_code == nobodys.status_code in (404, 422)
-    assert theirs.json()["code"] == nobodys.json()["code"]
+    assert invisible.status_code == missing.status_code in (404, 422)
+    assert invisible.json()["code"] == missing.json()["code"]
 
 
 def test_user_of_another_tenant_is_unknown_in_filters(fixtures, as_):

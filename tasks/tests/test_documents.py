@@ -45,7 +45,7 @@ ODD = [
 
 @pytest.fixture
 def acme(fixtures):
-    """All that a task can be, and much of the rest."""
+    """Tasks with all fields and many values, and rows of the other types."""
     with inside(fixtures.acme):
         for values in ODD:
             create_task(fixtures.ada, fixtures.apollo, **values)
@@ -130,10 +130,10 @@ def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):
 
     with inside(acme.acme):
         rows = model.objects.visible_to(actor.viewer).order_by("-id")
-        wanted = [as_json(by_pydantic(actor, pk)) for pk in rows.values_list("pk", flat=True)]
+        expected = [as_json(by_pydantic(actor, pk)) for pk in rows.values_list("pk", flat=True)]
     shown = sorted(page["data"], key=lambda row: -row["id"])
-    assert shown == wanted
-    assert (page["count"], page["has_more"], page["next_cursor"]) == (len(wanted), False, None)
+    assert shown == expected
+    assert (page["count"], page["has_more"], page["next_cursor"]) == (len(expected), False, None)
 
 
 def test_events_are_equal_from_database_and_pydantic(acme, as_):
@@ -153,8 +153,8 @@ def test_bulk_response_contains_the_same_json_as_single_rows(acme, as_):
     r = as_(acme.ada).post("/tasks/bulk", {"operations": operations})
 
     with inside(acme.acme):
-        wanted = [as_json(task_by_pydantic(acme.ada, pk)) for pk in ids]
-    assert [result["task"] for result in r.json()["results"]] == wanted
+        expected = [as_json(task_by_pydantic(acme.ada, pk)) for pk in ids]
+    assert [result["task"] for result in r.json()["results"]] == expected
 
 
 def test_detail_query_is_compiled_once(acme, monkeypatch):

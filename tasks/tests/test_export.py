@@ -186,8 +186,8 @@ def test_export_and_import_commands_report_what_they_did(stored_fixtures, tmp_pa
         call_command("import", str(path))
     call_command("import", str(path), subdomain="copy")
 
-    said = capsys.readouterr()
-    assert "as copy" in said.out
-    assert "Create new tokens" in said.out
+    output = capsys.readouterr()
+    assert "as copy" in output.out
+    assert "Create new tokens" in output.out
     with pytest.raises(CommandError, match="No such file"):
         call_command("import", str(tmp_path / "nothing"))

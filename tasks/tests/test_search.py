@@ -40,7 +40,7 @@ def corpus(fixtures):
             )
 
 
-def found(client, q, path="/tasks"):
+def search_titles(client, q, path="/tasks"):
     r = client.get(path, {"q": q, "limit": 100})
     assert r.status_code == 200, r.json()
     return sorted(t["external_ref"] for t in r.json()["data"] if t["external_ref"])
@@ -113,7 +113,7 @@ def found(client, q, path="/tasks"):
     ],
 )
 def test_each_query_finds_its_rows(fixtures, as_, corpus, q, names):
-    assert found(as_(fixtures.bob), q) == names.split()
+    assert search_titles(as_(fixtures.bob), q) == names.split()
 
 
 @pytest.mark.parametrize("q", ["", " ", "\u3000", "a " * 21, "x" * 501])

@@ -41,12 +41,12 @@ PASSWORD = "a long enough passphrase"
 T = TypeVar("T")
 
 
-def expect(answer: Any, kind: type[T], what: str) -> T:
-    """Print what was done and return the answer. Exits when it is of another type."""
-    if not isinstance(answer, kind):
-        sys.exit(f"{what}: expected a {kind.__name__}, got {answer!r}")
+def expect(response: Any, kind: type[T], what: str) -> T:
+    """Print what was done and return the response. Exits if it has another type."""
+    if not isinstance(response, kind):
+        sys.exit(f"{what}: expected a {kind.__name__}, got {response!r}")
     print(f"{what}: {kind.__name__}")
-    return answer
+    return response
 
 
 def sign_up(base: str) -> AuthenticatedClient:
