@@ -85,6 +85,7 @@ class TenantMiddleware:
     # ---- the API ----
 
     def answer_api(self, request: ActorRequest) -> HttpResponse:
+        """Answer a request of the API. Contended transactions are run again."""
         try:
             return respond_with_retries(request, self.answer_authenticated)
         except DisallowedHost:
@@ -247,6 +248,7 @@ class TenantMiddleware:
     # ---- both ----
 
     def run_view(self, request: ActorRequest) -> HttpResponse:
+        """Return the rendered response. The transaction is rolled back if it is an error."""
         response = self.get_response(request)
         if response.streaming:
             raise TenantError(

@@ -115,7 +115,7 @@ def add_row_lock(rows: models.QuerySet[RowT], mode: LockMode) -> models.QuerySet
 
 
 class _ShareQuery(Query):
-    """A query that is compiled by _ShareCompiler."""
+    """A query that locks its rows FOR SHARE."""
 
     def get_compiler(
         self, using: Any = None, connection: Any = None, elide_empty: bool = True

@@ -30,15 +30,17 @@ def as_recorded(value: Any) -> Any:
 
 def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
     """Return {name: [before, after]} for the values of `after` that differ."""
-    return {n: [before[n], after[n]] for n in after if not _is_same(before[n], after[n])}
+    return {n: [before[n], after[n]] for n in after if not _are_equal_as_json(before[n], after[n])}
 
 
-def _is_same(before: Any, after: Any) -> bool:
+def _are_equal_as_json(before: Any, after: Any) -> bool:
     """Compare JSON values. In JSON true and 1 differ; in Python they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
-        return before.keys() == after.keys() and all(_is_same(before[k], after[k]) for k in before)
+        return before.keys() == after.keys() and all(
+            _are_equal_as_json(before[k], after[k]) for k in before
+        )
     if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(_is_same, before, after))
+        return len(before) == len(after) and all(map(_are_equal_as_json, before, after))
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 

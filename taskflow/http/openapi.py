@@ -133,21 +133,21 @@ class Api(NinjaAPI):
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
-        self.add_decorator(self.compare_versions)
+        self.add_decorator(self.add_etag)
 
     def add_router(self, prefix: str, router: Router | str, **options: Any) -> None:
         if prefix:  # ninja mounts its default router at ""
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def compare_versions(self, view: Callable[..., Any]) -> Callable[..., Any]:
-        """Decorator of API functions. Sets the ETag of the row that they return.
+    def add_etag(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorator of API functions. The response gets the ETag of the row that they return.
 
-        Answers 304 to a read whose If-None-Match has that ETag.
+        A read gets 304 if its If-None-Match contains that ETag.
         """
 
         @wraps(view)
-        def compared(request: Request, *args: Any, **kwargs: Any) -> Any:
+        def view_with_etag(request: Request, *args: Any, **kwargs: Any) -> Any:
             result = view(request, *args, **kwargs)
             row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):
@@ -158,7 +158,7 @@ class Api(NinjaAPI):
             request.etag = etag
             return result
 
-        return compared
+        return view_with_etag
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         """Return the response that ninja begins with; respond() uses it too."""

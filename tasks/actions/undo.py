@@ -329,7 +329,7 @@ def _find_fault(
 
 
 def _lost_access_since(reversal: Reversal, user_id: int, project_id: int) -> bool:
-    """Whether the user lost access to the project after the undone events.
+    """Return whether the user lost access to the project after the events that are undone.
 
     A user who had no access before them is no obstacle: the undo restores a state that existed.
     """

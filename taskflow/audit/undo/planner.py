@@ -115,7 +115,7 @@ class _RowPlanner:
         if existed is False and self.row is not None and not self._is_removed_now():
             self._remove(reversal)
         if not self.resource_type.restores_values:
-            self._report_credentials(targets)
+            self._skip_credentials(targets)
         elif existed is not False or (self.row is not None and not self._is_removed_now()):
             self._set_fields(reversal, targets)
         if not reversal.is_empty:
@@ -239,7 +239,8 @@ class _RowPlanner:
         value = getattr(self.row, self.resource_type.removal[1])
         return value is False or (value is not None and value is not True)
 
-    def _report_credentials(self, targets: Mapping[StepKey, Any]) -> None:
+    def _skip_credentials(self, targets: Mapping[StepKey, Any]) -> None:
+        """Add an obstacle to the skipped ones if a password or token would have to be restored."""
         if any(targets.values()):
             self.plan.skipped.append(
                 Obstacle(self.events[0], "not_undoable", "Credentials cannot be restored.")
