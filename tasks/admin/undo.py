@@ -92,7 +92,7 @@ class UndoForm(forms.Form):
 
 
 @admin.register(Event)
-class EventAdmin(events.EventAdmin):
+class EventAdminWithUndo(events.EventAdmin):
     actions_list = ["undo_more"]
     actions_detail = ["undo_this"]
 
