@@ -41,7 +41,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.db.columns import columns_of
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
-from taskflow.http.paging import PageParams, paginate
+from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.request import Request
 from taskflow.tenancy import inside
 
@@ -60,7 +60,7 @@ tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
     auth=None,
     openapi_extra={"responses": {403: {"$ref": "#/components/responses/Forbidden"}}},
 )
-def register(request: Request, body: Registration) -> Status[dict[str, Any]]:
+def register(request: Request, body: Registration) -> Status[dict[str, object]]:
     """Create a tenant and its first administrator, and sign the administrator in.
 
     Returns 403 when this installation does not accept registrations, 409 when the subdomain is
@@ -80,7 +80,7 @@ def register(request: Request, body: Registration) -> Status[dict[str, Any]]:
     auth=None,
     openapi_extra={"responses": {401: {"$ref": "#/components/responses/Unauthenticated"}}},
 )
-def login(request: Request, body: Login) -> dict[str, Any]:
+def login(request: Request, body: Login) -> dict[str, object]:
     """Exchange an e-mail and a password for a token that is valid for 30 days.
 
     An unknown e-mail, a wrong password and a deactivated user get the same 401, after the same
@@ -103,7 +103,7 @@ def logout(request: ActorRequest) -> Status[None]:
     return Status(204, None)
 
 
-def _sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, Any]:
+def _sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, object]:
     with inside(tenant):
         token, text = token_actions.sign_in(user, tenant, request_id=request.request_id)
     request.actor = Actor(user, tenant)  # for the log
@@ -159,7 +159,7 @@ def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
 
 
 @token_routes.get("", response=TokenListResponse)
-def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
+def list_tokens(request: ActorRequest, page: Query[PageParams]) -> PageContents[ApiToken]:
     """List your tokens and those of your agents, newest first; for administrators, all tokens.
 
     A token bound to projects shows only itself.
@@ -168,7 +168,7 @@ def list_tokens(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any
 
 
 @token_routes.post("", response={201: IssuedTokenResponse})
-def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, Any]]:
+def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, object]]:
     """Create a token for yourself or for an agent you are responsible for. Its text is shown once.
 
     Returns 403 for another user. Also returns 403 when the new token would allow more than the
@@ -183,7 +183,7 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, A
 
 
 @token_routes.post("/{id:token_id}/rotation", response={201: IssuedTokenResponse})
-def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, Any]]:
+def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, object]]:
     """Replace a token by a new one with the same rights. The old one works for another 24 hours.
 
     The new token expires no later than the token that you send, unless that one comes from signing
@@ -200,7 +200,7 @@ def revoke_token(request: ActorRequest, token_id: int) -> Status[None]:
     return Status(204, None)
 
 
-def _issued_response(token: ApiToken, text: str) -> dict[str, Any]:
+def _issued_response(token: ApiToken, text: str) -> dict[str, object]:
     columns = {f.attname: getattr(token, f.attname) for f in columns_of(ApiToken)}
     return columns | {"token": text}
 
@@ -221,7 +221,7 @@ def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
 
 
 @users.get("", response=UserListResponse)
-def list_users(request: ActorRequest, filters: Query[UserFilters]) -> dict[str, Any]:
+def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageContents[User]:
     """List the people and agents of the tenant, ordered by id.
 
     A token bound to projects shows you and the members of these projects.

@@ -9,7 +9,6 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 from django.db import OperationalError
 from django.http import HttpResponse
@@ -97,7 +96,7 @@ def _fingerprint(request: ActorRequest, actor: Actor) -> str:
 
     It is keyed with the installation's secret, since a body may hold a password.
     """
-    parts: list[Any] = [request.method, request.get_full_path(), request.content_type]
+    parts: list[object] = [request.method, request.get_full_path(), request.content_type]
     parts += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
     parts += [actor.reason, actor.on_behalf_of.pk if actor.on_behalf_of else None]
     text = json.dumps(parts).encode() + request.body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -103,7 +103,7 @@ class UserQuerySet(TenantQuerySet["User"]):
         if viewer.project_ids is None:
             return self.all()
         # `memberships` is the reverse name of tasks.ProjectMember.user. This app may not import it.
-        in_projects: dict[str, Any] = {
+        in_projects: dict[str, object] = {
             "memberships__project__pk__in": viewer.project_ids,
             "memberships__project__deleted_at__isnull": True,
         }
@@ -262,7 +262,7 @@ class ApiToken(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ApiTokenManager[ApiToken]] = ApiTokenManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ApiTokenManager()
 
     class Meta:
         base_manager_name = "objects"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -69,15 +70,15 @@ class MeResponse(UserResponse):
     scope: TokenScope = Field(description="Scope of the credentials that this request uses.")
 
     @staticmethod
-    def resolve_tenant(user: User, context: dict[str, Any]) -> Tenant:
+    def resolve_tenant(user: User, context: Mapping[str, Any]) -> Tenant:
         return _get_actor(context).tenant
 
     @staticmethod
-    def resolve_scope(user: User, context: dict[str, Any]) -> TokenScope:
+    def resolve_scope(user: User, context: Mapping[str, Any]) -> TokenScope:
         return _get_actor(context).scope
 
 
-def _get_actor(context: dict[str, Any]) -> Actor:
+def _get_actor(context: Mapping[str, Any]) -> Actor:
     actor: Actor = context["request"].auth
     return actor
 
@@ -224,7 +225,7 @@ class EventResponse(Out):
     undoes: list[int] | None = Field(description="Ids of the events that this one undoes.")
 
 
-def build_event_response(entry: HistoryEntry) -> dict[str, Any]:
+def build_event_response(entry: HistoryEntry) -> dict[str, object]:
     """Return the fields of EventResponse. Its event needs `actor` and `on_behalf_of` loaded."""
     event = entry.event
     return {

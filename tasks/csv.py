@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from typing import Any
 
@@ -218,7 +218,7 @@ def _merge_problems(problems: dict[int, Problem]) -> Invalid:
     )
 
 
-def _column_of(error: Any) -> str | None:
+def _column_of(error: Mapping[str, object]) -> str | None:
     """Return the column that the pointer of an error names, or None."""
     name = str(error.get("pointer", "")).removeprefix("#/").split("/")[0].removesuffix("_id")
     return name or None

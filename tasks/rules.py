@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+
+from django.db.models import QuerySet
 
 from taskflow.audit.actor import Actor
 from taskflow.db.query import QueryCache
+from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Forbidden
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Project, ProjectMember, Role
 
 
 @with_tenant_parameter
-def _membership_query(project_id: Any, user_id: Any, roles: Any) -> Any:
+def _membership_query(
+    project_id: int, user_id: int, roles: Sequence[str]
+) -> QuerySet[ProjectMember, Row]:
     memberships = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
     return memberships.values_list("pk")
 

@@ -176,7 +176,7 @@ def erase_user(actor: Actor, user: User) -> User:
     return user
 
 
-def update_me(actor: Actor, **values: Any) -> User:
+def update_me(actor: Actor, **values: object) -> User:
     """Change the actor's own name, handle or e-mail."""
     _refuse_operator(actor)
     return _change_user(actor, actor.user, values, None)

@@ -38,13 +38,13 @@ class EventAdmin(ModelAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_view_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
         return True
 
     @display(description="by")
@@ -65,7 +65,7 @@ class EventAdmin(ModelAdmin):
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)
 
     def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Show the event: it never changes, so it has no history of its own."""
         return HttpResponseRedirect(reverse("admin:audit_event_change", args=[object_id]))

@@ -11,6 +11,8 @@ from django.forms.fields import InvalidJSONInput
 from taskflow.http.converters import is_id
 from taskflow.http.parsing import parse_metadata
 
+FormValues = dict[str, Any]  # cleaned by the fields of a form, by their names
+
 
 class JsonField(forms.JSONField):
     """JSON without duplicate keys, of values that can be stored. An empty field means {}."""
@@ -20,7 +22,7 @@ class JsonField(forms.JSONField):
         # the form. Without that copy, the stored value would look like an empty object.
         super().__init__(**kwargs | {"show_hidden_initial": False})
 
-    def to_python(self, value: Any) -> Any:
+    def to_python(self, value: object) -> Any:
         if value in self.empty_values:
             return {}
         if self.disabled or not isinstance(value, str):
@@ -30,7 +32,7 @@ class JsonField(forms.JSONField):
         except ValueError as error:
             raise ValidationError(f"This is not valid: {error}", code="invalid") from None
 
-    def bound_data(self, data: Any, initial: Any) -> Any:
+    def bound_data(self, data: object, initial: object) -> object:
         """Return the value to show again: the text as it was typed if it is not valid."""
         try:
             return initial if self.disabled else self.to_python(data)
@@ -41,7 +43,7 @@ class JsonField(forms.JSONField):
 class RowMultipleChoiceField(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
     """A choice of rows by id. Text that cannot be an id is refused without a query."""
 
-    def clean(self, value: Any) -> Any:
+    def clean(self, value: object) -> Any:
         for text in value if isinstance(value, list | tuple) else []:
             if not is_id(str(text)):
                 message = self.error_messages["invalid_pk_value"]
@@ -55,7 +57,7 @@ class IdCheckedBoundField(forms.BoundField):
     The widget loads the chosen rows even if the form refuses them, and such text is no valid key.
     """
 
-    def value(self) -> Any:
+    def value(self) -> object:
         value = super().value()
         if not isinstance(self.field, forms.ModelChoiceField):
             return value

@@ -7,7 +7,7 @@ refuses a change, the form shows the reason and keeps the input.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
@@ -21,7 +21,7 @@ from django.db import IntegrityError, models, transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from django.template.response import TemplateResponse
 
-from accounts.admin.fields import IdCheckedBoundField, JsonField
+from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
@@ -43,7 +43,7 @@ from taskflow.http.request import Request
 from taskflow.http.schema import In
 
 HISTORY_PAGE_SIZE = 50  # events
-FORMFIELD_CLASSES = {models.JSONField: {"form_class": JsonField}}
+FORMFIELD_CLASSES: dict[Any, Any] = {models.JSONField: {"form_class": JsonField}}
 UNSTRIPPED_FIELDS = frozenset({"body", "password"})  # white space around the value is kept
 NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
 TECHNICAL_FIELDS = frozenset({"id", "DELETE", "row_version"})  # form fields that are no columns
@@ -63,7 +63,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     # The version of the row that the form shows.
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
-    def __init__(self, data: Any = None, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, data: QueryDict | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(normalize_newlines(data), *args, **kwargs)
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
@@ -74,14 +74,14 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
         # Django skips unique rules with an excluded field, and all of them contain the tenant.
         return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc, no-any-return]
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> FormValues:
         cleaned = super().clean() or {}
         cleaned |= self._checked_values(cleaned)
         if self.refusal is not None:
             self._add_errors(self.refusal)
         return cleaned
 
-    def _checked_values(self, cleaned: dict[str, Any]) -> dict[str, Any]:
+    def _checked_values(self, cleaned: FormValues) -> FormValues:
         """Return the texts among the edited values as the API would store them."""
         changed = cleaned.keys() & self.changed_data if self.instance.pk else cleaned.keys()
         values = {name: as_recorded(cleaned[name]) for name in changed - NOT_IN_SCHEMA_CHECK}
@@ -130,7 +130,7 @@ class PreloadedAutocomplete(AutocompleteSelect):
 
     loaded_row: models.Model | None = None
 
-    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
         if self.loaded_row is None or value != [str(self.loaded_row.pk)]:
             return super().optgroups(name, value, attr)
         option = self.create_option(name, value[0], str(self.loaded_row), True, 0)
@@ -163,11 +163,11 @@ class RecordedInline(TabularInline):
     tab = True
 
     def get_formset(self, request: HttpRequest, obj: Any = None, **kwargs: Any) -> Any:
-        formset = super().get_formset(request, obj, **kwargs)
-        formset.form.schema = self.admin_site.get_model_admin(self.model).schema
+        formset: Any = super().get_formset(request, obj, **kwargs)
+        formset.form.schema = cast(Any, self.admin_site.get_model_admin(self.model)).schema
         return formset
 
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_fields(self, request: HttpRequest, obj: models.Model | None = None) -> list[Any]:
         fields = list(super().get_fields(request, obj))
         return [*fields, "row_version"] if self.has_change_permission(request, obj) else fields
 
@@ -191,10 +191,10 @@ class RecordedAdmin(ModelAdmin):
 
     # ---- hooks: each calls one action ----
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> models.Model:
+    def create_row(self, actor: Actor, values: FormValues) -> models.Model:
         raise NotImplementedError
 
-    def change_row(self, actor: Actor, row: Any, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Any, values: FormValues) -> None:
         raise NotImplementedError
 
     def delete_row(self, actor: Actor, row: Any) -> None:
@@ -202,7 +202,7 @@ class RecordedAdmin(ModelAdmin):
 
     # ---- Django's methods for saving, which call the hooks ----
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+    def save_model(self, request: HttpRequest, obj: Any, form: RecordedForm, change: bool) -> None:
         self._save(request, obj, form, is_new=not change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -212,7 +212,7 @@ class RecordedAdmin(ModelAdmin):
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Save the rows of an inline through the admin of their own model."""
-        row_admin = self.admin_site.get_model_admin(formset.model)
+        row_admin: Any = self.admin_site.get_model_admin(formset.model)
         formset.new_objects, formset.changed_objects, formset.deleted_objects = [], [], []
         for inline_form in formset.forms:
             if inline_form in formset.deleted_forms:
@@ -223,7 +223,7 @@ class RecordedAdmin(ModelAdmin):
                     request, inline_form.instance, inline_form, not inline_form.instance.pk
                 )
 
-    def _save(self, request: HttpRequest, obj: Any, form: Any, is_new: bool) -> None:
+    def _save(self, request: HttpRequest, obj: Any, form: RecordedForm, is_new: bool) -> None:
         if is_new:
             values = {n: v for n, v in form.cleaned_data.items() if n not in TECHNICAL_FIELDS}
             row = self.create_row(get_actor(request), values)
@@ -238,8 +238,8 @@ class RecordedAdmin(ModelAdmin):
                 self.change_row(get_actor(request), row, values)
 
     def _drop_unedited(
-        self, request: HttpRequest, row: Any, values: dict[str, Any], opened_version: int
-    ) -> tuple[Actor, dict[str, Any]]:
+        self, request: HttpRequest, row: Any, values: FormValues, opened_version: int
+    ) -> tuple[Actor, FormValues]:
         """Return an actor with the version that the edits are based on, and the edited values.
 
         A field that another user has changed since the form was opened differs from the stored
@@ -258,7 +258,7 @@ class RecordedAdmin(ModelAdmin):
             precondition = Precondition(resource_type, row.pk, opened_version)
         return replace(get_actor(request), precondition=precondition), edited
 
-    def delete_model(self, request: HttpRequest, obj: Any) -> None:
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
         self.delete_row(get_actor(request), load_stored(obj))
 
     def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
@@ -271,12 +271,12 @@ class RecordedAdmin(ModelAdmin):
     # ---- refusals ----
 
     def get_form(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        form = super().get_form(request, *args, **kwargs)
+        form: Any = super().get_form(request, *args, **kwargs)
         form.refusal = cast(ActorRequest, request).form_refusal
         form.schema = self.schema
         return form
 
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
             with transaction.atomic():
                 return render_now(super().changeform_view(request, *args, **kwargs))
@@ -306,21 +306,21 @@ class RecordedAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/conflict.html", context, status=412)
 
-    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._redirect_on_refusal(request, super().delete_view, *args, **kwargs)
 
-    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._redirect_on_refusal(request, super().changelist_view, *args, **kwargs)
 
-    def response_action(self, request: HttpRequest, queryset: Any) -> Any:
+    def response_action(self, request: HttpRequest, queryset: Any, *args: Any) -> Any:
         """Raise NotFound when one of the selected values cannot be the id of a row."""
         if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise NotFound("One of the selected rows does not exist.")
-        return super().response_action(request, queryset)
+        return super().response_action(request, queryset, *args)
 
     def _redirect_on_refusal(
-        self, request: HttpRequest, view: Any, *args: Any, **kwargs: Any
-    ) -> Any:
+        self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
+    ) -> HttpResponse:
         try:
             with transaction.atomic():
                 return render_now(view(request, *args, **kwargs))
@@ -339,7 +339,7 @@ class RecordedAdmin(ModelAdmin):
         return names, {str(self.opts.verbose_name_plural): len(objs)}, set(), []
 
     def history_view(
-        self, request: HttpRequest, object_id: str, extra_context: Any = None
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         row = self.get_object(request, unquote(object_id))  # None for what cannot be an id
         if row is None:
@@ -360,13 +360,13 @@ class RecordedAdmin(ModelAdmin):
         }
         return TemplateResponse(request, "admin/event_history.html", context)
 
-    def log_addition(self, *args: Any) -> None:  # replaced by the event log
+    def log_addition(self, *args: Any, **kwargs: Any) -> Any:  # replaced by the event log
         pass
 
-    def log_change(self, *args: Any) -> None:
+    def log_change(self, *args: Any, **kwargs: Any) -> Any:
         pass
 
-    def log_deletions(self, *args: Any) -> None:
+    def log_deletions(self, *args: Any, **kwargs: Any) -> Any:
         pass
 
 
@@ -385,7 +385,7 @@ def to_problem(error: Problem | IntegrityError) -> Problem:
     return error if isinstance(error, Problem) else problem_of_database_error(error)
 
 
-def render_now(response: Any) -> Any:
+def render_now(response: HttpResponse) -> HttpResponse:
     """Render the response inside the savepoint, so that errors of its queries are handled there."""
     return response.render() if hasattr(response, "render") else response
 

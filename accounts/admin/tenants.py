@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.actions import tenants as tenant_actions
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
@@ -41,13 +40,13 @@ class TenantAdmin(RecordedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
         return False
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
         return obj is None or obj.pk == get_actor(request).tenant.pk
 
-    def change_row(self, actor: Actor, row: Tenant, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Tenant, values: FormValues) -> None:
         tenant_actions.update_tenant(actor, **values)
 
     @display(description="", label={"current tenant": "success"})

@@ -10,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actions import tokens as token_actions
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import ApiToken
 from accounts.schemas import TokenCreate
@@ -43,13 +44,13 @@ class ApiTokenAdmin(RecordedAdmin):
         "project_ids",
     ]
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False  # a revoked token stays on the list
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> ApiToken:
+    def create_row(self, actor: Actor, values: FormValues) -> ApiToken:
         values["scope"] = TokenScope(values["scope"])
         token, text = token_actions.create_token(actor, **values)
         token.shown_once = text  # type: ignore[attr-defined]

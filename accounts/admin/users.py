@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import django.contrib.auth.admin  # noqa: F401 - registers Group, which is unregistered below
 from django import forms
 from django.contrib import admin
@@ -12,6 +10,7 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.actions import users as user_actions
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
@@ -49,13 +48,13 @@ class UserAdmin(RecordedAdmin):
         "responsible",
     ]
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> User:
+    def create_row(self, actor: Actor, values: FormValues) -> User:
         is_active = values.pop("is_active")
         values["password"] = values["password"] or None
         user = user_actions.create_user(actor, **values)
         return user if is_active else user_actions.deactivate_user(actor, user)
 
-    def change_row(self, actor: Actor, row: User, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: User, values: FormValues) -> None:
         if not values.get("password"):  # empty: keep the present one
             values.pop("password", None)
         user_actions.update_user(actor, row, **values)

@@ -7,27 +7,41 @@ To go back to Django's own admin, change this file and UNFOLD in the settings.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.contrib import admin
 from django.contrib.admin import FieldListFilter, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
 from django.core.paginator import InvalidPage
-from django.db.models import Model
+from django.db.models import Model, QuerySet
 from django.forms import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
-from unfold.admin import ModelAdmin as UnfoldModelAdmin
-from unfold.admin import TabularInline as UnfoldTabularInline
-from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
-from unfold.decorators import action, display
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
 from unfold.widgets import UnfoldAdminSelectWidget as Select
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
+from taskflow.db.types import AnyField
 from taskflow.http.converters import is_id
+
+if TYPE_CHECKING:  # Unfold has no types, but its classes extend Django's
+    F = TypeVar("F", bound=Callable[..., object])
+
+    def action(**options: object) -> Callable[[F], F]: ...
+
+    def display(**options: object) -> Callable[[F], F]: ...
+
+    UnfoldModelAdmin = admin.ModelAdmin[Any]
+    UnfoldTabularInline = admin.TabularInline[Any, Any]
+    UnfoldAutocompleteFilter = FieldListFilter
+else:
+    from unfold.admin import ModelAdmin as UnfoldModelAdmin
+    from unfold.admin import TabularInline as UnfoldTabularInline
+    from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
+    from unfold.decorators import action, display
 
 __all__ = [
     "AutocompleteSelectFilter",
@@ -42,7 +56,7 @@ __all__ = [
 ]
 
 # An entry of list_filter: a field, a field with the class of its filter, or a filter.
-FilterItem = str | tuple[str, type[FieldListFilter]] | type[SimpleListFilter]
+FilterItem = object
 COLUMN_LOOKUPS = ("", "__exact", "__isnull")  # that Django's filters of a column use
 DATE_LOOKUPS = ("__year", "__month", "__day")  # that date_hierarchy uses
 NOT_BLANK = re.compile(r"[^\s\"']")  # empty quotes find nothing
@@ -53,10 +67,10 @@ UNREADABLE = (
 )
 
 
-class AutocompleteSelectFilter(UnfoldAutocompleteFilter):  # type: ignore[misc]
+class AutocompleteSelectFilter(UnfoldAutocompleteFilter):
     """Unfold's class ignores `__isnull` if it is the only parameter, and shows all rows."""
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return FieldListFilter.queryset(self, request, queryset)
 
 
@@ -70,7 +84,7 @@ class InlineFormSet(PaginationInlineFormSet):  # type: ignore[misc]
         return 1
 
 
-class TabularInline(UnfoldTabularInline):  # type: ignore[misc]
+class TabularInline(UnfoldTabularInline):
     formset = InlineFormSet
 
 
@@ -103,7 +117,7 @@ class RequestOfThread:
         self._request.set(request)
 
 
-class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
+class ModelAdmin(UnfoldModelAdmin):
     """The base of all admin classes. Lists are filtered by list_filter and date_hierarchy only.
 
     Django allows any lookup of a model's own columns in the URL of a list, so that
@@ -113,8 +127,11 @@ class ModelAdmin(UnfoldModelAdmin):  # type: ignore[misc]
     """
 
     request = RequestOfThread()
+    list_filter_submit: bool  # Unfold sets it
 
-    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         if request.method != "POST" and (address := self._address_without_empty_fields(request)):
             return HttpResponseRedirect(address)
         if name := self._unreadable_parameter(request):
@@ -209,7 +226,7 @@ def _field_of(model: type[Model], item: FilterItem) -> Any:
     return owner._meta.get_field(name)
 
 
-def _is_value_of(column: Any, text: str) -> bool:
+def _is_value_of(column: AnyField, text: str) -> bool:
     try:
         return bool(text.strip()) and column.to_python(text) is not None
     except ValidationError:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from taskflow.audit.models import Event
 from taskflow.http.errors import PreconditionFailed
+from taskflow.tenancy import Changes, TenantModel
 
 if TYPE_CHECKING:
     from taskflow.audit.actor import Actor
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
 class EditByOthers:
     """How others have changed a field since a version: the old and the new value as JSON."""
 
-    base: Any
-    theirs: Any
+    base: object
+    theirs: object
     event: Event  # the last event that has changed the field
 
 
@@ -44,7 +45,7 @@ def find_changes_since(
 
 
 def check_precondition(
-    actor: Actor, row: Any, version: int, changes: dict[str, Any], *, is_removal: bool = False
+    actor: Actor, row: TenantModel, version: int, changes: Changes, *, is_removal: bool = False
 ) -> None:
     """Check the actor's precondition (If-Match) against changes that are about to be made.
 
@@ -71,10 +72,10 @@ def check_precondition(
 
 
 def _build_conflict(
-    row: Any,
+    row: TenantModel,
     version: int,
     edits: dict[str, EditByOthers],
-    changes: dict[str, Any],
+    changes: Changes,
     etag: str,
 ) -> PreconditionFailed:
     """Return the problem. It names derived fields only if no other field is in conflict."""
@@ -90,8 +91,8 @@ def _build_conflict(
 
 
 def _describe_conflict(
-    row: models.Model, name: str, edit: EditByOthers, change: Any
-) -> dict[str, Any]:
+    row: models.Model, name: str, edit: EditByOthers, change: Sequence[object] | None
+) -> dict[str, object]:
     """Return the error of one field: both values, and the value on which both edits are based."""
     author = str(edit.event.actor) if edit.event.actor else "The system"
     yours = {} if change is None else {"yours": change[1]}

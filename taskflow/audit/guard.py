@@ -67,7 +67,7 @@ class _GuardedRow:
             return MethodType(attribute, self)
         return getattr(self._row, name)
 
-    def __setattr__(self, name: str, value: Any) -> None:
+    def __setattr__(self, name: str, value: object) -> None:
         raise StaleRead(f"{name} must not be set on the row. Return its value from apply().")
 
     def __eq__(self, other: object) -> bool:

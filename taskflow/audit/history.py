@@ -150,7 +150,7 @@ def _describe_changes(
     return changes
 
 
-def _format(value: Any, names: dict[int, str]) -> str:
+def _format(value: object, names: dict[int, str]) -> str:
     if value in (None, "", [], {}):
         return EMPTY
     if isinstance(value, list):

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
 from functools import cache
 from typing import Any, TypeVar
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.sql.compiler import SQLCompiler
 from django.db.models.sql.query import Query
 
 from taskflow.db.columns import columns_of
 from taskflow.db.query import QueryCache
+from taskflow.db.types import Row
 from taskflow.http.errors import Contended, NotFound
 from taskflow.tenancy import TenantModel, with_tenant_parameter
 
@@ -39,8 +41,8 @@ def lock_rows(
     columns: Collection[str],
     *,
     mode: LockMode,
-    relocated: Collection[Any] = (),
-) -> dict[Any, dict[str, Any]]:
+    relocated: Collection[int] = (),
+) -> dict[int, dict[str, Any]]:
     """Keep others from changing the rows until the transaction ends, and refresh columns.
 
     `columns` are attribute names, such as `owner_id`; `version` and the model's
@@ -118,7 +120,10 @@ class _ShareQuery(Query):
     """A query that locks its rows FOR SHARE."""
 
     def get_compiler(
-        self, using: Any = None, connection: Any = None, elide_empty: bool = True
+        self,
+        using: str | None = None,
+        connection: BaseDatabaseWrapper | None = None,
+        elide_empty: bool = True,
     ) -> SQLCompiler:
         compiler = super().get_compiler(using, connection, elide_empty)
         return _ShareCompiler(self, compiler.connection, using, elide_empty)
@@ -132,24 +137,26 @@ class _ShareCompiler(SQLCompiler):
         return sql.replace(LockMode.UPDATE, LockMode.SHARE), params
 
 
-def _refuse_moved(row: TenantModel, stored: dict[str, Any]) -> None:
+def _refuse_moved(row: TenantModel, stored: Mapping[str, Any]) -> None:
     """Raise Contended when the row's project is no longer the one it was read in."""
     name = row.project_field
-    if name in stored and getattr(row, name) != stored[name]:
+    if name is not None and name in stored and getattr(row, name) != stored[name]:
         raise Contended(
             "Another request has moved this object to another project. Send the request again."
         )
 
 
-def _locked_rows(model: type[RowT], in_trash: bool, mode: LockMode, columns: Iterable[str]) -> Any:
+def _locked_rows(
+    model: type[TenantModel], in_trash: bool, mode: LockMode, columns: Iterable[str]
+) -> models.QuerySet[TenantModel, Row]:
     manager = model._base_manager if in_trash else model._default_manager
     return add_row_lock(manager.order_by("pk"), mode).values_list("pk", *columns)
 
 
 @with_tenant_parameter
 def _lock_one(
-    model: type[RowT], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: Any
-) -> Any:
+    model: type[TenantModel], in_trash: bool, mode: LockMode, columns: Iterable[str], pk: int
+) -> models.QuerySet[TenantModel, Row]:
     return _locked_rows(model, in_trash, mode, columns).filter(pk=pk)
 
 

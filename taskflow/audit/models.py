@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Q
 
+from taskflow.db.types import SqlAndParams
 from taskflow.http.attribution import MAX_REASON_LENGTH
 from taskflow.tenancy import TenantFK, TenantModel
+
+if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
 
 
 class Via(models.TextChoices):
@@ -30,10 +35,14 @@ class TransactionId(Func):
     arity = 0
     output_field = models.BigIntegerField()
 
-    def as_postgresql(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_postgresql(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         return self.as_sql(compiler, connection, template="(pg_current_xact_id()::text::bigint)")
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         return self.as_sql(compiler, connection, template="0")
 
 

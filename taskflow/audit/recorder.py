@@ -24,6 +24,7 @@ from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_link
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
+    FieldValues,
     as_recorded,
     attname_of,
     check_fields,
@@ -33,12 +34,12 @@ from taskflow.audit.values import (
 )
 from taskflow.db.columns import columns_of
 from taskflow.db.writes import update
-from taskflow.tenancy import TenantError, TenantModel, with_tenant_parameter
+from taskflow.tenancy import Changes, TenantError, TenantModel, with_tenant_parameter
 
 RowT = TypeVar("RowT", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
-StoredColumns = dict[Any, dict[str, Any]]  # by the row's id and the column's name
-RecordedChange = tuple[Any, str, dict[str, Any], int]  # row, verb, changes, version after them
+StoredColumns = dict[int, dict[str, Any]]  # by the row's id and the column's name
+RecordedChange = tuple[RowT, str, Changes, int]  # row, verb, changes, version after them
 UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
 
 
@@ -87,7 +88,7 @@ def create_all(
     return rows
 
 
-def change(actor: Actor, row: RowT, verb: str = "changed", **values: Any) -> RowT:
+def change(actor: Actor, row: RowT, verb: str = "changed", **values: object) -> RowT:
     """Set the given fields, also many-to-many fields, and save those that differ.
 
     The row is locked first, so that the recorded values are the stored ones and versions have no
@@ -100,7 +101,7 @@ def change(actor: Actor, row: RowT, verb: str = "changed", **values: Any) -> Row
     return row
 
 
-def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]]) -> None:
+def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, FieldValues]]) -> None:
     """Like change(), for each (row, verb, values), with a constant number of statements.
 
     A row may be edited more than once, but must be the same object each time. Each edit that
@@ -116,7 +117,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]])
 
 
 def lock_to_change(
-    rows: Sequence[RowT], names: Iterable[str], *, relocated: Collection[Any] = ()
+    rows: Sequence[RowT], names: Iterable[str], *, relocated: Collection[int] = ()
 ) -> StoredColumns:
     """Lock rows of one model in the order of their ids, and refresh the fields that may be changed.
 
@@ -128,7 +129,7 @@ def lock_to_change(
 
 
 def change_locked(
-    actor: Actor, edits: Sequence[tuple[RowT, str, dict[str, Any]]], stored: StoredColumns
+    actor: Actor, edits: Sequence[tuple[RowT, str, FieldValues]], stored: StoredColumns
 ) -> None:
     """Like change_each(), for rows that the caller has locked with lock_to_change()."""
     if not edits:
@@ -160,7 +161,7 @@ def change_locked(
     _record(actor, entries)
 
 
-def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: Any) -> int:
+def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: object) -> int:
     """Set the same values on every row, with one UPDATE and one INSERT. Return how many changed.
 
     Rows that already have these values are neither changed nor recorded.
@@ -204,7 +205,7 @@ def remove_all(actor: Actor, rows: models.QuerySet[RowT], verb: str = "deleted")
     return len(locked_rows)
 
 
-def erase(actor: Actor, row: TenantModel, **values: Any) -> None:
+def erase(actor: Actor, row: TenantModel, **values: object) -> None:
     """Replace personal data of a row, and remove the former values from the row's events too.
 
     This is the only change that is ever made to the event log. Actor, time, verb and subject of the
@@ -285,7 +286,9 @@ def _generations(rows: Sequence[RowT]) -> Iterable[list[RowT]]:
         yield [row for row in rows if levels[id(row)] == level]
 
 
-def _assign(row: TenantModel, before: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+def _assign(
+    row: TenantModel, before: dict[str, object], values: FieldValues
+) -> dict[str, Sequence[object]]:
     """Set the values on the row and in `before`, which contains its current columns.
 
     Return the values that differ as {name: [before, after]}.
@@ -309,11 +312,11 @@ def _rows_of(model: type[RowT]) -> Callable[[], models.QuerySet[RowT]]:
 
 def _bump_version(row: TenantModel) -> None:
     """Increase the version by one, and set updated_at to the current time."""
-    row.updated_at = timezone.now()  # type: ignore[attr-defined]
+    row.updated_at = timezone.now()
     row.version += 1
 
 
-def _save_changed(model: type[RowT], entries: Sequence[RecordedChange]) -> None:
+def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) -> None:
     """Save the columns that have changed in any of the rows.
 
     All rows are locked, so no other transaction can have changed a column.
@@ -332,7 +335,7 @@ def _save_changed(model: type[RowT], entries: Sequence[RecordedChange]) -> None:
 # ---- events -------------------------------------------------------------------------------------
 
 
-def _record(actor: Actor, entries: Sequence[RecordedChange]) -> None:
+def _record(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None:
     if not entries:
         return
     events = []
@@ -379,7 +382,7 @@ def _refuse_rows_of_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> 
             raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")
 
 
-def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, dict[str, Any]]]:
+def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, Changes]]:
     """Return each row with all its values and links, as {name: [before, empty]}."""
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]

@@ -45,7 +45,7 @@ class ResourceType:
     ones. `{name}` stands for the value of a field, `{label}` for the label.
     """
 
-    model: Any
+    model: Any  # a TenantModel or Tenant, with what its managers add, such as visible_to()
     label: str
     belongs_to: str | None = None
     parent: str | None = None
@@ -78,7 +78,7 @@ class ResourceType:
             self.model._meta.get_field(self.belongs_to).related_model if self.belongs_to else None
         )
 
-    def path_to(self, model: Any) -> str | None:
+    def path_to(self, model: type[models.Model]) -> str | None:
         """Return the path of foreign keys from a row to the row of `model` that it belongs to.
 
         `pk` if `model` is the type's own, None if it does not belong to such a row.
@@ -92,15 +92,15 @@ class ResourceType:
             return None
         return self.belongs_to if path == "pk" else f"{self.belongs_to}__{path}"
 
-    def all_rows(self) -> Any:
+    def all_rows(self) -> models.QuerySet[Any]:
         """Return all rows, also those in the trash, each with the row that it belongs to loaded.
 
         The recorder reads the project of the row from it.
         """
-        rows = self.model._base_manager.all()
+        rows: models.QuerySet[Any] = self.model._base_manager.all()
         return rows.select_related(self.belongs_to) if self.belongs_to else rows
 
-    def rows(self, ids: Iterable[int]) -> Any:
+    def rows(self, ids: Iterable[int]) -> models.QuerySet[Any]:
         """Return the rows of all_rows() that have these ids."""
         return self.all_rows().filter(pk__in=sorted(ids))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from functools import cache
 from typing import Any, cast
@@ -14,10 +14,12 @@ from taskflow.db.columns import columns_of
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import TenantModel
 
+# By field name: values of columns, and the linked rows of many-to-many fields.
+FieldValues = Mapping[str, Any]
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
-def as_recorded(value: Any) -> Any:
+def as_recorded(value: object) -> object:
     """Return the value as JSON: a row as its id, links as a list of ids, times in ISO 8601."""
     if isinstance(value, models.Model):
         return value.pk
@@ -28,12 +30,12 @@ def as_recorded(value: Any) -> Any:
     return value
 
 
-def find_differences(before: dict[str, Any], after: dict[str, Any]) -> dict[str, list[Any]]:
+def find_differences(before: FieldValues, after: FieldValues) -> dict[str, list[object]]:
     """Return {name: [before, after]} for the values of `after` that differ."""
     return {n: [before[n], after[n]] for n in after if not _are_equal_as_json(before[n], after[n])}
 
 
-def _are_equal_as_json(before: Any, after: Any) -> bool:
+def _are_equal_as_json(before: object, after: object) -> bool:
     """Compare JSON values. In JSON true and 1 differ; in Python they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
         return before.keys() == after.keys() and all(
@@ -44,7 +46,7 @@ def _are_equal_as_json(before: Any, after: Any) -> bool:
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 
-def snapshot(row: TenantModel) -> dict[str, Any]:
+def snapshot(row: TenantModel) -> dict[str, object]:
     """Return all recorded values that are not empty, as JSON, by field name."""
     values = {n: getattr(row, attname) for n, attname in _recorded_fields(type(row))}
     return {n: as_recorded(v) for n, v in values.items() if v not in (None, "", {}, [])}
@@ -58,7 +60,7 @@ def _recorded_fields(model: type[TenantModel]) -> list[tuple[str, str]]:
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
-def read_column(row: models.Model, name: str) -> Any:
+def read_column(row: models.Model, name: str) -> object:
     """Return the value of a field; for a foreign key the id, without loading the row."""
     return getattr(row, attname_of(type(row), name))
 

@@ -15,6 +15,7 @@ def columns_of(model: type[models.Model]) -> tuple[Any, ...]:
     The primary key, foreign keys and generated columns are included. Many-to-many fields, and
     relations whose column is in another table, are not. Needs all models to be loaded.
     """
+    # Any, because the stubs leave out attributes of fields, such as db_index.
     return tuple(
         field for field in model._meta.get_fields() if field.concrete and not field.many_to_many
     )

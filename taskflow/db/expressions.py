@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Subquery, TextField
 from django.db.models.expressions import BaseExpression
+
+from taskflow.db.types import SqlAndParams, SqlExpression
+
+if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
 
 
 class JsonText(TextField):  # type: ignore[type-arg]
@@ -18,13 +24,20 @@ class JsonObject(Func):
 
     output_field = JsonText()
 
-    def __init__(self, **fields: Any) -> None:
+    def __init__(self, **fields: SqlExpression) -> None:
         self.keys = list(fields)
         super().__init__(*fields.values())
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         name = "json_build_object" if connection.vendor == "postgresql" else "json_object"
-        parts, params = [], []
+        parts: list[str] = []
+        params: list[object] = []
         for key, expression in zip(self.keys, self.get_source_expressions(), strict=True):
             sql, inner_params = compiler.compile(expression)
             parts.append(f"'{key}', {_as_json(expression, sql, connection)}")
@@ -37,9 +50,16 @@ class JsonArray(Func):
 
     output_field = JsonText()
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         name = "json_build_array" if connection.vendor == "postgresql" else "json_array"
-        parts, params = [], []
+        parts: list[str] = []
+        params: list[object] = []
         for expression in self.get_source_expressions():
             sql, inner_params = compiler.compile(expression)
             parts.append(_as_json(expression, sql, connection))
@@ -47,7 +67,7 @@ class JsonArray(Func):
         return f"{name}({', '.join(parts)})", params
 
 
-def _as_json(expression: BaseExpression, sql: str, connection: Any) -> str:
+def _as_json(expression: BaseExpression, sql: str, connection: BaseDatabaseWrapper) -> str:
     """Return the SQL, marked as JSON for SQLite, which would quote a subquery's result as text."""
     is_json = isinstance(expression.output_field, JsonText | models.JSONField)
     return f"json({sql})" if is_json and connection.vendor == "sqlite" else sql
@@ -59,7 +79,9 @@ class JsonList(Subquery):
     output_field = JsonText()
     template = "(SELECT coalesce(json_agg(j.d), '[]'::json) FROM (%(subquery)s) j(d))"
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         is_json = "_item" in self.query.annotation_select
         item = "json(j.d)" if is_json else "j.d"
         template = f"(WITH j(d) AS (%(subquery)s) SELECT json_group_array({item}) FROM j)"  # noqa: S608 - no value in it
@@ -72,7 +94,9 @@ class AsText(Func):
     template = "(%(expressions)s)::text"
     output_field = TextField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         return super().as_sql(compiler, connection, template="%(expressions)s", **context)
 
 
@@ -89,7 +113,9 @@ class AsJsonBoolean(Func):
     template = "(%(expressions)s)"
     output_field = JsonText()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         template = "CASE WHEN %(expressions)s THEN 'true' ELSE 'false' END"
         return super().as_sql(compiler, connection, template=template, **context)
 
@@ -103,7 +129,9 @@ class AsTimestampText(Func):
     )
     output_field = TextField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         template = "replace(%(expressions)s, ' ', 'T') || 'Z'"
         return super().as_sql(compiler, connection, template=template, **context)
 
@@ -117,11 +145,17 @@ class ConcatenatedText(Func):
 
     output_field = TextField()
 
-    def __init__(self, *parts: Any, separator: str) -> None:
+    def __init__(self, *parts: SqlExpression | str, separator: str) -> None:
         self.separator = separator
         super().__init__(*parts)
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         template, joiner = "concat(%(expressions)s)", f", '{self.separator}', "
         if connection.vendor == "sqlite":
             template, joiner = "(%(expressions)s)", f" || '{self.separator}' || "

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from datetime import date, datetime
 from types import UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 
 from django.db import models
 from django.db.models import Case, F, When
@@ -30,6 +30,7 @@ from taskflow.db.expressions import (
     JsonObject,
     JsonText,
 )
+from taskflow.db.types import SqlExpression
 
 JSON_CONTENT_TYPE = "application/json; charset=utf-8"
 
@@ -42,11 +43,11 @@ class JsonBuilder:
     """
 
     def __init__(
-        self, schema: type[BaseModel], *, without: Collection[str] = (), **expressions: Any
+        self, schema: type[BaseModel], *, without: Collection[str] = (), **expressions: FieldSource
     ) -> None:
         self.schema, self.expressions, self.without = schema, expressions, without
 
-    def json(self, prefix: str = "") -> Any:
+    def json(self, prefix: str = "") -> JsonObject:
         """Return the expression of the JSON object.
 
         Its row is the one that the lookup `prefix` leads to, such as `assignee__`; by default the
@@ -57,11 +58,11 @@ class JsonBuilder:
             **{n: self._field_expression(n, f.annotation, prefix) for n, f in fields.items()}
         )
 
-    def fingerprint(self) -> Any:
+    def fingerprint(self) -> AsText:
         """Return the expression of a text that changes whenever the JSON changes."""
         return AsText(JsonArray(*self._version_expressions()))
 
-    def _field_expression(self, name: str, annotation: Any, prefix: str) -> Any:
+    def _field_expression(self, name: str, annotation: object, prefix: str) -> SqlExpression:
         field_type = _without_optional(annotation)
         if name in self.expressions:
             return _given_expression(self.expressions[name], field_type)
@@ -78,7 +79,7 @@ class JsonBuilder:
             return AsJsonBoolean(F(path))
         return AsJson(F(path)) if get_origin(field_type) is dict else F(path)
 
-    def _version_expressions(self) -> Iterator[Any]:
+    def _version_expressions(self) -> Iterator[SqlExpression]:
         """Yield what the JSON depends on besides the version of the row itself."""
         for name, field in self.schema.model_fields.items():
             field_type = _without_optional(field.annotation)
@@ -99,16 +100,16 @@ class JsonListBuilder:
     An item is an object made by a JsonBuilder, or the value of the column that is named.
     """
 
-    def __init__(self, rows: models.QuerySet[Any], item: JsonBuilder | str) -> None:
+    def __init__(self, rows: models.QuerySet[models.Model], item: JsonBuilder | str) -> None:
         self.rows, self.item = rows, item
 
-    def json(self) -> Any:
+    def json(self) -> JsonList:
         """Return the expression of the JSON array."""
         if isinstance(self.item, str):
             return JsonList(self.rows.values_list(self.item))
         return JsonList(self.rows.annotate(_item=self.item.json()).values_list("_item"))
 
-    def fingerprint(self) -> Any:
+    def fingerprint(self) -> JsonList:
         """Return the expression of a JSON array that changes whenever the list changes."""
         if isinstance(self.item, str):
             return self.json()
@@ -116,13 +117,16 @@ class JsonListBuilder:
         return JsonList(self.rows.annotate(_item=pair).values_list("_item"))
 
 
-def _given_expression(expression: Any, field_type: Any) -> Any:
+FieldSource: TypeAlias = "SqlExpression | JsonListBuilder"  # how a field of the JSON is read
+
+
+def _given_expression(expression: FieldSource, field_type: object) -> SqlExpression:
     if isinstance(expression, JsonListBuilder):
         return expression.json()
     return AsJsonBoolean(expression) if field_type is bool else expression
 
 
-def _without_optional(annotation: Any) -> Any:
+def _without_optional(annotation: object) -> Any:
     """Return the type of a field without Annotated[…] and without None."""
     if get_origin(annotation) is Annotated:
         return _without_optional(get_args(annotation)[0])
@@ -132,5 +136,5 @@ def _without_optional(annotation: Any) -> Any:
     return annotation
 
 
-def _is_schema(field_type: Any) -> bool:
+def _is_schema(field_type: object) -> bool:
     return isinstance(field_type, type) and issubclass(field_type, BaseModel)

@@ -18,13 +18,17 @@ Other fields are expected to leave small groups, which a database sorts one afte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, OrderBy, Q, Value
 from django.db.models.expressions import CombinedExpression
 
-Position = Sequence[Any]  # a value, or a Parameter, for each field of the order
+from taskflow.db.types import Position, SqlAndParams
+
+if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
 
 
 class Segment(NamedTuple):
@@ -204,7 +208,9 @@ class IsNullUnindexed(Func):
     template = "%(expressions)s IS NULL"
     output_field = models.BooleanField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         return super().as_sql(compiler, connection, template="+%(expressions)s IS NULL", **context)
 
 
@@ -228,7 +234,13 @@ class IsAfter(Func):
                 value.output_field = field
         return resolved
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         compiled = [compiler.compile(e) for e in self.get_source_expressions()]
         columns, values = compiled[: self.count], compiled[self.count :]
         left, right = (", ".join(sql for sql, _ in part) for part in (columns, values))

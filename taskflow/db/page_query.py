@@ -14,12 +14,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.db import connection, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import F, Func, OrderBy, OuterRef, Q, QuerySet, Subquery
 
 from taskflow.db.ordering import Segment, ordering_of, rows_after, segments_of
+from taskflow.db.statements import Parameter
+from taskflow.db.types import Position, SqlAndParams
+
+if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
 
 
 @dataclass(frozen=True)
@@ -29,11 +35,11 @@ class Partitions:
     `rows` are the matching rows of all partitions; their foreign key `field` refers to the parent.
     """
 
-    parents: QuerySet[Any]
-    rows: QuerySet[Any]
+    parents: QuerySet[models.Model]
+    rows: QuerySet[models.Model]
     field: str
 
-    def all_rows(self) -> QuerySet[Any]:
+    def all_rows(self) -> QuerySet[models.Model]:
         """Return the matching rows of all partitions, in no order."""
         return self.rows.filter(**{f"{self.field}__in": self.parents.order_by()})
 
@@ -47,17 +53,17 @@ class PageQuery:
     most `max_skip`. `is_of_one_partition` means that all matching rows are in one partition.
     """
 
-    visible: QuerySet[Any]
-    matching: QuerySet[Any]
+    visible: QuerySet[models.Model]
+    matching: QuerySet[models.Model]
     partitions: Partitions | None
     order: Sequence[str]
     limit: int
-    position: Sequence[Any] | None = None
-    skip: Any = None
+    position: Position | None = None
+    skip: int | Parameter | None = None
     max_skip: int = 0
     is_of_one_partition: bool = False
 
-    def rows(self) -> QuerySet[Any]:
+    def rows(self) -> QuerySet[models.Model]:
         """Return the rows of the page, in order."""
         model = self.visible.model
         ordering = ordering_of(model, self.order)
@@ -107,7 +113,9 @@ class PageQuery:
         return select_first_rows(self.partitions, segment, candidate_limit, is_unfilled)
 
 
-def _select_ids(rows: QuerySet[Any], segment: Segment, limit: int) -> QuerySet[Any]:
+def _select_ids(
+    rows: QuerySet[models.Model], segment: Segment, limit: int
+) -> QuerySet[models.Model, object]:
     return rows.filter(segment.condition).order_by(*segment.ordering).values("pk")[:limit]
 
 
@@ -127,7 +135,7 @@ def select_first_rows(
     return UnnestedIds(lists.order_by(*_by_first_row(rows, segment.ordering))[:limit])
 
 
-def _by_first_row(rows: QuerySet[Any], ordering: Iterable[OrderBy]) -> Iterator[OrderBy]:
+def _by_first_row(rows: QuerySet[models.Model], ordering: Iterable[OrderBy]) -> Iterator[OrderBy]:
     """Yield the order of partitions by their first row; empty partitions come last."""
     for order in ordering:
         field: Any = order.expression
@@ -138,11 +146,19 @@ def _by_first_row(rows: QuerySet[Any], ordering: Iterable[OrderBy]) -> Iterator[
 class IdSubquery(Subquery):
     """A subquery of ids, with an OFFSET that may be a parameter."""
 
-    def __init__(self, rows: QuerySet[Any], skip: Any = None) -> None:
+    def __init__(
+        self, rows: QuerySet[models.Model, object], skip: int | Parameter | None = None
+    ) -> None:
         super().__init__(rows)
         self.skip = skip
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         sql, params = super().as_sql(compiler, connection, *args, **context)
         if self.skip is None:
             return sql, params
@@ -155,7 +171,9 @@ class IdArrayOf(Subquery):
     template = "ARRAY(%(subquery)s)"
     output_field = models.TextField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         template = "(WITH j(d) AS (%(subquery)s) SELECT json_group_array(j.d) FROM j)"
         return super().as_sql(compiler, connection, template=template, **context)
 
@@ -166,7 +184,9 @@ class UnnestedIds(Subquery):
     template = "(SELECT unnest(p.ids) FROM (%(subquery)s) p(ids))"
     output_field = models.BigIntegerField()
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         template = "(WITH p(ids) AS (%(subquery)s) SELECT j.value FROM p, json_each(p.ids) j)"
         return super().as_sql(compiler, connection, template=template, **context)
 
@@ -177,10 +197,12 @@ class ConditionalIds(Subquery):
     template = "(SELECT unnest(ARRAY(%(subquery)s)) WHERE %(condition)s)"
     output_field = models.BigIntegerField()
 
-    def __init__(self, rows: QuerySet[Any], is_unfilled: IsPageUnfilled) -> None:
+    def __init__(self, rows: QuerySet[models.Model, object], is_unfilled: IsPageUnfilled) -> None:
         super().__init__(rows, condition=is_unfilled.sql)
 
-    def as_sqlite(self, compiler: Any, connection: Any, **context: Any) -> Any:
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
         # As one value: in an ordinary subquery SQLite would test the condition at each row.
         ids = "(WITH j(d) AS (%(subquery)s) SELECT json_group_array(j.d) FROM j)"
         row = f"WITH p(ids) AS (SELECT {ids} WHERE %(condition)s)"
@@ -203,7 +225,13 @@ class IsPageUnfilled(Func):
         counts = [f"(SELECT count(*) FROM {name})" for name in segments]  # noqa: S608 - as above
         self.sql = f"{' + '.join(counts) or '0'} < {limit}"
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         return self.sql, []
 
 
@@ -218,7 +246,13 @@ class IsInSubqueries(Func):
     def __init__(self, column: str, *subqueries: Subquery) -> None:
         super().__init__(F(column), *subqueries)
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         compiled = [compiler.compile(part) for part in self.get_source_expressions()]
         params = [param for _, inner_params in compiled for param in inner_params]
         column, *queries = [sql for sql, _ in compiled]

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from functools import cached_property, lru_cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from django.core.exceptions import EmptyResultSet
 from django.db import DEFAULT_DB_ALIAS, connection, models
 from django.db.models.base import ModelState
 
 from taskflow.db.statements import IdArray, IdArrayField, Parameter, Statement
+from taskflow.db.types import AnyField, ParameterValues, Row
+
+M = TypeVar("M", bound=models.Model)  # the model of the queryset
+BuildFunction = Callable[..., models.QuerySet[M, object]]  # its rows may be those of values()
 
 MAX_VARIANTS = 500  # compiled queries that one QueryCache keeps
 
 
-class Query:
+class Query(Generic[M]):
     """A queryset with Parameters, which `build()` returns. It is compiled at its first use."""
 
-    def __init__(self, build: Callable[[], models.QuerySet[Any]]) -> None:
+    def __init__(self, build: Callable[[], models.QuerySet[M, object]]) -> None:
         self.build = build
 
-    def fetch(self, values: Any, *, commit_with: bool = False) -> list[Any]:
+    def fetch(self, values: ParameterValues, *, commit_with: bool = False) -> list[Row]:
         """Return the rows as tuples. `values` holds the values of the parameters, by their names.
 
         With `commit_with` the COMMIT may be sent together with the query: see allow_early_commit().
@@ -32,12 +36,12 @@ class Query:
             return []
         return compiled.convert(compiled.statement.run(values, commit_with=commit_with))
 
-    def fetch_objects(self, values: Any) -> list[Any]:
+    def fetch_objects(self, values: ParameterValues) -> list[M]:
         """Return the rows as objects of the model, with the related rows of select_related()."""
         object_builder = self.compiled.object_builder
         return [object_builder.build(row) for row in self.fetch(values)]
 
-    def count(self, values: Any) -> int:
+    def count(self, values: ParameterValues) -> int:
         """Return the number of rows. Slower than fetch(), since the statement is not prepared."""
         statement = self.compiled.statement
         return statement.count(values) if statement else 0
@@ -50,7 +54,7 @@ class Query:
 class _Compiled:
     """The SQL of a queryset, and how its rows are converted."""
 
-    def __init__(self, queryset: models.QuerySet[Any]) -> None:
+    def __init__(self, queryset: models.QuerySet[models.Model, object]) -> None:
         self.compiler = queryset.query.get_compiler(connection=connection)
         self.statement: Statement | None = None  # stays None if no row can match
         self.converters: Any = None
@@ -62,7 +66,7 @@ class _Compiled:
         selected = [expression for expression, _sql, _alias in self.compiler.select]
         self.converters = self.compiler.get_converters(selected)
 
-    def convert(self, rows: list[Any]) -> list[Any]:
+    def convert(self, rows: list[Row]) -> list[Row]:
         """Return the rows with the conversions of their fields applied, as the ORM does it."""
         if not self.converters:
             return rows
@@ -94,7 +98,7 @@ class _ObjectBuilder:
             for other in info.get("related_klass_infos", ())
         ]
 
-    def build(self, row: Sequence[Any]) -> Any:
+    def build(self, row: Row) -> Any:
         """Return the object, or None if an outer join has found no row."""
         values = row[self.start : self.end]
         if values[self.key] is None:
@@ -115,7 +119,7 @@ class _ObjectBuilder:
 
 # ---- variants of a query ------------------------------------------------------------------------
 
-FIELD_TYPES: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
+FIELD_TYPES: Mapping[type, Callable[[], AnyField]] = {
     int: models.BigIntegerField,
     str: models.TextField,
     datetime: models.DateTimeField,
@@ -124,7 +128,7 @@ FIELD_TYPES: Mapping[type, Callable[[], models.Field[Any, Any]]] = {
 }
 
 
-class QueryCache:
+class QueryCache(Generic[M]):
     """A query whose SQL depends on some of its arguments. Each variant is compiled once.
 
     `build(*variant_key, *arguments)` returns the queryset. It is called with Parameters in place of
@@ -133,33 +137,33 @@ class QueryCache:
     lengths of tuples. At most MAX_VARIANTS are kept.
     """
 
-    def __init__(self, build: Callable[..., models.QuerySet[Any]]) -> None:
+    def __init__(self, build: BuildFunction[M]) -> None:
         self.build = build
         self.queries = lru_cache(MAX_VARIANTS)(self._compile)
 
     def fetch(
-        self, variant_key: tuple[Any, ...], *arguments: Any, commit_with: bool = False
-    ) -> list[Any]:
+        self, variant_key: tuple[object, ...], *arguments: object, commit_with: bool = False
+    ) -> list[Row]:
         """See Query.fetch()."""
-        values: list[Any] = []
+        values: list[object] = []
         variant = self.queries(variant_key, _variant_of(arguments, values))
         return variant.fetch(values, commit_with=commit_with)
 
-    def fetch_objects(self, variant_key: tuple[Any, ...], *arguments: Any) -> list[Any]:
+    def fetch_objects(self, variant_key: tuple[object, ...], *arguments: object) -> list[M]:
         """See Query.fetch_objects()."""
-        values: list[Any] = []
+        values: list[object] = []
         return self.queries(variant_key, _variant_of(arguments, values)).fetch_objects(values)
 
-    def count(self, variant_key: tuple[Any, ...], *arguments: Any) -> int:
+    def count(self, variant_key: tuple[object, ...], *arguments: object) -> int:
         """See Query.count()."""
-        values: list[Any] = []
+        values: list[object] = []
         return self.queries(variant_key, _variant_of(arguments, values)).count(values)
 
-    def _compile(self, variant_key: tuple[Any, ...], variant: tuple[Any, ...]) -> Query:
+    def _compile(self, variant_key: tuple[object, ...], variant: tuple[object, ...]) -> Query[M]:
         return Query(lambda: self.build(*variant_key, *_with_parameters(variant, [])))
 
 
-def _variant_of(value: Any, values: list[Any]) -> Any:
+def _variant_of(value: object, values: list[object]) -> Any:
     """Return the arguments with each value replaced by its type. Appends the values to `values`."""
     value_type = type(value)
     if value_type in FIELD_TYPES:
@@ -171,13 +175,13 @@ def _variant_of(value: Any, values: list[Any]) -> Any:
     return value
 
 
-def _with_parameters(variant: Any, parameters: list[Parameter]) -> Any:
+def _with_parameters(variant: object, parameters: list[Parameter]) -> Any:
     """Return the variant with each type replaced by a Parameter, which is named by its position."""
     if isinstance(variant, type) and variant in FIELD_TYPES:
         parameters.append(Parameter(len(parameters), FIELD_TYPES[variant]()))
         return parameters[-1]
     if isinstance(variant, tuple):
-        parts: Sequence[Any] = [_with_parameters(part, parameters) for part in variant]
+        parts: Sequence[object] = [_with_parameters(part, parameters) for part in variant]
         value_type: Any = type(variant)
         return tuple(parts) if value_type is tuple else value_type(*parts)
     return variant

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from django.db import DEFAULT_DB_ALIAS, connections
+
+from taskflow.db.types import Row
 
 if TYPE_CHECKING:
     from taskflow.db.statements import Statement
@@ -17,15 +19,15 @@ class Session(Protocol):
     """One thread's session with the database: PostgresSession or SqliteSession."""
 
     def execute(
-        self, statement: Statement, values: Sequence[Any], *, commit_with: bool = False
-    ) -> list[Any]:
+        self, statement: Statement, values: Sequence[object], *, commit_with: bool = False
+    ) -> list[Row]:
         """Run the statement with values for its parameters, in their order. Return its rows.
 
         With `commit_with`, COMMIT is sent in the same message if allow_early_commit() was called
         before. Raises Django's database errors.
         """
 
-    def defer(self, statement: Statement, values: Sequence[Any]) -> None:
+    def defer(self, statement: Statement, values: Sequence[object]) -> None:
         """Run a statement whose rows are not needed, now or together with the next statement.
 
         A database error is raised by whichever call sends the statement.

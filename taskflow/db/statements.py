@@ -10,12 +10,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from django.db import DEFAULT_DB_ALIAS, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func
 from django.db.models.expressions import Expression
 
 from taskflow.db.session import current_session
+from taskflow.db.types import AnyField, ParameterValues, Row, SqlAndParams
 
 if TYPE_CHECKING:
+    from django.db.models.sql.compiler import SQLCompiler
+
     from taskflow.db.postgresql.statement import PostgresStatement
 
 PLACEHOLDER = re.compile(r"%[s%]")
@@ -28,12 +32,15 @@ class Parameter(Expression):
     """
 
     def __init__(
-        self, name: Any, output_field: Any = None, source: Callable[[], Any] | None = None
+        self,
+        name: str | int,
+        output_field: AnyField | None = None,
+        source: Callable[[], object] | None = None,
     ) -> None:
         super().__init__(output_field=output_field or models.BigIntegerField())
         self.name, self.source = name, source
 
-    def as_sql(self, compiler: Any, connection: Any) -> Any:
+    def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> SqlAndParams:
         return "%s", [self]
 
 
@@ -51,7 +58,7 @@ class IdArray:
 class IdArrayField(models.Field):  # type: ignore[type-arg]
     """The field of a Parameter whose value is an IdArray."""
 
-    def get_db_prep_save(self, value: Any, connection: Any) -> str:
+    def get_db_prep_save(self, value: Any, connection: BaseDatabaseWrapper) -> str:
         return str(value) if connection.vendor == "postgresql" else json.dumps(value.values)
 
 
@@ -60,10 +67,16 @@ class IsInIds(Func):
 
     output_field = models.BooleanField()
 
-    def __init__(self, column: str, ids: Any) -> None:
+    def __init__(self, column: str, ids: IdArray | Expression) -> None:
         super().__init__(models.F(column), ids)
 
-    def as_sql(self, compiler: Any, connection: Any, *args: Any, **context: Any) -> Any:
+    def as_sql(
+        self,
+        compiler: SQLCompiler,
+        connection: BaseDatabaseWrapper,
+        *args: str | None,
+        **context: str | None,
+    ) -> SqlAndParams:
         joiner, template = " = ANY(", "%(expressions)s)"
         if connection.vendor == "sqlite":
             joiner, template = " IN (SELECT value FROM json_each(", "%(expressions)s))"
@@ -78,16 +91,16 @@ class ParameterUse:
     positions: list[int]
 
     @property
-    def field(self) -> Any:
+    def field(self) -> AnyField:
         return self.parameter.output_field
 
 
 class Statement:
     """SQL as Django's compiler returns it. Its params are values and Parameters."""
 
-    def __init__(self, sql: str, params: Sequence[Any]) -> None:
+    def __init__(self, sql: str, params: Sequence[object]) -> None:
         self.sql, self.params = sql, list(params)
-        uses: dict[Any, ParameterUse] = {}
+        uses: dict[tuple[str | int, type[AnyField]], ParameterUse] = {}
         for position, param in enumerate(params):
             if isinstance(param, Parameter):
                 key = (param.name, type(param.output_field))
@@ -98,17 +111,17 @@ class Statement:
             None  # set by the first execution on PostgreSQL
         )
 
-    def run(self, values: Any, *, commit_with: bool = False) -> list[Any]:
+    def run(self, values: ParameterValues, *, commit_with: bool = False) -> list[Row]:
         """Run it and return its rows. `values` are by parameter name. See Session.execute()."""
         return current_session().execute(
             self, self._values_in_order(values), commit_with=commit_with
         )
 
-    def defer(self, values: Any) -> None:
+    def defer(self, values: ParameterValues) -> None:
         """Run it without returning its rows. See Session.defer()."""
         current_session().defer(self, self._values_in_order(values))
 
-    def count(self, values: Any) -> int:
+    def count(self, values: ParameterValues) -> int:
         """Return how many rows it would return. Not prepared, so slower than run()."""
         sql = f"SELECT count(*) FROM ({self.sql}) counted"  # noqa: S608 - the ORM's own
         counting = Statement(sql, self.params)
@@ -120,7 +133,7 @@ class Statement:
         """The SQL with the placeholders of SQLite."""
         return PLACEHOLDER.sub(lambda match: "%" if match[0] == "%%" else "?", self.sql)
 
-    def place_values(self, values: Sequence[Any], wrapper: Any) -> list[Any]:
+    def place_values(self, values: Sequence[object], wrapper: BaseDatabaseWrapper) -> list[Any]:
         """Return params for Django's cursors: each Parameter is replaced by its value."""
         params = self.params.copy()
         for use, value in zip(self.parameters, values, strict=True):
@@ -129,13 +142,13 @@ class Statement:
                 params[position] = prepared
         return params
 
-    def run_with_cursor(self, params: Sequence[Any]) -> list[Any]:
+    def run_with_cursor(self, params: Sequence[Any]) -> list[Row]:
         """Run it with Django's cursor. `params` holds a value for each placeholder."""
         with connections[DEFAULT_DB_ALIAS].cursor() as cursor:
             cursor.execute(self.sql, params)
-            rows: list[Any] = cursor.fetchall() if cursor.description else []
+            rows: list[Row] = cursor.fetchall() if cursor.description else []
             return rows
 
-    def _values_in_order(self, values: Any) -> list[Any]:
+    def _values_in_order(self, values: ParameterValues) -> list[object]:
         """Return the values of the parameters in their order."""
         return [values[name] if source is None else source() for name, source in self.sources]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db.models.sql import InsertQuery, UpdateQuery
 
 from taskflow.db.columns import columns_of
 from taskflow.db.statements import Parameter, Statement
+from taskflow.db.types import Row
 
 MAX_STATEMENTS = 500  # compiled statements of each kind that are kept
 
@@ -64,7 +65,7 @@ def insert_rows(rows: Sequence[models.Model], shared_column: str) -> bool:
     return True
 
 
-def _values_of(row: models.Model) -> dict[str, Any] | None:
+def _values_of(row: models.Model) -> dict[str, object] | None:
     """Return the values to store, by attribute name, without those that the database generates.
 
     Return None if the row has an id already, or an expression as a value.
@@ -85,14 +86,14 @@ def _values_of(row: models.Model) -> dict[str, Any] | None:
 
 
 @cache
-def _stored_columns(model: type[models.Model]) -> list[tuple[str, Callable[..., Any] | None]]:
+def _stored_columns(model: type[models.Model]) -> list[tuple[str, Callable[..., object] | None]]:
     """Return the stored attributes, each with the pre_save() of its field if that has its own."""
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
     usual = models.Field.pre_save
     return [(f.attname, None if type(f).pre_save is usual else f.pre_save) for f in fields]
 
 
-def _mark_saved(row: models.Model, returned: Sequence[Any]) -> None:
+def _mark_saved(row: models.Model, returned: Row) -> None:
     for field, value in zip(row._meta.db_returning_fields, returned, strict=True):
         setattr(row, field.attname, value)
     row._state.adding, row._state.db = False, DEFAULT_DB_ALIAS
@@ -119,7 +120,7 @@ def _compile_insert_rows(
 @lru_cache(MAX_STATEMENTS)
 def _compile_insert(model: type[models.Model], names: tuple[str, ...]) -> Statement:
     fields = [f for f in columns_of(model) if not f.generated and not f.primary_key]
-    row: Any = model()
+    row = model()
     for field in fields:
         if field.attname in names:
             setattr(row, field.attname, _parameter_of(field))
@@ -131,10 +132,10 @@ def _compile_insert(model: type[models.Model], names: tuple[str, ...]) -> Statem
     return Statement(sql, params)
 
 
-RowsFunction = Callable[[], models.QuerySet[Any]]
+RowsFunction = Callable[[], models.QuerySet[models.Model]]
 
 
-def update(rows: RowsFunction, pk: int, values: dict[str, Any]) -> None:
+def update(rows: RowsFunction, pk: int, values: Mapping[str, object]) -> None:
     """Set columns of the row of `rows()` with this id. It is sent with the next statement."""
     _compile_update(rows, tuple(sorted(values))).defer({**values, "pk": pk})
 
@@ -156,13 +157,13 @@ def _compile_update(rows: RowsFunction, names: tuple[str, ...]) -> Statement:
 
 @lru_cache(MAX_STATEMENTS)
 def _compile_increment(rows: RowsFunction, name: str) -> Statement:
-    field = rows().model._meta.get_field(name)
+    field: Any = rows().model._meta.get_field(name)
     returning = f" RETURNING {connection.ops.quote_name(field.column)}"
     return _compile_statement(rows, {name: F(name) + _parameter_of(field)}, returning)
 
 
 def _compile_statement(
-    rows: RowsFunction, values: dict[str, Any], returning: str = ""
+    rows: RowsFunction, values: Mapping[str, object], returning: str = ""
 ) -> Statement:
     query: Any = rows().filter(pk=Parameter("pk")).query.chain(UpdateQuery)
     query.add_update_values(values)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF_HEADER, REASON_HEADER
 from taskflow.http.components import OpenApiDocument, Schema
@@ -191,7 +190,7 @@ PROBLEM = {
 }
 
 
-def _parameter(source: str, name: str, description: str, **schema: Any) -> Schema:
+def _parameter(source: str, name: str, description: str, **schema: object) -> Schema:
     """Describe an optional parameter of the query or a header."""
     optional = {"in": source, "name": name, "required": False}
     return optional | {"schema": schema, "description": description}

@@ -15,7 +15,7 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
 from django.http.response import ResponseHeaders
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
@@ -173,13 +173,13 @@ class Messages(_BrowserOnly, MessageMiddleware):
 class Cors(CorsMiddleware):
     """Django skips this middleware unless TASKFLOW_CORS_ORIGINS allows other origins."""
 
-    def __init__(self, get_response: Any) -> None:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         if not settings.CORS_ALLOWED_ORIGINS:
             raise MiddlewareNotUsed
         super().__init__(get_response)
 
 
 class Csrf(_BrowserOnly, CsrfViewMiddleware):
-    def process_view(self, request: HttpRequest, *args: Any) -> Any:
+    def process_view(self, request: HttpRequest, *args: Any) -> HttpResponseForbidden | None:
         """Check pages only. accounts/auth.py checks API requests that come with a session."""
         return None if is_api(request) else super().process_view(request, *args)

@@ -39,7 +39,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     parameters = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -66,7 +66,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
 def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
     """Refuse bodies in views that are not operations and would ignore them."""
 
-    def checked(request: Request, **kwargs: Any) -> HttpResponse:
+    def checked(request: Request, **kwargs: object) -> HttpResponse:
         refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
@@ -140,14 +140,14 @@ class Api(NinjaAPI):
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def add_etag(self, view: Callable[..., Any]) -> Callable[..., Any]:
+    def add_etag(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. The response gets the ETag of the row that they return.
 
         A read gets 304 if its If-None-Match contains that ETag.
         """
 
         @wraps(view)
-        def view_with_etag(request: Request, *args: Any, **kwargs: Any) -> Any:
+        def view_with_etag(request: Request, *args: object, **kwargs: object) -> object:
             result = view(request, *args, **kwargs)
             row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, TypedDict, TypeVar
 
 from django.core.exceptions import ValidationError
 from django.db import models
@@ -23,6 +23,8 @@ from taskflow.db.json import JsonBuilder
 from taskflow.db.ordering import complete_order, few_values_of, ordering_of, rows_after
 from taskflow.db.page_query import PageQuery, Partitions
 from taskflow.db.query import QueryCache
+from taskflow.db.statements import Parameter
+from taskflow.db.types import Position, Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
@@ -30,7 +32,7 @@ from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 WRONG_CURSOR = "The cursor is not one of this list in this order. Start again without it."
 T = TypeVar("T")
-Row = TypeVar("Row", bound=models.Model)
+M = TypeVar("M", bound=models.Model)
 
 
 class PageParams(In):
@@ -55,10 +57,19 @@ class ListResponse(Out, Generic[T]):
     count: int | None = Field(description="All rows that match, when `include=count`; else null.")
 
 
+class PageContents(TypedDict, Generic[T]):
+    """The values of a ListResponse, when its rows are objects."""
+
+    data: list[T]
+    next_cursor: str | None
+    has_more: bool
+    count: int | None
+
+
 def paginate(
-    rows: models.QuerySet[Row], params: PageParams, *, order: Sequence[str]
-) -> dict[str, Any]:
-    """Return the fields of a ListResponse: one page of `rows` in `order`, with nulls last.
+    rows: models.QuerySet[M], params: PageParams, *, order: Sequence[str]
+) -> PageContents[M]:
+    """Return the contents of a page of `rows` in `order`, with nulls last.
 
     `order` names model fields, with `-` for descending. One query, and another one with
     include=count. Raises InvalidCursor when the cursor was not made by this list in this order.
@@ -76,6 +87,9 @@ def paginate(
     return {"data": page, "next_cursor": cursor, "has_more": has_more, "count": total}
 
 
+FilterValues = Mapping[str, object]  # by the names of the filters
+
+
 @dataclass(frozen=True)
 class BuiltPage:
     """A ListResponse whose rows are JSON texts already.
@@ -85,8 +99,8 @@ class BuiltPage:
     """
 
     rows: list[str]
-    extra_columns: list[tuple[Any, ...]]
-    envelope: dict[str, Any]
+    extra_columns: list[Row]
+    envelope: dict[str, object]
 
     @property
     def is_empty(self) -> bool:
@@ -110,13 +124,13 @@ class ListQuery:
     def __init__(
         self,
         model: type[models.Model],
-        rows: Callable[[Viewer, Mapping[str, Any]], models.QuerySet[Any]],
+        rows: Callable[[Viewer, FilterValues], models.QuerySet[models.Model]],
         build: Callable[[Viewer], JsonBuilder],
         *,
         extra_columns: Sequence[str] = (),
-        partitions: Callable[[Viewer, Mapping[str, Any], Sequence[str]], Partitions | None]
+        partitions: Callable[[Viewer, FilterValues, Sequence[str]], Partitions | None]
         | None = None,
-        is_of_one_partition: Callable[[Mapping[str, Any]], bool] | None = None,
+        is_of_one_partition: Callable[[FilterValues], bool] | None = None,
     ) -> None:
         self.model, self.rows, self.build, self.extra_columns = model, rows, build, extra_columns
         self.partitions = partitions
@@ -125,7 +139,7 @@ class ListQuery:
         self.count_queries = QueryCache(self._select_all)
 
     def page(
-        self, viewer: Viewer, filters: Mapping[str, Any], params: PageParams, order: Sequence[str]
+        self, viewer: Viewer, filters: FilterValues, params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
         """Return one page in `order`. See paginate()."""
         order = complete_order(order)
@@ -150,8 +164,8 @@ class ListQuery:
         )
 
     def _select_all(
-        self, names: tuple[str, ...], viewer: Viewer, values: Any
-    ) -> models.QuerySet[Any]:
+        self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
+    ) -> models.QuerySet[models.Model, Row]:
         filters = dict(zip(names, values, strict=True))
         partitions = self.partitions and self.partitions(viewer, filters, ["id"])
         rows = partitions.all_rows() if partitions else self.rows(viewer, filters)
@@ -164,10 +178,10 @@ class ListQuery:
         limit: int,
         max_skip: int,
         viewer: Viewer,
-        values: Any,
-        position: Any,
-        skip: Any,
-    ) -> models.QuerySet[Any]:
+        values: Sequence[object],
+        position: Position | None,
+        skip: int | Parameter | None,
+    ) -> models.QuerySet[models.Model, Row]:
         filters = dict(zip(names, values, strict=True))
         page = PageQuery(
             visible=self.rows(viewer, {}),
@@ -182,10 +196,10 @@ class ListQuery:
             skip=skip,
             max_skip=max_skip,
         )
-        rows: models.QuerySet[Any] = page.rows()
-        rows = rows.annotate(_json=AsText(self.build(viewer).json()))
+        rows = page.rows().annotate(_json=AsText(self.build(viewer).json()))
         columns = [*self.extra_columns, *(name.removeprefix("-") for name in order)]
-        return rows.values_list("_json", *columns)
+        selected: models.QuerySet[models.Model, Row] = rows.values_list("_json", *columns)
+        return selected
 
 
 def _next_power_of_two(skip: int) -> int:
@@ -197,9 +211,12 @@ def _next_power_of_two(skip: int) -> int:
 
 
 def paginate_models(
-    rows_by_type: Mapping[Any, models.QuerySet[Any]], params: PageParams, *, time_field: str
-) -> dict[str, Any]:
-    """Return the fields of a ListResponse of (resource type, row), the latest `time_field` first.
+    rows_by_type: Mapping[str, models.QuerySet[models.Model]],
+    params: PageParams,
+    *,
+    time_field: str,
+) -> PageContents[tuple[str, models.Model]]:
+    """Return the contents of a page of (resource type, row), the latest `time_field` first.
 
     The rows are of several models. One query per model, and another one with include=count. Raises
     InvalidCursor when the cursor is not of such a list.
@@ -208,7 +225,7 @@ def paginate_models(
     if params.cursor is not None:
         position = _decode_typed_position(params.cursor, time_field)
     end = params.skip + params.limit
-    loaded: list[tuple[str, Any]] = []
+    loaded: list[tuple[str, models.Model]] = []
     for resource_type, rows in rows_by_type.items():
         after = rows.filter(_after(resource_type, position, time_field)) if position else rows
         newest = after.order_by(f"-{time_field}", "-id")[: end + 1]
@@ -269,17 +286,17 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
 # ---- cursors ------------------------------------------------------------------------------------
 
 
-def _position_of(row: models.Model, order: Sequence[str]) -> list[Any]:
+def _position_of(row: models.Model, order: Sequence[str]) -> Position:
     """Return the values of the fields by which a list is ordered."""
     return [getattr(row, name.removeprefix("-")) for name in order]
 
 
-def _encode_cursor(model: type[models.Model], order: Sequence[str], position: Sequence[Any]) -> str:
+def _encode_cursor(model: type[models.Model], order: Sequence[str], position: Position) -> str:
     values = [value.isoformat() if isinstance(value, date) else value for value in position]
     return _encode_values([_list_name(model, order), *values])
 
 
-def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str) -> list[Any]:
+def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str) -> Position:
     """Return the position that the cursor holds. Raises InvalidCursor if it is of another list."""
     name, *values = _decode_values(cursor, len(order) + 1)
     try:
@@ -295,9 +312,7 @@ def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str)
         raise InvalidCursor(WRONG_CURSOR) from None
 
 
-def _check_few_values(
-    model: type[models.Model], order: Sequence[str], position: Sequence[Any]
-) -> None:
+def _check_few_values(model: type[models.Model], order: Sequence[str], position: Position) -> None:
     """Raise ValueError for a value that a field of few values never has.
 
     The query computes the values that follow, and none follows one beyond the last.
@@ -331,7 +346,7 @@ def _decode_values(cursor: str, length: int) -> list[Any]:
     return values
 
 
-def _parse_value(field: Any, value: Any) -> Any:
+def _parse_value(field: Any, value: object) -> object:
     """Return the value of a column. Raises ValueError or ValidationError if no row can have it.
 
     Cursors can be forged, and the database would fail for such a value.

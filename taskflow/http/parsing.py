@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils.datastructures import MultiValueDict
 from ninja.parser import Parser
 from pydantic import ValidationError, create_model
 
@@ -38,7 +39,9 @@ class StrictParser(Parser):
             raise BadRequest("The body must be a JSON object.", code=MALFORMED)
         return body
 
-    def parse_querydict(self, data: Any, list_fields: list[str], request: HttpRequest) -> Any:
+    def parse_querydict(
+        self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
+    ) -> dict[str, Any]:
         for name, values in data.lists():
             if any(is_unstorable(text) for text in (name, *values)):
                 raise BadRequest(
@@ -49,7 +52,7 @@ class StrictParser(Parser):
         return super().parse_querydict(data, list_fields, request)
 
 
-def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
+def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
     """Return the value of a JSON text that is unambiguous and can be stored.
 
     Raises ValueError, whose message is a sentence, for text that is not JSON (also NaN and
@@ -73,7 +76,7 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> Any:
     return value
 
 
-def parse_metadata(text: str | bytes) -> Any:
+def parse_metadata(text: str | bytes) -> object:
     """parse_json() for metadata, which is one level down in a body."""
     return parse_json(text, max_depth=MAX_JSON_DEPTH - 1)
 
@@ -161,7 +164,7 @@ def check_values(schema: type[In], values: Mapping[str, object]) -> dict[str, An
 
 
 def problem_of_validation(
-    errors: list[dict[str, Any]], query_parameters: Collection[str] = ()
+    errors: Sequence[Mapping[str, Any]], query_parameters: Collection[str] = ()
 ) -> Problem:
     """Return one problem for all errors that pydantic has reported.
 
@@ -188,7 +191,7 @@ def _position(loc: tuple[object, ...]) -> dict[str, str]:
     return {"parameter": str(rest[min(1, len(rest) - 1)]) if rest else str(source)}
 
 
-def _detail_of_misplaced(error: dict[str, Any], query_parameters: Collection[str]) -> str | None:
+def _detail_of_misplaced(error: Mapping[str, Any], query_parameters: Collection[str]) -> str | None:
     """Return what to do about a query parameter that was sent in the body, else None."""
     *_path, name = error.get("loc") or ("",)
     if error["type"] != "extra_forbidden" or name not in query_parameters:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Protocol
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
@@ -42,7 +43,7 @@ class Request(WSGIRequest):
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields
 
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+    def _set_content_type_params(self, meta: Mapping[str, str]) -> None:
         """Keep the default encoding. An unreadable Content-Type header counts as an empty one."""
         try:
             parsed = parse_header_parameters(meta.get("CONTENT_TYPE", ""))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from django.db import models
 from django.http import HttpResponse
@@ -12,10 +12,13 @@ from taskflow.db.expressions import AsText
 from taskflow.db.json import JSON_CONTENT_TYPE, JsonBuilder
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_current
 from taskflow.http.request import Request
+
+Lookup = Mapping[str, object]  # field names with the values that identify a row
 
 
 class Detail(NamedTuple):
@@ -35,7 +38,7 @@ class DetailQuery:
     def __init__(
         self,
         resource_type: str,
-        rows: Callable[[Viewer], models.QuerySet[Any]],
+        rows: Callable[[Viewer], models.QuerySet[models.Model]],
         build: Callable[[Viewer], JsonBuilder],
     ) -> None:
         self.resource_type, self.rows, self.build = resource_type, rows, build
@@ -43,7 +46,7 @@ class DetailQuery:
         self.details = QueryCache(self._select_json)
         self.many = QueryCache(self._select_json_by_id)
 
-    def fetch(self, viewer: Viewer, lookup: Mapping[str, Any]) -> Detail | None:
+    def fetch(self, viewer: Viewer, lookup: Lookup) -> Detail | None:
         """Return the row, or None. COMMIT may be sent together with this query."""
         names, values = tuple(lookup), tuple(lookup.values())
         rows = self.details.fetch((names,), viewer, values, commit_with=True)
@@ -52,7 +55,7 @@ class DetailQuery:
         pk, version, fingerprint, text = rows[0]
         return Detail(pk, etag_of_fingerprint(self.resource_type, pk, version, fingerprint), text)
 
-    def fetch_etag(self, viewer: Viewer, lookup: Mapping[str, Any]) -> str | None:
+    def fetch_etag(self, viewer: Viewer, lookup: Lookup) -> str | None:
         """Return the ETag of the row, or None without a row. Cheaper than fetch()."""
         rows = self.etags.fetch((tuple(lookup),), viewer, tuple(lookup.values()))
         return etag_of_fingerprint(self.resource_type, *rows[0]) if rows else None
@@ -61,27 +64,40 @@ class DetailQuery:
         """Return the JSON of the rows with these ids, by id. Unknown ids are left out."""
         return dict(self.many.fetch((), viewer, IdArray(tuple(ids))))
 
-    def _select_fingerprint(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+    def _select_fingerprint(
+        self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
+    ) -> models.QuerySet[models.Model, Row]:
         rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
         rows = rows.annotate(_fingerprint=self.build(viewer).fingerprint())
-        return rows.values_list("pk", "version", "_fingerprint")
+        selected: models.QuerySet[models.Model, Row] = rows.values_list(
+            "pk", "version", "_fingerprint"
+        )
+        return selected
 
-    def _select_json(self, names: tuple[str, ...], viewer: Viewer, values: Any) -> Any:
+    def _select_json(
+        self, names: tuple[str, ...], viewer: Viewer, values: Sequence[object]
+    ) -> models.QuerySet[models.Model, Row]:
         row_json = AsText(self.build(viewer).json())
         rows = self._select_fingerprint(names, viewer, values).annotate(_json=row_json)
-        return rows.values_list("pk", "version", "_fingerprint", "_json")
+        selected: models.QuerySet[models.Model, Row] = rows.values_list(
+            "pk", "version", "_fingerprint", "_json"
+        )
+        return selected
 
-    def _select_json_by_id(self, viewer: Viewer, ids: Any) -> Any:
+    def _select_json_by_id(
+        self, viewer: Viewer, ids: IdArray
+    ) -> models.QuerySet[models.Model, Row]:
         rows = self.rows(viewer).filter(IsInIds("pk", ids))
         rows = rows.annotate(_json=AsText(self.build(viewer).json()))
-        return rows.values_list("pk", "_json")
+        selected: models.QuerySet[models.Model, Row] = rows.values_list("pk", "_json")
+        return selected
 
 
 def respond_with_detail(
     request: Request,
     query: DetailQuery,
     viewer: Viewer,
-    lookup: Mapping[str, Any],
+    lookup: Lookup,
     *,
     status: int = 200,
 ) -> HttpResponse:

@@ -25,6 +25,7 @@ from taskflow.tenancy.constraints import (
     TenantStatistics,
 )
 from taskflow.tenancy.models import (
+    Changes,
     TenantFK,
     TenantManager,
     TenantModel,
@@ -47,6 +48,7 @@ from taskflow.tenancy.unit import (
 __all__ = [
     "APP_ROLE",
     "OWNER_ROLE",
+    "Changes",
     "CompositeFK",
     "RowSecurity",
     "TenantError",

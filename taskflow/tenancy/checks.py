@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -96,7 +95,7 @@ def tenant_models() -> list[type[models.Model]]:
 
 
 @checks.register("tenancy")
-def check_models(app_configs: Any, **kwargs: Any) -> list[checks.CheckMessage]:
+def check_models(app_configs: object, **kwargs: object) -> list[checks.CheckMessage]:
     """Report fields, indexes, constraints and managers that would expose rows to other tenants."""
     return [
         checks.Error(f"{model._meta.label}: {mistake}", obj=model, id="tenancy.E001")
@@ -140,5 +139,5 @@ def _first_column_of(index: models.Index | models.UniqueConstraint) -> str | Non
     return getattr(index.expressions[0], "name", None)
 
 
-def _is_tenant_class(model: Any) -> bool:
+def _is_tenant_class(model: object) -> bool:
     return isinstance(model, type) and model._meta.label == "accounts.Tenant"  # type: ignore[attr-defined]

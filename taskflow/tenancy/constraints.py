@@ -18,9 +18,12 @@ NO_SQL = ""  # not None, which Django would execute as text when a column of the
 
 
 class _DatabaseConstraint(models.constraints.BaseConstraint):
-    """A constraint that only the database checks. Forms and full_clean() ignore it."""
+    """A constraint that only the database checks. Forms and full_clean() ignore it.
 
-    def validate(self, *args: Any, **kwargs: Any) -> None:
+    Its methods return None where Django has no statement to execute. The stubs allow only texts.
+    """
+
+    def validate(self, *args: object, **kwargs: object) -> None:
         pass
 
     def __eq__(self, other: object) -> bool:
@@ -59,7 +62,7 @@ class CompositeFK(_DatabaseConstraint):
         super().__init__(name=name)
         self.field = field
 
-    def deconstruct(self) -> Any:
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "field": self.field}
 
@@ -105,7 +108,7 @@ class CompositeFK(_DatabaseConstraint):
         )
 
 
-def _remake_sqlite_table(model: Any, schema_editor: Any) -> None:
+def _remake_sqlite_table(model: type[models.Model], schema_editor: Any) -> None:
     """Add or remove constraints on SQLite, which requires copying the table."""
     schema_editor._remake_table(model)
 
@@ -134,10 +137,14 @@ class _PostgresConstraint(_DatabaseConstraint):
             return None
         return self._remove_postgres_sql(model, schema_editor)
 
-    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         raise NotImplementedError
 
-    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         raise NotImplementedError
 
 
@@ -149,15 +156,23 @@ class TenantPrimaryKey(_PostgresConstraint):
     sequence per table numbers the rows of all tenants.
     """
 
-    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         return self._replace_key_sql(model, schema_editor, "tenant_id, id")
 
-    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         # CASCADE, because migrating backwards removes the key before the foreign keys to it.
         return self._replace_key_sql(model, schema_editor, "id", drop="CASCADE")
 
     def _replace_key_sql(
-        self, model: Any, schema_editor: BaseDatabaseSchemaEditor, columns: str, drop: str = ""
+        self,
+        model: type[models.Model],
+        schema_editor: BaseDatabaseSchemaEditor,
+        columns: str,
+        drop: str = "",
     ) -> str:
         quote, table = schema_editor.quote_name, model._meta.db_table
         key = quote(f"{table}_pkey")  # PostgreSQL's name for Django's key
@@ -173,7 +188,9 @@ class RowSecurity(_PostgresConstraint):
     This applies to the owner of the table, too.
     """
 
-    def _create_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _create_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         sql = (
             f"ALTER TABLE {table} ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;"
@@ -183,7 +200,9 @@ class RowSecurity(_PostgresConstraint):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
         return sql
 
-    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         table = schema_editor.quote_name(model._meta.db_table)
         return (
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
@@ -203,7 +222,7 @@ class TenantStatistics(_PostgresConstraint):
         super().__init__(name=name)
         self.fields = tuple(fields)
 
-    def deconstruct(self) -> Any:
+    def deconstruct(self) -> tuple[str, Sequence[Any], dict[str, Any]]:
         path, args, kwargs = super().deconstruct()
         return path, args, {**kwargs, "fields": self.fields}
 
@@ -215,7 +234,9 @@ class TenantStatistics(_PostgresConstraint):
             f" FROM {quote(model._meta.db_table)}"
         )
 
-    def _remove_postgres_sql(self, model: Any, schema_editor: BaseDatabaseSchemaEditor) -> str:
+    def _remove_postgres_sql(
+        self, model: type[models.Model], schema_editor: BaseDatabaseSchemaEditor
+    ) -> str:
         return f"DROP STATISTICS IF EXISTS {schema_editor.quote_name(self.name)}"
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeVar
 
 from django.db import models
 from django.db.models.deletion import Collector
@@ -22,6 +22,7 @@ from taskflow.tenancy.constraints import (
 from taskflow.tenancy.unit import ALL_TENANTS, TenantError, current_tenant_id, current_unit
 
 RowT = TypeVar("RowT", bound=models.Model)
+Changes = Mapping[str, Sequence[Any]]  # [value before, value after] as JSON, by field name
 # Ids without a foreign key, since the row may be deleted: in the event log and the counts.
 IDS_WITHOUT_FOREIGN_KEY = {"project_id", "subject_id"}
 BEFORE_ALL_FIELDS = -(10**6)  # Django's own creation counters start at -1 and at 0
@@ -57,7 +58,7 @@ class TenantQuerySet(models.QuerySet[RowT]):
         _refuse_other_tenants(rows)
         return super().bulk_update(rows, *args, **kwargs)
 
-    def update(self, **values: Any) -> int:
+    def update(self, **values: object) -> int:
         if values.keys() & {"tenant", "tenant_id"}:
             raise TenantError("A row cannot be moved to another tenant.")
         return super().update(**values)
@@ -135,7 +136,7 @@ class TenantField(models.ForeignKey):  # type: ignore[type-arg]
         super().__init__(**_TENANT_FIELD | kwargs)
         self.creation_counter = BEFORE_ALL_FIELDS
 
-    def deconstruct(self) -> Any:
+    def deconstruct(self) -> tuple[str, str, Sequence[Any], dict[str, Any]]:
         name, path, args, kwargs = super().deconstruct()
         return name, path, args, {k: v for k, v in kwargs.items() if k not in _TENANT_FIELD}
 
@@ -171,14 +172,16 @@ class TenantModel(models.Model):
     fresh_columns: frozenset[str] = frozenset()
 
     if TYPE_CHECKING:
-        version: Any  # every model that the recorder writes has one
+        # every model that the recorder writes has these
+        version = models.PositiveIntegerField()
+        updated_at = models.DateTimeField()
 
     class Meta:
         abstract = True
         base_manager_name = "objects"  # also for foreign keys, refresh_from_db and save
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Any, dict[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         """Update rows that are computed from rows of this model. The default does nothing.
 
         The recorder calls it with each row that it has written and the row's recorded changes, in
@@ -206,12 +209,14 @@ class TenantFK(models.ForeignKey):  # type: ignore[type-arg]
         kwargs.setdefault("db_index", False)  # an index of one column would mix all tenants
         super().__init__(*args, **kwargs)
 
-    def contribute_to_related_class(self, cls: Any, related: Any) -> None:
+    def contribute_to_related_class(self, cls: type[models.Model], related: Any) -> None:
         super().contribute_to_related_class(cls, related)
         if self.model.__module__ != "__fake__":  # models of migrations list their constraints
             add_constraint(cls, TenantUniqueId(name=f"{cls._meta.db_table}_tenant_id_key"))
 
-    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+    def get_extra_restriction(
+        self, alias: str | None, related_alias: str | None
+    ) -> WhereNode | None:
         """Return the condition a.tenant_id = b.tenant_id, which Django adds to every join."""
         if not (alias and related_alias):
             return None  # Query.trim_start() of a negated multi-valued filter
@@ -224,7 +229,7 @@ def _tenant_column(model: Any, alias: str) -> Any:
     return model._meta.get_field("tenant").get_col(alias)
 
 
-def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
+def _add_constraints(sender: type[models.Model], **kwargs: object) -> None:
     """Add the constraints that isolate tenants to a new TenantModel, for makemigrations too.
 
     Also adds the tenant as the first field of each unique_together.
@@ -249,7 +254,7 @@ def _add_constraints(sender: type[models.Model], **kwargs: Any) -> None:
         add_constraint(sender, TenantStatistics(name=f"{table}_stats", fields=keys))
 
 
-def is_tenant_model(model: Any) -> bool:
+def is_tenant_model(model: object) -> bool:
     """Return whether this is a model with its own table whose rows belong to tenants."""
     return (
         isinstance(model, type)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from taskflow.tests.test_architecture import SOURCES, module_name
+from taskflow.tests.test_architecture import SOURCES, module_name, typing_only
 
 OUR_PACKAGES = ("taskflow", "accounts", "tasks")
 PRIVATE = re.compile(r"_[^_]|__ninja")
@@ -126,8 +126,10 @@ def read_rows(text: str) -> list[Row]:
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
+    """Names that are imported from undocumented modules at run time."""
+    unused = typing_only(tree)
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module:
+        if isinstance(node, ast.ImportFrom) and node.module and id(node) not in unused:
             for alias in node.names:
                 parts = f"{node.module}.{alias.name}".split(".")
                 prefixes = {".".join(parts[:length]) for length in range(1, len(parts) + 1)}

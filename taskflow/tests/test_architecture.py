@@ -69,20 +69,26 @@ def sources() -> Iterator[tuple[str, ast.Module]]:
 
 def imports(tree: ast.Module) -> Iterator[str]:
     """The modules that are imported at run time."""
-    typing_only = {
-        id(inner)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-        for inner in ast.walk(node)
-    }
+    unused = typing_only(tree)
     for node in ast.walk(tree):
-        if id(node) in typing_only:
+        if id(node) in unused:
             continue
         if isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
+
+
+def typing_only(tree: ast.Module) -> set[int]:
+    """The identities of the nodes under `if TYPE_CHECKING:`, which do not run."""
+    return {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        for statement in node.body
+        for inner in ast.walk(statement)
+    }
 
 
 def package_of(module: str) -> int | None:

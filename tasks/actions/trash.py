@@ -39,7 +39,7 @@ def _restore_project(actor: Actor, project: Project) -> None:
     _restore_rows(actor, Project, [project.pk])
 
 
-def _restore_in_project(actor: Actor, row: Any) -> None:
+def _restore_in_project(actor: Actor, row: Trashable) -> None:
     """Restore a row. Requires its author, or an owner or admin of the project. If rows of its type
     have no author, every member may restore them.
     """
@@ -115,7 +115,7 @@ def _purge_with_children(actor: Actor, row: Trashable) -> None:
             _remove(actor, resource_type, **{f"{path}__in": ids})
 
 
-def _remove(actor: Actor, resource_type: ResourceType, **conditions: Any) -> None:
+def _remove(actor: Actor, resource_type: ResourceType, **conditions: object) -> None:
     """Delete the rows that satisfy the conditions, CHUNK at a time to limit memory.
 
     Children are deleted before their parents. A deleted parent would delete its children by a

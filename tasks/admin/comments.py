@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest
 
+from accounts.admin.fields import FormValues
 from taskflow.admin.site import AutocompleteSelectFilter, display
 from taskflow.audit.actor import Actor
 from tasks.actions import comments as actions
@@ -27,21 +27,23 @@ class CommentAdmin(TrashableAdmin):
     fields = ["task", "body"]
     actions = ["restore_selected", "purge_selected"]
 
-    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+    def with_details(
+        self, request: HttpRequest, rows: models.QuerySet[Comment]
+    ) -> models.QuerySet[Comment]:
         return rows.select_related("task__project", "author")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Comment | None = None) -> list[str]:
         return ["task"] if obj else []
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Comment | None = None) -> bool:
         """Whether the user may change the comment, which is only its author."""
         allowed: bool = super().has_change_permission(request, obj)
         return allowed and (obj is None or obj.author_id == request.user.pk)
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> Comment:
+    def create_row(self, actor: Actor, values: FormValues) -> Comment:
         return actions.create_comment(actor, values["task"], body=values["body"])
 
-    def change_row(self, actor: Actor, row: Comment, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Comment, values: FormValues) -> None:
         if "body" in values:  # otherwise the form was saved unchanged
             actions.update_comment(actor, row, body=values["body"])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any
 
 from django.db.models import Count, Q
 from django.http import HttpRequest
@@ -18,7 +17,7 @@ from tasks.models import Project, ProjectStatus, Status, Task
 LATEST_EVENTS = 12
 
 
-def build_dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
+def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
     """Return the template context. Four queries, and one per model that the events refer to."""
     now = timezone.now()
     is_open = ~Q(status=Status.DONE)

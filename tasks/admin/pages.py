@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.contrib import admin
 from django.db import models
 from django.http import HttpRequest
 
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
@@ -35,16 +34,18 @@ class PageAdmin(TrashableAdmin):
     fields = [("project", "owner"), "title", "body"]
     actions = ["publish", "unpublish", "restore_selected", "purge_selected"]
 
-    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+    def with_details(
+        self, request: HttpRequest, rows: models.QuerySet[Page]
+    ) -> models.QuerySet[Page]:
         return rows.select_related("project", "owner")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_readonly_fields(self, request: HttpRequest, obj: Page | None = None) -> list[str]:
         return ["project"] if obj else []
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> Page:
+    def create_row(self, actor: Actor, values: FormValues) -> Page:
         return actions.create_page(actor, values.pop("project"), **values)
 
-    def change_row(self, actor: Actor, row: Page, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Page, values: FormValues) -> None:
         actions.update_page(actor, row, **values)
 
     def delete_row(self, actor: Actor, row: Page) -> None:

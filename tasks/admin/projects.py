@@ -8,7 +8,13 @@ from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
 
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, RecordedInline, get_actor
+from accounts.admin.fields import FormValues
+from accounts.admin.recorded import (
+    RecordedAdmin,
+    RecordedForm,
+    RecordedInline,
+    get_actor,
+)
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions
@@ -75,17 +81,21 @@ class ProjectAdmin(TrashableAdmin):
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
         return rows.with_details(get_actor(request).viewer)
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
         """Search by key and name. Autocomplete does not load the task counts."""
         is_autocomplete = "/autocomplete/" in request.path
-        rows = Project.objects.visible_to(get_actor(request).viewer).order_by("key")
+        rows: models.QuerySet[Project] = Project.objects.visible_to(
+            get_actor(request).viewer
+        ).order_by("key")
         rows = rows if is_autocomplete else queryset
         return super().get_search_results(request, rows, search_term)
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> Project:
+    def create_row(self, actor: Actor, values: FormValues) -> Project:
         return actions.create_project(actor, **values | {"key": values["key"] or None})
 
-    def change_row(self, actor: Actor, row: Project, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Project, values: FormValues) -> None:
         actions.update_project(actor, row, **values)
 
     def delete_row(self, actor: Actor, row: Project) -> None:
@@ -134,15 +144,17 @@ class ProjectMemberAdmin(RecordedAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
         return ProjectMember.objects.visible_to(get_actor(request).viewer)
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+    def get_readonly_fields(
+        self, request: HttpRequest, obj: ProjectMember | None = None
+    ) -> list[str]:
         return ["project", "user"] if obj else []
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> ProjectMember:
+    def create_row(self, actor: Actor, values: FormValues) -> ProjectMember:
         return member_actions.add_member(
             actor, values["project"], user=values["user"], role=Role(values["role"])
         )
 
-    def change_row(self, actor: Actor, row: ProjectMember, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: ProjectMember, values: FormValues) -> None:
         if user := values.get("user"):  # another user was chosen in an inline row
             member_actions.remove_member(actor, row)
             role = Role(values.get("role", row.role))

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Count
 from django.http import HttpRequest
 
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin
 from taskflow.admin.site import display
 from taskflow.audit.actor import Actor
@@ -28,10 +29,10 @@ class TagAdmin(RecordedAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tag]:
         return Tag.objects.annotate(task_count=Count("tasks"))
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> Tag:
+    def create_row(self, actor: Actor, values: FormValues) -> Tag:
         return actions.create_tag(actor, **values)
 
-    def change_row(self, actor: Actor, row: Tag, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Tag, values: FormValues) -> None:
         actions.update_tag(actor, row, **values)
 
     def delete_row(self, actor: Actor, row: Tag) -> None:

@@ -10,7 +10,7 @@ from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 
-from accounts.admin.fields import RowMultipleChoiceField
+from accounts.admin.fields import FormValues, RowMultipleChoiceField
 from accounts.admin.recorded import RecordedForm, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
@@ -97,10 +97,10 @@ class TaskAdmin(TrashableAdmin):
         "metadata",
     ]
 
-    def create_row(self, actor: Actor, values: dict[str, Any]) -> Task:
+    def create_row(self, actor: Actor, values: FormValues) -> Task:
         return actions.create_task(actor, values.pop("project"), **to_action_values(values))
 
-    def change_row(self, actor: Actor, row: Task, values: dict[str, Any]) -> None:
+    def change_row(self, actor: Actor, row: Task, values: FormValues) -> None:
         if project := values.pop("project", None):
             actions.move_task(actor, row, project)
         actions.update_task(actor, row, **to_action_values(values))
@@ -148,7 +148,7 @@ def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
     change_tasks(get_actor(request), changes)
 
 
-def to_action_values(values: dict[str, Any]) -> dict[str, Any]:
+def to_action_values(values: FormValues) -> FormValues:
     """Rename the form's values to the parameters of the actions, and give tags by name."""
     if "labels" in values:
         values["tags"] = [tag.name for tag in values.pop("labels")]

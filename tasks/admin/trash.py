@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.admin import SimpleListFilter
 from django.db import models
 from django.db.models import Q
@@ -15,6 +15,7 @@ from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
+from tasks.models.trash import Trashable
 from tasks.queries.lookup import key_query
 from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
 from tasks.queries.trash import select_trash_by_type
@@ -24,17 +25,23 @@ class TrashFilter(SimpleListFilter):
     title = "trash"
     parameter_name = "trash"
 
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+    def lookups(
+        self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]
+    ) -> list[tuple[str, str]]:
         return [("1", "In the trash")]
 
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[models.Model]
+    ) -> models.QuerySet[models.Model]:
         return queryset  # TrashableAdmin.get_queryset() has already selected the rows
 
 
 class TrashableAdmin(RecordedAdmin):
     """Lists the rows outside the trash, or those in it, which can be restored or purged."""
 
-    def with_details(self, request: HttpRequest, rows: Any) -> Any:
+    def with_details(
+        self, request: HttpRequest, rows: models.QuerySet[Any]
+    ) -> models.QuerySet[Any]:
         """Return the rows with the related rows and annotations that the list displays."""
         return rows
 
@@ -43,9 +50,11 @@ class TrashableAdmin(RecordedAdmin):
             rows = select_trash_by_type(get_actor(request))[str(self.opts.model_name)]
         else:
             rows = self.model.objects.visible_to(get_actor(request).viewer)
-        return self.with_details(request, rows)  # type: ignore[no-any-return]
+        return self.with_details(request, rows)
 
-    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> Any:
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Any], search_term: str
+    ) -> tuple[models.QuerySet[Any], bool]:
         """Search by words as the API does. Tasks can also be found by key and external_ref."""
         if self.model not in SEARCH_COLUMNS or not search_term.strip():
             return super().get_search_results(request, queryset, search_term)
@@ -57,7 +66,7 @@ class TrashableAdmin(RecordedAdmin):
             condition |= key_query(search_term) | Q(external_ref=search_term.strip())
         return queryset.filter(condition), False
 
-    def get_list_filter(self, request: HttpRequest) -> Any:
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [*super().get_list_filter(request), TrashFilter]
 
     def get_list_display_links(self, request: HttpRequest, list_display: Any) -> Any:
@@ -74,13 +83,13 @@ class TrashableAdmin(RecordedAdmin):
         }
 
     @action(description="Restore")
-    def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+    def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         for row in queryset:
             restore(get_actor(request), row)
         messages.success(request, "Restored.")
 
     @action(description="Delete permanently")
-    def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+    def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
         for row in queryset:
             purge(get_actor(request), row)
         messages.success(request, "Deleted permanently.")

@@ -10,11 +10,12 @@ from django.contrib import admin, messages
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from pydantic import ValidationError
 
 from accounts.admin import events
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
@@ -66,16 +67,16 @@ class UndoForm(forms.Form):
             raise forms.ValidationError("Enter the ids of events, for example 17,18.")
         return text
 
-    def clean_project(self) -> Any:
+    def clean_project(self) -> Project | None:
         """Refuse a project with event ids or a request id, where it would have no effect."""
-        project = self.cleaned_data["project"]
+        project: Project | None = self.cleaned_data["project"]
         if project and (self.cleaned_data.get("event_ids") or self.cleaned_data.get("request_id")):
             raise forms.ValidationError("A project can only be combined with a user and a time.")
         return project
 
-    def clean(self) -> dict[str, Any]:
+    def clean(self) -> FormValues:
         values = super().clean() or {}
-        body: dict[str, Any] = {"on_conflict": OnConflict(["refuse", "skip"][values["skip"]])}
+        body: dict[str, object] = {"on_conflict": OnConflict(["refuse", "skip"][values["skip"]])}
         if ids := [word for word in values.get("event_ids", "").split(",") if word.isdigit()]:
             body["event_ids"] = [int(word) for word in ids]
         elif values.get("request_id"):
@@ -96,7 +97,7 @@ class EventAdminWithUndo(events.EventAdmin):
     actions_list = ["undo_more"]
     actions_detail = ["undo_this"]
 
-    def get_urls(self) -> Any:
+    def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.undo_view)
         return [path("undo/", view, name="audit_event_undo"), *super().get_urls()]
 
@@ -112,7 +113,7 @@ class EventAdminWithUndo(events.EventAdmin):
         """Show the form (GET), the plan (POST), or undo the events (POST with `confirmed`)."""
         is_post = request.method == "POST"
         form = UndoForm(request.POST if is_post else None, initial=_initial_values(request))
-        plan: dict[str, Any] | None = None
+        plan: dict[str, object] | None = None
         refusal: Problem | None = None
         if is_post and form.is_valid():
             undo_request = _limit_to_plan(form)
@@ -137,7 +138,7 @@ class EventAdminWithUndo(events.EventAdmin):
         return TemplateResponse(request, "admin/undo.html", context)
 
 
-def _initial_values(request: HttpRequest) -> dict[str, Any]:
+def _initial_values(request: HttpRequest) -> dict[str, object]:
     hour_ago = timezone.now().replace(minute=0, second=0, microsecond=0)
     return {"since": hour_ago.strftime(DATETIME), **request.GET.dict()}
 

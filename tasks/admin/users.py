@@ -10,10 +10,11 @@ from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import URLPattern, path, reverse
 
 from accounts.actions.users import erase_user
 from accounts.admin import users
+from accounts.admin.fields import FormValues
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
@@ -45,7 +46,7 @@ class OffboardingForm(forms.Form):
 class UserAdminWithOffboarding(users.UserAdmin):
     actions_detail = ["offboard"]
 
-    def get_urls(self) -> Any:
+    def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.offboarding_view)
         name = "accounts_user_offboarding"
         return [path("<int:user_id>/offboarding/", view, name=name), *super().get_urls()]
@@ -74,7 +75,7 @@ class UserAdminWithOffboarding(users.UserAdmin):
         }
         return TemplateResponse(request, "admin/offboarding.html", context)
 
-    def _offboard(self, request: HttpRequest, user: User, values: dict[str, Any]) -> None:
+    def _offboard(self, request: HttpRequest, user: User, values: FormValues) -> None:
         result = offboard_user(get_actor(request), user, values["hand_over_to"])
         if values["erase"]:
             erase_user(get_actor(request), user)

@@ -61,7 +61,7 @@ class _Entry:
     is_malformed: bool = False
 
     @property
-    def values(self) -> Mapping[str, Any]:
+    def values(self) -> Mapping[str, object]:
         """The values that the client sent, by field name."""
         if self.new:
             return {"title": self.new.title, **self.new.values}
@@ -106,7 +106,7 @@ def _check_text_size(entries: list[_Entry]) -> None:
             )
 
 
-def _size(value: Any) -> int:
+def _size(value: object) -> int:
     """Return the size of a text or of metadata as JSON_CONTENT_TYPE, in bytes."""
     return len((value if isinstance(value, str) else json.dumps(value)).encode())
 
@@ -224,7 +224,7 @@ def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, s
     `last` is the last successful entry of each task, by task id: only its result has the task.
     """
     task_id = entry.task.pk if entry.task else None
-    result: dict[str, Any] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
+    result: dict[str, object] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
     result["problem"], task = None, "null"
     if entry.problem is None:
         if entry is last.get(task_id or 0):

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
 from pydantic import Field
@@ -55,7 +53,7 @@ def export_tasks(
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )
-def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, Any]:
+def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, object]:
     """Create a task from each line of a CSV file: all of them, or none.
 
     The first line contains the names of the columns: title, and any of description, status,

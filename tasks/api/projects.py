@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.http import HttpResponse
 from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.paging import PageParams, paginate
+from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
@@ -118,7 +116,7 @@ def upsert_task(
 @projects.get("/{project_id}/members", response=ProjectMemberListResponse)
 def list_members(
     request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
-) -> dict[str, Any]:
+) -> PageContents[ProjectMember]:
     """List the members of a project, in the order in which they joined."""
     project = find_project(request.auth, project_id)
     rows = ProjectMember.objects.filter(project=project).select_related("user")

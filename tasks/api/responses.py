@@ -14,6 +14,7 @@ from django.db.models import (
     Exists,
     ExpressionWrapper,
     F,
+    Model,
     OuterRef,
     Q,
     QuerySet,
@@ -31,7 +32,7 @@ from taskflow.db.json import JsonBuilder, JsonListBuilder
 from taskflow.db.page_query import Partitions
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.paging import ListQuery, read_sort
+from taskflow.http.paging import FilterValues, ListQuery, PageParams, read_sort
 from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
@@ -90,7 +91,7 @@ def event_json_builder(viewer: Viewer) -> JsonBuilder:
     return JsonBuilder(EventResponse, without=added, at=at, verb=verb, subject=subject)
 
 
-def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
+def _as_boolean(condition: Q) -> ExpressionWrapper[Q]:
     return ExpressionWrapper(condition, BooleanField())
 
 
@@ -99,25 +100,25 @@ def _as_boolean(condition: Q) -> ExpressionWrapper[Any]:
 
 @with_tenant_parameter
 def _visible_rows_query(
-    model: Any, viewer: Viewer, filter_values: Mapping[str, Any] | None = None
-) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.visible_to(viewer)
-    return apply_filters(rows, dict(filter_values)) if filter_values else rows
+    model: Any, viewer: Viewer, filter_values: FilterValues | None = None
+) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.visible_to(viewer)
+    return apply_filters(rows, filter_values) if filter_values else rows
 
 
 @with_tenant_parameter
-def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model._base_manager.all()
+def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model._base_manager.all()
     return rows
 
 
 @with_tenant_parameter
-def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Any]:
-    rows: QuerySet[Any] = model.objects.all()
+def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.all()
     return rows
 
 
-JSON_BUILDERS: Mapping[Any, Callable[[Viewer], JsonBuilder]] = {
+JSON_BUILDERS: Mapping[type[Model], Callable[[Viewer], JsonBuilder]] = {
     Task: task_json_builder,
     Project: project_json_builder,
     Page: page_json_builder,
@@ -142,8 +143,8 @@ INDEXED_FILTERS = frozenset(
 
 @with_tenant_parameter
 def _tasks_by_project(
-    viewer: Viewer, filter_values: Mapping[str, Any], order: Sequence[str]
-) -> Any:
+    viewer: Viewer, filter_values: FilterValues, order: Sequence[str]
+) -> Partitions | None:
     """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
     is_by_id = order[0] in ("id", "-id")
     if is_by_id and connection.vendor == "postgresql":
@@ -155,10 +156,10 @@ def _tasks_by_project(
     if is_by_id and sees_everything and filter_names - {"status"}:
         return None  # reading all tasks in the order of ids is faster than reading each project
     projects = Project.objects.visible_to(viewer)
-    return Partitions(projects, apply_filters(Task.objects.all(), dict(filter_values)), "project")
+    return Partitions(projects, apply_filters(Task.objects.all(), filter_values), "project")
 
 
-def _is_of_one_project(filter_values: Mapping[str, Any]) -> bool:
+def _is_of_one_project(filter_values: FilterValues) -> bool:
     """Whether the list is one project's, whose indexes contain its tasks in every order."""
     filter_names = {name.removesuffix("_not") for name in filter_values} & INDEXED_FILTERS
     return filter_names == {"project"} and isinstance(filter_values.get("project"), ProjectRef)
@@ -177,9 +178,9 @@ LIST_QUERIES = {
 
 
 @with_tenant_parameter
-def _events_query(viewer: Viewer, filter_values: Mapping[str, Any]) -> QuerySet[Event]:
+def _events_query(viewer: Viewer, filter_values: FilterValues) -> QuerySet[Event]:
     """Select events; for a project, without events of drafts that the viewer cannot see."""
-    rows = apply_filters(Event.objects.all(), dict(filter_values))
+    rows = apply_filters(Event.objects.all(), filter_values)
     if "of_project" not in filter_values or viewer.is_staff:
         return rows
     pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
@@ -203,7 +204,7 @@ EVENTS_QUERY = ListQuery(
 # ---- responses ----------------------------------------------------------------------------------
 
 
-def detail_response(request: ActorRequest, model: Any, **lookup: Any) -> HttpResponse:
+def detail_response(request: ActorRequest, model: type[Model], **lookup: object) -> HttpResponse:
     """Respond with the visible row that `lookup` selects, by `pk` or by other columns.
 
     Raises NotFound.
@@ -230,7 +231,7 @@ def task_response(request: ActorRequest, ref: str) -> HttpResponse:
     return detail_response(request, Task, pk=pk)
 
 
-def updated_response(request: ActorRequest, row: Any, *, status: int = 200) -> HttpResponse:
+def updated_response(request: ActorRequest, row: Model, *, status: int = 200) -> HttpResponse:
     """Respond with a row that this request has created or changed, even if it is no longer visible.
 
     The query is the last of the request, so that the transaction is committed with it. The row
@@ -251,7 +252,7 @@ def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:
 
 def list_response(
     request: ActorRequest,
-    model: Any,
+    model: type[Model],
     filters: Any,
     *,
     sorts: Mapping[str, str] | None = None,
@@ -268,7 +269,9 @@ def list_response(
     return respond(request, page.as_text())
 
 
-def event_list_response(request: ActorRequest, filters: Any, **fixed_filters: int) -> HttpResponse:
+def event_list_response(
+    request: ActorRequest, filters: PageParams, **fixed_filters: int
+) -> HttpResponse:
     """Respond with a page of events, each with its sentence.
 
     `fixed_filters` select the events: `of_task` or `of_project`, with an id.

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from ninja import Query, Router
 
 from taskflow.audit.actor import Actor, ActorRequest
@@ -21,7 +19,7 @@ SHARED_FILTERS = {"project", "project_not", "q_not"}  # filters of every searcha
 
 
 @searching.get("", response=SearchListResponse)
-def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, Any]:
+def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, object]:
     """Search the visible tasks, comments and pages that contain all words.
 
     If `q` is the key of a task, that task comes first. Then come rows with all words in the title,
@@ -43,9 +41,9 @@ def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, An
     }
 
 
-def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Any]]:
+def _rows_by_type(actor: Actor, filters: SearchFilters) -> dict[str, QuerySet[Model]]:
     """Return the rows to search, by the name of their resource type."""
-    rows: dict[str, QuerySet[Any]] = {
+    rows: dict[str, QuerySet[Model]] = {
         t.name: t.model.objects.visible_to(actor.viewer).select_related(project_path(t.model))
         for t in SEARCHABLE_TYPES
     }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.paging import PageParams, paginate
+from taskflow.http.paging import PageContents, PageParams, paginate
 from tasks.actions import tags as actions
 from tasks.models import Tag
 from tasks.queries.lookup import find_row
@@ -17,7 +15,7 @@ tags = Router(tags=["Tags"])
 
 
 @tags.get("", response=TagListResponse)
-def list_tags(request: ActorRequest, page: Query[PageParams]) -> dict[str, Any]:
+def list_tags(request: ActorRequest, page: Query[PageParams]) -> PageContents[Tag]:
     """List the tags of the tenant by name."""
     return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name"])
 

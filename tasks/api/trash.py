@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
@@ -17,7 +15,7 @@ trash = Router(tags=["Trash"])
 
 
 @trash.get("", response=TrashListResponse)
-def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, Any]:
+def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, object]:
     """List the rows in the trash, the latest deleted first.
 
     A task that was deleted with its subtasks is one entry, as is a project with everything in it.
@@ -29,7 +27,7 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 
 
 @trash.post("/{kind}/{id:row_id}/restoration", response=TrashItem)
-def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, Any]:
+def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, object]:
     """Restore a row, with the rows that were deleted together with it.
 
     You need the permission to delete the row. 409 for a subtask whose parent is in the trash.

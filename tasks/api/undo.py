@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ninja import Router
 
 from taskflow.audit.actor import ActorRequest
@@ -15,7 +13,7 @@ undoing = Router(tags=["Undo"])
 
 
 @undoing.post("", response=UndoResponse)
-def undo(request: ActorRequest, body: UndoRequest) -> dict[str, Any]:
+def undo(request: ActorRequest, body: UndoRequest) -> dict[str, object]:
     """Undo a request, single events, or all changes of a user since a time.
 
     Fields get their former values, created rows go to the trash, and deleted rows are restored with

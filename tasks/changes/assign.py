@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.values import FieldValues
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.models import Task
@@ -28,7 +27,7 @@ class AssignTask(TaskChange):
     locks = ("assignee",)
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         assignee = values["assignee"]
         return cls(task, assignee) if assignee else UnassignTask(task)
 
@@ -39,7 +38,7 @@ class AssignTask(TaskChange):
         if self.assignee.pk != task.assignee_id:
             context.check_assignee(self.assignee, task.project)
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"assignee": self.assignee}
 
 
@@ -51,5 +50,5 @@ class UnassignTask(TaskChange):
     sentence = "unassigned {assignee} from the task"
     locks = ("assignee",)
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"assignee": None}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.values import FieldValues
 from tasks.models import Project, Status, Task
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class TaskChange:
     reads_tags: ClassVar[bool] = False  # whether check() or apply() calls context.tags_of()
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         """Return the change for an operation of a bulk request.
 
         `values` are its `data` with ids resolved to rows; `force` is False if it was not sent.
@@ -75,12 +76,12 @@ class TaskChange:
     def check(self, task: Task, context: Context) -> None:
         """Raise a Problem if the change is not allowed. Must not change anything."""
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         """Return the new values by field name, or an empty dict to change nothing."""
         raise NotImplementedError
 
     @property
-    def values(self) -> Mapping[str, Any]:
+    def values(self) -> FieldValues:
         """The values that the client sent, by field name."""
         return {}
 
@@ -100,5 +101,5 @@ class ForcedChange(TaskChange):
         return self.values.get("status") == Status.DONE
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         return cls(task, force=force)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from tasks.changes.base import ForcedChange
 from tasks.changes.context import Context
@@ -33,10 +32,10 @@ class CompleteTask(ForcedChange):
         if not (task.completed or self.force):
             context.check_no_open_work(task)
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {} if task.completed else self.values_at(context.now)
 
     @staticmethod
-    def values_at(completed_at: datetime) -> dict[str, Any]:
+    def values_at(completed_at: datetime) -> dict[str, object]:
         """Return the values of a task that was completed at this time (UTC)."""
         return {"status": Status.DONE, "completed_at": completed_at}

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode, add_row_lock
-from taskflow.audit.recorder import lock_all, serialize_graph_changes
+from taskflow.audit.recorder import StoredColumns, lock_all, serialize_graph_changes
+from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
@@ -33,7 +35,7 @@ DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
 
 @with_tenant_parameter
-def _memberships_query(project_ids: Any, user_ids: Any) -> Any:
+def _memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[ProjectMember, Row]:
     rows = ProjectMember.objects.filter(
         IsInIds("project_id", project_ids), IsInIds("user_id", user_ids)
     )
@@ -44,7 +46,7 @@ MEMBERSHIPS_QUERY = QueryCache(_memberships_query)
 
 
 @with_tenant_parameter
-def _locked_memberships_query(project_ids: Any, user_ids: Any) -> Any:
+def _locked_memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[User, Row]:
     """Select memberships, and lock their users so that none is deactivated before the transaction
     ends.
     """
@@ -90,7 +92,7 @@ class Context:
         self.actor = actor
         self.now = timezone.now()
         # The locked columns as stored, by task id and column.
-        self.stored: Mapping[int, Mapping[str, Any]] = {}
+        self.stored: StoredColumns = {}
         # Tasks that later changes of the set complete: they do not count as open work.
         self.done_at_end_ids: set[int] = set()
         self.deleted_ids: set[int] = set()  # tasks that an earlier change of the set deleted
@@ -361,7 +363,7 @@ class Context:
 
     # ---- planned changes ----
 
-    def add_planned(self, task: Task, values: Mapping[str, Any]) -> None:
+    def add_planned(self, task: Task, values: FieldValues) -> None:
         """Make the new values of a task visible to the checks of later changes."""
         if "parent" in values:
             self._set_parent_edges(task, values["parent"])

@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import create_all
+from taskflow.audit.values import FieldValues
 from taskflow.http.errors import Problem
 from tasks.actions.tags import find_or_create_tags
 from tasks.changes.context import DUE_TWICE, Context, check_tag_count
@@ -38,7 +39,7 @@ class CreateTask:
     blocked_by: Sequence[Task | CreateTask] = ()
 
     @classmethod
-    def build(cls, values: Mapping[str, Any]) -> CreateTask:
+    def build(cls, values: FieldValues) -> CreateTask:
         """Return the change for the values of a body, in which ids are resolved to rows."""
         rest = dict(values)
         return cls(

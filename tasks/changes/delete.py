@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.changes.base import TaskChange
 from tasks.changes.context import Context
@@ -19,5 +18,5 @@ class DeleteTask(TaskChange):
     locks = ("deleted_at", "parent")
     with_subtasks = True
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"deleted_at": context.now}

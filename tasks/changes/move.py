@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.values import FieldValues
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.models import Project, Task
@@ -31,7 +30,7 @@ class MoveTask(TaskChange):
     with_subtasks = True
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         return cls(task, values["project"])
 
     def needs(self, actor: Actor) -> Needs:
@@ -42,11 +41,11 @@ class MoveTask(TaskChange):
         if task.project_id != self.project.pk:
             context.check_external_ref(task, self.project, task.external_ref)
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         """Return the new values. The planner sets `number` after it has checked all changes."""
         if task.project_id == self.project.pk:
             return {}
-        values: dict[str, Any] = {"project": self.project, "number": None}
+        values: dict[str, object] = {"project": self.project, "number": None}
         if task.pk == self.task.pk and task.parent_id:
             values["parent"] = None
         if task.assignee and not context.can_see(task.assignee, self.project):

@@ -10,7 +10,14 @@ from typing import Any
 from taskflow.audit.actor import Actor
 from taskflow.audit.guard import guard_row
 from taskflow.audit.locks import StaleRead
-from taskflow.audit.recorder import change_locked, lock_all, lock_to_change, serialize_graph_changes
+from taskflow.audit.recorder import (
+    StoredColumns,
+    change_locked,
+    lock_all,
+    lock_to_change,
+    serialize_graph_changes,
+)
+from taskflow.audit.values import FieldValues
 from taskflow.http.errors import NotFound, Problem
 from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
@@ -75,7 +82,7 @@ class _Planner:
         self.needs = {change: change.needs(actor) for change in changes}
         self.columns = {change: frozenset(change.columns_to_lock()) for change in changes}
         self.rows = {change.task.pk: change.task for change in changes}
-        self.planned: list[tuple[Task, str, dict[str, Any]]] = []
+        self.planned: list[tuple[Task, str, FieldValues]] = []
         self.moves: list[tuple[Task, int, dict[str, Any]]] = []  # with the id of the old project
         if not has_project_locks and any(needs.graph_lock for needs in self.needs.values()):
             serialize_graph_changes(actor)
@@ -130,7 +137,7 @@ class _Planner:
         moved = [task.assignee for task, _ in moves if task.assignee]
         self.context.load_memberships(projects, moved)
 
-    def _lock(self) -> dict[Any, dict[str, Any]]:
+    def _lock(self) -> StoredColumns:
         """Lock and refresh all columns that a change declares. Return their values by task id."""
         columns = frozenset().union(*self.columns.values())
         return lock_to_change(list(self.rows.values()), columns) if self.rows else {}

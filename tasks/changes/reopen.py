@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from tasks.changes.base import TaskChange
 from tasks.changes.context import Context
@@ -20,5 +19,5 @@ class ReopenTask(TaskChange):
     inverse = "completed"
     locks = ("status", "completed_at")
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"status": Status.TODO, "completed_at": None} if task.completed else {}

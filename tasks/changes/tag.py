@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.values import FieldValues
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context, check_tag_count
 from tasks.models import Tag, Task
@@ -25,7 +25,7 @@ class TagTask(TaskChange):
     reads_tags = True
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         return cls(task, values["tags"])
 
     def needs(self, actor: Actor) -> Needs:
@@ -34,7 +34,7 @@ class TagTask(TaskChange):
     def check(self, task: Task, context: Context) -> None:
         check_tag_count(len(self._tags_after(task, context)), len(context.tags_of(task)))
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         return {"tags": list(self._tags_after(task, context).values())}
 
     def _tags_after(self, task: Task, context: Context) -> dict[int, Tag]:
@@ -51,10 +51,10 @@ class UntagTask(TaskChange):
     reads_tags = True
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         return cls(task, values["tags"])
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         removed = {name.lower() for name in self.names}
         tags = context.tags_of(task).values()
         return {"tags": [tag for tag in tags if tag.name.lower() not in removed]}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.values import FieldValues
 from tasks.changes.assign import AssignTask
 from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
@@ -28,12 +28,12 @@ class UpdateTask(ForcedChange):
     sets a done task to another status has the verb of ReopenTask.
     """
 
-    sent: Mapping[str, Any]
+    sent: FieldValues
 
     operation = "update"
 
     @classmethod
-    def build(cls, task: Task, values: Mapping[str, Any], *, force: bool) -> TaskChange:
+    def build(cls, task: Task, values: FieldValues, *, force: bool) -> TaskChange:
         """Return AssignTask or CompleteTask if the update does only that, otherwise UpdateTask."""
         if values.keys() == {"assignee"}:
             return AssignTask.build(task, values, force=force)
@@ -42,7 +42,7 @@ class UpdateTask(ForcedChange):
         return cls(task, values, force=force)
 
     @property
-    def values(self) -> Mapping[str, Any]:
+    def values(self) -> FieldValues:
         return self.sent
 
     def needs(self, actor: Actor) -> Needs:
@@ -90,7 +90,7 @@ class UpdateTask(ForcedChange):
         if self.sent.get("due_date", task.due_date) and self.sent.get("due_on", task.due_on):
             raise DUE_TWICE
 
-    def apply(self, task: Task, context: Context) -> dict[str, Any]:
+    def apply(self, task: Task, context: Context) -> dict[str, object]:
         values = dict(self.sent)
         if "tags" in values:
             values["tags"] = context.get_loaded_tags(values["tags"])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from django.db import connection
+from django.db.models import Model
 
 from accounts.models import Tenant
 from taskflow.tenancy import inside
@@ -16,13 +17,14 @@ from tasks.export.format import (
     FORMAT,
     SECRETS,
     VERSION,
+    Line,
     exported_models,
     fields_of,
     json_line,
     label_of,
     tenant_document,
 )
-from tasks.export.values import write_value
+from tasks.export.values import ExportRow, write_value
 
 Progress = Callable[[int], None]
 
@@ -43,7 +45,7 @@ def export_tenant(
     """
     digest = hashlib.sha256()
 
-    def write(document: dict[str, Any]) -> None:
+    def write(document: Line) -> None:
         data = json_line(document)
         digest.update(data)
         file.write(data)
@@ -70,8 +72,8 @@ def count_rows(tenant: Tenant) -> int:
 
 
 def _read_chunks(
-    model: Any, note: Callable[[str], None], *, with_secrets: bool
-) -> Iterator[list[dict[str, Any]]]:
+    model: type[Model], note: Callable[[str], None], *, with_secrets: bool
+) -> Iterator[list[ExportRow]]:
     """Yield the exported rows of a model, CHUNK at a time, ordered by id."""
     label, names = label_of(model), [field.attname for field in fields_of(model)]
     if label == "accounts.apitoken" and not with_secrets:
@@ -87,7 +89,9 @@ def _read_chunks(
         read = list(rows.filter(pk__gt=chunk[-1]["id"])[:CHUNK])
 
 
-def _build_row(model: Any, values: Sequence[Any], note: Callable[[str], None]) -> dict[str, Any]:
+def _build_row(
+    model: type[Model], values: Sequence[object], note: Callable[[str], None]
+) -> ExportRow:
     fields, notes = fields_of(model), list[str]()
     row = {
         field.attname: write_value(field, value, notes)

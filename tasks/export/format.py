@@ -12,7 +12,7 @@ of a newer version is refused.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cache
 from graphlib import TopologicalSorter
 from typing import Any
@@ -22,8 +22,9 @@ from django.db import models
 
 from accounts.models import IdempotencyRecord, Tenant
 from taskflow.db.columns import columns_of
+from taskflow.db.types import AnyField
 from taskflow.tenancy import is_tenant_model
-from tasks.export.values import write_value
+from tasks.export.values import ExportRow, write_value
 from tasks.models import TaskCountDelta
 
 FORMAT = "taskflow-export"
@@ -35,6 +36,7 @@ SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # Columns about this installation (its transactions and sign-ins), not about the data.
 EXCLUDED_FIELDS = {"tenant", "sequence", "is_sign_in", "sessions_ended_at"}
 Model = type[models.Model]
+Line = Mapping[str, Any]  # a line of the file, which is a JSON object
 # Stored responses for retries, and counts that the import computes from the tasks.
 EXCLUDED_MODELS: set[Model] = {IdempotencyRecord, TaskCountDelta}
 
@@ -59,18 +61,18 @@ def models_by_label() -> dict[str, Model]:
     return {label_of(model): model for model in exported_models()}
 
 
-def label_of(model: Any) -> str:
+def label_of(model: Model) -> str:
     """Return the label of a model in the file, such as `tasks.task`."""
     return str(model._meta.label_lower)
 
 
 @cache
-def fields_of(model: Any) -> list[Any]:
+def fields_of(model: Model) -> list[AnyField]:
     """Return the exported fields of a model, without the tenant: it is in the first line."""
     return [f for f in columns_of(model) if f.name not in EXCLUDED_FIELDS and not f.generated]
 
 
-def json_line(document: dict[str, Any]) -> bytes:
+def json_line(document: Line) -> bytes:
     """Return the document as one line of the file. Equal documents are equal bytes."""
     text = json.dumps(
         document, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False
@@ -78,13 +80,13 @@ def json_line(document: dict[str, Any]) -> bytes:
     return text.encode() + b"\n"
 
 
-def tenant_document(tenant: Tenant) -> dict[str, Any]:
+def tenant_document(tenant: Tenant) -> ExportRow:
     """Return the columns of the tenant for the first line of the file."""
     fields = columns_of(Tenant)
     return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in fields}
 
 
-def reference_fields(model: Any) -> Iterator[tuple[str, Model]]:
+def reference_fields(model: Model) -> Iterator[tuple[str, Model]]:
     """Yield the columns that contain ids of other rows, each with the model of those rows."""
     for field in fields_of(model):
         if field.related_model is not None and is_tenant_model(field.related_model):

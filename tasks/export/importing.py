@@ -9,6 +9,7 @@ from typing import Any, BinaryIO
 
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
+from django.db.models import Model
 
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.resource_types import model_of_field
@@ -23,7 +24,7 @@ from tasks.export.format import (
     models_by_label,
     reference_fields,
 )
-from tasks.export.values import read_value
+from tasks.export.values import ExportRow, read_value
 from tasks.export.verifying import Contents, InvalidExport, describe_error, read_verified_rows
 from tasks.models import Project, TaskCountDelta
 
@@ -67,7 +68,7 @@ def import_tenant(
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def _create_tenant(values: dict[str, Any]) -> Tenant:
+def _create_tenant(values: ExportRow) -> Tenant:
     fields = columns_of(Tenant)
     tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
@@ -98,9 +99,9 @@ def _write_rows(
 
 
 def _write_chunk(
-    model: Any,
+    model: type[Model],
     tenant: Tenant,
-    chunk: list[dict[str, Any]],
+    chunk: list[ExportRow],
     shift: dict[str, int],
     later: list[tuple[int, str, int]],
 ) -> None:
@@ -131,7 +132,7 @@ def _write_chunk(
     )
 
 
-def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
+def _shift_event(row: ExportRow, shift: dict[str, int]) -> None:
     """Shift the ids of an event: its subject, its project, and those in its changes."""
     labels = {label.split(".")[1]: label for label in shift}
     subject = labels.get(row["subject_type"])
@@ -148,14 +149,14 @@ def _shift_event(row: dict[str, Any], shift: dict[str, int]) -> None:
             row["changes"][name] = [_shift_ids(value, by) for value in values]
 
 
-def _shift_ids(value: Any, by: int) -> Any:
+def _shift_ids(value: object, by: int) -> object:
     """Add `by` to an id, or to every id in a list. Other values stay as they are."""
     if isinstance(value, list):
         return [_shift_ids(item, by) for item in value]
     return value + by if type(value) is int else value
 
 
-def _insert(model: Any, rows: list[Any]) -> None:
+def _insert(model: Any, rows: list[Model]) -> None:
     """Insert the rows as they are, without setting times or other defaults."""
     fields = [f for f in columns_of(model) if not f.generated and f.name != "sequence"]
     size = connection.ops.bulk_batch_size(fields, rows)
@@ -168,7 +169,7 @@ def _insert(model: Any, rows: list[Any]) -> None:
 # ---- ids ----------------------------------------------------------------------------------------
 
 
-def _reserve_ids(model: Any, spans: dict[str, tuple[int, int]]) -> int:
+def _reserve_ids(model: type[Model], spans: dict[str, tuple[int, int]]) -> int:
     """Reserve ids for the rows of a model. Return the number to add to the ids in the file.
 
     It is 0 if the database has not used any id of the file's range yet.

@@ -13,6 +13,7 @@ from typing import Any
 from django.db import models
 
 from accounts.schemas import TenantUpdate, TokenCreate, UserCreate
+from taskflow.db.types import AnyField
 from taskflow.http.parsing import MAX_JSON_DEPTH, check_depth, check_values
 from taskflow.http.schema import In, is_unstorable
 from tasks.schemas.comments import CommentCreate
@@ -36,7 +37,7 @@ CHECKED_COLUMNS: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "tasks.comment": (CommentCreate, ("body",)),
     "tasks.page": (PageCreate, ("title", "body")),
 }
-JSON_TYPES: tuple[tuple[Any, type], ...] = (
+JSON_TYPES: tuple[tuple[type[AnyField], type], ...] = (
     (models.ForeignKey, int),
     (models.BooleanField, bool),
     (models.IntegerField, int),
@@ -45,11 +46,13 @@ JSON_TYPES: tuple[tuple[Any, type], ...] = (
     (models.TextField, str),
 )
 
+ExportRow = dict[str, Any]  # the columns of a row as JSON, by name
+
 
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def write_value(field: Any, value: Any, notes: list[str]) -> Any:
+def write_value(field: AnyField, value: object, notes: list[str]) -> object:
     """Return the value of a column as JSON that can be imported into both databases.
 
     Whole floats are written as integers, because PostgreSQL returns 1.0 in JSON as 1. A value that
@@ -71,7 +74,7 @@ class _JsonWriter:
     def __init__(self, column: str, notes: list[str]) -> None:
         self.column, self.notes = column, notes
 
-    def write(self, value: Any, levels: int) -> Any:
+    def write(self, value: Any, levels: int) -> object:
         """Return the value as it is exported. It may be nested `levels` deep."""
         if isinstance(value, str):
             return _write_text(value, self.column, self.notes)
@@ -86,8 +89,8 @@ class _JsonWriter:
             return [self.write(item, levels - 1) for item in value]
         return self._write_number(value) if type(value) in (int, float) else value
 
-    def _write_object(self, value: dict[str, Any], levels: int) -> dict[str, Any]:
-        written: dict[str, Any] = {}
+    def _write_object(self, value: Mapping[str, object], levels: int) -> dict[str, object]:
+        written: dict[str, object] = {}
         for key, item in value.items():
             name = _write_text(key, self.column, self.notes)
             while name in written:  # keys that differ only in replaced characters
@@ -114,14 +117,14 @@ def _write_text(text: str, column: str, notes: list[str]) -> str:
     return "".join(REPLACEMENT if is_unstorable(character) else character for character in text)
 
 
-def _max_depth_of(field: Any) -> int:
+def _max_depth_of(field: AnyField) -> int:
     return MAX_CHANGES_DEPTH if field.name == "changes" else MAX_COLUMN_DEPTH
 
 
 # ---- reading ------------------------------------------------------------------------------------
 
 
-def default_of(field: Any) -> Any:
+def default_of(field: AnyField) -> object:
     """Return the value for a column that is missing in an older export.
 
     Raises LookupError if the column has no default.
@@ -136,7 +139,7 @@ def default_of(field: Any) -> Any:
     raise LookupError(field.attname)
 
 
-def read_value(field: Any, value: Any) -> Any:
+def read_value(field: AnyField, value: Any) -> object:
     """Convert a JSON value for its model field. Raises ValueError or ValidationError."""
     if value is None:
         if not field.null:
@@ -156,14 +159,14 @@ def read_value(field: Any, value: Any) -> Any:
     return value
 
 
-def _read_datetime(field: Any, text: str) -> datetime:
+def _read_datetime(field: AnyField, text: str) -> datetime:
     value = datetime.fromisoformat(text)
     if value.tzinfo is None:
         raise ValueError(f"{field.attname} has no time zone")
     return value
 
 
-def check_content(label: str, row: Mapping[str, Any]) -> None:
+def check_content(label: str, row: ExportRow) -> None:
     """Check texts that users wrote by the rules of a request body. Raises Problem or ValueError."""
     if label not in CHECKED_COLUMNS:
         return

@@ -6,16 +6,18 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from django.core.exceptions import ValidationError
+from django.db.models import Model
 
 from accounts.models import Tenant
 from taskflow.db.columns import columns_of
+from taskflow.db.types import AnyField
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
-from tasks.export.format import FORMAT, VERSION, fields_of, label_of, models_by_label
-from tasks.export.values import MAX_CHANGES_DEPTH, check_content, default_of, read_value
+from tasks.export.format import FORMAT, VERSION, Line, fields_of, label_of, models_by_label
+from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
 
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
@@ -32,7 +34,7 @@ class InvalidExport(Exception):
 class Contents:
     """The contents of a verified file."""
 
-    tenant: dict[str, Any]
+    tenant: ExportRow
     counts: dict[str, int] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # smallest, largest id
     sha256: str = ""  # of all lines but the last
@@ -74,7 +76,7 @@ def verify(file: BinaryIO) -> Contents:
     raise InvalidExport("The export is cut off: its last line is missing. Export again.")
 
 
-def read_verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str, ExportRow]]:
     """Yield (label of the model, row) for each row of a verified file, with defaults for missing
     columns.
 
@@ -106,7 +108,7 @@ def describe_error(error: Exception) -> str:
 # ---- lines --------------------------------------------------------------------------------------
 
 
-def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
+def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, Line]]:
     file.seek(0)
     number = 0
     while data := file.readline(MAX_LINE_BYTES):
@@ -122,7 +124,7 @@ def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, dict[str, Any]]]:
         yield data, document
 
 
-def _read_head(head: dict[str, Any]) -> dict[str, Any]:
+def _read_head(head: Line) -> ExportRow:
     """Check the first line. Return the columns of the tenant."""
     version, tenant = head.get("version"), head.get("tenant")
     if head.get("format") != FORMAT or type(version) is not int or version < 1:
@@ -143,7 +145,7 @@ def _read_head(head: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def read_row(document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def read_row(document: Line) -> tuple[str, ExportRow]:
     """Return (label of the model, checked row). Raises Problem, ValueError or ValidationError."""
     label, row = document.get("model"), document.get("row")
     if not isinstance(label, str) or not isinstance(row, dict) or len(document) != 2:
@@ -156,7 +158,7 @@ def read_row(document: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return label, row
 
 
-def _check_end(document: dict[str, Any], contents: Contents) -> None:
+def _check_end(document: Line, contents: Contents) -> None:
     """Check the checksum and the counts in the last line. Raises InvalidExport."""
     counts = document.get("counts")
     expected = {label: count for label, count in contents.counts.items() if count}
@@ -169,7 +171,7 @@ def _check_end(document: dict[str, Any], contents: Contents) -> None:
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-def _fill_defaults(model: Any, row: dict[str, Any]) -> dict[str, Any]:
+def _fill_defaults(model: type[Model], row: ExportRow) -> ExportRow:
     """Return the row with defaults for missing columns. Raises ValueError for unknown columns."""
     fields = _fields_by_name(model)
     if unknown := sorted(row.keys() - fields.keys()):
@@ -183,7 +185,7 @@ def _fill_defaults(model: Any, row: dict[str, Any]) -> dict[str, Any]:
         raise ValueError(f"{label_of(model)} needs the column {error.args[0]}") from None
 
 
-def _check_values(model: Any, row: dict[str, Any]) -> None:
+def _check_values(model: type[Model], row: ExportRow) -> None:
     """Raise Problem, ValueError or ValidationError for a row that cannot be stored."""
     for name, column in _fields_by_name(model).items():
         read_value(column, row[name])
@@ -194,7 +196,7 @@ def _check_values(model: Any, row: dict[str, Any]) -> None:
         _check_ids(row["project_ids"])
 
 
-def _check_event(row: dict[str, Any]) -> None:
+def _check_event(row: ExportRow) -> None:
     changes, undoes = row["changes"], row["undoes"]
     if not isinstance(changes, dict) or not all(
         isinstance(pair, list) and len(pair) == 2 for pair in changes.values()
@@ -206,13 +208,13 @@ def _check_event(row: dict[str, Any]) -> None:
         raise ValueError("undoes must have event ids as its keys")
 
 
-def _check_ids(ids: Any) -> None:
+def _check_ids(ids: object) -> None:
     if ids is not None and not (isinstance(ids, list) and all(type(pk) is int for pk in ids)):
         raise ValueError("project_ids must be a list of project ids")
 
 
 @cache
-def _fields_by_name(model: Any) -> dict[str, Any]:
+def _fields_by_name(model: type[Model]) -> dict[str, AnyField]:
     fields = columns_of(Tenant) if model is Tenant else fields_of(model)
     return {column.attname: column for column in fields}
 

@@ -48,8 +48,8 @@ class Comment(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[CommentManager[Comment]] = CommentManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllCommentsManager[Comment]] = AllCommentsManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = CommentManager()
+    everything: ClassVar = AllCommentsManager()
 
     class Meta:
         base_manager_name = "everything"

@@ -10,15 +10,19 @@ of the project that no other transaction has locked.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from random import randrange
-from typing import Any
+from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
-from taskflow.tenancy import TenantModel
+from taskflow.tenancy import Changes, TenantModel
+
+if TYPE_CHECKING:
+    from tasks.models.projects import Project
+    from tasks.models.tasks import Task
 
 STATUSES = ("todo", "in_progress", "done")
 MERGE_EVERY = 50  # inserted rows, on average
@@ -43,7 +47,7 @@ class TaskCountDelta(TenantModel):
         return f"{self.project_id}: {self.todo} {self.in_progress} {self.done}"
 
     @classmethod
-    def record(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+    def record(cls, changes: Iterable[tuple[Task, Changes]]) -> None:
         """Insert the differences that changes of tasks make to the counts of their projects.
 
         Each change is a task and its recorded changes, `{field: [before, after]}`.
@@ -94,7 +98,9 @@ class TaskCountDelta(TenantModel):
         return Coalesce(Subquery(summed, output_field=models.IntegerField()), Value(0))
 
     @classmethod
-    def find_wrong_counts(cls, projects: models.QuerySet[Any]) -> list[tuple[Any, dict[str, int]]]:
+    def find_wrong_counts(
+        cls, projects: models.QuerySet[Project]
+    ) -> list[tuple[Project, dict[str, int]]]:
         """Return the projects whose stored counts are wrong, each with what has to be added per
         status.
 
@@ -118,7 +124,7 @@ class TaskCountDelta(TenantModel):
         return wrong
 
     @classmethod
-    def repair(cls, projects: models.QuerySet[Any]) -> int:
+    def repair(cls, projects: models.QuerySet[Project]) -> int:
         """Correct wrong counts. Return the number of projects whose counts were wrong.
 
         May run while others write: a writer commits its tasks and its differences together.
@@ -129,12 +135,12 @@ class TaskCountDelta(TenantModel):
 
 
 def _merge_changes(
-    changes: Iterable[tuple[Any, Mapping[str, list[Any]]]],
-) -> Iterable[tuple[Any, dict[str, list[Any]]]]:
+    changes: Iterable[tuple[Task, Changes]],
+) -> Iterable[tuple[Task, Changes]]:
     """Return each task once, with the value of each field before its first and after its last
     change.
     """
-    merged: dict[int, dict[str, list[Any]]] = {}
+    merged: dict[int, dict[str, list[object]]] = {}
     tasks = {}
     for task, changed in changes:
         tasks[task.pk] = task

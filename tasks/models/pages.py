@@ -55,8 +55,8 @@ class Page(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[PageManager[Page]] = PageManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllPagesManager[Page]] = AllPagesManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = PageManager()
+    everything: ClassVar = AllPagesManager()
 
     class Meta:
         base_manager_name = "everything"

@@ -17,6 +17,7 @@ from taskflow.db.writes import increment
 from taskflow.http.errors import NotFound
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import (
+    Changes,
     TenantFK,
     TenantManager,
     TenantModel,
@@ -112,8 +113,8 @@ class Project(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectManager[Project]] = ProjectManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllProjectsManager[Project]] = AllProjectsManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectManager()
+    everything: ClassVar = AllProjectsManager()
 
     class Meta:
         base_manager_name = "everything"
@@ -148,7 +149,7 @@ class Project(Trashable):
         return f"{self.key} · {self.name}"
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Any, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
         if deleted:
             TaskCountDelta.delete_for_projects(deleted)
@@ -234,7 +235,7 @@ class ProjectMember(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[ProjectMemberManager[ProjectMember]] = ProjectMemberManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = ProjectMemberManager()
 
     class Meta:
         base_manager_name = "objects"

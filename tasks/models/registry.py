@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.db.models import Model
+
 from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.resource_types import ResourceType, register_resource_types, type_of_model
 from tasks.models.comments import Comment
@@ -98,7 +100,7 @@ TRASHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.is_trashable)
 SEARCHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.search_columns)
 
 
-def project_path(model: Any) -> str | None:
+def project_path(model: type[Model]) -> str | None:
     """Return the path of foreign keys from a row of the model to its project: `pk` for a project
     itself, None for a resource type that is not inside projects.
     """

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 from django.db.models import F, Q
 from django.db.models.functions import Lower
@@ -46,7 +47,7 @@ class Tag(TenantModel):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[TagManager[Tag]] = TagManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = TagManager()
 
     class Meta:
         base_manager_name = "objects"
@@ -64,7 +65,7 @@ class Tag(TenantModel):
         return self.name
 
 
-def _define_unicode_lower(connection: Any, **kwargs: Any) -> None:
+def _define_unicode_lower(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
     """Replace the function lower() of SQLite, which changes only ASCII letters.
 
     Otherwise Ärger and ärger would be two tags.
@@ -73,7 +74,7 @@ def _define_unicode_lower(connection: Any, **kwargs: Any) -> None:
         connection.connection.create_function("lower", 1, _lower, deterministic=True)
 
 
-def _lower(value: Any) -> str | None:
+def _lower(value: object) -> str | None:
     return None if value is None else str(value).lower()
 
 

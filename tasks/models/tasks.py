@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, date, datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
 from taskflow.http.schema import MAX_TEXT_LENGTH
-from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
+from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.projects import Project
 from tasks.models.tags import Tag
@@ -142,8 +142,8 @@ class Task(Trashable):
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
-    objects: ClassVar[TaskManager[Task]] = TaskManager()  # type: ignore[assignment]  # Self
-    everything: ClassVar[AllTasksManager[Task]] = AllTasksManager()  # type: ignore[assignment]  # Self
+    objects: ClassVar = TaskManager()
+    everything: ClassVar = AllTasksManager()
 
     class Meta:
         base_manager_name = "everything"
@@ -254,7 +254,7 @@ class Task(Trashable):
         return self.title
 
     @classmethod
-    def update_dependents(cls, changes: Iterable[tuple[Task, Mapping[str, list[Any]]]]) -> None:
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         TaskCountDelta.record(changes)
 
     @property

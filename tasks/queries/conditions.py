@@ -6,7 +6,7 @@ value; filters.py resolves keys, handles and days before.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
 from operator import or_
 from typing import Any, NamedTuple, TypeVar
@@ -17,12 +17,13 @@ from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
 from taskflow.http.filtering import EXCLUSION_SUFFIX
+from taskflow.http.paging import FilterValues
 from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready
 from tasks.queries.search import Condition, matches
 
 M = TypeVar("M", bound=Model)
-FilterValues = dict[str, Any]  # by the name of the filter
+FilterCondition = Callable[[Any], Q | Exists]  # each filter takes values of its own type
 
 
 class ProjectRef(NamedTuple):
@@ -52,18 +53,18 @@ def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
     return rows
 
 
-def _in_project(value: Any) -> Q:
+def _in_project(value: ProjectRef | Sequence[object]) -> Q:
     if isinstance(value, ProjectRef):
         return Q(project=value.id) if value.key is None else Q(project__key=value.key)
     return Q(project__pk__in=value)
 
 
-def _is_missing(field: str) -> Callable[[Any], Q]:
+def _is_missing(field: str) -> FilterCondition:
     """Return a function from true or false to the condition that the field is null or not."""
     return lambda is_true: Q((f"{field}__isnull", is_true))
 
 
-def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
+def _is_one_of(field: str, ids: Sequence[object]) -> Q:
     """Return the condition that the row refers to one of the ids, or to no row if None is among
     them.
 
@@ -74,7 +75,7 @@ def _is_one_of(field: str, ids: tuple[Any, ...]) -> Q:
     return is_one | Q((f"{field}__isnull", True)) if None in ids else is_one
 
 
-def _has_blocker(ids: tuple[Any, ...]) -> Q:
+def _has_blocker(ids: Sequence[Any]) -> Q:
     """Return the condition that the task has one of these blockers.
 
     It selects the ids of such tasks, which are few, instead of testing each task.
@@ -100,7 +101,7 @@ def _has_no_tag(is_true: bool) -> Q:
     return ~Q(links) if is_true else Q(links)
 
 
-def _has_tag(names: tuple[Any, ...]) -> Exists:
+def _has_tag(names: Sequence[object]) -> Exists:
     """Return the condition that the task has one of these tags, without regard to case."""
     folded = [Lower(name if isinstance(name, Expression) else Value(name)) for name in names]
     links = TaskTag.objects.annotate(folded=Lower("tag__name"))
@@ -120,11 +121,11 @@ def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
     return ~_any(matches(model, condition) for condition in exclusions)
 
 
-def _compare_time(field: str, lookup: str) -> Callable[[Any], Q]:
+def _compare_time(field: str, lookup: str) -> FilterCondition:
     return lambda timestamp: Q((f"{field}__{lookup}", timestamp[0]))
 
 
-def _times(*fields: str) -> dict[str, Callable[[Any], Q]]:
+def _times(*fields: str) -> dict[str, FilterCondition]:
     """Return the filters by time of these fields: `created_before`, `created_after` and so on."""
     names = {field: field.removesuffix("_at") for field in fields}
     return {
@@ -134,7 +135,7 @@ def _times(*fields: str) -> dict[str, Callable[[Any], Q]]:
     }
 
 
-CONDITIONS: Mapping[type[Model], Mapping[str, Callable[[Any], Any]]] = {
+CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
     Task: {
         "q": partial(_contains_words, Task),
         "q_not": partial(_lacks_words, Task),

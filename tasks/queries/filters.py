@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import Q, QuerySet
 
@@ -18,11 +18,11 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
-from taskflow.http.paging import PageParams
+from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, Task
-from tasks.queries.conditions import FilterValues, ProjectRef, SearchFilter, apply_filters
+from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
     find_tasks,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
 
 # The columns to sort by, by the names that the parameter `sort` accepts.
+T = TypeVar("T")
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
@@ -77,7 +78,9 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
 # ---- from query parameters to values ------------------------------------------------------------
 
 
-def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = False) -> FilterValues:
+def read_filters(
+    actor: Actor, filters: In, *, defer_project_lookup: bool = False
+) -> dict[str, object]:
     """Return the values of the filters that were sent, with ids for keys and times for days.
 
     Costs at most one query each for projects, users and tasks. Raises Invalid for one that the
@@ -85,7 +88,7 @@ def read_filters(actor: Actor, filters: In, *, defer_project_lookup: bool = Fals
     a ProjectRef. A row in the list then proves that the project is visible; if the list is empty,
     the caller must call check_project().
     """
-    values: FilterValues = {}
+    values: dict[str, object] = {}
     sent = {name: value for name, value in filters.sent_fields().items() if name not in PAGING}
     _check_number_of_values(sent)
     for name, value in sent.items():
@@ -125,7 +128,7 @@ def _parse_project_ref(refs: list[str]) -> ProjectRef | None:
     return ProjectRef(number, refs[0].upper() if is_key else None) if number or is_key else None
 
 
-def _check_number_of_values(sent: Mapping[str, Any]) -> None:
+def _check_number_of_values(sent: Mapping[str, object]) -> None:
     numbers = {name: len(value) for name, value in sent.items() if isinstance(value, list)}
     if sum(numbers.values()) > MAX_FILTER_VALUES:
         longest = max(numbers, key=lambda name: numbers[name])
@@ -195,7 +198,7 @@ def _find_task_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
     return [_get_id(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
 
 
-def _get_id(ids: Mapping[str, Any], ref: str, parameter: str, sentence: str) -> Any:
+def _get_id(ids: Mapping[str, T], ref: str, parameter: str, sentence: str) -> T:
     """Return ids[ref]. Raises Invalid with the sentence if there is none."""
     if ref not in ids:
         raise Invalid.parameter(parameter, sentence, "unknown_reference")
@@ -211,7 +214,7 @@ def _parse_verbs(actor: Actor, name: str, texts: list[str]) -> list[tuple[str, s
 
 
 # By filter: the function that resolves its values.
-READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[Any]]] = {
+READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
     "project": find_project_ids,
     "assignee": find_user_ids,
     "created_by": find_user_ids,

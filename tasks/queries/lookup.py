@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, TypeVar
 
@@ -12,10 +12,12 @@ from django.db.models import Model, Q, QuerySet
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
+from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, NotFound
+from taskflow.http.responses import Lookup
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
@@ -41,7 +43,7 @@ def project_query(ref: str) -> Q:
         return Q(pk__in=[])
 
 
-def project_lookup(ref: str) -> dict[str, Any]:
+def project_lookup(ref: str) -> Lookup:
     """Return the column and value that select the project with this id or key.
 
     Raises NotFound for text that is neither.
@@ -70,7 +72,7 @@ def read_task_key(text: str) -> tuple[str, int] | None:
     return (match[1].upper(), int(match[2])) if match else None
 
 
-def task_lookup(ref: str) -> dict[str, Any]:
+def task_lookup(ref: str) -> Lookup:
     """Return the columns and values that select the task with this id or key.
 
     Raises NotFound for text that is neither.
@@ -160,7 +162,7 @@ def _get_first(rows: list[M], label: str) -> M:
     return rows[0]
 
 
-def _find_visible(actor: Actor, model: type[M], **columns: Any) -> list[M]:
+def _find_visible(actor: Actor, model: type[M], **columns: object) -> list[M]:
     """Return the visible rows whose columns have these values. One query."""
     return _attach_roles(
         actor,
@@ -168,7 +170,7 @@ def _find_visible(actor: Actor, model: type[M], **columns: Any) -> list[M]:
     )
 
 
-def is_visible_row(actor: Actor, model: type[Model], **columns: Any) -> bool:
+def is_visible_row(actor: Actor, model: type[Model], **columns: object) -> bool:
     """Whether the actor can see a row whose columns have these values.
 
     One query. It must be the last of the request, because the transaction is committed with it.
@@ -187,7 +189,7 @@ def _attach_roles(actor: Actor, rows: Iterable[M]) -> list[M]:
     return loaded
 
 
-def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
+def _with_role(rows: QuerySet[M], viewer: Viewer) -> QuerySet[Model, M]:
     """Add a column with the viewer's role in the project of each row.
 
     Staff need no role, so that nothing is added for them. The fields of `viewer` may be parameters.
@@ -195,7 +197,7 @@ def _with_role(rows: QuerySet[Any], viewer: Viewer) -> QuerySet[Any]:
     path = project_path(rows.model)
     if path is None or viewer.is_staff:
         return rows
-    annotated: QuerySet[Any] = rows.annotate(_viewer_role=role_subquery(viewer, path))
+    annotated: QuerySet[Model, M] = rows.annotate(_viewer_role=role_subquery(viewer, path))
     return annotated
 
 
@@ -221,11 +223,10 @@ VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
     """Return the visible user with this id. Raises Invalid that names the field of the body."""
-    user: User = References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
-    return user
+    return References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
 
 
-def resolve(actor: Actor, body: Mapping[str, Any]) -> dict[str, Any]:
+def resolve(actor: Actor, body: FieldValues) -> dict[str, Any]:
     """Return a body with rows in place of ids: see References.resolve(). One query per model."""
     return References(actor, [body]).resolve(body)
 
@@ -251,7 +252,7 @@ class References:
     A row that the actor cannot see is treated as if it did not exist.
     """
 
-    def __init__(self, actor: Actor, bodies: Iterable[Mapping[str, Any]]) -> None:
+    def __init__(self, actor: Actor, bodies: Iterable[FieldValues]) -> None:
         models = referenced_models()
         ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERENCED_MODELS}
         for body in bodies:
@@ -262,13 +263,13 @@ class References:
     @staticmethod
     def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
         given = IdArray(tuple(sorted(ids)))
-        rows: list[Any] = (
+        rows: list[Model] = (
             VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
         )
         return {row.pk: row for row in _attach_roles(actor, rows)}
 
     def resolve(
-        self, body: Mapping[str, Any], *, present_blockers: Iterable[Task] = ()
+        self, body: FieldValues, *, present_blockers: Iterable[Task] = ()
     ) -> dict[str, Any]:
         """Return the body with rows in place of ids: `assignee` in place of `assignee_id`.
 
@@ -288,11 +289,12 @@ class References:
                 values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
         return values
 
-    def get_row(self, model: type[Model], pk: int, field: str) -> Any:
+    def get_row(self, model: type[M], pk: int, field: str) -> M:
         """Return a loaded row. Raises Invalid that names the field if it is not visible."""
         if pk not in self.rows[model]:
             raise _build_unknown_reference(field, type_of_model(model).label)
-        return self.rows[model][pk]
+        row: M = self.rows[model][pk]
+        return row
 
 
 def _as_list(value: Any) -> list[int]:

@@ -70,8 +70,8 @@ class Condition(NamedTuple):
     once.
     """
 
-    query: Any  # for the index; None if the index contains no term
-    literals: tuple[Any, ...]
+    query: str | Expression | None  # for the index; None if the index contains no term
+    literals: tuple[str | Expression, ...]
 
 
 def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
@@ -107,7 +107,7 @@ def matches(model: type[Model], condition: Condition, *, title_only: bool = Fals
     return result
 
 
-def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> QuerySet[Any]:
+def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> QuerySet[Model, M]:
     """Return the rows that match, best first.
 
     First comes the row with the id `first_id`, if any, even if it does not match; then rows with
@@ -129,12 +129,12 @@ def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> Qu
 
 def search_all(
     terms: Sequence[Term],
-    rows_by_type: Mapping[str, QuerySet[Any]],
+    rows_by_type: Mapping[str, QuerySet[Model]],
     *,
     first_task_id: int,
     skip: int,
     limit: int,
-) -> tuple[list[tuple[str, Any]], bool]:
+) -> tuple[list[tuple[str, Model]], bool]:
     """Search several resource types. Return (type name, row), best first, and whether there are
     more.
 
@@ -207,7 +207,7 @@ def _lexemes(term: Term, weight: str) -> Iterator[str]:
 # ---- from terms to rows -------------------------------------------------------------------------
 
 
-def _is_in_index(model: type[Model], query: Any) -> Q:
+def _is_in_index(model: type[Model], query: str | Expression) -> Q:
     """Return the condition that the full-text index contains the row for this query."""
     table = model._meta.db_table
     if connection.vendor == "postgresql":
@@ -225,16 +225,16 @@ def _is_in_index(model: type[Model], query: Any) -> Q:
     return Q(pk__in=RawSQL(sql, [query]))  # noqa: S611
 
 
-def _contains(field: str, literal: Any) -> Q:
+def _contains(field: str, literal: str | Expression) -> Q:
     return Q(GreaterThan(StrIndex(_folded(F(field)), _folded(_expression(literal))), 0))
 
 
-def _folded(text: Any) -> Replace:
+def _folded(text: Expression | F) -> Replace:
     """Return the text in lower case. The Greek sigma has two lower-case forms, which become one."""
     return Replace(Lower(text), Value("ς"), Value("σ"))
 
 
-def _expression(value: Any) -> Any:
+def _expression(value: str | Expression) -> Expression:
     return value if isinstance(value, Expression) else Value(value)
 
 
@@ -247,7 +247,7 @@ def _any(conditions: Iterable[Q]) -> Q:
 CONTEXT = 80  # characters before and after the first hit
 
 
-def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, Any]]:
+def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, object]]:
     """Return pieces of plain text around the first hit, each with whether it matches a term.
 
     The pieces are from the first of `texts` that contains a term, or else from the beginning of the

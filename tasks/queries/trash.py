@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from django.db.models import F, Q, QuerySet
 
 from taskflow.audit.actor import Actor
@@ -13,7 +11,7 @@ from tasks.models.registry import TRASHABLE_TYPES, project_path
 from tasks.models.trash import Trashable
 
 
-def select_trash_by_type(actor: Actor) -> dict[str, QuerySet[Any]]:
+def select_trash_by_type(actor: Actor) -> dict[str, QuerySet[Trashable]]:
     """Return the rows in the trash by the name of their resource type, each with its project.
 
     They are the rows that the actor could see if they were not deleted. Rows that were deleted
@@ -23,7 +21,7 @@ def select_trash_by_type(actor: Actor) -> dict[str, QuerySet[Any]]:
     return {t.name: _select_trash(actor, t) for t in TRASHABLE_TYPES}
 
 
-def _select_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Any]:
+def _select_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Trashable]:
     rows = resource_type.model._base_manager.visible_to(actor.viewer).filter(
         deleted_at__isnull=False
     )
@@ -31,7 +29,7 @@ def _select_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Any]:
         is_top = Q(**{f"{parent}__isnull": True}) | Q(**{f"{parent}__deleted_at__isnull": True})
         rows = rows.filter(is_top | ~Q(**{f"{parent}__deleted_at": F("deleted_at")}))
     path = project_path(resource_type.model)
-    with_project: QuerySet[Any] = rows if path in (None, "pk") else rows.select_related(path)
+    with_project: QuerySet[Trashable] = rows if path in (None, "pk") else rows.select_related(path)
     return with_project
 
 

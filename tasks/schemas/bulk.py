@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
@@ -98,7 +99,7 @@ class UntagOperation(Target):
     data: TaskTags
 
 
-def _validate_or_return_problem(value: Any, validate: Any) -> Any:
+def _validate_or_return_problem(value: object, validate: Callable[[object], object]) -> object:
     """Return the validated operation, or the Problem of an invalid one.
 
     An invalid operation must not refuse the whole request: with `on_error: continue`, the other

@@ -56,7 +56,7 @@ class SearchListResponse(Out):
     has_more: bool
 
 
-def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, Any]:
+def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, object]:
     """Return a SearchResult. A row without a title gets the title of the row that it belongs to."""
     resource_type = type_of_model(type(row))
     columns = resource_type.search_columns

@@ -43,7 +43,7 @@ class TrashListResponse(ListResponse[TrashItem]):
     pass
 
 
-def trash_item(kind: str, row: Any) -> dict[str, Any]:
+def trash_item(kind: str, row: Any) -> dict[str, object]:
     """Return a TrashItem for a row of this resource type."""
     return {
         "kind": kind,

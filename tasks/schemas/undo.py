@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import MISSING, Field, model_validator
 
@@ -80,7 +80,7 @@ class UndoResponse(Out):
     )
 
 
-def undo_response(request_id: str, result: UndoResult) -> dict[str, Any]:
+def undo_response(request_id: str, result: UndoResult) -> dict[str, object]:
     return {
         "request_id": request_id,
         "undone": result.event_ids,

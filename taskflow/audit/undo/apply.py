@@ -16,8 +16,10 @@ from taskflow.audit.links import read_linked_ids
 from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, referenced_model_of
+from taskflow.audit.values import FieldValues
 from taskflow.audit.verbs import inverse_verb_of
 from taskflow.db.columns import columns_of
+from taskflow.tenancy import TenantModel
 
 
 def remove_created(actor: Actor, plan: Plan) -> None:
@@ -104,11 +106,11 @@ def _order_by_unique_values(
         waiting = [r for r in waiting if r not in step]
 
 
-def _folded(value: Any) -> Any:
+def _folded(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
-def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[Any]]]:
+def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[models.Model]]]:
     return {
         name: [
             [model._meta.get_field(name).related_model(pk=pk) for pk in r.links.get(name, ())]
@@ -118,7 +120,9 @@ def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[l
     }
 
 
-def _disappears_with_owner(reversal: Reversal, removed: set[tuple[Any, int]]) -> bool:
+def _disappears_with_owner(
+    reversal: Reversal, removed: set[tuple[type[models.Model], int]]
+) -> bool:
     """Return whether the row is removed together with a row that it belongs to."""
     model = reversal.resource_type.model
     return any(
@@ -137,12 +141,12 @@ def _with_undone_events(actor: Actor, plan: Plan) -> Actor:
     return replace(actor, undoing=undone)
 
 
-def _set_values(row: Any, values: Mapping[str, Any]) -> None:
+def _set_values(row: Any, values: FieldValues) -> None:
     for name, value in _column_values(row, values).items():
         setattr(row, row._meta.get_field(name).attname, value)
 
 
-def _column_values(row: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+def _column_values(row: Any, values: FieldValues) -> dict[str, object]:
     """Convert recorded JSON values to values of the columns. References to rows stay ids."""
     fields = {name: row._meta.get_field(name) for name in values}
     return {
@@ -157,9 +161,9 @@ def _link_names(reversals: Iterable[Reversal]) -> list[str]:
 
 def _edit_of(
     reversal: Reversal, links: Mapping[str, Mapping[int, list[int]]]
-) -> tuple[Any, str, dict[str, Any]] | None:
+) -> tuple[TenantModel, str, FieldValues] | None:
     values = {n: v for n, v in reversal.values.items() if n != "deleted_at"}
-    edit: dict[str, Any] = _column_values(reversal.row, values)
+    edit: dict[str, object] = _column_values(reversal.row, values)
     for name, planned_links in reversal.links.items():
         target = reversal.row._meta.get_field(name).related_model
         present_links = dict.fromkeys(links[name].get(reversal.row.pk, ()), True)

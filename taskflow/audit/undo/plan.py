@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from django.db import models
+
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType
 
@@ -19,7 +21,7 @@ class Obstacle:
     detail: str
     field: str | None = None
 
-    def as_error(self) -> dict[str, Any]:
+    def as_error(self) -> dict[str, object]:
         return {
             "code": self.code,
             "detail": self.detail,
@@ -65,15 +67,17 @@ class Plan:
     reversals: list[Reversal] = field(default_factory=list)
     obstacles: list[Obstacle] = field(default_factory=list)
     skipped: list[Obstacle] = field(default_factory=list)  # what can never be undone
-    recreated: set[tuple[Any, int]] = field(default_factory=set)  # rows: model and id
+    recreated: set[tuple[type[models.Model], int]] = field(
+        default_factory=set
+    )  # rows: model and id
     # The locked rows that the events are about, by subject type and id.
     rows: dict[tuple[str, int], Any] = field(default_factory=dict)
 
-    def reversals_of(self, model: Any) -> list[Reversal]:
+    def reversals_of(self, model: type[models.Model] | None) -> list[Reversal]:
         """Return the reversals of the rows of one model."""
         return [r for r in self.reversals if r.resource_type.model is model]
 
-    def removed_ids(self, model: Any) -> list[int]:
+    def removed_ids(self, model: type[models.Model] | None) -> list[int]:
         return [r.row.pk for r in self.reversals_of(model) if r.is_removed]
 
     def exclude_rows(self, obstacles: Iterable[Obstacle]) -> None:
@@ -91,7 +95,7 @@ class Plan:
         self.obstacles += new_obstacles
 
 
-def referenced_model_of(model: Any, name: str) -> Any:
+def referenced_model_of(model: type[models.Model], name: str) -> type[models.Model] | None:
     """Return the tenant's model that a field refers to, or None."""
     related = model._meta.get_field(name).related_model
     return related if isinstance(related, type) and hasattr(related, "tenant_id") else None

@@ -15,6 +15,7 @@ from itertools import groupby
 from typing import Any
 
 from django.core.exceptions import FieldDoesNotExist
+from django.db import models
 
 from taskflow.audit.history import name_actor
 from taskflow.audit.links import read_linked_ids
@@ -23,6 +24,7 @@ from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, referenced_model_of
 from taskflow.audit.values import as_recorded
 from taskflow.db.columns import columns_of
+from taskflow.tenancy import TenantModel
 
 REDACTED = "…"  # recorded instead of values that must not be in the log
 UNKNOWN: Any = object()  # stands for a value that is REDACTED
@@ -72,7 +74,7 @@ def _events_since_first(name: str, selected_ids: Mapping[int, set[int]]) -> dict
 
 
 def _present_links(
-    model: Any, rows: Sequence[Any], log: Mapping[int, Sequence[Event]]
+    model: type[models.Model], rows: Sequence[TenantModel], log: Mapping[int, Sequence[Event]]
 ) -> dict[str, dict[int, list[int]]]:
     """Return the present links of the rows by field and id, of the fields that the log names."""
     named = {name for events in log.values() for event in events for name in event.changes}
@@ -87,7 +89,7 @@ class _RowPlanner:
         self,
         plan: Plan,
         resource_type: ResourceType,
-        row: Any,
+        row: Any,  # None if it was deleted permanently
         log: Sequence[Event],
         selected: set[int],
         links: Mapping[str, Mapping[int, list[int]]],
@@ -140,10 +142,10 @@ class _RowPlanner:
         It is returned in a list, which is empty if nothing can be restored. For EXISTS, return the
         value itself, or None. Events that were undone are ignored.
         """
-        values: list[Any] = []
+        values: list[object] = []
         later_event: Event | None = None
         blocked: list[Event] = []
-        value_before_all: list[Any] = []
+        value_before_all: list[object] = []
         for event, before in self._steps_not_undone(key):
             if event.pk in self.selected:
                 value_before_all = [before]
@@ -161,7 +163,7 @@ class _RowPlanner:
             self._add_changed_since(blocked, _field_of_key(key), later_event)
         return values
 
-    def _is_undone_link(self, key: StepKey, before: Any) -> bool:
+    def _is_undone_link(self, key: StepKey, before: object) -> bool:
         """Whether the link is already as it was before.
 
         It is also removed together with its target, without an event of this row.
@@ -183,7 +185,7 @@ class _RowPlanner:
             if event.pk in value_before:
                 yield event, value_before[event.pk]
 
-    def _present_value(self, key: StepKey) -> Any:
+    def _present_value(self, key: StepKey) -> object:
         if self.row is None:
             return None
         if isinstance(key, tuple):
@@ -269,7 +271,7 @@ class _RowPlanner:
         self.plan.obstacles.append(Obstacle(event, code, detail))
 
 
-def _steps(model: Any, event: Event) -> Iterator[tuple[StepKey, Any, Any]]:
+def _steps(model: type[models.Model], event: Event) -> Iterator[tuple[StepKey, Any, Any]]:
     if _is_creation(model, event):
         yield EXISTS, False, True
     elif _is_deletion(model, event):
@@ -289,19 +291,19 @@ def _field_of_key(key: StepKey) -> str:
     return key if isinstance(key, str) else key[0]
 
 
-def _is_link(model: Any, name: str) -> bool:
+def _is_link(model: type[models.Model], name: str) -> bool:
     return bool(model._meta.get_field(name).many_to_many)
 
 
-def _is_creation(model: Any, event: Event) -> bool:
+def _is_creation(model: type[models.Model], event: Event) -> bool:
     return _has_required(model, event, 0)
 
 
-def _is_deletion(model: Any, event: Event) -> bool:
+def _is_deletion(model: type[models.Model], event: Event) -> bool:
     return _has_required(model, event, 1)
 
 
-def _has_required(model: Any, event: Event, side: int) -> bool:
+def _has_required(model: type[models.Model], event: Event, side: int) -> bool:
     """Return whether the event has null for a column that cannot be null.
 
     `side` is 0 for the values before the event, 1 for those after it. Null then means that the row
@@ -319,8 +321,8 @@ def _has_required(model: Any, event: Event, side: int) -> bool:
 
 def _check_targets(plan: Plan) -> None:
     """Add an obstacle for each reference to a row that no longer exists."""
-    ids_by_target: dict[Any, set[int]] = defaultdict(set)
-    references: list[tuple[Reversal, str, Any, int]] = []
+    ids_by_target: dict[type[models.Model], set[int]] = defaultdict(set)
+    references: list[tuple[Reversal, str, type[models.Model], int]] = []
     for reversal in plan.reversals:
         for name, value in [*reversal.values.items(), *reversal.links.items()]:
             target = referenced_model_of(reversal.resource_type.model, name)

@@ -14,7 +14,7 @@ from psycopg import ClientCursor
 from taskflow.db.postgresql.session import PostgresSession
 
 
-class FlushingCursor(ClientCursor[Any]):
+class FlushingCursor(ClientCursor):
     """A client-side cursor, as Django uses it, that sends deferred statements before its own."""
 
     session: PostgresSession | None = None  # None while Django initializes the connection
@@ -58,7 +58,7 @@ class DatabaseWrapper(DjangoWrapper):
         super().init_connection_state()
         self.session.use_connection(self.connection)
 
-    def create_cursor(self, name: Any = None) -> Any:
+    def create_cursor(self, name: str | None = None) -> Any:
         cursor = super().create_cursor(name)
         if name is None:
             cursor.session = self.session

@@ -25,12 +25,15 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import psycopg
 from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.pq import TransactionStatus
+from psycopg.pq.abc import PGresult
 from psycopg.types.datetime import TimestamptzLoader
 
 from taskflow.db.postgresql.statement import PostgresStatement
 from taskflow.db.postgresql.transports import DONE, ROWS, Message, choose_transport
+from taskflow.db.types import Row
 
 if TYPE_CHECKING:
+    from taskflow.db.postgresql.base import DatabaseWrapper
     from taskflow.db.statements import Statement
 
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
@@ -45,7 +48,7 @@ class PostgresSession:
     transaction it is None.
     """
 
-    def __init__(self, wrapper: Any) -> None:
+    def __init__(self, wrapper: DatabaseWrapper) -> None:
         self.wrapper = wrapper
         self.begin_messages: list[Message] | None = None
         self.pending: list[Message] = []  # deferred statements
@@ -53,7 +56,7 @@ class PostgresSession:
 
     # ---- the connection ----
 
-    def use_connection(self, connection: psycopg.Connection[Any]) -> None:
+    def use_connection(self, connection: psycopg.Connection) -> None:
         """Use a new connection. Deferred statements of the previous one are dropped."""
         self.connection, self.pgconn = connection, connection.pgconn
         self.adapters = AdaptersMap(connection.adapters)
@@ -79,8 +82,8 @@ class PostgresSession:
     # ---- statements ----
 
     def execute(
-        self, statement: Statement, values: Sequence[Any], *, commit_with: bool = False
-    ) -> list[Any]:
+        self, statement: Statement, values: Sequence[object], *, commit_with: bool = False
+    ) -> list[Row]:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
@@ -88,13 +91,14 @@ class PostgresSession:
             wrapper.validate_no_broken_transaction()
         if wrapper.execute_wrappers or wrapper.queries_logged:
             work = partial(self._execute, statement, values, commit_with)
-            return self._run_through_wrappers(statement, values, work)  # type: ignore[no-any-return]
+            rows: list[Row] = self._run_through_wrappers(statement, values, work)
+            return rows
         try:
             return self._execute(statement, values, commit_with)
         except psycopg.Error as error:
             self._raise(error)
 
-    def defer(self, statement: Statement, values: Sequence[Any]) -> None:
+    def defer(self, statement: Statement, values: Sequence[object]) -> None:
         wrapper = self.wrapper
         if wrapper.connection is None:
             wrapper.ensure_connection()
@@ -166,9 +170,11 @@ class PostgresSession:
 
     # ---- sending ----
 
-    def _execute(self, statement: Statement, values: Sequence[Any], commit_with: bool) -> list[Any]:
+    def _execute(
+        self, statement: Statement, values: Sequence[object], commit_with: bool
+    ) -> list[Row]:
         rendered = statement.for_postgresql or self._render(statement)
-        buffers: Any = rendered.dump(values)
+        buffers = rendered.dump(values)
         commits = commit_with and self.may_commit_early and not self.wrapper.savepoint_ids
         if self.pending or commits or self._must_begin():
             message = self.transport.message_of(rendered, buffers)
@@ -177,7 +183,7 @@ class PostgresSession:
             self.flush()
         return self._read_rows(self.transport.run(rendered, buffers))
 
-    def _defer(self, statement: Statement, values: Sequence[Any]) -> None:
+    def _defer(self, statement: Statement, values: Sequence[object]) -> None:
         rendered = statement.for_postgresql or self._render(statement)
         message = self.begin_messages and self.transport.message_of(rendered, rendered.dump(values))
         if message is None:
@@ -185,7 +191,7 @@ class PostgresSession:
         else:
             self.pending.append(message)
 
-    def _send(self, statements: list[Message]) -> Any:
+    def _send(self, statements: list[Message]) -> PGresult:
         """Send the deferred statements and these in one round trip.
 
         Return the result of the last statement that is not COMMIT. Raises the psycopg error of a
@@ -199,13 +205,13 @@ class PostgresSession:
             raise self.transport.error_of(result)
         return result
 
-    def _read_rows(self, result: Any) -> list[Any]:
+    def _read_rows(self, result: PGresult) -> list[Row]:
         if result.status != ROWS:
             if result.status == DONE:
                 return []
             raise self.transport.error_of(result)
         self.transformer.set_pgresult(result)
-        rows: list[Any] = self.transformer.load_rows(0, result.ntuples, tuple)
+        rows: list[Row] = self.transformer.load_rows(0, result.ntuples, tuple)
         return rows
 
     def _render(self, statement: Statement) -> PostgresStatement:
@@ -224,11 +230,11 @@ class PostgresSession:
             raise error
 
     def _run_through_wrappers(
-        self, statement: Statement, values: Sequence[Any], work: Callable[[], Any]
+        self, statement: Statement, values: Sequence[object], work: Callable[[], Any]
     ) -> Any:
         """Run `work` through the execute wrappers and the debug log, as Django's cursors do."""
 
-        def run(sql: str, params: Any, many: bool, context: Any) -> Any:
+        def run(sql: str, params: object, many: bool, context: object) -> Any:
             with self.wrapper.wrap_database_errors:
                 return work()
 

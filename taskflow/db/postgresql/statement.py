@@ -34,7 +34,7 @@ class PostgresStatement:
     statement is named by a hash of its SQL, so that equal statements share one name.
     """
 
-    def __init__(self, statement: Statement, connection: Connection[Any]) -> None:
+    def __init__(self, statement: Statement, connection: Connection) -> None:
         fields = [parameter.field for parameter in statement.parameters]
         self.oids = [OIDS.get(type(field).__name__, 0) for field in fields]
         self.formats = [Format.TEXT] * len(fields)
@@ -45,13 +45,13 @@ class PostgresStatement:
         self.name = b"tf_" + blake2b(self.text, digest_size=12).hexdigest().encode()
         self.uses = 0
 
-    def dump(self, values: Sequence[Any]) -> list[bytes | None]:
+    def dump(self, values: Sequence[object]) -> list[bytes | None]:
         """Return the values of the parameters in the text format of libpq; None for null."""
         pairs = zip(self.dumpers, values, strict=True)
         return [None if value is None else dump(value) for dump, value in pairs]
 
 
-def _numbered_text(statement: Statement, connection: Connection[Any]) -> bytes:
+def _numbered_text(statement: Statement, connection: Connection) -> bytes:
     numbers = {
         position: number
         for number, parameter in enumerate(statement.parameters, 1)
@@ -82,5 +82,5 @@ def _dump(value: Any) -> bytes:
     return text.encode()
 
 
-def _dump_json(value: Any) -> bytes:
+def _dump_json(value: object) -> bytes:
     return json.dumps(value).encode()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import psycopg
 from django.conf import settings
+from psycopg.abc import PQGen
 from psycopg.errors import (
     DuplicatePreparedStatement,
     FeatureNotSupported,
@@ -16,6 +17,7 @@ from psycopg.errors import (
 )
 from psycopg.generators import execute, fetch_many, send
 from psycopg.pq import ConnStatus, Escaping, ExecStatus
+from psycopg.pq.abc import PGresult
 
 from taskflow.db.postgresql.statement import PostgresStatement
 
@@ -43,23 +45,23 @@ class Transport(Protocol):
     def message_of(self, rendered: PostgresStatement, buffers: Buffers) -> Message | None:
         """Return what runs a statement, or None while it can only be run alone."""
 
-    def run(self, rendered: PostgresStatement, buffers: Buffers) -> Any:
+    def run(self, rendered: PostgresStatement, buffers: Buffers) -> PGresult:
         """Run a statement alone. Return its result, which may be a refusal."""
 
-    def send(self, messages: Sequence[Message], result_index: int) -> Any:
+    def send(self, messages: Sequence[Message], result_index: int) -> PGresult:
         """Send the messages in one round trip. Return the first refusal, or the result of the last
         message (`result_index` is -1) or of the one before it (-2).
         """
 
-    def error_of(self, result: Any) -> Exception:
+    def error_of(self, result: PGresult) -> Exception:
         """Return the psycopg error of a result that is a refusal."""
 
 
-def choose_transport(connection: psycopg.Connection[Any]) -> Transport:
+def choose_transport(connection: psycopg.Connection) -> Transport:
     return PipelineTransport(connection) if settings.POOLER else TextTransport(connection)
 
 
-def _error_of(connection: psycopg.Connection[Any], result: Any) -> psycopg.Error:
+def _error_of(connection: psycopg.Connection, result: PGresult) -> psycopg.Error:
     if connection.pgconn.status == ConnStatus.BAD:  # psycopg has no class for it
         return psycopg.OperationalError(result.error_message or "The connection is lost.")
     error = error_from_result(result, encoding=connection.info.encoding)
@@ -86,7 +88,7 @@ class PreparedNames:
 
 
 # By connection, since a pool gives one connection to many threads in turn.
-_prepared: WeakKeyDictionary[psycopg.Connection[Any], PreparedNames] = WeakKeyDictionary()
+_prepared: WeakKeyDictionary[psycopg.Connection, PreparedNames] = WeakKeyDictionary()
 
 
 class TextTransport:
@@ -97,7 +99,7 @@ class TextTransport:
 
     begin: Sequence[bytes] = (b"BEGIN",)
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection) -> None:
         self.connection, self.pgconn = connection, connection.pgconn
         self.prepared = _prepared.setdefault(connection, PreparedNames())
 
@@ -114,20 +116,20 @@ class TextTransport:
         arguments = [b"NULL" if value is None else escape(value) for value in buffers]
         return b"EXECUTE %s(%s)" % (rendered.name, b", ".join(arguments))
 
-    def run(self, rendered: PostgresStatement, buffers: Any) -> Any:
+    def run(self, rendered: PostgresStatement, buffers: Any) -> PGresult:
         if self._is_prepared(rendered):
             return self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
         return self.pgconn.exec_params(rendered.text, buffers, rendered.oids, rendered.formats)
 
-    def send(self, messages: Sequence[bytes], result_index: int) -> Any:
+    def send(self, messages: Sequence[bytes], result_index: int) -> PGresult:
         text = b"; ".join(messages)
         if result_index == -1:
             return self.pgconn.exec_(text)  # the last result, or the refusal
         self.pgconn.send_query(text)
-        results = self.connection.wait(execute(self.pgconn))
+        results: list[PGresult] = self.connection.wait(execute(self.pgconn))
         return results[-1] if results[-1].status not in (ROWS, DONE) else results[result_index]
 
-    def error_of(self, result: Any) -> Exception:
+    def error_of(self, result: PGresult) -> Exception:
         error = _error_of(self.connection, result)
         if isinstance(error, OUT_OF_SYNC_ERRORS):
             # This error has ended the transaction. When it is run again, all names are deallocated.
@@ -155,7 +157,7 @@ class TextTransport:
         self.prepared.names.clear()
         self.prepared.is_out_of_sync = False
 
-    def _check(self, result: Any) -> None:
+    def _check(self, result: PGresult) -> None:
         if result.status != DONE:
             raise self.error_of(result)
 
@@ -171,7 +173,7 @@ class PipelineTransport:
     (?pooler=prepared). The parameters stay apart from the text; only settings are written into it.
     """
 
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+    def __init__(self, connection: psycopg.Connection) -> None:
         self.connection, self.pgconn = connection, connection.pgconn
         self.begin: Sequence[bytes] = [b"BEGIN", *self.settings_of(settings.SERVER_SETTINGS)]
         self.names: set[bytes] = set()  # of prepared statements
@@ -186,12 +188,12 @@ class PipelineTransport:
     ) -> tuple[PostgresStatement, Buffers]:
         return rendered, buffers
 
-    def run(self, rendered: PostgresStatement, buffers: Any) -> Any:
+    def run(self, rendered: PostgresStatement, buffers: Buffers) -> PGresult:
         return self.send([(rendered, buffers)], result_index=-1)
 
     def send(
-        self, messages: Sequence[bytes | tuple[PostgresStatement, Any]], result_index: int
-    ) -> Any:
+        self, messages: Sequence[bytes | tuple[PostgresStatement, Buffers]], result_index: int
+    ) -> PGresult:
         pgconn = self.pgconn
         new: dict[bytes, int] = {}  # names that are prepared, each with the number of its result
         pgconn.enter_pipeline_mode()
@@ -212,7 +214,7 @@ class PipelineTransport:
         return next(refusals, results[result_index])
 
     def _send_statement(
-        self, rendered: PostgresStatement, buffers: Any, new: dict[bytes, int], number: int
+        self, rendered: PostgresStatement, buffers: Buffers, new: dict[bytes, int], number: int
     ) -> None:
         """Send message `number`: by its name, which is first prepared if it is new, or whole."""
         if rendered.name not in self.names and rendered.name not in new:
@@ -225,16 +227,16 @@ class PipelineTransport:
             new[rendered.name] = number + len(new)
         self.pgconn.send_query_prepared(rendered.name, buffers, rendered.formats)
 
-    def _read_results(self, count: int) -> Generator[Any, Any, list[Any]]:
+    def _read_results(self, count: int) -> PQGen[list[PGresult]]:
         """Return one result of each message. Those after a refusal are marked as not run."""
         yield from send(self.pgconn)
-        results: list[Any] = []
+        results: list[PGresult] = []
         for _ in range(count):
             results += yield from fetch_many(self.pgconn)
         yield from fetch_many(self.pgconn)  # the end of the pipeline
         return results
 
-    def error_of(self, result: Any) -> Exception:
+    def error_of(self, result: PGresult) -> Exception:
         error = _error_of(self.connection, result)
         if isinstance(error, OUT_OF_SYNC_ERRORS):
             # This pooler does not prepare again. The transaction is run again without names.

@@ -20,23 +20,24 @@ from taskflow.db.sqlite.session import SqliteSession
 class Cursor(SQLiteCursorWrapper):
     """A cursor that raises DataError for a number of more than 64 bits, as PostgreSQL does."""
 
-    def execute(self, query: Any, params: Any = None) -> Any:
+    def execute(self, query: str, params: Any = None) -> Any:
         with convert_overflow_errors():
             return super().execute(query, params)
 
-    def executemany(self, query: Any, param_list: Any) -> Any:
+    def executemany(self, query: str, param_list: Any) -> Any:
         with convert_overflow_errors():
             return super().executemany(query, param_list)
 
 
 class DatabaseWrapper(DjangoWrapper):
     SchemaEditorClass = SchemaEditor
+    transaction_mode: str | None  # missing in the stubs
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
 
-    def get_new_connection(self, conn_params: Any) -> Any:
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Database.Connection:
         name = str(conn_params["database"])
         if not self.is_in_memory_db():
             try:
@@ -44,7 +45,9 @@ class DatabaseWrapper(DjangoWrapper):
             except OSError as error:
                 message = f"unable to open database file {name}: {error.strerror}"
                 raise Database.OperationalError(message) from error
-        return super().get_new_connection(conn_params)
+        connection: Database.Connection = super().get_new_connection(conn_params)
+        return connection
 
-    def create_cursor(self, name: Any = None) -> Any:
-        return self.connection.cursor(factory=Cursor)
+    def create_cursor(self, name: str | None = None) -> Database.Cursor:
+        cursor: Database.Cursor = self.connection.cursor(factory=Cursor)
+        return cursor

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
+from django.db.models import Model
 
 TRIGGERS = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
 
 
 class SchemaEditor(DatabaseSchemaEditor):
-    def _remake_table(self, model: Any, **changes: Any) -> None:
+    def _remake_table(self, model: type[Model], **changes: Any) -> None:
         """Copy the table into a new one, as SQLite cannot change most things of a table.
 
         Dropping the old table drops its triggers, which keep the full-text index up to date. They

@@ -6,13 +6,15 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
 from taskflow.db.sqlite.numbers import convert_overflow_errors
+from taskflow.db.types import Row
 
 if TYPE_CHECKING:
+    from taskflow.db.sqlite.base import DatabaseWrapper
     from taskflow.db.statements import Statement
 
 # SQLite has one writer at a time. Threads get this lock in turn. With SQLite's own busy timeout,
@@ -24,12 +26,12 @@ TIMEOUT_TOLERANCE = 0.05  # seconds; for a smaller difference SQLite's timeout i
 class SqliteSession:
     """Runs every statement at once: there is no message to the server that could be saved."""
 
-    def __init__(self, wrapper: Any) -> None:
+    def __init__(self, wrapper: DatabaseWrapper) -> None:
         self.wrapper = wrapper
 
     def execute(
-        self, statement: Statement, values: Sequence[Any], *, commit_with: bool = False
-    ) -> list[Any]:
+        self, statement: Statement, values: Sequence[object], *, commit_with: bool = False
+    ) -> list[Row]:
         """Run the statement without Django's cursor, which rewrites the SQL at every call.
 
         Django's cursor is used if execute wrappers or the debug log have to see the statement.
@@ -40,10 +42,10 @@ class SqliteSession:
             return statement.run_with_cursor(params)
         wrapper.validate_no_broken_transaction()
         with wrapper.wrap_database_errors, convert_overflow_errors():
-            rows: list[Any] = wrapper.connection.execute(statement.sqlite_sql, params).fetchall()
+            rows: list[Row] = wrapper.connection.execute(statement.sqlite_sql, params).fetchall()
             return rows
 
-    def defer(self, statement: Statement, values: Sequence[Any]) -> None:
+    def defer(self, statement: Statement, values: Sequence[object]) -> None:
         self.execute(statement, values)
 
     def set_transaction_settings(self, values: Mapping[str, str]) -> None:

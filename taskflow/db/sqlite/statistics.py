@@ -10,7 +10,12 @@ the data, and tests have the plans of production. Nothing may run ANALYZE or PRA
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING
+
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+if TYPE_CHECKING:
+    from django.db.backends.utils import CursorWrapper
 
 ROWS = 1_000_000  # in every table, as the planner is to assume
 ROWS_OF_TENANT = 100_000
@@ -29,7 +34,7 @@ ORDER BY tbl_name, name
 """
 
 
-def write_statistics(connection: Any) -> None:
+def write_statistics(connection: BaseDatabaseWrapper) -> None:
     """Replace the statistics of this database. Other connections read them when they connect."""
     with connection.cursor() as cursor:
         rows = list(planned_statistics(cursor))
@@ -41,7 +46,7 @@ def write_statistics(connection: Any) -> None:
         cursor.execute("ANALYZE sqlite_schema")  # reads them into this connection
 
 
-def planned_statistics(cursor: Any) -> Iterator[tuple[str, str, str]]:
+def planned_statistics(cursor: CursorWrapper) -> Iterator[tuple[str, str, str]]:
     """Yield table, index and its numbers as sqlite_stat1 has them, for each ordinary index."""
     cursor.execute(INDEXES)
     for table, index in cursor.fetchall():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
@@ -65,7 +65,7 @@ class Command(BaseCommand):
         )
 
 
-def open_privately(path: str) -> Any:
+def open_privately(path: str) -> TextIO:
     """Create a file that only its owner can read. Raises CommandError if it exists."""
     try:
         return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w")
