@@ -35,11 +35,17 @@ from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
-from taskflow.audit.recorder import capture_events, serialize_graph_changes
+from taskflow.audit.recorder import serialize_graph_changes
 from taskflow.http.bodies import API_PREFIX, read_body
 from taskflow.http.contention import respond_with_retries
+from taskflow.http.database_errors import (
+    log_database_error,
+    problem_of_database_error,
+    respond_to_database_error,
+)
 from taskflow.http.errors import (
     BadRequest,
     NotFound,
@@ -47,11 +53,8 @@ from taskflow.http.errors import (
     Problem,
     ReadOnly,
     Unavailable,
-    log_database_error,
-    problem_of_database_error,
     problem_of_response,
     problem_of_status,
-    respond_to_database_error,
 )
 from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition

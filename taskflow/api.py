@@ -15,12 +15,8 @@ from ninja.openapi.docs import Swagger
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import write_auth
 from taskflow.http.converters import IdConverter
-from taskflow.http.errors import (
-    Problem,
-    problem_of_status,
-    request_log_fields,
-    respond_to_database_error,
-)
+from taskflow.http.database_errors import respond_to_database_error
+from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, refuse_bodies
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request

@@ -24,11 +24,7 @@ from accounts.rules import (
     require_no_more_rights,
 )
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.audit.recorder import (
-    change,
-    change_all,
-    create,
-)
+from taskflow.audit.recorder import change, change_all, create
 from taskflow.http.errors import Contended, Forbidden
 
 SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)

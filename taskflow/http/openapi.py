@@ -16,12 +16,7 @@ from ninja.renderers import JSONRenderer
 
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete_document
-from taskflow.http.errors import (
-    Invalid,
-    LengthRequired,
-    Problem,
-    problem_of_status,
-)
+from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_status
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request

@@ -42,7 +42,7 @@ WRITES = {
     "update_or_create",
 }
 # What writes rows below the recorder.
-WRITERS = re.compile(r"taskflow/(audit/(recorder|links)\.py|tenancy/)|/models(/|\.py)")
+WRITERS = re.compile(r"taskflow/(audit/(recorder|event_log|links)\.py|tenancy/)|/models(/|\.py)")
 # What else writes rows, each with its calls and its reason.
 WRITES_WITHOUT_RECORDER = {
     "accounts/actions/tenants.py": ["tenant.save"],  # a tenant belongs to no tenant

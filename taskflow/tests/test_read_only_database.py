@@ -21,13 +21,8 @@ from accounts import api as accounts_api
 from accounts import auth, middleware
 from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
-from taskflow.http.errors import (
-    Contended,
-    Internal,
-    ReadOnly,
-    Unavailable,
-    problem_of_database_error,
-)
+from taskflow.http.database_errors import problem_of_database_error
+from taskflow.http.errors import Contended, Internal, ReadOnly, Unavailable
 from taskflow.tenancy import TenantError, inside
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")

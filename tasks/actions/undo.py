@@ -12,8 +12,9 @@ from django.db.models import Count, Exists, OuterRef
 from accounts.actions.users import end_access
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.event_log import savepoint
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import lock_all, savepoint, serialize_graph_changes
+from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.audit.resource_types import resource_types
 from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal

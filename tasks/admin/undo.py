@@ -20,9 +20,9 @@ from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor
+from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import capture_events
 from taskflow.http.errors import Problem
 from tasks.actions.undo import UndoResult, undo
 from tasks.models import Project
