@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from taskflow.audit.verbs import register_event_verb
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
+from tasks.api.tasks import bulk_edit_tasks
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.changes.planner import change_tasks
@@ -26,6 +29,8 @@ from tasks.changes.tasks import OPERATIONS, TASK_CHANGES, create_task, delete_ta
 from tasks.changes.update import UpdateTask
 from tasks.models import Task
 from tasks.schemas.bulk import TaskBulk
+
+DOCS = (Path(__file__).parents[2] / "docs" / "domain.md").read_text()
 
 
 @pytest.fixture
@@ -53,21 +58,40 @@ def values_for(change: type[TaskChange], fixtures: Any) -> dict[str, Any]:
     return values | {"project": create_project(fixtures.ada, name="Other", key="OTH")}
 
 
+def build_change(change: type[TaskChange], fixtures: Any, status: str = "todo") -> TaskChange:
+    """Return a change of a new task, which has no assignee."""
+    values = values_for(change, fixtures)
+    task = create_task(fixtures.ada, fixtures.apollo, title="x", status=status, parent=None)
+    if change is RestoreTask:
+        delete_task(fixtures.ada, task)
+    loaded = Task.everything.select_related("project", "assignee").get(pk=task.pk)
+    return change.build(loaded, values, force=False)
+
+
 @pytest.mark.parametrize("change", TASK_CHANGES)
 @pytest.mark.parametrize("is_done", [False, True])
 def test_a_change_reads_and_sets_only_the_columns_that_it_declares(acme, change, is_done):
-    values = values_for(change, acme)
-    task = create_task(
-        acme.ada, acme.apollo, title="x", status="done" if is_done else "todo", parent=None
-    )
-    if change is RestoreTask:
-        delete_task(acme.ada, task)
-    loaded = Task.everything.select_related("project", "assignee").get(pk=task.pk)
+    made = build_change(change, acme, status="done" if is_done else "todo")
 
-    change_tasks(acme.ada, [change.build(loaded, values, force=False)])
+    change_tasks(acme.ada, [made])
 
-    events = Event.objects.filter(subject_type="task", subject_id=task.pk)
+    events = Event.objects.filter(subject_type="task", subject_id=made.task.pk)
     assert all(entry.sentence for entry in read_history(acme.ada, list(events)))
+
+
+@pytest.mark.parametrize("change", TASK_CHANGES)
+def test_a_user_who_gets_the_task_is_declared_and_may_not_be_deactivated(acme, change):
+    made = build_change(change, acme)
+    declared = made.needs(acme.ada).assignee
+    if declared is None:
+        change_tasks(acme.ada, [made])
+
+        assert Task.everything.get(pk=made.task.pk).assignee is None
+    else:
+        User.objects.filter(pk=declared.pk).update(is_active=False)
+
+        with pytest.raises(Invalid, match="is deactivated"):
+            change_tasks(acme.ada, [made])
 
 
 def test_every_operation_of_a_bulk_request_is_a_change():
@@ -79,6 +103,14 @@ def test_every_operation_of_a_bulk_request_is_a_change():
     }
 
     assert names == {"create", *OPERATIONS}
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_every_operation_of_a_bulk_request_is_described(name):
+    section = DOCS.partition("## Bulk operations\n")[2].partition("\n## ")[0]
+
+    assert f"`{name}`" in section
+    assert re.search(rf"\b{name}\b", bulk_edit_tasks.__doc__)
 
 
 @dataclass(eq=False)

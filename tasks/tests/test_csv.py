@@ -7,6 +7,7 @@ import io
 
 import pytest
 
+from taskflow.audit.resource_types import type_of_model
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, delete_task
@@ -60,9 +61,10 @@ def test_exported_csv_can_be_imported(fixtures, as_):
     with inside(fixtures.acme):
         create_project(fixtures.ada, name="Copy", key="COPY")
         for n in range(3):
+            due = {"due_on": "2026-12-01"} if n else {"due_date": "2026-12-01T08:00:00Z"}
             create_task(
                 fixtures.ada, fixtures.apollo, title=f"=t{n}", tags=["x", "y"], metadata={"n": n},
-                due_date="2026-12-01T08:00:00Z", assignee=fixtures.ada.user, external_ref=f"r{n}",
+                description="d", assignee=fixtures.ada.user, external_ref=f"r{n}", **due,
             )  # fmt: skip
     client = as_(fixtures.ada)
     text = client.get("/projects/APO/tasks.csv").content.decode()
@@ -77,6 +79,8 @@ def test_exported_csv_can_be_imported(fixtures, as_):
         {n: v for n, v in row.items() if n not in ("key", "created_at")} for row in rows
     ]
     assert given(lines(client, project="COPY")) == given(lines(client))
+    columns = set(type_of_model(Task).csv_columns) - {"parent"}  # a key of the other project
+    assert columns <= {n for row in lines(client) for n, v in row.items() if v}, "give a value"
 
 
 def test_dry_run_lists_keys_and_creates_nothing(fixtures, as_, events):

@@ -16,9 +16,10 @@ from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
 from tasks.api import responses
-from tasks.api.responses import DETAIL_QUERIES
+from tasks.api.responses import DETAIL_QUERIES, JSON_BUILDERS
 from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
+from tasks.models.registry import TRASHABLE_TYPES
 from tasks.queries import filters
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
@@ -101,6 +102,10 @@ KINDS = {
     Page: ("/pages", page_by_pydantic, PageResponse, 2),
     Comment: ("/comments", comment_by_pydantic, CommentResponse, 3),
 }
+
+
+def test_json_of_every_resource_type_is_compared():
+    assert KINDS.keys() == JSON_BUILDERS.keys() == {t.model for t in TRASHABLE_TYPES}
 
 
 @pytest.mark.sampled(5)

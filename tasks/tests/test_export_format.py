@@ -57,6 +57,12 @@ def rows_of(documents):
         yield document["model"], document["row"]
 
 
+def required_in(documents):
+    """REQUIRED, without the models that the file has no row of because it is older."""
+    labels = {label for label, _row in rows_of(documents)}
+    return {label: columns for label, columns in REQUIRED.items() if label in labels}
+
+
 def refusal(data):
     with pytest.raises(InvalidExport) as raised:
         verify(io.BytesIO(data))
@@ -151,7 +157,7 @@ def test_every_column_with_a_default_may_be_missing(golden):
 @pytest.mark.slow
 def test_missing_column_without_default_is_refused_by_name(golden):
     documents = documents_of(golden)
-    for label, columns in REQUIRED.items():
+    for label, columns in required_in(documents).items():
         for column in columns:
             older = copy.deepcopy(documents)
             for other, row in rows_of(older):
@@ -212,7 +218,7 @@ def test_invalid_version_is_refused(golden, version):
 
 def test_unknown_columns_are_refused_by_name(golden):
     documents = documents_of(golden)
-    for label in REQUIRED:
+    for label in required_in(documents):
         newer = copy.deepcopy(documents)
         for other, row in rows_of(newer):
             if other == label:

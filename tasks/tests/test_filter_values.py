@@ -12,6 +12,7 @@ from conftest import PROOF
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, MAX_VALUES_PER_FILTER
 from taskflow.http.paging import PageParams
 from taskflow.tenancy import inside
+from taskflow.tests.contract import api_document
 from tasks.changes.tasks import create_task, delete_task
 from tasks.schemas.comments import CommentFilters
 from tasks.schemas.pages import PageFilters
@@ -56,6 +57,18 @@ MULTIPLE = [
     for path, name in FILTERS
     if name + EXCLUSION_SUFFIX in LISTS[path].model_fields and name != "q"
 ]
+
+
+def test_every_list_with_filters_is_tested():
+    found = set()
+    for path, methods in api_document()["paths"].items():
+        query = {
+            p["name"] for p in methods.get("get", {}).get("parameters", ()) if p["in"] == "query"
+        }
+        if query - PageParams.model_fields.keys():
+            found.add(path.removeprefix("/api/v1").format(task_id="APO-1", project_id="APO"))
+
+    assert found == LISTS.keys()
 
 
 def bulk(client, where, **query):

@@ -10,6 +10,7 @@ from django.apps import apps
 from django.db import connection, models
 from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
+from django.urls import reverse
 
 from conftest import build_fixtures
 from taskflow.audit.models import Event
@@ -17,6 +18,7 @@ from taskflow.audit.resource_types import resource_types, type_of_model
 from taskflow.tenancy import OWNER_ROLE, current_tenant_id, has_roles, inside
 from tasks.actions.comments import create_comment
 from tasks.actions.projects import create_project
+from tasks.export.values import CHECKED_COLUMNS
 from tasks.migrations._search import AddSearchIndex
 from tasks.models import RESOURCE_TYPES, Comment, Project, ProjectMember, Tag, Task
 from tasks.models.registry import SEARCHABLE_TYPES, TRASHABLE_TYPES, require_project
@@ -95,6 +97,27 @@ def test_every_model_with_a_trash_is_registered():
 def test_kinds_of_trash_and_search_are_the_registered_types():
     assert list(TrashKind) == ["project", "task", "comment", "page"]
     assert list(SearchKind) == ["task", "comment", "page"]
+
+
+@pytest.mark.parametrize("resource_type", TRASHABLE_TYPES, ids=lambda t: t.name)
+def test_texts_of_users_are_checked_by_an_import(resource_type):
+    texts = {
+        field.name
+        for field in resource_type.model._meta.concrete_fields
+        if isinstance(field, models.CharField | models.TextField | models.JSONField)
+        and field.editable
+        and not field.choices
+    }
+
+    assert texts == set(CHECKED_COLUMNS[f"tasks.{resource_type.name}"][1])
+
+
+@pytest.mark.parametrize("resource_type", TRASHABLE_TYPES, ids=lambda t: t.name)
+def test_resource_type_is_in_the_menu_of_the_admin(resource_type, settings):
+    sections = settings.UNFOLD["SIDEBAR"]["navigation"]
+    links = [str(item["link"]) for section in sections for item in section["items"]]
+
+    assert reverse(f"admin:tasks_{resource_type.name}_changelist") in links
 
 
 @pytest.mark.parametrize("resource_type", RESOURCE_TYPES, ids=lambda t: t.name)

@@ -1,4 +1,4 @@
-"""Every writable field of a task is in CSV, the admin form, the docs and the export."""
+"""Every writable field of a task is in responses, CSV, the admin form, the docs and the export."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from django.contrib.admin.utils import flatten
 from django.db import models
+from django.db.backends.base.operations import BaseDatabaseOperations
 
 from taskflow.audit.resource_types import type_of_model
 from tasks.admin.tasks import TaskAdmin
 from tasks.export.format import exported_models, fields_of
 from tasks.export.values import CHECKED_COLUMNS
 from tasks.models import Task
-from tasks.schemas.tasks import TaskCreate, TaskUpdate
+from tasks.schemas.tasks import TaskCreate, TaskResponse, TaskUpdate
 
 DOCS = (Path(__file__).parents[2] / "docs" / "domain.md").read_text()
 SENT_NAMES = sorted(TaskCreate.model_fields.keys() | TaskUpdate.model_fields.keys())
@@ -33,6 +34,27 @@ def field_of(sent_name: str) -> models.Field:
 @pytest.mark.parametrize("name", SENT_NAMES)
 def test_writable_field_is_a_field_of_the_model(name):
     assert field_of(name)
+
+
+def test_a_new_task_has_the_fields_that_can_be_changed():
+    assert TaskCreate.model_fields.keys() - {"project_id"} == TaskUpdate.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_field_is_in_the_response(name):
+    assert {name, field_of(name).name} & TaskResponse.model_fields.keys()
+
+
+@pytest.mark.parametrize("name", SENT_NAMES)
+def test_writable_number_fits_the_column(name):
+    """SQLite stores larger numbers than PostgreSQL."""
+    field = field_of(name)
+    if isinstance(field, models.IntegerField):
+        sent = TaskCreate.model_json_schema()["properties"][name]
+        (number,) = (s for s in sent.get("anyOf", [sent]) if s["type"] == "integer")
+        low, high = BaseDatabaseOperations.integer_field_ranges[field.get_internal_type()]
+
+        assert low <= number["minimum"] <= number["maximum"] <= high
 
 
 @pytest.mark.parametrize("name", sorted(set(SENT_NAMES) - NOT_IN_CSV.keys()))

@@ -15,6 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_s
 from accounts.models import Tenant, User
 from conftest import PROOF, ApiClient, token_of
 from taskflow.audit.models import Event
+from taskflow.audit.resource_types import resource_types
 from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
@@ -179,7 +180,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(who=number, kind=st.sampled_from(list(TrashKind)), n=number)
     def restore(self, who, kind, n):
-        model = {"project": Project, "task": Task, "comment": Comment, "page": Page}[kind]
+        model = resource_types()[kind].model
         with inside(self.fixtures.acme):
             gone = model.everything.filter(deleted_at__isnull=False).order_by("pk")
             ids = list(gone.values_list("pk", flat=True))

@@ -17,6 +17,7 @@ from conftest import PROOF, ApiClient, build_fixtures, token_of
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.create import CreateTask, create_tasks
+from tasks.changes.tasks import TASK_CHANGES
 from tasks.tests.invariants import broken_invariants
 
 THREADS, REQUESTS = (6, 25) if PROOF else (2, 3)  # REQUESTS are of each thread, for each pair
@@ -86,6 +87,13 @@ VERBS = {
         {"request_id": w.random.choice(w.targets["requests"] or ["x"]), "on_conflict": "skip"},
     ),
 }
+
+
+def test_every_verb_of_tasks_is_raced():
+    """The module of a verb has its name."""
+    modules = {change.__module__.rpartition(".")[2] for change in TASK_CHANGES}
+
+    assert modules <= VERBS.keys()
 
 
 @pytest.fixture
