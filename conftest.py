@@ -42,7 +42,15 @@ from taskflow.tenancy.unit import ALL_TENANTS, current_unit
 from taskflow.tests.contract import api_contract
 from taskflow.tests.row_copies import RowCopies, read_rows, rolled_back
 from taskflow.tests.sampling import mark_slow
-from tasks.models import Project, ProjectMember, Role, Task, TaskCountDelta, count_deltas
+from tasks.models import (
+    Project,
+    ProjectKey,
+    ProjectMember,
+    Role,
+    Task,
+    TaskCountDelta,
+    count_deltas,
+)
 from tasks.tests.factories import MemberFactory, ProjectFactory, TaskFactory
 
 settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
@@ -169,7 +177,7 @@ def build_fixtures() -> Fixtures:
 
 
 # The tables of these rows, in an order that suits their foreign keys.
-TABLES = [User, Event, Project, ProjectMember, Task, TaskCountDelta]
+TABLES = [User, Event, Project, ProjectKey, ProjectMember, Task, TaskCountDelta]
 _copies: list[tuple[bytes, RowCopies]] = []  # made by the first test of a process
 
 

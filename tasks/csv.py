@@ -20,6 +20,7 @@ from taskflow.http.parsing import parse_metadata, problem_of_validation
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks
+from tasks.rules import require_member
 from tasks.schemas.tasks import TaskFields
 
 # The first column and the last two are only written: they are ignored when a file is read.
@@ -83,8 +84,10 @@ def _quote_formula(value: str) -> str:
 def create_tasks_from_csv(actor: Actor, project: Project, text: str) -> list[Task]:
     """Create a task from each line, or no task at all.
 
-    Raises Invalid with every invalid cell in `errors`, by line and column.
+    Raises Invalid with every invalid cell in `errors`, by line and column, Forbidden unless the
+    actor may write in the project, and Conflict if it is archived.
     """
+    require_member(actor, project)
     lines = list(_read_lines(text))
     problems: dict[int, Problem] = {}
     fields: dict[int, TaskFields] = {}

@@ -11,7 +11,7 @@ from taskflow.db.query import QueryCache
 from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Forbidden
 from taskflow.tenancy import with_tenant_parameter
-from tasks.models import Project, ProjectMember, Role
+from tasks.models import Project, ProjectMember, ProjectStatus, Role
 
 
 @with_tenant_parameter
@@ -41,20 +41,37 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
 def require_member(actor: Actor, project: Project) -> None:
     """Raise Forbidden unless the actor may write in the project.
 
-    Costs one query if the actor's role was not loaded with the project.
+    Raises Conflict if the project is archived. Costs one query if the actor's role was not loaded
+    with the project.
     """
     if project.get_loaded_role(actor.user.pk) not in WRITERS:
         require_role(actor, project, *WRITERS)
+    require_unarchived(project)
+
+
+def require_unarchived(project: Project) -> None:
+    """Raise Conflict if the project is archived, which closes it to all changes of its contents.
+
+    The status is the one that was read with the project. A project that is archived at the same
+    time may still receive this change, as if it had been made before.
+    """
+    if project.status == ProjectStatus.ARCHIVED:
+        raise Conflict(
+            f"The project “{project.name}” is archived and cannot be changed. An administrator can"
+            " reopen it by setting another status.",
+            code="project_archived",
+        )
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:
     """Raise Forbidden unless the actor is the author of the row, or an owner or admin of the
-    project.
+    project. Raise Conflict if the project is archived.
 
     `author_id` is None for rows that an operator created.
     """
     if author_id is None or author_id != actor.user.pk:
         require_role(actor, project, *MANAGERS)
+    require_unarchived(project)
 
 
 def require_another_owner(member: ProjectMember) -> None:

@@ -72,9 +72,18 @@ class TenantQuerySet(models.QuerySet[RowT]):
         """
         rows = list(self)
         _TenantCollector(using=self.db, origin=self).collect(rows)
+        self._set_references_to_null(rows)
         to_delete = self.model._base_manager.using(self.db).filter(pk__in=[row.pk for row in rows])
         count = to_delete._raw_delete(self.db) or 0
         return count, {self.model._meta.label: count}
+
+    def _set_references_to_null(self, rows: list[RowT]) -> None:
+        """Update the foreign keys with models.SET_NULL, which SQLite cannot: see CompositeFK."""
+        for relation in self.model._meta.related_objects:
+            if relation.on_delete is models.SET_NULL and rows:
+                name = relation.field.name
+                referring = relation.related_model._base_manager.filter(**{f"{name}__in": rows})
+                referring.update(**{name: None})
 
 
 class _TenantCollector(Collector):

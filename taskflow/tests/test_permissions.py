@@ -187,6 +187,35 @@ def test_each_role_gets_the_expected_status(fixtures, as_, ids, operation):
     assert statuses == dict(zip(ROLES, expected, strict=True))
 
 
+# What nobody may do in an archived project, not even an administrator. Members come and go.
+CLOSED_WHEN_ARCHIVED = {
+    "update_project", "put_project", "delete_project", "complete_project_tasks", "upsert_task",
+    "import_tasks", "create_task", "update_task", "put_task", "delete_task", "complete_task",
+    "reopen_task", "assign_task", "unassign_task", "move_task", "bulk_edit_tasks",
+    "create_comment", "update_comment", "put_comment", "delete_comment", "create_page",
+    "update_page", "put_page", "publish_page", "unpublish_page", "delete_page", "restore", "purge",
+    "undo",
+}  # fmt: skip
+
+
+@pytest.mark.sampled(20)
+@pytest.mark.parametrize("operation", MATRIX)
+def test_archived_project_refuses_every_change_of_its_contents(fixtures, as_, ids, operation):
+    method, path, body, *expected = MATRIX[operation]
+    sent, how = body, {"content_type": "text/csv"} if isinstance(body, str) else {}
+    if isinstance(body, dict):
+        sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
+    as_(fixtures.boss).patch("/projects/APO", {"status": "archived"})
+    actor = fixtures.bob if "comment" in operation else fixtures.boss
+
+    r = getattr(as_(actor), method)(path.format(**ids), sent, **how)
+
+    if operation in CLOSED_WHEN_ARCHIVED:
+        assert (r.status_code, r.json()["code"]) == (409, "project_archived")
+    else:
+        assert r.status_code == expected[ROLES.index("bob" if actor == fixtures.bob else "boss")]
+
+
 @contextmanager
 def rolled_back():
     """Roll back, so that each role begins with the same rows."""

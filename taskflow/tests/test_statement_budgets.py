@@ -75,18 +75,18 @@ BUDGETS = [
     Budget("list_projects", projects.list_projects_with_count, (2, 5), 3, 3),
     Budget("get_project", projects.get_project, (2, 5), 2, 2),
     Budget("get_project", projects.get_unchanged_project, ONCE, 2, 2),
-    Budget("create_project", projects.create_project, ONCE, 8, 8),
-    Budget("create_project", projects.create_project_with_key, ONCE, 7, 7),
-    Budget("create_project", projects.create_project_with_tasks, (2, 5), 18, 18),
+    Budget("create_project", projects.create_project, ONCE, 10, 10),
+    Budget("create_project", projects.create_project_with_key, ONCE, 9, 9),
+    Budget("create_project", projects.create_project_with_tasks, (2, 5), 20, 20),
     Budget("update_project", projects.update_project, ONCE, 7, 7),
     Budget("delete_project", projects.delete_project, (3, 5), 6, 6),
     Budget("complete_project_tasks", projects.complete_project_tasks, (3, 5), 7, 7),
     Budget("list_members", projects.list_members, (1, 5), 3, 3),
     Budget("add_member", projects.add_member, ONCE, 7, 7),
     Budget("update_member", projects.update_member, ONCE, 8, 8),
-    Budget("remove_member", projects.remove_member, ONCE, 9, 9),
+    Budget("remove_member", projects.remove_member, ONCE, 11, 11),  # lock of the user, open tasks
     Budget("export_tasks", projects.export_tasks, (2, 5), 5, 5),  # project; tasks, tags, blockers
-    Budget("import_tasks", projects.import_tasks, (2, 5), 14, 14),
+    Budget("import_tasks", projects.import_tasks, (2, 5), 15, 15),  # lock of the parents
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),

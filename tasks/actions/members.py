@@ -6,8 +6,10 @@ from accounts.actions.locking import lock_users
 from accounts.models import User
 from accounts.rules import check_active
 from taskflow.audit.actor import Actor
-from taskflow.audit.recorder import change, create, lock, remove
-from tasks.models import Project, ProjectMember, Role
+from taskflow.audit.locks import LockMode
+from taskflow.audit.recorder import change, change_all, create, lock, remove
+from tasks.changes.assign import UnassignTask
+from tasks.models import Project, ProjectMember, Role, Status, Task
 from tasks.rules import MANAGERS, require_another_owner, require_role
 
 
@@ -33,13 +35,23 @@ def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMe
     return change(actor, member, role=role)
 
 
-def remove_member(actor: Actor, member: ProjectMember) -> None:
-    """End a membership. Members may end their own. Raises Conflict for the last owner."""
+def remove_member(actor: Actor, member: ProjectMember) -> int:
+    """End a membership. Members may end their own. Return the number of tasks that it unassigns.
+
+    They are the user's open tasks in the project, unless the user is an administrator, who still
+    sees them. Raises Conflict for the last owner.
+    """
+    # A task that is assigned at the same time is committed before, or refused afterwards.
+    lock_users([member.user], LockMode.UPDATE)
     _lock_role(member)
     if member.user_id != actor.user.pk:
         _require_role_to_change(actor, member.project, Role(member.role))
     _transfer_ownership(actor, member)
     remove(actor, member, "left")
+    if member.user.is_staff:
+        return 0
+    tasks = Task.everything.filter(project=member.project_id, assignee=member.user_id)
+    return change_all(actor, tasks.exclude(status=Status.DONE), UnassignTask.event, assignee=None)
 
 
 def _lock_role(member: ProjectMember) -> None:

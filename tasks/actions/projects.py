@@ -19,9 +19,23 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create, lock
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 from tasks.changes.complete import CompleteTask
-from tasks.models import Project, ProjectMember, Role, Task, TaskBlocker
+from tasks.models import (
+    Project,
+    ProjectKey,
+    ProjectMember,
+    ProjectStatus,
+    Role,
+    Task,
+    TaskBlocker,
+)
 from tasks.models.tasks import TaskQuerySet, has_open_blocker
-from tasks.rules import MANAGERS, require_all_projects, require_member, require_role
+from tasks.rules import (
+    MANAGERS,
+    require_all_projects,
+    require_member,
+    require_role,
+    require_unarchived,
+)
 
 MAX_KEY_ATTEMPTS = 10
 MAX_LISTED_BLOCKERS = 20  # in one error
@@ -55,16 +69,24 @@ def create_project(
     return project
 
 
-def update_project(actor: Actor, project: Project, **values: Any) -> Project:
+def update_project(
+    actor: Actor, project: Project, *, force: bool = False, **values: Any
+) -> Project:
     """Set the given fields. A new owner also gets the role of an owner.
 
-    Requires an owner or admin of the project, and an owner to change the owner.
+    Requires an owner or admin of the project, and an owner to change the owner. Raises Conflict if
+    the project is archived, unless an administrator sets another status; and if it would be
+    completed with open tasks, unless `force` is set.
     """
     owner = values.get("owner")
     if owner is not None:
         lock_users([owner])
         lock(project, "owner")  # roles in the project change only under this lock
     require_role(actor, project, *MANAGERS)
+    if not (actor.is_staff and values.get("status", ProjectStatus.ARCHIVED) != project.status):
+        require_unarchived(project)
+    if values.get("status") == ProjectStatus.COMPLETED and not force:
+        _check_no_open_tasks(project)
     if owner is not None and owner.pk != project.owner_id:
         require_role(actor, project, Role.OWNER)
         check_active(owner, "owner_id")
@@ -75,9 +97,10 @@ def update_project(actor: Actor, project: Project, **values: Any) -> Project:
 def delete_project(actor: Actor, project: Project) -> None:
     """Move a project to the trash. Everything in it is hidden until the project is restored.
 
-    Requires an owner of the project.
+    Requires an owner of the project. Raises Conflict if it is archived.
     """
     require_role(actor, project, Role.OWNER)
+    require_unarchived(project)
     change(actor, project, "deleted", deleted_at=timezone.now())
 
 
@@ -94,6 +117,20 @@ def complete_project_tasks(actor: Actor, project: Project, *, force: bool = Fals
     return change_all(
         actor, open_tasks, CompleteTask.event, **CompleteTask.values_at(timezone.now())
     )
+
+
+def _check_no_open_tasks(project: Project) -> None:
+    """Raise Conflict if the project has open tasks and is not completed yet."""
+    lock(project, "status")
+    if project.status == ProjectStatus.COMPLETED:
+        return
+    open_tasks = Task.objects.filter(project=project).open()
+    if count := open_tasks.count():
+        raise Conflict(
+            f"The project has {count} open tasks. Complete or delete them first, or send"
+            " force=true.",
+            code="open_work",
+        )
 
 
 def _check_no_other_blockers(tasks: TaskQuerySet) -> None:
@@ -147,6 +184,6 @@ def _free_key(name: str) -> str:
     words = re.findall(r"[A-Z]+", slugify(plain).upper())
     base = "".join(w[0] for w in words)[:4] if len(words) > 1 else "".join(words)[:3]
     base = base if len(base) > 1 else "PRJ"
-    taken = set(Project.everything.filter(key__startswith=base).values_list("key", flat=True))
+    taken = set(ProjectKey.objects.filter(key__startswith=base).values_list("key", flat=True))
     tails = chain([""], *(map("".join, product(ascii_uppercase, repeat=n)) for n in (1, 2, 3)))
     return next(base + tail for tail in tails if base + tail not in taken)

@@ -16,7 +16,13 @@ from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import require_project
 from tasks.models.trash import Trashable
-from tasks.rules import MANAGERS, require_author_or_manager, require_member, require_role
+from tasks.rules import (
+    MANAGERS,
+    require_author_or_manager,
+    require_member,
+    require_role,
+    require_unarchived,
+)
 
 CHUNK = 1000  # rows that one statement deletes
 
@@ -74,7 +80,10 @@ def purge(actor: Actor, row: Trashable) -> None:
     the row is no longer in the trash.
     """
     roles = (Role.OWNER,) if isinstance(row, Project) else MANAGERS
-    require_role(actor, require_project(row), *roles)
+    project = require_project(row)
+    require_role(actor, project, *roles)
+    if project.pk != row.pk or not isinstance(row, Project):
+        require_unarchived(project)
     if not _lock_in_trash(row):
         raise NotFound("This is no longer in the trash.")
     _purge_with_children(actor, row)

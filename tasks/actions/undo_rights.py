@@ -17,7 +17,7 @@ from taskflow.audit.models import Event
 from taskflow.audit.resource_types import resource_types
 from taskflow.http.errors import Forbidden
 from tasks.models import Project, Role
-from tasks.rules import MANAGERS, WRITERS, require_role
+from tasks.rules import MANAGERS, WRITERS, require_role, require_unarchived
 
 Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanently deleted rows
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
@@ -87,6 +87,7 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
     owner or admin of the project. The caller must refuse events that the actor cannot see.
     """
     required: set[tuple[int, tuple[Role, ...]]] = set()
+    closed: set[int] = set()  # projects that must not be archived
     for event in events:
         project_ids = project_ids_of(event, rows)
         if event.subject_type in ACCOUNT_TYPES:
@@ -95,9 +96,22 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
             require_staff(actor)
         roles = _roles_for(actor, event, rows.get(_subject(event)))
         required |= {(pk, roles) for pk in project_ids}
+        if not _may_change_archived(actor, event):
+            closed |= project_ids
     projects = Project.everything.in_bulk(sorted({pk for pk, _roles in required}))
     for pk, roles in sorted(required):
         require_role(actor, projects[pk], *roles)
+        if pk in closed:
+            require_unarchived(projects[pk])
+
+
+def _may_change_archived(actor: Actor, event: Event) -> bool:
+    """Whether the actor may undo the event in an archived project.
+
+    Administrators may undo that it was archived. Memberships are not contents of the project.
+    """
+    is_status = event.subject_type == "project" and "status" in event.changes
+    return event.subject_type == "projectmember" or (is_status and actor.is_staff)
 
 
 def _is_own_new_tag(actor: Actor, event: Event) -> bool:

@@ -16,7 +16,7 @@ from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
 from tasks.models.trash import Trashable
-from tasks.queries.lookup import key_query
+from tasks.queries.lookup import find_task_id_by_any_key
 from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
 from tasks.queries.trash import select_trash_by_type
 
@@ -63,7 +63,8 @@ class TrashableAdmin(RecordedAdmin):
         except Problem:
             return queryset.none(), False
         if self.model is Task:
-            condition |= key_query(search_term) | Q(external_ref=search_term.strip())
+            condition |= Q(external_ref=search_term.strip())
+            condition |= Q(pk=find_task_id_by_any_key(search_term))
         return queryset.filter(condition), False
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router, Status
+from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import comments as actions
-from tasks.api.responses import detail_response, list_response, updated_response
+from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Comment
 from tasks.queries.lookup import find_row, resolve
 from tasks.schemas.comments import (
@@ -17,6 +17,7 @@ from tasks.schemas.comments import (
     CommentResponse,
     CommentUpdate,
 )
+from tasks.schemas.trash import Deletion
 
 comments = Router(tags=["Comments"])
 
@@ -48,8 +49,13 @@ def update_comment(request: ActorRequest, comment_id: int, body: CommentUpdate) 
     return updated_response(request, comment)
 
 
-@comments.delete("/{id:comment_id}", response={204: None})
-def delete_comment(request: ActorRequest, comment_id: int) -> Status[None]:
-    """Move a comment to the trash. For its author and the owners and admins of the project."""
-    actions.delete_comment(request.auth, find_row(request.auth, Comment, comment_id))
-    return Status(204, None)
+@comments.delete("/{id:comment_id}", response={200: Deletion, 204: None})
+def delete_comment(request: ActorRequest, comment_id: int) -> HttpResponse:
+    """Move a comment to the trash. For its author and the owners and admins of the project.
+
+    204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
+    rows went to the trash.
+    """
+    comment = find_row(request.auth, Comment, comment_id)
+    actions.delete_comment(request.auth, comment)
+    return deleted_response(request, comment)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router, Status
+from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import pages as actions
-from tasks.api.responses import detail_response, list_response, updated_response
+from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
 from tasks.queries.lookup import find_row, resolve
 from tasks.schemas.pages import PageCreate, PageFilters, PageListResponse, PageResponse, PageUpdate
+from tasks.schemas.trash import Deletion
 
 pages = Router(tags=["Pages"])
 
@@ -50,11 +51,16 @@ def update_page(request: ActorRequest, page_id: int, body: PageUpdate) -> HttpRe
     return updated_response(request, page)
 
 
-@pages.delete("/{id:page_id}", response={204: None})
-def delete_page(request: ActorRequest, page_id: int) -> Status[None]:
-    """Move a page to the trash. For its owner and the owners and admins of the project."""
-    actions.delete_page(request.auth, find_row(request.auth, Page, page_id))
-    return Status(204, None)
+@pages.delete("/{id:page_id}", response={200: Deletion, 204: None})
+def delete_page(request: ActorRequest, page_id: int) -> HttpResponse:
+    """Move a page to the trash. For its owner and the owners and admins of the project.
+
+    204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
+    rows went to the trash.
+    """
+    page = find_row(request.auth, Page, page_id)
+    actions.delete_page(request.auth, page)
+    return deleted_response(request, page)
 
 
 @pages.post("/{id:page_id}/publication", response=PageResponse)

@@ -7,17 +7,20 @@ from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageContents, PageParams, paginate
+from taskflow.http.preferences import mark_applied, read_return_preference
+from taskflow.http.responses import respond
 from taskflow.http.schema import IdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.api.first_tasks import create_first_tasks
-from tasks.api.responses import list_response, project_response, updated_response
+from tasks.api.responses import deleted_response, list_response, project_response, updated_response
 from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
 from tasks.queries.filters import PROJECT_SORTS
 from tasks.queries.lookup import find_project, find_row, resolve
 from tasks.schemas.projects import (
     CompletedTasks,
+    MemberRemoval,
     ProjectCreate,
     ProjectFilters,
     ProjectListResponse,
@@ -29,6 +32,7 @@ from tasks.schemas.projects import (
     ProjectUpdate,
 )
 from tasks.schemas.tasks import ExternalRef, Forced, TaskResponse, TaskUpsert
+from tasks.schemas.trash import Deletion
 
 projects = Router(tags=["Projects"])
 members = Router(tags=["Members"])
@@ -65,22 +69,32 @@ def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
-def update_project(request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate) -> HttpResponse:
+def update_project(
+    request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate, force: Query[Forced]
+) -> HttpResponse:
     """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
     owners.
 
-    PUT does the same: absent fields stay as they are.
+    PUT does the same: absent fields stay as they are. 409 `open_work` if the project would be
+    completed with open tasks, unless `force` is true. 409 `project_archived` if the project is
+    archived: an administrator can only reopen it, with another status.
     """
     project = find_project(request.auth, project_id)
-    actions.update_project(request.auth, project, **resolve(request.auth, body.sent_fields()))
+    values = resolve(request.auth, body.sent_fields())
+    actions.update_project(request.auth, project, force=force.force, **values)
     return updated_response(request, project)
 
 
-@projects.delete("/{project_id}", response={204: None})
-def delete_project(request: ActorRequest, project_id: IdOrKey) -> Status[None]:
-    """Move a project and everything in it to the trash. For its owners."""
-    actions.delete_project(request.auth, find_project(request.auth, project_id))
-    return Status(204, None)
+@projects.delete("/{project_id}", response={200: Deletion, 204: None})
+def delete_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
+    """Move a project and everything in it to the trash. For its owners.
+
+    204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
+    rows went to the trash.
+    """
+    project = find_project(request.auth, project_id)
+    actions.delete_project(request.auth, project)
+    return deleted_response(request, project)
 
 
 @projects.post("/{project_id}/completion", response=CompletedTasks)
@@ -145,8 +159,16 @@ def update_member(
     return member_actions.change_role(request.auth, member, role=body.role)
 
 
-@members.delete("/{id:member_id}", response={204: None})
-def remove_member(request: ActorRequest, member_id: int) -> Status[None]:
-    """End a membership. Members may end their own. 409 for the last owner."""
-    member_actions.remove_member(request.auth, find_row(request.auth, ProjectMember, member_id))
-    return Status(204, None)
+@members.delete("/{id:member_id}", response={200: MemberRemoval, 204: None})
+def remove_member(request: ActorRequest, member_id: int) -> HttpResponse:
+    """End a membership. Members may end their own. 409 for the last owner.
+
+    The user's open tasks in the project are unassigned, unless the user is an administrator. 204
+    without a body; with `Prefer: return=representation` 200 with their number.
+    """
+    member = find_row(request.auth, ProjectMember, member_id)
+    count = member_actions.remove_member(request.auth, member)
+    if read_return_preference(request) != "representation":
+        return HttpResponse(status=204)
+    text = MemberRemoval(tasks_unassigned=count).model_dump_json()
+    return mark_applied(respond(request, text), "representation")

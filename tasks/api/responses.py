@@ -33,19 +33,33 @@ from taskflow.db.page_query import Partitions
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.paging import FilterValues, ListQuery, PageParams, read_sort
+from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
 from tasks.models.count_deltas import STATUSES
 from tasks.models.tasks import is_ready
+from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.conditions import ProjectRef, apply_filters
-from tasks.queries.filters import check_project, read_filters
-from tasks.queries.lookup import find_id_by_former_key, project_lookup, task_lookup
+from tasks.queries.filters import (
+    check_project,
+    leave_out_archived,
+    read_filters,
+    replace_former_key,
+)
+from tasks.queries.lookup import (
+    find_project_id_by_any_key,
+    find_task_id_by_any_key,
+    project_lookup,
+    task_lookup,
+)
+from tasks.queries.trash import count_deleted
 from tasks.schemas.comments import CommentResponse
 from tasks.schemas.pages import PageResponse
 from tasks.schemas.projects import ProjectResponse
 from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
+from tasks.schemas.trash import DeletedRows, Deletion
 
 # ---- JSON of the resource types ------------------------------------------------------------------
 
@@ -140,23 +154,34 @@ INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
 )
 
+PROJECT_STATUS_FILTERS = frozenset({"project_status", "project_status_not"})
+
 
 @with_tenant_parameter
 def _tasks_by_project(
     viewer: Viewer, filter_values: FilterValues, order: Sequence[str]
 ) -> Partitions | None:
     """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
-    is_by_id = order[0] in ("id", "-id")
-    if is_by_id and connection.vendor == "postgresql":
-        return None  # reading in the order of ids is fast as long as most tasks are visible
-    filter_names = {name.removesuffix("_not") for name in filter_values}
-    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
+    of_projects = {n: v for n, v in filter_values.items() if n in PROJECT_STATUS_FILTERS}
+    of_tasks = {n: v for n, v in filter_values.items() if n not in of_projects}
+    filter_names = {name.removesuffix("_not") for name in of_tasks}
+    if _is_faster_as_a_whole(viewer, filter_names, is_by_id=order[0] in ("id", "-id")):
         return None
+    projects = apply_filters(
+        Project.objects.visible_to(viewer),
+        {name.removeprefix("project_"): value for name, value in of_projects.items()},
+    )
+    return Partitions(projects, apply_filters(Task.objects.all(), of_tasks), "project")
+
+
+def _is_faster_as_a_whole(viewer: Viewer, filter_names: set[str], *, is_by_id: bool) -> bool:
+    """Whether reading all tasks in order is faster than reading the first ones of each project."""
+    if is_by_id and connection.vendor == "postgresql":
+        return True  # reading in the order of ids is fast as long as most tasks are visible
+    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
+        return True
     sees_everything = viewer.is_staff and viewer.project_ids is None
-    if is_by_id and sees_everything and filter_names - {"status"}:
-        return None  # reading all tasks in the order of ids is faster than reading each project
-    projects = Project.objects.visible_to(viewer)
-    return Partitions(projects, apply_filters(Task.objects.all(), filter_values), "project")
+    return is_by_id and sees_everything and bool(filter_names - {"status"})
 
 
 def _is_of_one_project(filter_values: FilterValues) -> bool:
@@ -213,19 +238,25 @@ def detail_response(request: ActorRequest, model: type[Model], **lookup: object)
 
 
 def project_response(request: ActorRequest, ref: str) -> HttpResponse:
-    """Respond with the project that has this id or key. Raises NotFound."""
-    return detail_response(request, Project, **project_lookup(ref))
+    """Respond with the project that has this id or key, or had this key. Raises NotFound."""
+    try:
+        return detail_response(request, Project, **project_lookup(ref))
+    except NotFound:
+        pk = find_project_id_by_any_key(ref)
+        if pk is None:
+            raise
+    return detail_response(request, Project, pk=pk)
 
 
 def task_response(request: ActorRequest, ref: str) -> HttpResponse:
-    """Respond with the task that has this id or key, or had this key before it was moved.
+    """Respond with the task that has or had this key, or has this id.
 
     Raises NotFound.
     """
     try:
         return detail_response(request, Task, **task_lookup(ref))
     except NotFound:
-        pk = find_id_by_former_key(ref)
+        pk = find_task_id_by_any_key(ref)
         if pk is None:
             raise
     return detail_response(request, Task, pk=pk)
@@ -240,6 +271,21 @@ def updated_response(request: ActorRequest, row: Model, *, status: int = 200) ->
     return respond_with_detail(
         request, UPDATED_QUERIES[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
     )
+
+
+def deleted_response(request: ActorRequest, row: Trashable) -> HttpResponse:
+    """Respond to a request that has moved a row to the trash: 204 without a body.
+
+    With `Prefer: return=representation` the status is 200, and the body says what else went along.
+    """
+    if read_return_preference(request) != "representation" or row.deleted_at is None:
+        return HttpResponse(status=204)
+    deletion = Deletion(
+        deleted=DeletedRows(**count_deleted(row)),
+        restorable_until=row.deleted_at + TRASH_RETENTION,
+    )
+    text = deletion.model_dump_json()
+    return mark_applied(respond(request, text), "representation")
 
 
 def updated_task_texts(actor: Actor, ids: Iterable[int]) -> dict[int, str]:
@@ -260,10 +306,15 @@ def list_response(
 ) -> HttpResponse:
     """Respond with a page of a list. Raises Invalid for a filter that names no visible row."""
     actor = request.auth
-    filter_values = read_filters(actor, filters, defer_project_lookup=True)
+    filter_values: FilterValues = read_filters(actor, filters, defer_project_lookup=True)
+    if model is Task:
+        filter_values = leave_out_archived(filter_values)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
+    if page.is_empty and (values := replace_former_key(filter_values)):
+        filter_values = values
+        page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
     if page.is_empty:
         check_project(actor, filter_values)
     return respond(request, page.as_text())

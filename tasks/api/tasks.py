@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Query, Router, Status
+from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import IdOrKey
 from tasks.api.bulk import run_bulk
-from tasks.api.responses import list_response, task_response, updated_response
+from tasks.api.responses import deleted_response, list_response, task_response, updated_response
 from tasks.changes import tasks as actions
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
@@ -25,6 +25,7 @@ from tasks.schemas.tasks import (
     TaskResponse,
     TaskUpdate,
 )
+from tasks.schemas.trash import Deletion
 
 tasks = Router(tags=["Tasks"])
 
@@ -43,12 +44,12 @@ def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpRespon
 def create_task(request: ActorRequest, body: TaskCreate) -> HttpResponse:
     """Create a task in a project that you are a member of. It gets the next number of the project.
 
-    409 if the external_ref is taken. 422 if the assignee is not a member of the project, or if the
+    409 if the external_ref is taken, and for an open task whose parent is done, unless `force` is
+    true. 422 if the assignee is not a member of the project, or if the
     parent is in another project or too deep.
     """
-    created = create_tasks(
-        request.auth, [CreateTask.build(resolve(request.auth, body.sent_fields()))]
-    )
+    values = resolve(request.auth, body.sent_fields())
+    created = create_tasks(request.auth, [CreateTask.build(values)])
     return updated_response(request, created[0], status=201)
 
 
@@ -81,8 +82,9 @@ def update_task(
     tags and blockers.
 
     PUT does the same: absent fields stay as they are. 409 for a parent that is below the task, for
-    a blocker that the task blocks, for a taken external_ref, and for the status done while subtasks
-    or blockers are open, unless `force` is true.
+    a blocker that the task blocks, and for a taken external_ref. Unless `force` is true, also 409
+    for the status done while subtasks or blockers are open, and for an open task whose parent is
+    done.
     """
     task = find_task(request.auth, task_id)
     sent = body.sent_fields()
@@ -92,11 +94,16 @@ def update_task(
     return updated_response(request, task)
 
 
-@tasks.delete("/{task_id}", response={204: None})
-def delete_task(request: ActorRequest, task_id: IdOrKey) -> Status[None]:
-    """Move a task and its subtasks to the trash. They can be restored for 30 days."""
-    actions.delete_task(request.auth, find_task(request.auth, task_id))
-    return Status(204, None)
+@tasks.delete("/{task_id}", response={200: Deletion, 204: None})
+def delete_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+    """Move a task and its subtasks to the trash. They can be restored for 30 days.
+
+    204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
+    rows went to the trash.
+    """
+    task = find_task(request.auth, task_id)
+    actions.delete_task(request.auth, task)
+    return deleted_response(request, task)
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
@@ -111,9 +118,13 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
-def reopen_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
-    """Set the status of a done task to `todo`. Reopening an open task changes nothing."""
-    task = actions.reopen_task(request.auth, find_task(request.auth, task_id))
+def reopen_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> HttpResponse:
+    """Set the status of a done task to `todo`. Reopening an open task changes nothing.
+
+    409 `parent_done` if its parent is done, unless `force` is true.
+    """
+    task = find_task(request.auth, task_id)
+    actions.reopen_task(request.auth, task, force=force.force)
     return updated_response(request, task)
 
 

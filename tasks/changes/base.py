@@ -25,6 +25,7 @@ class Needs:
     project: Project | None = None  # the new project
     external_ref: str | None = None  # the new external_ref
     tag_names: Sequence[str] = ()  # names of tags to find, or to create if they are missing
+    open_parent_id: int | None = None  # the parent that must not be done
     graph_lock: bool = False  # one change at a time of the tenant's blockers and moves
 
 
@@ -88,7 +89,7 @@ class TaskChange:
 
 @dataclass(eq=False)
 class ForcedChange(TaskChange):
-    """A change that open subtasks or blockers prevent, unless `force` is set.
+    """A change that open subtasks or blockers, or a done parent, prevent unless `force` is set.
 
     check() may call context.check_no_open_work() if `completes` is true.
     """

@@ -19,7 +19,8 @@ from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
-from tasks.models import Project, ProjectMember, Tag, Task, TaskBlocker, TaskTag
+from tasks.changes.open_work import OpenWork
+from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
 from tasks.models.graph import (
     Edges,
     count_levels,
@@ -28,8 +29,8 @@ from tasks.models.graph import (
     load_parent_edges,
     load_subtask_edges,
 )
-from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH, has_open_blocker
-from tasks.rules import WRITERS
+from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH
+from tasks.rules import WRITERS, require_unarchived
 
 DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
 
@@ -80,7 +81,7 @@ def get_graph_id(task: Task) -> int:
     return task.pk or -id(task)
 
 
-class Context:
+class Context(OpenWork):
     """Everything that the checks of task changes need besides the task itself.
 
     The load_… methods read rows for all changes, with one or two statements each. Then, change by
@@ -89,12 +90,10 @@ class Context:
     """
 
     def __init__(self, actor: Actor) -> None:
-        self.actor = actor
+        super().__init__(actor)
         self.now = timezone.now()
         # The locked columns as stored, by task id and column.
         self.stored: StoredColumns = {}
-        # Tasks that later changes of the set complete: they do not count as open work.
-        self.done_at_end_ids: set[int] = set()
         self.deleted_ids: set[int] = set()  # tasks that an earlier change of the set deleted
         self.writable_project_ids: set[int] = set()  # projects in which the actor may write
         self.memberships: set[tuple[int, int]] = set()  # (project id, user id)
@@ -103,10 +102,6 @@ class Context:
         self.blocker_edges: Edges = {}
         # The id of the task that has an external_ref, by (project id, external_ref).
         self.external_refs: dict[tuple[int, str], int] = {}
-        self.open_subtasks: dict[int, list[Task]] = {}  # by the id of their parent
-        self.open_blockers: dict[int, list[Task]] = {}  # by the id of the blocked task
-        # The open subtasks and blockers that the actor can see.
-        self.visible_ids: set[int] = set()
         # The parents of tasks, those in the trash too, by the id of the task.
         self.parents: dict[int, Task] = {}
         self.tags: dict[str, Tag] = {}  # by the name that was sent
@@ -160,9 +155,10 @@ class Context:
         return self.actor.is_staff or project.pk in self.writable_project_ids
 
     def check_can_write(self, project: Project) -> None:
-        """Raise Forbidden unless the actor may write in the project."""
+        """Raise Forbidden unless the actor may write in the project, Conflict if it is archived."""
         if not self.can_write(project):
             raise Forbidden(f"Only members of “{project.name}” may do this.")
+        require_unarchived(project)
 
     def can_see(self, user: User, project: Project) -> bool:
         """Whether the user can see the project. load_memberships() must have loaded both."""
@@ -306,60 +302,6 @@ class Context:
     def get_loaded_tags(self, names: Iterable[str]) -> list[Tag]:
         """Return the tags with these names, each once. load_tags() must have loaded them."""
         return list({tag.pk: tag for tag in (self.tags[name] for name in names)}.values())
-
-    # ---- open subtasks and blockers ----
-
-    def load_open_work(self, tasks: Sequence[Task]) -> None:
-        """Load the open subtasks and blockers of the tasks, which prevent completing them."""
-        ids = [task.pk for task in tasks]
-        if not ids:
-            return
-        unfinished = Task.objects.outside_trash().open().select_related("project")
-        for subtask in unfinished.filter(parent__in=ids):
-            self.open_subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
-        links = TaskBlocker.objects.filter(has_open_blocker(), task__in=ids)
-        for link in links.select_related("blocker__project").order_by("blocker"):
-            self.open_blockers.setdefault(link.task_id, []).append(link.blocker)
-        lists = (*self.open_subtasks.values(), *self.open_blockers.values())
-        open_ids = [task.pk for open_tasks in lists for task in open_tasks]
-        if open_ids:
-            visible = Task.objects.visible_to(self.actor.viewer).filter(pk__in=open_ids)
-            self.visible_ids = set(visible.values_list("pk", flat=True))
-
-    def open_work(self, task: Task) -> list[tuple[str, Task]]:
-        """Return the open subtasks and blockers of a task, as ("subtask" or "blocker", task)."""
-        subtasks = [("subtask", t) for t in self.open_subtasks.get(task.pk, [])]
-        return subtasks + [("blocker", t) for t in self.open_blockers.get(task.pk, [])]
-
-    def check_no_open_work(self, task: Task, *, blockers: Sequence[Task] | None = None) -> None:
-        """Raise Conflict with a list of the open subtasks and blockers of the task, if any.
-
-        Tasks that other changes of the set complete do not count. `blockers` are the blockers that
-        the same change sets; None if it does not set them.
-        """
-        work = self.open_work(task)
-        if blockers is not None:
-            work = [(kind, t) for kind, t in work if kind == "subtask"]
-            work += [("blocker", t) for t in blockers if not t.completed]
-            self.visible_ids |= {t.pk for t in blockers}
-        open_tasks = [(kind, t) for kind, t in work if t.pk not in self.done_at_end_ids]
-        if open_tasks:
-            raise Conflict(
-                f"{task.key} has open subtasks or blockers. Complete them first, or pass"
-                " force=true.",
-                code="open_work",
-                errors=[self._describe_open(kind, other) for kind, other in open_tasks],
-            )
-
-    def _describe_open(self, kind: str, task: Task) -> dict[str, object]:
-        """Return an entry of `errors` for an open task.
-
-        It contains the title only if the actor can see the task, as a blocker may be in a project
-        that the actor cannot see.
-        """
-        name = f"{task.key} “{task.title}”" if task.pk in self.visible_ids else f"task {task.pk}"
-        detail = f"The {kind} {name} is open."
-        return {"code": f"open_{kind}", "detail": detail, "task_id": task.pk}
 
     # ---- planned changes ----
 

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from django.utils import timezone
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.recorder import create_all
+from taskflow.audit.recorder import create_all, lock_all
 from taskflow.audit.values import FieldValues
 from taskflow.http.errors import Problem
 from tasks.actions.tags import find_or_create_tags
@@ -37,6 +37,7 @@ class CreateTask:
     parent: Task | CreateTask | None = None
     tags: Sequence[str] = ()
     blocked_by: Sequence[Task | CreateTask] = ()
+    force: bool = False  # whether an open task may be created below a done parent
 
     @classmethod
     def build(cls, values: FieldValues) -> CreateTask:
@@ -48,6 +49,7 @@ class CreateTask:
             parent=rest.pop("parent", None),
             tags=rest.pop("tags", ()),
             blocked_by=rest.pop("blocked_by", ()),
+            force=rest.pop("force", False),
             values=rest,
         )
 
@@ -78,6 +80,8 @@ class CreateTask:
         context.check_external_ref(task, self.project, task.external_ref)
         if task.parent:
             context.check_parent(task, task.parent)
+            if not (task.completed or self.force or isinstance(self.parent, CreateTask)):
+                context.check_parent_is_open(task.parent_id)
 
     @property
     def refers_to_new_task(self) -> bool:
@@ -125,6 +129,8 @@ def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
         context.lock_projects(projects)
     if parents:
         context.load_tree(parents, [])
+        context.locked_parents = {parent.pk: parent for parent in parents}
+        lock_all(parents, "status")
     context.load_external_refs(refs)
     context.load_memberships(projects, [])
     return context

@@ -23,6 +23,7 @@ from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
+from tasks.changes.reopen import ReopenTask
 from tasks.changes.restore import RestoreTask
 from tasks.models import FormerNumber, Project, Task
 from tasks.models.graph import find_reachable
@@ -138,9 +139,29 @@ class _Planner:
         self.context.load_memberships(projects, moved)
 
     def _lock(self) -> StoredColumns:
-        """Lock and refresh all columns that a change declares. Return their values by task id."""
+        """Lock and refresh all columns that a change declares. Return their values by task id.
+
+        Parents that must not be done are locked with them, in the order of the ids.
+        """
         columns = frozenset().union(*self.columns.values())
-        return lock_to_change(list(self.rows.values()), columns) if self.rows else {}
+        parents = self._load_parents_to_lock()
+        self.context.locked_parents = parents
+        self.context.reopened_ids = {
+            change.task.pk
+            for change in self.needs
+            if isinstance(change, ReopenTask) and self.context.can_write(change.task.project)
+        }
+        rows = list((self.rows | parents).values())
+        return lock_to_change(rows, columns | {"status"} if parents else columns) if rows else {}
+
+    def _load_parents_to_lock(self) -> dict[int, Task]:
+        """Return the parents that must not be done, by id. One query if there are any."""
+        ids = {needs.open_parent_id for needs in self.needs.values() if needs.open_parent_id}
+        parents = {pk: self.rows[pk] for pk in ids & self.rows.keys()}
+        if missing := sorted(ids - parents.keys()):
+            rows = Task.everything.filter(pk__in=missing).select_related("project")
+            parents |= {row.pk: row for row in rows}
+        return parents
 
     def _load_after_locking(self) -> None:
         context = self.context

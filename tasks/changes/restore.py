@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict
-from tasks.changes.base import TaskChange
+from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context
 from tasks.models import Task
 
@@ -16,21 +17,29 @@ class RestoreTask(TaskChange):
     """Restore a task with the subtasks that were deleted together with it.
 
     Restoring a task that is not in the trash changes nothing. If its parent has been moved to
-    another project since, the task no longer has a parent. Raises Conflict if the parent is in
-    the trash.
+    another project since, the task no longer has a parent. Raises Conflict if the parent is in the
+    trash, or if the task is open and the parent has been completed since.
     """
 
     event = "restored"
-    locks = ("deleted_at", "parent")
+    locks = ("deleted_at", "parent", "status")
     with_subtasks = True
+
+    def needs(self, actor: Actor) -> Needs:
+        return Needs(open_parent_id=self.task.parent_id)
 
     def check(self, task: Task, context: Context) -> None:
         parent = context.parent_of(task)
-        if task.pk == self.task.pk and task.deleted_at and parent and parent.deleted_at:
+        if not (task.pk == self.task.pk and task.deleted_at and parent):
+            return
+        if parent.deleted_at:
             raise Conflict(
                 f"The parent {parent.key} is in the trash. Restore the parent first.",
                 code="parent_in_trash",
             )
+        is_completed_since = parent.completed_at and parent.completed_at > task.deleted_at
+        if is_completed_since and not task.completed and parent.project_id == task.project_id:
+            context.check_parent_is_open(parent.pk)
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:
         deleted_at = context.stored[self.task.pk]["deleted_at"]

@@ -52,14 +52,15 @@ def create_task(
     parent: Task | None = None,
     tags: Sequence[str] = (),
     blocked_by: Sequence[Task] = (),
+    force: bool = False,
     **values: Any,
 ) -> Task:
     """Create a task with the next number of the project. Tags that do not exist are created.
 
-    Raises Forbidden, Invalid or Conflict if the project, the assignee, the parent, a blocker or
-    external_ref is not allowed.
+    `force` allows an open task below a done parent. Raises Forbidden, Invalid or Conflict if the
+    project, the assignee, the parent, a blocker or external_ref is not allowed.
     """
-    new = CreateTask(project, title, values, parent, tags, blocked_by)
+    new = CreateTask(project, title, values, parent, tags, blocked_by, force)
     return create_tasks(actor, [new])[0]
 
 
@@ -96,9 +97,9 @@ def complete_task(actor: Actor, task: Task, *, force: bool = False) -> Task:
     return task
 
 
-def reopen_task(actor: Actor, task: Task) -> Task:
-    """Reopen a task. ReopenTask documents the rules."""
-    change_tasks(actor, [ReopenTask(task)])
+def reopen_task(actor: Actor, task: Task, *, force: bool = False) -> Task:
+    """Reopen a task. ReopenTask documents the rules and errors."""
+    change_tasks(actor, [ReopenTask(task, force=force)])
     return task
 
 

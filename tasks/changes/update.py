@@ -16,7 +16,12 @@ from tasks.models import Status, Task
 
 DUE_FIELDS = ("due_date", "due_on")
 # By field: the columns that its check reads, or that are set with it.
-RELATED_COLUMNS = {"status": CompleteTask.locks, "due_date": DUE_FIELDS, "due_on": DUE_FIELDS}
+RELATED_COLUMNS = {
+    "status": (*CompleteTask.locks, "parent"),
+    "parent": ("status",),
+    "due_date": DUE_FIELDS,
+    "due_on": DUE_FIELDS,
+}
 FIELDS_WITH_NEEDS = frozenset({"assignee", "blocked_by", "parent", "external_ref", "tags"})
 
 
@@ -25,7 +30,7 @@ class UpdateTask(ForcedChange):
     """Set the fields in `sent`. `tags` and `blocked_by` replace all tags and blockers of the task.
 
     An update that sets an open task to done has the checks and the verb of CompleteTask. One that
-    sets a done task to another status has the verb of ReopenTask.
+    sets a done task to another status has those of ReopenTask.
     """
 
     sent: FieldValues
@@ -46,16 +51,33 @@ class UpdateTask(ForcedChange):
         return self.sent
 
     def needs(self, actor: Actor) -> Needs:
-        if self.sent.keys().isdisjoint(FIELDS_WITH_NEEDS):
+        is_reopened = self.task.completed and "status" in self.sent
+        if not is_reopened and self.sent.keys().isdisjoint(FIELDS_WITH_NEEDS):
             return NO_NEEDS
         return Needs(
             assignee=self.sent.get("assignee"),
             blockers=self.sent.get("blocked_by", ()),
             parent=self.sent.get("parent"),
+            open_parent_id=self._get_parent_id(self.task) if self._is_reopened_or_moved() else None,
             external_ref=self.sent.get("external_ref"),
             tag_names=self.sent.get("tags", ()),
             graph_lock=bool(self.sent.get("blocked_by")),
         )
+
+    def _is_reopened_or_moved(self) -> bool:
+        """Whether the task, as it was read, becomes an open task below another parent, or open."""
+        if self.force or self._get_status(self.task) == Status.DONE:
+            return False
+        return "parent" in self.sent or self.task.completed
+
+    def _get_status(self, task: Task) -> str:
+        return str(self.sent.get("status", task.status))
+
+    def _get_parent_id(self, task: Task) -> int | None:
+        """Return the id of the parent that the task has after the update."""
+        if "parent" not in self.sent:
+            return task.parent_id
+        return self.sent["parent"].pk if self.sent["parent"] else None
 
     def columns_to_lock(self) -> Sequence[str]:
         related = [name for n in self.sent for name in RELATED_COLUMNS.get(n, ())]
@@ -83,8 +105,18 @@ class UpdateTask(ForcedChange):
             check_tag_count(len({name.lower() for name in sent["tags"]}))
         if "external_ref" in sent:
             context.check_external_ref(task, task.project, sent["external_ref"])
+        if sent.keys() & {"status", "parent"} and not self.force:
+            self._check_parent_is_open(task, context)
         if sent.get("status") == Status.DONE and not (task.completed or self.force):
             context.check_no_open_work(task, blockers=sent.get("blocked_by"))
+
+    def _check_parent_is_open(self, task: Task, context: Context) -> None:
+        """Check the parent if the task is reopened, or if it is open and gets another parent."""
+        if self._get_status(task) == Status.DONE:
+            return
+        parent_id = self._get_parent_id(task)
+        if task.completed or parent_id != task.parent_id:
+            context.check_parent_is_open(parent_id)
 
     def _check_due(self, task: Task) -> None:
         if self.sent.get("due_date", task.due_date) and self.sent.get("due_on", task.due_on):

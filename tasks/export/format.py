@@ -30,7 +30,7 @@ from tasks.models import TaskCountDelta
 FORMAT = "taskflow-export"
 # Increase it whenever a model or column is added or changes its meaning. Otherwise an older
 # TaskFlow would import the file and lose the values that it does not know.
-VERSION = 1
+VERSION = 2
 CHUNK = 2000  # rows read or written at a time
 SECRETS = {"accounts.user": "password", "accounts.apitoken": "digest"}
 # Columns about this installation (its transactions and sign-ins), not about the data.

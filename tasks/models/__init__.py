@@ -3,7 +3,7 @@ from __future__ import annotations
 from tasks.models.comments import Comment
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.pages import Page
-from tasks.models.projects import Project, ProjectMember, ProjectStatus, Role
+from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
 from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
@@ -15,6 +15,7 @@ __all__ = [
     "Page",
     "Priority",
     "Project",
+    "ProjectKey",
     "ProjectMember",
     "ProjectStatus",
     "Role",

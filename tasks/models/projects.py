@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from taskflow.db.writes import increment
-from taskflow.http.errors import NotFound
+from taskflow.http.errors import Conflict, NotFound
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import (
     Changes,
@@ -30,7 +30,7 @@ from tasks.models.trash import LiveManager, Trashable
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
-KEY_PATTERN = re.compile(r"[A-Z]{2,10}")
+KEY_PATTERN = re.compile(r"[A-Z][A-Z0-9]{1,9}")
 PROJECT_DELETED = NotFound("Another request has deleted the project.")
 
 
@@ -95,7 +95,10 @@ class Project(Trashable):
     key = models.CharField(
         max_length=10,
         validators=[
-            RegexValidator(re.compile(rf"\A{KEY_PATTERN.pattern}\Z"), "2 to 10 capital letters.")
+            RegexValidator(
+                re.compile(rf"\A{KEY_PATTERN.pattern}\Z"),
+                "2 to 10 capital letters and digits, a letter first.",
+            )
         ],
     )
     name = models.CharField(max_length=255)
@@ -150,9 +153,12 @@ class Project(Trashable):
 
     @classmethod
     def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
-        deleted = [row.pk for row, changed in changes if changed.get("key", [None, ""])[1] is None]
+        new_keys = {row.pk: changed["key"][1] for row, changed in changes if "key" in changed}
+        deleted = [pk for pk, key in new_keys.items() if key is None]
         if deleted:
             TaskCountDelta.delete_for_projects(deleted)
+        if given := {key: pk for pk, key in new_keys.items() if key is not None}:
+            ProjectKey.store(given)
 
     @classmethod
     def reserve_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
@@ -190,6 +196,60 @@ class Project(Trashable):
             "in_progress": row.in_progress_count,
             "done": row.done_count,
         }
+
+
+class ProjectKey(TenantModel):
+    """A key that a project has or had. It finds the project for ever, and is never given to another
+    one.
+
+    The project is null after it was deleted permanently.
+    """
+
+    project = TenantFK(Project, models.SET_NULL, null=True, related_name="keys")
+    key = models.CharField(max_length=10)
+
+    class Meta:
+        base_manager_name = "objects"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["tenant", "key"],
+                name="project_key_is_given_once",  # also finds a project by a former key
+                violation_error_message="Another project has or had this key.",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["tenant", "project"], name="project_key_by_project"),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+    @classmethod
+    def store(cls, project_ids: Mapping[str, int]) -> None:
+        """Store the keys that projects have got, each with the id of its project.
+
+        A project may take a former key of its own again. Raises Conflict if another project has or
+        had one of the keys.
+        """
+        rows = cls._default_manager.filter(key__in=sorted(project_ids))
+        stored = dict(rows.values_list("key", "project_id"))
+        for key, project_id in stored.items():
+            if project_id != project_ids[key]:
+                raise Conflict(
+                    f"The key {key} belonged to another project, whose tasks it still finds. Choose"
+                    " another key.",
+                    code="taken",
+                )
+        cls._default_manager.bulk_create(
+            [cls(key=key, project_id=pk) for key, pk in project_ids.items() if key not in stored]
+        )
+
+    @classmethod
+    def store_missing(cls) -> None:
+        """Store the present keys of projects that have no row here, as after an import."""
+        known = cls._default_manager.values("key")
+        missing = Project.everything.exclude(key__in=known).values_list("key", "pk")
+        cls._default_manager.bulk_create([cls(key=key, project_id=pk) for key, pk in missing])
 
 
 @with_tenant_parameter

@@ -13,7 +13,7 @@ from accounts.models import User
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.projects import Project
+from tasks.models.projects import Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
 
@@ -65,8 +65,15 @@ class TaskQuerySet(TenantQuerySet["Task"]):
 
 
 def is_ready() -> Q:
-    """Return the condition that a task is open and that no open task blocks it."""
-    return ~Q(status=Status.DONE) & ~Q(is_blocked())
+    """Return the condition that a task is open, that no open task blocks it, and that its project
+    is not archived.
+    """
+    return is_workable() & ~Q(is_blocked())
+
+
+def is_workable() -> Q:
+    """Return the condition that a task is open and its project is not archived."""
+    return ~Q(status=Status.DONE) & ~Q(project__status=ProjectStatus.ARCHIVED)
 
 
 def is_blocked() -> Exists:
@@ -268,11 +275,12 @@ class Task(Trashable):
 
     @property
     def ready(self) -> bool:
-        """Whether the task is open and all blockers are done.
+        """Whether the task is open, all blockers are done, and the project is not archived.
 
         The row must have been loaded by with_details().
         """
-        return not self.completed and all(b.completed for b in self.blocked_by.all())
+        is_workable = not self.completed and self.project.status != ProjectStatus.ARCHIVED
+        return is_workable and all(b.completed for b in self.blocked_by.all())
 
 
 class TaskTag(TenantModel):

@@ -18,8 +18,8 @@ from django.db.models.functions import Lower
 from taskflow.audit.models import Event
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.paging import FilterValues
-from tasks.models import Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
-from tasks.models.tasks import is_blocked, is_ready
+from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.models.tasks import is_blocked, is_ready, is_workable
 from tasks.queries.search import Condition, matches
 
 M = TypeVar("M", bound=Model)
@@ -39,7 +39,7 @@ class SearchFilter(NamedTuple):
     """The search words of the filter `q`."""
 
     condition: Condition
-    task_key: tuple[str, int] | None  # ("WEB", 12) if the text is the key of a task
+    task_id: int | None  # of the task whose key the text is
 
 
 def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
@@ -57,6 +57,10 @@ def _in_project(value: ProjectRef | Sequence[object]) -> Q:
     if isinstance(value, ProjectRef):
         return Q(project=value.id) if value.key is None else Q(project__key=value.key)
     return Q(project__pk__in=value)
+
+
+def _in_project_with_status(statuses: tuple[Any, ...]) -> Q:
+    return Q(project__in=Project.objects.filter(status__in=statuses))
 
 
 def _is_missing(field: str) -> FilterCondition:
@@ -111,10 +115,9 @@ def _has_tag(names: Sequence[object]) -> Exists:
 def _contains_words(model: type[Model], words: SearchFilter) -> Q:
     """Return the condition that the row contains the words, or is the task whose key they are."""
     condition = matches(model, words.condition)
-    if model is not Task or words.task_key is None:
+    if model is not Task or words.task_id is None:
         return condition
-    key, number = words.task_key
-    return condition | Q(project__key=key, number=number)
+    return condition | Q(pk=words.task_id)
 
 
 def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
@@ -140,6 +143,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "q": partial(_contains_words, Task),
         "q_not": partial(_lacks_words, Task),
         "project": _in_project,
+        "project_status": _in_project_with_status,
         "status": lambda values: Q(status__in=values),
         "priority": lambda values: Q(priority__in=values),
         "assignee": partial(_is_one_of, "assignee"),
@@ -152,7 +156,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "blocked_by_none": _has_no_blocker,
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
-        "ready": lambda is_true: is_ready() if is_true else Q(status=Status.DONE) | Q(is_blocked()),
+        "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
         # A task that is due on a day is due before a time if the whole day, in UTC, is before it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),

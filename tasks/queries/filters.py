@@ -21,16 +21,18 @@ from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
 from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
-from tasks.models import Project, Task
+from tasks.models import Project, ProjectStatus, Task
 from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
+    find_project_id_by_any_key,
+    find_project_ids_by_any_key,
+    find_task_id_by_any_key,
     find_tasks,
     is_visible_row,
     project_lookup,
     project_query,
     read_id,
-    read_task_key,
 )
 from tasks.queries.search import build_condition, build_exclusions, read_query
 
@@ -51,6 +53,7 @@ TASK_SORTS = {
 PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
 PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
+FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
 
 
@@ -72,7 +75,17 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
         _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
-    return filter_tasks(actor, rows, where)
+    return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
+
+
+def leave_out_archived(values: FilterValues) -> FilterValues:
+    """Return filters of tasks across projects, without the tasks of archived projects.
+
+    Filters that name a project, the status of one, or a parent select such tasks too.
+    """
+    if values.keys() & FILTERS_OF_ARCHIVED:
+        return values
+    return {**values, "project_status_not": (ProjectStatus.ARCHIVED.value,)}
 
 
 # ---- from query parameters to values ------------------------------------------------------------
@@ -83,7 +96,8 @@ def read_filters(
 ) -> dict[str, object]:
     """Return the values of the filters that were sent, with ids for keys and times for days.
 
-    Costs at most one query each for projects, users and tasks. Raises Invalid for one that the
+    Costs at most one query each for projects, users and tasks, and two for search words that are
+    the key of a task. Raises Invalid for one that the
     actor cannot see. With `defer_project_lookup`, a single project is not looked up but returned as
     a ProjectRef. A row in the list then proves that the project is visible; if the list is empty,
     the caller must call check_project().
@@ -98,7 +112,8 @@ def read_filters(
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
-            values[name] = SearchFilter(build_condition(read_query(value)), read_task_key(value))
+            task_id = find_task_id_by_any_key(value)
+            values[name] = SearchFilter(build_condition(read_query(value)), task_id)
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):
@@ -108,6 +123,18 @@ def read_filters(
         else:
             values[name] = value
     return values
+
+
+def replace_former_key(values: FilterValues) -> FilterValues | None:
+    """Return the filters with the id of their single project, if it is given by a former key.
+
+    Otherwise None. One query for a project that is given by a key.
+    """
+    project = values.get("project")
+    if not isinstance(project, ProjectRef) or project.key is None:
+        return None
+    pk = find_project_id_by_any_key(project.key)
+    return {**values, "project": ProjectRef(pk, None)} if pk else None
 
 
 def check_project(actor: Actor, values: FilterValues) -> None:
@@ -161,13 +188,18 @@ def _day_of(value: date) -> date:
 
 
 def find_project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
-    """Return the ids of projects that are given by id or key, in the given order. One query.
+    """Return the ids of projects that are given by id or key, in the given order.
 
-    Raises Invalid, naming the parameter `name`, for a project that the actor cannot see.
+    One query, and two more for former keys. Raises Invalid, naming the parameter `name`, for a
+    project that the actor cannot see.
     """
     visible = Project.objects.visible_to(actor.viewer)
     rows = visible.filter(reduce(or_, map(project_query, refs)))
     ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
+    if former := [ref for ref in refs if ref.upper() not in ids]:
+        by_key = find_project_ids_by_any_key(former)
+        present = set(visible.filter(pk__in=by_key.values()).values_list("pk", flat=True))
+        ids |= {key: pk for key, pk in by_key.items() if pk in present}
     return [_get_id(ids, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
 
 

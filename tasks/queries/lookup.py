@@ -20,13 +20,15 @@ from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.responses import Lookup
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
-from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task
-from tasks.models.projects import ViewerRole, role_subquery
+from tasks.models import RESOURCE_TYPES, FormerNumber, Project, ProjectKey, Task
+from tasks.models.projects import KEY_PATTERN, ViewerRole, role_subquery
 from tasks.models.registry import project_path, require_project
 
 M = TypeVar("M", bound=Model)
-PROJECT_KEY_PATTERN = re.compile(r"[A-Za-z]{2,10}")
-TASK_KEY_PATTERN = re.compile(r"([A-Za-z]{2,10})-([1-9][0-9]{0,8})")
+PROJECT_KEY_PATTERN = re.compile(KEY_PATTERN.pattern, re.IGNORECASE | re.ASCII)
+TASK_KEY_PATTERN = re.compile(
+    rf"({KEY_PATTERN.pattern})-([1-9][0-9]{{0,8}})", re.IGNORECASE | re.ASCII
+)
 ID_PATTERN = re.compile(r"[1-9][0-9]{0,18}")
 
 
@@ -56,14 +58,28 @@ def project_lookup(ref: str) -> Lookup:
 
 
 def find_project(actor: Actor, ref: str) -> Project:
-    """Return the visible project with this id or key. One query. Raises NotFound."""
-    return _get_first(_find_visible(actor, Project, **project_lookup(ref)), "project")
+    """Return the visible project with this id or key. A former key finds it too.
+
+    One query, three for a former key. Raises NotFound.
+    """
+    rows = _find_visible(actor, Project, **project_lookup(ref))
+    if not rows and (pk := find_project_id_by_any_key(ref)):
+        rows = _find_visible(actor, Project, pk=pk)
+    return _get_first(rows, "project")
 
 
-def key_query(text: str) -> Q:
-    """Return the condition that selects a task by key (WEB-12); empty for text that is no key."""
-    key = read_task_key(text)
-    return Q(project__key=key[0], number=key[1]) if key else Q()
+def find_project_id_by_any_key(ref: str) -> int | None:
+    """Return the id of the project that has or had this key, or None. One query."""
+    return find_project_ids_by_any_key([ref]).get(ref.upper())
+
+
+def find_project_ids_by_any_key(refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of projects by a key in capitals that they have or had. At most one query."""
+    keys = sorted({ref.upper() for ref in refs if PROJECT_KEY_PATTERN.fullmatch(ref)})
+    if not keys:
+        return {}
+    rows = ProjectKey.objects.filter(key__in=keys, project__isnull=False)
+    return {key: pk for key, pk in rows.values_list("key", "project_id") if pk is not None}
 
 
 def read_task_key(text: str) -> tuple[str, int] | None:
@@ -86,27 +102,27 @@ def task_lookup(ref: str) -> Lookup:
 
 
 def find_task(actor: Actor, ref: str) -> Task:
-    """Return the visible task with this id or key. A key from before the task was moved finds it
-    too.
+    """Return the visible task with this id or key. A key from before the task was moved, or before
+    its project got another key, finds it too.
 
-    One query, three for a former key. Raises NotFound.
+    One query, four for a former key. Raises NotFound.
     """
     rows = _find_visible(actor, Task, **task_lookup(ref))
-    if not rows and (pk := find_id_by_former_key(ref)):
+    if not rows and (pk := find_task_id_by_any_key(ref)):
         rows = _find_visible(actor, Task, pk=pk)
     return _get_first(rows, "task")
 
 
-def find_id_by_former_key(ref: str) -> int | None:
-    """Return the id of the task that had this key before it was moved, or None. One query."""
-    return _find_ids_by_former_key([ref]).get(ref.upper())
+def find_task_id_by_any_key(text: str) -> int | None:
+    """Return the id of the task that has or had this key, or None. Two queries for a key."""
+    return _find_task_ids_by_any_key([text.strip()]).get(text.strip().upper())
 
 
 def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
     """Return the visible tasks with these ids or keys, by the given text.
 
     A task that is given more than once is the same object each time. Tasks that are not visible are
-    left out. At most three queries.
+    left out. At most four queries.
     """
     given = set(refs)
     rows = _with_role(Task.objects.visible_to(actor.viewer), actor.viewer)
@@ -118,7 +134,7 @@ def find_tasks(actor: Actor, refs: Iterable[str]) -> dict[str, Task]:
         condition |= Q(project__key=key, number__in=numbers)
     by_id = {t.pk: t for t in _attach_roles(actor, rows.filter(condition))} if given else {}
     by_key = {task.key: task for task in by_id.values()}
-    former_ids = _find_ids_by_former_key([ref for ref in keyed if ref.upper() not in by_key])
+    former_ids = _find_task_ids_by_any_key([ref for ref in keyed if ref.upper() not in by_key])
     if not_loaded := set(former_ids.values()) - by_id.keys():
         moved = rows.filter(pk__in=sorted(not_loaded))
         by_id |= {task.pk: task for task in _attach_roles(actor, moved)}
@@ -136,14 +152,21 @@ def _numbers_by_project_key(refs: Iterable[str]) -> dict[str, list[int]]:
     return numbers
 
 
-def _find_ids_by_former_key(refs: Iterable[str]) -> dict[str, int]:
-    """Return the ids of moved tasks by former key in capitals. One query, or none without keys."""
+def _find_task_ids_by_any_key(refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of tasks by a key in capitals that they have or had.
+
+    The number may be from before the task was moved, and the project's key from before it was
+    changed. Two queries, or none without keys.
+    """
     condition = Q()
     for key, numbers in _numbers_by_project_key(refs).items():
-        condition |= Q(project__key=key, number__in=numbers)
-    rows = FormerNumber.objects.filter(condition) if condition else FormerNumber.objects.none()
-    columns = rows.values_list("project__key", "number", "task_id")
-    return {f"{key}-{number}": task_id for key, number, task_id in columns}
+        condition |= Q(project__keys__key=key, number__in=numbers)
+    if not condition:
+        return {}
+    columns = ("project__keys__key", "number")
+    moved = FormerNumber.objects.filter(condition).values_list(*columns, "task_id")
+    present = Task.objects.filter(condition).values_list(*columns, "pk")
+    return {f"{key}-{number}": task_id for key, number, task_id in (*moved, *present)}
 
 
 def find_row(actor: Actor, model: type[M], row_id: int) -> M:

@@ -7,6 +7,8 @@ from django.db.models import F, Q, QuerySet
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import ResourceType
 from taskflow.http.errors import NotFound
+from tasks.models import Task
+from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import TRASHABLE_TYPES, project_path
 from tasks.models.trash import Trashable
 
@@ -39,3 +41,26 @@ def find_in_trash(actor: Actor, type_name: str, row_id: int) -> Trashable:
     if row is None:
         raise NotFound(f"There is no such {type_name} in the trash.")
     return row
+
+
+def count_deleted(row: Trashable) -> dict[str, int]:
+    """Return how many rows have gone to the trash with this one, by type: `{"tasks": 3}`.
+
+    The row itself counts, and of a task, the subtasks that were deleted with it. Comments and
+    pages that were in the trash before do not count. One query per type that can belong to the row.
+    """
+    model, ids = type(row), [row.pk]
+    if isinstance(row, Task):
+        below = find_reachable(load_subtask_edges(ids), ids)
+        together = Task.everything.filter(pk__in=sorted(below), deleted_at=row.deleted_at)
+        ids = list(together.values_list("pk", flat=True))
+    counts = {}
+    for resource_type in TRASHABLE_TYPES:
+        if resource_type.model is model:
+            counts[f"{resource_type.name}s"] = len(ids)
+        elif path := resource_type.path_to(model):
+            rows = resource_type.model.objects.filter(**{f"{path}__in": ids})
+            if "__" in path:  # comments of tasks that were in the trash before do not count
+                rows = rows.filter(**{f"{resource_type.belongs_to}__deleted_at__isnull": True})
+            counts[f"{resource_type.name}s"] = rows.count()
+    return counts

@@ -21,7 +21,11 @@ Ref = Annotated[
     Field(description="A task's id or key (WEB-12)."),
 ]
 Force = Annotated[
-    bool, Field(description="Complete the task even if subtasks or blockers are open.")
+    bool,
+    Field(
+        description="Complete the task even if subtasks or blockers are open, and allow an open"
+        " task below a done parent."
+    ),
 ]
 
 
@@ -73,6 +77,7 @@ class CompleteOperation(Target):
 
 class ReopenOperation(Target):
     op: Literal["reopen"]
+    force: Force = False
 
 
 class DeleteOperation(Target):

@@ -120,6 +120,12 @@ class ProjectMemberResponse(Out):
     updated_at: datetime
 
 
+class MemberRemoval(Out):
+    tasks_unassigned: int = Field(
+        description="The number of open tasks in the project that have no assignee any more."
+    )
+
+
 class ProjectMemberCreate(In):
     user_id: Id
     role: Role = Role.MEMBER

@@ -24,7 +24,7 @@ from taskflow.http.schema import (
     Timestamp,
     Version,
 )
-from tasks.models import Priority, Status, Task
+from tasks.models import Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.tags import TagName, TagRef
 
@@ -106,6 +106,7 @@ class TaskCreate(TaskFields):
     project_id: Id
     parent_id: Id | None = None
     blocked_by: BlockerIds = []
+    force: bool = Field(False, description="Allow an open task below a done parent.")
 
 
 class ProjectTask(TaskFields):
@@ -144,7 +145,9 @@ class TaskUpdate(TaskUpsert):
 
 class Forced(In):
     force: bool = Field(
-        False, description="Complete the task even if subtasks or blockers are open."
+        False,
+        description="Complete although subtasks, blockers or tasks of the project are open; allow"
+        " an open task below a done parent.",
     )
 
 
@@ -165,6 +168,9 @@ class TaskWhere(Filters):
     q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
+    project_status: list[ProjectStatus] | MISSING = list_filter_field(
+        "Without this filter and without `project`, tasks of archived projects are left out."
+    )
     status: list[Status] | MISSING = list_filter_field()
     priority: list[Priority] | MISSING = list_filter_field()
     ready: bool | MISSING = Field(

@@ -39,6 +39,22 @@ class TrashFilters(PageParams, Filters):
     kind: list[TrashKind] | MISSING = list_filter_field()
 
 
+class DeletedRows(Out):
+    """How many rows went to the trash together, the deleted row included."""
+
+    projects: int = 0
+    tasks: int = 0
+    comments: int = 0
+    pages: int = 0
+
+
+class Deletion(Out):
+    deleted: DeletedRows
+    restorable_until: datetime = Field(
+        description="Until this time the rows can be restored from the trash."
+    )
+
+
 class TrashListResponse(ListResponse[TrashItem]):
     pass
 

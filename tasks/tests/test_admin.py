@@ -21,7 +21,7 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
-from tasks.actions.projects import create_project
+from tasks.actions.projects import create_project, update_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
@@ -603,6 +603,14 @@ def test_tasks_are_found_by_words_and_key(admin_fixtures, staff_client):
         page = staff_client.get(address(Task, "list") + f"?q={q}").content.decode()
         assert "Launch" not in page
         assert "Plot" not in page
+
+
+def test_task_is_found_by_a_former_key_of_its_project(admin_fixtures, staff_client):
+    with inside(admin_fixtures.root.tenant):
+        update_project(admin_fixtures.root, admin_fixtures.apollo, key="NEW")
+
+    for q in ("APO-1", "new-1"):
+        assert "Launch" in staff_client.get(address(Task, "list") + f"?q={q}").content.decode()
 
 
 def test_all_tasks_of_a_project_are_completed_and_downloaded(admin_fixtures, staff_client):

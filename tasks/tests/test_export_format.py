@@ -34,6 +34,7 @@ REQUIRED = {
     "accounts.apitoken": {"id", "user_id", "name", "prefix", "digest", "created_at", "updated_at"},
     "audit.event": {"id", "via", "verb", "subject_type", "subject_id", "version", "created_at"},
     "tasks.project": {"id", "key", "name", "owner_id", "created_at", "updated_at"},
+    "tasks.projectkey": {"id", "key"},
     "tasks.projectmember": {"id", "project_id", "user_id", "created_at", "updated_at"},
     "tasks.tag": {"id", "name", "created_at", "updated_at"},
     "tasks.task": {"id", "project_id", "number", "title", "created_at", "updated_at"},

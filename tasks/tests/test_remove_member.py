@@ -62,7 +62,7 @@ def test_another_owner_takes_over_when_the_owner_leaves(fixtures, as_, ids, even
     assert as_(fixtures.ada).delete(f"/members/{ids['ada']}").status_code == 204
     with inside(fixtures.acme):
         assert Project.objects.get().owner_id == fixtures.bob.user.pk
-    passed, left = events(fixtures.acme)[-2:]
+    passed, left, _unassigned = events(fixtures.acme)[-3:]
     assert passed.changes == {"owner": [fixtures.ada.user.pk, fixtures.bob.user.pk]}
     assert left.verb == "left"
     assert as_(fixtures.bob).delete(f"/members/{ids['bob']}").status_code == 409
@@ -82,3 +82,35 @@ def test_role_is_checked_after_it_was_locked(fixtures, as_, ids):
 def test_project_of_a_non_member_is_not_found(fixtures, as_, ids):
     for actor in (fixtures.eve, fixtures.mallory):
         assert as_(actor).delete(f"/members/{ids['bob']}").status_code == 404
+
+
+def test_removing_a_member_unassigns_the_open_tasks_in_that_project(fixtures, as_, events):
+    boss, bob = as_(fixtures.boss), fixtures.bob.user.pk
+    other = boss.post("/projects", {"name": "Other", "key": "OTH"}).json()["id"]
+    boss.post("/projects/OTH/members", {"user_id": bob})
+    new = {"title": "x", "assignee_id": bob}
+    open_task = boss.post("/tasks", new | {"project_id": fixtures.apollo.pk}).json()["key"]
+    done = boss.post("/tasks", new | {"project_id": fixtures.apollo.pk, "status": "done"}).json()[
+        "key"
+    ]
+    elsewhere = boss.post("/tasks", new | {"project_id": other}).json()["key"]
+    members = boss.get("/projects/APO/members").json()["data"]
+    membership = next(m["id"] for m in members if m["user"]["id"] == bob)
+
+    r = boss.delete(f"/members/{membership}", headers={"Prefer": "return=representation"})
+
+    assert (r.status_code, r.json()) == (200, {"tasks_unassigned": 1})
+    assignees = {key: boss.get(f"/tasks/{key}").json()["assignee"] for key in (done, elsewhere)}
+    assert boss.get(f"/tasks/{open_task}").json()["assignee"] is None
+    assert all(user["id"] == bob for user in assignees.values())
+    assert events(fixtures.acme, subject_type="task")[-1].verb == "unassigned"
+
+
+def test_administrator_who_leaves_a_project_keeps_the_tasks(fixtures, as_):
+    boss = as_(fixtures.boss)
+    user = fixtures.boss.user.pk
+    membership = boss.post("/projects/APO/members", {"user_id": user}).json()["id"]
+    boss.patch("/tasks/APO-1", {"assignee_id": user})
+
+    assert boss.delete(f"/members/{membership}").status_code == 204
+    assert boss.get("/tasks/APO-1").json()["assignee"]["id"] == user

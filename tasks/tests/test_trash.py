@@ -189,7 +189,7 @@ def test_purging_a_project_deletes_and_records_its_rows(fixtures, as_, events, f
         assert ProjectMember.objects.count() == 1
     gone = events(fixtures.acme, verb="purged")
     assert [e.subject_type for e in gone] == ["task"] * 4 + ["projectmember"] * 4 + ["project"]
-    assert client.post("/projects", {"name": "Again", "key": "APO"}).status_code == 201
+    assert client.post("/projects", {"name": "Again", "key": "APO"}).status_code == 409
 
 
 def test_purge_command_deletes_old_rows(fixtures, as_, events, capsys, family):

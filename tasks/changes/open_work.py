@@ -1,0 +1,96 @@
+"""The checks that a done task has no open subtasks or blockers, and that its parent is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from taskflow.audit.actor import Actor
+from taskflow.http.errors import Conflict, Contended
+from tasks.models import Task, TaskBlocker
+from tasks.models.tasks import has_open_blocker
+
+
+class OpenWork:
+    """The open subtasks and blockers, and the parents, of the tasks of a set of changes."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        # Tasks that later changes of the set complete: they do not count as open work.
+        self.done_at_end_ids: set[int] = set()
+        self.open_subtasks: dict[int, list[Task]] = {}  # by the id of their parent
+        self.open_blockers: dict[int, list[Task]] = {}  # by the id of the blocked task
+        # The open subtasks and blockers that the actor can see.
+        self.visible_ids: set[int] = set()
+        # The parents that must not be done, locked and refreshed, by id.
+        self.locked_parents: dict[int, Task] = {}
+        # Tasks that the set of changes reopens: they count as open parents.
+        self.reopened_ids: set[int] = set()
+
+    def load_open_work(self, tasks: Sequence[Task]) -> None:
+        """Load the open subtasks and blockers of the tasks, which prevent completing them."""
+        ids = [task.pk for task in tasks]
+        if not ids:
+            return
+        unfinished = Task.objects.outside_trash().open().select_related("project")
+        for subtask in unfinished.filter(parent__in=ids):
+            self.open_subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
+        links = TaskBlocker.objects.filter(has_open_blocker(), task__in=ids)
+        for link in links.select_related("blocker__project").order_by("blocker"):
+            self.open_blockers.setdefault(link.task_id, []).append(link.blocker)
+        lists = (*self.open_subtasks.values(), *self.open_blockers.values())
+        open_ids = [task.pk for open_tasks in lists for task in open_tasks]
+        if open_ids:
+            visible = Task.objects.visible_to(self.actor.viewer).filter(pk__in=open_ids)
+            self.visible_ids = set(visible.values_list("pk", flat=True))
+
+    def open_work(self, task: Task) -> list[tuple[str, Task]]:
+        """Return the open subtasks and blockers of a task, as ("subtask" or "blocker", task)."""
+        subtasks = [("subtask", t) for t in self.open_subtasks.get(task.pk, [])]
+        return subtasks + [("blocker", t) for t in self.open_blockers.get(task.pk, [])]
+
+    def check_no_open_work(self, task: Task, *, blockers: Sequence[Task] | None = None) -> None:
+        """Raise Conflict with a list of the open subtasks and blockers of the task, if any.
+
+        Tasks that other changes of the set complete do not count. `blockers` are the blockers that
+        the same change sets; None if it does not set them.
+        """
+        work = self.open_work(task)
+        if blockers is not None:
+            work = [(kind, t) for kind, t in work if kind == "subtask"]
+            work += [("blocker", t) for t in blockers if not t.completed]
+            self.visible_ids |= {t.pk for t in blockers}
+        open_tasks = [(kind, t) for kind, t in work if t.pk not in self.done_at_end_ids]
+        if open_tasks:
+            raise Conflict(
+                f"{task.key} has open subtasks or blockers. Complete them first, or pass"
+                " force=true.",
+                code="open_work",
+                errors=[self._describe_open(kind, other) for kind, other in open_tasks],
+            )
+
+    def _describe_open(self, kind: str, task: Task) -> dict[str, object]:
+        """Return an entry of `errors` for an open task.
+
+        It contains the title only if the actor can see the task, as a blocker may be in a project
+        that the actor cannot see.
+        """
+        name = f"{task.key} “{task.title}”" if task.pk in self.visible_ids else f"task {task.pk}"
+        detail = f"The {kind} {name} is open."
+        return {"code": f"open_{kind}", "detail": detail, "task_id": task.pk}
+
+    def check_parent_is_open(self, parent_id: int | None) -> None:
+        """Raise Conflict if the parent of an open task is done.
+
+        Raises Contended if the parent was not locked with the task, because the task has been
+        completed or has got another parent since it was read.
+        """
+        if parent_id is None or parent_id in self.reopened_ids:
+            return
+        parent = self.locked_parents.get(parent_id)
+        if parent is None:
+            raise Contended("Another request has changed the task. Send the request again.")
+        if parent.completed:
+            raise Conflict(
+                f"The parent, {parent.key}, is done. Reopen it first, or send force=true.",
+                code="parent_done",
+            )
