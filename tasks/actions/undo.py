@@ -202,7 +202,7 @@ def _find_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
     """Yield the created tags that would be deleted although tasks have them.
 
     Links of tasks in the trash are no obstacle: they are deleted with the tag, whose event lists
-    them.
+    them. The tasks are not named, since the actor may be unable to see their projects.
     """
     removed = {r.row.pk: r for r in plan.reversals_of(Tag) if r.is_removed}
     changed_links = {
@@ -213,10 +213,14 @@ def _find_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
     }
     links = TaskTag.objects.filter(tag__in=list(removed), task__in=Task.objects.outside_trash())
     links = links.exclude(task__in=plan.removed_ids(Task))
-    for task_id, tag_id in links.values_list("task_id", "tag_id"):
-        is_unlinked = changed_links.get(task_id, {}).get(tag_id) is False
-        if not is_unlinked and (tag_id, task_id) not in undone_links:
-            yield removed[tag_id].obstacle("in_use", f"Task {task_id} has this tag.")
+    used_ids = {
+        tag_id
+        for task_id, tag_id in links.values_list("task_id", "tag_id")
+        if changed_links.get(task_id, {}).get(tag_id) is not False
+        and (tag_id, task_id) not in undone_links
+    }
+    for tag_id in sorted(used_ids):
+        yield removed[tag_id].obstacle("in_use", "Other tasks have this tag.")
 
 
 def _task_ids_of(event: Event) -> list[int]:
@@ -304,13 +308,14 @@ def _find_fault(
             "in_trash",
             "The former project of the task is in the trash. Restore the project first.",
         )
+    # First: the actor may be unable to see that project, so nothing about such a parent is shown.
+    if task.parent and task.parent.project_id != task.project_id:
+        return "parent_elsewhere", "The former parent of the task is in another project now."
     if task.parent and task.parent.deleted_at:
         return (
             "parent_in_trash",
             f"The parent, task {task.parent_id}, is in the trash. Restore it first.",
         )
-    if task.parent and task.parent.project_id != task.project_id:
-        return "parent_elsewhere", f"The parent, task {task.parent_id}, is in another project now."
     if task.parent and not task.completed and {"status", "parent", "deleted_at"} & touched:
         completed_at = task.parent.completed_at
         if completed_at and completed_at > reversal.events[-1].created_at:

@@ -320,7 +320,10 @@ def _has_required(model: type[models.Model], event: Event, side: int) -> bool:
 
 
 def _check_targets(plan: Plan) -> None:
-    """Add an obstacle for each reference to a row that no longer exists."""
+    """Add an obstacle for each reference to a row that no longer exists.
+
+    The row is not named: it may have been in a project that the actor cannot see.
+    """
     ids_by_target: dict[type[models.Model], set[int]] = defaultdict(set)
     references: list[tuple[Reversal, str, type[models.Model], int]] = []
     for reversal in plan.reversals:
@@ -341,7 +344,10 @@ def _check_targets(plan: Plan) -> None:
         if (target, pk) in existing | plan.recreated:
             continue
         obstacle = Obstacle(
-            reversal.events[0], "target_gone", f"{name} {pk} was deleted permanently.", name
+            reversal.events[0],
+            "target_gone",
+            f"A row that {name.replace('_', ' ')} referred to was deleted permanently.",
+            name,
         )
         if name in reversal.links:
             del reversal.links[name][pk]
