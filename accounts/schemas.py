@@ -173,7 +173,7 @@ class TokenCreate(In):
         None,
         min_length=1,
         max_length=100,
-        description="Limit the token to these projects; null for no limit.",
+        description="Limit the token to these projects, which you can see; null for no limit.",
     )
     user_id: Id | None = Field(None, description="One of your agents; yourself when absent.")
 
