@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from django.conf import settings
 from django.contrib import auth
@@ -19,7 +20,7 @@ from django.db import connection, transaction
 from django.http import HttpResponse, JsonResponse
 
 from accounts import tokens
-from accounts.attribution import add_attribution
+from accounts.attribution import add_attribution, check_principal
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
@@ -157,11 +158,13 @@ class TenantMiddleware:
         actor = replace(actor, precondition=precondition) if precondition else actor
         request.actor = actor
         if read_dry_run(request):
+            check_principal(actor)
             return self.answer_dry_run(request)
         run_view = self.run_view_with_precondition if precondition else self.run_view
         key = read_idempotency_key(request)
         if key is not None:
-            return run_once(request, key, run_view)
+            return run_once(request, key, partial(run_for_principal, run_view))
+        check_principal(actor)
         if precondition is None:
             allow_early_commit()
         return run_view(request)
@@ -279,3 +282,11 @@ def choose_acting_tenant(request: ActorRequest, user: User | None, home: Tenant)
     if user is None or not user.is_superuser or home.subdomain != PLATFORM or chosen_id is None:
         return home
     return Tenant.objects.filter(pk=chosen_id).first() or home
+
+
+def run_for_principal(
+    run_view: Callable[[ActorRequest], HttpResponse], request: ActorRequest
+) -> HttpResponse:
+    """Answer the request. Raises Forbidden unless its actor may act for the user it names."""
+    check_principal(request.actor)
+    return run_view(request)

@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from django.test import override_settings
 
-from accounts.actions.users import deactivate_user
+from accounts.actions.users import deactivate_user, update_user
 from conftest import ApiClient
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -266,6 +266,26 @@ def test_retry_with_the_same_attribution_is_replayed(fixtures, as_):
 
     assert again.headers["Idempotency-Replayed"] == "true"
     assert again.content == first.content
+
+
+@pytest.mark.parametrize("name", ["boss", "bot"])
+def test_retry_after_the_named_user_was_deactivated_is_replayed(fixtures, as_, name):
+    """Or, for an agent, after another user has become responsible."""
+    client, named = as_(getattr(fixtures, name)), fixtures.ada.user
+    headers = {"Idempotency-Key": "k1", "X-On-Behalf-Of": "@ada"}
+    first = rename(client, headers)
+    assert first.status_code == 200
+    with inside(fixtures.acme):
+        if name == "boss":
+            deactivate_user(fixtures.boss, named)
+        else:
+            update_user(fixtures.boss, fixtures.bot.user, responsible=fixtures.carl.user)
+
+    again, new = rename(client, headers), rename(client, headers | {"Idempotency-Key": "k2"})
+
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert new.status_code == 403
 
 
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
