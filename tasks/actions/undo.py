@@ -13,15 +13,15 @@ from accounts.actions.users import end_access
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.event_log import savepoint
-from taskflow.audit.locks import LockMode, add_row_lock
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
-from taskflow.audit.resource_types import model_of_field, resource_types
+from taskflow.audit.resource_types import resource_types
 from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
+from tasks.actions.undo_locks import lock_users_of_events
 from tasks.models import (
     FormerNumber,
     Page,
@@ -77,7 +77,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
     if len(events) > MAX_EVENTS:
         raise TOO_MANY_EVENTS
     serialize_graph_changes(actor)
-    _lock_users(events)
+    lock_users_of_events(events)
     _lock_projects(events)
     discovered: list[list[Obstacle]] = []
     while True:
@@ -154,23 +154,6 @@ def _load_rows(events: Iterable[Event]) -> dict[tuple[str, int], Any]:
         if name in ids
         for row in resource_type.rows(ids[name])
     }
-
-
-def _lock_users(events: Iterable[Event]) -> None:
-    """Lock the users that an undo changes, or that get something back: before projects, as every
-    writer does. Nobody can deactivate them until the undo is committed.
-    """
-    changed, receiving = set[int](), set[int]()
-    for event in events:
-        if event.subject_type == "user":
-            changed.add(event.subject_id)
-        for name, values in event.changes.items():
-            if model_of_field(event.subject_type, name) is User:
-                receiving |= {pk for pk in values if isinstance(pk, int)}
-    for ids, mode in ((changed, LockMode.UPDATE), (receiving - changed, LockMode.SHARE)):
-        if ids:
-            rows = User.objects.filter(pk__in=sorted(ids)).order_by("pk")
-            list(add_row_lock(rows, mode).values_list("pk"))
 
 
 def _lock_projects(events: Sequence[Event]) -> None:
