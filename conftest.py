@@ -208,7 +208,7 @@ def client() -> CheckedClient:
 
 @pytest.fixture
 def as_() -> Any:
-    """as_(actor) is a client with a token of the actor; as_(actor, "read") limits its scope."""
+    """as_(actor) returns a client with a token of the actor; as_(actor, "read"): of scope read."""
 
     def client(actor: Actor, scope: str = "admin", **kwargs: Any) -> ApiClient:
         return ApiClient(token_of(actor, scope, **kwargs))
@@ -223,7 +223,7 @@ def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
 
 @pytest.fixture
 def events() -> Any:
-    """events(tenant) are the events of a tenant so far, oldest first."""
+    """events(tenant) returns the events of a tenant so far, oldest first."""
 
     def read(tenant: Tenant, **filters: Any) -> list[Event]:
         with inside(tenant):
@@ -245,9 +245,9 @@ def assert_statements() -> Any:
         with CaptureQueriesContext(connection) as captured:
             yield
         texts = [query["sql"] for query in captured.captured_queries]
-        found = [t for t in texts if STATEMENT.match(t) and "set_config" not in t]
-        numbered = "\n".join(found)
-        assert len(found) == expected, f"{len(found)} statements, not {expected}:\n{numbered}"
+        counted = [t for t in texts if STATEMENT.match(t) and "set_config" not in t]
+        numbered = "\n".join(counted)
+        assert len(counted) == expected, f"{len(counted)} statements, not {expected}:\n{numbered}"
 
     return counting
 
@@ -283,7 +283,7 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("transactional_db", "db"):  # so that their teardown is behind ours
         if name in request.fixturenames:
             request.getfixturevalue(name)
-    tables, found = tenant_tables(), []
+    tables, unbound = tenant_tables(), []
 
     def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         scope = current_unit()
@@ -292,11 +292,11 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
             flat = [x for p in (params if many else [params or ()]) for x in p]
             named = scope in flat or [scope] in [list(set(x)) for x in flat if is_numbers(x)]
             if scope is None or "tenant_id" not in text or not named:
-                found.append(f"scope {scope}: {text[:300]}")
+                unbound.append(f"scope {scope}: {text[:300]}")
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(lint):
         yield
     without_manager = request.config.pluginmanager.has_plugin("taskflow.tests.without_manager")
     if not (without_manager or request.node.get_closest_marker("raw_sql")):
-        assert not found, "statements that do not name their tenant:\n" + "\n".join(found)
+        assert not unbound, "statements that do not name their tenant:\n" + "\n".join(unbound)

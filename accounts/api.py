@@ -30,11 +30,11 @@ from accounts.schemas import (
     TenantResponse,
     TenantUpdate,
     TokenCreate,
-    TokenPage,
+    TokenListResponse,
     TokenResponse,
     UserCreate,
     UserFilters,
-    UserPage,
+    UserListResponse,
     UserResponse,
     UserUpdate,
 )
@@ -160,7 +160,7 @@ def update_tenant(request: ActorRequest, body: TenantUpdate) -> Tenant:
 # ---- tokens -------------------------------------------------------------------------------------
 
 
-@token_routes.get("", response=TokenPage)
+@token_routes.get("", response=TokenListResponse)
 def list_tokens(request: ActorRequest, page: Query[PageParams]) -> PageContents[ApiToken]:
     """List your tokens and those of your agents, newest first; for administrators, all tokens.
 
@@ -230,7 +230,7 @@ def _find_token(request: ActorRequest, token_id: int) -> ApiToken:
 # ---- users --------------------------------------------------------------------------------------
 
 
-@users.get("", response=UserPage)
+@users.get("", response=UserListResponse)
 def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageContents[User]:
     """List the people and agents of the tenant, ordered by id.
 

@@ -8,49 +8,70 @@ from django.http import HttpRequest
 
 from accounts.models import User, UserKind
 from taskflow.audit.actor import Actor
-from taskflow.http.attribution import HEADER_VARIABLES, ON_BEHALF_OF, read_on_behalf_of, read_reason
+from taskflow.http.attribution import (
+    HEADER_VARIABLES,
+    ON_BEHALF_OF_HEADER,
+    read_on_behalf_of,
+    read_reason,
+)
 from taskflow.http.errors import Forbidden, Invalid
+
+NOT_RESPONSIBLE = Forbidden("An agent can act on behalf of its responsible user only.")
+NOT_STAFF = Forbidden(
+    "Only agents and administrators can act on behalf of another user."
+    f" Send the request without {ON_BEHALF_OF_HEADER}."
+)
 
 
 def add_attribution(request: HttpRequest, actor: Actor) -> Actor:
     """Return the actor with the reason and the user that the request's headers name.
 
-    The actor's events record both. Costs a query when X-On-Behalf-Of is sent. Raises BadRequest
-    for a malformed header, Forbidden when the actor may not act for that user, and Invalid when
-    an administrator names a user who does not exist.
+    The actor's events record both. Whether the actor may act for the user is not checked: see
+    check_principal(). Costs a query when X-On-Behalf-Of is sent. Raises BadRequest for a malformed
+    header, Invalid when an administrator names a user who does not exist, and Forbidden when
+    another user does.
     """
     if not request.META.keys() & HEADER_VARIABLES:
         return actor
     reason, reference = read_reason(request), read_on_behalf_of(request)
-    principal = None if reference is None else find_principal(actor, reference)
+    principal = None if reference is None else _find_user(actor, reference)
     return replace(actor, reason=reason, on_behalf_of=principal)
 
 
-def find_principal(actor: Actor, reference: str | int) -> User:
-    """Return the user, given by id or handle, for whom the actor may act.
+def check_principal(actor: Actor) -> None:
+    """Raise Forbidden unless the actor may act for the user that the request names.
 
-    An agent may act for its responsible user, and an administrator for any active user.
+    An agent may act for its responsible user, and an administrator for any active user. Call it
+    before the work is done, and not when a stored response is sent again: a retry is answered as
+    the first request was, also after the user was deactivated.
     """
+    principal = actor.on_behalf_of
+    if principal is None:
+        return
     if actor.user.kind == UserKind.AGENT:
-        responsible: User | None = actor.user.responsible
-        if responsible is None or reference not in (responsible.pk, responsible.handle):
-            raise Forbidden("An agent can act on behalf of its responsible user only.")
+        if principal.pk != actor.user.responsible_id:
+            raise NOT_RESPONSIBLE
+    elif not actor.is_staff:
+        raise NOT_STAFF
+    elif not principal.is_active:
+        raise Forbidden(f"{principal} is deactivated. You can act on behalf of active users only.")
+
+
+def _find_user(actor: Actor, reference: str | int) -> User:
+    """Return the user with this id or handle. A user who may not name others gets one response,
+    whether or not the user exists.
+    """
+    responsible: User | None = actor.user.responsible
+    if responsible and reference in (responsible.pk, responsible.handle):
         return responsible
-    if not actor.is_staff:
-        raise Forbidden(
-            "Only agents and administrators can act on behalf of another user."
-            f" Send the request without {ON_BEHALF_OF}."
-        )
-    return _find_active_user(actor, reference)
-
-
-def _find_active_user(actor: Actor, reference: str | int) -> User:
     lookup = {"pk": reference} if isinstance(reference, int) else {"handle": reference}
     user: User | None = User.objects.visible_to(actor.viewer).filter(**lookup).first()
-    if user is None:
-        shown = reference if isinstance(reference, int) else f"@{reference}"
-        sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."
-        raise Invalid.parameter(ON_BEHALF_OF, sentence, "unknown_reference")
-    if not user.is_active:
-        raise Forbidden(f"{user} is deactivated. You can act on behalf of active users only.")
-    return user
+    if user is not None:
+        return user
+    if actor.user.kind == UserKind.AGENT:
+        raise NOT_RESPONSIBLE
+    if not actor.is_staff:
+        raise NOT_STAFF
+    shown = reference if isinstance(reference, int) else f"@{reference}"
+    sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."
+    raise Invalid.parameter(ON_BEHALF_OF_HEADER, sentence, "unknown_reference")

@@ -23,11 +23,7 @@ from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
-from taskflow.http.errors import (
-    Forbidden,
-    NotFound,
-    Unauthenticated,
-)
+from taskflow.http.errors import Forbidden, NotFound, Unauthenticated
 from taskflow.http.preconditions import SAFE
 from taskflow.http.request import Request
 from taskflow.http.schema import is_unstorable

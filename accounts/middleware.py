@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 from django.conf import settings
 from django.contrib import auth
@@ -19,7 +20,7 @@ from django.db import connection, transaction
 from django.http import HttpResponse, JsonResponse
 
 from accounts import tokens
-from accounts.attribution import add_attribution
+from accounts.attribution import add_attribution, check_principal
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
@@ -35,11 +36,17 @@ from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
 from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
-from taskflow.audit.recorder import capture_events, serialize_graph_changes
-from taskflow.http.bodies import read_body
+from taskflow.audit.recorder import serialize_graph_changes
+from taskflow.http.bodies import API_PREFIX, read_body
 from taskflow.http.contention import respond_with_retries
+from taskflow.http.database_errors import (
+    log_database_error,
+    problem_of_database_error,
+    respond_to_database_error,
+)
 from taskflow.http.errors import (
     BadRequest,
     NotFound,
@@ -47,17 +54,14 @@ from taskflow.http.errors import (
     Problem,
     ReadOnly,
     Unavailable,
-    log_database_error,
-    problem_of_database_error,
     problem_of_response,
     problem_of_status,
-    respond_to_database_error,
 )
 from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
-API, ADMIN = "/api/", "/admin/"
+ADMIN_PREFIX = "/admin/"
 MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
 
 GetResponse = Callable[[ActorRequest], HttpResponse]
@@ -72,9 +76,9 @@ class TenantMiddleware:
     def __call__(self, request: ActorRequest) -> HttpResponse:
         if (refusal := read_body(request)) is not None:
             return refusal
-        if request.path.startswith(API):
+        if request.path.startswith(API_PREFIX):
             response = self.answer_api(request)
-        elif request.path.startswith(ADMIN):
+        elif request.path.startswith(ADMIN_PREFIX):
             response = self.answer_admin(request)
         else:
             return self.get_response(request)
@@ -85,6 +89,7 @@ class TenantMiddleware:
     # ---- the API ----
 
     def answer_api(self, request: ActorRequest) -> HttpResponse:
+        """Answer a request of the API. Contended transactions are run again."""
         try:
             return respond_with_retries(request, self.answer_authenticated)
         except DisallowedHost:
@@ -153,11 +158,13 @@ class TenantMiddleware:
         actor = replace(actor, precondition=precondition) if precondition else actor
         request.actor = actor
         if read_dry_run(request):
+            check_principal(actor)
             return self.answer_dry_run(request)
         run_view = self.run_view_with_precondition if precondition else self.run_view
         key = read_idempotency_key(request)
         if key is not None:
-            return run_once(request, key, run_view)
+            return run_once(request, key, partial(run_for_principal, run_view))
+        check_principal(actor)
         if precondition is None:
             allow_early_commit()
         return run_view(request)
@@ -223,7 +230,7 @@ class TenantMiddleware:
         Django calls this for an exception of a view, and answers 500 if it returns None. The API's
         views handle their exceptions themselves.
         """
-        if not request.path.startswith(ADMIN):
+        if not request.path.startswith(ADMIN_PREFIX):
             return None
         problem = problem_of_database_error(error) if isinstance(error, DatabaseError) else error
         if not isinstance(problem, Unavailable):
@@ -247,6 +254,7 @@ class TenantMiddleware:
     # ---- both ----
 
     def run_view(self, request: ActorRequest) -> HttpResponse:
+        """Return the rendered response. The transaction is rolled back if it is an error."""
         response = self.get_response(request)
         if response.streaming:
             raise TenantError(
@@ -274,3 +282,11 @@ def choose_acting_tenant(request: ActorRequest, user: User | None, home: Tenant)
     if user is None or not user.is_superuser or home.subdomain != PLATFORM or chosen_id is None:
         return home
     return Tenant.objects.filter(pk=chosen_id).first() or home
+
+
+def run_for_principal(
+    run_view: Callable[[ActorRequest], HttpResponse], request: ActorRequest
+) -> HttpResponse:
+    """Answer the request. Raises Forbidden unless its actor may act for the user it names."""
+    check_principal(request.actor)
+    return run_view(request)

@@ -14,6 +14,7 @@ from django.db.models import Q
 from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.locks import LockMode, add_row_lock, require_fresh
+from taskflow.audit.resource_types import resource_types
 from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
 
 
@@ -118,6 +119,26 @@ def require_no_more_rights(
             f" {latest:%Y-%m-%dT%H:%M} UTC. Use a smaller expires_in_days, or sign in"
             " and create it with that token."
         )
+
+
+def check_projects(actor: Actor, project_ids: Sequence[int] | None) -> None:
+    """Raise Invalid unless the actor can see all of these projects of a new token.
+
+    The errors point to the others in `project_ids`. A project of another tenant is treated as if it
+    did not exist. One query, or none for None.
+    """
+    if project_ids is None:
+        return
+    projects = resource_types()["project"].model.objects.visible_to(actor.viewer)
+    visible = set(projects.filter(pk__in=sorted(set(project_ids))).values_list("pk", flat=True))
+    detail = "There is no such project."
+    errors = [
+        {"pointer": f"#/project_ids/{n}", "code": "unknown_reference", "detail": detail}
+        for n, pk in enumerate(project_ids)
+        if pk not in visible
+    ]
+    if errors:
+        raise Invalid(detail, errors=errors)
 
 
 def require_another_staff(*leaving: User) -> None:

@@ -10,10 +10,10 @@ from pydantic import MISSING, AfterValidator, Field, Secret, StrictBool, StringC
 
 from accounts.models import HANDLE, RESERVED_HANDLES, SUBDOMAIN, Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.audit.history import Entry
+from taskflow.audit.history import HistoryEntry
 from taskflow.audit.models import Event, Via
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
     Email,
@@ -204,7 +204,7 @@ class UserFilters(PageParams, Filters):
     email: str | MISSING = Field(MISSING, max_length=255, description="This exact e-mail.")
 
 
-class UserPage(Page[UserResponse]):
+class UserListResponse(ListResponse[UserResponse]):
     """A page of the list of users."""
 
 
@@ -273,7 +273,7 @@ class TokenCreate(In):
         None,
         min_length=1,
         max_length=100,
-        description="Limit the token to these projects; null for no limit.",
+        description="Limit the token to these projects, which you can see; null for no limit.",
     )
     user_id: Id | None = Field(None, description="One of your agents; yourself when absent.")
 
@@ -303,7 +303,7 @@ class IssuedTokenResponse(TokenResponse):
     token: str = Field(description="Shown once; only its SHA-256 is stored.")
 
 
-class TokenPage(Page[TokenResponse]):
+class TokenListResponse(ListResponse[TokenResponse]):
     """A page of the list of tokens."""
 
 
@@ -337,7 +337,7 @@ class EventResponse(Out):
     undoes: list[int] | None = Field(description="Ids of the events that this one undoes.")
 
 
-def build_event_response(entry: Entry) -> dict[str, object]:
+def build_event_response(entry: HistoryEntry) -> dict[str, object]:
     """Return the fields of EventResponse. Its event needs `actor` and `on_behalf_of` loaded."""
     event = entry.event
     return {
@@ -370,5 +370,5 @@ class EventFilters(PageParams, Filters):
     until: Timestamp | MISSING = Field(MISSING, description="Before this time.")
 
 
-class EventPage(Page[EventResponse]):
+class EventListResponse(ListResponse[EventResponse]):
     """A page of a list of events."""

@@ -12,12 +12,13 @@ import secrets
 import string
 import zlib
 
+from taskflow.http.schema import MAX_ID
+
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits
 TOKEN_PATTERN = re.compile(
     rf"tf_([1-9][0-9]{{0,18}})_([0-9A-Za-z]{{{SECRET_LENGTH + CHECKSUM_LENGTH}}})"
 )
-MAX_ID = 2**63 - 1  # what the database stores
 PREFIX_LENGTH = 12  # characters stored in plain text, by which users recognise a token
 
 

@@ -108,8 +108,8 @@ def run_round(
     first = number % len(servers)
     for workload in workloads:
         for server in servers[first:] + servers[:first]:
-            stamp = f"{number}-{server.name}"
-            sample = load.measure(server, workload, stamp)
+            label = f"{number}-{server.name}"
+            sample = load.measure(server, workload, label)
             results.samples[workload.name, server.name].append(sample)
             say(
                 f"  round {number + 1}  {workload.name:9} {server.name:9}"
@@ -140,12 +140,12 @@ def chosen(known: Iterable[str]) -> Callable[[str], list[str]]:
     names = list(known)
 
     def read(text: str) -> list[str]:
-        wanted = text.split(",")
-        if unknown := set(wanted) - set(names):
+        chosen_names = text.split(",")
+        if unknown := set(chosen_names) - set(names):
             raise argparse.ArgumentTypeError(
                 f"{', '.join(sorted(unknown))}: known are {', '.join(names)}"
             )
-        return [name for name in names if name in wanted]
+        return [name for name in names if name in chosen_names]
 
     return read
 

@@ -21,10 +21,10 @@ def check_answers(servers: Sequence[Running], workloads: Sequence[Workload]) -> 
     for workload in workloads:
         for request in workload.requests[:SAMPLES]:
             first, *others = [(server.name, answer_of(server, request)) for server in servers]
-            wanted = plain(first[1]) if workload.events == 0 else form(first[1])
+            expected = plain(first[1]) if workload.events == 0 else form(first[1])
             for name, answer in others:
-                got = plain(answer) if workload.events == 0 else form(answer)
-                if pointer := difference(wanted, got):
+                actual = plain(answer) if workload.events == 0 else form(answer)
+                if pointer := difference(expected, actual):
                     raise Failed(
                         f"{workload.name}: {name} answers otherwise than {first[0]}"
                         f" to {request.method} {request.path}: {pointer}"
@@ -35,8 +35,8 @@ def check_answers(servers: Sequence[Running], workloads: Sequence[Workload]) -> 
 
 def answer_of(server: Running, request: Request) -> Any:
     if request.body is not None:
-        stamped = request.json.replace("@STAMP", f"for {server.name}")
-        request = replace(request, body=json.loads(stamped))
+        text = request.json.replace("@STAMP", f"for {server.name}")
+        request = replace(request, body=json.loads(text))
     answer = server.fetch_rows(request)
     if not 200 <= answer.status <= 299:
         raise Failed(
@@ -82,4 +82,4 @@ def difference(one: Any, other: Any, pointer: str = "") -> str:
         pairs = [(f"{pointer}/{n}", a, b) for n, (a, b) in enumerate(zip(one, other, strict=True))]
     else:
         return "" if one == other else f"{pointer}: {one!r} and {other!r}"
-    return next((found for p, a, b in pairs if (found := difference(a, b, p))), "")
+    return next((first for p, a, b in pairs if (first := difference(a, b, p))), "")

@@ -16,7 +16,7 @@ SERVER_CORE, OTHER_CORE = 0, 1  # the server has one core for itself
 
 
 class Failed(SystemExit):
-    """Something went wrong. No results are written then."""
+    """The benchmark cannot go on. No results are written."""
 
 
 def say(text: str = "") -> None:

@@ -141,7 +141,7 @@ def issue_tokens(database: Database) -> None:
 
 def known_tokens(database: Database) -> list[tuple[int, int, str]]:
     """Return (tenant, user, text of the token) for the first members of each seeded tenant."""
-    found = database.fetch_rows(
+    members = database.fetch_rows(
         """
         SELECT tenant_id, id FROM (
           SELECT u.tenant_id, u.id, row_number() OVER (PARTITION BY u.tenant_id ORDER BY u.id) AS n
@@ -151,4 +151,4 @@ def known_tokens(database: Database) -> list[tuple[int, int, str]]:
         """,
         [TOKENS_PER_TENANT],
     )
-    return [(tenant, user, make_token_text(tenant, user.to_bytes(32))) for tenant, user in found]
+    return [(tenant, user, make_token_text(tenant, user.to_bytes(32))) for tenant, user in members]

@@ -24,10 +24,10 @@ function init(args)
     requests[count] = wrk.format(method, path, headers, body)
   end
   if args[3] == "check" then
-    local told = false
+    local is_reported = false
     function response(status, _, answer)
-      if not told and (status < 200 or status > 299) then
-        told = true
+      if not is_reported and (status < 200 or status > 299) then
+        is_reported = true
         io.write("BAD ", status, " ", answer, "\n")
       end
     end

@@ -72,9 +72,9 @@ class Results:
 
     def median(self, workload: str, stack: str, value: Callable[[Sample], float | None]) -> float:
         """Return the median of the rounds, NaN if nothing was measured."""
-        found = [value(sample) for sample in self.samples[workload, stack]]
-        known = [number for number in found if number is not None]
-        return median(known) if known else float("nan")
+        figures = [value(sample) for sample in self.samples[workload, stack]]
+        measured = [number for number in figures if number is not None]
+        return median(measured) if measured else float("nan")
 
 
 def render(options: argparse.Namespace, results: Results) -> str:
@@ -227,8 +227,8 @@ def machine() -> str:
 
 
 def peer_versions() -> str:
-    wanted = (REPO / "benchmarks" / "peers" / "requirements.txt").read_text().split()
-    pins = dict(pin.split("==") for pin in wanted)
+    requirements = (REPO / "benchmarks" / "peers" / "requirements.txt").read_text().split()
+    pins = dict(pin.split("==") for pin in requirements)
     return ", ".join(f"{name} {pins[name]}" for name in THEIRS)
 
 

@@ -277,7 +277,7 @@ def main() -> None:
         f"\n`python -m benchmarks.sqlite`, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC."
         f" {report.machine()} SQLite {sqlite3.sqlite_version}, one tenant, never ANALYZEd."
         f" {options.requests} requests of each kind, one after the other; load of the machine"
-        f" meanwhile: {os.getloadavg()[1]:.1f}.\n{METHOD}\n"
+        f" during the run: {os.getloadavg()[1]:.1f}.\n{METHOD}\n"
         f"Server CPU per request, in milliseconds, at {options.tasks:,} tasks:\n\n{compared}\n"
         f"TaskFlow, as the tenant grows:\n\n{grown}"
     )

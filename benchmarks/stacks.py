@@ -22,8 +22,8 @@ from benchmarks.workloads import Request, Workload
 
 PEERS = ("usual", "tuned", "bare")
 STACKS = ("taskflow", *PEERS)
-SETTLE = 0.5  # seconds for requests that wrk had sent when it ended
-PATIENCE = 60  # seconds until a server must have answered
+SETTLE_SECONDS = 0.5  # seconds for requests that wrk had sent when it ended
+START_TIMEOUT = 60  # seconds until a server must have answered
 RESULT = re.compile(r"^RESULT (\d+) (\d+) (\d+) (\d+) (\d+) (\d+) (\d+)$", re.MULTILINE)
 BAD = re.compile(r"^BAD (.*)$", re.MULTILINE)
 
@@ -100,7 +100,7 @@ class Running:
 
     def wait_for(self, probe: Request) -> None:
         """Wait until the server answers. Raise Failed if it does not, or not with 200."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + START_TIMEOUT
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 break
@@ -117,7 +117,7 @@ class Running:
         raise Failed(f"{self.name} does not start:\n{self.log.read_text()[-3000:]}")
 
     def fetch_rows(self, request: Request) -> Answer:
-        connection = HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        connection = HTTPConnection("127.0.0.1", self.port, timeout=START_TIMEOUT)
         try:
             return fetch_rows(connection, request)
         finally:
@@ -208,17 +208,17 @@ class Load:
     seconds: int
     directory: Path  # for the files of requests
 
-    def measure(self, server: Running, workload: Workload, stamp: str) -> Sample:
+    def measure(self, server: Running, workload: Workload, label: str) -> Sample:
         """Warm up and measure. Raises Failed unless every request was answered and has written."""
         path = workload.write(self.directory)
         workload.prepare(server.database)
-        self.run(server, workload, path, f"{stamp}w", seconds=1, check=True)
-        time.sleep(SETTLE)
+        self.run(server, workload, path, f"{label}w", seconds=1, check=True)
+        time.sleep(SETTLE_SECONDS)
         workload.prepare(server.database)
         events = last_event(server.database)
         count = meter(server)
         requests, microseconds, p50, p90, p99 = self.run(
-            server, workload, path, stamp, seconds=self.seconds, check=False
+            server, workload, path, label, seconds=self.seconds, check=False
         )
         server_cpu, database_cpu = count()
         written = last_event(server.database) - events
@@ -242,7 +242,7 @@ class Load:
         server: Running,
         workload: Workload,
         path: Path,
-        stamp: str,
+        label: str,
         *,
         seconds: int,
         check: bool,
@@ -250,18 +250,18 @@ class Load:
         """Return requests, microseconds and three latencies. Raises Failed on a bad response."""
         script = str(REPO / "benchmarks" / "load.lua")
         command = ["wrk", "-t1", f"-c{self.connections}", f"-d{seconds}s", "--timeout", "20s"]
-        command += ["-s", script, f"http://127.0.0.1:{server.port}", "--", str(path), stamp]
+        command += ["-s", script, f"http://127.0.0.1:{server.port}", "--", str(path), label]
         done = subprocess.run(  # noqa: S603 - our own arguments
             pinned(OTHER_CORE, command + ["check"] * check), capture_output=True, text=True
         )
-        found = RESULT.search(done.stdout)
-        if found is None:
+        match = RESULT.search(done.stdout)
+        if match is None:
             raise Failed(f"wrk: {done.stdout}{done.stderr}")
-        requests, microseconds, broken, refused, p50, p90, p99 = map(int, found.groups())
+        requests, microseconds, broken, refused, p50, p90, p99 = map(int, match.groups())
         if bad := BAD.search(done.stdout):
             raise Failed(f"{server.name}, {workload.name}: {refused} bad answers, one is {bad[1]}")
         if refused and not check:
-            self.run(server, workload, path, f"{stamp}c", seconds=2, check=True)
+            self.run(server, workload, path, f"{label}c", seconds=2, check=True)
         if refused or broken or not requests:
             raise Failed(
                 f"{server.name}, {workload.name}: {requests} requests, {refused} refused,"
@@ -295,13 +295,13 @@ def peers_venv(given: Path | None) -> Path:
     if given is not None:
         return given
     path = HOME / "peers"
-    wanted = REPO / "benchmarks" / "peers" / "requirements.txt"
-    stamp = path / "requirements.txt"
-    if not stamp.exists() or stamp.read_text() != wanted.read_text():
+    requirements = REPO / "benchmarks" / "peers" / "requirements.txt"
+    installed = path / "requirements.txt"
+    if not installed.exists() or installed.read_text() != requirements.read_text():
         say("Installing the peers' packages")
         subprocess.run([sys.executable, "-m", "venv", str(path)], check=True)  # noqa: S603 - ours
         pip = [str(path / "bin" / "python"), "-m", "pip", "install", "--quiet"]
-        pip += ["--disable-pip-version-check", "-r", str(wanted)]
+        pip += ["--disable-pip-version-check", "-r", str(requirements)]
         subprocess.run(pip, check=True)  # noqa: S603 - ours
-        stamp.write_text(wanted.read_text())
+        installed.write_text(requirements.read_text())
     return path

@@ -17,9 +17,9 @@ REQUESTS = 2000
 BULK_REQUESTS, BULK_SIZE = 100, 100
 API = "/api/v1"
 PICK_TASKS = """
-SELECT t.id, t.project_id, t.number, t.title FROM unnest(%(ids)s::bigint[]) AS wanted
+SELECT t.id, t.project_id, t.number, t.title FROM unnest(%(ids)s::bigint[]) AS first_id
 CROSS JOIN LATERAL (
-  SELECT * FROM tasks_task t WHERE t.tenant_id = %(tenant)s AND t.id >= wanted
+  SELECT * FROM tasks_task t WHERE t.tenant_id = %(tenant)s AND t.id >= first_id
     AND (NOT %(todo)s OR t.status = 'todo') ORDER BY t.id LIMIT 1
 ) t
 """
@@ -117,18 +117,18 @@ class Chooser:
 
     def some_tasks(self, count: int, *, todo: bool = False) -> list[tuple[Caller, Task]]:
         """Return different tasks, each with a user who can see it."""
-        wanted: dict[int, list[tuple[Caller, int]]] = {}
+        chosen_ids: dict[int, list[tuple[Caller, int]]] = {}
         for caller in self.some_callers(count):
             pk = self.chance.randint(caller.first_task, caller.last_task)
-            wanted.setdefault(caller.tenant_id, []).append((caller, pk))
-        found: dict[int, tuple[Caller, Task]] = {}
-        for tenant_id, pairs in wanted.items():
+            chosen_ids.setdefault(caller.tenant_id, []).append((caller, pk))
+        chosen: dict[int, tuple[Caller, Task]] = {}
+        for tenant_id, pairs in chosen_ids.items():
             named = {"tenant": tenant_id, "ids": [pk for _, pk in pairs], "todo": todo}
             for (caller, _), row in zip(
                 pairs, self.database.fetch_rows(PICK_TASKS, named), strict=False
             ):
-                found.setdefault(row[0], (caller, Task(*row)))
-        picked = [pair for pair in found.values() if pair[1].project_id in pair[0].projects]
+                chosen.setdefault(row[0], (caller, Task(*row)))
+        picked = [pair for pair in chosen.values() if pair[1].project_id in pair[0].projects]
         self.chance.shuffle(picked)
         return picked
 

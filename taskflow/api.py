@@ -17,12 +17,8 @@ from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
 from taskflow.guide import API_VERSION, index
 from taskflow.http.converters import IdConverter
-from taskflow.http.errors import (
-    Problem,
-    problem_of_status,
-    request_log_fields,
-    respond_to_database_error,
-)
+from taskflow.http.database_errors import respond_to_database_error
+from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 # These values are not logged, so they need not be determined (“Optimization” in Python's docs).
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")
+REQUEST_FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
@@ -24,7 +24,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {name: record.__dict__[name] for name in FIELDS if name in record.__dict__}
+        line |= {name: record.__dict__[name] for name in REQUEST_FIELDS if name in record.__dict__}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
         return encode(line)

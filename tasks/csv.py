@@ -54,7 +54,7 @@ def _read_in_chunks(rows: QuerySet[Task]) -> Iterator[Task]:
 
 
 def _build_line(task: Task) -> list[str]:
-    return [_quote(_format_value(task, column)) for column in COLUMNS]
+    return [_quote_formula(_format_value(task, column)) for column in COLUMNS]
 
 
 def _format_value(task: Task, column: str) -> str:
@@ -73,7 +73,7 @@ def _format_value(task: Task, column: str) -> str:
     return "" if value is None else str(value)
 
 
-def _quote(value: str) -> str:
+def _quote_formula(value: str) -> str:
     """Return the text with a leading quote if a spreadsheet would run it as a formula."""
     return f"'{value}" if value.startswith(FORMULA_STARTS) else value
 
@@ -148,7 +148,7 @@ def _check_header(names: list[str]) -> None:
 
 
 def _unquote(cell: str) -> str:
-    """Return the cell without the leading quote that _quote() has added."""
+    """Return the cell without the leading quote that _quote_formula() has added."""
     return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 

@@ -15,14 +15,14 @@ from tasks.models import Project, ProjectMember, ProjectStatus, Role
 
 
 @with_tenant_parameter
-def _memberships_query(
+def _membership_query(
     project_id: int, user_id: int, roles: Sequence[str]
 ) -> QuerySet[ProjectMember, Row]:
     memberships = ProjectMember.objects.filter(project=project_id, user=user_id, role__in=roles)
     return memberships.values_list("pk")
 
 
-MEMBERSHIPS = QueryCache(_memberships_query)
+MEMBERSHIP_QUERY = QueryCache(_membership_query)
 MANAGERS = (Role.OWNER, Role.ADMIN)
 # The roles that may write in a project. Roles are listed one by one: being able to see a project
 # must never be enough to write in it.
@@ -33,7 +33,7 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
     """Raise Forbidden unless the actor is staff or has one of `roles` in the project. One query."""
     if actor.is_staff:
         return
-    if not MEMBERSHIPS.fetch((), project.pk, actor.user.pk, tuple(map(str, roles))):
+    if not MEMBERSHIP_QUERY.fetch((), project.pk, actor.user.pk, tuple(map(str, roles))):
         names = " or ".join(roles)
         raise Forbidden(f"Only the {names} of “{project.name}” may do this.")
 

@@ -20,9 +20,7 @@ from accounts.rules import (
 )
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
-from taskflow.audit.recorder import (
-    change,
-)
+from taskflow.audit.recorder import change
 from taskflow.http.errors import Conflict, Invalid
 from taskflow.tenancy import inside
 

@@ -15,6 +15,7 @@ from accounts.models import (
     User,
 )
 from accounts.rules import (
+    check_projects,
     find_latest_expiry,
     require_active,
     require_control_of_token,
@@ -24,11 +25,7 @@ from accounts.rules import (
     require_no_more_rights,
 )
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.audit.recorder import (
-    change,
-    change_all,
-    create,
-)
+from taskflow.audit.recorder import change, change_all, create
 from taskflow.http.errors import Contended, Forbidden
 
 SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)
@@ -65,7 +62,8 @@ def create_token(
 
     By default it expires after 90 days, but not later than the token that creates it.
     Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
-    when that token has been revoked meanwhile, and Conflict when the user is deactivated.
+    when another request has revoked that token, Conflict when the user is deactivated, and Invalid
+    for a project that the actor cannot see.
     """
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:
@@ -82,6 +80,7 @@ def create_token(
     if expires_in_days is None:
         expires_at = min(expires_at, find_latest_expiry(actor) or expires_at)
     require_no_more_rights(actor, scope, project_ids, expires_at)
+    check_projects(actor, project_ids)
     return issue_token(actor, owner, name, scope, expires_at, project_ids)
 
 

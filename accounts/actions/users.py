@@ -29,15 +29,7 @@ from accounts.rules import (
 )
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
-from taskflow.audit.recorder import (
-    change,
-    change_all,
-    create,
-    erase,
-    lock,
-    remove,
-    remove_all,
-)
+from taskflow.audit.recorder import change, change_all, create, erase, lock, remove, remove_all
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 
 

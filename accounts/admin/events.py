@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import ModelAdmin, display
-from taskflow.audit.history import Entry, describe_actor, read_history
+from taskflow.audit.history import HistoryEntry, describe_actor, read_history
 from taskflow.audit.models import Event
 
 
@@ -61,7 +61,7 @@ class EventAdmin(ModelAdmin):
 
     @display(description="changes")
     def show_changes(self, event: Any) -> str:
-        entry: Entry = event.entry
+        entry: HistoryEntry = event.entry
         return "; ".join(f"{c.field}: {c.before} → {c.after}" for c in entry.changes)
 
     def history_view(

@@ -7,21 +7,25 @@ refuses a change, the form shows the reason and keeps the input.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, ClassVar, cast
 
-from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
-from django.contrib.admin.widgets import AutocompleteSelect
 from django.core.paginator import Paginator
 from django.db import IntegrityError, models, transaction
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
-from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
+from accounts.admin.fields import FormValues
+from accounts.admin.forms import (
+    FORMFIELD_CLASSES,
+    InlineRowForm,
+    PreloadedAutocomplete,
+    RecordedForm,
+)
 from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
@@ -30,124 +34,15 @@ from taskflow.audit.history import read_field_conflicts, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
 from taskflow.http.converters import is_id
-from taskflow.http.errors import (
-    Contended,
-    NotFound,
-    PreconditionFailed,
-    Problem,
-    problem_of_database_error,
-)
-from taskflow.http.parsing import check_values
+from taskflow.http.database_errors import problem_of_database_error
+from taskflow.http.errors import Contended, NotFound, PreconditionFailed, Problem
 from taskflow.http.preconditions import Precondition, parse_etag
 from taskflow.http.request import Request
 from taskflow.http.schema import In
 
 HISTORY_PAGE_SIZE = 50  # events
-FORMFIELD_CLASSES: dict[Any, Any] = {models.JSONField: {"form_class": JsonField}}
-UNSTRIPPED_FIELDS = frozenset({"body", "password"})  # white space around the value is kept
-NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
 TECHNICAL_FIELDS = frozenset({"id", "DELETE", "row_version"})  # form fields that are no columns
 OVERWRITE = "_overwrite"  # form field: ETag of the version that the user chose to overwrite
-
-
-class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A form that checks unique constraints per tenant, and shows why an action refused its values.
-
-    Subclasses have no Meta: the admin builds the form class during the request, inside its tenant,
-    since the choices of foreign keys are rows of the tenant.
-    """
-
-    bound_field_class = IdCheckedBoundField
-    schema: ClassVar[type[In]] = In  # the API's schema of the same resource
-    refusal: Problem | None = None
-    # The version of the row that the form shows.
-    row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
-
-    def __init__(self, data: QueryDict | None = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(normalize_newlines(data), *args, **kwargs)
-        if self.instance.pk:
-            self.fields["row_version"].initial = self.instance.version
-        for name in UNSTRIPPED_FIELDS & self.fields.keys():
-            self.fields[name].strip = False  # type: ignore[attr-defined]
-
-    def _get_validation_exclusions(self) -> set[str]:
-        # Django skips unique rules with an excluded field, and all of them contain the tenant.
-        return super()._get_validation_exclusions() - {"tenant"}  # type: ignore[misc, no-any-return]
-
-    def clean(self) -> FormValues:
-        cleaned = super().clean() or {}
-        cleaned |= self._checked_values(cleaned)
-        if self.refusal is not None:
-            self._add_errors(self.refusal)
-        return cleaned
-
-    def _checked_values(self, cleaned: FormValues) -> FormValues:
-        """Return the texts among the edited values as the API would store them."""
-        changed = cleaned.keys() & self.changed_data if self.instance.pk else cleaned.keys()
-        values = {name: as_recorded(cleaned[name]) for name in changed - NOT_IN_SCHEMA_CHECK}
-        try:
-            checked = check_values(self.schema, values)
-        except Problem as problem:
-            self._add_errors(problem)
-            return {}
-        return {name: value for name, value in checked.items() if type(value) is str}
-
-    def _add_errors(self, problem: Problem) -> None:
-        for field, sentence in locate_errors(problem, self.fields):
-            self.add_error(field, sentence)
-
-
-def normalize_newlines(data: QueryDict | None) -> QueryDict | None:
-    """Replace \\r\\n, as browsers send line breaks, by \\n, as texts are stored.
-
-    Otherwise saving a form unchanged would change its texts.
-    """
-    if data is None:
-        return None
-    normalized = data.copy()
-    for name, values in data.lists():
-        normalized.setlist(name, [value.replace("\r\n", "\n") for value in values])
-    return normalized
-
-
-def locate_errors(problem: Problem, known: Iterable[str]) -> list[tuple[str | None, str]]:
-    """Return (field, sentence) for each error of the problem.
-
-    The field is None for an error to show above the form: one that names no field in `known`.
-    """
-    located: list[tuple[str | None, str]] = []
-    for error in problem.errors:
-        name = str(error.get("pointer", "")).removeprefix("#/").removesuffix("_id")
-        located.append((name if name in known else None, str(error["detail"])))
-    return located if any(name for name, _ in located) else [(None, problem.detail)]
-
-
-class PreloadedAutocomplete(AutocompleteSelect):
-    """An autocomplete field that shows a row which is loaded already.
-
-    Django's own would load the row of every inline form with a query.
-    """
-
-    loaded_row: models.Model | None = None
-
-    def optgroups(self, name: str, value: Sequence[str], attr: Any = None) -> Any:
-        if self.loaded_row is None or value != [str(self.loaded_row.pk)]:
-            return super().optgroups(name, value, attr)
-        option = self.create_option(name, value[0], str(self.loaded_row), True, 0)
-        return [(None, [option], 0)]
-
-
-class InlineRowForm(RecordedForm):
-    """The form of one row of an inline."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        for name, field in self.fields.items():
-            widget = getattr(
-                field.widget, "widget", field.widget
-            )  # inside the wrapper with the “add another” link
-            if isinstance(widget, PreloadedAutocomplete) and self.instance.pk:
-                widget.loaded_row = self.instance._state.fields_cache.get(name)
 
 
 class RecordedInline(TabularInline):

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 
 from accounts.actions import tokens as token_actions
 from accounts.admin.fields import FormValues
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
+from accounts.admin.forms import RecordedForm
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import ApiToken
 from accounts.schemas import TokenCreate
 from taskflow.admin.site import TextInput, action, display

@@ -11,7 +11,8 @@ from django.http import HttpRequest
 
 from accounts.actions import users as user_actions
 from accounts.admin.fields import FormValues
-from accounts.admin.recorded import RecordedAdmin, RecordedForm, get_actor
+from accounts.admin.forms import RecordedForm
+from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import User, UserKind
 from accounts.schemas import UserCreate
 from taskflow.admin.site import PasswordInput, action, display

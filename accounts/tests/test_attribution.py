@@ -7,7 +7,7 @@ from urllib.parse import quote
 import pytest
 from django.test import override_settings
 
-from accounts.actions.users import deactivate_user
+from accounts.actions.users import deactivate_user, update_user
 from conftest import ApiClient
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -135,7 +135,7 @@ def test_agent_cannot_name_another_user(fixtures, as_, ref):
     assert title_of(fixtures) == "Launch"
 
 
-def test_agent_without_responsible_user_can_name_nobody(fixtures, as_):
+def test_agent_without_responsible_user_cannot_name_any_user(fixtures, as_):
     with inside(fixtures.acme):
         fixtures.bot.user.responsible = None
         fixtures.bot.user.save()
@@ -177,7 +177,7 @@ def test_project_token_of_staff_can_name_members_of_the_project_only(fixtures, a
     assert rename(client, {"X-On-Behalf-Of": "@bob"}).status_code == 200
 
 
-def test_person_who_is_not_staff_can_name_nobody(fixtures, as_):
+def test_person_who_is_not_staff_cannot_name_any_user(fixtures, as_):
     for ref in ("@ada", "@bob", "@nobody"):
         r = rename(as_(fixtures.ada), {"X-On-Behalf-Of": ref})
 
@@ -199,7 +199,7 @@ def test_malformed_user_is_refused(fixtures, as_, ref):
 # ---- where it is shown --------------------------------------------------------------------------
 
 
-def test_both_lists_of_events_show_who_was_acted_for(fixtures, as_):
+def test_task_and_project_events_contain_the_user_acted_for(fixtures, as_):
     rename(as_(fixtures.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "as agreed"})
 
     for path in (f"{PATH}/events", "/projects/APO/events"):
@@ -268,8 +268,28 @@ def test_retry_with_the_same_attribution_is_replayed(fixtures, as_):
     assert again.content == first.content
 
 
+@pytest.mark.parametrize("name", ["boss", "bot"])
+def test_retry_after_the_named_user_was_deactivated_is_replayed(fixtures, as_, name):
+    """Or, for an agent, after another user has become responsible."""
+    client, named = as_(getattr(fixtures, name)), fixtures.ada.user
+    headers = {"Idempotency-Key": "k1", "X-On-Behalf-Of": "@ada"}
+    first = rename(client, headers)
+    assert first.status_code == 200
+    with inside(fixtures.acme):
+        if name == "boss":
+            deactivate_user(fixtures.boss, named)
+        else:
+            update_user(fixtures.boss, fixtures.bot.user, responsible=fixtures.carl.user)
+
+    again, new = rename(client, headers), rename(client, headers | {"Idempotency-Key": "k2"})
+
+    assert (again.status_code, again.content) == (200, first.content)
+    assert again.headers["Idempotency-Replayed"] == "true"
+    assert new.status_code == 403
+
+
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
-def test_browsers_of_allowed_origins_can_send_both(db):
+def test_preflight_request_allows_both_headers(db):
     headers = {"Origin": "https://app.example", "Access-Control-Request-Method": "PATCH"}
 
     allowed = ApiClient().options(PATH, headers=headers).headers["Access-Control-Allow-Headers"]
@@ -277,7 +297,7 @@ def test_browsers_of_allowed_origins_can_send_both(db):
     assert {"x-reason", "x-on-behalf-of"} <= set(allowed.split(", "))
 
 
-def test_writes_of_signed_in_users_declare_both():
+def test_openapi_document_declares_both_headers_for_writes():
     for name, (method, _path, operation) in OPERATIONS.items():
         declared = [p["name"] for p in operation.get("parameters", ()) if p["in"] == "header"]
         count = int(method != "get" and bool(operation.get("security")))

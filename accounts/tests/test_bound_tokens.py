@@ -1,4 +1,4 @@
-"""A token bound to projects cannot be used to get rights outside them, whoever its user is."""
+"""A token bound to projects gives no rights outside them, not even to an administrator."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import pytest
 from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient
 from taskflow.tenancy import inside
+from tasks.actions.projects import delete_project
+from tasks.tests.factories import ProjectFactory
 
 
 @pytest.fixture
@@ -54,11 +56,31 @@ def test_token_bound_to_no_project_is_refused(fixtures, as_):
     assert as_(fixtures.ada).post("/tokens", {"name": "x", "project_ids": []}).status_code == 422
 
 
-def test_token_bound_to_invisible_project_shows_nothing(fixtures, as_):
-    body = {"name": "x", "project_ids": [fixtures.secret.pk, 999_999]}
+@pytest.mark.parametrize("name", ["boss", "ada"])
+def test_token_for_projects_that_are_not_visible_is_refused(fixtures, as_, name):
+    """A project of another tenant, one in the trash, one of others and none get one response."""
+    hidden = ProjectFactory(actor=fixtures.mallory, name="Hidden", key="HID")
+    trashed = ProjectFactory(actor=fixtures.ada, name="Trashed", key="TRA")
+    with inside(fixtures.acme):
+        delete_project(fixtures.ada, trashed)
+    of_others = ProjectFactory(actor=fixtures.carl, name="Other", key="OTH")
+    ids = [fixtures.apollo.pk, hidden.pk, trashed.pk, 999_999]
+    if name == "ada":
+        ids.append(of_others.pk)
 
-    text = as_(fixtures.ada).post("/tokens", body).json()["token"]
+    r = as_(getattr(fixtures, name)).post("/tokens", {"name": "x", "project_ids": ids})
 
-    client = ApiClient(text)
+    detail = "There is no such project."
+    assert (r.status_code, r.json()["detail"]) == (422, detail)
+    assert r.json()["errors"] == [
+        {"pointer": f"#/project_ids/{n}", "code": "unknown_reference", "detail": detail}
+        for n in range(1, len(ids))
+    ]
+
+
+def test_bound_token_shows_nothing_of_projects_that_its_user_cannot_see(fixtures, as_):
+    """They were visible when the token was created."""
+    client = as_(fixtures.ada, project_ids=[fixtures.secret.pk, 999_999])
+
     assert client.get("/projects").json()["data"] == []
     assert client.get(f"/projects/{fixtures.secret.pk}").status_code == 404

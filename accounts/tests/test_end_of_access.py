@@ -53,7 +53,7 @@ class Leaver:
             return live.filter(user__in=[self.pk, self.agent.pk]).count()
 
     def set_active(self, is_active: bool) -> None:
-        """Behind the back of the actions."""
+        """Change the column without an action, so that no token is revoked."""
         with inside(self.fixtures.acme):
             User.objects.filter(pk=self.pk).update(is_active=is_active)
 
@@ -121,7 +121,7 @@ WAYS = [
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_deactivating_a_user_in_any_way_revokes_the_tokens_for_good(leaver, way):
+def test_tokens_stay_revoked_after_any_deactivation(leaver, way):
     r = way(leaver)
 
     assert r.status_code in (200, 302), r.content
@@ -134,11 +134,11 @@ def test_deactivating_a_user_in_any_way_revokes_the_tokens_for_good(leaver, way)
 
 
 @pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_creation])
-def test_revoking_is_on_record_with_the_request_that_deactivates(leaver, way, events):
+def test_deactivation_records_the_revocation_of_each_token(leaver, way, events):
     r = way(leaver)
 
-    found = events(leaver.fixtures.acme, request_id=r.headers["X-Request-Id"])
-    assert [e.subject_type for e in found if e.verb == "revoked"] == ["apitoken", "apitoken"]
+    recorded = events(leaver.fixtures.acme, request_id=r.headers["X-Request-Id"])
+    assert [e.subject_type for e in recorded if e.verb == "revoked"] == ["apitoken", "apitoken"]
 
 
 def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
@@ -148,7 +148,7 @@ def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
     assert (len(revoked), leaver.live_tokens()) == (2, 2)
 
 
-def test_agents_that_are_handed_over_keep_their_tokens(leaver):
+def test_agents_handed_over_by_offboarding_keep_their_tokens(leaver):
     body = {"hand_over_to": leaver.fixtures.boss.user.pk}
 
     r = leaver.boss.post(f"{leaver.path}/offboarding", body)
@@ -159,7 +159,7 @@ def test_agents_that_are_handed_over_keep_their_tokens(leaver):
 
 
 def test_undoing_an_offboarding_revokes_the_tokens_of_the_agents(leaver, events):
-    """The agent would answer to somebody who is deactivated."""
+    """After the undo, a deactivated user is responsible for the agent again."""
     body = {"hand_over_to": leaver.fixtures.boss.user.pk}
     leaver.boss.post(f"{leaver.path}/offboarding", body)
     handed = [e.pk for e in events(leaver.fixtures.acme, verb="handed_over", subject_type="user")]
@@ -221,7 +221,7 @@ def test_admin_session_of_a_reactivated_user_stays_ended(leaver, way):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_token_that_is_being_created_ends_when_its_user_is_deactivated():
+def test_token_created_during_the_deactivation_of_its_user_is_revoked():
     fixtures = build_fixtures()
     boss = ApiClient(token_of(fixtures.boss))
 

@@ -73,9 +73,9 @@ def test_agent_cannot_sign_in(ada):
         boss = Actor(User.objects.get(handle="boss"), ada.tenant)
         user_actions.create_user(boss, kind=UserKind.AGENT, email="bot@acme.example", handle="bot")
 
-    answers = [login(email="bot@acme.example", password=p) for p in ("", "x", PASSWORD)]
+    responses = [login(email="bot@acme.example", password=p) for p in ("", "x", PASSWORD)]
 
-    assert [r.status_code for r in answers] == [422, 401, 401]
+    assert [r.status_code for r in responses] == [422, 401, 401]
 
 
 def test_white_space_in_password_is_kept(ada):

@@ -1,6 +1,6 @@
-"""A rule about users, tokens or members is checked on what is stored, not on what was read before.
+"""Rules about users, tokens and members are checked on locked rows, not on rows read before.
 
-Each test starts a request while another transaction, which it must notice, is still open.
+Each test starts a request while another transaction, which changes what the rule reads, is open.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def stored(live: Fixtures, user: User) -> User:
 
 
 def update(live: Fixtures, user: User, **values: Any) -> Any:
-    """Work that changes a user, on a row of its own."""
+    """Return a function that changes the user. It reads the row again, as another request would."""
     return lambda: update_user(live.boss, User.objects.get(pk=user.pk), **values)
 
 
@@ -154,7 +154,7 @@ def test_erasing_a_user_who_is_being_activated_is_refused(live, boss):
     assert (r.status_code, stored(live, live.bob.user).full_name) == (409, "Bob")
 
 
-def test_a_password_that_has_just_been_replaced_no_longer_allows_another(live):
+def test_changing_a_password_that_is_being_replaced_is_refused(live):
     with inside(live.acme):
         update(live, live.bob.user, password=PASSWORD)()
     bob = ApiClient(token_of(live.bob))
@@ -171,7 +171,7 @@ def test_a_password_that_has_just_been_replaced_no_longer_allows_another(live):
 
 
 @pytest.mark.parametrize("is_new", [True, False])
-def test_a_user_who_is_being_deactivated_does_not_become_responsible(live, boss, is_new):
+def test_naming_a_user_who_is_being_deactivated_as_responsible_is_refused(live, boss, is_new):
     body = {"responsible_id": live.bob.user.pk}
     new = body | {"kind": "agent", "handle": "new"}
 

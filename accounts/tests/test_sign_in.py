@@ -114,7 +114,7 @@ def test_sign_in_finds_tenant_by_body_host_header_or_default(ada, client, body):
     assert r.json()["expires_at"] is not None
 
 
-def test_every_failed_sign_in_looks_alike_and_hashes_once(ada, monkeypatch):
+def test_every_failed_sign_in_gets_the_same_response_and_hashes_once(ada, monkeypatch):
     with inside(ada.tenant):
         bob = person(new_boss(ada), "bob", PASSWORD)
         User.objects.filter(pk=bob.user.pk).update(is_active=False)
@@ -123,7 +123,7 @@ def test_every_failed_sign_in_looks_alike_and_hashes_once(ada, monkeypatch):
     monkeypatch.setattr(
         MD5PasswordHasher, "encode", lambda self, *a: hashed.append(1) or encode(self, *a)
     )
-    answers = []
+    responses = []
     for email, password in (
         ("ada@acme.example", "wrong"),
         ("nobody@acme.example", PASSWORD),
@@ -132,10 +132,10 @@ def test_every_failed_sign_in_looks_alike_and_hashes_once(ada, monkeypatch):
     ):
         hashed.clear()
         r = login(email, password)
-        answers.append((r.status_code, {**r.json(), "request_id": ""}, len(hashed)))
+        responses.append((r.status_code, {**r.json(), "request_id": ""}, len(hashed)))
 
-    assert answers[0][0] == 401
-    assert all(answer == answers[0] for answer in answers)
+    assert responses[0][0] == 401
+    assert all(response == responses[0] for response in responses)
 
 
 def new_boss(actor):

@@ -1,4 +1,4 @@
-"""No token makes another that may do more, show more, or last longer than itself."""
+"""A created or rotated token has no wider scope, no more projects and no later expiry."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from conftest import PASSWORD, ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
+from tasks.tests.factories import ProjectFactory
 
 DAYS = [None, 1, 29, 31, 3650]
 
@@ -26,22 +27,22 @@ def actor_with(
 ) -> Actor:
     ends = days and timezone.now() + timedelta(days=days)
     token, _text = token_actions.issue_token(
-        fixtures.boss, fixtures.ada.user, "maker", scope, ends or None, projects
+        fixtures.boss, fixtures.ada.user, "creator", scope, ends or None, projects
     )
     bound = None if projects is None else tuple(projects)
     return Actor(fixtures.ada.user, fixtures.acme, scope=scope, project_ids=bound, token=token)
 
 
-def is_within(made: ApiToken, maker: ApiToken) -> bool:
+def is_within(created: ApiToken, creator: ApiToken) -> bool:
     order = list(TokenScope)
-    shows = maker.project_ids is None or (
-        made.project_ids is not None and set(made.project_ids) <= set(maker.project_ids)
+    shows = creator.project_ids is None or (
+        created.project_ids is not None and set(created.project_ids) <= set(creator.project_ids)
     )
-    lasts = maker.expires_at is None or (
-        made.expires_at is not None and made.expires_at <= maker.expires_at
+    lasts = creator.expires_at is None or (
+        created.expires_at is not None and created.expires_at <= creator.expires_at
     )
     return (
-        order.index(TokenScope(made.scope)) <= order.index(TokenScope(maker.scope))
+        order.index(TokenScope(created.scope)) <= order.index(TokenScope(creator.scope))
         and shows
         and lasts
     )
@@ -49,51 +50,63 @@ def is_within(made: ApiToken, maker: ApiToken) -> bool:
 
 @pytest.mark.sampled(6)
 @pytest.mark.parametrize("days", [None, 30])
-@pytest.mark.parametrize("projects", [None, [1], [1, 2]])
+@pytest.mark.parametrize("count", [None, 1, 2])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_a_token_never_makes_one_that_is_more_than_itself(fixtures, scope, projects, days):
-    made, refused = [], 0
+def test_created_token_has_no_more_rights_than_its_creator(fixtures, scope, count, days):
+    created, refused = [], 0
+    first, second, third = (ProjectFactory(actor=fixtures.ada).pk for _ in range(3))
+    projects = count and [first, second][:count]
     with inside(fixtures.acme):
-        maker = actor_with(fixtures, scope, days, projects)
-        asked = product(TokenScope, [None, [1], [2], [1, 2], [3]], DAYS)
-        for wanted, shown, lasting in asked:
+        creator = actor_with(fixtures, scope, days, projects)
+        combinations = product(
+            TokenScope, [None, [first], [second], [first, second], [third]], DAYS
+        )
+        for scope_of_new, projects_of_new, days_of_new in combinations:
             try:
-                made.append(
+                created.append(
                     token_actions.create_token(
-                        maker, name="x", scope=wanted, project_ids=shown, expires_in_days=lasting
+                        creator,
+                        name="x",
+                        scope=scope_of_new,
+                        project_ids=projects_of_new,
+                        expires_in_days=days_of_new,
                     )[0]
                 )
             except Forbidden:
                 refused += 1
 
-    assert made
-    assert all(is_within(token, maker.token) for token in made)
-    assert refused > 0 or (scope, projects, days) == (TokenScope.ADMIN, None, None)
+    assert created
+    assert all(is_within(token, creator.token) for token in created)
+    assert refused > 0 or (scope, count, days) == (TokenScope.ADMIN, None, None)
 
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
 @pytest.mark.parametrize("scope", TokenScope)
-def test_rotation_never_makes_a_token_that_is_more_than_its_maker(fixtures, scope, projects, days):
+def test_rotated_token_has_no_more_rights_than_the_token_that_rotates(
+    fixtures, scope, projects, days
+):
     with inside(fixtures.acme):
-        maker = actor_with(fixtures, scope, days, projects)
+        creator = actor_with(fixtures, scope, days, projects)
         others = [
-            actor_with(fixtures, wanted, lasting, shown).token
-            for wanted, shown, lasting in product(TokenScope, [None, [1], [2]], [None, 10, 3650])
+            actor_with(fixtures, scope_of_new, days_of_new, projects_of_new).token
+            for scope_of_new, projects_of_new, days_of_new in product(
+                TokenScope, [None, [1], [2]], [None, 10, 3650]
+            )
         ]
-        made, before = [], copy(maker.token)
-        for token in [*others, maker.token]:
+        created, before = [], copy(creator.token)
+        for token in [*others, creator.token]:
             try:
-                made.append(token_actions.rotate_token(maker, token)[0])
+                created.append(token_actions.rotate_token(creator, token)[0])
             except Forbidden:
                 continue
 
-    assert made
-    assert all(is_within(token, before) for token in made)
+    assert created
+    assert all(is_within(token, before) for token in created)
 
 
-def test_the_default_length_of_life_is_cut_to_that_of_the_maker(fixtures, as_):
+def test_default_expiry_of_a_token_is_at_most_that_of_its_creator(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
     short = as_(fixtures.ada, expires_at=ends)
 
@@ -102,7 +115,7 @@ def test_the_default_length_of_life_is_cut_to_that_of_the_maker(fixtures, as_):
     assert (r.status_code, datetime.fromisoformat(r.json()["expires_at"])) == (201, ends)
 
 
-def test_a_longer_life_is_refused_and_the_refusal_names_the_end(fixtures, as_):
+def test_creating_a_token_that_expires_later_is_refused(fixtures, as_):
     short = as_(fixtures.ada, expires_at=datetime(2099, 1, 1, tzinfo=UTC))
 
     assert short.post("/tokens", {"name": "x", "expires_in_days": 365}).status_code == 201
@@ -113,7 +126,7 @@ def test_a_longer_life_is_refused_and_the_refusal_names_the_end(fixtures, as_):
     assert "cannot expire later than the token that creates it" in r.json()["detail"]
 
 
-def test_a_token_does_not_prolong_itself_by_rotation(fixtures, as_):
+def test_rotation_does_not_extend_the_expiry(fixtures, as_):
     ends = timezone.now() + timedelta(days=5)
     client = as_(fixtures.ada, expires_at=ends)
     for _ in range(3):
@@ -123,7 +136,7 @@ def test_a_token_does_not_prolong_itself_by_rotation(fixtures, as_):
         client = ApiClient(r.json()["token"])
 
 
-def with_password(fixtures: Fixtures) -> Any:
+def sign_in_as_ada(fixtures: Fixtures) -> Any:
     with inside(fixtures.acme):
         user_actions.update_user(fixtures.boss, fixtures.ada.user, password=PASSWORD)
     body = {"email": "ada@acme.example", "password": PASSWORD, "tenant": "acme"}
@@ -131,17 +144,17 @@ def with_password(fixtures: Fixtures) -> Any:
 
 
 def test_sign_in_token_can_create_tokens_that_expire_later(fixtures):
-    client = ApiClient(with_password(fixtures)["token"])
+    client = ApiClient(sign_in_as_ada(fixtures)["token"])
 
-    made = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
+    created = client.post("/tokens", {"name": "ci", "expires_in_days": 3650})
 
-    assert made.status_code == 201
+    assert created.status_code == 201
     later = timezone.now() + timedelta(days=3640)
-    assert datetime.fromisoformat(made.json()["expires_at"]) > later
+    assert datetime.fromisoformat(created.json()["expires_at"]) > later
 
 
-def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(fixtures):
-    client = ApiClient(with_password(fixtures)["token"])
+def test_rotated_sign_in_token_cannot_create_tokens_that_expire_later(fixtures):
+    client = ApiClient(sign_in_as_ada(fixtures)["token"])
     own = client.get("/tokens").json()["data"][0]["id"]
 
     successor = ApiClient(client.post(f"/tokens/{own}/rotation").json()["token"])
@@ -150,11 +163,13 @@ def test_the_successor_of_a_sign_in_is_bounded_like_any_other_token(fixtures):
     assert successor.post("/tokens", body).status_code == 403
 
 
-def test_a_token_named_like_a_sign_in_is_none(fixtures, as_):
+def test_token_named_sign_in_has_no_rights_of_a_sign_in_token(fixtures, as_):
     short = as_(fixtures.ada, expires_at=timezone.now() + timedelta(days=5))
-    made = ApiClient(short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"])
+    created = ApiClient(
+        short.post("/tokens", {"name": "sign-in", "scope": "admin"}).json()["token"]
+    )
 
-    assert made.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
+    assert created.post("/tokens", {"name": "x", "expires_in_days": 6}).status_code == 403
 
 
 def test_admin_session_can_create_tokens_with_any_expiry(fixtures):
@@ -198,16 +213,16 @@ def test_bound_token_cannot_rotate_or_revoke_another_token_of_its_user(fixtures,
         assert bound.delete(f"/tokens/{pk}").status_code == 404
 
     with inside(fixtures.acme):
-        narrow = actor_with(fixtures, TokenScope.ADMIN, None, [fixtures.apollo.pk])
+        bound_actor = actor_with(fixtures, TokenScope.ADMIN, None, [fixtures.apollo.pk])
         token = ApiToken.objects.select_related("user").get(pk=pk)
         act = token_actions.rotate_token if verb == "rotate" else token_actions.revoke_token
         with pytest.raises(Forbidden):
-            act(narrow, token)
+            act(bound_actor, token)
 
 
-def test_a_bound_token_does_not_change_the_password(fixtures, as_):
+def test_bound_token_cannot_change_the_password(fixtures, as_):
     """A new password would revoke the other tokens of its user."""
-    with_password(fixtures)
+    sign_in_as_ada(fixtures)
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
     body = {"current_password": PASSWORD, "new_password": f"{PASSWORD} 2"}
 
@@ -237,11 +252,11 @@ def test_bound_token_shows_its_user_and_the_members_of_its_projects(fixtures, as
 def test_users_that_a_bound_token_does_not_show_cannot_be_named(fixtures, as_):
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
 
-    answers = [
+    problems = [
         bound.post(
             "/tokens", {"name": "x", "user_id": pk, "project_ids": [fixtures.apollo.pk]}
         ).json()
         for pk in (fixtures.eve.user.pk, fixtures.mallory.user.pk, 999_999)
     ]
 
-    assert {(a["status"], a["errors"][0]["code"]) for a in answers} == {(422, "unknown_reference")}
+    assert {(a["status"], a["errors"][0]["code"]) for a in problems} == {(422, "unknown_reference")}

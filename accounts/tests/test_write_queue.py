@@ -1,4 +1,4 @@
-"""SQLite has one writer at a time. A request that waits too long for it is answered 503."""
+"""SQLite has one writer at a time. A request that waits too long for the lock gets 503."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ pytestmark = [
     pytest.mark.django_db(transaction=True),
     pytest.mark.skipif("connection.vendor != 'sqlite'"),
 ]
-PATIENCE = 0.15  # seconds
+LOCK_TIMEOUT = 0.15  # seconds
 
 
 @pytest.fixture(autouse=True)
-def _short_patience(monkeypatch):
-    """Of new connections, and of this thread's."""
-    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", PATIENCE)
+def _short_lock_timeout(monkeypatch):
+    """Lower the lock timeout of new connections, and open this thread's connection anew."""
+    monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", LOCK_TIMEOUT)
     connection.close()
     yield
     connection.close()
@@ -51,7 +51,7 @@ def writing_thread(tenant, until=None):
 
 @contextmanager
 def writing_process():
-    """What another process with the write lock is to SQLite: another connection."""
+    """Hold the write lock in another connection, which SQLite treats like another process."""
     name = str(connection.settings_dict["NAME"])
     with closing(sqlite3.connect(name, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
@@ -60,7 +60,7 @@ def writing_process():
 
 
 def busy_timeout():
-    """Milliseconds."""
+    """Return how long SQLite waits for a lock, in milliseconds."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA busy_timeout")
         return cursor.fetchone()[0]
@@ -100,7 +100,7 @@ def test_admin_page_that_waits_too_long_gets_503(fixtures, locked):
 
 
 def test_read_does_not_wait_for_writer(fixtures, as_, locked):
-    client = as_(fixtures.ada)  # whose token has never been used: its use would be noted
+    client = as_(fixtures.ada)  # the last use of a new token would be stored
 
     with locked():
         response = client.get("/tasks")
@@ -118,7 +118,7 @@ def test_update_of_last_use_does_not_wait(fixtures, as_, locked, monkeypatch):
 
 
 def test_waits_for_threads_and_processes_share_one_limit(fixtures, monkeypatch):
-    """What the first has taken is missing from SQLite's own time-out, and comes back."""
+    """The time spent waiting for a thread is subtracted from SQLite's timeout of this transaction."""
     max_wait = 60
     monkeypatch.setitem(connection.settings_dict["OPTIONS"], "timeout", max_wait)
     connection.close()
@@ -138,4 +138,4 @@ def test_write_waits_no_longer_than_max_wait(fixtures, locked):
     with locked(), pytest.raises(OperationalError), inside(fixtures.acme, max_wait=0):
         pass  # pragma: no cover
     with inside(fixtures.acme):
-        assert busy_timeout() == PATIENCE * 1000
+        assert busy_timeout() == LOCK_TIMEOUT * 1000

@@ -190,10 +190,10 @@ BULK = statement(
 , sent AS MATERIALIZED (
   SELECT * FROM unnest($3::bigint[], $4::varchar[], $5::text[], $6::varchar[], $7::bigint[])
     WITH ORDINALITY AS a(project_id, title, description, priority, assignee_id, n)
-), wanted AS (
+), new_counts AS (
   SELECT project_id, count(*) AS count FROM sent GROUP BY project_id
 ), numbers AS (
-  UPDATE tasks_project p SET last_number = p.last_number + w.count FROM wanted w
+  UPDATE tasks_project p SET last_number = p.last_number + w.count FROM new_counts w
   WHERE p.tenant_id = $1 AND p.id = w.project_id AND NOT EXISTS (
     SELECT FROM sent a
     WHERE a.project_id NOT IN (SELECT id FROM mine) OR a.assignee_id IS NOT NULL AND NOT EXISTS (

@@ -107,10 +107,12 @@ class Work:
             values.append(given["status"])  # type: ignore[arg-type]
         order = ORDERS[given.get("sort")]
         ids = f"SELECT t.id FROM tasks_task t WHERE {' AND '.join(conditions)} ORDER BY {order} LIMIT {PAGE + 1}"  # noqa: S608, E501 - of constants
-        found = [row[0] for row in self.db.execute(ids, values)]
-        marks = ",".join("?" * len(found[:PAGE]))
-        rows = self.db.execute(f"{DOCUMENT} WHERE t.id IN ({marks}) ORDER BY {order}", found[:PAGE])
-        more = len(found) > PAGE
+        page_ids = [row[0] for row in self.db.execute(ids, values)]
+        marks = ",".join("?" * len(page_ids[:PAGE]))
+        rows = self.db.execute(
+            f"{DOCUMENT} WHERE t.id IN ({marks}) ORDER BY {order}", page_ids[:PAGE]
+        )
+        more = len(page_ids) > PAGE
         rest = {"next_cursor": "more" if more else None, "has_more": more, "count": None}
         return f'{{"data":[{",".join(row[0] for row in rows)}],{json.dumps(rest)[1:]}'
 
@@ -142,22 +144,22 @@ class Work:
 
     def update(self, task_id: int, body: bytes) -> None:
         sent = TaskUpdate.model_validate_json(body).sent()
-        found = self.db.execute(
+        row = self.db.execute(
             STORED,
             [task_id, self.tenant, self.user],
         ).fetchone()
-        if found is None:
+        if row is None:
             raise Missing
-        stored = dict(zip(("title", "priority", "status", "assignee_id"), found, strict=False))
+        stored = dict(zip(("title", "priority", "status", "assignee_id"), row, strict=False))
         changes = {n: [stored[n], v] for n, v in sent.items() if stored[n] != v}
         if changes:
-            at, version = timestamp(), found[4] + 1
+            at, version = timestamp(), row[4] + 1
             columns = ", ".join(f"{name} = ?" for name in changes)
             self.db.execute(
                 f"UPDATE tasks_task SET {columns}, version = ?, updated_at = ? WHERE id = ?",  # noqa: S608
                 [*(new for _, new in changes.values()), version, at, task_id],
             )
-            self.record("changed", task_id, version, found[5], changes, at)
+            self.record("changed", task_id, version, row[5], changes, at)
 
     def require_member(self, project_id: int, user_id: int) -> None:
         if self.db.execute(MEMBER, [project_id, user_id]).fetchone() is None:
@@ -206,10 +208,10 @@ class App:
     def answer(self, scope: Any, body: bytes) -> tuple[int, str]:
         token = (scope.headers.get("authorization") or "").removeprefix("Bearer ")
         tenant, digest = read_token(token)
-        found = self.db.execute(AUTH, [tenant, digest]).fetchone()
-        if found is None:
+        user = self.db.execute(AUTH, [tenant, digest]).fetchone()
+        if user is None:
             return 401, '{"detail": "Unauthorized"}'
-        work, name = Work(self.db, tenant, found[0]), scope.path.removeprefix("/api/v1/tasks")
+        work, name = Work(self.db, tenant, user[0]), scope.path.removeprefix("/api/v1/tasks")
         if scope.method == "GET":
             return 200, work.one(int(name[1:])) if name else work.list(scope.query_string)
         if scope.method == "PATCH":

@@ -34,8 +34,8 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-class Instant(TypeDecorator[datetime]):
-    """SQLite keeps times without their offset: they are UTC's."""
+class UtcDateTime(TypeDecorator[datetime]):
+    """SQLite stores times without their offset. They are in UTC."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
@@ -50,7 +50,7 @@ class Instant(TypeDecorator[datetime]):
 class Base(DeclarativeBase):
     type_annotation_map = {
         int: BigInteger,
-        datetime: Instant if IS_SQLITE else DateTime(timezone=True),
+        datetime: UtcDateTime if IS_SQLITE else DateTime(timezone=True),
         dict[str, Any]: JSON if IS_SQLITE else JSONB,
     }
 

@@ -293,16 +293,16 @@ async def check_assignees(
     connection: AsyncConnection, tenant_id: int, pairs: Iterable[tuple[int | None, int]]
 ) -> None:
     """Each (user, project) must be a membership."""
-    wanted = {pair for pair in pairs if pair[0] is not None}
-    if not wanted:
+    required = {pair for pair in pairs if pair[0] is not None}
+    if not required:
         return
     named = {
         "tenant": tenant_id,
-        "users": [user_id for user_id, _ in wanted],
-        "projects": [project_id for _, project_id in wanted],
+        "users": [user_id for user_id, _ in required],
+        "projects": [project_id for _, project_id in required],
     }
-    found = {tuple(row) for row in await connection.execute(MEMBERS, named)}
-    if wanted - found:
+    existing = {tuple(row) for row in await connection.execute(MEMBERS, named)}
+    if required - existing:
         raise HTTPException(422, "The assignee is not in this project.")
 
 

@@ -96,7 +96,7 @@ async def require_member(
     session: AsyncSession, user_id: int, tenant_id: int, project_id: int, status: int = 404
 ) -> User:
     """Return the user if the user is a member of the project; otherwise raise this status."""
-    found = await session.scalar(
+    user = await session.scalar(
         select(User)
         .join(ProjectMember, references(ProjectMember, ProjectMember.user_id, User))
         .join(Project, references(ProjectMember, ProjectMember.project_id, Project))
@@ -107,9 +107,9 @@ async def require_member(
             Project.deleted_at.is_(None),
         )
     )
-    if found is None:
+    if user is None:
         raise HTTPException(status, "Not in this project.")
-    return found
+    return user
 
 
 # ---- reading ------------------------------------------------------------------------------------
@@ -170,8 +170,8 @@ async def list_tasks(
         rows = rows.where(Task.id < cursor)
     order = [Task.id.desc()] if sort is None else SORTS[sort]
     rows = rows.options(*DETAILS).order_by(*order).limit(limit + 1)
-    found = (await session.scalars(rows)).all()
-    page, has_more = found[:limit], len(found) > limit
+    loaded = (await session.scalars(rows)).all()
+    page, has_more = loaded[:limit], len(loaded) > limit
     next_cursor = str(page[-1].id) if has_more else None
     return {"data": page, "next_cursor": next_cursor, "has_more": has_more}
 
@@ -195,8 +195,8 @@ async def list_projects(session: Db, user: CurrentUser) -> Any:
         .order_by(Project.id.desc())
         .limit(PAGE + 1)
     )
-    found = (await session.execute(rows)).all()
-    page, has_more = found[:PAGE], len(found) > PAGE
+    loaded = (await session.execute(rows)).all()
+    page, has_more = loaded[:PAGE], len(loaded) > PAGE
     counts = await count_tasks(session, user, [project.id for project, _ in page])
     data = [
         {

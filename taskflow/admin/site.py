@@ -143,9 +143,11 @@ class ModelAdmin(UnfoldModelAdmin):
         query = request.GET.copy()
         for name in {SEARCH_VAR, *self._form_parameters(request)} & query.keys():
             query.setlist(name, [value for value in query.getlist(name) if value])
-        kept = query.urlencode()
+        query_string = query.urlencode()
         return (
-            f"{request.path}?{kept}" if _count_values(query) < _count_values(request.GET) else None
+            f"{request.path}?{query_string}"
+            if _count_values(query) < _count_values(request.GET)
+            else None
         )
 
     def _unreadable_parameter(self, request: HttpRequest) -> str | None:

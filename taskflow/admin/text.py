@@ -1,6 +1,8 @@
-"""Texts in URLs and forms of the admin must be UTF-8 without NUL.
+"""Texts in URLs and forms of the admin must be UTF-8 without NUL, and those in URLs must be short.
 
-Django replaces bytes that are not UTF-8, so that another text than the one sent would be stored.
+Django replaces bytes that are not UTF-8, so that another text than the one sent would be stored. It
+makes a condition of each word of a search, and a column of each number of an order, so that a
+database refuses a statement that is made of a long text.
 """
 
 from __future__ import annotations
@@ -17,6 +19,16 @@ from taskflow.http.schema import is_unstorable
 
 ADMIN = "/admin/"
 ONE_BYTE_EACH = "latin-1"  # maps each byte to a character, so that the bytes can be restored
+MAX_LENGTH = 500  # characters of a value in a URL: of searches, filters, orders and pages
+# Characters of a value that contains others: the filters of the list to return to, and what a form
+# proposes, such as ids of rows.
+MAX_LENGTH_OF_SEVERAL = 8000
+FILTERS_OF_LIST = "_changelist_filters"
+FORM_PAGES = ("/add/", "/change/")
+TOO_LONG = (
+    "The value of “%s” in the URL has more than %d characters. Nothing was changed. Shorten it and"
+    " send it again.\n"
+)
 REFUSAL = (
     "The URL or the form contains text that cannot be stored: NUL characters, or bytes that"
     " are not UTF-8. Remove them and send it again.\n"
@@ -24,15 +36,29 @@ REFUSAL = (
 
 
 class AdminTextMiddleware:
-    """Middleware. Answers 400 to an admin request with text that is not UTF-8 or contains NUL."""
+    """Middleware. Answers 400 to an admin request with text that is not UTF-8 or contains NUL, and
+    to a long text in its URL.
+    """
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
     def __call__(self, request: Request) -> HttpResponse:
-        if request.path.startswith(ADMIN) and not all(map(is_storable, sent_texts(request))):
-            return HttpResponse(REFUSAL, status=400, content_type="text/plain; charset=utf-8")
+        if request.path.startswith(ADMIN) and (refusal := find_refusal(request)):
+            return HttpResponse(refusal, status=400, content_type="text/plain; charset=utf-8")
         return self.get_response(request)
+
+
+def find_refusal(request: Request) -> str | None:
+    """Return the sentence with which the texts of the request are refused, or None."""
+    if not all(map(is_storable, sent_texts(request))):
+        return REFUSAL
+    is_form = request.path.endswith(FORM_PAGES)
+    for name, values in request.GET.lists():
+        limit = MAX_LENGTH_OF_SEVERAL if is_form or name == FILTERS_OF_LIST else MAX_LENGTH
+        if max(map(len, (name, *values))) > limit:
+            return TOO_LONG % (name[:MAX_LENGTH], limit)
+    return None
 
 
 def sent_texts(request: Request) -> Iterator[bytes]:

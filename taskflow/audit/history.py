@@ -12,7 +12,7 @@ from django.db import models
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import model_of_field, resource_types
-from taskflow.audit.verbs import sentence_of
+from taskflow.audit.verbs import sentence_of_verb
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 
@@ -21,7 +21,7 @@ EMPTY = "–"  # shown for a value that is null or empty
 
 
 @dataclass
-class Change:
+class ShownChange:
     """A changed field, with its values as they are shown to people."""
 
     field: str
@@ -30,12 +30,12 @@ class Change:
 
 
 @dataclass
-class Entry:
+class HistoryEntry:
     """An event as it is shown to people."""
 
     event: Event
     author: str  # who made the change, and on whose behalf
-    changes: list[Change]
+    changes: list[ShownChange]
 
     @property
     def sentence(self) -> str:
@@ -44,14 +44,15 @@ class Entry:
         return f"{self.author} {_predicate(self.event, self.changes)}{suffix}"
 
 
-def read_history(actor: Actor, events: Sequence[Event]) -> list[Entry]:
+def read_history(actor: Actor, events: Sequence[Event]) -> list[HistoryEntry]:
     """Return entries for the events, in their order. One query per model that the changes refer to.
 
     A row that the actor cannot see is shown by its id instead of its name.
     """
     names = _load_names(actor, events)
     return [
-        Entry(event, describe_actor(event), _describe_changes(event, names)) for event in events
+        HistoryEntry(event, describe_actor(event), _describe_changes(event, names))
+        for event in events
     ]
 
 
@@ -111,10 +112,10 @@ GENERAL_PREDICATES = {
 LONG_TEXTS = {"description", "body", "metadata"}
 
 
-def _predicate(event: Event, changes: list[Change]) -> str:
+def _predicate(event: Event, changes: list[ShownChange]) -> str:
     resource_type = resource_types().get(event.subject_type)
     label = resource_type.label if resource_type else event.subject_type
-    own = sentence_of(event.subject_type, event.verb)
+    own = sentence_of_verb(event.subject_type, event.verb)
     pattern = own or GENERAL_PREDICATES.get(event.verb)
     if event.verb == "deleted" and "deleted_at" not in event.changes:
         pattern = "deleted the {label}"
@@ -122,14 +123,14 @@ def _predicate(event: Event, changes: list[Change]) -> str:
         described = [_describe_change(change) for change in changes]
         listed = " and ".join(filter(None, [", ".join(described[:-1]), *described[-1:]]))
         return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
-    known = {c.field: c.before if c.after == EMPTY else c.after for c in changes}
-    title = known.get("title") or known.get("name") or known.get("handle")
-    placeholders = defaultdict(lambda: "a deleted user", known | {"label": label})
+    values = {c.field: c.before if c.after == EMPTY else c.after for c in changes}
+    title = values.get("title") or values.get("name") or values.get("handle")
+    placeholders = defaultdict(lambda: "a deleted user", values | {"label": label})
     placeholders["title"] = f"“{title}”" if title else ""
     return pattern.format_map(placeholders).rstrip()
 
 
-def _describe_change(change: Change) -> str:
+def _describe_change(change: ShownChange) -> str:
     if change.field in LONG_TEXTS or "…" in (change.before, change.after):
         return change.field
     if change.before == EMPTY:
@@ -139,13 +140,13 @@ def _describe_change(change: Change) -> str:
 
 def _describe_changes(
     event: Event, names: dict[type[models.Model], dict[int, str]]
-) -> list[Change]:
+) -> list[ShownChange]:
     changes = []
     for field, (before, after) in sorted(event.changes.items()):
         target = model_of_field(event.subject_type, field)
         labels = names.get(target, {}) if target else {}
         name = field.replace("_", " ")
-        changes.append(Change(name, _format(before, labels), _format(after, labels)))
+        changes.append(ShownChange(name, _format(before, labels), _format(after, labels)))
     return changes
 
 

@@ -117,7 +117,7 @@ def add_row_lock(rows: models.QuerySet[RowT], mode: LockMode) -> models.QuerySet
 
 
 class _ShareQuery(Query):
-    """A query that is compiled by _ShareCompiler."""
+    """A query that locks its rows FOR SHARE."""
 
     def get_compiler(
         self,

@@ -8,18 +8,17 @@ calls that are listed in taskflow/tests/test_architecture.py.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar
 
-from django.db import models, transaction
+from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.conflicts import check_precondition
+from taskflow.audit.event_log import RecordedChange, record_events, refuse_rows_of_other_tenants
 from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_links
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.models import Event
@@ -34,12 +33,10 @@ from taskflow.audit.values import (
 )
 from taskflow.db.columns import columns_of
 from taskflow.db.writes import update
-from taskflow.tenancy import Changes, TenantError, TenantModel, with_tenant_parameter
+from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
 
 RowT = TypeVar("RowT", bound=TenantModel)
-_captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
 StoredColumns = dict[int, dict[str, Any]]  # by the row's id and the column's name
-Entry = tuple[RowT, str, Changes, int]  # row, verb, changes, version after them
 UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
 
 
@@ -84,7 +81,7 @@ def create_all(
             if ids:
                 changes[name] = [[], ids]
     entries = zip(rows, created, strict=True)
-    _record(actor, [(row, verb, changes, row.version) for row, changes in entries])
+    record_events(actor, [(row, verb, changes, row.version) for row, changes in entries])
     return rows
 
 
@@ -110,7 +107,7 @@ def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, FieldValues]]) ->
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
-    _refuse_other_tenants(actor, rows)
+    refuse_rows_of_other_tenants(actor, rows)
     names = {name for _, _, values in edits for name in values}
     relocated = {row.pk for row, _, values in edits if "project" in values}
     change_locked(actor, edits, lock_to_change(rows, names, relocated=relocated))
@@ -135,7 +132,7 @@ def change_locked(
     if not edits:
         return
     rows = list({row.pk: row for row, _, _ in edits}.values())
-    _refuse_other_tenants(actor, rows)
+    refuse_rows_of_other_tenants(actor, rows)
     model = type(rows[0])
     names = {name for _, _, values in edits for name in values}
     link_fields = {name for name in names if model._meta.get_field(name).many_to_many}
@@ -158,7 +155,7 @@ def change_locked(
     for name in sorted(link_fields):
         replace_links(rows, name, linked[name], after[name])
     _save_changed(model, entries)
-    _record(actor, entries)
+    record_events(actor, entries)
 
 
 def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: object) -> int:
@@ -180,13 +177,13 @@ def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: o
     model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).update(
         **values, updated_at=timezone.now(), version=F("version") + 1
     )
-    _record(actor, entries)
+    record_events(actor, entries)
     return len(locked_rows)
 
 
 def remove(actor: Actor, row: TenantModel, verb: str = "deleted") -> None:
     """Delete a row. Its last event contains its values and links."""
-    _refuse_other_tenants(actor, [row])
+    refuse_rows_of_other_tenants(actor, [row])
     remove_all(actor, type(row)._base_manager.filter(pk=row.pk), verb)
 
 
@@ -201,7 +198,9 @@ def remove_all(actor: Actor, rows: models.QuerySet[RowT], verb: str = "deleted")
     for row, values_before in deletions:
         check_precondition(actor, row, row.version, values_before, is_removal=True)
     model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).delete()
-    _record(actor, [(row, verb, values_before, row.version) for row, values_before in deletions])
+    record_events(
+        actor, [(row, verb, values_before, row.version) for row, values_before in deletions]
+    )
     return len(locked_rows)
 
 
@@ -221,17 +220,6 @@ def erase(actor: Actor, row: TenantModel, **values: object) -> None:
     Event.objects.bulk_update(erased, ["changes"], batch_size=BATCH)
 
 
-@contextmanager
-def capture_events() -> Iterator[list[Event]]:
-    """Yield a list to which every event that is recorded inside the block is added."""
-    events: list[Event] = []
-    token = _captured.set(events)
-    try:
-        yield events
-    finally:
-        _captured.reset(token)
-
-
 def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:
     """Prevent changes of the row until the transaction ends, and refresh the fields `names`.
 
@@ -246,19 +234,6 @@ def lock_all(rows: Sequence[TenantModel], *names: str, mode: LockMode = LockMode
     if rows:
         columns = [attname_of(type(rows[0]), n) for n in names]
         lock_rows(rows, columns, mode=mode)
-
-
-@contextmanager
-def savepoint() -> Iterator[None]:
-    """Open a savepoint. If it is rolled back, capture_events() drops the events recorded in it."""
-    captured = _captured.get()
-    count_before = len(captured or ())
-    try:
-        with transaction.atomic():
-            yield
-    except BaseException:
-        del (captured or [])[count_before:]
-        raise
 
 
 def serialize_graph_changes(actor: Actor) -> None:
@@ -316,7 +291,7 @@ def _bump_version(row: TenantModel) -> None:
     row.version += 1
 
 
-def _save_changed(model: type[RowT], entries: Sequence[Entry[RowT]]) -> None:
+def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) -> None:
     """Save the columns that have changed in any of the rows.
 
     All rows are locked, so no other transaction can have changed a column.
@@ -330,56 +305,6 @@ def _save_changed(model: type[RowT], entries: Sequence[Entry[RowT]]) -> None:
         update(_rows_of(model), rows[0].pk, saved)
     elif rows:
         model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATE_BATCH)
-
-
-# ---- events -------------------------------------------------------------------------------------
-
-
-def _record(actor: Actor, entries: Sequence[Entry[RowT]]) -> None:
-    if not entries:
-        return
-    events = []
-    for row, verb, changes, version in entries:
-        _refuse_other_tenants(actor, [row])
-        model = type(row)
-        subject = (model.__name__.lower(), row.pk)
-        events.append(
-            Event(
-                tenant_id=actor.tenant.pk,
-                actor_id=actor.member.pk if actor.member else None,
-                operator_id=actor.user.pk if actor.is_operator else None,
-                on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,
-                via=actor.via,
-                request_id=actor.request_id,
-                reason=actor.reason,
-                verb=verb,
-                subject_type=subject[0],
-                subject_id=subject[1],
-                version=version,
-                project_id=getattr(row, model.project_field) if model.project_field else None,
-                changes={n: c for n, c in changes.items() if n not in model.unrecorded}
-                | {n: ["…", "…"] for n in changes if n in model.unrecorded},
-                undoes=actor.undoing.get(subject),
-            )
-        )
-    captured = _captured.get()
-    if len(events) == 1 and captured is None and actor.precondition is None:
-        Event.objects.defer_create(events[0])
-    else:
-        Event.objects.bulk_create(events, batch_size=BATCH)
-    type(entries[0][0]).update_dependents((row, changes) for row, _, changes, _ in entries)
-    if actor.precondition:
-        actor.precondition.event_ids += [event.pk for event in events]
-    if captured is not None:
-        for event in events:
-            event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
-        captured += events
-
-
-def _refuse_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
-    for row in rows:
-        if row.tenant_id != actor.tenant.pk:
-            raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")
 
 
 def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, Changes]]:

@@ -30,7 +30,7 @@ def register_event_verb(
         raise ValueError(f"{subject_type}.{verb} is described twice.")
 
 
-def sentence_of(subject_type: str, verb: str) -> str | None:
+def sentence_of_verb(subject_type: str, verb: str) -> str | None:
     """Return the sentence of a verb, or None if it has no sentence of its own."""
     described = EVENT_VERBS.get((subject_type, verb))
     return described.sentence if described else None

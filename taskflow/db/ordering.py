@@ -81,7 +81,7 @@ def _segments_by_value(
 ) -> list[Segment]:
     """Return the segments of each value of the first field, which has few values."""
     first = order[0].removeprefix("-")
-    values = _values_from(few_values_of(model)[first], is_descending, position)
+    values = _field_values_from(few_values_of(model)[first], is_descending, position)
     return [
         Segment(Q((first, value)) & segment.condition, segment.ordering)
         for number, value in enumerate(values)
@@ -129,10 +129,10 @@ def _segments_without_value(
     return [Segment(is_null, ordering)]
 
 
-def _values_from(
+def _field_values_from(
     values: Sequence[int], is_descending: bool, position: Position | None
 ) -> Iterator[Any]:
-    """Yield the values in the direction of the order, beginning with that of the position.
+    """Yield the values of a field in the direction of the order, beginning at the position.
 
     The position may be a Parameter, so the values after it are written as distances from it. Some
     of these may be beyond the last value, and then match no row.

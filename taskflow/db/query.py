@@ -119,7 +119,7 @@ class _ObjectBuilder:
 
 # ---- variants of a query ------------------------------------------------------------------------
 
-FIELDS: Mapping[type, Callable[[], AnyField]] = {
+FIELD_TYPES: Mapping[type, Callable[[], AnyField]] = {
     int: models.BigIntegerField,
     str: models.TextField,
     datetime: models.DateTimeField,
@@ -166,7 +166,7 @@ class QueryCache(Generic[M]):
 def _variant_of(value: object, values: list[object]) -> Any:
     """Return the arguments with each value replaced by its type. Appends the values to `values`."""
     value_type = type(value)
-    if value_type in FIELDS:
+    if value_type in FIELD_TYPES:
         values.append(value)
         return value_type
     if isinstance(value, tuple):
@@ -177,8 +177,8 @@ def _variant_of(value: object, values: list[object]) -> Any:
 
 def _with_parameters(variant: object, parameters: list[Parameter]) -> Any:
     """Return the variant with each type replaced by a Parameter, which is named by its position."""
-    if isinstance(variant, type) and variant in FIELDS:
-        parameters.append(Parameter(len(parameters), FIELDS[variant]()))
+    if isinstance(variant, type) and variant in FIELD_TYPES:
+        parameters.append(Parameter(len(parameters), FIELD_TYPES[variant]()))
         return parameters[-1]
     if isinstance(variant, tuple):
         parts: Sequence[object] = [_with_parameters(part, parameters) for part in variant]

@@ -40,6 +40,13 @@ class Session(Protocol):
         must not come from a request.
         """
 
+    def read_snapshots(self) -> AbstractContextManager[None]:
+        """Make each transaction that begins inside read one snapshot, for as long as it takes.
+
+        For long reads such as an export. The settings are those of the transactions: settings of
+        the session would reach other clients of a pooler.
+        """
+
     def allow_early_commit(self) -> None:
         """Allow this transaction to be committed with the next query that is run `commit_with`.
 

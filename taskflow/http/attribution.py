@@ -14,7 +14,7 @@ from django.http import HttpRequest
 from taskflow.http.errors import BadRequest
 from taskflow.http.schema import MAX_ID
 
-REASON, ON_BEHALF_OF = "X-Reason", "X-On-Behalf-Of"
+REASON_HEADER, ON_BEHALF_OF_HEADER = "X-Reason", "X-On-Behalf-Of"
 REASON_VARIABLE, ON_BEHALF_OF_VARIABLE = "HTTP_X_REASON", "HTTP_X_ON_BEHALF_OF"
 HEADER_VARIABLES = frozenset({REASON_VARIABLE, ON_BEHALF_OF_VARIABLE})  # in request.META
 MAX_REASON_LENGTH = 500  # characters, after decoding
@@ -36,7 +36,7 @@ def read_reason(request: HttpRequest) -> str:
     reason = _decode(given)
     if not 1 <= len(reason) <= MAX_REASON_LENGTH or not _is_one_line(reason):
         raise BadRequest(
-            f"{REASON} takes one line of 1 to {MAX_REASON_LENGTH} characters without control"
+            f"{REASON_HEADER} takes one line of 1 to {MAX_REASON_LENGTH} characters without control"
             " characters. Characters that are not ASCII, and %, are percent-encoded as UTF-8:"
             " “100 % für Ada” is 100%20%25%20f%C3%BCr%20Ada.",
             code="bad_reason",
@@ -72,5 +72,6 @@ def read_on_behalf_of(request: HttpRequest) -> str | int | None:
     if is_reference and int(given) <= MAX_ID:
         return int(given)
     raise BadRequest(
-        f"{ON_BEHALF_OF} takes one user: an id, or a handle as in @ada.", code="bad_on_behalf_of"
+        f"{ON_BEHALF_OF_HEADER} takes one user: an id, or a handle as in @ada.",
+        code="bad_on_behalf_of",
     )

@@ -21,7 +21,7 @@ from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Problem, Unavailable, problem_of_status
 from taskflow.http.request import Request
 
-API = "/api/"
+API_PREFIX = "/api/"
 BLOCKING_THREADS = 4  # in each worker process, to answer requests (taskflow/serving.py)
 MAX_BODY_READERS = BLOCKING_THREADS // 2
 MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
@@ -89,9 +89,8 @@ def read_body(request: Request) -> HttpResponse | None:
     if content_length == "0":
         return None
     try:
-        if not request.path.startswith(
-            API
-        ):  # operations of the API check their content type themselves
+        # Operations of the API check their content type themselves.
+        if not request.path.startswith(API_PREFIX):
             check_charset(request)
         if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
@@ -112,7 +111,7 @@ def read_body(request: Request) -> HttpResponse | None:
 
 def _refuse(request: Request, problem: Problem) -> HttpResponse:
     """Return a problem document for the API, and plain text for everything else."""
-    if request.path.startswith(API):
+    if request.path.startswith(API_PREFIX):
         return problem.as_response(request)
     return HttpResponse(
         problem.detail,

@@ -18,7 +18,8 @@ from typing import TypeVar
 from django.db import Error as DatabaseError
 from django.http import HttpResponse
 
-from taskflow.http.errors import Contended, is_contended, problem_of_response
+from taskflow.http.database_errors import is_contended
+from taskflow.http.errors import Contended, problem_of_response
 from taskflow.http.request import Request
 
 T = TypeVar("T")

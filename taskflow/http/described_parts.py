@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF
-from taskflow.http.attribution import REASON as REASON_HEADER
+from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF_HEADER, REASON_HEADER
 from taskflow.http.components import Schema
 from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
 
@@ -72,7 +69,7 @@ PROBLEM: Schema = {
 }
 
 
-def _parameter(source: str, name: str, description: str, **schema: Any) -> Schema:
+def _parameter(source: str, name: str, description: str, **schema: object) -> Schema:
     """Describe an optional parameter of the query or a header."""
     optional = {"in": source, "name": name, "required": False}
     return optional | {"schema": schema, "description": description}
@@ -87,7 +84,7 @@ DRY_RUN_PARAMETER = _parameter(
     type="boolean",
     default=False,
 )
-IDEMPOTENCY_KEY = _parameter(
+IDEMPOTENCY_KEY_PARAMETER = _parameter(
     "header",
     "Idempotency-Key",
     "A new key for each write, and the same key for its retries. For 24 hours, retries get the"
@@ -98,7 +95,7 @@ IDEMPOTENCY_KEY = _parameter(
     maxLength=MAX_KEY_LENGTH,
     pattern=r"^[!#-~]+$",
 )
-IF_MATCH = _parameter(
+IF_MATCH_PARAMETER = _parameter(
     "header",
     "If-Match",
     "The ETag of the version that the change is based on. If another request has since changed one"
@@ -107,7 +104,7 @@ IF_MATCH = _parameter(
     type="string",
     pattern=r'^((W/)?"[!#-~]*"|\*)$',
 )
-REASON = _parameter(
+REASON_PARAMETER = _parameter(
     "header",
     REASON_HEADER,
     f"Why the change is made, in one line of at most {MAX_REASON_LENGTH} characters. It is recorded"
@@ -117,16 +114,16 @@ REASON = _parameter(
     minLength=1,
     pattern=r"^([ -$&-~]|%[0-9A-Fa-f]{2})+$",
 )
-ON_BEHALF_OF_USER = _parameter(
+ON_BEHALF_OF_PARAMETER = _parameter(
     "header",
-    ON_BEHALF_OF,
+    ON_BEHALF_OF_HEADER,
     "The user for whom the change is made: an id, or a handle as in @ada. It is recorded with every"
     " event of the request. An agent may name its responsible user, an administrator any active"
     " user; otherwise 403.",
     type="string",
     pattern=r"^(@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18})$",
 )
-IF_NONE_MATCH = _parameter(
+IF_NONE_MATCH_PARAMETER = _parameter(
     "header",
     "If-None-Match",
     "An ETag that the client has. 304 if it is current.",
@@ -166,7 +163,7 @@ DRY_RUN_RESPONSE = {
 }
 
 
-def _header(description: str, *, required: bool = True, **schema: Any) -> Schema:
+def _header(description: str, *, required: bool = True, **schema: object) -> Schema:
     return {
         "description": description,
         "required": required,

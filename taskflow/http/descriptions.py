@@ -18,12 +18,12 @@ from taskflow.http.described_parts import (
     DRY_RUN_SCHEMA,
     FIELD_PROBLEM,
     HEADERS,
-    IDEMPOTENCY_KEY,
-    IF_MATCH,
-    IF_NONE_MATCH,
-    ON_BEHALF_OF_USER,
+    IDEMPOTENCY_KEY_PARAMETER,
+    IF_MATCH_PARAMETER,
+    IF_NONE_MATCH_PARAMETER,
+    ON_BEHALF_OF_PARAMETER,
     PROBLEM,
-    REASON,
+    REASON_PARAMETER,
     header_refs,
     optional_header,
 )
@@ -136,7 +136,7 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
 def _describe_read(document: Schema, operation: Schema) -> None:
     if not _is_versioned(document, operation["responses"].get(200, {})):
         return
-    operation.setdefault("parameters", []).append(IF_NONE_MATCH)
+    operation.setdefault("parameters", []).append(IF_NONE_MATCH_PARAMETER)
     operation["responses"][200]["headers"] = header_refs("ETag")
     operation["responses"][304] = {
         "description": "Not changed: the object still has the ETag that was sent.",
@@ -151,7 +151,7 @@ def _describe_write(document: Schema, operation: Schema) -> None:
     """
     responses = operation["responses"]
     parameters = operation.setdefault("parameters", [])
-    if IF_MATCH in parameters:
+    if IF_MATCH_PARAMETER in parameters:
         return
     needs_credentials = bool(operation.get("security"))
     for status, response in responses.items():
@@ -161,7 +161,13 @@ def _describe_write(document: Schema, operation: Schema) -> None:
                 response["headers"] |= header_refs("Idempotency-Replayed")
     if not needs_credentials:
         return
-    parameters += [DRY_RUN_PARAMETER, IDEMPOTENCY_KEY, IF_MATCH, REASON, ON_BEHALF_OF_USER]
+    parameters += [
+        DRY_RUN_PARAMETER,
+        IDEMPOTENCY_KEY_PARAMETER,
+        IF_MATCH_PARAMETER,
+        REASON_PARAMETER,
+        ON_BEHALF_OF_PARAMETER,
+    ]
     if 200 in responses:
         content = responses[200]["content"]["application/json"]
         content["schema"] = {"anyOf": [content["schema"], DRY_RUN_REF]}

@@ -25,24 +25,16 @@ Actions and queries raise these exceptions. Only the API turns them into respons
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from copy import copy
-from functools import partial
 from http import HTTPStatus
 from typing import Any, ClassVar, Self
 
-from django.apps import apps
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
-from django.db import Error as DatabaseError
-from django.db.models import CheckConstraint, UniqueConstraint
-from django.db.models.constraints import BaseConstraint
 from django.http import HttpResponse
 
 from taskflow.http.request import Request
 
 CONTENT_TYPE = "application/problem+json"
-log = logging.getLogger("taskflow.errors")
 
 
 class Problem(Exception):
@@ -266,123 +258,6 @@ def problem_of_status(status: int, headers: Mapping[str, str] | None = None) -> 
     return kind(detail, headers=headers)
 
 
-# ---- database errors ----------------------------------------------------------------------------
-
-
-# Problems by SQLSTATE, or by its first two or three characters. Django's exception classes are not
-# precise enough: SQLSTATE 25006 (read-only transaction) is an InternalError. See
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-PROBLEM_BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
-    "08": Unavailable,  # the connection is lost, or cannot be made
-    "25006": ReadOnly,
-    "25P03": Unavailable,  # idle_in_transaction_session_timeout
-    "25P04": Unavailable,  # transaction_timeout
-    # The server and the connection disagree about a prepared statement: see taskflow/db.
-    "26000": Contended,
-    "42P05": Contended,
-    "40001": Contended,  # serialization failure; on a standby, a conflict with recovery
-    "40P01": Contended,  # deadlock
-    "53": partial(
-        Unavailable, "The database has no resources left for this request. Try again shortly."
-    ),
-    "55P03": partial(
-        Unavailable, "Other requests lock these rows for too long. Try again shortly."
-    ),
-    "57014": partial(
-        Unavailable, "The statement took too long. Try again shortly, or ask for less."
-    ),
-    "57P": Unavailable,  # the server is shutting down or starting up
-    "58": Unavailable,  # the server cannot access its files
-}
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """Return the SQLSTATE of a database error; "" on SQLite, and if PostgreSQL sent none."""
-    return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
-
-
-def is_contended(error: BaseException) -> bool:
-    """Return whether the failed transaction would succeed if it were run again from its start."""
-    if isinstance(error, DatabaseError):
-        return isinstance(_problem_of_sqlstate(error), Contended)
-    return isinstance(error, Contended)
-
-
-def problem_of_database_error(error: DatabaseError) -> Problem:
-    """Return the problem that a database error means to the client.
-
-    For a violated constraint, its violation_error_message is the detail.
-    """
-    if problem := _problem_of_sqlstate(error):
-        return problem
-    if str(error) == "attempt to write a readonly database":  # SQLite
-        return ReadOnly()
-    if isinstance(error, IntegrityError):
-        return _problem_of_constraint(error)
-    if isinstance(error, DataError):
-        return Invalid("A value is out of the range that can be stored.")
-    # SQLite's message for a table or column that does not exist, which is a bug or a missing
-    # migration. Sending the request again would not help.
-    is_bug = str(error).startswith("no such ")
-    if isinstance(error, OperationalError | InterfaceError) and not is_bug:
-        return Unavailable()
-    return Internal(PROBLEM_BY_STATUS[500][1])
-
-
-def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
-    state = sqlstate_of(error)
-    for known in (state, state[:3], state[:2]):
-        if known in PROBLEM_BY_SQLSTATE:
-            return PROBLEM_BY_SQLSTATE[known]()
-    return None
-
-
-def _problem_of_constraint(error: IntegrityError) -> Problem:
-    constraint = _violated_constraint(error)
-    if constraint is None and "unique" in str(error).lower():  # a unique_together
-        return Conflict("An object with these values exists already.", code="taken")
-    if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
-        return Conflict("A referenced object no longer exists, or this object is still referenced.")
-    is_taken = isinstance(constraint, UniqueConstraint)
-    detail = str(constraint.get_violation_error_message())
-    return Conflict(detail, code="taken") if is_taken else Invalid(detail)
-
-
-def respond_to_database_error(request: Request, error: DatabaseError) -> HttpResponse:
-    """Log a database error, and return the problem that it means as a response."""
-    problem = problem_of_database_error(error)
-    log_database_error(request, error, problem)
-    return problem.as_response(request)
-
-
-def log_database_error(request: Request, error: Exception, problem: Problem) -> None:
-    """Log a failure of the server with its traceback.
-
-    Not a Contended one, which run_with_retries() has logged.
-    """
-    if problem.status >= 500 and not isinstance(problem, Contended):
-        log.error("database error", exc_info=error, extra=request_log_fields(request))
-
-
 def request_log_fields(request: Request) -> dict[str, object]:
     """Return the fields by which a line of the log is found from a request."""
     return {"request_id": request.request_id or None, "path": request.path}
-
-
-def _violated_constraint(error: IntegrityError) -> BaseConstraint | None:
-    """Return the constraint that was violated; None if it is not in Meta.constraints.
-
-    PostgreSQL sends its name. SQLite's message lists the columns of a unique constraint instead.
-    """
-    diagnostics = getattr(error.__cause__, "diag", None)
-    text = diagnostics.constraint_name if diagnostics else str(error).partition("failed: ")[2]
-    for model in apps.get_models():
-        table = model._meta.db_table
-        for constraint in model._meta.constraints:
-            names = {constraint.name, f"index '{constraint.name}'"}
-            if isinstance(constraint, UniqueConstraint) and constraint.fields:
-                columns = [model._meta.get_field(n).column for n in constraint.fields]  # type: ignore[union-attr]
-                names.add(", ".join(f"{table}.{column}" for column in columns))
-            if text in names:
-                return constraint
-    return None

@@ -22,12 +22,12 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
+from taskflow.http.bodies import API_PREFIX
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
 
 log = logging.getLogger("taskflow.request")
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-API = "/api/"
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
 
@@ -55,7 +55,7 @@ GetResponse = Callable[[Request], HttpResponse]
 
 def is_api(request: HttpRequest) -> bool:
     """Return whether a request is for the API. The documentation page under /api/ is not."""
-    return request.path.startswith(API) and not request.path.startswith(DOCS)
+    return request.path.startswith(API_PREFIX) and not request.path.startswith(DOCS)
 
 
 class RequestMiddleware:
@@ -82,7 +82,7 @@ class RequestMiddleware:
         return response
 
     def respond(self, request: Request) -> HttpResponse:
-        if not request.path.startswith(API):
+        if not request.path.startswith(API_PREFIX):
             return self.get_response(request)
         # ninja has no HEAD. It is answered as GET, and the server removes the body.
         is_head = request.method == "HEAD"

@@ -16,12 +16,7 @@ from ninja.renderers import JSONRenderer
 
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete_document
-from taskflow.http.errors import (
-    Invalid,
-    LengthRequired,
-    Problem,
-    problem_of_status,
-)
+from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_status
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
@@ -36,7 +31,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     with the body {"dry_run": true} would delete.
     """
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja passes the bound method
-    known = _query_parameters(operation)
+    parameters = _query_parameters(operation)
     takes_body = _takes_body(operation)
 
     def checked(request: Request, **kwargs: object) -> HttpResponse:
@@ -45,16 +40,19 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
             return problem_of_status(404).as_response(request)
         if not takes_body and has_body(request):
-            return _unexpected_body(request, known).as_response(request)
-        if request.META.get("QUERY_STRING") and (unknown := sorted(request.GET.keys() - known)):
-            names = f"Its parameters: {', '.join(sorted(known))}." if known else "It has none."
+            return _unexpected_body(request, parameters).as_response(request)
+        if request.META.get("QUERY_STRING") and (
+            unknown := sorted(request.GET.keys() - parameters)
+        ):
+            names = ", ".join(sorted(parameters))
+            known = f"Its parameters: {names}." if names else "It has none."
             problem = Invalid.parameter(
                 unknown[0],
-                f"“{unknown[0]}” is not a parameter of this operation. {names}",
+                f"“{unknown[0]}” is not a parameter of this operation. {known}",
                 "unknown_parameter",
             )
             return problem.as_response(request)
-        request.query_parameters = known  # for answer_validation()
+        request.query_parameters = parameters  # for answer_validation()
         return run(request, **kwargs)
 
     return checked
@@ -101,12 +99,12 @@ def _takes_body(operation: Operation) -> bool:
     return "requestBody" in (operation.openapi_extra or {})
 
 
-def _unexpected_body(request: Request, known: frozenset[str]) -> Problem:
+def _unexpected_body(request: Request, parameters: frozenset[str]) -> Problem:
     """Return the problem of a body that would be ignored. For a write it names the parameters."""
     detail = "This operation takes no body. Send the request without one"
-    if request.method not in SAFE and known:
-        parameters = " and ".join(f"?{name}=true" for name in sorted(known))
-        detail += f". Its options are query parameters: {parameters}"
+    if request.method not in SAFE and parameters:
+        options = " and ".join(f"?{name}=true" for name in sorted(parameters))
+        detail += f". Its options are query parameters: {options}"
     return Invalid(f"{detail}.", code="unexpected_body")
 
 
@@ -146,21 +144,21 @@ class Api(NinjaAPI):
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
-        self.add_decorator(self.compare_versions)
+        self.add_decorator(self.add_etag)
 
     def add_router(self, prefix: str, router: Router | str, **options: Any) -> None:
         if prefix:  # ninja mounts its default router at ""
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def compare_versions(self, view: Callable[..., object]) -> Callable[..., object]:
-        """Decorator of API functions. Sets the ETag of the row that they return.
+    def add_etag(self, view: Callable[..., object]) -> Callable[..., object]:
+        """Decorator of API functions. The response gets the ETag of the row that they return.
 
-        Answers 304 to a read whose If-None-Match has that ETag.
+        A read gets 304 if its If-None-Match contains that ETag.
         """
 
         @wraps(view)
-        def compared(request: Request, *args: object, **kwargs: object) -> object:
+        def view_with_etag(request: Request, *args: object, **kwargs: object) -> object:
             result = view(request, *args, **kwargs)
             row = result.value if isinstance(result, Status) else result
             if not (isinstance(row, Model) and hasattr(row, "version")):
@@ -171,7 +169,7 @@ class Api(NinjaAPI):
             request.etag = etag
             return result
 
-        return compared
+        return view_with_etag
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         """Return the response that ninja begins with; respond() uses it too."""

@@ -48,7 +48,9 @@ class PageParams(In):
     )
 
 
-class Page(Out, Generic[T]):
+class ListResponse(Out, Generic[T]):
+    """A page of a list. The response of every list has these fields."""
+
     data: list[T] = Field(description="The rows of this page.")
     next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page.")
     has_more: bool = Field(description="Whether another page follows.")
@@ -56,7 +58,7 @@ class Page(Out, Generic[T]):
 
 
 class PageContents(TypedDict, Generic[T]):
-    """What a Page is made of, when its rows are objects."""
+    """The values of a ListResponse, when its rows are objects."""
 
     data: list[T]
     next_cursor: str | None
@@ -67,10 +69,10 @@ class PageContents(TypedDict, Generic[T]):
 def paginate(
     rows: models.QuerySet[M], params: PageParams, *, order: Sequence[str]
 ) -> PageContents[M]:
-    """Return one Page of `rows` in `order` (model fields, `-` for descending); nulls come last.
+    """Return the contents of a page of `rows` in `order`, with nulls last.
 
-    One query, and another one with include=count. Raises InvalidCursor when the cursor was not made
-    by this list in this order.
+    `order` names model fields, with `-` for descending. One query, and another one with
+    include=count. Raises InvalidCursor when the cursor was not made by this list in this order.
     """
     order = complete_order(order)
     total = rows.count() if params.include == "count" else None
@@ -90,10 +92,10 @@ FilterValues = Mapping[str, object]  # by the names of the filters
 
 @dataclass(frozen=True)
 class BuiltPage:
-    """A Page whose rows are JSON texts already.
+    """A ListResponse whose rows are JSON texts already.
 
     `extra_columns` are the values of the list's extra columns for each row. `envelope` holds the
-    other fields of the Page.
+    other fields of the ListResponse.
     """
 
     rows: list[str]
@@ -139,7 +141,7 @@ class ListQuery:
     def page(
         self, viewer: Viewer, filters: FilterValues, params: PageParams, order: Sequence[str]
     ) -> BuiltPage:
-        """Return one Page in `order`. See paginate()."""
+        """Return one page in `order`. See paginate()."""
         order = complete_order(order)
         names, values = tuple(filters), tuple(filters.values())
         position = total = None
@@ -214,10 +216,10 @@ def paginate_models(
     *,
     time_field: str,
 ) -> PageContents[tuple[str, models.Model]]:
-    """Return one Page of (resource type, row) of several models, the latest `time_field` first.
+    """Return the contents of a page of (resource type, row), the latest `time_field` first.
 
-    One query per model, and another one with include=count. Raises InvalidCursor when the cursor is
-    not of such a list.
+    The rows are of several models. One query per model, and another one with include=count. Raises
+    InvalidCursor when the cursor is not of such a list.
     """
     position = None
     if params.cursor is not None:

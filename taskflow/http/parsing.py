@@ -155,9 +155,9 @@ def check_values(schema: type[In], values: Mapping[str, object]) -> dict[str, An
     schema does not have are left out. Raises Invalid, with a pointer for each value that a body
     could not have.
     """
-    known = {name: value for name, value in values.items() if name in schema.model_fields}
+    checked = {name: value for name, value in values.items() if name in schema.model_fields}
     try:
-        return _schema_of_fields(schema, frozenset(known)).model_validate(known).sent_fields()
+        return _schema_of_fields(schema, frozenset(checked)).model_validate(checked).sent_fields()
     except ValidationError as error:
         errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
         raise problem_of_validation(errors) from None

@@ -19,9 +19,9 @@ SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_KEY_LENGTH = 255  # characters
 DRY_RUN = "dry_run"
 # RFC 9110. Also weak ones: proxies make an ETag weak when they compress a response.
-ETAG = re.compile(r'(?:W/)?("[^"]*")')
-OUR_ETAG = re.compile(r'"([a-z]+)-([0-9]{1,19})-([0-9]{1,9})(?:-[0-9a-f]+)?"')
-IDEMPOTENCY_KEY = re.compile(r'"([\x20\x21\x23-\x7e]+)"|([\x21\x23-\x7e]+)')
+ETAG_PATTERN = re.compile(r'(?:W/)?("[^"]*")')
+OUR_ETAG_PATTERN = re.compile(r'"([a-z]+)-([0-9]{1,19})-([0-9]{1,9})(?:-[0-9a-f]+)?"')
+IDEMPOTENCY_KEY_PATTERN = re.compile(r'"([\x20\x21\x23-\x7e]+)"|([\x21\x23-\x7e]+)')
 
 
 # ---- versions -----------------------------------------------------------------------------------
@@ -86,7 +86,7 @@ def _declared_names(model: type[models.Model]) -> frozenset[str]:
 def is_current(request: HttpRequest, etag: str) -> bool:
     """Return whether If-None-Match has this ETag, so that the client has the response already."""
     given = request.META.get("HTTP_IF_NONE_MATCH", "")
-    return given.strip() == "*" or etag in ETAG.findall(given)
+    return given.strip() == "*" or etag in ETAG_PATTERN.findall(given)
 
 
 def read_precondition(request: HttpRequest) -> Precondition | None:
@@ -97,22 +97,22 @@ def read_precondition(request: HttpRequest) -> Precondition | None:
     given: str | None = request.META.get("HTTP_IF_MATCH")
     if given is None or given.strip() == "*":
         return None
-    tags = ETAG.findall(given)
+    tags = ETAG_PATTERN.findall(given)
     if not tags:
         raise BadRequest(
             'If-Match takes an ETag in double quotes, such as "task-12-5".', code="bad_etag"
         )
-    known = [parsed for tag in tags if (parsed := parse_etag(tag))]
-    if not known:
+    parsed_tags = [parsed for tag in tags if (parsed := parse_etag(tag))]
+    if not parsed_tags:
         raise PreconditionFailed(
             "If-Match has no ETag of TaskFlow. Send the ETag that came with the row."
         )
-    return max(known, key=lambda parsed: parsed.version)
+    return max(parsed_tags, key=lambda parsed: parsed.version)
 
 
 def parse_etag(text: str) -> Precondition | None:
     """Return the precondition that an ETag of TaskFlow stands for; None for any other text."""
-    match = OUR_ETAG.fullmatch(text)
+    match = OUR_ETAG_PATTERN.fullmatch(text)
     return Precondition(match[1], int(match[2]), int(match[3])) if match else None
 
 
@@ -127,7 +127,7 @@ def read_idempotency_key(request: HttpRequest) -> str | None:
     given: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
     if given is None:
         return None
-    match = IDEMPOTENCY_KEY.fullmatch(given.strip())
+    match = IDEMPOTENCY_KEY_PATTERN.fullmatch(given.strip())
     key = (match[1] or match[2]) if match else ""
     if not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise BadRequest(

@@ -14,7 +14,7 @@ from accounts.models import Tenant
 from taskflow.tenancy import inside
 
 T = TypeVar("T")
-PATIENCE = 20  # seconds, for another thread to get somewhere
+TIMEOUT = 20  # seconds, for another thread to get somewhere
 HEAD_START = 0.25  # seconds, for a call to reach the lock that it has to wait for
 
 
@@ -49,13 +49,13 @@ def held_open(tenant: Tenant, work: Callable[[], Any]) -> Iterator[None]:
             with inside(tenant):
                 work()
                 is_done.set()
-                may_commit.wait(PATIENCE)
+                may_commit.wait(TIMEOUT)
         finally:
             connections.close_all()
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert is_done.wait(PATIENCE)
+    assert is_done.wait(TIMEOUT)
     try:
         yield
     finally:
@@ -74,6 +74,6 @@ def call_during(tenant: Tenant, work: Callable[[], Any], call: Callable[[], T]) 
             result: Future[T] = pool.submit(call)
             with suppress(TimeoutError):  # as long as the call waits for the work
                 result.exception(HEAD_START)
-        value = result.result(PATIENCE)
-        pool.submit(connections.close_all).result(PATIENCE)
+        value = result.result(TIMEOUT)
+        pool.submit(connections.close_all).result(TIMEOUT)
     return value

@@ -26,7 +26,7 @@ CONVERTER = re.compile(r"<(?:\w+:)?(\w+)>")
 
 
 class BrokenContract(AssertionError):
-    """A response is not what the document says."""
+    """A response does not match the OpenAPI document."""
 
 
 class Contract:
@@ -44,7 +44,7 @@ class Contract:
         self.validators: dict[str, Validator] = {}
 
     def check(self, method: str, response: HttpResponse) -> None:
-        """Raise BrokenContract when a response of the API is not what the document says.
+        """Raise BrokenContract if a response of the API does not match the document.
 
         Status, content type, declared headers and body are compared. Of addresses and methods that
         the document does not have, only problems may come.
@@ -130,7 +130,7 @@ def api_document() -> dict[str, Any]:
 
 
 def template_of(response: Any) -> str | None:
-    """The address as the document writes it; None for one that no route has."""
+    """Return the path template of the document, or None for a path without a route."""
     try:
         return _template(response.resolver_match.route)
     except Resolver404:

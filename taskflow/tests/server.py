@@ -19,7 +19,7 @@ def free_port() -> int:
 
 
 def clean_environment(directory: Path) -> dict[str, str]:
-    """As a newcomer's shell, whatever database these tests run on."""
+    """Return the environment variables of a new installation, without those of the tests."""
     known = {k: v for k, v in os.environ.items() if not k.startswith("TASKFLOW_")}
     known.pop("DATABASE_URL", None)
     return known | {"TASKFLOW_DATA_DIR": str(directory), "TASKFLOW_DEBUG": "1"}
@@ -28,7 +28,7 @@ def clean_environment(directory: Path) -> dict[str, str]:
 def serve(
     port: int, environment: dict[str, str], log: Path, *options: str
 ) -> subprocess.Popen[bytes]:
-    """What `make run` does once the packages are installed. Return when it has greeted."""
+    """Start the server as `make run` does. Return when it has printed its greeting."""
     command = [sys.executable, "manage.py", "serve", "--port", str(port), *options]
     with log.open("wb") as out:
         process = subprocess.Popen(

@@ -1,4 +1,4 @@
-"""Bad input of a signed-in member of staff_client: refused, never ignored and never an error of ours."""
+"""Bad input in the admin is refused. It is not ignored and causes no server error."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def parameters_of(model: Any) -> set[str]:
 
 
 def fields_of(staff_client: Client, address: str) -> dict[str, Any]:
-    """What a browser would send of the form on this page: its fields, and those of its inlines."""
+    """Return the form data that a browser would send from this page, inlines included."""
     context = staff_client.get(address).context
     if context is None or "adminform" not in context:
         return {}
@@ -73,7 +73,7 @@ def all_are_answered(responses: list[tuple[Any, Any]]) -> None:
 
 
 def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
-    """What to send: every value in all names at once; at full length, also in each name alone."""
+    """Return form data with each value in all names at once; with PROOF also in each name alone."""
     sent = [dict.fromkeys(names, value) for value in values]
     if PROOF:
         sent += [{name: value} for name in names for value in values]
@@ -82,7 +82,7 @@ def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_value_in_the_address_of_a_list_is_no_error(staff_client, model):
+def test_bad_query_parameter_of_an_admin_list_is_no_server_error(staff_client, model):
     address = list_of(model)
     names = sorted(parameters_of(model) - NO_FILTERS)
     sent = [{name: bad} for name in names for bad in BAD] if PROOF else []
@@ -96,7 +96,7 @@ def test_a_bad_value_in_the_address_of_a_list_is_no_error(staff_client, model):
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_value_in_an_action_is_no_error(staff_client, model):
+def test_bad_value_in_an_admin_action_is_no_server_error(staff_client, model):
     names = ["action", "_selected_action", "select_across", "index"]
     usual = {"action": "delete_selected", "_selected_action": "1", "index": "0"}
     sent = [{"_selected_action": bad} for bad in BAD] + each_or_all(names, ["x", "½"])
@@ -106,7 +106,7 @@ def test_a_bad_value_in_an_action_is_no_error(staff_client, model):
 @pytest.mark.sampled(2)
 @each_model
 @pytest.mark.parametrize("page", ["add", "change", "history"])
-def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff_client, model, page):
+def test_bad_query_parameter_of_an_admin_form_is_no_server_error(staff_client, model, page):
     address = f"{list_of(model)}{place_of(staff_client, model, page)}"
     names = {field.name for field in model._meta.get_fields()} | fields_of(
         staff_client, address
@@ -119,7 +119,7 @@ def test_a_bad_value_in_the_address_of_a_form_is_no_error(staff_client, model, p
 
 @pytest.mark.sampled(1)
 @each_model
-def test_a_bad_id_in_the_path_is_no_error(staff_client, model):
+def test_bad_id_in_the_path_of_an_admin_page_is_no_server_error(staff_client, model):
     pages = ["change", "history", "delete", "offboarding", "undo-this"]
     paths = [f"{list_of(model)}{quote(bad, safe='')}/{page}/" for bad in BAD for page in pages]
     all_are_answered([(path[:80], staff_client.get(path)) for path in paths])
@@ -128,7 +128,7 @@ def test_a_bad_id_in_the_path_is_no_error(staff_client, model):
 @pytest.mark.sampled(2)
 @each_model
 @pytest.mark.parametrize("page", ["add", "change"])
-def test_a_bad_value_in_a_form_is_no_error(staff_client, model, page):
+def test_bad_value_in_an_admin_form_is_no_server_error(staff_client, model, page):
     address = f"{list_of(model)}{place_of(staff_client, model, page)}"
     usual = fields_of(staff_client, address)
     count = {name for name in usual if name.endswith("_FORMS")}
@@ -147,7 +147,7 @@ def place_of(staff_client: Client, model: Any, page: str) -> str:
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: repr(bad)[:24])
-def test_other_pages_answer_bad_values(staff_client, bad):
+def test_bad_value_in_other_admin_pages_is_no_server_error(staff_client, bad):
     value = quote(bad, safe="")
     pages = [f"search/?s=a&page={value}", f"search/?s={value}&extended=1"]
     pages += [
@@ -163,7 +163,7 @@ def test_other_pages_answer_bad_values(staff_client, bad):
         assert staff_client.post("/admin/audit/event/undo/", {name: bad}).status_code < 500
 
 
-def test_a_page_of_the_search_that_does_not_exist_is_not_found(staff_client):
+def test_search_page_that_does_not_exist_is_not_found(staff_client):
     assert staff_client.get("/admin/search/?s=task").status_code == 200
     for page in ("x", "0", "99", ""):
         assert staff_client.get(f"/admin/search/?s=task&page={page}").status_code == 404
@@ -193,7 +193,7 @@ def open_tasks(fixtures: Any) -> int:
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("query", UNREADABLE)
-def test_a_list_with_an_unreadable_filter_is_refused(staff_client, fixtures, query):
+def test_admin_list_with_an_invalid_filter_is_refused(staff_client, fixtures, query):
     for response in (staff_client.get(f"{TASKS}?{query}"), complete_all(staff_client, query)):
         assert response.status_code == 400
         assert response["Content-Type"].startswith("text/plain")
@@ -201,14 +201,14 @@ def test_a_list_with_an_unreadable_filter_is_refused(staff_client, fixtures, que
 
 
 @pytest.mark.parametrize("query", EMPTY)
-def test_an_action_on_a_list_with_an_empty_filter_is_refused(staff_client, fixtures, query):
+def test_admin_action_on_a_list_with_an_empty_filter_is_refused(staff_client, fixtures, query):
     assert complete_all(staff_client, query).status_code == 400
     assert open_tasks(fixtures) == 2
 
 
 @pytest.mark.sampled(3)
 @each_model
-def test_an_action_with_any_empty_filter_is_refused(staff_client, model):
+def test_admin_action_with_any_blank_filter_is_refused(staff_client, model):
     names = parameters_of(model) - NO_FILTERS
     for name in names:
         for blank in ("", "%20", "%00", "%09"):
@@ -216,7 +216,7 @@ def test_an_action_with_any_empty_filter_is_refused(staff_client, model):
             assert staff_client.post(address, {"action": "x"}).status_code == 400, address
 
 
-def test_empty_fields_of_the_form_of_filters_are_dropped_from_the_address(staff_client, fixtures):
+def test_empty_filter_fields_are_removed_from_the_url(staff_client, fixtures):
     query = f"project__id__exact={fixtures.apollo.pk}&assignee__id__exact=&q="
     response = staff_client.get(f"{TASKS}?{query}")
 
@@ -228,7 +228,7 @@ def test_empty_fields_of_the_form_of_filters_are_dropped_from_the_address(staff_
     assert open_tasks(fixtures) == 0
 
 
-def test_a_list_of_what_nobody_is_assigned_to_shows_and_changes_no_other(staff_client, fixtures):
+def test_list_of_unassigned_tasks_shows_and_changes_only_these(staff_client, fixtures):
     for query in ("assignee__isnull=True", "assignee__isnull=1"):
         rows = staff_client.get(f"{TASKS}?{query}").context["cl"].result_list
         assert [row.title for row in rows] == ["Second"]
@@ -241,7 +241,7 @@ def test_a_list_of_what_nobody_is_assigned_to_shows_and_changes_no_other(staff_c
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("query", ["*", "%", "_", "-", "\u200b", "()", "NOT", '"*"'])
 @each_model
-def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff_client, model, query):
+def test_search_for_punctuation_lists_no_rows_without_it(staff_client, model, query):
     response = staff_client.get(f"{list_of(model)}?{urlencode({'q': query})}")
 
     if response.status_code == 200 and query not in "-_":
@@ -251,7 +251,7 @@ def test_a_search_of_marks_alone_does_not_list_what_lacks_them(staff_client, mod
 # ---- forms --------------------------------------------------------------------------------------
 
 
-def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff_client, fixtures):
+def test_admin_form_shows_a_valid_initial_value_and_ignores_an_invalid_one(staff_client, fixtures):
     for project, shown in (
         (str(fixtures.apollo.pk), str(fixtures.apollo.pk)),
         ("x", None),
@@ -267,7 +267,7 @@ def test_a_proposed_value_is_shown_and_an_unreadable_one_is_left_out(staff_clien
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("field", ["project", "assignee", "parent", "labels", "blockers"])
 @pytest.mark.parametrize("bad", ["x", "9" * 20, "-1", "½"])
-def test_a_form_says_which_chosen_row_it_cannot_find(staff_client, fixtures, field, bad):
+def test_unknown_row_in_an_admin_form_is_reported_at_its_field(staff_client, fixtures, field, bad):
     body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
 
     response = staff_client.post(f"{TASKS}add/", body | {"metadata": "{}", field: bad})
@@ -276,7 +276,7 @@ def test_a_form_says_which_chosen_row_it_cannot_find(staff_client, fixtures, fie
     assert list(response.context["adminform"].form.errors) == [field]
 
 
-def test_a_form_accepts_rows_that_exist(staff_client, fixtures):
+def test_admin_form_with_existing_rows_is_saved(staff_client, fixtures):
     with inside(fixtures.acme):
         tag = Tag.objects.get()
     body = {"project": fixtures.apollo.pk, "title": "New", "status": "todo", "priority": "low"}
@@ -305,7 +305,7 @@ def multipart(fixtures: Any, title: bytes, header: bytes = b"") -> bytes:
 
 
 @pytest.mark.parametrize("title", BROKEN)
-def test_a_form_with_text_that_cannot_be_stored_is_refused(staff_client, fixtures, title):
+def test_admin_form_with_text_that_cannot_be_stored_is_refused(staff_client, fixtures, title):
     response = staff_client.post(f"{TASKS}add/", task_form(fixtures, title), content_type=FORM)
 
     assert response.status_code == 400
@@ -324,7 +324,7 @@ def test_a_multipart_form_with_text_that_cannot_be_stored_is_refused(staff_clien
     assert open_tasks(fixtures) == 2
 
 
-def test_half_a_character_in_base64_of_a_multipart_form_is_refused(staff_client, fixtures):
+def test_incomplete_character_in_base64_of_a_multipart_form_is_refused(staff_client, fixtures):
     body = multipart(fixtures, b"7aCA", b"\r\nContent-Transfer-Encoding: base64")
 
     response = staff_client.post(
@@ -336,7 +336,7 @@ def test_half_a_character_in_base64_of_a_multipart_form_is_refused(staff_client,
 
 
 @pytest.mark.parametrize("title", ["é", "🚀", "\ufffd", "a+b & c"])
-def test_a_form_with_any_whole_text_is_saved(staff_client, fixtures, title):
+def test_admin_form_with_any_valid_unicode_is_saved(staff_client, fixtures, title):
     kind = "multipart/form-data; boundary=edge"
     urlencoded = task_form(fixtures, quote(title).encode())
 

@@ -1,4 +1,4 @@
-"""Lists of the admin are filtered by what their filters offer, and by nothing else."""
+"""Lists of the admin accept only the query parameters that their filters offer."""
 
 from __future__ import annotations
 
@@ -62,13 +62,13 @@ def changelist(model: type[models.Model]) -> str:
 
 
 def names_of(model: Any) -> set[str]:
-    """Columns and relations by the names that a lookup knows them by."""
+    """Return the names of columns and relations that a lookup can contain."""
     fields = model._meta.get_fields(include_hidden=True)
     return {"pk"} | {name for f in fields for name in (f.name, getattr(f, "attname", f.name))}
 
 
 def paths_of(model: Any) -> set[str]:
-    """Its own columns, and those one relation away."""
+    """Return the lookup paths of the model's columns, and of columns one relation away."""
     related = {f.name: f.related_model for f in model._meta.get_fields() if f.related_model}
     return names_of(model) | {
         f"{name}__{column}" for name, other in related.items() for column in names_of(other)
@@ -76,7 +76,7 @@ def paths_of(model: Any) -> set[str]:
 
 
 def offered_by(model_admin: Any, request: Any) -> set[str]:
-    """The parameters that the list's own filters read."""
+    """Return the query parameters that the filters of the list read."""
     view = model_admin.get_changelist_instance(request)
     return {name for spec in view.filter_specs for name in spec.expected_parameters() if name}
 
@@ -85,7 +85,7 @@ REGISTERED = sorted(admin.site._registry, key=lambda model: model.__name__)
 
 
 def test_only_tables_of_tenants_are_registered():
-    """What belongs to no tenant would be shared by all of them."""
+    """Rows of a table without a tenant would be visible to the staff of every tenant."""
     assert {m for m in REGISTERED if not is_tenant_model(m)} == {Tenant}
     assert all(isinstance(one, ModelAdmin) for one in admin.site._registry.values())
 
@@ -129,7 +129,7 @@ def secret_paths() -> list[tuple[type[models.Model], str]]:
 
 
 def test_lookups_of_the_test_include_secret_columns_and_relations():
-    found = {(model.__name__, path) for model, path in secret_paths()}
+    listed_paths = {(model.__name__, path) for model, path in secret_paths()}
 
     assert {
         ("User", "password"),
@@ -140,7 +140,7 @@ def test_lookups_of_the_test_include_secret_columns_and_relations():
         ("Project", "owner__password"),
         ("Task", "assignee__password"),
         ("Event", "actor__password"),
-    } <= found
+    } <= listed_paths
 
 
 @pytest.mark.sampled(4)
@@ -156,7 +156,7 @@ def test_a_secret_column_cannot_filter_a_list(staff_client, model, path):
 
 
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_a_list_is_searched_by_no_secret_column(root, staff_client, model):
+def test_secret_column_cannot_be_searched(root, staff_client, model):
     model_admin = admin.site._registry[model]
 
     with inside(root.tenant):
@@ -170,8 +170,8 @@ def test_a_list_is_searched_by_no_secret_column(root, staff_client, model):
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
-def test_a_list_is_sorted_by_its_own_columns_only(root, staff_client, request_of_staff, model):
-    """The order parameter counts the list's columns; numbers beyond them mean nothing."""
+def test_list_can_be_sorted_by_its_own_columns_only(root, staff_client, request_of_staff, model):
+    """The parameter `o` contains positions of columns. Other values are ignored."""
     model_admin = admin.site._registry[model]
     columns = model_admin.list_display
     with inside(root.tenant):
@@ -201,7 +201,7 @@ def test_autocompletion_ignores_lookups(root, staff_client, parameter):
     assert staff_client.get(f"{page}&{parameter}=a").json() == usual
 
 
-def test_history_and_error_pages_ignore_or_refuse_lookups(root, staff_client):
+def test_history_ignores_lookups_and_error_page_refuses_them(root, staff_client):
     history = f"{changelist(User)}{root.user.pk}/history/"
     plain = staff_client.get(history).context["entries"]
 
@@ -211,7 +211,7 @@ def test_history_and_error_pages_ignore_or_refuse_lookups(root, staff_client):
     assert staff_client.get(f"{changelist(User)}?e=1&password__regex=a").status_code == 400
 
 
-def test_search_of_the_sidebar_finds_no_rows_by_a_secret(root, staff_client):
+def test_sidebar_search_for_a_secret_finds_no_rows(root, staff_client):
     with inside(root.tenant):
         password = User.objects.get(pk=root.user.pk).password
 
@@ -220,7 +220,7 @@ def test_search_of_the_sidebar_finds_no_rows_by_a_secret(root, staff_client):
         assert root.user.email.encode() not in r.content
 
 
-def test_filters_and_links_still_narrow_a_list(root, staff_client):
+def test_offered_filters_and_links_restrict_a_list(root, staff_client):
     def listed(page: str) -> list[Any]:
         r = staff_client.get(page)
         assert r.status_code == 200, page

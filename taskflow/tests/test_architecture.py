@@ -1,4 +1,4 @@
-"""The layers of the project, kept by tests. They read the source and touch no database."""
+"""The layers of the project. These tests read the source code and use no database."""
 
 from __future__ import annotations
 
@@ -41,8 +41,24 @@ WRITES = {
     "get_or_create",
     "update_or_create",
 }
+# Statements that change the session, not the transaction: a pooler would give it to other clients.
+SESSION_STATEMENTS = re.compile(
+    r"\s*(SET (?!LOCAL |TRANSACTION |CONSTRAINTS )|RESET |LISTEN |DISCARD |CREATE TEMP)|.*WITH HOLD"
+    r"|.*(pg_(try_)?advisory_lock\(|set_config\(.*, false\))",
+    re.S,
+)
+# They refuse to run through a pooler: see taskflow/management/pooler.py.
+USES_OF_THE_SESSION = {
+    "taskflow/management/commands/flush.py": ["SET ROLE ", "RESET ROLE"],
+    "taskflow/management/commands/migrate.py": [
+        "SET statement_timeout = 0",
+        "SET taskflow.tenant = '0'",
+        "RESET ",
+        "SET ROLE ",
+    ],
+}
 # What writes rows below the recorder.
-WRITERS = re.compile(r"taskflow/(audit/(recorder|links)\.py|tenancy/)|/models(/|\.py)")
+WRITERS = re.compile(r"taskflow/(audit/(recorder|event_log|links)\.py|tenancy/)|/models(/|\.py)")
 # What else writes rows, each with its calls and its reason.
 WRITES_WITHOUT_RECORDER = {
     "accounts/actions/tenants.py": ["tenant.save"],  # a tenant belongs to no tenant
@@ -177,7 +193,7 @@ def test_nothing_is_imported_inside_a_function():
     assert [h for h in hidden if not h.startswith("taskflow/apps.py")] == []
 
 
-def test_only_the_recorder_writes():
+def test_only_the_recorder_and_listed_modules_write():
     calls: dict[str, list[str]] = {}
     for name, tree in SOURCES:
         if WRITERS.search(name):
@@ -194,8 +210,23 @@ def test_only_the_recorder_writes():
     assert not unexpected
 
 
+def test_only_the_listed_commands_change_the_session_of_the_database():
+    found: dict[str, list[str]] = {}
+    for name, tree in SOURCES:
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Constant) or not isinstance(node.value, str | bytes):
+                continue
+            text = node.value if isinstance(node.value, str) else node.value.decode("latin-1")
+            if SESSION_STATEMENTS.match(text):
+                found.setdefault(name, []).append(text)
+
+    assert {n: sorted(t) for n, t in found.items()} == {
+        n: sorted(t) for n, t in USES_OF_THE_SESSION.items()
+    }
+
+
 def test_across_tenants_is_called_only_by_the_listed_modules():
-    """Whatever does is named here, with its reason."""
+    """Each use is listed here with its reason."""
     allowed: dict[str, str] = {}
 
     users = {

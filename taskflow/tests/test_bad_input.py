@@ -1,4 +1,4 @@
-"""What cannot be accepted gets a problem document, changes nothing, and never a 500."""
+"""Invalid input gets a problem document, changes nothing and never causes a 500."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ PROBLEM = "application/problem+json"
 
 
 def send(client, body, path="/tags", **headers):
-    """A raw body, as a script with a bug would send it."""
+    """Send the body unchanged, even if it is no JSON."""
     body = body if isinstance(body, bytes) else body.encode()
     kwargs = {"content_type": "application/json"} | headers
     return client.generic("POST", path, body, **kwargs)
 
 
-def is_problem(r):
+def check_problem(r):
     body = r.json()
     assert r.headers["Content-Type"].startswith(PROBLEM), r.content
     assert body["status"] == r.status_code
@@ -70,7 +70,7 @@ def test_malformed_body_is_refused(fixtures, as_, events, body, status, code):
 
     r = send(client, body)
 
-    assert (r.status_code, is_problem(r)["code"]) == (status, code)
+    assert (r.status_code, check_problem(r)["code"]) == (status, code)
     assert len(events(fixtures.acme)) == before
 
 
@@ -78,8 +78,8 @@ def test_malformed_body_is_refused(fixtures, as_, events, body, status, code):
     ("metadata", "status"),
     [
         ('{"a": 1.5e18}', 201),
-        ('{"a": 1e308}', 400),  # PostgreSQL writes it out; nobody could send it back
-        ('{"a": 1e999}', 400),  # infinity, which is no JSON when it comes back
+        ('{"a": 1e308}', 400),  # PostgreSQL returns 309 digits, which a body may not contain
+        ('{"a": 1e999}', 400),  # read as infinity, which is not JSON
         ('{"a": -1e999}', 400),
         ('{"a": 9223372036854775807}', 201),
         ('{"a": 9223372036854775808}', 400),
@@ -96,7 +96,7 @@ def test_malformed_body_is_refused(fixtures, as_, events, body, status, code):
     ],
 )
 def test_metadata_is_stored_or_refused(fixtures, as_, metadata, status):
-    """Free-form JSON: all that can be stored and read back, and nothing else."""
+    """Any JSON object is accepted that can be stored and read back unchanged."""
     client = as_(fixtures.ada)
     metadata = metadata if isinstance(metadata, bytes) else metadata.encode()
     start = b'{"project_id": %d, "title": "x", "metadata": ' % fixtures.apollo.pk
@@ -105,15 +105,15 @@ def test_metadata_is_stored_or_refused(fixtures, as_, metadata, status):
 
     assert r.status_code == status, r.content
     if status == 201:
-        found = client.get(f"/tasks/{r.json()['id']}").json()["metadata"]
-        assert found == json.loads(metadata)
+        returned = client.get(f"/tasks/{r.json()['id']}").json()["metadata"]
+        assert returned == json.loads(metadata)
     else:
-        is_problem(r)
+        check_problem(r)
 
 
 DAYS = ["2026-02-29", "1969-12-31", "2200-01-01", "0001-01-01", "2026-1-1", "20260101", "2026",
         "1700000000", 1700000000, 0, True, "", "today", "2026-01-31T00:00:00Z"]  # fmt: skip
-INSTANTS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
+TIMESTAMPS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-01-01T00:00:00Z",
             "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1970-01-01T00:00:00+00:01",
             "2199-12-31T23:59:59-00:01", "1700000000", 1700000000, 1.5, True, "",
             "2026-01-31T25:00:00Z", "2026-01-31T09:00:00+25:00"]  # fmt: skip
@@ -121,24 +121,24 @@ INSTANTS = ["2026-01-31T09:00:00", "2026-01-31", "1969-12-31T23:59:59Z", "2200-0
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("due_on", d) for d in DAYS] + [("due_date", i) for i in INSTANTS],
+    [("due_on", d) for d in DAYS] + [("due_date", i) for i in TIMESTAMPS],
 )
-def test_a_date_that_is_none(fixtures, as_, events, field, value):
+def test_invalid_date_in_a_body_is_refused_with_its_pointer(fixtures, as_, events, field, value):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
 
     r = client.patch("/tasks/APO-1", {field: value})
 
-    assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
+    assert (r.status_code, check_problem(r)["code"]) == (422, "validation_failed")
     assert r.json()["errors"][0]["pointer"] == f"#/{field}"
     assert len(events(fixtures.acme)) == before
 
 
 @pytest.mark.parametrize("value", ["2026", "1700000000", "2026-01-31T09:00:00", "0"])
-def test_a_date_that_is_none_in_a_filter(fixtures, as_, value):
+def test_invalid_date_in_a_filter_is_refused_by_name(fixtures, as_, value):
     for name in ("due_before", "due_after"):
         r = as_(fixtures.ada).get("/tasks", query_params={name: value})
-        assert (r.status_code, is_problem(r)["errors"][0]["parameter"]) == (422, name)
+        assert (r.status_code, check_problem(r)["errors"][0]["parameter"]) == (422, name)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +151,7 @@ def test_a_date_that_is_none_in_a_filter(fixtures, as_, value):
         ("due_date", "2199-12-31T23:59:59Z", "2199-12-31T23:59:59Z"),
     ],
 )
-def test_a_date_that_is_one(fixtures, as_, field, value, read):
+def test_valid_date_is_stored_and_returned_in_utc(fixtures, as_, field, value, read):
     assert as_(fixtures.ada).patch("/tasks/APO-1", {field: value}).json()[field] == read
 
 
@@ -159,13 +159,13 @@ def test_a_date_that_is_one(fixtures, as_, field, value, read):
 def test_body_of_another_content_type_is_refused(fixtures, as_, kind):
     r = send(as_(fixtures.ada), '{"name": "x"}', content_type=kind)
 
-    assert (r.status_code, is_problem(r)["code"]) == (415, "unsupported_media_type")
+    assert (r.status_code, check_problem(r)["code"]) == (415, "unsupported_media_type")
 
 
 def test_chunked_body_is_refused(fixtures, as_):
     r = send(as_(fixtures.ada), "", HTTP_TRANSFER_ENCODING="chunked")
 
-    assert (r.status_code, is_problem(r)["code"]) == (411, "length_required")
+    assert (r.status_code, check_problem(r)["code"]) == (411, "length_required")
 
 
 @pytest.mark.parametrize(
@@ -206,21 +206,21 @@ def test_chunked_body_is_refused(fixtures, as_):
 def test_wrong_path_or_method_gets_a_problem_document(fixtures, as_, method, path, status, code):
     r = getattr(as_(fixtures.ada), method)(path)
 
-    assert (r.status_code, is_problem(r)["code"]) == (status, code)
+    assert (r.status_code, check_problem(r)["code"]) == (status, code)
     assert ("Allow" in r.headers) == (status == 405)
 
 
-def test_a_foreign_host(fixtures):
+def test_unknown_host_is_refused(fixtures):
     r = ApiClient(token_of(fixtures.ada), SERVER_NAME="evil.example").get("/me")
 
-    assert (r.status_code, is_problem(r)["code"]) == (400, "bad_request")
+    assert (r.status_code, check_problem(r)["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("cookie", ["x", "a" * 32, '"\\000aaaaaaaaaaaaaaa"', "é" * 20, "' OR 1"])
-def test_a_forged_session(fixtures, cookie):
+def test_forged_session_cookie_is_refused(fixtures, cookie):
     r = ApiClient().get("/me", HTTP_COOKIE=f"{settings.SESSION_COOKIE_NAME}={cookie}")
 
-    assert (r.status_code, is_problem(r)["code"]) == (401, "unauthenticated")
+    assert (r.status_code, check_problem(r)["code"]) == (401, "unauthenticated")
 
 
 @pytest.mark.parametrize(
@@ -243,7 +243,7 @@ def test_invalid_field_is_refused_with_its_pointer(fixtures, as_, events, field,
 
     r = client.post("/tasks", body)
 
-    assert (r.status_code, is_problem(r)["code"]) == (422, "validation_failed")
+    assert (r.status_code, check_problem(r)["code"]) == (422, "validation_failed")
     assert r.json()["errors"][0]["pointer"].startswith(f"#/{field}")
     assert len(events(fixtures.acme)) == before
     with inside(fixtures.acme):
@@ -264,17 +264,19 @@ def test_invalid_field_is_refused_with_its_pointer(fixtures, as_, events, field,
         ("post", "/tasks", {"project_id": "{project}", "title": "x"}),
     ],
 )
-def test_what_is_anothers_is_answered_as_what_is_not_there(fixtures, as_, role, method, path, body):
+def test_invisible_row_gets_the_same_response_as_a_missing_row(
+    fixtures, as_, role, method, path, body
+):
     client = as_(getattr(fixtures, role))
 
-    def answer(**ids):
+    def response_to(**ids):
         sent = body and {k: int(v.format(**ids)) if "{" in str(v) else v for k, v in body.items()}
         r = getattr(client, method)(path.format(**ids), sent)
-        return r.status_code, {**is_problem(r), "request_id": ""}
+        return r.status_code, {**check_problem(r), "request_id": ""}
 
-    theirs = answer(task=fixtures.task.pk, project=fixtures.apollo.pk)
+    invisible = response_to(task=fixtures.task.pk, project=fixtures.apollo.pk)
 
-    assert theirs == answer(task=999_999, project=999_999)
+    assert invisible == response_to(task=999_999, project=999_999)
     with inside(fixtures.acme):
         assert Task.objects.get().title == "Launch"
 
@@ -295,22 +297,24 @@ def test_what_is_anothers_is_answered_as_what_is_not_there(fixtures, as_, role, 
         ("get", "/projects?owner={}", None),
     ],
 )
-def test_anothers_user_is_nobody(fixtures, as_, events, method, path, body):
-    """Byte for byte, wherever his id is put."""
+def test_user_of_another_tenant_gets_the_same_response_as_a_missing_user(
+    fixtures, as_, events, method, path, body
+):
+    """The responses are equal except for the id, in every place that takes a user."""
     client = as_(fixtures.mallory)
     before = [len(events(tenant)) for tenant in (fixtures.acme, fixtures.globex)]
 
-    def answer(user_id):
+    def response_to(user_id):
         sent = body and {k: user_id if v == "{}" else v for k, v in body.items()}
         r = getattr(client, method)(path.format(user_id), sent)
-        is_problem(r)
+        check_problem(r)
         text = r.content.decode().replace(r.headers["X-Request-Id"], "")
         return r.status_code, text.replace(f"“{user_id}”", "“…”")
 
-    theirs = answer(fixtures.ada.user.pk)
+    invisible = response_to(fixtures.ada.user.pk)
 
-    assert theirs[0] in (404, 422)
-    assert theirs == answer(999_999)
+    assert invisible[0] in (404, 422)
+    assert invisible == response_to(999_999)
     assert [len(events(tenant)) for tenant in (fixtures.acme, fixtures.globex)] == before
 
 
@@ -339,7 +343,7 @@ def test_random_input_never_causes_a_server_error(fixtures, as_, method, path, o
     requests = [(path.replace("{", "").replace("}", ""), {}, None)]
     known = {"task_id": fixtures.task.pk, "project_id": fixtures.apollo.pk}
     real = path.format(**{p["name"]: known.get(p["name"], 1) for p in operation["parameters"]})
-    # Each gets a part of the junk, each piece goes to many.
+    # Each parameter gets a part of the values, so that the test stays short.
     requests += [
         (real, {x: junk}, None) for n, x in enumerate(parameters) for junk in JUNK[n % 3 :: 3]
     ]
@@ -352,31 +356,33 @@ def test_random_input_never_causes_a_server_error(fixtures, as_, method, path, o
         r = getattr(client, method)(address, body, **kwargs)
         assert r.status_code < 500, (address, query, body, r.content)
         if r.status_code >= 400:
-            is_problem(r)
+            check_problem(r)
 
 
-# ---- when it is our fault -----------------------------------------------------------------------
+# ---- failures of the server -----------------------------------------------------------------------
 
 
-def test_a_database_that_is_away(fixtures, as_, monkeypatch):
+def test_unavailable_database_gets_503_with_retry_after(fixtures, as_, monkeypatch):
     monkeypatch.setattr(
         task_api, "task_response", lambda *a: (_ for _ in ()).throw(OperationalError("gone"))
     )
 
     r = as_(fixtures.ada).get("/tasks/1")
 
-    assert (r.status_code, is_problem(r)["code"]) == (503, "unavailable")
+    assert (r.status_code, check_problem(r)["code"]) == (503, "unavailable")
     assert r.headers["Retry-After"] == "1"
 
 
-def test_a_bug_rolls_back_and_is_logged_with_its_trace(fixtures, as_, events, monkeypatch, caplog):
+def test_unexpected_exception_rolls_back_and_is_logged_with_its_traceback(
+    fixtures, as_, events, monkeypatch, caplog
+):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
     monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
 
     r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "half"})
 
-    body = is_problem(r)
+    body = check_problem(r)
     assert (r.status_code, body["code"]) == (500, "internal_error")
     assert "division" not in json.dumps(body)
     assert len(events(fixtures.acme)) == before

@@ -1,4 +1,4 @@
-"""That the benchmark still starts; what it measures is not for tests to say."""
+"""The modules of the benchmark can be started. What they measure is not tested."""
 
 from __future__ import annotations
 

@@ -43,11 +43,11 @@ class Input(io.BytesIO):
 
 
 @pytest.fixture
-def ask(fixtures, as_):
-    """ask(method, path, body) is the status and the text that the WSGI application answers."""
+def send(fixtures, as_):
+    """send(method, path, body) returns status, headers and text of the WSGI application."""
     token = as_(fixtures.ada).token
 
-    def send(method, path, body, length=None, content_type="application/json"):
+    def send_request(method, path, body, length=None, content_type="application/json"):
         environ = RequestFactory().generic(method, path).environ | {
             "HTTP_HOST": "acme.localhost",
             "HTTP_AUTHORIZATION": f"Bearer {token}",
@@ -55,9 +55,9 @@ def ask(fixtures, as_):
             "CONTENT_LENGTH": str(len(body.getvalue()) if length is None else length),
             "wsgi.input": body,
         }
-        answered = []
-        parts = application(environ, lambda status, headers: answered.append((status, headers)))
-        status, headers = answered[0]
+        started = []
+        parts = application(environ, lambda status, headers: started.append((status, headers)))
+        status, headers = started[0]
         return int(status.split()[0]), dict(headers), b"".join(parts).decode()
 
     # Django's test client, once used, connects this again; here it would close the connection that
@@ -65,7 +65,7 @@ def ask(fixtures, as_):
     signals = [
         s for s in (request_started, request_finished) if s.disconnect(close_old_connections)
     ]
-    yield send
+    yield send_request
     for signal in signals:
         signal.connect(close_old_connections)
 
@@ -144,25 +144,25 @@ def test_failing_reader_releases_its_slot():
     ],
 )
 def test_a_body_is_read_once_and_outside_every_unit_of_work(
-    ask, method, path, content_type, status
+    send, method, path, content_type, status
 ):
     body = Input(b'{"name": "green"}')
 
-    answered, _, text = ask(method, path, body, content_type=content_type)
+    answered_status, _, text = send(method, path, body, content_type=content_type)
 
-    assert answered == status, text
+    assert answered_status == status, text
     assert body.units == [None]
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE", "OPTIONS", "PATCH", "PUT", "POST"])
 @pytest.mark.parametrize("path", ["/api/v1/tags/1", "/admin/", "/livez", "/nowhere"])
-def test_request_with_a_body_takes_a_slot(ask, monkeypatch, method, path):
+def test_request_with_a_body_takes_a_slot(send, monkeypatch, method, path):
     readers = BodyReaders(limit=1, max_wait=0)
     monkeypatch.setattr(bodies, "readers", readers)
     body = Input(b"{}")
 
     with readers.enter():
-        status, headers, text = ask(method, path, body)
+        status, headers, text = send(method, path, body)
 
     assert status == 503
     assert headers["Retry-After"] == "1"
@@ -189,28 +189,28 @@ def test_request_without_a_body_takes_no_slot(fixtures, as_, monkeypatch):
     ("path", "kind"),
     [("/api/v1/tags", "application/problem+json"), ("/admin/login/", "text/plain; charset=utf-8")],
 )
-def test_a_body_above_the_limit_is_refused_unread(ask, settings, path, kind):
+def test_a_body_above_the_limit_is_refused_unread(send, settings, path, kind):
     body = Input(b"{}")
 
-    status, headers, _ = ask("POST", path, body, settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    status, headers, _ = send("POST", path, body, settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
 
     assert (status, headers["Content-Type"]) == (413, kind)
     assert body.units == []
 
 
 @pytest.mark.parametrize("path", ["/api/v1/tags", "/admin/login/"])
-def test_a_body_that_ends_early_is_refused(ask, path):
+def test_a_body_that_ends_early_is_refused(send, path):
     body = Input(b'{"name": "green"}')
 
-    status, _, text = ask("POST", path, body, length=18)
+    status, _, text = send("POST", path, body, length=18)
 
     assert status == 400
     assert "shorter than its Content-Length" in text
 
 
 @pytest.mark.parametrize("length", ["x", "-1", "1.5", "²"])
-def test_a_content_length_that_is_no_number_is_refused(ask, length):
-    status, _, text = ask("POST", "/api/v1/tags", Input(b"{}"), length)
+def test_a_content_length_that_is_no_number_is_refused(send, length):
+    status, _, text = send("POST", "/api/v1/tags", Input(b"{}"), length)
 
     assert status == 400
     assert "Content-Length must be a number" in text
@@ -243,8 +243,8 @@ class Server:
         text = None if body is None else json.dumps(body)
         with closing(HTTPConnection("127.0.0.1", self.port, timeout=LONG)) as connection:
             connection.request(method, path, text, headers | {"Content-Type": "application/json"})
-            answer = connection.getresponse()
-            return answer.status, answer.read()
+            response = connection.getresponse()
+            return response.status, response.read()
 
     def send_half(self, path: str) -> socket.socket:
         """A connection that announces 1,000 bytes and sends one."""
@@ -277,7 +277,7 @@ def server(tmp_path_factory):
 @pytest.mark.slow
 @pytest.mark.readme
 @pytest.mark.parametrize("path", ["/api/v1/auth/login", "/api/v1/tags", "/admin/login/", "/livez"])
-def test_reads_and_probes_are_answered_beside_half_sent_bodies(server, path):
+def test_reads_and_health_checks_succeed_beside_incomplete_bodies(server, path):
     with ExitStack() as connections:
         for _ in range(4 * BLOCKING_THREADS):
             connections.enter_context(server.send_half(path))
@@ -301,16 +301,16 @@ def test_incomplete_body_holds_no_database_lock(server):
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_a_burst_of_writes_is_never_refused(server):
-    for n in range(100):  # until the server has noticed that the connections above are closed
+def test_burst_of_writes_with_whole_bodies_is_accepted(server):
+    for n in range(100):  # until the server has closed the connections of the test above
         if server.call("POST", "/api/v1/tags", {"name": f"first {n}"})[0] == 201:
             break
         time.sleep(0.1)
     with ThreadPoolExecutor(64) as threads:
-        answers = list(
+        statuses = list(
             threads.map(
                 lambda n: server.call("POST", "/api/v1/tags", {"name": f"tag {n}"})[0], range(128)
             )
         )
 
-    assert answers == [201] * 128
+    assert statuses == [201] * 128

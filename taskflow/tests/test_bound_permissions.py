@@ -1,4 +1,4 @@
-"""What an administrator's token that is bound to one project does to all the rest: nothing.
+"""An administrator's token that is bound to one project has no access to anything else.
 
 One row per operation of the API, each called with rows outside the token's project.
 """
@@ -132,7 +132,7 @@ def test_bound_token_lists_only_itself(fixtures, ids, bound):  # noqa: F811
 
 @pytest.mark.parametrize("subject_type", ["user", "apitoken", "tenant", "tag"])
 def test_bound_token_cannot_undo_changes_outside_its_project(fixtures, as_, bound, subject_type):
-    """Not even what its own user did with another token."""
+    """This also holds for changes that the same user made with another token."""
     boss = as_(fixtures.boss)
     calls = {
         "user": lambda: boss.patch(f"/users/{fixtures.eve.user.pk}", {"full_name": "N"}),
@@ -146,7 +146,7 @@ def test_bound_token_cannot_undo_changes_outside_its_project(fixtures, as_, boun
         (event,) = Event.objects.filter(request_id=request_id)
     assert event.subject_type == subject_type
 
-    answers = [
+    responses = [
         bound.post("/undo", body)
         for body in (
             {"request_id": request_id},
@@ -155,7 +155,7 @@ def test_bound_token_cannot_undo_changes_outside_its_project(fixtures, as_, boun
         )
     ]
 
-    assert [r.status_code for r in answers] == [404, 404, 404]
+    assert [r.status_code for r in responses] == [404, 404, 404]
     with inside(fixtures.acme):
         assert Event.objects.latest("pk").pk == event.pk
         assert ApiToken.objects.live(timezone.now()).count() == (

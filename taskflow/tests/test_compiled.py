@@ -20,8 +20,8 @@ on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
 
 
 @with_tenant_parameter
-def tasks_of(wanted):
-    return Task.objects.filter(Q(pk__in=wanted)).values_list("title")
+def tasks_of(ids):
+    return Task.objects.filter(Q(pk__in=ids)).values_list("title")
 
 
 @with_tenant_parameter
@@ -53,14 +53,14 @@ def test_query_outside_a_tenant_is_refused(fixtures):
         update(all_tasks, fixtures.task.pk, {"title": "x"})
 
 
-def test_no_values_match_no_rows(fixtures):
+def test_empty_list_of_values_matches_no_rows(fixtures):
     with inside(fixtures.acme):
         assert QueryCache(tasks_of).fetch((), ()) == []
         assert QueryCache(tasks_of).count((), ()) == 0
         assert QueryCache(among).fetch((), IdArray(())) == []
 
 
-def test_each_number_of_values_is_a_variant_but_ids_are_one(fixtures):
+def test_each_number_of_values_is_compiled_once_but_id_arrays_share_one_query(fixtures):
     many, one = QueryCache(tasks_of), QueryCache(among)
     with inside(fixtures.acme):
         for n in range(1, 6):
@@ -72,7 +72,7 @@ def test_each_number_of_values_is_a_variant_but_ids_are_one(fixtures):
     assert one.queries.cache_info().currsize == 1
 
 
-def test_values_that_are_no_parameters_stay_as_they_are(fixtures):
+def test_constant_values_of_a_query_are_sent_unchanged(fixtures):
     odd = 'it\'s 100 %s \\ $1 "ü" %'
 
     @with_tenant_parameter
@@ -90,7 +90,9 @@ def test_values_that_are_no_parameters_stay_as_they_are(fixtures):
         assert query.fetch({"n": fixtures.task.number}) == [("x",)]
 
 
-def test_objects_have_their_related_objects(fixtures, assert_statements):
+def test_fetched_objects_have_their_related_objects_without_further_statements(
+    fixtures, assert_statements
+):
     @with_tenant_parameter
     def with_people():
         rows = Task.objects.select_related("project", "assignee", "parent")
@@ -120,7 +122,7 @@ ODD = [
 
 
 @pytest.mark.parametrize("values", ODD)
-def test_a_row_is_inserted_and_changed_as_the_orm_does_it(fixtures, values):
+def test_insert_and_update_store_the_same_values_as_the_orm(fixtures, values):
     with inside(fixtures.acme):
         one, other = (
             new_task(fixtures, **values),
@@ -142,7 +144,7 @@ def test_a_row_is_inserted_and_changed_as_the_orm_does_it(fixtures, values):
 
 
 @on_postgres
-def test_rows_are_inserted_together_as_the_orm_does_it(fixtures):
+def test_inserting_rows_together_stores_the_same_values_as_the_orm(fixtures):
     with inside(fixtures.acme):
         rows = [new_task(fixtures, number=100 + n, **values) for n, values in enumerate(ODD)]
         rows += [new_task(fixtures, number=200 + n, title=str(n)) for n in range(40)]
@@ -160,7 +162,7 @@ def test_rows_are_inserted_together_as_the_orm_does_it(fixtures):
 
 @on_postgres
 @pytest.mark.parametrize("values", [{"number": 1}, {"title": ""}, {"title": "a\0b"}])
-def test_none_is_inserted_when_one_cannot_be(fixtures, values):
+def test_no_row_is_inserted_when_one_violates_a_constraint(fixtures, values):
     with inside(fixtures.acme):
         rows = [new_task(fixtures, number=100), new_task(fixtures, **values)]
         with pytest.raises((IntegrityError, DataError)), transaction.atomic():
@@ -188,7 +190,7 @@ def test_text_with_nul_is_refused(fixtures):
         update(all_tasks, fixtures.task.pk, {"title": "a\0b"})
 
 
-def test_count_up_adds_and_returns_the_new_value(fixtures):
+def test_increment_adds_and_returns_the_new_value(fixtures):
     @with_tenant_parameter
     def projects():
         return Project.objects.all()
@@ -203,7 +205,7 @@ def test_count_up_adds_and_returns_the_new_value(fixtures):
 
 @pytest.fixture
 def nothing_prepared(fixtures):
-    """A connection that prepares statements, and has room: the tests before may have filled it."""
+    """A connection without prepared statements. After other tests it may have its maximum."""
     connection.session.transport = transport = TextTransport(connection.connection)
     connection.cursor().execute("DEALLOCATE ALL")
     transport.prepared.names.clear()
@@ -225,15 +227,15 @@ def test_statement_is_prepared_by_name_unless_a_pooler_cannot(
             assert query.fetch((), (fixtures.task.pk, *others)) == [("Launch",)]
         with connection.cursor() as cursor:
             cursor.execute("SELECT statement FROM pg_prepared_statements WHERE name LIKE 'tf_%'")
-            known = [statement for (statement,) in cursor.fetchall()]
+            prepared_texts = [statement for (statement,) in cursor.fetchall()]
         text = query.queries(
             (), ((int,) * (len(others) + 1),)
         ).compiled.statement.for_postgresql.text
-        assert (text.decode() in known) == prepared
+        assert (text.decode() in prepared_texts) == prepared
 
 
 @on_postgres
-def test_statement_that_the_server_forgot_is_prepared_again(fixtures, nothing_prepared):
+def test_statement_that_the_server_has_deallocated_is_prepared_again(fixtures, nothing_prepared):
     query = QueryCache(tasks_of)
     ids = (fixtures.task.pk, 10**6)
     with inside(fixtures.acme):
@@ -247,7 +249,7 @@ def test_statement_that_the_server_forgot_is_prepared_again(fixtures, nothing_pr
         assert query.fetch((), ids) == [("Launch",)]
 
 
-def test_users_are_read_with_all_their_fields(fixtures):
+def test_fetched_users_have_all_their_fields(fixtures):
     @with_tenant_parameter
     def users():
         return User.objects.filter(pk=Parameter("pk"))

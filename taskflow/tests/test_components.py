@@ -1,4 +1,4 @@
-"""The names of components and the parameters of the OpenAPI document, however an API is declared."""
+"""The component names and parameters of the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def document_of(*operations):
     return api.get_openapi_schema(path_prefix="/api/")
 
 
-def answer(request):
-    """Answer nothing."""
+def list_rows_of_api(request):
+    """Return nothing."""
 
 
-def answer_too(request):
-    """Answer nothing."""
+def list_others(request):
+    """Return nothing."""
 
 
 @pytest.mark.parametrize("values", [("red", "blue"), ("red",)])
@@ -50,8 +50,8 @@ def test_two_enums_of_one_name_in_two_responses_are_refused(values):
     """Also when they have the same values now."""
     one, other = colours("red"), colours(*values)
     reads = [
-        ("/one", answer, schema_with(one, name="One")),
-        ("/other", answer_too, schema_with(other, name="Other")),
+        ("/one", list_rows_of_api, schema_with(one, name="One")),
+        ("/other", list_others, schema_with(other, name="Other")),
     ]
 
     with pytest.raises(ImproperlyConfigured, match=r"“Colour” would stand for two classes"):
@@ -67,13 +67,13 @@ def test_two_enums_of_one_name_in_one_response_are_refused():
     )
 
     with pytest.raises(ImproperlyConfigured, match=r"“Colour” would stand for two classes"):
-        document_of(("/one", answer, outer))
+        document_of(("/one", list_rows_of_api, outer))
 
 
 def test_two_schemas_of_one_name_are_refused():
     reads = [
-        ("/one", answer, list[schema_with(str)]),
-        ("/other", answer_too, list[schema_with(int)]),
+        ("/one", list_rows_of_api, list[schema_with(str)]),
+        ("/other", list_others, list[schema_with(int)]),
     ]
 
     with pytest.raises(ImproperlyConfigured, match=r"“Row” would stand for two classes"):
@@ -81,7 +81,7 @@ def test_two_schemas_of_one_name_are_refused():
 
 
 def test_schema_with_the_name_of_a_described_component_is_refused():
-    reads = [("/one", answer, schema_with(str, name="Problem"))]
+    reads = [("/one", list_rows_of_api, schema_with(str, name="Problem"))]
 
     with pytest.raises(ImproperlyConfigured, match=r"“Problem” would have two different schemas"):
         document_of(*reads)
@@ -90,8 +90,8 @@ def test_schema_with_the_name_of_a_described_component_is_refused():
 def test_one_enum_in_two_responses_is_one_component():
     colour = colours("red")
     document = document_of(
-        ("/one", answer, schema_with(colour, name="One")),
-        ("/other", answer_too, schema_with(colour, name="Other")),
+        ("/one", list_rows_of_api, schema_with(colour, name="One")),
+        ("/other", list_others, schema_with(colour, name="Other")),
     )
 
     schemas = document["components"]["schemas"]

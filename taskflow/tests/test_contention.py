@@ -1,4 +1,4 @@
-"""Transactions that PostgreSQL rolled back for the sake of others are run again by the server."""
+"""Transactions that PostgreSQL rolled back because of others are run again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from taskflow.tenancy import OWNER_ROLE, has_roles, inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
+from tasks.admin import tasks as task_admin
+from tasks.api import tasks as task_api
 from tasks.changes.tasks import create_task, delete_task, move_task
+from tasks.management.commands import purge as purge_command
 from tasks.models import Task
 from tasks.queries import lookup
 
@@ -38,7 +41,7 @@ def fixtures():
 @pytest.fixture
 def client(fixtures):
     client = ApiClient(token_of(fixtures.ada))
-    client.get("/me")  # the token's use is noted
+    client.get("/me")  # stores the last use of the token
     return client
 
 
@@ -54,14 +57,14 @@ def raise_in_database(sqlstate):
 
 @pytest.fixture
 def fail(monkeypatch):
-    """fail(sqlstate, times): so often the database fails after a task was changed, before COMMIT.
+    """fail(sqlstate, times) makes the database fail `times` times before a function is called.
 
-    The list that it returns has one entry for each attempt.
+    The default is the function that builds the response, so that a task was changed and nothing is
+    committed yet. The list that it returns gets one entry for each attempt.
     """
 
-    def prepare(sqlstate, times, place="tasks.api.tasks.updated_response"):
-        module, _, name = place.rpartition(".")
-        original = getattr(__import__(module, fromlist=[name]), name)
+    def prepare(sqlstate, times, module=task_api, name="updated_response"):
+        original = getattr(module, name)
         attempts = []
 
         def failing(*args, **kwargs):
@@ -70,7 +73,7 @@ def fail(monkeypatch):
                 raise_in_database(sqlstate)
             return original(*args, **kwargs)
 
-        monkeypatch.setattr(place, failing)
+        monkeypatch.setattr(module, name, failing)
         return attempts
 
     return prepare
@@ -78,8 +81,9 @@ def fail(monkeypatch):
 
 @contextmanager
 def failing_commits(sqlstate, times):
-    """So many COMMITs that record an event are refused. A sequence counts them: no rollback
-    takes back what it has counted.
+    """Let the first `times` COMMITs of transactions with an event fail.
+
+    A sequence counts them, because a rollback does not take back its numbers.
     """
     with as_owner() as cursor:
         cursor.execute(f"""
@@ -114,7 +118,7 @@ def as_owner():
 
 
 def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(fixtures, client):
-    """It waits for the second task, whose holder then asks for the first."""
+    """The request holds the first task and waits for the second. Then the test locks the first."""
     with inside(fixtures.acme):
         first, second = (create_task(fixtures.ada, fixtures.apollo, title=t).pk for t in "ab")
     body = {"operations": [{"op": "complete", "id": pk} for pk in (first, second)]}
@@ -123,10 +127,10 @@ def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(fixtures, c
     with ThreadPoolExecutor() as pool:
         with inside(fixtures.acme):
             Task.objects.select_for_update().get(pk=second)
-            answer = pool.submit(and_close, client.post, "/tasks/bulk", body)
-            wait_until_somebody_waits()
+            response = pool.submit(call_and_disconnect, client.post, "/tasks/bulk", body)
+            wait_for_waiting_lock()
             Task.objects.select_for_update().get(pk=first)
-        r = answer.result()
+        r = response.result()
 
     assert (r.status_code, r.json()["succeeded"]) == (200, 2)
     for pk in (first, second):
@@ -134,21 +138,29 @@ def test_request_that_loses_a_deadlock_succeeds_and_is_recorded_once(fixtures, c
     assert deadlocks() == before + 1
 
 
-def and_close(call, *args):
+def call_and_disconnect(call, *args):
+    """Call the function in a thread of its own, and close the connections of that thread."""
     try:
         return call(*args)
     finally:
         connections.close_all()
 
 
-def wait_until_somebody_waits():
+def wait_for_waiting_lock():
+    """Return as soon as a connection to the tests' database waits for a lock. Raise after 5 s.
+
+    The server has a database for each pytest worker, and the locks of the others do not count.
+    """
     for _ in range(500):
         with connection.cursor() as cursor:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            cursor.execute(
+                "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+                " WHERE NOT granted AND datname = current_database()"
+            )
             if cursor.fetchone()[0]:
                 return
         time.sleep(0.01)
-    raise AssertionError("nobody waits for a lock")
+    raise AssertionError("no connection waits for a lock")
 
 
 def deadlocks():
@@ -198,7 +210,7 @@ def test_write_that_is_contended_three_times_answers_503(fixtures, client, fail,
 
 
 @pytest.mark.parametrize("sqlstate", ["55P03", "57014", "XX000"])
-def test_other_failures_are_not_run_again(fixtures, client, fail, sqlstate):
+def test_write_that_fails_for_another_reason_is_not_run_again(fixtures, client, fail, sqlstate):
     attempts = fail(sqlstate, 1)
 
     r = client.patch("/tasks/APO-1", {"title": "x"})
@@ -209,7 +221,9 @@ def test_other_failures_are_not_run_again(fixtures, client, fail, sqlstate):
     assert events_of(fixtures, verb="changed") == []
 
 
-@pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
+@pytest.mark.parametrize(
+    "prepared", [False, True], ids=["COMMIT alone", "COMMIT with the response"]
+)
 def test_contended_commit_is_run_again_and_recorded_once(fixtures, client, prepared):
     for number in range(4 if prepared else 0):
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
@@ -222,7 +236,9 @@ def test_contended_commit_is_run_again_and_recorded_once(fixtures, client, prepa
     assert len(events_of(fixtures)) == before + 1
 
 
-@pytest.mark.parametrize("prepared", [False, True], ids=["COMMIT alone", "COMMIT with the answer"])
+@pytest.mark.parametrize(
+    "prepared", [False, True], ids=["COMMIT alone", "COMMIT with the response"]
+)
 def test_commit_that_is_contended_three_times_answers_503(fixtures, client, prepared):
     for number in range(4 if prepared else 0):
         assert client.patch("/tasks/APO-1", {"title": f"{number}"}).status_code == 200
@@ -246,7 +262,7 @@ def test_contended_dry_run_is_run_again_and_reports_its_events_once(fixtures, cl
 
 def test_contended_read_is_run_again(client, fail):
     """A standby cancels reads that conflict with its recovery."""
-    attempts = fail("40001", 1, "tasks.api.tasks.task_response")
+    attempts = fail("40001", 1, task_api, "task_response")
 
     assert client.get("/tasks/APO-1").status_code == 200
     assert len(attempts) == 2
@@ -261,14 +277,16 @@ def test_contended_read_is_run_again(client, fail):
         ("57P01", 1, 503, 0),
     ],
 )
-def test_page_of_the_administration(fixtures, fail, sqlstate, times, status, changes):
+def test_contended_admin_page_is_run_again_or_answers_503(
+    fixtures, fail, sqlstate, times, status, changes
+):
     with inside(fixtures.acme):
         fixtures.boss.user.set_password(PASSWORD)
         fixtures.boss.user.save()
     browser = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     form = {"username": "boss@acme.example", "password": PASSWORD}
     assert browser.post("/admin/login/?next=/admin/", form).status_code == 302
-    fail(sqlstate, times, "tasks.admin.tasks.change_tasks")
+    fail(sqlstate, times, task_admin, "change_tasks")
     chosen = {"action": "complete", "_selected_action": [fixtures.task.pk]}
 
     r = browser.post("/admin/tasks/task/", chosen)
@@ -281,7 +299,7 @@ def test_page_of_the_administration(fixtures, fail, sqlstate, times, status, cha
 def test_contended_purge_is_run_again(fixtures, fail):
     with inside(fixtures.acme):
         delete_task(fixtures.ada, fixtures.task)
-    attempts = fail("40P01", 1, "tasks.management.commands.purge.purge_older")
+    attempts = fail("40P01", 1, purge_command, "purge_older")
 
     call_command("purge", days=0)
 
@@ -311,8 +329,10 @@ WRITES = {
 
 
 @pytest.fixture
-def move_meanwhile(monkeypatch):
-    """move_meanwhile(actor, task, project): somebody does that when the task has been looked up."""
+def move_after_lookup(monkeypatch):
+    """move_after_lookup(actor, task, project) lets the actor move the task when a request has looked
+    it up and has not locked it yet.
+    """
 
     def prepare(actor, task, project):
         pending = [task.pk]
@@ -322,15 +342,15 @@ def move_meanwhile(monkeypatch):
                 move_task(actor, Task.objects.select_related("project").get(pk=task.pk), project)
 
         def attach_and_move(actor, rows):
-            found = original(actor, rows)
-            read = {
-                row.pk if isinstance(row, Task) else getattr(row, "task_id", 0) for row in found
+            result = original(actor, rows)
+            task_ids = {
+                row.pk if isinstance(row, Task) else getattr(row, "task_id", 0) for row in result
             }
-            if read & set(pending):
+            if task_ids & set(pending):
                 pending.clear()
                 with ThreadPoolExecutor() as pool:
-                    pool.submit(and_close, move).result()
-            return found
+                    pool.submit(call_and_disconnect, move).result()
+            return result
 
         monkeypatch.setattr(lookup, "_attach_roles", attach_and_move)
 
@@ -339,12 +359,12 @@ def move_meanwhile(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "is_member", [True, False], ids=["to a project of the member", "out of sight"]
+    "is_member", [True, False], ids=["to a project of the member", "to an invisible project"]
 )
 def test_permission_on_a_moved_task_is_checked_in_its_new_project(
-    fixtures, move_meanwhile, is_member
+    fixtures, move_after_lookup, is_member
 ):
-    answers = {}
+    statuses = {}
     with inside(fixtures.acme):
         other = create_project(fixtures.boss, name="Other", key="OTH")
         if is_member:
@@ -356,14 +376,14 @@ def test_permission_on_a_moved_task_is_checked_in_its_new_project(
             task = create_task(fixtures.ada, fixtures.apollo, title="t")
             comment = create_comment(fixtures.bob, task, body="c")
             before = Event.objects.latest("pk").pk
-        move_meanwhile(fixtures.boss, task, other)
+        move_after_lookup(fixtures.boss, task, other)
 
         r = write(client, task.pk, comment.pk)
 
         with inside(fixtures.acme):
             recorded = list(Event.objects.filter(pk__gt=before).order_by("pk"))
             assert Task.everything.get(pk=task.pk).project_id == other.pk
-        answers[name] = r.status_code
+        statuses[name] = r.status_code
         assert recorded[0].verb == "moved"
         assert {event.project_id for event in recorded if event.subject_type != "tag"} == {other.pk}
         assert len(recorded) == 1 or is_member, name
@@ -371,7 +391,7 @@ def test_permission_on_a_moved_task_is_checked_in_its_new_project(
     refused = dict.fromkeys(WRITES, 404) | {"add a subtask": 422, "comment": 422}
     done = dict.fromkeys(WRITES, 200) | {"delete a comment": 204, "delete": 204}
     done |= {"comment": 201, "add a subtask": 422}  # its parent is in another project now
-    assert answers == (done if is_member else refused)
+    assert statuses == (done if is_member else refused)
 
 
 def test_moves_of_one_task_at_once_all_succeed(fixtures):
@@ -388,15 +408,15 @@ def test_moves_of_one_task_at_once_all_succeed(fixtures):
         return [client.post(f"/tasks/{fixtures.task.pk}/move", body).status_code for body in bodies]
 
     with ThreadPoolExecutor() as pool:
-        answers = list(pool.map(lambda start: and_close(move_around, start), range(3)))
+        statuses = list(pool.map(lambda start: call_and_disconnect(move_around, start), range(3)))
 
-    assert answers == [[200] * 4] * 3
+    assert statuses == [[200] * 4] * 3
     versions = len(events_of(fixtures, subject_id=fixtures.task.pk))
     with inside(fixtures.acme):
         assert Task.objects.get(pk=fixtures.task.pk).version == versions
 
 
-# ---- prepared statements that the server knows otherwise ----------------------------------------
+# ---- prepared statements that the server does not have as expected ----------------------------------------
 
 
 @pytest.mark.skipif(bool(settings.POOLER), reason="nothing is prepared for a pooler")
@@ -412,14 +432,14 @@ def test_request_succeeds_when_the_server_has_other_prepared_statements(fixtures
         with connection.cursor() as cursor:
             cursor.execute("DEALLOCATE ALL")
 
-    answers = [client.post("/tasks", body).status_code for _ in range(3)]
-    answers += [client.get("/tasks/APO-1").status_code for _ in range(2)]
+    statuses = [client.post("/tasks", body).status_code for _ in range(3)]
+    statuses += [client.get("/tasks/APO-1").status_code for _ in range(2)]
 
-    assert answers == [201, 201, 201, 200, 200]
+    assert statuses == [201, 201, 201, 200, 200]
     assert len(events_of(fixtures, verb="created")) == before + 3
 
 
-def test_nothing_is_left_open_by_a_contended_request(fixtures, client, fail):
+def test_contended_request_leaves_no_transaction_open(fixtures, client, fail):
     fail("40001", MAX_ATTEMPTS)
     client.patch("/tasks/APO-1", {"title": "x"})
 

@@ -1,4 +1,4 @@
-"""The check of every response against the OpenAPI document finds what it is there for."""
+"""The check of responses against the OpenAPI document reports every difference."""
 
 from __future__ import annotations
 
@@ -88,12 +88,12 @@ def test_response_as_declared_passes(method):
         (response_of(GOOD, route="nowhere"), "200 is not declared"),
     ],
 )  # fmt: skip
-def test_response_that_is_not_as_declared_is_found(response, fault):
+def test_response_that_is_not_as_declared_is_reported(response, fault):
     with pytest.raises(BrokenContract, match=fault):
         CONTRACT.check("GET", response)
 
 
-def test_address_or_method_that_is_not_declared_may_answer_a_problem_only():
+def test_undeclared_path_or_method_passes_only_with_a_problem():
     problem = response_of({"code": "x"}, status=405, kind="application/problem+json")
 
     CONTRACT.check("PUT", problem)

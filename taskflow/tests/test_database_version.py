@@ -34,7 +34,7 @@ CHANGES = {
 
 @pytest.fixture(params=CHANGES)
 def reason(db, request):
-    """Why the database is refused, after it has been changed so."""
+    """The expected reason, after the database has been changed."""
     sql, reason = CHANGES[request.param]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql" and sql.startswith("DROP"):
@@ -75,7 +75,7 @@ def test_an_incompatible_database_is_not_ready(reason, client):
     assert [problem for problem in r.json()["problems"] if reason in problem]
 
 
-def test_a_missing_migration_is_no_incompatibility(db):
+def test_database_without_the_latest_migration_is_not_incompatible(db):
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'tasks'")
 
@@ -115,7 +115,7 @@ def old_environment(tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("command", ["migrate", "serve --port {port}", "check --database default"])
-def test_a_database_of_the_first_layout_is_refused_in_one_line(old_environment, command):
+def test_database_without_stored_checksums_is_refused_in_one_line(old_environment, command):
     arguments = command.format(port=free_port()).split()
 
     ended = subprocess.run(
@@ -133,7 +133,7 @@ def test_a_database_of_the_first_layout_is_refused_in_one_line(old_environment, 
 # ---- checksums ----------------------------------------------------------------------------------
 
 
-def test_the_checksum_of_a_migration_is_that_of_its_file(db):
+def test_stored_checksum_is_the_sha256_of_the_migration_file(db):
     with connection.cursor() as cursor:
         cursor.execute("SELECT checksum FROM taskflow_migrations WHERE app = 'audit'")
         (stored,) = cursor.fetchall()[0]

@@ -47,7 +47,7 @@ def test_docs_page_loads_the_openapi_document(page):
     assert (r.status_code, r.json()["openapi"]) == (200, "3.1.0")
 
 
-def test_its_assets_are_served(page):
+def test_assets_of_the_docs_page_are_served(page):
     for asset in re.findall(r'(?:src|href)="(/static/[^"]+)"', page.content.decode()):
         served = Client(SERVER_NAME="localhost").get(asset)
         assert served.status_code == 200, asset

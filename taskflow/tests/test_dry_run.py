@@ -1,4 +1,4 @@
-"""dry_run=true: everything happens, is told, and has not happened."""
+"""dry_run=true: a write returns its result and events, and is rolled back."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def exported(tenant):
 
 def test_dry_run_returns_result_and_events(fixtures, as_, events):
     client = as_(fixtures.ada)
-    client.get("/me")  # which notes that the token is in use
+    client.get("/me")  # stores the last use of the token
     before = exported(fixtures.acme)
     body = {"project_id": fixtures.apollo.pk, "title": "x", "tags": ["new"]}
 
@@ -41,7 +41,7 @@ def test_dry_run_returns_result_and_events(fixtures, as_, events):
     assert {"ETag", "Location"}.isdisjoint(r.headers)
 
 
-def test_no_number_is_used_up(fixtures, as_):
+def test_dry_run_uses_no_task_number(fixtures, as_):
     client = as_(fixtures.ada)
     body = {"project_id": fixtures.apollo.pk, "title": "x"}
     client.post("/tasks?dry_run=true", body)
@@ -49,7 +49,7 @@ def test_no_number_is_used_up(fixtures, as_):
     assert client.post("/tasks", body).json()["key"] == "APO-2"
 
 
-def test_no_key_is_used_up(fixtures, as_):
+def test_dry_run_uses_no_idempotency_key(fixtures, as_):
     client, headers = as_(fixtures.ada), {"Idempotency-Key": "k"}
     body = {"project_id": fixtures.apollo.pk, "title": "x"}
     client.post("/tasks?dry_run=true", body, headers=headers)
@@ -65,7 +65,7 @@ def test_no_key_is_used_up(fixtures, as_):
     ("body", "status"),
     [({"title": ""}, 422), ({"title": "x", "external_ref": "taken"}, 409), ({"tilte": "x"}, 422)],
 )
-def test_what_would_be_refused_is_refused(fixtures, as_, body, status):
+def test_dry_run_of_an_invalid_write_is_refused(fixtures, as_, body, status):
     client = as_(fixtures.ada)
     client.patch("/tasks/APO-1", {"external_ref": "taken"})
 
@@ -75,7 +75,7 @@ def test_what_would_be_refused_is_refused(fixtures, as_, body, status):
     assert "dry_run" not in r.json()
 
 
-def test_if_match_is_asked(fixtures, as_):
+def test_dry_run_with_an_outdated_if_match_is_refused(fixtures, as_):
     client = as_(fixtures.ada)
     seen = client.get("/tasks/APO-1").headers["ETag"]
     client.patch("/tasks/APO-1", {"title": "New"})
@@ -97,13 +97,13 @@ def test_dry_run_false_makes_the_change(fixtures, as_):
 
 
 @pytest.mark.parametrize("path", ["/tasks?dry_run=true", "/tasks/APO-1?dry_run=false"])
-def test_reads_do_not_know_it(fixtures, as_, path):
+def test_dry_run_of_a_read_is_refused(fixtures, as_, path):
     r = as_(fixtures.ada).get(path)
 
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "unknown_parameter")
 
 
-def test_signing_in_does_not_either(fixtures, as_, client):
+def test_dry_run_of_signing_in_is_refused(fixtures, as_, client):
     r = client.post(
         "/api/v1/auth/login?dry_run=true",
         {"email": "x@y.example", "password": "x"},
@@ -210,7 +210,7 @@ def filled(value, ids):
 
 
 @pytest.mark.slow
-def test_each_write_leaves_an_identical_export(fixtures, as_, ids):
+def test_dry_run_of_each_write_leaves_an_identical_export(fixtures, as_, ids):
     boss = as_(fixtures.boss)
     with inside(fixtures.acme):
         fixtures.boss.user.set_password("correct horse battery")
@@ -249,7 +249,7 @@ def test_each_write_leaves_an_identical_export(fixtures, as_, ids):
     assert tried > 40
 
 
-def test_signing_out_can_be_tried(fixtures, as_):
+def test_dry_run_of_signing_out_keeps_the_token(fixtures, as_):
     client = as_(fixtures.boss)
 
     assert (

@@ -1,4 +1,4 @@
-"""When it is not the caller's fault: what he is told, what the log keeps, and what stays undone."""
+"""Failures of the server: their problem documents, their log lines, and the rollback."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_database_error_gets_its_problem_document(
 def test_failure_after_a_write_rolls_it_back(fixtures, as_, events, monkeypatch, error):
     client = as_(fixtures.ada)
     before = len(events(fixtures.acme))
-    monkeypatch.setattr(task_api, "updated_response", raising(error))  # to answer with the row
+    monkeypatch.setattr(task_api, "updated_response", raising(error))  # builds the response
 
     r = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "half"})
 
@@ -66,7 +66,7 @@ def test_failure_after_a_write_rolls_it_back(fixtures, as_, events, monkeypatch,
         assert not Task.objects.filter(title="half").exists()
 
 
-def test_a_failure_outside_ninja_is_a_problem_too(fixtures, monkeypatch):
+def test_exception_in_middleware_gets_a_problem_document(fixtures, monkeypatch):
     client = ApiClient(token_of(fixtures.ada))
     monkeypatch.setattr(middleware, "build_token_actor", raising(KeyError("secret")))
 
@@ -79,7 +79,7 @@ def test_a_failure_outside_ninja_is_a_problem_too(fixtures, monkeypatch):
 
 @pytest.mark.parametrize("path", ["/me", "/auth/login", "/auth/register"])
 def test_unreachable_database_gets_503(db, monkeypatch, path):
-    """Also for those who are nobody yet."""
+    """Also for requests without a user. A malformed token gets 401 without a query."""
     client = ApiClient("tf_1_" + "0" * 43)
     body = {"email": "a@b.example", "password": "x"}
     if path.endswith("register"):
@@ -89,11 +89,11 @@ def test_unreachable_database_gets_503(db, monkeypatch, path):
         away.setattr(BaseDatabaseWrapper, "cursor", raising(OperationalError("refused")))
         r = client.get(path) if path == "/me" else client.post(path, body)
 
-    assert r.status_code == (401 if path == "/me" else 503), "a token that is none asks nobody"
+    assert r.status_code == (401 if path == "/me" else 503)
 
 
 @pytest.mark.parametrize("status", [400, 402, 404, 405, 413, 418, 500, 502])
-def test_every_plain_error_page_has_a_problem(status):
+def test_every_error_status_has_a_problem_class(status):
     problem = problem_of_status(status)
 
     assert isinstance(problem, Problem)
@@ -106,7 +106,7 @@ def kinds(of=Problem):
         yield from kinds(kind)
 
 
-def test_codes_are_stable_and_tell_problems_apart():
+def test_each_problem_class_has_its_stable_code():
     by_code = {kind.code: kind.__name__ for kind in kinds()}
 
     assert by_code == {

@@ -1,4 +1,4 @@
-"""What every answer carries besides its body."""
+"""Headers of responses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from conftest import ApiClient
         ("/tasks", {"project_id": 0, "title": "x"}),
     ],
 )
-def test_location_is_where_the_row_lives(fixtures, as_, path, body):
+def test_created_row_has_its_path_as_location(fixtures, as_, path, body):
     body = {k: fixtures.apollo.pk if k == "project_id" else v for k, v in body.items()}
 
     r = as_(fixtures.boss).post(path, body)
@@ -28,8 +28,8 @@ def test_location_is_where_the_row_lives(fixtures, as_, path, body):
     assert (r.status_code, r.headers["Location"]) == (201, f"/api/v1{path}/{r.json()['id']}")
 
 
-def test_location_of_what_is_made_below_another_row(fixtures, as_):
-    """Children have addresses of their own: /projects/3/members/7 does not exist."""
+def test_row_created_below_another_has_its_own_path_as_location(fixtures, as_):
+    """There is no path such as /projects/3/members/7."""
     boss = as_(fixtures.boss)
     token = boss.post("/tokens", {"name": "x"}).json()["id"]
 
@@ -42,7 +42,7 @@ def test_location_of_what_is_made_below_another_row(fixtures, as_):
 
 
 @pytest.mark.parametrize("path", ["/me", "/tasks/APO-1", "/projects/APO", "/users/{eve}"])
-def test_an_etag_names_the_version(fixtures, as_, path):
+def test_etag_changes_with_the_version_of_the_row(fixtures, as_, path):
     client, path = as_(fixtures.boss), path.format(eve=fixtures.eve.user.pk)
     field = "title" if "tasks" in path else "name" if "projects" in path else "full_name"
 
@@ -53,7 +53,7 @@ def test_an_etag_names_the_version(fixtures, as_, path):
 
 
 @pytest.mark.parametrize("path", ["/tasks", "/projects/APO/members", "/nothing"])
-def test_only_single_rows_have_one(fixtures, as_, path):
+def test_lists_and_errors_have_no_etag(fixtures, as_, path):
     assert "ETag" not in as_(fixtures.boss).get(path).headers
 
 
@@ -61,7 +61,7 @@ def test_only_single_rows_have_one(fixtures, as_, path):
     ("path", "status"),
     [("/me", 200), ("/nothing", 404), ("/tasks?x=1", 422), ("/tasks/NIX-1", 404)],
 )
-def test_refusals_are_as_private_as_answers(fixtures, as_, path, status):
+def test_error_responses_have_the_same_security_headers(fixtures, as_, path, status):
     r = as_(fixtures.ada).get(path)
 
     assert r.status_code == status
@@ -73,7 +73,7 @@ def test_refusals_are_as_private_as_answers(fixtures, as_, path, status):
     assert not r.cookies
 
 
-def test_without_credentials_one_is_told_which(db):
+def test_request_without_credentials_gets_www_authenticate(db):
     r = ApiClient().get("/me")
 
     assert (r.status_code, r.headers["WWW-Authenticate"]) == (401, 'Bearer realm="taskflow"')
@@ -100,7 +100,7 @@ def test_preflight_request_of_an_allowed_origin_succeeds(db):
 @override_settings(CORS_ALLOWED_ORIGINS=["https://app.example"])
 @pytest.mark.parametrize("path", ["/me", "/nothing", "/tasks?x=1", "/users/x"])
 def test_error_response_has_cors_headers(db, path):
-    """Without the header it shows its user “network error”."""
+    """Without the header, a browser reports a network error instead of the problem."""
     r = ApiClient().get(path, headers={"Origin": "https://app.example"})
 
     assert r.status_code >= 400
@@ -117,7 +117,7 @@ def test_response_to_another_origin_has_no_cors_headers(fixtures, as_, origin):
     assert "Access-Control-Allow-Origin" not in r.headers
 
 
-def test_answers_are_private_and_inert(fixtures, as_):
+def test_response_has_private_cache_and_security_headers(fixtures, as_):
     client = as_(fixtures.ada)
 
     r = client.get("/tasks/APO-1")

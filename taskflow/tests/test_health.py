@@ -1,4 +1,4 @@
-"""Probes: what a load balancer is told, and that it needs neither name nor credentials."""
+"""Health checks: their responses for load balancers, without credentials and for any host."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_health_checks_accept_any_host(db, path, host):
     assert not r.cookies
 
 
-def test_pages_do_not(db):
+def test_page_with_an_unknown_host_is_refused(db):
     assert Client(headers={"host": "10.0.0.5:8000"}).get("/").status_code == 400
 
 
@@ -37,7 +37,7 @@ def test_readyz_fails_when_the_database_fails(db, monkeypatch):
 
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(
-    ("sabotage", "said"),
+    ("sabotage", "expected"),
     [
         ("DROP POLICY tenant_rows ON tasks_tag", "tasks_tag: policies are"),
         ("ALTER POLICY tenant_rows ON tasks_tag USING (true)", "tasks_tag: policies are"),
@@ -47,7 +47,7 @@ def test_readyz_fails_when_the_database_fails(db, monkeypatch):
         ("CREATE VIEW peek AS SELECT * FROM tasks_tag", "peek is not security_invoker"),
     ],
 )
-def test_readyz_fails_when_tenants_are_not_isolated(db, sabotage, said):
+def test_readyz_fails_when_tenants_are_not_isolated(db, sabotage, expected):
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has no row-level security")
     with connection.cursor() as cursor:
@@ -60,7 +60,7 @@ def test_readyz_fails_when_tenants_are_not_isolated(db, sabotage, said):
 
     assert r.status_code == 503
     (problem,) = r.json()["problems"]
-    assert said in problem
+    assert expected in problem
 
 
 def test_livez_and_readyz_return_200(db, client):

@@ -41,7 +41,7 @@ def titles(fixtures):
 # ---- once ---------------------------------------------------------------------------------------
 
 
-def test_a_retry_gets_the_first_answer(fixtures, as_, events):
+def test_retry_gets_the_first_response_and_writes_nothing(fixtures, as_, events):
     client = as_(fixtures.ada)
 
     first = post_task(client, fixtures)
@@ -123,7 +123,7 @@ def test_another_token_with_the_same_rights_gets_the_stored_response(fixtures, a
         ("patch", "/tasks/APO-1", {"title": "once"}),
     ],
 )
-def test_a_key_is_for_one_request(fixtures, as_, method, path, body):
+def test_key_reused_for_another_request_is_refused(fixtures, as_, method, path, body):
     client = as_(fixtures.ada)
     post_task(client, fixtures)
 
@@ -136,14 +136,17 @@ def test_a_key_is_for_one_request(fixtures, as_, method, path, body):
 def test_token_with_fewer_rights_does_not_get_the_stored_response(fixtures, as_):
     post_task(as_(fixtures.ada), fixtures)
 
-    for narrow in (as_(fixtures.ada, "write"), as_(fixtures.ada, project_ids=[fixtures.apollo.pk])):
-        r = post_task(narrow, fixtures)
+    for limited in (
+        as_(fixtures.ada, "write"),
+        as_(fixtures.ada, project_ids=[fixtures.apollo.pk]),
+    ):
+        r = post_task(limited, fixtures)
 
         assert (r.status_code, r.json()["code"]) == (422, "idempotency_key_reused")
 
 
-def test_a_refusal_is_not_kept(fixtures, as_):
-    """As with Stripe's refused requests: it wrote nothing, and may be corrected."""
+def test_refused_request_can_be_corrected_and_sent_with_the_same_key(fixtures, as_):
+    """A refused request wrote nothing, so its response is not stored."""
     client = as_(fixtures.ada)
 
     refused = post_task(client, fixtures, title="")
@@ -154,7 +157,7 @@ def test_a_refusal_is_not_kept(fixtures, as_):
         assert IdempotencyRecord.objects.count() == 1
 
 
-def test_neither_is_a_failure(fixtures, as_, monkeypatch):
+def test_failed_request_can_be_repeated_with_the_same_key(fixtures, as_, monkeypatch):
     client = as_(fixtures.ada)
     with monkeypatch.context() as broken:
         broken.setattr(task_api, "updated_response", None)
@@ -166,7 +169,7 @@ def test_neither_is_a_failure(fixtures, as_, monkeypatch):
 
 
 @pytest.mark.parametrize("key", ["", " ", '""', "x" * 256, "ä", 'a"b', "a b"])
-def test_what_is_no_key_is_refused(fixtures, as_, key):
+def test_invalid_idempotency_key_is_refused(fixtures, as_, key):
     r = post_task(as_(fixtures.ada), fixtures, key=key)
 
     assert (r.status_code, r.json()["code"]) == (400, "bad_idempotency_key"), key
@@ -181,7 +184,7 @@ def test_idempotency_key_with_and_without_quotes_is_the_same(fixtures, as_):
     assert post_task(client, fixtures, key='"k1"').headers["Idempotency-Replayed"] == "true"
 
 
-def test_what_is_too_large_is_not_read(fixtures, as_):
+def test_too_large_body_with_a_key_is_refused(fixtures, as_):
     r = post_task(as_(fixtures.ada), fixtures, description="x" * 1_100_000)
 
     assert (r.status_code, r.json()["code"]) == (413, "too_large")
@@ -190,7 +193,7 @@ def test_what_is_too_large_is_not_read(fixtures, as_):
 # ---- kept for a day -----------------------------------------------------------------------------
 
 
-def test_after_a_day_it_is_forgotten(fixtures, as_):
+def test_key_can_be_used_for_another_request_after_a_day(fixtures, as_):
     client = as_(fixtures.ada)
     post_task(client, fixtures)
     later = timezone.now() + RECORD_LIFETIME + timedelta(minutes=1)
@@ -201,7 +204,7 @@ def test_after_a_day_it_is_forgotten(fixtures, as_):
     assert (r.status_code, titles(fixtures)) == (201, ["Launch", "once", "other"])
 
 
-def test_old_keys_are_swept(fixtures, as_):
+def test_deleting_expired_records_keeps_the_others(fixtures, as_):
     client = as_(fixtures.ada)
     post_task(client, fixtures, key="old")
     with time_machine.travel(timezone.now() + RECORD_LIFETIME + timedelta(minutes=1), tick=False):
@@ -236,7 +239,7 @@ def test_purge_deletes_expired_records(fixtures, as_):
 # ---- secrets ------------------------------------------------------------------------------------
 
 
-def test_a_token_is_issued_once_and_its_text_not_stored(fixtures, as_):
+def test_retried_token_creation_returns_the_same_token_and_stores_no_text(fixtures, as_):
     client = as_(fixtures.ada)
 
     first = send(client, "post", "/tokens", {"name": "t"})
@@ -250,7 +253,7 @@ def test_a_token_is_issued_once_and_its_text_not_stored(fixtures, as_):
         assert text not in IdempotencyRecord.objects.get().body
 
 
-def test_no_password_is_stored(fixtures, as_):
+def test_stored_response_contains_no_password(fixtures, as_):
     body = {"email": "new@acme.example", "password": PASSWORD, "full_name": "New"}
 
     assert send(as_(fixtures.boss), "post", "/users", body).status_code == 201
@@ -264,22 +267,22 @@ def test_no_password_is_stored(fixtures, as_):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_at_once_one_does_the_work():
+def test_requests_with_one_key_at_once_write_once():
     live = build_fixtures()
     token = token_of(live.ada)
 
-    answers = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
+    responses = at_once(*[lambda: post_task(ApiClient(token), live)] * 8)
 
-    assert {r.status_code for r in answers} == {201}
-    assert len({r.content for r in answers}) == 1
-    assert sum("Idempotency-Replayed" not in r.headers for r in answers) == 1
+    assert {r.status_code for r in responses} == {201}
+    assert len({r.content for r in responses}) == 1
+    assert sum("Idempotency-Replayed" not in r.headers for r in responses) == 1
     assert titles(live) == ["Launch", "once"]
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_would_wait_too_long_is_told_to_come_back():
+def test_retry_during_a_running_request_gets_409_with_retry_after():
     if connection.vendor == "sqlite":
-        pytest.skip("its writers queue for the file before any of this")
+        pytest.skip("on SQLite, writers wait for the file lock first")
     live = build_fixtures()
     token = token_of(live.ada)
 

@@ -1,4 +1,4 @@
-"""`make run` and `make test` mend the environment; `make clean` and `make reset` delete what they say."""
+"""`make run` and `make test` repair the environment; `make clean` and `make reset` delete files."""
 
 from __future__ import annotations
 
@@ -56,9 +56,9 @@ class Checkout:
         (self.folder / FULL).write_text("a==1\nb==1\n")
 
     def environment(self, **variables: str) -> dict[str, str]:
-        known = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "MAKEFLAGS")}
+        inherited = {k: v for k, v in os.environ.items() if k not in ("DATABASE_URL", "MAKEFLAGS")}
         given = {"PYTHON": str(self.fakes / "python3"), "LOG": str(self.log), "HANG": ""}
-        return known | given | {"FAKES": str(self.fakes)} | variables
+        return inherited | given | {"FAKES": str(self.fakes)} | variables
 
     def make(self, target: str, **variables: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -101,7 +101,7 @@ def test_testing_after_running_installs_the_full_lock(checkout):
     assert checkout.done() == ["venv", f"pip {RUNTIME}", f"pip {FULL}"]
 
 
-def test_a_changed_lock_is_installed(installed):
+def test_changed_lock_is_installed_once(installed):
     (installed.folder / RUNTIME).write_text("a==2\n")
     (installed.folder / FULL).write_text("a==2\nb==1\n")
 
@@ -169,7 +169,7 @@ def empty(checkout: Checkout) -> None:
         empty,
     ],
 )
-def test_an_environment_that_does_not_work_is_made_anew(installed, damage):
+def test_broken_environment_is_created_again(installed, damage):
     damage(installed)
 
     ended = installed.make("installed")
@@ -180,7 +180,7 @@ def test_an_environment_that_does_not_work_is_made_anew(installed, damage):
     assert installed.done() == []
 
 
-def test_a_linked_environment_is_used_but_never_deleted(installed, tmp_path):
+def test_linked_environment_is_used_but_not_deleted_when_broken(installed, tmp_path):
     target = (installed.folder / ".venv").rename(tmp_path / "shared")
     (installed.folder / ".venv").symlink_to(target)
     (target / "bin/activate").write_text(f"VIRTUAL_ENV='{target}'\n")
@@ -196,7 +196,7 @@ def test_a_linked_environment_is_used_but_never_deleted(installed, tmp_path):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
-def test_an_interrupted_installation_is_begun_anew(checkout, sent):
+def test_interrupted_installation_starts_from_the_beginning(checkout, sent):
     hanging = subprocess.Popen(
         ["sh", ".ci/install.sh", RUNTIME],
         cwd=checkout.folder,
@@ -216,7 +216,7 @@ def test_an_interrupted_installation_is_begun_anew(checkout, sent):
     assert checkout.done() == ["venv", f"pip {RUNTIME}"]
 
 
-def test_an_installation_that_fails_is_tried_again_in_the_same_environment(checkout):
+def test_failed_installation_is_repeated_in_the_same_environment(checkout):
     failed = checkout.make("runtime", PIP_FAILS="1")
 
     assert failed.returncode != 0
@@ -226,7 +226,7 @@ def test_an_installation_that_fails_is_tried_again_in_the_same_environment(check
 
 
 @pytest.mark.parametrize(
-    ("python", "said"),
+    ("python", "message"),
     [
         ("#!/bin/sh\nexit 1\n", "TaskFlow needs Python 3.11 or newer"),
         (
@@ -236,7 +236,7 @@ def test_an_installation_that_fails_is_tried_again_in_the_same_environment(check
         (None, "On Debian and Ubuntu: apt install python3 python3-venv"),
     ],
 )
-def test_what_is_missing_is_named(checkout, python, said):
+def test_missing_python_or_module_is_named_in_the_error(checkout, python, message):
     (checkout.fakes / "python3").unlink()
     if python:
         (checkout.fakes / "python3").write_text(python)
@@ -245,12 +245,12 @@ def test_what_is_missing_is_named(checkout, python, said):
     ended = checkout.make("runtime")
 
     assert ended.returncode != 0
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert not (checkout.folder / ".venv").exists()
 
 
 @pytest.mark.readme
-def test_a_real_environment_is_made_from_a_broken_one(checkout):
+def test_broken_environment_becomes_a_real_one_and_is_then_kept(checkout):
     (checkout.folder / ".venv/bin").mkdir(parents=True)
     (checkout.folder / ".venv/bin/python").symlink_to(sys.executable)
 

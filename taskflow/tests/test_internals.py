@@ -96,9 +96,11 @@ def test_every_use_of_an_undocumented_api_is_listed(rows, uses):
 def test_every_row_of_the_list_is_in_use(rows, uses):
     unused = []
     for row in rows:
-        found = [(file, name) for file, name in uses if row.has_name(name) and row.has_file(file)]
-        unused += set(row.names) - {name for _file, name in found}
-        unused += [f for f in row.files if not any(f in (u[0], u[0][: len(f)]) for u in found)]
+        matching = [
+            (file, name) for file, name in uses if row.has_name(name) and row.has_file(file)
+        ]
+        unused += set(row.names) - {name for _file, name in matching}
+        unused += [f for f in row.files if not any(f in (u[0], u[0][: len(f)]) for u in matching)]
 
     assert not unused, "Remove these from docs/internals.md."
 
@@ -304,7 +306,7 @@ def test_select_for_update_can_become_for_share(db):
     assert "FOR NO KEY UPDATE" not in sql, "Adapt _ShareCompiler in taskflow/audit/locks.py."
 
 
-def test_query_knows_its_annotations():
+def test_query_lists_its_annotations():
     query = models.QuerySet(Tag).annotate(_item=models.F("name")).values_list("_item").query
 
     assert "_item" in query.annotation_select, "Adapt JsonList in taskflow/db/expressions.py."
@@ -416,7 +418,7 @@ def test_migration_executor_plans_migrations(db):
     )
 
 
-def test_migration_loader_knows_applied_and_present_migrations(db):
+def test_migration_loader_lists_applied_and_present_migrations(db):
     loader = MigrationLoader(connection)
 
     assert loader.applied_migrations.keys() <= loader.disk_migrations.keys(), (
@@ -455,7 +457,7 @@ def test_psycopg_reads_the_results_of_a_pipeline(db):
     connection.ensure_connection()
     transport = PipelineTransport(connection.connection)
 
-    result = transport.send([b"SELECT 1", b"SELECT 2"], wanted=-2)
+    result = transport.send([b"SELECT 1", b"SELECT 2"], result_index=-2)
 
     assert result.get_value(0, 0) == b"1", (
         "Adapt PipelineTransport in taskflow/db/postgresql/transports.py."
@@ -539,7 +541,7 @@ def test_api_creates_a_temporal_response():
     )
 
 
-def test_csrf_check_answers_a_refusal_or_none():
+def test_csrf_check_returns_a_refusal_or_none():
     assert check_csrf(RequestFactory().get("/")) is None, "Adapt SignedIn in accounts/auth.py."
     refusal = check_csrf(RequestFactory(enforce_csrf_checks=True).post("/"))
     assert refusal is not None, "Adapt SignedIn.check_writing(): writes need a CSRF token."

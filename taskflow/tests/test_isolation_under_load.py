@@ -1,4 +1,4 @@
-"""No thread, error or connection carries one request's tenant into the next."""
+"""The tenant of a request does not stay with a thread or connection, even after an error."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_connection_has_no_tenant_after_a_request():
 
 
 def cut_off(fixtures):
-    """Have the server close our connection, as when it restarts."""
+    """Close the connection on the side of the server, as a restart does."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (pid,) = cursor.fetchone()
@@ -107,14 +107,14 @@ def test_closed_connection_is_replaced(monkeypatch):
 
 
 @pytest.mark.skipif("connection.vendor != 'postgresql'")
-def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
+def test_connection_lost_during_a_request_gets_503(monkeypatch):
     fixtures = build_fixtures()
     client = ApiClient(token_of(fixtures.boss))
-    found = documents.task_response
+    original = documents.task_response
 
     def then_cut_off(*args):
         cut_off(fixtures)
-        return found(*args)
+        return original(*args)
 
     for _ in range(3):
         assert client.get("/tasks/APO-1").status_code == 200
@@ -128,7 +128,7 @@ def test_a_connection_that_is_lost_on_the_way_is_503(monkeypatch):
 
 
 def test_refusal_after_a_write_rolls_it_back(monkeypatch):
-    """The unit of work rolls back when the answer is an error, whoever made the answer."""
+    """The unit of work is rolled back if the response is an error, whatever code built it."""
     fixtures = build_fixtures()
     request = RequestFactory().get(
         "/api/v1/tasks", headers={"Authorization": f"Bearer {token_of(fixtures.boss)}"}

@@ -32,7 +32,7 @@ IDS = [
     "1e400",
     "1.0",
 ]
-# What is no id stands in these places: `by-ref` takes any text.
+# Path parameters that are no ids; {ref} accepts any text.
 TEXTS = {"{ref}": "x", "{kind}": "task"}
 OPERATIONS = sorted(
     (method, path.removeprefix("/api/v1"), "requestBody" in operation)
@@ -50,7 +50,7 @@ FILTERS = {
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
+def test_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
     client = as_(fixtures.boss)
     for method, path, has_body in OPERATIONS:
         for place, text in TEXTS.items():
@@ -61,7 +61,7 @@ def test_an_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
         body = "{}" if has_body else ""
         response = client.generic(method.upper(), url, body, content_type="application/json")
 
-        # A body that lacks what it needs may be refused before anything is looked for.
+        # A body without a required field may be refused before the row is looked up.
         allowed = {404, 422} if has_body else {404}
         assert response.status_code in allowed, (method, url[:80], response.content)
         assert response["Content-Type"].startswith("application/problem+json")
@@ -69,13 +69,13 @@ def test_an_impossible_id_in_a_path_is_not_found(fixtures, as_, row_id):
 
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(fixtures, as_, row_id):
+def test_impossible_id_in_a_filter_is_refused_or_selects_nothing(fixtures, as_, row_id):
     client = as_(fixtures.boss)
     for path, names in FILTERS.items():
         for name in names:
             response = client.get(path, {name: row_id})
             assert response.status_code in (200, 400, 422), (path, name, response.content)
-            if response.status_code == 200 and not row_id.startswith("-"):  # as it means “not”
+            if response.status_code == 200 and not row_id.startswith("-"):  # which means “not”
                 assert response.json()["data"] == [], (path, name)
         for name in ("skip", "limit", "cursor", "q"):
             response = client.get(path, {name: row_id[:4_000]})
@@ -83,7 +83,7 @@ def test_an_impossible_id_in_a_filter_is_refused_or_finds_nothing(fixtures, as_,
 
 
 @pytest.mark.parametrize("number", [LARGEST, LARGEST + 1, 2**64, -1, -(2**63) - 1, 0])
-def test_an_impossible_id_in_a_body_is_refused(fixtures, as_, number):
+def test_impossible_id_in_a_body_is_refused(fixtures, as_, number):
     client = as_(fixtures.boss)
     bodies = {
         "/tasks": {"project_id": number, "title": "Test"},
@@ -98,7 +98,7 @@ def test_an_impossible_id_in_a_body_is_refused(fixtures, as_, number):
 
 
 @pytest.mark.parametrize("number", [LARGEST + 1, -(2**64), 10**4000])
-def test_an_impossible_id_in_a_cursor_is_refused(fixtures, as_, number):
+def test_impossible_id_in_a_cursor_is_refused(fixtures, as_, number):
     for order in ("", "&sort=number", "&sort=-priority", "&sort=title"):
         sort = {"": "-id", "&sort=number": "number,id", "&sort=-priority": "-priority_rank,-id"}
         values = [f"task:{sort.get(order, 'title,id')}", *([1] if order else []), number]
@@ -111,7 +111,7 @@ def test_an_impossible_id_in_a_cursor_is_refused(fixtures, as_, number):
 
 
 def signed_in(actor):
-    """A browser that this administrator has signed in with."""
+    """Return a browser client in which this administrator is signed in."""
     client = Client(SERVER_NAME=f"{actor.tenant.subdomain}.localhost")
     with inside(actor.tenant):
         client.force_login(actor.user)
@@ -120,7 +120,7 @@ def signed_in(actor):
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(fixtures, row_id):
+def test_impossible_id_in_the_path_of_an_admin_page_is_no_server_error(fixtures, row_id):
     admin = signed_in(fixtures.boss)
     for model in ("tasks/task", "tasks/project", "accounts/user", "accounts/apitoken"):
         for page in ("change", "history", "delete"):
@@ -130,7 +130,7 @@ def test_an_impossible_id_in_an_address_of_the_administration_is_no_error(fixtur
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
-def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(fixtures, row_id):
+def test_impossible_id_in_an_admin_list_is_no_server_error(fixtures, row_id):
     admin = signed_in(fixtures.boss)
     for model in ("tasks/task", "tasks/project", "accounts/user"):
         action = {"action": "delete_selected", "_selected_action": [row_id], "index": "0"}
@@ -146,7 +146,7 @@ def test_an_impossible_id_in_a_list_of_the_administration_is_no_error(fixtures, 
         assert admin.get(path, {"event_ids": row_id}).status_code in (200, 302, 400, 404)
 
 
-def test_a_precondition_may_name_an_impossible_id(fixtures, as_):
+def test_precondition_with_an_impossible_id_fails_with_412(fixtures, as_):
     for row_id in (LARGEST + 1, 10**30):
         headers = {"if-match": f'"task-{row_id}-1"'}
         response = as_(fixtures.ada).patch(
@@ -156,7 +156,7 @@ def test_a_precondition_may_name_an_impossible_id(fixtures, as_):
 
 
 def token_for(tenant_id):
-    """A text that has a token's form, and a right checksum."""
+    """Return a well-formed token text with a correct checksum."""
     body = f"tf_{tenant_id}_{'a' * 43}"
     number, digits = zlib.crc32(body.encode()), ""
     for _ in range(CHECKSUM_LENGTH):
@@ -166,7 +166,7 @@ def token_for(tenant_id):
 
 
 @pytest.mark.parametrize("tenant_id", [LARGEST, LARGEST + 1, 10**19 - 1])
-def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
+def test_token_of_an_impossible_tenant_gets_401(db, tenant_id):
     text = token_for(tenant_id)
 
     assert read_tenant_id(text) == (tenant_id if tenant_id <= LARGEST else None)
@@ -174,7 +174,7 @@ def test_a_token_of_an_impossible_tenant_is_unknown(db, tenant_id):
     assert ApiClient(text).post("/tasks", {}).status_code == 401
 
 
-def test_a_number_that_does_not_fit_is_a_data_error_of_both_databases(fixtures):
+def test_number_above_64_bits_raises_data_error_on_both_databases(fixtures):
     tasks = QueryCache(lambda pk: Task.objects.filter(pk=pk).values_list("pk"))
 
     with inside(fixtures.acme):

@@ -1,4 +1,4 @@
-"""The two lock files agree: what runs in production is a part of what is tested."""
+"""The lock files agree: production runs the same pins that are tested."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLATFORMS = ("linux", "darwin", "win32")
 
 
 def read_lock(name: str) -> dict[str, tuple[str, frozenset[str]]]:
-    """By the name of each package: its pinned version with its marker, and its hashes."""
+    """Return the pinned version with its marker, and the hashes, by package name."""
     text = re.sub(r"^ *#.*\n", "", (ROOT / name).read_text(), flags=re.MULTILINE)
     pins = {}
     for entry in text.replace("\\\n", "").splitlines():
@@ -30,7 +30,7 @@ def read_lock(name: str) -> dict[str, tuple[str, frozenset[str]]]:
 
 
 def dependencies_of(requirement: Requirement) -> Iterator[Requirement]:
-    """What an installed package needs with these extras, on any platform."""
+    """Return the requirements of an installed package with its extras, on any platform."""
     try:
         lines = requires(requirement.name) or []
     except PackageNotFoundError:  # needed on another platform than this one only
@@ -46,7 +46,7 @@ def dependencies_of(requirement: Requirement) -> Iterator[Requirement]:
 
 
 def closure_of(lines: list[str]) -> set[str]:
-    """The names of all packages that these requirements lead to."""
+    """Return the names of the packages and of everything that they require."""
     pending, names = [Requirement(line) for line in lines], set()
     visited = set()
     while pending:
@@ -83,11 +83,11 @@ def test_each_pin_has_a_version_and_hashes(full, runtime):
     assert not incomplete
 
 
-def test_the_runtime_lock_holds_exactly_what_the_dependencies_lead_to(runtime):
+def test_runtime_lock_pins_exactly_the_dependencies_and_what_they_require(runtime):
     assert set(runtime) == closure_of(PROJECT["project"]["dependencies"])
 
 
-def test_the_full_lock_names_every_development_dependency_and_the_runtime_lock_none(full, runtime):
+def test_development_dependencies_are_only_in_the_full_lock(full, runtime):
     development = {
         canonicalize_name(Requirement(line).name) for line in PROJECT["dependency-groups"]["dev"]
     }
@@ -96,7 +96,7 @@ def test_the_full_lock_names_every_development_dependency_and_the_runtime_lock_n
     assert not development & set(runtime)
 
 
-def test_each_pin_satisfies_the_project(full):
+def test_each_pinned_version_satisfies_the_requirement_of_the_project(full):
     for line in [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["dev"]]:
         requirement = Requirement(line)
         version = full[canonicalize_name(requirement.name)][0].partition(" ")[0]

@@ -1,4 +1,4 @@
-"""One line per request, and what never stands in one."""
+"""Log lines: one per request, without secrets."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 from django.test import Client
 
 from conftest import ApiClient, token_of
-from taskflow.logging import FIELDS, JsonFormatter
+from taskflow.logging import REQUEST_FIELDS, JsonFormatter
 from tasks.api import tasks as task_api
 
 
 @pytest.fixture
 def lines():
-    """What would be on stdout, written by a handler of our own at the root."""
+    """lines() returns the log lines so far. A handler at the root logger collects them."""
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter())
@@ -40,13 +40,13 @@ def lines():
         ("head", "/me", 200),
     ],
 )
-def test_an_answer_or_refusal_is_one_line(fixtures, lines, method, path, status):
+def test_each_api_request_is_logged_in_one_line(fixtures, lines, method, path, status):
     getattr(ApiClient(token_of(fixtures.ada)), method)(path)
 
     (line,) = lines()
     assert (line["status"], line["method"]) == (status, method.upper())
     assert line["path"] == f"/api/v1{path.partition('?')[0]}"
-    assert line.keys() == {"at", "level", "logger", "message", *FIELDS} - {"reason"}
+    assert line.keys() == {"at", "level", "logger", "message", *REQUEST_FIELDS} - {"reason"}
 
 
 @pytest.mark.parametrize("path", ["/livez", "/admin/login/", "/api/v1/docs", "/nothing"])
@@ -56,14 +56,16 @@ def test_pages_and_health_checks_are_logged(db, lines, path):
     assert [line["path"] for line in lines() if line["logger"] == "taskflow.request"] == [path]
 
 
-def test_a_stranger_has_no_name(fixtures, lines):
+def test_log_line_of_an_unknown_token_names_no_user(fixtures, lines):
     ApiClient("tf_1_" + "a" * 49).get("/me")
 
     (line,) = lines()
     assert (line["status"], line["tenant"], line["user"]) == (401, None, None)
 
 
-def test_a_bug_leaves_one_trace_that_the_request_id_finds(fixtures, lines, monkeypatch):
+def test_unexpected_exception_is_logged_with_one_traceback_and_the_request_id(
+    fixtures, lines, monkeypatch
+):
     monkeypatch.setattr(task_api, "task_response", lambda *a: 1 / 0)
 
     r = ApiClient(token_of(fixtures.ada)).get("/tasks/1")
@@ -74,7 +76,7 @@ def test_a_bug_leaves_one_trace_that_the_request_id_finds(fixtures, lines, monke
     assert traced["trace"].endswith("ZeroDivisionError: division by zero")
 
 
-def test_a_line_stays_a_line_whatever_is_sent(fixtures, lines):
+def test_control_characters_in_a_request_cannot_forge_log_lines(fixtures, lines):
     text = token_of(fixtures.ada)
 
     ApiClient(text).get("/tasks/a%0A%7B%22level%22%3A%22fake%22%7D")
@@ -84,7 +86,7 @@ def test_a_line_stays_a_line_whatever_is_sent(fixtures, lines):
 
 
 @pytest.mark.parametrize("given", ["a" * 64, "A-b_c.9", "0"])
-def test_a_plain_request_id_is_kept_in_answer_and_event(fixtures, events, given):
+def test_valid_request_id_is_used_in_response_and_event(fixtures, events, given):
     r = ApiClient(token_of(fixtures.ada)).post(
         "/tags", {"name": "x"}, headers={"X-Request-Id": given}
     )
@@ -102,7 +104,7 @@ def test_request_without_an_id_gets_a_new_one(fixtures):
     assert re.fullmatch("[0-9a-f]{32}", first)
 
 
-def test_times_are_utc_and_odd_values_are_written_as_text():
+def test_log_times_are_utc_and_values_that_are_not_json_become_text():
     record = logging.LogRecord("x", logging.INFO, "f", 1, "a %s", ("b",), None)
     record.created, record.reason, record.password = 0.0, {1, 2}, "hunter2"
 
@@ -130,7 +132,7 @@ def test_log_line_contains_user_method_and_path(fixtures, lines):
     assert line["ms"] >= 0
 
 
-def test_secrets_are_in_no_line(fixtures, lines, monkeypatch):
+def test_log_lines_contain_no_secrets(fixtures, lines, monkeypatch):
     text = token_of(fixtures.ada)
     client = ApiClient(text)
     client.post("/auth/login", {"email": "ada@acme.example", "password": "hunter2-secret"})
@@ -146,7 +148,7 @@ def test_secrets_are_in_no_line(fixtures, lines, monkeypatch):
 
 
 @pytest.mark.parametrize("given", ["", "has space", "x" * 65, "a\tb", "<script>"])
-def test_a_strange_request_id_is_replaced(db, given):
+def test_invalid_request_id_is_replaced(db, given):
     r = ApiClient().get("/me", headers={"X-Request-Id": given})
 
     assert re.fullmatch(r"[0-9a-f]{32}", r.headers["X-Request-Id"])

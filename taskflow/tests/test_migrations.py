@@ -11,6 +11,7 @@ from django.db import connection
 from accounts.models import User
 from conftest import build_fixtures
 from taskflow.database_version import find_incompatibility
+from taskflow.management import pooler
 from taskflow.management.commands import migrate
 from taskflow.management.commands.migrate import CREATE_ROLES
 from taskflow.tenancy import has_roles, inside
@@ -35,17 +36,17 @@ def _migrated_again():
 
 @pytest.fixture
 def behind_pooler(monkeypatch):
-    monkeypatch.setattr(migrate, "is_behind_pooler", lambda connection: True)
+    monkeypatch.setattr(pooler, "is_behind_pooler", lambda connection: True)
 
 
 @on_postgresql
 @pytest.mark.usefixtures("db", "behind_pooler")
 def test_migrating_through_a_pooler_is_refused(monkeypatch):
     """The owner role, which belongs to a session, would stay with a connection that others use."""
-    with pytest.raises(CommandError, match="cannot be migrated through a connection pooler"):
+    with pytest.raises(CommandError, match="migrate` cannot work through a connection pooler"):
         call_command("migrate", "tasks", "zero", verbosity=0)
     monkeypatch.setattr(migrate, "find_unapplied_migrations", lambda: ["0002 is not applied"])
-    with pytest.raises(CommandError, match="cannot be migrated through a connection pooler"):
+    with pytest.raises(CommandError, match="migrate` cannot work through a connection pooler"):
         call_command("migrate", verbosity=0)
 
 
@@ -60,7 +61,22 @@ def test_migrating_a_current_database_through_a_pooler_sets_nothing(monkeypatch)
 
 @on_postgresql
 def test_connection_to_the_server_itself_is_not_behind_a_pooler(db):
-    assert not migrate.is_behind_pooler(connection)
+    assert not pooler.is_behind_pooler(connection)
+
+
+@on_postgresql
+@pytest.mark.usefixtures("behind_pooler")
+def test_flushing_through_a_pooler_is_refused(fixtures):
+    if not has_roles(connection):
+        pytest.skip("Without the owner role, flush sets no role for the session.")
+
+    with pytest.raises(
+        CommandError, match=r"Run `manage\.py flush` with a DATABASE_URL that names"
+    ):
+        call_command("flush", verbosity=0, interactive=False)
+
+    with inside(fixtures.acme):
+        assert Task.objects.count() == 1
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Sorted lists against Python's own sorting, for viewers of many, few and one project."""
+"""Sorted lists compared with Python's sorting, for viewers of many, few and one project."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ def fill(fixtures):
 
 
 def expected_ids(actor, order):
-    """The ids of the visible tasks in the order of `sort`: in each name empty values last, and ties
-    by id in the direction of the last name.
+    """Return the ids of the visible tasks in this order. Empty values are last in each column, and
+    ties are sorted by id in the direction of the last column.
     """
     names = order.split(",")
     with inside(actor.tenant):
@@ -89,7 +89,7 @@ def ids_at(client, query):
 
 
 def walk(client, query):
-    """The ids of all pages, each asked for by the cursor of the one before."""
+    """Return the ids of all pages, each requested with the cursor of the previous page."""
     cursor, ids = "", []
     while cursor is not None:
         page, following = ids_at(client, f"{query}{cursor}")
@@ -107,7 +107,7 @@ def filled(fixtures):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("order", ORDERS)
-def test_a_sorted_list_has_the_order_of_its_values(filled, as_, order):
+def test_sorted_list_has_the_order_of_its_values(filled, as_, order):
     for actor in (filled.boss, filled.ada, filled.bob, filled.carl, filled.eve):
         ids, _ = ids_at(as_(actor), f"limit=200&sort={order}")
         assert ids == expected_ids(actor, order)
@@ -125,7 +125,7 @@ def test_pages_by_cursor_and_by_skip_are_parts_of_the_list(filled, as_, order):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", ORDERS)
-def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, first):
+def test_pages_sorted_by_two_columns_are_parts_of_the_list(filled, as_, first):
     client = as_(filled.bob)
     seconds = [s for s in ORDERS if s.removeprefix("-") != first.removeprefix("-")]
     for order in [f"{first},{second}" for second in seconds]:
@@ -136,32 +136,32 @@ def test_pages_in_the_order_of_two_names_are_parts_of_the_list(filled, as_, firs
 
 @pytest.mark.slow
 @pytest.mark.parametrize("filters", ["", "&project={}", "&assignee=none", "&status=todo"])
-def test_lists_by_several_names_are_the_same_by_any_index(filled, as_, filters):
+def test_list_sorted_by_several_columns_is_the_same_with_any_filter(filled, as_, filters):
     client, where = as_(filled.bob), filters.format(filled.apollo.pk)
     for order in ("-priority,due_date", "due_on,-priority,due_date", "due_date,due_on,-number"):
-        wanted = set(ids_at(client, f"limit=200{where}")[0])
-        expected = [pk for pk in expected_ids(filled.bob, order) if pk in wanted]
+        matching = set(ids_at(client, f"limit=200{where}")[0])
+        expected = [pk for pk in expected_ids(filled.bob, order) if pk in matching]
         assert expected
         assert walk(client, f"limit=5&sort={order}{where}") == expected
 
 
 @pytest.mark.parametrize("filters", ["status=todo", "priority=high", "created_after=2026-01-01"])
-def test_a_filtered_list_is_the_list_without_the_other_rows(filled, as_, filters):
+def test_filtered_list_is_the_list_without_the_other_rows(filled, as_, filters):
     client = as_(filled.bob)
     for order in ("-created_at", "due_on", "-due_date"):
-        wanted = set(ids_at(client, f"limit=200&{filters}")[0])
-        expected = [pk for pk in expected_ids(filled.bob, order) if pk in wanted]
+        matching = set(ids_at(client, f"limit=200&{filters}")[0])
+        expected = [pk for pk in expected_ids(filled.bob, order) if pk in matching]
         assert ids_at(client, f"limit=200&{filters}&sort={order}")[0] == expected
 
 
-def test_more_projects_than_rows_on_a_page(filled, as_):
+def test_page_with_fewer_rows_than_projects_has_the_first_rows_of_the_list(filled, as_):
     client, ids = as_(filled.ada), expected_ids(filled.ada, "-due_date")
 
     assert ids_at(client, "limit=2&sort=-due_date")[0] == ids[:2]
     assert ids_at(client, "limit=2&sort=-due_date&skip=1")[0] == ids[1:3]
 
 
-def test_a_list_of_many_projects_is_counted(filled, as_):
+def test_count_of_a_list_of_many_projects_is_exact(filled, as_):
     for actor in (filled.boss, filled.bob, filled.eve):
         page = as_(actor).get("/tasks?limit=1&include=count").json()
         assert page["count"] == len(expected_ids(actor, "number"))

@@ -1,4 +1,4 @@
-"""Pages by key set: every row once, in every order, whatever happens between two pages."""
+"""Keyset pagination: every row once, in every order, also when rows change between pages."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MANY = 61
 
 @pytest.fixture
 def many(fixtures):
-    """Sixty tasks more, with ties in every column that sorts and nulls where there may be some."""
+    """Sixty more tasks, with ties in every sortable column and with nulls."""
     chance = random.Random(7)
     drafts = []
     with inside(fixtures.acme):
@@ -51,7 +51,7 @@ def many(fixtures):
 
 
 def walk(client, path, between=lambda page: None):
-    """All rows' ids, page by page; `between` happens after each."""
+    """Return the ids of all pages. `between` is called after each page."""
     seen, cursor = [], ""
     while cursor is not None:
         page = client.get(f"{path}{cursor}").json()
@@ -66,7 +66,7 @@ def ids_of(client, path):
     return [row["id"] for row in client.get(path).json()["data"]]
 
 
-# ---- walking ------------------------------------------------------------------------------------
+# ---- all pages ------------------------------------------------------------------------------------
 
 
 @pytest.mark.sampled(2)
@@ -95,7 +95,7 @@ def test_order_puts_nulls_last_and_breaks_ties_by_id_in_its_own_direction(many, 
 
 
 @pytest.mark.parametrize("order", [*PROJECT_SORTS, *(f"-{name}" for name in PROJECT_SORTS)])
-def test_projects_are_walked_too(fixtures, as_, order):
+def test_paging_projects_returns_every_row_once_in_order(fixtures, as_, order):
     with inside(fixtures.acme):
         for number in range(12):
             create_project(
@@ -111,7 +111,7 @@ def test_projects_are_walked_too(fixtures, as_, order):
 
 
 @pytest.mark.parametrize("path", ["/tags", "/users", "/tokens", "/projects/APO/members"])
-def test_the_other_lists_are_walked_too(fixtures, as_, path):
+def test_paging_other_lists_returns_every_row_once_in_order(fixtures, as_, path):
     with inside(fixtures.acme):
         for number in range(5):
             create_tag(fixtures.ada, name=str(number))
@@ -134,7 +134,7 @@ def test_paging_during_writes_neither_skips_nor_repeats_rows(many, as_, order):
     def write(page):
         with inside(many.acme):
             create_task(many.bob, many.apollo, title=chance.choice(["a", "z"]), due_on="2026-01-03")
-            victim = chance.choice(page["data"])["id"]  # behind us
+            victim = chance.choice(page["data"])["id"]  # of a page that was read already
             delete_task(many.bob, Task.objects.select_related("project").get(pk=victim))
             rest = Task.objects.filter(pk__in=there).exclude(pk__in=gone).select_related("project")
             update_task(many.bob, chance.choice(list(rest)), description=str(chance.random()))
@@ -146,7 +146,7 @@ def test_paging_during_writes_neither_skips_nor_repeats_rows(many, as_, order):
     assert set(seen) >= there
 
 
-def test_a_cursor_whose_row_is_gone_goes_on(many, as_):
+def test_cursor_stays_valid_when_its_row_is_deleted(many, as_):
     client = as_(many.ada)
     first = client.get("/tasks?limit=5").json()
     rest = ids_of(client, f"/tasks?limit=200&cursor={first['next_cursor']}")
@@ -168,7 +168,7 @@ def test_the_longest_title_fits_a_cursor(fixtures, as_):
 # ---- limits -------------------------------------------------------------------------------------
 
 
-def test_skip_limit_and_count(many, as_):
+def test_skip_and_limit_select_rows_and_count_is_of_all(many, as_):
     client = as_(many.ada)
     every = ids_of(client, "/tasks?limit=200")
 
@@ -181,7 +181,7 @@ def test_skip_limit_and_count(many, as_):
     assert following["count"] is None
 
 
-def test_the_count_is_of_what_matches_on_every_page(many, as_):
+def test_count_on_every_page_is_of_all_matching_rows(many, as_):
     client = as_(many.ada)
     path = "/tasks?limit=2&include=count&priority=high"
     first = client.get(path).json()
@@ -234,13 +234,13 @@ def test_page_has_a_next_cursor_only_if_rows_follow(many, as_, query, rows, has_
         ("offset=2", "offset"),
     ],
 )
-def test_wrong_parameters_are_refused_by_name(fixtures, as_, path, query, parameter):
+def test_invalid_paging_parameter_is_refused_by_name(fixtures, as_, path, query, parameter):
     r = as_(fixtures.ada).get(f"{path}?{query}")
 
     assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, parameter)
 
 
-# ---- cursors that are not ours ------------------------------------------------------------------
+# ---- invalid cursors ------------------------------------------------------------------
 
 
 def cursor_of(values):
@@ -327,7 +327,7 @@ FORGED = {
         ["task:priority_rank,id", [1], 5],
         ["task:priority_rank,id", 4, 5],
     ],
-    # PostgreSQL cannot add 1 to it.
+    # Adding 1 to it overflows in PostgreSQL.
     "priority,title": [["task:priority_rank,title,id", 2**63 - 1, "x", 5]],
     "-priority,number": [["task:-priority_rank,number,id", 1 - 2**63, 1, 5]],
 }
@@ -371,7 +371,7 @@ def test_forged_cursor_shows_only_visible_rows(fixtures, as_, order, values):
 
 
 @pytest.mark.parametrize("text", ["x", "é", "====", "a b", "A+/=", "..", "%", "\n", "null", "🚀"])
-def test_what_is_no_cursor_at_all_is_refused(fixtures, as_, text):
+def test_text_that_is_no_cursor_is_refused(fixtures, as_, text):
     r = as_(fixtures.ada).get("/tasks", {"cursor": text})
 
     assert (r.status_code, r.json()["code"]) == (400, "invalid_cursor")
@@ -398,8 +398,8 @@ def test_altered_cursor_never_causes_a_server_error(many, as_):
 @pytest.mark.parametrize(
     ("sort", "last"), [("", "DESC LIMIT 51"), ("&sort=-due_date", "DESC NULLS LAST")]
 )
-def test_nulls_are_only_named_where_there_are_any(many, as_, sort, last):
-    """`ORDER BY id DESC NULLS LAST` is served by no index, though no id is null."""
+def test_statement_orders_nulls_only_in_nullable_columns(many, as_, sort, last):
+    """No index serves `ORDER BY id DESC NULLS LAST`, although no id is null."""
     with CaptureQueriesContext(connection) as captured:
         as_(many.ada).get(f"/tasks?limit=50{sort}")
 

@@ -1,4 +1,4 @@
-"""Who may do what: one row per operation; read it as documentation."""
+"""The permissions of each role: one row per operation of the API."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
 
 # Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
-# Acme's administrator; Globex's administrator, a stranger.
+# Acme's administrator; Globex's administrator, a user of another tenant.
 ROLES = ("ada", "carl", "bob", "bot", "eve", "boss", "mallory")
 
 TITLE = {"title": "x"}
 MATRIX = {
-    # operation       method, path, body                                owner admin member agent outside staff stranger
+    # operation       method, path, body                                owner admin member agent outside staff foreign
     "get_me":         ("get", "/me", None,                                200, 200, 200, 200, 200, 200, 200),
     "update_me":      ("patch", "/me", {"full_name": "N"},                200, 200, 200, 200, 200, 200, 200),
     "change_password": ("post", "/me/password", {"current_password": "a", "new_password": "b"},
@@ -119,7 +119,7 @@ MATRIX = {
     "put_tag":        ("put", "/tags/{tag}", {"color": "#000000"},        403, 403, 403, 403, 403, 200, 404),
     "delete_tag":     ("delete", "/tags/{tag}", None,                     403, 403, 403, 403, 403, 204, 404),
 }  # fmt: skip
-OPEN = {"register", "login", "get_index"}  # what one calls to become somebody
+OPEN = {"register", "login", "get_index"}  # operations without credentials
 
 
 def operations() -> dict[str, tuple[str, str, dict]]:
@@ -134,7 +134,7 @@ def test_every_operation_has_a_row():
     assert operations().keys() == MATRIX.keys() | OPEN
 
 
-def test_each_row_calls_the_operation_it_names():
+def test_each_row_of_the_matrix_calls_the_operation_it_names():
     known = {name: (method, path) for name, (method, path, _) in operations().items()}
     for name, (method, path, *_rest) in MATRIX.items():
         plain = known[name][1].removeprefix("/api/v1")
@@ -176,18 +176,18 @@ def ids(fixtures):
 @pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
-def test_matrix(fixtures, as_, ids, operation):
+def test_each_role_gets_the_expected_status(fixtures, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]
     sent, how = body, {"content_type": "text/csv"} if isinstance(body, str) else {}
     if isinstance(body, dict):
         sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
-    answers = {}
+    statuses = {}
     for role in ROLES:
         client = as_(getattr(fixtures, role))
         with rolled_back():
-            answers[role] = getattr(client, method)(path.format(**ids), sent, **how).status_code
+            statuses[role] = getattr(client, method)(path.format(**ids), sent, **how).status_code
 
-    assert answers == dict(zip(ROLES, expected, strict=True))
+    assert statuses == dict(zip(ROLES, expected, strict=True))
 
 
 # What nobody may do in an archived project, not even an administrator. Members come and go.
@@ -221,7 +221,7 @@ def test_archived_project_refuses_every_change_of_its_contents(fixtures, as_, id
 
 @contextmanager
 def rolled_back():
-    """Each role meets the fixtures as it was."""
+    """Roll back, so that each role begins with the same rows."""
     with transaction.atomic():
         yield
         transaction.set_rollback(True)

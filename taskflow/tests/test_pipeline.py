@@ -1,4 +1,4 @@
-"""Deferred statements and early COMMITs keep the order, lose nothing and end nothing too early."""
+"""Deferred statements and early COMMITs keep the order of statements and lose none."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ TITLES = Query(title_of)
 
 @pytest.fixture
 def fixtures():
-    """With all that is used below prepared, as it travels with others only then."""
+    """The shared fixtures, with the statements used below prepared: others are sent alone."""
+    connection.close()  # that of other tests may have no room for prepared statements
     fixtures = build_fixtures()
     for _ in range(3):
         with inside(fixtures.acme):
@@ -68,7 +69,7 @@ def title(fixtures):
 
 @contextmanager
 def traced():
-    """The protocol's messages, one a line, once the block is over."""
+    """Collect the messages of the protocol. The list has them, one a line, after the block."""
     pgconn, lines = connection.connection.pgconn, []
     with tempfile.TemporaryFile() as file:
         number = os.dup(file.fileno())  # libpq closes it
@@ -92,7 +93,7 @@ REQUESTS = {
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_request_takes_few_round_trips(fixtures, name):
-    """Tenant, role and token travel with the BEGIN, the COMMIT with the answer."""
+    """Tenant, role and token are sent with the BEGIN, and the COMMIT with the last query."""
     trips, request = REQUESTS[name]
     client = ApiClient(token_of(fixtures.bob))  # a member
     for _ in range(4):
@@ -128,18 +129,18 @@ def test_query_without_parameters_is_sent_with_deferred_statements(fixtures):
 
 
 def test_execute_wrapper_sees_a_statement_when_it_is_deferred(fixtures):
-    heard = []
+    seen_by_wrapper = []
 
     def listen(execute, sql, *rest):
-        heard.append(sql)
+        seen_by_wrapper.append(sql)
         return execute(sql, *rest)
 
     with inside(fixtures.acme):
         with connection.execute_wrapper(listen):
-            update(all_tasks, fixtures.task.pk, {"title": "heard"})
-        assert [sql.split()[0] for sql in heard] == ["UPDATE"]
-        assert Task.objects.get(title="heard") == fixtures.task
-        assert len(heard) == 1
+            update(all_tasks, fixtures.task.pk, {"title": "seen"})
+        assert [sql.split()[0] for sql in seen_by_wrapper] == ["UPDATE"]
+        assert Task.objects.get(title="seen") == fixtures.task
+        assert len(seen_by_wrapper) == 1
 
 
 def test_refusal_of_a_deferred_statement_is_raised_by_the_next_query(fixtures):
@@ -236,7 +237,7 @@ def test_statement_is_not_deferred_in_a_transaction_that_must_be_rolled_back(fix
 
 @pytest.mark.parametrize("ask", ["the ORM", "a compiled one"])
 def test_commit_that_rolls_back_raises_an_error(fixtures, ask):
-    """PostgreSQL answers COMMIT with ROLLBACK, and no error, when a statement failed before."""
+    """After a failed statement, PostgreSQL answers COMMIT with ROLLBACK and without an error."""
     with pytest.raises(InternalError, match="rolled back"), inside(fixtures.acme):
         update(all_tasks, fixtures.task.pk, {"title": "lost"})
         with suppress(DataError):
@@ -286,7 +287,7 @@ def test_response_is_stored_under_its_idempotency_key_with_the_write(fixtures):
 
 @pytest.fixture
 def trash_project_before(fixtures, monkeypatch):
-    """Let somebody else delete the project before a function of the API is called."""
+    """trash_project_before(module, name) lets another user delete the project before a function is called."""
 
     def trash():
         with inside(fixtures.acme):
@@ -306,7 +307,7 @@ def trash_project_before(fixtures, monkeypatch):
     return prepare
 
 
-def test_update_is_answered_although_the_project_was_deleted_meanwhile(
+def test_update_gets_its_response_if_the_project_is_deleted_before_the_commit(
     fixtures, trash_project_before
 ):
     client = ApiClient(token_of(fixtures.bob))
@@ -321,7 +322,7 @@ def test_update_is_answered_although_the_project_was_deleted_meanwhile(
         assert Task.everything.get(pk=fixtures.task.pk).title == "kept"
 
 
-def test_bulk_update_is_answered_although_the_project_was_deleted_meanwhile(
+def test_bulk_update_gets_its_response_if_the_project_is_deleted_before_the_commit(
     fixtures, trash_project_before
 ):
     trash_project_before(bulk_api, "updated_task_texts")

@@ -1,4 +1,4 @@
-"""Statements that threads share: each connection prepares a text once, whoever compiled it."""
+"""Statements that threads share: each connection prepares a text once."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def prepare(fixtures, query):
         assert query.fetch({"pk": fixtures.task.pk}) == [("Launch",)]
 
 
-def test_statement_of_a_text_that_the_connection_knows_is_not_prepared_again(fixtures):
+def test_statement_with_a_text_that_is_already_prepared_is_not_prepared_again(fixtures):
     """Two threads have compiled the same query, and others have used this one before."""
     with inside(fixtures.acme):
         prepare(fixtures, Query(titles))

@@ -1,4 +1,4 @@
-"""The database, its folder and the key: readable by nobody but their owner."""
+"""The database, its directory and the secret key are readable by their owner only."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_files_in_a_named_data_directory_become_private_and_its_mode_is_kept(tmp
     assert {mode_of(path) for path in folder.iterdir()} == {0o600}
 
 
-def test_a_directory_in_the_place_of_the_database_keeps_its_mode(tmp_path):
+def test_protecting_a_directory_keeps_its_mode(tmp_path):
     """`sqlite:////` names the root directory."""
     tmp_path.chmod(0o755)
 
@@ -92,7 +92,7 @@ def test_a_directory_in_the_place_of_the_database_keeps_its_mode(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_directory_that_the_database_url_names_keeps_its_mode(tmp_path):
+def test_existing_directory_in_the_database_url_keeps_its_mode(tmp_path):
     named = tmp_path / "named"
     named.mkdir()
     named.chmod(0o755)
@@ -103,13 +103,13 @@ def test_a_directory_that_the_database_url_names_keeps_its_mode(tmp_path):
     assert mode_of(named / "tasks.sqlite3") == 0o600
 
 
-def test_a_missing_directory_of_the_database_is_made_private(tmp_path):
+def test_missing_directory_of_the_database_is_created_private(tmp_path):
     make_private_directory(tmp_path / "a" / "b")
 
     assert mode_of(tmp_path / "a" / "b") == 0o700
 
 
-def test_protecting_a_database_keeps_what_is_in_it(tmp_path):
+def test_protecting_a_database_keeps_its_content(tmp_path):
     path = tmp_path / "tasks.sqlite3"
     path.write_bytes(b"rows")
     path.chmod(0o664)

@@ -1,4 +1,4 @@
-"""The quick form of a JSON Schema accepts only what a validator accepts, and most of that."""
+"""The quick check of JSON Schemas accepts only values that a validator accepts."""
 
 from __future__ import annotations
 

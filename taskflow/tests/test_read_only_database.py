@@ -21,13 +21,8 @@ from accounts import api as accounts_api
 from accounts import auth, middleware
 from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
-from taskflow.http.errors import (
-    Contended,
-    Internal,
-    ReadOnly,
-    Unavailable,
-    problem_of_database_error,
-)
+from taskflow.http.database_errors import problem_of_database_error
+from taskflow.http.errors import Contended, Internal, ReadOnly, Unavailable
 from taskflow.tenancy import TenantError, inside
 
 on_postgres = pytest.mark.skipif("connection.vendor != 'postgresql'")
@@ -41,7 +36,7 @@ def fixtures(transactional_db):
 
 @pytest.fixture
 def client(fixtures):
-    """With a token whose use has not been noted yet."""
+    """A client with a token whose last use has not been stored yet."""
     return ApiClient(token_of(fixtures.ada))
 
 
@@ -53,7 +48,7 @@ def read_only(client):
 
 
 def set_read_only(value):
-    """For new connections too, on PostgreSQL."""
+    """Switch it for this and, on PostgreSQL, for new connections."""
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
             cursor.execute(f"PRAGMA query_only = {value}")
@@ -73,8 +68,8 @@ def test_write_answers_503_that_names_the_reason(fixtures, client, read_only):
 
 
 @pytest.mark.parametrize("path", READS)
-def test_read_is_answered(client, read_only, path):
-    """Although the use of its token cannot be noted."""
+def test_read_of_a_read_only_database_succeeds(client, read_only, path):
+    """The last use of the token cannot be stored, which is no reason to fail."""
     assert client.get(path).status_code == 200
 
 
@@ -90,7 +85,7 @@ def test_signing_in_answers_503(fixtures, read_only, way, monkeypatch):
     assert (r.status_code, r.headers["Retry-After"]) == (503, "1")
 
 
-def test_not_ready_and_ready_again_afterwards(client, read_only):
+def test_readyz_fails_while_the_database_is_read_only(client, read_only):
     r = Client().get("/readyz")
 
     assert r.status_code == 503
@@ -101,7 +96,7 @@ def test_not_ready_and_ready_again_afterwards(client, read_only):
 
 
 @pytest.mark.parametrize("denied", ["file", "folder"])
-def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
+def test_readyz_fails_when_sqlite_may_not_write(db, monkeypatch, denied):
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL has no file here")
     monkeypatch.setattr(os, "access", lambda path, mode: path.is_file() == (denied == "folder"))
@@ -111,8 +106,8 @@ def test_not_ready_when_sqlite_may_not_write(db, monkeypatch, denied):
 
 @on_postgres
 @pytest.mark.parametrize("probe", ["a write", "/readyz"])
-def test_connection_that_accepts_only_reads_is_left(fixtures, client, probe):
-    """It would stay so for ever, though the database takes writes again or another has taken over."""
+def test_connection_that_accepts_only_reads_is_closed(fixtures, client, probe):
+    """Otherwise it would be used after the database accepts writes again or another has taken over."""
     with connection.cursor() as cursor:
         cursor.execute("SET default_transaction_read_only = on")
     body = {"project_id": fixtures.apollo.pk, "title": "x"}
@@ -139,8 +134,8 @@ MEANINGS = {
 
 @pytest.mark.parametrize("django_class", [OperationalError, InternalError, ProgrammingError])
 @pytest.mark.parametrize("sqlstate", MEANINGS)
-def test_meaning_of_a_sqlstate(sqlstate, django_class):
-    """Where the table names it Django's class of error does not matter."""
+def test_sqlstate_determines_the_problem(sqlstate, django_class):
+    """A SQLSTATE in the table determines the problem, whatever Django's error class is."""
     problem = problem_of_database_error(raised(django_class, sqlstate))
 
     if MEANINGS[sqlstate] is not Internal:
@@ -174,13 +169,13 @@ FAILURES = [
 
 
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
-def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
+def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
     fixtures, client, monkeypatch, caplog, error
 ):
-    """What the answer acknowledges is committed: an error would make the caller do it twice."""
+    """The write is committed already. After an error response, the client would repeat it."""
 
     def fail(*args, **kwargs):
-        if kwargs.get("max_wait") == 0:  # as only the note of the use is written
+        if kwargs.get("max_wait") == 0:  # only the last use of a token is stored so
             raise error
         return inside(*args, **kwargs)
 
@@ -198,10 +193,10 @@ def test_request_succeeds_when_the_tokens_use_cannot_be_recorded(
 
 
 @on_postgres
-def test_request_succeeds_when_the_connection_is_lost_before_the_tokens_use_is_recorded(
+def test_request_succeeds_when_the_connection_is_lost_before_the_last_use_is_stored(
     fixtures, client, monkeypatch
 ):
-    """The server ends the session between COMMIT and note."""
+    """The server ends the session after COMMIT and before the last use is stored."""
 
     def end_session(token):
         with connection.cursor() as cursor:

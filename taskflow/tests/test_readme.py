@@ -21,12 +21,12 @@ README = (ROOT / "README.md").read_text()
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_the_commands_and_the_tour_run_as_written(tmp_path):
+def test_commands_of_the_readme_and_the_tour_run_as_written(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
     process = serve(port, environment, tmp_path / "log")
     try:
         script = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.S))
-        # Every answer's status on a line of its own, but for the one the shell reads.
+        # Print each status on its own line, except for the response that the shell reads.
         script = script.replace("curl -s", "curl -s -w '\\n%{http_code}\\n'")
         script = script.replace("$(curl -s -w '\\n%{http_code}\\n'", "$(curl -s")
         command = ["bash", "-euo", "pipefail", "-c", script.replace("8000", str(port))]
@@ -35,8 +35,8 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
             for _ in range(2)  # a reader may repeat them
         ]
         greeting = (tmp_path / "log").read_text()
-        told = re.search(r"^  (curl .*)$", greeting, re.M)
-        first = subprocess.run(["bash", "-c", told[1]], capture_output=True, text=True)
+        command_line = re.search(r"^  (curl .*)$", greeting, re.M)
+        first = subprocess.run(["bash", "-c", command_line[1]], capture_output=True, text=True)
         tour = subprocess.run(
             ["bash", "docs/tour.sh", f"http://127.0.0.1:{port}"],
             cwd=ROOT, env=environment, capture_output=True, text=True,
@@ -68,15 +68,15 @@ def test_the_commands_and_the_tour_run_as_written(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.readme
-def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
+def test_starting_again_after_a_kill_keeps_all_data(tmp_path):
     port, environment = free_port(), clean_environment(tmp_path / "data")
     token_line = re.compile(r"Token +(tf_\S+)")
 
     def call(token: str, path: str, data: bytes | None = None) -> str:
         headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         request = urllib.request.Request(f"http://127.0.0.1:{port}/api/v1{path}", data, headers)
-        with urllib.request.urlopen(request) as answer:
-            return answer.read().decode()
+        with urllib.request.urlopen(request) as response:
+            return response.read().decode()
 
     process = serve(port, environment, tmp_path / "log")
     first = token_line.search((tmp_path / "log").read_text())[1]
@@ -100,18 +100,18 @@ def test_a_second_run_keeps_all_data_even_after_a_kill(tmp_path):
     assert "Traceback" not in taken.stderr
 
 
-def test_every_setting_is_in_the_table():
+def test_every_setting_is_in_the_table_of_the_readme():
     table = set(re.findall(r"^\| `([A-Z_]+)` \|", README, re.M))
 
     assert table == env._names_read
 
 
-def test_every_make_target_named_exists():
+def test_every_make_target_in_the_readme_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M))
 
     assert set(re.findall(r"`?make ([a-z-]+)", README)) <= targets
 
 
-def test_every_file_linked_exists():
+def test_every_file_linked_in_the_readme_exists():
     for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / link).exists(), link

@@ -1,4 +1,4 @@
-"""The recorder: nothing changes without its event, and nothing is recorded that did not change."""
+"""The recorder: every change has its event, and every event has a change."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def start(acme):
 
 @pytest.fixture
 def full(acme):
-    """An actor with all that an event can hold about him."""
+    """An actor with every attribute that an event can record."""
     return dataclasses.replace(
         acme.ada, via=Via.MCP, request_id="r-1", reason="because", on_behalf_of=acme.bob.user
     )
 
 
 def assert_by(event, fixtures):
-    """It is of the actor `full`."""
+    """Assert that the event was recorded for the actor `full`."""
     assert (event.tenant_id, event.actor_id) == (fixtures.acme.pk, fixtures.ada.user.pk)
     assert (event.on_behalf_of_id, event.operator_id) == (fixtures.bob.user.pk, None)
     assert (event.via, event.request_id, event.reason) == ("mcp", "r-1", "because")
@@ -53,26 +53,26 @@ def assert_by(event, fixtures):
 # ---- each function, once ------------------------------------------------------------------------
 
 
-def test_every_write_records_who_where_and_why(acme, full, start):
+def test_every_write_records_actor_request_and_reason(acme, full, start):
     tag = create(full, Tag(name="new", color="#000000"))
     change(full, acme.task, "edited", title="y")
     change_all(full, Task.objects.all(), "urgent", priority=Priority.HIGH)
     remove(full, tag)
     remove_all(full, Task.objects.all())
 
-    found = recorded(start)
-    assert [(e.subject_type, e.verb, e.subject_id, e.project_id) for e in found] == [
+    events = recorded(start)
+    assert [(e.subject_type, e.verb, e.subject_id, e.project_id) for e in events] == [
         ("tag", "created", tag.pk, None),
         ("task", "edited", acme.task.pk, acme.apollo.pk),
         ("task", "urgent", acme.task.pk, acme.apollo.pk),
         ("tag", "deleted", tag.pk, None),
         ("task", "deleted", acme.task.pk, acme.apollo.pk),
     ]
-    for event in found:
+    for event in events:
         assert_by(event, acme)
 
 
-def test_an_operator_is_named_by_his_number(acme, start):
+def test_event_of_an_operator_has_operator_id_instead_of_actor(acme, start):
     operator = Actor(acme.mallory.user, acme.acme, via=Via.ADMIN)
 
     create(operator, Tag(name="x"))
@@ -81,7 +81,7 @@ def test_an_operator_is_named_by_his_number(acme, start):
     assert (event.actor_id, event.operator_id) == (None, acme.mallory.user.pk)
 
 
-def test_the_project_is_named_whatever_belongs_to_it(acme, start):
+def test_event_contains_the_project_of_the_row(acme, start):
     project = create(acme.ada, Project(key="NEW", name="New", owner=acme.ada.user))
     create(acme.ada, ProjectMember(project=project, user=acme.ada.user))
     create(acme.ada, Task(project=project, number=1, title="x"))
@@ -162,9 +162,9 @@ def test_change_adds_and_removes_links(acme, start):
 
 
 def test_change_records_values_as_json(acme, start):
-    moment = datetime(2026, 12, 1, 8, tzinfo=UTC)
+    due_date = datetime(2026, 12, 1, 8, tzinfo=UTC)
 
-    change(acme.ada, acme.task, assignee=acme.bob.user, due_date=moment, metadata={"a": None})
+    change(acme.ada, acme.task, assignee=acme.bob.user, due_date=due_date, metadata={"a": None})
 
     assert recorded(start)[-1].changes == {
         "assignee": [acme.ada.user.pk, acme.bob.user.pk],
@@ -287,12 +287,12 @@ def test_remove_records_the_values_of_the_row(acme, start):
 def test_remove_all_costs_the_same_for_many(acme, assert_statements):
     create_all(acme.ada, [Task(project=acme.apollo, number=n, title=str(n)) for n in range(2, 22)])
 
-    # lock; tags and blockers, from both ends; events; counts; what hangs on tasks (2); delete
+    # lock; tags and blockers, from both ends; events; counts; rows that reference tasks (2); delete
     with assert_statements(9):
         assert remove_all(acme.ada, Task.objects.all()) == 21
 
 
-def test_remove_of_what_is_gone_records_nothing(acme, start):
+def test_removing_a_row_that_was_already_removed_records_nothing(acme, start):
     stale = Task.objects.get()
     remove(acme.ada, acme.task)
 
@@ -301,7 +301,7 @@ def test_remove_of_what_is_gone_records_nothing(acme, start):
     assert len(recorded(start)) == 1
 
 
-def test_remove_of_what_is_needed_leaves_no_event(acme, start):
+def test_removing_a_referenced_row_is_refused_and_records_nothing(acme, start):
     with pytest.raises(ProtectedError):
         remove(acme.boss, acme.ada.user)
 
@@ -338,7 +338,7 @@ def test_exception_rolls_back_row_and_event(fixtures, events, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_a_write_without_a_record_is_not_kept(fixtures, monkeypatch, name):
+def test_write_whose_event_cannot_be_stored_is_rolled_back(fixtures, monkeypatch, name):
     def refuse(*args, **kwargs):
         raise IntegrityError("the log is full")
 
@@ -361,7 +361,7 @@ def test_violated_constraint_rolls_back_the_event(acme, start):
     assert recorded(start) == []
 
 
-def test_a_bad_value_is_refused_before_it_is_written(acme, start):
+def test_changing_to_an_invalid_value_is_refused_and_records_nothing(acme, start):
     for values in ({"title": ""}, {"status": "gone"}, {"title": "x" * 501}):
         with pytest.raises(Invalid):
             change(acme.ada, acme.task, **values)
@@ -369,27 +369,29 @@ def test_a_bad_value_is_refused_before_it_is_written(acme, start):
     assert recorded(start) == []
 
 
-# ---- the wall -----------------------------------------------------------------------------------
+# ---- tenant isolation -----------------------------------------------------------------------------------
 
-STRANGERS = {
+WRITES_OF_OTHER_TENANTS = {
     "change": lambda w: change(w.ada, w.secret_task, title="x"),
     "remove": lambda w: remove(w.ada, w.secret_task),
-    "an actor elsewhere creates": lambda w: create(w.mallory, Tag(name="x")),
-    "an actor elsewhere changes": lambda w: change(w.mallory, w.task, title="x"),
-    "an actor elsewhere changes all": lambda w: change_all(
+    "an actor of another tenant creates": lambda w: create(w.mallory, Tag(name="x")),
+    "an actor of another tenant changes": lambda w: change(w.mallory, w.task, title="x"),
+    "an actor of another tenant changes all": lambda w: change_all(
         w.mallory, Task.objects.all(), "x", title="x"
     ),
-    "an actor elsewhere removes": lambda w: remove(w.mallory, w.task),
-    "an actor elsewhere removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
+    "an actor of another tenant removes": lambda w: remove(w.mallory, w.task),
+    "an actor of another tenant removes all": lambda w: remove_all(w.mallory, Task.objects.all()),
 }
 
 
-@pytest.mark.parametrize("name", STRANGERS)
-def test_a_row_of_another_tenant_is_a_bug(fixtures, events, name):
+@pytest.mark.parametrize("name", WRITES_OF_OTHER_TENANTS)
+def test_writing_a_row_of_another_tenant_raises_tenant_error_and_records_nothing(
+    fixtures, events, name
+):
     before = len(events(fixtures.acme)), len(events(fixtures.globex))
 
     with pytest.raises(TenantError), inside(fixtures.acme):
-        STRANGERS[name](fixtures)
+        WRITES_OF_OTHER_TENANTS[name](fixtures)
 
     assert (len(events(fixtures.acme)), len(events(fixtures.globex))) == before
     for tenant, title in ((fixtures.acme, "Launch"), (fixtures.globex, "Plot")):
@@ -398,7 +400,7 @@ def test_a_row_of_another_tenant_is_a_bug(fixtures, events, name):
 
 
 @pytest.mark.parametrize("name", WRITES)
-def test_nothing_is_written_outside_a_scope(fixtures, name):
+def test_writing_outside_a_unit_of_work_raises_tenant_error(fixtures, name):
     with pytest.raises(TenantError):
         WRITES[name](fixtures)
 
@@ -434,7 +436,7 @@ def test_events_contain_no_secret(fixtures, events):
 # ---- at the same time ---------------------------------------------------------------------------
 
 
-def test_a_row_that_is_gone_is_not_found(acme):
+def test_changing_or_locking_a_removed_row_raises_not_found(acme):
     stale = Task.objects.get()
     remove(acme.ada, acme.task)
 
@@ -456,7 +458,7 @@ def test_lock_refreshes_the_fields(acme, start):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_versions_have_no_gaps_and_before_is_the_truth():
+def test_concurrent_changes_have_consecutive_versions_and_exact_values_before():
     live = build_fixtures()
 
     def rename(thread):
@@ -477,7 +479,7 @@ def test_versions_have_no_gaps_and_before_is_the_truth():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_sets_changed_at_once_record_each_row_once():
+def test_set_changed_by_several_at_once_records_each_row_once():
     live = build_fixtures()
     with inside(live.acme):
         create_all(
@@ -497,7 +499,7 @@ def test_sets_changed_at_once_record_each_row_once():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_removing_at_once_is_recorded_once():
+def test_row_removed_by_several_at_once_is_recorded_once():
     live = build_fixtures()
 
     def remove_it():

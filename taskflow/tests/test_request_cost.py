@@ -31,7 +31,7 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 930,
     "list": 1_210,
-    "update": 1_810,
+    "update": 1_830,
     "create": 2_090,
 }
 

@@ -23,11 +23,11 @@ from taskflow.tests.test_readme import clean_environment, free_port, serve
 from tasks.models import Task
 
 THREADS, KEYS = (200, 50) if PROOF else (40, 10)
-PATIENCE = 120  # seconds
+TIMEOUT = 120  # seconds
 
 
 def database_url():
-    """That of the tests' own database."""
+    """Return the DATABASE_URL of the tests' own database."""
     name = connection.settings_dict["NAME"]
     if connection.vendor == "sqlite":
         return f"sqlite:///{name}"
@@ -48,13 +48,13 @@ class Server:
         return serve(self.port, self.environment, self.directory / "log")
 
     def kill(self):
-        """As the machine's end would: nothing is finished, nobody is asked."""
+        """End all processes at once, as a power failure would."""
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait(10)
 
 
 class Client:
-    """Sends one write until it has an answer, and is cut off now and then."""
+    """Sends one write until it has a response. Some of its connections are cut at random."""
 
     def __init__(self, server: Server, token: str, project: int, number: int) -> None:
         self.server, self.chance = server, random.Random(number)
@@ -65,12 +65,12 @@ class Client:
             "Content-Type": "application/json",
             "Idempotency-Key": self.key,
         }
-        self.answer = None
+        self.response = None
         self.attempts = self.replays = 0
 
     def run(self):
-        end = time.monotonic() + PATIENCE
-        while self.answer is None and time.monotonic() < end:
+        end = time.monotonic() + TIMEOUT
+        while self.response is None and time.monotonic() < end:
             self.attempts += 1
             try:
                 self.send()
@@ -87,11 +87,11 @@ class Client:
             conn.endheaders(self.body.encode()[: 10 if way == "half" else None])
             if way != "whole":
                 conn.sock.shutdown(socket.SHUT_WR) if way == "half" else time.sleep(0.02)
-                return  # without waiting for what it says
+                return  # without waiting for the response
             r = conn.getresponse()
             text = r.read()
             if r.status == 201:
-                self.answer = text
+                self.response = text
                 self.replays = int(r.getheader("Idempotency-Replayed") == "true")
             elif r.status not in (409, 503):
                 raise AssertionError(text)
@@ -104,7 +104,7 @@ class Client:
 @pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
-def test_every_key_is_done_once_whatever_breaks(tmp_path):
+def test_retries_with_one_key_write_once_although_server_and_connections_break(tmp_path):
     live = build_fixtures()
     token = token_of(live.ada)
     server = Server(tmp_path)
@@ -114,25 +114,25 @@ def test_every_key_is_done_once_whatever_breaks(tmp_path):
     try:
         for thread in threads:
             thread.start()
-        while sum(c.answer is not None for c in clients) < THREADS // 4:
+        while sum(c.response is not None for c in clients) < THREADS // 4:
             time.sleep(0.01)
         server.kill()
         server.process = server.start()
         for thread in threads:
-            thread.join(PATIENCE)
+            thread.join(TIMEOUT)
     finally:
         server.kill()
 
-    answers = defaultdict(set)
+    responses = defaultdict(set)
     for client in clients:
-        answers[client.key].add(client.answer)
+        responses[client.key].add(client.response)
     with inside(live.acme):
         titles = sorted(Task.objects.exclude(pk=live.task.pk).values_list("title", flat=True))
     attempts, replays = sum(c.attempts for c in clients), sum(c.replays for c in clients)
     print(
         f"\n{connection.vendor}: {THREADS} threads, {KEYS} keys, {attempts} attempts, one kill -9:"
-        f" {len(titles)} creations, {replays} replayed answers,"
+        f" {len(titles)} creations, {replays} replayed responses,"
         f" {time.monotonic() - started:.1f} s"
     )
-    assert titles == sorted(answers)
-    assert all(len(same) == 1 and None not in same for same in answers.values())
+    assert titles == sorted(responses)
+    assert all(len(same) == 1 and None not in same for same in responses.values())

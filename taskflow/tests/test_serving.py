@@ -1,4 +1,4 @@
-"""What the server is given, and how it is found."""
+"""The server process: its options, its start and its greeting."""
 
 from __future__ import annotations
 
@@ -25,32 +25,33 @@ from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
 
 
 @pytest.fixture
-def answer(db):
-    """Of the WSGI application, with how many requests have been said to be over meanwhile."""
+def get(db):
+    """get(path) returns the response body of the WSGI application, and a list that gets an entry when
+    the request is finished."""
     ends = []
 
     def note(**kwargs):
         ends.append(kwargs)
 
-    def ask(path):
+    def get_path(path):
         environ = RequestFactory().get(path, headers={"Host": "localhost"}).environ
         return application(environ, lambda status, headers: None), ends
 
     request_finished.connect(note)
-    yield ask
+    yield get_path
     request_finished.disconnect(note)
 
 
-def test_response_is_one_part_and_the_request_is_finished(answer):
-    body, ends = answer("/livez")
+def test_response_is_one_part_and_the_request_is_finished_at_once(get):
+    body, ends = get("/livez")
 
     assert isinstance(body, list)
     assert b"".join(body)
     assert len(ends) == 1
 
 
-def test_a_file_is_handed_on_in_parts(answer):
-    body, ends = answer("/static/unfold/css/styles.css")
+def test_static_file_is_streamed_and_the_request_finishes_at_close(get):
+    body, ends = get("/static/unfold/css/styles.css")
 
     assert not isinstance(body, list)
     assert len(b"".join(body)) > 100_000
@@ -59,7 +60,7 @@ def test_a_file_is_handed_on_in_parts(answer):
     assert len(ends) == 1
 
 
-def test_the_server_is_found_from_any_folder(monkeypatch):
+def test_server_process_can_import_taskflow_from_any_directory(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *how: started.append(how))
 
@@ -78,7 +79,7 @@ def test_the_server_is_found_from_any_folder(monkeypatch):
 
 
 def test_the_server_speaks_http_1_only(monkeypatch):
-    """In HTTP/2 a body may have no length, and WSGI would pass it over: a DELETE would delete."""
+    """An HTTP/2 body may have no length. WSGI would ignore it, and a DELETE would not be refused."""
     given = {}
 
     def granian(application, **options):
@@ -96,7 +97,7 @@ def test_the_server_speaks_http_1_only(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         (["--port", "0"], "--port must be between 1 and 65535, not 0."),
         (["--port", "65536"], "--port must be between 1 and 65535, not 65536."),
@@ -105,11 +106,11 @@ def test_the_server_speaks_http_1_only(monkeypatch):
         (["--workers", "0"], "--workers must be 1 or more."),
     ],
 )
-def test_an_impossible_option_is_refused_in_one_sentence(options, said):
+def test_invalid_option_of_serve_is_refused_in_one_sentence(options, message):
     with pytest.raises(CommandError) as raised:
         call_command("serve", *options)
 
-    assert str(raised.value) == said
+    assert str(raised.value) == message
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -186,23 +187,23 @@ def test_greeting_is_printed_when_the_port_answers(monkeypatch, capsys):
         lambda: None,
     ]
     printed = []
-    asked = []
+    calls = []
 
     def step(seconds):
         printed.append(capsys.readouterr().out)
         steps.pop(0)()
 
-    def answers(host, port):
-        asked.append((host, port, list(server.wrks)))
+    def is_answering(host, port):
+        calls.append((host, port, list(server.wrks)))
         return not steps
 
     monkeypatch.setattr(serving.time, "sleep", step)
-    monkeypatch.setattr(serving, "is_answering", answers)
+    monkeypatch.setattr(serving, "is_answering", is_answering)
 
     serving.print_when_ready(server, "Hello")
 
     assert printed == ["", "", ""]
-    assert asked == [("127.0.0.1", 8001, ["first", "second"])] * 2
+    assert calls == [("127.0.0.1", 8001, ["first", "second"])] * 2
     assert capsys.readouterr().out == "Hello\n"
 
 

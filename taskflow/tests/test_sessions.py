@@ -1,4 +1,4 @@
-"""A signed-in page may call the API; another site's page in the same browser may not."""
+"""Sessions of the admin may call the API. Requests from other sites are refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def call(client, method, path, body=None, **kwargs):
         ("put", "/tags/999", {}, 404),
     ],
 )
-def test_writing_needs_the_csrf_token(browser, method, path, body, status):
+def test_writing_with_a_session_needs_the_csrf_token(browser, method, path, body, status):
     refused = call(browser, method, path, body)
     wrong = call(browser, method, path, body, headers={"X-CSRFToken": "a" * 32})
     in_body = call(
@@ -68,14 +68,14 @@ def test_writing_needs_the_csrf_token(browser, method, path, body, status):
     ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data",
      "multipart/form-data; boundary=", "multipart/form-data; boundary=x"],
 )  # fmt: skip
-def test_what_another_sites_form_can_send_is_refused(browser, kind):
+def test_content_types_of_cross_site_forms_are_refused(browser, kind):
     r = call(browser, "post", "/tags", "name=x", content_type=kind)
 
     assert r.status_code in (400, 403, 415)
     assert r.headers["Content-Type"] == "application/problem+json"
 
 
-def test_reading_does_not(browser):
+def test_reading_needs_no_csrf_token(browser):
     assert call(browser, "get", "/me").json()["handle"] == "boss"
     assert call(browser, "head", "/me").status_code == 200
 
@@ -98,7 +98,7 @@ def test_token_needs_no_csrf_token_and_takes_precedence_over_the_cookie(browser,
     assert call(client, "post", "/tags", {"name": "x"}).status_code == 201
 
 
-def test_a_wrong_token_is_not_rescued_by_the_cookie(browser):
+def test_invalid_token_is_refused_despite_a_valid_session_cookie(browser):
     r = call(browser, "get", "/me", headers={"Authorization": "Bearer tf_1_x"})
 
     assert r.status_code == 401
@@ -132,7 +132,7 @@ def test_user_without_admin_access_gets_no_session(boss):
     assert call(client, "get", "/me").status_code == 401
 
 
-def test_a_session_is_nobodys_on_another_tenants_host(browser):
+def test_session_is_refused_at_the_host_of_another_tenant(browser):
     new_tenant("globex", "mallory")
     elsewhere = Client(SERVER_NAME="globex.localhost")
     elsewhere.cookies = browser.cookies

@@ -1,4 +1,4 @@
-"""The environment is read strictly, and what is not said is safe."""
+"""Settings from environment variables: unknown ones are refused, and defaults are safe."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SETTINGS = Path(__file__).parents[1] / "settings.py"
 
 @pytest.fixture
 def start(monkeypatch, tmp_path):
-    """start(NAME=value) are the settings that these variables alone make."""
+    """start(NAME=value) returns the settings for these environment variables only."""
     for name in [n for n in os.environ if n.startswith(("TASKFLOW_", "DATABASE"))]:
         monkeypatch.delenv(name)
 
@@ -30,7 +30,7 @@ def start(monkeypatch, tmp_path):
     return run
 
 
-def test_nothing_said_is_safe(start):
+def test_default_settings_are_safe(start):
     made = start()
 
     assert made["DEBUG"] is False
@@ -45,7 +45,7 @@ def test_nothing_said_is_safe(start):
     assert "synchronous=FULL" in made["DATABASES"]["default"]["OPTIONS"]["init_command"]
 
 
-def test_https_is_one_switch(start):
+def test_https_setting_secures_cookies_redirects_and_origins(start):
     made = start(TASKFLOW_HTTPS="1", TASKFLOW_DOMAIN="tasks.example")
 
     assert made["SESSION_COOKIE_SECURE"]
@@ -55,7 +55,7 @@ def test_https_is_one_switch(start):
     assert made["CSRF_TRUSTED_ORIGINS"] == ["https://tasks.example", "https://*.tasks.example"]
 
 
-def test_the_secret_key_is_made_once_for_its_owner_only(start, tmp_path):
+def test_secret_key_is_generated_once_and_readable_by_its_owner_only(start, tmp_path):
     old = os.umask(0)
     try:
         first, second = start(), start()
@@ -76,7 +76,7 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "said"),
+    ("name", "value", "message"),
     [
         ("TASKFLOW_DEBGU", "1", "Unknown setting TASKFLOW_DEBGU. Settings: "),
         ("TASKFLOW_", "", "Unknown setting"),
@@ -102,14 +102,14 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ),
     ],
 )
-def test_invalid_setting_is_refused_at_startup(start, name, value, said):
+def test_invalid_setting_is_refused_at_startup(start, name, value, message):
     with pytest.raises(ImproperlyConfigured) as raised:
         start(**{name: value})
 
-    assert said in str(raised.value)
+    assert message in str(raised.value)
 
 
-def test_a_wrong_database_url_is_refused_without_its_password(start):
+def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start):
     for url in (
         "mysql://u:hunter2@h/d",
         "postgres://u:hunter2@h:port/d",
@@ -134,7 +134,7 @@ def test_a_wrong_database_url_is_refused_without_its_password(start):
         ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
     ],
 )
-def test_postgresql_keeps_its_connections_and_its_patience_short(start, url, max_age, pool):
+def test_postgresql_url_sets_pool_connection_age_and_timeouts(start, url, max_age, pool):
     made = start(DATABASE_URL=url)["DATABASES"]["default"]
 
     assert made["ENGINE"] == "taskflow.db.postgresql"

@@ -34,7 +34,7 @@ LARGE = {
     "tasks_taskblocker",
     "tasks_tasktag",
 }
-WIDE = {"tenant_id", "project_id", "status", "deleted_at"}  # by these, many rows are found
+WIDE = {"tenant_id", "project_id", "status", "deleted_at"}  # conditions on these select many rows
 STEP = re.compile(r"(?:SEARCH|SCAN) (\S+)(?: USING (?:COVERING )?INDEX (\S+)(?: \((.*)\))?)?")
 TABLE = re.compile(r'(?:FROM|JOIN) \(*"(\w+)"(?: "?(\w+)"?)?')
 EXPLAINED = re.compile(r"SELECT|UPDATE|DELETE|WITH")
@@ -70,10 +70,10 @@ class Plan:
 
     def columns(self, step):
         """The columns by which the step finds rows of a large table; None for another step."""
-        found = STEP.match(step.text)
-        if found is None or self.tables.get(found[2]) not in LARGE:
+        match = STEP.match(step.text)
+        if match is None or self.tables.get(match[2]) not in LARGE:
             return None
-        return {part.split("=")[0].split("<")[0].split(">")[0] for part in (found[3] or "").split(" AND ")} - {""}  # fmt: skip
+        return {part.split("=")[0].split("<")[0].split(">")[0] for part in (match[3] or "").split(" AND ")} - {""}  # fmt: skip
 
     def whole_tables(self):
         """Steps that read all rows of a table, of all tenants."""
@@ -86,7 +86,7 @@ class Plan:
         return [s.text for s in steps if s.is_correlated or not for_each_row_only]
 
     def large_sorts(self):
-        """Sorts of rows that were found by a wide condition."""
+        """Sorts of rows that a condition on WIDE columns selects."""
         sorts = [s for s in self.steps.values() if re.match("USE TEMP B-TREE FOR .*ORDER", s.text)]
         return [s.text for s in self.beside(sorts) if self.is_wide(s, WIDE)]
 
@@ -195,7 +195,7 @@ OTHERS = [
 
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("sort", ["", *SORTS])
-def test_a_list_in_any_order_is_read_along_an_index(clients, fixtures, sort):
+def test_list_in_any_order_is_read_in_the_order_of_an_index(clients, fixtures, sort):
     cursor_of = clients[0].get(f"/tasks?limit=1&sort={sort or '-created_at'}").json
     for client in clients:
         for path in (f"/tasks?sort={sort}", f"/tasks?project={fixtures.apollo.pk}&sort={sort}"):
@@ -225,7 +225,7 @@ def test_page_after_a_cursor_is_read_by_an_index(clients, fixtures, sort):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", SORTS)
-def test_a_list_by_two_names_sorts_no_large_group(clients, fixtures, first):
+def test_list_sorted_by_two_columns_sorts_no_large_group(clients, fixtures, first):
     with inside(fixtures.acme):
         drafts = [
             CreateTask(fixtures.apollo, "Test", {"priority": priority} | due)
@@ -246,20 +246,20 @@ def test_a_list_by_two_names_sorts_no_large_group(clients, fixtures, first):
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("query", FILTERS)
-def test_a_filtered_list_never_reads_a_tenant_for_each_row(clients, query):
+def test_filtered_list_does_not_read_a_whole_tenant_for_each_row(clients, query):
     for client in clients:
         for path in (f"/tasks?{query}", f"/tasks?{query}&include=count"):
             check(plans_of(client, "get", path), may_walk=True)
 
 
-def test_the_comments_are_read_along_an_index_until_a_page_is_full(clients):
+def test_comments_are_read_in_the_order_of_an_index_until_a_page_is_full(clients):
     for client in clients:
         check(plans_of(client, "get", "/comments"), may_walk=True, may_sort=False)
 
 
 @pytest.mark.sampled(5)
 @pytest.mark.parametrize("path", OTHERS)
-def test_other_reads_never_read_a_tenant(clients, path):
+def test_other_reads_do_not_read_a_whole_tenant(clients, path):
     for client in clients:
         check(plans_of(client, "get", path))
 
@@ -287,7 +287,7 @@ def writes_of(fixtures):
     ]
 
 
-def test_writes_never_read_a_tenant(fixtures, as_):
+def test_writes_do_not_read_a_whole_tenant(fixtures, as_):
     client = as_(fixtures.ada)
     for method, path, body in writes_of(fixtures):
         check(plans_of(client, method, path, body))
@@ -325,7 +325,7 @@ def test_statistics_follow_from_the_columns_of_an_index(db):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_migrate_restores_statistics_that_something_else_has_written():
+def test_migrate_restores_statistics_after_analyze():
     before = stored_statistics()
     with connection.cursor() as cursor:
         cursor.execute("ANALYZE")
@@ -339,7 +339,7 @@ def test_migrate_restores_statistics_that_something_else_has_written():
 def test_plans_do_not_depend_on_the_data(fixtures, as_):
     paths = ["/tasks?sort=-due_date", "/tasks?status=todo", "/tasks?assignee=me", "/comments"]
     client = as_(fixtures.bob)
-    client.get("/me")  # notes the use of the token
+    client.get("/me")  # stores the last use of the token
     before = [str(plan) for path in paths for plan in plans_of(client, "get", path)]
 
     with inside(fixtures.acme):
@@ -356,7 +356,7 @@ def test_plans_do_not_depend_on_the_data(fixtures, as_):
 
 def test_only_migrate_analyses_a_database():
     root = Path(__file__).parents[2]
-    found = {
+    files = {
         path.relative_to(root).as_posix()
         for folder in ("taskflow", "accounts", "tasks")
         for path in (root / folder).rglob("*.py")
@@ -364,8 +364,8 @@ def test_only_migrate_analyses_a_database():
         and re.search(r"ANALYZE|pragma optimize", path.read_text(), re.IGNORECASE)
     }
 
-    assert found == {
+    assert files == {
         "taskflow/db/sqlite/statistics.py",
         "tasks/seeding/benchmark.py",
-    }  # …: PostgreSQL's
+    }  # the second one analyzes PostgreSQL only
     assert connections["default"].vendor == "sqlite"

@@ -22,10 +22,10 @@ def test_copied_table_keeps_its_full_text_index_up_to_date():
     with inside(fixtures.acme):
         task = create_task(fixtures.ada, fixtures.apollo, title="Zeppelin")
 
-    assert found(fixtures, "zeppelin") == [task.pk]
-    assert found(fixtures, "launch") == [fixtures.task.pk], "was there before the copy"
+    assert search(fixtures, "zeppelin") == [task.pk]
+    assert search(fixtures, "launch") == [fixtures.task.pk], "was there before the copy"
 
 
-def found(fixtures, words):
+def search(fixtures, words):
     client = ApiClient(token_of(fixtures.ada))
     return [row["id"] for row in client.get(f"/search?q={words}").json()["data"]]

@@ -26,12 +26,12 @@ from taskflow.http import health
 from taskflow.startup import describe_failure
 from taskflow.tests.server import ROOT, clean_environment
 
-CLOSED = "127.0.0.1:1"  # nobody listens there
+CLOSED = "127.0.0.1:1"  # no server listens there
 
 
 @pytest.fixture
 def run(tmp_path):
-    """run(arguments, NAME=value) is the exit code, stdout and stderr of `python …`."""
+    """run(arguments, NAME=value) runs Python and returns exit code, stdout and stderr."""
 
     def start(*arguments, **variables):
         environment = clean_environment(tmp_path / "data") | variables
@@ -46,7 +46,7 @@ def run(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("command", "variables", "said"),
+    ("command", "variables", "message"),
     [
         ("manage.py check", {"TASKFLOW_DEBGU": "1"}, "Unknown setting TASKFLOW_DEBGU"),
         ("manage.py serve", {"TASKFLOW_HTTPS": "maybe"}, "Set it to 1 or 0"),
@@ -67,18 +67,18 @@ def run(tmp_path):
         ),
     ],
 )
-def test_a_configuration_error_is_one_sentence(run, command, variables, said):
+def test_a_configuration_error_is_one_sentence(run, command, variables, message):
     arguments = [part.strip("'") for part in re.findall(r"'[^']*'|\S+", command)]
 
     code, out, err = run(*arguments, **variables)
 
     assert (code, out) == (1, "")
     assert err.count("\n") == 1, err
-    assert said in err
+    assert message in err
     assert "hunter2" not in err
 
 
-def test_the_traceback_is_shown_when_asked_for(run):
+def test_traceback_of_a_configuration_error_is_shown_with_the_option(run):
     code, _, err = run("manage.py", "check", "--traceback", TASKFLOW_DEBGU="1")
 
     assert code == 1
@@ -87,7 +87,7 @@ def test_the_traceback_is_shown_when_asked_for(run):
 
 def test_a_database_that_does_not_exist_is_one_sentence(run):
     if connection.vendor != "postgresql":
-        pytest.skip("SQLite makes it")
+        pytest.skip("SQLite creates the database")
     url = re.sub(r"/\w+(\?.*)?$", "/nowhere", os.environ["DATABASE_URL"])
 
     code, _, err = run("manage.py", "migrate", DATABASE_URL=url)
@@ -104,7 +104,7 @@ def caused(error: Exception, sqlstate: str) -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (ImproperlyConfigured("X=1:\n  write 2."), "The configuration is wrong: X=1: write 2."),
         (OperationalError("timeout\n\texpired"), "The database cannot be used: timeout expired"),
@@ -117,11 +117,11 @@ def caused(error: Exception, sqlstate: str) -> Exception:
         (caused(ProgrammingError("column"), "42703"), "Run: python manage.py migrate"),
     ],
 )
-def test_a_failure_of_the_surroundings_is_described(error, said):
+def test_configuration_or_database_failure_is_described_in_one_sentence(error, message):
     sentence = describe_failure(error)
 
     assert sentence is not None
-    assert said in sentence
+    assert message in sentence
     assert "\n" not in sentence
 
 
@@ -133,7 +133,7 @@ def test_a_failure_of_the_surroundings_is_described(error, said):
         caused(ProgrammingError("syntax error"), "42601"),
     ],
 )
-def test_an_error_of_the_program_keeps_its_traceback(error):
+def test_programming_error_is_not_described_and_keeps_its_traceback(error):
     assert describe_failure(error) is None
 
 
@@ -142,7 +142,7 @@ def test_an_error_of_the_program_keeps_its_traceback(error):
 
 @pytest.fixture
 def postgresql_15(db, monkeypatch):
-    """The database's server as if it were older, at a first connection."""
+    """Let the database server report version 15, at a first connection."""
     if connection.vendor != "postgresql":
         pytest.skip("about PostgreSQL")
     monkeypatch.setattr(
@@ -172,7 +172,7 @@ def test_an_old_postgresql_is_not_ready(postgresql_15, monkeypatch):
     assert r.json()["problems"] == ["PostgreSQL 16 or later is required (found 15.4)."]
 
 
-def test_postgresql_16_is_accepted(postgresql_15, monkeypatch):
+def test_postgresql_16_is_accepted_at_connection(postgresql_15, monkeypatch):
     monkeypatch.setattr(
         type(connections[DEFAULT_DB_ALIAS]), "get_database_version", lambda self: (16, 0)
     )

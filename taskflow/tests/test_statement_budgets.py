@@ -100,7 +100,7 @@ BUDGETS = [
     Budget("delete_comment", others.delete_comment, ONCE, 6, 6),
     Budget("list_pages", others.list_pages, (3, 5), 2, 2),
     Budget("get_page", others.get_page, ONCE, 2, 2),
-    Budget("create_page", others.create_page, ONCE, 6, 6),
+    Budget("create_page", others.create_page, ONCE, 7, 7),  # project, owner, membership, insert, event, response
     Budget("update_page", others.update_page, ONCE, 7, 7),
     Budget("delete_page", others.delete_page, ONCE, 6, 6),
     Budget("publish_page", others.publish_page, ONCE, 7, 7),
@@ -109,7 +109,7 @@ BUDGETS = [
     Budget("purge", others.purge, (2, 5), 25, 25),
     Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
     Budget("undo", others.undo, (3, 8), 39, 39),
-    Budget("offboard_user", others.offboard_user, (2, 5), 37, 37),
+    Budget("offboard_user", others.offboard_user, (2, 5), 36, 36),
     Budget("get_member", projects.get_member, ONCE, 2, 2),
     Budget("get_tag", others.get_tag, ONCE, 2, 2),
     Budget("get_index", others.get_index, ONCE, 1, 1),

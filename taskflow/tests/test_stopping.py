@@ -1,4 +1,4 @@
-"""The server ends when it is told to, with all its workers, as soon as it has nothing to answer."""
+"""The server and its workers end on a signal, as soon as running requests are answered."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.readme, pytest.mark.proof]
 
 
 class Terminal:
-    """The product in the foreground of a terminal of its own."""
+    """A server in the foreground of a terminal."""
 
     def __init__(self, port: int, workers: int, environment: dict[str, str]) -> None:
         self.port = port
@@ -70,7 +70,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
-    """Whether it holds, soon."""
+    """Return whether the condition is true within SOON seconds."""
     end = time.monotonic() + SOON
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -84,7 +84,7 @@ def environment(tmp_path_factory):
 
 @pytest.fixture
 def start(environment):
-    """start(workers) is a server in a terminal that answers."""
+    """start(workers) starts a server in a terminal, and returns the terminal when it answers."""
 
     @contextmanager
     def starting(workers: int) -> Iterator[Terminal]:
@@ -117,7 +117,7 @@ def test_ctrl_c_ends_the_server_and_its_workers(start, workers):
 
 
 @pytest.mark.parametrize("stop", [Terminal.press_ctrl_c, lambda t: t.process.terminate()])
-def test_a_half_sent_body_does_not_hold_the_server_back(start, stop):
+def test_server_stops_soon_despite_incomplete_bodies(start, stop):
     terminal = start(2)
     running = terminal.workers()
 
@@ -133,7 +133,7 @@ def test_a_half_sent_body_does_not_hold_the_server_back(start, stop):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the workers")
-def test_no_worker_outlives_a_killed_server(start):
+def test_workers_end_when_the_server_is_killed(start):
     terminal = start(2)
     running = terminal.workers()
 

@@ -1,5 +1,5 @@
 """
-Tenant isolation: each protection by itself.
+Tenant isolation: each protection tested alone.
 
 The application's is tested on both databases, PostgreSQL's by raw SQL. Tests marked `isolation`
 are also run with the managers' filter off and with other logins (`make test-isolation`).
@@ -59,7 +59,7 @@ def sql(text, *params):
         return cursor.fetchall() if cursor.description else cursor.rowcount
 
 
-def test_the_database_is_the_one_of_database_url():
+def test_tests_use_the_database_of_database_url():
     assert POSTGRES == os.environ.get("DATABASE_URL", "").startswith("postgres")
 
 
@@ -105,7 +105,7 @@ def test_related_rows_are_not_visible_outside_their_tenant(fixtures):
 
 
 @pytest.mark.isolation
-def test_a_tenant_sees_only_its_own_rows(fixtures):
+def test_queries_in_a_tenant_return_only_its_rows(fixtures):
     with inside(fixtures.acme):
         for model in MODELS:
             assert {row.tenant_id for row in model.objects.all()} <= {fixtures.acme.pk}
@@ -283,7 +283,7 @@ def test_a_new_connection_without_a_tenant_is_refused(plain_connection):
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_raw_sql_in_one_tenant_does_not_reach_another(fixtures):
+def test_raw_sql_in_one_tenant_neither_reads_nor_changes_another(fixtures):
     with inside(fixtures.acme):
         assert sql("SELECT count(*) FROM tasks_task") == [(1,)]
         assert sql("SELECT id FROM tasks_task WHERE tenant_id = %s", fixtures.globex.pk) == []
@@ -325,7 +325,7 @@ def test_the_app_role_can_neither_change_policies_nor_truncate(fixtures):
 @pytest.mark.isolation
 @pytest.mark.raw_sql
 def test_search_functions_return_rows_of_one_tenant_only(fixtures):
-    """They run with the owner's rights, so no query text may lead past their own filter."""
+    """They run with the owner's rights, so only their own condition limits them to a tenant."""
     with pytest.raises(DatabaseError), transaction.atomic():
         sql("SELECT search_tasks_task('plot')")
     with inside(fixtures.acme):
@@ -342,7 +342,7 @@ def test_search_functions_return_rows_of_one_tenant_only(fixtures):
 @on_postgres
 @pytest.mark.isolation
 @pytest.mark.raw_sql
-def test_the_tenant_of_a_connection_ends_with_the_unit_of_work(fixtures):
+def test_connection_has_no_tenant_after_the_unit_of_work(fixtures):
     login = sql("SELECT session_user")[0][0]
 
     with inside(fixtures.acme):

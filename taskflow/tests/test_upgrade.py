@@ -51,11 +51,11 @@ def postgresql_environment(db, tmp_path):
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="about SQLite")
-def test_the_stored_sqlite_database_is_upgraded_and_serves(sqlite_environment):
+def test_upgraded_stored_sqlite_database_serves_the_api(sqlite_environment):
     check_upgrade(sqlite_environment)
 
 
-def test_the_stored_postgresql_database_is_upgraded_and_serves(postgresql_environment):
+def test_upgraded_stored_postgresql_database_serves_the_api(postgresql_environment):
     check_upgrade(postgresql_environment)
 
 
@@ -77,7 +77,7 @@ def check_upgrade(environment):
 
 
 def use(environment):
-    """The responses of a few requests, by name, each with its status."""
+    """Run requests in a new process. Return the status and body of each by name."""
     ended = subprocess.run(
         [sys.executable, "-m", "taskflow.tests.serve_stored"],
         cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120,

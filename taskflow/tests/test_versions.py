@@ -1,4 +1,4 @@
-"""ETag, If-Match and If-None-Match: edits of different fields merge, of the same one do not."""
+"""ETag, If-Match and If-None-Match: edits of different fields are merged, edits of the same field are refused."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_edits_of_the_same_field_are_refused_with_both_values(fixtures, as_):
     problem = r.json()
     assert (r.status_code, problem["code"]) == (412, "changed_since")
     assert problem["detail"] == "Others have changed assignee, title since version 1."
-    told = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
-    assert told == {
+    values = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
+    assert values == {
         "#/title": ("His", "Hers", "Launch"),
         "#/assignee_id": (fixtures.bob.user.pk, None, fixtures.ada.user.pk),
     }
@@ -80,7 +80,7 @@ def test_edits_of_the_same_field_are_refused_with_both_values(fixtures, as_):
     assert ada.get("/tasks/APO-1").json()["title"] == "Hers"
 
 
-def test_base_is_what_it_was_however_often_it_changed(fixtures, as_):
+def test_base_of_a_conflict_is_the_value_of_the_given_version(fixtures, as_):
     ada = as_(fixtures.ada)
     seen = etag(ada)
     for title in ("One", "Two", "Three"):
@@ -91,7 +91,7 @@ def test_base_is_what_it_was_however_often_it_changed(fixtures, as_):
     assert (error["base"], error["theirs"]) == ("Launch", "Three")
 
 
-def test_who_wants_the_same_is_no_rival(fixtures, as_):
+def test_setting_the_value_that_another_user_has_set_is_no_conflict(fixtures, as_):
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "Same"})
@@ -99,7 +99,7 @@ def test_who_wants_the_same_is_no_rival(fixtures, as_):
     assert patch(ada, "/tasks/APO-1", {"title": "Same"}, seen).status_code == 200
 
 
-def test_links_are_a_field(fixtures, as_):
+def test_concurrent_edits_of_tags_conflict(fixtures, as_):
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
@@ -108,7 +108,7 @@ def test_links_are_a_field(fixtures, as_):
     assert patch(ada, "/tasks/APO-1", {"title": "b"}, seen).status_code == 200
 
 
-def test_verbs_ask_it_too(fixtures, as_):
+def test_if_match_applies_to_the_fields_that_a_verb_sets(fixtures, as_):
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.post("/tasks/APO-1/assignment", {"assignee_id": fixtures.bob.user.pk})
@@ -119,7 +119,7 @@ def test_verbs_ask_it_too(fixtures, as_):
     assert (completed.status_code, unassigned.status_code) == (200, 412)
 
 
-def test_deleting_sets_every_field(fixtures, as_):
+def test_deleting_conflicts_with_every_later_change(fixtures, as_):
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
@@ -148,7 +148,7 @@ VALUES = {
 
 
 @pytest.mark.parametrize("path", CHANGES)
-def test_every_noun_has_versions(fixtures, as_, path):
+def test_if_match_works_for_every_resource_type(fixtures, as_, path):
     boss = as_(fixtures.boss)
     with inside(fixtures.acme):
         page = create_page(fixtures.bob, fixtures.apollo, title="P").pk
@@ -182,7 +182,7 @@ def test_every_noun_has_versions(fixtures, as_, path):
         ('"other", "task-{pk}-1"', 200, None),
     ],
 )
-def test_what_it_may_say(fixtures, as_, events, given, status, code):
+def test_if_match_accepts_etags_and_refuses_other_text(fixtures, as_, events, given, status, code):
     given, client = given.format(pk=fixtures.task.pk), as_(fixtures.ada)
     before = len(events(fixtures.acme))
 
@@ -203,7 +203,7 @@ def test_if_match_applies_to_its_row_in_a_bulk_request(fixtures, as_):
     assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 200
 
 
-def test_without_it_the_last_writer_wins_on_what_he_sent(fixtures, as_):
+def test_without_if_match_the_last_write_of_a_field_wins(fixtures, as_):
     ada = as_(fixtures.ada)
     ada.patch("/tasks/APO-1", {"title": "One", "priority": "low"})
 
@@ -212,8 +212,8 @@ def test_without_it_the_last_writer_wins_on_what_he_sent(fixtures, as_):
     assert (task["title"], task["priority"]) == ("Two", "low")
 
 
-def test_a_refusal_undoes_what_came_before_it(fixtures, as_):
-    """The new tag was made before the task was looked at."""
+def test_refused_update_creates_no_tag(fixtures, as_):
+    """The tag is created before the conflict is detected, so it must be rolled back."""
     ada = as_(fixtures.ada)
     seen = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
@@ -226,7 +226,7 @@ def test_a_refusal_undoes_what_came_before_it(fixtures, as_):
 @pytest.mark.proof
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("rounds", [1000 if PROOF else 10])
-def test_of_two_at_once_none_is_overwritten(rounds):
+def test_concurrent_edits_with_if_match_lose_no_value(rounds):
     live = build_fixtures()
     ada, bob = token_of(live.ada), token_of(live.bob)
     for n in range(rounds):
@@ -235,15 +235,15 @@ def test_of_two_at_once_none_is_overwritten(rounds):
         def edit(token, field, value, seen=seen):
             return lambda: patch(ApiClient(token), "/tasks/APO-1", {field: value}, seen)
 
-        apart = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
+        merging = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
         seen = etag(ApiClient(ada))
-        rivals = at_once(
+        conflicting = at_once(
             edit(ada, "external_ref", f"a{n}", seen), edit(bob, "external_ref", f"b{n}", seen)
         )
 
-        assert [r.status_code for r in apart] == [200, 200]
-        assert sorted(r.status_code for r in rivals) == [200, 412]
-        (error,) = next(r for r in rivals if r.status_code == 412).json()["errors"]
+        assert [r.status_code for r in merging] == [200, 200]
+        assert sorted(r.status_code for r in conflicting) == [200, 412]
+        (error,) = next(r for r in conflicting if r.status_code == 412).json()["errors"]
         assert {error["yours"], error["theirs"]} == {f"a{n}", f"b{n}"}
         task = ApiClient(ada).get("/tasks/APO-1").json()
         assert (task["title"], task["description"]) == (f"t{n}", f"d{n}")
@@ -255,7 +255,7 @@ def test_of_two_at_once_none_is_overwritten(rounds):
 
 
 @pytest.mark.parametrize("path", ["/tasks/APO-1", "/projects/APO", "/me", "/tenant"])
-def test_who_has_it_already_gets_304(fixtures, as_, path):
+def test_matching_if_none_match_gets_304(fixtures, as_, path):
     client = as_(fixtures.boss)
     first = client.get(path)
     known = first.headers["ETag"]
@@ -266,7 +266,7 @@ def test_who_has_it_already_gets_304(fixtures, as_, path):
     assert client.get(path, headers={"If-None-Match": '"other"'}).json() == first.json()
 
 
-def test_no_document_is_built_for_it(fixtures, as_, monkeypatch):
+def test_response_of_a_304_is_not_built(fixtures, as_, monkeypatch):
     client = as_(fixtures.ada)
     known = etag(client)
     monkeypatch.setattr(TaskResponse, "resolve_blocked_by", None)
@@ -274,8 +274,8 @@ def test_no_document_is_built_for_it(fixtures, as_, monkeypatch):
     assert client.get("/tasks/APO-1", headers={"If-None-Match": known}).status_code == 304
 
 
-def test_what_a_document_shows_of_others_counts(fixtures, as_):
-    """A blocker that is completed makes the task ready, which did not change itself."""
+def test_etag_changes_with_related_values_in_the_response(fixtures, as_):
+    """Completing a blocker makes the task ready, although the row of the task does not change."""
     client = as_(fixtures.boss)
     with inside(fixtures.acme):
         blocker = create_task(fixtures.ada, fixtures.apollo, title="first", tags=["t"])
@@ -295,7 +295,7 @@ def test_what_a_document_shows_of_others_counts(fixtures, as_):
         assert r.status_code == 200, path
 
 
-def test_counts_of_a_project_count(fixtures, as_):
+def test_etag_of_a_project_changes_with_its_task_counts(fixtures, as_):
     client = as_(fixtures.ada)
     known = etag(client, "/projects/APO")
     with inside(fixtures.acme):
@@ -306,8 +306,8 @@ def test_counts_of_a_project_count(fixtures, as_):
     assert (r.status_code, r.json()["task_counts"]["todo"]) == (200, 2)
 
 
-def test_what_is_shown_of_a_neighbours_neighbour_counts(fixtures, as_):
-    """A comment shows its task's key, which is the project's and a number."""
+def test_etag_changes_with_values_of_indirectly_related_rows(fixtures, as_):
+    """A comment contains the key of its task, which contains the key of the project."""
     client = as_(fixtures.boss)
     comment = client.post("/comments", {"task_id": fixtures.task.pk, "body": "b"}).json()["id"]
     known = etag(client, f"/comments/{comment}")

@@ -1,4 +1,4 @@
-"""What each one sees in lists, and that another's ids and keys are as unknown as none at all."""
+"""Which rows lists contain for each role. Other rows get the same response as missing ones."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ pytestmark = pytest.mark.isolation
 MEMBERS = ("ada", "carl", "bob", "bot")
 
 
-def test_projects_and_tasks_are_shown_to_members_and_staff(fixtures, as_):
-    seen = {
+def test_projects_and_tasks_are_visible_to_members_and_staff(fixtures, as_):
+    visible = {
         role: (
             [p["key"] for p in as_(getattr(fixtures, role)).get("/projects").json()["data"]],
             [t["title"] for t in as_(getattr(fixtures, role)).get("/tasks").json()["data"]],
@@ -23,13 +23,13 @@ def test_projects_and_tasks_are_shown_to_members_and_staff(fixtures, as_):
         for role in (*MEMBERS, "boss", "eve", "mallory")
     }
 
-    assert seen == {role: (["APO"], ["Launch"]) for role in (*MEMBERS, "boss")} | {
+    assert visible == {role: (["APO"], ["Launch"]) for role in (*MEMBERS, "boss")} | {
         "eve": ([], []),
         "mallory": (["SEC"], ["Plot"]),
     }
 
 
-def test_people_and_tags_are_shown_to_their_tenant(fixtures, as_):
+def test_users_and_tags_are_visible_in_their_tenant(fixtures, as_):
     with inside(fixtures.acme):
         create_tag(fixtures.ada, name="urgent")
 
@@ -42,7 +42,7 @@ def test_people_and_tags_are_shown_to_their_tenant(fixtures, as_):
         assert [t["name"] for t in client.get("/tags").json()["data"]] == tags
 
 
-def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(fixtures, as_):
+def test_agent_token_is_visible_to_responsible_user_and_staff(fixtures, as_):
     with inside(fixtures.acme):
         create_token(
             fixtures.ada, name="for the agent", scope=TokenScope.READ, user=fixtures.bot.user
@@ -72,19 +72,19 @@ def test_tokens_are_shown_to_their_user_who_answers_for_him_and_staff(fixtures, 
         "/tasks/APO-1",
     ],
 )
-def test_anothers_ids_and_keys_are_unknown(fixtures, as_, role, path):
+def test_invisible_ids_and_keys_get_the_same_response_as_missing_ones(fixtures, as_, role, path):
     client = as_(getattr(fixtures, role))
 
-    theirs = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
+    invisible = client.get(path.format(project=fixtures.apollo.pk, task=fixtures.task.pk))
 
-    nobodys = client.get(
+    missing = client.get(
         path.replace("APO-1", "NIX-9").replace("APO", "NIX").format(project=99999, task=99999)
     )
-    assert theirs.status_code == nobodys.status_code in (404, 422)
-    assert theirs.json()["code"] == nobodys.json()["code"]
+    assert invisible.status_code == missing.status_code in (404, 422)
+    assert invisible.json()["code"] == missing.json()["code"]
 
 
-def test_a_strangers_user_id_is_unknown_in_filters(fixtures, as_):
+def test_user_of_another_tenant_is_unknown_in_filters(fixtures, as_):
     path = f"/tasks?assignee={fixtures.ada.user.pk}"
 
     assert as_(fixtures.bob).get(path).status_code == 200
@@ -92,7 +92,7 @@ def test_a_strangers_user_id_is_unknown_in_filters(fixtures, as_):
     assert as_(fixtures.mallory).get("/tasks?assignee=@ada").status_code == 422
 
 
-def test_a_token_bound_to_projects_shows_only_these(fixtures, as_):
+def test_bound_token_shows_only_its_projects(fixtures, as_):
     bound = as_(fixtures.ada, project_ids=[fixtures.apollo.pk])
     elsewhere = as_(fixtures.ada, project_ids=[fixtures.apollo.pk + 999])
     for_staff = as_(fixtures.boss, project_ids=[fixtures.apollo.pk + 999])

@@ -6,12 +6,14 @@ Managers do not filter, joins do not name the tenant, and rows of other tenants 
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import pytest
 
 
 @pytest.fixture(autouse=True)
 def _no_application_isolation(monkeypatch):
-    tenancy = "taskflow.tenancy.models"  # by name: plugins are loaded before Django is set up
-    monkeypatch.delattr(f"{tenancy}.TenantManager.get_queryset")
-    monkeypatch.setattr(f"{tenancy}.TenantFK.get_extra_restriction", lambda *args: None)
-    monkeypatch.setattr(f"{tenancy}._refuse_other_tenants", lambda rows: None)
+    models = import_module("taskflow.tenancy.models")  # plugins are loaded before Django is set up
+    monkeypatch.delattr(models.TenantManager, "get_queryset")
+    monkeypatch.setattr(models.TenantFK, "get_extra_restriction", lambda *args: None)
+    monkeypatch.setattr(models, "_refuse_other_tenants", lambda rows: None)

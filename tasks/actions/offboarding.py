@@ -4,17 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+from django.db.models import Q, QuerySet
 
 from accounts.actions.locking import lock_users
 from accounts.actions.users import offboard_users
 from accounts.models import User, UserKind
 from accounts.rules import require_another_staff, require_staff
 from taskflow.audit.actor import Actor
-from taskflow.audit.locks import LockMode
-from taskflow.audit.recorder import change_all, change_each, create_all, lock_all, remove_all
+from taskflow.audit.locks import LockMode, add_row_lock
+from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
 from taskflow.http.errors import Conflict, Invalid
+from taskflow.tenancy import TenantModel
 from tasks.changes.assign import AssignTask, UnassignTask
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
+
+RowT = TypeVar("RowT", bound=TenantModel)
 
 
 @dataclass
@@ -48,8 +54,7 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     lock_users([user, new_owner], LockMode.UPDATE)
     _check_new_owner(user, new_owner)
     result = Offboarding(user)
-    agents = list(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
-    lock_users(agents, LockMode.UPDATE)
+    agents = _lock_rows(User.objects.filter(responsible=user, kind=UserKind.AGENT, is_active=True))
     leaving = [user] if new_owner else [user, *agents]
     if new_owner:
         agents_of_user = User.objects.filter(responsible=user)
@@ -65,6 +70,15 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     result.agents_deactivated = len(leaving) - 1
     user.refresh_from_db()
     return result
+
+
+def _lock_rows(rows: QuerySet[RowT]) -> list[RowT]:
+    """Lock the rows in the order of their ids, and return them as they are under the lock.
+
+    Rows that another transaction has changed meanwhile, so that they no longer satisfy the
+    conditions, are left out. One statement.
+    """
+    return list(add_row_lock(rows.order_by("pk"), LockMode.UPDATE))
 
 
 def _check_new_owner(user: User, new_owner: User | None) -> None:
@@ -83,13 +97,10 @@ def _hand_over_projects(
 ) -> None:
     """Give projects a new owner. Those in the trash too: a restored project needs an owner."""
     ownerships = ProjectMember.objects.filter(user__in=leaving, role=Role.OWNER)
-    projects = list(
-        Project.everything.filter(owner__in=leaving).order_by("pk")
-        | Project.everything.filter(pk__in=ownerships.values("project_id")).order_by("pk")
-    )
-    lock_all([project for project in projects if not project.deleted_at])
+    is_owned = Q(owner__in=leaving) | Q(pk__in=ownerships.values("project_id"))
+    projects = _lock_rows(Project.everything.filter(is_owned))
     if new_owner:
-        _make_owner(actor, projects, new_owner)
+        _make_owner_of_projects(actor, projects, new_owner)
         new_owners = {project.pk: new_owner for project in projects}
     else:
         new_owners = _other_owners(projects, leaving)
@@ -100,7 +111,7 @@ def _hand_over_projects(
     result.projects_handed_over = [p.pk for p in owned]
 
 
-def _make_owner(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
+def _make_owner_of_projects(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
     """Make the user a member of the projects with the role of an owner."""
     existing = ProjectMember.objects.filter(project__in=projects, user=new_owner)
     change_all(actor, existing, "changed", role=Role.OWNER)
@@ -135,10 +146,10 @@ def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[
 def _hand_over_pages(
     actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
-    pages = list(
-        Page.objects.filter(owner__in=leaving, project__deleted_at__isnull=True)
-        .select_related("project__owner")
-        .order_by("pk")
+    pages = _lock_rows(
+        Page.objects.filter(owner__in=leaving, project__deleted_at__isnull=True).select_related(
+            "project__owner"
+        )
     )
     visible_ids = _project_ids_of(new_owner)
     edits = [

@@ -6,7 +6,9 @@ from typing import Any
 
 from django.utils import timezone
 
+from accounts.actions.locking import lock_users
 from accounts.models import User
+from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, lock
 from taskflow.http.errors import Invalid
@@ -30,6 +32,7 @@ def create_page(
         raise Invalid.field(
             "owner_id", "You act as an operator and cannot own pages. Send an owner_id."
         )
+    lock_users([owner])
     _check_owner(project, owner)
     published_at = timezone.now() if is_published else None
     page = Page(project=project, title=title, body=body, owner=owner)
@@ -39,9 +42,10 @@ def create_page(
 
 def update_page(actor: Actor, page: Page, **values: Any) -> Page:
     """Set the given fields. Requires the owner of the page, or an owner or admin of the project."""
+    owner = values.get("owner")
+    lock_users([owner])
     lock(page, "owner")  # the permission depends on the present owner
     require_author_or_manager(actor, page.project, page.owner_id)
-    owner = values.get("owner")
     if owner is not None and owner.pk != page.owner_id:
         _check_owner(page.project, owner)
     return change(actor, page, **values)
@@ -75,9 +79,11 @@ def _set_published(actor: Actor, page: Page, *, is_published: bool) -> Page:
 
 
 def _check_owner(project: Project, owner: User) -> None:
-    """Raise Invalid unless the user is active and can see the project."""
-    if not owner.is_active:
-        raise Invalid.field("owner_id", f"{owner} is deactivated. Choose an active user.")
+    """Raise Invalid unless the user is active and can see the project.
+
+    The user must be locked: offboarding hands over the pages that the user has until then.
+    """
+    check_active(owner, "owner_id")
     is_member = ProjectMember.objects.filter(project=project, user=owner).exists()
     if not (owner.is_staff or is_member):
         raise Invalid.field(

@@ -49,17 +49,25 @@ def _restore_in_project(actor: Actor, row: Trashable) -> None:
     """Restore a row. Requires its author, or an owner or admin of the project. If rows of its type
     have no author, every member may restore them.
     """
-    resource_type = type_of_model(type(row))
-    author = resource_type.author
-    if resource_type.owner_model is not Project:  # a task could be moved meanwhile
-        lock_all([getattr(row, resource_type.belongs_to or "")])
+    author = type_of_model(type(row)).author
+    _lock_task_of(row)
     if author is None:
         require_member(actor, require_project(row))
     else:
-        if row._meta.get_field(author).editable:  # the author may have changed meanwhile
+        if row._meta.get_field(author).editable:
+            # The author may have changed since the row was read.
             lock_all([row], author)
         require_author_or_manager(actor, require_project(row), getattr(row, f"{author}_id"))
     _restore_rows(actor, type(row), [row.pk])
+
+
+def _lock_task_of(row: Any) -> None:
+    """Lock the task to which the row belongs, if any: it could be moved to a project in which the
+    actor has fewer rights. Raises Contended if it has been moved.
+    """
+    resource_type = type_of_model(type(row))
+    if resource_type.owner_model is Task:
+        lock_all([getattr(row, resource_type.belongs_to or "")])
 
 
 def _restore_rows(
@@ -77,6 +85,7 @@ def purge(actor: Actor, row: Trashable) -> None:
     Requires an owner or admin of the project; for a project itself, an owner. Raises NotFound if
     the row is no longer in the trash.
     """
+    _lock_task_of(row)
     roles = (Role.OWNER,) if isinstance(row, Project) else MANAGERS
     project = require_project(row)
     require_role(actor, project, *roles)

@@ -12,14 +12,16 @@ from django.db.models import Count, Exists, OuterRef
 from accounts.actions.users import end_access
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.audit.event_log import savepoint
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import lock_all, savepoint, serialize_graph_changes
+from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.audit.resource_types import resource_types
 from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
+from tasks.actions.undo_locks import lock_users_of_events
 from tasks.models import (
     FormerNumber,
     Page,
@@ -75,6 +77,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
     if len(events) > MAX_EVENTS:
         raise TOO_MANY_EVENTS
     serialize_graph_changes(actor)
+    lock_users_of_events(events)
     _lock_projects(events)
     discovered: list[list[Obstacle]] = []
     while True:
@@ -161,7 +164,7 @@ def _lock_projects(events: Sequence[Event]) -> None:
 
 
 def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
-    """Check visibility and permissions on the locked rows: they may have moved meanwhile."""
+    """Check visibility and permissions again: the rows may have been moved before the lock."""
     if len(undo_rights.select_visible_events(actor, events, plan.rows)) < len(events):
         raise NO_SUCH_EVENT
     undo_rights.require_rights(actor, events, plan.rows)
@@ -201,7 +204,7 @@ def _find_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
     """Yield the created tags that would be deleted although tasks have them.
 
     Links of tasks in the trash are no obstacle: they are deleted with the tag, whose event lists
-    them.
+    them. The tasks are not named, since the actor may be unable to see their projects.
     """
     removed = {r.row.pk: r for r in plan.reversals_of(Tag) if r.is_removed}
     changed_links = {
@@ -212,10 +215,14 @@ def _find_tags_in_use(plan: Plan) -> Iterable[Obstacle]:
     }
     links = TaskTag.objects.filter(tag__in=list(removed), task__in=Task.objects.outside_trash())
     links = links.exclude(task__in=plan.removed_ids(Task))
-    for task_id, tag_id in links.values_list("task_id", "tag_id"):
-        is_unlinked = changed_links.get(task_id, {}).get(tag_id) is False
-        if not is_unlinked and (tag_id, task_id) not in undone_links:
-            yield removed[tag_id].obstacle("in_use", f"Task {task_id} has this tag.")
+    used_ids = {
+        tag_id
+        for task_id, tag_id in links.values_list("task_id", "tag_id")
+        if changed_links.get(task_id, {}).get(tag_id) is not False
+        and (tag_id, task_id) not in undone_links
+    }
+    for tag_id in sorted(used_ids):
+        yield removed[tag_id].obstacle("in_use", "Other tasks have this tag.")
 
 
 def _task_ids_of(event: Event) -> list[int]:
@@ -303,13 +310,14 @@ def _find_fault(
             "in_trash",
             "The former project of the task is in the trash. Restore the project first.",
         )
+    # First: the actor may be unable to see that project, so nothing about such a parent is shown.
+    if task.parent and task.parent.project_id != task.project_id:
+        return "parent_elsewhere", "The former parent of the task is in another project now."
     if task.parent and task.parent.deleted_at:
         return (
             "parent_in_trash",
             f"The parent, task {task.parent_id}, is in the trash. Restore it first.",
         )
-    if task.parent and task.parent.project_id != task.project_id:
-        return "parent_elsewhere", f"The parent, task {task.parent_id}, is in another project now."
     if task.parent and not task.completed and {"status", "parent", "deleted_at"} & touched:
         completed_at = task.parent.completed_at
         if completed_at and completed_at > reversal.events[-1].created_at:
@@ -333,7 +341,7 @@ def _find_fault(
 
 
 def _lost_access_since(reversal: Reversal, user_id: int, project_id: int) -> bool:
-    """Whether the user lost access to the project after the undone events.
+    """Return whether the user lost access to the project after the events that are undone.
 
     A user who had no access before them is no obstacle: the undo restores a state that existed.
     """

@@ -9,12 +9,8 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 
 from accounts.admin.fields import FormValues
-from accounts.admin.recorded import (
-    RecordedAdmin,
-    RecordedForm,
-    RecordedInline,
-    get_actor,
-)
+from accounts.admin.forms import RecordedForm
+from accounts.admin.recorded import RecordedAdmin, RecordedInline, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions

@@ -11,7 +11,8 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.admin.fields import FormValues, RowMultipleChoiceField
-from accounts.admin.recorded import RecordedForm, get_actor
+from accounts.admin.forms import RecordedForm
+from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.admin.trash import TrashableAdmin

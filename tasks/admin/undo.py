@@ -20,9 +20,9 @@ from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
 from taskflow.audit.actor import Actor
-from taskflow.audit.history import Entry, read_history
+from taskflow.audit.event_log import capture_events
+from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
-from taskflow.audit.recorder import capture_events
 from taskflow.http.errors import Problem
 from tasks.actions.undo import UndoResult, undo
 from tasks.models import Project
@@ -93,7 +93,7 @@ class UndoForm(forms.Form):
 
 
 @admin.register(Event)
-class EventAdmin(events.EventAdmin):
+class EventAdminWithUndo(events.EventAdmin):
     actions_list = ["undo_more"]
     actions_detail = ["undo_this"]
 
@@ -154,7 +154,7 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
     return undo_request.model_copy(update={"until": until})
 
 
-def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[Entry]]:
+def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[HistoryEntry]]:
     """Undo the selected events. Return the result, and history entries of the undo itself."""
     events_to_undo = select_events(actor, undo_request)
     with capture_events() as recorded:

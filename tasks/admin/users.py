@@ -43,7 +43,7 @@ class OffboardingForm(forms.Form):
 
 
 @admin.register(User)
-class UserAdmin(users.UserAdmin):
+class UserAdminWithOffboarding(users.UserAdmin):
     actions_detail = ["offboard"]
 
     def get_urls(self) -> list[URLPattern]:

@@ -14,7 +14,7 @@ from tasks.queries.references import resolve
 from tasks.schemas.comments import (
     CommentCreate,
     CommentFilters,
-    CommentPage,
+    CommentListResponse,
     CommentResponse,
     CommentUpdate,
 )
@@ -23,7 +23,7 @@ from tasks.schemas.trash import Deletion
 comments = Router(tags=["Comments"])
 
 
-@comments.get("", response=CommentPage)
+@comments.get("", response=CommentListResponse)
 def list_comments(request: ActorRequest, filters: Query[CommentFilters]) -> HttpResponse:
     """List the comments on the tasks that you can see, in the order in which they were written."""
     return list_response(request, Comment, filters, order=["id"])

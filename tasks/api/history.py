@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import Query, Router
 
-from accounts.schemas import EventFilters, EventPage
+from accounts.schemas import EventFilters, EventListResponse
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import ProjectIdOrKey, TaskIdOrKey
 from tasks.api.responses import event_list_response
@@ -15,7 +15,7 @@ task_history = Router(tags=["Tasks"])
 project_history = Router(tags=["Projects"])
 
 
-@task_history.get("/{task_id}/events", response=EventPage)
+@task_history.get("/{task_id}/events", response=EventListResponse)
 def list_task_events(
     request: ActorRequest, task_id: TaskIdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
@@ -24,7 +24,7 @@ def list_task_events(
     return event_list_response(request, filters, of_task=task.pk)
 
 
-@project_history.get("/{project_id}/events", response=EventPage)
+@project_history.get("/{project_id}/events", response=EventListResponse)
 def list_project_events(
     request: ActorRequest, project_id: ProjectIdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:

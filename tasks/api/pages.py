@@ -12,13 +12,13 @@ from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
 from tasks.queries.lookup import find_row
 from tasks.queries.references import resolve
-from tasks.schemas.pages import PageCreate, PageFilters, PagePage, PageResponse, PageUpdate
+from tasks.schemas.pages import PageCreate, PageFilters, PageListResponse, PageResponse, PageUpdate
 from tasks.schemas.trash import Deletion
 
 pages = Router(tags=["Pages"])
 
 
-@pages.get("", response=PagePage)
+@pages.get("", response=PageListResponse)
 def list_pages(request: ActorRequest, filters: Query[PageFilters]) -> HttpResponse:
     """List the pages that you can see, newest first unless `sort` is given.
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.http import HttpResponse
-from ninja import Path, Query, Router
-from ninja import Status as Answer
+from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageContents, PageParams, paginate
@@ -25,11 +24,11 @@ from tasks.schemas.projects import (
     MemberRemoval,
     ProjectCreate,
     ProjectFilters,
+    ProjectListResponse,
     ProjectMemberCreate,
-    ProjectMemberPage,
+    ProjectMemberListResponse,
     ProjectMemberResponse,
     ProjectMemberUpdate,
-    ProjectPage,
     ProjectResponse,
     ProjectUpdate,
 )
@@ -40,7 +39,7 @@ projects = Router(tags=["Projects"])
 members = Router(tags=["Members"])
 
 
-@projects.get("", response=ProjectPage)
+@projects.get("", response=ProjectListResponse)
 def list_projects(request: ActorRequest, filters: Query[ProjectFilters]) -> HttpResponse:
     """List the projects that you are a member of, newest first, with task counts by status.
 
@@ -129,7 +128,7 @@ def upsert_task(
     return updated_response(request, task, status=201 if is_new else 200)
 
 
-@projects.get("/{project_id}/members", response=ProjectMemberPage)
+@projects.get("/{project_id}/members", response=ProjectMemberListResponse)
 def list_members(
     request: ActorRequest, project_id: ProjectIdOrKey, page: Query[PageParams]
 ) -> PageContents[ProjectMember]:
@@ -142,14 +141,14 @@ def list_members(
 @projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
 def add_member(
     request: ActorRequest, project_id: ProjectIdOrKey, body: ProjectMemberCreate
-) -> Answer[ProjectMember]:
+) -> Status[ProjectMember]:
     """Add a user of the tenant to the project. For its owners and admins.
 
     Only owners may add owners. 409 if the user is already a member.
     """
     project = find_project(request.auth, project_id)
     values = {"role": body.role} | resolve(request.auth, body.sent_fields())
-    return Answer(201, member_actions.add_member(request.auth, project, **values))
+    return Status(201, member_actions.add_member(request.auth, project, **values))
 
 
 @members.get("/{id:member_id}", response=ProjectMemberResponse)

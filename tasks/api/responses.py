@@ -61,11 +61,11 @@ from tasks.schemas.tags import TagRef
 from tasks.schemas.tasks import TaskResponse
 from tasks.schemas.trash import DeletedRows, Deletion
 
-# ---- documents of the resource types ------------------------------------------------------------
+# ---- JSON of the resource types ------------------------------------------------------------------
 
 
 @with_tenant_parameter
-def task_document(viewer: Viewer) -> JsonBuilder:
+def task_json_builder(viewer: Viewer) -> JsonBuilder:
     blockers = Task.objects.outside_trash().filter(blocking=OuterRef("pk")).order_by("pk")
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
     return JsonBuilder(
@@ -79,7 +79,7 @@ def task_document(viewer: Viewer) -> JsonBuilder:
 
 
 @with_tenant_parameter
-def project_document(viewer: Viewer) -> JsonBuilder:
+def project_json_builder(viewer: Viewer) -> JsonBuilder:
     mine = ProjectMember.objects.of_viewer(viewer).filter(project=OuterRef("pk"))
     return JsonBuilder(
         ProjectResponse,
@@ -88,16 +88,16 @@ def project_document(viewer: Viewer) -> JsonBuilder:
     )
 
 
-def page_document(viewer: Viewer) -> JsonBuilder:
+def page_json_builder(viewer: Viewer) -> JsonBuilder:
     return JsonBuilder(PageResponse)
 
 
-def comment_document(viewer: Viewer) -> JsonBuilder:
+def comment_json_builder(viewer: Viewer) -> JsonBuilder:
     key = ConcatenatedText(F("task__project__key"), F("task__number"), separator="-")
     return JsonBuilder(CommentResponse, task_key=key)
 
 
-def event_document(viewer: Viewer) -> JsonBuilder:
+def event_json_builder(viewer: Viewer) -> JsonBuilder:
     subject = JsonObject(type=F("subject_type"), id=F("subject_id"))
     verb = ConcatenatedText(F("subject_type"), F("verb"), separator=".")
     at = AsTimestampText(F("created_at"))
@@ -132,21 +132,23 @@ def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
     return rows
 
 
-DOCUMENTS: Mapping[type[Model], Callable[[Viewer], JsonBuilder]] = {
-    Task: task_document,
-    Project: project_document,
-    Page: page_document,
-    Comment: comment_document,
+JSON_BUILDERS: Mapping[type[Model], Callable[[Viewer], JsonBuilder]] = {
+    Task: task_json_builder,
+    Project: project_json_builder,
+    Page: page_json_builder,
+    Comment: comment_json_builder,
 }
 DETAIL_QUERIES = {
-    model: DetailQuery(model.__name__.lower(), partial(_visible_rows_query, model), document)
-    for model, document in DOCUMENTS.items()
+    model: DetailQuery(model.__name__.lower(), partial(_visible_rows_query, model), build_json)
+    for model, build_json in JSON_BUILDERS.items()
 }
 UPDATED_QUERIES = {
-    model: DetailQuery(model.__name__.lower(), partial(_all_rows_query, model), document)
-    for model, document in DOCUMENTS.items()
+    model: DetailQuery(model.__name__.lower(), partial(_all_rows_query, model), build_json)
+    for model, build_json in JSON_BUILDERS.items()
 }
-UPDATED_TASKS_QUERY = DetailQuery("task", partial(_rows_outside_trash_query, Task), task_document)
+UPDATED_TASKS_QUERY = DetailQuery(
+    "task", partial(_rows_outside_trash_query, Task), task_json_builder
+)
 # Filters that have an index of their own. With them, a list is not read per project.
 INDEXED_FILTERS = frozenset(
     {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
@@ -192,11 +194,11 @@ LIST_QUERIES = {
     model: ListQuery(
         model,
         partial(_visible_rows_query, model),
-        document,
+        build_json,
         partitions=_tasks_by_project if model is Task else None,
         is_of_one_partition=_is_of_one_project if model is Task else None,
     )
-    for model, document in DOCUMENTS.items()
+    for model, build_json in JSON_BUILDERS.items()
 }
 
 
@@ -219,7 +221,7 @@ EVENT_COLUMNS = ["subject_type", "verb", "operator_id", "changes", "undoes"]
 EVENTS_QUERY = ListQuery(
     Event,
     _events_query,
-    event_document,
+    event_json_builder,
     extra_columns=[*EVENT_COLUMNS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
 )
 

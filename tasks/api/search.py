@@ -12,13 +12,13 @@ from tasks.queries.conditions import apply_filters
 from tasks.queries.filters import read_filters
 from tasks.queries.lookup import find_tasks
 from tasks.queries.search import read_query, search_all
-from tasks.schemas.search import SearchFilters, SearchKind, SearchPage, search_result
+from tasks.schemas.search import SearchFilters, SearchKind, SearchListResponse, search_result
 
 searching = Router(tags=["Search"])
 SHARED_FILTERS = {"project", "project_not", "q_not"}  # filters of every searchable type
 
 
-@searching.get("", response=SearchPage)
+@searching.get("", response=SearchListResponse)
 def search(request: ActorRequest, filters: Query[SearchFilters]) -> dict[str, object]:
     """Search the visible tasks, comments and pages that contain all words.
 

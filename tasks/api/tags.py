@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageContents, PageParams, paginate
 from tasks.actions import tags as actions
 from tasks.models import Tag
 from tasks.queries.lookup import find_row
-from tasks.schemas.tags import TagCreate, TagPage, TagResponse, TagUpdate
+from tasks.schemas.tags import TagCreate, TagListResponse, TagResponse, TagUpdate
 
 tags = Router(tags=["Tags"])
 
 
-@tags.get("", response=TagPage)
+@tags.get("", response=TagListResponse)
 def list_tags(request: ActorRequest, page: Query[PageParams]) -> PageContents[Tag]:
     """List the tags of the tenant by name."""
     return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name"])
 
 
 @tags.post("", response={201: TagResponse})
-def create_tag(request: ActorRequest, body: TagCreate) -> Answer[Tag]:
+def create_tag(request: ActorRequest, body: TagCreate) -> Status[Tag]:
     """Create a tag. 409 if there is a tag of this name, without regard to case."""
-    return Answer(201, actions.create_tag(request.auth, name=body.name, color=body.color))
+    return Status(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 
 @tags.get("/{id:tag_id}", response=TagResponse)
@@ -42,7 +41,7 @@ def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
 
 
 @tags.delete("/{id:tag_id}", response={204: None})
-def delete_tag(request: ActorRequest, tag_id: int) -> Answer[None]:
+def delete_tag(request: ActorRequest, tag_id: int) -> Status[None]:
     """Delete a tag and remove it from all tasks. For administrators."""
     actions.delete_tag(request.auth, find_row(request.auth, Tag, tag_id))
-    return Answer(204, None)
+    return Status(204, None)

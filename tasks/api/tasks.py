@@ -21,8 +21,8 @@ from tasks.schemas.tasks import (
     TaskAssignment,
     TaskCreate,
     TaskFilters,
+    TaskListResponse,
     TaskMove,
-    TaskPage,
     TaskResponse,
     TaskUpdate,
 )
@@ -31,7 +31,7 @@ from tasks.schemas.trash import Deletion
 tasks = Router(tags=["Tasks"])
 
 
-@tasks.get("", response=TaskPage)
+@tasks.get("", response=TaskListResponse)
 def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpResponse:
     """List the tasks that you can see, newest first unless `sort` is given.
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from ninja import Query, Router
-from ninja import Status as Answer
+from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.filtering import select_values
 from taskflow.http.paging import paginate_models
 from tasks.actions import trash as actions
 from tasks.queries.trash import find_in_trash, select_trash_by_type
-from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashPage, trash_item
+from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashListResponse, trash_item
 
 trash = Router(tags=["Trash"])
 
 
-@trash.get("", response=TrashPage)
+@trash.get("", response=TrashListResponse)
 def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str, object]:
     """List the rows in the trash, the latest deleted first.
 
@@ -39,7 +38,7 @@ def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, ob
 
 
 @trash.delete("/{kind}/{id:row_id}", response={204: None})
-def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Answer[None]:
+def purge(request: ActorRequest, kind: TrashKind, row_id: int) -> Status[None]:
     """Delete a row permanently. For owners and admins of the project; a project for its owners."""
     actions.purge(request.auth, find_in_trash(request.auth, kind, row_id))
-    return Answer(204, None)
+    return Status(204, None)

@@ -43,7 +43,7 @@ def _memberships_query(project_ids: IdArray, user_ids: IdArray) -> QuerySet[Proj
     return rows.values_list("project_id", "user_id", "role")
 
 
-MEMBERSHIPS = QueryCache(_memberships_query)
+MEMBERSHIPS_QUERY = QueryCache(_memberships_query)
 
 
 @with_tenant_parameter
@@ -58,7 +58,7 @@ def _locked_memberships_query(project_ids: IdArray, user_ids: IdArray) -> QueryS
     return rows.values_list("memberships__project_id", "pk", "is_active")
 
 
-LOCKED_MEMBERSHIPS = QueryCache(_locked_memberships_query)
+LOCKED_MEMBERSHIPS_QUERY = QueryCache(_locked_memberships_query)
 
 
 def check_tag_count(count: int, before: int = 0) -> None:
@@ -122,7 +122,7 @@ class Context(OpenWork):
         if not others:
             return
         project_ids = tuple(sorted({project.pk for project in projects}))
-        for project_id, user_id, is_active in LOCKED_MEMBERSHIPS.fetch(
+        for project_id, user_id, is_active in LOCKED_MEMBERSHIPS_QUERY.fetch(
             (), IdArray(project_ids), IdArray(others)
         ):
             self.memberships.add((project_id, user_id))
@@ -141,7 +141,7 @@ class Context(OpenWork):
                 user_ids.add(own)
         if not (rows and user_ids):
             return
-        memberships = MEMBERSHIPS.fetch(
+        memberships = MEMBERSHIPS_QUERY.fetch(
             (), IdArray(tuple(sorted(rows))), IdArray(tuple(sorted(user_ids)))
         )
         self.memberships |= {(project_id, user_id) for project_id, user_id, _role in memberships}
@@ -202,7 +202,9 @@ class Context(OpenWork):
         rows = Task.objects.filter(pk__in=[parent.pk for parent in parents])
         stored = dict(rows.values_list("pk", "project_id"))
         if any(stored.get(parent.pk) != parent.project_id for parent in parents):
-            raise Contended("A parent has been moved or deleted meanwhile. Send the request again.")
+            raise Contended(
+                "Another request has moved or deleted a parent. Send the request again."
+            )
 
     def load_parents(self, tasks: Iterable[Task]) -> None:
         """Load the parents of the tasks, also parents in the trash."""

@@ -88,7 +88,7 @@ class OpenWork:
             return
         parent = self.locked_parents.get(parent_id)
         if parent is None:
-            raise Contended("The task has been changed meanwhile. Send the request again.")
+            raise Contended("Another request has changed the task. Send the request again.")
         if parent.completed:
             raise Conflict(
                 f"The parent, {parent.key}, is done. Reopen it first, or send force=true.",

@@ -17,8 +17,8 @@ class RestoreTask(TaskChange):
     """Restore a task with the subtasks that were deleted together with it.
 
     Restoring a task that is not in the trash changes nothing. If its parent has been moved to
-    another project meanwhile, the task no longer has a parent. Raises Conflict if the parent is in
-    the trash, or if the task is open and the parent has been completed meanwhile.
+    another project since, the task no longer has a parent. Raises Conflict if the parent is in the
+    trash, or if the task is open and the parent has been completed since.
     """
 
     event = "restored"

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import BinaryIO
 
-from django.db import connection
 from django.db.models import Model
 
 from accounts.models import Tenant
+from taskflow.db.session import current_session
 from taskflow.tenancy import inside
 from tasks.export.format import (
     CHUNK,
@@ -18,11 +17,11 @@ from tasks.export.format import (
     SECRETS,
     VERSION,
     Line,
+    exported_models,
     fields_of,
     json_line,
     label_of,
     tenant_document,
-    tenant_models,
 )
 from tasks.export.values import ExportRow, write_value
 
@@ -51,9 +50,9 @@ def export_tenant(
         file.write(data)
 
     counts: dict[str, int] = {}
-    with _repeatable_read(), inside(tenant):
+    with current_session().read_snapshots(), inside(tenant):
         write({"format": FORMAT, "version": VERSION, "tenant": tenant_document(tenant)})
-        for model in tenant_models():
+        for model in exported_models():
             label = label_of(model)
             counts[label] = 0
             for rows in _read_chunks(model, note, with_secrets=with_secrets):
@@ -68,7 +67,7 @@ def export_tenant(
 def count_rows(tenant: Tenant) -> int:
     """Return the number of rows that an export of the tenant contains. One query per model."""
     with inside(tenant):
-        return sum(model._base_manager.count() for model in tenant_models())
+        return sum(model._base_manager.count() for model in exported_models())
 
 
 def _read_chunks(
@@ -100,20 +99,3 @@ def _build_row(
     for text in dict.fromkeys(notes):
         note(f"{label_of(model)} {row['id']}: {text}.")
     return row
-
-
-@contextmanager
-def _repeatable_read() -> Iterator[None]:
-    """Make the transactions inside read one snapshot, which those of SQLite always do."""
-    if connection.vendor != "postgresql":
-        yield
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SET default_transaction_isolation = 'repeatable read'")
-        cursor.execute("SET statement_timeout = 0")
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("RESET default_transaction_isolation")
-            cursor.execute("RESET statement_timeout")

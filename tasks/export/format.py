@@ -41,7 +41,7 @@ Line = Mapping[str, Any]  # a line of the file, which is a JSON object
 EXCLUDED_MODELS: set[Model] = {IdempotencyRecord, TaskCountDelta}
 
 
-def tenant_models() -> list[Model]:
+def exported_models() -> list[Model]:
     """Return the exported models, each after the models that it refers to."""
     models = {m for m in apps.get_models(include_auto_created=True) if is_tenant_model(m)}
     models -= EXCLUDED_MODELS
@@ -58,7 +58,7 @@ def tenant_models() -> list[Model]:
 @cache
 def models_by_label() -> dict[str, Model]:
     """Return the exported models by label, such as `tasks.task`."""
-    return {label_of(model): model for model in tenant_models()}
+    return {label_of(model): model for model in exported_models()}
 
 
 def label_of(model: Model) -> str:

@@ -18,14 +18,14 @@ from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
     CHUNK,
+    exported_models,
     fields_of,
     label_of,
     models_by_label,
     reference_fields,
-    tenant_models,
 )
 from tasks.export.values import ExportRow, read_value
-from tasks.export.verifying import Contents, InvalidExport, read_verified_rows, sentence_of
+from tasks.export.verifying import Contents, InvalidExport, describe_error, read_verified_rows
 from tasks.models import Project, ProjectKey, TaskCountDelta
 
 
@@ -52,7 +52,7 @@ def import_tenant(
         # SQLite has only one writer, so that everything is one transaction. On PostgreSQL the ids
         # are reserved in short transactions before, because they lock the tables.
         with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
-            shift = {label_of(m): _reserve_ids(m, contents.spans) for m in tenant_models()}
+            shift = {label_of(m): _reserve_ids(m, contents.spans) for m in exported_models()}
             tenant_id = _reserve_tenant_id(contents.tenant["id"])
             with transaction.atomic():
                 tenant = _create_tenant(values | {"id": tenant_id})
@@ -62,7 +62,7 @@ def import_tenant(
                     TaskCountDelta.repair(Project.everything.all())
                     ProjectKey.store_missing()  # files of version 1 have none
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
-        raise InvalidExport(f"A row cannot be stored: {sentence_of(error)}") from None
+        raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
     return tenant, keeps_tokens
 
 

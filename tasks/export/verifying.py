@@ -69,7 +69,7 @@ def verify(file: BinaryIO) -> Contents:
             label, row = read_row(document)
             order.check(label, row["id"])
         except (Problem, ValueError, ValidationError) as error:
-            raise InvalidExport(f"Line {number}: {sentence_of(error)}") from None
+            raise InvalidExport(f"Line {number}: {describe_error(error)}") from None
         first, _ = contents.spans.get(label, (row["id"], 0))
         contents.spans[label] = (first, row["id"])
         contents.counts[label] += 1
@@ -94,7 +94,7 @@ def read_verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str
         raise InvalidExport("The file has been changed while it was read.")
 
 
-def sentence_of(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """Return one sentence about an error, for a message to the user."""
     if isinstance(error, Problem):
         text = error.detail
@@ -141,7 +141,7 @@ def _read_head(head: Line) -> ExportRow:
         _check_values(Tenant, row)
         check_id(row["id"], 0)
     except (Problem, ValueError, ValidationError) as error:
-        raise InvalidExport(f"Line 1: {sentence_of(error)}") from None
+        raise InvalidExport(f"Line 1: {describe_error(error)}") from None
     return row
 
 

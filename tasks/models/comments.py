@@ -8,8 +8,9 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import User
+from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
-from tasks.models.projects import MAX_TEXT_LENGTH, Project
+from tasks.models.projects import Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 from accounts.models import User
 from taskflow.db.writes import increment
 from taskflow.http.errors import Conflict, NotFound
+from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import (
     Changes,
     TenantFK,
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
 KEY_PATTERN = re.compile(r"[A-Z][A-Z0-9]{1,9}")
-MAX_TEXT_LENGTH = 65_536  # characters
-PROJECT_DELETED = NotFound("The project has been deleted meanwhile.")
+PROJECT_DELETED = NotFound("Another request has deleted the project.")
 
 
 class ProjectStatus(models.TextChoices):
@@ -169,7 +169,7 @@ class Project(Trashable):
         """Reserve numbers for new tasks: `counts[project_id]` of them, which follow each other.
 
         Return the first number of each project, by project id. Locks the projects until the
-        transaction ends. Raises NotFound if a project has been deleted meanwhile.
+        transaction ends. Raises NotFound if another request has deleted a project.
         """
         if len(counts) == 1:
             ((pk, count),) = counts.items()

@@ -10,9 +10,10 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
+from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.projects import MAX_TEXT_LENGTH, Project, ProjectStatus
+from tasks.models.projects import Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
 

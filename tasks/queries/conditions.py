@@ -35,7 +35,7 @@ class ProjectRef(NamedTuple):
     key: str | None
 
 
-class SearchWords(NamedTuple):
+class SearchFilter(NamedTuple):
     """The search words of the filter `q`."""
 
     condition: Condition
@@ -112,7 +112,7 @@ def _has_tag(names: Sequence[object]) -> Exists:
     return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
 
 
-def _contains_words(model: type[Model], words: SearchWords) -> Q:
+def _contains_words(model: type[Model], words: SearchFilter) -> Q:
     """Return the condition that the row contains the words, or is the task whose key they are."""
     condition = matches(model, words.condition)
     if model is not Task or words.task_id is None:

@@ -19,7 +19,7 @@ from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, ProjectStatus, Task
-from tasks.queries.conditions import ProjectRef, SearchWords, apply_filters
+from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
     find_project_id_by_any_key,
@@ -110,7 +110,7 @@ def read_filters(
             values[name] = tuple(read(actor, name, value))
         elif name == "q":
             task_id = find_task_id_by_any_key(value)
-            values[name] = SearchWords(build_condition(read_query(value)), task_id)
+            values[name] = SearchFilter(build_condition(read_query(value)), task_id)
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):

@@ -158,6 +158,7 @@ def _rank(row: Any) -> tuple[Any, ...]:
 
 
 def _build_term(phrase: str | None, word: str | None, *, is_last: bool) -> Term:
+    """Return the term for a phrase in quotes or a single word. The last word may be a beginning."""
     text = phrase or word or ""
     words = tuple(part for part in SEPARATORS.split(text) if part)
     if not words or not all(map(_is_indexed, words)):

@@ -9,7 +9,7 @@ from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -100,5 +100,5 @@ class CommentFilters(PageParams, Filters):
     updated_since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
 
 
-class CommentPage(Page[CommentResponse]):
+class CommentListResponse(ListResponse[CommentResponse]):
     """A page of a list of comments."""

@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -105,5 +105,5 @@ class PageFilters(PageParams, Filters):
     )
 
 
-class PagePage(Page[PageResponse]):
+class PageListResponse(ListResponse[PageResponse]):
     """A page of a list of pages."""

@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -34,7 +34,7 @@ from tasks.schemas.tasks import ProjectTask
 Name = Annotated[
     str, Field(min_length=1, max_length=255, description="The name.", examples=["Website"])
 ]
-Key = Annotated[
+ProjectKey = Annotated[
     str,
     Field(
         min_length=2,
@@ -84,7 +84,7 @@ class ProjectCreate(WithReferences):
     )
 
     name: Name
-    key: Key | None = Field(
+    key: ProjectKey | None = Field(
         None, description="Two to ten capitals. Derived from the name if absent."
     )
     description: Description = ""
@@ -115,7 +115,7 @@ class ProjectUpdate(WithReferences):
     model_config = example(name="New website")
 
     name: Name | MISSING = MISSING
-    key: Key | MISSING = MISSING
+    key: ProjectKey | MISSING = MISSING
     description: Description | MISSING = MISSING
     status: ProjectStatus | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
@@ -145,7 +145,7 @@ class ProjectFilters(PageParams, Filters):
     )
 
 
-class ProjectPage(Page[ProjectResponse]):
+class ProjectListResponse(ListResponse[ProjectResponse]):
     """A page of the list of projects."""
 
 
@@ -191,5 +191,5 @@ class ProjectMemberUpdate(In):
     role: Role
 
 
-class ProjectMemberPage(Page[ProjectMemberResponse]):
+class ProjectMemberListResponse(ListResponse[ProjectMemberResponse]):
     """A page of the list of members."""

@@ -61,7 +61,7 @@ class SearchResult(Out):
     updated_at: UpdatedAt
 
 
-class SearchPage(Out):
+class SearchListResponse(Out):
     """A page of the results of a search."""
 
     data: list[SearchResult] = Field(description="The results, the best first.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from taskflow.http.paging import Page
+from taskflow.http.paging import ListResponse
 from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
@@ -63,5 +63,5 @@ class TagUpdate(In):
     color: Color | None | MISSING = MISSING
 
 
-class TagPage(Page[TagResponse]):
+class TagListResponse(ListResponse[TagResponse]):
     """A page of the list of tags."""

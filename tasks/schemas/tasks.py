@@ -9,7 +9,7 @@ from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
     Day,
@@ -297,5 +297,5 @@ class TaskFilters(PageParams, TaskWhere):
     )
 
 
-class TaskPage(Page[TaskResponse]):
+class TaskListResponse(ListResponse[TaskResponse]):
     """A page of a list of tasks."""

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import MISSING, Field
 
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import Page, PageParams
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import Out, RowId
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
@@ -59,7 +59,7 @@ class Deletion(Out):
     )
 
 
-class TrashPage(Page[TrashItem]):
+class TrashListResponse(ListResponse[TrashItem]):
     """A page of the list of rows in the trash."""
 
 

@@ -115,8 +115,8 @@ def seed_benchmark(tenants: int, tasks: int, progress: Progress) -> list[tuple[T
         ]
         created = [job.result() for job in jobs]
     if connection.vendor == "postgresql":
-        with connection.cursor() as cursor:
-            cursor.execute("SET statement_timeout = 0")
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute("SET LOCAL statement_timeout = 0")
             cursor.execute("ANALYZE")
     return created
 

@@ -93,7 +93,7 @@ TENANTS = [
                         blocked_by=("Design the sign-up form",),
                         comments=(
                             ("carla", "The design is nearly there: three fields, one button."),
-                            ("bob", "Good. I start with the **server side** meanwhile."),
+                            ("bob", "Good. I start with the **server side** in the meantime."),
                         ),
                     ),
                     TaskPlan(

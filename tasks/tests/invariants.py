@@ -26,7 +26,7 @@ def broken_invariants() -> list[str]:
         *_broken_families(tasks),
         *_broken_counts(),
         *(
-            f"idempotency key {k.pk} has no answer"
+            f"idempotency key {k.pk} has no response"
             for k in IdempotencyRecord.objects.filter(status=None)
         ),
     ]

@@ -96,7 +96,7 @@ def form_of(response):
     return data
 
 
-# ---- every page answers -------------------------------------------------------------------------
+# ---- every page responds -------------------------------------------------------------------------
 
 
 @pytest.mark.sampled(3)
@@ -142,10 +142,10 @@ def test_lists_forms_and_autocomplete_show_one_tenant(admin_fixtures, staff_clie
     assert (
         staff_client.get(address(Project, "history", admin_fixtures.secret.pk)).status_code == 404
     )
-    found = staff_client.get(
+    options = staff_client.get(
         "/admin/autocomplete/?app_label=tasks&model_name=task&field_name=project&term="
     ).json()["results"]
-    assert [int(row["id"]) for row in found] == [admin_fixtures.apollo.pk]
+    assert [int(row["id"]) for row in options] == [admin_fixtures.apollo.pk]
 
 
 @pytest.mark.isolation

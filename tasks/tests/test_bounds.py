@@ -245,7 +245,7 @@ def test_replaced_text_counts_as_well(fixtures, as_, many, monkeypatch):
     assert bulk(client, update | {"data": {"description": ""}}).status_code == 200
 
 
-# ---- the answer ---------------------------------------------------------------------------------
+# ---- the response ---------------------------------------------------------------------------------
 
 
 def test_response_contains_each_task_once_in_its_last_successful_result(fixtures, as_):

@@ -45,9 +45,9 @@ def test_each_operation_is_carried_out_and_recorded(fixtures, as_, events, tasks
     )
 
     assert r.status_code == 200, r.json()
-    answer = r.json()
-    assert (answer["succeeded"], answer["failed"]) == (9, 0)
-    results = answer["results"]
+    body = r.json()
+    assert (body["succeeded"], body["failed"]) == (9, 0)
+    results = body["results"]
     assert [(x["index"], x["ok"], x["problem"]) for x in results] == [
         (n, True, None) for n in range(9)
     ]
@@ -130,10 +130,10 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         on_error="continue",
     )
 
-    answer = r.json()
-    assert (r.status_code, answer["succeeded"], answer["failed"]) == (200, 2, 4)
-    assert [x["ok"] for x in answer["results"]] == [True, False, True, False, False, False]
-    assert [x["problem"] and x["problem"]["code"] for x in answer["results"]] == [
+    body = r.json()
+    assert (r.status_code, body["succeeded"], body["failed"]) == (200, 2, 4)
+    assert [x["ok"] for x in body["results"]] == [True, False, True, False, False, False]
+    assert [x["problem"] and x["problem"]["code"] for x in body["results"]] == [
         None,
         "validation_failed",
         None,
@@ -141,7 +141,7 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         "not_found",
         "invalid",
     ]
-    problem = answer["results"][5]["problem"]
+    problem = body["results"][5]["problem"]
     assert problem["status"] == 422
     assert problem["errors"][0]["pointer"] == "#/operations/5/data/assignee_id"
     with inside(fixtures.acme):

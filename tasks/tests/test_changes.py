@@ -186,6 +186,6 @@ def test_a_rule_reads_a_column_only_after_it_was_locked(acme):
     require_fresh(task, "status", "assignee_id")
 
 
-def test_a_verb_is_described_once():
+def test_registering_an_event_verb_twice_is_refused():
     with pytest.raises(ValueError, match=r"task\.completed"):
         register_event_verb("task", "completed", "did something else")

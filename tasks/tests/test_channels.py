@@ -91,10 +91,10 @@ def in_a_form(text):
 
 @pytest.mark.parametrize("text", METADATA, ids=[text[:30] for text in METADATA])
 def test_metadata_is_judged_alike_in_body_cell_and_form(text):
-    wanted = in_a_body(text)
+    expected = in_a_body(text)
 
-    assert in_a_cell(text) == wanted
-    assert in_a_form(text) == wanted
+    assert in_a_cell(text) == expected
+    assert in_a_form(text) == expected
 
 
 NUMBERS = st.integers() | st.floats() | st.just(-0.0)
@@ -111,10 +111,10 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_any_json_is_judged_alike_in_body_cell_and_form(value):
     text = json.dumps(value)
-    wanted = in_a_body(text)
+    expected = in_a_body(text)
 
-    assert in_a_cell(text) == wanted
-    assert in_a_form(text) == wanted
+    assert in_a_cell(text) == expected
+    assert in_a_form(text) == expected
 
 
 # ---- the same, through the whole product --------------------------------------------------------
@@ -230,20 +230,20 @@ def test_texts_are_judged_alike_by_body_and_form(boss, apollo, staff_client, cli
         "tag": (Tag, "/tags", {"name": text}),
     }  # fmt: skip
     for name, (model, path, values) in forms.items():
-        wanted = would_accept(client, path, **values)
+        expected = would_accept(client, path, **values)
         extra = {"owner": boss.user.pk} if model in (Project, Page) else {}
         sent = {n.removesuffix("_id"): value for n, value in values.items()} | extra
 
-        assert send_form(staff_client, model, **sent) == wanted, name
+        assert send_form(staff_client, model, **sent) == expected, name
 
 
 @pytest.mark.parametrize("text", TEXT.values(), ids=TEXT.keys())
 @pytest.mark.parametrize("column", ["description", "external_ref"])
 def test_texts_are_judged_alike_by_body_and_cell(apollo, client, column, text):
-    wanted = would_accept(client, "/tasks", project_id=apollo.pk, title="x", **{column: text})
+    expected = would_accept(client, "/tasks", project_id=apollo.pk, title="x", **{column: text})
     is_absent = not text  # an empty cell is a field that was not sent
 
-    assert send_cell(client, column, text) == (wanted or is_absent)
+    assert send_cell(client, column, text) == (expected or is_absent)
 
 
 PEOPLE = {
@@ -261,9 +261,9 @@ PEOPLE = {
 
 @pytest.mark.parametrize("person", PEOPLE.values(), ids=PEOPLE.keys())
 def test_people_are_judged_alike_by_body_and_form(staff_client, client, person):
-    wanted = would_accept(client, "/users", **person)
+    expected = would_accept(client, "/users", **person)
 
-    assert send_form(staff_client, User, is_active="on", **person) == wanted
+    assert send_form(staff_client, User, is_active="on", **person) == expected
 
 
 def test_erased_user_can_still_be_edited_in_a_form(boss, staff_client):

@@ -55,9 +55,9 @@ def balance(model, tenant):
 def test_tasks_created_at_once_have_consecutive_numbers(live, call):
     make = call("post", "/tasks", {"project_id": live.apollo.pk, "title": "x"})
 
-    answers = at_once(*[lambda: [make().json()["number"] for _ in range(5)]] * 4)
+    responses = at_once(*[lambda: [make().json()["number"] for _ in range(5)]] * 4)
 
-    assert sorted(n for numbers in answers for n in numbers) == list(range(2, 22))
+    assert sorted(n for numbers in responses for n in numbers) == list(range(2, 22))
 
 
 @pytest.mark.slow
@@ -68,10 +68,10 @@ def test_tasks_created_at_once_with_the_same_new_tags_all_have_them(live, call):
             call("post", "/tasks", {"project_id": live.apollo.pk, "title": "x", "tags": names})
             for names in (tags, tags[::-1])
         ]
-        answers = at_once(*both_ways * 2)
+        responses = at_once(*both_ways * 2)
 
-        assert [r.status_code for r in answers] == [201] * 4
-        assert len({t["id"] for r in answers for t in r.json()["tags"]}) == 3
+        assert [r.status_code for r in responses] == [201] * 4
+        assert len({t["id"] for r in responses for t in r.json()["tags"]}) == 3
     assert balance(Tag, live.acme)[0] == balance(Tag, live.acme)[1]
 
 
@@ -82,10 +82,10 @@ def test_same_tag_created_at_once_is_created_once(live, call):
 
 
 def test_projects_created_at_once_with_one_name_have_different_keys(live, call):
-    answers = at_once(*[call("post", "/projects", {"name": "Zeus"})] * 5)
+    responses = at_once(*[call("post", "/projects", {"name": "Zeus"})] * 5)
 
-    assert [r.status_code for r in answers] == [201] * 5
-    assert len({r.json()["key"] for r in answers}) == 5
+    assert [r.status_code for r in responses] == [201] * 5
+    assert len({r.json()["key"] for r in responses}) == 5
 
 
 def test_same_project_key_sent_at_once_is_accepted_once(live, call):
@@ -183,9 +183,9 @@ def test_project_keeps_an_owner_if_one_leaves_while_another_is_added(live, call)
             member = add_member(live.ada, project, user=live.carl.user, role=Role.OWNER)
         pass_on = call("patch", f"/projects/{project.pk}", {"owner_id": live.bob.user.pk})
 
-        answers = at_once(pass_on, call("delete", f"/members/{member.pk}"))
+        responses = at_once(pass_on, call("delete", f"/members/{member.pk}"))
 
-        assert [r.status_code for r in answers] == [200, 204]
+        assert [r.status_code for r in responses] == [200, 204]
         with inside(live.acme):
             assert Project.objects.get(pk=project.pk).owner_id == live.bob.user.pk
 
@@ -234,10 +234,10 @@ def test_subtask_added_to_a_task_being_deleted_is_refused_or_recorded(live, call
             top = create_task(live.ada, live.apollo, title="top")
         body = {"project_id": live.apollo.pk, "title": "x", "parent_id": top.pk}
 
-        answers = at_once(call("post", "/tasks", body), call("delete", f"/tasks/{top.pk}"))
+        responses = at_once(call("post", "/tasks", body), call("delete", f"/tasks/{top.pk}"))
 
-        assert answers[0].status_code in (201, 404, 409, 422)
-        assert answers[1].status_code == 204
+        assert responses[0].status_code in (201, 404, 409, 422)
+        assert responses[1].status_code == 204
     assert balance(Task, live.acme)[0] == balance(Task, live.acme)[1]
 
 
@@ -245,14 +245,14 @@ def test_row_added_to_a_project_being_deleted_is_refused_or_recorded(live, call)
     for number in range(5):
         with inside(live.acme):
             project = create_project(live.ada, name=f"P{number}")
-        answers = at_once(
+        responses = at_once(
             call("post", "/tasks", {"project_id": project.pk, "title": "x"}),
             call("post", f"/projects/{project.pk}/members", {"user_id": live.bob.user.pk}),
             call("delete", f"/projects/{project.pk}"),
         )
 
-        assert {r.status_code for r in answers[:2]} <= {201, 404, 409, 422}, answers
-        assert answers[2].status_code == 204
+        assert {r.status_code for r in responses[:2]} <= {201, 404, 409, 422}, responses
+        assert responses[2].status_code == 204
     for model in (Task, ProjectMember, Project):
         assert balance(model, live.acme)[0] == balance(model, live.acme)[1]
 
@@ -265,10 +265,10 @@ def test_deleting_a_tag_records_every_task_that_had_it(live, call):
             tasks = [create_task(live.ada, live.apollo, title="x").pk for _ in range(3)]
         tagging = [call("patch", f"/tasks/{pk}", {"tags": [tag.name]}) for pk in tasks]
 
-        answers = at_once(*tagging, call("delete", f"/tags/{tag.pk}"))
+        responses = at_once(*tagging, call("delete", f"/tags/{tag.pk}"))
 
-        assert answers[-1].status_code == 204
-        assert {r.status_code for r in answers} <= {200, 204, 409, 422}
+        assert responses[-1].status_code == 204
+        assert {r.status_code for r in responses} <= {200, 204, 409, 422}
         with inside(live.acme):
             of_tasks = Event.objects.filter(subject_type="task", subject_id__in=tasks)
             tagged = {
@@ -311,10 +311,10 @@ def test_completion_sent_twice_at_once_is_recorded_once(live, call):
             task = create_task(live.ada, live.apollo, title="x")
         finish = call("post", f"/tasks/{task.pk}/completion")
 
-        answers = at_once(finish, finish, finish)
+        responses = at_once(finish, finish, finish)
 
-        assert [r.status_code for r in answers] == [200] * 3
-        assert {r.json()["version"] for r in answers} == {2}
+        assert [r.status_code for r in responses] == [200] * 3
+        assert {r.json()["version"] for r in responses} == {2}
         with inside(live.acme):
             assert Event.objects.filter(subject_id=task.pk, verb="completed").count() == 1
 
@@ -348,7 +348,7 @@ def test_due_on_and_due_date_set_at_once_are_never_both_stored(live, call):
         call("patch", "/tasks/APO-1", {"due_on": None, "due_date": None})()
 
 
-def test_row_deleted_meanwhile_is_not_found(live, call):
+def test_row_deleted_before_it_is_locked_is_not_found(live, call):
     with inside(live.acme):
         stale = Task.objects.get()
     assert call("delete", "/tasks/APO-1")().status_code == 204

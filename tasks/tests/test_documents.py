@@ -16,7 +16,7 @@ from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
 from tasks.api import responses
-from tasks.api.responses import DETAIL_QUERIES, DOCUMENTS
+from tasks.api.responses import DETAIL_QUERIES, JSON_BUILDERS
 from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
 from tasks.models.registry import TRASHABLE_TYPES
@@ -46,7 +46,7 @@ ODD = [
 
 @pytest.fixture
 def acme(fixtures):
-    """All that a task can be, and much of the rest."""
+    """Tasks with all fields and many values, and rows of the other types."""
     with inside(fixtures.acme):
         for values in ODD:
             create_task(fixtures.ada, fixtures.apollo, **values)
@@ -104,8 +104,8 @@ KINDS = {
 }
 
 
-def test_every_document_of_a_resource_type_is_compared():
-    assert KINDS.keys() == DOCUMENTS.keys() == {t.model for t in TRASHABLE_TYPES}
+def test_json_of_every_resource_type_is_compared():
+    assert KINDS.keys() == JSON_BUILDERS.keys() == {t.model for t in TRASHABLE_TYPES}
 
 
 @pytest.mark.sampled(5)
@@ -135,10 +135,10 @@ def test_list_contains_the_same_json_as_single_rows(acme, as_, who, model):
 
     with inside(acme.acme):
         rows = model.objects.visible_to(actor.viewer).order_by("-id")
-        wanted = [as_json(by_pydantic(actor, pk)) for pk in rows.values_list("pk", flat=True)]
+        expected = [as_json(by_pydantic(actor, pk)) for pk in rows.values_list("pk", flat=True)]
     shown = sorted(page["data"], key=lambda row: -row["id"])
-    assert shown == wanted
-    assert (page["count"], page["has_more"], page["next_cursor"]) == (len(wanted), False, None)
+    assert shown == expected
+    assert (page["count"], page["has_more"], page["next_cursor"]) == (len(expected), False, None)
 
 
 def test_events_are_equal_from_database_and_pydantic(acme, as_):
@@ -158,8 +158,8 @@ def test_bulk_response_contains_the_same_json_as_single_rows(acme, as_):
     r = as_(acme.ada).post("/tasks/bulk", {"operations": operations})
 
     with inside(acme.acme):
-        wanted = [as_json(task_by_pydantic(acme.ada, pk)) for pk in ids]
-    assert [result["task"] for result in r.json()["results"]] == wanted
+        expected = [as_json(task_by_pydantic(acme.ada, pk)) for pk in ids]
+    assert [result["task"] for result in r.json()["results"]] == expected
 
 
 def test_detail_query_is_compiled_once(acme, monkeypatch):

@@ -52,7 +52,7 @@ def golden():
 
 
 def rows_of(documents):
-    """Each thing with columns, by its model: the tenant and the rows."""
+    """Yield the columns of the tenant and of each row, with their model."""
     yield "accounts.tenant", documents[0]["tenant"]
     for document in documents[1:-1]:
         yield document["model"], document["row"]
@@ -118,7 +118,7 @@ def test_golden_file_has_rows_of_every_model(golden):
 
 
 def test_version_is_raised_when_columns_change(golden):
-    """Or an older TaskFlow would call a newer file damaged."""
+    """Otherwise an older TaskFlow would report that a newer file is damaged."""
     assert is_older(golden) or columns_of(golden) == export_columns()
 
 
@@ -308,13 +308,13 @@ def test_file_with_any_edited_value_is_imported_or_refused(golden):
 def test_command_refuses_a_bad_file_in_one_sentence(golden, tmp_path):
     path = tmp_path / "bad.jsonl"
     documents = documents_of(golden)
-    wanted = {
+    refused = {
         "This is not a TaskFlow export.": b"{}\n",
         "cut off": golden[: golden.rindex(b"\n", 0, -1) + 1],
         "cannot be stored": signed(documents).replace(b'"status": "todo"', b'"status": "open"'),
     }
-    wanted["cannot be stored"] = signed(documents_of(wanted["cannot be stored"]))
-    for sentence, data in wanted.items():
+    refused["cannot be stored"] = signed(documents_of(refused["cannot be stored"]))
+    for sentence, data in refused.items():
         path.write_bytes(data)
         wipe()
 

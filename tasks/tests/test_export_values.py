@@ -32,7 +32,7 @@ VALUES = st.recursive(
 
 
 def store(task, **values):
-    """Put the values into the database, past every rule; False where it does not take them."""
+    """Store the values without any check. Return False if the database refuses them."""
     try:
         with transaction.atomic():
             type(task).everything.filter(pk=task.pk).update(**values)

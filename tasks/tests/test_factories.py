@@ -60,7 +60,7 @@ def test_factory_creates_as_the_given_actor_in_the_given_project(fixtures):
         assert Task.objects.visible_to(fixtures.bob.viewer).count() == 2
 
 
-def test_factory_refuses_what_the_action_refuses(fixtures):
+def test_factory_with_values_that_the_action_refuses_raises_its_error(fixtures):
     with inside(fixtures.acme), pytest.raises(Exception, match="administrator"):
         UserFactory(actor=fixtures.bob)
 

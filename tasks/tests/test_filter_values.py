@@ -159,7 +159,7 @@ def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(fixtures,
 
 
 def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events):
-    """A misspelt name would exclude nothing, and so change the tasks that it was to spare."""
+    """A misspelt name would exclude nothing, and the request would change too many tasks."""
     with inside(fixtures.acme):
         create_task(fixtures.ada, fixtures.apollo, title="t", tags=["wontfix"])
     client = as_(fixtures.boss)

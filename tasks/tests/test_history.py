@@ -51,16 +51,16 @@ def test_events_of_a_project_include_its_rows(fixtures, as_):
     client = as_(fixtures.ada)
     client.patch("/projects/APO", {"status": "on_hold"})
 
-    said = sentences(client, "/projects/APO/events")
+    listed = sentences(client, "/projects/APO/events")
 
-    assert said[:5] == [
+    assert listed[:5] == [
         "Ada (@ada) changed the project: status from active to on_hold",
         "Bob (@bob) published the page",
         "Bob (@bob) created the page “Plan”",
         "Ada (@ada) added Eve (@eve) to the project as member",
         "Bob (@bob) created the comment",
     ]
-    assert said[-1] == "Ada (@ada) created the project “Apollo”"
+    assert listed[-1] == "Ada (@ada) created the project “Apollo”"
 
 
 def test_events_of_drafts_of_other_users_are_left_out(fixtures, as_):

@@ -21,7 +21,7 @@ def test_members_are_listed_in_the_order_of_joining(fixtures, as_):
     }
 
 
-def test_list_has_pages(fixtures, as_):
+def test_members_are_listed_in_pages(fixtures, as_):
     client = as_(fixtures.bob)
 
     first = client.get("/projects/APO/members?limit=3&include=count").json()

@@ -69,7 +69,7 @@ def board(fixtures):
         ("due_before=2026-12-11", "day instant"),
         ("due_after=2026-12-09", "day instant"),
         ("due_after=2026-12-10", ""),
-        # Before an instant is what is over by then, after it what has not begun.
+        # A day is before a timestamp if it has ended by then, and after it if it begins later.
         ("due_before=2026-12-10T10:00:00Z", ""),
         ("due_before=2026-12-10T10:00:01Z", "instant"),
         ("due_before=2026-12-10T12:00:01%2B02:00", "instant"),

@@ -40,9 +40,9 @@ def test_offboarding_hands_over_everything_to_the_new_owner(fixtures, as_, event
 
     r = offboard(boss, fixtures.ada, fixtures.bob)
 
-    answer = r.json()
-    assert (r.status_code, answer.pop("user")["is_active"]) == (200, False)
-    assert answer == {
+    result = r.json()
+    assert (r.status_code, result.pop("user")["is_active"]) == (200, False)
+    assert result == {
         "tokens_revoked": 1,
         "tasks_handed_over": 2,
         "tasks_unassigned": 0,
@@ -71,10 +71,10 @@ def test_offboarding_twice_changes_nothing(fixtures, as_, events, work):
     offboard(boss, fixtures.ada, fixtures.bob)
     before = len(events(fixtures.acme))
 
-    answer = offboard(boss, fixtures.ada, fixtures.bob).json()
+    result = offboard(boss, fixtures.ada, fixtures.bob).json()
 
-    answer.pop("user")
-    assert not any(answer.values())
+    result.pop("user")
+    assert not any(result.values())
     assert len(events(fixtures.acme)) == before
 
 
@@ -84,10 +84,10 @@ def test_without_new_owner_another_owner_takes_over(fixtures, as_):
     boss = as_(fixtures.boss)
     assert as_(fixtures.ada).patch(f"/members/{carl.pk}", {"role": "owner"}).status_code == 200
 
-    answer = offboard(boss, fixtures.ada).json()
+    result = offboard(boss, fixtures.ada).json()
 
-    assert answer["projects_handed_over"] == [fixtures.apollo.pk]
-    assert (answer["tasks_unassigned"], answer["agents_deactivated"]) == (1, 1)
+    assert result["projects_handed_over"] == [fixtures.apollo.pk]
+    assert (result["tasks_unassigned"], result["agents_deactivated"]) == (1, 1)
     with inside(fixtures.acme):
         assert Project.objects.get(pk=fixtures.apollo.pk).owner == fixtures.carl.user
         assert not User.objects.get(pk=fixtures.bot.user.pk).is_active
@@ -113,9 +113,9 @@ def test_task_that_the_new_owner_cannot_see_is_unassigned(fixtures, as_):
         create_task(fixtures.ada, fixtures.apollo, title="y", assignee=fixtures.bob.user)
         create_page(fixtures.bob, other, title="P")
 
-    answer = offboard(as_(fixtures.boss), fixtures.bob, fixtures.ada).json()
+    result = offboard(as_(fixtures.boss), fixtures.bob, fixtures.ada).json()
 
-    assert (answer["tasks_handed_over"], answer["tasks_unassigned"]) == (1, 1)
+    assert (result["tasks_handed_over"], result["tasks_unassigned"]) == (1, 1)
     with inside(fixtures.acme):
         assert Page.objects.get().owner == fixtures.carl.user
 
@@ -185,9 +185,9 @@ def test_erasure_removes_personal_data_from_the_event_log(fixtures, as_, events)
     )
     log = events(fixtures.acme)
     assert len(log) == before + 1, "nothing is taken out of the log, and this is on it"
-    said = str([e.changes for e in log])
-    assert "Secretname" not in said
-    assert "private@" not in said
+    log_text = str([e.changes for e in log])
+    assert "Secretname" not in log_text
+    assert "private@" not in log_text
     assert "eve" not in str([e.changes for e in log if e.subject_id == fixtures.eve.user.pk])
     assert log[-1].verb == "erased"
     assert boss.post(f"{path}/erasure").status_code == 200

@@ -94,7 +94,7 @@ def test_every_model_with_a_trash_is_registered():
     assert all(t.removal == ("deleted", "deleted_at") for t in TRASHABLE_TYPES)
 
 
-def test_kinds_of_the_api_are_the_registered_types():
+def test_kinds_of_trash_and_search_are_the_registered_types():
     assert list(TrashKind) == ["project", "task", "comment", "page"]
     assert list(SearchKind) == ["task", "comment", "page"]
 

@@ -41,7 +41,7 @@ def contains(whole, part):
     return any(fold(part) in fold(whole) for fold in FOLDINGS)
 
 
-def found(client, **query):
+def search_ids(client, **query):
     r = client.get("/tasks", query | {"limit": 200})
     assert r.status_code == 200, (query, r.content)
     return {task["id"] for task in r.json()["data"]}
@@ -55,7 +55,7 @@ def found(client, **query):
 )
 @given(st.lists(text, min_size=1, max_size=3), st.lists(text, min_size=1, max_size=2))
 @pytest.mark.proof
-def test_what_is_found_holds_every_word_and_what_is_stored_is_found(fixtures, as_, texts, queries):
+def test_search_finds_equal_texts_and_only_rows_with_every_word(fixtures, as_, texts, queries):
     client = as_(fixtures.ada)
     with transaction.atomic():
         with inside(fixtures.acme):
@@ -65,12 +65,12 @@ def test_what_is_found_holds_every_word_and_what_is_stored_is_found(fixtures, as
         for query in {*texts, *queries}:
             words = query.replace('"', " ").split()  # a phrase leaves its quotes out
             signs = [*words, '"'] if '"' in query else words
-            rows = found(client, q=query)
+            rows = search_ids(client, q=query)
             holding = {pk for pk, title in stored.items() if all(contains(title, w) for w in words)}
             assert rows <= holding, query
             assert rows >= {pk for pk, title in stored.items() if title == query}, query
             lacking = {pk for pk, t in stored.items() if not any(contains(t, s) for s in signs)}
-            left = found(client, q_not=query)
+            left = search_ids(client, q_not=query)
             assert left >= lacking, query
             assert not left & {pk for pk, title in stored.items() if title == query}, query
         transaction.set_rollback(True)
@@ -106,9 +106,9 @@ def test_phrase_that_begins_in_the_title_and_ends_in_the_text_is_not_found(fixtu
         create_task(fixtures.ada, fixtures.apollo, title="Please", description="sign up there")
     client = as_(fixtures.ada)
 
-    assert len(found(client, q='"sign up"')) == 1
-    assert task.pk not in found(client, q='"sign up"')
-    assert task.pk in found(client, q="sign up")
+    assert len(search_ids(client, q='"sign up"')) == 1
+    assert task.pk not in search_ids(client, q='"sign up"')
+    assert task.pk in search_ids(client, q="sign up")
 
 
 def test_excluded_words_are_whole_and_each_excludes(fixtures, as_):
@@ -120,9 +120,9 @@ def test_excluded_words_are_whole_and_each_excludes(fixtures, as_):
     client = as_(fixtures.ada)
     _draft, drafts, old, cpp = (task.pk for task in made)
 
-    assert found(client, q_not="Draft") == {fixtures.task.pk, drafts, old, cpp}
-    assert found(client, q_not="draft old c++") == {fixtures.task.pk, drafts}
-    assert found(client, q="t", q_not="drafts") == {old}
+    assert search_ids(client, q_not="Draft") == {fixtures.task.pk, drafts, old, cpp}
+    assert search_ids(client, q_not="draft old c++") == {fixtures.task.pk, drafts}
+    assert search_ids(client, q="t", q_not="drafts") == {old}
     results = client.get("/search", {"q": "t", "q_not": "drafts"}).json()["data"]
     assert [result["id"] for result in results] == [old]
 

@@ -68,9 +68,9 @@ def test_counts_follow_a_move_with_subtasks(acme):
 
     move_task(acme.ada, acme.task, other)
 
-    found = Project.objects.with_details(acme.ada.viewer).in_bulk()
-    assert found[acme.apollo.pk].task_counts == {"todo": 0, "in_progress": 0, "done": 0}
-    assert found[other.pk].task_counts == {"todo": 1, "in_progress": 0, "done": 1}
+    projects = Project.objects.with_details(acme.ada.viewer).in_bulk()
+    assert projects[acme.apollo.pk].task_counts == {"todo": 0, "in_progress": 0, "done": 0}
+    assert projects[other.pk].task_counts == {"todo": 1, "in_progress": 0, "done": 1}
     assert wrong(acme.acme) == []
 
 
@@ -103,7 +103,7 @@ def test_counts_follow_deletion_and_restoration(acme):
 
 
 def test_counts_are_right_if_the_row_was_read_before_another_change(acme):
-    """Another user has completed the task meanwhile; the recorder locks and refreshes it."""
+    """Another user completes the task after it was read. The recorder locks and refreshes it."""
     stale = Task.objects.get(pk=acme.task.pk)
     change(acme.bob, Task.objects.get(pk=acme.task.pk), status="done", completed_at=timezone.now())
 

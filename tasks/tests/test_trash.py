@@ -112,13 +112,13 @@ def test_list_is_paged_across_resource_types(fixtures, as_):
     client = as_(fixtures.ada)
     everything = listed(client)
 
-    found, cursor = [], ""
+    paged, cursor = [], ""
     while cursor is not None:
         page = client.get(f"/trash?limit=1{cursor and f'&cursor={cursor}'}").json()
-        found += [(x["kind"], x["id"]) for x in page["data"]]
+        paged += [(x["kind"], x["id"]) for x in page["data"]]
         cursor = page["next_cursor"]
 
-    assert (len(everything), found) == (6, everything)
+    assert (len(everything), paged) == (6, everything)
     assert listed(client, "?kind=task") == [x for x in everything if x[0] == "task"]
     assert listed(client, "?skip=4") == everything[4:]
     assert client.get("/trash?include=count").json()["count"] == 6

@@ -244,7 +244,7 @@ def test_value_that_was_changed_back_is_no_obstacle(fixtures, as_, r1):
     assert undo(ada).json()["undone"] == []
 
 
-def test_links_of_other_users_stay(fixtures, as_, r1):
+def test_undo_keeps_links_added_by_other_users(fixtures, as_, r1):
     ada, bob = as_(fixtures.ada), as_(fixtures.bob)
     ada.patch("/tasks/APO-1", {"tags": ["a", "b"]}, headers=r1)
     bob.patch("/tasks/APO-1", {"tags": ["a", "b", "c"]})

@@ -24,7 +24,7 @@ from tasks.export.exporting import export_tenant
 from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskCountDelta
 from tasks.schemas.trash import TrashKind
 
-# What every change counts, what stands for what once was, and what is never taken back.
+# Columns that every change sets, former numbers, and rows that an undo does not remove.
 COUNTED = {"version", "updated_at", "created_at", "last_number"}
 NOT_COMPARED = {"audit.event", "accounts.apitoken", "tasks.formernumber"}
 EXAMPLES = 500 if PROOF else 15

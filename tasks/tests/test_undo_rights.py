@@ -13,6 +13,7 @@ from conftest import ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
+from tasks.actions import undo as undo_actions
 from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.members import add_member, change_role, remove_member
 from tasks.actions.pages import create_page, publish_page, update_page
@@ -134,7 +135,7 @@ def give_page_away_published(place: Place) -> None:
 
 
 ROWS = {
-    # what Bob did, what happened since: who undoes Bob's doing, and what that is answered
+    # what Bob did, what happened since: the status for each user who undoes Bob's change
     #                                  bob, carl (admin), eve (outside), bot (member)
     (edit_task, nothing): (200, 200, 404, 403),
     (edit_task, move_away): (404, 403, 404, 404),
@@ -164,12 +165,12 @@ def test_permission_is_checked_on_the_present_row(place, did, since):
     with inside(place.fixtures.acme):
         did(place)
         since(place)
-    found = {}
+    statuses = {}
     for name in ("bob", "carl", "eve", "bot"):
         body = {"request_id": R1, "actor": "@bob", "on_conflict": "skip"}
-        found[name] = place.client(name).post("/undo?dry_run=true", body).status_code
+        statuses[name] = place.client(name).post("/undo?dry_run=true", body).status_code
 
-    assert tuple(found.values()) == ROWS[did, since]
+    assert tuple(statuses.values()) == ROWS[did, since]
 
 
 @pytest.mark.sampled(6)
@@ -242,16 +243,15 @@ def test_undoing_the_membership_of_a_later_owner_requires_an_owner(place):
     assert place.client("carl").post("/undo", body).status_code == 403
 
 
-def test_row_moved_to_an_invisible_project_meanwhile_is_not_found(place, monkeypatch):
+def test_row_moved_to_an_invisible_project_before_the_undo_is_not_found(place, monkeypatch):
     """The move happens after the selection and before the lock."""
     with inside(place.fixtures.acme):
         edit_task(place)
-    lock_projects = "tasks.actions.undo._lock_projects"
 
-    def move_then(events: Any) -> None:
+    def move_instead_of_locking(events: Any) -> None:
         move_away(place)
 
-    monkeypatch.setattr(lock_projects, move_then)
+    monkeypatch.setattr(undo_actions, "_lock_projects", move_instead_of_locking)
 
     assert place.client("bob").post("/undo", {"request_id": R1}).status_code == 404
 
@@ -376,20 +376,22 @@ def test_invisible_events_get_the_same_response_as_missing_ones(place, events):
     assert kinds >= {"task", "page", "tag", "user", "tenant", "apitoken", "project"}
     bob = place.client("bob")
 
-    def answer(pk: int) -> tuple[int, str]:
+    def response_to(pk: int) -> tuple[int, str]:
         r = bob.post("/undo", {"event_ids": [pk]}, headers={"X-Request-Id": "same"})
         return r.status_code, r.content.decode()
 
-    absent = answer(10**12)
+    absent = response_to(10**12)
     assert absent[0] == 404
-    assert {(e.subject_type, *answer(e.pk)) for e in foreign} == {(kind, *absent) for kind in kinds}
+    assert {(e.subject_type, *response_to(e.pk)) for e in foreign} == {
+        (kind, *absent) for kind in kinds
+    }
 
 
 def test_invisible_requests_get_the_same_response_as_missing_ones(place):
     place.client("ada").patch("/projects/ZEU", {"name": "N"}, headers={"X-Request-Id": R1})
     bob = place.client("bob")
 
-    answers = {
+    responses = {
         bob.post("/undo", body, headers={"X-Request-Id": "same"}).content
         for body in (
             {"request_id": R1},
@@ -399,4 +401,4 @@ def test_invisible_requests_get_the_same_response_as_missing_ones(place):
         )
     }
 
-    assert len(answers) == 1
+    assert len(responses) == 1

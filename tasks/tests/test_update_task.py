@@ -193,14 +193,14 @@ def test_times_are_returned_in_utc(fixtures, as_, sent, answered):
 def test_completed_at_follows_the_status(fixtures, as_, events):
     client = as_(fixtures.bob)
 
-    answers = [
+    tasks = [
         client.patch("/tasks/APO-1", {"status": s}).json()
         for s in ("in_progress", "done", "done", "in_progress", "done", "todo")
     ]
 
-    assert [a["completed"] for a in answers] == [False, True, True, False, True, False]
-    assert [a["completed_at"] is not None for a in answers] == [a["completed"] for a in answers]
-    assert answers[1]["completed_at"] == answers[2]["completed_at"] < answers[4]["completed_at"]
+    assert [a["completed"] for a in tasks] == [False, True, True, False, True, False]
+    assert [a["completed_at"] is not None for a in tasks] == [a["completed"] for a in tasks]
+    assert tasks[1]["completed_at"] == tasks[2]["completed_at"] < tasks[4]["completed_at"]
     assert [e.verb for e in events(fixtures.acme, subject_type="task")] == [
         "created", "changed", "completed", "reopened", "completed", "reopened",
     ]  # fmt: skip

@@ -142,10 +142,10 @@ def test_two_verbs_at_once_neither_fail_nor_break_an_invariant(pool, first):
         if "undo" in pair:  # something to begin with
             Worker(ApiClient(token), targets, "first").send("update")
         started = time.perf_counter()
-        answers = race(pool, pair, token, targets)
+        new_statuses = race(pool, pair, token, targets)
         seconds += time.perf_counter() - started
-        statuses += answers
-        assert not [s for s in answers if s >= 500], (pair, answers)
+        statuses += new_statuses
+        assert not [s for s in new_statuses if s >= 500], (pair, new_statuses)
     logging.getLogger("taskflow.contention").removeHandler(retries)
     requests = statuses.total()
     print(

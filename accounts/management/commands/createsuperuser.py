@@ -10,7 +10,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import IntegrityError, transaction
 
 from accounts.actions.tenants import create_operator
-from taskflow.http.errors import Problem, problem_of_database_error
+from taskflow.http.database_errors import problem_of_database_error
+from taskflow.http.errors import Problem
 
 PASSWORD_VARIABLE = "DJANGO_SUPERUSER_PASSWORD"  # noqa: S105 - its name
 

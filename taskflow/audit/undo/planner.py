@@ -29,7 +29,7 @@ from taskflow.tenancy import TenantModel
 REDACTED = "…"  # recorded instead of values that must not be in the log
 UNKNOWN: Any = object()  # stands for a value that is REDACTED
 EXISTS = ""  # the key of the steps that create or delete the row
-Key = str | tuple[str, int]  # a field, or (many-to-many field, id of the linked row)
+StepKey = str | tuple[str, int]  # a field, or (many-to-many field, id of the linked row)
 Step = tuple[Event, Any, Any]  # event, value before, value after
 
 
@@ -97,7 +97,7 @@ class _RowPlanner:
         self.plan, self.resource_type, self.row, self.selected = plan, resource_type, row, selected
         self.links = {n: set(ids.get(row.pk, ())) if row else set() for n, ids in links.items()}
         self.events = [event for event in log if event.pk in selected]
-        self.steps: dict[Key, list[Step]] = defaultdict(list)
+        self.steps: dict[StepKey, list[Step]] = defaultdict(list)
         for event in log:
             for key, before, after in _steps(resource_type.model, event):
                 self.steps[key].append((event, before, after))
@@ -117,7 +117,7 @@ class _RowPlanner:
         if existed is False and self.row is not None and not self._is_removed_now():
             self._remove(reversal)
         if not self.resource_type.restores_values:
-            self._report_credentials(targets)
+            self._skip_credentials(targets)
         elif existed is not False or (self.row is not None and not self._is_removed_now()):
             self._set_fields(reversal, targets)
         if not reversal.is_empty:
@@ -136,7 +136,7 @@ class _RowPlanner:
             ):
                 yield from steps_of_request
 
-    def _former_value(self, key: Key) -> Any:
+    def _former_value(self, key: StepKey) -> Any:
         """Return the value to restore: the one before the newest selected events.
 
         It is returned in a list, which is empty if nothing can be restored. For EXISTS, return the
@@ -160,17 +160,17 @@ class _RowPlanner:
         if key == EXISTS:
             return values[0] if values else None
         if blocked and later_event is not None and value_before_all != [self._present_value(key)]:
-            self._add_changed_since(blocked, _field_of(key), later_event)
+            self._add_changed_since(blocked, _field_of_key(key), later_event)
         return values
 
-    def _is_undone_link(self, key: Key, before: object) -> bool:
+    def _is_undone_link(self, key: StepKey, before: object) -> bool:
         """Whether the link is already as it was before.
 
         It is also removed together with its target, without an event of this row.
         """
         return isinstance(key, tuple) and before == self._present_value(key)
 
-    def _steps_not_undone(self, key: Key) -> Iterator[tuple[Event, Any]]:
+    def _steps_not_undone(self, key: StepKey) -> Iterator[tuple[Event, Any]]:
         """Yield (event, value before it) of the steps that no later undo has reverted, newest
         first.
         """
@@ -180,12 +180,12 @@ class _RowPlanner:
             if event.pk in undone:
                 continue
             if event.undoes and event.pk not in self.selected:
-                field_name = _field_of(key)
+                field_name = _field_of_key(key)
                 undone |= {int(pk) for pk, left in event.undoes.items() if field_name not in left}
             if event.pk in value_before:
                 yield event, value_before[event.pk]
 
-    def _present_value(self, key: Key) -> object:
+    def _present_value(self, key: StepKey) -> object:
         if self.row is None:
             return None
         if isinstance(key, tuple):
@@ -241,13 +241,14 @@ class _RowPlanner:
         value = getattr(self.row, self.resource_type.removal[1])
         return value is False or (value is not None and value is not True)
 
-    def _report_credentials(self, targets: Mapping[Key, Any]) -> None:
+    def _skip_credentials(self, targets: Mapping[StepKey, Any]) -> None:
+        """Add an obstacle to the skipped ones if a password or token would have to be restored."""
         if any(targets.values()):
             self.plan.skipped.append(
                 Obstacle(self.events[0], "not_undoable", "Credentials cannot be restored.")
             )
 
-    def _set_fields(self, reversal: Reversal, targets: Mapping[Key, Any]) -> None:
+    def _set_fields(self, reversal: Reversal, targets: Mapping[StepKey, Any]) -> None:
         former = {key: values[0] for key, values in targets.items() if values}
         if former and self.row is None and not reversal.is_recreated:
             if not any(_is_deletion(self.resource_type.model, e) for e in self.events):
@@ -270,7 +271,7 @@ class _RowPlanner:
         self.plan.obstacles.append(Obstacle(event, code, detail))
 
 
-def _steps(model: type[models.Model], event: Event) -> Iterator[tuple[Key, Any, Any]]:
+def _steps(model: type[models.Model], event: Event) -> Iterator[tuple[StepKey, Any, Any]]:
     if _is_creation(model, event):
         yield EXISTS, False, True
     elif _is_deletion(model, event):
@@ -286,7 +287,7 @@ def _steps(model: type[models.Model], event: Event) -> Iterator[tuple[Key, Any, 
                 yield name, before, after
 
 
-def _field_of(key: Key) -> str:
+def _field_of_key(key: StepKey) -> str:
     return key if isinstance(key, str) else key[0]
 
 
@@ -319,7 +320,10 @@ def _has_required(model: type[models.Model], event: Event, side: int) -> bool:
 
 
 def _check_targets(plan: Plan) -> None:
-    """Add an obstacle for each reference to a row that no longer exists."""
+    """Add an obstacle for each reference to a row that no longer exists.
+
+    The row is not named: it may have been in a project that the actor cannot see.
+    """
     ids_by_target: dict[type[models.Model], set[int]] = defaultdict(set)
     references: list[tuple[Reversal, str, type[models.Model], int]] = []
     for reversal in plan.reversals:
@@ -340,7 +344,10 @@ def _check_targets(plan: Plan) -> None:
         if (target, pk) in existing | plan.recreated:
             continue
         obstacle = Obstacle(
-            reversal.events[0], "target_gone", f"{name} {pk} was deleted permanently.", name
+            reversal.events[0],
+            "target_gone",
+            f"A row that {name.replace('_', ' ')} referred to was deleted permanently.",
+            name,
         )
         if name in reversal.links:
             del reversal.links[name][pk]

@@ -17,8 +17,8 @@ they are sent.
 from __future__ import annotations
 
 import select
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
+# They have to precede the first query of a transaction.
+READ_SNAPSHOT = (
+    b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+    b"SET LOCAL statement_timeout = 0",
+)
 
 
 class PostgresSession:
@@ -53,6 +58,7 @@ class PostgresSession:
         self.begin_messages: list[Message] | None = None
         self.pending: list[Message] = []  # deferred statements
         self.may_commit_early = False
+        self.reads_snapshots = False
 
     # ---- the connection ----
 
@@ -66,7 +72,7 @@ class PostgresSession:
         self.transport = choose_transport(connection)
         self.pending.clear()
         if self.begin_messages is not None:
-            self.begin_messages = [*self.transport.begin]
+            self.begin_messages = self._first_messages()
 
     def has_unread_data(self) -> bool:
         """Return whether the server has sent something unread, such as the end of the connection.
@@ -129,7 +135,7 @@ class PostgresSession:
     # ---- transactions ----
 
     def begin(self) -> None:
-        self.begin_messages, self.may_commit_early = [*self.transport.begin], False
+        self.begin_messages, self.may_commit_early = self._first_messages(), False
         self.pending.clear()
 
     def set_transaction_settings(self, values: Mapping[str, str]) -> None:
@@ -139,6 +145,17 @@ class PostgresSession:
             self.begin_messages += messages
         if has_begun:
             self.pending += messages
+
+    @contextmanager
+    def read_snapshots(self) -> Iterator[None]:
+        self.reads_snapshots = True
+        try:
+            yield
+        finally:
+            self.reads_snapshots = False
+
+    def _first_messages(self) -> list[Message]:
+        return [*self.transport.begin, *(READ_SNAPSHOT if self.reads_snapshots else ())]
 
     def allow_early_commit(self) -> None:
         self.may_commit_early = self.begin_messages is not None and not self.wrapper.savepoint_ids
@@ -200,7 +217,7 @@ class PostgresSession:
         begin = self.begin_messages or [] if self._must_begin() else []
         messages = [*begin, *self.pending, *statements]
         self.pending.clear()
-        result = self.transport.send(messages, wanted=-2 if len(statements) > 1 else -1)
+        result = self.transport.send(messages, result_index=-2 if len(statements) > 1 else -1)
         if result.status not in (ROWS, DONE):
             raise self.transport.error_of(result)
         return result

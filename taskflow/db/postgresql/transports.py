@@ -48,9 +48,9 @@ class Transport(Protocol):
     def run(self, rendered: PostgresStatement, buffers: Buffers) -> PGresult:
         """Run a statement alone. Return its result, which may be a refusal."""
 
-    def send(self, messages: Sequence[Message], wanted: int) -> PGresult:
+    def send(self, messages: Sequence[Message], result_index: int) -> PGresult:
         """Send the messages in one round trip. Return the first refusal, or the result of the last
-        message (`wanted` is -1) or of the one before it (-2).
+        message (`result_index` is -1) or of the one before it (-2).
         """
 
     def error_of(self, result: PGresult) -> Exception:
@@ -121,13 +121,13 @@ class TextTransport:
             return self.pgconn.exec_prepared(rendered.name, buffers, rendered.formats)
         return self.pgconn.exec_params(rendered.text, buffers, rendered.oids, rendered.formats)
 
-    def send(self, messages: Sequence[bytes], wanted: int) -> PGresult:
+    def send(self, messages: Sequence[bytes], result_index: int) -> PGresult:
         text = b"; ".join(messages)
-        if wanted == -1:
+        if result_index == -1:
             return self.pgconn.exec_(text)  # the last result, or the refusal
         self.pgconn.send_query(text)
         results: list[PGresult] = self.connection.wait(execute(self.pgconn))
-        return results[-1] if results[-1].status not in (ROWS, DONE) else results[wanted]
+        return results[-1] if results[-1].status not in (ROWS, DONE) else results[result_index]
 
     def error_of(self, result: PGresult) -> Exception:
         error = _error_of(self.connection, result)
@@ -189,10 +189,10 @@ class PipelineTransport:
         return rendered, buffers
 
     def run(self, rendered: PostgresStatement, buffers: Buffers) -> PGresult:
-        return self.send([(rendered, buffers)], wanted=-1)
+        return self.send([(rendered, buffers)], result_index=-1)
 
     def send(
-        self, messages: Sequence[bytes | tuple[PostgresStatement, Buffers]], wanted: int
+        self, messages: Sequence[bytes | tuple[PostgresStatement, Buffers]], result_index: int
     ) -> PGresult:
         pgconn = self.pgconn
         new: dict[bytes, int] = {}  # names that are prepared, each with the number of its result
@@ -211,7 +211,7 @@ class PipelineTransport:
         # What was prepared stays so, also when a later message is refused.
         self.names |= {name for name, index in new.items() if results[index].status == DONE}
         refusals = (result for result in results if result.status not in (ROWS, DONE))
-        return next(refusals, results[wanted])
+        return next(refusals, results[result_index])
 
     def _send_statement(
         self, rendered: PostgresStatement, buffers: Buffers, new: dict[bytes, int], number: int

@@ -18,6 +18,8 @@ from taskflow.db.sqlite.session import SqliteSession
 
 
 class Cursor(SQLiteCursorWrapper):
+    """A cursor that raises DataError for a number of more than 64 bits, as PostgreSQL does."""
+
     def execute(self, query: str, params: Any = None) -> Any:
         with convert_overflow_errors():
             return super().execute(query, params)

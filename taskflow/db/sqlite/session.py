@@ -51,6 +51,9 @@ class SqliteSession:
     def set_transaction_settings(self, values: Mapping[str, str]) -> None:
         """Do nothing: SQLite has no settings of a transaction."""
 
+    def read_snapshots(self) -> AbstractContextManager[None]:
+        return nullcontext()  # every transaction of SQLite reads one snapshot
+
     def allow_early_commit(self) -> None:
         """Do nothing: a COMMIT is no round trip here."""
 

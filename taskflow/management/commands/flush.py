@@ -7,6 +7,7 @@ from typing import Any
 from django.core.management.commands.flush import Command as Flush
 from django.db import connections
 
+from taskflow.management.pooler import refuse_pooler
 from taskflow.tenancy import OWNER_ROLE, has_roles
 
 
@@ -16,6 +17,7 @@ class Command(Flush):
         if connection.vendor != "postgresql" or not has_roles(connection):
             super().handle(**options)
             return
+        refuse_pooler(connection, "flush")
         with connection.cursor() as cursor:
             cursor.execute(f"SET ROLE {OWNER_ROLE}")
         try:

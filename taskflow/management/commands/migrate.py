@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from taskflow.database_version import find_incompatibility, record_migration
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.http.health import find_unapplied_migrations
+from taskflow.management import pooler
 from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache
 from taskflow.tenancy.checks import find_violations
 
@@ -90,7 +91,7 @@ class Command(Migrate):
     def _migrate_postgresql(
         self, connection: BaseDatabaseWrapper, *args: Any, **options: Any
     ) -> None:
-        if is_behind_pooler(connection):
+        if pooler.is_behind_pooler(connection):
             self._check_behind_pooler(str(options["app_label"] or ""))
             return
         has_roles = prepare_roles(connection)
@@ -117,20 +118,9 @@ class Command(Migrate):
     def _check_behind_pooler(self, app_label: str) -> None:
         """Raise CommandError if there is anything to migrate, or if tenants are not isolated."""
         if app_label or find_unapplied_migrations():
-            raise CommandError(
-                "A database cannot be migrated through a connection pooler, which could give the"
-                " owner role to other clients. Run `manage.py migrate` with a DATABASE_URL that"
-                " names the server itself."
-            )
+            raise pooler.build_refusal("migrate")
         if violations := find_violations():
             raise CommandError("Tenants are not isolated: " + "; ".join(violations))
-
-
-def is_behind_pooler(connection: BaseDatabaseWrapper) -> bool:
-    """Return whether a pooler answers for the server: it then has given a process id of its own."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()")
-        return bool(cursor.fetchone()[0] != connection.connection.info.backend_pid)
 
 
 def reset_connection(connection: BaseDatabaseWrapper) -> None:

@@ -1,4 +1,4 @@
-"""What the requests begin with."""
+"""The rows and clients that all requests use."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from accounts.models import Tenant
 from tasks.export.exporting import count_rows, export_tenant
-from tasks.export.verifying import sentence_of
+from tasks.export.verifying import describe_error
 from tasks.management.files import write_whole_file
 from tasks.management.progress import ProgressBar
 
@@ -46,7 +46,9 @@ class Command(BaseCommand):
                 )
                 file.flush()
         except DatabaseError as error:
-            raise CommandError(f"The database refused the export: {sentence_of(error)}") from None
+            raise CommandError(
+                f"The database refused the export: {describe_error(error)}"
+            ) from None
         except OSError as error:  # of standard output
             raise CommandError(f"The export is incomplete: {error.strerror}.") from None
         bar.finish()

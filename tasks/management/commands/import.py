@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import DatabaseError
 
 from tasks.export.importing import import_tenant
-from tasks.export.verifying import InvalidExport, sentence_of, verify
+from tasks.export.verifying import InvalidExport, describe_error, verify
 from tasks.management.progress import ProgressBar
 
 
@@ -34,7 +34,7 @@ class Command(BaseCommand):
                 raise CommandError(str(error)) from None
             except DatabaseError as error:
                 raise CommandError(
-                    f"Nothing was imported, the database refused it: {sentence_of(error)}"
+                    f"Nothing was imported, the database refused it: {describe_error(error)}"
                 ) from None
             except OSError as error:
                 raise CommandError(f"{options['file']}: {error.strerror}.") from None

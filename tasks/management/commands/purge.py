@@ -47,7 +47,9 @@ class Command(BaseCommand):
                 if count:
                     self.stdout.write(f"{tenant.subdomain}: {count} {resource_type.name}(s)")
 
-    def _purge_one(self, actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
+    def _purge_one(
+        self, actor: Actor, resource_type: ResourceType, deleted_before: datetime
+    ) -> bool:
         """Purge one row in a transaction of its own, so that other writers do not wait for long.
 
         Return whether there was one.
@@ -55,6 +57,6 @@ class Command(BaseCommand):
 
         def purge() -> bool:
             with inside(actor.tenant):
-                return purge_older(actor, resource_type, before)
+                return purge_older(actor, resource_type, deleted_before)
 
         return run_with_retries(purge)

@@ -31,13 +31,13 @@ from taskflow_client.models import (
     Login,
     Problem,
     SearchKind,
-    SearchPage,
+    SearchListResponse,
     SignedInResponse,
     Status,
     TaskBulk,
     TaskBulkResponse,
     TaskCreate,
-    TaskPage,
+    TaskListResponse,
     TaskResponse,
     TaskUpdate,
     TaskWhere,
@@ -62,7 +62,7 @@ def list_open_tasks(client: AuthenticatedClient) -> None:
     page = list_tasks.sync(
         client=client, project=["WEB"], status=statuses, sort="-priority", limit=2
     )
-    assert isinstance(page, TaskPage), page
+    assert isinstance(page, TaskListResponse), page
     assert len(page.data) == 2
     assert page.has_more
     assert not any(task.completed for task in page.data)
@@ -123,7 +123,7 @@ def exchange_csv(client: AuthenticatedClient) -> None:
 
 def search_delete_and_be_refused(client: AuthenticatedClient, task: TaskResponse) -> None:
     found = search.sync(client=client, q=TITLE)
-    assert isinstance(found, SearchPage), found
+    assert isinstance(found, SearchListResponse), found
     assert (SearchKind.TASK, task.id) in [(result.kind, result.id) for result in found.data]
     assert delete_task.sync_detailed(task.id, client=client).status_code == 204
     gone = get_task.sync(task.id, client=client)

@@ -1,0 +1,91 @@
+"""Writes the events of changes. Only the recorder calls record_events()."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import TypeVar
+
+from django.db import transaction
+
+from taskflow.audit.actor import Actor
+from taskflow.audit.links import BATCH
+from taskflow.audit.models import Event
+from taskflow.tenancy import Changes, TenantError, TenantModel
+
+RowT = TypeVar("RowT", bound=TenantModel)
+_captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
+RecordedChange = tuple[RowT, str, Changes, int]  # row, verb, changes, version after them
+
+
+@contextmanager
+def capture_events() -> Iterator[list[Event]]:
+    """Yield a list to which every event that is recorded inside the block is added."""
+    events: list[Event] = []
+    token = _captured.set(events)
+    try:
+        yield events
+    finally:
+        _captured.reset(token)
+
+
+@contextmanager
+def savepoint() -> Iterator[None]:
+    """Open a savepoint. If it is rolled back, capture_events() drops the events recorded in it."""
+    captured = _captured.get()
+    count_before = len(captured or ())
+    try:
+        with transaction.atomic():
+            yield
+    except BaseException:
+        del (captured or [])[count_before:]
+        raise
+
+
+def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None:
+    if not entries:
+        return
+    events = []
+    for row, verb, changes, version in entries:
+        refuse_rows_of_other_tenants(actor, [row])
+        model = type(row)
+        subject = (model.__name__.lower(), row.pk)
+        events.append(
+            Event(
+                tenant_id=actor.tenant.pk,
+                actor_id=actor.member.pk if actor.member else None,
+                operator_id=actor.user.pk if actor.is_operator else None,
+                on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,
+                via=actor.via,
+                request_id=actor.request_id,
+                reason=actor.reason,
+                verb=verb,
+                subject_type=subject[0],
+                subject_id=subject[1],
+                version=version,
+                project_id=getattr(row, model.project_field) if model.project_field else None,
+                changes={n: c for n, c in changes.items() if n not in model.unrecorded}
+                | {n: ["…", "…"] for n in changes if n in model.unrecorded},
+                undoes=actor.undoing.get(subject),
+            )
+        )
+    captured = _captured.get()
+    if len(events) == 1 and captured is None and actor.precondition is None:
+        Event.objects.defer_create(events[0])
+    else:
+        Event.objects.bulk_create(events, batch_size=BATCH)
+    type(entries[0][0]).update_dependents((row, changes) for row, _, changes, _ in entries)
+    if actor.precondition:
+        actor.precondition.event_ids += [event.pk for event in events]
+    if captured is not None:
+        for event in events:
+            event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
+        captured += events
+
+
+def refuse_rows_of_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
+    """Raise TenantError if one of the rows belongs to another tenant than the actor's."""
+    for row in rows:
+        if row.tenant_id != actor.tenant.pk:
+            raise TenantError(f"{actor.user} of {actor.tenant} changed {row!r} of another tenant.")

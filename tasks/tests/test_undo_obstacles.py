@@ -1,0 +1,80 @@
+"""What the obstacles of an undo show: nothing of projects that the actor cannot see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from conftest import ApiClient, Fixtures, token_of
+from tasks.models import Project
+from tasks.tests.factories import ProjectFactory
+
+R1 = "r-1"
+
+
+@dataclass
+class Place:
+    """Two projects: Apollo, and Zeus of Ada, of which Bob is not a member."""
+
+    fixtures: Fixtures
+    zeus: Project
+
+    def client(self, name: str, **kwargs: Any) -> ApiClient:
+        return ApiClient(token_of(getattr(self.fixtures, name), **kwargs))
+
+
+@pytest.fixture
+def place(fixtures):
+    return Place(fixtures, ProjectFactory(actor=fixtures.ada, name="Zeus", key="ZEU"))
+
+
+def test_tag_used_in_hidden_projects_stays_without_naming_their_tasks(place):
+    """Also for a token that is bound to another project of its user."""
+    ada = place.client("ada")
+    ada.post("/tags", {"name": "t"}, headers={"X-Request-Id": R1})
+    hidden = [
+        ada.post("/tasks", {"project_id": place.zeus.pk, "title": "Plot", "tags": ["t"]}).json()
+        for _ in range(2)
+    ]
+    bound = place.client("ada", project_ids=[place.fixtures.apollo.pk])
+
+    r = bound.post("/undo", {"request_id": R1})
+
+    (error,) = r.json()["errors"]
+    assert (r.status_code, error["code"]) == (409, "in_use")
+    assert error["detail"] == "Other tasks have this tag."
+    assert not any(str(task["id"]) in error["detail"] for task in hidden)
+
+
+def test_parent_that_was_moved_to_a_hidden_project_is_not_named(place):
+    ada, bob, apollo = place.client("ada"), place.client("bob"), place.fixtures.apollo
+    parent = bob.post("/tasks", {"project_id": apollo.pk, "title": "P"}).json()["id"]
+    child = bob.post("/tasks", {"project_id": apollo.pk, "title": "C", "parent_id": parent}).json()[
+        "id"
+    ]
+    bob.patch(f"/tasks/{child}", {"parent_id": None}, headers={"X-Request-Id": R1})
+    ada.post(f"/tasks/{parent}/move", {"project_id": place.zeus.pk})
+
+    moved = bob.post("/undo", {"request_id": R1}).json()["errors"]
+    ada.delete(f"/tasks/{parent}")
+    deleted = bob.post("/undo", {"request_id": R1}).json()["errors"]
+
+    assert moved == deleted
+    assert [e["code"] for e in moved] == ["parent_elsewhere"]
+    assert str(parent) not in moved[0]["detail"]
+
+
+def test_blocker_that_was_deleted_in_a_hidden_project_is_not_named(place):
+    ada = place.client("ada")
+    blocker = ada.post("/tasks", {"project_id": place.zeus.pk, "title": "B"}).json()["id"]
+    ada.patch("/tasks/APO-1", {"blocked_by": [blocker]})
+    place.client("bob").patch("/tasks/APO-1", {"blocked_by": []}, headers={"X-Request-Id": R1})
+    ada.delete(f"/tasks/{blocker}")
+    assert ada.delete(f"/trash/task/{blocker}").status_code == 204
+
+    (left_out,) = place.client("bob").post("/undo", {"request_id": R1}).json()["left_out"]
+
+    assert (left_out["code"], left_out["field"]) == ("target_gone", "blocked_by")
+    assert str(blocker) not in left_out["detail"]
