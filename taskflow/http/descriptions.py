@@ -85,6 +85,8 @@ def complete_document(
                 response["headers"] = response.get("headers", {}) | header_refs("X-Request-Id")
     _give_put_its_own_id(document)
     _remove_unused_schemas(document)
+    # The index is served with and without a slash at its end.
+    document["paths"] = {path.rstrip("/"): methods for path, methods in document["paths"].items()}
     return document
 
 

@@ -50,8 +50,8 @@ class Contract:
         the document does not have, only problems may come.
         """
         path = template_of(response)
-        if path == "/api/v1":  # the index, which is documented with the slash
-            path = "/api/v1/"
+        if path == "/api/v1/":  # the index, which is documented without the slash
+            path = "/api/v1"
         if path in UNDESCRIBED or method == "OPTIONS":  # preflights are the CORS middleware's
             return
         operations = self.document["paths"].get(path, {})
