@@ -19,6 +19,7 @@ from accounts.auth import (
     reconcile_subdomains,
 )
 from accounts.models import ApiToken, Tenant, User
+from accounts.queries import find_user
 from accounts.schemas import (
     IssuedTokenResponse,
     Login,
@@ -45,6 +46,7 @@ from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
 from taskflow.http.request import Request
+from taskflow.http.schema import UserIdOrHandle
 from taskflow.tenancy import inside
 
 signing_in = Router(tags=["Signing in"])
@@ -254,30 +256,30 @@ def create_user(request: ActorRequest, body: UserCreate) -> Status[User]:
     return Status(201, user_actions.create_user(request.auth, **_user_values(request, body)))
 
 
-@users.get("/{id:user_id}", response=UserResponse)
-def get_user(request: ActorRequest, user_id: int) -> User:
+@users.get("/{user_id}", response=UserResponse)
+def get_user(request: ActorRequest, user_id: UserIdOrHandle) -> User:
     """Get a person or an agent."""
-    return _find_user(request, user_id)
+    return find_user(request.auth, user_id)
 
 
-@users.api_operation(["PATCH", "PUT"], "/{id:user_id}", response=UserResponse)
-def update_user(request: ActorRequest, user_id: int, body: UserUpdate) -> User:
+@users.api_operation(["PATCH", "PUT"], "/{user_id}", response=UserResponse)
+def update_user(request: ActorRequest, user_id: UserIdOrHandle, body: UserUpdate) -> User:
     """Change the fields that are sent. For administrators.
 
     `is_active: false` also revokes the user's tokens and those of the agents that the user is
     responsible for. Returns 409 when the tenant would have no active administrator.
     """
-    user = _find_user(request, user_id)
+    user = find_user(request.auth, user_id)
     return user_actions.update_user(request.auth, user, **_user_values(request, body))
 
 
-@users.delete("/{id:user_id}", response={204: None})
-def delete_user(request: ActorRequest, user_id: int) -> Status[None]:
+@users.delete("/{user_id}", response={204: None})
+def delete_user(request: ActorRequest, user_id: UserIdOrHandle) -> Status[None]:
     """Delete a user who owns nothing and has made no change. For administrators.
 
     409 `owns_things` lists what refers to the user. Deactivate or offboard such a user instead.
     """
-    user_actions.delete_user(request.auth, _find_user(request, user_id))
+    user_actions.delete_user(request.auth, find_user(request.auth, user_id))
     return Status(204, None)
 
 
@@ -291,13 +293,6 @@ def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[s
             request, responsible_id, "responsible_id"
         )
     return values
-
-
-def _find_user(request: ActorRequest, user_id: int) -> User:
-    user: User | None = User.objects.visible_to(request.auth.viewer).filter(pk=user_id).first()
-    if user is None:
-        raise NotFound("There is no such user.")
-    return user
 
 
 def _referred_user(request: ActorRequest, user_id: int, field: str) -> User:

@@ -40,8 +40,8 @@ DESCRIPTION = """\
 The dependable task store for people and AI agents.
 
 Send `Authorization: Bearer tf_…` with a token from `POST /api/v1/auth/login` or
-`POST /api/v1/tokens`. Paths, filters and bodies take keys such as WEB and WEB-12, filters and
-bodies also handles such as @ada, and `me`. Errors are RFC 9457 problems with a stable `code`.
+`POST /api/v1/tokens`. Paths, filters and bodies take keys such as WEB and WEB-12, handles
+such as @ada, and `me`. Errors are RFC 9457 problems with a stable `code`.
 """
 # Values of path parameters that exist on the demo.
 PATH_EXAMPLES = {
@@ -52,7 +52,7 @@ PATH_EXAMPLES = {
     "member_id": 2,
     "tag_id": 1,
     "token_id": 1,
-    "user_id": 2,
+    "user_id": "@bob",
     "kind": "task",
     "row_id": 1,
     "ref": "erp-77",

@@ -112,6 +112,16 @@ TaskIdOrKey = Annotated[
         }
     ),
 ]
+UserIdOrHandle = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "description": "The user: `me`, an id or `@handle`.",
+            "examples": ["@ada"],
+        }
+    ),
+]
 LongText = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
 # White space at the start of a line has a meaning in Markdown.
 Markdown = Annotated[

@@ -7,19 +7,20 @@ from ninja import Router
 from accounts.actions.users import erase_user as erase
 from accounts.auth import admin_auth
 from accounts.models import User
+from accounts.queries import find_user
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.schema import UserIdOrHandle
 from tasks.actions import offboarding as actions
-from tasks.queries.lookup import find_row
 from tasks.queries.references import find_referenced_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=admin_auth)
 
 
-@offboarding.post("/{id:user_id}/offboarding", response=OffboardingResponse)
+@offboarding.post("/{user_id}/offboarding", response=OffboardingResponse)
 def offboard_user(
-    request: ActorRequest, user_id: int, body: OffboardingRequest
+    request: ActorRequest, user_id: UserIdOrHandle, body: OffboardingRequest
 ) -> actions.Offboarding:
     """Deactivate a user, revoke their tokens, end their memberships, and hand over what they own.
     For administrators.
@@ -30,18 +31,18 @@ def offboard_user(
     changed; a repeated call changes nothing. 409 for the last administrator of the tenant, and
     `no_other_owner` with a list of the projects that have no other owner.
     """
-    user = find_row(request.auth, User, user_id)
+    user = find_user(request.auth, user_id)
     new_owner = body.hand_over_to and find_referenced_user(
         request.auth, body.hand_over_to, "hand_over_to"
     )
     return actions.offboard_user(request.auth, user, new_owner or None)
 
 
-@offboarding.post("/{id:user_id}/erasure", response=UserResponse)
-def erase_user(request: ActorRequest, user_id: int) -> User:
+@offboarding.post("/{user_id}/erasure", response=UserResponse)
+def erase_user(request: ActorRequest, user_id: UserIdOrHandle) -> User:
     """Delete the name, handle and e-mail of a deactivated user permanently, also from the event
     log. For administrators.
 
     The events of the user stay, under the name “erased-7”. 409 while the user is active.
     """
-    return erase(request.auth, find_row(request.auth, User, user_id))
+    return erase(request.auth, find_user(request.auth, user_id))

@@ -177,3 +177,27 @@ def test_user_who_takes_over_is_given_by_handle(fixtures, as_):
     )
 
     assert r.status_code == 200
+
+
+@pytest.mark.parametrize("ref", ["@bob", "@BOB", "{id}"])
+def test_path_names_a_user_by_handle_or_id(fixtures, as_, ref):
+    client, path = as_(fixtures.boss), f"/users/{ref.format(id=fixtures.bob.user.pk)}"
+
+    assert client.get(path).json()["handle"] == "bob"
+    assert client.patch(path, {"full_name": "Bob B."}).json()["full_name"] == "Bob B."
+    assert client.post(f"{path}/offboarding", {}).json()["user"]["handle"] == "bob"
+    assert client.post(f"{path}/erasure").status_code == 200
+
+
+def test_path_names_the_caller_as_me(fixtures, as_):
+    assert as_(fixtures.bob).get("/users/me").json()["handle"] == "bob"
+
+
+@pytest.mark.parametrize(
+    "ref", ["@mallory", "@", "bob", "none", "0", "9" * 20, "@b%00b", "-1", "@%EF%BF%BD"]
+)
+def test_path_with_an_unknown_user_is_not_found(fixtures, as_, ref):
+    client = as_(fixtures.boss)
+
+    assert client.get(f"/users/{ref}").status_code == 404
+    assert client.post(f"/users/{ref}/erasure").status_code == 404
