@@ -8,6 +8,8 @@ POSTGRES := $(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.postgres
 COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes \
 	--no-emit-index-url --python-version 3.11
 export TASKFLOW_DEBUG ?= 1
+export FUZZ_CASES ?= 50000
+export FUZZ_SEED ?= 1
 # pytest rewrites the asserts of all tests, and stores the result for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 # Which tests the test targets run. `make test-slow` sets these to the others.
@@ -26,7 +28,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation test-client isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -56,8 +58,11 @@ isolation-superuser:
 isolation-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
 
-test-client: installed ## Generate a Python client from the OpenAPI document and test it
+contract: installed ## Lint the OpenAPI document, and work with clients of three generators; needs Node.js
 	$(BIN)/python -m taskflow.tests.generated_client
+
+fuzz: installed ## Send FUZZ_CASES=50000 generated requests to the API on each database
+	$(BIN)/python -m taskflow.tests.fuzz
 
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof

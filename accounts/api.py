@@ -31,6 +31,7 @@ from accounts.schemas import (
     TenantUpdate,
     TokenCreate,
     TokenListResponse,
+    TokenResponse,
     UserCreate,
     UserFilters,
     UserListResponse,
@@ -42,6 +43,7 @@ from taskflow.audit.models import Via
 from taskflow.db.columns import columns_of
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageContents, PageParams, paginate
+from taskflow.http.preconditions import etag_of
 from taskflow.http.request import Request
 from taskflow.tenancy import inside
 
@@ -179,7 +181,13 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, o
     if user_id := values.pop("user_id", None):
         values["user"] = _referred_user(request, user_id, "user_id")
     token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
-    return Status(201, _issued_response(token, text))
+    return Status(201, _issued_response(request, token, text))
+
+
+@token_routes.get("/{id:token_id}", response=TokenResponse)
+def get_token(request: ActorRequest, token_id: int) -> ApiToken:
+    """Get a token that you can see, without its text."""
+    return _find_token(request, token_id)
 
 
 @token_routes.post("/{id:token_id}/rotation", response={201: IssuedTokenResponse})
@@ -190,7 +198,7 @@ def rotate_token(request: ActorRequest, token_id: int) -> Status[dict[str, objec
     in. Returns 409 when the token has expired or is revoked.
     """
     token, text = token_actions.rotate_token(request.auth, _find_token(request, token_id))
-    return Status(201, _issued_response(token, text))
+    return Status(201, _issued_response(request, token, text))
 
 
 @token_routes.delete("/{id:token_id}", response={204: None})
@@ -200,7 +208,9 @@ def revoke_token(request: ActorRequest, token_id: int) -> Status[None]:
     return Status(204, None)
 
 
-def _issued_response(token: ApiToken, text: str) -> dict[str, object]:
+def _issued_response(request: ActorRequest, token: ApiToken, text: str) -> dict[str, object]:
+    """Return the new token with its text, and set its ETag."""
+    request.etag = etag_of(token)
     columns = {f.attname: getattr(token, f.attname) for f in columns_of(ApiToken)}
     return columns | {"token": text}
 

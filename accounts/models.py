@@ -82,6 +82,8 @@ class Tenant(models.Model):
 
 
 class UserKind(models.TextChoices):
+    """The kind of a user: a person, or a program that works for one."""
+
     HUMAN = "human"
     AGENT = "agent"
 

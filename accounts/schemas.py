@@ -14,7 +14,19 @@ from taskflow.audit.history import HistoryEntry
 from taskflow.audit.models import Event, Via
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
-from taskflow.http.schema import Email, FilterWord, Id, In, Out, Timestamp, Version
+from taskflow.http.schema import (
+    CreatedAt,
+    Email,
+    FilterWord,
+    Id,
+    In,
+    Out,
+    RowId,
+    Timestamp,
+    UpdatedAt,
+    Version,
+    example,
+)
 
 
 def _check_not_reserved(handle: str) -> str:
@@ -26,46 +38,83 @@ def _check_not_reserved(handle: str) -> str:
 Handle = Annotated[
     str,
     AfterValidator(_check_not_reserved),
-    Field(max_length=50, pattern=rf"^{HANDLE.pattern}$", examples=["ada"]),
+    Field(
+        max_length=50,
+        pattern=rf"^{HANDLE.pattern}$",
+        description="The short name, unique in the tenant. People write it as @ada.",
+        examples=["ada"],
+    ),
 ]
-FullName = Annotated[str, Field(max_length=100)]
+FullName = Annotated[str, Field(max_length=100, description="The name, as people write it.")]
+UserEmail = Annotated[
+    Email,
+    Field(
+        description="The e-mail, unique in the tenant without regard to case.",
+        examples=["ada@example.com"],
+    ),
+]
+TenantName = Annotated[str, Field(min_length=1, max_length=200, description="The name.")]
+IsStaff = Annotated[StrictBool, Field(description="Whether the user administers the tenant.")]
+ResponsibleId = Annotated[
+    Id, Field(description="Only for an agent: the id of the user who is responsible for it.")
+]
 Password = Annotated[
     # White space is kept: the sign-in page of the admin does not strip it either.
     Secret[Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=False)]],
-    Field(json_schema_extra={"format": "password", "writeOnly": True}),
+    Field(
+        description="A password. Spaces at its ends count.",
+        json_schema_extra={"format": "password", "writeOnly": True},
+    ),
 ]
 
 
 class TenantResponse(Out):
-    id: int
-    name: str
-    subdomain: str
-    time_zone: str
+    """A tenant: an organization whose data no other tenant sees."""
+
+    id: RowId
+    name: str = Field(description="The name.")
+    subdomain: str = Field(description="The DNS label that names it in hosts and in X-Tenant.")
+    time_zone: str = Field(description="The IANA name of its time zone, such as Europe/Berlin.")
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class TenantUpdate(In):
-    name: str | MISSING = Field(MISSING, min_length=1, max_length=200)
-    time_zone: str | MISSING = Field(MISSING, max_length=63, examples=["Europe/Berlin"])
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(time_zone="Europe/Berlin")
+
+    name: TenantName | MISSING = MISSING
+    time_zone: str | MISSING = Field(
+        MISSING,
+        max_length=63,
+        description="The IANA name of the time zone.",
+        examples=["Europe/Berlin"],
+    )
 
 
 class UserResponse(Out):
-    id: int
+    """A user of the tenant: a person or an agent."""
+
+    id: RowId
     kind: UserKind
-    handle: str
-    email: str | None
-    full_name: str
-    is_active: bool
-    is_staff: bool
-    responsible_id: int | None
+    handle: str = Field(description="The short name, unique in the tenant.")
+    email: str | None = Field(description="The e-mail to sign in with; null for most agents.")
+    full_name: str = Field(description="The name, as people write it; may be empty.")
+    is_active: bool = Field(description="Whether the user can sign in and use tokens.")
+    is_staff: bool = Field(description="Whether the user administers the tenant.")
+    responsible_id: int | None = Field(
+        description="For an agent, the id of the user who is responsible for it; else null."
+    )
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class MeResponse(UserResponse):
+    """You, your tenant, and what your credentials permit."""
+
     tenant: TenantResponse
     scope: TokenScope = Field(description="Scope of the credentials that this request uses.")
 
@@ -86,67 +135,110 @@ def _get_actor(context: Mapping[str, Any]) -> Actor:
 class UserRef(Out):
     """A user inside another response."""
 
-    id: int
-    handle: str
-    full_name: str
-    email: str | None
+    id: RowId
+    handle: str = Field(description="The short name, unique in the tenant.")
+    full_name: str = Field(description="The name, as people write it; may be empty.")
+    email: str | None = Field(description="The e-mail, or null.")
     kind: UserKind
 
 
 class UserCreate(In):
+    """A new user: a person with an e-mail, or an agent with a responsible user."""
+
+    model_config = example(handle="erin", email="erin@acme.example", full_name="Erin Example")
+
     kind: UserKind = UserKind.HUMAN
-    handle: Handle | None = None
-    email: Email | None = None
+    handle: Handle | None = Field(
+        None, description="The short name, unique in the tenant. Derived from the e-mail if absent."
+    )
+    email: UserEmail | None = None
     password: Password | None = None
     full_name: FullName = ""
-    is_staff: StrictBool = False
-    responsible_id: Id | None = None
+    is_staff: IsStaff = False
+    responsible_id: ResponsibleId | None = None
 
 
 class UserUpdate(In):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(full_name="Bob Okafor")
+
     handle: Handle | MISSING = MISSING
-    email: Email | None | MISSING = MISSING
+    email: UserEmail | None | MISSING = MISSING
     password: Password | MISSING = MISSING
     full_name: FullName | MISSING = MISSING
-    is_staff: StrictBool | MISSING = MISSING
-    is_active: StrictBool | MISSING = MISSING
-    responsible_id: Id | None | MISSING = MISSING
+    is_staff: IsStaff | MISSING = MISSING
+    is_active: StrictBool | MISSING = Field(
+        MISSING, description="False: the user can no longer sign in, and the tokens are revoked."
+    )
+    responsible_id: ResponsibleId | None | MISSING = MISSING
 
 
 class MeUpdate(In):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(full_name="Ada Lindqvist")
+
     handle: Handle | MISSING = MISSING
-    email: Email | MISSING = MISSING
+    email: UserEmail | MISSING = MISSING
     full_name: FullName | MISSING = MISSING
 
 
 class PasswordChange(In):
+    """The present password and the new one."""
+
+    model_config = example(
+        **{"current_password": "taskflow-demo-2026", "new_password": "a long enough passphrase"}
+    )
+
     current_password: Password
     new_password: Password
 
 
 class UserFilters(PageParams, Filters):
-    kind: UserKind | MISSING = MISSING
-    is_active: bool | MISSING = MISSING
+    kind: UserKind | MISSING = Field(MISSING, description="People, or agents.")
+    is_active: bool | MISSING = Field(
+        MISSING, description="`true`: active users; `false`: deactivated users."
+    )
     handle: str | MISSING = Field(MISSING, max_length=50, description="This exact handle.")
     email: str | MISSING = Field(MISSING, max_length=255, description="This exact e-mail.")
 
 
 class UserListResponse(ListResponse[UserResponse]):
-    pass
+    """A page of the list of users."""
 
 
 class Registration(In):
-    tenant_name: str = Field(min_length=1, max_length=200)
-    subdomain: str = Field(
-        max_length=63, pattern=rf"^{SUBDOMAIN.pattern}$", description="A DNS label."
+    """A new tenant, and its first administrator."""
+
+    model_config = example(
+        tenant_name="Initech",
+        subdomain="initech",
+        full_name="Ira Example",
+        email="ira@initech.example",
+        **{"password": "a long enough passphrase"},
     )
-    full_name: str = Field(min_length=1, max_length=100)
-    email: Email
+
+    tenant_name: TenantName
+    subdomain: str = Field(
+        max_length=63,
+        pattern=rf"^{SUBDOMAIN.pattern}$",
+        description="A DNS label, unique in the installation.",
+        examples=["initech"],
+    )
+    full_name: str = Field(
+        min_length=1, max_length=100, description="The name of the administrator."
+    )
+    email: UserEmail
     password: Password
 
 
 class Login(In):
-    email: str = Field(max_length=255)
+    """The credentials of a person."""
+
+    model_config = example(**{"email": "ada@acme.example", "password": "taskflow-demo-2026"})
+
+    email: str = Field(max_length=255, description="The e-mail, without regard to case.")
     password: Password
     tenant: str | None = Field(
         None,
@@ -157,14 +249,22 @@ class Login(In):
 
 
 class SignedInResponse(Out):
+    """A new token, and the user and tenant that it belongs to."""
+
     token: str = Field(description="Shown once. Send it as `Authorization: Bearer …`.")
-    expires_at: datetime | None
+    expires_at: datetime | None = Field(description="When the token expires, in UTC.")
     user: UserResponse
     tenant: TenantResponse
 
 
 class TokenCreate(In):
-    name: str = Field(min_length=1, max_length=100)
+    """A new token."""
+
+    model_config = example(name="nightly report", scope="read", expires_in_days=30)
+
+    name: str = Field(
+        min_length=1, max_length=100, description="What it is for.", examples=["nightly report"]
+    )
     scope: TokenScope = TokenScope.WRITE
     expires_in_days: int | None = Field(
         None, ge=1, le=3650, description="Days until it expires; 90 when absent."
@@ -179,37 +279,49 @@ class TokenCreate(In):
 
 
 class TokenResponse(Out):
-    id: int
-    user_id: int
-    name: str
-    prefix: str
+    """A token, without its text."""
+
+    id: RowId
+    user_id: int = Field(description="The id of the user that it signs in.")
+    name: str = Field(description="What it is for.")
+    prefix: str = Field(description="The first characters of its text.")
     scope: TokenScope
-    project_ids: list[int] | None
-    expires_at: datetime | None
-    revoked_at: datetime | None
+    project_ids: list[int] | None = Field(
+        description="The projects that it is limited to; null for no limit."
+    )
+    expires_at: datetime | None = Field(description="When it expires, in UTC; null: never.")
+    revoked_at: datetime | None = Field(description="When it was revoked, in UTC, or null.")
     last_used_at: datetime | None = Field(description="Updated at most once an hour.")
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class IssuedTokenResponse(TokenResponse):
+    """A new token, with its text."""
+
     token: str = Field(description="Shown once; only its SHA-256 is stored.")
 
 
 class TokenListResponse(ListResponse[TokenResponse]):
-    pass
+    """A page of the list of tokens."""
 
 
 class Subject(Out):
-    type: str = Field(examples=["task"])
-    id: int
+    """The object that an event is about."""
+
+    type: str = Field(description="Its resource type.", examples=["task"])
+    id: int = Field(description="Its id.")
 
 
 class EventResponse(Out):
-    id: int
-    at: datetime
-    verb: str = Field(examples=["task.completed"])
+    """A change that was made: who, what, when and why."""
+
+    id: RowId
+    at: datetime = Field(description="When the change was made, in UTC.")
+    verb: str = Field(
+        description="The resource type and what happened to it.", examples=["task.completed"]
+    )
     sentence: str = Field(description="The event as a sentence, to show to people.")
     actor: UserRef | None = Field(description="Null for an operator and for commands.")
     operator_id: int | None = Field(description="The operator who made the change, or null.")
@@ -217,10 +329,10 @@ class EventResponse(Out):
         description="The user that X-On-Behalf-Of named, or null when it was not sent."
     )
     via: Via
-    request_id: str
+    request_id: str = Field(description="The X-Request-Id of the request that made the change.")
     reason: str = Field(description="The decoded X-Reason; empty when it was not sent.")
     subject: Subject
-    project_id: int | None
+    project_id: int | None = Field(description="The id of its project, or null.")
     changes: dict[str, list[object]] = Field(description="{field: [before, after]}")
     undoes: list[int] | None = Field(description="Ids of the events that this one undoes.")
 
@@ -259,4 +371,4 @@ class EventFilters(PageParams, Filters):
 
 
 class EventListResponse(ListResponse[EventResponse]):
-    pass
+    """A page of a list of events."""

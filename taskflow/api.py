@@ -14,10 +14,12 @@ from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.auth import write_auth
+from taskflow.error_codes import ERROR_CODES
+from taskflow.guide import API_VERSION, index
 from taskflow.http.converters import IdConverter
 from taskflow.http.database_errors import respond_to_database_error
 from taskflow.http.errors import Problem, problem_of_status, request_log_fields
-from taskflow.http.openapi import Api, refuse_bodies
+from taskflow.http.openapi import Api, read_only
 from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request
 from tasks.api.comments import comments
@@ -34,15 +36,61 @@ from tasks.api.undo import undoing
 
 log = logging.getLogger("taskflow.errors")
 
+DESCRIPTION = """\
+The dependable task store for people and AI agents.
+
+Send `Authorization: Bearer tf_…` with a token from `POST /api/v1/auth/login` or
+`POST /api/v1/tokens`. Paths, filters and bodies take keys such as WEB and WEB-12, filters and
+bodies also handles such as @ada, and `me`. Errors are RFC 9457 problems with a stable `code`.
+"""
+# Values of path parameters that exist on the demo.
+PATH_EXAMPLES = {
+    "project_id": "WEB",
+    "task_id": "WEB-1",
+    "comment_id": 4,
+    "page_id": 1,
+    "member_id": 2,
+    "tag_id": 1,
+    "token_id": 1,
+    "user_id": 2,
+    "kind": "task",
+    "row_id": 1,
+    "ref": "erp-77",
+}
+# The groups of operations, in the order of the document.
+TAGS = {
+    "Tasks": "Create, find and change tasks, one by one or many at once.",
+    "Projects": "Projects contain tasks, pages and members, and give tasks their keys.",
+    "Signing in": "Get a token, and give it back.",
+    "Me": "Your own user.",
+    "Tokens": "The tokens of people and agents.",
+    "Users": "The people and agents of the tenant.",
+    "Tenant": "The organization that you work in.",
+    "Members": "Who works in a project, with which role.",
+    "Tags": "Labels of tasks, shared by all projects of the tenant.",
+    "Comments": "Texts on tasks.",
+    "Pages": "Longer texts of a project, as drafts or published.",
+    "Trash": "Deleted rows, which can be restored for 30 days.",
+    "Search": "Full-text search in tasks, comments and pages.",
+    "Undo": "Take changes back.",
+    "Index": "Where the documents of the API are.",
+}
+
 register_converter(IdConverter, "id")
 api = Api(
     title="TaskFlow",
-    version="1",
-    description="The dependable task store for people and AI agents. Errors are RFC 9457 problems.",
+    version=API_VERSION,
+    description=DESCRIPTION,
+    openapi_extra={
+        "info": {"license": {"name": "MIT", "identifier": "MIT"}},
+        "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+    },
+    error_codes=ERROR_CODES,
+    path_examples=PATH_EXAMPLES,
     auth=write_auth,
     servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),
-    docs_decorator=refuse_bodies,
+    docs_decorator=read_only,
     urls_namespace="api",
 )
 # Django tries URLs in this order. The routers that are used most come first.
@@ -64,6 +112,7 @@ api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/undo", undoing)
+api.add_router("", index)
 
 
 @api.exception_handler(Problem)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from django.contrib import admin
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
-from django.urls import path
+from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
 from taskflow.admin.site import search
 from taskflow.api import api
 from taskflow.database_version import find_incompatibility
+from taskflow.guide import llms_txt
 from taskflow.http import health
 from taskflow.tenancy.checks import find_violations
 
@@ -26,8 +27,16 @@ def find_incompatibilities() -> list[str]:
     return [sentence] if sentence else []
 
 
+api_urls = api.urls
+# The index, which is also at the URL without a slash at its end.
+(index_view,) = [
+    url.callback for url in api_urls[0] if isinstance(url, URLPattern) and url.name == "get_index"
+]
+
 urlpatterns = [  # tried in this order
-    path("api/v1/", api.urls),
+    path("api/v1/", api_urls),
+    path("api/v1", index_view),
+    path("llms.txt", llms_txt),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/", admin.site.urls),

@@ -15,6 +15,8 @@ from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
+from tasks.actions.tags import create_tag
+from tasks.models import ProjectMember
 
 
 def crawl(client, fixtures):
@@ -22,12 +24,18 @@ def crawl(client, fixtures):
     with inside(fixtures.acme):
         comment = create_comment(fixtures.ada, fixtures.task, body="x")
         page = create_page(fixtures.ada, fixtures.apollo, title="x")
+        tag = create_tag(fixtures.ada, name="x")
+        member = ProjectMember.objects.get(user=fixtures.ada.user)
+        token = ApiToken.objects.filter(name="canary").first()
     ids = {
         "project_id": fixtures.apollo.pk,
         "task_id": fixtures.task.pk,
         "user_id": fixtures.ada.user.pk,
         "comment_id": comment.pk,
         "page_id": page.pk,
+        "tag_id": tag.pk,
+        "member_id": member.pk,
+        "token_id": token.pk,
     }
     for path, methods in api_document()["paths"].items():
         if "get" in methods:

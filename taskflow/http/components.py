@@ -12,7 +12,13 @@ from ninja.operation import Operation
 from ninja.schema import NinjaGenerateJsonSchema
 from pydantic import MISSING, BaseModel
 from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
-from pydantic_core.core_schema import CoreSchema, WithDefaultSchema
+from pydantic_core.core_schema import (
+    CoreSchema,
+    EnumSchema,
+    LiteralSchema,
+    NullableSchema,
+    WithDefaultSchema,
+)
 
 if TYPE_CHECKING:
     from ninja import NinjaAPI
@@ -20,13 +26,17 @@ if TYPE_CHECKING:
 Schema = dict[str, Any]  # a JSON schema, or another object of the document
 BODY_SOURCES = frozenset({"body", "form", "file"})  # what ninja reads from the body
 COMPONENT_REF = "#/components/schemas/{model}"
+LIFTED_KEYS = frozenset({"description", "examples"})
 
 
 class OpenApiDocument(OpenAPISchema):
     """Ninja's document, with one component for each class and parameters that are valid."""
 
-    def __init__(self, api: NinjaAPI, path_prefix: str) -> None:
+    def __init__(
+        self, api: NinjaAPI, path_prefix: str, path_examples: Mapping[str, object]
+    ) -> None:
         self.class_by_component: dict[str, str] = {}
+        self.path_examples = path_examples
         super().__init__(api, path_prefix)
 
     def add_schema_definitions(self, definitions: Mapping[str, Schema]) -> None:
@@ -52,10 +62,15 @@ class OpenApiDocument(OpenAPISchema):
         schema = self._schema_of(model)
         definitions = schema.get("$defs", {})
         self.add_schema_definitions(definitions)
-        return [
-            _parameter(model.__ninja_param_source__, name, details, is_required=is_required)
+        source = model.__ninja_param_source__
+        parameters = [
+            _parameter(source, name, details, is_required=is_required)
             for name, details, is_required in _flatten(schema, definitions)
         ]
+        for parameter in parameters:
+            if source == "path" and parameter["name"] in self.path_examples:
+                parameter["example"] = self.path_examples[parameter["name"]]
+        return parameters
 
     def _create_schema_from_model(
         self,
@@ -122,6 +137,32 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 
+    def nullable_schema(self, schema: NullableSchema) -> Schema:
+        """Describe a value or null, with the description of the value outside of `anyOf`.
+
+        Client generators take the description of a property from its outermost schema.
+        """
+        value, null = self.generate_inner(schema["schema"]), {"type": "null"}
+        lifted = {key: value[key] for key in LIFTED_KEYS & value.keys()}
+        rest = {key: part for key, part in value.items() if key not in lifted}
+        members = rest["anyOf"] if rest.keys() == {"anyOf"} else [rest]
+        return {"anyOf": [*members, null], **lifted}
+
+    def literal_schema(self, schema: LiteralSchema) -> Schema:
+        return _without_const(super().literal_schema(schema))
+
+    def enum_schema(self, schema: EnumSchema) -> Schema:
+        return _without_const(super().enum_schema(schema))
+
+
+def _without_const(schema: Schema) -> Schema:
+    """Return the schema with a list of one value in place of `const`.
+
+    Some client generators ignore `const` or write code from it that does not compile.
+    """
+    rest = {key: value for key, value in schema.items() if key != "const"}
+    return rest | ({"enum": [schema["const"]]} if "const" in schema else {})
+
 
 def _path(core_ref: str) -> str:
     """Return the module and name of a class, without the id that pydantic appends."""
@@ -146,6 +187,8 @@ def _parameter(source: str, name: str, details: Schema, *, is_required: bool) ->
     described = {"in": source, "name": name, "required": is_required, "schema": schema}
     if "description" in schema:
         described["description"] = schema.pop("description")
+    elif source == "path":
+        described["description"] = f"The id of the {name.removesuffix('_id').replace('_', ' ')}."
     return described
 
 

@@ -91,6 +91,8 @@ class RequestMiddleware:
         response = self.get_response(request)
         if is_head:
             request.method = request.META["REQUEST_METHOD"] = "HEAD"
+        if response.status_code == 405:
+            response = answer_allowed_methods(request, response)
         if response.status_code in (204, 304):
             del response["Content-Type"]  # Django sets it also for responses without a body
         content_type = response.headers.get("Content-Type", "")
@@ -125,6 +127,19 @@ class RequestMiddleware:
             "ms": round((time.perf_counter() - started) * 1000, 1),
         }
         log.info("request", extra=fields)
+
+
+def answer_allowed_methods(request: Request, response: HttpResponse) -> HttpResponse:
+    """Complete the Allow header of a 405. To OPTIONS, answer 204 with it instead.
+
+    Ninja knows neither HEAD nor OPTIONS.
+    """
+    allowed = {method.strip() for method in response.get("Allow", "").split(",")} - {""}
+    allowed |= {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())
+    if request.method == "OPTIONS":
+        response = HttpResponse(status=204)
+    response["Allow"] = ", ".join(sorted(allowed))
+    return response
 
 
 class _BrowserOnly:

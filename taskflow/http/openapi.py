@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from ninja import NinjaAPI, Router, Status
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
@@ -58,10 +58,15 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     return checked
 
 
-def refuse_bodies(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
-    """Refuse bodies in views that are not operations and would ignore them."""
+def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """Refuse other methods than GET, and bodies, in views that are not operations.
+
+    They would ignore both.
+    """
 
     def checked(request: Request, **kwargs: object) -> HttpResponse:
+        if request.method != "GET":  # the middleware makes HEAD a GET
+            return HttpResponseNotAllowed(["GET"])
         refusal = _problem_of_chunked_body(request)
         if refusal is None and has_body(request):
             refusal = _unexpected_body(request, frozenset())
@@ -122,9 +127,20 @@ class Renderer(JSONRenderer):
 
 
 class Api(NinjaAPI):
-    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid."""
+    """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid.
 
-    def __init__(self, **kwargs: Any) -> None:
+    `error_codes` are the codes of problems by status, each with a sentence that says when it comes.
+    `path_examples` are values of path parameters, by name, that exist on the demo.
+    """
+
+    def __init__(
+        self,
+        *,
+        error_codes: Mapping[int, Mapping[str, str]] | None = None,
+        path_examples: Mapping[str, object] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.error_codes, self.path_examples = error_codes or {}, path_examples or {}
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
@@ -188,7 +204,8 @@ class Api(NinjaAPI):
         """Raises ImproperlyConfigured when two classes would share the name of a component."""
         if path_prefix is None:
             path_prefix = self.get_root_path(path_params or {})
-        return complete_document(OpenApiDocument(self, path_prefix))
+        document = OpenApiDocument(self, path_prefix, self.path_examples)
+        return complete_document(document, self.error_codes)
 
 
 def _not_modified(etag: str) -> HttpResponse:

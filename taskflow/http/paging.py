@@ -51,9 +51,9 @@ class PageParams(In):
 class ListResponse(Out, Generic[T]):
     """A page of a list. The response of every list has these fields."""
 
-    data: list[T]
+    data: list[T] = Field(description="The rows of this page.")
     next_cursor: str | None = Field(description="Pass it as `cursor` to get the next page.")
-    has_more: bool
+    has_more: bool = Field(description="Whether another page follows.")
     count: int | None = Field(description="All rows that match, when `include=count`; else null.")
 
 

@@ -17,6 +17,7 @@ from pydantic import (
     ConfigDict,
     EmailStr,
     Field,
+    JsonValue,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -39,6 +40,14 @@ class In(BaseModel):
         """Return the fields that the client sent, by name. A field that is null was sent."""
         given = self.model_fields_set
         return {name: getattr(self, name) for name in type(self).model_fields if name in given}
+
+
+def example(**body: JsonValue) -> ConfigDict:
+    """Return the configuration of a body that shows this whole body as the example of a request.
+
+    It has to succeed on the demo: taskflow/tests/test_examples.py sends it.
+    """
+    return ConfigDict(json_schema_extra={"examples": [body]})
 
 
 class Out(Schema):
@@ -83,7 +92,26 @@ def _check_size(value: dict[str, object]) -> dict[str, object]:
 
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 # A row in a path: its id, or its key such as WEB-12.
-IdOrKey = Annotated[str, WithJsonSchema({"anyOf": [{"type": "integer"}, {"type": "string"}]})]
+ProjectIdOrKey = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "description": "The project, by id or key.",
+            "examples": ["WEB"],
+        }
+    ),
+]
+TaskIdOrKey = Annotated[
+    str,
+    WithJsonSchema(
+        {
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "description": "The task, by id or key. A key from before a move finds it too.",
+            "examples": ["WEB-1"],
+        }
+    ),
+]
 LongText = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
 # White space at the start of a line has a meaning in Markdown.
 Markdown = Annotated[
@@ -121,7 +149,7 @@ def _read_day_or_timestamp(value: object) -> datetime | date:
 DayOrTimestamp = Annotated[
     datetime | date,
     BeforeValidator(_read_day_or_timestamp),
-    Field(description="A day or a timestamp."),
+    Field(description="A day or a timestamp.", examples=["2026-12-01", "2026-12-01T09:00:00Z"]),
 ]
 FilterWord = Annotated[str, Field(min_length=1, max_length=60)]  # an id, a key, a handle, a name
 SearchWords = Annotated[
@@ -137,7 +165,22 @@ SearchWords = Annotated[
 ExcludedWords = Annotated[
     str, Field(min_length=1, max_length=500, description="Words that must not occur.")
 ]
-Metadata = Annotated[dict[str, Any], AfterValidator(_check_size)]
+Metadata = Annotated[
+    dict[str, Any],
+    AfterValidator(_check_size),
+    Field(
+        description=f"A JSON object of your own, at most {MAX_METADATA_BYTES} bytes. It replaces"
+        " the stored one.",
+        examples=[{"sprint": 12}],
+    ),
+]
+# Fields of responses.
+RowId = Annotated[int, Field(description="The id. It never changes.", examples=[12])]
+CreatedAt = Annotated[datetime, Field(description="When it was created, in UTC.")]
+UpdatedAt = Annotated[datetime, Field(description="When it was last changed, in UTC.")]
+StoredMetadata = Annotated[
+    dict[str, object], Field(description="A JSON object that clients have stored.")
+]
 Version = Annotated[
     int, Field(description="Increases by one with every change. It is part of the ETag.")
 ]

@@ -28,7 +28,7 @@ CONTRACT = Contract(
                 "get": {
                     "responses": {
                         "200": {
-                            "headers": {"ETag": {}},
+                            "headers": {"ETag": {"required": True}, "Retry-After": {}},
                             "content": {
                                 "application/json": {"schema": {"$ref": "#/components/schemas/Row"}}
                             },

@@ -34,6 +34,7 @@ MATRIX = {
     "logout":         ("post", "/auth/logout", None,                      204, 204, 204, 204, 204, 204, 204),
     "list_tokens":    ("get", "/tokens", None,                            200, 200, 200, 200, 200, 200, 200),
     "create_token":   ("post", "/tokens", {"name": "x"},                  201, 201, 201, 201, 201, 201, 201),
+    "get_token":      ("get", "/tokens/{token}", None,                    200, 404, 404, 404, 404, 200, 404),
     "rotate_token":   ("post", "/tokens/{token}/rotation", None,          201, 404, 404, 404, 404, 201, 404),
     "revoke_token":   ("delete", "/tokens/{token}", None,                 204, 404, 404, 404, 404, 204, 404),
     "list_users":     ("get", "/users", None,                             200, 200, 200, 200, 200, 200, 200),
@@ -64,6 +65,7 @@ MATRIX = {
     "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
     "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
                                                                           201, 201, 403, 403, 404, 201, 404),
+    "get_member":     ("get", "/members/{membership}", None,              200, 200, 200, 200, 404, 200, 404),
     "update_member":  ("patch", "/members/{membership}", {"role": "admin"},
                                                                           200, 200, 403, 403, 404, 200, 404),
     "remove_member":  ("delete", "/members/{membership}", None,           204, 204, 204, 403, 404, 204, 404),
@@ -112,11 +114,12 @@ MATRIX = {
                                                                           200, 200, 200, 403, 404, 200, 422),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
     "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
+    "get_tag":        ("get", "/tags/{tag}", None,                        200, 200, 200, 200, 200, 200, 404),
     "update_tag":     ("patch", "/tags/{tag}", {"color": "#000000"},      403, 403, 403, 403, 403, 200, 404),
     "put_tag":        ("put", "/tags/{tag}", {"color": "#000000"},        403, 403, 403, 403, 403, 200, 404),
     "delete_tag":     ("delete", "/tags/{tag}", None,                     403, 403, 403, 403, 403, 204, 404),
 }  # fmt: skip
-OPEN = {"register", "login"}  # operations without credentials
+OPEN = {"register", "login", "get_index"}  # operations without credentials
 
 
 def operations() -> dict[str, tuple[str, str, dict]]:

@@ -110,6 +110,9 @@ BUDGETS = [
     Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
     Budget("undo", others.undo, (3, 8), 39, 39),
     Budget("offboard_user", others.offboard_user, (2, 5), 36, 36),
+    Budget("get_member", projects.get_member, ONCE, 2, 2),
+    Budget("get_tag", others.get_tag, ONCE, 2, 2),
+    Budget("get_index", others.get_index, ONCE, 1, 1),
     Budget("get_me", others.get_me, ONCE, 1, 1),
     Budget("update_me", others.update_me, ONCE, 4, 4),
 ]  # fmt: skip

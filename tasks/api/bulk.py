@@ -20,7 +20,8 @@ from tasks.changes.planner import change_tasks, lock_projects_for
 from tasks.changes.tasks import OPERATIONS
 from tasks.models import Task
 from tasks.queries.filters import select_tasks_to_change
-from tasks.queries.lookup import References, find_tasks
+from tasks.queries.lookup import find_tasks
+from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
 TEXT_FIELDS = {"title", "description", "metadata"}  # whose text may be long

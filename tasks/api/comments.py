@@ -9,7 +9,8 @@ from taskflow.audit.actor import ActorRequest
 from tasks.actions import comments as actions
 from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Comment
-from tasks.queries.lookup import find_row, resolve
+from tasks.queries.lookup import find_row
+from tasks.queries.references import resolve
 from tasks.schemas.comments import (
     CommentCreate,
     CommentFilters,

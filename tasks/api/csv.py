@@ -9,7 +9,7 @@ from pydantic import Field
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import Invalid, UnsupportedMedia
-from taskflow.http.schema import IdOrKey, Out, is_unstorable
+from taskflow.http.schema import Out, ProjectIdOrKey, is_unstorable
 from tasks.csv import create_tasks_from_csv, write_csv
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
@@ -19,20 +19,37 @@ from tasks.schemas.tasks import TaskWhere
 csv_files = Router(tags=["Projects"])
 # `binary`, because generated clients send files only for this format.
 CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
+CSV_BODY = {"text/csv": CSV["text/csv"] | {"example": "title,priority\nBuy paint,high\n"}}
 
 
 class ImportedTasks(Out):
-    created: int
+    """The tasks that were created from a file."""
+
+    created: int = Field(description="The number of created tasks.")
     keys: list[str] = Field(description="The keys of the created tasks.")
 
 
 @csv_files.get(
     "/{project_id}/tasks.csv",
     response={200: None},
-    openapi_extra={"responses": {200: {"description": "The tasks as CSV.", "content": CSV}}},
+    openapi_extra={
+        "responses": {
+            200: {
+                "description": "The tasks as CSV.",
+                "headers": {
+                    "Content-Disposition": {
+                        "description": "The name of the file.",
+                        "required": True,
+                        "schema": {"type": "string"},
+                    }
+                },
+                "content": CSV,
+            }
+        }
+    },
 )
 def export_tasks(
-    request: ActorRequest, project_id: IdOrKey, where: Query[TaskWhere]
+    request: ActorRequest, project_id: ProjectIdOrKey, where: Query[TaskWhere]
 ) -> HttpResponse:
     """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
@@ -49,11 +66,11 @@ def export_tasks(
     "/{project_id}/tasks.csv",
     response=ImportedTasks,
     openapi_extra={
-        "requestBody": {"required": True, "content": CSV},
+        "requestBody": {"required": True, "content": CSV_BODY},
         "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
     },
 )
-def import_tasks(request: ActorRequest, project_id: IdOrKey) -> dict[str, object]:
+def import_tasks(request: ActorRequest, project_id: ProjectIdOrKey) -> dict[str, object]:
     """Create a task from each line of a CSV file: all of them, or none.
 
     The first line contains the names of the columns: title, and any of description, status,

@@ -11,7 +11,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid, Problem, merge_problems
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, Task
-from tasks.queries.lookup import References
+from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS
 from tasks.schemas.tasks import ProjectTask
 

@@ -7,7 +7,7 @@ from ninja import Query, Router
 
 from accounts.schemas import EventFilters, EventListResponse
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.schema import IdOrKey
+from taskflow.http.schema import ProjectIdOrKey, TaskIdOrKey
 from tasks.api.responses import event_list_response
 from tasks.queries.lookup import find_project, find_task
 
@@ -17,7 +17,7 @@ project_history = Router(tags=["Projects"])
 
 @task_history.get("/{task_id}/events", response=EventListResponse)
 def list_task_events(
-    request: ActorRequest, task_id: IdOrKey, filters: Query[EventFilters]
+    request: ActorRequest, task_id: TaskIdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
     """List the events of a task, the latest first, each with a sentence and the changed values."""
     task = find_task(request.auth, task_id)
@@ -26,7 +26,7 @@ def list_task_events(
 
 @project_history.get("/{project_id}/events", response=EventListResponse)
 def list_project_events(
-    request: ActorRequest, project_id: IdOrKey, filters: Query[EventFilters]
+    request: ActorRequest, project_id: ProjectIdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
     """List the events of a project and of everything in it, the latest first.
 

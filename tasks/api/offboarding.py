@@ -10,7 +10,8 @@ from accounts.models import User
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
 from tasks.actions import offboarding as actions
-from tasks.queries.lookup import find_referenced_user, find_row
+from tasks.queries.lookup import find_row
+from tasks.queries.references import find_referenced_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=admin_auth)

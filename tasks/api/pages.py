@@ -10,7 +10,8 @@ from tasks.actions import pages as actions
 from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Page
 from tasks.queries.filters import PAGE_SORTS
-from tasks.queries.lookup import find_row, resolve
+from tasks.queries.lookup import find_row
+from tasks.queries.references import resolve
 from tasks.schemas.pages import PageCreate, PageFilters, PageListResponse, PageResponse, PageUpdate
 from tasks.schemas.trash import Deletion
 

@@ -9,7 +9,7 @@ from taskflow.audit.actor import ActorRequest
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import respond
-from taskflow.http.schema import IdOrKey
+from taskflow.http.schema import ProjectIdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.api.first_tasks import create_first_tasks
@@ -17,7 +17,8 @@ from tasks.api.responses import deleted_response, list_response, project_respons
 from tasks.changes.tasks import upsert_task as upsert
 from tasks.models import Project, ProjectMember
 from tasks.queries.filters import PROJECT_SORTS
-from tasks.queries.lookup import find_project, find_row, resolve
+from tasks.queries.lookup import find_project, find_row
+from tasks.queries.references import resolve
 from tasks.schemas.projects import (
     CompletedTasks,
     MemberRemoval,
@@ -63,14 +64,14 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
 
 
 @projects.get("/{project_id}", response=ProjectResponse)
-def get_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
+def get_project(request: ActorRequest, project_id: ProjectIdOrKey) -> HttpResponse:
     """Get a project by id or key."""
     return project_response(request, project_id)
 
 
 @projects.api_operation(["PATCH", "PUT"], "/{project_id}", response=ProjectResponse)
 def update_project(
-    request: ActorRequest, project_id: IdOrKey, body: ProjectUpdate, force: Query[Forced]
+    request: ActorRequest, project_id: ProjectIdOrKey, body: ProjectUpdate, force: Query[Forced]
 ) -> HttpResponse:
     """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
     owners.
@@ -86,7 +87,7 @@ def update_project(
 
 
 @projects.delete("/{project_id}", response={200: Deletion, 204: None})
-def delete_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
+def delete_project(request: ActorRequest, project_id: ProjectIdOrKey) -> HttpResponse:
     """Move a project and everything in it to the trash. For its owners.
 
     204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
@@ -99,7 +100,7 @@ def delete_project(request: ActorRequest, project_id: IdOrKey) -> HttpResponse:
 
 @projects.post("/{project_id}/completion", response=CompletedTasks)
 def complete_project_tasks(
-    request: ActorRequest, project_id: IdOrKey, force: Query[Forced]
+    request: ActorRequest, project_id: ProjectIdOrKey, force: Query[Forced]
 ) -> dict[str, int]:
     """Complete all open tasks of a project that you are a member of. Returns their number.
 
@@ -114,7 +115,7 @@ def complete_project_tasks(
     "/{project_id}/tasks/by-ref/{path:ref}", response={200: TaskResponse, 201: TaskResponse}
 )
 def upsert_task(
-    request: ActorRequest, project_id: IdOrKey, ref: Path[ExternalRef], body: TaskUpsert
+    request: ActorRequest, project_id: ProjectIdOrKey, ref: Path[ExternalRef], body: TaskUpsert
 ) -> HttpResponse:
     """Create the task with this external_ref (201), or change it if it exists (200).
 
@@ -129,7 +130,7 @@ def upsert_task(
 
 @projects.get("/{project_id}/members", response=ProjectMemberListResponse)
 def list_members(
-    request: ActorRequest, project_id: IdOrKey, page: Query[PageParams]
+    request: ActorRequest, project_id: ProjectIdOrKey, page: Query[PageParams]
 ) -> PageContents[ProjectMember]:
     """List the members of a project, in the order in which they joined."""
     project = find_project(request.auth, project_id)
@@ -139,15 +140,21 @@ def list_members(
 
 @projects.post("/{project_id}/members", response={201: ProjectMemberResponse})
 def add_member(
-    request: ActorRequest, project_id: IdOrKey, body: ProjectMemberCreate
+    request: ActorRequest, project_id: ProjectIdOrKey, body: ProjectMemberCreate
 ) -> Status[ProjectMember]:
     """Add a user of the tenant to the project. For its owners and admins.
 
     Only owners may add owners. 409 if the user is already a member.
     """
     project = find_project(request.auth, project_id)
-    user = resolve(request.auth, {"user_id": body.user_id})["user"]
-    return Status(201, member_actions.add_member(request.auth, project, user=user, role=body.role))
+    values = {"role": body.role} | resolve(request.auth, body.sent_fields())
+    return Status(201, member_actions.add_member(request.auth, project, **values))
+
+
+@members.get("/{id:member_id}", response=ProjectMemberResponse)
+def get_member(request: ActorRequest, member_id: int) -> ProjectMember:
+    """Get a membership of a project that you can see."""
+    return find_row(request.auth, ProjectMember, member_id)
 
 
 @members.patch("/{id:member_id}", response=ProjectMemberResponse)

@@ -26,6 +26,12 @@ def create_tag(request: ActorRequest, body: TagCreate) -> Status[Tag]:
     return Status(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 
+@tags.get("/{id:tag_id}", response=TagResponse)
+def get_tag(request: ActorRequest, tag_id: int) -> Tag:
+    """Get a tag."""
+    return find_row(request.auth, Tag, tag_id)
+
+
 @tags.api_operation(["PATCH", "PUT"], "/{id:tag_id}", response=TagResponse)
 def update_tag(request: ActorRequest, tag_id: int, body: TagUpdate) -> Tag:
     """Change the name or color of a tag, on all tasks that have it. For administrators."""

@@ -6,14 +6,15 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.schema import IdOrKey
+from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
 from tasks.api.responses import deleted_response, list_response, task_response, updated_response
 from tasks.changes import tasks as actions
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
-from tasks.queries.lookup import References, find_task, resolve
+from tasks.queries.lookup import find_task
+from tasks.queries.references import References, resolve
 from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
 from tasks.schemas.tasks import (
     Forced,
@@ -69,14 +70,14 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
 
 
 @tasks.get("/{task_id}", response=TaskResponse)
-def get_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def get_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Get a task by id or key (WEB-12). A key from before the task was moved finds it too."""
     return task_response(request, task_id)
 
 
 @tasks.api_operation(["PATCH", "PUT"], "/{task_id}", response=TaskResponse)
 def update_task(
-    request: ActorRequest, task_id: IdOrKey, body: TaskUpdate, force: Query[Forced]
+    request: ActorRequest, task_id: TaskIdOrKey, body: TaskUpdate, force: Query[Forced]
 ) -> HttpResponse:
     """Change the fields that are sent. Null empties a field. `tags` and `blocked_by` replace all
     tags and blockers.
@@ -95,7 +96,7 @@ def update_task(
 
 
 @tasks.delete("/{task_id}", response={200: Deletion, 204: None})
-def delete_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def delete_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Move a task and its subtasks to the trash. They can be restored for 30 days.
 
     204 without a body. With `Prefer: return=representation` the answer is 200 and contains how many
@@ -107,7 +108,9 @@ def delete_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
 
 
 @tasks.post("/{task_id}/completion", response=TaskResponse)
-def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> HttpResponse:
+def complete_task(
+    request: ActorRequest, task_id: TaskIdOrKey, force: Query[Forced]
+) -> HttpResponse:
     """Complete a task. Completing a done task changes nothing.
 
     409 `open_work` if subtasks or blockers are open, with each in `errors`, unless `force` is true.
@@ -118,7 +121,7 @@ def complete_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced])
 
 
 @tasks.delete("/{task_id}/completion", response=TaskResponse)
-def reopen_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -> HttpResponse:
+def reopen_task(request: ActorRequest, task_id: TaskIdOrKey, force: Query[Forced]) -> HttpResponse:
     """Set the status of a done task to `todo`. Reopening an open task changes nothing.
 
     409 `parent_done` if its parent is done, unless `force` is true.
@@ -129,7 +132,7 @@ def reopen_task(request: ActorRequest, task_id: IdOrKey, force: Query[Forced]) -
 
 
 @tasks.post("/{task_id}/assignment", response=TaskResponse)
-def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -> HttpResponse:
+def assign_task(request: ActorRequest, task_id: TaskIdOrKey, body: TaskAssignment) -> HttpResponse:
     """Assign a task to a user. 422 if the user is not a member of the project."""
     task = find_task(request.auth, task_id)
     actions.assign_task(request.auth, task, **resolve(request.auth, body.sent_fields()))
@@ -137,14 +140,14 @@ def assign_task(request: ActorRequest, task_id: IdOrKey, body: TaskAssignment) -
 
 
 @tasks.delete("/{task_id}/assignment", response=TaskResponse)
-def unassign_task(request: ActorRequest, task_id: IdOrKey) -> HttpResponse:
+def unassign_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     """Remove the assignee of a task."""
     task = actions.assign_task(request.auth, find_task(request.auth, task_id), None)
     return updated_response(request, task)
 
 
 @tasks.post("/{task_id}/move", response=TaskResponse)
-def move_task(request: ActorRequest, task_id: IdOrKey, body: TaskMove) -> HttpResponse:
+def move_task(request: ActorRequest, task_id: TaskIdOrKey, body: TaskMove) -> HttpResponse:
     """Move a task and its subtasks to another project that you are a member of. They get new
     numbers.
 

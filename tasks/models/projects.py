@@ -35,6 +35,8 @@ PROJECT_DELETED = NotFound("Another request has deleted the project.")
 
 
 class ProjectStatus(models.TextChoices):
+    """The status of a project."""
+
     ACTIVE = "active"
     ON_HOLD = "on_hold"
     COMPLETED = "completed"
@@ -42,6 +44,8 @@ class ProjectStatus(models.TextChoices):
 
 
 class Role(models.TextChoices):
+    """The role of a member in a project. It decides what the member may do there."""
+
     OWNER = "owner"
     ADMIN = "admin"
     MEMBER = "member"

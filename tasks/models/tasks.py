@@ -26,12 +26,16 @@ EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)  # the range of due date
 
 
 class Status(models.TextChoices):
+    """The status of a task. A task is open until it is done."""
+
     TODO = "todo", "To do"
     IN_PROGRESS = "in_progress"
     DONE = "done"
 
 
 class Priority(models.TextChoices):
+    """The priority of a task. Lists that sort by priority sort by urgency."""
+
     LOW = "low"
     MEDIUM = "medium"
     HIGH = "high"

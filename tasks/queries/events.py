@@ -9,7 +9,7 @@ from django.db.models import Q
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY_EVENTS, select_visible_events
-from tasks.queries.filters import find_project_ids, find_user_ids
+from tasks.queries.filters import read_projects, read_users
 
 if TYPE_CHECKING:
     from tasks.schemas.undo import UndoRequest
@@ -34,7 +34,7 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
         if "until" in sent:
             rows = rows.filter(created_at__lt=sent["until"])
         if "project" in sent:
-            rows = rows.filter(project_id__in=find_project_ids(actor, "project", [sent["project"]]))
+            rows = rows.filter(project_id__in=read_projects(actor, "project", [sent["project"]]))
     selected = list(rows.select_related("actor").order_by("pk")[: MAX_EVENTS + 1])
     # Counted before invisible events are removed. Otherwise a part of the selection would be undone
     # as if it were the whole.
@@ -54,4 +54,4 @@ def _is_by(actor: Actor, ref: str) -> Q:
         return Q(actor__isnull=True)
     if ref == "me" and actor.is_operator:
         return Q(actor__isnull=True, operator_id=actor.user.pk)
-    return Q(actor__in=find_user_ids(actor, "actor", [ref]))
+    return Q(actor__in=read_users(actor, "actor", [ref]))

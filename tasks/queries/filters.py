@@ -8,13 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, date, datetime, time
-from functools import reduce
-from operator import or_
 from typing import TYPE_CHECKING, TypeVar
 
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 
-from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
@@ -26,12 +23,12 @@ from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
     find_project_id_by_any_key,
-    find_project_ids_by_any_key,
+    find_project_ids,
     find_task_id_by_any_key,
-    find_tasks,
+    find_task_ids,
+    find_user_ids,
     is_visible_row,
     project_lookup,
-    project_query,
     read_id,
 )
 from tasks.queries.search import build_condition, build_exclusions, read_query
@@ -187,46 +184,33 @@ def _day_of(value: date) -> date:
     return value.astimezone(UTC).date() if isinstance(value, datetime) else value
 
 
-def find_project_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
+def read_projects(actor: Actor, name: str, refs: list[str]) -> list[int]:
     """Return the ids of projects that are given by id or key, in the given order.
 
     One query, and two more for former keys. Raises Invalid, naming the parameter `name`, for a
     project that the actor cannot see.
     """
-    visible = Project.objects.visible_to(actor.viewer)
-    rows = visible.filter(reduce(or_, map(project_query, refs)))
-    ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
-    if former := [ref for ref in refs if ref.upper() not in ids]:
-        by_key = find_project_ids_by_any_key(former)
-        present = set(visible.filter(pk__in=by_key.values()).values_list("pk", flat=True))
-        ids |= {key: pk for key, pk in by_key.items() if pk in present}
-    return [_get_id(ids, ref.upper(), name, NO_PROJECT.format(ref)) for ref in refs]
+    ids = find_project_ids(actor, refs)
+    return [_get_id(ids, ref, name, NO_PROJECT.format(ref)) for ref in refs]
 
 
-def find_user_ids(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
+def read_users(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """Return the ids of users that are given as `me`, by id or by `@handle`, and None for `none`.
 
     At most one query. Raises Invalid, naming the parameter `name`, for a user that the actor cannot
-    see.
+    see. Only a filter by assignee takes `none`.
     """
-    ids: dict[str, int | None] = {"me": actor.user.pk}
+    ids: dict[str, int | None] = {}
     if name.removesuffix(EXCLUSION_SUFFIX) == "assignee":
         ids["none"] = None
-    named = [ref.lower() for ref in refs if ref not in ids]
-    if named:
-        users = User.objects.visible_to(actor.viewer).filter(
-            Q(pk__in=[read_id(ref) for ref in named if read_id(ref)])
-            | Q(handle__in=[ref[1:] for ref in named if ref.startswith("@")])
-        )
-        for pk, handle in users.values_list("pk", "handle"):
-            ids |= {str(pk): pk, f"@{handle}": pk}
+    ids |= find_user_ids(actor, [ref for ref in refs if ref not in ids])
     hint = "There is no user “{}”. Give an id, a handle as in @ada, or “me”."
-    return [_get_id(ids, ref.lower(), name, hint.format(ref)) for ref in refs]
+    return [_get_id(ids, ref, name, hint.format(ref)) for ref in refs]
 
 
-def _find_task_ids(actor: Actor, name: str, refs: list[str]) -> list[int]:
+def _read_tasks(actor: Actor, name: str, refs: list[str]) -> list[int]:
     """Return the ids of tasks that are given by id or key, in the given order."""
-    ids = {ref: task.pk for ref, task in find_tasks(actor, refs).items()}
+    ids = find_task_ids(actor, refs)
     return [_get_id(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
 
 
@@ -247,13 +231,13 @@ def _parse_verbs(actor: Actor, name: str, texts: list[str]) -> list[tuple[str, s
 
 # By filter: the function that resolves its values.
 READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
-    "project": find_project_ids,
-    "assignee": find_user_ids,
-    "created_by": find_user_ids,
-    "owner": find_user_ids,
-    "author": find_user_ids,
-    "parent": _find_task_ids,
-    "blocked_by": _find_task_ids,
-    "task": _find_task_ids,
+    "project": read_projects,
+    "assignee": read_users,
+    "created_by": read_users,
+    "owner": read_users,
+    "author": read_users,
+    "parent": _read_tasks,
+    "blocked_by": _read_tasks,
+    "task": _read_tasks,
     "verb": _parse_verbs,
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from functools import cache
+from collections.abc import Collection, Iterable
+from functools import reduce
+from operator import or_
 from typing import Any, TypeVar
 
 from django.db.models import Model, Q, QuerySet
@@ -12,15 +13,14 @@ from django.db.models import Model, Q, QuerySet
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
-from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.viewer import Viewer
-from taskflow.http.errors import Invalid, NotFound
+from taskflow.http.errors import NotFound
 from taskflow.http.responses import Lookup
 from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
-from tasks.models import RESOURCE_TYPES, FormerNumber, Project, ProjectKey, Task
+from tasks.models import FormerNumber, Project, ProjectKey, Task
 from tasks.models.projects import KEY_PATTERN, ViewerRole, role_subquery
 from tasks.models.registry import project_path, require_project
 
@@ -178,6 +178,13 @@ def find_row(actor: Actor, model: type[M], row_id: int) -> M:
     return _get_first(_find_visible(actor, model, pk=row_id), type_of_model(model).label)
 
 
+def find_rows(actor: Actor, model: type[M], ids: Collection[int]) -> dict[int, M]:
+    """Return the visible rows with these ids, by id. One query, or none without ids."""
+    given = IdArray(tuple(sorted(ids)))
+    rows: list[M] = VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
+    return {row.pk: row for row in _attach_roles(actor, rows)}
+
+
 def _get_first(rows: list[M], label: str) -> M:
     """Return the first row. Raises NotFound with the label of the type if there is none."""
     if not rows:
@@ -241,88 +248,46 @@ IDS = ("ids",)  # in place of column names: select by any number of ids
 VISIBLE_ROWS = QueryCache(_visible_rows_query)
 
 
-# ---- references in a body -----------------------------------------------------------------------
+# ---- ids by reference ---------------------------------------------------------------------------
 
 
-def find_referenced_user(actor: Actor, user_id: int, field: str) -> User:
-    """Return the visible user with this id. Raises Invalid that names the field of the body."""
-    return References(actor, [{"user_id": user_id}]).get_row(User, user_id, field)
+def find_project_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible projects with these ids or keys, by the given text.
 
-
-def resolve(actor: Actor, body: FieldValues) -> dict[str, Any]:
-    """Return a body with rows in place of ids: see References.resolve(). One query per model."""
-    return References(actor, [body]).resolve(body)
-
-
-# The models whose rows bodies refer to by id.
-REFERENCED_MODELS: tuple[type[Model], ...] = (User, Project, Task)
-
-
-@cache
-def referenced_models() -> dict[str, type[Model]]:
-    """Return the referenced model of each field of a body, by field name: `assignee_id`: User."""
-    models: dict[str, type[Model]] = {}
-    for resource_type in RESOURCE_TYPES:
-        for field in resource_type.model._meta.get_fields():
-            if not field.auto_created and field.related_model in REFERENCED_MODELS:
-                models[getattr(field, "attname", field.name)] = field.related_model
-    return models
-
-
-class References:
-    """The rows that bodies refer to by id. Loads them with one query per model for all bodies.
-
-    A row that the actor cannot see is treated as if it did not exist.
+    One query, and two more for former keys. Projects that are not visible are left out.
     """
+    given = list(refs)
+    visible = Project.objects.visible_to(actor.viewer)
+    rows = visible.filter(reduce(or_, map(project_query, given)))
+    ids = {str(ref): pk for pk, key in rows.values_list("pk", "key") for ref in (pk, key)}
+    if former := [ref for ref in given if ref.upper() not in ids]:
+        by_key = find_project_ids_by_any_key(former)
+        present = set(visible.filter(pk__in=by_key.values()).values_list("pk", flat=True))
+        ids |= {key: pk for key, pk in by_key.items() if pk in present}
+    return {ref: ids[ref.upper()] for ref in given if ref.upper() in ids}
 
-    def __init__(self, actor: Actor, bodies: Iterable[FieldValues]) -> None:
-        models = referenced_models()
-        ids_by_model: dict[type[Model], set[int]] = {model: set() for model in REFERENCED_MODELS}
-        for body in bodies:
-            for field in body.keys() & models.keys():
-                ids_by_model[models[field]] |= set(_as_list(body[field]))
-        self.rows = {model: self._load(actor, model, ids) for model, ids in ids_by_model.items()}
 
-    @staticmethod
-    def _load(actor: Actor, model: type[Model], ids: set[int]) -> dict[int, Any]:
-        given = IdArray(tuple(sorted(ids)))
-        rows: list[Model] = (
-            VISIBLE_ROWS.fetch_objects((model, IDS), actor.viewer, given) if ids else []
+def find_user_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible users that are given as `me`, by id or by `@handle`, by text.
+
+    One query, none if all of them are `me`. Users who are not visible are left out.
+    """
+    given = list(refs)
+    ids = {"me": actor.user.pk}
+    names = [ref.lower() for ref in given if ref not in ids]
+    if names:
+        users = User.objects.visible_to(actor.viewer).filter(
+            Q(pk__in=[pk for name in names if (pk := read_id(name))])
+            | Q(handle__in=[name[1:] for name in names if name.startswith("@")])
         )
-        return {row.pk: row for row in _attach_roles(actor, rows)}
-
-    def resolve(
-        self, body: FieldValues, *, present_blockers: Iterable[Task] = ()
-    ) -> dict[str, Any]:
-        """Return the body with rows in place of ids: `assignee` in place of `assignee_id`.
-
-        `present_blockers` are the blockers that the task has already. They are accepted even if the
-        actor cannot see them. Raises Invalid for any other row that is not visible.
-        """
-        self.rows[Task] = {task.pk: task for task in present_blockers} | self.rows[Task]
-        values = {}
-        for field, value in body.items():
-            model = referenced_models().get(field)
-            if model is None:
-                values[field] = value
-            elif isinstance(value, list):
-                rows = [self.get_row(model, pk, f"{field}/{n}") for n, pk in enumerate(value)]
-                values[field] = list({row.pk: row for row in rows}.values())
-            else:
-                values[field.removesuffix("_id")] = value and self.get_row(model, value, field)
-        return values
-
-    def get_row(self, model: type[M], pk: int, field: str) -> M:
-        """Return a loaded row. Raises Invalid that names the field if it is not visible."""
-        if pk not in self.rows[model]:
-            raise _build_unknown_reference(field, type_of_model(model).label)
-        row: M = self.rows[model][pk]
-        return row
+        for pk, handle in users.values_list("pk", "handle"):
+            ids |= {str(pk): pk, f"@{handle}": pk}
+    return {ref: ids[ref.lower()] for ref in given if ref.lower() in ids}
 
 
-def _as_list(value: Any) -> list[int]:
-    return value if isinstance(value, list) else [value] if value else []
+def find_task_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
+    """Return the ids of the visible tasks with these ids or keys, by the given text.
 
-
-def _build_unknown_reference(field: str, label: str) -> Invalid:
-    return Invalid.field(field, f"There is no such {label}.", "unknown_reference")
+    At most three queries: see find_tasks().
+    """
+    return {ref: task.pk for ref, task in find_tasks(actor, refs).items()}

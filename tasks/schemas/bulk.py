@@ -9,17 +9,22 @@ from typing import Annotated, Literal, Self
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
 from taskflow.http.parsing import problem_of_validation
-from taskflow.http.schema import Id, In, Out
+from taskflow.http.schema import In, Out, example
 from tasks.models.tasks import MAX_TAGS
+from tasks.schemas.references import TaskReference, WithReferences
 from tasks.schemas.tags import TagName
-from tasks.schemas.tasks import TaskCreate, TaskMove, TaskResponse, TaskUpdate, TaskWhere
+from tasks.schemas.tasks import (
+    Assignee,
+    AssigneeId,
+    TaskCreate,
+    TaskMove,
+    TaskResponse,
+    TaskUpdate,
+    TaskWhere,
+)
 
 MAX_OPERATIONS = 500
 MAX_WHERES = 20  # operations with a `where`; each costs a query
-Ref = Annotated[
-    Id | Annotated[str, Field(min_length=1, max_length=30)],
-    Field(description="A task's id or key (WEB-12)."),
-]
 Force = Annotated[
     bool,
     Field(
@@ -35,13 +40,17 @@ def _check_not_empty(where: TaskWhere) -> TaskWhere:
     return where
 
 
-Where = Annotated[TaskWhere, AfterValidator(_check_not_empty)]
+Where = Annotated[
+    TaskWhere,
+    AfterValidator(_check_not_empty),
+    Field(description="The filters of the list of tasks. At least one."),
+]
 
 
 class Target(In):
     """One task by `id`, or all tasks that `where` selects. At most 20 operations have a `where`."""
 
-    id: Ref | MISSING = MISSING
+    id: TaskReference | MISSING = MISSING
     where: Where | MISSING = MISSING
 
     @model_validator(mode="after")
@@ -52,56 +61,84 @@ class Target(In):
 
 
 class TaskTags(In):
-    tags: Annotated[list[TagName], Field(min_length=1, max_length=MAX_TAGS)]
+    """Names of tags, to add or to remove."""
+
+    tags: Annotated[
+        list[TagName],
+        Field(min_length=1, max_length=MAX_TAGS, description="The names.", examples=[["bug"]]),
+    ]
 
 
-class BulkAssignment(In):
-    assignee_id: Id | None = Field(description="Null: no assignee.")
+class BulkAssignment(WithReferences):
+    """The user to assign, or null for nobody. Send `assignee`, or `assignee_id`."""
+
+    required_references = ("assignee",)
+
+    assignee: Assignee | None | MISSING = MISSING
+    assignee_id: AssigneeId | None | MISSING = MISSING
 
 
 class CreateOperation(In):
-    op: Literal["create"]
-    data: TaskCreate
+    """Create a task."""
+
+    op: Literal["create"] = Field(description="Always `create`.")
+    data: TaskCreate = Field(description="The fields of the new task.")
 
 
 class UpdateOperation(Target):
-    op: Literal["update"]
-    data: TaskUpdate
+    """Change the fields in `data`."""
+
+    op: Literal["update"] = Field(description="Always `update`.")
+    data: TaskUpdate = Field(description="The fields to change.")
     force: Force = False
 
 
 class CompleteOperation(Target):
-    op: Literal["complete"]
+    """Set the status to `done`."""
+
+    op: Literal["complete"] = Field(description="Always `complete`.")
     force: Force = False
 
 
 class ReopenOperation(Target):
-    op: Literal["reopen"]
+    """Set the status of a done task to `todo`."""
+
+    op: Literal["reopen"] = Field(description="Always `reopen`.")
     force: Force = False
 
 
 class DeleteOperation(Target):
-    op: Literal["delete"]
+    """Move the task and its subtasks to the trash."""
+
+    op: Literal["delete"] = Field(description="Always `delete`.")
 
 
 class MoveOperation(Target):
-    op: Literal["move"]
-    data: TaskMove
+    """Move the task and its subtasks to another project."""
+
+    op: Literal["move"] = Field(description="Always `move`.")
+    data: TaskMove = Field(description="Where to.")
 
 
 class AssignOperation(Target):
-    op: Literal["assign"]
-    data: BulkAssignment
+    """Set or remove the assignee."""
+
+    op: Literal["assign"] = Field(description="Always `assign`.")
+    data: BulkAssignment = Field(description="The new assignee.")
 
 
 class TagOperation(Target):
-    op: Literal["tag"]
-    data: TaskTags
+    """Add tags."""
+
+    op: Literal["tag"] = Field(description="Always `tag`.")
+    data: TaskTags = Field(description="The tags.")
 
 
 class UntagOperation(Target):
-    op: Literal["untag"]
-    data: TaskTags
+    """Remove tags."""
+
+    op: Literal["untag"] = Field(description="Always `untag`.")
+    data: TaskTags = Field(description="The tags.")
 
 
 def _validate_or_return_problem(value: object, validate: Callable[[object], object]) -> object:
@@ -136,12 +173,35 @@ Operation = Annotated[
 
 
 class OnError(StrEnum):
+    """What happens when an operation is refused."""
+
     ABORT = "abort"
     CONTINUE = "continue"
 
 
 class TaskBulk(In):
-    operations: Annotated[list[Operation], Field(min_length=1, max_length=MAX_OPERATIONS)]
+    """Operations on tasks, carried out together."""
+
+    model_config = example(
+        operations=[
+            {"op": "create", "data": {"project": "WEB", "title": "Check all links"}},
+            {"op": "assign", "id": "WEB-1", "data": {"assignee": "me"}},
+            {
+                "op": "tag",
+                "where": {"project": ["WEB"], "status": ["todo"]},
+                "data": {"tags": ["docs"]},
+            },
+        ]
+    )
+
+    operations: Annotated[
+        list[Operation],
+        Field(
+            min_length=1,
+            max_length=MAX_OPERATIONS,
+            description="The operations. Those that create tasks are carried out first.",
+        ),
+    ]
     on_error: OnError = Field(
         OnError.ABORT,
         description="`abort`: if an operation is refused, nothing is changed. `continue`: the other"
@@ -150,24 +210,32 @@ class TaskBulk(In):
 
 
 class BulkProblem(Out):
-    status: int
-    code: str
-    detail: str
-    errors: list[dict[str, object]]
+    """Why an operation was refused."""
+
+    status: int = Field(description="The status that the operation alone would be answered with.")
+    code: str = Field(description="The code of the problem, for programs.")
+    detail: str = Field(description="A sentence for people that says what to do.")
+    errors: list[dict[str, object]] = Field(
+        description="The single errors, each with a `pointer` into the bulk request."
+    )
 
 
 class BulkResult(Out):
+    """The result of an operation. With `where` there is one for each selected task."""
+
     index: int = Field(description="The index of the operation, from 0.")
-    ok: bool
+    ok: bool = Field(description="Whether the operation was carried out.")
     id: int | None = Field(description="The id of the task, even if it was deleted or refused.")
     task: TaskResponse | None = Field(
         description="The task after the whole request. Only the last successful result for a task"
         " has it. Null in other results, and if the task is deleted."
     )
-    problem: BulkProblem | None
+    problem: BulkProblem | None = Field(description="Why it was refused; null if it was not.")
 
 
 class TaskBulkResponse(Out):
-    succeeded: int
-    failed: int
-    results: list[BulkResult]
+    """The results of a bulk request."""
+
+    succeeded: int = Field(description="The number of results that are ok.")
+    failed: int = Field(description="The number of results with a problem.")
+    results: list[BulkResult] = Field(description="The results, in the order of the operations.")

@@ -11,6 +11,7 @@ from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
+    CreatedAt,
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
@@ -18,11 +19,15 @@ from taskflow.http.schema import (
     In,
     Markdown,
     Out,
+    RowId,
     SearchWords,
     Timestamp,
+    UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import Comment
+from tasks.schemas.references import TaskReference, WithReferences
 
 
 def _check_not_blank(text: str) -> str:
@@ -34,32 +39,47 @@ def _check_not_blank(text: str) -> str:
 Body = Annotated[
     Markdown,
     AfterValidator(_check_not_blank),
-    Field(description="Markdown, stored as written.", examples=["Done in **v2**."]),
+    Field(description="The text in Markdown, stored as written.", examples=["Done in **v2**."]),
 ]
 
 
 class CommentResponse(Out):
-    id: int
-    task_id: int
-    task_key: str
+    """A comment on a task."""
+
+    id: RowId
+    task_id: int = Field(description="The id of its task.")
+    task_key: str = Field(description="The key of its task, such as WEB-12.")
     author: UserRef | None = Field(description="Null if an operator wrote it.")
-    body: str
+    body: str = Field(description="The text in Markdown.")
     edited_at: datetime | None = Field(description="When the body was last changed; null if never.")
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
     @staticmethod
     def resolve_task_key(comment: Comment) -> str:
         return str(comment.task.key)
 
 
-class CommentCreate(In):
-    task_id: Id
+class CommentCreate(WithReferences):
+    """A new comment. Send `task`, or `task_id`."""
+
+    model_config = example(task="WEB-1", body="Done in **v2**.")
+
+    required_references = ("task",)
+
+    task: TaskReference | MISSING = MISSING
+    task_id: (
+        Annotated[Id, Field(description="The id of the task, in place of `task`.")] | MISSING
+    ) = MISSING
     body: Body
 
 
 class CommentUpdate(In):
+    """The new text of a comment."""
+
+    model_config = example(body="Done in **v3**.")
+
     body: Body
 
 
@@ -81,4 +101,4 @@ class CommentFilters(PageParams, Filters):
 
 
 class CommentListResponse(ListResponse[CommentResponse]):
-    pass
+    """A page of a list of comments."""

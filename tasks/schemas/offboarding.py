@@ -5,24 +5,33 @@ from __future__ import annotations
 from pydantic import Field
 
 from accounts.schemas import UserResponse
-from taskflow.http.schema import Id, In, Out
+from taskflow.http.schema import In, Out, example
+from tasks.schemas.references import UserReference
 
 
 class OffboardingRequest(In):
-    hand_over_to: Id | None = Field(
+    """Who takes over what the user owns."""
+
+    model_config = example(hand_over_to="me")
+
+    hand_over_to: UserReference | None = Field(
         None,
-        description="Id of the user who takes over. Null: other owners take over projects, and open"
-        " tasks are unassigned.",
+        description="The user who takes over: `me`, an id or `@handle`. Null: other owners take"
+        " over projects, and open tasks are unassigned.",
     )
 
 
 class OffboardingResponse(Out):
-    user: UserResponse
-    tokens_revoked: int
-    tasks_handed_over: int
-    tasks_unassigned: int
-    projects_handed_over: list[int] = Field(description="Ids of projects.")
-    pages_handed_over: int
-    memberships_ended: int
-    agents_handed_over: int
-    agents_deactivated: int
+    """What was changed when a user was offboarded. All numbers count rows."""
+
+    user: UserResponse = Field(description="The user, who is now deactivated.")
+    tokens_revoked: int = Field(description="Tokens of the user that were revoked.")
+    tasks_handed_over: int = Field(description="Open tasks that the new owner now has.")
+    tasks_unassigned: int = Field(description="Open tasks that now have no assignee.")
+    projects_handed_over: list[int] = Field(
+        description="Ids of the projects that have a new owner."
+    )
+    pages_handed_over: int = Field(description="Pages that have a new owner.")
+    memberships_ended: int = Field(description="Projects of which the user is no longer a member.")
+    agents_handed_over: int = Field(description="Agents with a new responsible user.")
+    agents_deactivated: int = Field(description="Agents of the user that were offboarded too.")

@@ -11,46 +11,71 @@ from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
+    CreatedAt,
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
     Id,
-    In,
     Markdown,
     Out,
+    RowId,
     SearchWords,
     Timestamp,
+    UpdatedAt,
     Version,
+    example,
 )
+from tasks.schemas.references import OwnerReference, ProjectReference, WithReferences
 
-PageTitle = Annotated[str, Field(min_length=1, max_length=255)]
+PageTitle = Annotated[
+    str, Field(min_length=1, max_length=255, description="One line.", examples=["Release plan"])
+]
+PageBody = Annotated[Markdown, Field(description="The text in Markdown, stored as written.")]
+OwnerId = Annotated[Id, Field(description="The id of the owner, in place of `owner`.")]
 
 
 class PageResponse(Out):
-    id: int
-    project_id: int
-    title: str
-    body: str
-    is_published: bool
-    published_at: datetime | None
-    owner: UserRef
+    """A page of a project."""
+
+    id: RowId
+    project_id: int = Field(description="The id of its project.")
+    title: str = Field(description="One line.")
+    body: str = Field(description="The text in Markdown.")
+    is_published: bool = Field(description="Whether all members of the project see it.")
+    published_at: datetime | None = Field(description="When it was published; null for a draft.")
+    owner: UserRef = Field(description="The user who may change it, also as a draft.")
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
-class PageCreate(In):
-    project_id: Id
+class PageCreate(WithReferences):
+    """A new page. Send `project`, or `project_id`. By default you are its owner."""
+
+    model_config = example(project="WEB", title="Release plan", body="1. Freeze\n2. Test")
+
+    required_references = ("project",)
+
+    project: ProjectReference | MISSING = MISSING
+    project_id: (
+        Annotated[Id, Field(description="The id of the project, in place of `project`.")] | MISSING
+    ) = MISSING
     title: PageTitle
-    body: Markdown = ""
+    body: PageBody = ""
     is_published: bool = Field(False, description="False: the page is a draft.")
-    owner_id: Id | None = Field(None, description="Default: you.")
+    owner: OwnerReference | None = None
+    owner_id: OwnerId | None = None
 
 
-class PageUpdate(In):
+class PageUpdate(WithReferences):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(title="How we release now")
+
     title: PageTitle | MISSING = MISSING
-    body: Markdown | MISSING = MISSING
-    owner_id: Id | MISSING = MISSING
+    body: PageBody | MISSING = MISSING
+    owner: OwnerReference | MISSING = MISSING
+    owner_id: OwnerId | MISSING = MISSING
 
 
 @with_exclusions
@@ -63,7 +88,9 @@ class PageFilters(PageParams, Filters):
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
     owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
-    is_published: bool | MISSING = MISSING
+    is_published: bool | MISSING = Field(
+        MISSING, description="`true`: published pages; `false`: drafts."
+    )
     created_before: DayOrTimestamp | MISSING = MISSING
     created_after: DayOrTimestamp | MISSING = MISSING
     updated_before: DayOrTimestamp | MISSING = MISSING
@@ -79,4 +106,4 @@ class PageFilters(PageParams, Filters):
 
 
 class PageListResponse(ListResponse[PageResponse]):
-    pass
+    """A page of a list of pages."""

@@ -11,6 +11,7 @@ from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
+    CreatedAt,
     DayOrTimestamp,
     FilterWord,
     Id,
@@ -18,52 +19,83 @@ from taskflow.http.schema import (
     LongText,
     Metadata,
     Out,
+    RowId,
+    StoredMetadata,
     Timestamp,
+    UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY_PATTERN
+from tasks.schemas.references import OwnerReference, UserReference, WithReferences
 from tasks.schemas.tasks import ProjectTask
 
-Name = Annotated[str, Field(min_length=1, max_length=255)]
+Name = Annotated[
+    str, Field(min_length=1, max_length=255, description="The name.", examples=["Website"])
+]
 ProjectKey = Annotated[
     str,
-    Field(min_length=2, max_length=10, pattern=rf"^{KEY_PATTERN.pattern}$", examples=["WEB"]),
+    Field(
+        min_length=2,
+        max_length=10,
+        pattern=rf"^{KEY_PATTERN.pattern}$",
+        description="Two to ten capitals, unique in the tenant. Keys of tasks begin with it.",
+        examples=["WEB"],
+    ),
 ]
+Description = Annotated[LongText, Field(description="Markdown.")]
+OwnerId = Annotated[Id, Field(description="The id of the owner, in place of `owner`.")]
 
 
 class TaskCounts(Out):
-    todo: int
-    in_progress: int
-    done: int
+    """How many tasks of a project have each status."""
+
+    todo: int = Field(description="Tasks with the status `todo`.")
+    in_progress: int = Field(description="Tasks with the status `in_progress`.")
+    done: int = Field(description="Tasks with the status `done`.")
 
 
 class ProjectResponse(Out):
-    id: int
-    key: str
-    name: str
-    description: str
+    """A project."""
+
+    id: RowId
+    key: str = Field(description="The key, such as WEB. Accepted in paths, filters and bodies.")
+    name: str = Field(description="The name.")
+    description: str = Field(description="Markdown; may be empty.")
     status: ProjectStatus
-    metadata: dict[str, object]
-    owner: UserRef
+    metadata: StoredMetadata
+    owner: UserRef = Field(description="The user who owns the project.")
     role: Role | None = Field(
         description="Your role in the project. Null: you see it as an administrator."
     )
     task_counts: TaskCounts
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
-class ProjectCreate(In):
+class ProjectCreate(WithReferences):
+    """A new project. By default you are its owner."""
+
+    model_config = example(
+        name="Moon Landing",
+        tasks=[{"title": "Build the rocket", "subtasks": [{"title": "Order fuel"}]}],
+    )
+
     name: Name
-    key: ProjectKey | None = Field(None, description="Derived from the name if absent.")
-    description: LongText = ""
+    key: ProjectKey | None = Field(
+        None, description="Two to ten capitals. Derived from the name if absent."
+    )
+    description: Description = ""
     status: ProjectStatus = ProjectStatus.ACTIVE
     metadata: Metadata = {}
-    owner_id: Id | None = Field(
-        None, description="Default: you. Only administrators can name another user."
+    owner: OwnerReference | None = Field(
+        None,
+        description="The owner: `me`, an id or `@handle`. Only administrators can name another"
+        " user.",
     )
+    owner_id: OwnerId | None = None
     tasks: list[ProjectTask] = Field(
         [],
         description="The first tasks, at most 500 with all subtasks. If one is refused, nothing is"
@@ -72,16 +104,23 @@ class ProjectCreate(In):
 
 
 class CompletedTasks(Out):
-    completed: int
+    """How many tasks a request has completed."""
+
+    completed: int = Field(description="The number of tasks that were open before.")
 
 
-class ProjectUpdate(In):
+class ProjectUpdate(WithReferences):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(name="New website")
+
     name: Name | MISSING = MISSING
     key: ProjectKey | MISSING = MISSING
-    description: LongText | MISSING = MISSING
+    description: Description | MISSING = MISSING
     status: ProjectStatus | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
-    owner_id: Id | MISSING = MISSING
+    owner: OwnerReference | MISSING = MISSING
+    owner_id: OwnerId | MISSING = MISSING
 
 
 @with_exclusions
@@ -90,7 +129,7 @@ class ProjectFilters(PageParams, Filters):
     filter whose name ends in `_not` excludes rows.
     """
 
-    status: list[ProjectStatus] | MISSING = list_filter_field()
+    status: list[ProjectStatus] | MISSING = list_filter_field("One of these statuses.")
     owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
     created_before: DayOrTimestamp | MISSING = MISSING
     created_after: DayOrTimestamp | MISSING = MISSING
@@ -107,33 +146,50 @@ class ProjectFilters(PageParams, Filters):
 
 
 class ProjectListResponse(ListResponse[ProjectResponse]):
-    pass
+    """A page of the list of projects."""
 
 
 class ProjectMemberResponse(Out):
-    id: int
-    project_id: int
-    user: UserRef
+    """A membership: a user in a project."""
+
+    id: RowId
+    project_id: int = Field(description="The id of the project.")
+    user: UserRef = Field(description="The user who is a member.")
     role: Role
     version: Version
-    joined_at: datetime
-    updated_at: datetime
+    joined_at: datetime = Field(description="When the user became a member, in UTC.")
+    updated_at: UpdatedAt
 
 
 class MemberRemoval(Out):
+    """What else was changed when a member left a project."""
+
     tasks_unassigned: int = Field(
         description="The number of open tasks in the project that have no assignee any more."
     )
 
 
-class ProjectMemberCreate(In):
-    user_id: Id
+class ProjectMemberCreate(WithReferences):
+    """A new member of a project. Send `user`, or `user_id`."""
+
+    model_config = example(user="@dmitri", role="member")
+
+    required_references = ("user",)
+
+    user: UserReference | MISSING = MISSING
+    user_id: (
+        Annotated[Id, Field(description="The id of the user, in place of `user`.")] | MISSING
+    ) = MISSING
     role: Role = Role.MEMBER
 
 
 class ProjectMemberUpdate(In):
+    """The new role of a member."""
+
+    model_config = example(role="admin")
+
     role: Role
 
 
 class ProjectMemberListResponse(ListResponse[ProjectMemberResponse]):
-    pass
+    """A page of the list of members."""

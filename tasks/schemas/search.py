@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -11,7 +10,14 @@ from pydantic import MISSING, Field
 
 from taskflow.audit.resource_types import type_of_model
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.schema import ExcludedWords, FilterWord, Out, SearchWords
+from taskflow.http.schema import (
+    ExcludedWords,
+    FilterWord,
+    Out,
+    RowId,
+    SearchWords,
+    UpdatedAt,
+)
 from tasks.models.registry import SEARCHABLE_TYPES
 from tasks.queries.search import Term, snippet
 
@@ -29,31 +35,37 @@ class SearchKind(StrEnum):
 class SearchFilters(Filters):
     q: SearchWords
     q_not: ExcludedWords | MISSING = MISSING
-    kind: list[SearchKind] | MISSING = list_filter_field()
+    kind: list[SearchKind] | MISSING = list_filter_field("One of these resource types.")
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
-    limit: int = Field(20, ge=1, le=100)
-    skip: int = Field(0, ge=0, le=1000)
+    limit: int = Field(20, ge=1, le=100, description="Results per page.")
+    skip: int = Field(0, ge=0, le=1000, description="Results to leave out.")
 
 
 class SnippetPiece(Out):
-    text: str
+    """A piece of a snippet."""
+
+    text: str = Field(description="Plain text, to be joined with that of the other pieces.")
     match: bool = Field(description="Whether the piece matches a word of the query.")
 
 
 class SearchResult(Out):
+    """A task, comment or page that contains the words."""
+
     kind: SearchKind
-    id: int
+    id: RowId
     key: str | None = Field(description="The key of a task; for a comment, the key of its task.")
-    project_id: int
+    project_id: int = Field(description="The id of its project.")
     title: str = Field(description="The title; for a comment, the title of its task.")
     snippet: list[SnippetPiece] = Field(description="Plain text around the first match, in pieces.")
     in_title: bool = Field(description="Whether all words are in the title.")
-    updated_at: datetime
+    updated_at: UpdatedAt
 
 
 class SearchListResponse(Out):
-    data: list[SearchResult]
-    has_more: bool
+    """A page of the results of a search."""
+
+    data: list[SearchResult] = Field(description="The results, the best first.")
+    has_more: bool = Field(description="Whether there are more results after `skip` and `limit`.")
 
 
 def search_result(kind: SearchKind, row: Any, terms: Sequence[Term]) -> dict[str, object]:

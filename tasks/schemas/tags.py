@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated
 
 from pydantic import MISSING, Field
 
 from taskflow.http.paging import ListResponse
-from taskflow.http.schema import In, Out, Version
+from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
-TagName = Annotated[str, Field(min_length=1, max_length=100)]
-Color = Annotated[str, Field(pattern=rf"^{COLOR_PATTERN.pattern}$", examples=["#1F6FEB"])]
+TagName = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=100,
+        description="The name, unique in the tenant without regard to case.",
+        examples=["bug"],
+    ),
+]
+Color = Annotated[
+    str,
+    Field(
+        pattern=rf"^{COLOR_PATTERN.pattern}$",
+        description="The color as # and six hexadecimal digits. Null: no color.",
+        examples=["#1F6FEB"],
+    ),
+]
 
 
 class TagRef(Out):
     """A tag as a part of a task."""
 
-    id: int
-    name: str
-    color: str | None
+    id: RowId
+    name: str = Field(description="The name.")
+    color: str | None = Field(description="The color, such as #1F6FEB, or null.")
 
 
 class TagResponse(TagRef):
+    """A tag."""
+
     version: Version
-    created_at: datetime
-    updated_at: datetime
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
 
 class TagCreate(In):
+    """A new tag."""
+
+    model_config = example(name="urgent", color="#1F6FEB")
+
     name: TagName
     color: Color | None = None
 
 
 class TagUpdate(In):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(color="#1F6FEB")
+
     name: TagName | MISSING = MISSING
     color: Color | None | MISSING = MISSING
 
 
 class TagListResponse(ListResponse[TagResponse]):
-    pass
+    """A page of the list of tags."""

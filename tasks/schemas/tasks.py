@@ -11,6 +11,7 @@ from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
+    CreatedAt,
     Day,
     DayOrTimestamp,
     ExcludedWords,
@@ -20,18 +21,36 @@ from taskflow.http.schema import (
     LongText,
     Metadata,
     Out,
+    RowId,
     SearchWords,
+    StoredMetadata,
     Timestamp,
+    UpdatedAt,
     Version,
+    example,
 )
 from tasks.models import Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
+from tasks.schemas.references import (
+    IS_REFERENCE,
+    ProjectReference,
+    TaskReference,
+    WithReferences,
+    reference_schema,
+)
 from tasks.schemas.tags import TagName, TagRef
 
-Title = Annotated[str, Field(min_length=1, max_length=500)]
+Title = Annotated[
+    str, Field(min_length=1, max_length=500, description="One line.", examples=["Fix the login"])
+]
+Description = Annotated[LongText, Field(description="Markdown.")]
 TagNames = Annotated[
     list[TagName],
-    Field(max_length=MAX_TAGS, description="Names of tags. Tags that do not exist are created."),
+    Field(
+        max_length=MAX_TAGS,
+        description="Names of tags. Tags that do not exist are created.",
+        examples=[["bug"]],
+    ),
 ]
 ExternalRef = Annotated[
     str,
@@ -44,68 +63,105 @@ ExternalRef = Annotated[
 
 
 MAX_BLOCKERS = 100  # in one request
-BlockerIds = Annotated[
-    list[Id],
+Blockers = Annotated[
+    list[TaskReference],
     Field(
         max_length=MAX_BLOCKERS,
-        description="Ids of the tasks that block it, in any visible project. They replace all"
-        " present blockers.",
+        description="The tasks that block it, by id or key, in any visible project. They replace"
+        " all present blockers.",
     ),
 ]
 LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
+Assignee = Annotated[
+    int | str,
+    IS_REFERENCE,
+    reference_schema("The user who does the task: `me`, an id or `@handle`.", "@ada"),
+]
+AssigneeId = Annotated[Id, Field(description="The id of the assignee, in place of `assignee`.")]
+Parent = Annotated[
+    int | str,
+    IS_REFERENCE,
+    reference_schema("The task that this is a subtask of, by id or key.", "WEB-12"),
+]
+ParentId = Annotated[Id, Field(description="The id of the parent, in place of `parent`.")]
+ProjectId = Annotated[Id, Field(description="The id of the project, in place of `project`.")]
+DueDate = Annotated[
+    Timestamp, Field(description="When it is due, as a time. Not together with `due_on`.")
+]
+DueOn = Annotated[
+    Day, Field(description="When it is due, as a day in every time zone. Not with `due_date`.")
+]
 
 
 class TaskResponse(Out):
-    id: int
+    """A task."""
+
+    id: RowId
     key: str = Field(
         description="The key for people, such as WEB-12. Accepted in paths and filters."
     )
-    number: int
-    project_id: int
-    title: str
-    description: str
+    number: int = Field(description="The number in the project, part of the key.")
+    project_id: int = Field(description="The id of its project.")
+    title: str = Field(description="One line.")
+    description: str = Field(description="Markdown; may be empty.")
     status: Status
-    completed: bool
+    completed: bool = Field(description="Whether the status is `done`.")
     ready: bool = Field(description="Whether the task is open and no open task blocks it.")
     priority: Priority
-    assignee: UserRef | None
+    assignee: UserRef | None = Field(description="The user who does the task, or null.")
     created_by: UserRef | None = Field(description="Null if an operator created it.")
-    parent_id: int | None
+    parent_id: int | None = Field(description="The task that this is a subtask of, or null.")
     blocked_by: list[int] = Field(description="Ids of the tasks that block it, done ones too.")
-    tags: list[TagRef]
-    due_date: datetime | None
-    due_on: date | None
-    metadata: dict[str, object]
-    external_ref: str | None
+    tags: list[TagRef] = Field(description="Its tags, by name.")
+    due_date: datetime | None = Field(description="When it is due, as a time in UTC.")
+    due_on: date | None = Field(description="When it is due, as a day in every time zone.")
+    metadata: StoredMetadata
+    external_ref: str | None = Field(description="Its id in another system, or null.")
     version: Version
-    completed_at: datetime | None
-    created_at: datetime
-    updated_at: datetime
+    completed_at: datetime | None = Field(description="When it was completed; null while open.")
+    created_at: CreatedAt
+    updated_at: UpdatedAt
 
     @staticmethod
     def resolve_blocked_by(task: Task) -> list[int]:
         return [blocker.pk for blocker in task.blocked_by.all()]
 
 
-class TaskFields(In):
+class TaskFields(WithReferences):
     """The fields of every operation that creates tasks."""
 
     title: Title
-    description: LongText = ""
+    description: Description = ""
     status: Status = Status.TODO
     priority: Priority = Priority.MEDIUM
-    assignee_id: Id | None = None
+    assignee: Assignee | None = None
+    assignee_id: AssigneeId | None = None
     tags: TagNames = []
-    due_date: Timestamp | None = None
-    due_on: Day | None = None
+    due_date: DueDate | None = None
+    due_on: DueOn | None = None
     metadata: Metadata = {}
     external_ref: ExternalRef | None = None
 
 
 class TaskCreate(TaskFields):
-    project_id: Id
-    parent_id: Id | None = None
-    blocked_by: BlockerIds = []
+    """A new task. Send `project`, or `project_id`."""
+
+    model_config = example(
+        project="WEB",
+        title="Check all links",
+        assignee="me",
+        priority="high",
+        tags=["docs"],
+        due_on="2026-12-01",
+    )
+
+    required_references = ("project",)
+
+    project: ProjectReference | MISSING = MISSING
+    project_id: ProjectId | MISSING = MISSING
+    parent: Parent | None = None
+    parent_id: ParentId | None = None
+    blocked_by: Blockers = []
     force: bool = Field(False, description="Allow an open task below a done parent.")
 
 
@@ -120,26 +176,36 @@ class ProjectTask(TaskFields):
     blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MAX_BLOCKERS)] = Field(
         [], description="The blockers: the `ref` of a task in this request, or the id of a task."
     )
-    subtasks: list[ProjectTask] = []
+    subtasks: list[ProjectTask] = Field(
+        [], description="The tasks below it, at most 5 levels of tasks in all."
+    )
 
 
-class TaskUpsert(In):
+class TaskUpsert(WithReferences):
     """The fields to set. The external_ref is in the path."""
 
+    model_config = example(title="Pay the invoice", priority="low")
+
     title: Title | MISSING = MISSING
-    description: LongText | MISSING = MISSING
+    description: Description | MISSING = MISSING
     status: Status | MISSING = MISSING
     priority: Priority | MISSING = MISSING
-    assignee_id: Id | None | MISSING = MISSING
-    parent_id: Id | None | MISSING = MISSING
-    blocked_by: BlockerIds | MISSING = MISSING
+    assignee: Assignee | None | MISSING = MISSING
+    assignee_id: AssigneeId | None | MISSING = MISSING
+    parent: Parent | None | MISSING = MISSING
+    parent_id: ParentId | None | MISSING = MISSING
+    blocked_by: Blockers | MISSING = MISSING
     tags: TagNames | MISSING = MISSING
-    due_date: Timestamp | None | MISSING = MISSING
-    due_on: Day | None | MISSING = MISSING
+    due_date: DueDate | None | MISSING = MISSING
+    due_on: DueOn | None | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
 
 
 class TaskUpdate(TaskUpsert):
+    """The fields to change. Fields that are absent stay as they are."""
+
+    model_config = example(priority="high", assignee="@bob")
+
     external_ref: ExternalRef | None | MISSING = MISSING
 
 
@@ -151,12 +217,26 @@ class Forced(In):
     )
 
 
-class TaskAssignment(In):
-    assignee_id: Id
+class TaskAssignment(WithReferences):
+    """The user to assign the task to. Send `assignee`, or `assignee_id`."""
+
+    model_config = example(assignee="@bob")
+
+    required_references = ("assignee",)
+
+    assignee: Assignee | MISSING = MISSING
+    assignee_id: AssigneeId | MISSING = MISSING
 
 
-class TaskMove(In):
-    project_id: Id
+class TaskMove(WithReferences):
+    """The project to move the task to. Send `project`, or `project_id`."""
+
+    model_config = example(project="ENG")
+
+    required_references = ("project",)
+
+    project: ProjectReference | MISSING = MISSING
+    project_id: ProjectId | MISSING = MISSING
 
 
 @with_exclusions
@@ -171,8 +251,8 @@ class TaskWhere(Filters):
     project_status: list[ProjectStatus] | MISSING = list_filter_field(
         "Without this filter and without `project`, tasks of archived projects are left out."
     )
-    status: list[Status] | MISSING = list_filter_field()
-    priority: list[Priority] | MISSING = list_filter_field()
+    status: list[Status] | MISSING = list_filter_field("One of these statuses.")
+    priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
     ready: bool | MISSING = Field(
         MISSING,
         description="`true`: open and not blocked by an open task; `false`: done or blocked.",
@@ -191,7 +271,7 @@ class TaskWhere(Filters):
     blocked_by_none: bool | MISSING = Field(
         MISSING, description="`true`: without a blocker, open or done; `false`: with any blocker."
     )
-    external_ref: list[ExternalRef] | MISSING = list_filter_field()
+    external_ref: list[ExternalRef] | MISSING = list_filter_field("Id in another system.")
     external_ref_none: bool | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
@@ -218,4 +298,4 @@ class TaskFilters(PageParams, TaskWhere):
 
 
 class TaskListResponse(ListResponse[TaskResponse]):
-    pass
+    """A page of a list of tasks."""

@@ -10,7 +10,7 @@ from pydantic import MISSING, Field
 
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
-from taskflow.http.schema import Out
+from taskflow.http.schema import Out, RowId
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 
@@ -25,30 +25,34 @@ class TrashKind(StrEnum):
 
 
 class TrashItem(Out):
+    """A row in the trash."""
+
     kind: TrashKind
-    id: int
+    id: RowId
     key: str | None = Field(description="The key of a project or task.")
     title: str = Field(description="The title or name; for a comment, its first 60 characters.")
-    project_id: int
-    deleted_at: datetime
+    project_id: int = Field(description="The id of its project; for a project, its own.")
+    deleted_at: datetime = Field(description="When it was deleted, in UTC.")
     purge_after: datetime = Field(description="After this time the row may be deleted permanently.")
 
 
 @with_exclusions
 class TrashFilters(PageParams, Filters):
-    kind: list[TrashKind] | MISSING = list_filter_field()
+    kind: list[TrashKind] | MISSING = list_filter_field("One of these resource types.")
 
 
 class DeletedRows(Out):
     """How many rows went to the trash together, the deleted row included."""
 
-    projects: int = 0
-    tasks: int = 0
-    comments: int = 0
-    pages: int = 0
+    projects: int = Field(0, description="The number of projects.")
+    tasks: int = Field(0, description="The number of tasks, subtasks included.")
+    comments: int = Field(0, description="The number of comments.")
+    pages: int = Field(0, description="The number of pages.")
 
 
 class Deletion(Out):
+    """What a deletion has moved to the trash."""
+
     deleted: DeletedRows
     restorable_until: datetime = Field(
         description="Until this time the rows can be restored from the trash."
@@ -56,7 +60,7 @@ class Deletion(Out):
 
 
 class TrashListResponse(ListResponse[TrashItem]):
-    pass
+    """A page of the list of rows in the trash."""
 
 
 def trash_item(kind: str, row: Any) -> dict[str, object]:

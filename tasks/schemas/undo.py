@@ -8,7 +8,7 @@ from typing import Annotated, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp
+from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp, example
 from tasks.actions.undo import UndoResult
 
 MAX_EVENT_IDS = 1000
@@ -16,6 +16,8 @@ RequestId = Annotated[str, Field(min_length=1, max_length=64)]
 
 
 class OnConflict(StrEnum):
+    """What happens to changes that other users have changed since."""
+
     REFUSE = "refuse"
     SKIP = "skip"
 
@@ -25,11 +27,15 @@ class UndoRequest(In):
     event_ids, or by actor and since.
     """
 
+    model_config = example(actor="@scout", since="2026-01-01T00:00:00Z", project="WEB")
+
     request_id: RequestId | MISSING = Field(
         MISSING,
         description="The changes by you, or by `actor` if given, with this request id.",
     )
-    event_ids: list[Id] | MISSING = Field(MISSING, min_length=1, max_length=MAX_EVENT_IDS)
+    event_ids: list[Id] | MISSING = Field(
+        MISSING, min_length=1, max_length=MAX_EVENT_IDS, description="Ids of events."
+    )
     actor: FilterWord | MISSING = Field(
         MISSING,
         description="The user who made the changes: `me`, id or `@handle`; `none`: operators and"
@@ -65,14 +71,16 @@ class UndoRequest(In):
 class LeftOut(Out):
     """An event, or a field of it, that was not undone, and why."""
 
-    event_id: int
+    event_id: int = Field(description="The id of the event.")
     subject: Subject
-    field: str | None
-    code: str
-    detail: str
+    field: str | None = Field(description="The field that was not undone; null: the whole event.")
+    code: str = Field(description="Why, for programs.")
+    detail: str = Field(description="Why, as a sentence for people.")
 
 
 class UndoResponse(Out):
+    """What an undo has changed."""
+
     request_id: str = Field(description="The request id of this undo, by which it can be undone.")
     undone: list[int] = Field(description="Ids of the events that were undone.")
     left_out: list[LeftOut] = Field(

@@ -178,7 +178,7 @@ def test_invalid_body_is_refused(fixtures, as_, events, body, where):
 def test_missing_title_or_project_is_refused(fixtures, as_):
     r = as_(fixtures.ada).post("/tasks", {})
 
-    assert {e["pointer"] for e in r.json()["errors"]} == {"#/title", "#/project_id"}
+    assert {e["pointer"] for e in r.json()["errors"]} == {"#/title", "#/project"}
 
 
 @pytest.mark.parametrize("largest", [{"title": "ü" * 500}, {"description": "ü" * 65_536}, {"tags": [str(n) for n in range(50)]}, {"external_ref": "x" * 255}, {"due_on": "1970-01-01"}, {"due_on": "2199-12-31"}, {"due_date": "1970-01-01T00:00:00Z"}, {"due_date": "2199-12-31T23:59:59.999999Z"}, {"metadata": {"a": "x" * 32_000}}])  # fmt: skip

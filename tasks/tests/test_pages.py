@@ -42,7 +42,7 @@ def test_creating_a_page_stores_and_records_it(fixtures, as_, events):
 
 @pytest.mark.parametrize(
     "body",
-    [{"title": ""}, {"title": "x" * 256}, {"body": "x" * 65_537}, {"body": None}, {"owner": 1}],
+    [{"title": ""}, {"title": "x" * 256}, {"body": "x" * 65_537}, {"body": None}, {"author": 1}],
 )
 def test_invalid_fields_are_refused(fixtures, as_, body):
     assert write(as_(fixtures.bob), fixtures, **body).status_code == 422

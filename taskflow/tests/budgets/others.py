@@ -154,6 +154,15 @@ def offboard_user(setup: Setup, rows: int) -> Request:
     return lambda: setup.boss.post(f"/users/{user.pk}/offboarding", body)
 
 
+def get_tag(setup: Setup, rows: int) -> Request:
+    tag = TagFactory(actor=setup.fixtures.ada)
+    return lambda: setup.bob.get(f"/tags/{tag.pk}")
+
+
+def get_index(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.get("/api/v1")
+
+
 def get_me(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/me")
 

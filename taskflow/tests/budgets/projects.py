@@ -100,3 +100,8 @@ def import_tasks(setup: Setup, rows: int) -> Request:
     text = "title,tags,assignee,parent\n" + "x,a;b,@bob,APO-1\n" * rows
     path = "/projects/APO/tasks.csv"
     return lambda: setup.bob.generic("POST", path, text, content_type="text/csv")
+
+
+def get_member(setup: Setup, rows: int) -> Request:
+    member = setup.ada.post("/projects/APO/members", {"user_id": setup.fixtures.eve.user.pk}).json()
+    return lambda: setup.bob.get(f"/members/{member['id']}")

@@ -1,0 +1,198 @@
+"""The constant parts of the OpenAPI document: problems, dry runs, headers and shared parameters."""
+
+from __future__ import annotations
+
+from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF_HEADER, REASON_HEADER
+from taskflow.http.components import Schema
+from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
+
+FIELD_PROBLEM = {
+    "type": "object",
+    "title": "FieldProblem",
+    "description": "One error. One or more properties say what it is about.",
+    "required": ["code", "detail"],
+    "properties": {
+        "pointer": {"type": "string", "description": "JSON pointer to a field of the body."},
+        "parameter": {
+            "type": "string",
+            "description": "Name of the query, path or header parameter.",
+        },
+        "code": {"type": "string", "description": "What is wrong, for programs."},
+        "detail": {"type": "string", "description": "What is wrong, as a sentence for people."},
+        "yours": {"description": "412: the value that was sent."},
+        "theirs": {"description": "412: the value that is stored now."},
+        "base": {"description": "412: the value in the version that If-Match names."},
+        "task_id": {"type": "integer", "description": "The task that is open."},
+        "project_id": {"type": "integer", "description": "The project that has no other owner."},
+        "kind": {
+            "type": "string",
+            "description": "The type of the objects that the user owns, in the plural.",
+        },
+        "count": {"type": "integer", "description": "How many objects of this type the user owns."},
+        "line": {"type": "integer", "description": "Line of the CSV file. The first is 1."},
+        "column": {"type": ["string", "null"], "description": "Column of the CSV file."},
+        "event_id": {"type": "integer", "description": "The event that cannot be undone."},
+        "subject": {
+            "type": "object",
+            "description": "The object that the event is about.",
+            "required": ["type", "id"],
+            "properties": {"type": {"type": "string"}, "id": {"type": "integer"}},
+        },
+        "field": {"type": ["string", "null"], "description": "Field of the subject."},
+    },
+}
+PROBLEM: Schema = {
+    "type": "object",
+    "title": "Problem",
+    "description": "Problem details (RFC 9457).",
+    "required": ["type", "title", "status", "code", "detail", "request_id"],
+    "properties": {
+        "type": {
+            "type": "string",
+            "format": "uri-reference",
+            "description": "Identifies the kind of problem.",
+        },
+        "title": {"type": "string", "description": "The standard name of the status."},
+        "status": {"type": "integer", "description": "The status of the response."},
+        "code": {"type": "string", "description": "Stable, for programs."},
+        "detail": {"type": "string", "description": "A sentence for people that says what to do."},
+        "errors": {
+            "type": "array",
+            "items": {"$ref": "#/components/schemas/FieldProblem"},
+            "description": "The single errors; absent if there are none.",
+        },
+        "request_id": {
+            "type": ["string", "null"],
+            "description": "The X-Request-Id of the response. Give it when you report a problem.",
+        },
+    },
+}
+
+
+def _parameter(source: str, name: str, description: str, **schema: object) -> Schema:
+    """Describe an optional parameter of the query or a header."""
+    optional = {"in": source, "name": name, "required": False}
+    return optional | {"schema": schema, "description": description}
+
+
+DRY_RUN_PARAMETER = _parameter(
+    "query",
+    DRY_RUN,
+    "Make the change with all rules and constraints, answer with a DryRun, and roll it back."
+    " Nothing is stored: no event, task number or Idempotency-Key. A real call gets other ids and"
+    " times.",
+    type="boolean",
+    default=False,
+)
+IDEMPOTENCY_KEY_PARAMETER = _parameter(
+    "header",
+    "Idempotency-Key",
+    "A new key for each write, and the same key for its retries. For 24 hours, retries get the"
+    " first response, with Idempotency-Replayed: true. Keys belong to a user. Errors are not"
+    " stored.",
+    type="string",
+    minLength=1,
+    maxLength=MAX_KEY_LENGTH,
+    pattern=r"^[!#-~]+$",
+)
+IF_MATCH_PARAMETER = _parameter(
+    "header",
+    "If-Match",
+    "The ETag of the version that the change is based on. If another request has since changed one"
+    " of the same fields, the answer is 412, with yours, theirs and base in `errors`. Changes of"
+    " different fields are merged.",
+    type="string",
+    pattern=r'^((W/)?"[!#-~]*"|\*)$',
+)
+REASON_PARAMETER = _parameter(
+    "header",
+    REASON_HEADER,
+    f"Why the change is made, in one line of at most {MAX_REASON_LENGTH} characters. It is recorded"
+    " with every event of the request. Percent-encode % and characters that are not ASCII, as"
+    " UTF-8.",
+    type="string",
+    minLength=1,
+    pattern=r"^([ -$&-~]|%[0-9A-Fa-f]{2})+$",
+)
+ON_BEHALF_OF_PARAMETER = _parameter(
+    "header",
+    ON_BEHALF_OF_HEADER,
+    "The user for whom the change is made: an id, or a handle as in @ada. It is recorded with every"
+    " event of the request. An agent may name its responsible user, an administrator any active"
+    " user; otherwise 403.",
+    type="string",
+    pattern=r"^(@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18})$",
+)
+IF_NONE_MATCH_PARAMETER = _parameter(
+    "header",
+    "If-None-Match",
+    "An ETag that the client has. 304 if it is current.",
+    type="string",
+    pattern=r'^((W/)?"[!#-~]*"|\*)$',
+)
+DRY_RUN_SCHEMA = {
+    "type": "object",
+    "title": "DryRun",
+    "description": "The result of a write with dry_run=true, which has been rolled back.",
+    "required": ["dry_run", "status", "result", "event_count", "events"],
+    "properties": {
+        "dry_run": {"type": "boolean", "description": "Always true."},
+        "status": {
+            "type": "integer",
+            "description": "The status that the real call would have answered.",
+        },
+        "result": {
+            "description": "The body that the real call would have answered.",
+            "type": ["object", "null"],
+        },
+        "event_count": {
+            "type": "integer",
+            "description": "How many events would have been recorded.",
+        },
+        "events": {
+            "type": "array",
+            "description": "The first 500 events that would have been recorded.",
+            "items": {"$ref": "#/components/schemas/EventResponse"},
+        },
+    },
+}
+DRY_RUN_REF = {"$ref": "#/components/schemas/DryRun"}
+DRY_RUN_RESPONSE = {
+    "description": "With dry_run=true.",
+    "content": {"application/json": {"schema": DRY_RUN_REF}},
+}
+
+
+def _header(description: str, *, required: bool = True, **schema: object) -> Schema:
+    return {
+        "description": description,
+        "required": required,
+        "schema": schema or {"type": "string"},
+    }
+
+
+# By name. Headers that only some responses of a status have are not required.
+HEADERS = {
+    "X-Request-Id": _header(
+        "The id of the request, which is in its log lines and events: the one that was sent as"
+        " X-Request-Id, or a new one."
+    ),
+    "ETag": _header("The version of the object, for If-None-Match and If-Match."),
+    "Location": _header("The URL of the new object, which GET answers."),
+    "Retry-After": _header("Seconds to wait before the next attempt.", type="integer"),
+    "WWW-Authenticate": _header("How to authenticate: with a bearer token."),
+    "Idempotency-Replayed": _header(
+        "`true` if this is the stored response to the first request with the same Idempotency-Key.",
+        required=False,
+    ),
+}
+
+
+def header_refs(*names: str) -> Schema:
+    """Return references to these headers, by name."""
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
+
+
+def optional_header(name: str) -> Schema:
+    """Return a header that only some of the responses have, by name."""
+    return {name: HEADERS[name] | {"required": False}}

@@ -1,0 +1,46 @@
+"""The Location of each created object can be read by GET, and answers the same object."""
+
+from __future__ import annotations
+
+import pytest
+
+from taskflow.tests.contract import api_document
+
+CREATED = {
+    "create_task": ("post", "/tasks", {"project": "APO", "title": "x"}),
+    "upsert_task": ("put", "/projects/APO/tasks/by-ref/r-1", {"title": "x"}),
+    "create_project": ("post", "/projects", {"name": "N"}),
+    "add_member": ("post", "/projects/APO/members", {"user": "@eve"}),
+    "create_tag": ("post", "/tags", {"name": "fresh"}),
+    "create_comment": ("post", "/comments", {"task": "APO-1", "body": "x"}),
+    "create_page": ("post", "/pages", {"project": "APO", "title": "x"}),
+    "create_user": ("post", "/users", {"email": "new@acme.example"}),
+    "create_token": ("post", "/tokens", {"name": "x"}),
+    "rotate_token": ("post", "/tokens/{token}/rotation", None),
+}
+
+
+@pytest.mark.parametrize("name", CREATED)
+def test_location_of_a_created_object_can_be_read(fixtures, as_, name):
+    client = as_(fixtures.boss)
+    token = client.post("/tokens", {"name": "old"}).json()["id"]
+    method, path, body = CREATED[name]
+
+    created = getattr(client, method)(path.format(token=token), body)
+    found = client.get(created.headers["Location"])
+
+    assert (created.status_code, found.status_code) == (201, 200)
+    assert found.json() == {n: v for n, v in created.json().items() if n != "token"}
+    assert found.headers["ETag"].split("-")[:3] == created.headers["ETag"].split("-")[:3]
+
+
+def test_every_operation_that_creates_an_object_is_in_the_table():
+    """Registering creates a tenant and answers with a token: it has no Location."""
+    creating = {
+        operation["operationId"]
+        for methods in api_document()["paths"].values()
+        for operation in methods.values()
+        if "201" in operation["responses"]
+    }
+
+    assert creating - {"register"} == CREATED.keys()

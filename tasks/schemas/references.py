@@ -1,0 +1,93 @@
+"""References in request bodies: a project, a user or a task by id, key or handle."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, ClassVar, Self
+
+from pydantic import (
+    BeforeValidator,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from taskflow.http.schema import MAX_ID, In
+
+MAX_REFERENCE_LENGTH = 60  # characters; a handle has at most 50
+
+
+def _check_reference(value: object) -> int | str:
+    """Return the id or the text. Raises one error, where a union would raise one for each type."""
+    if isinstance(value, str) and 1 <= len(value.strip()) <= MAX_REFERENCE_LENGTH:
+        return value.strip()
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
+        return value
+    raise ValueError("must be an id (a number), or a text with a key or a handle")
+
+
+IS_REFERENCE = BeforeValidator(_check_reference)
+
+
+def reference_schema(description: str, example: str) -> WithJsonSchema:
+    """Return the JSON schema of a reference. It replaces the one that pydantic would derive."""
+    members = [
+        {"type": "integer", "minimum": 1, "maximum": MAX_ID},
+        {"type": "string", "minLength": 1, "maxLength": MAX_REFERENCE_LENGTH},
+    ]
+    return WithJsonSchema({"anyOf": members, "description": description, "examples": [example]})
+
+
+ProjectReference = Annotated[
+    int | str, IS_REFERENCE, reference_schema("The project, by id or key.", "WEB")
+]
+TaskReference = Annotated[
+    int | str, IS_REFERENCE, reference_schema("The task, by id or key.", "WEB-12")
+]
+UserReference = Annotated[
+    int | str, IS_REFERENCE, reference_schema("The user: `me`, an id or `@handle`.", "@ada")
+]
+OwnerReference = Annotated[
+    int | str, IS_REFERENCE, reference_schema("The owner: `me`, an id or `@handle`.", "@ada")
+]
+
+
+class WithReferences(In):
+    """A body that names rows in two ways: `<name>` takes an id, a key or a handle, and `<name>_id`
+    takes an id.
+
+    Both of one row are refused. Of each of `required_references`, one must be sent.
+    """
+
+    required_references: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _check_required(cls, value: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Report missing references together with the errors of the other fields."""
+        sent = value.keys() if isinstance(value, dict) else cls.model_fields.keys()
+        names = [n for n in cls.required_references if not {n, f"{n}_id"} & sent]
+        errors = [InitErrorDetails(type="missing", loc=(name,), input=None) for name in names]
+        try:
+            body = handler(value)
+        except ValidationError as error:
+            if not errors:
+                raise
+            errors += [_copy_error(details) for details in error.errors(include_url=False)]
+        if errors:
+            raise ValidationError.from_exception_data(cls.__name__, errors)
+        return body
+
+    @model_validator(mode="after")
+    def _check_one_way(self) -> Self:
+        for name in type(self).model_fields:
+            if {name, f"{name}_id"} <= self.model_fields_set:
+                raise ValueError(f"send {name} or {name}_id, not both")
+        return self
+
+
+def _copy_error(details: Any) -> InitErrorDetails:
+    """Return an error of pydantic as part of a new ValidationError, with the same code and text."""
+    kind = PydanticCustomError(details["type"], details["msg"])
+    return InitErrorDetails(type=kind, loc=details["loc"], input=None)
