@@ -178,6 +178,7 @@ HEADERS = {
 }
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("headers", HEADERS)
 @pytest.mark.parametrize("times", [1, MAX_ATTEMPTS - 1])
 def test_contended_write_is_run_again_and_recorded_once(fixtures, client, fail, headers, times):
@@ -268,6 +269,7 @@ def test_contended_read_is_run_again(client, fail):
     assert len(attempts) == 2
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("sqlstate", "times", "status", "changes"),
     [
@@ -358,6 +360,7 @@ def move_after_lookup(monkeypatch):
     return prepare
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "is_member", [True, False], ids=["to a project of the member", "to an invisible project"]
 )
@@ -394,6 +397,7 @@ def test_permission_on_a_moved_task_is_checked_in_its_new_project(
     assert statuses == (done if is_member else refused)
 
 
+@pytest.mark.slow
 def test_moves_of_one_task_at_once_all_succeed(fixtures):
     with inside(fixtures.acme):
         projects = [fixtures.apollo] + [

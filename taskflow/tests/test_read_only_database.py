@@ -168,6 +168,7 @@ FAILURES = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("error", FAILURES, ids=repr)
 def test_request_succeeds_when_the_last_use_of_the_token_cannot_be_stored(
     fixtures, client, monkeypatch, caplog, error

@@ -33,6 +33,7 @@ def stored_fixtures():
     return build_unusual_tenant()
 
 
+@pytest.mark.slow
 def test_export_of_an_imported_export_has_the_same_bytes(stored_fixtures):
     before = export(stored_fixtures.acme)
     wipe()
@@ -68,6 +69,7 @@ def test_export_reads_one_snapshot_without_settings_of_the_session(stored_fixtur
     assert set(settings) == {("repeatable read", "0", "read committed")}
 
 
+@pytest.mark.slow
 def test_imported_tenant_continues_its_numbers(stored_fixtures):
     data = export(stored_fixtures.acme)
     with inside(stored_fixtures.acme):

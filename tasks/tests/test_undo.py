@@ -131,7 +131,7 @@ def run(client, verb, ids, headers):
     return getattr(client, method)(path, headers=headers) if body is None else getattr(client, method)(path, body, headers=headers)  # fmt: skip
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("verb", VERBS)
 def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)
