@@ -46,7 +46,7 @@ def document(source: str) -> str:
     """The task documents of the rows of `source`, a table or part of the statement."""
     return f"""
 SELECT t.id, p.key || '-' || t.number AS key, t.number, t.project_id, t.title, t.description,
-  t.status, t.status = 'done' AS completed,
+  t.status, t.outcome, t.status = 'done' AS completed,
   t.status <> 'done' AND NOT coalesce(b.is_open, false) AS ready, t.priority,
   (SELECT to_json(r) FROM ({USER}
     WHERE u.tenant_id = t.tenant_id AND u.id = t.assignee_id) r) AS assignee,
@@ -144,7 +144,8 @@ SELECT p.id, p.key, p.name, p.description, p.status, p.metadata,
   (SELECT to_json(r) FROM (
     SELECT count(*) FILTER (WHERE t.status = 'todo') AS todo,
       count(*) FILTER (WHERE t.status = 'in_progress') AS in_progress,
-      count(*) FILTER (WHERE t.status = 'done') AS done
+      count(*) FILTER (WHERE t.outcome = 'completed') AS done,
+      count(*) FILTER (WHERE t.outcome = 'cancelled') AS cancelled
     FROM tasks_task t
     WHERE t.tenant_id = mine.tenant_id AND t.project_id = p.id AND t.deleted_at IS NULL
   ) r) AS task_counts, p.version, p.created_at, p.updated_at
@@ -233,6 +234,7 @@ UPDATE = statement(
     assignee_id = CASE WHEN $7::boolean THEN $8 ELSE t.assignee_id END,
     completed_at = CASE WHEN coalesce($6, t.status) = 'done'
       THEN coalesce(t.completed_at, now()) END,
+    outcome = CASE WHEN coalesce($6, t.status) = 'done' THEN coalesce(t.outcome, 'completed') END,
     version = t.version + 1, updated_at = now()
   FROM old
   WHERE t.tenant_id = $1 AND t.id = old.id AND (coalesce($4, t.title), coalesce($5, t.priority),

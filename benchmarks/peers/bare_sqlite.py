@@ -35,7 +35,7 @@ def instant(column: str) -> str:
 DOCUMENT = f"""
 SELECT json_object('id', t.id, 'key', p.key || '-' || t.number, 'number', t.number,
   'project_id', t.project_id, 'title', t.title, 'description', t.description, 'status', t.status,
-  'completed', json(iif(t.status = 'done', 'true', 'false')),
+  'outcome', t.outcome, 'completed', json(iif(t.status = 'done', 'true', 'false')),
   'ready', json(iif(t.status <> 'done' AND NOT EXISTS (
     SELECT 1 FROM tasks_taskblocker l JOIN tasks_task o ON o.id = l.blocker_id
     WHERE l.tenant_id = t.tenant_id AND l.task_id = t.id AND o.deleted_at IS NULL

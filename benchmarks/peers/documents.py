@@ -83,6 +83,7 @@ class TaskResponse(Out):
     title: str
     description: str
     status: Status
+    outcome: str | None
     completed: bool
     ready: bool
     priority: Priority
@@ -112,6 +113,7 @@ class TaskCounts(Out):
     todo: int = 0
     in_progress: int = 0
     done: int = 0
+    cancelled: int = 0
 
 
 class ProjectResponse(Out):

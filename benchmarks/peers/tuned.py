@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import orjson
 from fastapi import Depends, FastAPI, HTTPException, Query, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Row, and_, bindparam, cast, func, insert, or_, select, update
+from sqlalchemy import Row, and_, bindparam, case, cast, func, insert, or_, select, update
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -59,6 +59,7 @@ TASK_FIELDS = (
     "title",
     "description",
     "status",
+    "outcome",
     "priority",
     "parent_id",
     "due_date",
@@ -82,6 +83,7 @@ PROJECT_FIELDS = (
     "created_at",
     "updated_at",
 )
+COUNT_NAMES = ("todo", "in_progress", "done", "cancelled")
 T, U = len(TASK_FIELDS), len(USER_FIELDS)
 
 
@@ -185,14 +187,15 @@ PROJECTS = (
     .order_by(projects.c.id.desc())
     .limit(PAGE + 1)
 )
+COUNTED_AS = case((tasks.c.outcome == "cancelled", "cancelled"), else_=tasks.c.status)
 COUNTS = (
-    select(tasks.c.project_id, tasks.c.status, func.count())
+    select(tasks.c.project_id, COUNTED_AS, func.count())
     .where(
         tasks.c.tenant_id == bindparam("tenant"),
         tasks.c.project_id.in_(bindparam("ids", expanding=True)),
         tasks.c.deleted_at.is_(None),
     )
-    .group_by(tasks.c.project_id, tasks.c.status)
+    .group_by(tasks.c.project_id, COUNTED_AS)
 )
 TAKE_NUMBERS = (
     update(projects)
@@ -360,7 +363,7 @@ async def list_projects(credentials: Credentials) -> Response:
         tenant_id, user_id = await authenticate(connection, credentials)
         named = {"tenant": tenant_id, "user": user_id}
         rows = (await connection.execute(PROJECTS, named)).all()
-        counts = {row[0]: {"todo": 0, "in_progress": 0, "done": 0} for row in rows[:PAGE]}
+        counts = {row[0]: dict.fromkeys(COUNT_NAMES, 0) for row in rows[:PAGE]}
         named = {"tenant": tenant_id, "ids": list(counts)}
         for project_id, status, count in await connection.execute(COUNTS, named):
             counts[project_id][status] = count
@@ -493,7 +496,9 @@ async def store_changes(
     timestamp = now()
     values = {**new, "version": old["version"] + 1, "updated_at": timestamp}
     if "status" in new:
-        values["completed_at"] = timestamp if new["status"] == "done" else None
+        is_done = new["status"] == "done"
+        values["completed_at"] = timestamp if is_done else None
+        values["outcome"] = "completed" if is_done else None
     await connection.execute(
         update(tasks)
         .where(tasks.c.tenant_id == tenant_id, tasks.c.id == old["id"])

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, HTTPException, Query
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
-from sqlalchemy import Select, cast, func, or_, select, update
+from sqlalchemy import Select, case, cast, func, or_, select, update
 from sqlalchemy.dialects.postgresql import TSQUERY
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker
 from sqlalchemy.orm import joinedload, selectinload
@@ -223,14 +223,15 @@ async def count_tasks(
     session: AsyncSession, user: User, project_ids: list[int]
 ) -> dict[int, dict[str, int]]:
     counts: dict[int, dict[str, int]] = {pk: {} for pk in project_ids}
+    counted_as = case((Task.outcome == "cancelled", "cancelled"), else_=Task.status)
     rows = (
-        select(Task.project_id, Task.status, func.count())
+        select(Task.project_id, counted_as, func.count())
         .where(
             Task.tenant_id == user.tenant_id,
             Task.project_id.in_(project_ids),
             Task.deleted_at.is_(None),
         )
-        .group_by(Task.project_id, Task.status)
+        .group_by(Task.project_id, counted_as)
     )
     for project_id, status, count in await session.execute(rows):
         counts[project_id][status] = count
@@ -313,6 +314,7 @@ async def update_task(task_id: int, body: TaskUpdate, session: Db, user: Current
     task.updated_at = now()
     if "status" in changes:
         task.completed_at = task.updated_at if task.completed else None
+        task.outcome = "completed" if task.completed else None
     session.add(event_of(user, task, "changed", changes))
     await session.commit()
     return task

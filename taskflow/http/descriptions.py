@@ -211,6 +211,9 @@ def _component_of(document: Schema, part: Schema) -> Schema:
 def _copy_example(document: Schema, operation: Schema) -> None:
     """Show the first example of a body's schema as the example of the request."""
     body = operation.get("requestBody", {})
+    for content in body.get("content", {}).values():
+        if "allOf" in content["schema"]:  # pydantic wraps the reference of an optional body
+            (content["schema"],) = content["schema"]["allOf"]
     if examples := _component_of(document, body).get("examples"):
         body["content"]["application/json"]["example"] = examples[0]
 

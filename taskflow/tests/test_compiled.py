@@ -117,7 +117,12 @@ ODD = [
     {"title": "it's \\ %s %(x)s $1 ü🚀", "description": '"\n'},
     {"due_date": datetime(2026, 12, 1, 8, 0, 0, 120000, UTC), "due_on": None},
     {"due_on": date(2199, 12, 31), "metadata": {"a": [1, None, True, {"b": "ü"}]}},
-    {"status": "done", "completed_at": datetime(1970, 1, 1, tzinfo=UTC), "external_ref": "x"},
+    {
+        "status": "done",
+        "outcome": "completed",
+        "completed_at": datetime(1970, 1, 1, tzinfo=UTC),
+        "external_ref": "x",
+    },
 ]
 
 

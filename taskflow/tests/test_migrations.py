@@ -16,7 +16,9 @@ from taskflow.management.commands import migrate
 from taskflow.management.commands.migrate import CREATE_ROLES
 from taskflow.tenancy import has_roles, inside
 from taskflow.tenancy.checks import find_violations
-from tasks.models import Task
+from tasks.actions.projects import create_project
+from tasks.changes.tasks import create_task
+from tasks.models import Outcome, Project, Task, TaskCountDelta
 
 on_postgresql = pytest.mark.skipif(
     connection.vendor != "postgresql", reason="a pooler is in front of PostgreSQL"
@@ -118,6 +120,31 @@ def test_rows_of_other_apps_stay_when_an_app_is_migrated_to_zero():
 
     with inside(fixtures.acme):
         assert User.objects.filter(handle="ada").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.isolation
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.usefixtures("_migrated_again")
+def test_done_tasks_of_all_tenants_become_completed_and_counts_stay_right():
+    fixtures = build_fixtures()
+    actors = {fixtures.acme: fixtures.ada, fixtures.mallory.tenant: fixtures.mallory}
+    for tenant, actor in actors.items():
+        with inside(tenant):
+            project = create_project(actor, name="Done", key="DON")
+            for outcome in Outcome:
+                create_task(actor, project, title="x", status="done", outcome=outcome)
+
+    call_command("migrate", "tasks", "0003", verbosity=0)
+    call_command("migrate", verbosity=0)
+
+    for tenant in actors:
+        with inside(tenant):
+            assert set(Task.objects.values_list("status", "outcome")) <= {
+                ("done", "completed"), ("todo", None),
+            }  # fmt: skip
+            assert Task.objects.filter(outcome="completed").count() == 2
+            assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
 
 
 @pytest.mark.raw_sql

@@ -239,7 +239,8 @@ def test_change_all_costs_one_update_and_one_insert(acme, start, assert_statemen
 
 
 def test_change_all_records_only_what_differs_in_each_row(acme, start):
-    done = {"status": Status.DONE, "completed_at": datetime(2026, 1, 1, tzinfo=UTC)}
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    done = {"status": Status.DONE, "outcome": "completed", "completed_at": at}
     create_all(
         acme.ada,
         [
@@ -253,8 +254,8 @@ def test_change_all_records_only_what_differs_in_each_row(acme, start):
 
     assert count == 2
     assert [sorted(e.changes) for e in recorded(before)] == [
-        ["completed_at", "priority", "status"],
-        ["completed_at", "status"],
+        ["completed_at", "outcome", "priority", "status"],
+        ["completed_at", "outcome", "status"],
     ]
     assert list(Task.objects.order_by("pk").values_list("version", flat=True)) == [2, 2, 1]
 

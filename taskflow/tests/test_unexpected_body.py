@@ -97,8 +97,8 @@ def test_delete_with_dry_run_in_the_body_deletes_nothing(fixtures, as_):
         assert Task.objects.filter(pk=fixtures.task.pk).exists()
 
 
-def test_completion_with_force_in_the_body_names_both_parameters(fixtures, as_):
-    r = as_(fixtures.ada).post("/tasks/APO-1/completion", {"force": True})
+def test_reopening_with_force_in_the_body_names_both_parameters(fixtures, as_):
+    r = as_(fixtures.ada).delete("/tasks/APO-1/completion", {"force": True})
 
     assert "?dry_run=true and ?force=true" in r.json()["detail"]
 
@@ -112,7 +112,7 @@ def test_read_with_a_body_is_refused(fixtures, as_, method):
     assert r.status_code == 422
 
 
-def test_operation_without_declared_body_works_without_one(fixtures, as_):
+def test_operation_without_required_body_works_without_one(fixtures, as_):
     client = as_(fixtures.ada)
 
     assert client.post("/tasks/APO-1/completion").status_code == 200

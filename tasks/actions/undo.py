@@ -22,6 +22,7 @@ from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
 from tasks.actions.undo_locks import lock_users_of_events
+from tasks.actions.undo_outcomes import find_changed_outcomes, set_outcomes
 from tasks.models import (
     FormerNumber,
     Page,
@@ -108,11 +109,13 @@ def _build_conflict(obstacles: Sequence[Obstacle]) -> Conflict:
 def _apply_plan(actor: Actor, plan: Plan) -> None:
     """Write the plan. Raises _UndoBlocked if the result breaks rules."""
     if obstacles := [
+        *find_changed_outcomes(plan),
         *_find_double_due_dates(plan),
         *_find_tags_in_use(plan),
         *_find_moves_out_of_trash(plan),
     ]:
         raise _UndoBlocked(obstacles)
+    set_outcomes(plan)
     moved = [r for r in plan.reversals_of(Task) if {"project", "number"} & r.values.keys()]
     former_numbers = [(r.row, r.row.project_id, r.row.number) for r in moved]
     remove_created(actor, plan)

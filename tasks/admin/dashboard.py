@@ -12,7 +12,7 @@ from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
-from tasks.models import Project, ProjectStatus, Status, Task
+from tasks.models import Outcome, Project, ProjectStatus, Status, Task
 
 LATEST_EVENTS = 12
 
@@ -26,7 +26,10 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
         todo=Count("pk", filter=Q(status=Status.TODO)),
         in_progress=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),
-        done_this_week=Count("pk", filter=Q(completed_at__gte=now - timedelta(days=7))),
+        done_this_week=Count(
+            "pk",
+            filter=Q(outcome=Outcome.COMPLETED, completed_at__gte=now - timedelta(days=7)),
+        ),
     )
     users = User.objects.active().aggregate(
         humans=Count("pk", filter=Q(kind=UserKind.HUMAN)),
@@ -40,7 +43,11 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
             ("To do", tasks["todo"], "/admin/tasks/task/?status__exact=todo"),
             ("In progress", tasks["in_progress"], "/admin/tasks/task/?status__exact=in_progress"),
             ("Overdue", tasks["overdue"], "/admin/tasks/task/"),
-            ("Done in 7 days", tasks["done_this_week"], "/admin/tasks/task/?status__exact=done"),
+            (
+                "Done in 7 days",
+                tasks["done_this_week"],
+                "/admin/tasks/task/?outcome__exact=completed",
+            ),
             ("Active projects", projects, "/admin/tasks/project/?status__exact=active"),
             ("People", users["humans"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),

@@ -120,10 +120,9 @@ class ProjectAdmin(TrashableAdmin):
     def show_status(self, project: Project) -> tuple[str, str]:
         return project.status, project.get_status_display()
 
-    @display(description="to do / in progress / done")
+    @display(description="to do / in progress / done / cancelled")
     def show_tasks(self, project: Project) -> str:
-        counts = project.task_counts
-        return f"{counts['todo']} / {counts['in_progress']} / {counts['done']}"
+        return " / ".join(str(count) for count in project.task_counts.values())
 
 
 @admin.register(ProjectMember)

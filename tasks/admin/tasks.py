@@ -21,10 +21,16 @@ from tasks.changes.base import TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.planner import change_tasks
 from tasks.changes.reopen import ReopenTask
-from tasks.models import Priority, Status, Tag, Task
+from tasks.models import Outcome, Priority, Status, Tag, Task
 from tasks.schemas.tasks import TaskCreate
 
-STATUS_COLORS = {"todo": "info", "in_progress": "warning", "done": "success"}
+STATUS_COLORS = {
+    "todo": "info",
+    "in_progress": "warning",
+    "done": "success",
+    Outcome.CANCELLED.value: "danger",
+}
+OUTCOME_HELP = "Only for done tasks. Without one, a done task is completed."
 PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
 
 
@@ -49,11 +55,30 @@ class TaskForm(RecordedForm):
         super().__init__(*args, **kwargs)
         rows = {"labels": Tag.objects.all(), "blockers": Task.objects.outside_trash()}
         model_fields = {"labels": "tags", "blockers": "blocked_by"}
+        if "outcome" in self.fields:
+            self.fields["outcome"].help_text = OUTCOME_HELP
         for name in rows.keys() & self.fields.keys():
             self.fields[name].queryset = rows[name]  # type: ignore[attr-defined]
             if self.instance.pk:
                 links = getattr(self.instance, model_fields[name])
                 self.fields[name].initial = list(links.filter(pk__in=rows[name]))
+
+    def clean(self) -> FormValues:
+        """Give a done task the outcome `completed` if none is selected.
+
+        A task that is reopened loses an outcome that the user has not edited. Otherwise the
+        constraint of the model would be reported in place of the action's reason.
+        """
+        cleaned = super().clean()
+        if "outcome" not in cleaned:
+            return cleaned
+        if cleaned.get("status") == Status.DONE:
+            cleaned["outcome"] = cleaned["outcome"] or Outcome.COMPLETED
+        elif "outcome" not in self.changed_data:
+            cleaned["outcome"] = None
+        elif cleaned["outcome"]:
+            self.add_error("outcome", "An open task has no outcome. Set the status to done.")
+        return cleaned
 
     def clean_external_ref(self) -> str | None:
         return self.cleaned_data["external_ref"] or None
@@ -75,6 +100,7 @@ class TaskAdmin(TrashableAdmin):
     ]
     list_filter = [
         "status",
+        "outcome",
         "priority",
         ("project", AutocompleteSelectFilter),
         ("assignee", AutocompleteSelectFilter),
@@ -87,7 +113,7 @@ class TaskAdmin(TrashableAdmin):
     actions = ["complete", "complete_anyway", "reopen", "restore_selected", "purge_selected"]
     fields = [
         ("project", "title"),
-        ("status", "priority"),
+        ("status", "outcome", "priority"),
         ("assignee", "parent"),
         "labels",
         "blockers",
@@ -115,6 +141,8 @@ class TaskAdmin(TrashableAdmin):
 
     @display(description="status", ordering="status", label=STATUS_COLORS)
     def show_status(self, task: Task) -> tuple[str, str]:
+        if task.outcome == Outcome.CANCELLED:
+            return task.outcome, Outcome.CANCELLED.label
         return task.status, Status(task.status).label
 
     @display(description="priority", ordering="priority_rank", label=PRIORITY_COLORS)

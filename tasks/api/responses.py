@@ -37,7 +37,7 @@ from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import DetailQuery, respond, respond_with_detail
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
-from tasks.models.count_deltas import STATUSES
+from tasks.models.count_deltas import COUNTS
 from tasks.models.tasks import is_ready
 from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.conditions import ProjectRef, apply_filters
@@ -84,7 +84,7 @@ def project_json_builder(viewer: Viewer) -> JsonBuilder:
     return JsonBuilder(
         ProjectResponse,
         role=Subquery(mine.values("role")),
-        task_counts=JsonObject(**{status: TaskCountDelta.total(status) for status in STATUSES}),
+        task_counts=JsonObject(**{name: TaskCountDelta.total(name) for name in COUNTS}),
     )
 
 

@@ -19,6 +19,7 @@ from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
 from tasks.schemas.tasks import (
     Forced,
     TaskAssignment,
+    TaskCompletion,
     TaskCreate,
     TaskFilters,
     TaskListResponse,
@@ -29,6 +30,7 @@ from tasks.schemas.tasks import (
 from tasks.schemas.trash import Deletion
 
 tasks = Router(tags=["Tasks"])
+WITHOUT_OUTCOME = TaskCompletion()
 
 
 @tasks.get("", response=TaskListResponse)
@@ -107,16 +109,25 @@ def delete_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
     return deleted_response(request, task)
 
 
-@tasks.post("/{task_id}/completion", response=TaskResponse)
+@tasks.post(
+    "/{task_id}/completion",
+    response=TaskResponse,
+    openapi_extra={"requestBody": {"required": False}},
+)
 def complete_task(
-    request: ActorRequest, task_id: TaskIdOrKey, force: Query[Forced]
+    request: ActorRequest,
+    task_id: TaskIdOrKey,
+    force: Query[Forced],
+    body: TaskCompletion = WITHOUT_OUTCOME,
 ) -> HttpResponse:
-    """Complete a task. Completing a done task changes nothing.
+    """Set a task to done. The body is optional: without it, the outcome is `completed`.
 
-    409 `open_work` if subtasks or blockers are open, with each in `errors`, unless `force` is true.
+    `{"outcome": "cancelled"}` is for work that was dropped. A done task changes only if another
+    outcome than its own is sent. 409 `open_work` if subtasks or blockers are open, with each in
+    `errors`, unless `force` is true.
     """
     task = find_task(request.auth, task_id)
-    actions.complete_task(request.auth, task, force=force.force)
+    actions.complete_task(request.auth, task, **body.sent_fields(), force=force.force)
     return updated_response(request, task)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -50,6 +50,10 @@ class TaskChange:
     event: ClassVar[str] = "changed"  # recorded as task.<event>
     sentence: ClassVar[str | None] = None  # predicate in history; None lists the changed fields
     inverse: ClassVar[str | None] = None  # the verb that undoing it is recorded as
+    # The verb of an undo that sets a field to a value, where it is not `inverse`.
+    inverses_by_value: ClassVar[Mapping[tuple[str, str], str]] = {}
+    # The sentences of further verbs that event_for() returns. Their inverse is the same.
+    other_sentences: ClassVar[Mapping[str, str]] = {}
     locks: ClassVar[Sequence[str]] = ()  # columns that check() reads or apply() sets
     with_subtasks: ClassVar[bool] = False
     reads_tags: ClassVar[bool] = False  # whether check() or apply() calls context.tags_of()

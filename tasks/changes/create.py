@@ -16,6 +16,7 @@ from taskflow.audit.values import FieldValues
 from taskflow.http.errors import Problem
 from tasks.actions.tags import find_or_create_tags
 from tasks.changes.context import DUE_TWICE, Context, check_tag_count
+from tasks.changes.outcome import check_outcome, get_outcome
 from tasks.models import Project, Status, Task
 
 
@@ -58,14 +59,15 @@ class CreateTask:
 
         `rows` contains the rows of the new tasks before this one.
         """
-        is_done = self.values.get("status") == Status.DONE
+        status = self.values.get("status", Status.TODO)
+        values = self.values | {"outcome": get_outcome(self.values, status)}
         return Task(
             project=self.project,
             title=self.title,
             created_by=actor.member,
             parent=rows[self.parent] if isinstance(self.parent, CreateTask) else self.parent,
-            completed_at=timezone.now() if is_done else None,
-            **self.values,
+            completed_at=timezone.now() if status == Status.DONE else None,
+            **values,
         )
 
     def check(self, task: Task, context: Context, blockers: Sequence[Task]) -> None:
@@ -73,6 +75,7 @@ class CreateTask:
         context.check_can_write(self.project)
         if task.due_date and task.due_on:
             raise DUE_TWICE
+        check_outcome(self.values, task.status)
         check_tag_count(len({name.lower() for name in self.tags}))
         if task.assignee:
             context.check_assignee(task.assignee, self.project)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from taskflow.audit.actor import Actor
 from tasks.changes.base import ForcedChange, Needs
+from tasks.changes.complete import CANCELLED_EVENT
 from tasks.changes.context import Context
-from tasks.models import Status, Task
+from tasks.models import Outcome, Status, Task
 
 
 @dataclass(eq=False)
@@ -21,7 +23,8 @@ class ReopenTask(ForcedChange):
     event = "reopened"
     sentence = "reopened the task"
     inverse = "completed"
-    locks = ("status", "completed_at", "parent")
+    inverses_by_value: ClassVar = {("outcome", Outcome.CANCELLED.value): CANCELLED_EVENT}
+    locks = ("status", "outcome", "completed_at", "parent")
 
     def needs(self, actor: Actor) -> Needs:
         return Needs(open_parent_id=None if self.force else self.task.parent_id)
@@ -31,4 +34,6 @@ class ReopenTask(ForcedChange):
             context.check_parent_is_open(task.parent_id)
 
     def apply(self, task: Task, context: Context) -> dict[str, object]:
-        return {"status": Status.TODO, "completed_at": None} if task.completed else {}
+        if not task.completed:
+            return {}
+        return {"status": Status.TODO, "outcome": None, "completed_at": None}

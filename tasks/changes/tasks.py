@@ -41,7 +41,17 @@ TASK_CHANGES: list[type[TaskChange]] = [
 OPERATIONS = {change.operation: change for change in TASK_CHANGES if change.operation}
 for _change in TASK_CHANGES:
     if _change.sentence:
-        register_event_verb("task", _change.event, _change.sentence, inverse=_change.inverse)
+        for _verb, _sentence in {
+            _change.event: _change.sentence,
+            **_change.other_sentences,
+        }.items():
+            register_event_verb(
+                "task",
+                _verb,
+                _sentence,
+                inverse=_change.inverse,
+                inverses_by_value=_change.inverses_by_value,
+            )
 
 
 def create_task(
@@ -91,9 +101,11 @@ def upsert_task(
     return update_task(actor, task, **values), False
 
 
-def complete_task(actor: Actor, task: Task, *, force: bool = False) -> Task:
-    """Complete a task. CompleteTask documents the rules and errors."""
-    change_tasks(actor, [CompleteTask(task, force=force)])
+def complete_task(
+    actor: Actor, task: Task, *, outcome: str | None = None, force: bool = False
+) -> Task:
+    """Set a task to done. CompleteTask documents the outcome, the rules and the errors."""
+    change_tasks(actor, [CompleteTask(task, outcome=outcome, force=force)])
     return task
 
 

@@ -11,6 +11,7 @@ from tasks.changes.assign import AssignTask
 from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import DUE_TWICE, Context, check_tag_count
+from tasks.changes.outcome import check_outcome, get_outcome
 from tasks.changes.reopen import ReopenTask
 from tasks.models import Status, Task
 
@@ -18,6 +19,7 @@ DUE_FIELDS = ("due_date", "due_on")
 # By field: the columns that its check reads, or that are set with it.
 RELATED_COLUMNS = {
     "status": (*CompleteTask.locks, "parent"),
+    "outcome": ("status",),
     "parent": ("status",),
     "due_date": DUE_FIELDS,
     "due_on": DUE_FIELDS,
@@ -43,7 +45,7 @@ class UpdateTask(ForcedChange):
         if values.keys() == {"assignee"}:
             return AssignTask.build(task, values, force=force)
         if values == {"status": Status.DONE}:
-            return CompleteTask(task, force=force)
+            return CompleteTask.build(task, values, force=force)
         return cls(task, values, force=force)
 
     @property
@@ -86,7 +88,7 @@ class UpdateTask(ForcedChange):
     def event_for(self, task: Task) -> str:
         status = self.sent.get("status")
         if status == Status.DONE and not task.completed:
-            return CompleteTask.event
+            return CompleteTask.event_of_outcome(self.sent.get("outcome"))
         if status not in (None, Status.DONE) and task.completed:
             return ReopenTask.event
         return self.event
@@ -103,6 +105,8 @@ class UpdateTask(ForcedChange):
             self._check_due(task)
         if "tags" in sent:
             check_tag_count(len({name.lower() for name in sent["tags"]}))
+        if "outcome" in sent:
+            check_outcome(sent, self._get_status(task))
         if "external_ref" in sent:
             context.check_external_ref(task, task.project, sent["external_ref"])
         if sent.keys() & {"status", "parent"} and not self.force:
@@ -128,4 +132,6 @@ class UpdateTask(ForcedChange):
             values["tags"] = context.get_loaded_tags(values["tags"])
         if "status" in values and values["status"] != task.status:
             values["completed_at"] = context.now if values["status"] == Status.DONE else None
+        if values.keys() & {"status", "outcome"}:
+            values["outcome"] = get_outcome(values, self._get_status(task), task.outcome)
         return values

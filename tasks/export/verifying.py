@@ -18,6 +18,7 @@ from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
 from tasks.export.format import FORMAT, VERSION, Line, fields_of, label_of, models_by_label
 from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
+from tasks.models import Outcome, Status, Task
 
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
@@ -180,9 +181,12 @@ def _fill_defaults(model: type[Model], row: ExportRow) -> ExportRow:
         )
     missing = fields.keys() - row.keys()
     try:
-        return row | {name: default_of(fields[name]) for name in sorted(missing)}
+        defaults = {name: default_of(fields[name]) for name in sorted(missing)}
     except LookupError as error:
         raise ValueError(f"{label_of(model)} needs the column {error.args[0]}") from None
+    if model is Task and "outcome" in missing and row.get("status") == Status.DONE:
+        defaults["outcome"] = Outcome.COMPLETED.value  # a done task without an outcome is refused
+    return row | defaults
 
 
 def _check_values(model: type[Model], row: ExportRow) -> None:

@@ -6,12 +6,13 @@ from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
-from tasks.models.tasks import FormerNumber, Priority, Status, Task, TaskBlocker, TaskTag
+from tasks.models.tasks import FormerNumber, Outcome, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
     "RESOURCE_TYPES",
     "Comment",
     "FormerNumber",
+    "Outcome",
     "Page",
     "Priority",
     "Project",

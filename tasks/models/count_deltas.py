@@ -1,6 +1,9 @@
 """
 The number of tasks of each status in a project, computed without counting the tasks.
 
+Done tasks are counted by outcome: `done` is the number of completed tasks, and `cancelled` that of
+cancelled ones.
+
 Every write inserts a row with the difference that it makes to the counts, in its own transaction.
 The counts of a project are the sums of its rows. Rows are inserted and never updated, so that
 writers of one project do not wait for each other. About every fiftieth insert also merges the rows
@@ -24,7 +27,8 @@ if TYPE_CHECKING:
     from tasks.models.projects import Project
     from tasks.models.tasks import Task
 
-STATUSES = ("todo", "in_progress", "done")
+COUNTS = ("todo", "in_progress", "done", "cancelled")
+CANCELLED = "cancelled"  # the count, and the outcome of the tasks that it counts
 MERGE_EVERY = 50  # inserted rows, on average
 
 
@@ -35,7 +39,8 @@ class TaskCountDelta(TenantModel):
     project_id = models.BigIntegerField()
     todo = models.IntegerField(default=0)
     in_progress = models.IntegerField(default=0)
-    done = models.IntegerField(default=0)
+    done = models.IntegerField(default=0)  # completed tasks
+    cancelled = models.IntegerField(default=0)
 
     class Meta:
         base_manager_name = "objects"
@@ -44,7 +49,7 @@ class TaskCountDelta(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.project_id}: {self.todo} {self.in_progress} {self.done}"
+        return f"{self.project_id}: {' '.join(str(getattr(self, name)) for name in COUNTS)}"
 
     @classmethod
     def record(cls, changes: Iterable[tuple[Task, Changes]]) -> None:
@@ -57,11 +62,11 @@ class TaskCountDelta(TenantModel):
             for side, sign in ((0, -1), (1, 1)):
                 values = {
                     name: fields[name][side] if name in fields else getattr(task, name)
-                    for name in ("status", "deleted_at")
+                    for name in ("status", "outcome", "deleted_at")
                 }
                 project_id = fields["project"][side] if "project" in fields else task.project_id
                 if project_id is not None and values["status"] and not values["deleted_at"]:
-                    added[project_id][values["status"]] += sign
+                    added[project_id][_count_of(values["status"], values["outcome"])] += sign
         rows = [
             cls(project_id=pk, **counts) for pk, counts in added.items() if any(counts.values())
         ]
@@ -83,7 +88,7 @@ class TaskCountDelta(TenantModel):
         """Replace the rows that no other transaction has locked by one row with their sum."""
         rows = cls._default_manager.filter(project_id=project_id)
         locked = list(rows.select_for_update(skip_locked=True))
-        total = {status: sum(getattr(row, status) for row in locked) for status in STATUSES}
+        total = {name: sum(getattr(row, name) for row in locked) for name in COUNTS}
         merged = cls._default_manager.filter(pk__in=[row.pk for row in locked])
         merged._raw_delete(
             merged.db
@@ -91,33 +96,34 @@ class TaskCountDelta(TenantModel):
         cls._default_manager.bulk_create([cls(project_id=project_id, **total)])
 
     @classmethod
-    def total(cls, status: str) -> Coalesce:
-        """Return the number of tasks with this status as an expression, for a query of projects."""
+    def total(cls, name: str) -> Coalesce:
+        """Return one of COUNTS as an expression, for a query of projects."""
         rows = cls._default_manager.filter(project_id=OuterRef("pk")).order_by()
-        summed = rows.values("project_id").annotate(n=Sum(status)).values("n")
+        summed = rows.values("project_id").annotate(n=Sum(name)).values("n")
         return Coalesce(Subquery(summed, output_field=models.IntegerField()), Value(0))
 
     @classmethod
     def find_wrong_counts(
         cls, projects: models.QuerySet[Project]
     ) -> list[tuple[Project, dict[str, int]]]:
-        """Return the projects whose stored counts are wrong, each with what has to be added per
-        status.
+        """Return the projects whose stored counts are wrong, each with what has to be added to
+        each count.
 
         One statement reads both counts, so that writes at the same time make no difference.
         """
         is_outside_trash = Q(tasks__deleted_at__isnull=True)
         counted = projects.annotate(
-            **{f"stored_{s}": cls.total(s) for s in STATUSES},
+            **{f"stored_{name}": cls.total(name) for name in COUNTS},
             **{
-                f"counted_{s}": Count("tasks", filter=is_outside_trash & Q(tasks__status=s))
-                for s in STATUSES
+                f"counted_{name}": Count("tasks", filter=is_outside_trash & _is_counted_as(name))
+                for name in COUNTS
             },
         )
         wrong = []
         for row in counted.order_by("pk"):
             missing = {
-                s: getattr(row, f"counted_{s}") - getattr(row, f"stored_{s}") for s in STATUSES
+                name: getattr(row, f"counted_{name}") - getattr(row, f"stored_{name}")
+                for name in COUNTS
             }
             if any(missing.values()):
                 wrong.append((row, missing))
@@ -132,6 +138,21 @@ class TaskCountDelta(TenantModel):
         wrong = cls.find_wrong_counts(projects)
         cls._default_manager.bulk_create([cls(project_id=p.pk, **counts) for p, counts in wrong])
         return len(wrong)
+
+
+def _count_of(status: str, outcome: str | None) -> str:
+    """Return the name of the count that contains a task with this status and outcome."""
+    return CANCELLED if outcome == CANCELLED else status
+
+
+def _is_counted_as(name: str) -> Q:
+    """Return the condition, for a query of projects, that a task is in this count.
+
+    It contains no negation, for which Django would add a subquery.
+    """
+    if name == CANCELLED:
+        return Q(tasks__outcome=CANCELLED)
+    return Q(tasks__status=name) & (Q(tasks__outcome="completed") | Q(tasks__outcome__isnull=True))
 
 
 def _merge_changes(

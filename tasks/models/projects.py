@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
@@ -24,7 +24,7 @@ from taskflow.tenancy import (
     TenantQuerySet,
     with_tenant_parameter,
 )
-from tasks.models.count_deltas import TaskCountDelta
+from tasks.models.count_deltas import COUNTS, TaskCountDelta
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
@@ -76,10 +76,7 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
     def with_details(self, viewer: Viewer) -> Self:
         """Load all fields of ProjectResponse, task counts and the viewer's role too. One query."""
         return self.select_related("owner").annotate(
-            **{
-                f"{status}_count": TaskCountDelta.total(status)
-                for status in ("todo", "in_progress", "done")
-            },
+            **{f"{name}_count": TaskCountDelta.total(name) for name in COUNTS},
             role=role_subquery(viewer, "pk"),
         )
 
@@ -193,13 +190,11 @@ class Project(Trashable):
 
     @property
     def task_counts(self) -> dict[str, int]:
-        """The number of tasks by status. The row must have been loaded by with_details()."""
-        row: Any = self
-        return {
-            "todo": row.todo_count,
-            "in_progress": row.in_progress_count,
-            "done": row.done_count,
-        }
+        """The number of tasks by status and outcome, with the names in COUNTS.
+
+        The row must have been loaded by with_details().
+        """
+        return {name: getattr(self, f"{name}_count") for name in COUNTS}
 
 
 class ProjectKey(TenantModel):

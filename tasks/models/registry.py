@@ -58,6 +58,7 @@ RESOURCE_TYPES = (
             "title",
             "description",
             "status",
+            "outcome",
             "priority",
             "assignee",
             "tags",

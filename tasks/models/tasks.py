@@ -33,6 +33,13 @@ class Status(models.TextChoices):
     DONE = "done"
 
 
+class Outcome(models.TextChoices):
+    """How a done task ended: its work was finished, or it was dropped."""
+
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+
+
 class Priority(models.TextChoices):
     """The priority of a task. Lists that sort by priority sort by urgency."""
 
@@ -108,7 +115,7 @@ class Task(Trashable):
 
     derived = frozenset({"completed_at"})
     columns_for_dependents = frozenset(
-        {"project_id", "status", "deleted_at"}
+        {"project_id", "status", "outcome", "deleted_at"}
     )  # the task counts depend on them
     project_field = "project_id"
     few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # sorted lists are read per value
@@ -118,6 +125,8 @@ class Task(Trashable):
     title = models.CharField(max_length=500)
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
+    # Null as long as the task is open.
+    outcome = models.CharField(max_length=9, choices=Outcome, null=True, blank=True)
     priority = models.CharField(max_length=6, choices=Priority, default=Priority.MEDIUM)
     # Lists sort by this column: the words would sort by alphabet, not by urgency.
     priority_rank = models.GeneratedField(
@@ -202,6 +211,15 @@ class Task(Trashable):
                 | (~Q(status=Status.DONE) & Q(completed_at__isnull=True)),
             ),
             models.CheckConstraint(
+                name="task_outcome_is_known",
+                condition=Q(outcome__isnull=True) | Q(outcome__in=Outcome.values),
+            ),
+            models.CheckConstraint(
+                name="task_done_has_an_outcome",
+                condition=Q(status=Status.DONE, outcome__isnull=False)
+                | (~Q(status=Status.DONE) & Q(outcome__isnull=True)),
+            ),
+            models.CheckConstraint(
                 name="task_is_not_its_own_parent",
                 condition=Q(parent__isnull=True) | ~Q(parent=F("id")),
             ),
@@ -275,6 +293,7 @@ class Task(Trashable):
 
     @property
     def completed(self) -> bool:
+        """Whether the status is done, with either outcome."""
         return self.status == Status.DONE
 
     @property

@@ -145,6 +145,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "project": _in_project,
         "project_status": _in_project_with_status,
         "status": lambda values: Q(status__in=values),
+        "outcome": lambda values: Q(outcome__in=values),
         "priority": lambda values: Q(priority__in=values),
         "assignee": partial(_is_one_of, "assignee"),
         "created_by": partial(_is_one_of, "created_by"),

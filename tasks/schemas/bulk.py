@@ -16,6 +16,7 @@ from tasks.schemas.tags import TagName
 from tasks.schemas.tasks import (
     Assignee,
     AssigneeId,
+    TaskCompletion,
     TaskCreate,
     TaskMove,
     TaskResponse,
@@ -94,9 +95,12 @@ class UpdateOperation(Target):
 
 
 class CompleteOperation(Target):
-    """Set the status to `done`."""
+    """Set the status to `done`, with the outcome in `data`."""
 
     op: Literal["complete"] = Field(description="Always `complete`.")
+    data: TaskCompletion = Field(
+        TaskCompletion(), description="The outcome; `completed` if it is absent."
+    )
     force: Force = False
 
 

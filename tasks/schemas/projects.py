@@ -49,11 +49,12 @@ OwnerId = Annotated[Id, Field(description="The id of the owner, in place of `own
 
 
 class TaskCounts(Out):
-    """How many tasks of a project have each status."""
+    """How many tasks of a project have each status. Done tasks are counted by outcome."""
 
     todo: int = Field(description="Tasks with the status `todo`.")
     in_progress: int = Field(description="Tasks with the status `in_progress`.")
-    done: int = Field(description="Tasks with the status `done`.")
+    done: int = Field(description="Done tasks with the outcome `completed`.")
+    cancelled: int = Field(description="Done tasks with the outcome `cancelled`.")
 
 
 class ProjectResponse(Out):

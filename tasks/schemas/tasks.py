@@ -29,7 +29,7 @@ from taskflow.http.schema import (
     Version,
     example,
 )
-from tasks.models import Priority, ProjectStatus, Status, Task
+from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.references import (
     IS_REFERENCE,
@@ -71,6 +71,7 @@ Blockers = Annotated[
         " all present blockers.",
     ),
 ]
+OUTCOME_DESCRIPTION = "Of a done task; `completed` if it is absent. An open task has none: null."
 LocalRef = Annotated[str, Field(min_length=1, max_length=100)]
 Assignee = Annotated[
     int | str,
@@ -105,7 +106,10 @@ class TaskResponse(Out):
     title: str = Field(description="One line.")
     description: str = Field(description="Markdown; may be empty.")
     status: Status
-    completed: bool = Field(description="Whether the status is `done`.")
+    outcome: Outcome | None = Field(
+        description="How a done task ended: its work was finished, or it was dropped. Null: open."
+    )
+    completed: bool = Field(description="Whether the status is `done`, with either outcome.")
     ready: bool = Field(description="Whether the task is open and no open task blocks it.")
     priority: Priority
     assignee: UserRef | None = Field(description="The user who does the task, or null.")
@@ -118,7 +122,7 @@ class TaskResponse(Out):
     metadata: StoredMetadata
     external_ref: str | None = Field(description="Its id in another system, or null.")
     version: Version
-    completed_at: datetime | None = Field(description="When it was completed; null while open.")
+    completed_at: datetime | None = Field(description="When it became done; null while open.")
     created_at: CreatedAt
     updated_at: UpdatedAt
 
@@ -133,6 +137,7 @@ class TaskFields(WithReferences):
     title: Title
     description: Description = ""
     status: Status = Status.TODO
+    outcome: Outcome | None = Field(None, description=OUTCOME_DESCRIPTION)
     priority: Priority = Priority.MEDIUM
     assignee: Assignee | None = None
     assignee_id: AssigneeId | None = None
@@ -189,6 +194,7 @@ class TaskUpsert(WithReferences):
     title: Title | MISSING = MISSING
     description: Description | MISSING = MISSING
     status: Status | MISSING = MISSING
+    outcome: Outcome | None | MISSING = Field(MISSING, description=OUTCOME_DESCRIPTION)
     priority: Priority | MISSING = MISSING
     assignee: Assignee | None | MISSING = MISSING
     assignee_id: AssigneeId | None | MISSING = MISSING
@@ -214,6 +220,18 @@ class Forced(In):
         False,
         description="Complete although subtasks, blockers or tasks of the project are open; allow"
         " an open task below a done parent.",
+    )
+
+
+class TaskCompletion(In):
+    """The outcome of a task that becomes done."""
+
+    model_config = example(outcome="cancelled")
+
+    outcome: Outcome | MISSING = Field(
+        MISSING,
+        description="`cancelled`: the work was dropped. Default: `completed`. A done task keeps its"
+        " outcome unless another one is sent.",
     )
 
 
@@ -252,6 +270,9 @@ class TaskWhere(Filters):
         "Without this filter and without `project`, tasks of archived projects are left out."
     )
     status: list[Status] | MISSING = list_filter_field("One of these statuses.")
+    outcome: list[Outcome] | MISSING = list_filter_field(
+        "Done tasks with one of these outcomes. `outcome_not=cancelled` keeps open tasks too."
+    )
     priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
     ready: bool | MISSING = Field(
         MISSING,

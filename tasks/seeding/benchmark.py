@@ -45,8 +45,8 @@ WITH planned AS MATERIALIZED (
   FROM generate_series(%(first)s::int, %(last)s::int) AS n
 ), tasks AS (
   INSERT INTO tasks_task (id, tenant_id, project_id, number, title, description, status, priority,
-    assignee_id, created_by_id, parent_id, due_on, metadata, version, completed_at, created_at,
-    updated_at)
+    assignee_id, created_by_id, parent_id, due_on, metadata, version, outcome, completed_at,
+    created_at, updated_at)
   SELECT id, %(tenant)s, %(project)s, n,
     (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11] || ' ' || n,
     repeat('Why, how and until when. ', n %% 5), status,
@@ -55,13 +55,14 @@ WITH planned AS MATERIALIZED (
     (%(users)s::bigint[])[1 + n %% %(users_count)s],
     CASE WHEN n %% 20 = 0 THEN lag(id) OVER (ORDER BY n) END,
     CASE WHEN n %% 3 = 0 THEN (at + make_interval(days => n %% 40))::date END,
-    '{}', 1, CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
+    '{}', 1, CASE WHEN status = 'done' THEN 'completed' END,
+    CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
   FROM planned
   RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
 ), counted AS (
-  INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
+  INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done, cancelled)
   SELECT %(tenant)s, %(project)s, count(*) FILTER (WHERE status = 'todo'),
-    count(*) FILTER (WHERE status = 'in_progress'), count(*) FILTER (WHERE status = 'done')
+    count(*) FILTER (WHERE status = 'in_progress'), count(*) FILTER (WHERE status = 'done'), 0
   FROM tasks
 ), tagged AS (
   INSERT INTO tasks_tasktag (tenant_id, task_id, tag_id)

@@ -17,7 +17,8 @@ WITH RECURSIVE numbers(n) AS (
 """
 TASKS = f"""
 INSERT INTO tasks_task (tenant_id, project_id, number, title, description, status, priority,
-  assignee_id, created_by_id, due_on, metadata, version, completed_at, created_at, updated_at)
+  assignee_id, created_by_id, due_on, metadata, version, outcome, completed_at, created_at,
+  updated_at)
 {NUMBERS}
 SELECT :tenant, :project, n,
   json_extract(:verbs, '$[' || (n % 8) || ']') || ' '
@@ -27,7 +28,8 @@ SELECT :tenant, :project, n,
   CASE WHEN n % 4 > 0 THEN json_extract(:users, '$[' || (n * 3 % :users_count) || ']') END,
   json_extract(:users, '$[' || (n % :users_count) || ']'),
   CASE WHEN n % 3 = 0 THEN date(at, (n % 40) || ' days') END,
-  '{{}}', 1, CASE WHEN status = 'done' THEN datetime(at, '1 hour') END, at, at
+  '{{}}', 1, CASE WHEN status = 'done' THEN 'completed' END,
+  CASE WHEN status = 'done' THEN datetime(at, '1 hour') END, at, at
 FROM planned
 """  # noqa: S608 - a constant
 # The condition that selects the tasks that TASKS has created.
@@ -39,8 +41,9 @@ UPDATE tasks_task SET parent_id = (
 WHERE {NEW_TASKS} AND number % 20 = 0 AND number > :first
 """  # noqa: S608 - a constant
 COUNTS = f"""
-INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done)
-SELECT :tenant, :project, sum(status = 'todo'), sum(status = 'in_progress'), sum(status = 'done')
+INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done, cancelled)
+SELECT :tenant, :project, sum(status = 'todo'), sum(status = 'in_progress'),
+  sum(status = 'done'), 0
 FROM tasks_task WHERE {NEW_TASKS}
 """  # noqa: S608 - a constant
 TAGS = f"""

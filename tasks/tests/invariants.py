@@ -12,7 +12,7 @@ from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskCountDelt
 
 FIELDS = (
     "project", "number", "title", "description", "status", "priority", "assignee", "parent",
-    "due_date", "due_on", "external_ref", "completed_at", "deleted_at",
+    "due_date", "due_on", "external_ref", "outcome", "completed_at", "deleted_at",
 )  # fmt: skip
 LINKS = ("tags", "blocked_by")
 

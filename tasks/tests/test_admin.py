@@ -23,7 +23,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member, change_role
 from tasks.actions.projects import create_project, update_project
 from tasks.actions.tags import create_tag
-from tasks.changes.tasks import create_task, delete_task, update_task
+from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 from tasks.tests.factories import CommentFactory, PageFactory, ProjectFactory, TaskFactory
 
@@ -279,6 +279,43 @@ def test_changing_task_in_form_records_changes(admin_fixtures, staff_client):
     assert r.status_code == 302, r.context["errors"]
     (event,) = admin_fixtures.events()
     assert (event.verb, event.changes) == ("changed", {"title": ["Launch", "Lift off"]})
+
+
+@pytest.mark.parametrize(
+    ("start", "edit", "stored"),
+    [
+        (None, {"status": "done"}, ("done", "completed")),
+        (None, {"status": "done", "outcome": "cancelled"}, ("done", "cancelled")),
+        ("cancelled", {"outcome": ""}, ("done", "completed")),
+        ("cancelled", {"title": "x"}, ("done", "cancelled")),
+        ("cancelled", {"status": "todo"}, ("todo", None)),
+        ("cancelled", {"status": "in_progress", "outcome": ""}, ("in_progress", None)),
+    ],
+)
+def test_task_form_sets_the_outcome_of_done_tasks(
+    admin_fixtures, staff_client, start, edit, stored
+):
+    with inside(admin_fixtures.root.tenant):
+        if start:
+            complete_task(admin_fixtures.ada, admin_fixtures.task, outcome=start)
+    page = staff_client.get(address(Task, "change", admin_fixtures.task.pk))
+
+    r = staff_client.post(address(Task, "change", admin_fixtures.task.pk), form_of(page) | edit)
+
+    assert r.status_code == 302, r.context["errors"]
+    with inside(admin_fixtures.root.tenant):
+        assert Task.objects.values_list("status", "outcome").get() == stored
+
+
+def test_task_form_refuses_the_outcome_of_an_open_task(admin_fixtures, staff_client):
+    page = staff_client.get(address(Task, "change", admin_fixtures.task.pk))
+
+    r = staff_client.post(
+        address(Task, "change", admin_fixtures.task.pk), form_of(page) | {"outcome": "cancelled"}
+    )
+
+    errors = r.context["adminform"].form.errors
+    assert errors == {"outcome": ["An open task has no outcome. Set the status to done."]}
 
 
 def test_saving_unchanged_form_records_nothing(admin_fixtures, staff_client):

@@ -27,7 +27,7 @@ def test_owner_becomes_the_first_member(fixtures, as_, events):
     assert (body["key"], body["name"], body["status"]) == ("ML", "Moon Landing", "on_hold")
     assert (body["description"], body["metadata"]) == ("To the moon.", {"a": [1, None]})
     assert (body["role"], body["owner"]["handle"]) == ("owner", "eve")
-    assert body["task_counts"] == {"todo": 0, "in_progress": 0, "done": 0}
+    assert body["task_counts"] == {"todo": 0, "in_progress": 0, "done": 0, "cancelled": 0}
     assert r.headers["Location"] == f"/api/v1/projects/{body['id']}"
     assert r.headers["ETag"]
     made = events(fixtures.acme, project_id=body["id"])

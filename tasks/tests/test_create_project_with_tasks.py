@@ -30,7 +30,7 @@ def test_project_is_created_with_subtasks_blockers_and_tags(fixtures, as_, event
     )
 
     assert r.status_code == 201, r.json()
-    assert r.json()["task_counts"] == {"todo": 4, "in_progress": 1, "done": 0}
+    assert r.json()["task_counts"] == {"todo": 4, "in_progress": 1, "done": 0, "cancelled": 0}
     tasks = {t["title"]: t for t in client.get("/tasks?project=WEB&sort=number").json()["data"]}
     assert [t["key"] for t in tasks.values()] == ["WEB-1", "WEB-2", "WEB-3", "WEB-4", "WEB-5"]
     assert list(tasks) == ["Ship", "Announce", "Write", "Deploy", "Build"]

@@ -51,6 +51,7 @@ def test_task_with_all_fields_is_stored_and_recorded(fixtures, as_, events):
         "number": 2,
         "project_id": fixtures.apollo.pk,
         "parent_id": fixtures.task.pk,
+        "outcome": None,
         "completed": False,
         "ready": True,
         "blocked_by": [],

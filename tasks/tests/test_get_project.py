@@ -11,7 +11,7 @@ def test_project_is_found_by_id_or_key(fixtures, as_, ref):
     body = r.json()
     assert (body["id"], body["key"], body["name"]) == (fixtures.apollo.pk, "APO", "Apollo")
     assert (body["role"], body["owner"]["handle"]) == ("member", "ada")
-    assert body["task_counts"] == {"todo": 1, "in_progress": 0, "done": 0}
+    assert body["task_counts"] == {"todo": 1, "in_progress": 0, "done": 0, "cancelled": 0}
     assert body["created_at"].endswith("Z")
     assert r.headers["ETag"]
 

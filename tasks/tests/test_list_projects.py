@@ -29,8 +29,8 @@ def test_project_contains_its_task_counts(shelf, as_):
     counts = {p["key"]: p["task_counts"] for p in as_(shelf.ada).get("/projects").json()["data"]}
 
     assert counts == {
-        "APO": {"todo": 1, "in_progress": 1, "done": 2},
-        "EMP": {"todo": 0, "in_progress": 0, "done": 0},
+        "APO": {"todo": 1, "in_progress": 1, "done": 2, "cancelled": 0},
+        "EMP": {"todo": 0, "in_progress": 0, "done": 0, "cancelled": 0},
     }
 
 

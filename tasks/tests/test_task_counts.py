@@ -49,16 +49,16 @@ def acme(fixtures):
 def test_counts_follow_every_write(fixtures, as_):
     client = as_(fixtures.ada)
     made = client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x"}).json()["id"]
-    assert counts(client) == {"todo": 2, "in_progress": 0, "done": 0}
+    assert counts(client) == {"todo": 2, "in_progress": 0, "done": 0, "cancelled": 0}
     client.patch(f"/tasks/{made}", {"status": "in_progress"})
-    assert counts(client) == {"todo": 1, "in_progress": 1, "done": 0}
+    assert counts(client) == {"todo": 1, "in_progress": 1, "done": 0, "cancelled": 0}
     client.post(f"/tasks/{made}/completion")
-    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 1}
+    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 1, "cancelled": 0}
     client.delete(f"/tasks/{made}")
-    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 0}
+    assert counts(client) == {"todo": 1, "in_progress": 0, "done": 0, "cancelled": 0}
     client.post(f"/trash/task/{made}/restoration")
     client.post("/projects/APO/completion")
-    assert counts(client) == {"todo": 0, "in_progress": 0, "done": 2}
+    assert counts(client) == {"todo": 0, "in_progress": 0, "done": 2, "cancelled": 0}
     assert wrong(fixtures.acme) == []
 
 
@@ -69,8 +69,18 @@ def test_counts_follow_a_move_with_subtasks(acme):
     move_task(acme.ada, acme.task, other)
 
     projects = Project.objects.with_details(acme.ada.viewer).in_bulk()
-    assert projects[acme.apollo.pk].task_counts == {"todo": 0, "in_progress": 0, "done": 0}
-    assert projects[other.pk].task_counts == {"todo": 1, "in_progress": 0, "done": 1}
+    assert projects[acme.apollo.pk].task_counts == {
+        "todo": 0,
+        "in_progress": 0,
+        "done": 0,
+        "cancelled": 0,
+    }
+    assert projects[other.pk].task_counts == {
+        "todo": 1,
+        "in_progress": 0,
+        "done": 1,
+        "cancelled": 0,
+    }
     assert wrong(acme.acme) == []
 
 
@@ -105,7 +115,8 @@ def test_counts_follow_deletion_and_restoration(acme):
 def test_counts_are_right_if_the_row_was_read_before_another_change(acme):
     """Another user completes the task after it was read. The recorder locks and refreshes it."""
     stale = Task.objects.get(pk=acme.task.pk)
-    change(acme.bob, Task.objects.get(pk=acme.task.pk), status="done", completed_at=timezone.now())
+    done = CompleteTask.values_at(timezone.now())
+    change(acme.bob, Task.objects.get(pk=acme.task.pk), **done)
 
     change(acme.ada, stale, "deleted", deleted_at=timezone.now())
 
@@ -225,6 +236,6 @@ def test_recount_finds_and_repairs_wrong_counts(fixtures, as_, capsys):
     call_command("recount", repair=True)
 
     assert "acme APO: +5 todo, -2 done" in capsys.readouterr().out
-    assert counts(as_(fixtures.ada)) == {"todo": 1, "in_progress": 0, "done": 0}
+    assert counts(as_(fixtures.ada)) == {"todo": 1, "in_progress": 0, "done": 0, "cancelled": 0}
     call_command("recount")
     assert "All counts are right." in capsys.readouterr().out

@@ -171,7 +171,8 @@ def _edit_of(
             target(pk=pk) for pk, is_linked in (present_links | planned_links).items() if is_linked
         ]
     verbs = {event.verb for event in reversal.events if not event.undoes}
-    inverse = inverse_verb_of(reversal.resource_type.name, verbs.pop()) if len(verbs) == 1 else None
+    name = reversal.resource_type.name
+    inverse = inverse_verb_of(name, verbs.pop(), edit) if len(verbs) == 1 else None
     verb = inverse or "changed"
     return (reversal.row, verb, edit) if edit else None
 
