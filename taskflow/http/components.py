@@ -132,8 +132,12 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         return generated
 
     def default_schema(self, schema: WithDefaultSchema) -> Schema:
-        """Leave out the default of a field that may be absent: MISSING is not JSON."""
-        if schema.get("default") is MISSING:
+        """Leave out the default of a field that may be absent: MISSING is not JSON.
+
+        Leave out an object as well, for which openapi-python-client has no default.
+        """
+        default = schema.get("default")
+        if default is MISSING or isinstance(default, BaseModel):
             return self.generate_inner(schema["schema"])
         return super().default_schema(schema)
 

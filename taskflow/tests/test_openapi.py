@@ -126,6 +126,13 @@ def test_document_has_no_constants():
     assert [s for s in schemas_in(SCHEMA) if "const" in s] == []
 
 
+def test_no_component_is_a_default():
+    """openapi-python-client leaves out a schema in which an object has a default."""
+    references = [s for s in schemas_in(SCHEMAS) if "$ref" in json.dumps(s.get("allOf", ""))]
+
+    assert [s for s in references if isinstance(s.get("default"), dict)] == []
+
+
 def is_described(schema):
     """Whether a schema, or the component that it refers to, has a description."""
     members = [schema, *schema.get("anyOf", ()), *schema.get("allOf", ())]
