@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse, UnreadablePostError
 
@@ -83,7 +84,8 @@ readers = BodyReaders(MAX_BODY_READERS, MAX_WAIT_SECONDS)
 def read_body(request: Request) -> HttpResponse | None:
     """Read the whole body into `request.body`. Return a refusal, or None if it was read.
 
-    A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
+    A body above MAX_BODY_BYTES, or a file above MAX_FILE_BYTES, is refused by its Content-Length,
+    without reading it.
     """
     content_length = request.META.get("CONTENT_LENGTH") or "0"
     if content_length == "0":
@@ -95,6 +97,9 @@ def read_body(request: Request) -> HttpResponse | None:
         if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
         if len(content_length) > MAX_CONTENT_LENGTH_DIGITS:
+            raise RequestDataTooBig
+        is_file = settings.FILE_PATHS.fullmatch(request.path)
+        if int(content_length) > (settings.MAX_FILE_BYTES if is_file else settings.MAX_BODY_BYTES):
             raise RequestDataTooBig
         with readers.enter():
             body = request.body

@@ -62,6 +62,8 @@ MATRIX = {
                                                                           201, 201, 201, 201, 404, 201, 404),
     "export_tasks":   ("get", "/projects/{project}/tasks.csv", None,      200, 200, 200, 200, 404, 200, 404),
     "import_tasks":   ("post", "/projects/{project}/tasks.csv", "title\nx", 200, 200, 200, 200, 404, 200, 404),
+    "import_project": ("post", "/projects/{project}/imports?profile=jira", "Summary\nx",
+                                                                          200, 200, 200, 200, 404, 200, 404),
     "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
     "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
                                                                           201, 201, 403, 403, 404, 201, 404),
