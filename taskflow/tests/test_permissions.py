@@ -195,7 +195,7 @@ def test_each_role_gets_the_expected_status(fixtures, as_, ids, operation):
 # What nobody may do in an archived project, not even an administrator. Members come and go.
 CLOSED_WHEN_ARCHIVED = {
     "update_project", "put_project", "delete_project", "complete_project_tasks", "upsert_task",
-    "import_tasks", "create_task", "update_task", "put_task", "delete_task", "complete_task",
+    "import_tasks", "import_project", "create_task", "update_task", "put_task", "delete_task", "complete_task",
     "reopen_task", "assign_task", "unassign_task", "move_task", "bulk_edit_tasks",
     "create_comment", "update_comment", "put_comment", "delete_comment", "create_page",
     "update_page", "put_page", "publish_page", "unpublish_page", "delete_page", "restore", "purge",

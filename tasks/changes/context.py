@@ -108,7 +108,7 @@ class Context(OpenWork):
         self.external_refs: dict[tuple[int, str], int] = {}
         # The parents of tasks, those in the trash too, by the id of the task.
         self.parents: dict[int, Task] = {}
-        self.numbers = NewNumbers()
+        self.numbers: NewNumbers | None = None  # if a new task keeps a number
         self.tags: dict[str, Tag] = {}  # by the name that was sent
         self.tags_by_task: dict[int, dict[int, Tag]] = {}  # by task id and tag id
 

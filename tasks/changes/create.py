@@ -14,7 +14,7 @@ from taskflow.audit.values import FieldValues
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.tags import find_or_create_tags
 from tasks.changes.context import BLOCKER_CYCLE, DUE_TWICE, Context, check_tag_count, get_graph_id
-from tasks.changes.numbers import set_numbers
+from tasks.changes.numbers import NewNumbers, set_numbers
 from tasks.changes.outcome import check_outcome, get_outcome
 from tasks.models import Project, Status, Task
 from tasks.models.graph import find_circles
@@ -81,17 +81,11 @@ class CreateTask:
             **values,
         )
 
-    def event_for(self) -> str:
-        """Return the verb to record."""
-        return IMPORTED if self.history else self.event
-
     def check(self, task: Task, context: Context) -> None:
         """Raise a Problem if the new task is not allowed."""
         context.check_can_write(self.project)
-        check_can_keep_history(context.actor, self.history)
-        context.numbers.check(task)
-        if task.completed_at and not task.completed:
-            raise Invalid.field("completed_at", "Only a task whose status is done is completed.")
+        if self.history:
+            self._check_history(task, context)
         if task.due_date and task.due_on:
             raise DUE_TWICE
         check_outcome(self.values, task.status)
@@ -103,6 +97,14 @@ class CreateTask:
             context.check_parent(task, task.parent)
             if not (task.completed or self.force or isinstance(self.parent, CreateTask)):
                 context.check_parent_is_open(task.parent_id)
+
+    def _check_history(self, task: Task, context: Context) -> None:
+        """Raise a Problem if the new task may not keep its author, times or number."""
+        check_can_keep_history(context.actor, self.history)
+        if context.numbers:
+            context.numbers.check(task)
+        if task.completed_at and not task.completed:
+            raise Invalid.field("completed_at", "Only a task whose status is done is completed.")
 
     @property
     def refers_to_new_task(self) -> bool:
@@ -150,13 +152,15 @@ def _find_circular(rows: Mapping[CreateTask, Task]) -> set[CreateTask]:
 
     No stored task is blocked by a new one, so that a circle consists of new tasks only.
     """
+    blocked = [new for new in rows if new.blocked_by]
+    if not blocked:
+        return set()
     edges = {
-        get_graph_id(task): {get_graph_id(blocker) for blocker in _to_rows(new.blocked_by, rows)}
-        for new, task in rows.items()
-        if new.blocked_by
+        get_graph_id(rows[new]): {get_graph_id(other) for other in _to_rows(new.blocked_by, rows)}
+        for new in blocked
     }
-    on_circles = find_circles(edges) if edges else set()
-    return {new for new, task in rows.items() if get_graph_id(task) in on_circles}
+    on_circles = find_circles(edges)
+    return {new for new in blocked if get_graph_id(rows[new]) in on_circles}
 
 
 def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
@@ -167,8 +171,8 @@ def _load(actor: Actor, new: Sequence[CreateTask]) -> Context:
     refs = [(change.project, change.values.get("external_ref")) for change in new]
     assignees = (change.values.get("assignee") for change in new)
     context.lock_assignees(projects, [user for user in assignees if user])
-    if any("number" in change.history for change in new):
-        context.numbers.lock(projects)
+    if [change for change in new if "number" in change.history]:
+        context.numbers = NewNumbers(projects)
     if parents or any(ref for _, ref in refs):
         context.lock_projects(projects)
     if parents:
@@ -199,7 +203,7 @@ def _record(
         "blocked_by": [_to_rows(change.blocked_by, rows) for change in created],
     }
     sets = {name: targets for name, targets in sets.items() if any(targets)}
-    verbs = [change.event_for() for change in created]
+    verbs = [IMPORTED if change.history else change.event for change in created]
     create_all(actor, list(created.values()), verbs, link_fields=sets)
 
 

@@ -12,17 +12,16 @@ from tasks.models import Project, Task
 
 
 class NewNumbers:
-    """Checks the numbers that new tasks keep. Only an import gives a task a number of its own."""
+    """Checks the numbers that new tasks keep. Only an import gives a task a number of its own.
 
-    def __init__(self) -> None:
-        self.last: dict[int, int] = {}  # the last number of a project, by the project's id
-        self.kept: set[tuple[int, int]] = set()  # of new tasks so far: (project id, number)
+    Locks the projects, since their last numbers must not change until the tasks are stored.
+    """
 
-    def lock(self, projects: Iterable[Project]) -> None:
-        """Lock the projects and refresh their last numbers. Must be called before check()."""
+    def __init__(self, projects: Iterable[Project]) -> None:
         rows = {project.pk: project for project in projects}
         lock_all(list(rows.values()), "last_number")
         self.last = {pk: project.last_number for pk, project in rows.items()}
+        self.kept: set[tuple[int, int]] = set()  # of new tasks so far: (project id, number)
 
     def check(self, task: Task) -> None:
         """Raise Invalid if a new task has a number that another task of the project has or had.
@@ -48,16 +47,17 @@ def set_numbers(tasks: Collection[Task]) -> None:
 
     Kept numbers are greater than the last one of the project, and the next numbers follow them.
     """
-    counts = Counter(task.project_id for task in tasks if task.number is None)
-    kept: Counter[int] = Counter()  # by project: how far the kept numbers are above the last one
+    new = [task for task in tasks if task.number is None]
+    kept: dict[int, int] = {}  # by project: how far the kept numbers are above the last one
     for task in tasks:
         if task.number is not None:
             above = task.number - task.project.last_number
-            kept[task.project_id] = max(kept[task.project_id], above)
-    if not (counts or kept):
-        return
-    firsts = Project.reserve_numbers(counts + kept)
-    numbers = {pk: count(first + kept[pk]) for pk, first in firsts.items()}
-    for task in tasks:
-        if task.number is None:
+            kept[task.project_id] = max(kept.get(task.project_id, 0), above)
+    counts = Counter([task.project_id for task in new])
+    if kept:
+        counts.update(kept)
+    if counts:
+        firsts = Project.reserve_numbers(counts)
+        numbers = {pk: count(first + kept.get(pk, 0)) for pk, first in firsts.items()}
+        for task in new:
             task.number = next(numbers[task.project_id])

@@ -7,86 +7,38 @@ all.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
+from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.comments import ImportedComment, import_comments
 from tasks.changes.base import TaskChange
+from tasks.changes.context import Context
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.planner import change_tasks
 from tasks.changes.update import UpdateTask
-from tasks.csv.columns import Columns, map_columns
+from tasks.csv.columns import map_columns
 from tasks.csv.existing import attach_existing
+from tasks.csv.linking import Blockers, Parents, resolve_references
 from tasks.csv.people import People
-from tasks.csv.profiles import BLOCKS, HISTORY, TASKFLOW, Profile
+from tasks.csv.profiles import HISTORY, TASKFLOW, Profile
 from tasks.csv.references import (
-    References,
     as_target,
-    check_blocker_count,
     order_parents_first,
 )
 from tasks.csv.rows import Entry, list_people, read_entries, read_people, read_values
+from tasks.csv.run import Import, LeftOut
 from tasks.csv.tables import Refusals, Table
 from tasks.csv.values import CellFormat, unprotect
 from tasks.models import Comment, Project, Status, Task
 from tasks.queries.lookup import read_task_key
 from tasks.rules import require_member
-from tasks.schemas.csv import ImportOptions, UnknownReference
+from tasks.schemas.csv import ImportOptions
 
 MAX_TAG_NAMES = 1000  # different tags that one file may name
 MAX_COMMENTS = 10_000  # of one file
 HISTORY_REASON = "A task that exists keeps its history."
-
-
-@dataclass
-class LeftOut:
-    """A cell that was not applied, and why."""
-
-    entry: Entry
-    target: str
-    text: str
-    reason: str
-
-
-@dataclass
-class Import:
-    """An import of one file into one project, and what has become of its rows."""
-
-    actor: Actor
-    project: Project
-    profile: Profile
-    options: ImportOptions
-    columns: Columns
-    entries: list[Entry]
-    refusals: Refusals
-    skipped: list[Entry] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
-    created: dict[Entry, Task] = field(default_factory=dict)
-    changed: list[Task] = field(default_factory=list)
-    unchanged: list[Task] = field(default_factory=list)
-    comments: int = 0
-
-    def refuse(self, entry: Entry, target: str, text: str, problem: Problem) -> None:
-        """Refuse a cell, or leave it out if it is an unknown reference and `unknown` says so."""
-        codes = {str(error["code"]) for error in problem.errors}
-        is_unknown = codes <= {"unknown_reference", "ambiguous"}
-        if is_unknown and self.options.unknown == UnknownReference.LEAVE_OUT:
-            self.left_out.append(LeftOut(entry, target, text, problem.detail))
-        else:
-            self.refusals.add(entry.row, problem, target)
-
-    @property
-    def active(self) -> list[Entry]:
-        """The rows that create or change a task."""
-        skipped = set(self.skipped)
-        return [entry for entry in self.entries if entry not in skipped]
-
-    @property
-    def valid(self) -> list[Entry]:
-        """The active rows without an error so far."""
-        return [e for e in self.active if e.row.number not in self.refusals.rows]
 
 
 def import_table(
@@ -108,7 +60,7 @@ def import_table(
     run.skipped = attach_existing(actor, project, run.entries, options.on_existing, run.refusals)
     _read_cells(run, cell_format)
     _check_sizes(run)
-    parents, blockers = _resolve(run)
+    parents, blockers = resolve_references(run)
     _create(run, parents, blockers)
     _change(run, parents, blockers)
     run.refusals.raise_any()
@@ -190,74 +142,6 @@ def _tags_of(entry: Entry) -> Sequence[str]:
     return names if isinstance(names, list) else ()
 
 
-# ---- references ---------------------------------------------------------------------------------
-
-Parents = dict[Entry, Entry | Task | None]
-Blockers = dict[Entry, list[Entry | Task]]
-
-
-def _resolve(run: Import) -> tuple[Parents, Blockers]:
-    """Find the parent and the blockers of each row that has new ones."""
-    references = References(run.actor, run.project, run.entries, run.profile)
-    parents: Parents = {}
-    blockers: Blockers = {}
-    for entry in run.active:
-        if entry.is_sent("parent"):
-            _resolve_parent(run, references, entry, parents)
-        if entry.is_sent("blocked_by"):
-            names = references.split(entry.texts["blocked_by"])
-            blockers[entry] = _resolve_blockers(run, references, entry, names)
-    for entry in run.active:
-        for name in references.split(entry.texts.get(BLOCKS, ())):
-            _add_blocked(run, references, entry, name, blockers)
-    return parents, blockers
-
-
-def _resolve_parent(run: Import, references: References, entry: Entry, parents: Parents) -> None:
-    name = entry.text("parent")
-    try:
-        parents[entry] = references.find(name, "parent") if name else None
-    except Problem as problem:
-        run.refuse(entry, "parent", name, problem)
-
-
-def _resolve_blockers(
-    run: Import, references: References, entry: Entry, names: Sequence[str]
-) -> list[Entry | Task]:
-    """Return the blockers with these names. The task's present blockers need not be visible."""
-    present = entry.task.blocked_by.all() if entry.task else ()
-    stored = {name: task for task in present for name in (str(task.pk), task.key)}
-    found: dict[Entry | Task, None] = {}
-    try:
-        check_blocker_count(entry, names)
-    except Problem as problem:
-        run.refusals.add(entry.row, problem)
-        return []
-    for name in names:
-        try:
-            found[stored.get(name) or references.find(name, "blocked_by")] = None
-        except Problem as problem:
-            run.refuse(entry, "blocked_by", name, problem)
-    return list(found)
-
-
-def _add_blocked(
-    run: Import, references: References, entry: Entry, name: str, blockers: Blockers
-) -> None:
-    """Make a row a blocker of the row of the file that it names in `blocks`."""
-    try:
-        blocked = references.find(name, BLOCKS)
-        if not isinstance(blocked, Entry):
-            raise Invalid.field(BLOCKS, f"“{name}” is not a row of the file.", "unknown_reference")
-    except Problem as problem:
-        run.refuse(entry, BLOCKS, name, problem)
-        return
-    present = blocked.task.blocked_by.all() if blocked.task else ()
-    targets = blockers.setdefault(blocked, list(present))
-    if entry not in targets:
-        targets.append(entry)
-
-
 # ---- writing ------------------------------------------------------------------------------------
 
 
@@ -298,13 +182,17 @@ def _read_number(run: Import, entry: Entry) -> dict[str, object]:
 
 
 def _lock(run: Import, blockers: Blockers) -> None:
-    """Lock the graph and the project if tasks are created and changed.
+    """Lock the graph, the new assignees and the project, if tasks of the project are changed.
 
-    Otherwise two such requests could wait for each other.
+    Creating and changing tasks would lock them one after the other, and two such requests could
+    wait for each other.
     """
     if any(entry.task for entry in run.valid):
         if blockers:
             serialize_graph_changes(run.actor)
+        assignees = [entry.values.get("assignee") for entry in run.valid]
+        users = [user for user in assignees if isinstance(user, User)]
+        Context(run.actor).lock_assignees([run.project], users)
         lock_all([run.project])
 
 

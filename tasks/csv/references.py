@@ -110,11 +110,11 @@ def _find_by_external_ref(project: Project, refs: Iterable[str]) -> Mapping[str,
     return {_fold(str(task.external_ref)): task for task in tasks}
 
 
-def check_blocker_count(entry: Entry, names: Sequence[str]) -> None:
-    """Raise Invalid if a row names more blockers than a body may have."""
-    if len(names) > MAX_BLOCKERS:
+def check_blocker_count(count: int) -> None:
+    """Raise Invalid if a row has more blockers than a body may have."""
+    if count > MAX_BLOCKERS:
         raise Invalid.field(
-            "blocked_by", f"A row can name at most {MAX_BLOCKERS} blockers.", "too_many"
+            "blocked_by", f"A row can have at most {MAX_BLOCKERS} blockers.", "too_many"
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tasks.csv.importing import Import
+from tasks.csv.run import Import
 from tasks.csv.writing import format_cells, select_details
 from tasks.models import Task
 

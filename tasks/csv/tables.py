@@ -45,11 +45,9 @@ class Refusals:
     headers: Mapping[str, str] = field(default_factory=dict)
     errors: list[dict[str, object]] = field(default_factory=list)
     rows: set[int] = field(default_factory=set)  # the numbers of rows with an error
-    problems: list[Problem] = field(default_factory=list)
 
     def add(self, row: Row, problem: Problem, name: str | None = None) -> None:
         """Add the problem of a row. `name` is the field, if the problem does not name it."""
-        self.problems.append(problem)
         for error in problem.errors or [{"code": problem.code, "detail": problem.detail}]:
             pointed = str(error.get("pointer", "")).removeprefix("#/").split("/")[0]
             self.add_error(
@@ -70,14 +68,9 @@ class Refusals:
         self.errors.append(error | {"code": code, "detail": detail})
 
     def raise_any(self) -> None:
-        """Raise one problem with all errors in the order of the rows, if there are any.
-
-        A problem of the request as a whole, which every row has, is raised as it is.
-        """
+        """Raise Invalid with all errors in the order of the rows, if there are any."""
         if not self.errors:
             return
-        if self._is_one_problem():
-            raise self.problems[0]
         errors = sorted(self.errors, key=lambda error: int(str(error["row"])))
         first = errors[0]
         where = f"Row {first['row']}" + (f", {first['column']}" if first["column"] else "")
@@ -86,17 +79,6 @@ class Refusals:
             f"{where}: {first['detail']}{others}",
             code="bad_rows",
             errors=errors[:MAX_LISTED_ERRORS],
-        )
-
-    def _is_one_problem(self) -> bool:
-        """Whether every row was refused for one reason that is not about any field."""
-        details = {(type(p), p.detail, bool(p.errors)) for p in self.problems}
-        is_complete = len(self.problems) == len(self.errors)
-        return (
-            is_complete
-            and len(details) == 1
-            and not self.problems[0].errors
-            and (not isinstance(self.problems[0], Invalid))
         )
 
 

@@ -22,5 +22,7 @@ class CreationTime(models.DateTimeField):  # type: ignore[type-arg]
         return name, "django.db.models.DateTimeField", args, kwargs
 
     def pre_save(self, model_instance: models.Model, add: bool) -> Any:
-        set_time = getattr(model_instance, self.attname)
-        return set_time if add and set_time else super().pre_save(model_instance, add)
+        set_time = model_instance.__dict__[self.attname]
+        if add and set_time:
+            return set_time
+        return models.DateTimeField.pre_save(self, model_instance, add)

@@ -32,6 +32,13 @@ def test_rows_of_tasks_that_exist_are_all_refused_by_default(bob, stored):
     ]
 
 
+def test_only_row_of_a_task_that_exists_is_refused_by_row_and_column(bob):
+    r = load(bob, "key,title\nAPO-1,a\n")
+
+    assert (r.status_code, r.json()["code"]) == (422, "bad_rows")
+    assert r.json()["errors"][0]["pointer"] == "#/rows/2/key"
+
+
 def test_rows_of_tasks_that_exist_change_them(bob, stored):
     r = load(bob, "key,external_ref,title\nAPO-1,,a\n,r-1,b\n,r-2,c\n", on_existing="update")
 
