@@ -38,7 +38,10 @@ FIELD_PROBLEM = {
             "type": "integer",
             "description": "Line of the imported CSV file in which the row begins. The first is 1.",
         },
-        "column": {"type": ["string", "null"], "description": "Column of the CSV file."},
+        "column": {
+            "type": ["string", "null"],
+            "description": "Column of the imported file; null for the whole row.",
+        },
         "event_id": {"type": "integer", "description": "The event that cannot be undone."},
         "subject": {
             "type": "object",

@@ -14,6 +14,7 @@ from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.comments import ImportedComment, import_comments
 from tasks.changes.base import TaskChange
+from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.planner import change_tasks
@@ -234,13 +235,14 @@ def _build_changes(
     if entry in blockers:
         tasks = [_as_task(run, other) for other in blockers[entry]]
         values["blocked_by"] = [task for task in tasks if task]
-    completing = {}
+    force, changes = run.options.force, list[TaskChange]()
     if values.get("status") == Status.DONE and not entry.task.completed:
-        completing = {"status": values.pop("status")}
-    force = run.options.force
-    return [
-        UpdateTask.build(entry.task, sent, force=force) for sent in (values, completing) if sent
-    ]
+        outcome = {"outcome": values.pop("outcome", None)}
+        changes.append(CompleteTask.build(entry.task, outcome, force=force))
+        del values["status"]
+    if values:
+        changes.append(UpdateTask.build(entry.task, values, force=force))
+    return changes
 
 
 def _as_task(run: Import, other: Entry | Task) -> Task | None:

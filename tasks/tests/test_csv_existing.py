@@ -89,6 +89,10 @@ def test_file_can_complete_tasks_with_their_subtasks(fixtures, bob, stored):
     r = load(bob, text.replace("done,\n", "done,low\n"), on_existing="update")
     assert (r.status_code, r.json()["updated"]) == (200, 2), r.content
     assert bob.get("/tasks/APO-2").json()["priority"] == "high"
+    r = load(
+        bob, "key,status,outcome\nAPO-1,done,Cancelled\n", on_existing="update", dry_run="true"
+    )
+    assert r.status_code == 200, r.content
     assert (
         load(bob, "key,status\nAPO-1,done\n", on_existing="update", force="true").status_code == 200
     )
