@@ -54,10 +54,10 @@ def attach_existing(
     for entry, task_id in task_ids.items():
         task = tasks[task_id]
         if on_existing == OnExisting.REFUSE:
-            refusals.add(entry.row, _build_exists(task), _name_of(entry))
+            refusals.add(entry.row, _build_exists(task, _name_of(entry)))
         elif other := first.get(task_id):
             detail = f"Row {other.row.number} means {task.key} too. Leave one row for each task."
-            refusals.add(entry.row, Invalid(detail, code="repeated"), _name_of(entry))
+            refusals.add(entry.row, Invalid.field(_name_of(entry), detail, "repeated"))
         first.setdefault(task_id, entry)
         attach_task(entry, task)
     return list(task_ids) if on_existing == OnExisting.SKIP else []
@@ -134,14 +134,15 @@ def _refuse_repeated(entries: Iterable[Entry], refusals: Refusals) -> None:
             other = first.setdefault((name, text), entry) if text else entry
             if other is not entry:
                 detail = f"Row {other.row.number} has the same {name}. Leave one of the rows."
-                refusals.add(entry.row, Invalid(detail, code="repeated"), name)
+                refusals.add(entry.row, Invalid.field(name, detail, "repeated"))
 
 
-def _build_exists(task: Task) -> Problem:
-    return Conflict(
+def _build_exists(task: Task, name: str) -> Problem:
+    return Invalid.field(
+        name,
         f"{task.key} is in the project already. Send on_existing=update to change it, or"
         " on_existing=skip to leave the row out.",
-        code="exists",
+        "exists",
     )
 
 
