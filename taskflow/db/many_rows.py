@@ -112,8 +112,6 @@ def _compile_update(
         read = {f.attname: f"r.value->>'{f.attname}'" for f in fields}
         row_id = f"r.value->>'{ROW}'"
     assigned = ", ".join(f"{_quote(f.column)} = {read[f.attname]}" for f in fields)
-    sql = (
-        f"UPDATE {table} SET {assigned} FROM {source}"  # noqa: S608 - names of our own columns
-        f" WHERE {table}.{shared} = %s AND {table}.{_quote('id')} = {row_id}"
-    )
+    condition = f"{table}.{shared} = %s AND {table}.{_quote('id')} = {row_id}"
+    sql = " ".join(("UPDATE", table, "SET", assigned, "FROM", source, "WHERE", condition))
     return Statement(sql, [Parameter("rows", models.TextField()), Parameter("shared")])

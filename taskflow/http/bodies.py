@@ -26,6 +26,7 @@ API_PREFIX = "/api/"
 BLOCKING_THREADS = 4  # in each worker process, to answer requests (taskflow/serving.py)
 MAX_BODY_READERS = BLOCKING_THREADS // 2
 MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
+DIGITS_OF_SMALL_BODY = 6  # a Content-Length with so many digits is below every limit
 MAX_WAIT_SECONDS = 0.25  # a body that was sent at once is read within a few milliseconds
 
 
@@ -78,6 +79,13 @@ class BodyReaders:
         return started
 
 
+def find_body_limit(request: Request) -> int:
+    """Return the largest allowed body of a request in bytes. Files may be larger."""
+    is_file = settings.FILE_PATHS.fullmatch(request.path)
+    limit: int = settings.MAX_FILE_BYTES if is_file else settings.MAX_BODY_BYTES
+    return limit
+
+
 readers = BodyReaders(MAX_BODY_READERS, MAX_WAIT_SECONDS)
 
 
@@ -96,10 +104,10 @@ def read_body(request: Request) -> HttpResponse | None:
             check_charset(request)
         if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
-        if len(content_length) > MAX_CONTENT_LENGTH_DIGITS:
+        digits = len(content_length)
+        if digits > MAX_CONTENT_LENGTH_DIGITS:
             raise RequestDataTooBig
-        is_file = settings.FILE_PATHS.fullmatch(request.path)
-        if int(content_length) > (settings.MAX_FILE_BYTES if is_file else settings.MAX_BODY_BYTES):
+        if digits > DIGITS_OF_SMALL_BODY and int(content_length) > find_body_limit(request):
             raise RequestDataTooBig
         with readers.enter():
             body = request.body

@@ -32,7 +32,10 @@ CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
 CSV_BODY = {"text/csv": CSV["text/csv"] | {"example": "title,priority\nBuy paint,high\n"}}
 FILE_BODY: dict[str, dict[str, object]] = {
     "text/csv": CSV["text/csv"] | {"example": "Summary,Issue key\nBuy paint,HOME-1\n"},
-    "application/json": {"schema": {}},  # Trello exports an object, GitHub an array
+    "application/json": {
+        "schema": {},  # Trello exports an object, GitHub an array
+        "example": [{"number": 1, "title": "Buy paint", "state": "open"}],
+    },
 }
 UNSUPPORTED = {415: {"$ref": "#/components/responses/UnsupportedMedia"}}
 

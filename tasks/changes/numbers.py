@@ -55,7 +55,7 @@ def set_numbers(tasks: Collection[Task]) -> None:
             kept[task.project_id] = max(kept.get(task.project_id, 0), above)
     counts = Counter([task.project_id for task in new])
     if kept:
-        counts.update(kept)
+        counts += Counter(kept)
     if counts:
         firsts = Project.reserve_numbers(counts)
         numbers = {pk: count(first + kept.get(pk, 0)) for pk, first in firsts.items()}

@@ -127,7 +127,7 @@ class CsvFormat(In):
     bom: bool = Field(
         False, description="Begin UTF-8 with a byte order mark. Some spreadsheets need it."
     )
-    delimiter: Delimiter = Delimiter.COMMA
+    delimiter: Delimiter = Field(Delimiter.COMMA, description="What separates the cells.")
 
 
 class ImportOptions(In):
@@ -183,7 +183,9 @@ class ImportOptions(In):
 
 
 class ProfileOptions(ImportOptions):
-    profile: ImportProfile
+    """How a file of another system is read."""
+
+    profile: ImportProfile = Field(description="The system that has written the file.")
 
 
 class HistoryFields(In):
@@ -196,24 +198,28 @@ class HistoryFields(In):
 class LeftOutCell(Out):
     """A cell that an import did not apply."""
 
-    row: int
-    column: str
-    value: str
-    reason: str
+    row: int = Field(description="As a spreadsheet numbers it: the names of the columns are row 1.")
+    column: str = Field(description="The name of the column.")
+    value: str = Field(description="The text of the cell, or the part that was not applied.")
+    reason: str = Field(description="Why it was not applied.")
 
 
 class ImportedTasks(Out):
-    created: int
+    """What has become of the rows of a file."""
+
+    created: int = Field(description="Tasks that were created.")
     updated: int = Field(description="Tasks that were changed.")
     unchanged: int = Field(description="Tasks that had all values of their rows already.")
     skipped: int = Field(description="Rows that were left out because their task exists.")
     comments: int = Field(description="Comments that were created.")
     keys: list[str] = Field(description="The keys of the created tasks, in the order of the rows.")
-    left_out_count: int
+    left_out_count: int = Field(description="All cells that were not applied.")
     left_out: list[LeftOutCell] = Field(description="The first 100 cells that were not applied.")
 
 
 class ImportResult(ImportedTasks):
+    """What has become of the rows of a file of another system."""
+
     unmapped_columns: list[str] = Field(
         description="Columns that are no field. `unmapped` says what happened to them."
     )
