@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -200,7 +201,10 @@ CORS_ALLOW_HEADERS = [
     "x-tenant",
 ]
 CORS_EXPOSE_HEADERS = ["etag", "idempotency-replayed", "location", "retry-after", "x-request-id"]
-DATA_UPLOAD_MAX_MEMORY_SIZE = 1_048_576  # bytes; more is answered 413
+MAX_BODY_BYTES = 1_048_576  # more is answered 413
+MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
+FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")
+DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_FILE_BYTES  # taskflow/http/bodies.py enforces MAX_BODY_BYTES
 
 UNFOLD = {
     "SITE_TITLE": "TaskFlow",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from django.db.models import QuerySet
 
@@ -88,3 +88,24 @@ def require_all_projects(actor: Actor) -> None:
             "This token is limited to some projects and cannot create others. Use a token without"
             " project_ids."
         )
+
+
+def check_can_keep_history(actor: Actor, names: Collection[str]) -> None:
+    """Raise Forbidden, with a pointer to each field, unless the actor may set these fields.
+
+    They are the author and the times of a new row, which an import keeps. Only an administrator
+    with a token for the whole tenant may set them: otherwise a member could ascribe a row to
+    another user.
+    """
+    if not names or (actor.is_staff and actor.project_ids is None):
+        return
+    labels = ["key" if name == "number" else name for name in names]
+    details = {
+        name: f"Only an administrator can set {name}. Name the column in `ignore`."
+        for name in labels
+    }
+    errors = [
+        {"pointer": f"#/{name}", "code": Forbidden.code, "detail": detail}
+        for name, detail in details.items()
+    ]
+    raise Forbidden(errors[0]["detail"], errors=errors)

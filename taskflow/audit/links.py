@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import reduce
-from operator import or_
 from typing import Any, cast
 
-from django.db.models import Q
-
+from taskflow.db.many_rows import delete_pairs, discard_plans, insert_pairs
 from taskflow.tenancy import TenantModel
 
 BATCH = 10_000  # rows per INSERT; SQLite takes fewer
+LINK_BATCH = 2000  # links per INSERT: PostgreSQL checks two foreign keys for each of them
 
 
 def read_linked_ids(rows: Sequence[TenantModel], name: str) -> dict[int, list[int]]:
@@ -40,16 +38,17 @@ def _link_table(row: TenantModel, name: str) -> tuple[Any, str, str]:
 
 
 def add_links(rows: Sequence[TenantModel], name: str, targets: Iterable[Iterable[int]]) -> None:
-    """Link each row to the ids that `targets` has for it, in the same order. One INSERT."""
-    manager, row_column, target_column = _link_table(rows[0], name)
-    manager.bulk_create(
-        [
-            manager.model(tenant_id=row.tenant_id, **{row_column: row.pk, target_column: target})
-            for row, ids in zip(rows, targets, strict=True)
-            for target in ids
-        ],
-        batch_size=BATCH,
-    )
+    """Link each row to the ids that `targets` has for it, in the same order.
+
+    One INSERT for every LINK_BATCH links.
+    """
+    manager, *columns = _link_table(rows[0], name)
+    pairs = [(row.pk, pk) for row, ids in zip(rows, targets, strict=True) for pk in ids]
+    if len(pairs) > LINK_BATCH:
+        discard_plans()
+    for start in range(0, len(pairs), LINK_BATCH):
+        batch = pairs[start : start + LINK_BATCH]
+        insert_pairs(manager.model, (columns[0], columns[1]), _tenant_of(rows), batch)
 
 
 def replace_links(
@@ -60,15 +59,16 @@ def replace_links(
 ) -> None:
     """Replace the links in `before` by those in `after`; both are ids by row id.
 
-    One DELETE and one INSERT.
+    One DELETE, and one INSERT for every LINK_BATCH links.
     """
-    manager, row_column, target_column = _link_table(rows[0], name)
+    manager, *columns = _link_table(rows[0], name)
     pairs = [(row, set(before.get(row.pk, [])), set(after.get(row.pk, []))) for row in rows]
-    removed = [
-        Q((row_column, row.pk), (f"{target_column}__in", sorted(b - a)))
-        for row, b, a in pairs
-        if b - a
-    ]
+    removed = [(row.pk, pk) for row, b, a in pairs for pk in sorted(b - a)]
     if removed:
-        manager.filter(reduce(or_, removed)).delete()
+        delete_pairs(manager.model, (columns[0], columns[1]), _tenant_of(rows), removed)
     add_links(rows, name, [sorted(a - b) for _, b, a in pairs])
+
+
+def _tenant_of(rows: Sequence[TenantModel]) -> tuple[str, int]:
+    """Return the column of the tenant, and the id of the tenant that all rows belong to."""
+    return "tenant_id", cast(int, rows[0].tenant_id)

@@ -32,12 +32,13 @@ from taskflow.audit.values import (
     snapshot,
 )
 from taskflow.db.columns import columns_of
+from taskflow.db.many_rows import update_rows
 from taskflow.db.writes import update
 from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
 
 RowT = TypeVar("RowT", bound=TenantModel)
 StoredColumns = dict[int, dict[str, Any]]  # by the row's id and the column's name
-UPDATE_BATCH = 500  # rows per UPDATE; its cost grows with the square of their number
+UPDATE_BATCH = 2000  # rows per UPDATE
 
 
 def create(
@@ -56,13 +57,14 @@ def create(
 def create_all(
     actor: Actor,
     rows: Sequence[RowT],
-    verb: str = "created",
+    verb: str | Sequence[str] = "created",
     *,
     link_fields: Mapping[str, Sequence[Iterable[models.Model]]] | None = None,
 ) -> Sequence[RowT]:
     """Save new rows of one model with one INSERT, and their events with another.
 
-    A row may refer to a row before it; each such level needs one more INSERT. So does each
+    `verb` is that of all events, or a list with the verb of each. A row may refer to a row before
+    it; each such level needs one more INSERT. So does each
     many-to-many field in `link_fields`: {name: [rows linked to the first row, to the second, …]}.
     """
     if not rows:
@@ -80,8 +82,9 @@ def create_all(
         for changes, ids in zip(created, linked, strict=True):
             if ids:
                 changes[name] = [[], ids]
-    entries = zip(rows, created, strict=True)
-    record_events(actor, [(row, verb, changes, row.version) for row, changes in entries])
+    verbs = [verb] * len(rows) if isinstance(verb, str) else verb
+    entries = zip(rows, verbs, created, strict=True)
+    record_events(actor, [(row, verb, changes, row.version) for row, verb, changes in entries])
     return rows
 
 
@@ -304,7 +307,8 @@ def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) ->
         saved = {attname_of(model, name): read_column(rows[0], name) for name in names}
         update(_rows_of(model), rows[0].pk, saved)
     elif rows:
-        model._base_manager.bulk_update(rows, sorted(names), batch_size=UPDATE_BATCH)
+        for start in range(0, len(rows), UPDATE_BATCH):
+            update_rows(rows[start : start + UPDATE_BATCH], "tenant_id", sorted(names))
 
 
 def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, Changes]]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
 from django.http import HttpResponse, UnreadablePostError
 
@@ -25,6 +26,7 @@ API_PREFIX = "/api/"
 BLOCKING_THREADS = 4  # in each worker process, to answer requests (taskflow/serving.py)
 MAX_BODY_READERS = BLOCKING_THREADS // 2
 MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
+DIGITS_OF_SMALL_BODY = 6  # a Content-Length with so many digits is below every limit
 MAX_WAIT_SECONDS = 0.25  # a body that was sent at once is read within a few milliseconds
 
 
@@ -77,13 +79,21 @@ class BodyReaders:
         return started
 
 
+def find_body_limit(request: Request) -> int:
+    """Return the largest allowed body of a request in bytes. Files may be larger."""
+    is_file = settings.FILE_PATHS.fullmatch(request.path)
+    limit: int = settings.MAX_FILE_BYTES if is_file else settings.MAX_BODY_BYTES
+    return limit
+
+
 readers = BodyReaders(MAX_BODY_READERS, MAX_WAIT_SECONDS)
 
 
 def read_body(request: Request) -> HttpResponse | None:
     """Read the whole body into `request.body`. Return a refusal, or None if it was read.
 
-    A body above DATA_UPLOAD_MAX_MEMORY_SIZE is refused by its Content-Length, without reading it.
+    A body above MAX_BODY_BYTES, or a file above MAX_FILE_BYTES, is refused by its Content-Length,
+    without reading it.
     """
     content_length = request.META.get("CONTENT_LENGTH") or "0"
     if content_length == "0":
@@ -94,7 +104,10 @@ def read_body(request: Request) -> HttpResponse | None:
             check_charset(request)
         if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
-        if len(content_length) > MAX_CONTENT_LENGTH_DIGITS:
+        digits = len(content_length)
+        if digits > MAX_CONTENT_LENGTH_DIGITS:
+            raise RequestDataTooBig
+        if digits > DIGITS_OF_SMALL_BODY and int(content_length) > find_body_limit(request):
             raise RequestDataTooBig
         with readers.enter():
             body = request.body

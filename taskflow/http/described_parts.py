@@ -29,8 +29,19 @@ FIELD_PROBLEM = {
             "description": "The type of the objects that the user owns, in the plural.",
         },
         "count": {"type": "integer", "description": "How many objects of this type the user owns."},
-        "line": {"type": "integer", "description": "Line of the CSV file. The first is 1."},
-        "column": {"type": ["string", "null"], "description": "Column of the CSV file."},
+        "row": {
+            "type": "integer",
+            "description": "Row of the imported file, as a spreadsheet numbers it: the names of the"
+            " columns are row 1. In a JSON file, the position of the card or issue, from 1.",
+        },
+        "line": {
+            "type": "integer",
+            "description": "Line of the imported CSV file in which the row begins. The first is 1.",
+        },
+        "column": {
+            "type": ["string", "null"],
+            "description": "Column of the imported file; null for the whole row.",
+        },
         "event_id": {"type": "integer", "description": "The event that cannot be undone."},
         "subject": {
             "type": "object",

@@ -37,7 +37,7 @@ ERRORS = {
     409: ("Conflict", "The change contradicts what is stored."),
     412: ("PreconditionFailed", "The object has changed since the version in If-Match."),
     411: ("LengthRequired", "The body is sent in chunks, without a Content-Length."),
-    413: ("TooLarge", "The body is larger than 1 MiB."),
+    413: ("TooLarge", "The body is larger than 1 MiB, or an imported file than 4 MiB."),
     415: ("UnsupportedMedia", "The body is not application/json."),
     422: ("Invalid", "A field or parameter has a value that is not allowed. See `errors`."),
     500: ("Internal", "The server failed. Nothing was changed."),

@@ -239,7 +239,10 @@ PROBLEM_BY_STATUS: dict[int, tuple[type[Problem], str]] = {
         MethodNotAllowed,
         "This URL does not support the method. The Allow header lists those that it supports.",
     ),
-    413: (TooLarge, "The body is larger than 1 MiB. Send it in several requests."),
+    413: (
+        TooLarge,
+        "The body is larger than 1 MiB, or a file than 4 MiB. Send it in several requests.",
+    ),
     500: (Internal, "The server failed, and nothing was changed. Report the request_id."),
 }
 

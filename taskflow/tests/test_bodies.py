@@ -186,13 +186,19 @@ def test_request_without_a_body_takes_no_slot(fixtures, as_, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("path", "kind"),
-    [("/api/v1/tags", "application/problem+json"), ("/admin/login/", "text/plain; charset=utf-8")],
+    ("path", "limit", "kind"),
+    [
+        ("/api/v1/tags", 2**20, "application/problem+json"),
+        ("/api/v1/projects/APO/tasks.csv", 2**22, "application/problem+json"),
+        ("/api/v1/projects/APO/imports", 2**22, "application/problem+json"),
+        ("/api/v1/projects/APO/imports/x", 2**20, "application/problem+json"),
+        ("/admin/login/", 2**20, "text/plain; charset=utf-8"),
+    ],
 )
-def test_a_body_above_the_limit_is_refused_unread(send, settings, path, kind):
+def test_a_body_above_the_limit_is_refused_unread(send, path, limit, kind):
     body = Input(b"{}")
 
-    status, headers, _ = send("POST", path, body, settings.DATA_UPLOAD_MAX_MEMORY_SIZE + 1)
+    status, headers, _ = send("POST", path, body, limit + 1)
 
     assert (status, headers["Content-Type"]) == (413, kind)
     assert body.units == []

@@ -62,6 +62,8 @@ MATRIX = {
                                                                           201, 201, 201, 201, 404, 201, 404),
     "export_tasks":   ("get", "/projects/{project}/tasks.csv", None,      200, 200, 200, 200, 404, 200, 404),
     "import_tasks":   ("post", "/projects/{project}/tasks.csv", "title\nx", 200, 200, 200, 200, 404, 200, 404),
+    "import_project": ("post", "/projects/{project}/imports?profile=jira", "Summary\nx",
+                                                                          200, 200, 200, 200, 404, 200, 404),
     "list_members":   ("get", "/projects/{project}/members", None,        200, 200, 200, 200, 404, 200, 404),
     "add_member":     ("post", "/projects/{project}/members", {"user_id": "eve"},
                                                                           201, 201, 403, 403, 404, 201, 404),
@@ -193,7 +195,7 @@ def test_each_role_gets_the_expected_status(fixtures, as_, ids, operation):
 # What nobody may do in an archived project, not even an administrator. Members come and go.
 CLOSED_WHEN_ARCHIVED = {
     "update_project", "put_project", "delete_project", "complete_project_tasks", "upsert_task",
-    "import_tasks", "create_task", "update_task", "put_task", "delete_task", "complete_task",
+    "import_tasks", "import_project", "create_task", "update_task", "put_task", "delete_task", "complete_task",
     "reopen_task", "assign_task", "unassign_task", "move_task", "bulk_edit_tasks",
     "create_comment", "update_comment", "put_comment", "delete_comment", "create_page",
     "update_page", "put_page", "publish_page", "unpublish_page", "delete_page", "restore", "purge",

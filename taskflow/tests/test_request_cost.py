@@ -32,7 +32,7 @@ LIMITS = {
     "one task": 930,
     "list": 1_210,
     "update": 1_830,
-    "create": 2_090,
+    "create": 2_150,
 }
 
 

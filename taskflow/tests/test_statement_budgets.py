@@ -58,7 +58,7 @@ BUDGETS = [
     Budget("update_task", tasks.update_task_to_done, ONCE, 9, 9),  # open subtasks and blockers, count
     Budget("update_task", tasks.update_task_without_change, ONCE, 4, 4),  # task, lock, response
     Budget("update_task", tasks.update_task_with_new_tags, (2, 5), 12, 12),
-    Budget("update_task", tasks.update_task_to_fewer_tags, (2, 5), 10, 10),
+    Budget("update_task", tasks.update_task_to_fewer_tags, (2, 5), 9, 9),
     Budget("update_task", tasks.update_task_of_current_version, ONCE, 6, 6),
     Budget("update_task", tasks.update_task_of_older_version, ONCE, 7, 7),  # events since that version
     Budget("delete_task", tasks.delete_task, (3, 5), 9, 9),
@@ -87,6 +87,8 @@ BUDGETS = [
     Budget("remove_member", projects.remove_member, ONCE, 11, 11),  # lock of the user, open tasks
     Budget("export_tasks", projects.export_tasks, (2, 5), 5, 5),  # project; tasks, tags, blockers
     Budget("import_tasks", projects.import_tasks, (2, 5), 15, 15),  # lock of the parents
+    Budget("import_tasks", projects.import_tasks_again, (2, 5), 13, 13),
+    Budget("import_project", projects.import_project, (2, 5), 18, 18),
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),

@@ -16,7 +16,7 @@ from taskflow.audit.actor import Actor
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
-from tasks.csv import write_csv
+from tasks.csv.writing import write_csv
 from tasks.models import Project, ProjectMember, Role, Task
 from tasks.schemas.projects import ProjectCreate
 
@@ -107,8 +107,9 @@ class ProjectAdmin(TrashableAdmin):
         self, request: HttpRequest, queryset: models.QuerySet[Project]
     ) -> HttpResponse:
         ids = list(queryset.values_list("pk", flat=True))
-        rows = Task.objects.visible_to(get_actor(request).viewer).filter(project__in=ids)
-        response = HttpResponse(write_csv(rows), content_type="text/csv")
+        actor = get_actor(request)
+        text = write_csv(actor, Task.objects.visible_to(actor.viewer).filter(project__in=ids))
+        response = HttpResponse(text, content_type="text/csv; charset=utf-8")
         response["Content-Disposition"] = 'attachment; filename="tasks.csv"'
         return response
 

@@ -1,32 +1,43 @@
-"""Operations on the tasks of a project as CSV."""
+"""Operations on files of tasks: export and import of CSV, and imports from other systems."""
 
 from __future__ import annotations
 
 from django.http import HttpRequest, HttpResponse
 from ninja import Query, Router
-from pydantic import Field
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
-from taskflow.http.errors import Invalid, UnsupportedMedia
-from taskflow.http.schema import Out, ProjectIdOrKey, is_unstorable
-from tasks.csv import create_tasks_from_csv, write_csv
+from taskflow.http.errors import UnsupportedMedia
+from taskflow.http.schema import ProjectIdOrKey
+from tasks.csv.foreign import PROFILES, is_json, read_file
+from tasks.csv.importing import import_table
+from tasks.csv.reading import decode_file, read_table
+from tasks.csv.report import report_import, report_tasks
+from tasks.csv.writing import encode_csv, write_csv
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
 from tasks.queries.lookup import find_project
+from tasks.schemas.csv import (
+    CsvFormat,
+    ImportedTasks,
+    ImportOptions,
+    ImportResult,
+    ProfileOptions,
+)
 from tasks.schemas.tasks import TaskWhere
 
 csv_files = Router(tags=["Projects"])
 # `binary`, because generated clients send files only for this format.
 CSV = {"text/csv": {"schema": {"type": "string", "format": "binary"}}}
 CSV_BODY = {"text/csv": CSV["text/csv"] | {"example": "title,priority\nBuy paint,high\n"}}
-
-
-class ImportedTasks(Out):
-    """The tasks that were created from a file."""
-
-    created: int = Field(description="The number of created tasks.")
-    keys: list[str] = Field(description="The keys of the created tasks.")
+FILE_BODY: dict[str, dict[str, object]] = {
+    "text/csv": CSV["text/csv"] | {"example": "Summary,Issue key\nBuy paint,HOME-1\n"},
+    "application/json": {
+        "schema": {},  # Trello exports an object, GitHub an array
+        "example": [{"number": 1, "title": "Buy paint", "state": "open"}],
+    },
+}
+UNSUPPORTED = {415: {"$ref": "#/components/responses/UnsupportedMedia"}}
 
 
 @csv_files.get(
@@ -49,15 +60,21 @@ class ImportedTasks(Out):
     },
 )
 def export_tasks(
-    request: ActorRequest, project_id: ProjectIdOrKey, where: Query[TaskWhere]
+    request: ActorRequest,
+    project_id: ProjectIdOrKey,
+    where: Query[TaskWhere],
+    file_format: Query[CsvFormat],
 ) -> HttpResponse:
     """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
-    A cell that a spreadsheet would run as a formula has a leading '.
+    The file can be imported again with the same result. A cell that a spreadsheet would run as a
+    formula, or that begins with ', has a leading '.
     """
-    project = find_project(request.auth, project_id)
-    rows = filter_tasks(request.auth, Task.objects.visible_to(request.auth.viewer), where)
-    response = HttpResponse(write_csv(rows.filter(project=project)), content_type="text/csv")
+    actor, project = request.auth, find_project(request.auth, project_id)
+    rows = filter_tasks(actor, Task.objects.visible_to(actor.viewer), where)
+    text = write_csv(actor, rows.filter(project=project), file_format.delimiter.character)
+    body = encode_csv(text, file_format.charset, has_mark=file_format.bom)
+    response = HttpResponse(body, content_type=f"text/csv; charset={file_format.charset}")
     response["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
     return response
 
@@ -67,31 +84,67 @@ def export_tasks(
     response=ImportedTasks,
     openapi_extra={
         "requestBody": {"required": True, "content": CSV_BODY},
-        "responses": {415: {"$ref": "#/components/responses/UnsupportedMedia"}},
+        "responses": UNSUPPORTED,
     },
 )
-def import_tasks(request: ActorRequest, project_id: ProjectIdOrKey) -> dict[str, object]:
-    """Create a task from each line of a CSV file: all of them, or none.
+def import_tasks(
+    request: ActorRequest, project_id: ProjectIdOrKey, options: Query[ImportOptions]
+) -> dict[str, object]:
+    """Create a task from each row of a CSV file, or change the task that the row means: all rows,
+    or none. At most 5,000 rows.
 
-    The first line contains the names of the columns: title, and any of description, status,
-    priority, assignee (a handle), tags (a; b), due_date, due_on, parent (WEB-12), external_ref and
-    metadata. key, created_at and completed_at are ignored. 422 `bad_lines` lists each bad cell by
-    `line` and `column`.
+    The first line names the columns, which are those of the export; `map` names the fields of other
+    columns. A row whose `key` or `external_ref` is that of a task of the project is refused unless
+    `on_existing` is `update` or `skip`. `parent` and `blocked_by` may name other rows by their
+    `key`, in any order. Only an administrator can set `created_by`, `created_at` and
+    `completed_at`, and only of new tasks. 422 `bad_rows` lists each refused cell by `row` and
+    `column`.
     """
     project = find_project(request.auth, project_id)
-    created = create_tasks_from_csv(request.auth, project, _read_body(request))
-    return {"created": len(created), "keys": [task.key for task in created]}
+    _check_type(request, "text/csv")
+    text = decode_file(request.body, _charset_of(request))
+    table = read_table(text, _delimiter_of(options))
+    return report_tasks(import_table(request.auth, project, table, options))
 
 
-def _read_body(request: HttpRequest) -> str:
-    """Return the body as text. Raises UnsupportedMedia or Invalid if it is not CSV in UTF-8."""
-    if request.content_type != "text/csv":
-        raise UnsupportedMedia("Send the file as Content-Type: text/csv.")
-    check_charset(request)
-    try:
-        text = request.body.decode()
-    except UnicodeDecodeError:
-        raise Invalid("The file is not UTF-8. Save it as UTF-8 and send it again.") from None
-    if is_unstorable(text):
-        raise Invalid("The file contains NUL or an unpaired surrogate. Remove it.")
-    return text
+@csv_files.post(
+    "/{project_id}/imports",
+    response=ImportResult,
+    openapi_extra={
+        "requestBody": {"required": True, "content": FILE_BODY},
+        "responses": UNSUPPORTED,
+    },
+)
+def import_project(
+    request: ActorRequest, project_id: ProjectIdOrKey, options: Query[ProfileOptions]
+) -> dict[str, object]:
+    """Import an export of Jira, Todoist or Asana (CSV), or of Trello or GitHub (JSON), into a
+    project: all tasks and comments, or none. At most 5,000 rows.
+
+    The body is the file. Authors and times are kept, for which the request must come from an
+    administrator. With `dry_run=true` the response shows what would be created, the columns that
+    are no field, and the first tasks. docs/import.md describes the columns of each profile.
+    """
+    project = find_project(request.auth, project_id)
+    _check_type(request, "application/json" if is_json(options.profile) else "text/csv")
+    table = read_file(options.profile, request.body, _charset_of(request), _delimiter_of(options))
+    profile = PROFILES[options.profile]
+    return report_import(import_table(request.auth, project, table, options, profile))
+
+
+def _check_type(request: HttpRequest, content_type: str) -> None:
+    """Raise UnsupportedMedia if the body has another content type, or is JSON and not UTF-8."""
+    if request.content_type != content_type:
+        raise UnsupportedMedia(f"Send the file as Content-Type: {content_type}.")
+    if content_type != "text/csv":
+        check_charset(request)
+
+
+def _charset_of(request: HttpRequest) -> str | None:
+    """Return the charset that the Content-Type names, or None."""
+    return (request.content_params or {}).get("charset")
+
+
+def _delimiter_of(options: ImportOptions) -> str | None:
+    delimiter = options.sent_fields().get("delimiter")
+    return delimiter.character if delimiter else None

@@ -19,6 +19,7 @@ from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
+from tasks.changes.numbers import NewNumbers
 from tasks.changes.open_work import OpenWork
 from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
 from tasks.models.graph import (
@@ -33,6 +34,9 @@ from tasks.models.tasks import MAX_TAGS, MAX_TASK_DEPTH
 from tasks.rules import WRITERS, require_unarchived
 
 DUE_TWICE = Invalid.field("due_on", "Give due_date or due_on, not both.")
+BLOCKER_CYCLE = Conflict(
+    "A task cannot be blocked by itself, or by a task that it blocks.", code="cycle"
+)
 
 
 @with_tenant_parameter
@@ -104,6 +108,7 @@ class Context(OpenWork):
         self.external_refs: dict[tuple[int, str], int] = {}
         # The parents of tasks, those in the trash too, by the id of the task.
         self.parents: dict[int, Task] = {}
+        self.numbers: NewNumbers | None = None  # if a new task keeps a number
         self.tags: dict[str, Tag] = {}  # by the name that was sent
         self.tags_by_task: dict[int, dict[int, Tag]] = {}  # by task id and tag id
 
@@ -254,9 +259,7 @@ class Context(OpenWork):
         if get_graph_id(task) in find_reachable(
             self.blocker_edges, [get_graph_id(blocker) for blocker in blockers]
         ):
-            raise Conflict(
-                "A task cannot be blocked by itself, or by a task that it blocks.", code="cycle"
-            )
+            raise BLOCKER_CYCLE
 
     # ---- external_refs ----
 
@@ -327,7 +330,7 @@ class Context(OpenWork):
 
     def _set_parent_edges(self, task: Task, parent: Task | None) -> None:
         self.parent_edges[get_graph_id(task)] = {get_graph_id(parent)} if parent else set()
-        for children in self.subtask_edges.values():
-            children.discard(get_graph_id(task))
+        if task.parent_id:  # the parent before the change
+            self.subtask_edges.get(task.parent_id, set()).discard(get_graph_id(task))
         if parent:
             self.subtask_edges.setdefault(get_graph_id(parent), set()).add(get_graph_id(task))

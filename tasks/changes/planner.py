@@ -35,14 +35,15 @@ def change_tasks(
     problems: dict[int, Problem] | None = None,
     *,
     has_project_locks: bool = False,
+    check_only: bool = False,
 ) -> None:
     """Carry out the changes in their order. Each one sees the result of the changes before it.
 
     Changes of one task must share one Task object. The first refused change raises its Problem. If
     `problems` is given, problems are added to it instead, by index in `changes`, and the other
-    changes are carried out. Pass `has_project_locks` after lock_projects_for(). A constant number
-    of statements. Raises NotFound for a task that no longer exists, and Contended for a task that
-    was moved since it was read.
+    changes are carried out. With `check_only`, nothing is written. Pass `has_project_locks` after
+    lock_projects_for(). A constant number of statements. Raises NotFound for a task that no longer
+    exists, and Contended for a task that was moved since it was read.
     """
     planner = _Planner(actor, changes, has_project_locks=has_project_locks)
     for index, change in enumerate(changes):
@@ -52,7 +53,8 @@ def change_tasks(
             if problems is None:
                 raise
             problems[index] = problem
-    planner.record()
+    if not check_only:
+        planner.record()
 
 
 def lock_projects_for(

@@ -10,6 +10,7 @@ from django.db.models import Q
 from accounts.models import User
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
+from tasks.models.creation_time import CreationTime
 from tasks.models.projects import Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
@@ -45,7 +46,7 @@ class Comment(Trashable):
     body = models.TextField(max_length=MAX_TEXT_LENGTH)  # markdown, stored as written
     edited_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar = CommentManager()

@@ -43,6 +43,30 @@ def find_reachable(edges: Edges, start: Iterable[int]) -> set[int]:
     return reached
 
 
+def find_circles(edges: Edges) -> set[int]:
+    """Return the ids that lie on circles, or on paths from one circle to another.
+
+    Linear in the number of edges: ids without an edge in one direction are removed until none is
+    left.
+    """
+    remaining = set(edges) | {target for targets in edges.values() for target in targets}
+    backwards: Edges = defaultdict(set)
+    for source, targets in edges.items():
+        for target in targets:
+            backwards[target].add(source)
+    for forth, back in ((edges, backwards), (backwards, edges)):
+        counts = {pk: len(remaining & forth.get(pk, set())) for pk in remaining}
+        ends = [pk for pk, count in counts.items() if not count]
+        while ends:
+            end = ends.pop()
+            remaining.discard(end)
+            for pk in back.get(end, ()):
+                counts[pk] = counts.get(pk, 0) - 1
+                if not counts[pk]:
+                    ends.append(pk)
+    return remaining
+
+
 def count_levels(edges: Edges, start: int) -> int:
     """Return the number of levels of a tree from `start` down; 1 without children.
 

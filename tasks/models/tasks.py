@@ -13,6 +13,7 @@ from accounts.models import User
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
+from tasks.models.creation_time import CreationTime
 from tasks.models.projects import Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
@@ -159,7 +160,7 @@ class Task(Trashable):
     external_ref = models.CharField(max_length=255, null=True, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar = TaskManager()

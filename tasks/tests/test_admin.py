@@ -653,7 +653,7 @@ def test_task_is_found_by_a_former_key_of_its_project(admin_fixtures, staff_clie
 def test_all_tasks_of_a_project_are_completed_and_downloaded(admin_fixtures, staff_client):
     csv_response = run(staff_client, Project, "download_tasks", admin_fixtures.apollo.pk)
     assert (csv_response.headers["Content-Type"], b"Launch" in csv_response.content) == (
-        "text/csv",
+        "text/csv; charset=utf-8",
         True,
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.core.exceptions import ValidationError as FormError
@@ -24,7 +25,8 @@ from taskflow.tenancy import inside
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
-from tasks.csv import parse_cells
+from tasks.csv.profiles import TASKFLOW
+from tasks.csv.values import CellFormat, parse_cells
 from tasks.models import Comment, Page, Project, Tag, Task
 from tasks.schemas.tasks import TaskCreate, TaskFields
 from tasks.tests.test_admin import address, form_of, sign_in
@@ -65,6 +67,9 @@ METADATA = [
 ]
 
 
+CELL_FORMAT = CellFormat(TASKFLOW, None, ZoneInfo("UTC"), {})
+
+
 def in_a_body(text):
     """Return the metadata of a body with this text, or None if the body is refused."""
     try:
@@ -76,7 +81,8 @@ def in_a_body(text):
 
 def in_a_cell(text):
     try:
-        return TaskFields.model_validate(parse_cells({"title": "x", "metadata": text})).metadata
+        cells = parse_cells({"title": "x", "metadata": text}, CELL_FORMAT)
+        return TaskFields.model_validate(cells).metadata
     except (Problem, ValidationError):
         return None
 

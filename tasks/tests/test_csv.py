@@ -19,9 +19,18 @@ def load(client, text, query="", content_type="text/csv", project="APO"):
     return client.generic("POST", path, text, content_type=content_type)
 
 
+HISTORY_IGNORED = "?ignore=created_by&ignore=created_at&ignore=completed_at"
+
+
+def result(created=0, **values):
+    """The response to an import."""
+    counts = dict.fromkeys(("updated", "unchanged", "skipped", "comments", "left_out_count"), 0)
+    return {"created": created, **counts, "keys": [], "left_out": []} | values
+
+
 def lines(client, query="", project="APO"):
     r = client.get(f"/projects/{project}/tasks.csv{query}")
-    assert (r.status_code, r.headers["Content-Type"]) == (200, "text/csv"), r.content
+    assert (r.status_code, r.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
     return list(csv.DictReader(io.StringIO(r.content.decode())))
 
 
@@ -31,7 +40,7 @@ def test_csv_contains_every_writable_field(fixtures, as_):
             fixtures.ada, fixtures.apollo, title='=SUM("A1")', description="two\nlines, one “cell”",
             assignee=fixtures.bob.user, tags=["b", "A"], parent=fixtures.task, due_on="2026-12-01",
             external_ref="-1", metadata={"a": 1}, priority="high", status="done",
-            outcome="cancelled",
+            outcome="cancelled", blocked_by=[fixtures.task],
         )  # fmt: skip
         delete_task(fixtures.ada, create_task(fixtures.ada, fixtures.apollo, title="gone"))
 
@@ -52,8 +61,10 @@ def test_csv_contains_every_writable_field(fixtures, as_):
         "due_date": "",
         "due_on": "2026-12-01",
         "parent": "APO-1",
+        "blocked_by": "APO-1",
         "external_ref": "'-1",
         "metadata": '{"a": 1}',
+        "created_by": "ada",
     }
     assert [x["key"] for x in lines(as_(fixtures.bob), "?status_not=done&tag_not=x")] == ["APO-1"]
     assert as_(fixtures.bob).get("/projects/APO/tasks.csv?colour=red").status_code == 422
@@ -66,24 +77,22 @@ def test_exported_csv_can_be_imported(fixtures, as_):
             due = {"due_on": "2026-12-01"} if n else {"due_date": "2026-12-01T08:00:00Z"}
             create_task(
                 fixtures.ada, fixtures.apollo, title=f"=t{n}", tags=["x", "y"], metadata={"n": n},
-                description="d", assignee=fixtures.ada.user, external_ref=f"r{n}", **due,
+                description="d", assignee=fixtures.ada.user, external_ref=f"r{n}",
+                parent=fixtures.task, blocked_by=[fixtures.task], **due,
                 status="done" if n else "todo", outcome="cancelled" if n else None,
             )  # fmt: skip
     client = as_(fixtures.ada)
     text = client.get("/projects/APO/tasks.csv").content.decode()
 
-    r = load(client, text, project="COPY")
+    r = load(client, text, HISTORY_IGNORED, project="COPY")
 
-    assert r.json() == {
-        "created": 4,
-        "keys": ["COPY-1", "COPY-2", "COPY-3", "COPY-4"],
-    }
+    assert r.json() == result(4, keys=["COPY-1", "COPY-2", "COPY-3", "COPY-4"])
+    times = ("created_at", "completed_at")
     given = lambda rows: [  # noqa: E731
-        {n: v for n, v in row.items() if n not in ("key", "created_at", "completed_at")}
-        for row in rows
+        {n: v.replace("COPY-", "APO-") for n, v in row.items() if n not in times} for row in rows
     ]
     assert given(lines(client, project="COPY")) == given(lines(client))
-    columns = set(type_of_model(Task).csv_columns) - {"parent"}  # a key of the other project
+    columns = set(type_of_model(Task).csv_columns)
     assert columns <= {n for row in lines(client) for n, v in row.items() if v}, "give a value"
 
 
@@ -93,7 +102,7 @@ def test_dry_run_lists_keys_and_creates_nothing(fixtures, as_, events):
 
     r = load(client, "title,tags\na,new\nb,\n", "?dry_run=true")
 
-    assert r.json()["result"] == {"created": 2, "keys": ["APO-2", "APO-3"]}
+    assert r.json()["result"] == result(2, keys=["APO-2", "APO-3"])
     with inside(fixtures.acme):
         assert Task.objects.count() == 1
     assert len(events(fixtures.acme)) == before
@@ -119,22 +128,20 @@ def test_invalid_lines_are_listed_and_nothing_is_created(fixtures, as_, events):
 
         r = load(client, text, query)
 
-        assert (r.status_code, r.json()["code"]) == (422, "bad_lines")
-        assert [(e["line"], e["column"]) for e in r.json()["errors"]] == [
-            (3, "title"),
-            (4, "status"),
-            (4, "due_on"),
-            (7, "assignee"),
-            (10, "parent"),
-            (11, "metadata"),
+        assert (r.status_code, r.json()["code"]) == (422, "bad_rows")
+        errors = [(e["row"], e["line"], e["column"]) for e in r.json()["errors"]]
+        assert errors == [
+            (3, 3, "title"),
+            (4, 4, "status"),
+            (4, 4, "due_on"),
+            (6, 6, "assignee"),
+            (7, 8, "assignee"),
+            (8, 9, "due_on"),
+            (9, 10, "parent"),
+            (10, 11, "metadata"),
         ]
+        assert r.json()["errors"][1]["pointer"] == "#/rows/4/status"
         assert len(events(fixtures.acme)) == before
-    r = load(as_(fixtures.bob), "title,assignee,due_on,due_date\nx,@eve,,\n"
-             "y,,2026-12-01,2026-12-01T00:00:00Z\n")  # fmt: skip
-    assert [(e["line"], e["column"]) for e in r.json()["errors"]] == [
-        (2, "assignee"),
-        (3, "due_on"),
-    ]
 
 
 @pytest.mark.parametrize(
@@ -156,11 +163,8 @@ def test_invalid_lines_are_listed_and_nothing_is_created(fixtures, as_, events):
         "title\n" + "x," * 100_000 + "\n",
         "title,title\n",
         "Title, TITLE \nx,y\n",
-        "title\rx\r",
         "title\n" + '"' * 100_001,
-        "title\nx\n".encode("utf-16"),
         b"title\n\xed\xa0\x80\n",
-        "\ufeff\ufefftitle\nx\n",
     ],
 )
 def test_file_that_is_not_csv_is_refused(fixtures, as_, text):
@@ -170,4 +174,4 @@ def test_file_that_is_not_csv_is_refused(fixtures, as_, text):
 def test_other_content_type_is_refused(fixtures, as_):
     for kind in ("application/json", "text/plain", "multipart/form-data; boundary=x"):
         assert load(as_(fixtures.bob), "title\nx\n", content_type=kind).status_code == 415
-    assert load(as_(fixtures.bob), "title\n" + "x" * 1_100_000).status_code == 413
+    assert load(as_(fixtures.bob), "title\n" + "x" * 4_200_000).status_code == 413

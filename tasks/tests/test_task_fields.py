@@ -23,7 +23,6 @@ SENT_NAMES = sorted((TaskCreate.model_fields.keys() | TaskUpdate.model_fields.ke
 NOT_IN_CSV = {
     "project": "the address of the file names it",
     "project_id": "the address of the file names it",
-    "blocked_by": "a line cannot refer to another line of the same file",
 }
 
 

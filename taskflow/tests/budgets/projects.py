@@ -95,6 +95,25 @@ def export_tasks(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/projects/APO/tasks.csv")
 
 
+def import_tasks_again(setup: Setup, rows: int) -> Request:
+    """Import the export of a project: every row changes the task that it means."""
+    project = setup.add_project()
+    setup.add_tasks(rows, project=project, tags=["a"], blocked_by=[setup.add_task()])
+    path = f"/projects/{project.pk}/tasks.csv"
+    text = setup.bob.get(path).content.decode().replace(",todo,", ",in_progress,")
+    path += "?on_existing=update"
+    return lambda: setup.bob.generic("POST", path, text, content_type="text/csv")
+
+
+def import_project(setup: Setup, rows: int) -> Request:
+    setup.add_task(tags=["a", "b"])
+    header = "Summary,Issue key,Labels,Labels,Assignee,Reporter,Created,Comment"
+    line = "x,NEW-{0}-{1},a,b,@bob,@ada,01/Dec/26 9:30 AM,01/Dec/26 9:31 AM;@ada;hello"
+    text = "\n".join([header, *(line.format(rows, n) for n in range(rows))])
+    path = "/projects/APO/imports?profile=jira"
+    return lambda: setup.boss.generic("POST", path, text, content_type="text/csv")
+
+
 def import_tasks(setup: Setup, rows: int) -> Request:
     setup.add_task(tags=["a", "b"])
     text = "title,tags,assignee,parent\n" + "x,a;b,@bob,APO-1\n" * rows
