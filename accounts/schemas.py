@@ -89,7 +89,7 @@ class TenantUpdate(In):
     time_zone: str | MISSING = Field(
         MISSING,
         max_length=63,
-        description="The IANA name of the time zone.",
+        description="The IANA name of the time zone. Days in filters begin at its midnight.",
         examples=["Europe/Berlin"],
     )
 

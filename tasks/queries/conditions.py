@@ -158,7 +158,8 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
         "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
-        # A task that is due on a day is due before a time if the whole day, in UTC, is before it.
+        # A task that is due on a day is due before a time if the whole day of the tenant is before
+        # it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),
         **_times("created_at", "updated_at", "completed_at"),

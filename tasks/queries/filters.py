@@ -7,11 +7,12 @@ compiles its query once, with parameters in place of the values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import QuerySet
 
+from accounts.models import Tenant
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
@@ -114,9 +115,9 @@ def read_filters(
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):
-            values[name] = (_start_of(value), _day_of(value))
+            values[name] = (_start_of(actor.tenant, value), _day_of(actor.tenant, value))
         elif name.endswith("_after"):
-            values[name] = (_end_of(value), _day_of(value))
+            values[name] = (_end_of(actor.tenant, value), _day_of(actor.tenant, value))
         else:
             values[name] = value
     return values
@@ -167,21 +168,19 @@ def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
     return [str(value) for value in values]
 
 
-def _start_of(value: date) -> datetime:
-    """Return a time as it is, and for a day its first microsecond in UTC."""
-    if isinstance(value, datetime):
-        return value
-    return datetime.combine(value, time.min, UTC)
+def _start_of(tenant: Tenant, value: date) -> datetime:
+    """Return a time as it is, and for a day of the tenant its first moment."""
+    return value if isinstance(value, datetime) else tenant.start_of(value)
 
 
-def _end_of(value: date) -> datetime:
-    """Return a time as it is, and for a day its last microsecond in UTC."""
-    return value if isinstance(value, datetime) else datetime.combine(value, time.max, UTC)
+def _end_of(tenant: Tenant, value: date) -> datetime:
+    """Return a time as it is, and for a day of the tenant its last microsecond."""
+    return value if isinstance(value, datetime) else tenant.end_of(value)
 
 
-def _day_of(value: date) -> date:
-    """Return a day as it is, and for a time its day in UTC."""
-    return value.astimezone(UTC).date() if isinstance(value, datetime) else value
+def _day_of(tenant: Tenant, value: date) -> date:
+    """Return a day as it is, and for a time the tenant's day that contains it."""
+    return tenant.day_of(value) if isinstance(value, datetime) else value
 
 
 def read_projects(actor: Actor, name: str, refs: list[str]) -> list[int]:
