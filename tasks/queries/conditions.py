@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
@@ -112,6 +112,11 @@ def _has_tag(names: Sequence[object]) -> Exists:
     return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
 
 
+def _has_all_tags(names: Sequence[object]) -> Q:
+    """Return the condition that the task has all of these tags, without regard to case."""
+    return reduce(and_, (Q(_has_tag([name])) for name in names))
+
+
 def _contains_words(model: type[Model], words: SearchFilter) -> Q:
     """Return the condition that the row contains the words, or is the task whose key they are."""
     condition = matches(model, words.condition)
@@ -150,6 +155,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "assignee": partial(_is_one_of, "assignee"),
         "created_by": partial(_is_one_of, "created_by"),
         "tag": _has_tag,
+        "tag_all": _has_all_tags,
         "tag_none": _has_no_tag,
         "parent": partial(_is_one_of, "parent"),
         "parent_none": _is_missing("parent"),

@@ -69,10 +69,13 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag
     that does not exist: with a misspelled tag, the tasks to exclude would be changed.
     """
-    excluded = where.sent_fields().get("tag_not", [])
-    ids = find_tags(excluded) if excluded else {}
-    for name in excluded:
-        _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
+    sent = where.sent_fields()
+    excluded = {name: sent[name] for name in ("tag_not", "tag_all_not") if name in sent}
+    names = [tag for tags in excluded.values() for tag in tags]
+    ids = find_tags(names) if names else {}
+    for parameter, tags in excluded.items():
+        for tag in tags:
+            _get_id(ids, tag.lower(), parameter, f"There is no tag “{tag}” to exclude.")
     return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
 
 
