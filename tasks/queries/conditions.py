@@ -16,6 +16,7 @@ from django.db.models.expressions import Expression
 from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
+from taskflow.db.expressions import contains_text
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.paging import FilterValues
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
@@ -171,6 +172,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         **_times("created_at", "updated_at", "completed_at"),
     },
     Project: {
+        "q": lambda text: contains_text(text, "name", "key"),
         "status": lambda values: Q(status__in=values),
         "owner": partial(_is_one_of, "owner"),
         **_times("created_at", "updated_at"),

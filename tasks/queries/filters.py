@@ -15,7 +15,7 @@ from django.db.models import QuerySet
 from accounts.models import Tenant
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
+from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
 from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -112,6 +112,8 @@ def read_filters(
         elif isinstance(value, list):
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
+        elif name == "q" and isinstance(filters, NameFilters):
+            values[name] = value.lower()
         elif name == "q":
             task_id = find_task_id_by_any_key(value)
             values[name] = SearchFilter(build_condition(read_query(value)), task_id)

@@ -18,6 +18,7 @@ from tasks.schemas.comments import CommentFilters
 from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
+from tasks.schemas.tags import TagFilters
 from tasks.schemas.tasks import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
 
@@ -43,6 +44,7 @@ LISTS = {
     "/search": SearchFilters,
     "/trash": TrashFilters,
     "/users": UserFilters,
+    "/tags": TagFilters,
     "/tasks/APO-1/events": EventFilters,
     "/projects/APO/events": EventFilters,
 }
