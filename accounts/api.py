@@ -42,6 +42,7 @@ from accounts.schemas import (
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.db.columns import columns_of
+from taskflow.db.expressions import contains_text
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
@@ -243,6 +244,8 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageConten
     rows = User.objects.visible_to(request.auth.viewer).filter(
         **{name: sent[name] for name in names}
     )
+    if "q" in sent:
+        rows = rows.filter(contains_text(sent["q"].lower(), "handle", "full_name"))
     return paginate(rows, filters, order=["id"])
 
 

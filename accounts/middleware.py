@@ -18,6 +18,7 @@ from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
 from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
 
 from accounts import tokens
 from accounts.attribution import add_attribution, check_principal
@@ -246,7 +247,11 @@ class TenantMiddleware:
         if user is not None:
             request.session_user = user
             request.actor = Actor(user, tenant, via=Via.ADMIN, request_id=request.request_id)
-        with inside(tenant, read_only=request.method in SAFE):
+        # Pages show and read clock times in the time zone of the tenant.
+        with (
+            timezone.override(tenant.zone),
+            inside(tenant, read_only=request.method in SAFE),
+        ):
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
             return self.run_view(request)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -70,6 +70,27 @@ class Tenant(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    # ---- days and clock times: a day begins at midnight in the time zone of the tenant ----
+
+    @property
+    def zone(self) -> ZoneInfo:
+        return ZoneInfo(self.time_zone)
+
+    def day_of(self, timestamp: datetime) -> date:
+        """Return the tenant's day that contains the timestamp."""
+        return timestamp.astimezone(self.zone).date()
+
+    def start_of(self, day: date) -> datetime:
+        """Return the first moment of the tenant's day, in UTC.
+
+        On a day whose midnight is skipped, this is the moment at which the clock is set forward.
+        """
+        return datetime.combine(day, time.min, self.zone).astimezone(UTC)
+
+    def end_of(self, day: date) -> datetime:
+        """Return the last microsecond of the tenant's day, in UTC."""
+        return self.start_of(day + timedelta(days=1)) - timedelta(microseconds=1)
 
     @classmethod
     def update_dependents(cls, changes: object) -> None:

@@ -12,7 +12,7 @@ from accounts.models import HANDLE, RESERVED_HANDLES, SUBDOMAIN, Tenant, User, U
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.history import HistoryEntry
 from taskflow.audit.models import Event, Via
-from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
+from taskflow.http.filtering import Filters, NameFilters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
@@ -89,7 +89,7 @@ class TenantUpdate(In):
     time_zone: str | MISSING = Field(
         MISSING,
         max_length=63,
-        description="The IANA name of the time zone.",
+        description="The IANA name of the time zone. Days in filters begin at its midnight.",
         examples=["Europe/Berlin"],
     )
 
@@ -195,7 +195,9 @@ class PasswordChange(In):
     new_password: Password
 
 
-class UserFilters(PageParams, Filters):
+class UserFilters(PageParams, NameFilters):
+    """Filters of users. `q` finds handles and full names."""
+
     kind: UserKind | MISSING = Field(MISSING, description="People, or agents.")
     is_active: bool | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."

@@ -11,7 +11,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     400: {
         "bad_request": "The request, its host or its URL cannot be parsed.",
         "malformed_json": "The body is not one JSON object in UTF-8.",
-        "invalid_cursor": "The cursor is not one of this list in this order.",
+        "invalid_cursor": "The cursor is not one of this list with these filters in this order.",
         "bad_etag": "If-Match has no ETag in double quotes.",
         "bad_idempotency_key": "The Idempotency-Key has a wrong length or other characters.",
         "bad_reason": "X-Reason is not one line, or is not percent-encoded.",
@@ -33,6 +33,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "project_archived": "The project is archived. Make it active first.",
         "cycle": "The task would be below itself, or would block itself.",
         "parent_in_trash": "The parent of the task is in the trash.",
+        "in_trash": "The task or project to which the object belongs is in the trash.",
         "owns_things": "The user owns objects; `errors` counts them by type.",
         "no_other_owner": "Projects have no other owner; `errors` lists them.",
         "active": "The user is still active.",

@@ -9,6 +9,7 @@ from django import forms
 from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import models
 from django.http import QueryDict
+from django.utils import timezone
 
 from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
 from taskflow.audit.values import as_recorded
@@ -40,6 +41,9 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
             self.fields["row_version"].initial = self.instance.version
         for name in UNSTRIPPED_FIELDS & self.fields.keys():
             self.fields[name].strip = False  # type: ignore[attr-defined]
+        for field in self.fields.values():
+            if isinstance(field, forms.DateTimeField | forms.SplitDateTimeField):
+                field.help_text = f"Time zone: {timezone.get_current_timezone_name()}."
 
     def _get_validation_exclusions(self) -> set[str]:
         # Django skips unique rules with an excluded field, and all of them contain the tenant.

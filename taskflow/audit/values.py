@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, cast
 
@@ -20,12 +20,16 @@ UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
 
 
 def as_recorded(value: object) -> object:
-    """Return the value as JSON: a row as its id, links as a list of ids, times in ISO 8601."""
+    """Return the value as JSON: a row as its id, links as a list of ids, days and times in ISO
+    8601, and times in UTC.
+    """
     if isinstance(value, models.Model):
         return value.pk
     if isinstance(value, models.QuerySet):
         return sorted(row.pk for row in value)
-    if isinstance(value, datetime | date):
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
+    if isinstance(value, date):
         return value.isoformat()
     return value
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.models import Func, Subquery, TextField
-from django.db.models.expressions import BaseExpression
+from django.db.models import Func, Q, Subquery, TextField, Value
+from django.db.models.expressions import BaseExpression, Expression
+from django.db.models.functions import Lower, StrIndex
+from django.db.models.lookups import GreaterThan
 
 from taskflow.db.types import SqlAndParams, SqlExpression
 
@@ -86,6 +90,15 @@ class JsonList(Subquery):
         item = "json(j.d)" if is_json else "j.d"
         template = f"(WITH j(d) AS (%(subquery)s) SELECT json_group_array({item}) FROM j)"  # noqa: S608 - no value in it
         return super().as_sql(compiler, connection, template=template, **context)
+
+
+def contains_text(text: object, *columns: str) -> Q:
+    """Return the condition that one of the columns contains the text, in any case.
+
+    `text` is in lower case; it may be a parameter of a query that is compiled once.
+    """
+    value = text if isinstance(text, Expression) else Value(text)
+    return reduce(or_, (Q(GreaterThan(StrIndex(Lower(c), value), 0)) for c in columns))
 
 
 class AsText(Func):

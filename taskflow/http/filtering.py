@@ -33,6 +33,18 @@ class Filters(In):
         return value
 
 
+class NameFilters(Filters):
+    """Filters of a list whose rows are found by a part of their names."""
+
+    q: str | MISSING = Field(
+        MISSING,
+        min_length=1,
+        max_length=200,
+        description="A part of a name, in any case.",
+        examples=["web"],
+    )
+
+
 def list_filter_field(description: str | None = None) -> Any:
     """Return the field of a filter that takes a list and selects rows with any of its values."""
     return Field(MISSING, min_length=1, max_length=MAX_VALUES_PER_FILTER, description=description)

@@ -1,12 +1,15 @@
 """Pages of a list, by cursor or by skip and limit.
 
 Cursors use keyset pagination: a cursor holds the position of the last row of its page, so that no
-row is repeated or left out while others write. See taskflow/db/ordering.py for positions.
+row is repeated or left out while others write. See taskflow/db/ordering.py for positions. A cursor
+also holds a fingerprint of the filters. With other filters it would leave rows out in silence, so
+it is refused.
 """
 
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -30,7 +33,9 @@ from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
-WRONG_CURSOR = "The cursor is not one of this list in this order. Start again without it."
+WRONG_CURSOR = (
+    "The cursor is not one of this list with these filters in this order. Start again without it."
+)
 T = TypeVar("T")
 M = TypeVar("M", bound=models.Model)
 
@@ -57,6 +62,9 @@ class ListResponse(Out, Generic[T]):
     count: int | None = Field(description="All rows that match, when `include=count`; else null.")
 
 
+NO_FILTERS = PageParams.model_fields.keys() | {"sort"}  # parameters that select no rows
+
+
 class PageContents(TypedDict, Generic[T]):
     """The values of a ListResponse, when its rows are objects."""
 
@@ -78,12 +86,15 @@ def paginate(
     total = rows.count() if params.include == "count" else None
     ordered = rows.order_by(*ordering_of(rows.model, order))
     if params.cursor is not None:
-        position = _decode_cursor(rows.model, order, params.cursor)
+        position = _decode_cursor(rows.model, order, params.cursor, _fingerprint(params))
         ordered = ordered.filter(rows_after(rows.model, order, position))
     # One row more than the page has shows whether another page follows.
     loaded = list(ordered[params.skip : params.skip + params.limit + 1])
     page, has_more = loaded[: params.limit], len(loaded) > params.limit
-    cursor = _encode_cursor(rows.model, order, _position_of(page[-1], order)) if has_more else None
+    cursor = None
+    if has_more:
+        position = _position_of(page[-1], order)
+        cursor = _encode_cursor(rows.model, order, position, _fingerprint(params))
     return {"data": page, "next_cursor": cursor, "has_more": has_more, "count": total}
 
 
@@ -146,7 +157,8 @@ class ListQuery:
         names, values = tuple(filters), tuple(filters.values())
         position = total = None
         if params.cursor is not None:
-            position = tuple(_decode_cursor(self.model, order, params.cursor))
+            fingerprint = _fingerprint(params, filters)
+            position = tuple(_decode_cursor(self.model, order, params.cursor, fingerprint))
         if params.include == "count":
             total = self.count_queries.count((names,), viewer, values)
         variant = (names, tuple(order), params.limit + 1, _next_power_of_two(params.skip))
@@ -156,7 +168,10 @@ class ListQuery:
         loaded = self.page_queries.fetch(variant, *arguments, commit_with=is_last_query)
         page, has_more = loaded[: params.limit], len(loaded) > params.limit
         last_position = page[-1][-len(order) :] if has_more else None
-        cursor = _encode_cursor(self.model, order, last_position) if last_position else None
+        cursor = None
+        if last_position:
+            fingerprint = _fingerprint(params, filters)
+            cursor = _encode_cursor(self.model, order, last_position, fingerprint)
         return BuiltPage(
             rows=[row[0] for row in page],
             extra_columns=[row[1 : -len(order)] for row in page],
@@ -223,7 +238,7 @@ def paginate_models(
     """
     position = None
     if params.cursor is not None:
-        position = _decode_typed_position(params.cursor, time_field)
+        position = _decode_typed_position(params.cursor, time_field + _fingerprint(params))
     end = params.skip + params.limit
     loaded: list[tuple[str, models.Model]] = []
     for resource_type, rows in rows_by_type.items():
@@ -236,7 +251,7 @@ def paginate_models(
     if has_more:
         resource_type, row = page[-1]
         time = getattr(row, time_field).isoformat()
-        cursor = _encode_values([time_field, time, resource_type, row.pk])
+        cursor = _encode_values([time_field + _fingerprint(params), time, resource_type, row.pk])
     is_counted = params.include == "count"
     return {
         "data": page,
@@ -246,12 +261,12 @@ def paginate_models(
     }
 
 
-def _decode_typed_position(cursor: str, time_field: str) -> tuple[datetime, str, int]:
+def _decode_typed_position(cursor: str, list_name: str) -> tuple[datetime, str, int]:
     """Return the time, resource type and id of a cursor of paginate_models()."""
     name, time, resource_type, pk = _decode_values(cursor, 4)
     try:
         is_valid_id = type(pk) is int and abs(pk) <= MAX_ID
-        if name != time_field or not isinstance(resource_type, str) or not is_valid_id:
+        if name != list_name or not isinstance(resource_type, str) or not is_valid_id:
             raise ValueError
         return check_timestamp(datetime.fromisoformat(time)), resource_type, pk
     except (ValueError, TypeError, OverflowError):
@@ -291,17 +306,34 @@ def _position_of(row: models.Model, order: Sequence[str]) -> Position:
     return [getattr(row, name.removeprefix("-")) for name in order]
 
 
-def _encode_cursor(model: type[models.Model], order: Sequence[str], position: Position) -> str:
+def _fingerprint(params: PageParams, filters: FilterValues | None = None) -> str:
+    """Return a text that differs for other filters; empty without any.
+
+    The filters are those that were sent, and the ids in `filters` that the path names.
+    """
+    sent = {n: v for n, v in params.sent_fields().items() if n not in NO_FILTERS}
+    in_path = {n: v for n, v in (filters or {}).items() if n not in sent and type(v) is int}
+    if not (sent or in_path):
+        return ""
+    text = json.dumps([sent, in_path], default=str, sort_keys=True)
+    return ":" + hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+
+
+def _encode_cursor(
+    model: type[models.Model], order: Sequence[str], position: Position, fingerprint: str
+) -> str:
     values = [value.isoformat() if isinstance(value, date) else value for value in position]
-    return _encode_values([_list_name(model, order), *values])
+    return _encode_values([_list_name(model, order) + fingerprint, *values])
 
 
-def _decode_cursor(model: type[models.Model], order: Sequence[str], cursor: str) -> Position:
+def _decode_cursor(
+    model: type[models.Model], order: Sequence[str], cursor: str, fingerprint: str
+) -> Position:
     """Return the position that the cursor holds. Raises InvalidCursor if it is of another list."""
     name, *values = _decode_values(cursor, len(order) + 1)
     try:
         fields = [model._meta.get_field(name.removeprefix("-")) for name in order]
-        if name != _list_name(model, order) or any(
+        if name != _list_name(model, order) + fingerprint or any(
             isinstance(value, list | dict | bool) for value in values
         ):
             raise ValueError

@@ -159,7 +159,10 @@ def _read_day_or_timestamp(value: object) -> datetime | date:
 DayOrTimestamp = Annotated[
     datetime | date,
     BeforeValidator(_read_day_or_timestamp),
-    Field(description="A day or a timestamp.", examples=["2026-12-01", "2026-12-01T09:00:00Z"]),
+    Field(
+        description="A day in the tenant's time zone, or a timestamp.",
+        examples=["2026-12-01", "2026-12-01T09:00:00Z"],
+    ),
 ]
 FilterWord = Annotated[str, Field(min_length=1, max_length=60)]  # an id, a key, a handle, a name
 SearchWords = Annotated[

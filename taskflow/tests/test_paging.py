@@ -405,3 +405,43 @@ def test_statement_orders_nulls_only_in_nullable_columns(many, as_, sort, last):
 
     (page,) = [q["sql"] for q in captured.captured_queries if "LIMIT 51" in q["sql"]]
     assert last in page
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "others"),
+    [
+        ("/tasks", "priority=high", ["", "priority=low", "priority=high&status=todo"]),
+        ("/tasks", "", ["priority=high"]),
+        ("/projects", "status=active", ["", "status=archived"]),
+        ("/trash", "kind=task", ["", "kind=page"]),
+        ("/tasks/APO-1/events", "", []),
+    ],
+)
+def test_cursor_is_refused_with_other_filters(fixtures, as_, path, query, others):
+    client = as_(fixtures.ada)
+    for n in range(3):
+        new = {"project_id": fixtures.apollo.pk, "title": "x", "priority": "high"}
+        task = client.post("/tasks", new).json()["id"]
+        client.post("/projects", {"name": f"P{n}"})
+        client.delete(f"/tasks/{task}") if n else None
+        client.post("/tasks", new)
+        client.patch("/tasks/APO-1", {"title": f"title {n}"})
+    first = client.get(f"{path}?limit=1&{query}").json()
+    cursor = first["next_cursor"]
+
+    for other in others:
+        r = client.get(f"{path}?limit=1&{other}&cursor={cursor}".replace("&&", "&"))
+        assert (r.status_code, r.json()["code"]) == (400, "invalid_cursor"), other
+    again = client.get(f"{path}?limit=2&include=count&{query}&cursor={cursor}".replace("&&", "&"))
+    assert again.status_code == 200
+    assert first["data"][0] not in again.json()["data"]
+
+
+def test_cursor_of_the_events_of_a_task_is_refused_for_another_task(fixtures, as_):
+    client = as_(fixtures.ada)
+    client.post("/tasks", {"project_id": fixtures.apollo.pk, "title": "x"})
+    client.patch("/tasks/APO-1", {"title": "y"})
+    cursor = client.get("/tasks/APO-1/events?limit=1").json()["next_cursor"]
+
+    assert client.get(f"/tasks/APO-1/events?cursor={cursor}").status_code == 200
+    assert client.get(f"/tasks/APO-2/events?cursor={cursor}").status_code == 400

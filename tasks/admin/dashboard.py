@@ -19,10 +19,10 @@ LATEST_EVENTS = 12
 
 def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[str, object]:
     """Return the template context. Four queries, and one per model that the events refer to."""
-    now = timezone.now()
+    actor, now = get_actor(request), timezone.now()
     is_open = ~Q(status=Status.DONE)
-    overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=now.date()))
-    tasks = Task.objects.visible_to(get_actor(request).viewer).aggregate(
+    overdue = is_open & (Q(due_date__lt=now) | Q(due_on__lt=actor.tenant.day_of(now)))
+    tasks = Task.objects.visible_to(actor.viewer).aggregate(
         todo=Count("pk", filter=Q(status=Status.TODO)),
         in_progress=Count("pk", filter=Q(status=Status.IN_PROGRESS)),
         overdue=Count("pk", filter=overdue),
@@ -52,5 +52,5 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
             ("People", users["humans"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
         ],
-        "entries": read_history(get_actor(request), list(latest)),
+        "entries": read_history(actor, list(latest)),
     }

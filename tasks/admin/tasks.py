@@ -9,6 +9,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts.admin.fields import FormValues, RowMultipleChoiceField
 from accounts.admin.forms import RecordedForm
@@ -152,7 +153,7 @@ class TaskAdmin(TrashableAdmin):
     @display(description="due", ordering="due_on")
     def show_due(self, task: Task) -> str:
         if task.due_date:
-            return f"{task.due_date:%Y-%m-%d %H:%M} UTC"
+            return f"{timezone.localtime(task.due_date):%Y-%m-%d %H:%M %Z}"
         return f"{task.due_on:%Y-%m-%d}" if task.due_on else "–"
 
     @action(description="Complete")

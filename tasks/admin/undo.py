@@ -58,6 +58,7 @@ class UndoForm(forms.Form):
             ("none", "Operators and commands"),
             *users,
         ]
+        self.fields["since"].label = f"since ({timezone.get_current_timezone_name()})"
         self.fields["project"].queryset = Project.objects.order_by("key")  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
@@ -139,8 +140,8 @@ class EventAdminWithUndo(events.EventAdmin):
 
 
 def _initial_values(request: HttpRequest) -> dict[str, object]:
-    hour_ago = timezone.now().replace(minute=0, second=0, microsecond=0)
-    return {"since": hour_ago.strftime(DATETIME), **request.GET.dict()}
+    full_hour = timezone.localtime().replace(minute=0, second=0, microsecond=0)
+    return {"since": full_hour.strftime(DATETIME), **request.GET.dict()}
 
 
 def _limit_to_plan(form: UndoForm) -> UndoRequest:

@@ -5,19 +5,23 @@ from __future__ import annotations
 from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.paging import PageContents, PageParams, paginate
+from taskflow.db.expressions import contains_text
+from taskflow.http.paging import PageContents, paginate
 from tasks.actions import tags as actions
 from tasks.models import Tag
 from tasks.queries.lookup import find_row
-from tasks.schemas.tags import TagCreate, TagListResponse, TagResponse, TagUpdate
+from tasks.schemas.tags import TagCreate, TagFilters, TagListResponse, TagResponse, TagUpdate
 
 tags = Router(tags=["Tags"])
 
 
 @tags.get("", response=TagListResponse)
-def list_tags(request: ActorRequest, page: Query[PageParams]) -> PageContents[Tag]:
+def list_tags(request: ActorRequest, filters: Query[TagFilters]) -> PageContents[Tag]:
     """List the tags of the tenant by name."""
-    return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name"])
+    rows = Tag.objects.visible_to(request.auth.viewer)
+    if text := filters.sent_fields().get("q"):
+        rows = rows.filter(contains_text(text.lower(), "name"))
+    return paginate(rows, filters, order=["name"])
 
 
 @tags.post("", response={201: TagResponse})

@@ -30,7 +30,8 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, object]:
     """Restore a row, with the rows that were deleted together with it.
 
-    You need the permission to delete the row. 409 for a subtask whose parent is in the trash.
+    You need the permission to delete the row. 409 if its parent, its task or its project is in the
+    trash.
     """
     row = find_in_trash(request.auth, kind, row_id)
     actions.restore(request.auth, row)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial, reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
@@ -16,6 +16,7 @@ from django.db.models.expressions import Expression
 from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
+from taskflow.db.expressions import contains_text
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.paging import FilterValues
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
@@ -112,6 +113,11 @@ def _has_tag(names: Sequence[object]) -> Exists:
     return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
 
 
+def _has_all_tags(names: Sequence[object]) -> Q:
+    """Return the condition that the task has all of these tags, without regard to case."""
+    return reduce(and_, (Q(_has_tag([name])) for name in names))
+
+
 def _contains_words(model: type[Model], words: SearchFilter) -> Q:
     """Return the condition that the row contains the words, or is the task whose key they are."""
     condition = matches(model, words.condition)
@@ -150,6 +156,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "assignee": partial(_is_one_of, "assignee"),
         "created_by": partial(_is_one_of, "created_by"),
         "tag": _has_tag,
+        "tag_all": _has_all_tags,
         "tag_none": _has_no_tag,
         "parent": partial(_is_one_of, "parent"),
         "parent_none": _is_missing("parent"),
@@ -158,12 +165,14 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
         "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
-        # A task that is due on a day is due before a time if the whole day, in UTC, is before it.
+        # A task that is due on a day is due before a time if the whole day of the tenant is before
+        # it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),
         **_times("created_at", "updated_at", "completed_at"),
     },
     Project: {
+        "q": lambda text: contains_text(text, "name", "key"),
         "status": lambda values: Q(status__in=values),
         "owner": partial(_is_one_of, "owner"),
         **_times("created_at", "updated_at"),

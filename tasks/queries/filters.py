@@ -7,14 +7,15 @@ compiles its query once, with parameters in place of the values.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from datetime import UTC, date, datetime, time
+from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar
 
 from django.db.models import QuerySet
 
+from accounts.models import Tenant
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
+from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
 from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -68,10 +69,13 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag
     that does not exist: with a misspelled tag, the tasks to exclude would be changed.
     """
-    excluded = where.sent_fields().get("tag_not", [])
-    ids = find_tags(excluded) if excluded else {}
-    for name in excluded:
-        _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
+    sent = where.sent_fields()
+    excluded = {name: sent[name] for name in ("tag_not", "tag_all_not") if name in sent}
+    names = [tag for tags in excluded.values() for tag in tags]
+    ids = find_tags(names) if names else {}
+    for parameter, tags in excluded.items():
+        for tag in tags:
+            _get_id(ids, tag.lower(), parameter, f"There is no tag “{tag}” to exclude.")
     return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
 
 
@@ -108,15 +112,17 @@ def read_filters(
         elif isinstance(value, list):
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
+        elif name == "q" and isinstance(filters, NameFilters):
+            values[name] = value.lower()
         elif name == "q":
             task_id = find_task_id_by_any_key(value)
             values[name] = SearchFilter(build_condition(read_query(value)), task_id)
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name.endswith("_before"):
-            values[name] = (_start_of(value), _day_of(value))
+            values[name] = (_start_of(actor.tenant, value), _day_of(actor.tenant, value))
         elif name.endswith("_after"):
-            values[name] = (_end_of(value), _day_of(value))
+            values[name] = (_end_of(actor.tenant, value), _day_of(actor.tenant, value))
         else:
             values[name] = value
     return values
@@ -167,21 +173,19 @@ def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
     return [str(value) for value in values]
 
 
-def _start_of(value: date) -> datetime:
-    """Return a time as it is, and for a day its first microsecond in UTC."""
-    if isinstance(value, datetime):
-        return value
-    return datetime.combine(value, time.min, UTC)
+def _start_of(tenant: Tenant, value: date) -> datetime:
+    """Return a time as it is, and for a day of the tenant its first moment."""
+    return value if isinstance(value, datetime) else tenant.start_of(value)
 
 
-def _end_of(value: date) -> datetime:
-    """Return a time as it is, and for a day its last microsecond in UTC."""
-    return value if isinstance(value, datetime) else datetime.combine(value, time.max, UTC)
+def _end_of(tenant: Tenant, value: date) -> datetime:
+    """Return a time as it is, and for a day of the tenant its last microsecond."""
+    return value if isinstance(value, datetime) else tenant.end_of(value)
 
 
-def _day_of(value: date) -> date:
-    """Return a day as it is, and for a time its day in UTC."""
-    return value.astimezone(UTC).date() if isinstance(value, datetime) else value
+def _day_of(tenant: Tenant, value: date) -> date:
+    """Return a day as it is, and for a time the tenant's day that contains it."""
+    return tenant.day_of(value) if isinstance(value, datetime) else value
 
 
 def read_projects(actor: Actor, name: str, refs: list[str]) -> list[int]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from django.db.models import F, Q, QuerySet
 
 from taskflow.audit.actor import Actor
-from taskflow.audit.resource_types import ResourceType
-from taskflow.http.errors import NotFound
-from tasks.models import Task
+from taskflow.audit.resource_types import ResourceType, resource_types, type_of_model
+from taskflow.http.errors import Conflict, NotFound
+from tasks.models import Project, Task
 from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import TRASHABLE_TYPES, project_path
 from tasks.models.trash import Trashable
@@ -36,11 +36,43 @@ def _select_trash(actor: Actor, resource_type: ResourceType) -> QuerySet[Trashab
 
 
 def find_in_trash(actor: Actor, type_name: str, row_id: int) -> Trashable:
-    """Return a row of this type that is in the trash and visible. Raises NotFound."""
+    """Return a row of this type that is in the trash and visible.
+
+    Raises Conflict if it belongs to a row that is itself in the trash, and otherwise NotFound. Two
+    queries more for a row that is not found.
+    """
     row: Trashable | None = select_trash_by_type(actor)[type_name].filter(pk=row_id).first()
     if row is None:
+        _check_owners(actor, resource_types()[type_name], row_id)
         raise NotFound(f"There is no such {type_name} in the trash.")
     return row
+
+
+def _check_owners(actor: Actor, resource_type: ResourceType, row_id: int) -> None:
+    """Raise Conflict if a task or project to which the row belongs is in the trash.
+
+    The row has to be one that the actor could see otherwise. Of a type whose rows are not all
+    visible to every member of the project, only those of the actor are reported.
+    """
+    path = project_path(resource_type.model)
+    if path in (None, "pk"):
+        return
+    projects = Project.everything.visible_to(actor.viewer)
+    rows = resource_type.model._base_manager.filter(
+        **{"pk": row_id, "deleted_at__isnull": False, f"{path}__in": projects}
+    )
+    if resource_type.has_own_visibility and not actor.is_staff:
+        rows = rows.filter(**{str(resource_type.author): actor.user.pk})
+    row = rows.select_related(path).first()
+    while row is not None and (name := type_of_model(type(row)).belongs_to):
+        row = getattr(row, name)
+        if row.deleted_at is not None:
+            owner = type_of_model(type(row)).name
+            raise Conflict(
+                f"The {owner} that it belongs to, {row.key}, is in the trash. Restore the {owner}"
+                f" first, with POST /api/v1/trash/{owner}/{row.pk}/restoration.",
+                code="in_trash",
+            )
 
 
 def count_deleted(row: Trashable) -> dict[str, int]:

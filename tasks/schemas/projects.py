@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
+from taskflow.http.filtering import NameFilters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
@@ -125,9 +125,9 @@ class ProjectUpdate(WithReferences):
 
 
 @with_exclusions
-class ProjectFilters(PageParams, Filters):
-    """Rows must satisfy all filters. If a filter has several values, one of them is enough. A
-    filter whose name ends in `_not` excludes rows.
+class ProjectFilters(PageParams, NameFilters):
+    """`q` finds names and keys. Rows must satisfy all filters. If a filter has several values, one
+    of them is enough. A filter whose name ends in `_not` excludes rows.
     """
 
     status: list[ProjectStatus] | MISSING = list_filter_field("One of these statuses.")

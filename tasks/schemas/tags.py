@@ -6,7 +6,8 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from taskflow.http.paging import ListResponse
+from taskflow.http.filtering import NameFilters
+from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
@@ -61,6 +62,10 @@ class TagUpdate(In):
 
     name: TagName | MISSING = MISSING
     color: Color | None | MISSING = MISSING
+
+
+class TagFilters(PageParams, NameFilters):
+    """Filters of tags. `q` finds names."""
 
 
 class TagListResponse(ListResponse[TagResponse]):

@@ -281,6 +281,9 @@ class TaskWhere(Filters):
     assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
     created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
     tag: list[TagName] | MISSING = list_filter_field("Name, without regard to case.")
+    tag_all: list[TagName] | MISSING = list_filter_field(
+        "Names, without regard to case. The task has all of these tags."
+    )
     tag_none: bool | MISSING = Field(
         MISSING, description="`true`: without a tag; `false`: with any tag."
     )

@@ -18,6 +18,7 @@ from tasks.schemas.comments import CommentFilters
 from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
+from tasks.schemas.tags import TagFilters
 from tasks.schemas.tasks import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
 
@@ -43,6 +44,7 @@ LISTS = {
     "/search": SearchFilters,
     "/trash": TrashFilters,
     "/users": UserFilters,
+    "/tags": TagFilters,
     "/tasks/APO-1/events": EventFilters,
     "/projects/APO/events": EventFilters,
 }
@@ -158,21 +160,22 @@ def test_bulk_request_with_an_empty_filter_is_refused_with_its_pointer(fixtures,
     assert found == {f"#/operations/{n}/where/{name}" for n, name in enumerate(names)}
 
 
-def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events):
+@pytest.mark.parametrize("name", ["tag_not", "tag_all_not"])
+def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events, name):
     """A misspelt name would exclude nothing, and the request would change too many tasks."""
     with inside(fixtures.acme):
         create_task(fixtures.ada, fixtures.apollo, title="t", tags=["wontfix"])
     client = as_(fixtures.boss)
     before = len(events(fixtures.acme))
 
-    r = bulk(client, {"project": ["APO"], "tag_not": ["WontFix", "wontfxi"]})
+    r = bulk(client, {"project": ["APO"], name: ["WontFix", "wontfxi"]})
 
     error = r.json()["errors"][0]
     assert (r.status_code, error["code"]) == (422, "unknown_reference")
-    assert error["pointer"] == "#/operations/0/where/tag_not"
+    assert error["pointer"] == f"#/operations/0/where/{name}"
     assert "wontfxi" in error["detail"]
     assert len(events(fixtures.acme)) == before
-    tried = bulk(client, {"project": ["APO"], "tag_not": ["WontFix"]}, dry_run="true").json()
+    tried = bulk(client, {"project": ["APO"], name: ["WontFix"]}, dry_run="true").json()
     assert [row["task"] for row in tried["result"]["results"]] == [None]
 
 

@@ -239,3 +239,55 @@ def test_member_can_restore_a_row_of_a_type_without_author(fixtures, as_, monkey
     monkeypatch.setitem(resource_types(), "comment", without_author)
 
     assert as_(fixtures.bob).post(path).status_code == 200
+
+
+@pytest.fixture
+def deleted_before(fixtures, as_):
+    """A task, a page and a comment of Ada, each deleted before their project. Ids by kind."""
+    client = as_(fixtures.ada)
+    in_project = {"project_id": fixtures.apollo.pk, "title": "x"}
+    ids = {
+        "task": client.post("/tasks", in_project).json()["id"],
+        "page": client.post("/pages", in_project).json()["id"],
+        "comment": client.post("/comments", {"task_id": fixtures.task.pk, "body": "x"}).json()[
+            "id"
+        ],
+    }
+    for kind, pk in ids.items():
+        client.delete(f"/{kind}s/{pk}")
+    return ids
+
+
+@pytest.mark.parametrize("kind", ["task", "page", "comment"])
+def test_restoring_into_a_project_in_the_trash_is_refused(fixtures, as_, deleted_before, kind):
+    client, path = as_(fixtures.ada), f"/trash/{kind}/{deleted_before[kind]}/restoration"
+    client.delete("/projects/APO")
+
+    r = client.post(path)
+
+    assert (r.status_code, r.json()["code"]) == (409, "in_trash")
+    assert r.json()["detail"].startswith("The project that it belongs to, APO, is in the trash.")
+    way_out = f"/trash/project/{fixtures.apollo.pk}/restoration"
+    assert r.json()["detail"].endswith(f"with POST /api/v1{way_out}.")
+    assert client.post(way_out).status_code == 200
+    assert client.post(path).status_code == 200
+
+
+def test_restoring_a_comment_of_a_task_in_the_trash_is_refused(fixtures, as_, deleted_before):
+    client = as_(fixtures.ada)
+    client.delete("/tasks/APO-1")
+
+    r = client.post(f"/trash/comment/{deleted_before['comment']}/restoration")
+
+    assert (r.status_code, r.json()["code"]) == (409, "in_trash")
+    assert r.json()["detail"].startswith("The task that it belongs to, APO-1, is in the trash.")
+
+
+def test_rows_in_a_project_in_the_trash_are_not_found_by_others(fixtures, as_, deleted_before):
+    as_(fixtures.ada).delete("/projects/APO")
+
+    for user in (fixtures.eve, fixtures.mallory):
+        for kind, pk in deleted_before.items():
+            assert as_(user).post(f"/trash/{kind}/{pk}/restoration").status_code == 404
+    draft = f"/trash/page/{deleted_before['page']}/restoration"
+    assert as_(fixtures.bob).post(draft).status_code == 404, "a draft of another user"

@@ -87,7 +87,7 @@ def list_existing_values() -> Existing:
         **dict.fromkeys(("task", "parent", "blocked_by", "id"), tasks),
         **dict.fromkeys(("assignee", "author", "created_by", "owner", "user", "actor"), users),
         "hand_over_to": users,
-        **dict.fromkeys(("tag", "tag_not", "tags"), tags),
+        **dict.fromkeys(("tag", "tag_not", "tag_all", "tag_all_not", "tags"), tags),
     }
     models = {"comment": Comment, "page": Page, "member": ProjectMember, "tag": Tag}
     models |= {"token": ApiToken, "user": User, "project": Project, "task": Task}

@@ -1,0 +1,200 @@
+"""The time zone of the tenant decides when a day begins and ends."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+import time_machine
+
+from accounts.models import Tenant
+from conftest import PASSWORD, new_tenant
+from taskflow.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.changes.tasks import create_task
+from tasks.models import Task
+from tasks.tests.test_admin import address, form_of, sign_in
+
+
+def at(text):
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+# ---- days ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("zone", "day", "start", "hours"),
+    [
+        ("UTC", "2026-12-02", "2026-12-02T00:00Z", 24),
+        ("Europe/Berlin", "2026-12-02", "2026-12-01T23:00Z", 24),
+        ("Europe/Berlin", "2026-03-29", "2026-03-28T23:00Z", 23),
+        ("Europe/Berlin", "2026-10-25", "2026-10-24T22:00Z", 25),
+        ("America/Los_Angeles", "2026-11-01", "2026-11-01T07:00Z", 25),
+        ("Asia/Kolkata", "2026-12-02", "2026-12-01T18:30Z", 24),
+        ("Pacific/Kiritimati", "2026-12-02", "2026-12-01T10:00Z", 24),
+        # Midnight is skipped: the clock goes from 23:59:59 to 01:00.
+        ("Africa/Cairo", "2026-04-24", "2026-04-23T22:00Z", 23),
+        # Midnight comes twice: the clock goes from 00:59:59 back to 00:00.
+        ("America/Havana", "2026-11-01", "2026-11-01T04:00Z", 25),
+    ],
+)
+def test_day_has_the_hours_of_the_zone(zone, day, start, hours):
+    tenant, day = Tenant(time_zone=zone), date.fromisoformat(day)
+    first, last = tenant.start_of(day), tenant.end_of(day)
+
+    assert first == at(start)
+    assert last - first == timedelta(hours=hours, microseconds=-1)
+    assert tenant.day_of(first) == tenant.day_of(last) == day
+    assert tenant.day_of(first - timedelta(microseconds=1)) == day - timedelta(days=1)
+
+
+# ---- filters ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def berlin(fixtures):
+    Tenant.objects.filter(pk=fixtures.acme.pk).update(time_zone="Europe/Berlin")
+    return fixtures
+
+
+def titles(client, query):
+    return " ".join(sorted(row["title"] for row in client.get(f"/tasks?{query}").json()["data"]))
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [
+        # The 25th of October has 25 hours in Berlin: from 22:00 UTC of the 24th to 23:00 UTC.
+        ("due_before=2026-10-25", "before"),
+        ("due_before=2026-10-26", "before day first last"),
+        ("due_after=2026-10-24", "after day first last"),
+        ("due_after=2026-10-25", "after"),
+        ("due_before=2026-10-25T22:59:59Z", "before first"),
+        ("due_before=2026-10-25T23:00:00Z", "before day first last"),
+        ("due_after=2026-10-24T21:59:59Z", "after day first last"),
+        ("due_after=2026-10-24T22:00:00Z", "after last"),
+    ],
+)
+def test_filter_by_due_day_follows_the_zone(berlin, as_, query, expected):
+    due = {
+        "before": "2026-10-24T21:59:59Z", "first": "2026-10-24T22:00:00Z",
+        "last": "2026-10-25T22:59:59.5Z", "after": "2026-10-25T23:00:00Z",
+    }  # fmt: skip
+    with inside(berlin.acme):
+        for title, timestamp in due.items():
+            create_task(berlin.ada, berlin.apollo, title=title, due_date=at(timestamp))
+        create_task(berlin.ada, berlin.apollo, title="day", due_on=date(2026, 10, 25))
+
+    assert titles(as_(berlin.ada), query) == expected
+
+
+@pytest.mark.parametrize("name", ["created", "updated", "completed"])
+def test_filters_by_day_follow_the_zone(berlin, as_, name):
+    client = as_(berlin.ada)
+    for title, timestamp in {
+        "before": "2026-03-28T22:59:59Z", "first": "2026-03-28T23:00:00Z",
+        "last": "2026-03-29T21:59:59Z", "after": "2026-03-29T22:00:00Z",
+    }.items():  # fmt: skip
+        with time_machine.travel(at(timestamp), tick=False), inside(berlin.acme):
+            create_task(berlin.ada, berlin.apollo, title=title, status="done")
+
+    query = f"{name}_before=2026-03-30&{name}_after=2026-03-28"
+
+    assert titles(client, query) == "first last"
+    assert titles(client, f"{name}_before=2026-03-29") == "before"
+
+
+def test_where_of_a_bulk_request_follows_the_zone(berlin, as_):
+    with inside(berlin.acme):
+        due = at("2026-12-01T23:00:00Z")  # the 2nd of December in Berlin
+        create_task(berlin.ada, berlin.apollo, title="x", due_date=due)
+    operation = {"op": "tag", "where": {"due_after": "2026-12-01"}, "data": {"tags": ["late"]}}
+
+    r = as_(berlin.ada).post("/tasks/bulk", {"operations": [operation]})
+
+    assert r.json()["succeeded"] == 1
+
+
+# ---- the admin ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def new_york(db):
+    """Root is the administrator of a tenant in New York, and the only user."""
+    root = new_tenant("acme", "root", PASSWORD)
+    Tenant.objects.filter(pk=root.tenant.pk).update(time_zone="America/New_York")
+    return root
+
+
+@pytest.fixture
+def task(new_york):
+    with inside(new_york.tenant):
+        project = create_project(new_york, name="Apollo", key="APO")
+        return create_task(new_york, project, title="x", due_date=at("2026-12-01T14:30:00Z"))
+
+
+def stored_due(root):
+    with inside(root.tenant):
+        return Task.objects.get().due_date
+
+
+def test_admin_shows_times_in_the_zone_and_names_it(task):
+    client = sign_in("root@acme.example")
+
+    assert "2026-12-01 09:30 EST" in client.get(address(Task, "list")).content.decode()
+    form = client.get(address(Task, "change", task.pk)).content.decode()
+    assert 'value="09:30:00"' in form
+    assert "Time zone: America/New_York." in form
+    undo = client.get("/admin/audit/event/undo/").content.decode()
+    assert "since (America/New_York)" in undo
+
+
+def test_admin_reads_times_in_the_zone(new_york, task):
+    client = sign_in("root@acme.example")
+    page = address(Task, "change", task.pk)
+    data = form_of(client.get(page))
+
+    client.post(page, data | {"due_date_0": "2026-07-01", "due_date_1": "08:00"})
+
+    assert stored_due(new_york) == at("2026-07-01T12:00:00Z")
+    events = client.get(address(Task, "history", task.pk), follow=True).content.decode()
+    assert "2026-07-01T12:00:00+00:00" in events
+
+
+def test_saving_a_form_with_a_time_unchanged_changes_nothing(new_york, task):
+    client = sign_in("root@acme.example")
+    page = address(Task, "change", task.pk)
+
+    shown = {"due_date_0": "2026-12-01", "due_date_1": "09:30:00"}
+    r = client.post(page, form_of(client.get(page)) | shown)
+
+    assert r.status_code == 302, r.context["errors"]
+    with inside(new_york.tenant):
+        assert Task.objects.get().version == 1
+
+
+@pytest.mark.parametrize("clock", ["2026-03-08 02:30", "2026-11-01 01:30"])
+def test_clock_time_that_is_skipped_or_comes_twice_is_refused(new_york, task, clock):
+    client = sign_in("root@acme.example")
+    page = address(Task, "change", task.pk)
+    day, time = clock.split()
+
+    r = client.post(page, form_of(client.get(page)) | {"due_date_0": day, "due_date_1": time})
+
+    assert "couldn’t be interpreted in time zone America/New_York" in r.content.decode()
+    assert stored_due(new_york) == at("2026-12-01T14:30:00Z")
+
+
+@pytest.mark.parametrize(
+    ("now", "overdue"), [("2026-12-02T04:59:59Z", 0), ("2026-12-02T05:00:00Z", 1)]
+)
+def test_task_that_is_due_on_a_day_is_overdue_after_the_day_of_the_tenant(new_york, now, overdue):
+    with inside(new_york.tenant):
+        project = create_project(new_york, name="Apollo", key="APO")
+        create_task(new_york, project, title="x", due_on=date(2026, 12, 1))
+
+    with time_machine.travel(at(now)):
+        cards = sign_in("root@acme.example").get("/admin/").context["cards"]
+
+    assert [count for name, count, _ in cards if name == "Overdue"] == [overdue]
