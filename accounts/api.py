@@ -42,6 +42,7 @@ from accounts.schemas import (
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.db.columns import columns_of
+from taskflow.db.text import fold
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
@@ -239,10 +240,10 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageConten
     A token bound to projects shows you and the members of these projects.
     """
     sent = filters.sent_fields()
-    names = {"kind", "is_active", "handle", "email"} & sent.keys()
-    rows = User.objects.visible_to(request.auth.viewer).filter(
-        **{name: sent[name] for name in names}
-    )
+    wanted = {name: sent[name] for name in {"kind", "is_active"} & sent.keys()}
+    wanted |= {"handle": fold(sent["handle"])} if "handle" in sent else {}
+    rows = User.objects.visible_to(request.auth.viewer).filter(**wanted)
+    rows = rows.with_email(sent["email"]) if "email" in sent else rows
     return paginate(rows, filters, order=["id"])
 
 

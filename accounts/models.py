@@ -16,6 +16,7 @@ from django.utils import timezone
 
 from taskflow.audit.actor import TokenScope
 from taskflow.db.statements import Parameter
+from taskflow.db.text import fold
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
@@ -91,6 +92,13 @@ class UserKind(models.TextChoices):
 class UserQuerySet(TenantQuerySet["User"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
+
+    def with_email(self, email: str) -> Self:
+        """Return the users with this e-mail, without regard to case and width. Mostly one.
+
+        E-mails are stored in lower case. No mail provider uses other compatibility forms.
+        """
+        return self.filter(email__in=[email.lower(), fold(email)])
 
     def end_sessions(self) -> None:
         """End the current admin sessions of these users. One UPDATE."""

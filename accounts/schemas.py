@@ -200,8 +200,8 @@ class UserFilters(PageParams, Filters):
     is_active: bool | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."
     )
-    handle: str | MISSING = Field(MISSING, max_length=50, description="This exact handle.")
-    email: str | MISSING = Field(MISSING, max_length=255, description="This exact e-mail.")
+    handle: str | MISSING = Field(MISSING, max_length=50, description="Without regard to case.")
+    email: str | MISSING = Field(MISSING, max_length=255, description="Without regard to case.")
 
 
 class UserListResponse(ListResponse[UserResponse]):

@@ -17,7 +17,7 @@ tags = Router(tags=["Tags"])
 @tags.get("", response=TagListResponse)
 def list_tags(request: ActorRequest, page: Query[PageParams]) -> PageContents[Tag]:
     """List the tags of the tenant by name."""
-    return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name"])
+    return paginate(Tag.objects.visible_to(request.auth.viewer), page, order=["name_folded"])
 
 
 @tags.post("", response={201: TagResponse})

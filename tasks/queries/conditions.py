@@ -11,9 +11,7 @@ from functools import partial, reduce
 from operator import or_
 from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
-from django.db.models.expressions import Expression
-from django.db.models.functions import Lower
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from taskflow.audit.models import Event
 from taskflow.http.filtering import EXCLUSION_SUFFIX
@@ -106,10 +104,8 @@ def _has_no_tag(is_true: bool) -> Q:
 
 
 def _has_tag(names: Sequence[object]) -> Exists:
-    """Return the condition that the task has one of these tags, without regard to case."""
-    folded = [Lower(name if isinstance(name, Expression) else Value(name)) for name in names]
-    links = TaskTag.objects.annotate(folded=Lower("tag__name"))
-    return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
+    """Return the condition that the task has one of the tags with these folded names."""
+    return Exists(TaskTag.objects.filter(task=OuterRef("pk"), tag__name_folded__in=names))
 
 
 def _contains_words(model: type[Model], words: SearchFilter) -> Q:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 from django.db.models import QuerySet
 
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES
 from taskflow.http.paging import FilterValues, PageParams
@@ -44,11 +45,13 @@ TASK_SORTS = {
     "due_date": "due_date",
     "due_on": "due_on",
     "priority": "priority_rank",
-    "title": "title",
+    "title": "title_folded",
     "number": "number",
 }
-PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
-PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
+PAGE_SORTS = {"title": "title_folded"} | {
+    n: n for n in ("created_at", "updated_at", "published_at")
+}
+PROJECT_SORTS = {"name": "name_folded"} | {n: n for n in ("key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
 FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
@@ -71,7 +74,7 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     excluded = where.sent_fields().get("tag_not", [])
     ids = find_tags(excluded) if excluded else {}
     for name in excluded:
-        _get_id(ids, name.lower(), "tag_not", f"There is no tag “{name}” to exclude.")
+        _get_id(ids, fold_key(name), "tag_not", f"There is no tag “{name}” to exclude.")
     return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
 
 
@@ -167,6 +170,11 @@ def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
     return [str(value) for value in values]
 
 
+def _fold_names(actor: Actor, name: str, values: list[str]) -> list[str]:
+    """Return the names in the form in which they are compared."""
+    return [fold_key(value) for value in values]
+
+
 def _start_of(value: date) -> datetime:
     """Return a time as it is, and for a day its first microsecond in UTC."""
     if isinstance(value, datetime):
@@ -240,4 +248,5 @@ READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
     "blocked_by": _read_tasks,
     "task": _read_tasks,
     "verb": _parse_verbs,
+    "tag": _fold_names,
 }

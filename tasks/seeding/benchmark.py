@@ -41,14 +41,15 @@ WITH planned AS MATERIALIZED (
   SELECT n, nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id,
          %(now)s::timestamptz - make_interval(secs => (%(last)s - n) * 7) AS at,
          CASE WHEN n %% 10 < 6 THEN 'done' WHEN n %% 10 < 8 THEN 'todo' ELSE 'in_progress' END
-           AS status
+           AS status,
+         (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11]
+           || ' ' || n AS title
   FROM generate_series(%(first)s::int, %(last)s::int) AS n
 ), tasks AS (
-  INSERT INTO tasks_task (id, tenant_id, project_id, number, title, description, status, priority,
-    assignee_id, created_by_id, parent_id, due_on, metadata, version, outcome, completed_at,
-    created_at, updated_at)
-  SELECT id, %(tenant)s, %(project)s, n,
-    (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11] || ' ' || n,
+  INSERT INTO tasks_task (id, tenant_id, project_id, number, title, title_folded, description,
+    status, priority, assignee_id, created_by_id, parent_id, due_on, metadata, version,
+    outcome, completed_at, created_at, updated_at)
+  SELECT id, %(tenant)s, %(project)s, n, title, lower(title),
     repeat('Why, how and until when. ', n %% 5), status,
     (ARRAY['low', 'medium', 'high'])[1 + n * 5 %% 3],
     CASE WHEN n %% 4 > 0 THEN (%(users)s::bigint[])[1 + n * 3 %% %(users_count)s] END,
