@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import models
 
 from taskflow.db.columns import columns_of
-from taskflow.db.text import fold_key
+from taskflow.db.text import fold_key, search_text
 
 if TYPE_CHECKING:
     TextField = models.TextField[str | None, str | None]
@@ -69,6 +69,13 @@ class FoldedField(ComputedField):
 
     def compute(self, text: str) -> str:
         return fold_key(text)
+
+
+class WordsField(ComputedField):
+    """What the search reads of a text. The full-text indexes are made from these columns."""
+
+    def compute(self, text: str) -> str:
+        return search_text(text)
 
 
 @cache

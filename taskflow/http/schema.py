@@ -168,7 +168,8 @@ SearchWords = Annotated[
         min_length=1,
         max_length=500,
         description="Words that must all occur. The last one may be the beginning of a word. Words"
-        " “in quotes” must follow each other. Punctuation must match too. WEB-12 finds that task.",
+        " “in quotes” must follow each other. Case and accents do not count. Punctuation must match"
+        " too. WEB-12 finds that task.",
         examples=['sign-up "load cell"'],
     ),
 ]

@@ -29,6 +29,9 @@ def open_tenants(editor: Any) -> Iterator[int]:
                 cursor.execute("SELECT set_config('taskflow.tenant', %s, true)", [str(tenant)])
             yield tenant
         if is_postgresql:
+            # A table cannot be altered as long as a check of a foreign key waits for the COMMIT.
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
             cursor.execute("SELECT set_config('taskflow.tenant', '0', true)")
 
 

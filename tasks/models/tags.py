@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
 from django.db.models import Q
 
 from taskflow.db.computed import FoldedField
@@ -63,19 +61,3 @@ class Tag(TenantModel):
 
     def __str__(self) -> str:
         return self.name
-
-
-def _define_unicode_lower(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Replace the function lower() of SQLite, which changes only ASCII letters.
-
-    Search compares punctuation and symbols with it.
-    """
-    if connection.vendor == "sqlite":
-        connection.connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _lower(value: object) -> str | None:
-    return None if value is None else str(value).lower()
-
-
-connection_created.connect(_define_unicode_lower)

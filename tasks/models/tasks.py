@@ -10,7 +10,7 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
-from taskflow.db.computed import FoldedField
+from taskflow.db.computed import FoldedField, WordsField
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
@@ -126,7 +126,9 @@ class Task(Trashable):
     number = models.PositiveIntegerField(editable=False)
     title = models.CharField(max_length=500)
     title_folded = FoldedField("title")
+    title_words = WordsField("title")
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
+    description_words = WordsField("description")
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     # Null as long as the task is open.
     outcome = models.CharField(max_length=9, choices=Outcome, null=True, blank=True)

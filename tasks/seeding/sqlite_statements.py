@@ -18,12 +18,13 @@ WITH RECURSIVE numbers(n) AS (
 )
 """
 TASKS = f"""
-INSERT INTO tasks_task (tenant_id, project_id, number, title, title_folded, description, status,
-  priority, assignee_id, created_by_id, due_on, metadata, version, outcome, completed_at,
-  created_at, updated_at)
+INSERT INTO tasks_task (tenant_id, project_id, number, title, title_folded, title_words,
+  description, description_words, status, priority, assignee_id, created_by_id, due_on, metadata,
+  version, outcome, completed_at, created_at, updated_at)
 {NUMBERS}
-SELECT :tenant, :project, n, title, lower(title),
-  replace(printf('%.*c', n % 5, 'x'), 'x', 'Why, how and until when. '), status,
+SELECT :tenant, :project, n, title, lower(title), ' ' || lower(title) || ' ',
+  json_extract(:texts, '$[' || (n % 5) || ']'), json_extract(:text_words, '$[' || (n % 5) || ']'),
+  status,
   CASE n * 5 % 3 WHEN 0 THEN 'low' WHEN 1 THEN 'medium' ELSE 'high' END,
   CASE WHEN n % 4 > 0 THEN json_extract(:users, '$[' || (n * 3 % :users_count) || ']') END,
   json_extract(:users, '$[' || (n % :users_count) || ']'),

@@ -248,5 +248,6 @@ def test_migration_keeps_rows_whose_names_become_equal():
             ["fix", "fix (2)"],
             ["ｆｉｘ", "ｆｉｘ (3)"],
         ]
+        assert list(wrong_columns()) == []
         assert Task.objects.get(pk=fixtures.task.pk).title_folded == "launch"
         assert Project.objects.get(pk=fixtures.apollo.pk).name_folded == "apollo"
