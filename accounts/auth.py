@@ -19,7 +19,7 @@ from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
-from accounts.models import ApiToken, Tenant, User
+from accounts.models import ApiToken, Tenant, User, password_forms
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
@@ -119,7 +119,8 @@ def check_password(email: str, password: str) -> User | None:
     """
     user = _find_by_email(email)
     if user is None or not user.has_usable_password():
-        make_password(password)
+        for form in password_forms(password):
+            make_password(form)
         return None
     return user if user.check_password(password) and user.is_active else None
 

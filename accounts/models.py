@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import datetime
 from typing import TYPE_CHECKING, ClassVar, Self
+from unicodedata import normalize
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -29,6 +30,11 @@ RESERVED_SUBDOMAINS = frozenset(
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
 RESERVED_HANDLES = ("me", "none")  # keywords in filters by user
+
+
+def password_forms(password: str) -> list[str]:
+    """Return the forms of a password that a stored hash may be of: the normalized one first."""
+    return list(dict.fromkeys([normalize("NFKC", password), password]))
 
 
 def check_time_zone(name: str) -> None:
@@ -217,6 +223,17 @@ class User(TenantModel, AbstractBaseUser):
         password_hash: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         ended = self.sessions_ended_at
         return f"{password_hash}-{ended.timestamp()}" if ended else password_hash
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and normalize("NFKC", raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether this is the password, in whichever form a keyboard composes it.
+
+        A password that was stored before it was normalized is found as it was typed.
+        """
+        forms = password_forms(raw_password or "")
+        return any(super(User, self).check_password(form) for form in forms)
 
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None

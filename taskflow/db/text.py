@@ -1,5 +1,5 @@
 """
-The one folding of texts, and the words in which they are searched.
+The one folding of texts, the words in which they are searched, and what a text of one line is.
 
 Python computes both and the database stores them, so that both databases compare, sort and search
 alike, whatever their collation and their rules for words. No function here reads the database.
@@ -46,6 +46,26 @@ def fold_key(text: str) -> str:
     if text.isascii():
         return text.lower()[:MAX_KEY_BYTES]
     return fold(text).encode()[:MAX_KEY_BYTES].decode(errors="ignore")
+
+
+# ---- texts of one line --------------------------------------------------------------------------
+
+LINE_BREAKING = frozenset({"Cc", "Zl", "Zp"})  # Unicode categories: controls, line separators
+INVISIBLE = frozenset({"Cf", "Zs"}) | LINE_BREAKING
+# Fillers, blank letters and variation selectors, which other categories contain.
+BLANKS = frozenset(
+    "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0"
+) | frozenset(map(chr, (*range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
+
+
+def is_one_line(text: str) -> bool:
+    """Return whether a text has neither line breaks nor control characters. A tab is one."""
+    return text.isprintable() or not any(category(c) in LINE_BREAKING for c in text)
+
+
+def is_visible(text: str) -> bool:
+    """Return whether a text has a character that people can see."""
+    return any(category(c) not in INVISIBLE and c not in BLANKS for c in text)
 
 
 # ---- search -------------------------------------------------------------------------------------

@@ -7,10 +7,10 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from taskflow.http.paging import ListResponse
-from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
+from taskflow.http.schema import CreatedAt, In, OneLine, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
-TagName = Annotated[
+StoredTagName = Annotated[
     str,
     Field(
         min_length=1,
@@ -19,6 +19,7 @@ TagName = Annotated[
         examples=["bug"],
     ),
 ]
+TagName = Annotated[StoredTagName, OneLine]
 Color = Annotated[
     str,
     Field(
