@@ -43,6 +43,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.db.columns import columns_of
 from taskflow.db.expressions import contains_text
+from taskflow.db.text import fold
 from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
@@ -240,12 +241,12 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageConten
     A token bound to projects shows you and the members of these projects.
     """
     sent = filters.sent_fields()
-    names = {"kind", "is_active", "handle", "email"} & sent.keys()
-    rows = User.objects.visible_to(request.auth.viewer).filter(
-        **{name: sent[name] for name in names}
-    )
+    chosen = {name: sent[name] for name in {"kind", "is_active"} & sent.keys()}
+    chosen |= {"handle": fold(sent["handle"])} if "handle" in sent else {}
+    rows = User.objects.visible_to(request.auth.viewer).filter(**chosen)
+    rows = rows.with_email(sent["email"]) if "email" in sent else rows
     if "q" in sent:
-        rows = rows.filter(contains_text(sent["q"].lower(), "handle", "full_name"))
+        rows = rows.filter(contains_text(fold(sent["q"]), "handle", "full_name"))
     return paginate(rows, filters, order=["id"])
 
 

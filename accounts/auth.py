@@ -19,7 +19,7 @@ from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
-from accounts.models import ApiToken, Tenant, User
+from accounts.models import ApiToken, Tenant, User, password_forms
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
@@ -117,11 +117,22 @@ def check_password(email: str, password: str) -> User | None:
 
     It takes the same time if no user has the e-mail, so that the time does not reveal which exist.
     """
-    user: User | None = User.objects.filter(email=email.lower()).first()
+    user = _find_by_email(email)
     if user is None or not user.has_usable_password():
-        make_password(password)
+        for form in password_forms(password):
+            make_password(form)
         return None
     return user if user.check_password(password) and user.is_active else None
+
+
+def _find_by_email(email: str) -> User | None:
+    """Return the user with this e-mail, without regard to case and width, or None. One query.
+
+    straße.example and strasse.example fold alike but are two domains, so that the e-mail as it was
+    typed is preferred.
+    """
+    users = list(User.objects.with_email(email))
+    return max(users, key=lambda user: user.email == email.lower(), default=None)
 
 
 class TenantBackend(BaseBackend):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import UTC, date, datetime, time, timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
+from unicodedata import normalize
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from taskflow.audit.actor import TokenScope
 from taskflow.db.statements import Parameter
+from taskflow.db.text import fold
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
@@ -28,6 +30,11 @@ RESERVED_SUBDOMAINS = frozenset(
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
 RESERVED_HANDLES = ("me", "none")  # keywords in filters by user
+
+
+def password_forms(password: str) -> list[str]:
+    """Return the forms of a password that a stored hash may be of: the normalized one first."""
+    return list(dict.fromkeys([normalize("NFKC", password), password]))
 
 
 def check_time_zone(name: str) -> None:
@@ -112,6 +119,13 @@ class UserKind(models.TextChoices):
 class UserQuerySet(TenantQuerySet["User"]):
     def active(self) -> Self:
         return self.filter(is_active=True)
+
+    def with_email(self, email: str) -> Self:
+        """Return the users with this e-mail, without regard to case and width. Mostly one.
+
+        E-mails are stored in lower case. No mail provider uses other compatibility forms.
+        """
+        return self.filter(email__in=[email.lower(), fold(email)])
 
     def end_sessions(self) -> None:
         """End the current admin sessions of these users. One UPDATE."""
@@ -230,6 +244,17 @@ class User(TenantModel, AbstractBaseUser):
         password_hash: str = super()._get_session_auth_hash(secret)  # type: ignore[misc]
         ended = self.sessions_ended_at
         return f"{password_hash}-{ended.timestamp()}" if ended else password_hash
+
+    def set_password(self, raw_password: str | None) -> None:
+        super().set_password(raw_password and normalize("NFKC", raw_password))
+
+    def check_password(self, raw_password: str | None) -> bool:
+        """Return whether this is the password, in whichever form a keyboard composes it.
+
+        A password that was stored before it was normalized is found as it was typed.
+        """
+        forms = password_forms(raw_password or "")
+        return any(super(User, self).check_password(form) for form in forms)
 
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None

@@ -20,6 +20,7 @@ from taskflow.http.schema import (
     FilterWord,
     Id,
     In,
+    OneLine,
     Out,
     RowId,
     Timestamp,
@@ -45,7 +46,9 @@ Handle = Annotated[
         examples=["ada"],
     ),
 ]
-FullName = Annotated[str, Field(max_length=100, description="The name, as people write it.")]
+FullName = Annotated[
+    str, Field(max_length=100, description="The name, as people write it."), OneLine
+]
 UserEmail = Annotated[
     Email,
     Field(
@@ -53,7 +56,7 @@ UserEmail = Annotated[
         examples=["ada@example.com"],
     ),
 ]
-TenantName = Annotated[str, Field(min_length=1, max_length=200, description="The name.")]
+TenantName = Annotated[str, Field(min_length=1, max_length=200, description="The name."), OneLine]
 IsStaff = Annotated[StrictBool, Field(description="Whether the user administers the tenant.")]
 ResponsibleId = Annotated[
     Id, Field(description="Only for an agent: the id of the user who is responsible for it.")
@@ -202,8 +205,8 @@ class UserFilters(PageParams, NameFilters):
     is_active: bool | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."
     )
-    handle: str | MISSING = Field(MISSING, max_length=50, description="This exact handle.")
-    email: str | MISSING = Field(MISSING, max_length=255, description="This exact e-mail.")
+    handle: str | MISSING = Field(MISSING, max_length=50, description="Without regard to case.")
+    email: str | MISSING = Field(MISSING, max_length=255, description="Without regard to case.")
 
 
 class UserListResponse(ListResponse[UserResponse]):
@@ -228,9 +231,11 @@ class Registration(In):
         description="A DNS label, unique in the installation.",
         examples=["initech"],
     )
-    full_name: str = Field(
-        min_length=1, max_length=100, description="The name of the administrator."
-    )
+    full_name: Annotated[
+        str,
+        Field(min_length=1, max_length=100, description="The name of the administrator."),
+        OneLine,
+    ]
     email: UserEmail
     password: Password
 
@@ -264,9 +269,13 @@ class TokenCreate(In):
 
     model_config = example(name="nightly report", scope="read", expires_in_days=30)
 
-    name: str = Field(
-        min_length=1, max_length=100, description="What it is for.", examples=["nightly report"]
-    )
+    name: Annotated[
+        str,
+        Field(
+            min_length=1, max_length=100, description="What it is for.", examples=["nightly report"]
+        ),
+        OneLine,
+    ]
     scope: TokenScope = TokenScope.WRITE
     expires_in_days: int | None = Field(
         None, ge=1, le=3650, description="Days until it expires; 90 when absent."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+from unicodedata import normalize
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -207,6 +208,7 @@ def _set_password(user: User, password: str | None, field: str = "password") -> 
     if password is None:
         user.set_unusable_password()
         return
+    password = normalize("NFKC", password)  # as it is stored
     try:
         validate_password(password, user)
     except ValidationError as error:

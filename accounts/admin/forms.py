@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -18,7 +19,9 @@ from taskflow.http.parsing import check_values
 from taskflow.http.schema import In
 
 FORMFIELD_CLASSES: dict[Any, Any] = {models.JSONField: {"form_class": JsonField}}
-UNSTRIPPED_FIELDS = frozenset({"body", "password"})  # white space around the value is kept
+# White space around the value is kept.
+UNSTRIPPED_FIELDS = frozenset({"body", "description", "password"})
+LINE_BREAK = re.compile(r"[\r\n]")  # which a browser leaves out in a field of one line
 NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
 
 
@@ -36,7 +39,8 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
     def __init__(self, data: QueryDict | None = None, *args: Any, **kwargs: Any) -> None:
-        super().__init__(normalize_newlines(data), *args, **kwargs)
+        normalized = normalize_newlines(data)
+        super().__init__(normalized, *args, **kwargs)
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
         for name in UNSTRIPPED_FIELDS & self.fields.keys():
@@ -44,6 +48,25 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
         for field in self.fields.values():
             if isinstance(field, forms.DateTimeField | forms.SplitDateTimeField):
                 field.help_text = f"Time zone: {timezone.get_current_timezone_name()}."
+        if normalized is not None and self.instance.pk:
+            self._restore_unedited_texts(normalized)
+
+    def _restore_unedited_texts(self, data: QueryDict) -> None:
+        """Replace each text that came back as the form showed it by the stored text.
+
+        A browser removes line breaks from a field of one line, and Django removes white space
+        around a value. Neither is an edit, but both would be stored.
+        """
+        for name, field in self.fields.items():
+            stored, key = self.initial.get(name), self.add_prefix(name)
+            if not isinstance(field, forms.CharField) or not isinstance(stored, str):
+                continue
+            shown = stored.replace("\r\n", "\n")
+            if isinstance(field.widget, forms.TextInput):
+                shown = LINE_BREAK.sub("", shown)
+            if stored and data.get(key) == shown:
+                data[key] = stored
+                field.strip = False
 
     def _get_validation_exclusions(self) -> set[str]:
         # Django skips unique rules with an excluded field, and all of them contain the tenant.

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from unicodedata import normalize
 
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError
 
 from accounts.actions import tenants as tenant_actions
@@ -153,3 +155,22 @@ def test_empty_body_is_refused_without_credentials(db, path):
 
     assert (r.status_code, r.json()["code"]) == (422, "validation_failed")
     assert PASSWORD not in r.content.decode()
+
+
+@pytest.mark.parametrize("stored_form", ["NFC", "NFD", "NFKC", "as typed"])
+def test_password_is_accepted_in_each_form_that_keyboards_compose(ada, stored_form):
+    """A password that was stored before passwords were normalized is accepted as it was typed."""
+    typed = "Ｃafé ﬁrst Straße"
+    with inside(ada.tenant):
+        user = User.objects.get(pk=ada.user.pk)
+        if stored_form == "as typed":
+            user.password = make_password(typed)
+        else:
+            user.set_password(normalize(stored_form, typed))
+        User.objects.filter(pk=user.pk).update(password=user.password)
+
+    assert login(password=typed).status_code in (200, 201)
+    if stored_form != "as typed":
+        for form in ("NFC", "NFD", "NFKC", "NFKD"):
+            assert login(password=normalize(form, typed)).status_code in (200, 201)
+    assert login(password=typed.upper()).status_code == 401

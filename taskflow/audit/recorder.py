@@ -32,6 +32,7 @@ from taskflow.audit.values import (
     snapshot,
 )
 from taskflow.db.columns import columns_of
+from taskflow.db.computed import computed_values, set_computed
 from taskflow.db.many_rows import update_rows
 from taskflow.db.writes import update
 from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
@@ -178,7 +179,10 @@ def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: o
         check_precondition(actor, row, row.version, changes)
         entries.append((row, verb, changes, row.version + 1))
     model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).update(
-        **values, updated_at=timezone.now(), version=F("version") + 1
+        **values,
+        **computed_values(model, values),
+        updated_at=timezone.now(),
+        version=F("version") + 1,
     )
     record_events(actor, entries)
     return len(locked_rows)
@@ -302,7 +306,7 @@ def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) ->
     rows = list({row.pk: row for row, *_ in entries}.values())
     link_fields_of_model = {f.name for f in model._meta.many_to_many}
     names = {name for _, _, changes, _ in entries for name in changes} - link_fields_of_model
-    names |= {"updated_at", "version"}
+    names |= {"updated_at", "version", *set_computed(model, rows, names)}
     if len(rows) == 1:
         saved = {attname_of(model, name): read_column(rows[0], name) for name in names}
         update(_rows_of(model), rows[0].pk, saved)

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from taskflow.db.columns import columns_of
+from taskflow.db.computed import ComputedField
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import TenantModel
 
@@ -60,7 +61,7 @@ def snapshot(row: TenantModel) -> dict[str, object]:
 def _recorded_fields(model: type[TenantModel]) -> list[tuple[str, str]]:
     """Return the name and the attribute name of each field that is recorded."""
     unrecorded = UNRECORDED | model.unrecorded
-    fields = [f for f in columns_of(model) if not f.generated]
+    fields = [f for f in columns_of(model) if not f.generated and not isinstance(f, ComputedField)]
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
 
 
@@ -95,4 +96,8 @@ def check_fields(row: TenantModel, names: Iterable[str] | None = None) -> None:
 
 @cache
 def _fields_without_validation(model: type[TenantModel]) -> set[str]:
-    return {f.name for f in columns_of(model) if f.is_relation or f.generated}
+    return {
+        f.name
+        for f in columns_of(model)
+        if f.is_relation or f.generated or isinstance(f, ComputedField)
+    }

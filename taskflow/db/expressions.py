@@ -95,7 +95,7 @@ class JsonList(Subquery):
 def contains_text(text: object, *columns: str) -> Q:
     """Return the condition that one of the columns contains the text, in any case.
 
-    `text` is in lower case; it may be a parameter of a query that is compiled once.
+    `text` is folded; it may be a parameter of a query that is compiled once.
     """
     value = text if isinstance(text, Expression) else Value(text)
     return reduce(or_, (Q(GreaterThan(StrIndex(Lower(c), value), 0)) for c in columns))

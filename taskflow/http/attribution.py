@@ -6,11 +6,11 @@ Only their text is read here. Whether the actor may name the user is decided in 
 from __future__ import annotations
 
 import re
-import unicodedata
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
 
+from taskflow.db.text import is_one_line
 from taskflow.http.errors import BadRequest
 from taskflow.http.schema import MAX_ID
 
@@ -21,7 +21,6 @@ MAX_REASON_LENGTH = 500  # characters, after decoding
 # HTTP clients agree on ASCII only: fetch() refuses other characters, curl sends UTF-8, others send
 # Latin-1, and granian passes such a header on as an empty one.
 PERCENT_ENCODED = re.compile(r"(?:[ -$&-~]|%[0-9A-Fa-f]{2})*")
-LINE_BREAKING = frozenset({"Cc", "Zl", "Zp"})  # Unicode categories: controls, line separators
 USER_REFERENCE = re.compile(r"@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18}")
 
 
@@ -34,7 +33,7 @@ def read_reason(request: HttpRequest) -> str:
     if given is None:
         return ""
     reason = _decode(given)
-    if not 1 <= len(reason) <= MAX_REASON_LENGTH or not _is_one_line(reason):
+    if not 1 <= len(reason) <= MAX_REASON_LENGTH or not is_one_line(reason):
         raise BadRequest(
             f"{REASON_HEADER} takes one line of 1 to {MAX_REASON_LENGTH} characters without control"
             " characters. Characters that are not ASCII, and %, are percent-encoded as UTF-8:"
@@ -52,10 +51,6 @@ def _decode(text: str) -> str:
         return unquote_to_bytes(text).decode().strip()
     except UnicodeDecodeError:
         return ""
-
-
-def _is_one_line(text: str) -> bool:
-    return all(unicodedata.category(character) not in LINE_BREAKING for character in text)
 
 
 def read_on_behalf_of(request: HttpRequest) -> str | int | None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, Problem, UnsupportedMedia
-from taskflow.http.schema import In, is_unstorable
+from taskflow.http.schema import STORED, In, is_unstorable
 
 MAX_JSON_DEPTH = 16  # levels
 MAX_INTEGER_DIGITS = len(str(-(2**63)))
@@ -148,16 +148,20 @@ def _schema_of_fields(schema: type[In], names: frozenset[str]) -> type[In]:
     return create_model(schema.__name__, __base__=In, **fields)
 
 
-def check_values(schema: type[In], values: Mapping[str, object]) -> dict[str, Any]:
+def check_values(
+    schema: type[In], values: Mapping[str, object], *, are_stored: bool = False
+) -> dict[str, Any]:
     """Validate single values with the types of a schema's fields, and return the results.
 
     For channels without a JSON body, such as forms and CSV. Dates are given as text. Names that the
     schema does not have are left out. Raises Invalid, with a pointer for each value that a body
-    could not have.
+    could not have. With `are_stored`, a title or name of several lines is accepted, as rows from
+    before that rule have one.
     """
     checked = {name: value for name, value in values.items() if name in schema.model_fields}
     try:
-        return _schema_of_fields(schema, frozenset(checked)).model_validate(checked).sent_fields()
+        model = _schema_of_fields(schema, frozenset(checked))
+        return model.model_validate(checked, context=STORED if are_stored else None).sent_fields()
     except ValidationError as error:
         errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
         raise problem_of_validation(errors) from None

@@ -21,8 +21,11 @@ from pydantic import (
     StringConstraints,
     TypeAdapter,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
 )
+
+from taskflow.db.text import is_one_line, is_visible
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores years that Python cannot read
 DAY_PATTERN = r"\d{4}-\d\d-\d\d"
@@ -90,6 +93,23 @@ def _check_size(value: dict[str, object]) -> dict[str, object]:
     return value
 
 
+STORED = {"is_stored": True}  # the validation context of values that a database has stored
+
+
+def _check_line(text: str, info: ValidationInfo) -> str:
+    """Return the text. Raises ValueError unless it is one visible line, or empty, or STORED.
+
+    Rows from before this rule may be imported with their texts.
+    """
+    if not text or info.context == STORED:
+        return text
+    if not is_one_line(text):
+        raise ValueError("must be one line, without line breaks, tabs and control characters")
+    if not is_visible(text):
+        raise ValueError("must contain a character that can be seen")
+    return text
+
+
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 # A row in a path: its id, or its key such as WEB-12.
 ProjectIdOrKey = Annotated[
@@ -122,8 +142,14 @@ UserIdOrHandle = Annotated[
         }
     ),
 ]
-LongText = Annotated[str, Field(max_length=MAX_TEXT_LENGTH)]
-# White space at the start of a line has a meaning in Markdown.
+OneLine = AfterValidator(_check_line)  # for titles and names
+# White space at the start of a line has a meaning in Markdown. At the end of a text it has none.
+LongText = Annotated[
+    str,
+    StringConstraints(strip_whitespace=False),
+    Field(max_length=MAX_TEXT_LENGTH),
+    AfterValidator(str.rstrip),
+]
 Markdown = Annotated[
     str, StringConstraints(strip_whitespace=False), Field(max_length=MAX_TEXT_LENGTH)
 ]
@@ -171,7 +197,8 @@ SearchWords = Annotated[
         min_length=1,
         max_length=500,
         description="Words that must all occur. The last one may be the beginning of a word. Words"
-        " “in quotes” must follow each other. Punctuation must match too. WEB-12 finds that task.",
+        " “in quotes” must follow each other. Case and accents do not count. Punctuation must match"
+        " too. WEB-12 finds that task.",
         examples=['sign-up "load cell"'],
     ),
 ]

@@ -31,8 +31,8 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 930,
     "list": 1_210,
-    "update": 1_830,
-    "create": 2_150,
+    "update": 1_910,
+    "create": 2_210,
 }
 
 

@@ -321,7 +321,7 @@ def test_statistics_follow_from_the_columns_of_an_index(db):
     assert numbers["task_in_order_of_priority"] == "1000000 100000 500 166 1"
     assert numbers["member_by_user"] == "1000000 100000 500 2"
     assert numbers["task_priority_then_due_on"] == "1000000 100000 500 166 1 1"
-    assert numbers["tag_name_key"] == "1000000 100000 1"
+    assert numbers["task_in_order_of_title"] == "1000000 100000 500 2 1"
 
 
 @pytest.mark.django_db(transaction=True)

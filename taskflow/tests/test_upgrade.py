@@ -62,6 +62,8 @@ def test_upgraded_stored_postgresql_database_serves_the_api(postgresql_environme
 def check_upgrade(environment):
     stored_databases.manage("migrate", "--verbosity", "0", environment=environment)
     stored_databases.manage("check", "--database", "default", environment=environment)
+    recounted = stored_databases.manage("recount", environment=environment)
+    assert recounted == "All values are right.\n"
 
     report = use(environment)
 

@@ -6,12 +6,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from django.db import IntegrityError, transaction
-from django.db.models import Value
-from django.db.models.functions import Lower
 
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, create_all, lock, remove
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid
 from tasks.models import Tag
 
@@ -40,7 +39,7 @@ def delete_tag(actor: Actor, tag: Tag) -> None:
 
 def check_new_tags(names: Iterable[str]) -> None:
     """Raise Invalid if a request with these names would create more than MAX_NEW_TAGS tags."""
-    by_folded = {name.lower(): name for name in names}
+    by_folded = {fold_key(name): name for name in names}
     if len(by_folded) > MAX_NEW_TAGS:
         _check_new_count(len(by_folded.keys() - find_tags(by_folded.values()).keys()))
 
@@ -63,7 +62,7 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
     given = list(names)
     if not given:
         return {}
-    by_folded = {name.lower(): name for name in given}
+    by_folded = {fold_key(name): name for name in given}
     tags = find_tags(by_folded.values())
     # Sorted: two requests that create the same tags in different orders could deadlock.
     missing = [by_folded[folded] for folded in sorted(by_folded.keys() - tags.keys())]
@@ -77,12 +76,10 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
                 if not find_tags([name]):
                     create(actor, Tag(name=name))
         tags = find_tags(by_folded.values())
-    # The database may treat two names as equal that differ in Python.
-    return {name: tags.get(name.lower()) or find_tags([name]).popitem()[1] for name in given}
+    return {name: tags[fold_key(name)] for name in given}
 
 
 def find_tags(names: Iterable[str]) -> dict[str, Tag]:
-    """Return tags by name in lower case. Names are compared without regard to case. One query."""
-    folded = [Lower(Value(name)) for name in names]
-    tags = Tag.objects.annotate(folded=Lower("name")).filter(folded__in=folded)
-    return {tag.name.lower(): tag for tag in tags}
+    """Return the tags with these names, by fold_key() of the name. One query."""
+    tags = Tag.objects.filter(name_folded__in={fold_key(name) for name in names})
+    return {fold_key(tag.name): tag for tag in tags}

@@ -67,7 +67,7 @@ from tasks.schemas.trash import DeletedRows, Deletion
 @with_tenant_parameter
 def task_json_builder(viewer: Viewer) -> JsonBuilder:
     blockers = Task.objects.outside_trash().filter(blocking=OuterRef("pk")).order_by("pk")
-    tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name", "id")
+    tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name_folded", "id")
     return JsonBuilder(
         TaskResponse,
         key=ConcatenatedText(F("project__key"), F("number"), separator="-"),

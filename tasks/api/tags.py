@@ -6,6 +6,7 @@ from ninja import Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.db.expressions import contains_text
+from taskflow.db.text import fold
 from taskflow.http.paging import PageContents, paginate
 from tasks.actions import tags as actions
 from tasks.models import Tag
@@ -20,8 +21,8 @@ def list_tags(request: ActorRequest, filters: Query[TagFilters]) -> PageContents
     """List the tags of the tenant by name."""
     rows = Tag.objects.visible_to(request.auth.viewer)
     if text := filters.sent_fields().get("q"):
-        rows = rows.filter(contains_text(text.lower(), "name"))
-    return paginate(rows, filters, order=["name"])
+        rows = rows.filter(contains_text(fold(text), "name_folded"))
+    return paginate(rows, filters, order=["name_folded"])
 
 
 @tags.post("", response={201: TagResponse})

@@ -11,6 +11,7 @@ from django.utils import timezone
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import create_all, lock_all
 from taskflow.audit.values import FieldValues
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.tags import find_or_create_tags
 from tasks.changes.context import BLOCKER_CYCLE, DUE_TWICE, Context, check_tag_count, get_graph_id
@@ -89,7 +90,7 @@ class CreateTask:
         if task.due_date and task.due_on:
             raise DUE_TWICE
         check_outcome(self.values, task.status)
-        check_tag_count(len({name.lower() for name in self.tags}))
+        check_tag_count(len({fold_key(name) for name in self.tags}))
         if task.assignee:
             context.check_assignee(task.assignee, self.project)
         context.check_external_ref(task, self.project, task.external_ref)

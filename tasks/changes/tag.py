@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.values import FieldValues
+from taskflow.db.text import fold_key
 from tasks.changes.base import Needs, TaskChange
 from tasks.changes.context import Context, check_tag_count
 from tasks.models import Tag, Task
@@ -55,6 +56,6 @@ class UntagTask(TaskChange):
         return cls(task, values["tags"])
 
     def apply(self, task: Task, context: Context) -> dict[str, object]:
-        removed = {name.lower() for name in self.names}
+        removed = {fold_key(name) for name in self.names}
         tags = context.tags_of(task).values()
-        return {"tags": [tag for tag in tags if tag.name.lower() not in removed]}
+        return {"tags": [tag for tag in tags if fold_key(tag.name) not in removed]}

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.values import FieldValues
+from taskflow.db.text import fold_key
 from tasks.changes.assign import AssignTask
 from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskChange
 from tasks.changes.complete import CompleteTask
@@ -104,7 +105,7 @@ class UpdateTask(ForcedChange):
         if sent.keys() & {*DUE_FIELDS}:
             self._check_due(task)
         if "tags" in sent:
-            check_tag_count(len({name.lower() for name in sent["tags"]}))
+            check_tag_count(len({fold_key(name) for name in sent["tags"]}))
         if "outcome" in sent:
             check_outcome(sent, self._get_status(task))
         if "external_ref" in sent:

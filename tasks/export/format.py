@@ -22,6 +22,7 @@ from django.db import models
 
 from accounts.models import IdempotencyRecord, Tenant
 from taskflow.db.columns import columns_of
+from taskflow.db.computed import ComputedField
 from taskflow.db.types import AnyField
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import ExportRow, write_value
@@ -68,8 +69,16 @@ def label_of(model: Model) -> str:
 
 @cache
 def fields_of(model: Model) -> list[AnyField]:
-    """Return the exported fields of a model, without the tenant: it is in the first line."""
-    return [f for f in columns_of(model) if f.name not in EXCLUDED_FIELDS and not f.generated]
+    """Return the exported fields of a model.
+
+    Without the tenant, which is in the first line, and without the columns that are computed from
+    others, which the import computes again.
+    """
+    return [
+        f
+        for f in columns_of(model)
+        if f.name not in EXCLUDED_FIELDS and not f.generated and not isinstance(f, ComputedField)
+    ]
 
 
 def json_line(document: Line) -> bytes:

@@ -14,6 +14,7 @@ from django.db.models import Model
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.resource_types import model_of_field
 from taskflow.db.columns import columns_of
+from taskflow.db.computed import set_computed
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
@@ -160,6 +161,7 @@ def _shift_ids(value: object, by: int) -> object:
 def _insert(model: Any, rows: list[Model]) -> None:
     """Insert the rows as they are, without setting times or other defaults."""
     fields = [f for f in columns_of(model) if not f.generated and f.name != "sequence"]
+    set_computed(model, rows, {f.name for f in fields})
     size = connection.ops.bulk_batch_size(fields, rows)
     for start in range(0, len(rows), size):
         model._base_manager._insert(

@@ -171,6 +171,6 @@ def check_content(label: str, row: ExportRow) -> None:
     if label not in CHECKED_COLUMNS:
         return
     schema, names = CHECKED_COLUMNS[label]
-    check_values(schema, {name: row[name] for name in names})
+    check_values(schema, {name: row[name] for name in names}, are_stored=True)
     if "metadata" in names:
         check_depth(row["metadata"], MAX_COLUMN_DEPTH)

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import User
+from taskflow.db.computed import WordsField
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
 from tasks.models.creation_time import CreationTime
@@ -44,6 +45,7 @@ class Comment(Trashable):
     # Null if an operator of the platform wrote the comment: operators have no row in this tenant.
     author = TenantFK(User, models.PROTECT, null=True, editable=False, related_name="comments")
     body = models.TextField(max_length=MAX_TEXT_LENGTH)  # markdown, stored as written
+    body_words = WordsField("body")
     edited_at = models.DateTimeField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = CreationTime()

@@ -8,6 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.models import User
+from taskflow.db.computed import FoldedField, WordsField
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
 from tasks.models.projects import Project, ProjectMember, Role
@@ -47,7 +48,10 @@ class Page(Trashable):
 
     project = TenantFK(Project, models.CASCADE, related_name="pages")
     title = models.CharField(max_length=255)
+    title_folded = FoldedField("title")
+    title_words = WordsField("title")
     body = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)  # markdown, stored as written
+    body_words = WordsField("body")
     is_published = models.BooleanField("published", default=False, editable=False)
     published_at = models.DateTimeField(null=True, editable=False)
     owner = TenantFK(User, models.PROTECT, related_name="pages")

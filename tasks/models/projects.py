@@ -13,6 +13,7 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from accounts.models import User
+from taskflow.db.computed import FoldedField
 from taskflow.db.writes import increment
 from taskflow.http.errors import Conflict, NotFound
 from taskflow.http.schema import MAX_TEXT_LENGTH
@@ -103,6 +104,7 @@ class Project(Trashable):
         ],
     )
     name = models.CharField(max_length=255)
+    name_folded = FoldedField("name")
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
     status = models.CharField(max_length=9, choices=ProjectStatus, default=ProjectStatus.ACTIVE)
     metadata = models.JSONField(default=dict, blank=True)

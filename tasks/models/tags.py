@@ -7,11 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.backends.signals import connection_created
-from django.db.models import F, Q
-from django.db.models.functions import Lower
+from django.db.models import Q
 
+from taskflow.db.computed import FoldedField
 from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ class Tag(TenantModel):
     """A name, and optionally a color, that any number of tasks of the tenant have."""
 
     name = models.CharField(max_length=100)
+    name_folded = FoldedField("name")
     color = models.CharField(
         max_length=7,
         null=True,
@@ -53,9 +52,8 @@ class Tag(TenantModel):
         base_manager_name = "objects"
         constraints = [
             models.UniqueConstraint(
-                F("tenant"),
-                Lower("name"),
-                name="tag_name_key",  # also finds tags by name
+                fields=["tenant", "name_folded"],
+                name="tag_name_key",  # also finds tags by name, and lists them in order
                 violation_error_message="A tag of this name exists; case does not count.",
             ),
             models.CheckConstraint(name="tag_has_a_name", condition=~Q(name="")),
@@ -63,19 +61,3 @@ class Tag(TenantModel):
 
     def __str__(self) -> str:
         return self.name
-
-
-def _define_unicode_lower(connection: BaseDatabaseWrapper, **kwargs: object) -> None:
-    """Replace the function lower() of SQLite, which changes only ASCII letters.
-
-    Otherwise Ärger and ärger would be two tags.
-    """
-    if connection.vendor == "sqlite":
-        connection.connection.create_function("lower", 1, _lower, deterministic=True)
-
-
-def _lower(value: object) -> str | None:
-    return None if value is None else str(value).lower()
-
-
-connection_created.connect(_define_unicode_lower)

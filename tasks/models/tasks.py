@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
+from taskflow.db.computed import FoldedField, WordsField
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
@@ -61,7 +62,7 @@ class TaskQuerySet(TenantQuerySet["Task"]):
     def with_details(self) -> Self:
         """Load all fields of TaskResponse, tags and blockers too. Three queries."""
         return self.select_related("project", "assignee", "created_by").prefetch_related(  # type: ignore[type-var]
-            models.Prefetch("tags", Tag.objects.order_by("name", "id")),
+            models.Prefetch("tags", Tag.objects.order_by("name_folded", "id")),
             models.Prefetch(
                 "blocked_by", Task.objects.outside_trash().only("pk", "tenant", "status", "version")
             ),
@@ -124,7 +125,10 @@ class Task(Trashable):
     project = TenantFK(Project, models.CASCADE, related_name="tasks")
     number = models.PositiveIntegerField(editable=False)
     title = models.CharField(max_length=500)
+    title_folded = FoldedField("title")
+    title_words = WordsField("title")
     description = models.TextField(blank=True, max_length=MAX_TEXT_LENGTH)
+    description_words = WordsField("description")
     status = models.CharField(max_length=11, choices=Status, default=Status.TODO)
     # Null as long as the task is open.
     outcome = models.CharField(max_length=9, choices=Outcome, null=True, blank=True)
@@ -242,7 +246,7 @@ class Task(Trashable):
                     "due_date": ["due_date", "id"],
                     "due_on": ["due_on", "id"],
                     "priority": ["priority_rank", "id"],
-                    "title": ["title", "id"],
+                    "title": ["title_folded", "id"],
                 }.items()
             ),
             # sort=-priority,due_date and so on: tasks with one priority in each second order. With
@@ -250,10 +254,17 @@ class Task(Trashable):
             *(
                 models.Index(
                     fields=["tenant", "project", "priority_rank", name, "id"],
-                    name=f"task_priority_then_{name}",
+                    name=f"task_priority_then_{name.removesuffix('_folded')}",
                     condition=Q(deleted_at__isnull=True),
                 )
-                for name in ("created_at", "updated_at", "due_date", "due_on", "title", "number")
+                for name in (
+                    "created_at",
+                    "updated_at",
+                    "due_date",
+                    "due_on",
+                    "title_folded",
+                    "number",
+                )
             ),
             # the filters `assignee`, `created_by` and `parent`, and the foreign keys' checks
             models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),

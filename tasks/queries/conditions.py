@@ -11,9 +11,7 @@ from functools import partial, reduce
 from operator import and_, or_
 from typing import Any, NamedTuple, TypeVar
 
-from django.db.models import Exists, Model, OuterRef, Q, QuerySet, Value
-from django.db.models.expressions import Expression
-from django.db.models.functions import Lower
+from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from taskflow.audit.models import Event
 from taskflow.db.expressions import contains_text
@@ -107,10 +105,8 @@ def _has_no_tag(is_true: bool) -> Q:
 
 
 def _has_tag(names: Sequence[object]) -> Exists:
-    """Return the condition that the task has one of these tags, without regard to case."""
-    folded = [Lower(name if isinstance(name, Expression) else Value(name)) for name in names]
-    links = TaskTag.objects.annotate(folded=Lower("tag__name"))
-    return Exists(links.filter(task=OuterRef("pk"), folded__in=folded))
+    """Return the condition that the task has one of the tags with these folded names."""
+    return Exists(TaskTag.objects.filter(task=OuterRef("pk"), tag__name_folded__in=names))
 
 
 def _has_all_tags(names: Sequence[object]) -> Q:
@@ -172,7 +168,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         **_times("created_at", "updated_at", "completed_at"),
     },
     Project: {
-        "q": lambda text: contains_text(text, "name", "key"),
+        "q": lambda text: contains_text(text, "name_folded", "key"),
         "status": lambda values: Q(status__in=values),
         "owner": partial(_is_one_of, "owner"),
         **_times("created_at", "updated_at"),

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 
 from accounts.models import Tenant
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold, fold_key
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
 from taskflow.http.paging import FilterValues, PageParams
@@ -45,11 +46,13 @@ TASK_SORTS = {
     "due_date": "due_date",
     "due_on": "due_on",
     "priority": "priority_rank",
-    "title": "title",
+    "title": "title_folded",
     "number": "number",
 }
-PAGE_SORTS = {n: n for n in ("title", "created_at", "updated_at", "published_at")}
-PROJECT_SORTS = {n: n for n in ("name", "key", "created_at", "updated_at")}
+PAGE_SORTS = {"title": "title_folded"} | {
+    n: n for n in ("created_at", "updated_at", "published_at")
+}
+PROJECT_SORTS = {"name": "name_folded"} | {n: n for n in ("key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
 FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
@@ -75,7 +78,7 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     ids = find_tags(names) if names else {}
     for parameter, tags in excluded.items():
         for tag in tags:
-            _get_id(ids, tag.lower(), parameter, f"There is no tag “{tag}” to exclude.")
+            _get_id(ids, fold_key(tag), parameter, f"There is no tag “{tag}” to exclude.")
     return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
 
 
@@ -113,7 +116,7 @@ def read_filters(
             read = READERS.get(name.removesuffix(EXCLUSION_SUFFIX), _as_text)
             values[name] = tuple(read(actor, name, value))
         elif name == "q" and isinstance(filters, NameFilters):
-            values[name] = value.lower()
+            values[name] = fold(value)
         elif name == "q":
             task_id = find_task_id_by_any_key(value)
             values[name] = SearchFilter(build_condition(read_query(value)), task_id)
@@ -171,6 +174,11 @@ def _check_number_of_values(sent: Mapping[str, object]) -> None:
 def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
     """Return the values as they are: names of an enumeration, or free text."""
     return [str(value) for value in values]
+
+
+def _fold_names(actor: Actor, name: str, values: list[str]) -> list[str]:
+    """Return the names in the form in which they are compared."""
+    return [fold_key(value) for value in values]
 
 
 def _start_of(tenant: Tenant, value: date) -> datetime:
@@ -244,4 +252,6 @@ READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
     "blocked_by": _read_tasks,
     "task": _read_tasks,
     "verb": _parse_verbs,
+    "tag": _fold_names,
+    "tag_all": _fold_names,
 }

@@ -15,6 +15,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.text import fold
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.responses import Lookup
@@ -274,7 +275,7 @@ def find_user_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
     """
     given = list(refs)
     ids = {"me": actor.user.pk}
-    names = [ref.lower() for ref in given if ref not in ids]
+    names = [fold(ref) for ref in given if ref not in ids]
     if names:
         users = User.objects.visible_to(actor.viewer).filter(
             Q(pk__in=[pk for name in names if (pk := read_id(name))])
@@ -282,7 +283,7 @@ def find_user_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
         )
         for pk, handle in users.values_list("pk", "handle"):
             ids |= {str(pk): pk, f"@{handle}": pk}
-    return {ref: ids[ref.lower()] for ref in given if ref.lower() in ids}
+    return {ref: ids[fold(ref)] for ref in given if fold(ref) in ids}
 
 
 def find_task_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:

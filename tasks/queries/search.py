@@ -1,68 +1,60 @@
 """
-Search by words: the same results from PostgreSQL's full-text search and from SQLite's FTS5.
+Search by words: the same results from both databases.
 
-A query consists of words between white space. All must occur, in any order and case; the last may
-be the beginning of a longer word. Words "in quotes" must follow each other. There are no operators.
+A query consists of words between white space. All must occur, in any order, without regard to case,
+width and accents; the last may be the beginning of a longer word. Words "in quotes" must follow
+each other. There are no operators.
 
-The index contains only letters and digits. It selects candidate rows, and everything else in a word
-(punctuation, symbols, ½, emoji, scripts without spaces between words) must then occur in the row's
-text as written; case does not count. A word that the index cannot contain is searched without it.
+taskflow/db/text.py defines what a word is. Each searched column has another one with its words,
+which the full-text index contains. The index selects candidate rows. Words that follow each other,
+and parts with punctuation, symbols or emoji, must then occur in that column literally.
 """
 
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
-from operator import or_
+from operator import and_, or_
 from typing import Any, NamedTuple, TypeVar
 
 from django.db import connection
 from django.db.models import BooleanField, Case, F, Func, Model, Q, QuerySet, Value, When
 from django.db.models.expressions import Expression, RawSQL
-from django.db.models.functions import Lower, Replace, StrIndex
+from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
+from taskflow.db.text import Word, locate_part, locate_words, split_for_search
 from taskflow.http.errors import Invalid
 from taskflow.tenancy import current_tenant_id
 from tasks.models import Task
 from tasks.models.registry import SEARCHABLE_TYPES
 
 M = TypeVar("M", bound=Model)
+# The columns of words: of the title, if there is one, and of the text.
 SEARCH_COLUMNS: Mapping[type[Model], tuple[str, ...]] = {
-    t.model: t.search_columns for t in SEARCHABLE_TYPES
+    t.model: tuple(f"{name}_words" for name in t.search_columns) for t in SEARCHABLE_TYPES
 }
 MAX_TERMS = 20
 # A phrase in quotes, or else a word, between white space.
 TERM = re.compile(r'(?<!\S)"([^"]*[^"\s][^"]*)"(?!\S)|(\S+)')
-SEPARATORS = re.compile(r"[\s!-/:-@\[-`{-~]+")  # the index treats ASCII punctuation as spaces
-# Words that both indexes store as one word. PostgreSQL, for example, splits 1e5x into 1e5 and x.
-UNSPLIT = re.compile(r"[A-Za-z][A-Za-z0-9]*|[0-9]+")
-# Characters of scripts without spaces between words.
-UNSPACED = re.compile(
-    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]"
-)
+MAX_INDEXED_WORDS = 16  # of one term; the others are compared in the candidate rows
 
 
 @dataclass(frozen=True)
 class Term:
     """One word of a query, or one phrase in quotes, whose words must follow each other."""
 
-    text: str
-    words: tuple[str, ...]  # that are searched in the index; empty if it cannot contain the term
-    literals: tuple[str, ...]  # must occur as written; case does not count
+    words: tuple[str, ...]  # folded, in the form in which the index contains them
+    parts: tuple[str, ...]  # folded, with signs that the index does not contain
     is_phrase: bool = False
     is_prefix: bool = False
 
     @property
-    def pattern(self) -> str:
-        """A regular expression for the term, by which snippet() marks it in a text."""
-        if not self.words or (self.literals and not self.is_phrase):
-            return re.escape(self.text)
-        words = r"[\W_]+".join(map(re.escape, self.words))
-        return rf"(?<![^\W_]){words}" + (r"[^\W_]*" if self.is_prefix else r"(?![^\W_])")
+    def sequence(self) -> str:
+        """The words as they follow each other in a column of words."""
+        return f" {' '.join(self.words)}" + ("" if self.is_prefix else " ")
 
 
 class Condition(NamedTuple):
@@ -71,7 +63,7 @@ class Condition(NamedTuple):
     """
 
     query: str | Expression | None  # for the index; None if the index contains no term
-    literals: tuple[str | Expression, ...]
+    literals: tuple[str | Expression, ...]  # each must occur in one column of words
 
 
 def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
@@ -84,26 +76,23 @@ def read_query(text: str, parameter: str = "q") -> tuple[Term, ...]:
     return tuple(_build_term(hit[1], hit[2], is_last=hit is hits[-1]) for hit in hits)
 
 
-def build_condition(terms: Iterable[Term], *, title_only: bool = False) -> Condition:
+def build_condition(terms: Iterable[Term]) -> Condition:
     """Return the condition that all of these terms occur."""
     terms = list(terms)
-    indexed = [term for term in terms if term.words]
-    literals = tuple(literal for term in terms for literal in term.literals)
-    return Condition(_build_index_query(indexed, title_only) if indexed else None, literals)
+    literals = [t.sequence for t in terms if len(t.words) > 1] + [p for t in terms for p in t.parts]
+    return Condition(_build_index_query(terms), tuple(literals))
 
 
 def build_exclusions(terms: Iterable[Term]) -> tuple[Condition, ...]:
     """Return one condition per term, as a whole word. Rows that satisfy any are excluded."""
-    whole = [Term(t.text, t.words, t.literals, t.is_phrase) for t in terms]
-    return tuple(build_condition([term]) for term in whole)
+    return tuple(build_condition([replace(term, is_prefix=False)]) for term in terms)
 
 
-def matches(model: type[Model], condition: Condition, *, title_only: bool = False) -> Q:
-    """Return the condition that the texts of a row, or its title alone, satisfy `condition`."""
-    fields = SEARCH_COLUMNS[model][:-1] if title_only else SEARCH_COLUMNS[model]
+def matches(model: type[Model], condition: Condition) -> Q:
+    """Return the condition that the texts of a row satisfy `condition`."""
     result = Q() if condition.query is None else _is_in_index(model, condition.query)
     for literal in condition.literals:
-        result &= _any(_contains(field, literal) for field in fields)
+        result &= _any(_contains(field, literal) for field in SEARCH_COLUMNS[model])
     return result
 
 
@@ -113,18 +102,23 @@ def search(terms: Sequence[Term], rows: QuerySet[M], *, first_id: int = 0) -> Qu
     First comes the row with the id `first_id`, if any, even if it does not match; then rows with
     all words in the title; then the latest changed.
     """
-    in_title = Q(pk__in=[])
-    if len(SEARCH_COLUMNS[rows.model]) > 1:
-        titles = build_condition(terms, title_only=True)
-        in_title = matches(rows.model, titles, title_only=True)
     condition = matches(rows.model, build_condition(terms))
     # The OR is used only if needed, because with it the database does not use the index.
     matching = rows.filter(condition | Q(pk=first_id) if first_id else condition)
     ranked = matching.annotate(
         is_first=Case(When(pk=first_id, then=1), default=0),
-        in_title=Case(When(in_title, then=1), default=0),
+        in_title=Case(When(_is_in_title(rows.model, terms), then=1), default=0),
     )
     return ranked.order_by("-is_first", "-in_title", "-updated_at", "-id")
+
+
+def _is_in_title(model: type[Model], terms: Sequence[Term]) -> Q:
+    """Return the condition that all terms occur in the title. A comment has none."""
+    *titles, _text = SEARCH_COLUMNS[model]
+    if not titles:
+        return Q(pk__in=[])
+    literals = [term.sequence for term in terms if term.words] + [p for t in terms for p in t.parts]
+    return reduce(and_, (_contains(titles[0], literal) for literal in literals))
 
 
 def search_all(
@@ -159,49 +153,29 @@ def _rank(row: Any) -> tuple[Any, ...]:
 
 def _build_term(phrase: str | None, word: str | None, *, is_last: bool) -> Term:
     """Return the term for a phrase in quotes or a single word. The last word may be a beginning."""
-    text = phrase or word or ""
-    words = tuple(part for part in SEPARATORS.split(text) if part)
-    if not words or not all(map(_is_indexed, words)):
-        return Term(text, (), (text,))
-    literals = tuple(chunk for chunk in text.split() if not UNSPLIT.fullmatch(chunk))
-    return Term(text, words, literals, bool(phrase), is_prefix=is_last and not phrase)
+    words, parts = split_for_search(phrase or word or "")
+    return Term(tuple(words), tuple(parts), bool(phrase), is_prefix=is_last and not phrase)
 
 
-def _is_indexed(word: str) -> bool:
-    """Whether the index can contain the word: only letters, their marks, and decimal digits."""
-    categories = {unicodedata.category(character) for character in word}
-    is_plain = all(category[0] in "LM" or category == "Nd" for category in categories)
-    return (
-        is_plain
-        and any(category[0] != "M" for category in categories)
-        and not UNSPACED.search(word)
-    )
+def _build_index_query(terms: Iterable[Term]) -> str | None:
+    """Return the query that selects the rows with all words; None if there is no word.
 
-
-def _build_index_query(terms: Sequence[Term], title_only: bool) -> str:
-    if connection.vendor == "postgresql":
-        return " & ".join(f"({_build_tsquery(term, title_only)})" for term in terms)
-    parts = [f'"{" ".join(term.words)}"' + "*" * term.is_prefix for term in terms]
-    columns = "{title}" if title_only else "{title text}"
-    return f'tenant: "t{current_tenant_id()}" AND {columns}: ({" AND ".join(parts)})'
-
-
-def _build_tsquery(term: Term, title_only: bool) -> str:
-    """Return a term as a tsquery.
-
-    A phrase is searched in titles and in texts separately. Otherwise a phrase that begins in the
-    title and ends in the text would match. A single word has no weight where possible, because
-    PostgreSQL must read the rows to compare weights.
+    A word has no character with a meaning in these languages.
     """
-    weights = ["A"] if title_only else ["A", "B"] if len(term.words) > 1 else [""]
-    return " | ".join(f"({' <-> '.join(_lexemes(term, weight))})" for weight in weights)
+    words = dict.fromkeys(word for term in terms for word in _indexed_words(term))
+    if not words:
+        return None
+    if connection.vendor == "postgresql":
+        return " & ".join(f"'{word}'" + ":*" * is_prefix for word, is_prefix in words)
+    parts = [f'"{word}"' + "*" * is_prefix for word, is_prefix in words]
+    return " AND ".join([f'"@{current_tenant_id()}"', *parts])
 
 
-def _lexemes(term: Term, weight: str) -> Iterator[str]:
+def _indexed_words(term: Term) -> Iterator[tuple[str, bool]]:
+    """Yield words for the index, each with whether it is the beginning of a word."""
     last = len(term.words) - 1
-    for n, word in enumerate(term.words):
-        marks = "*" * (term.is_prefix and n == last) + weight
-        yield f"'{word}'" + (f":{marks}" if marks else "")
+    for number, word in enumerate(term.words[:MAX_INDEXED_WORDS]):
+        yield word, term.is_prefix and number == last
 
 
 # ---- from terms to rows -------------------------------------------------------------------------
@@ -226,12 +200,7 @@ def _is_in_index(model: type[Model], query: str | Expression) -> Q:
 
 
 def _contains(field: str, literal: str | Expression) -> Q:
-    return Q(GreaterThan(StrIndex(_folded(F(field)), _folded(_expression(literal))), 0))
-
-
-def _folded(text: Expression | F) -> Replace:
-    """Return the text in lower case. The Greek sigma has two lower-case forms, which become one."""
-    return Replace(Lower(text), Value("ς"), Value("σ"))
+    return Q(GreaterThan(StrIndex(F(field), _expression(literal)), 0))
 
 
 def _expression(value: str | Expression) -> Expression:
@@ -253,19 +222,45 @@ def snippet(texts: Sequence[str], terms: Sequence[Term]) -> list[dict[str, objec
     The pieces are from the first of `texts` that contains a term, or else from the beginning of the
     first text.
     """
-    finder = re.compile("|".join(term.pattern for term in terms), re.IGNORECASE)
-    text, first = next(((t, hit) for t in texts if (hit := finder.search(t))), (texts[0], None))
-    start = max(0, first.start() - CONTEXT) if first else 0
-    end = min(len(text), (first.end() if first else 0) + CONTEXT)
+    places = ((text, _find_places(text, terms)) for text in texts)
+    text, hits = next(((text, found) for text, found in places if found), (texts[0], []))
+    first_start, first_end = hits[0] if hits else (0, 0)
+    start, end = max(0, first_start - CONTEXT), min(len(text), first_end + CONTEXT)
     pieces = [{"text": "…", "match": False}] if start else []
     at = start
-    for hit in finder.finditer(text, start):
-        if hit.start() >= end:
+    for hit_start, hit_end in hits:
+        if hit_start >= end:
             break
-        if hit.start() > at:
-            pieces.append({"text": text[at : hit.start()], "match": False})
-        pieces.append({"text": hit[0], "match": True})
-        at = hit.end()
+        if hit_start > at:
+            pieces.append({"text": text[at:hit_start], "match": False})
+        pieces.append({"text": text[hit_start:hit_end], "match": True})
+        at = hit_end
     if at < end:
         pieces.append({"text": text[at:end], "match": False})
     return [*pieces, {"text": "…", "match": False}] if max(at, end) < len(text) else pieces
+
+
+def _find_places(text: str, terms: Sequence[Term]) -> list[tuple[int, int]]:
+    """Return where terms stand in the text, as (start, end), in order and without overlaps."""
+    words = locate_words(text)
+    places: list[tuple[int, int]] = []
+    for term in terms:
+        if term.words and (term.is_phrase or not term.parts):
+            places += _places_of_words(words, term)
+        else:
+            places += [place for part in term.parts for place in locate_part(text, part)]
+    apart: list[tuple[int, int]] = []
+    for start, end in sorted(places):
+        if not apart or start >= apart[-1][1]:
+            apart.append((start, end))
+    return apart
+
+
+def _places_of_words(words: Sequence[Word], term: Term) -> Iterator[tuple[int, int]]:
+    """Yield where the words of the term follow each other."""
+    count, last = len(term.words), term.words[-1]
+    for at in range(len(words) - count + 1):
+        found = words[at : at + count]
+        ends = found[-1].text.startswith(last) if term.is_prefix else found[-1].text == last
+        if ends and all(w.text == t for w, t in zip(found[:-1], term.words, strict=False)):
+            yield found[0].start, found[-1].end

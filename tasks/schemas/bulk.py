@@ -12,7 +12,7 @@ from taskflow.http.parsing import problem_of_validation
 from taskflow.http.schema import In, Out, example
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.references import TaskReference, WithReferences
-from tasks.schemas.tags import TagName
+from tasks.schemas.tags import StoredTagName, TagName
 from tasks.schemas.tasks import (
     Assignee,
     AssigneeId,
@@ -62,10 +62,19 @@ class Target(In):
 
 
 class TaskTags(In):
-    """Names of tags, to add or to remove."""
+    """Names of tags to add."""
 
     tags: Annotated[
         list[TagName],
+        Field(min_length=1, max_length=MAX_TAGS, description="The names.", examples=[["bug"]]),
+    ]
+
+
+class RemovedTags(In):
+    """Names of tags to remove."""
+
+    tags: Annotated[
+        list[StoredTagName],
         Field(min_length=1, max_length=MAX_TAGS, description="The names.", examples=[["bug"]]),
     ]
 
@@ -142,7 +151,7 @@ class UntagOperation(Target):
     """Remove tags."""
 
     op: Literal["untag"] = Field(description="Always `untag`.")
-    data: TaskTags = Field(description="The tags.")
+    data: RemovedTags = Field(description="The tags.")
 
 
 def _validate_or_return_problem(value: object, validate: Callable[[object], object]) -> object:

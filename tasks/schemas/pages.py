@@ -17,6 +17,7 @@ from taskflow.http.schema import (
     FilterWord,
     Id,
     Markdown,
+    OneLine,
     Out,
     RowId,
     SearchWords,
@@ -28,7 +29,9 @@ from taskflow.http.schema import (
 from tasks.schemas.references import OwnerReference, ProjectReference, WithReferences
 
 PageTitle = Annotated[
-    str, Field(min_length=1, max_length=255, description="One line.", examples=["Release plan"])
+    str,
+    Field(min_length=1, max_length=255, description="One line.", examples=["Release plan"]),
+    OneLine,
 ]
 PageBody = Annotated[Markdown, Field(description="The text in Markdown, stored as written.")]
 OwnerId = Annotated[Id, Field(description="The id of the owner, in place of `owner`.")]

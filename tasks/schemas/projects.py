@@ -18,6 +18,7 @@ from taskflow.http.schema import (
     In,
     LongText,
     Metadata,
+    OneLine,
     Out,
     RowId,
     StoredMetadata,
@@ -32,7 +33,7 @@ from tasks.schemas.references import OwnerReference, UserReference, WithReferenc
 from tasks.schemas.tasks import ProjectTask
 
 Name = Annotated[
-    str, Field(min_length=1, max_length=255, description="The name.", examples=["Website"])
+    str, Field(min_length=1, max_length=255, description="The name.", examples=["Website"]), OneLine
 ]
 ProjectKey = Annotated[
     str,

@@ -8,10 +8,10 @@ from pydantic import MISSING, Field
 
 from taskflow.http.filtering import NameFilters
 from taskflow.http.paging import ListResponse, PageParams
-from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
+from taskflow.http.schema import CreatedAt, In, OneLine, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
-TagName = Annotated[
+StoredTagName = Annotated[
     str,
     Field(
         min_length=1,
@@ -20,6 +20,7 @@ TagName = Annotated[
         examples=["bug"],
     ),
 ]
+TagName = Annotated[StoredTagName, OneLine]
 Color = Annotated[
     str,
     Field(

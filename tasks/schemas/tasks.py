@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, StringConstraints
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
@@ -20,6 +20,7 @@ from taskflow.http.schema import (
     In,
     LongText,
     Metadata,
+    OneLine,
     Out,
     RowId,
     SearchWords,
@@ -38,10 +39,12 @@ from tasks.schemas.references import (
     WithReferences,
     reference_schema,
 )
-from tasks.schemas.tags import TagName, TagRef
+from tasks.schemas.tags import StoredTagName, TagName, TagRef
 
 Title = Annotated[
-    str, Field(min_length=1, max_length=500, description="One line.", examples=["Fix the login"])
+    str,
+    Field(min_length=1, max_length=500, description="One line.", examples=["Fix the login"]),
+    OneLine,
 ]
 Description = Annotated[LongText, Field(description="Markdown.")]
 TagNames = Annotated[
@@ -54,10 +57,12 @@ TagNames = Annotated[
 ]
 ExternalRef = Annotated[
     str,
+    StringConstraints(strip_whitespace=True),  # in a path, too
     Field(
         min_length=1,
         max_length=255,
-        description="The id of the task in another system; unique in the project.",
+        description="The id of the task in another system; unique in the project. White space"
+        " around it is left out.",
     ),
 ]
 
@@ -280,8 +285,8 @@ class TaskWhere(Filters):
     )
     assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
     created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
-    tag: list[TagName] | MISSING = list_filter_field("Name, without regard to case.")
-    tag_all: list[TagName] | MISSING = list_filter_field(
+    tag: list[StoredTagName] | MISSING = list_filter_field("Name, without regard to case.")
+    tag_all: list[StoredTagName] | MISSING = list_filter_field(
         "Names, without regard to case. The task has all of these tags."
     )
     tag_none: bool | MISSING = Field(

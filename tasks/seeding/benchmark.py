@@ -22,6 +22,7 @@ from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import create_all
+from taskflow.db.text import search_text
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Tag
 from tasks.seeding.sqlite_statements import STATEMENTS
@@ -41,15 +42,17 @@ WITH planned AS MATERIALIZED (
   SELECT n, nextval(pg_get_serial_sequence('tasks_task', 'id')) AS id,
          %(now)s::timestamptz - make_interval(secs => (%(last)s - n) * 7) AS at,
          CASE WHEN n %% 10 < 6 THEN 'done' WHEN n %% 10 < 8 THEN 'todo' ELSE 'in_progress' END
-           AS status
+           AS status,
+         (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11]
+           || ' ' || n AS title
   FROM generate_series(%(first)s::int, %(last)s::int) AS n
 ), tasks AS (
-  INSERT INTO tasks_task (id, tenant_id, project_id, number, title, description, status, priority,
-    assignee_id, created_by_id, parent_id, due_on, metadata, version, outcome, completed_at,
-    created_at, updated_at)
-  SELECT id, %(tenant)s, %(project)s, n,
-    (%(verbs)s::text[])[1 + n %% 8] || ' ' || (%(objects)s::text[])[1 + n * 7 %% 11] || ' ' || n,
-    repeat('Why, how and until when. ', n %% 5), status,
+  INSERT INTO tasks_task (id, tenant_id, project_id, number, title, title_folded, title_words,
+    description, description_words, status, priority, assignee_id, created_by_id, parent_id,
+    due_on, metadata, version, outcome, completed_at, created_at,
+    updated_at)
+  SELECT id, %(tenant)s, %(project)s, n, title, lower(title), ' ' || lower(title) || ' ',
+    (%(texts)s::text[])[1 + n %% 5], (%(text_words)s::text[])[1 + n %% 5], status,
     (ARRAY['low', 'medium', 'high'])[1 + n * 5 %% 3],
     CASE WHEN n %% 4 > 0 THEN (%(users)s::bigint[])[1 + n * 3 %% %(users_count)s] END,
     (%(users)s::bigint[])[1 + n %% %(users_count)s],
@@ -85,6 +88,7 @@ OBJECTS = [
     "the importer", "the invoice", "search", "the report", "the pump", "login", "the contract",
     "the schedule", "backups", "the label", "the sensor",
 ]  # fmt: skip
+TEXTS = ["Why, how and until when. " * number for number in range(5)]
 
 
 @dataclass
@@ -203,6 +207,8 @@ def _statement_parameters(
         "tags_count": len(benchmark.tags),
         "verbs": VERBS,
         "objects": OBJECTS,
+        "texts": TEXTS,
+        "text_words": [search_text(text) for text in TEXTS],
     }
 
 

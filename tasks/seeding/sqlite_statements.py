@@ -11,19 +11,20 @@ WITH RECURSIVE numbers(n) AS (
   SELECT :first UNION ALL SELECT n + 1 FROM numbers WHERE n < :last
 ), planned AS (
   SELECT n, datetime(:now, ((n - :last) * 7) || ' seconds') AS at,
-    CASE WHEN n % 10 < 6 THEN 'done' WHEN n % 10 < 8 THEN 'todo' ELSE 'in_progress' END AS status
+    CASE WHEN n % 10 < 6 THEN 'done' WHEN n % 10 < 8 THEN 'todo' ELSE 'in_progress' END AS status,
+    json_extract(:verbs, '$[' || (n % 8) || ']') || ' '
+      || json_extract(:objects, '$[' || (n * 7 % 11) || ']') || ' ' || n AS title
   FROM numbers
 )
 """
 TASKS = f"""
-INSERT INTO tasks_task (tenant_id, project_id, number, title, description, status, priority,
-  assignee_id, created_by_id, due_on, metadata, version, outcome, completed_at, created_at,
-  updated_at)
+INSERT INTO tasks_task (tenant_id, project_id, number, title, title_folded, title_words,
+  description, description_words, status, priority, assignee_id, created_by_id, due_on, metadata,
+  version, outcome, completed_at, created_at, updated_at)
 {NUMBERS}
-SELECT :tenant, :project, n,
-  json_extract(:verbs, '$[' || (n % 8) || ']') || ' '
-    || json_extract(:objects, '$[' || (n * 7 % 11) || ']') || ' ' || n,
-  replace(printf('%.*c', n % 5, 'x'), 'x', 'Why, how and until when. '), status,
+SELECT :tenant, :project, n, title, lower(title), ' ' || lower(title) || ' ',
+  json_extract(:texts, '$[' || (n % 5) || ']'), json_extract(:text_words, '$[' || (n % 5) || ']'),
+  status,
   CASE n * 5 % 3 WHEN 0 THEN 'low' WHEN 1 THEN 'medium' ELSE 'high' END,
   CASE WHEN n % 4 > 0 THEN json_extract(:users, '$[' || (n * 3 % :users_count) || ']') END,
   json_extract(:users, '$[' || (n % :users_count) || ']'),

@@ -8,7 +8,8 @@ from accounts.models import IdempotencyRecord
 from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded, read_column
-from tasks.models import FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
+from taskflow.db.computed import computed_fields, wrong_values
+from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
 
 FIELDS = (
     "project", "number", "title", "description", "status", "priority", "assignee", "parent",
@@ -25,6 +26,7 @@ def broken_invariants() -> list[str]:
         *_broken_numbers(tasks),
         *_broken_families(tasks),
         *_broken_counts(),
+        *wrong_columns(),
         *(
             f"idempotency key {k.pk} has no response"
             for k in IdempotencyRecord.objects.filter(status=None)
@@ -97,3 +99,11 @@ def _on_a_circle(edges):
 def _broken_counts():
     for project, missing in TaskCountDelta.find_wrong_counts(Project.everything.all()):
         yield f"project {project.pk}: counts are wrong by {missing}"
+
+
+def wrong_columns():
+    """The columns for sorting and searching are those that their texts have."""
+    for model in (t.model for t in RESOURCE_TYPES):
+        for row in model._base_manager.all() if computed_fields(model) else ():
+            for name in wrong_values(row):
+                yield f"{model.__name__} {row.pk}: {name} is {getattr(row, name)!r}"

@@ -116,7 +116,7 @@ def test_invalid_lines_are_listed_and_nothing_is_created(fixtures, as_, events):
         ",todo,,,,,,\n"
         "x,open,,tomorrow,,,,\n"
         "\n"
-        '"two\nlines",,@nobody,,,,,\n'
+        'x,,@nobody,,,,,"two\nlines"\n'
         "x,,@eve,,,,,\n"
         "x,,,2026-12-01,2026-12-01T00:00:00Z,,,\n"
         "x,,,,,SEC-1,,\n"

@@ -24,6 +24,7 @@ from tasks.export.verifying import InvalidExport, verify
 from tasks.models import FormerNumber, Project, Task, TaskCountDelta
 from tasks.queries.search import build_condition, matches, read_query
 from tasks.tests.exports import build_unusual_tenant, export, load, wipe
+from tasks.tests.invariants import wrong_columns
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -40,6 +41,8 @@ def test_export_of_an_imported_export_has_the_same_bytes(stored_fixtures):
 
     tenant, keeps_tokens = load(before)
 
+    with inside(tenant):
+        assert list(wrong_columns()) == []
     assert (tenant.pk, keeps_tokens) == (stored_fixtures.acme.pk, True)
     assert export(tenant) == before
     counts = json.loads(before.splitlines()[-1])["counts"]

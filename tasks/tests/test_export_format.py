@@ -17,6 +17,7 @@ from django.db import IntegrityError, connection, transaction
 
 from accounts.models import Tenant
 from conftest import PROOF
+from taskflow.db.computed import ComputedField
 from taskflow.http.errors import Problem
 from taskflow.tenancy import inside
 from tasks.export.format import VERSION, models_by_label
@@ -133,7 +134,7 @@ REQUIRED_AND_OPTIONAL = {
     label: {
         f.attname
         for f in model._meta.concrete_fields
-        if f.name not in NOT_WRITTEN and not f.generated
+        if f.name not in NOT_WRITTEN and not f.generated and not isinstance(f, ComputedField)
     }
     for label, model in models_by_label().items()
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from importlib import import_module
 
 import pytest
 from django.apps import apps
@@ -21,30 +20,25 @@ from tasks.actions.projects import create_project
 from tasks.export.values import CHECKED_COLUMNS
 from tasks.migrations._search import AddSearchIndex
 from tasks.models import RESOURCE_TYPES, Comment, Project, ProjectMember, Tag, Task
-from tasks.models.registry import SEARCHABLE_TYPES, TRASHABLE_TYPES, require_project
+from tasks.models.registry import TRASHABLE_TYPES, require_project
 from tasks.models.trash import Trashable
+from tasks.queries.search import SEARCH_COLUMNS
 from tasks.schemas.search import SearchKind
 from tasks.schemas.trash import TrashKind
-
-search_migration = import_module("tasks.migrations.0002_search")
 
 
 def test_migrations_index_the_search_columns():
     migrations = MigrationLoader(None).disk_migrations.values()
     added = [o for m in migrations for o in m.operations if isinstance(o, AddSearchIndex)]
-    texts = [search_migration.TEXTS, *(operation.texts for operation in added)]
-    indexed = {
-        table: tuple(column for column in columns if column != "''")
-        for one in texts
-        for table, columns in one.items()
-    }
 
-    assert indexed == {t.model._meta.db_table: t.search_columns for t in SEARCHABLE_TYPES}
+    assert {operation.table: operation.columns for operation in added} == {
+        model._meta.db_table: columns for model, columns in SEARCH_COLUMNS.items()
+    }
 
 
 @pytest.mark.django_db(transaction=True)
 def test_search_index_can_be_added_to_another_table_and_removed():
-    operation, state = AddSearchIndex("tasks_project", "name", "description"), ProjectState()
+    operation, state = AddSearchIndex("tasks_project", "name_folded"), ProjectState()
     with schema_editor_of_owner() as editor:
         operation.database_forwards("tasks", editor, state, state)
     fixtures = build_fixtures()
@@ -82,7 +76,7 @@ def index_of_projects(word):
         else:
             cursor.execute(
                 "SELECT count(*) FROM tasks_project_search WHERE tasks_project_search MATCH %s",
-                [f'tenant: "t{current_tenant_id()}" AND {word}'],
+                [f'"@{current_tenant_id()}" AND "{word}"'],
             )
         return cursor.fetchone()[0]
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+from unicodedata import normalize
+
 import pytest
 from django.db import transaction
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
 from conftest import PROOF
+from taskflow.db.text import fold, search_fold, search_words, split_for_search
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task
-from tasks.queries.search import MAX_TERMS, TERM
+from tasks.queries.search import MAX_TERMS, TERM, read_query, snippet
 
 HOW = settings(
     phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * PROOF,
@@ -30,15 +34,18 @@ character = st.sampled_from(ODD) | st.characters(exclude_categories=["Cs"], excl
 word = st.text(character, min_size=1, max_size=5)
 text = st.lists(word, min_size=1, max_size=3).map(" ".join).filter(lambda t: TERM.search(t))
 DROPPED = ["½", "①", "²", "⁵", "x²", "½ cup", "!", "-", "--", '"', '""', "“", "…", "🚀", "\u0301", "C++", "-x", "1e5x", "a\u00adb", "ΑΣ"]  # fmt: skip
-FOLDINGS = [
-    str.casefold,
-    lambda t: t.lower().replace("ς", "σ"),
-    lambda t: t.replace("İ", "i").lower(),  # PostgreSQL's, letter by letter
-]
 
 
 def contains(whole, part):
-    return any(fold(part) in fold(whole) for fold in FOLDINGS)
+    """Whether the words of the part follow each other in the whole, and its signs occur in it.
+
+    Without regard to case, width and accents. The last word may be the beginning of one.
+    """
+    words = " ".join(search_words(part))
+    signs = split_for_search(part)[1]
+    return f" {words}" in f" {' '.join(search_words(whole))} " and all(
+        sign in search_fold(whole) for sign in signs
+    )
 
 
 def search_ids(client, **query):
@@ -74,6 +81,125 @@ def test_search_finds_equal_texts_and_only_rows_with_every_word(fixtures, as_, t
             assert left >= lacking, query
             assert not left & {pk for pk, title in stored.items() if title == query}, query
         transaction.set_rollback(True)
+
+
+SCRIPTS = "aéñßøŁİıΣς ЖйЁ あア゙ガー東日한글กำ้ไ ကြ့ ខ្មែ עִבְ مَرحِ हिन्दी த்மொ ꧡ 9१½ﬁĳ①ﾊﾟＡ"
+script_word = st.text(st.sampled_from(SCRIPTS.replace(" ", "")), min_size=1, max_size=6)
+script_title = st.lists(script_word | word, min_size=1, max_size=4).map(" ".join)
+FORMS = {
+    **{form: partial(normalize, form) for form in ("NFC", "NFD", "NFKC", "NFKD")},
+    "lower": str.lower,
+    "upper": str.upper,
+    "folded": fold,
+    "plain": search_fold,
+    "full width": lambda t: "".join(
+        chr(ord(c) + 0xFEE0) if "0" <= c <= "z" and c.isalnum() else c for c in t
+    ),
+}
+
+
+@pytest.mark.slow
+@HOW
+@given(st.lists(script_title.filter(lambda t: TERM.search(t)), min_size=1, max_size=4))
+@pytest.mark.proof
+def test_title_is_found_by_its_text_and_its_words_in_every_form(fixtures, as_, titles):
+    client = as_(fixtures.ada)
+    with transaction.atomic():
+        with inside(fixtures.acme):
+            stored = {create_task(fixtures.ada, fixtures.apollo, title=t).pk: t for t in titles}
+
+        for pk, title in stored.items():
+            for name, form in FORMS.items():
+                query = form(title)
+                # In Turkish only, ı is the small letter of I.
+                if search_fold(query) == search_fold(title) and len(query) <= 500:
+                    assert pk in search_ids(client, q=query), (name, query)
+                    assert pk not in search_ids(client, q_not=query), (name, query)
+            for one in {*title.split(), *search_words(title)}:
+                assert pk in search_ids(client, q=one), one
+        transaction.set_rollback(True)
+
+
+def test_plus_and_sharp_belong_to_the_word_before_them(fixtures, as_):
+    titles = ("C++ course", "C# course", "C course", "Cat course")
+    with inside(fixtures.acme):
+        tasks = {t: create_task(fixtures.ada, fixtures.apollo, title=t).pk for t in titles}
+    client = as_(fixtures.ada)
+
+    assert search_ids(client, q="C++") == {tasks["C++ course"]}
+    assert search_ids(client, q="c#") == {tasks["C# course"]}
+    assert search_ids(client, q='"c"') == {tasks["C course"]}
+    assert search_ids(client, q="C course") == {tasks["C course"]}
+    assert search_ids(client, q="c") == set(tasks.values()), "the beginning of a word"
+
+
+@pytest.mark.parametrize(
+    ("stored", "query"),
+    [
+        ("Größe", "GROSSE"),
+        ("Café-Bar", "cafe-bar"),
+        ("Straße", "strasse"),
+        ("ﬁx", "FIX"),
+        ("שָׁלוֹם", "שלום"),
+        ("مَكتَب", "مكتب"),
+        ("ＢＵＧ－１", "bug-1"),
+        ("ｶﾞｲﾄﾞ", "ガイド"),
+        ("한글", normalize("NFD", "한글")),
+        ("東京タワー", "京タ"),
+        ("İstanbul", "istanbul"),
+        ("½ cup", "1⁄2 CUP"),
+    ],
+)
+def test_text_is_found_in_another_form(fixtures, as_, stored, query):
+    with inside(fixtures.acme):
+        task = create_task(fixtures.ada, fixtures.apollo, title="x", description=f"a {stored} b")
+
+    assert search_ids(as_(fixtures.ada), q=query) == {task.pk}
+
+
+@pytest.mark.parametrize(
+    ("stored", "query"), [("ガ", "カ"), ("กู้", "กู"), ("हिन्दी", "हिनदी"), ("й", "n")]
+)
+def test_marks_that_make_another_letter_count(fixtures, as_, stored, query):
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title=stored)
+
+    assert search_ids(as_(fixtures.ada), q=f'"{query}" x') == set()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["x" * 65_536, "\U00010400" * 65_536, "\ufdfa" * 65_536, "東京" * 32_768, "🚀" * 65_536, "+" * 65_536],
+    ids=["letters", "four bytes", "phrases", "han", "emoji", "plus"],
+)  # fmt: skip
+def test_text_of_the_greatest_length_is_stored_and_found(fixtures, as_, text):
+    client = as_(fixtures.ada)
+    with inside(fixtures.acme):
+        task = create_task(fixtures.ada, fixtures.apollo, title="long", description=text)
+
+    assert search_ids(client, q=f"long {text[:20]}") == {task.pk}
+    assert search_ids(client, q=text[:400]) == {task.pk}
+    assert search_ids(client, q=f"{text[:20]}y") == set()
+
+
+@pytest.mark.parametrize(
+    ("text", "query", "marked"),
+    [
+        ("Die GRÖSSE zählt", "größe zahlt", ["GRÖSSE", "zählt"]),
+        ("Cafe\u0301 und Cafés", "café", ["Cafe\u0301", "Cafés"]),
+        ("in 東京タワー heute", "京タ", ["京タ"]),
+        ("a sign-up form", "up", ["up"]),
+        ("a sign-up form", "sign-u", ["sign-u"]),
+        ("Ｌｏａｄ ｃｅｌｌ", '"load cell"', ["Ｌｏａｄ ｃｅｌｌ"]),
+        ("ﬁx it", "fix", ["ﬁx"]),
+        ("½ or 🚀", "🚀 1⁄2", ["½", "🚀"]),
+    ],
+)
+def test_snippet_marks_the_text_as_it_was_written(text, query, marked):
+    pieces = snippet([text], read_query(query))
+
+    assert [piece["text"] for piece in pieces if piece["match"]] == marked
+    assert "".join(piece["text"] for piece in pieces) == text
 
 
 @pytest.mark.sampled(2)

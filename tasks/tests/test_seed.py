@@ -15,6 +15,7 @@ from tasks.models import Project, ProjectMember, Role, Status, Task
 from tasks.seeding import benchmark, demo
 from tasks.seeding.benchmark import split_tasks
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_token
+from tasks.tests.invariants import wrong_columns
 
 
 def seed(*args, **kwargs):
@@ -127,6 +128,7 @@ def test_benchmark_rows_are_created(tmp_path, monkeypatch):
             assert set(Task.objects.values_list("status", flat=True)) == set(Status.values)
             assert Task.objects.exclude(tags=None).exists()
             assert ApiToken.objects.count() == 1
+            assert list(wrong_columns()) == []
     assert total == 400
     with pytest.raises(CommandError, match="already"):
         seed(tenants=1, tasks=1)

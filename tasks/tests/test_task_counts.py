@@ -231,11 +231,11 @@ def test_recount_finds_and_repairs_wrong_counts(fixtures, as_, capsys):
     with inside(fixtures.acme):
         TaskCountDelta.objects.create(project_id=fixtures.apollo.pk, todo=-5, done=2)
 
-    with pytest.raises(CommandError, match="1 projects have wrong counts"):
+    with pytest.raises(CommandError, match="1 values are wrong"):
         call_command("recount")
     call_command("recount", repair=True)
 
     assert "acme APO: +5 todo, -2 done" in capsys.readouterr().out
     assert counts(as_(fixtures.ada)) == {"todo": 1, "in_progress": 0, "done": 0, "cancelled": 0}
     call_command("recount")
-    assert "All counts are right." in capsys.readouterr().out
+    assert "All values are right." in capsys.readouterr().out

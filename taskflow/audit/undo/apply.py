@@ -19,6 +19,7 @@ from taskflow.audit.undo.plan import Plan, Reversal, referenced_model_of
 from taskflow.audit.values import FieldValues
 from taskflow.audit.verbs import inverse_verb_of
 from taskflow.db.columns import columns_of
+from taskflow.db.text import fold_key
 from taskflow.tenancy import TenantModel
 
 
@@ -107,7 +108,7 @@ def _order_by_unique_values(
 
 
 def _folded(value: object) -> object:
-    return value.lower() if isinstance(value, str) else value
+    return fold_key(value) if isinstance(value, str) else value
 
 
 def _links_by_row(model: Any, reversals: Sequence[Reversal]) -> dict[str, list[list[models.Model]]]:

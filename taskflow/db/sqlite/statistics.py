@@ -21,7 +21,18 @@ ROWS = 1_000_000  # in every table, as the planner is to assume
 ROWS_OF_TENANT = 100_000
 VALUES = {"status": 3, "priority_rank": 3, "is_published": 2}  # number of values of a column
 DISTINCT = frozenset(
-    {"id", "number", "digest", "key", "name", "handle", "email", "external_ref", "request_id"}
+    {
+        "id",
+        "number",
+        "digest",
+        "key",
+        "name",
+        "handle",
+        "email",
+        "name_folded",
+        "external_ref",
+        "request_id",
+    }
 )
 OTHER_VALUES = 200  # number of values of any other column in one tenant
 # Bytes of an entry of any index. Without it SQLite expects every title to have its full length.
