@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import register_converter
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import HttpError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
@@ -20,7 +20,6 @@ from taskflow.http.converters import IdConverter
 from taskflow.http.database_errors import respond_to_database_error
 from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
-from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
@@ -136,11 +135,6 @@ def answer_too_large(request: Request, error: RequestDataTooBig) -> HttpResponse
 @api.exception_handler(SuspiciousOperation)
 def answer_unreadable(request: Request, error: Exception) -> HttpResponse:
     return problem_of_status(400).as_response(request)
-
-
-@api.exception_handler(ValidationError)
-def answer_validation(request: Request, error: ValidationError) -> HttpResponse:
-    return problem_of_validation(error.errors, request.query_parameters).as_response(request)
 
 
 @api.exception_handler(DatabaseError)

@@ -68,7 +68,7 @@ class Problem(Exception):
         For a problem of one part of a body, of which the code that raised it had only that part.
         """
         moved = copy(self)
-        moved.detail = f"{pointer}: {self.detail}"
+        moved.detail = f"{pointer.removeprefix('#/')}: {self.detail}"
         moved.errors = [
             {**error, "pointer": pointer + str(error.get("pointer", "#")).removeprefix("#")}
             for error in self.errors

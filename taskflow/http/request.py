@@ -38,7 +38,7 @@ class Request(WSGIRequest):
     admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
     session_user: AbstractBaseUser | None = None  # whom the session cookie has signed in
     is_repeated: bool = False  # an earlier attempt to answer was rolled back: see contention.py
-    query_parameters: frozenset[str] = frozenset()  # the names that the operation accepts
+    moved_options: frozenset[str] = frozenset()  # names in the body that body_options.py has moved
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields

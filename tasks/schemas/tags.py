@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from taskflow.http.paging import ListResponse
-from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
+from taskflow.http.schema import CreatedAt, In, Matches, Out, RowId, UpdatedAt, Version, example
 from tasks.models.tags import COLOR_PATTERN
 
 TagName = Annotated[
@@ -21,8 +21,8 @@ TagName = Annotated[
 ]
 Color = Annotated[
     str,
+    Matches(COLOR_PATTERN, "be “#” and six hexadecimal digits, as in #1F6FEB"),
     Field(
-        pattern=rf"^{COLOR_PATTERN.pattern}$",
         description="The color as # and six hexadecimal digits. Null: no color.",
         examples=["#1F6FEB"],
     ),
