@@ -21,6 +21,7 @@ from taskflow.http.database_errors import respond_to_database_error
 from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
 from taskflow.http.request import Request
+from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
 from tasks.api.history import project_history, task_history
@@ -72,6 +73,7 @@ TAGS = {
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
     "Undo": "Take changes back.",
+    "Plans": "See what a write would do, without doing it.",
     "Index": "Where the documents of the API are.",
 }
 
@@ -111,6 +113,7 @@ api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/undo", undoing)
+api.add_router("/plans", plans)
 api.add_router("", index)
 
 
