@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
 from typing import Annotated
@@ -107,7 +106,7 @@ def build_planned_request(request: ActorRequest, body: PlanRequest) -> ActorRequ
     path, _, query = body.path.partition("?")
     is_csv = isinstance(body.body, str)
     content = b"" if body.body is MISSING else _encode(body.body)
-    environ: Mapping[str, object] = {
+    environ: dict[str, object] = {
         name: value for name, value in request.environ.items() if name not in DROPPED_HEADERS
     } | {
         "REQUEST_METHOD": body.method.value,
