@@ -1,6 +1,7 @@
-"""The codes of all problems, by status, with a sentence that says when each of them comes.
+"""The codes of all problems: when each of them comes, and what to do.
 
-The OpenAPI document lists them. A code never changes its meaning.
+The OpenAPI document lists them, and docs/errors.md and /api/v1/docs/errors describe them. A code
+never changes its meaning.
 """
 
 from __future__ import annotations
@@ -60,4 +61,95 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "contended": "Other requests change the same rows; three attempts have failed.",
         "read_only": "The database accepts only reads at the moment.",
     },
+}
+
+# What to do about each code of a problem.
+REMEDIES: Mapping[str, str] = {
+    "bad_request": "Correct the request. Sending it again does not help.",
+    "malformed_json": "Correct the JSON at the line and column that the detail names.",
+    "invalid_cursor": "Start again without the cursor, and keep all other parameters.",
+    "bad_etag": "Send the ETag of a response as it is, with its quotes.",
+    "bad_idempotency_key": "Send 1 to 255 printable ASCII characters, such as a UUID.",
+    "bad_reason": "Send one line, with % and characters that are not ASCII percent-encoded.",
+    "bad_on_behalf_of": "Send an id, or a handle as in @ada.",
+    "unauthenticated": "Get a token from POST /api/v1/auth/login, and send it as"
+    " Authorization: Bearer tf_….",
+    "forbidden": "Ask an owner of the project or an administrator.",
+    "insufficient_scope": "Use a token of the scope that the detail names.",
+    "csrf_failed": "Load the page again, or use a token.",
+    "not_found": "Check the id or key, and whether you are a member of the project.",
+    "method_not_allowed": "Use a method that the header Allow lists.",
+    "conflict": "Read the object again, and decide what should be stored.",
+    "taken": "Choose another value, or change the object that has it.",
+    "open_work": "Complete what is listed, or send force=true.",
+    "parent_done": "Reopen the parent, or send force=true.",
+    "project_archived": "Set the status of the project to active, then send the request again.",
+    "cycle": "Remove the parent or the blocker that closes the circle.",
+    "parent_in_trash": "Restore the parent first.",
+    "owns_things": "Transfer the objects to another user, or deactivate this user instead.",
+    "no_other_owner": "Name a new owner for each project that is listed.",
+    "active": "Deactivate the user first.",
+    "cannot_undo": "Decide about each row that is listed, or send on_conflict=skip.",
+    "in_progress": "Send the request again after Retry-After seconds, with the same key.",
+    "length_required": "Send the body with a Content-Length.",
+    "changed_since": "Compare yours, theirs and base in `errors`, and send the result with the"
+    " present ETag.",
+    "precondition_failed": "Send the ETag of the object that the request changes.",
+    "too_large": "Send the changes in several requests.",
+    "unsupported_media_type": "Send the Content-Type that the detail names, in UTF-8.",
+    "validation_failed": "Correct what `errors` lists. Each entry names a field or a parameter.",
+    "invalid": "Correct the value that `errors` names.",
+    "unexpected_body": "Send the request without a body, and its options in the URL.",
+    "too_many": "Split the request, or select fewer objects.",
+    "bad_lines": "Correct the lines that `errors` lists, and send the whole file again.",
+    "idempotency_key_reused": "Use a new key for each request. Only retries have the same one.",
+    "internal_error": "Report the request_id. Nothing was changed.",
+    "unavailable": "Send the request again after Retry-After seconds.",
+    "contended": "Send the request again after Retry-After seconds.",
+    "read_only": "Send the request again later. Reads work.",
+}
+
+# The codes in `errors`, for single fields, parameters and rows: when they come, and what to do.
+FIELD_CODES: Mapping[str, tuple[str, str]] = {
+    "missing": ("A required field is missing.", "Send it."),
+    "unknown_field": ("The object has no field of this name.", "Use the name that is suggested."),
+    "unknown_parameter": ("The operation has no such parameter.", "Use the suggested name."),
+    "unknown_value": ("The value is none of those that are possible.", "Send one of them."),
+    "unknown_reference": ("No visible row has this id, key, handle or name.", "Correct it."),
+    "not_found": ("There is nothing at this path.", "Correct the path."),
+    "wrong_type": ("A text, number, list or object was expected.", "Send the named type."),
+    "wrong_format": ("The text or number is not written as it must be.", "Follow the example."),
+    "out_of_range": ("The number is too small or too large.", "Stay within the bounds."),
+    "too_short": ("The text or list is too short or empty.", "Send more."),
+    "too_long": ("The text or list is too long.", "Shorten it."),
+    "too_large": ("The request would write too much text.", "Change fewer tasks at a time."),
+    "too_many": ("There would be too many of them.", "Send fewer."),
+    "too_deep": ("Subtasks would be nested too deeply.", "Use fewer levels."),
+    "repeated": ("The parameter can be sent only once.", "Remove the others."),
+    "contradiction": ("URL and body say different things.", "Send the value once."),
+    "malformed_json": ("The text is not JSON.", "Correct it."),
+    "invalid": ("The value is not allowed.", "Do what the detail says."),
+    "weak_password": ("The password is too easy to guess.", "Choose another one."),
+    "taken": ("Another object has the value.", "Choose another one."),
+    "cycle": ("The task would be below itself or block itself.", "Remove the link."),
+    "parent_done": ("The parent is done.", "Reopen the parent first."),
+    "parent_in_trash": ("The parent is in the trash.", "Restore it first."),
+    "parent_elsewhere": ("The former parent is in another project.", "Move the task first."),
+    "open_subtask": ("The subtask is open.", "Complete it, or send force=true."),
+    "open_blocker": ("The blocker is open.", "Complete it, or send force=true."),
+    "owned": ("The user owns so many objects of this type.", "Transfer them."),
+    "no_other_owner": ("The project has no other owner.", "Name one."),
+    "changed_since": ("Another user has changed it since.", "Compare the values."),
+    "gone": ("The row was deleted permanently.", "It cannot be undone."),
+    "purged": ("The row was deleted permanently.", "It cannot be undone."),
+    "target_gone": ("A row that is referred to was deleted permanently.", "Leave it out."),
+    "in_use": ("Other rows use this one.", "Change them first."),
+    "in_trash": ("The project is in the trash.", "Restore the project first."),
+    "due_twice": ("The task would have a due_on and a due_date.", "Remove one of them first."),
+    "deactivated": ("The user is deactivated.", "Activate the user first."),
+    "no_member": ("The user is no longer a member of the project.", "Add the user first."),
+    "no_owner": ("The project would have no owner.", "Add another owner first."),
+    "no_administrator": ("The tenant would have no administrator.", "Appoint one first."),
+    "not_undoable": ("This kind of change cannot be undone.", "Make a new change."),
+    "not_recorded": ("The event log does not contain the value.", "Make a new change."),
 }
