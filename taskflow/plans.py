@@ -23,6 +23,7 @@ from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.event_log import capture_events, savepoint
 from taskflow.audit.history import read_history
+from taskflow.http.body_options import read_body_options
 from taskflow.http.errors import Invalid, problem_of_response, problem_of_status
 from taskflow.http.schema import In, Out, example, is_unstorable
 
@@ -117,6 +118,7 @@ def build_planned_request(request: ActorRequest, body: PlanRequest) -> ActorRequ
         "wsgi.input": io.BytesIO(content),
     }
     planned = type(request)(environ)
+    read_body_options(planned)
     planned.request_id, planned.actor = request.request_id, request.actor
     if hasattr(request, "session"):
         planned.session = request.session

@@ -6,7 +6,7 @@ has to declare them twice.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from django.http import HttpRequest, QueryDict
 
@@ -18,36 +18,39 @@ from taskflow.http.validation import KINDS
 from taskflow.http.value_errors import WRONG_TYPE
 
 FORCE = "force"
-OPTIONS = (DRY_RUN, FORCE)
+DRY_RUN_MARK, FORCE_MARK = b'"dry_run"', b'"force"'
 JSON = "application/json"
 
 
-def read_body_options(request: HttpRequest) -> dict[str, object]:
-    """Return the options at the top of a JSON body, by name. Empty for any other body.
+def read_body_options(request: Request) -> Mapping[str, object]:
+    """Set request.body_options to the options at the top of a JSON body, by name, and return them.
 
-    A body is parsed only if it has one of the names anywhere, so that an ordinary write costs two
-    searches of its bytes. A name that is written with escapes is not an option, and the operation
-    refuses it as an unknown field.
+    Empty for any other body. A body is parsed only if it has one of the names anywhere, so that an
+    ordinary write costs two searches of its bytes. A name that is written with escapes is not an
+    option, and the operation refuses it as an unknown field.
     """
-    if request.content_type != JSON or not any(
-        b'"%b"' % o.encode() in request.body for o in OPTIONS
-    ):
-        return {}
+    text = request.body
+    if (DRY_RUN_MARK in text or FORCE_MARK in text) and request.content_type == JSON:
+        request.body_options = _parse_options(text)
+    return request.body_options
+
+
+def _parse_options(text: bytes) -> dict[str, object]:
     try:
-        body = parse_json(request.body)
+        body = parse_json(text)
     except ValueError:  # the operation refuses the body
         return {}
     if not isinstance(body, dict):
         return {}
-    return {name: body[name] for name in OPTIONS if name in body}
+    return {name: body[name] for name in (DRY_RUN, FORCE) if name in body}
 
 
 def move_body_options(request: Request, accepted: Collection[str]) -> None:
-    """Move the options of the body that are in `accepted` to the query string.
+    """Move the options of request.body_options that are in `accepted` to the query string.
 
     Raises Invalid if an option is not true or false, or if the query string says something else.
     """
-    options = {n: v for n, v in read_body_options(request).items() if n in accepted}
+    options = {n: v for n, v in request.body_options.items() if n in accepted}
     if not options:
         return
     query: QueryDict = request.GET.copy()
@@ -57,7 +60,7 @@ def move_body_options(request: Request, accepted: Collection[str]) -> None:
     request.moved_options = frozenset(options)
 
 
-def is_dry_run(request: HttpRequest) -> bool:
+def is_dry_run(request: Request) -> bool:
     """Return whether the URL or the body says that nothing is to be changed.
 
     Raises Invalid for a value that is not true or false, and if URL and body differ.

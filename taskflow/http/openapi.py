@@ -51,7 +51,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
             detail = f"“{unknown[0]}” is not a parameter of this operation.{hint}"
             problem = Invalid.parameter(unknown[0], detail, "unknown_parameter")
             return problem.as_response(request)
-        if takes_body:
+        if takes_body and request.body_options:
             try:
                 move_body_options(request, parameters)
             except Invalid as problem:

@@ -14,6 +14,7 @@ from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
+from taskflow.http.request import Request
 from taskflow.http.schema import In, is_unstorable
 from taskflow.http.validation import KINDS, problem_of_validation
 
@@ -55,8 +56,10 @@ class StrictParser(Parser):
             raise BadRequest(
                 f"The body must be a JSON object, not {KINDS[type(body)]}.", code=MALFORMED
             )
-        moved = getattr(request, "moved_options", ())  # see body_options.py
-        return {name: value for name, value in body.items() if name not in moved} if moved else body
+        if isinstance(request, Request):
+            for name in request.moved_options:  # see body_options.py
+                del body[name]
+        return body
 
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest

@@ -154,6 +154,7 @@ BODIES = {
     "post /pages": {"project_id": "{project_id}", "title": "p"},
     "patch /pages/{page_id}": {"title": "q"},
     "post /undo": {"request_id": "r-1"},
+    "post /plans": {"method": "DELETE", "path": "/api/v1/tasks/APO-1"},
 }  # fmt: skip
 NO_WRITE_TO_UNDO = {"post /auth/login", "post /auth/register"}
 

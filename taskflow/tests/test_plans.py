@@ -92,6 +92,12 @@ def test_path_that_cannot_be_planned_is_refused(fixtures, as_, path, code):
     assert (r.status_code, error["pointer"], error["code"]) == (422, "#/path", code)
 
 
+def test_plan_of_a_dry_run_lists_its_events(fixtures, as_):
+    plan = as_(fixtures.ada).plan("patch", "/tasks/APO-1", {"title": "New", "dry_run": True})
+
+    assert (plan["status"], plan["event_count"]) == (200, 1)
+
+
 def test_read_cannot_be_planned(fixtures, as_):
     r = as_(fixtures.ada).post("/plans", {"method": "GET", "path": "/api/v1/tasks"})
 
