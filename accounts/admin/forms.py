@@ -10,7 +10,7 @@ from django.contrib.admin.widgets import AutocompleteSelect
 from django.db import models
 from django.http import QueryDict
 
-from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
+from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField, set_messages
 from taskflow.audit.values import as_recorded
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
@@ -36,6 +36,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, data: QueryDict | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(normalize_newlines(data), *args, **kwargs)
+        set_messages(self.fields.values())
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
         for name in UNSTRIPPED_FIELDS & self.fields.keys():
