@@ -145,6 +145,8 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "target_gone": ("A row that is referred to was deleted permanently.", "Leave it out."),
     "in_use": ("Other rows use this one.", "Change them first."),
     "in_trash": ("The project is in the trash.", "Restore the project first."),
+    "outcome_missing": ("A done task would have no outcome.", "Set the outcome too."),
+    "outcome_of_open_task": ("An open task would have an outcome.", "Complete the task first."),
     "due_twice": ("The task would have a due_on and a due_date.", "Remove one of them first."),
     "deactivated": ("The user is deactivated.", "Activate the user first."),
     "no_member": ("The user is no longer a member of the project.", "Add the user first."),
