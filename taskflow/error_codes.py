@@ -147,7 +147,7 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "in_trash": ("The project is in the trash.", "Restore the project first."),
     "outcome_missing": ("A done task would have no outcome.", "Set the outcome too."),
     "outcome_of_open_task": ("An open task would have an outcome.", "Complete the task first."),
-    "ambiguous": ("Several rows match the text.", "Name one of them by its id or handle."),
+    "ambiguous": ("Several rows match the text.", "Use a name that only one row has."),
     "exists": ("The row exists already.", "Update it, skip it, or leave it out."),
     "ambiguous_date": ("The order of day and month is not clear.", "Name the order."),
     "due_twice": ("The task would have a due_on and a due_date.", "Remove one of them first."),
