@@ -100,6 +100,11 @@ class ApiClient(CheckedClient):
         path = path if path.startswith(("/api", "/admin")) else API + path
         return super().generic(method, path, data, *args, **kwargs)
 
+    def plan(self, method: str, path: str, body: Any = None, **kwargs: Any) -> Any:
+        """The plan of a request, as JSON. Without `body` the request has none."""
+        planned = {"method": method.upper(), "path": f"{API}{path}"}
+        return self.post("/plans", planned | ({"body": body} if body else {}), **kwargs).json()
+
     def post(self, path: str, data: Any = None, **kwargs: Any) -> Any:
         """Without `data` there is no body."""
         kwargs.setdefault("content_type", "application/json")

@@ -35,11 +35,8 @@ log = logging.getLogger("taskflow.auth")
 PUBLIC_PATHS = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
 LAST_USED_INTERVAL = timedelta(hours=1)
 ACTING_TENANT = "acting_tenant"  # session key: id of the tenant that an operator works in
-INVALID_CREDENTIALS = (
-    "The token is unknown, expired or revoked. Get one from POST /api/v1/auth/login."
-)
-MISSING_CREDENTIALS = (
-    "Send a token as Authorization: Bearer tf_… Get one from POST /api/v1/auth/login."
+HOW_TO_AUTHENTICATE = (
+    "Send the header Authorization: Bearer tf_… with a token from POST /api/v1/auth/login."
 )
 NO_TENANT = "There is no such tenant."
 
@@ -163,6 +160,20 @@ def read_bearer_token(request: Request) -> str | None:
     return text.strip() if scheme.lower() == "bearer" else None
 
 
+def describe_refused_token(request: Request) -> str:
+    """Return a sentence about what is wrong with the credentials of a request without an actor."""
+    scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    if not scheme:
+        return "No token was sent."
+    if scheme.lower() != "bearer":
+        return "The header Authorization does not begin with “Bearer”."
+    if not text.strip():
+        return "The header Authorization has no token after “Bearer”."
+    if tokens.read_tenant_id(text.strip()) is None:
+        return "This is not a token of TaskFlow, or not all of it."
+    return "The token is unknown, expired or revoked."
+
+
 def build_token_actor(request: Request, token: ApiToken) -> Actor:
     """Return the token's user as an actor with the token's rights. Needs its user and tenant."""
     return Actor(
@@ -211,8 +222,7 @@ class TokenScopeAuth(HttpBearer):
         assert isinstance(request, Request)
         actor = request.actor
         if not isinstance(actor, Actor):
-            is_sent = "HTTP_AUTHORIZATION" in request.META
-            raise Unauthenticated(INVALID_CREDENTIALS if is_sent else MISSING_CREDENTIALS)
+            raise Unauthenticated(f"{describe_refused_token(request)} {HOW_TO_AUTHENTICATE}")
         if request.method not in SAFE:
             self.check_writing(request, actor)
         return actor

@@ -6,7 +6,6 @@ Idempotency-Key happens once.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -17,7 +16,7 @@ from django.contrib.sessions.backends.db import SessionStore
 from django.core.exceptions import DisallowedHost, RequestDataTooBig
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from django.http import HttpResponse, JsonResponse
+from django.http import HttpResponse
 from django.utils import timezone
 
 from accounts import tokens
@@ -35,13 +34,11 @@ from accounts.auth import (
 )
 from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
-from accounts.schemas import EventResponse, build_event_response
 from taskflow.audit.actor import Actor, ActorRequest
-from taskflow.audit.event_log import capture_events
-from taskflow.audit.history import read_history
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import serialize_graph_changes
 from taskflow.http.bodies import API_PREFIX, read_body
+from taskflow.http.body_options import is_dry_run
 from taskflow.http.contention import respond_with_retries
 from taskflow.http.database_errors import (
     log_database_error,
@@ -59,11 +56,11 @@ from taskflow.http.errors import (
     problem_of_status,
 )
 from taskflow.http.health import close_read_only_connection
-from taskflow.http.preconditions import SAFE, read_dry_run, read_idempotency_key, read_precondition
+from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 ADMIN_PREFIX = "/admin/"
-MAX_DRY_RUN_EVENTS = 500  # in the response to a dry run
+PLANS_PATH = "/api/v1/plans"  # what is planned is always rolled back
 
 GetResponse = Callable[[ActorRequest], HttpResponse]
 
@@ -158,9 +155,9 @@ class TenantMiddleware:
         precondition = read_precondition(request)
         actor = replace(actor, precondition=precondition) if precondition else actor
         request.actor = actor
-        if read_dry_run(request):
+        if is_dry_run(request) or request.path == PLANS_PATH:
             check_principal(actor)
-            return self.answer_dry_run(request)
+            return self.answer_without_changes(request)
         run_view = self.run_view_with_precondition if precondition else self.run_view
         key = read_idempotency_key(request)
         if key is not None:
@@ -186,31 +183,18 @@ class TenantMiddleware:
             )
         return response
 
-    def answer_dry_run(self, request: ActorRequest) -> HttpResponse:
-        """Run the request, answer with its response and events, and roll it back."""
-        with capture_events() as events:
-            response = self.run_view_with_precondition(request)
-        if response.status_code >= 400:
-            return response
-        if connection.vendor == "postgresql":  # SQLite checks deferred constraints at COMMIT only
-            with connection.cursor() as cursor:
-                cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        entries = read_history(request.actor, events[:MAX_DRY_RUN_EVENTS])
-        transaction.set_rollback(True)
-        return JsonResponse(
-            {
-                "dry_run": True,
-                "status": response.status_code,
-                "result": json.loads(response.content) if response.content else None,
-                "event_count": len(events),
-                "events": [
-                    EventResponse.model_validate(build_event_response(entry)).model_dump(
-                        mode="json"
-                    )
-                    for entry in entries
-                ],
-            }
-        )
+    def answer_without_changes(self, request: ActorRequest) -> HttpResponse:
+        """Answer as to the real request, and roll it back.
+
+        The response has no Location and no ETag: nothing is there that they could name.
+        """
+        response = self.run_view_with_precondition(request)
+        if response.status_code < 400:
+            check_deferred_constraints()
+            transaction.set_rollback(True)
+            del response["Location"], response["ETag"]
+        response["Dry-Run"] = "true"
+        return response
 
     # ---- the admin ----
 
@@ -270,6 +254,13 @@ class TenantMiddleware:
         if response.status_code >= 400:
             transaction.set_rollback(True)
         return response
+
+
+def check_deferred_constraints() -> None:
+    """Raise IntegrityError now for what COMMIT would refuse. SQLite does so at COMMIT only."""
+    if connection.vendor == "postgresql":
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
 
 
 def load_session_user(request: ActorRequest, home: Tenant) -> User | None:

@@ -20,6 +20,7 @@ from taskflow.http.schema import (
     FilterWord,
     Id,
     In,
+    Matches,
     OneLine,
     Out,
     RowId,
@@ -39,9 +40,12 @@ def _check_not_reserved(handle: str) -> str:
 Handle = Annotated[
     str,
     AfterValidator(_check_not_reserved),
+    Matches(
+        HANDLE,
+        "have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter or digit",
+    ),
     Field(
         max_length=50,
-        pattern=rf"^{HANDLE.pattern}$",
         description="The short name, unique in the tenant. People write it as @ada.",
         examples=["ada"],
     ),
@@ -225,9 +229,11 @@ class Registration(In):
     )
 
     tenant_name: TenantName
-    subdomain: str = Field(
+    subdomain: Annotated[
+        str,
+        Matches(SUBDOMAIN, "have only lower-case letters, digits and “-”, and “-” only inside"),
+    ] = Field(
         max_length=63,
-        pattern=rf"^{SUBDOMAIN.pattern}$",
         description="A DNS label, unique in the installation.",
         examples=["initech"],
     )

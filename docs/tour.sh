@@ -144,7 +144,7 @@ call 200 PATCH "/tasks/$AIR" '{"description": "Two tonnes."}'
 call 200 GET "/tasks/$AIR/events"
 
 say "Any write can be tried first."
-call 200 DELETE "/projects/$KEY?dry_run=true"
+call 204 DELETE "/projects/$KEY?dry_run=true"
 
 say "Undo the change of the title. The creation of the task cannot be undone, since its priority was"
 say "changed later (409). Then undo all changes in the second project, and undo that undo."

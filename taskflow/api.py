@@ -9,7 +9,7 @@ from django.db import Error as DatabaseError
 from django.http import Http404, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.urls import register_converter
-from ninja.errors import HttpError, ValidationError
+from ninja.errors import HttpError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
@@ -20,8 +20,8 @@ from taskflow.http.converters import IdConverter
 from taskflow.http.database_errors import respond_to_database_error
 from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
-from taskflow.http.parsing import problem_of_validation
 from taskflow.http.request import Request
+from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
 from tasks.api.history import project_history, task_history
@@ -73,6 +73,7 @@ TAGS = {
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
     "Undo": "Take changes back.",
+    "Plans": "See what a write would do, without doing it.",
     "Index": "Where the documents of the API are.",
 }
 
@@ -112,6 +113,7 @@ api.add_router("/pages", pages)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/undo", undoing)
+api.add_router("/plans", plans)
 api.add_router("", index)
 
 
@@ -136,11 +138,6 @@ def answer_too_large(request: Request, error: RequestDataTooBig) -> HttpResponse
 @api.exception_handler(SuspiciousOperation)
 def answer_unreadable(request: Request, error: Exception) -> HttpResponse:
     return problem_of_status(400).as_response(request)
-
-
-@api.exception_handler(ValidationError)
-def answer_validation(request: Request, error: ValidationError) -> HttpResponse:
-    return problem_of_validation(error.errors, request.query_parameters).as_response(request)
 
 
 @api.exception_handler(DatabaseError)

@@ -11,8 +11,10 @@ from django.views.generic import RedirectView
 from taskflow.admin.site import search
 from taskflow.api import api
 from taskflow.database_version import find_incompatibility
+from taskflow.errors_page import errors_page
 from taskflow.guide import llms_txt
 from taskflow.http import health
+from taskflow.http.errors import ERRORS_PAGE
 from taskflow.tenancy.checks import find_violations
 
 
@@ -34,6 +36,7 @@ api_urls = api.urls
 ]
 
 urlpatterns = [  # tried in this order
+    path(ERRORS_PAGE.removeprefix("/"), errors_page),
     path("api/v1/", api_urls),
     path("api/v1", index_view),
     path("llms.txt", llms_txt),

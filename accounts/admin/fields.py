@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from django import forms
@@ -12,6 +13,35 @@ from taskflow.http.converters import is_id
 from taskflow.http.parsing import parse_metadata
 
 FormValues = dict[str, Any]  # cleaned by the fields of a form, by their names
+# What the fields of a form say, by the code of the error. Django's own sentences say what a value
+# is not. These say what to do.
+MESSAGES = {
+    "required": "Enter or choose a value.",
+    "invalid_choice": "Choose a value of the list.",
+    "invalid_pk_value": "Choose values of the list.",
+    "invalid_list": "Choose values of the list.",
+    "invalid_date": "Enter a day that exists, such as 2026-01-31.",
+    "invalid_time": "Enter a time of day, such as 09:00.",
+    "max_length": "Shorten the text to %(limit_value)d characters; it has %(show_value)d.",
+    "min_value": "Enter %(limit_value)s or more.",
+    "max_value": "Enter %(limit_value)s or less.",
+}
+# What to do about the code “invalid”, by the class of the field.
+FORMATS: dict[type[forms.Field], str] = {
+    forms.EmailField: "Enter an e-mail address, such as ada@example.com.",
+    forms.DateField: "Enter a day that exists, such as 2026-01-31.",
+    forms.DateTimeField: "Enter a day and a time, such as 2026-01-31 09:00.",
+    forms.IntegerField: "Enter a whole number, such as 30.",
+}
+
+
+def set_messages(fields: Iterable[forms.Field]) -> None:
+    """Let the fields of a form say what to do about a wrong value."""
+    for field in fields:
+        field.error_messages = {**field.error_messages, **MESSAGES}
+        formats = [text for kind, text in FORMATS.items() if isinstance(field, kind)]
+        if formats:
+            field.error_messages["invalid"] = formats[0]
 
 
 class JsonField(forms.JSONField):
@@ -30,7 +60,7 @@ class JsonField(forms.JSONField):
         try:
             return parse_metadata(value)
         except ValueError as error:
-            raise ValidationError(f"This is not valid: {error}", code="invalid") from None
+            raise ValidationError(str(error), code="invalid") from None
 
     def bound_data(self, data: object, initial: object) -> object:
         """Return the value to show again: the text as it was typed if it is not valid."""

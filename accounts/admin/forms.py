@@ -12,7 +12,7 @@ from django.db import models
 from django.http import QueryDict
 from django.utils import timezone
 
-from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField
+from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField, set_messages
 from taskflow.audit.values import as_recorded
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
@@ -41,6 +41,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, data: QueryDict | None = None, *args: Any, **kwargs: Any) -> None:
         normalized = normalize_newlines(data)
         super().__init__(normalized, *args, **kwargs)
+        set_messages(self.fields.values())
         if self.instance.pk:
             self.fields["row_version"].initial = self.instance.version
         for name in UNSTRIPPED_FIELDS & self.fields.keys():

@@ -212,12 +212,11 @@ def test_task_and_project_events_contain_the_user_acted_for(fixtures, as_):
         assert event["reason"] == "as agreed"
 
 
-def test_dry_run_events_contain_reason_and_principal(fixtures, as_):
-    r = rename(
-        as_(fixtures.bot), {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}, f"{PATH}?dry_run=true"
-    )
+def test_events_of_a_plan_contain_reason_and_principal(fixtures, as_):
+    headers = {"X-On-Behalf-Of": "@ada", "X-Reason": "trial"}
+    plan = as_(fixtures.bot).plan("patch", PATH, {"title": "Lift-off"}, headers=headers)
 
-    (event,) = r.json()["events"]
+    (event,) = plan["events"]
     assert (event["on_behalf_of"]["handle"], event["reason"]) == ("ada", "trial")
     assert "on behalf of Ada (@ada)" in event["sentence"]
     assert title_of(fixtures) == "Launch"

@@ -141,10 +141,10 @@ def test_deactivation_records_the_revocation_of_each_token(leaver, way, events):
     assert [e.subject_type for e in recorded if e.verb == "revoked"] == ["apitoken", "apitoken"]
 
 
-def test_dry_run_of_a_deactivation_keeps_the_tokens(leaver):
-    r = leaver.boss.patch(f"{leaver.path}?dry_run=true", {"is_active": False})
+def test_plan_of_a_deactivation_lists_the_tokens_and_keeps_them(leaver):
+    plan = leaver.boss.plan("patch", leaver.path, {"is_active": False})
 
-    revoked = [e for e in r.json()["events"] if e["verb"] == "apitoken.revoked"]
+    revoked = [e for e in plan["events"] if e["verb"] == "apitoken.revoked"]
     assert (len(revoked), leaver.live_tokens()) == (2, 2)
 
 

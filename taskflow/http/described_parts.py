@@ -89,7 +89,7 @@ def _parameter(source: str, name: str, description: str, **schema: object) -> Sc
 DRY_RUN_PARAMETER = _parameter(
     "query",
     DRY_RUN,
-    "Make the change with all rules and constraints, answer with a DryRun, and roll it back."
+    "Make the change with all rules and constraints, answer as the real call, and roll it back."
     " Nothing is stored: no event, task number or Idempotency-Key. A real call gets other ids and"
     " times.",
     type="boolean",
@@ -141,37 +141,6 @@ IF_NONE_MATCH_PARAMETER = _parameter(
     type="string",
     pattern=r'^((W/)?"[!#-~]*"|\*)$',
 )
-DRY_RUN_SCHEMA = {
-    "type": "object",
-    "title": "DryRun",
-    "description": "The result of a write with dry_run=true, which has been rolled back.",
-    "required": ["dry_run", "status", "result", "event_count", "events"],
-    "properties": {
-        "dry_run": {"type": "boolean", "description": "Always true."},
-        "status": {
-            "type": "integer",
-            "description": "The status that the real call would have answered.",
-        },
-        "result": {
-            "description": "The body that the real call would have answered.",
-            "type": ["object", "null"],
-        },
-        "event_count": {
-            "type": "integer",
-            "description": "How many events would have been recorded.",
-        },
-        "events": {
-            "type": "array",
-            "description": "The first 500 events that would have been recorded.",
-            "items": {"$ref": "#/components/schemas/EventResponse"},
-        },
-    },
-}
-DRY_RUN_REF = {"$ref": "#/components/schemas/DryRun"}
-DRY_RUN_RESPONSE = {
-    "description": "With dry_run=true.",
-    "content": {"application/json": {"schema": DRY_RUN_REF}},
-}
 
 
 def _header(description: str, *, required: bool = True, **schema: object) -> Schema:
@@ -192,6 +161,11 @@ HEADERS = {
     "Location": _header("The URL of the new object, which GET answers."),
     "Retry-After": _header("Seconds to wait before the next attempt.", type="integer"),
     "WWW-Authenticate": _header("How to authenticate: with a bearer token."),
+    "Dry-Run": _header(
+        "`true` if nothing was changed, because of `dry_run`. Such a response has no Location and"
+        " no ETag.",
+        required=False,
+    ),
     "Idempotency-Replayed": _header(
         "`true` if this is the stored response to the first request with the same Idempotency-Key.",
         required=False,

@@ -13,9 +13,6 @@ from copy import deepcopy
 from taskflow.http.components import OpenApiDocument, Schema
 from taskflow.http.described_parts import (
     DRY_RUN_PARAMETER,
-    DRY_RUN_REF,
-    DRY_RUN_RESPONSE,
-    DRY_RUN_SCHEMA,
     FIELD_PROBLEM,
     HEADERS,
     IDEMPOTENCY_KEY_PARAMETER,
@@ -91,8 +88,8 @@ def complete_document(
 
 
 def _schemas(error_codes: Mapping[int, Mapping[str, str]]) -> dict[str, Schema]:
-    """Return the components that describe problems and dry runs, by name."""
-    schemas = {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM, "DryRun": DRY_RUN_SCHEMA}
+    """Return the components that describe problems, by name."""
+    schemas = {"Problem": PROBLEM, "FieldProblem": FIELD_PROBLEM}
     if not error_codes:
         return schemas
     codes = sorted({code for by_code in error_codes.values() for code in by_code})
@@ -160,7 +157,7 @@ def _describe_write(document: Schema, operation: Schema) -> None:
         if status < 300:
             response["headers"] = _headers_of_write(document, status, response)
             if needs_credentials:
-                response["headers"] |= header_refs("Idempotency-Replayed")
+                response["headers"] |= header_refs("Idempotency-Replayed", "Dry-Run")
     if not needs_credentials:
         return
     parameters += [
@@ -170,21 +167,15 @@ def _describe_write(document: Schema, operation: Schema) -> None:
         REASON_PARAMETER,
         ON_BEHALF_OF_PARAMETER,
     ]
-    if 200 in responses:
-        content = responses[200]["content"]["application/json"]
-        content["schema"] = {"anyOf": [content["schema"], DRY_RUN_REF]}
-        responses[200]["description"] += "; a DryRun with dry_run=true."
-    else:
-        responses[200] = deepcopy(DRY_RUN_RESPONSE)
 
 
 def _headers_of_write(document: Schema, status: int, response: Schema) -> Schema:
-    """Return the headers of a successful write. A dry run, which is a 200, has none of them."""
+    """Return the headers of a successful write. They are optional: a dry run has none of them."""
     headers: Schema = {}
     if _is_versioned(document, response):
-        headers |= header_refs("ETag") if status == 201 else optional_header("ETag")
+        headers |= optional_header("ETag")
     if status == 201 and "id" in _properties(document, response):
-        headers |= header_refs("Location")
+        headers |= optional_header("Location")
     return headers
 
 

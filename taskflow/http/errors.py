@@ -35,6 +35,7 @@ from django.http import HttpResponse
 from taskflow.http.request import Request
 
 CONTENT_TYPE = "application/problem+json"
+ERRORS_PAGE = "/api/v1/docs/errors"  # describes every code
 
 
 class Problem(Exception):
@@ -68,7 +69,7 @@ class Problem(Exception):
         For a problem of one part of a body, of which the code that raised it had only that part.
         """
         moved = copy(self)
-        moved.detail = f"{pointer}: {self.detail}"
+        moved.detail = f"{pointer.removeprefix('#/')}: {self.detail}"
         moved.errors = [
             {**error, "pointer": pointer + str(error.get("pointer", "#")).removeprefix("#")}
             for error in self.errors
@@ -78,7 +79,7 @@ class Problem(Exception):
     def as_dict(self, request_id: str | None = None) -> dict[str, object]:
         """Return the problem document. `request_id` is None where there is no request."""
         body: dict[str, object] = {
-            "type": f"urn:taskflow:problem:{self.code}",
+            "type": f"{ERRORS_PAGE}#{self.code}",
             "title": self.status.phrase,
             "status": self.status.value,
             "code": self.code,

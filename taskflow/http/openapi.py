@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from ninja import NinjaAPI, Router, Status
+from ninja.errors import ValidationErrorContext
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
 
+from taskflow.http.body_options import move_body_options
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete_document
 from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_status
@@ -22,6 +24,7 @@ from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_cur
 from taskflow.http.request import Request
 from taskflow.http.responses import prepare_response
 from taskflow.http.schema import is_unstorable
+from taskflow.http.validation import problem_of_request, suggest
 
 
 def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -44,15 +47,15 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if request.META.get("QUERY_STRING") and (
             unknown := sorted(request.GET.keys() - parameters)
         ):
-            names = ", ".join(sorted(parameters))
-            known = f"Its parameters: {names}." if names else "It has none."
-            problem = Invalid.parameter(
-                unknown[0],
-                f"“{unknown[0]}” is not a parameter of this operation. {known}",
-                "unknown_parameter",
-            )
+            hint = suggest(unknown[0], parameters) or " It has none."
+            detail = f"“{unknown[0]}” is not a parameter of this operation.{hint}"
+            problem = Invalid.parameter(unknown[0], detail, "unknown_parameter")
             return problem.as_response(request)
-        request.query_parameters = parameters  # for answer_validation()
+        if takes_body and request.body_options:
+            try:
+                move_body_options(request, parameters)
+            except Invalid as problem:
+                return problem.as_response(request)
         return run(request, **kwargs)
 
     return checked
@@ -170,6 +173,15 @@ class Api(NinjaAPI):
             return result
 
         return view_with_etag
+
+    def validation_error_from_error_contexts(
+        self, error_contexts: list[ValidationErrorContext[Any]]
+    ) -> NoReturn:
+        """Raise the problem of all refused values, in place of ninja's own error."""
+        raise problem_of_request(
+            (context.model.__ninja_param_source__, context.pydantic_validation_error, context.model)
+            for context in error_contexts
+        )
 
     def create_temporal_response(self, request: HttpRequest) -> HttpResponse:
         """Return the response that ninja begins with; respond() uses it too."""

@@ -1,9 +1,9 @@
-"""Parsing of JSON bodies, and problems for values that pydantic refuses."""
+"""Parsing of JSON bodies and of query strings."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -13,12 +13,26 @@ from ninja.parser import Parser
 from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
-from taskflow.http.errors import BadRequest, Invalid, Problem, UnsupportedMedia
+from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
+from taskflow.http.request import Request
 from taskflow.http.schema import STORED, In, is_unstorable
+from taskflow.http.validation import KINDS, problem_of_validation
 
 MAX_JSON_DEPTH = 16  # levels
 MAX_INTEGER_DIGITS = len(str(-(2**63)))
 MALFORMED = "malformed_json"
+# How messages of Python's JSON parser begin, and what we say instead.
+SYNTAX_ERRORS = {
+    "Expecting value": "a value is missing",
+    "Expecting property name": "a name in double quotes is missing",
+    "Expecting ':'": "a colon is missing",
+    "Expecting ','": "a comma is missing",
+    "Extra data": "the JSON ends here, and more text follows",
+    "Unterminated string": "this text has no double quote at its end",
+    "Invalid control character": "this character must be escaped, as in \\n for a line break",
+    "Invalid \\": "this backslash does not begin an escape; write two backslashes",
+    "Unexpected UTF-8 BOM": "a byte order mark is not allowed here",
+}
 # A body without these bytes has no text with NUL or a lone surrogate, so that its texts need no
 # check: an escape, the first byte of a surrogate, and NUL itself.
 SUSPICIOUS_BYTES = (b"\\u", b"\xed", b"\0")
@@ -29,14 +43,22 @@ class StrictParser(Parser):
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         if request.content_type != "application/json":
-            raise UnsupportedMedia("Send the body as Content-Type: application/json.")
+            sent = f"not {request.content_type}" if request.content_type else "which is missing"
+            raise UnsupportedMedia(
+                f"Send a JSON body, with the header Content-Type: application/json, {sent}."
+            )
         check_charset(request)
         try:
             body = parse_json(request.body)
         except ValueError as error:
-            raise BadRequest(f"The body cannot be parsed: {error}", code=MALFORMED) from None
+            raise BadRequest(f"The body cannot be read. {error}", code=MALFORMED) from None
         if not isinstance(body, dict):
-            raise BadRequest("The body must be a JSON object.", code=MALFORMED)
+            raise BadRequest(
+                f"The body must be a JSON object, not {KINDS[type(body)]}.", code=MALFORMED
+            )
+        if isinstance(request, Request):
+            for name in request.moved_options:  # see body_options.py
+                del body[name]
         return body
 
     def parse_querydict(
@@ -45,10 +67,13 @@ class StrictParser(Parser):
         for name, values in data.lists():
             if any(is_unstorable(text) for text in (name, *values)):
                 raise BadRequest(
-                    "The query string has characters that cannot be stored, such as NUL."
+                    "The query string has characters that cannot be stored, such as NUL. Remove"
+                    " them."
                 )
             if len(values) > 1 and name not in list_fields:
-                raise Invalid.parameter(name, f"“{name}” can be given only once.", "repeated")
+                raise Invalid.parameter(
+                    name, f"“{name}” can be sent only once. Remove the others.", "repeated"
+                )
         return super().parse_querydict(data, list_fields, request)
 
 
@@ -67,11 +92,11 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
             parse_int=_read_integer,
         )
     except UnicodeDecodeError:
-        raise ValueError("it is not UTF-8.") from None
+        raise ValueError("The text is not UTF-8. Encode it as UTF-8.") from None
     except RecursionError:
-        raise ValueError("the JSON is nested too deeply.") from None
-    except ValueError as error:
-        raise ValueError(f"it is not valid JSON: {error}.") from None
+        raise ValueError(f"The JSON is nested deeper than {max_depth} levels.") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(_describe_syntax(error)) from None
     _check_values(value, max_depth, checks_texts=_needs_text_check(text))
     return value
 
@@ -79,6 +104,15 @@ def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:
 def parse_metadata(text: str | bytes) -> object:
     """parse_json() for metadata, which is one level down in a body."""
     return parse_json(text, max_depth=MAX_JSON_DEPTH - 1)
+
+
+def _describe_syntax(error: json.JSONDecodeError) -> str:
+    """Return where a text stops being JSON, and why, as a sentence."""
+    reason = next(
+        (ours for theirs, ours in SYNTAX_ERRORS.items() if error.msg.startswith(theirs)),
+        "this is not JSON",
+    )
+    return f"The JSON is wrong at line {error.lineno}, column {error.colno}: {reason}."
 
 
 def _decode(text: str | bytes) -> str:
@@ -97,12 +131,14 @@ def _read_integer(digits: str) -> int | float:
 def _refuse_duplicate_keys(pairs: list[tuple[str, object]]) -> dict[str, object]:
     values = dict(pairs)
     if len(values) < len(pairs):
-        raise ValueError("an object has the same key twice")
+        names = [name for name, _value in pairs]
+        repeated = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"An object has the name “{repeated}” twice. Send it once.")
     return values
 
 
 def _refuse_constant(constant: str) -> None:
-    raise ValueError(f"{constant} is not a JSON number")
+    raise ValueError(f"{constant} is not a JSON number. Send null or a text instead.")
 
 
 def _needs_text_check(text: str | bytes) -> bool:
@@ -127,16 +163,16 @@ def _check_values(document: object, max_depth: int, *, checks_texts: bool) -> No
             for value in values:
                 if isinstance(value, str):
                     if checks_texts and is_unstorable(value):
-                        raise ValueError("a text contains NUL or a lone surrogate.")
+                        raise ValueError("A text contains NUL or a lone surrogate. Remove it.")
                 elif isinstance(value, dict | list):
                     below.append(value)
                 elif isinstance(value, int | float) and not -(2**63) <= value < 2**63:
                     # 1e999 is infinity
-                    raise ValueError("a number does not fit 64 bits.")
+                    raise ValueError("A number does not fit 64 bits. Send it as a text.")
         level = below
         if not level:
             return
-    raise ValueError(f"the JSON is nested deeper than {max_depth} levels.")
+    raise ValueError(f"The JSON is nested deeper than {max_depth} levels.")
 
 
 @cache
@@ -163,45 +199,4 @@ def check_values(
         model = _schema_of_fields(schema, frozenset(checked))
         return model.model_validate(checked, context=STORED if are_stored else None).sent_fields()
     except ValidationError as error:
-        errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
-        raise problem_of_validation(errors) from None
-
-
-def problem_of_validation(
-    errors: Sequence[Mapping[str, Any]], query_parameters: Collection[str] = ()
-) -> Problem:
-    """Return one problem for all errors that pydantic has reported.
-
-    If an unknown field of the body is one of `query_parameters`, its detail says to send it there.
-    """
-    entries: list[dict[str, str]] = []
-    for error in errors:
-        position = _position(error.get("loc", ()))
-        detail = _detail_of_misplaced(error, query_parameters) or _detail(error["msg"])
-        entry = {**position, "code": error["type"], "detail": detail}
-        if entry not in entries:  # each member of a union reports the same error
-            entries.append(entry)
-    first = entries[0]
-    where = first.get("parameter") or first.get("pointer", "#")
-    return Invalid(f"{where}: {first['detail']}", code="validation_failed", errors=entries)
-
-
-def _position(loc: tuple[object, ...]) -> dict[str, str]:
-    """Return the pointer into the body, or the parameter, that an error of pydantic is about."""
-    source, *rest = loc or ("body",)
-    if source == "body":
-        return {"pointer": "/".join(["#", *(str(part) for part in rest[1:])])}
-    # After the name come indexes of lists and members of unions, which a client cannot interpret.
-    return {"parameter": str(rest[min(1, len(rest) - 1)]) if rest else str(source)}
-
-
-def _detail_of_misplaced(error: Mapping[str, Any], query_parameters: Collection[str]) -> str | None:
-    """Return what to do about a query parameter that was sent in the body, else None."""
-    *_path, name = error.get("loc") or ("",)
-    if error["type"] != "extra_forbidden" or name not in query_parameters:
-        return None
-    return f"“{name}” is a query parameter, not a field of the body: send ?{name}=true"
-
-
-def _detail(message: str) -> str:
-    return message.removeprefix("Value error, ")
+        raise problem_of_validation(error, schema) from None

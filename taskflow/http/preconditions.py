@@ -138,12 +138,15 @@ def read_idempotency_key(request: HttpRequest) -> str | None:
 
 
 def read_dry_run(request: HttpRequest) -> bool:
-    """Return the value of dry_run, by default False. Raises Invalid unless it is true or false."""
+    """Return the parameter dry_run, by default False. Raises Invalid unless it is true or false.
+
+    See body_options.is_dry_run() for the one of the body.
+    """
     given = request.GET.getlist(DRY_RUN)
     if not given:
         return False
     if len(given) > 1 or given[0] not in ("true", "false"):
-        raise Invalid.parameter(DRY_RUN, "dry_run takes true or false, once.")
+        raise Invalid.parameter(DRY_RUN, "“dry_run” must be true or false, and sent once.")
     return given[0] == "true"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Protocol
 
 from django.core.handlers.wsgi import WSGIRequest
@@ -38,7 +39,9 @@ class Request(WSGIRequest):
     admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
     session_user: AbstractBaseUser | None = None  # whom the session cookie has signed in
     is_repeated: bool = False  # an earlier attempt to answer was rolled back: see contention.py
-    query_parameters: frozenset[str] = frozenset()  # the names that the operation accepts
+    # dry_run and force of a JSON body, and those that are in the query string now: body_options.py
+    body_options: Mapping[str, object] = MappingProxyType({})
+    moved_options: frozenset[str] = frozenset()
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields

@@ -17,17 +17,25 @@ from pydantic import (
     ConfigDict,
     EmailStr,
     Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     JsonValue,
     StringConstraints,
     TypeAdapter,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    WrapValidator,
 )
+from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from taskflow.db.text import is_one_line, is_visible
+from taskflow.http.validation import show_value
+from taskflow.http.value_errors import FormatError
 
 FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores years that Python cannot read
+DAY_FORM = "a day, as in 2026-01-31"
+TIMESTAMP_FORM = "a time with an offset, as in 2026-01-31T09:00:00Z"
 DAY_PATTERN = r"\d{4}-\d\d-\d\d"
 MAX_ID = 2**63 - 1
 MAX_TEXT_LENGTH = 65_536  # characters
@@ -76,20 +84,60 @@ def check_timestamp(value: datetime) -> datetime:
     return _check_year(value.astimezone(UTC))  # type: ignore[return-value]  # a datetime is a date
 
 
-def _check_format(pattern: str, example: str) -> Callable[[object], str]:
+def _check_format(pattern: str, form: str) -> Callable[[object], str]:
     """Return a validator of the text form. Pydantic would read 2020 as seconds since 1970."""
 
     def check(value: object) -> str:
         if not isinstance(value, str) or not re.fullmatch(pattern, value, re.IGNORECASE):
-            raise ValueError(f"must be a string such as {example}")
+            raise FormatError(f"must be {form}, not {show_value(value)}")
         return value
 
     return check
 
 
+class Matches:
+    """Metadata of a text that must match `pattern` as a whole.
+
+    `rule` is for people: it completes “The text must …”. The JSON schema has the pattern.
+    """
+
+    def __init__(self, pattern: re.Pattern[str], rule: str) -> None:
+        self.pattern, self.rule = pattern, rule
+
+    def check(self, text: str) -> str:
+        if not self.pattern.fullmatch(text):
+            raise FormatError(f"must {self.rule}, not {show_value(text)}")
+        return text
+
+    def __get_pydantic_core_schema__(
+        self, source: object, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return handler(schema) | {"pattern": f"^{self.pattern.pattern}$"}
+
+
+def _check_email(value: object, validate: Callable[[object], str]) -> str:
+    """Replace the sentences of the library that reads e-mail addresses."""
+    try:
+        return validate(value)
+    except ValidationError as error:
+        if isinstance(value, str) and error.errors()[0]["type"] == "value_error":
+            raise FormatError(
+                f"must be an e-mail address, as in ada@example.com, not {show_value(value)}"
+            ) from None
+        raise
+
+
 def _check_size(value: dict[str, object]) -> dict[str, object]:
-    if len(json.dumps(value)) > MAX_METADATA_BYTES:
-        raise ValueError(f"must be at most {MAX_METADATA_BYTES} bytes as JSON")
+    size = len(json.dumps(value))
+    if size > MAX_METADATA_BYTES:
+        raise ValueError(
+            f"can have at most {MAX_METADATA_BYTES} bytes as JSON; it has {size}. Store less"
+        )
     return value
 
 
@@ -153,10 +201,12 @@ LongText = Annotated[
 Markdown = Annotated[
     str, StringConstraints(strip_whitespace=False), Field(max_length=MAX_TEXT_LENGTH)
 ]
-Email = Annotated[EmailStr, Field(max_length=255), AfterValidator(str.lower)]
+Email = Annotated[
+    EmailStr, WrapValidator(_check_email), Field(max_length=255), AfterValidator(str.lower)
+]
 Timestamp = Annotated[
     AwareDatetime,
-    BeforeValidator(_check_format(r"\d{4}-\d\d-\d\dT.+", "2026-01-31T09:00:00Z")),
+    BeforeValidator(_check_format(r"\d{4}-\d\d-\d\dT.+", TIMESTAMP_FORM)),
     AfterValidator(check_timestamp),
     Field(
         description="RFC 3339 with an offset. Responses have UTC.",
@@ -165,7 +215,7 @@ Timestamp = Annotated[
 ]
 Day = Annotated[
     date,
-    BeforeValidator(_check_format(DAY_PATTERN, "2026-01-31")),
+    BeforeValidator(_check_format(DAY_PATTERN, DAY_FORM)),
     AfterValidator(_check_year),
     Field(description="A calendar day, the same in every time zone.", examples=["2026-12-01"]),
 ]
@@ -177,9 +227,11 @@ def _read_day_or_timestamp(value: object) -> datetime | date:
     is_day = isinstance(value, str) and re.fullmatch(DAY_PATTERN, value)
     try:
         return _DAY.validate_python(value) if is_day else _TIMESTAMP.validate_python(value)
-    except ValidationError as error:
-        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        raise ValueError(f"{message}, or a day as in 2026-01-31") from None
+    except ValidationError:
+        raise FormatError(
+            f"must be {DAY_FORM}, or {TIMESTAMP_FORM}, in the years {FIRST_YEAR} to {LAST_YEAR},"
+            f" not {show_value(value)}"
+        ) from None
 
 
 DayOrTimestamp = Annotated[

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.test import Client
 from django.urls import reverse
 
+from accounts.models import ApiToken, User
 from conftest import PROOF
 from taskflow.admin.site import _parameters_of
 from taskflow.audit.models import Event
@@ -136,6 +137,36 @@ def test_bad_value_in_an_admin_form_is_no_server_error(staff_client, model, page
     sent = each_or_all(names, ["x", "-1", str(2**63), " ", "½"]) + each_or_all(count, ["x"])
     sent += [{"row_version": bad} for bad in ("9" * 30, str(2**63), "-1")]
     all_are_answered([(body, staff_client.post(address, usual | body)) for body in sent])
+
+
+ADMIN_MESSAGES = [
+    (Task, "title", "", "Enter or choose a value."),
+    (Task, "title", "x" * 501, "Shorten the text to 500 characters; it has 501."),
+    (Task, "status", "open", "Choose a value of the list."),
+    (Task, "project", "999999", "Choose a value of the list."),
+    (Task, "assignee", "x", "Choose a value of the list."),
+    (Task, "labels", "x", "Choose values of the list."),
+    (Task, "due_on", "tomorrow", "Enter a day that exists, such as 2026-01-31."),
+    (Task, "due_on", "2026-02-30", "Enter a day that exists, such as 2026-01-31."),
+    (Task, "metadata", '{"a": 1,}', "The JSON is wrong at line 1, column 9: a name in double quotes is missing."),
+    (Task, "metadata", '{"a": 1, "a": 2}', "An object has the name “a” twice. Send it once."),
+    (Task, "metadata", "[1]", '“metadata” must be a JSON object, as in {"a": 1}, not a list.'),
+    (Tag, "color", "red", "“color” must be “#” and six hexadecimal digits, as in #1F6FEB, not “red”."),
+    (User, "email", "bob", "Enter an e-mail address, such as ada@example.com."),
+    (User, "handle", "A B", "“handle” must have only lower-case letters, digits, “.”, “_” and “-”, and begin with a letter"
+     " or digit, not “A B”."),
+    (ApiToken, "expires_in_days", "0", "Enter 1 or more."),
+    (ApiToken, "expires_in_days", "soon", "Enter a whole number, such as 30."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("model", "field", "value", "sentence"), ADMIN_MESSAGES)
+def test_admin_form_says_what_to_do_about_a_bad_value(staff_client, model, field, value, sentence):
+    address = f"{list_of(model)}add/"
+
+    r = staff_client.post(address, fields_of(staff_client, address) | {field: value})
+
+    assert r.context["adminform"].form.errors[field] == [sentence]
 
 
 def place_of(staff_client: Client, model: Any, page: str) -> str:

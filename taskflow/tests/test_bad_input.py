@@ -29,7 +29,7 @@ def check_problem(r):
     assert r.headers["Content-Type"].startswith(PROBLEM), r.content
     assert body["status"] == r.status_code
     assert body["request_id"] == r.headers["X-Request-Id"]
-    assert body["type"] == f"urn:taskflow:problem:{body['code']}"
+    assert body["type"] == f"/api/v1/docs/errors#{body['code']}"
     assert len(body["detail"]) > 10
     return body
 

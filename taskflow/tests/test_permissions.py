@@ -112,6 +112,8 @@ MATRIX = {
     "restore":        ("post", "/trash/task/{gone}/restoration", None,    200, 200, 200, 200, 404, 200, 404),
     "purge":          ("delete", "/trash/task/{gone}", None,              204, 204, 403, 403, 404, 204, 404),
     # what Bob did
+    "plan":           ("post", "/plans", {"method": "DELETE", "path": "/api/v1/tasks/APO-1"},
+                                                                          200, 200, 200, 200, 200, 200, 200),
     "undo":           ("post", "/undo", {"request_id": "bobs", "actor": "@bob"},
                                                                           200, 200, 200, 403, 404, 200, 422),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),

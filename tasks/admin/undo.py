@@ -15,7 +15,7 @@ from django.utils import timezone
 from pydantic import ValidationError
 
 from accounts.admin import events
-from accounts.admin.fields import FormValues
+from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor, to_problem
 from accounts.models import User
 from taskflow.admin.site import Select, TextInput, action
@@ -52,6 +52,7 @@ class UndoForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        set_messages(self.fields.values())
         users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
         self.fields["actor"].choices = [  # type: ignore[attr-defined]
             ("", "Me"),

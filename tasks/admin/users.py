@@ -14,7 +14,7 @@ from django.urls import URLPattern, path, reverse
 
 from accounts.actions.users import erase_user
 from accounts.admin import users
-from accounts.admin.fields import FormValues
+from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.admin.site import Select, action
@@ -38,6 +38,7 @@ class OffboardingForm(forms.Form):
 
     def __init__(self, user: User, *args: Any) -> None:
         super().__init__(*args)
+        set_messages(self.fields.values())
         others = User.objects.active().filter(kind=UserKind.HUMAN).exclude(pk=user.pk)
         self.fields["hand_over_to"].queryset = others.order_by("handle")  # type: ignore[attr-defined]
 

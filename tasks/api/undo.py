@@ -18,10 +18,10 @@ def undo(request: ActorRequest, body: UndoRequest) -> dict[str, object]:
 
     Fields get their former values, created rows go to the trash, and deleted rows are restored with
     their tags, blockers and numbers. 409 `cannot_undo` lists by event and field what other users
-    have changed since; `on_conflict: skip` skips those events. `dry_run=true` returns the plan
-    without carrying it out. An undo is recorded and can itself be undone. `request_id` selects your
-    own changes, or those of `actor` if it is given. You need the permission to make the inverse
-    change now, on the present row; undoing changes of other users requires an owner or admin of the
+    have changed since; `on_conflict: skip` skips those events. `POST /plans` lists the changes
+    without making them. An undo is recorded and can itself be undone. `request_id` selects your own
+    changes, or those of `actor` if it is given. You need the permission to make the inverse change
+    now, on the present row; undoing changes of other users requires an owner or admin of the
     project. Events whose rows you cannot see are ignored. Rows that were deleted permanently,
     tokens and passwords cannot be restored.
     """

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from accounts.models import User
 from taskflow.http.errors import Invalid, Problem
-from taskflow.http.parsing import problem_of_validation
+from taskflow.http.validation import problem_of_validation
 from tasks.changes.create import CreateTask
 from tasks.csv.columns import Columns
 from tasks.csv.people import People
@@ -156,8 +156,7 @@ def _validate(
     try:
         checked = schema.model_validate(body)
     except ValidationError as error:
-        errors = [{**e, "loc": ("body", "body", *e["loc"])} for e in error.errors()]
-        refusals.add(entry.row, problem_of_validation(errors))
+        refusals.add(entry.row, problem_of_validation(error, schema))
         return {}
     return {name: getattr(checked, name) for name in body}
 

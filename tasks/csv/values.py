@@ -153,7 +153,7 @@ def _parse_json(target: str, cell: str) -> object:
         return parse_metadata(cell) if target == "metadata" else parse_json(cell)
     except ValueError as error:
         label = target.replace("_", " ").capitalize()
-        raise Invalid.field(target, f"{label} cannot be read: {error}") from None
+        raise Invalid.field(target, f"{label} cannot be read. {error}") from None
 
 
 def match_choice(cell: str, choices: Iterable[tuple[str, object]]) -> str:

@@ -8,11 +8,17 @@ from django.db.models import Q
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
+from taskflow.http.errors import NotFound
 from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY_EVENTS, select_visible_events
 from tasks.queries.filters import read_projects, read_users
 
 if TYPE_CHECKING:
     from tasks.schemas.undo import UndoRequest
+
+NO_SUCH_REQUEST = NotFound(
+    "You have made no visible change with this request id. It is the X-Request-Id of the response."
+    " To undo a request of another user, send `actor` too."
+)
 
 
 def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
@@ -41,6 +47,8 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     if len(selected) > MAX_EVENTS:
         raise TOO_MANY_EVENTS
     visible = select_visible_events(actor, selected)
+    if not visible and "request_id" in sent:
+        raise NO_SUCH_REQUEST
     if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):
         raise NO_SUCH_EVENT
     return visible

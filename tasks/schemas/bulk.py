@@ -8,8 +8,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
-from taskflow.http.parsing import problem_of_validation
 from taskflow.http.schema import In, Out, example
+from taskflow.http.validation import problem_of_validation
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.references import TaskReference, WithReferences
 from tasks.schemas.tags import StoredTagName, TagName
@@ -57,7 +57,7 @@ class Target(In):
     @model_validator(mode="after")
     def check_target(self) -> Self:
         if len(self.model_fields_set & {"id", "where"}) != 1:
-            raise ValueError("give either id or where")
+            raise ValueError("Send either `id` or `where`.")
         return self
 
 
@@ -163,14 +163,10 @@ def _validate_or_return_problem(value: object, validate: Callable[[object], obje
     try:
         return validate(value)
     except ValidationError as error:
-        errors = [
-            {**e, "loc": ("body", "body", *e["loc"][1:])}  # without the name of the union's member
-            for e in error.errors(include_url=False)
-        ]
-        return problem_of_validation(errors)
+        return problem_of_validation(error, AnyOperation, root="The operation")
 
 
-Operation = Annotated[
+AnyOperation = (
     CreateOperation
     | UpdateOperation
     | CompleteOperation
@@ -179,7 +175,10 @@ Operation = Annotated[
     | MoveOperation
     | AssignOperation
     | TagOperation
-    | UntagOperation,
+    | UntagOperation
+)
+Operation = Annotated[
+    AnyOperation,
     Field(discriminator="op"),
     WrapValidator(_validate_or_return_problem),
 ]

@@ -17,6 +17,7 @@ from taskflow.http.schema import (
     Id,
     In,
     LongText,
+    Matches,
     Metadata,
     OneLine,
     Out,
@@ -37,10 +38,10 @@ Name = Annotated[
 ]
 ProjectKey = Annotated[
     str,
+    Matches(KEY_PATTERN, "have only capitals and digits, and begin with a capital"),
     Field(
         min_length=2,
         max_length=10,
-        pattern=rf"^{KEY_PATTERN.pattern}$",
         description="Two to ten capitals, unique in the tenant. Keys of tasks begin with it.",
         examples=["WEB"],
     ),

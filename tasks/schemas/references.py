@@ -11,9 +11,10 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic_core import ErrorDetails, InitErrorDetails
 
 from taskflow.http.schema import MAX_ID, In
+from taskflow.http.validation import show_value
 
 MAX_REFERENCE_LENGTH = 60  # characters; a handle has at most 50
 
@@ -24,7 +25,10 @@ def _check_reference(value: object) -> int | str:
         return value.strip()
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= MAX_ID:
         return value
-    raise ValueError("must be an id (a number), or a text with a key or a handle")
+    raise ValueError(
+        "must be an id, which is a number, or a text with a key or a handle, not"
+        f" {show_value(value)}"
+    )
 
 
 IS_REFERENCE = BeforeValidator(_check_reference)
@@ -83,11 +87,15 @@ class WithReferences(In):
     def _check_one_way(self) -> Self:
         for name in type(self).model_fields:
             if {name, f"{name}_id"} <= self.model_fields_set:
-                raise ValueError(f"send {name} or {name}_id, not both")
+                raise ValueError(f"Send either `{name}` or `{name}_id`, not both.")
         return self
 
 
-def _copy_error(details: Any) -> InitErrorDetails:
-    """Return an error of pydantic as part of a new ValidationError, with the same code and text."""
-    kind = PydanticCustomError(details["type"], details["msg"])
-    return InitErrorDetails(type=kind, loc=details["loc"], input=None)
+def _copy_error(details: ErrorDetails) -> InitErrorDetails:
+    """Return an error of pydantic as part of a new ValidationError."""
+    return InitErrorDetails(
+        type=details["type"],
+        loc=details["loc"],
+        input=details["input"],
+        ctx=details.get("ctx", {}),
+    )

@@ -8,7 +8,17 @@ from pydantic import MISSING, Field
 
 from taskflow.http.filtering import NameFilters
 from taskflow.http.paging import ListResponse, PageParams
-from taskflow.http.schema import CreatedAt, In, OneLine, Out, RowId, UpdatedAt, Version, example
+from taskflow.http.schema import (
+    CreatedAt,
+    In,
+    Matches,
+    OneLine,
+    Out,
+    RowId,
+    UpdatedAt,
+    Version,
+    example,
+)
 from tasks.models.tags import COLOR_PATTERN
 
 StoredTagName = Annotated[
@@ -23,8 +33,8 @@ StoredTagName = Annotated[
 TagName = Annotated[StoredTagName, OneLine]
 Color = Annotated[
     str,
+    Matches(COLOR_PATTERN, "be “#” and six hexadecimal digits, as in #1F6FEB"),
     Field(
-        pattern=rf"^{COLOR_PATTERN.pattern}$",
         description="The color as # and six hexadecimal digits. Null: no color.",
         examples=["#1F6FEB"],
     ),

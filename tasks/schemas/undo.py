@@ -56,15 +56,15 @@ class UndoRequest(In):
     def _check_selection(self) -> Self:
         sent = self.model_fields_set
         if len({"request_id", "event_ids", "since"} & sent) != 1:
-            raise ValueError("send request_id, or event_ids, or actor with since")
+            raise ValueError("Send `request_id`, or `event_ids`, or `actor` with `since`.")
         if "since" in sent and "actor" not in sent:
-            raise ValueError("since requires actor")
+            raise ValueError("`since` needs `actor`. Send both.")
         if "actor" in sent and "event_ids" in sent:
             raise ValueError(
-                "actor requires since or request_id, and cannot be combined with event_ids"
+                "`actor` goes with `since` or `request_id`, not with `event_ids`. Leave it out."
             )
         if {"until", "project"} & sent and "since" not in sent:
-            raise ValueError("until and project require since")
+            raise ValueError("`until` and `project` need `since` and `actor`. Send them too.")
         return self
 
 

@@ -160,7 +160,7 @@ def test_row_of_another_tenant_cannot_be_chosen(admin_fixtures, staff_client):
     r = staff_client.post(address(Task, "add"), data)
 
     assert r.status_code == 200
-    assert "not one of the available choices" in r.content.decode()
+    assert "Choose a value of the list." in r.content.decode()
 
 
 @pytest.mark.isolation

@@ -108,7 +108,7 @@ def test_one_refused_operation_prevents_all_changes(fixtures, as_, events, tasks
         "#/operations/1/data/title",
         "#/operations/2",
         "#/operations/3/data/assignee_id",
-        "#/operations/4",
+        "#/operations/4/op",
         "#/operations/5",
         "#/operations/6/data/parent_id",
     ]

@@ -102,7 +102,7 @@ def test_dry_run_lists_keys_and_creates_nothing(fixtures, as_, events):
 
     r = load(client, "title,tags\na,new\nb,\n", "?dry_run=true")
 
-    assert r.json()["result"] == result(2, keys=["APO-2", "APO-3"])
+    assert r.json() == result(2, keys=["APO-2", "APO-3"])
     with inside(fixtures.acme):
         assert Task.objects.count() == 1
     assert len(events(fixtures.acme)) == before

@@ -92,7 +92,7 @@ def selected_by_each(client, wheres):
         body = {"operations": operations[start : start + 20]}
         r = client.post("/tasks/bulk?dry_run=true", body)
         assert r.status_code == 200, r.content
-        for result in r.json()["result"]["results"]:
+        for result in r.json()["results"]:
             changed[start + result["index"]].append(result["id"])
     listed = [client.get("/tasks", where | {"limit": 200}).json()["data"] for where in wheres]
     return [
@@ -176,7 +176,7 @@ def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events, na
     assert "wontfxi" in error["detail"]
     assert len(events(fixtures.acme)) == before
     tried = bulk(client, {"project": ["APO"], name: ["WontFix"]}, dry_run="true").json()
-    assert [row["task"] for row in tried["result"]["results"]] == [None]
+    assert [row["task"] for row in tried["results"]] == [None]
 
 
 @pytest.mark.sampled(20)

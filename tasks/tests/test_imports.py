@@ -77,7 +77,7 @@ def test_jira_export_of_60_columns(boss, client):
 
     r = load(client, "jira", body, dry_run="true")
 
-    result = r.json()["result"]
+    result = r.json()
     assert (result["created"], result["comments"]) == (4, 3)
     assert "Custom field (Story Points)" in result["unmapped_columns"]
     assert "Summary" not in result["unmapped_columns"]

@@ -155,12 +155,12 @@ def test_each_verb_can_be_undone_and_the_undo_undone(fixtures, as_, ids, r1, ver
 
 @pytest.mark.sampled(2)
 @pytest.mark.parametrize("verb", VERBS)
-def test_dry_run_returns_what_the_undo_then_does(fixtures, as_, ids, r1, verb):
+def test_plan_returns_what_the_undo_then_does(fixtures, as_, ids, r1, verb):
     client = as_(fixtures.boss)
     run(client, verb, ids, r1)
     before = snapshot(fixtures.acme)
 
-    plan = undo(client, dry_run=True).json()
+    plan = client.plan("post", "/undo", {"request_id": "r-1"})
     assert snapshot(fixtures.acme) == before
     done = undo(client).json()
 
@@ -172,7 +172,7 @@ def test_dry_run_returns_what_the_undo_then_does(fixtures, as_, ids, r1, verb):
     assert happened
 
 
-def test_dry_run_with_skip_returns_what_the_undo_then_does(fixtures, as_, r1):
+def test_plan_with_skip_returns_what_the_undo_then_does(fixtures, as_, r1):
     """Attempts that were rolled back are not in the response."""
     ada, bob = as_(fixtures.ada), as_(fixtures.bob)
     body = {"project_id": fixtures.apollo.pk, "title": "x"}
@@ -180,7 +180,7 @@ def test_dry_run_with_skip_returns_what_the_undo_then_does(fixtures, as_, r1):
     ada.patch("/tasks/APO-1", {"title": "A"}, headers=r1)
     bob.post("/comments", {"task_id": made[0], "body": "c"})
 
-    plan = undo(ada, dry_run=True, on_conflict="skip").json()
+    plan = ada.plan("post", "/undo", {"request_id": "r-1", "on_conflict": "skip"})
     undo(ada, on_conflict="skip")
 
     happened = [(e["verb"], e["subject"]["id"]) for e in plan["events"]]

@@ -285,7 +285,7 @@ def test_actor_with_request_id_selects_events_of_that_user(place):
     carl.patch("/tasks/APO-1", {"priority": "high"}, headers={"X-Request-Id": R1})
 
     for ref in ("@bob", str(place.fixtures.bob.user.pk)):
-        plan = carl.post("/undo?dry_run=true", {"request_id": R1, "actor": ref}).json()
+        plan = carl.plan("post", "/undo", {"request_id": R1, "actor": ref})
         assert [e["changes"] for e in plan["events"]] == [{"title": ["Bob's", "Launch"]}]
     own = carl.post("/undo", {"request_id": R1, "actor": "me"})
 

@@ -133,6 +133,11 @@ def search(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/search?q=fuel")
 
 
+def plan_task_change(setup: Setup, rows: int) -> Request:
+    planned = {"method": "PATCH", "path": "/api/v1/tasks/APO-1", "body": {"title": "New"}}
+    return lambda: setup.ada.post("/plans", planned)
+
+
 def undo(setup: Setup, rows: int) -> Request:
     tasks, request_id = setup.add_tasks(rows, tags=["t"]), f"request-{rows}"
     values = {"title": "N", "tags": ["a", "b"]}

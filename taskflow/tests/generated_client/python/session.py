@@ -27,7 +27,6 @@ from taskflow_client.models import (
     BulkAssignment,
     CompleteOperation,
     CompleteOperationOp,
-    DryRun,
     Login,
     Problem,
     SearchKind,
@@ -102,8 +101,8 @@ def update_and_conflict(client: AuthenticatedClient, task: TaskResponse, etag: s
 def try_and_change_many(client: AuthenticatedClient, task: TaskResponse) -> None:
     """Try a change without making it, then carry out several operations at once."""
     tried = complete_task.sync(task.id, client=client, dry_run=True)
-    assert isinstance(tried, DryRun), tried
-    assert [event.verb for event in tried.events] == ["task.completed"]
+    assert isinstance(tried, TaskResponse), tried
+    assert tried.status == Status.DONE
     assign = AssignOperation(
         op=AssignOperationOp.ASSIGN, id=task.key, data=BulkAssignment(assignee="@scout")
     )
