@@ -56,7 +56,7 @@ def update_rows(rows: Sequence[models.Model], shared_column: str, names: Sequenc
 def discard_plans() -> None:
     """Let PostgreSQL plan its statements again, those of foreign key checks included.
 
-    It keeps a plan as long as the connection is open and the table has not been analyzed. A plan
+    It keeps a plan as long as the connection is open and the table has no new statistics. A plan
     that was made when a table was nearly empty may read all rows of the tenant for each check.
     """
     if connection.vendor == "postgresql":

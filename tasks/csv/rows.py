@@ -36,7 +36,7 @@ COMMENT_PARTS = 3  # time;author;text
 # Fields of any text. In their cells, blanks are a value.
 FREE_TEXTS = frozenset(
     field.name
-    for field in Task._meta.concrete_fields
+    for field in Task._meta.get_fields()
     if isinstance(field, models.CharField | models.TextField) and not field.choices
 )
 

@@ -48,8 +48,8 @@ def encode_csv(text: str, charset: str, *, has_mark: bool) -> bytes:
 def select_details(actor: Actor, rows: QuerySet[Task]) -> QuerySet[Task]:
     """Load what format_cells() reads. At most four queries, however many rows there are.
 
-    Parents are not joined: before PostgreSQL has analyzed a new table, the join reads all tasks of
-    the tenant for each row.
+    Parents are not joined: before PostgreSQL has statistics of a new table, the join reads all
+    tasks of the tenant for each row.
     """
     visible = Q(project__in=Project.objects.visible_to(actor.viewer))
     blockers = Task.objects.outside_trash().select_related("project")

@@ -37,12 +37,12 @@ def bob(fixtures, as_):
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_file_of_a_spreadsheet_is_read(bob, codec, charset, delimiter, end):
-    text = f'title{delimiter}tags{end}"Ä{delimiter} „x“ €"{delimiter}b{end}{end}'
+    text = f'description{delimiter}title{end}"Ä{delimiter} „x“ €"{delimiter}b{end}{end}'
     kind = f"text/csv; charset={charset}" if charset else "text/csv"
 
     task = created(bob, text.encode(codec), content_type=kind)
 
-    assert (task["title"], task["tags"][0]["name"]) == (f"Ä{delimiter} „x“ €".strip(), "b")
+    assert (task["description"], task["title"]) == (f"Ä{delimiter} „x“ €", "b")
 
 
 def test_named_delimiter_overrules_the_first_line(bob):
