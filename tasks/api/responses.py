@@ -45,7 +45,6 @@ from tasks.queries.filters import (
     check_project,
     leave_out_archived,
     read_filters,
-    replace_former_key,
 )
 from tasks.queries.lookup import (
     find_project_id_by_any_key,
@@ -312,11 +311,8 @@ def list_response(
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
-    if page.is_empty and (values := replace_former_key(filter_values)):
-        filter_values = values
-        page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
-    if page.is_empty:
-        check_project(actor, filter_values)
+    if page.is_empty and (values := check_project(actor, filter_values)):
+        page = LIST_QUERIES[model].page(actor.viewer, values, filters, order)
     return respond(request, page.as_text())
 
 

@@ -131,25 +131,22 @@ def read_filters(
     return values
 
 
-def replace_former_key(values: FilterValues) -> FilterValues | None:
-    """Return the filters with the id of their single project, if it is given by a former key.
+def check_project(actor: Actor, values: FilterValues) -> FilterValues | None:
+    """Check the single project that the filters of an empty list name.
 
-    Otherwise None. One query for a project that is given by a key.
+    Return the filters with its id if they name it by a former key, otherwise None. One query, three
+    for a former key. Raises Invalid for a project that the actor cannot see.
     """
     project = values.get("project")
-    if not isinstance(project, ProjectRef) or project.key is None:
+    if not isinstance(project, ProjectRef):
         return None
-    pk = find_project_id_by_any_key(project.key)
-    return {**values, "project": ProjectRef(pk, None)} if pk else None
-
-
-def check_project(actor: Actor, values: FilterValues) -> None:
-    """Raise Invalid if the filters name a single project that the actor cannot see. One query."""
-    project = values.get("project")
-    if isinstance(project, ProjectRef):
-        ref = str(project.id or project.key)
-        if not is_visible_row(actor, Project, **project_lookup(ref)):
-            raise Invalid.parameter("project", NO_PROJECT.format(ref), "unknown_reference")
+    ref = str(project.id or project.key)
+    if is_visible_row(actor, Project, **project_lookup(ref)):
+        return None
+    pk = None if project.id else find_project_id_by_any_key(ref)
+    if pk is None or not is_visible_row(actor, Project, pk=pk):
+        raise Invalid.parameter("project", NO_PROJECT.format(ref), "unknown_reference")
+    return {**values, "project": ProjectRef(pk, None)}
 
 
 def _parse_project_ref(refs: list[str]) -> ProjectRef | None:
