@@ -163,7 +163,7 @@ call 201 POST /users '{"email": "guest-'"$KEY"'@acme.example", "full_name": "A G
 GUEST=$(of 'a["id"]')
 call 201 POST "/projects/$KEY/members" '{"user_id": '"$GUEST"'}'
 call 200 POST "/tasks/$KEY-4/assignment" '{"assignee_id": '"$GUEST"'}'
-call 200 DELETE "/tasks/$KEY-4/completion"
+call 200 DELETE "/tasks/$KEY-4/completion?force=true"
 call 200 POST "/users/$GUEST/offboarding" '{"hand_over_to": '"$ADA"'}'
 call 200 POST "/users/$GUEST/erasure"
 

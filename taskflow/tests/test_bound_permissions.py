@@ -32,7 +32,10 @@ OWN = {
     "list_trash": 200,
     # tags are words of the tenant, which every member may add
     "list_tags": 200,
+    "get_tag": 200,
     "create_tag": 201,
+    # the plan of a request that would be refused
+    "plan": 200,
 }
 FORBIDDEN = {
     "change_password",

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from conftest import ApiClient, token_of
+from taskflow.db.text import fold_key, is_one_line, is_visible
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, update_task
@@ -25,7 +26,7 @@ ODD = ["=1+1", "+1", "-1", "@x", "'", "''", "'=x", "'x", "\t", '"', "a;b", "a,b"
 character = st.characters(exclude_categories=["Cs"], exclude_characters="\0")
 texts = st.sampled_from(ODD) | st.text(character, max_size=12)
 one_line = texts.map(lambda text: " ".join(text.split()))
-names = one_line.filter(bool)
+names = one_line.filter(lambda text: is_one_line(text) and is_visible(text))
 numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(-1e15, 1e15, allow_nan=False)
 json_values = st.recursive(
     st.none() | st.booleans() | numbers | texts,
@@ -38,7 +39,7 @@ tasks = st.fixed_dictionaries(
         "description": texts.map(str.strip),
         "status": st.sampled_from(["todo", "in_progress", "done"]),
         "priority": st.sampled_from(["low", "medium", "high"]),
-        "tags": st.lists(names, max_size=3, unique_by=str.lower),
+        "tags": st.lists(names, max_size=3, unique_by=fold_key),
         "metadata": st.dictionaries(texts, json_values, max_size=2),
     },
     optional={"due_on": st.just("2026-12-01"), "due_date": st.just("2026-12-01T08:00:00.5Z")},
