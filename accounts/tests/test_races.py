@@ -20,7 +20,7 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import call_during
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 OTHER_PASSWORD = "battery staple horse"
 
 

@@ -1,4 +1,7 @@
-"""Which tests the everyday run leaves out: those marked `slow`, and most cases of large matrices."""
+"""
+Which tests the everyday run leaves out: those marked `slow`, most cases of large matrices, and on
+PostgreSQL those marked `one_database`, whose subject does not depend on the database.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 import pytest
+from django.db import connection
 
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
@@ -15,9 +19,10 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
 
     Of a test that is marked sampled(n), n cases stay, evenly spread over all that it has.
     """
+    slow_marks = SLOW_MARKS + (("one_database",) if connection.vendor == "postgresql" else ())
     cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if any(item.get_closest_marker(name) for name in SLOW_MARKS):
+        if any(item.get_closest_marker(name) for name in slow_marks):
             item.add_marker(pytest.mark.slow)
         cases[item.nodeid.partition("[")[0]].append(item)
     for group in cases.values():

@@ -24,6 +24,8 @@ from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task
 
+pytestmark = pytest.mark.one_database
+
 SECRETS = {"password", "digest"}
 LOOKUPS = ["", "__exact", "__startswith", "__gt", "__regex", "__isnull", "__in", "__contains"]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[2]
 # A package may import itself and the packages before it. The modules directly in taskflow/ and its
 # commands are the composition root, which may import everything and which nothing else imports.

@@ -14,6 +14,8 @@ from taskflow.tests.contract import api_document
 from tasks.api import tasks as task_api
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 PROBLEM = "application/problem+json"
 
 

@@ -13,6 +13,8 @@ from django.test import RequestFactory
 from conftest import ApiClient
 from taskflow.wsgi import application
 
+pytestmark = pytest.mark.one_database
+
 NO_TEXT = ["rot13", "hex", "base64", "zlib", "bz2", "punycode", "undefined"]
 OTHERS = ["latin-1", "utf-16", "cp037", "utf-7", "utf-8-sig", "nosuch", "idna"]
 UNREADABLE = ["text/plain; charset*=nosuch''x", "text/plain; a*=undefined''%41", "a; charset=\0"]

@@ -15,6 +15,8 @@ from taskflow.http.errors import Problem
 from taskflow.http.value_errors import REPORTS
 from taskflow.tests.contract import api_document
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[2]
 CODES = set(chain.from_iterable(ERROR_CODES.values()))
 # Codes of the forms of the admin, which are no problems.

@@ -15,6 +15,8 @@ from tasks.models import Comment, Page, ProjectMember, Tag
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 
+pytestmark = pytest.mark.one_database
+
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)
     for path, methods in api_document()["paths"].items()

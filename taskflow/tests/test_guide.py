@@ -8,6 +8,8 @@ import pytest
 
 from taskflow.tests.contract import api_document
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize("path", ["/api/v1", "/api/v1/"])
 def test_index_needs_no_credentials_and_links_to_pages_that_exist(client, db, path):

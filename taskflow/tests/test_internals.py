@@ -63,6 +63,8 @@ from taskflow.tests.internals import find_uses, read_rows
 from taskflow.tests.test_architecture import ROOT
 from tasks.models import Project, ProjectMember, Tag, Task
 
+pytestmark = pytest.mark.one_database
+
 DOCUMENT = ROOT / "docs" / "internals.md"
 DOMAIN = ("accounts/actions", "tasks/changes", "tasks/actions", "tasks/queries", "tasks/api")
 on_postgresql = pytest.mark.skipif(

@@ -6,6 +6,8 @@ import pytest
 
 from taskflow.tests.contract import api_document
 
+pytestmark = pytest.mark.one_database
+
 CREATED = {
     "create_task": ("post", "/tasks", {"project": "APO", "title": "x"}),
     "upsert_task": ("put", "/projects/APO/tasks/by-ref/r-1", {"title": "x"}),

@@ -14,6 +14,8 @@ import pytest
 
 from conftest import ApiClient
 
+pytestmark = pytest.mark.one_database
+
 MESSAGES = Path(__file__).parent / "data" / "messages.txt"
 HEADER = re.compile(r"([A-Z][A-Za-z-]+): ?(.*)")
 REPEATED = re.compile(r"<(\w)\*(\d+)>")

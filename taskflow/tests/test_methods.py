@@ -8,6 +8,8 @@ import pytest
 
 from taskflow.tests.contract import api_document
 
+pytestmark = pytest.mark.one_database
+
 PATHS = api_document()["paths"]
 METHODS = {"get", "post", "put", "patch", "delete"}
 EXISTING = {"task_id": "APO-1", "project_id": "APO", "kind": "task", "ref": "x"}

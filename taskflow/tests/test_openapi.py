@@ -9,6 +9,8 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from taskflow.tests.contract import api_document
 
+pytestmark = pytest.mark.one_database
+
 SCHEMA = api_document()
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)

@@ -11,6 +11,8 @@ from taskflow.tenancy import inside
 from taskflow.tests.contract import api_contract, api_document
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 DOCUMENT = api_contract().document
 OPERATIONS = {
     operation["operationId"]: (method, path, operation)

@@ -9,6 +9,8 @@ from pydantic_core import core_schema
 
 from taskflow.http.value_errors import REPORTS, TYPES, Report
 
+pytestmark = pytest.mark.one_database
+
 CONTEXT = {
     "name": "“x”", "value": "“y”", "kind": "a list", "length": 3, "unit": "values", "choices": "must be a",
     "hint": "", "expected_type": "a text", "error": "“x” must be z.", "min_length": 1, "max_length": 2,

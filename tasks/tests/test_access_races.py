@@ -20,7 +20,7 @@ from tasks.actions.projects import create_project, update_project
 from tasks.changes.tasks import assign_task, create_task, move_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Task
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -27,6 +27,8 @@ from tasks.changes.tasks import complete_task, create_task, delete_task, update_
 from tasks.models import Comment, Page, Project, ProjectMember, Role, Tag, Task
 from tasks.tests.factories import CommentFactory, PageFactory, ProjectFactory, TaskFactory
 
+pytestmark = pytest.mark.one_database
+
 MODELS = [Project, ProjectMember, Task, Comment, Page, Tag, User, ApiToken, Event, Tenant]
 
 

@@ -15,6 +15,8 @@ from taskflow.tenancy import inside
 from tasks.models import Page, Project, Task
 from tasks.tests.test_admin import MODELS, UNDO, AdminFixtures, address, form_of, sign_in
 
+pytestmark = pytest.mark.one_database
+
 OUR_PACKAGES = ("accounts", "tasks", "taskflow")
 
 

@@ -31,6 +31,8 @@ from tasks.models import Comment, Page, Project, Tag, Task
 from tasks.schemas.tasks import TaskCreate, TaskFields
 from tasks.tests.test_admin import address, form_of, sign_in
 
+pytestmark = pytest.mark.one_database
+
 METADATA = [
     "{}",
     '{"a": [1, 2.5, null, true, {"ü": "\\ud83d\\ude80"}]}',

@@ -15,7 +15,7 @@ from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task
 from tasks.models import Project, ProjectMember, Role, Tag, Task, TaskTag
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -13,6 +13,8 @@ from taskflow.tenancy import inside
 from tasks.models import Page, Project, Tag, Task
 from tasks.tests.test_admin import address, form_of, sign_in
 
+pytestmark = pytest.mark.one_database
+
 REFUSED = {
     "line break": "a\nb",
     "carriage return": "a\rb",

@@ -17,6 +17,8 @@ from tasks.export.values import CHECKED_COLUMNS
 from tasks.models import Task
 from tasks.schemas.tasks import TaskCreate, TaskResponse, TaskUpdate
 
+pytestmark = pytest.mark.one_database
+
 DOCS = (Path(__file__).parents[2] / "docs" / "domain.md").read_text()
 # `force` is an option of the request, not a field.
 SENT_NAMES = sorted((TaskCreate.model_fields.keys() | TaskUpdate.model_fields.keys()) - {"force"})
