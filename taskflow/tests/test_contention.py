@@ -153,6 +153,8 @@ def wait_for_waiting_lock():
     """
     for _ in range(500):
         with connection.cursor() as cursor:
+            # Otherwise a transaction sees the connections of its first look only.
+            cursor.execute("SELECT pg_stat_clear_snapshot()")
             cursor.execute(
                 "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)"
                 " WHERE NOT granted AND datname = current_database()"
