@@ -16,6 +16,8 @@ from taskflow.audit.actor import Actor, TokenScope
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import call_during
 
+pytestmark = pytest.mark.one_database
+
 
 def sign_in(email: str) -> Client:
     client = Client(SERVER_NAME="acme.localhost")

@@ -19,6 +19,8 @@ from taskflow.audit.actor import Actor
 from taskflow.logging import JsonFormatter
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def ada(db):

@@ -18,6 +18,8 @@ from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
 from tasks.models import ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 
 def crawl(client, fixtures):
     """Yield the response of every GET operation, with ids that exist."""

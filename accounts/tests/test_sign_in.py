@@ -9,6 +9,8 @@ from taskflow import settings as written
 from taskflow.audit.actor import Actor
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 BODY = {
     "tenant_name": "Initech",
     "subdomain": "initech",

@@ -19,6 +19,8 @@ from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
 from tasks.tests.factories import ProjectFactory
 
+pytestmark = pytest.mark.one_database
+
 DAYS = [None, 1, 29, 31, 3650]
 
 

@@ -11,6 +11,8 @@ from conftest import ApiClient, token_of
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 
 def create(client, **body):
     return client.post("/tokens", {"name": "ci"} | body)

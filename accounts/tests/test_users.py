@@ -6,6 +6,8 @@ from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient, token_of
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 
 def test_creating_a_person_returns_the_stored_user(fixtures, as_, events):
     body = {"email": "Zoe.Zed@acme.example", "full_name": "Zoe", "password": PASSWORD}

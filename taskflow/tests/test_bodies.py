@@ -26,6 +26,8 @@ from taskflow.tests.server import clean_environment, free_port, serve, stop
 from taskflow.wsgi import application
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
 
+pytestmark = pytest.mark.one_database
+
 SHORT = 0.01  # seconds
 LONG = 30.0  # seconds; a test that waits so long has failed
 

@@ -18,6 +18,8 @@ from taskflow.tests.test_permissions import MATRIX, ids, rolled_back  # noqa: F4
 from tasks.actions.projects import create_project
 from tasks.models import Project
 
+pytestmark = pytest.mark.one_database
+
 # Own rows, and lists that hold nothing of the others.
 OWN = {
     "get_me": 200,

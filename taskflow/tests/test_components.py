@@ -15,6 +15,8 @@ from pydantic import Field
 from taskflow.http.openapi import Api
 from taskflow.http.schema import In, Out
 
+pytestmark = pytest.mark.one_database
+
 
 def colours(*values):
     """A class of its own with the same name at every call."""

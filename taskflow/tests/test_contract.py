@@ -11,6 +11,8 @@ from django.http import HttpResponse
 from taskflow.http.errors import Problem
 from taskflow.tests.contract import BrokenContract, Contract, closed
 
+pytestmark = pytest.mark.one_database
+
 ROW = {
     "type": "object",
     "required": ["id", "at"],

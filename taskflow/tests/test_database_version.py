@@ -82,6 +82,7 @@ def test_database_without_the_latest_migration_is_not_incompatible(db):
     assert find_incompatibility(connection) is None
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_migrating_backwards_and_forwards_keeps_the_database_compatible():
     call_command("migrate", "tasks", "0001", verbosity=0)

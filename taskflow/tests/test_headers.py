@@ -9,6 +9,8 @@ from django.test import override_settings
 
 from conftest import ApiClient
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("path", "body"),

@@ -280,6 +280,7 @@ def test_requests_with_one_key_at_once_write_once():
 
 
 @pytest.mark.django_db(transaction=True)
+@pytest.mark.slow
 def test_retry_during_a_running_request_gets_409_with_retry_after():
     if connection.vendor == "sqlite":
         pytest.skip("on SQLite, writers wait for the file lock first")

@@ -14,6 +14,8 @@ from conftest import ApiClient, token_of
 from taskflow.logging import REQUEST_FIELDS, JsonFormatter
 from tasks.api import tasks as task_api
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def lines():

@@ -20,6 +20,8 @@ from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 # Apollo's: owner, admin and member; an agent that is a member; a colleague outside the project;
 # Acme's administrator; Globex's administrator, a user of another tenant.
 ROLES = ("ada", "carl", "bob", "bot", "eve", "boss", "mallory")
@@ -177,6 +179,7 @@ def ids(fixtures):
     }
 
 
+@pytest.mark.sampled(40)
 @pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)

@@ -9,6 +9,8 @@ from taskflow.tenancy import inside
 from taskflow.tests.test_dry_run import exported
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 
 def test_plan_returns_status_result_and_events_and_changes_nothing(fixtures, as_):
     client = as_(fixtures.ada)

@@ -23,6 +23,8 @@ from taskflow.tests.server import free_port
 from taskflow.wsgi import application
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def get(db):

@@ -12,6 +12,8 @@ from django.core.exceptions import ImproperlyConfigured
 
 from taskflow import env
 
+pytestmark = pytest.mark.one_database
+
 SETTINGS = Path(__file__).parents[1] / "settings.py"
 
 

@@ -8,6 +8,8 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.changes.tasks import create_task, delete_task
 
+pytestmark = pytest.mark.one_database
+
 TEXT = "  - a\n\n```\n  code\n```\n\n"
 
 

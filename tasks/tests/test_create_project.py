@@ -6,6 +6,8 @@ from taskflow.tenancy import inside
 from tasks.actions import projects
 from tasks.models import Project, ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 
 def create(client, **body):
     return client.post("/projects", {"name": "x"} | body)

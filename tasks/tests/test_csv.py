@@ -13,6 +13,8 @@ from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, delete_task
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 
 def load(client, text, query="", content_type="text/csv", project="APO"):
     path = f"/projects/{project}/tasks.csv{query}"

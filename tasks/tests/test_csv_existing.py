@@ -10,6 +10,8 @@ from tasks.changes.tasks import create_task, delete_task, move_task
 from tasks.tests.csv_files import created, errors, load
 from tasks.tests.factories import MemberFactory
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def bob(fixtures, as_):

@@ -13,6 +13,8 @@ from tasks.csv.columns import TARGETS
 from tasks.schemas.csv import DateOrder, ImportProfile, OnExisting, UnknownReference, Unmapped
 from tasks.tests.csv_files import load
 
+pytestmark = pytest.mark.one_database
+
 HOW = settings(
     max_examples=1000 if PROOF else 120,
     deadline=None,

@@ -11,6 +11,8 @@ from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task, delete_task
 
+pytestmark = pytest.mark.one_database
+
 NONE = {"projects": 0, "tasks": 0, "comments": 0, "pages": 0}
 PREFER = {"Prefer": "return=representation"}
 

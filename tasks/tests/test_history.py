@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page, publish_page, update_page
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, move_task, update_task
+
+pytestmark = pytest.mark.one_database
 
 
 def sentences(client, path):

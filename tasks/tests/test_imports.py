@@ -17,6 +17,8 @@ from tasks.csv.foreign import PROFILES
 from tasks.models import Comment, Task
 from tasks.tests.factories import UserFactory
 
+pytestmark = pytest.mark.one_database
+
 ROOT = Path(__file__).parents[2]
 DOCS = (ROOT / "docs" / "import.md").read_text()
 FILES = ROOT / "docs" / "import"

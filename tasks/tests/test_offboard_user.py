@@ -15,6 +15,8 @@ from tasks.actions.projects import create_project, delete_project
 from tasks.changes.tasks import complete_task, create_task
 from tasks.models import Page, Project, ProjectMember, Role, Task
 
+pytestmark = pytest.mark.one_database
+
 
 def offboard(client, actor, new_owner=None):
     body = {"hand_over_to": new_owner.user.pk} if new_owner else {}

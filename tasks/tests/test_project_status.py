@@ -8,6 +8,8 @@ from taskflow.tenancy import inside
 from tasks.changes.tasks import complete_task
 from tasks.tests.factories import ProjectFactory, TaskFactory
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def archive(fixtures, as_):

@@ -26,6 +26,8 @@ from tasks.queries.search import SEARCH_COLUMNS
 from tasks.schemas.search import SearchKind
 from tasks.schemas.trash import TrashKind
 
+pytestmark = pytest.mark.one_database
+
 
 def test_migrations_index_the_search_columns():
     migrations = MigrationLoader(None).disk_migrations.values()

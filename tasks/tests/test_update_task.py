@@ -6,6 +6,8 @@ from taskflow.tenancy import inside
 from tasks.changes.tasks import complete_task, reopen_task, update_task
 from tasks.models import Status, Tag, Task
 
+pytestmark = pytest.mark.one_database
+
 CHANGES = {
     "title": "New",
     "description": "d",
