@@ -53,7 +53,7 @@ TITLES = Query(title_of)
 @pytest.fixture
 def fixtures():
     """The shared fixtures, with the statements used below prepared: others are sent alone."""
-    connection.close()  # that of other tests may have no room for prepared statements
+    connection.close()  # that of other tests may have reached its limit of prepared statements
     fixtures = build_fixtures()
     for _ in range(3):
         with inside(fixtures.acme):

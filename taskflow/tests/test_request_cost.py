@@ -83,7 +83,7 @@ def count_calls(environ: dict[str, Any]) -> int:
 
 @pytest.mark.parametrize("name", LIMITS)
 def test_request_takes_few_function_calls(name):
-    connection.close()  # the one of other tests may have no room for prepared statements
+    connection.close()  # that of other tests may have reached its limit of prepared statements
     fixtures = build_fixtures()
     token = token_of(fixtures.bob)
     new = {"project_id": fixtures.apollo.pk, "title": "x"}

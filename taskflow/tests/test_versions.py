@@ -18,8 +18,8 @@ def etag(client, path="/tasks/APO-1"):
     return client.get(path).headers["ETag"]
 
 
-def patch(client, path, body, seen):
-    return client.patch(path, body, headers={"If-Match": seen})
+def patch(client, path, body, base_etag):
+    return client.patch(path, body, headers={"If-Match": base_etag})
 
 
 # ---- If-Match -----------------------------------------------------------------------------------
@@ -27,10 +27,10 @@ def patch(client, path, body, seen):
 
 def test_edits_of_different_fields_merge(fixtures, as_):
     ada, bob = as_(fixtures.ada), as_(fixtures.bob)
-    seen = etag(ada)
+    base_etag = etag(ada)
 
-    first = patch(ada, "/tasks/APO-1", {"title": "New"}, seen)
-    second = patch(bob, "/tasks/APO-1", {"priority": "high"}, seen)
+    first = patch(ada, "/tasks/APO-1", {"title": "New"}, base_etag)
+    second = patch(bob, "/tasks/APO-1", {"priority": "high"}, base_etag)
 
     assert (first.status_code, second.status_code) == (200, 200)
     task = ada.get("/tasks/APO-1").json()
@@ -63,68 +63,72 @@ def test_etag_from_before_a_deletion_is_refused_after_its_undo(fixtures, as_, ty
 
 def test_edits_of_the_same_field_are_refused_with_both_values(fixtures, as_):
     ada, bob = as_(fixtures.ada), as_(fixtures.bob)
-    seen = etag(ada)
-    patch(ada, "/tasks/APO-1", {"title": "Hers", "assignee_id": None, "status": "done"}, seen)
+    base_etag = etag(ada)
+    patch(
+        ada, "/tasks/APO-1", {"title": "By Ada", "assignee_id": None, "status": "done"}, base_etag
+    )
 
-    r = patch(bob, "/tasks/APO-1", {"title": "His", "assignee_id": fixtures.bob.user.pk}, seen)
+    r = patch(
+        bob, "/tasks/APO-1", {"title": "By Bob", "assignee_id": fixtures.bob.user.pk}, base_etag
+    )
 
     problem = r.json()
     assert (r.status_code, problem["code"]) == (412, "changed_since")
     assert problem["detail"] == "Others have changed assignee, title since version 1."
     values = {e["pointer"]: (e["yours"], e["theirs"], e["base"]) for e in problem["errors"]}
     assert values == {
-        "#/title": ("His", "Hers", "Launch"),
+        "#/title": ("By Bob", "By Ada", "Launch"),
         "#/assignee_id": (fixtures.bob.user.pk, None, fixtures.ada.user.pk),
     }
     assert problem["errors"][0]["detail"].startswith("Ada (@ada) changed it at 20")
-    assert ada.get("/tasks/APO-1").json()["title"] == "Hers"
+    assert ada.get("/tasks/APO-1").json()["title"] == "By Ada"
 
 
 def test_base_of_a_conflict_is_the_value_of_the_given_version(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     for title in ("One", "Two", "Three"):
         ada.patch("/tasks/APO-1", {"title": title})
 
-    (error,) = patch(ada, "/tasks/APO-1", {"title": "Mine"}, seen).json()["errors"]
+    (error,) = patch(ada, "/tasks/APO-1", {"title": "Mine"}, base_etag).json()["errors"]
 
     assert (error["base"], error["theirs"]) == ("Launch", "Three")
 
 
 def test_setting_the_value_that_another_user_has_set_is_no_conflict(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "Same"})
 
-    assert patch(ada, "/tasks/APO-1", {"title": "Same"}, seen).status_code == 200
+    assert patch(ada, "/tasks/APO-1", {"title": "Same"}, base_etag).status_code == 200
 
 
 def test_concurrent_edits_of_tags_conflict(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
 
-    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, seen).status_code == 412
-    assert patch(ada, "/tasks/APO-1", {"title": "b"}, seen).status_code == 200
+    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, base_etag).status_code == 412
+    assert patch(ada, "/tasks/APO-1", {"title": "b"}, base_etag).status_code == 200
 
 
 def test_if_match_applies_to_the_fields_that_a_verb_sets(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.post("/tasks/APO-1/assignment", {"assignee_id": fixtures.bob.user.pk})
 
-    completed = ada.post("/tasks/APO-1/completion", headers={"If-Match": seen})
-    unassigned = ada.delete("/tasks/APO-1/assignment", headers={"If-Match": seen})
+    completed = ada.post("/tasks/APO-1/completion", headers={"If-Match": base_etag})
+    unassigned = ada.delete("/tasks/APO-1/assignment", headers={"If-Match": base_etag})
 
     assert (completed.status_code, unassigned.status_code) == (200, 412)
 
 
 def test_deleting_conflicts_with_every_later_change(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
 
-    r = ada.delete("/tasks/APO-1", headers={"If-Match": seen})
+    r = ada.delete("/tasks/APO-1", headers={"If-Match": base_etag})
 
     assert (r.status_code, r.json()["errors"][0]["pointer"]) == (412, "#/title")
     assert ada.delete("/tasks/APO-1", headers={"If-Match": etag(ada)}).status_code == 204
@@ -157,11 +161,11 @@ def test_if_match_works_for_every_resource_type(fixtures, as_, path):
     address = path.format(member=member, tag=tag, user=fixtures.eve.user.pk, page=page)
     same, other = CHANGES[path]
     one, two, three = VALUES.get(same, ["Uno", "Duo", "Tre"])
-    seen = boss.patch(address, {same: one}).headers["ETag"]
+    base_etag = boss.patch(address, {same: one}).headers["ETag"]
     boss.patch(address, {same: two})
 
-    refused = patch(boss, address, {same: three}, seen)
-    merged = other and patch(boss, address, {other: VALUES.get(other, ["x"])[0]}, seen)
+    refused = patch(boss, address, {same: three}, base_etag)
+    merged = other and patch(boss, address, {other: VALUES.get(other, ["x"])[0]}, base_etag)
 
     assert refused.status_code == 412, refused.content
     assert refused.json()["errors"][0]["pointer"] == f"#/{same}"
@@ -194,13 +198,13 @@ def test_if_match_accepts_etags_and_refuses_other_text(fixtures, as_, events, gi
 
 def test_if_match_applies_to_its_row_in_a_bulk_request(fixtures, as_):
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.patch("/tasks/APO-1", {"title": "New"})
     body = {"operations": [{"op": "update", "id": fixtures.task.pk, "data": {"title": "x"}}]}
 
-    assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 412
+    assert ada.post("/tasks/bulk", body, headers={"If-Match": base_etag}).status_code == 412
     body["operations"][0]["data"] = {"description": "x"}
-    assert ada.post("/tasks/bulk", body, headers={"If-Match": seen}).status_code == 200
+    assert ada.post("/tasks/bulk", body, headers={"If-Match": base_etag}).status_code == 200
 
 
 def test_without_if_match_the_last_write_of_a_field_wins(fixtures, as_):
@@ -215,10 +219,10 @@ def test_without_if_match_the_last_write_of_a_field_wins(fixtures, as_):
 def test_refused_update_creates_no_tag(fixtures, as_):
     """The tag is created before the conflict is detected, so it must be rolled back."""
     ada = as_(fixtures.ada)
-    seen = etag(ada)
+    base_etag = etag(ada)
     ada.patch("/tasks/APO-1", {"tags": ["a"]})
 
-    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, seen).status_code == 412
+    assert patch(ada, "/tasks/APO-1", {"tags": ["b"]}, base_etag).status_code == 412
     assert [t["name"] for t in ada.get("/tags").json()["data"]] == ["a"]
 
 
@@ -230,15 +234,16 @@ def test_concurrent_edits_with_if_match_lose_no_value(rounds):
     live = build_fixtures()
     ada, bob = token_of(live.ada), token_of(live.bob)
     for n in range(rounds):
-        seen = etag(ApiClient(ada))
+        base_etag = etag(ApiClient(ada))
 
-        def edit(token, field, value, seen=seen):
-            return lambda: patch(ApiClient(token), "/tasks/APO-1", {field: value}, seen)
+        def edit(token, field, value, base_etag=base_etag):
+            return lambda: patch(ApiClient(token), "/tasks/APO-1", {field: value}, base_etag)
 
         merging = at_once(edit(ada, "title", f"t{n}"), edit(bob, "description", f"d{n}"))
-        seen = etag(ApiClient(ada))
+        base_etag = etag(ApiClient(ada))
         conflicting = at_once(
-            edit(ada, "external_ref", f"a{n}", seen), edit(bob, "external_ref", f"b{n}", seen)
+            edit(ada, "external_ref", f"a{n}", base_etag),
+            edit(bob, "external_ref", f"b{n}", base_etag),
         )
 
         assert [r.status_code for r in merging] == [200, 200]

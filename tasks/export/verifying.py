@@ -22,7 +22,7 @@ from tasks.models import Outcome, Status, Task
 
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
-MAX_EXPORT_ID = 2**62  # leaves room to shift all ids
+MAX_EXPORT_ID = 2**62  # so that all ids can be shifted without overflow
 NOT_AN_EXPORT = "This is not a TaskFlow export. Give a file that `manage.py export` wrote."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 

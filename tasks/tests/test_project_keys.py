@@ -48,7 +48,7 @@ def test_project_is_found_by_its_key_wherever_keys_are_accepted(fixtures, as_, k
     pk = project.json()["id"]
     first, second = (
         client.post("/tasks", {"project_id": pk, "title": title}).json()
-        for title in ("Base", "Roof")
+        for title in ("Base", "Top")
     )
     client.patch(f"/tasks/{key}-2", {"blocked_by": [first["id"]]})
 
