@@ -9,13 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from taskflow.audit.verbs import register_event_verb
 from taskflow.tenancy import is_tenant_model
+
+if TYPE_CHECKING:
+    from taskflow.db.viewer import Viewer
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +32,8 @@ class ResourceType:
     in the same project and are purged together. None for a project, and for a row in no project.
     `parent`: the foreign key to a row of the same type, where the rows form trees.
     `author`: the foreign key to a user who may change and delete the row without being a manager.
-    `has_own_visibility`: whether some users who can see the project cannot see the row.
+    `own_visibility`: the method of its QuerySet that selects the rows that a viewer can see, of
+    those whose project the viewer can see. None if these are all of them.
     `select_related`: what a look-up loads with the row, because rules and responses read it.
     `search_columns`: the full-text index covers them; of several, the first is the title.
     `csv_columns`: the columns of a CSV file that can be read back, in their order.
@@ -50,7 +54,7 @@ class ResourceType:
     belongs_to: str | None = None
     parent: str | None = None
     author: str | None = None
-    has_own_visibility: bool = False
+    own_visibility: str | None = None
     select_related: tuple[str, ...] = ()
     search_columns: tuple[str, ...] = ()
     csv_columns: tuple[str, ...] = ()
@@ -99,6 +103,16 @@ class ResourceType:
         """
         rows: models.QuerySet[Any] = self.model._base_manager.all()
         return rows.select_related(self.belongs_to) if self.belongs_to else rows
+
+    def rows_visible_within_project(self, viewer: Viewer) -> models.QuerySet[Any]:
+        """Return all rows, also those in the trash, that the viewer can see if the viewer can see
+        their projects. The caller must check the projects, which may be in the trash too.
+        """
+        rows = self.all_rows()
+        visible: models.QuerySet[Any] = (
+            getattr(rows, self.own_visibility)(viewer) if self.own_visibility else rows
+        )
+        return visible
 
     def rows(self, ids: Iterable[int]) -> models.QuerySet[Any]:
         """Return the rows of all_rows() that have these ids."""

@@ -51,8 +51,8 @@ def select_visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> 
     visible = {("project", pk) for pk in projects.values_list("pk", flat=True)}
     for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
         subject_ids = sorted({e.subject_id for e in events if e.subject_type == name})
-        rows_of_type = resource_types()[name].model._base_manager.visible_to(actor.viewer)
-        visible_ids = rows_of_type.filter(pk__in=subject_ids).values_list("pk", flat=True)
+        visible_rows = resource_types()[name].rows_visible_within_project(actor.viewer)
+        visible_ids = visible_rows.filter(pk__in=subject_ids).values_list("pk", flat=True)
         visible |= {(name, pk) for pk in visible_ids}
     return [event for event in events if _is_visible(actor, event, rows, visible)]
 
@@ -77,7 +77,7 @@ def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, 
 def _has_own_visibility(event: Event) -> bool:
     """Whether seeing the project is not enough to see the row of the event, as for drafts."""
     resource_type = resource_types().get(event.subject_type)
-    return resource_type is not None and resource_type.has_own_visibility
+    return resource_type is not None and resource_type.own_visibility is not None
 
 
 def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:

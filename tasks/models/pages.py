@@ -25,11 +25,17 @@ class PageQuerySet(TenantQuerySet["Page"]):
         """Return the published pages of visible projects, and the drafts that the viewer owns or
         whose project the viewer manages.
         """
-        rows = self.filter(project__in=Project.objects.visible_to(viewer))
+        projects = Project.objects.visible_to(viewer)
+        return self.visible_within_project(viewer).filter(project__in=projects)
+
+    def visible_within_project(self, viewer: Viewer) -> Self:
+        """Return the published pages, and the drafts that the viewer owns or whose project the
+        viewer manages. The caller must check that the projects are visible.
+        """
         if viewer.is_staff:
-            return rows
+            return self.all()
         managed = ProjectMember.objects.of_viewer(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
-        return rows.filter(
+        return self.filter(
             Q(is_published=True)
             | Q(owner=viewer.user_id)
             | Q(project__in=managed.values("project_id"))

@@ -27,7 +27,7 @@ RESOURCE_TYPES = (
     ResourceType(
         ApiToken,
         "token",
-        has_own_visibility=True,
+        own_visibility="visible_to",
         removal=("revoked", "revoked_at"),
         restores_values=False,
     ),
@@ -88,7 +88,7 @@ RESOURCE_TYPES = (
         "page",
         belongs_to="project",
         author="owner",
-        has_own_visibility=True,
+        own_visibility="visible_within_project",
         select_related=("project", "owner"),
         search_columns=("title", "body"),
         removal=MOVE_TO_TRASH,

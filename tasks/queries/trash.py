@@ -51,18 +51,15 @@ def find_in_trash(actor: Actor, type_name: str, row_id: int) -> Trashable:
 def _check_owners(actor: Actor, resource_type: ResourceType, row_id: int) -> None:
     """Raise Conflict if a task or project to which the row belongs is in the trash.
 
-    The row has to be one that the actor could see otherwise. Of a type whose rows are not all
-    visible to every member of the project, only those of the actor are reported.
+    The row has to be one that the actor could see otherwise.
     """
     path = project_path(resource_type.model)
     if path in (None, "pk"):
         return
     projects = Project.everything.visible_to(actor.viewer)
-    rows = resource_type.model._base_manager.filter(
+    rows = resource_type.rows_visible_within_project(actor.viewer).filter(
         **{"pk": row_id, "deleted_at__isnull": False, f"{path}__in": projects}
     )
-    if resource_type.has_own_visibility and not actor.is_staff:
-        rows = rows.filter(**{str(resource_type.author): actor.user.pk})
     row = rows.select_related(path).first()
     while row is not None and (name := type_of_model(type(row)).belongs_to):
         row = getattr(row, name)

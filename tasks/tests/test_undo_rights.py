@@ -315,6 +315,33 @@ def test_invisible_events_of_a_request_are_ignored(place):
     assert priorities == ["medium", "high"]
 
 
+@pytest.mark.parametrize("name", ["task", "comment", "page"])
+def test_change_of_a_row_and_deletion_of_its_project_are_undone_together(place, events, name):
+    """The rows of a deleted project are visible to those who can undo its deletion."""
+    row = {"task": place.fixtures.task, "comment": place.comment, "page": place.page}[name]
+    field = {"task": "title", "comment": "body", "page": "title"}[name]
+    former = getattr(row, field)
+    place.client("bob").patch(f"/{name}s/{row.pk}", {field: "changed"})
+    change = events(place.fixtures.acme, subject_type=name)[-1]
+    place.client("ada").delete("/projects/APO")
+    deletion = events(place.fixtures.acme, subject_type="project")[-1]
+
+    done = place.client("ada").post("/undo", {"event_ids": [change.pk, deletion.pk]})
+
+    assert done.status_code == 200, done.content
+    assert place.client("bob").get(f"/{name}s/{row.pk}").json()[field] == former
+
+
+def test_change_of_a_draft_in_a_deleted_project_is_invisible_to_other_members(place, events):
+    place.client("bob").patch(f"/pages/{place.page.pk}", {"title": "changed"})
+    place.client("ada").delete("/projects/APO")
+    change = events(place.fixtures.acme, subject_type="page")[-1]
+
+    response = place.client("bot").post("/undo", {"event_ids": [change.pk]})
+
+    assert response.status_code == 404
+
+
 @pytest.mark.parametrize(
     "body",
     [
