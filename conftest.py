@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import django.test.client
@@ -275,6 +275,11 @@ def tenant_tables() -> re.Pattern[str]:
     return re.compile(rf'"({names})"')
 
 
+@lru_cache(maxsize=4096)
+def names_tenant_table(sql: str) -> bool:
+    return bool(STATEMENT.match(sql) and tenant_tables().search(sql))
+
+
 def is_numbers(value: Any) -> bool:
     """A column of a bulk INSERT, as PostgreSQL takes it."""
     return isinstance(value, list) and all(isinstance(item, int) for item in value)
@@ -288,12 +293,12 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
     for name in ("transactional_db", "db"):  # so that their teardown is behind ours
         if name in request.fixturenames:
             request.getfixturevalue(name)
-    tables, unbound = tenant_tables(), []
+    unbound = []
 
     def lint(execute: Any, sql: Any, params: Any, many: bool, context: Any) -> Any:
         scope = current_unit()
         text = str(sql)
-        if scope != ALL_TENANTS and STATEMENT.match(text) and tables.search(text):
+        if scope != ALL_TENANTS and names_tenant_table(text):
             flat = [x for p in (params if many else [params or ()]) for x in p]
             named = scope in flat or [scope] in [list(set(x)) for x in flat if is_numbers(x)]
             if scope is None or "tenant_id" not in text or not named:

@@ -15,6 +15,8 @@ from taskflow.tests.test_openapi import OPERATIONS
 from tasks.models import Task
 from tasks.tests.test_admin import sign_in
 
+pytestmark = pytest.mark.one_database
+
 PATH = "/tasks/APO-1"
 
 

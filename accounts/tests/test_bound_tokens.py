@@ -10,6 +10,8 @@ from taskflow.tenancy import inside
 from tasks.actions.projects import delete_project
 from tasks.tests.factories import ProjectFactory
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def bound(fixtures, as_):

@@ -6,6 +6,8 @@ import pytest
 
 from conftest import PASSWORD, ApiClient
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("body", "status"),

@@ -6,6 +6,8 @@ import pytest
 
 from accounts.models import Tenant
 
+pytestmark = pytest.mark.one_database
+
 
 def test_every_user_can_read_the_tenant(fixtures, as_):
     r = as_(fixtures.bob).get("/tenant")
@@ -45,7 +47,6 @@ def test_token_without_admin_scope_cannot_change_the_tenant(fixtures, as_):
     assert as_(fixtures.boss, "write").patch("/tenant", {"name": "x"}).status_code == 403
 
 
-@pytest.mark.sampled(10)
 @pytest.mark.parametrize("path", ["/tenant", "/me", "/tasks", "/projects", "/trash"])
 @pytest.mark.parametrize(
     ("headers", "status"),

@@ -50,7 +50,6 @@ def is_within(created: ApiToken, creator: ApiToken) -> bool:
     )
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("count", [None, 1, 2])
 @pytest.mark.parametrize("scope", TokenScope)
@@ -82,7 +81,6 @@ def test_created_token_has_no_more_rights_than_its_creator(fixtures, scope, coun
     assert refused > 0 or (scope, count, days) == (TokenScope.ADMIN, None, None)
 
 
-@pytest.mark.sampled(5)
 @pytest.mark.parametrize("days", [None, 30])
 @pytest.mark.parametrize("projects", [None, [1]])
 @pytest.mark.parametrize("scope", TokenScope)

@@ -13,6 +13,8 @@ from conftest import PASSWORD, ApiClient, build_fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.tenancy import inside
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize(
     ("who", "responsible", "status"),

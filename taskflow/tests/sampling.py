@@ -1,6 +1,6 @@
 """
-Which tests the everyday run leaves out: those marked `slow`, most cases of large matrices, and on
-PostgreSQL those marked `one_database`, whose subject does not depend on the database.
+Which tests the everyday run leaves out: those marked `slow`, most cases of tests that have many,
+and on PostgreSQL those marked `one_database`, whose subject does not depend on the database.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from collections.abc import Iterable
 import pytest
 from django.db import connection
 
+EVERYDAY_CASES = 6  # of a test that has more, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
 
 def mark_slow(items: Iterable[pytest.Item]) -> None:
     """Mark as slow what `make test` leaves out.
 
-    Of a test that is marked sampled(n), n cases stay, evenly spread over all that it has.
+    Of each test, EVERYDAY_CASES cases stay, or n if it is marked sampled(n), evenly spread over all
+    that it has.
     """
     slow_marks = SLOW_MARKS + (("one_database",) if connection.vendor == "postgresql" else ())
     cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
@@ -27,11 +29,11 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
         cases[item.nodeid.partition("[")[0]].append(item)
     for group in cases.values():
         marker = group[0].get_closest_marker("sampled")
-        if marker is not None:
-            kept = spread(len(group), *marker.args)
-            for number, item in enumerate(group):
-                if number not in kept:
-                    item.add_marker(pytest.mark.slow)
+        (amount,) = marker.args if marker else (EVERYDAY_CASES,)
+        kept = spread(len(group), amount)
+        for number, item in enumerate(group):
+            if number not in kept:
+                item.add_marker(pytest.mark.slow)
 
 
 def spread(total: int, amount: int) -> set[int]:

@@ -83,6 +83,7 @@ def each_or_all(names: Any, values: list[str]) -> list[dict[str, str]]:
     return sent
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @each_model
 def test_bad_query_parameter_of_an_admin_list_is_no_server_error(staff_client, model):
@@ -271,7 +272,6 @@ def test_list_of_unassigned_tasks_shows_and_changes_only_these(staff_client, fix
     assert open_tasks(fixtures) == 1
 
 
-@pytest.mark.sampled(5)
 @pytest.mark.parametrize("query", ["*", "%", "_", "-", "\u200b", "()", "NOT", '"*"'])
 @each_model
 def test_search_for_punctuation_lists_no_rows_without_it(staff_client, model, query):

@@ -72,7 +72,6 @@ def test_every_operation_has_an_expectation():
     assert EXPECTED.keys() == MATRIX.keys()
 
 
-@pytest.mark.sampled(15)
 @pytest.mark.parametrize("operation", MATRIX)
 def test_bound_token_of_an_administrator_cannot_reach_other_projects(
     fixtures,

@@ -165,7 +165,6 @@ VALUES = ["", "\xc4", "\0", "\xff\xfe", "\xed\xa0\x80", "x" * 70_000, "9" * 5000
           "%", "%ff%00", "a; b*=nosuch''c", "a; b*0*=undefined''%41; b*x=1", "-1", "\xb2", "http://["]  # fmt: skip
 
 
-@pytest.mark.sampled(5)
 @pytest.mark.parametrize("header", HEADERS)
 def test_any_header_value_causes_no_server_error(bearer, header):
     for value in VALUES:

@@ -16,6 +16,8 @@ from tasks.changes.tasks import create_task, delete_task
 from tasks.export.exporting import export_tenant
 from tasks.models import ProjectMember, Tag, Task
 
+pytestmark = pytest.mark.one_database
+
 
 def exported(tenant):
     file = io.BytesIO()

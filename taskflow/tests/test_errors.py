@@ -13,6 +13,8 @@ from taskflow.tenancy import inside
 from tasks.api import tasks as task_api
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 
 def raising(error):
     def fail(*args, **kwargs):

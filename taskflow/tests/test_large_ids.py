@@ -128,6 +128,7 @@ def test_impossible_id_in_the_path_of_an_admin_page_is_no_server_error(fixtures,
             assert response.status_code in (302, 403, 404), (model, page)
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize("row_id", IDS, ids=lambda text: f"{text[:24]}-{len(text)}")
 def test_impossible_id_in_an_admin_list_is_no_server_error(fixtures, row_id):

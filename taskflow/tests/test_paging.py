@@ -212,7 +212,6 @@ def test_page_has_a_next_cursor_only_if_rows_follow(many, as_, query, rows, has_
     assert (page["next_cursor"] is not None) == has_more
 
 
-@pytest.mark.sampled(10)
 @pytest.mark.parametrize("path", ["/tasks", "/projects", "/tags", "/users", "/tokens", "/projects/APO/members"])  # fmt: skip
 @pytest.mark.parametrize(
     ("query", "parameter"),
@@ -333,7 +332,6 @@ FORGED = {
 }
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     ("order", "values"), [(order, values) for order, forged in FORGED.items() for values in forged]
 )

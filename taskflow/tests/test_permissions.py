@@ -179,7 +179,7 @@ def ids(fixtures):
     }
 
 
-@pytest.mark.sampled(40)
+@pytest.mark.sampled(20)
 @pytest.mark.isolation
 @pytest.mark.matrix
 @pytest.mark.parametrize("operation", MATRIX)
@@ -208,7 +208,6 @@ CLOSED_WHEN_ARCHIVED = {
 }  # fmt: skip
 
 
-@pytest.mark.sampled(20)
 @pytest.mark.parametrize("operation", MATRIX)
 def test_archived_project_refuses_every_change_of_its_contents(fixtures, as_, ids, operation):
     method, path, body, *expected = MATRIX[operation]

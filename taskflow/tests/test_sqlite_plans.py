@@ -257,7 +257,6 @@ def test_comments_are_read_in_the_order_of_an_index_until_a_page_is_full(clients
         check(plans_of(client, "get", "/comments"), may_walk=True, may_sort=False)
 
 
-@pytest.mark.sampled(5)
 @pytest.mark.parametrize("path", OTHERS)
 def test_other_reads_do_not_read_a_whole_tenant(clients, path):
     for client in clients:

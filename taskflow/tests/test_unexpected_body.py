@@ -53,7 +53,6 @@ def fields_of_body(operation):
     return api_document()["components"]["schemas"].get(name, {}).get("properties", {}).keys()
 
 
-@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WITHOUT_BODY)
 def test_operation_without_declared_body_refuses_every_body(fixtures, as_, name):
     method, path, operation = OPERATIONS[name]
@@ -69,7 +68,6 @@ def test_operation_without_declared_body_refuses_every_body(fixtures, as_, name)
             assert f"?{parameter}=true" in r.json()["detail"]
 
 
-@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", WRITES_WITH_BODY)
 def test_option_in_a_body_is_accepted_by_operations_that_have_the_parameter(fixtures, as_, name):
     method, path, operation = OPERATIONS[name]

@@ -13,6 +13,8 @@ from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task, update_task
 from tasks.schemas.tasks import TaskResponse
 
+pytestmark = pytest.mark.one_database
+
 
 def etag(client, path="/tasks/APO-1"):
     return client.get(path).headers["ETag"]

@@ -5,6 +5,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.models import ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 
 def add(client, user, **body):
     return client.post("/projects/APO/members", {"user_id": user.pk} | body)

@@ -9,6 +9,8 @@ from tasks.actions.members import add_member
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import complete_task, create_task, delete_task, update_task
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def chain(fixtures):

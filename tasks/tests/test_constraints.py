@@ -147,7 +147,6 @@ def test_every_check_constraint_has_a_case_here():
     assert names == CHECKS.keys()
 
 
-@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("model", "values"),
     [*CHECKS.values(), *FURTHER_VALUES],
@@ -253,7 +252,6 @@ def ids_of_globex(fixtures):
         return {model: model.objects.latest("pk").pk for model in TENANT_MODELS}
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.isolation
 @pytest.mark.raw_sql
 @pytest.mark.parametrize(("model", "name"), FOREIGN_KEYS)

@@ -5,6 +5,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.models import Tag
 
+pytestmark = pytest.mark.one_database
+
 
 def test_creating_a_tag_stores_and_records_it(fixtures, as_, events):
     r = as_(fixtures.bob).post("/tags", {"name": " Urgent ", "color": "#d73A4a"})

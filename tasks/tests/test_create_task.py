@@ -102,7 +102,6 @@ def test_number_of_a_deleted_task_is_not_used_again(fixtures, as_):
     assert create(client, fixtures).json()["key"] == "APO-2"
 
 
-@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("body", "where"),
     [

@@ -21,7 +21,6 @@ def bob(fixtures, as_):
 # ---- charsets, delimiters and lines -------------------------------------------------------------
 
 
-@pytest.mark.sampled(12)
 @pytest.mark.parametrize(
     ("codec", "charset"),
     [

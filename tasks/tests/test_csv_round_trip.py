@@ -18,6 +18,8 @@ from tasks.changes.tasks import create_task, update_task
 from tasks.csv.values import join_tags, protect, split_tags, unprotect
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 VALUE_COLUMNS = ("title", "description", "status", "priority", "assignee", "tags", "due_date",
                  "due_on", "external_ref", "metadata", "created_by", "created_at",
                  "completed_at")  # fmt: skip

@@ -11,6 +11,8 @@ from taskflow.tenancy import inside
 from tasks.changes.tasks import complete_task, create_task, delete_task
 from tasks.models import Task
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def family(fixtures):

@@ -23,6 +23,8 @@ from tasks.tests.factories import (
     TaskFactory,
 )
 
+pytestmark = pytest.mark.one_database
+
 FACTORIES = [
     (UserFactory, "created"),
     (AgentFactory, "created"),

@@ -179,7 +179,6 @@ def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events, na
     assert [row["task"] for row in tried["results"]] == [None]
 
 
-@pytest.mark.sampled(20)
 @pytest.mark.parametrize(("path", "name"), FILTERS)
 def test_list_with_an_empty_filter_is_refused(fixtures, as_, path, name):
     client = as_(fixtures.boss)
@@ -190,7 +189,6 @@ def test_list_with_an_empty_filter_is_refused(fixtures, as_, path, name):
         assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, name), empty
 
 
-@pytest.mark.sampled(8)
 @pytest.mark.parametrize(("path", "name"), MULTIPLE)
 def test_filter_of_more_than_100_values_is_refused(fixtures, as_, path, name):
     client = as_(fixtures.boss)

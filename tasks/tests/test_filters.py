@@ -27,7 +27,6 @@ def board(fixtures):
     return a, b, c
 
 
-@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("query", "titles"),
     [

@@ -7,6 +7,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.models import ProjectKey
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def renamed(fixtures, as_):

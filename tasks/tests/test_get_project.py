@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize("ref", ["{id}", "APO", "apo", "aPo"])
 def test_project_is_found_by_id_or_key(fixtures, as_, ref):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.mark.parametrize("ref", ["{id}", "APO-1", "apo-1", "Apo-1"])
 @pytest.mark.parametrize("method", ["get", "patch", "post", "reopen", "delete"])

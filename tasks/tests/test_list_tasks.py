@@ -33,7 +33,6 @@ def board(fixtures):
     return low
 
 
-@pytest.mark.sampled(15)
 @pytest.mark.parametrize(
     ("query", "titles"),
     [

@@ -11,6 +11,8 @@ from tasks.changes.tasks import create_task
 from tasks.models import Project, TaskCountDelta
 from tasks.tests.exports import documents_of, export, load, signed
 
+pytestmark = pytest.mark.one_database
+
 CANCELLED = {"outcome": "cancelled"}
 
 

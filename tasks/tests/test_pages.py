@@ -8,6 +8,8 @@ from taskflow.tenancy import inside
 from tasks.actions.pages import create_page, publish_page
 from tasks.models import Page
 
+pytestmark = pytest.mark.one_database
+
 
 def write(client, fixtures, **body):
     return client.post("/pages", {"project_id": fixtures.apollo.pk, "title": "P"} | body)

@@ -10,6 +10,8 @@ import pytest
 from tasks.models.projects import KEY_PATTERN
 from tasks.queries.lookup import PROJECT_KEY_PATTERN, TASK_KEY_PATTERN
 
+pytestmark = pytest.mark.one_database
+
 KEYS = ["A1", "B2B", "X000000000", "WEB", "Z9Z9Z9Z9Z9", "E10", "ABCDEFGHIJ"]
 
 

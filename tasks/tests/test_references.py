@@ -7,6 +7,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.tests.factories import ProjectFactory, TaskFactory
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def blocker(fixtures):

@@ -6,6 +6,8 @@ from taskflow.tenancy import inside
 from tasks.actions.members import remove_member
 from tasks.models import Project, ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def ids(fixtures):

@@ -46,7 +46,6 @@ def search_titles(client, q, path="/tasks"):
     return sorted(t["external_ref"] for t in r.json()["data"] if t["external_ref"])
 
 
-@pytest.mark.sampled(20)
 @pytest.mark.parametrize(
     ("q", "names"),
     [

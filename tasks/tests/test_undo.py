@@ -18,6 +18,8 @@ from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, ProjectMember, Role, Tag, Task
 from tasks.tests.test_undo_everything import snapshot
 
+pytestmark = pytest.mark.one_database
+
 HIDDEN = {"version", "updated_at"}
 
 

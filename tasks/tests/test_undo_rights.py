@@ -23,6 +23,8 @@ from tasks.actions.trash import restore
 from tasks.changes.tasks import complete_task, create_task, delete_task, move_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role
 
+pytestmark = pytest.mark.one_database
+
 R1 = "r-1"
 
 
@@ -159,7 +161,6 @@ ROWS = {
 }
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_permission_is_checked_on_the_present_row(place, did, since):
     with inside(place.fixtures.acme):
@@ -173,7 +174,6 @@ def test_permission_is_checked_on_the_present_row(place, did, since):
     assert tuple(statuses.values()) == ROWS[did, since]
 
 
-@pytest.mark.sampled(6)
 @pytest.mark.parametrize(("did", "since"), ROWS, ids=lambda step: step.__name__)
 def test_read_only_or_limited_token_cannot_undo(place, did, since):
     with inside(place.fixtures.acme):

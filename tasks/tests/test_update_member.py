@@ -5,6 +5,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def ids(fixtures):

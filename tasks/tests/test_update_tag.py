@@ -5,6 +5,8 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.actions.tags import create_tag
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def tag(fixtures):
