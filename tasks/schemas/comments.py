@@ -49,6 +49,7 @@ class CommentResponse(Out):
     id: RowId
     task_id: int = Field(description="The id of its task.")
     task_key: str = Field(description="The key of its task, such as WEB-12.")
+    author_id: int | None = Field(description="The id of the author, or null.")
     author: UserRef | None = Field(description="Null if an operator wrote it.")
     body: str = Field(description="The text in Markdown.")
     edited_at: datetime | None = Field(description="When the body was last changed; null if never.")

@@ -117,7 +117,9 @@ class TaskResponse(Out):
     completed: bool = Field(description="Whether the status is `done`, with either outcome.")
     ready: bool = Field(description="Whether the task is open and no open task blocks it.")
     priority: Priority
+    assignee_id: int | None = Field(description="The id of the assignee, or null.")
     assignee: UserRef | None = Field(description="The user who does the task, or null.")
+    created_by_id: int | None = Field(description="The id of the creator, or null.")
     created_by: UserRef | None = Field(description="Null if an operator created it.")
     parent_id: int | None = Field(description="The task that this is a subtask of, or null.")
     blocked_by: list[int] = Field(description="Ids of the tasks that block it, done ones too.")
