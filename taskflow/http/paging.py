@@ -56,7 +56,8 @@ class ListResponse(Out, Generic[T]):
     count: int | None = Field(description="All rows that match, when `include=count`; else null.")
 
 
-NO_FILTERS = PageParams.model_fields.keys() | {"sort"}  # parameters that select no rows
+# Parameters that select no rows.
+NO_FILTERS = PageParams.model_fields.keys() | {"sort", "group_by"}
 
 
 class PageContents(TypedDict, Generic[T]):

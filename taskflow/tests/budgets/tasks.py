@@ -49,6 +49,11 @@ def list_found_tasks(setup: Setup, rows: int) -> Request:
     return list_tasks(setup, rows, "?q=launch")
 
 
+def count_tasks(setup: Setup, rows: int) -> Request:
+    list_tasks(setup, rows)
+    return lambda: setup.ada.get("/tasks/counts?group_by=assignee&project=APO")
+
+
 def create_task(setup: Setup, rows: int, **values: Any) -> Request:
     body = {"project_id": setup.fixtures.apollo.pk, "title": "x"} | values
     return lambda: setup.bob.post("/tasks", body)
