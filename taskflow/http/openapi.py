@@ -22,7 +22,7 @@ from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_st
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
-from taskflow.http.responses import add_body_etag, not_modified, prepare_response
+from taskflow.http.responses import add_read_etag, not_modified, prepare_response
 from taskflow.http.schema import is_unstorable
 from taskflow.http.validation import problem_of_request, suggest
 
@@ -92,6 +92,8 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
         if model.__ninja_param_source__ == "query"
         for name in getattr(model, "__ninja_flatten_map__", {})
     }
+    declared = (operation.openapi_extra or {}).get("parameters", ())
+    names |= {parameter["name"] for parameter in declared if parameter["in"] == "query"}
     return frozenset(names | ({DRY_RUN} if _accepts_preconditions(operation) else set()))
 
 
@@ -198,7 +200,7 @@ class Api(NinjaAPI):
         if request.etag is not None:
             response["ETag"] = request.etag
         elif request.method in SAFE:
-            return add_body_etag(request, response)
+            return add_read_etag(request, response)
         if response.status_code == 201 and "id" in data:
             response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response

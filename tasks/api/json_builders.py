@@ -27,6 +27,7 @@ def task_json_builder(viewer: Viewer) -> JsonBuilder:
     tags = Tag.objects.filter(tasks=OuterRef("pk")).order_by("name_folded", "id")
     return JsonBuilder(
         TaskResponse,
+        without=("comments",),  # add_comments() adds them
         key=ConcatenatedText(F("project__key"), F("number"), separator="-"),
         completed=_as_boolean(Q(status=Status.DONE)),
         ready=_as_boolean(is_ready()),

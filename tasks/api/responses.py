@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -10,16 +11,17 @@ from django.http import HttpResponse
 
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.errors import NotFound
-from taskflow.http.paging import FilterValues, read_sort
+from taskflow.http.paging import FilterValues, PageParams, read_sort
 from taskflow.http.preferences import mark_applied, read_return_preference
-from taskflow.http.responses import respond, respond_with_detail
+from taskflow.http.query_parameters import read_query
+from taskflow.http.responses import require_detail, respond, respond_with_detail
 from tasks.api.row_queries import (
     DETAIL_QUERIES,
     LIST_QUERIES,
     UPDATED_QUERIES,
     UPDATED_TASKS_QUERY,
 )
-from tasks.models import Project, Task
+from tasks.models import Comment, Project, Task
 from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.filters import check_project, leave_out_archived, read_filters
 from tasks.queries.lookup import (
@@ -29,6 +31,8 @@ from tasks.queries.lookup import (
     task_lookup,
 )
 from tasks.queries.trash import count_deleted
+from tasks.schemas.comments import MAX_RECENT_COMMENTS
+from tasks.schemas.tasks import TaskParams
 from tasks.schemas.trash import DeletedRows, Deletion
 
 
@@ -54,15 +58,32 @@ def project_response(request: ActorRequest, ref: str) -> HttpResponse:
 def task_response(request: ActorRequest, ref: str) -> HttpResponse:
     """Respond with the task that has or had this key, or has this id.
 
-    Raises NotFound.
+    With `include=comments` it has its latest comments. Raises NotFound.
     """
+    respond_with = detail_response
+    if (params := read_query(request, TaskParams)) and params.include == "comments":
+        respond_with = _response_with_comments
     try:
-        return detail_response(request, Task, **task_lookup(ref))
+        return respond_with(request, Task, **task_lookup(ref))
     except NotFound:
         pk = find_task_id_by_any_key(ref)
         if pk is None:
             raise
-    return detail_response(request, Task, pk=pk)
+    return respond_with(request, Task, pk=pk)
+
+
+def _response_with_comments(
+    request: ActorRequest, model: type[Model], **lookup: object
+) -> HttpResponse:
+    """Respond with the task and its latest comments. Two statements."""
+    query, viewer = DETAIL_QUERIES[model], request.auth.viewer
+    detail = require_detail(query, query.fetch(viewer, lookup, is_last=False))
+    latest = PageParams(limit=MAX_RECENT_COMMENTS)
+    page = LIST_QUERIES[Comment].page(viewer, {"task": (detail.id,)}, latest, ["-id"])
+    has_more = json.dumps(page.envelope["has_more"])
+    comments = f'{{"data":[{",".join(reversed(page.rows))}],"has_more":{has_more}}}'
+    detail = detail.with_field("comments", comments)
+    return respond(request, detail.text, etag=detail.etag)
 
 
 def updated_response(request: ActorRequest, row: Model, *, status: int = 200) -> HttpResponse:

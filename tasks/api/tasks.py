@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.query_parameters import with_query
 from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
 from tasks.api.responses import deleted_response, list_response, task_response, updated_response
@@ -26,6 +27,7 @@ from tasks.schemas.tasks import (
     TaskFilters,
     TaskListResponse,
     TaskMove,
+    TaskParams,
     TaskResponse,
     TaskUpdate,
 )
@@ -83,9 +85,12 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     return run_bulk(request.auth, body)
 
 
-@tasks.get("/{task_id}", response=TaskResponse)
+@tasks.get("/{task_id}", response=TaskResponse, openapi_extra=with_query(TaskParams))
 def get_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
-    """Get a task by id or key (WEB-12). A key from before the task was moved finds it too."""
+    """Get a task by id or key (WEB-12). A key from before the task was moved finds it too.
+
+    With `include=comments` the task contains its latest 50 comments.
+    """
     return task_response(request, task_id)
 
 

@@ -62,6 +62,18 @@ class CommentResponse(Out):
         return str(comment.task.key)
 
 
+MAX_RECENT_COMMENTS = 50
+
+
+class RecentComments(Out):
+    """The latest comments on a task."""
+
+    data: list[CommentResponse] = Field(
+        description=f"The latest {MAX_RECENT_COMMENTS}, in the order in which they were written."
+    )
+    has_more: bool = Field(description="Whether there are earlier comments.")
+
+
 class CommentCreate(WithReferences):
     """A new comment. Send `task`, or `task_id`."""
 

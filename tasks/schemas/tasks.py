@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import MISSING, Field, StringConstraints
 
@@ -32,6 +32,7 @@ from taskflow.http.schema import (
 )
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
+from tasks.schemas.comments import RecentComments
 from tasks.schemas.references import (
     IS_REFERENCE,
     ProjectReference,
@@ -132,10 +133,26 @@ class TaskResponse(Out):
     completed_at: datetime | None = Field(description="When it became done; null while open.")
     created_at: CreatedAt
     updated_at: UpdatedAt
+    comments: RecentComments | MISSING = Field(
+        MISSING, description="Only in the response to a request with `include=comments`."
+    )
+
+    @staticmethod
+    def resolve_comments(task: Task) -> Any:
+        """Return MISSING: the attribute of this name would be all comments of the task."""
+        return MISSING
 
     @staticmethod
     def resolve_blocked_by(task: Task) -> list[int]:
         return [blocker.pk for blocker in task.blocked_by.all()]
+
+
+class TaskParams(In):
+    """The query parameters of one task."""
+
+    include: Literal["comments"] | None = Field(
+        None, description="`comments`: also return the latest comments."
+    )
 
 
 class TaskFields(WithReferences):

@@ -122,7 +122,7 @@ def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
         text = DETAIL_QUERIES[model].fetch(actor.viewer, {"pk": pk}).text
 
         assert json.loads(text) == as_json(by_pydantic(actor, pk))
-        assert list(json.loads(text)) == list(schema.model_fields)
+        assert list(json.loads(text)) == [n for n in schema.model_fields if n != "comments"]
 
 
 @pytest.mark.sampled(3)
