@@ -147,6 +147,9 @@ class UserRef(Out):
     full_name: str = Field(description="The name, as people write it; may be empty.")
     email: str | None = Field(description="The e-mail, or null.")
     kind: UserKind
+    responsible_id: int | None = Field(
+        description="For an agent, the id of the user who is responsible for it; else null."
+    )
 
 
 class UserCreate(In):
@@ -340,8 +343,10 @@ class EventResponse(Out):
         description="The resource type and what happened to it.", examples=["task.completed"]
     )
     sentence: str = Field(description="The event as a sentence, to show to people.")
+    actor_id: int | None = Field(description="The id of the actor, or null.")
     actor: UserRef | None = Field(description="Null for an operator and for commands.")
     operator_id: int | None = Field(description="The operator who made the change, or null.")
+    on_behalf_of_id: int | None = Field(description="The id of this user, or null.")
     on_behalf_of: UserRef | None = Field(
         description="The user that X-On-Behalf-Of named, or null when it was not sent."
     )
@@ -362,8 +367,10 @@ def build_event_response(entry: HistoryEntry) -> dict[str, object]:
         "at": event.created_at,
         "verb": f"{event.subject_type}.{event.verb}",
         "sentence": entry.sentence,
+        "actor_id": event.actor_id,
         "actor": event.actor,
         "operator_id": event.operator_id,
+        "on_behalf_of_id": event.on_behalf_of_id,
         "on_behalf_of": event.on_behalf_of,
         "via": event.via,
         "request_id": event.request_id,

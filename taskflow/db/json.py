@@ -19,6 +19,7 @@ from typing import Annotated, Any, TypeAlias, Union, get_args, get_origin
 from django.db import models
 from django.db.models import Case, F, When
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from taskflow.db.expressions import (
     AsJson,
@@ -53,14 +54,19 @@ class JsonBuilder:
         Its row is the one that the lookup `prefix` leads to, such as `assignee__`; by default the
         row of the queryset.
         """
-        fields = {n: f for n, f in self.schema.model_fields.items() if n not in self.without}
         return JsonObject(
-            **{n: self._field_expression(n, f.annotation, prefix) for n, f in fields.items()}
+            **{n: self._field_expression(n, f.annotation, prefix) for n, f in self._fields()}
         )
 
     def fingerprint(self) -> AsText:
         """Return the expression of a text that changes whenever the JSON changes."""
         return AsText(JsonArray(*self._version_expressions()))
+
+    def _fields(self) -> Iterator[tuple[str, FieldInfo]]:
+        """Yield the fields of the JSON with their names."""
+        for name, field in self.schema.model_fields.items():
+            if name not in self.without:
+                yield name, field
 
     def _field_expression(self, name: str, annotation: object, prefix: str) -> SqlExpression:
         field_type = _without_optional(annotation)
@@ -81,7 +87,7 @@ class JsonBuilder:
 
     def _version_expressions(self) -> Iterator[SqlExpression]:
         """Yield what the JSON depends on besides the version of the row itself."""
-        for name, field in self.schema.model_fields.items():
+        for name, field in self._fields():
             field_type = _without_optional(field.annotation)
             if name in self.expressions:
                 expression = self.expressions[name]

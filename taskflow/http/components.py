@@ -14,9 +14,12 @@ from pydantic import MISSING, BaseModel
 from pydantic.json_schema import CoreModeRef, DefsRef, JsonSchemaMode
 from pydantic_core.core_schema import (
     CoreSchema,
+    DataclassField,
     EnumSchema,
     LiteralSchema,
+    ModelField,
     NullableSchema,
+    TypedDictField,
     WithDefaultSchema,
 )
 
@@ -88,14 +91,7 @@ class OpenApiDocument(OpenAPISchema):
         return details, name in schema.get("required", ())
 
     def _schema_of(self, model: type[BaseModel], **options: Any) -> Schema:
-        def generator(**kwargs: Any) -> ComponentGenerator:
-            return ComponentGenerator(self.class_by_component, **kwargs)
-
-        return model.model_json_schema(
-            ref_template=COMPONENT_REF,
-            schema_generator=cast(type[NinjaGenerateJsonSchema], generator),
-            **options,
-        )
+        return _generate_schema(model, self.class_by_component, **options)
 
 
 class ComponentGenerator(NinjaGenerateJsonSchema):
@@ -131,6 +127,16 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
                 )
         return generated
 
+    def field_is_required(
+        self,
+        field: ModelField | DataclassField | TypedDictField,
+        total: bool,
+    ) -> bool:
+        """Return whether a property is always there. A field that may be MISSING is not."""
+        if field["schema"].get("default") is MISSING:
+            return False
+        return super().field_is_required(field, total)
+
     def default_schema(self, schema: WithDefaultSchema) -> Schema:
         """Leave out the default of a field that may be absent: MISSING is not JSON.
 
@@ -159,6 +165,19 @@ class ComponentGenerator(NinjaGenerateJsonSchema):
         return _without_const(super().enum_schema(schema))
 
 
+def _generate_schema(
+    model: type[BaseModel], class_by_component: dict[str, str], **options: Any
+) -> Schema:
+    def generator(**kwargs: Any) -> ComponentGenerator:
+        return ComponentGenerator(class_by_component, **kwargs)
+
+    return model.model_json_schema(
+        ref_template=COMPONENT_REF,
+        schema_generator=cast(type[NinjaGenerateJsonSchema], generator),
+        **options,
+    )
+
+
 def _without_const(schema: Schema) -> Schema:
     """Return the schema with a list of one value in place of `const`.
 
@@ -183,6 +202,12 @@ def _flatten(
             yield from _flatten(referred, definitions)
         else:
             yield name, details, name in schema.get("required", ())
+
+
+def parameters_of_schema(schema: type[BaseModel]) -> list[Schema]:
+    """Describe each field of a schema without components as an optional query parameter."""
+    properties = _generate_schema(schema, {})["properties"]
+    return [_parameter("query", n, details, is_required=False) for n, details in properties.items()]
 
 
 def _parameter(source: str, name: str, details: Schema, *, is_required: bool) -> Schema:

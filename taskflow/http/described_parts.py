@@ -137,7 +137,7 @@ ON_BEHALF_OF_PARAMETER = _parameter(
 IF_NONE_MATCH_PARAMETER = _parameter(
     "header",
     "If-None-Match",
-    "An ETag that the client has. 304 if it is current.",
+    "An ETag that the client has. 304 if the response is still the same.",
     type="string",
     pattern=r'^((W/)?"[!#-~]*"|\*)$',
 )
@@ -157,7 +157,10 @@ HEADERS = {
         "The id of the request, which is in its log lines and events: the one that was sent as"
         " X-Request-Id, or a new one."
     ),
-    "ETag": _header("The version of the object, for If-None-Match and If-Match."),
+    "ETag": _header(
+        "For If-None-Match. The ETag of an object contains its version and is also for If-Match;"
+        " other reads have a digest of the body."
+    ),
     "Location": _header("The URL of the new object, which GET answers."),
     "Retry-After": _header("Seconds to wait before the next attempt.", type="integer"),
     "WWW-Authenticate": _header("How to authenticate: with a bearer token."),

@@ -70,7 +70,7 @@ def complete_document(
     }
     for method, operation in _operations(document):
         if method == "get":
-            _describe_read(document, operation)
+            _describe_read(operation)
         else:
             _describe_write(document, operation)
         _copy_example(document, operation)
@@ -132,13 +132,15 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
     return expected
 
 
-def _describe_read(document: Schema, operation: Schema) -> None:
-    if not _is_versioned(document, operation["responses"].get(200, {})):
+def _describe_read(operation: Schema) -> None:
+    """Describe the ETag, which all reads have but files."""
+    response = operation["responses"].get(200, {})
+    if "application/json" not in response.get("content", {}):
         return
     operation.setdefault("parameters", []).append(IF_NONE_MATCH_PARAMETER)
-    operation["responses"][200]["headers"] = header_refs("ETag")
+    response["headers"] = header_refs("ETag")
     operation["responses"][304] = {
-        "description": "Not changed: the object still has the ETag that was sent.",
+        "description": "Not changed: the response still has the ETag that was sent.",
         "headers": header_refs("ETag"),
     }
 

@@ -22,7 +22,7 @@ from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_st
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
-from taskflow.http.responses import prepare_response
+from taskflow.http.responses import add_read_etag, not_modified, prepare_response
 from taskflow.http.schema import is_unstorable
 from taskflow.http.validation import problem_of_request, suggest
 
@@ -92,6 +92,8 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
         if model.__ninja_param_source__ == "query"
         for name in getattr(model, "__ninja_flatten_map__", {})
     }
+    declared = (operation.openapi_extra or {}).get("parameters", ())
+    names |= {parameter["name"] for parameter in declared if parameter["in"] == "query"}
     return frozenset(names | ({DRY_RUN} if _accepts_preconditions(operation) else set()))
 
 
@@ -168,7 +170,7 @@ class Api(NinjaAPI):
                 return result
             etag = etag_of(row)
             if request.method in SAFE and is_current(request, etag):
-                return _not_modified(etag)
+                return not_modified(etag)
             request.etag = etag
             return result
 
@@ -189,11 +191,16 @@ class Api(NinjaAPI):
         return prepare_response(request)
 
     def create_response(self, request: HttpRequest, data: Any, **kwargs: Any) -> HttpResponse:
-        """Return a response with the ETag of a single row and, for a new one, its Location."""
+        """Return a response with the ETag of a single row and, for a new one, its Location.
+
+        Another response of a read gets an ETag made of its body.
+        """
         response = super().create_response(request, data, **kwargs)
         assert isinstance(request, Request)
         if request.etag is not None:
             response["ETag"] = request.etag
+        elif request.method in SAFE:
+            return add_read_etag(request, response)
         if response.status_code == 201 and "id" in data:
             response["Location"] = f"{self._collection(request.path)}/{data['id']}"
         return response
@@ -218,7 +225,3 @@ class Api(NinjaAPI):
             path_prefix = self.get_root_path(path_params or {})
         document = OpenApiDocument(self, path_prefix, self.path_examples)
         return complete_document(document, self.error_codes)
-
-
-def _not_modified(etag: str) -> HttpResponse:
-    return HttpResponse(status=304, headers={"ETag": etag})

@@ -1,8 +1,9 @@
-"""Responses with one row whose JSON the database builds."""
+"""The JSON responses of the API, and responses with one row whose JSON the database builds."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import blake2b
 from typing import NamedTuple
 
 from django.db import models
@@ -22,11 +23,25 @@ Lookup = Mapping[str, object]  # field names with the values that identify a row
 
 
 class Detail(NamedTuple):
-    """One row as a response: its id, its ETag and its JSON."""
+    """One row as a response: its id, version and JSON.
 
+    `fingerprint` is a text that changes whenever the JSON changes, apart from the version.
+    """
+
+    resource_type: str
     id: int
-    etag: str
+    version: int
+    fingerprint: str
     text: str
+
+    @property
+    def etag(self) -> str:
+        return etag_of_fingerprint(self.resource_type, self.id, self.version, self.fingerprint)
+
+    def with_field(self, name: str, value: str) -> Detail:
+        """Return the row with another field at the end of its JSON. The value is JSON."""
+        text = f'{self.text[:-1]},"{name}":{value}}}'
+        return Detail(self.resource_type, self.id, self.version, self.fingerprint + value, text)
 
 
 class DetailQuery:
@@ -46,14 +61,11 @@ class DetailQuery:
         self.details = QueryCache(self._select_json)
         self.many = QueryCache(self._select_json_by_id)
 
-    def fetch(self, viewer: Viewer, lookup: Lookup) -> Detail | None:
-        """Return the row, or None. COMMIT may be sent together with this query."""
+    def fetch(self, viewer: Viewer, lookup: Lookup, *, is_last: bool = True) -> Detail | None:
+        """Return the row, or None. If this query is the last, COMMIT may be sent with it."""
         names, values = tuple(lookup), tuple(lookup.values())
-        rows = self.details.fetch((names,), viewer, values, commit_with=True)
-        if not rows:
-            return None
-        pk, version, fingerprint, text = rows[0]
-        return Detail(pk, etag_of_fingerprint(self.resource_type, pk, version, fingerprint), text)
+        rows = self.details.fetch((names,), viewer, values, commit_with=is_last)
+        return Detail(self.resource_type, *rows[0]) if rows else None
 
     def fetch_etag(self, viewer: Viewer, lookup: Lookup) -> str | None:
         """Return the ETag of the row, or None without a row. Cheaper than fetch()."""
@@ -108,22 +120,52 @@ def respond_with_detail(
     if request.method in SAFE and "HTTP_IF_NONE_MATCH" in request.META:
         etag = query.fetch_etag(viewer, lookup)
         if etag is not None and is_current(request, etag):
-            return HttpResponse(status=304, headers={"ETag": etag})
-    detail = query.fetch(viewer, lookup)
-    if detail is None:
-        raise NotFound(f"There is no such {query.resource_type}.")
-    response = respond(request, detail.text, status=status)
-    response["ETag"] = detail.etag
+            return not_modified(etag)
+    detail = require_detail(query, query.fetch(viewer, lookup))
+    response = respond(request, detail.text, status=status, etag=detail.etag)
     if status == 201:
         response["Location"] = f"{_api_root_of(request)}{query.resource_type}s/{detail.id}"
     return response
 
 
-def respond(request: Request, text: str, *, status: int = 200) -> HttpResponse:
-    """Respond with a JSON text."""
+def require_detail(query: DetailQuery, detail: Detail | None) -> Detail:
+    """Return the row that the query has fetched. Raises NotFound if there is none."""
+    if detail is None:
+        raise NotFound(f"There is no such {query.resource_type}.")
+    return detail
+
+
+def respond(
+    request: Request, text: str, *, status: int = 200, etag: str | None = None
+) -> HttpResponse:
+    """Respond with a JSON text and its ETag. Without `etag`, a read gets one made of its body."""
     response = prepare_response(request)
     response.content, response.status_code = text.encode(), status
+    if request.method in SAFE:
+        return add_read_etag(request, response, etag)
+    if etag is not None:
+        response["ETag"] = etag
     return response
+
+
+def add_read_etag(
+    request: Request, response: HttpResponse, etag: str | None = None
+) -> HttpResponse:
+    """Add the ETag to the response of a read, or return 304 if the client has it already.
+
+    Without `etag` it is made of the body, which saves the transfer of a list, but not its query.
+    """
+    if etag is None:
+        etag = f'"{blake2b(response.content, digest_size=12).hexdigest()}"'
+    if "HTTP_IF_NONE_MATCH" in request.META and is_current(request, etag):
+        return not_modified(etag)
+    response["ETag"] = etag
+    return response
+
+
+def not_modified(etag: str) -> HttpResponse:
+    """Respond with 304: the client has the response with this ETag."""
+    return HttpResponse(status=304, headers={"ETag": etag})
 
 
 def prepare_response(request: Request) -> HttpResponse:

@@ -30,6 +30,7 @@ OWN = {
     "get_tenant": 200,
     "list_projects": 200,
     "list_tasks": 200,
+    "count_tasks": 200,
     "search": 200,
     "list_trash": 200,
     # tags are words of the tenant, which every member may add

@@ -46,8 +46,8 @@ def test_other_methods_are_refused_with_the_allowed_ones(client, db, path):
 @pytest.mark.parametrize("path", [path for path in PATHS if "get" in PATHS[path]])
 def test_head_has_the_status_and_headers_of_get(fixtures, as_, path):
     client = as_(fixtures.boss)
-    if path.endswith("/search"):
-        path += "?q=launch"
+    client.get("/me")  # the first use of a token changes the list of tokens
+    path += {"search": "?q=launch", "counts": "?group_by=status"}.get(path.rpartition("/")[2], "")
 
     get, head = (getattr(client, method)(address(path)) for method in ("get", "head"))
 

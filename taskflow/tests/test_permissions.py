@@ -74,6 +74,7 @@ MATRIX = {
                                                                           200, 200, 403, 403, 404, 200, 404),
     "remove_member":  ("delete", "/members/{membership}", None,           204, 204, 204, 403, 404, 204, 404),
     "list_tasks":     ("get", "/tasks", None,                             200, 200, 200, 200, 200, 200, 200),
+    "count_tasks":    ("get", "/tasks/counts?group_by=status", None,      200, 200, 200, 200, 200, 200, 200),
     "create_task":    ("post", "/tasks", {"project_id": "project", "title": "x"},
                                                                           201, 201, 201, 201, 422, 201, 422),
     "get_task":       ("get", "/tasks/{task}", None,                      200, 200, 200, 200, 404, 200, 404),

@@ -8,7 +8,7 @@ from ninja import Query, Router
 from accounts.schemas import EventFilters, EventListResponse
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import ProjectIdOrKey, TaskIdOrKey
-from tasks.api.responses import event_list_response
+from tasks.api.events import event_list_response
 from tasks.queries.lookup import find_project, find_task
 
 task_history = Router(tags=["Tasks"])

@@ -6,9 +6,11 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.query_parameters import with_query
 from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
 from tasks.api.responses import deleted_response, list_response, task_response, updated_response
+from tasks.api.task_counts import task_counts_response
 from tasks.changes import tasks as actions
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
@@ -16,6 +18,7 @@ from tasks.queries.filters import TASK_SORTS
 from tasks.queries.lookup import find_task
 from tasks.queries.references import References, resolve
 from tasks.schemas.bulk import TaskBulk, TaskBulkResponse
+from tasks.schemas.task_counts import TaskCountFilters, TaskCountsResponse
 from tasks.schemas.tasks import (
     Forced,
     TaskAssignment,
@@ -24,6 +27,7 @@ from tasks.schemas.tasks import (
     TaskFilters,
     TaskListResponse,
     TaskMove,
+    TaskParams,
     TaskResponse,
     TaskUpdate,
 )
@@ -41,6 +45,16 @@ def list_tasks(request: ActorRequest, filters: Query[TaskFilters]) -> HttpRespon
     enough. A filter whose name ends in `_not` excludes tasks, as in `status_not=done`.
     """
     return list_response(request, Task, filters, sorts=TASK_SORTS)
+
+
+@tasks.get("/counts", response=TaskCountsResponse)
+def count_tasks(request: ActorRequest, filters: Query[TaskCountFilters]) -> HttpResponse:
+    """Count the tasks that you can see by status, outcome, priority, assignee or project.
+
+    The filters are those of the list. Groups without tasks are left out, the largest group comes
+    first, and there are 200 at most. Filters can leave groups out, as in `assignee_not=@ada`.
+    """
+    return task_counts_response(request, filters)
 
 
 @tasks.post("", response={201: TaskResponse})
@@ -71,9 +85,12 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     return run_bulk(request.auth, body)
 
 
-@tasks.get("/{task_id}", response=TaskResponse)
+@tasks.get("/{task_id}", response=TaskResponse, openapi_extra=with_query(TaskParams))
 def get_task(request: ActorRequest, task_id: TaskIdOrKey) -> HttpResponse:
-    """Get a task by id or key (WEB-12). A key from before the task was moved finds it too."""
+    """Get a task by id or key (WEB-12). A key from before the task was moved finds it too.
+
+    With `include=comments` the task contains its latest 50 comments.
+    """
     return task_response(request, task_id)
 
 

@@ -17,7 +17,7 @@ from taskflow.audit.actor import Actor
 from taskflow.db.text import fold, fold_key
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
-from taskflow.http.paging import FilterValues, PageParams
+from taskflow.http.paging import NO_FILTERS, FilterValues
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, ProjectStatus, Task
@@ -53,7 +53,6 @@ PAGE_SORTS = {"title": "title_folded"} | {
     n: n for n in ("created_at", "updated_at", "published_at")
 }
 PROJECT_SORTS = {"name": "name_folded"} | {n: n for n in ("key", "created_at", "updated_at")}
-PAGING = PageParams.model_fields.keys() | {"sort"}
 FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 NO_PROJECT = "There is no project “{}”."
 
@@ -107,7 +106,7 @@ def read_filters(
     the caller must call check_project().
     """
     values: dict[str, object] = {}
-    sent = {name: value for name, value in filters.sent_fields().items() if name not in PAGING}
+    sent = {name: value for name, value in filters.sent_fields().items() if name not in NO_FILTERS}
     _check_number_of_values(sent)
     for name, value in sent.items():
         if name == "project" and defer_project_lookup and (ref := _parse_project_ref(value)):

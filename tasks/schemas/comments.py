@@ -49,6 +49,7 @@ class CommentResponse(Out):
     id: RowId
     task_id: int = Field(description="The id of its task.")
     task_key: str = Field(description="The key of its task, such as WEB-12.")
+    author_id: int | None = Field(description="The id of the author, or null.")
     author: UserRef | None = Field(description="Null if an operator wrote it.")
     body: str = Field(description="The text in Markdown.")
     edited_at: datetime | None = Field(description="When the body was last changed; null if never.")
@@ -59,6 +60,18 @@ class CommentResponse(Out):
     @staticmethod
     def resolve_task_key(comment: Comment) -> str:
         return str(comment.task.key)
+
+
+MAX_RECENT_COMMENTS = 50
+
+
+class RecentComments(Out):
+    """The latest comments on a task."""
+
+    data: list[CommentResponse] = Field(
+        description=f"The latest {MAX_RECENT_COMMENTS}, in the order in which they were written."
+    )
+    has_more: bool = Field(description="Whether there are earlier comments.")
 
 
 class CommentCreate(WithReferences):

@@ -46,6 +46,7 @@ class PageResponse(Out):
     body: str = Field(description="The text in Markdown.")
     is_published: bool = Field(description="Whether all members of the project see it.")
     published_at: datetime | None = Field(description="When it was published; null for a draft.")
+    owner_id: int = Field(description="The id of the owner.")
     owner: UserRef = Field(description="The user who may change it, also as a draft.")
     version: Version
     created_at: CreatedAt

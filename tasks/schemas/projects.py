@@ -68,6 +68,7 @@ class ProjectResponse(Out):
     description: str = Field(description="Markdown; may be empty.")
     status: ProjectStatus
     metadata: StoredMetadata
+    owner_id: int = Field(description="The id of the owner.")
     owner: UserRef = Field(description="The user who owns the project.")
     role: Role | None = Field(
         description="Your role in the project. Null: you see it as an administrator."
@@ -157,6 +158,7 @@ class ProjectMemberResponse(Out):
 
     id: RowId
     project_id: int = Field(description="The id of the project.")
+    user_id: int = Field(description="The id of the user.")
     user: UserRef = Field(description="The user who is a member.")
     role: Role
     version: Version

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date, datetime
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 from pydantic import MISSING, Field, StringConstraints
 
@@ -32,6 +32,7 @@ from taskflow.http.schema import (
 )
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
+from tasks.schemas.comments import RecentComments
 from tasks.schemas.references import (
     IS_REFERENCE,
     ProjectReference,
@@ -117,7 +118,9 @@ class TaskResponse(Out):
     completed: bool = Field(description="Whether the status is `done`, with either outcome.")
     ready: bool = Field(description="Whether the task is open and no open task blocks it.")
     priority: Priority
+    assignee_id: int | None = Field(description="The id of the assignee, or null.")
     assignee: UserRef | None = Field(description="The user who does the task, or null.")
+    created_by_id: int | None = Field(description="The id of the creator, or null.")
     created_by: UserRef | None = Field(description="Null if an operator created it.")
     parent_id: int | None = Field(description="The task that this is a subtask of, or null.")
     blocked_by: list[int] = Field(description="Ids of the tasks that block it, done ones too.")
@@ -130,10 +133,26 @@ class TaskResponse(Out):
     completed_at: datetime | None = Field(description="When it became done; null while open.")
     created_at: CreatedAt
     updated_at: UpdatedAt
+    comments: RecentComments | MISSING = Field(
+        MISSING, description="Only in the response to a request with `include=comments`."
+    )
+
+    @staticmethod
+    def resolve_comments(task: Task) -> Any:
+        """Return MISSING: the attribute of this name would be all comments of the task."""
+        return MISSING
 
     @staticmethod
     def resolve_blocked_by(task: Task) -> list[int]:
         return [blocker.pk for blocker in task.blocked_by.all()]
+
+
+class TaskParams(In):
+    """The query parameters of one task."""
+
+    include: Literal["comments"] | None = Field(
+        None, description="`comments`: also return the latest comments."
+    )
 
 
 class TaskFields(WithReferences):

@@ -15,8 +15,9 @@ from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, update_comment
 from tasks.actions.pages import create_page, publish_page
 from tasks.actions.projects import create_project, update_project
-from tasks.api import responses
-from tasks.api.responses import DETAIL_QUERIES, JSON_BUILDERS
+from tasks.api import row_queries
+from tasks.api.json_builders import JSON_BUILDERS
+from tasks.api.row_queries import DETAIL_QUERIES
 from tasks.changes.tasks import create_task, move_task, update_task
 from tasks.models import Comment, Page, Project, Task
 from tasks.models.registry import TRASHABLE_TYPES
@@ -120,7 +121,7 @@ def test_each_row_is_equal_from_database_and_pydantic(acme, who, model):
         text = DETAIL_QUERIES[model].fetch(actor.viewer, {"pk": pk}).text
 
         assert json.loads(text) == as_json(by_pydantic(actor, pk))
-        assert list(json.loads(text)) == list(schema.model_fields)
+        assert list(json.loads(text)) == [n for n in schema.model_fields if n != "comments"]
 
 
 @pytest.mark.sampled(3)
@@ -173,7 +174,7 @@ def test_list_is_compiled_once_for_values_of_one_variant(acme, as_, monkeypatch)
     queries = ("status=todo&assignee=me", "status=done&assignee=none", "tag=a&tag=b")
     first = [as_(acme.ada).get(f"/tasks?{query}&sort=-priority").json() for query in queries]
     monkeypatch.setattr(filters, "apply_filters", None)
-    monkeypatch.setattr(responses, "apply_filters", None)
+    monkeypatch.setattr(row_queries, "apply_filters", None)
 
     for query, page in zip(queries, first, strict=True):
         assert as_(acme.ada).get(f"/tasks?{query}&sort=-priority").json() == page

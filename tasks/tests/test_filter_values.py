@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from accounts.schemas import EventFilters, UserFilters
 from conftest import PROOF
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, MAX_VALUES_PER_FILTER
-from taskflow.http.paging import PageParams
+from taskflow.http.paging import NO_FILTERS, PageParams
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.changes.tasks import create_task, delete_task
@@ -19,6 +19,7 @@ from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
 from tasks.schemas.tags import TagFilters
+from tasks.schemas.task_counts import TaskCountFilters
 from tasks.schemas.tasks import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
 
@@ -37,6 +38,7 @@ value = st.sampled_from(OPERATORS) | st.text(character, min_size=1, max_size=10)
 values = st.lists(value, min_size=2, max_size=4)
 LISTS = {
     "/tasks": TaskFilters,
+    "/tasks/counts": TaskCountFilters,
     "/projects/APO/tasks.csv": TaskWhere,
     "/projects": ProjectFilters,
     "/pages": PageFilters,
@@ -52,7 +54,7 @@ FILTERS = [
     (path, name)
     for path, filters in LISTS.items()
     for name in filters.model_fields
-    if name not in PageParams.model_fields and name != "sort"
+    if name not in NO_FILTERS
 ]
 MULTIPLE = [
     (path, name)

@@ -14,6 +14,7 @@ def test_members_are_listed_in_the_order_of_joining(fixtures, as_):
         "id",
         "project_id",
         "user",
+        "user_id",
         "role",
         "version",
         "joined_at",

@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from taskflow.tests.budgets.setup import Request, Setup
+from tasks.tests.factories import CommentFactory
 
 
 def get_task(setup: Setup, rows: int) -> Request:
     setup.bob.patch("/tasks/APO-1", {"tags": [f"t{n}" for n in range(rows)]})
     return lambda: setup.bob.get("/tasks/APO-1")
+
+
+def get_task_with_comments(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
+    return lambda: setup.bob.get("/tasks/APO-1?include=comments")
 
 
 def get_unchanged_task(setup: Setup, rows: int) -> Request:
@@ -47,6 +54,11 @@ def list_tasks_behind_a_cursor(setup: Setup, rows: int) -> Request:
 
 def list_found_tasks(setup: Setup, rows: int) -> Request:
     return list_tasks(setup, rows, "?q=launch")
+
+
+def count_tasks(setup: Setup, rows: int) -> Request:
+    list_tasks(setup, rows)
+    return lambda: setup.ada.get("/tasks/counts?group_by=assignee&project=APO")
 
 
 def create_task(setup: Setup, rows: int, **values: Any) -> Request:

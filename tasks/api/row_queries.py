@@ -1,0 +1,113 @@
+"""The queries of single rows and of lists, which are compiled once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model, QuerySet
+
+from taskflow.db.page_query import Partitions
+from taskflow.db.viewer import Viewer
+from taskflow.http.list_query import ListQuery
+from taskflow.http.paging import FilterValues
+from taskflow.http.responses import DetailQuery
+from taskflow.tenancy import with_tenant_parameter
+from tasks.api.json_builders import JSON_BUILDERS, task_json_builder
+from tasks.models import Project, Task
+from tasks.queries.conditions import ProjectRef, apply_filters
+
+
+@with_tenant_parameter
+def _visible_rows_query(
+    model: Any, viewer: Viewer, filter_values: FilterValues | None = None
+) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.visible_to(viewer)
+    return apply_filters(rows, filter_values) if filter_values else rows
+
+
+@with_tenant_parameter
+def _all_rows_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model._base_manager.all()
+    return rows
+
+
+@with_tenant_parameter
+def _rows_outside_trash_query(model: Any, viewer: Viewer) -> QuerySet[Model]:
+    rows: QuerySet[Model] = model.objects.all()
+    return rows
+
+
+DETAIL_QUERIES = {
+    model: DetailQuery(model.__name__.lower(), partial(_visible_rows_query, model), build_json)
+    for model, build_json in JSON_BUILDERS.items()
+}
+UPDATED_QUERIES = {
+    model: DetailQuery(model.__name__.lower(), partial(_all_rows_query, model), build_json)
+    for model, build_json in JSON_BUILDERS.items()
+}
+UPDATED_TASKS_QUERY = DetailQuery(
+    "task", partial(_rows_outside_trash_query, Task), task_json_builder
+)
+# Filters that have an index of their own. With them, a list is not read per project.
+INDEXED_FILTERS = frozenset(
+    {"assignee", "created_by", "parent", "blocked_by", "external_ref", "project", "q"}
+)
+
+PROJECT_STATUS_FILTERS = frozenset({"project_status", "project_status_not"})
+
+
+@with_tenant_parameter
+def _tasks_by_project(
+    viewer: Viewer, filter_values: FilterValues, order: Sequence[str]
+) -> Partitions | None:
+    """Return the tasks partitioned by visible project, or None if the list is faster as a whole."""
+    of_projects = {n: v for n, v in filter_values.items() if n in PROJECT_STATUS_FILTERS}
+    of_tasks = {n: v for n, v in filter_values.items() if n not in of_projects}
+    filter_names = {name.removesuffix("_not") for name in of_tasks}
+    if _is_faster_as_a_whole(viewer, filter_names, is_by_id=order[0] in ("id", "-id")):
+        return None
+    projects = apply_filters(
+        Project.objects.visible_to(viewer),
+        {name.removeprefix("project_"): value for name, value in of_projects.items()},
+    )
+    return Partitions(projects, apply_filters(Task.objects.all(), of_tasks), "project")
+
+
+def _is_faster_as_a_whole(viewer: Viewer, filter_names: set[str], *, is_by_id: bool) -> bool:
+    """Whether reading all tasks in order is faster than reading the first ones of each project."""
+    if is_by_id and connection.vendor == "postgresql":
+        return True  # reading in the order of ids is fast as long as most tasks are visible
+    if filter_names & INDEXED_FILTERS or (is_by_id and "updated_since" in filter_names):
+        return True
+    sees_everything = viewer.is_staff and viewer.project_ids is None
+    return is_by_id and sees_everything and bool(filter_names - {"status"})
+
+
+@with_tenant_parameter
+def select_tasks(viewer: Viewer, filter_values: FilterValues) -> QuerySet[Model]:
+    """Return the visible tasks that match, in no order."""
+    partitions = _tasks_by_project(viewer, filter_values, ["id"])
+    if partitions is not None:
+        return partitions.all_rows()
+    return _visible_rows_query(Task, viewer, filter_values)
+
+
+def _is_of_one_project(filter_values: FilterValues) -> bool:
+    """Whether the list is one project's, whose indexes contain its tasks in every order."""
+    filter_names = {name.removesuffix("_not") for name in filter_values} & INDEXED_FILTERS
+    return filter_names == {"project"} and isinstance(filter_values.get("project"), ProjectRef)
+
+
+LIST_QUERIES = {
+    model: ListQuery(
+        model,
+        partial(_visible_rows_query, model),
+        build_json,
+        partitions=_tasks_by_project if model is Task else None,
+        is_of_one_partition=_is_of_one_project if model is Task else None,
+    )
+    for model, build_json in JSON_BUILDERS.items()
+}
