@@ -24,7 +24,7 @@ from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
-from tasks.actions.undo import UndoResult, undo
+from tasks.actions.undo.undoing import UndoResult, undo
 from tasks.models import Project
 from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ninja import Router
 
 from taskflow.audit.actor import ActorRequest
-from tasks.actions.undo import undo as undo_events
+from tasks.actions.undo.undoing import undo as undo_events
 from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest, UndoResponse, undo_response
 
