@@ -117,10 +117,6 @@ def _find_fault(
             "parent_in_trash",
             f"The parent, task {task.parent_id}, is in the trash. Restore it first.",
         )
-    if task.parent and not task.completed and {"status", "parent", "deleted_at"} & touched:
-        completed_at = task.parent.completed_at
-        if completed_at and completed_at > reversal.events[-1].created_at:
-            return "parent_done", f"The parent, task {task.parent_id}, has been completed since."
     if task.parent_id and task.pk in find_reachable(edges.parents, edges.parents.get(task.pk, ())):
         return "cycle", "The task would be a subtask of itself."
     levels_to_top = len(find_reachable(edges.parents, [task.pk]))

@@ -21,6 +21,11 @@ from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions.undo import rights
 from tasks.actions.undo.access import find_missing_owners
 from tasks.actions.undo.locks import lock_users_of_events
+from tasks.actions.undo.open_work import (
+    find_completed_projects,
+    find_open_below_done,
+    get_state,
+)
 from tasks.actions.undo.outcomes import find_changed_outcomes, set_outcomes
 from tasks.actions.undo.removals import find_new_children, find_tags_in_use
 from tasks.actions.undo.task_rules import (
@@ -54,13 +59,16 @@ class _UndoBlocked(Exception):
         self.obstacles = obstacles
 
 
-def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoResult:
+def undo(
+    actor: Actor, events: Sequence[Event], *, skip: bool = False, force: bool = False
+) -> UndoResult:
     """Undo the events, newest first. Created rows go to the trash.
 
     rights.py documents the permissions. Raises NotFound for an event that the actor cannot see
     any more, and Conflict with a list of obstacles if other users have changed the same fields
-    since. If `skip` is set, such changes are kept and their obstacles are returned. Tokens,
-    passwords and rows that were deleted permanently cannot be restored.
+    since, or if open tasks would be below a done parent or in a completed project. If `skip` is
+    set, such changes are kept and their obstacles are returned. If `force` is set, open tasks are
+    no obstacle. Tokens, passwords and rows that were deleted permanently cannot be restored.
     """
     if len(events) > MAX_EVENTS:
         raise TOO_MANY_EVENTS
@@ -77,7 +85,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
             raise _build_conflict(plan.obstacles)
         try:
             with savepoint():
-                _apply_plan(actor, plan)
+                _apply_plan(actor, plan, force=force)
         except _UndoBlocked as blocked:
             discovered.append(blocked.obstacles)
         else:
@@ -93,7 +101,7 @@ def _build_conflict(obstacles: Sequence[Obstacle]) -> Conflict:
     )
 
 
-def _apply_plan(actor: Actor, plan: Plan) -> None:
+def _apply_plan(actor: Actor, plan: Plan, *, force: bool) -> None:
     """Write the plan. Raises _UndoBlocked if the result breaks rules."""
     if obstacles := [
         *find_changed_outcomes(plan),
@@ -103,6 +111,7 @@ def _apply_plan(actor: Actor, plan: Plan) -> None:
     ]:
         raise _UndoBlocked(obstacles)
     set_outcomes(plan)
+    task_states = {r.row.pk: get_state(r.row) for r in plan.reversals_of(Task)}
     moved = [r for r in plan.reversals_of(Task) if {"project", "number"} & r.values.keys()]
     former_numbers = [(r.row, r.row.project_id, r.row.number) for r in moved]
     remove_created(actor, plan)
@@ -117,6 +126,10 @@ def _apply_plan(actor: Actor, plan: Plan) -> None:
         *find_tasks_with_too_many_tags(plan),
         *find_missing_owners(plan),
     ]:
+        raise _UndoBlocked(obstacles)
+    if not force and (
+        obstacles := [*find_open_below_done(plan, task_states), *find_completed_projects(plan)]
+    ):
         raise _UndoBlocked(obstacles)
     if users := plan.reversals_of(User):
         end_access(actor, [reversal.row.pk for reversal in users])
