@@ -15,6 +15,7 @@ from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
+MAX_NAME = 100  # characters
 COLOR_PATTERN = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -32,7 +33,7 @@ TagManager = TenantManager.from_queryset(TagQuerySet)
 class Tag(TenantModel):
     """A name, and optionally a color, that any number of tasks of the tenant have."""
 
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=MAX_NAME)
     name_folded = FoldedField("name")
     color = models.CharField(
         max_length=7,
