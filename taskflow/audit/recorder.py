@@ -316,8 +316,13 @@ def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) ->
 
 
 def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, Changes]]:
-    """Return each row with all its values and links, as {name: [before, empty]}."""
+    """Return each row with all its values and links, as {name: [before, empty]}.
+
+    The time of creation is among them, so that an undo can create the row again with it.
+    """
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
+    for row, changes in zip(rows, before, strict=True):
+        changes["created_at"] = [as_recorded(read_column(row, "created_at")), None]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):
         linked = read_linked_ids(rows, name)

@@ -10,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 
 from taskflow.db.computed import FoldedField
+from taskflow.db.creation_time import CreationTime
 from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Tag(TenantModel):
         ],
     )
     version = models.PositiveIntegerField(default=1, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar = TagManager()

@@ -114,6 +114,8 @@ def _apply_plan(actor: Actor, plan: Plan, *, force: bool) -> None:
     task_states = {r.row.pk: get_state(r.row) for r in plan.reversals_of(Task)}
     moved = [r for r in plan.reversals_of(Task) if {"project", "number"} & r.values.keys()]
     former_numbers = [(r.row, r.row.project_id, r.row.number) for r in moved]
+    for recreated in (r for r in plan.reversals_of(User) if r.is_recreated):
+        recreated.row.set_unusable_password()  # the former one is not in the log
     remove_created(actor, plan)
     restore_values(actor, plan)
     FormerNumber.delete_reused([r.row for r in moved])
