@@ -67,6 +67,7 @@ def create_all(
     `verb` is that of all events, or a list with the verb of each. A row may refer to a row before
     it; each such level needs one more INSERT. So does each
     many-to-many field in `link_fields`: {name: [rows linked to the first row, to the second, …]}.
+    The event of a row that keeps an earlier time of creation contains that time.
     """
     if not rows:
         return rows
@@ -74,9 +75,13 @@ def create_all(
     for row in rows:
         row.tenant_id = actor.tenant.pk
         check_fields(row)
+    kept_times = [row.__dict__.get("created_at") for row in rows]
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
     created = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
+    for changes, time in zip(created, kept_times, strict=True):
+        if time is not None:
+            changes["created_at"] = [None, as_recorded(time)]
     for name, targets_of_each in (link_fields or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
         add_links(rows, name, linked)
