@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from taskflow.audit.actor import TokenScope
+from taskflow.db.creation_time import CreationTime
 from taskflow.db.statements import Parameter
 from taskflow.db.text import fold
 from taskflow.tenancy import TenantFK, TenantManager, TenantModel, TenantQuerySet
@@ -182,7 +183,7 @@ class User(TenantModel, AbstractBaseUser):
         "self", models.PROTECT, null=True, blank=True, related_name="agents", db_index=False
     )
     version = models.PositiveIntegerField(default=1, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar[UserManager] = UserManager()

@@ -79,6 +79,8 @@ class RecordedAdmin(ModelAdmin):
     schema: type[In] = In  # the API's schema, whose fields also validate the form
     formfield_overrides = FORMFIELD_CLASSES
     change_form_before_template = "admin/row_version.html"
+    delete_confirmation_template = "admin/delete_row.html"
+    delete_selected_confirmation_template = "admin/delete_rows.html"
     action_field_names: ClassVar[dict[str, str]] = {}  # form field: name in actions and events
     compressed_fields = True
     list_per_page = 50
@@ -202,7 +204,10 @@ class RecordedAdmin(ModelAdmin):
         return TemplateResponse(request, "admin/conflict.html", context, status=412)
 
     def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return self._redirect_on_refusal(request, super().delete_view, *args, **kwargs)
+        extra_context = {"restoration": self.describe_restoration()}
+        return self._redirect_on_refusal(
+            request, super().delete_view, *args, extra_context=extra_context, **kwargs
+        )
 
     def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return self._redirect_on_refusal(request, super().changelist_view, *args, **kwargs)
@@ -211,7 +216,10 @@ class RecordedAdmin(ModelAdmin):
         """Raise NotFound when one of the selected values cannot be the id of a row."""
         if not all(is_id(text) for text in request.POST.getlist(ACTION_CHECKBOX_NAME)):
             raise NotFound("One of the selected rows does not exist.")
-        return super().response_action(request, queryset, *args)
+        response = super().response_action(request, queryset, *args)
+        if isinstance(response, TemplateResponse) and response.context_data is not None:
+            response.context_data["restoration"] = self.describe_restoration()
+        return response
 
     def _redirect_on_refusal(
         self, request: HttpRequest, view: Callable[..., HttpResponse], *args: Any, **kwargs: Any
@@ -228,10 +236,24 @@ class RecordedAdmin(ModelAdmin):
     # ---- confirmation of deletes, and history ----
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return at most 20 names. Django's own would load all rows that refer to these rows."""
+        """Return at most 20 names, and the counts of count_to_delete().
+
+        Django's own would load all rows that refer to these rows.
+        """
         rows = list(objs[:21])
         names = [str(row) for row in rows[:20]] + ["…"] * (len(rows) > 20)
-        return names, {str(self.opts.verbose_name_plural): len(objs)}, set(), []
+        return names, self.count_to_delete([row.pk for row in objs]), set(), []
+
+    def count_to_delete(self, ids: list[int]) -> dict[str, int]:
+        """Return what the delete page counts: the rows, and what is deleted or changed with them.
+
+        The keys are labels in lower case, such as "tasks".
+        """
+        return {str(self.opts.verbose_name_plural): len(ids)}
+
+    def describe_restoration(self) -> str:
+        """Return the sentence of the delete page about how deleted rows can be restored."""
+        return ""
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -67,6 +67,7 @@ def create_all(
     `verb` is that of all events, or a list with the verb of each. A row may refer to a row before
     it; each such level needs one more INSERT. So does each
     many-to-many field in `link_fields`: {name: [rows linked to the first row, to the second, …]}.
+    The event of a row that keeps an earlier time of creation contains that time.
     """
     if not rows:
         return rows
@@ -74,9 +75,13 @@ def create_all(
     for row in rows:
         row.tenant_id = actor.tenant.pk
         check_fields(row)
+    kept_times = [row.__dict__.get("created_at") for row in rows]
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
     created = [{n: [None, v] for n, v in snapshot(row).items()} for row in rows]
+    for changes, time in zip(created, kept_times, strict=True):
+        if time is not None:
+            changes["created_at"] = [None, as_recorded(time)]
     for name, targets_of_each in (link_fields or {}).items():
         linked = [sorted({t.pk for t in targets}) for targets in targets_of_each]
         add_links(rows, name, linked)
@@ -316,8 +321,13 @@ def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) ->
 
 
 def _deletion_entries(model: type[RowT], rows: list[RowT]) -> list[tuple[RowT, Changes]]:
-    """Return each row with all its values and links, as {name: [before, empty]}."""
+    """Return each row with all its values and links, as {name: [before, empty]}.
+
+    The time of creation is among them, so that an undo can create the row again with it.
+    """
     before = [{n: [v, None] for n, v in snapshot(row).items()} for row in rows]
+    for row, changes in zip(rows, before, strict=True):
+        changes["created_at"] = [as_recorded(read_column(row, "created_at")), None]
     ends: list[Any] = [*model._meta.local_many_to_many, *model._meta.related_objects]
     for name in sorted(end.name for end in ends if end.many_to_many):
         linked = read_linked_ids(rows, name)

@@ -124,13 +124,17 @@ def _check_no_open_tasks(project: Project) -> None:
     lock(project, "status")
     if project.status == ProjectStatus.COMPLETED:
         return
-    open_tasks = Task.objects.filter(project=project).open()
-    if count := open_tasks.count():
-        raise Conflict(
-            f"The project has {count} open tasks. Complete or delete them first, or send"
-            " force=true.",
-            code="open_work",
-        )
+    if detail := describe_open_tasks(project):
+        raise Conflict(detail, code="open_work")
+
+
+def describe_open_tasks(project: Project) -> str | None:
+    """Return the sentence that refuses to complete the project, or None without open tasks."""
+    count = Task.objects.filter(project=project).open().count()
+    if not count:
+        return None
+    tasks, them = ("1 open task", "it") if count == 1 else (f"{count} open tasks", "them")
+    return f"The project has {tasks}. Complete or delete {them} first, or send force=true."
 
 
 def _check_no_other_blockers(tasks: TaskQuerySet) -> None:

@@ -27,15 +27,16 @@ from tasks.rules import (
 CHUNK = 1000  # rows that one statement deletes
 
 
-def restore(actor: Actor, row: Trashable) -> None:
+def restore(actor: Actor, row: Trashable, *, force: bool = False) -> None:
     """Restore a row, with the rows that were deleted together with it.
 
-    Requires the permission to delete the row. Raises Conflict if its parent is in the trash.
+    Requires the permission to delete the row. Raises Conflict if its parent is in the trash, and
+    for an open task whose parent is done, unless `force` is set.
     """
     if isinstance(row, Project):
         _restore_project(actor, row)
     elif isinstance(row, Task):
-        restore_task(actor, row)
+        restore_task(actor, row, force=force)
     else:
         _restore_in_project(actor, row)
 

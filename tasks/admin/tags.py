@@ -14,7 +14,7 @@ from accounts.admin.recorded import RecordedAdmin
 from taskflow.admin.site import display
 from taskflow.audit.actor import Actor
 from tasks.actions import tags as actions
-from tasks.models import Tag
+from tasks.models import Tag, Task
 from tasks.schemas.tags import TagCreate
 
 
@@ -28,6 +28,21 @@ class TagAdmin(RecordedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tag]:
         return Tag.objects.annotate(task_count=Count("tasks"))
+
+    def count_to_delete(self, ids: list[int]) -> dict[str, int]:
+        losing = Task.everything.filter(tags__in=ids).distinct()
+        outside = losing.filter(pk__in=Task.objects.outside_trash()).count()
+        counts = {
+            "tasks that stay but lose a tag": outside,
+            "tasks in the trash that lose a tag": losing.count() - outside,
+        }
+        return super().count_to_delete(ids) | {name: n for name, n in counts.items() if n}
+
+    def describe_restoration(self) -> str:
+        return (
+            "Tags have no trash. To take the deletion back, use “Undo…” in the list of events: it"
+            " creates the tag again and gives it back to these tasks."
+        )
 
     def create_row(self, actor: Actor, values: FormValues) -> Tag:
         return actions.create_tag(actor, **values)

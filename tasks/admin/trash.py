@@ -9,16 +9,17 @@ from django.contrib.admin import SimpleListFilter
 from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest
+from django.utils import timezone
 
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
 from tasks.models import Task
-from tasks.models.trash import Trashable
+from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.lookup import find_task_id_by_any_key
 from tasks.queries.search import SEARCH_COLUMNS, build_condition, matches, read_query
-from tasks.queries.trash import select_trash_by_type
+from tasks.queries.trash import count_to_delete, select_trash_by_type
 
 
 class TrashFilter(SimpleListFilter):
@@ -82,6 +83,17 @@ class TrashableAdmin(RecordedAdmin):
             for name, action_tuple in super().get_actions(request).items()
             if (name in trash_actions) == is_trash_requested(request)
         }
+
+    def count_to_delete(self, ids: list[int]) -> dict[str, int]:
+        """Return the numbers that the API reports for a deletion, without those that are 0."""
+        return {name: count for name, count in count_to_delete(self.model, ids).items() if count}
+
+    def describe_restoration(self) -> str:
+        until = timezone.localtime(timezone.now() + TRASH_RETENTION)
+        return (
+            "Everything that is listed here goes to the trash, from which it can be restored until"
+            f" {until:%Y-%m-%d %H:%M %Z}. Afterwards it is deleted permanently."
+        )
 
     @action(description="Restore")
     def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:

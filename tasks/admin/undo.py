@@ -24,7 +24,7 @@ from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import HistoryEntry, read_history
 from taskflow.audit.models import Event
 from taskflow.http.errors import Problem
-from tasks.actions.undo import UndoResult, undo
+from tasks.actions.undo.undoing import UndoResult, undo
 from tasks.models import Project
 from tasks.queries.events import select_events
 from tasks.schemas.undo import OnConflict, UndoRequest
@@ -48,6 +48,11 @@ class UndoForm(forms.Form):
     skip = forms.BooleanField(
         required=False,
         label="Skip events that conflict with later changes of other users or cannot be undone",
+    )
+
+    force = forms.BooleanField(
+        required=False,
+        label="Undo even what leaves open tasks below a done task or in a completed project",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -121,7 +126,9 @@ class EventAdminWithUndo(events.EventAdmin):
             undo_request = _limit_to_plan(form)
             try:
                 with transaction.atomic():
-                    result, entries = _undo_events(get_actor(request), undo_request)
+                    result, entries = _undo_events(
+                        get_actor(request), undo_request, force=form.cleaned_data["force"]
+                    )
                     transaction.set_rollback("confirmed" not in request.POST)
                 if "confirmed" in request.POST:
                     messages.success(request, f"{len(result.event_ids)} changes were undone.")
@@ -156,9 +163,12 @@ def _limit_to_plan(form: UndoForm) -> UndoRequest:
     return undo_request.model_copy(update={"until": until})
 
 
-def _undo_events(actor: Actor, undo_request: UndoRequest) -> tuple[UndoResult, list[HistoryEntry]]:
+def _undo_events(
+    actor: Actor, undo_request: UndoRequest, *, force: bool
+) -> tuple[UndoResult, list[HistoryEntry]]:
     """Undo the selected events. Return the result, and history entries of the undo itself."""
     events_to_undo = select_events(actor, undo_request)
+    skip = undo_request.on_conflict == OnConflict.SKIP
     with capture_events() as recorded:
-        result = undo(actor, events_to_undo, skip=undo_request.on_conflict == OnConflict.SKIP)
+        result = undo(actor, events_to_undo, skip=skip, force=force)
     return result, read_history(actor, recorded)

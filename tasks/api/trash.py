@@ -9,6 +9,7 @@ from taskflow.http.filtering import select_values
 from taskflow.http.paging import paginate_models
 from tasks.actions import trash as actions
 from tasks.queries.trash import find_in_trash, select_trash_by_type
+from tasks.schemas.tasks import Forced
 from tasks.schemas.trash import TrashFilters, TrashItem, TrashKind, TrashListResponse, trash_item
 
 trash = Router(tags=["Trash"])
@@ -27,14 +28,16 @@ def list_trash(request: ActorRequest, filters: Query[TrashFilters]) -> dict[str,
 
 
 @trash.post("/{kind}/{id:row_id}/restoration", response=TrashItem)
-def restore(request: ActorRequest, kind: TrashKind, row_id: int) -> dict[str, object]:
+def restore(
+    request: ActorRequest, kind: TrashKind, row_id: int, force: Query[Forced]
+) -> dict[str, object]:
     """Restore a row, with the rows that were deleted together with it.
 
     You need the permission to delete the row. 409 if its parent, its task or its project is in the
-    trash.
+    trash. 409 `parent_done` for an open task whose parent is done, unless `force` is true.
     """
     row = find_in_trash(request.auth, kind, row_id)
-    actions.restore(request.auth, row)
+    actions.restore(request.auth, row, force=force.force)
     return trash_item(kind, row)
 
 

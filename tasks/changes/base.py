@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
@@ -84,6 +84,13 @@ class TaskChange:
     def apply(self, task: Task, context: Context) -> dict[str, object]:
         """Return the new values by field name, or an empty dict to change nothing."""
         raise NotImplementedError
+
+    def parts(self) -> Iterable[tuple[str, TaskChange]]:
+        """Return changes that each have the fields of one rule, with the name of a field.
+
+        Empty if one rule reads all fields of the change.
+        """
+        return ()
 
     @property
     def values(self) -> FieldValues:

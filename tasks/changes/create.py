@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, ClassVar
 
 from django.utils import timezone
@@ -17,6 +18,7 @@ from tasks.actions.tags import find_or_create_tags
 from tasks.changes.context import BLOCKER_CYCLE, DUE_TWICE, Context, check_tag_count, get_graph_id
 from tasks.changes.numbers import NewNumbers, set_numbers
 from tasks.changes.outcome import check_outcome, get_outcome
+from tasks.changes.parts import divide, find_all_problems
 from tasks.models import Project, Status, Task
 from tasks.models.graph import find_circles
 from tasks.rules import check_can_keep_history
@@ -107,6 +109,22 @@ class CreateTask:
         if task.completed_at and not task.completed:
             raise Invalid.field("completed_at", "Only a task whose status is done is completed.")
 
+    def parts(self) -> Iterator[tuple[str, CreateTask]]:
+        """Yield new tasks that each have the fields of one rule, with the name of a field.
+
+        Without the number, which the check of the whole task has taken.
+        """
+        bare = replace(self, values={}, parent=None, tags=(), blocked_by=(), history={})
+        links = {"tags": self.tags} | ({"parent": self.parent} if self.parent else {})
+        for name, values in divide(self.values | links):
+            own = {n: v for n, v in values.items() if n not in links}
+            parent = self.parent if name == "parent" else None
+            tags = self.tags if name == "tags" else ()
+            yield name, replace(bare, values=own, parent=parent, tags=tags)
+        status = {n: v for n, v in self.values.items() if n == "status"}
+        history = {n: v for n, v in self.history.items() if n != "number"}
+        yield "completed_at", replace(bare, values=status, history=history)
+
     @property
     def refers_to_new_task(self) -> bool:
         """Whether its parent or one of its blockers is another new task."""
@@ -119,12 +137,14 @@ def create_tasks(
     problems: dict[int, Problem] | None = None,
     *,
     check_only: bool = False,
+    find_all: bool = False,
 ) -> dict[int, Task]:
     """Create tasks, each with the next number of its project. Return them by index in `new`.
 
     The first refused task raises its Problem. If `problems` is given, problems are added to it
     instead, by index in `new`, and the other tasks are created; no task is created if any new task
-    refers to another, or with `check_only`. A constant number of statements.
+    refers to another, or with `check_only`. With `find_all`, the problem of a task has the errors
+    of all rules that it breaks. A constant number of statements.
     """
     rows: dict[CreateTask, Task] = {}
     for change in new:
@@ -141,6 +161,10 @@ def create_tasks(
         except Problem as problem:
             if problems is None:
                 raise
+            if find_all:
+                parts = ((n, part.build_row(actor, rows), part) for n, part in change.parts())
+                checks = [(n, partial(part.check, row, context)) for n, row, part in parts]
+                problem = find_all_problems(problem, checks)
             problems[index] = problem
     if check_only or (problems and any(change.refers_to_new_task for change in new)):
         return {}

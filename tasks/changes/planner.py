@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -23,6 +24,7 @@ from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
+from tasks.changes.parts import find_all_problems
 from tasks.changes.reopen import ReopenTask
 from tasks.changes.restore import RestoreTask
 from tasks.models import FormerNumber, Project, Task
@@ -36,12 +38,14 @@ def change_tasks(
     *,
     has_project_locks: bool = False,
     check_only: bool = False,
+    find_all: bool = False,
 ) -> None:
     """Carry out the changes in their order. Each one sees the result of the changes before it.
 
     Changes of one task must share one Task object. The first refused change raises its Problem. If
     `problems` is given, problems are added to it instead, by index in `changes`, and the other
-    changes are carried out. With `check_only`, nothing is written. Pass `has_project_locks` after
+    changes are carried out. With `check_only`, nothing is written. With `find_all`, the problem of
+    a change has the errors of all rules that it breaks. Pass `has_project_locks` after
     lock_projects_for(). A constant number of statements. Raises NotFound for a task that no longer
     exists, and Contended for a task that was moved since it was read.
     """
@@ -52,7 +56,7 @@ def change_tasks(
         except Problem as problem:
             if problems is None:
                 raise
-            problems[index] = problem
+            problems[index] = planner.find_all(change, problem) if find_all else problem
     if not check_only:
         planner.record()
 
@@ -207,6 +211,12 @@ class _Planner:
             change.check(view, context)
         for task, view in zip(rows, views, strict=True):
             self._plan_values(change, task, view)
+
+    def find_all(self, change: TaskChange, first: Problem) -> Problem:
+        """Return a problem with the errors of all rules that the change breaks."""
+        view = guard_row(change.task, self.columns[change])
+        checks = [(n, partial(part.check, view, self.context)) for n, part in change.parts()]
+        return find_all_problems(first, checks)
 
     def _rows_of(self, change: TaskChange) -> list[Task]:
         """Return the task, with all tasks below it if the change includes subtasks."""

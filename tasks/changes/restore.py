@@ -7,18 +7,18 @@ from typing import Any
 
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Conflict
-from tasks.changes.base import Needs, TaskChange
+from tasks.changes.base import ForcedChange, Needs
 from tasks.changes.context import Context
 from tasks.models import Task
 
 
 @dataclass(eq=False)
-class RestoreTask(TaskChange):
+class RestoreTask(ForcedChange):
     """Restore a task with the subtasks that were deleted together with it.
 
     Restoring a task that is not in the trash changes nothing. If its parent has been moved to
     another project since, the task no longer has a parent. Raises Conflict if the parent is in the
-    trash, or if the task is open and the parent has been completed since.
+    trash, or if the task is open and the parent is done, unless `force` is set.
     """
 
     event = "restored"
@@ -26,7 +26,7 @@ class RestoreTask(TaskChange):
     with_subtasks = True
 
     def needs(self, actor: Actor) -> Needs:
-        return Needs(open_parent_id=self.task.parent_id)
+        return Needs(open_parent_id=None if self.force else self.task.parent_id)
 
     def check(self, task: Task, context: Context) -> None:
         parent = context.parent_of(task)
@@ -37,8 +37,8 @@ class RestoreTask(TaskChange):
                 f"The parent {parent.key} is in the trash. Restore the parent first.",
                 code="parent_in_trash",
             )
-        is_completed_since = parent.completed_at and parent.completed_at > task.deleted_at
-        if is_completed_since and not task.completed and parent.project_id == task.project_id:
+        is_elsewhere = parent.project_id != task.project_id
+        if not (task.completed or self.force or is_elsewhere):
             context.check_parent_is_open(parent.pk)
 
     def apply(self, task: Task, context: Context) -> dict[str, Any]:

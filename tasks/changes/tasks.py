@@ -132,9 +132,9 @@ def delete_task(actor: Actor, task: Task) -> None:
     change_tasks(actor, [DeleteTask(task)])
 
 
-def restore_task(actor: Actor, task: Task) -> None:
+def restore_task(actor: Actor, task: Task, *, force: bool = False) -> None:
     """Restore a task from the trash. RestoreTask documents the rules and errors.
 
     The given object keeps its `deleted_at`, which the response contains.
     """
-    change_tasks(actor, [RestoreTask(copy(task))])
+    change_tasks(actor, [RestoreTask(copy(task), force=force)])

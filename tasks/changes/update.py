@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from taskflow.audit.actor import Actor
@@ -13,6 +13,7 @@ from tasks.changes.base import LINK_FIELDS, NO_NEEDS, ForcedChange, Needs, TaskC
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import DUE_TWICE, Context, check_tag_count
 from tasks.changes.outcome import check_outcome, get_outcome
+from tasks.changes.parts import divide
 from tasks.changes.reopen import ReopenTask
 from tasks.models import Status, Task
 
@@ -48,6 +49,10 @@ class UpdateTask(ForcedChange):
         if values == {"status": Status.DONE}:
             return CompleteTask.build(task, values, force=force)
         return cls(task, values, force=force)
+
+    def parts(self) -> Iterable[tuple[str, TaskChange]]:
+        for name, values in divide(self.sent):
+            yield name, UpdateTask(self.task, values, force=self.force)
 
     @property
     def values(self) -> FieldValues:

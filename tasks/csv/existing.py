@@ -15,6 +15,7 @@ from tasks.models import Project, Task
 from tasks.queries.lookup import find_tasks, read_task_key
 from tasks.schemas.csv import OnExisting
 
+IDENTITIES = ("key", "external_ref")  # by which a row means a task
 MAX_NAMED_PROJECTS = 100  # of which one file may name tasks by key
 
 
@@ -58,6 +59,7 @@ def attach_existing(
         elif other := first.get(task_id):
             detail = f"Row {other.row.number} means {task.key} too. Leave one row for each task."
             refusals.add(entry.row, Invalid.field(_name_of(entry), detail, "repeated"))
+            entry.refused |= {*IDENTITIES}
         first.setdefault(task_id, entry)
         attach_task(entry, task)
     return list(task_ids) if on_existing == OnExisting.SKIP else []
@@ -78,6 +80,7 @@ def _find_ids(
             problems.append(Conflict("The key and the external_ref are those of two tasks."))
         if problems:
             refusals.add(entry.row, problems[0], _name_of(entry))
+            entry.refused |= {*IDENTITIES}
         elif pks:
             ids[entry] = pks.pop()
     return ids
@@ -129,12 +132,13 @@ def _refuse_repeated(entries: Iterable[Entry], refusals: Refusals) -> None:
     """Refuse rows of new tasks whose key or external_ref is that of a row before them."""
     first: dict[tuple[str, str], Entry] = {}
     for entry in entries:
-        for name in ("key", "external_ref"):
+        for name in IDENTITIES:
             text = entry.text(name)
             other = first.setdefault((name, text), entry) if text else entry
             if other is not entry:
                 detail = f"Row {other.row.number} has the same {name}. Leave one of the rows."
                 refusals.add(entry.row, Invalid.field(name, detail, "repeated"))
+                entry.refused.add(name)
 
 
 def _build_exists(task: Task, name: str) -> Problem:

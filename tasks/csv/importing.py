@@ -148,15 +148,15 @@ def _tags_of(entry: Entry) -> Sequence[str]:
 
 def _create(run: Import, parents: Parents, blockers: Blockers) -> None:
     """Create the new tasks, or only check them if a row has been refused already."""
-    new = order_parents_first([e for e in run.valid if not e.task], parents, run.refusals)
+    new = order_parents_first([e for e in run.active if not e.task], parents, run.refusals)
     for entry in new:
-        values = dict(entry.values)
+        values = {n: v for n, v in entry.values.items() if n not in entry.refused}
         entry.new = CreateTask(
             run.project,
             str(values.pop("title", "")),
             tags=_tags_of(entry),
             values={name: value for name, value in values.items() if name != "tags"},
-            force=run.options.force,
+            force=run.options.force or "status" in entry.refused,
             history=entry.history | _read_number(run, entry),
         )
     for entry in new:
@@ -169,7 +169,9 @@ def _create(run: Import, parents: Parents, blockers: Blockers) -> None:
     _lock(run, blockers)
     problems: dict[int, Problem] = {}
     changes = [entry.new for entry in new if entry.new]
-    created = create_tasks(run.actor, changes, problems, check_only=bool(run.refusals.errors))
+    created = create_tasks(
+        run.actor, changes, problems, check_only=bool(run.refusals.errors), find_all=True
+    )
     for index, problem in problems.items():
         run.refusals.add(new[index].row, problem)
     numbers = {new[index]: task for index, task in created.items()}
@@ -178,7 +180,8 @@ def _create(run: Import, parents: Parents, blockers: Blockers) -> None:
 
 def _read_number(run: Import, entry: Entry) -> dict[str, object]:
     """Return the number of the row's key if `keep_numbers` is set; otherwise nothing."""
-    key = read_task_key(entry.text("key")) if run.options.keep_numbers else None
+    is_kept = run.options.keep_numbers and "key" not in entry.refused
+    key = read_task_key(entry.text("key")) if is_kept else None
     return {"number": key[1]} if key else {}
 
 
@@ -188,10 +191,10 @@ def _lock(run: Import, blockers: Blockers) -> None:
     Creating and changing tasks would lock them one after the other, and two such requests could
     wait for each other.
     """
-    if any(entry.task for entry in run.valid):
+    if any(entry.task for entry in run.active):
         if blockers:
             serialize_graph_changes(run.actor)
-        assignees = [entry.values.get("assignee") for entry in run.valid]
+        assignees = [entry.values.get("assignee") for entry in run.active]
         users = [user for user in assignees if isinstance(user, User)]
         Context(run.actor).lock_assignees([run.project], users)
         lock_all([run.project])
@@ -199,7 +202,7 @@ def _lock(run: Import, blockers: Blockers) -> None:
 
 def _change(run: Import, parents: Parents, blockers: Blockers) -> None:
     """Change the tasks that exist, or only check the changes if a row has been refused."""
-    changing = [entry for entry in run.valid if entry.task]
+    changing = [entry for entry in run.active if entry.task and "key" not in entry.refused]
     versions = {entry.task.pk: entry.task.version for entry in changing if entry.task}
     changes: list[tuple[Entry, TaskChange]] = []
     for entry in changing:
@@ -213,6 +216,7 @@ def _change(run: Import, parents: Parents, blockers: Blockers) -> None:
         problems,
         has_project_locks=True,
         check_only=bool(run.refusals.errors),
+        find_all=True,
     )
     for index, problem in problems.items():
         run.refusals.add(changes[index][0].row, problem)
@@ -235,7 +239,7 @@ def _build_changes(
     if entry in blockers:
         tasks = [_as_task(run, other) for other in blockers[entry]]
         values["blocked_by"] = [task for task in tasks if task]
-    force, changes = run.options.force, list[TaskChange]()
+    force, changes = run.options.force or "status" in entry.refused, list[TaskChange]()
     if values.get("status") == Status.DONE and not entry.task.completed:
         outcome = {"outcome": values.pop("outcome", None)}
         changes.append(CompleteTask.build(entry.task, outcome, force=force))

@@ -127,6 +127,7 @@ def order_parents_first(
     number of rows.
     """
     ordered: dict[Entry, None] = {}
+    circular: set[Entry] = set()
     for entry in new:
         path: dict[Entry, None] = {}
         above: Entry | Task | None = entry
@@ -137,9 +138,10 @@ def order_parents_first(
             circle = list(path)[list(path).index(above) :]
             for member in circle:
                 refusals.add(member.row, PARENT_CYCLE, "parent")
+            circular |= {*circle}
         ordered |= dict.fromkeys(reversed(path))
     members = set(new)
-    return [e for e in ordered if e in members and e.row.number not in refusals.rows]
+    return [entry for entry in ordered if entry in members and entry not in circular]
 
 
 def as_target(other: Entry | Task) -> Task | CreateTask | None:

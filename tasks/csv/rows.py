@@ -72,6 +72,7 @@ class Entry:
     history: dict[str, object] = field(default_factory=dict)
     comments: list[NewComment] = field(default_factory=list)
     new: CreateTask | None = None
+    refused: set[str] = field(default_factory=set)  # fields without a value, because it is refused
 
     def text(self, target: str) -> str:
         """Return the first cell of a target without surrounding blanks; empty without one."""
@@ -116,6 +117,7 @@ def read_values(entry: Entry, cell_format: CellFormat, refusals: Refusals) -> No
             body |= _parse(entry, target, texts, cell_format)
         except Problem as problem:
             refusals.add(entry.row, problem, target)
+            entry.refused.add(target)
     if entry.kept:
         body["metadata"] = _merge_kept(entry, body.get("metadata"), cell_format.profile.name)
     history = {name: body.pop(name) for name in TIMES_OF_HISTORY if name in body}
@@ -124,6 +126,9 @@ def read_values(entry: Entry, cell_format: CellFormat, refusals: Refusals) -> No
     schema: type[BaseModel] = TaskUpdate if entry.task else TaskFields
     entry.values = _validate(entry, schema, body, refusals)
     entry.history = _validate(entry, HistoryFields, history, refusals)
+    if "status" in entry.refused:  # of another status they may be right
+        entry.values.pop("outcome", None)
+        entry.history.pop("completed_at", None)
 
 
 def _parse(
@@ -152,11 +157,25 @@ def _merge_kept(entry: Entry, metadata: object, name: str) -> object:
 def _validate(
     entry: Entry, schema: type[BaseModel], body: dict[str, object], refusals: Refusals
 ) -> dict[str, object]:
-    """Return the checked values that the body has. Adds what the schema refuses to `refusals`."""
+    """Return the checked values that the body has. Adds what the schema refuses to `refusals`.
+
+    Values that are not refused are returned, so that later stages can check them.
+    """
     try:
         checked = schema.model_validate(body)
     except ValidationError as error:
         refusals.add(entry.row, problem_of_validation(error, schema))
+        refused = {str(fault["loc"][0]) for fault in error.errors() if fault["loc"]}
+        entry.refused |= refused
+        return _validate_rest(schema, {n: v for n, v in body.items() if n not in refused})
+    return {name: getattr(checked, name) for name in body}
+
+
+def _validate_rest(schema: type[BaseModel], body: dict[str, object]) -> dict[str, object]:
+    """Return the checked values of a row without its refused ones, maybe without a title."""
+    try:
+        checked = (TaskUpdate if schema is TaskFields else schema).model_validate(body)
+    except ValidationError:
         return {}
     return {name: getattr(checked, name) for name in body}
 

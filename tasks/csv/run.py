@@ -50,14 +50,10 @@ class Import:
             self.left_out.append(LeftOut(entry, target, text, problem.detail))
         else:
             self.refusals.add(entry.row, problem, target)
+            entry.refused.add(target)
 
     @property
     def active(self) -> list[Entry]:
         """The rows that create or change a task."""
         skipped = set(self.skipped)
         return [entry for entry in self.entries if entry not in skipped]
-
-    @property
-    def valid(self) -> list[Entry]:
-        """The active rows without an error so far."""
-        return [e for e in self.active if e.row.number not in self.refusals.rows]

@@ -10,8 +10,10 @@ from typing import Any, BinaryIO
 from django.core.exceptions import ValidationError
 from django.db import DataError, IntegrityError, connection, transaction
 from django.db.models import Model
+from django.utils.timezone import now
 
 from accounts.models import SUBDOMAIN, Tenant
+from taskflow.audit.models import Event
 from taskflow.audit.resource_types import model_of_field
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import set_computed
@@ -25,8 +27,9 @@ from tasks.export.format import (
     models_by_label,
     reference_fields,
 )
+from tasks.export.tag_names import rename_tag
 from tasks.export.values import ExportRow, read_value
-from tasks.export.verifying import Contents, InvalidExport, describe_error, read_verified_rows
+from tasks.export.verifying import TAG, Contents, InvalidExport, describe_error, read_verified_rows
 from tasks.models import Project, ProjectKey, TaskCountDelta
 
 
@@ -38,7 +41,8 @@ def import_tenant(
 
     Ids that are taken in this database are shifted: the same number is added to all ids of a table.
     The text of a token contains the tenant's id, so that tokens are left out if that id changes.
-    Raises InvalidExport if the subdomain is taken or a row cannot be stored.
+    Tags in `contents.renamed_tags` get other names, with an event that gives the reason. Raises
+    InvalidExport if the subdomain is taken or a row cannot be stored.
     """
     values = contents.tenant | ({"subdomain": subdomain} if subdomain else {})
     if not SUBDOMAIN.fullmatch(str(values.get("subdomain"))):
@@ -88,16 +92,28 @@ def _write_rows(
     with_tokens: bool,
 ) -> None:
     models = models_by_label()
+    events: list[Event] = []  # of the tags that get another name
     for label, rows in groupby(read_verified_rows(file, contents), key=itemgetter(0)):
         if label == "accounts.apitoken" and not with_tokens:
             progress(sum(1 for _ in rows))
             continue
         later: list[tuple[int, str, int]] = []  # (row id, column, id of a later row)
         while chunk := [row for _, row in islice(rows, CHUNK)]:
+            if label == TAG:
+                events += _rename_tags(chunk, contents.renamed_tags, shift[TAG])
             _write_chunk(models[label], tenant, chunk, shift, later)
             progress(len(chunk))
         for row_id, name, target in later:
             models[label]._base_manager.filter(pk=row_id).update(**{name: target})
+    Event.objects.bulk_create(events)
+
+
+def _rename_tags(chunk: list[ExportRow], names: dict[int, str], shift: int) -> list[Event]:
+    """Give the tags the names that `names` has for their ids in the file. Return the events."""
+    events = [rename_tag(row, names[row["id"]], now()) for row in chunk if row["id"] in names]
+    for event in events:
+        event.subject_id += shift
+    return events
 
 
 def _write_chunk(

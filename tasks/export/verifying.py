@@ -17,12 +17,14 @@ from taskflow.db.types import AnyField
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
 from tasks.export.format import FORMAT, VERSION, Line, fields_of, label_of, models_by_label
+from tasks.export.tag_names import number_equal_names
 from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
-from tasks.models import Outcome, Status, Task
+from tasks.models import Outcome, Status, Tag, Task
 
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
 MAX_EXPORT_ID = 2**62  # so that all ids can be shifted without overflow
+TAG = label_of(Tag)
 NOT_AN_EXPORT = "This is not a TaskFlow export. Give a file that `manage.py export` wrote."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
@@ -39,6 +41,8 @@ class Contents:
     counts: dict[str, int] = field(default_factory=dict)
     spans: dict[str, tuple[int, int]] = field(default_factory=dict)  # smallest, largest id
     sha256: str = ""  # of all lines but the last
+    # The new names of tags whose name an earlier tag has, by their ids in the file.
+    renamed_tags: dict[int, str] = field(default_factory=dict)
 
     @property
     def total(self) -> int:
@@ -56,6 +60,7 @@ def verify(file: BinaryIO) -> Contents:
     contents = Contents(_read_head(head), dict.fromkeys(models_by_label(), 0))
     digest = hashlib.sha256(data)
     order = _OrderCheck()
+    tag_names: dict[int, str] = {}
     for number, (data, document) in enumerate(lines, 2):
         if "sha256" in document:
             contents.sha256 = digest.hexdigest()
@@ -64,6 +69,7 @@ def verify(file: BinaryIO) -> Contents:
                 raise InvalidExport(
                     "The file continues after the end of the export. Use the original file."
                 )
+            contents.renamed_tags = number_equal_names(tag_names)
             return contents
         digest.update(data)
         try:
@@ -74,6 +80,8 @@ def verify(file: BinaryIO) -> Contents:
         first, _ = contents.spans.get(label, (row["id"], 0))
         contents.spans[label] = (first, row["id"])
         contents.counts[label] += 1
+        if label == TAG:
+            tag_names[row["id"]] = row["name"]
     raise InvalidExport("The export is cut off: its last line is missing. Export again.")
 
 

@@ -9,9 +9,9 @@ from django.db.models import Q
 
 from accounts.models import User
 from taskflow.db.computed import WordsField
+from taskflow.db.creation_time import CreationTime
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
-from tasks.models.creation_time import CreationTime
 from tasks.models.projects import Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable

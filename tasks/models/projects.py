@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField
+from taskflow.db.creation_time import CreationTime
 from taskflow.db.writes import increment
 from taskflow.http.errors import Conflict, NotFound
 from taskflow.http.schema import MAX_TEXT_LENGTH
@@ -293,7 +294,7 @@ class ProjectMember(TenantModel):
     role = models.CharField(max_length=6, choices=Role, default=Role.MEMBER)
     joined_at = models.DateTimeField(default=timezone.now, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar = ProjectMemberManager()

@@ -10,11 +10,13 @@ from django.db import models
 from django.db.models import Q
 
 from taskflow.db.computed import FoldedField
+from taskflow.db.creation_time import CreationTime
 from taskflow.tenancy import TenantManager, TenantModel, TenantQuerySet
 
 if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
+MAX_NAME = 100  # characters
 COLOR_PATTERN = re.compile(r"#[0-9A-Fa-f]{6}")
 
 
@@ -32,7 +34,7 @@ TagManager = TenantManager.from_queryset(TagQuerySet)
 class Tag(TenantModel):
     """A name, and optionally a color, that any number of tasks of the tenant have."""
 
-    name = models.CharField(max_length=100)
+    name = models.CharField(max_length=MAX_NAME)
     name_folded = FoldedField("name")
     color = models.CharField(
         max_length=7,
@@ -43,7 +45,7 @@ class Tag(TenantModel):
         ],
     )
     version = models.PositiveIntegerField(default=1, editable=False)
-    created_at = models.DateTimeField(auto_now_add=True)
+    created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
 
     objects: ClassVar = TagManager()

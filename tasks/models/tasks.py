@@ -11,10 +11,10 @@ from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField, WordsField
+from taskflow.db.creation_time import CreationTime
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
-from tasks.models.creation_time import CreationTime
 from tasks.models.projects import Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable

@@ -9,7 +9,12 @@ from django.db.models import Q
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.http.errors import NotFound
-from tasks.actions.undo import MAX_EVENTS, NO_SUCH_EVENT, TOO_MANY_EVENTS, select_visible_events
+from tasks.actions.undo.undoing import (
+    MAX_EVENTS,
+    NO_SUCH_EVENT,
+    TOO_MANY_EVENTS,
+    select_visible_events,
+)
 from tasks.queries.filters import read_projects, read_users
 
 if TYPE_CHECKING:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from datetime import datetime
+
 from django.db.models import F, Q, QuerySet
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import ResourceType, resource_types, type_of_model
 from taskflow.http.errors import Conflict, NotFound
-from tasks.models import Project, Task
+from tasks.models import Project
 from tasks.models.graph import find_reachable, load_subtask_edges
 from tasks.models.registry import TRASHABLE_TYPES, project_path
 from tasks.models.trash import Trashable
@@ -78,10 +81,24 @@ def count_deleted(row: Trashable) -> dict[str, int]:
     The row itself counts, and of a task, the subtasks that were deleted with it. Comments and
     pages that were in the trash before do not count. One query per type that can belong to the row.
     """
-    model, ids = type(row), [row.pk]
-    if isinstance(row, Task):
+    return _count_with_children(type(row), [row.pk], row.deleted_at)
+
+
+def count_to_delete(model: type[Trashable], ids: Iterable[int]) -> dict[str, int]:
+    """Return how many rows would go to the trash with these rows outside it, by type.
+
+    Each row counts once, as count_deleted() would count it. One query per type.
+    """
+    return _count_with_children(model, list(ids), None)
+
+
+def _count_with_children(
+    model: type[Trashable], ids: list[int], deleted_at: datetime | None
+) -> dict[str, int]:
+    """Count the rows with these ids, all deleted at this time, and those that belong to them."""
+    if type_of_model(model).parent:
         below = find_reachable(load_subtask_edges(ids), ids)
-        together = Task.everything.filter(pk__in=sorted(below), deleted_at=row.deleted_at)
+        together = model._base_manager.filter(pk__in=sorted(below), deleted_at=deleted_at)
         ids = list(together.values_list("pk", flat=True))
     counts = {}
     for resource_type in TRASHABLE_TYPES:

@@ -9,7 +9,7 @@ from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
 from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp, example
-from tasks.actions.undo import UndoResult
+from tasks.actions.undo.undoing import UndoResult
 
 MAX_EVENT_IDS = 1000
 RequestId = Annotated[str, Field(min_length=1, max_length=64)]

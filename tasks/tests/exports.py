@@ -20,7 +20,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge
-from tasks.actions.undo import undo
+from tasks.actions.undo.undoing import undo
 from tasks.changes.tasks import create_task, delete_task, move_task, update_task
 from tasks.export.exporting import export_tenant
 from tasks.export.importing import import_tenant

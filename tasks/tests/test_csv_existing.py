@@ -7,6 +7,7 @@ import pytest
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
 from tasks.changes.tasks import create_task, delete_task, move_task
+from tasks.models import Task
 from tasks.tests.csv_files import created, errors, load
 from tasks.tests.factories import MemberFactory
 
@@ -115,10 +116,40 @@ def test_administrator_keeps_author_and_times_and_the_event_says_imported(fixtur
     assert task["completed_at"] == "2021-01-01T00:00:00Z"
     event = events(fixtures.acme)[-1]
     assert (event.verb, event.actor_id) == ("imported", fixtures.boss.user.pk)
+    assert event.changes["created_at"] == [None, "2020-01-02T03:04:05+00:00"]
+    assert event.changes["completed_at"] == [None, "2021-01-01T00:00:00+00:00"]
     history = boss.get(f"/tasks/{task['id']}/events").json()["data"][0]
     assert "imported the task “x”" in history["sentence"]
     r = boss.post("/undo", {"event_ids": [event.pk]})
     assert (r.status_code, boss.get(f"/tasks/{task['id']}").status_code) == (200, 404)
+
+
+def test_comment_of_an_import_has_its_time_in_the_event(fixtures, as_, events):
+    text = "title,comment\nx,2020-01-02T03:04:05Z;@bob;hello\n"
+
+    created(as_(fixtures.boss), text, map={"comment": "comment"})
+
+    event = events(fixtures.acme, subject_type="comment")[-1]
+    assert event.changes["created_at"] == [None, "2020-01-02T03:04:05+00:00"]
+
+
+def test_empty_creator_of_a_new_task_is_the_user_who_imports(fixtures, as_):
+    task = created(as_(fixtures.boss), "title,created_by\nx,\n")
+
+    assert task["created_by"]["handle"] == "boss"
+
+
+def test_task_without_a_creator_comes_back_unchanged(fixtures, as_):
+    """Tasks of operators have no creator."""
+    boss = as_(fixtures.boss)
+    with inside(fixtures.acme):
+        Task.objects.update(created_by=None)
+    text = boss.get("/projects/APO/tasks.csv").content.decode()
+
+    r = load(boss, text, on_existing="update")
+
+    assert (r.json()["unchanged"], r.json()["left_out"]) == (1, [])
+    assert boss.get("/tasks/APO-1").json()["created_by"] is None
 
 
 def test_member_cannot_ascribe_a_task_to_others(fixtures, as_):

@@ -28,6 +28,7 @@ def test_deleted_tag_is_removed_from_tasks_and_recorded(fixtures, as_, events, t
     assert event.changes == {
         "name": ["urgent", None],
         "color": ["#111111", None],
+        "created_at": [tag.created_at.isoformat(), None],
         "tasks": [[fixtures.task.pk, more.pk], []],
     }
     with inside(fixtures.acme):

@@ -76,6 +76,7 @@ def snapshot(tenant):
 class Everything(RuleBasedStateMachine):
     fixtures = None
     users = ()  # ids, of those whose tokens these are
+    force = "true"  # sent with the requests that take it
 
     def __init__(self):
         super().__init__()
@@ -115,11 +116,18 @@ class Everything(RuleBasedStateMachine):
         args = (path,) if body is None or method == "delete" else (path, body)
         r = getattr(client, method)(*args, headers=headers)
         assert r.status_code < 500, r.content
+        self.assert_parents()
         return r
 
     def assert_counts(self):
         with inside(self.fixtures.acme):
             assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
+
+    def assert_parents(self):
+        """No open task is below a done parent, unless `force` was sent."""
+        with inside(self.fixtures.acme):
+            rows = Task.objects.exclude(status="done").filter(parent__status="done")
+            assert self.force == "true" or not rows.exists(), list(rows.values("pk", "parent"))
 
     def chosen(self):
         with inside(self.fixtures.acme):
@@ -135,11 +143,13 @@ class Everything(RuleBasedStateMachine):
             if ids:
                 r = boss.post("/undo", {"event_ids": ids})
                 assert r.status_code == 200, r.content
+                self.assert_parents()
             return
         for n in range(self.sent, 0, -1):
             body = {"request_id": f"s-{n}", "actor": self.senders[n]}
             r = boss.post("/undo", body, headers={"X-Request-Id": f"u-{n}"})
             assert r.status_code in (200, 404), r.content
+            self.assert_parents()
 
     # ---- tasks ----
 
@@ -152,7 +162,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(who=number, task=number, body=TASK)
     def change_task(self, who, task, body):
-        self.call(who, "patch", f"/tasks/{self.pick(Task, task)}?force=true", body)
+        self.call(who, "patch", f"/tasks/{self.pick(Task, task)}?force={self.force}", body)
 
     @rule(who=number, task=number, others=st.lists(number, max_size=2), parent=st.none() | number)
     def tie_task(self, who, task, others, parent):
@@ -172,7 +182,7 @@ class Everything(RuleBasedStateMachine):
 
     @rule(who=number, task=number, verb=st.sampled_from(["post", "delete"]))
     def complete_or_reopen(self, who, task, verb):
-        self.call(who, verb, f"/tasks/{self.pick(Task, task)}/completion?force=true")
+        self.call(who, verb, f"/tasks/{self.pick(Task, task)}/completion?force={self.force}")
 
     @rule(who=number, task=number)
     def delete_task(self, who, task):
@@ -220,7 +230,9 @@ class Everything(RuleBasedStateMachine):
 
     @rule(who=number, n=number, verb=st.sampled_from(["delete", "post"]))
     def delete_or_complete_project(self, who, n, verb):
-        path = f"/projects/{self.pick(Project, n)}" + "/completion?force=true" * (verb == "post")
+        path = f"/projects/{self.pick(Project, n)}" + f"/completion?force={self.force}" * (
+            verb == "post"
+        )
         self.call(who, verb, path)
 
     @rule(who=number, n=number, user=number, role=st.sampled_from(["owner", "admin", "member"]))
@@ -294,7 +306,9 @@ class Everything(RuleBasedStateMachine):
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_undoing_all_changes_restores_the_first_state(fixtures):
+@pytest.mark.parametrize("force", ["true", "false"])
+def test_undoing_all_changes_restores_the_first_state(fixtures, force):
+    """Without `force`, no open task is below a done parent after any request and any undo."""
     with inside(fixtures.acme):
         zeus = create_project(fixtures.ada, name="Zeus", key="ZEU")
         add_member(fixtures.ada, zeus, user=fixtures.bob.user)
@@ -304,7 +318,13 @@ def test_undoing_all_changes_restores_the_first_state(fixtures):
     actors = (fixtures.boss, fixtures.ada, fixtures.bob)
     tokens = [token_of(actor) for actor in actors]
     users = [str(actor.user.pk) for actor in actors]
-    given = {"fixtures": fixtures, "tokens": tokens, "users": users, "boss": tokens[0]}
+    given = {
+        "fixtures": fixtures,
+        "tokens": tokens,
+        "users": users,
+        "boss": tokens[0],
+        "force": force,
+    }
     machine = type("Machine", (Everything,), given)
 
     run_state_machine_as_test(machine, settings=HOW)

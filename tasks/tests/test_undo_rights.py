@@ -13,13 +13,13 @@ from conftest import ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
-from tasks.actions import undo as undo_actions
 from tasks.actions.comments import create_comment, delete_comment
 from tasks.actions.members import add_member, change_role, remove_member
 from tasks.actions.pages import create_page, publish_page, update_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag, update_tag
 from tasks.actions.trash import restore
+from tasks.actions.undo import undoing as undo_actions
 from tasks.changes.tasks import complete_task, create_task, delete_task, move_task, update_task
 from tasks.models import Comment, Page, Project, ProjectMember, Role
 

@@ -112,12 +112,12 @@ class _RowPlanner:
         targets = {key: self._former_value(key) for key in list(self.steps)}
         existed = targets.pop(EXISTS, None)
         reversal = Reversal(self.resource_type, self.row, self.events, self.skipped_fields)
-        if existed is True and self.row is None:
+        if existed is True and self.row is None and self.resource_type.restores_values:
             self._recreate(reversal)
         if existed is False and self.row is not None and not self._is_removed_now():
             self._remove(reversal)
         if not self.resource_type.restores_values:
-            self._skip_credentials(targets)
+            self._skip_credentials(targets, is_deleted=existed is True)
         elif existed is not False or (self.row is not None and not self._is_removed_now()):
             self._set_fields(reversal, targets)
         if not reversal.is_empty:
@@ -241,9 +241,9 @@ class _RowPlanner:
         value = getattr(self.row, self.resource_type.removal[1])
         return value is False or (value is not None and value is not True)
 
-    def _skip_credentials(self, targets: Mapping[StepKey, Any]) -> None:
+    def _skip_credentials(self, targets: Mapping[StepKey, Any], *, is_deleted: bool) -> None:
         """Add an obstacle to the skipped ones if a password or token would have to be restored."""
-        if any(targets.values()):
+        if is_deleted or any(targets.values()):
             self.plan.skipped.append(
                 Obstacle(self.events[0], "not_undoable", "Credentials cannot be restored.")
             )

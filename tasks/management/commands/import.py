@@ -43,6 +43,11 @@ class Command(BaseCommand):
             f"Imported {contents.total:,} rows of {tenant.name} as {tenant.subdomain}"
             f" in {bar.seconds:.1f} s."
         )
+        for name in contents.renamed_tags.values():
+            self.stdout.write(
+                f"The name of a tag is now “{name}”, because another tag has an equal name: case"
+                " and the form of letters do not count."
+            )
         if not keeps_tokens:
             self.stdout.write(
                 "The tokens were not imported, because the tenant has a new id. Create new tokens."

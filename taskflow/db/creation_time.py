@@ -8,7 +8,7 @@ from django.db import models
 
 
 class CreationTime(models.DateTimeField):  # type: ignore[type-arg]
-    """The time of the INSERT, or an earlier one that an import has set on the row.
+    """The time of the INSERT, or an earlier one that an import or an undo has set on the row.
 
     For migrations it is Django's field with `auto_now_add`, which would replace a time that is set.
     """
