@@ -14,6 +14,7 @@ from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
+from taskflow.http.media_types import JSON
 from taskflow.http.request import Request
 from taskflow.http.schema import STORED, In, is_unstorable
 from taskflow.http.validation import KINDS, problem_of_validation
@@ -42,10 +43,11 @@ class StrictParser(Parser):
     """Reads bodies with parse_json(), and refuses query parameters that cannot be stored."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        if request.content_type != "application/json":
+        is_merge_patch = isinstance(request, Request) and request.merged_fields
+        if request.content_type != JSON and not is_merge_patch:
             sent = f"not {request.content_type}" if request.content_type else "which is missing"
             raise UnsupportedMedia(
-                f"Send a JSON body, with the header Content-Type: application/json, {sent}."
+                f"Send a JSON body, with the header Content-Type: {JSON}, {sent}."
             )
         check_charset(request)
         try:

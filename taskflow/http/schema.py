@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from ninja import Schema
 from pydantic import (
@@ -46,6 +46,10 @@ class In(BaseModel):
     """A request body or a set of filters. Unknown names are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    # The fields that a merge patch (RFC 7396) merges into the stored value. With any, PATCH
+    # accepts merge patches.
+    merged_fields: ClassVar[frozenset[str]] = frozenset()
 
     def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""
@@ -132,7 +136,8 @@ def _check_email(value: object, validate: Callable[[object], str]) -> str:
         raise
 
 
-def _check_size(value: dict[str, object]) -> dict[str, object]:
+def check_metadata_size(value: dict[str, object]) -> dict[str, object]:
+    """Return the object. Raises ValueError if it is larger than MAX_METADATA_BYTES."""
     size = len(json.dumps(value))
     if size > MAX_METADATA_BYTES:
         raise ValueError(
@@ -259,7 +264,7 @@ ExcludedWords = Annotated[
 ]
 Metadata = Annotated[
     dict[str, Any],
-    AfterValidator(_check_size),
+    AfterValidator(check_metadata_size),
     Field(
         description=f"A JSON object of your own, at most {MAX_METADATA_BYTES} bytes. It replaces"
         " the stored one.",

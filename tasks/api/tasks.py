@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.audit.merge_patch import read_patch
 from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
 from tasks.api.responses import deleted_response, list_response, task_response, updated_response
@@ -84,13 +85,14 @@ def update_task(
     """Change the fields that are sent. Null empties a field. `tags` and `blocked_by` replace all
     tags and blockers.
 
-    PUT does the same: absent fields stay as they are. 409 for a parent that is below the task, for
-    a blocker that the task blocks, and for a taken external_ref. Unless `force` is true, also 409
-    for the status done while subtasks or blockers are open, and for an open task whose parent is
-    done.
+    With `Content-Type: application/merge-patch+json`, PATCH merges `metadata` by key (RFC 7396);
+    null removes a key there. PUT does the same as PATCH: absent fields stay as they are. 409 for a
+    parent that is below the task, for a blocker that the task blocks, and for a taken external_ref.
+    Unless `force` is true, also 409 for the status done while subtasks or blockers are open, and
+    for an open task whose parent is done.
     """
     task = find_task(request.auth, task_id)
-    sent = body.sent_fields()
+    sent = read_patch(request, body)
     blockers = task.blocked_by.all() if "blocked_by" in sent else ()
     values = References(request.auth, [sent]).resolve(sent, present_blockers=blockers)
     actions.update_task(request.auth, task, force=force.force, **values)

@@ -116,6 +116,7 @@ class ProjectUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(name="New website")
+    merged_fields = frozenset({"metadata"})
 
     name: Name | MISSING = MISSING
     key: ProjectKey | MISSING = MISSING

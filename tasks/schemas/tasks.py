@@ -216,6 +216,7 @@ class TaskUpdate(TaskUpsert):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(priority="high", assignee="@bob")
+    merged_fields = frozenset({"metadata"})
 
     external_ref: ExternalRef | None | MISSING = MISSING
 
