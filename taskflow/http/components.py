@@ -227,6 +227,9 @@ def _parameter(source: str, name: str, details: Schema, *, is_required: bool) ->
     """Describe a parameter. Its examples stay in its schema, where they may be a list."""
     schema = _without_null(details)
     described = {"in": source, "name": name, "required": is_required, "schema": schema}
+    if schema.get("type") == "object":  # as in metadata[sprint]=12
+        described |= {"style": "deepObject", "explode": True}
+        schema["additionalProperties"] = {"type": "string"}
     if "description" in schema:
         described["description"] = schema.pop("description")
     elif source == "path":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -20,6 +20,7 @@ from taskflow.http.body_options import move_body_options
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete_document
 from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_status
+from taskflow.http.json_filters import read_name
 from taskflow.http.media_types import MERGE_PATCH, merged_fields_of, patch_types_of
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
@@ -48,7 +49,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if not takes_body and has_body(request):
             return _unexpected_body(request, parameters).as_response(request)
         if request.META.get("QUERY_STRING") and (
-            unknown := sorted(request.GET.keys() - parameters)
+            unknown := _unknown_parameters(request.GET, parameters)
         ):
             hint = suggest(unknown[0], parameters) or " It has none."
             detail = f"“{unknown[0]}” is not a parameter of this operation.{hint}"
@@ -64,6 +65,12 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         return run(request, **kwargs)
 
     return checked
+
+
+def _unknown_parameters(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the names that are not in `known`, in order. `metadata.sprint` is one of metadata."""
+    unknown = {name for name in names if name not in known}
+    return sorted(n for n in unknown if (parsed := read_name(n)) is None or parsed[0] not in known)
 
 
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:

@@ -14,6 +14,7 @@ from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
+from taskflow.http.json_filters import read_name, read_query
 from taskflow.http.media_types import JSON
 from taskflow.http.request import Request
 from taskflow.http.schema import STORED, In, is_unstorable
@@ -66,17 +67,28 @@ class StrictParser(Parser):
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
+        json_names = {name for name in data if read_name(name)}
         for name, values in data.lists():
             if any(is_unstorable(text) for text in (name, *values)):
                 raise BadRequest(
                     "The query string has characters that cannot be stored, such as NUL. Remove"
                     " them."
                 )
-            if len(values) > 1 and name not in list_fields:
+            if len(values) > 1 and name not in list_fields and name not in json_names:
                 raise Invalid.parameter(
                     name, f"“{name}” can be sent only once. Remove the others.", "repeated"
                 )
-        return super().parse_querydict(data, list_fields, request)
+        parsed = super().parse_querydict(data, list_fields, request)
+        return parsed | _read_json_filters(data) if json_names else parsed
+
+
+def _read_json_filters(data: MultiValueDict[str, str]) -> dict[str, object]:
+    """Return the filters by values in JSON objects. Raises Invalid for too many of them."""
+    try:
+        return dict(read_query(data))
+    except ValueError as error:
+        name = next(parsed[0] for name in data if (parsed := read_name(name)))
+        raise Invalid.parameter(name, f"“{name}” {error}.", "too_many") from None
 
 
 def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:

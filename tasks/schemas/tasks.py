@@ -8,7 +8,14 @@ from typing import Annotated
 from pydantic import MISSING, Field, StringConstraints
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
+from taskflow.http.filtering import (
+    Filters,
+    list_filter_field,
+    metadata_exclusion_field,
+    metadata_filter_field,
+    with_exclusions,
+)
+from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
@@ -305,6 +312,8 @@ class TaskWhere(Filters):
     external_ref_none: bool | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
+    metadata: JsonFilter | MISSING = metadata_filter_field()
+    metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
     due_before: DayOrTimestamp | MISSING = MISSING
     due_after: DayOrTimestamp | MISSING = MISSING
     created_before: DayOrTimestamp | MISSING = MISSING
