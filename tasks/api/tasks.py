@@ -66,7 +66,7 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     operation (404, 409 or 422), with all refused operations in `errors`. With `on_error: continue`,
     the others are carried out and each result contains its task or its problem. New tasks are
     created first; the other operations follow in their order. A task is in its last result only. A
-    request can create at most 100 tags and write at most 4 MiB of titles, descriptions and
+    request can create at most 100 tags and write at most 4 MiB of titles, descriptions, links and
     metadata, replaced text included: 422 `too_many`, `too_large`.
     """
     return run_bulk(request.auth, body)

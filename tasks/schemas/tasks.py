@@ -39,6 +39,7 @@ from taskflow.http.schema import (
 )
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
+from tasks.schemas.links import Links, TaskLinkResponse
 from tasks.schemas.references import (
     IS_REFERENCE,
     ProjectReference,
@@ -131,6 +132,7 @@ class TaskResponse(Out):
     tags: list[TagRef] = Field(description="Its tags, by name.")
     due_date: datetime | None = Field(description="When it is due, as a time in UTC.")
     due_on: date | None = Field(description="When it is due, as a day in every time zone.")
+    links: list[TaskLinkResponse] = Field(description="Links to pages elsewhere, in their order.")
     metadata: StoredMetadata
     external_ref: str | None = Field(description="Its id in another system, or null.")
     version: Version
@@ -156,6 +158,7 @@ class TaskFields(WithReferences):
     tags: TagNames = []
     due_date: DueDate | None = None
     due_on: DueOn | None = None
+    links: Links = []
     metadata: Metadata = {}
     external_ref: ExternalRef | None = None
 
@@ -216,6 +219,7 @@ class TaskUpsert(WithReferences):
     tags: TagNames | MISSING = MISSING
     due_date: DueDate | None | MISSING = MISSING
     due_on: DueOn | None | MISSING = MISSING
+    links: Links | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
 
 
