@@ -9,13 +9,13 @@ import io
 import json
 from enum import StrEnum
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Self
 from urllib.parse import unquote_to_bytes
 
 from django.http import HttpResponse
 from django.urls import Resolver404, ResolverMatch, resolve
 from ninja import Router
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, model_validator
 
 from accounts.auth import PUBLIC_PATHS, read_auth
 from accounts.middleware import PLANS_PATH
@@ -25,6 +25,7 @@ from taskflow.audit.event_log import capture_events, savepoint
 from taskflow.audit.history import read_history
 from taskflow.http.body_options import read_body_options
 from taskflow.http.errors import Invalid, problem_of_response, problem_of_status
+from taskflow.http.media_types import JSON, MERGE_PATCH
 from taskflow.http.schema import In, Out, example, is_unstorable
 
 API_ROOT = "/api/v1/"
@@ -44,6 +45,13 @@ class PlannedMethod(StrEnum):
     DELETE = "DELETE"
 
 
+class PlannedContentType(StrEnum):
+    """The media type of a JSON body."""
+
+    JSON = JSON
+    MERGE_PATCH = MERGE_PATCH
+
+
 class PlanRequest(In):
     """The request to plan."""
 
@@ -57,6 +65,17 @@ class PlanRequest(In):
     body: object | MISSING = Field(
         MISSING, description="The JSON body of the request. A text is sent as a CSV file."
     )
+    content_type: PlannedContentType = Field(
+        PlannedContentType.JSON,
+        description="The Content-Type of a JSON body. With `application/merge-patch+json`, a PATCH"
+        " merges `metadata`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_content_type(self) -> Self:
+        if isinstance(self.body, str) and "content_type" in self.model_fields_set:
+            raise ValueError("Leave out `content_type`, or send an object: a text is sent as CSV.")
+        return self
 
 
 class PlanResponse(Out):
@@ -113,7 +132,7 @@ def build_planned_request(request: ActorRequest, body: PlanRequest) -> ActorRequ
         "REQUEST_METHOD": body.method.value,
         "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),  # as PEP 3333 has it
         "QUERY_STRING": query,
-        "CONTENT_TYPE": "text/csv" if is_csv else "application/json",
+        "CONTENT_TYPE": "text/csv" if is_csv else body.content_type.value,
         "CONTENT_LENGTH": str(len(content)),
         "wsgi.input": io.BytesIO(content),
     }

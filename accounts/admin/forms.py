@@ -116,7 +116,8 @@ def locate_errors(problem: Problem, field_names: Iterable[str]) -> list[tuple[st
     """
     located: list[tuple[str | None, str]] = []
     for error in problem.errors:
-        name = str(error.get("pointer", "")).removeprefix("#/").removesuffix("_id")
+        path = str(error.get("pointer", "")).removeprefix("#/")
+        name = path.partition("/")[0].removesuffix("_id")
         located.append((name if name in field_names else None, str(error["detail"])))
     return located if any(name for name, _ in located) else [(None, problem.detail)]
 

@@ -37,11 +37,14 @@ if TYPE_CHECKING:  # Unfold has no types, but its classes extend Django's
     UnfoldModelAdmin = admin.ModelAdmin[Any]
     UnfoldTabularInline = admin.TabularInline[Any, Any]
     UnfoldAutocompleteFilter = FieldListFilter
+
+    from django.forms import Textarea
 else:
     from unfold.admin import ModelAdmin as UnfoldModelAdmin
     from unfold.admin import TabularInline as UnfoldTabularInline
     from unfold.contrib.filters.admin import AutocompleteSelectFilter as UnfoldAutocompleteFilter
     from unfold.decorators import action, display
+    from unfold.widgets import UnfoldAdminTextareaWidget as Textarea
 
 __all__ = [
     "AutocompleteSelectFilter",
@@ -50,6 +53,7 @@ __all__ = [
     "Select",
     "TabularInline",
     "TextInput",
+    "Textarea",
     "action",
     "display",
     "search",

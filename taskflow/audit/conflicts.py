@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
+from taskflow.audit.merge_patch import JsonPath, MergePatch, escape_pointer, get_at
 from taskflow.audit.models import Event
 from taskflow.http.errors import PreconditionFailed
 from taskflow.tenancy import Changes, TenantModel
 
 if TYPE_CHECKING:
     from taskflow.audit.actor import Actor
+
+
+NO_PATCHES: Mapping[str, MergePatch] = {}
 
 
 @dataclass
@@ -45,13 +49,20 @@ def find_changes_since(
 
 
 def check_precondition(
-    actor: Actor, row: TenantModel, version: int, changes: Changes, *, is_removal: bool = False
+    actor: Actor,
+    row: TenantModel,
+    version: int,
+    changes: Changes,
+    *,
+    is_removal: bool = False,
+    patches: Mapping[str, MergePatch] = NO_PATCHES,
 ) -> None:
     """Check the actor's precondition (If-Match) against changes that are about to be made.
 
     The row must be locked, and `version` is the stored one. Deleting counts as a change of every
     field. Raises PreconditionFailed when others have changed one of the fields since the version
-    that the precondition names. Its errors contain both values.
+    that the precondition names. Its errors contain both values. Of a field in `patches`, only the
+    keys that its patch changes count.
     """
     expected = actor.precondition
     if expected is None or not expected.is_for(type(row).__name__.lower(), row.pk):
@@ -66,9 +77,14 @@ def check_precondition(
     edits = find_changes_since(row, expected.version, expected.event_ids)
     if not (is_removal or "deleted_at" in changes):
         edits = {name: change for name, change in edits.items() if name in changes}
+    edits = {n: e for n, e in edits.items() if n not in patches or _conflicts(patches[n], e)}
     if edits:
         etag = f'"{expected.resource_type}-{row.pk}-{version}"'
-        raise _build_conflict(row, expected.version, edits, changes, etag)
+        raise _build_conflict(row, expected.version, edits, changes, patches, etag)
+
+
+def _conflicts(patch: MergePatch, edit: EditByOthers) -> bool:
+    return bool(patch.find_conflicts(edit.base, edit.theirs))
 
 
 def _build_conflict(
@@ -76,6 +92,7 @@ def _build_conflict(
     version: int,
     edits: dict[str, EditByOthers],
     changes: Changes,
+    patches: Mapping[str, MergePatch],
     etag: str,
 ) -> PreconditionFailed:
     """Return the problem. It names derived fields only if no other field is in conflict."""
@@ -84,26 +101,35 @@ def _build_conflict(
         f"Others have changed {', '.join(sorted(named))} since version {version}.",
         code="changed_since",
         errors=[
-            _describe_conflict(row, name, named[name], changes.get(name)) for name in sorted(named)
+            error
+            for name in sorted(named)
+            for error in _describe_conflicts(row, name, named[name], changes, patches.get(name))
         ],
         headers={"ETag": etag},
     )
 
 
-def _describe_conflict(
-    row: models.Model, name: str, edit: EditByOthers, change: Sequence[object] | None
-) -> dict[str, object]:
-    """Return the error of one field: both values, and the value on which both edits are based."""
+def _describe_conflicts(
+    row: models.Model, name: str, edit: EditByOthers, changes: Changes, patch: MergePatch | None
+) -> list[dict[str, object]]:
+    """Return the errors of one field: both values, and the value on which both edits are based.
+
+    A merge patch has an error for each of its keys that others have changed.
+    """
     author = str(edit.event.actor) if edit.event.actor else "The system"
-    yours = {} if change is None else {"yours": change[1]}
-    return {
-        "pointer": f"#/{_name_in_api(row, name)}",
-        "code": "changed_since",
-        "detail": f"{author} changed it at {edit.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
-        **yours,
-        "theirs": edit.theirs,
-        "base": edit.base,
-    }
+    paths: list[JsonPath] = patch.find_conflicts(edit.base, edit.theirs) if patch else [()]
+    yours = {"yours": changes[name][1]} if name in changes else {}
+    return [
+        {
+            "pointer": "#/" + "/".join([_name_in_api(row, name), *map(escape_pointer, path)]),
+            "code": "changed_since",
+            "detail": f"{author} changed it at {edit.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
+            **{n: get_at(value, path) for n, value in yours.items()},
+            "theirs": get_at(edit.theirs, path),
+            "base": get_at(edit.base, path),
+        }
+        for path in paths
+    ]
 
 
 def _name_in_api(row: models.Model, name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -109,7 +110,7 @@ GENERAL_PREDICATES = {
     "purged": "deleted the {label} permanently",
     "created": "created the {label} {title}",
 }
-LONG_TEXTS = {"description", "body", "metadata"}
+LONG_TEXTS = {"description", "body", "links", "metadata"}
 
 
 def _predicate(event: Event, changes: list[ShownChange]) -> str:
@@ -155,7 +156,10 @@ def _format(value: object, names: dict[int, str]) -> str:
         return EMPTY
     if isinstance(value, list):
         return ", ".join(_format(item, names) for item in value)
-    text = names.get(value, str(value)) if isinstance(value, int) else str(value)
+    if isinstance(value, dict):
+        text = json.dumps(value, ensure_ascii=False)
+    else:
+        text = names.get(value, str(value)) if isinstance(value, int) else str(value)
     return text if len(text) <= MAX_VALUE_LENGTH else text[: MAX_VALUE_LENGTH - 1] + "…"
 
 

@@ -21,6 +21,7 @@ from taskflow.audit.conflicts import check_precondition
 from taskflow.audit.event_log import RecordedChange, record_events, refuse_rows_of_other_tenants
 from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_links
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
+from taskflow.audit.merge_patch import MergePatch, merge_if_patch
 from taskflow.audit.models import Event
 from taskflow.audit.values import (
     FieldValues,
@@ -157,7 +158,8 @@ def change_locked(
             after[name][row.pk] = new
             if old != new:
                 changes[name] = [old, new]
-        check_precondition(actor, row, stored[row.pk]["version"], changes)
+        patches = {n: v for n, v in columns.items() if isinstance(v, MergePatch)}
+        check_precondition(actor, row, stored[row.pk]["version"], changes, patches=patches)
         if changes:
             _bump_version(row)
             entries.append((row, verb, changes, row.version))
@@ -278,11 +280,13 @@ def _assign(
 ) -> dict[str, Sequence[object]]:
     """Set the values on the row and in `before`, which contains its current columns.
 
-    Return the values that differ as {name: [before, after]}.
+    A MergePatch is merged into the current value. Return the values that differ as {name: [before,
+    after]}.
     """
     model = type(row)
     old = {n: before[attname_of(model, n)] for n in values}
-    for name, value in values.items():
+    for name, given in values.items():
+        value = merge_if_patch(given, old[name])
         setattr(row, name if isinstance(value, models.Model) else attname_of(model, name), value)
     new = {n: read_column(row, n) for n in values}
     changed = find_differences(old, new)

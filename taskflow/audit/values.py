@@ -37,17 +37,17 @@ def as_recorded(value: object) -> object:
 
 def find_differences(before: FieldValues, after: FieldValues) -> dict[str, list[object]]:
     """Return {name: [before, after]} for the values of `after` that differ."""
-    return {n: [before[n], after[n]] for n in after if not _are_equal_as_json(before[n], after[n])}
+    return {n: [before[n], after[n]] for n in after if not are_equal_as_json(before[n], after[n])}
 
 
-def _are_equal_as_json(before: object, after: object) -> bool:
+def are_equal_as_json(before: object, after: object) -> bool:
     """Compare JSON values. In JSON true and 1 differ; in Python they are equal."""
     if isinstance(before, dict) and isinstance(after, dict):
         return before.keys() == after.keys() and all(
-            _are_equal_as_json(before[k], after[k]) for k in before
+            are_equal_as_json(before[k], after[k]) for k in before
         )
     if isinstance(before, list) and isinstance(after, list):
-        return len(before) == len(after) and all(map(_are_equal_as_json, before, after))
+        return len(before) == len(after) and all(map(are_equal_as_json, before, after))
     return bool(before == after) and isinstance(before, bool) == isinstance(after, bool)
 
 

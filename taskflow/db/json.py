@@ -83,7 +83,7 @@ class JsonBuilder:
             return AsText(F(path))
         if field_type is bool:
             return AsJsonBoolean(F(path))
-        return AsJson(F(path)) if get_origin(field_type) is dict else F(path)
+        return AsJson(F(path)) if get_origin(field_type) in (dict, list) else F(path)
 
     def _version_expressions(self) -> Iterator[SqlExpression]:
         """Yield what the JSON depends on besides the version of the row itself."""

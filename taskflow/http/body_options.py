@@ -11,6 +11,7 @@ from collections.abc import Collection, Mapping
 from django.http import HttpRequest, QueryDict
 
 from taskflow.http.errors import Invalid
+from taskflow.http.media_types import JSON, MERGE_PATCH
 from taskflow.http.parsing import parse_json
 from taskflow.http.preconditions import DRY_RUN, read_dry_run
 from taskflow.http.request import Request
@@ -19,7 +20,7 @@ from taskflow.http.value_errors import WRONG_TYPE
 
 FORCE = "force"
 DRY_RUN_MARK, FORCE_MARK = b'"dry_run"', b'"force"'
-JSON = "application/json"
+JSON_TYPES = frozenset({JSON, MERGE_PATCH})
 
 
 def read_body_options(request: Request) -> Mapping[str, object]:
@@ -30,7 +31,7 @@ def read_body_options(request: Request) -> Mapping[str, object]:
     option, and the operation refuses it as an unknown field.
     """
     text = request.body
-    if (DRY_RUN_MARK in text or FORCE_MARK in text) and request.content_type == JSON:
+    if (DRY_RUN_MARK in text or FORCE_MARK in text) and request.content_type in JSON_TYPES:
         request.body_options = _parse_options(text)
     return request.body_options
 

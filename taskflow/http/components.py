@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, cast
 
 from django.core.exceptions import ImproperlyConfigured
@@ -23,12 +24,20 @@ from pydantic_core.core_schema import (
     WithDefaultSchema,
 )
 
+from taskflow.http.media_types import JSON, MERGE_PATCH, merged_fields_of
+
 if TYPE_CHECKING:
     from ninja import NinjaAPI
 
 Schema = dict[str, Any]  # a JSON schema, or another object of the document
 BODY_SOURCES = frozenset({"body", "form", "file"})  # what ninja reads from the body
 COMPONENT_REF = "#/components/schemas/{model}"
+MERGE_PATCH_EXAMPLE: Schema = {"metadata": {"sprint": 13, "estimate": None}}
+MERGE_PATCH_DESCRIPTION = "A merge patch (RFC 7396). Fields that are absent stay as they are."
+MERGED_FIELD_DESCRIPTION = (
+    "Merged into the stored object, key by key and at every level. Null removes a key. Absent keys"
+    " stay. Lists are replaced. The result has the same limits as the object."
+)
 LIFTED_KEYS = frozenset({"description", "examples"})
 
 
@@ -51,6 +60,35 @@ class OpenApiDocument(OpenAPISchema):
                     " classes. If one class has two schemas, one to read and one to write, use two"
                     " classes."
                 )
+
+    def request_body(self, operation: Operation) -> Schema:
+        """Describe the body of an operation, and its merge patch where it accepts one."""
+        body: Schema = super().request_body(operation)
+        if merged := merged_fields_of(operation):
+            reference = body["content"][JSON]["schema"]["$ref"]
+            name = self._add_merge_patch(reference.rpartition("/")[2], merged)
+            body["content"][MERGE_PATCH] = {
+                "schema": {"$ref": COMPONENT_REF.format(model=name)},
+                "example": MERGE_PATCH_EXAMPLE,
+            }
+        return body
+
+    def _add_merge_patch(self, component: str, merged_fields: Iterable[str]) -> str:
+        """Add the component of a merge patch with the fields of a component. Return its name.
+
+        It needs a name of its own: clients choose the media type by the class of the body.
+        """
+        name = f"{component.removesuffix('Update')}MergePatch"
+        schema = deepcopy(self.schemas[component])
+        schema |= {"title": name, "description": MERGE_PATCH_DESCRIPTION}
+        schema["examples"] = [MERGE_PATCH_EXAMPLE]
+        for field in merged_fields:
+            schema["properties"][field] |= {
+                "description": MERGED_FIELD_DESCRIPTION,
+                "examples": [MERGE_PATCH_EXAMPLE[field]],
+            }
+        self.add_schema_definitions({name: schema})
+        return name
 
     def operation_parameters(self, operation: Operation) -> list[Schema]:
         """Describe the query and path parameters of an operation."""
@@ -214,6 +252,9 @@ def _parameter(source: str, name: str, details: Schema, *, is_required: bool) ->
     """Describe a parameter. Its examples stay in its schema, where they may be a list."""
     schema = _without_null(details)
     described = {"in": source, "name": name, "required": is_required, "schema": schema}
+    if schema.get("type") == "object":  # as in metadata[sprint]=12
+        described |= {"style": "deepObject", "explode": True}
+        schema["additionalProperties"] = {"type": "string"}
     if "description" in schema:
         described["description"] = schema.pop("description")
     elif source == "path":

@@ -25,6 +25,7 @@ from taskflow.http.described_parts import (
     optional_header,
 )
 from taskflow.http.errors import CONTENT_TYPE
+from taskflow.http.media_types import MERGE_PATCH
 
 ERRORS = {
     400: ("BadRequest", "The request cannot be parsed."),
@@ -35,7 +36,7 @@ ERRORS = {
     412: ("PreconditionFailed", "The object has changed since the version in If-Match."),
     411: ("LengthRequired", "The body is sent in chunks, without a Content-Length."),
     413: ("TooLarge", "The body is larger than 1 MiB, or an imported file than 4 MiB."),
-    415: ("UnsupportedMedia", "The body is not application/json."),
+    415: ("UnsupportedMedia", "The operation does not take a body of this Content-Type."),
     422: ("Invalid", "A field or parameter has a value that is not allowed. See `errors`."),
     500: ("Internal", "The server failed. Nothing was changed."),
     503: (
@@ -80,7 +81,7 @@ def complete_document(
         for response in operation["responses"].values():
             if "$ref" not in response:
                 response["headers"] = response.get("headers", {}) | header_refs("X-Request-Id")
-    _give_put_its_own_id(document)
+    _separate_put(document)
     _remove_unused_schemas(document)
     # The index is served with and without a slash at its end.
     document["paths"] = {path.rstrip("/"): methods for path, methods in document["paths"].items()}
@@ -211,11 +212,14 @@ def _copy_example(document: Schema, operation: Schema) -> None:
         body["content"]["application/json"]["example"] = examples[0]
 
 
-def _give_put_its_own_id(document: Schema) -> None:
+def _separate_put(document: Schema) -> None:
+    """Give PUT its own operationId, and no merge patch."""
     for methods in document["paths"].values():
         if "put" in methods:  # ninja uses the same dict for PATCH and PUT
             name = methods["put"]["operationId"].replace("update_", "put_")
-            methods["put"] = methods["put"] | {"operationId": name}
+            put = methods["put"] = methods["put"] | {"operationId": name}
+            content = {t: c for t, c in put["requestBody"]["content"].items() if t != MERGE_PATCH}
+            put["requestBody"] = put["requestBody"] | {"content": content}
 
 
 def _remove_unused_schemas(document: Schema) -> None:

@@ -50,6 +50,26 @@ def list_filter_field(description: str | None = None) -> Any:
     return Field(MISSING, min_length=1, max_length=MAX_VALUES_PER_FILTER, description=description)
 
 
+def metadata_filter_field() -> Any:
+    """Return the field of a filter by values in metadata."""
+    return Field(
+        MISSING,
+        description="Values under keys of the metadata, in a URL as in `metadata.sprint=12` or"
+        " `metadata[sprint]=12`. A text, a number, true, false or null; of several values, one is"
+        " enough. Nested keys: `metadata.build.status=green`. In a URL, 12 means the number and the"
+        " text; in a body, values are compared exactly.",
+    )
+
+
+def metadata_exclusion_field() -> Any:
+    """Return the field of the filter that excludes what metadata_filter_field() selects."""
+    return Field(
+        MISSING,
+        description="Excludes the rows that have one of these values under one of these keys of the"
+        " metadata, as in `metadata_not.sprint=12`.",
+    )
+
+
 def with_exclusions(filters: type[F]) -> type[F]:
     """Class decorator. Adds a filter `<filter>_not` for each filter that takes a list.
 

@@ -130,7 +130,8 @@ class RequestMiddleware:
 
 
 def answer_allowed_methods(request: Request, response: HttpResponse) -> HttpResponse:
-    """Complete the Allow header of a 405. To OPTIONS, answer 204 with it instead.
+    """Complete the Allow header of a 405. To OPTIONS, answer 204 with it instead, and with the
+    media types that PATCH accepts.
 
     Ninja knows neither HEAD nor OPTIONS.
     """
@@ -138,8 +139,14 @@ def answer_allowed_methods(request: Request, response: HttpResponse) -> HttpResp
     allowed |= {"OPTIONS"} | ({"HEAD"} if "GET" in allowed else set())
     if request.method == "OPTIONS":
         response = HttpResponse(status=204)
+        if types := getattr(_view_of(request), "accept_patch", None):
+            response["Accept-Patch"] = types
     response["Allow"] = ", ".join(sorted(allowed))
     return response
+
+
+def _view_of(request: Request) -> object:
+    return request.resolver_match.func if request.resolver_match else None
 
 
 class _BrowserOnly:

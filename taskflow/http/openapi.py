@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 from django.core.serializers.json import DjangoJSONEncoder
 from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.urls import URLPattern, URLResolver
 from ninja import NinjaAPI, Router, Status
 from ninja.errors import ValidationErrorContext
 from ninja.operation import Operation
@@ -19,6 +20,8 @@ from taskflow.http.body_options import move_body_options
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
 from taskflow.http.descriptions import complete_document
 from taskflow.http.errors import Invalid, LengthRequired, Problem, problem_of_status
+from taskflow.http.json_filters import read_name
+from taskflow.http.media_types import MERGE_PATCH, merged_fields_of, patch_types_of
 from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
@@ -36,6 +39,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     operation: Operation = run.__self__  # type: ignore[attr-defined]  # ninja passes the bound method
     parameters = _query_parameters(operation)
     takes_body = _takes_body(operation)
+    merged_fields = merged_fields_of(operation)
 
     def checked(request: Request, **kwargs: object) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
@@ -45,7 +49,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
         if not takes_body and has_body(request):
             return _unexpected_body(request, parameters).as_response(request)
         if request.META.get("QUERY_STRING") and (
-            unknown := sorted(request.GET.keys() - parameters)
+            unknown := _unknown_parameters(request.GET, parameters)
         ):
             hint = suggest(unknown[0], parameters) or " It has none."
             detail = f"“{unknown[0]}” is not a parameter of this operation.{hint}"
@@ -56,9 +60,17 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
                 move_body_options(request, parameters)
             except Invalid as problem:
                 return problem.as_response(request)
+        if request.content_type == MERGE_PATCH and request.method == "PATCH":
+            request.merged_fields = merged_fields
         return run(request, **kwargs)
 
     return checked
+
+
+def _unknown_parameters(names: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return the names that are not in `known`, in order. `metadata.sprint` is one of metadata."""
+    unknown = {name for name in names if name not in known}
+    return sorted(n for n in unknown if (parsed := read_name(n)) is None or parsed[0] not in known)
 
 
 def read_only(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
@@ -155,6 +167,25 @@ class Api(NinjaAPI):
         if prefix:  # ninja mounts its default router at ""
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
+
+    def _get_urls(self) -> list[URLResolver | URLPattern]:
+        """Return the URLs. The view of each has the Accept-Patch of its path, for OPTIONS."""
+        urls = super()._get_urls()
+        types_by_name = {
+            self.get_openapi_operation_id(operation): patch_types_of(operation)
+            for router in self._get_bound_routers()
+            for path_view in router.path_operations.values()
+            for operation in path_view.operations
+        }
+        types_by_route = {
+            str(url.pattern): types
+            for url in urls
+            if isinstance(url, URLPattern) and (types := types_by_name.get(url.name or ""))
+        }
+        for url in urls:
+            if types := types_by_route.get(str(url.pattern)):
+                vars(url.callback)["accept_patch"] = types
+        return urls
 
     def add_etag(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. The response gets the ETag of the row that they return.

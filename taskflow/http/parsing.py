@@ -14,6 +14,8 @@ from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
+from taskflow.http.json_filters import read_name, read_query
+from taskflow.http.media_types import JSON
 from taskflow.http.request import Request
 from taskflow.http.schema import STORED, In, is_unstorable
 from taskflow.http.validation import KINDS, problem_of_validation
@@ -42,10 +44,11 @@ class StrictParser(Parser):
     """Reads bodies with parse_json(), and refuses query parameters that cannot be stored."""
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
-        if request.content_type != "application/json":
+        is_merge_patch = isinstance(request, Request) and request.merged_fields
+        if request.content_type != JSON and not is_merge_patch:
             sent = f"not {request.content_type}" if request.content_type else "which is missing"
             raise UnsupportedMedia(
-                f"Send a JSON body, with the header Content-Type: application/json, {sent}."
+                f"Send a JSON body, with the header Content-Type: {JSON}, {sent}."
             )
         check_charset(request)
         try:
@@ -64,17 +67,28 @@ class StrictParser(Parser):
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
+        json_names = {name for name in data if read_name(name)}
         for name, values in data.lists():
             if any(is_unstorable(text) for text in (name, *values)):
                 raise BadRequest(
                     "The query string has characters that cannot be stored, such as NUL. Remove"
                     " them."
                 )
-            if len(values) > 1 and name not in list_fields:
+            if len(values) > 1 and name not in list_fields and name not in json_names:
                 raise Invalid.parameter(
                     name, f"“{name}” can be sent only once. Remove the others.", "repeated"
                 )
-        return super().parse_querydict(data, list_fields, request)
+        parsed = super().parse_querydict(data, list_fields, request)
+        return parsed | _read_json_filters(data) if json_names else parsed
+
+
+def _read_json_filters(data: MultiValueDict[str, str]) -> dict[str, object]:
+    """Return the filters by values in JSON objects. Raises Invalid for too many of them."""
+    try:
+        return dict(read_query(data))
+    except ValueError as error:
+        name = next(parsed[0] for name in data if (parsed := read_name(name)))
+        raise Invalid.parameter(name, f"“{name}” {error}.", "too_many") from None
 
 
 def parse_json(text: str | bytes, *, max_depth: int = MAX_JSON_DEPTH) -> object:

@@ -42,6 +42,7 @@ class Request(WSGIRequest):
     # dry_run and force of a JSON body, and those that are in the query string now: body_options.py
     body_options: Mapping[str, object] = MappingProxyType({})
     moved_options: frozenset[str] = frozenset()
+    merged_fields: frozenset[str] = frozenset()  # that a merge patch merges; none in other bodies
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields

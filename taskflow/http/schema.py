@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
+from urllib.parse import urlsplit
 
 from ninja import Schema
 from pydantic import (
@@ -46,6 +48,10 @@ class In(BaseModel):
     """A request body or a set of filters. Unknown names are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    # The fields that a merge patch (RFC 7396) merges into the stored value. With any, PATCH
+    # accepts merge patches.
+    merged_fields: ClassVar[frozenset[str]] = frozenset()
 
     def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""
@@ -120,6 +126,32 @@ class Matches:
         return handler(schema) | {"pattern": f"^{self.pattern.pattern}$"}
 
 
+# One host, an optional port, and a path; no user name, no white space and no delimiters of HTML.
+WEB_URL = re.compile(
+    r"[Hh][Tt][Tt][Pp][Ss]?://(\[[0-9A-Fa-f:.]+\]|[^\s/?#@:\[\]\"<>\\^`{|}]+)(:[0-9]{1,5})?"
+    r"([/?#][^\s\"<>\\^`{|}]*)?"
+)
+
+
+def is_web_url(url: str) -> bool:
+    """Return whether a text is a URL with http or https that is safe to show as a link."""
+    if not WEB_URL.fullmatch(url) or any(unicodedata.category(c)[0] in "CZ" for c in url):
+        return False
+    try:
+        return (urlsplit(url).port or 0) >= 0
+    except ValueError:  # a port above 65535, or a host that is normalized to several parts
+        return False
+
+
+def _check_web_url(url: str) -> str:
+    if not is_web_url(url):
+        raise FormatError(
+            "must be a URL that begins with http:// or https://, without user name and white space,"
+            f" not {show_value(url)}"
+        )
+    return url
+
+
 def _check_email(value: object, validate: Callable[[object], str]) -> str:
     """Replace the sentences of the library that reads e-mail addresses."""
     try:
@@ -132,7 +164,8 @@ def _check_email(value: object, validate: Callable[[object], str]) -> str:
         raise
 
 
-def _check_size(value: dict[str, object]) -> dict[str, object]:
+def check_metadata_size(value: dict[str, object]) -> dict[str, object]:
+    """Return the object. Raises ValueError if it is larger than MAX_METADATA_BYTES."""
     size = len(json.dumps(value))
     if size > MAX_METADATA_BYTES:
         raise ValueError(
@@ -189,6 +222,16 @@ UserIdOrHandle = Annotated[
             "examples": ["@ada"],
         }
     ),
+]
+WebUrl = Annotated[
+    str,
+    Field(
+        max_length=2048,
+        description="A URL that begins with http:// or https://.",
+        examples=["https://example.com/design"],
+        json_schema_extra={"pattern": f"^{WEB_URL.pattern}$"},
+    ),
+    AfterValidator(_check_web_url),
 ]
 OneLine = AfterValidator(_check_line)  # for titles and names
 # White space at the start of a line has a meaning in Markdown. At the end of a text it has none.
@@ -259,7 +302,7 @@ ExcludedWords = Annotated[
 ]
 Metadata = Annotated[
     dict[str, Any],
-    AfterValidator(_check_size),
+    AfterValidator(check_metadata_size),
     Field(
         description=f"A JSON object of your own, at most {MAX_METADATA_BYTES} bytes. It replaces"
         " the stored one.",

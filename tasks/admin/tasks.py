@@ -16,6 +16,7 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
+from tasks.admin.links import LinksField
 from tasks.admin.trash import TrashableAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
@@ -51,6 +52,8 @@ class TaskForm(RecordedForm):
         required=False,
         widget=AutocompleteSelectMultiple(Task._meta.get_field("blocked_by"), admin.site),
     )
+
+    links: Any = LinksField(required=False)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -122,6 +125,7 @@ class TaskAdmin(TrashableAdmin):
         "due_date",
         "description",
         "external_ref",
+        "links",
         "metadata",
     ]
 

@@ -24,7 +24,7 @@ from tasks.queries.lookup import find_tasks
 from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
-TEXT_FIELDS = {"title", "description", "metadata"}  # whose text may be long
+TEXT_FIELDS = {"title", "description", "links", "metadata"}  # whose text may be long
 MAX_TEXT_BYTES = 4 * 1024 * 1024  # per request: a `where` may write one text to 500 tasks
 WHERE_POINTER = "#/where/"  # the pointer to a filter of an operation begins with it
 

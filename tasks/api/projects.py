@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.audit.merge_patch import read_patch
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.responses import respond
@@ -76,12 +77,14 @@ def update_project(
     """Change the fields that are sent. For owners and admins of the project; `owner_id` only for
     owners.
 
-    PUT does the same: absent fields stay as they are. 409 `open_work` if the project would be
-    completed with open tasks, unless `force` is true. 409 `project_archived` if the project is
-    archived: an administrator can only reopen it, with another status.
+    With `Content-Type: application/merge-patch+json`, PATCH merges `metadata` by key (RFC 7396);
+    null removes a key there. PUT does the same as PATCH: absent fields stay as they are. 409
+    `open_work` if the project would be completed with open tasks, unless `force` is true. 409
+    `project_archived` if the project is archived: an administrator can only reopen it, with another
+    status.
     """
     project = find_project(request.auth, project_id)
-    values = resolve(request.auth, body.sent_fields())
+    values = resolve(request.auth, read_patch(request, body))
     actions.update_project(request.auth, project, force=force.force, **values)
     return updated_response(request, project)
 

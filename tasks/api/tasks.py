@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.audit.merge_patch import read_patch
 from taskflow.http.query_parameters import with_query
 from taskflow.http.schema import TaskIdOrKey
 from tasks.api.bulk import run_bulk
@@ -79,7 +80,7 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     operation (404, 409 or 422), with all refused operations in `errors`. With `on_error: continue`,
     the others are carried out and each result contains its task or its problem. New tasks are
     created first; the other operations follow in their order. A task is in its last result only. A
-    request can create at most 100 tags and write at most 4 MiB of titles, descriptions and
+    request can create at most 100 tags and write at most 4 MiB of titles, descriptions, links and
     metadata, replaced text included: 422 `too_many`, `too_large`.
     """
     return run_bulk(request.auth, body)
@@ -101,13 +102,14 @@ def update_task(
     """Change the fields that are sent. Null empties a field. `tags` and `blocked_by` replace all
     tags and blockers.
 
-    PUT does the same: absent fields stay as they are. 409 for a parent that is below the task, for
-    a blocker that the task blocks, and for a taken external_ref. Unless `force` is true, also 409
-    for the status done while subtasks or blockers are open, and for an open task whose parent is
-    done.
+    With `Content-Type: application/merge-patch+json`, PATCH merges `metadata` by key (RFC 7396);
+    null removes a key there. PUT does the same as PATCH: absent fields stay as they are. 409 for a
+    parent that is below the task, for a blocker that the task blocks, and for a taken external_ref.
+    Unless `force` is true, also 409 for the status done while subtasks or blockers are open, and
+    for an open task whose parent is done.
     """
     task = find_task(request.auth, task_id)
-    sent = body.sent_fields()
+    sent = read_patch(request, body)
     blockers = task.blocked_by.all() if "blocked_by" in sent else ()
     values = References(request.auth, [sent]).resolve(sent, present_blockers=blockers)
     actions.update_task(request.auth, task, force=force.force, **values)

@@ -11,6 +11,7 @@ from typing import Any
 from taskflow.audit.actor import Actor
 from taskflow.audit.guard import guard_row
 from taskflow.audit.locks import StaleRead
+from taskflow.audit.merge_patch import merge_if_patch
 from taskflow.audit.recorder import (
     StoredColumns,
     change_locked,
@@ -242,7 +243,7 @@ class _Planner:
         self.context.add_planned(task, values)
         for name in columns:
             if name != "number":  # _set_numbers() sets it
-                setattr(task, name, values[name])
+                setattr(task, name, merge_if_patch(values[name], getattr(task, name)))
 
     # ---- writing ----
 

@@ -137,9 +137,21 @@ class CellFormat:
             raise Invalid.field(target, f"“{cell.strip()}” does not exist: {error}.") from None
 
 
+def _parse_links(cell: str) -> object:
+    """Return the links of a cell: JSON, or URLs with white space between them.
+
+    Raises Invalid if the cell begins like JSON and is none.
+    """
+    if cell.lstrip().startswith(("[", "{")):
+        return _parse_json("links", cell)
+    return [{"url": url} for url in cell.split()]
+
+
 def _parse_plain(target: str, cell: str) -> object:
     """Return the value of a cell of one field that is neither a date nor a list of tags."""
     field = cast(Any, Task._meta.get_field(target))
+    if target == "links":
+        return _parse_links(cell)
     if isinstance(field, models.JSONField):
         return _parse_json(target, cell)
     if field.choices:
@@ -175,6 +187,13 @@ def fold_choice(text: str) -> str:
 def format_metadata(value: Mapping[str, object]) -> str:
     """Return metadata as a cell; an empty text for an empty object."""
     return json.dumps(value, ensure_ascii=False) if value else ""
+
+
+def format_links(links: Sequence[Mapping[str, str | None]]) -> str:
+    """Return links as a cell: URLs separated by a blank, or JSON if one of them has a title."""
+    if any(link["title"] for link in links):
+        return json.dumps(links, ensure_ascii=False)
+    return " ".join(str(link["url"]) for link in links)
 
 
 def parse_cells(cells: Mapping[str, str], cell_format: CellFormat) -> dict[str, object]:

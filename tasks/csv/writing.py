@@ -14,7 +14,7 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
 from tasks.csv.profiles import COLUMNS
-from tasks.csv.values import format_metadata, join_tags, protect
+from tasks.csv.values import format_links, format_metadata, join_tags, protect
 from tasks.models import Project, Tag, Task
 
 CHUNK = 1000  # tasks that one query reads
@@ -84,6 +84,8 @@ def _format_value(task: Task, column: str) -> str:
         return join_tags(tag.name for tag in value.all())
     if column == "blocked_by":
         return "; ".join(_name_blockers(value.all()))
+    if column == "links":
+        return format_links(value)
     if isinstance(value, User):
         return value.handle
     if isinstance(value, Task):  # the parent, which is in the same project

@@ -32,7 +32,7 @@ CHECKED_COLUMNS: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "accounts.user": (UserCreate, ("handle", "full_name")),
     "accounts.apitoken": (TokenCreate, ("name",)),
     "tasks.project": (ProjectCreate, ("key", "name", "description", "metadata")),
-    "tasks.task": (TaskCreate, ("title", "description", "metadata", "external_ref")),
+    "tasks.task": (TaskCreate, ("title", "description", "links", "metadata", "external_ref")),
     "tasks.tag": (TagCreate, ("name", "color")),
     "tasks.comment": (CommentCreate, ("body",)),
     "tasks.page": (PageCreate, ("title", "body")),

@@ -67,6 +67,7 @@ RESOURCE_TYPES = (
             "parent",
             "blocked_by",
             "external_ref",
+            "links",
             "metadata",
         ),
         sentences={"imported": "imported the {label} {title}"},

@@ -160,6 +160,7 @@ class Task(Trashable):
     )
     due_date = models.DateTimeField(null=True, blank=True)  # a time
     due_on = models.DateField(null=True, blank=True)  # a calendar day, the same in every time zone
+    links = models.JSONField(default=list, blank=True)  # [{"url": "…", "title": "…" or null}]
     metadata = models.JSONField(default=dict, blank=True)
     external_ref = models.CharField(max_length=255, null=True, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)

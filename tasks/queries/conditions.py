@@ -15,7 +15,9 @@ from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
 from taskflow.audit.models import Event
 from taskflow.db.expressions import contains_text
+from taskflow.db.json_values import HasJsonValue
 from taskflow.http.filtering import EXCLUSION_SUFFIX
+from taskflow.http.json_filters import JsonCondition
 from taskflow.http.paging import FilterValues
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready, is_workable
@@ -126,6 +128,22 @@ def _lacks_words(model: type[Model], exclusions: tuple[Condition, ...]) -> Q:
     return ~_any(matches(model, condition) for condition in exclusions)
 
 
+def _has_metadata(conditions: Sequence[JsonCondition]) -> Q:
+    """Return the condition that the metadata satisfies all of the conditions."""
+    return reduce(and_, (Q(HasJsonValue("metadata", *condition)) for condition in conditions))
+
+
+def _has_no_metadata(conditions: Sequence[JsonCondition]) -> Q:
+    """Return the condition that the metadata satisfies none of the conditions."""
+    return ~_any(Q(HasJsonValue("metadata", *condition)) for condition in conditions)
+
+
+METADATA_CONDITIONS: Mapping[str, FilterCondition] = {
+    "metadata": _has_metadata,
+    "metadata_not": _has_no_metadata,
+}
+
+
 def _compare_time(field: str, lookup: str) -> FilterCondition:
     return lambda timestamp: Q((f"{field}__{lookup}", timestamp[0]))
 
@@ -165,12 +183,14 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         # it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),
+        **METADATA_CONDITIONS,
         **_times("created_at", "updated_at", "completed_at"),
     },
     Project: {
         "q": lambda text: contains_text(text, "name_folded", "key"),
         "status": lambda values: Q(status__in=values),
         "owner": partial(_is_one_of, "owner"),
+        **METADATA_CONDITIONS,
         **_times("created_at", "updated_at"),
     },
     Comment: {

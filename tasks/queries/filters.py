@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import date, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar, cast
 
 from django.db.models import QuerySet
 
@@ -17,6 +17,7 @@ from taskflow.audit.actor import Actor
 from taskflow.db.text import fold, fold_key
 from taskflow.http.errors import Invalid
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
+from taskflow.http.json_filters import JSON_FILTERS, JsonCondition
 from taskflow.http.paging import NO_FILTERS, FilterValues
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
@@ -159,6 +160,9 @@ def _parse_project_ref(refs: list[str]) -> ProjectRef | None:
 
 def _check_number_of_values(sent: Mapping[str, object]) -> None:
     numbers = {name: len(value) for name, value in sent.items() if isinstance(value, list)}
+    for name in JSON_FILTERS & sent.keys():
+        conditions = cast(tuple[JsonCondition, ...], sent[name])
+        numbers[name] = sum(condition.count_values() for condition in conditions)
     if sum(numbers.values()) > MAX_FILTER_VALUES:
         longest = max(numbers, key=lambda name: numbers[name])
         sentence = (

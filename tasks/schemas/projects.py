@@ -8,7 +8,14 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import NameFilters, list_filter_field, with_exclusions
+from taskflow.http.filtering import (
+    NameFilters,
+    list_filter_field,
+    metadata_exclusion_field,
+    metadata_filter_field,
+    with_exclusions,
+)
+from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
@@ -117,6 +124,7 @@ class ProjectUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(name="New website")
+    merged_fields = frozenset({"metadata"})
 
     name: Name | MISSING = MISSING
     key: ProjectKey | MISSING = MISSING
@@ -135,6 +143,8 @@ class ProjectFilters(PageParams, NameFilters):
 
     status: list[ProjectStatus] | MISSING = list_filter_field("One of these statuses.")
     owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
+    metadata: JsonFilter | MISSING = metadata_filter_field()
+    metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
     created_before: DayOrTimestamp | MISSING = MISSING
     created_after: DayOrTimestamp | MISSING = MISSING
     updated_before: DayOrTimestamp | MISSING = MISSING

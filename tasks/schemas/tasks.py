@@ -8,7 +8,14 @@ from typing import Annotated, Any, Literal
 from pydantic import MISSING, Field, StringConstraints
 
 from accounts.schemas import UserRef
-from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
+from taskflow.http.filtering import (
+    Filters,
+    list_filter_field,
+    metadata_exclusion_field,
+    metadata_filter_field,
+    with_exclusions,
+)
+from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse, PageParams
 from taskflow.http.schema import (
     CreatedAt,
@@ -33,6 +40,7 @@ from taskflow.http.schema import (
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.comments import RecentComments
+from tasks.schemas.links import Links, TaskLinkResponse
 from tasks.schemas.references import (
     IS_REFERENCE,
     ProjectReference,
@@ -127,6 +135,7 @@ class TaskResponse(Out):
     tags: list[TagRef] = Field(description="Its tags, by name.")
     due_date: datetime | None = Field(description="When it is due, as a time in UTC.")
     due_on: date | None = Field(description="When it is due, as a day in every time zone.")
+    links: list[TaskLinkResponse] = Field(description="Links to pages elsewhere, in their order.")
     metadata: StoredMetadata
     external_ref: str | None = Field(description="Its id in another system, or null.")
     version: Version
@@ -168,6 +177,7 @@ class TaskFields(WithReferences):
     tags: TagNames = []
     due_date: DueDate | None = None
     due_on: DueOn | None = None
+    links: Links = []
     metadata: Metadata = {}
     external_ref: ExternalRef | None = None
 
@@ -228,6 +238,7 @@ class TaskUpsert(WithReferences):
     tags: TagNames | MISSING = MISSING
     due_date: DueDate | None | MISSING = MISSING
     due_on: DueOn | None | MISSING = MISSING
+    links: Links | MISSING = MISSING
     metadata: Metadata | MISSING = MISSING
 
 
@@ -235,6 +246,7 @@ class TaskUpdate(TaskUpsert):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(priority="high", assignee="@bob")
+    merged_fields = frozenset({"metadata"})
 
     external_ref: ExternalRef | None | MISSING = MISSING
 
@@ -323,6 +335,8 @@ class TaskWhere(Filters):
     external_ref_none: bool | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
+    metadata: JsonFilter | MISSING = metadata_filter_field()
+    metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
     due_before: DayOrTimestamp | MISSING = MISSING
     due_after: DayOrTimestamp | MISSING = MISSING
     created_before: DayOrTimestamp | MISSING = MISSING

@@ -49,7 +49,7 @@ WITH planned AS MATERIALIZED (
 ), tasks AS (
   INSERT INTO tasks_task (id, tenant_id, project_id, number, title, title_folded, title_words,
     description, description_words, status, priority, assignee_id, created_by_id, parent_id,
-    due_on, metadata, version, outcome, completed_at, created_at,
+    due_on, links, metadata, version, outcome, completed_at, created_at,
     updated_at)
   SELECT id, %(tenant)s, %(project)s, n, title, lower(title), ' ' || lower(title) || ' ',
     (%(texts)s::text[])[1 + n %% 5], (%(text_words)s::text[])[1 + n %% 5], status,
@@ -58,7 +58,7 @@ WITH planned AS MATERIALIZED (
     (%(users)s::bigint[])[1 + n %% %(users_count)s],
     CASE WHEN n %% 20 = 0 THEN lag(id) OVER (ORDER BY n) END,
     CASE WHEN n %% 3 = 0 THEN (at + make_interval(days => n %% 40))::date END,
-    '{}', 1, CASE WHEN status = 'done' THEN 'completed' END,
+    '[]', '{}', 1, CASE WHEN status = 'done' THEN 'completed' END,
     CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
   FROM planned
   RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at

@@ -19,8 +19,8 @@ WITH RECURSIVE numbers(n) AS (
 """
 TASKS = f"""
 INSERT INTO tasks_task (tenant_id, project_id, number, title, title_folded, title_words,
-  description, description_words, status, priority, assignee_id, created_by_id, due_on, metadata,
-  version, outcome, completed_at, created_at, updated_at)
+  description, description_words, status, priority, assignee_id, created_by_id, due_on, links,
+  metadata, version, outcome, completed_at, created_at, updated_at)
 {NUMBERS}
 SELECT :tenant, :project, n, title, lower(title), ' ' || lower(title) || ' ',
   json_extract(:texts, '$[' || (n % 5) || ']'), json_extract(:text_words, '$[' || (n % 5) || ']'),
@@ -29,7 +29,7 @@ SELECT :tenant, :project, n, title, lower(title), ' ' || lower(title) || ' ',
   CASE WHEN n % 4 > 0 THEN json_extract(:users, '$[' || (n * 3 % :users_count) || ']') END,
   json_extract(:users, '$[' || (n % :users_count) || ']'),
   CASE WHEN n % 3 = 0 THEN date(at, (n % 40) || ' days') END,
-  '{{}}', 1, CASE WHEN status = 'done' THEN 'completed' END,
+  '[]', '{{}}', 1, CASE WHEN status = 'done' THEN 'completed' END,
   CASE WHEN status = 'done' THEN datetime(at, '1 hour') END, at, at
 FROM planned
 """  # noqa: S608 - a constant

@@ -63,7 +63,7 @@ def _fill(fixtures):
     first = create_task(
         fixtures.ada, fixtures.apollo, title="odd", description='\\ "quotes"\n\ttabs' + CONTROLS,
         metadata=ODD_METADATA, due_date="2199-12-31T23:59:59.123456Z", blocked_by=[later],
-        external_ref="r-1",
+        external_ref="r-1", links=[{"url": "https://ä.example/x", "title": "\U0001f680"}],
     )  # fmt: skip
     update_task(fixtures.ada, fixtures.task, parent=first, due_on="1970-01-01")
     move_task(fixtures.ada, later, other)

@@ -21,6 +21,7 @@ FULL = {
     "due_date": "2026-12-01T10:00:00+02:00",
     "metadata": {"weight": 2.5, "fragile": None, "deep": [{"a": [True, 1]}]},
     "external_ref": "ext-1",
+    "links": [{"url": "https://example.com/ä?q=1#x", "title": "Design “v2”"}],
 }
 
 
@@ -73,6 +74,7 @@ def test_task_with_only_a_title_has_the_defaults(fixtures, as_):
 
     assert (task["title"], task["status"], task["priority"]) == ("x", "todo", "medium")
     assert (task["description"], task["metadata"], task["tags"]) == ("", {}, [])
+    assert task["links"] == []
     for name in ("assignee", "parent_id", "due_date", "due_on", "external_ref", "completed_at"):
         assert task[name] is None
     assert (task["completed"], task["created_by"]["handle"]) == (False, "bot")

@@ -43,6 +43,7 @@ def test_csv_contains_every_writable_field(fixtures, as_):
             assignee=fixtures.bob.user, tags=["b", "A"], parent=fixtures.task, due_on="2026-12-01",
             external_ref="-1", metadata={"a": 1}, priority="high", status="done",
             outcome="cancelled", blocked_by=[fixtures.task],
+            links=[{"url": "https://a.example", "title": None}],
         )  # fmt: skip
         delete_task(fixtures.ada, create_task(fixtures.ada, fixtures.apollo, title="gone"))
 
@@ -65,6 +66,7 @@ def test_csv_contains_every_writable_field(fixtures, as_):
         "parent": "APO-1",
         "blocked_by": "APO-1",
         "external_ref": "'-1",
+        "links": "https://a.example",
         "metadata": '{"a": 1}',
         "created_by": "ada",
     }
@@ -82,6 +84,7 @@ def test_exported_csv_can_be_imported(fixtures, as_):
                 description="d", assignee=fixtures.ada.user, external_ref=f"r{n}",
                 parent=fixtures.task, blocked_by=[fixtures.task], **due,
                 status="done" if n else "todo", outcome="cancelled" if n else None,
+                links=[{"url": "https://a.example/x,y;z", "title": "=x" if n else None}] * n,
             )  # fmt: skip
     client = as_(fixtures.ada)
     text = client.get("/projects/APO/tasks.csv").content.decode()

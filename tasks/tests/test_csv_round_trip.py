@@ -21,7 +21,7 @@ from tasks.models import Task
 pytestmark = pytest.mark.one_database
 
 VALUE_COLUMNS = ("title", "description", "status", "priority", "assignee", "tags", "due_date",
-                 "due_on", "external_ref", "metadata", "created_by", "created_at",
+                 "due_on", "external_ref", "links", "metadata", "created_by", "created_at",
                  "completed_at")  # fmt: skip
 ODD = ["=1+1", "+1", "-1", "@x", "'", "''", "'=x", "'x", "\t", '"', "a;b", "a,b", "a\nb", "a\r\nb",
        ";", '"a"', "ÄÖ", "🚀", "-0", "1e5", "TRUE", "null", "APO-1", " "]  # fmt: skip
@@ -35,6 +35,10 @@ json_values = st.recursive(
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(texts, inner, max_size=2),
     max_leaves=4,
 )
+urls = st.sampled_from(
+    ["https://a.example", "http://b.example:80/x;y,z?q='=1", "HTTPS://ä.example"]
+)
+links = st.fixed_dictionaries({"url": urls, "title": st.none() | names})
 tasks = st.fixed_dictionaries(
     {
         "title": names,
@@ -42,6 +46,7 @@ tasks = st.fixed_dictionaries(
         "status": st.sampled_from(["todo", "in_progress", "done"]),
         "priority": st.sampled_from(["low", "medium", "high"]),
         "tags": st.lists(names, max_size=3, unique_by=fold_key),
+        "links": st.lists(links, max_size=3),
         "metadata": st.dictionaries(texts, json_values, max_size=2),
     },
     optional={"due_on": st.just("2026-12-01"), "due_date": st.just("2026-12-01T08:00:00.5Z")},
@@ -177,10 +182,11 @@ def test_emptied_cells_empty_their_fields(fixtures, as_):
             fixtures.ada, fixtures.apollo, title="full", description="d", tags=["a"],
             assignee=fixtures.bob.user, parent=fixtures.task, blocked_by=[fixtures.task],
             due_on="2026-12-01", external_ref="r", metadata={"a": 1},
+            links=[{"url": "https://a.example", "title": "A"}],
         )  # fmt: skip
-    text = "key,description,tags,assignee,parent,blocked_by,due_on,external_ref,metadata\n"
+    text = "key,description,tags,assignee,parent,blocked_by,due_on,external_ref,links,metadata\n"
 
-    r = load(as_(fixtures.bob), "APO", text + "APO-2,,,,,,,,\n", "?on_existing=update")
+    r = load(as_(fixtures.bob), "APO", text + "APO-2,,,,,,,,,\n", "?on_existing=update")
 
     assert r.status_code == 200, r.content
     task = as_(fixtures.bob).get("/tasks/APO-2").json()
@@ -192,9 +198,10 @@ def test_emptied_cells_empty_their_fields(fixtures, as_):
         "blocked_by",
         "due_on",
         "external_ref",
+        "links",
         "metadata",
     )
-    assert [task[name] for name in emptied] == ["", [], None, None, [], None, None, {}]
+    assert [task[name] for name in emptied] == ["", [], None, None, [], None, None, [], {}]
     r = load(as_(fixtures.bob), "APO", "key,status,title\nAPO-2,,\n", "?on_existing=update")
     assert {e["column"] for e in r.json()["errors"]} == {"status", "title"}
 

@@ -59,7 +59,8 @@ FILTERS = [
 MULTIPLE = [
     (path, name)
     for path, name in FILTERS
-    if name + EXCLUSION_SUFFIX in LISTS[path].model_fields and name != "q"
+    if name + EXCLUSION_SUFFIX in LISTS[path].model_fields
+    and name not in ("q", "metadata")  # tested in test_search_values.py, test_metadata_filter.py
 ]
 
 

@@ -40,6 +40,7 @@ TASK = st.fixed_dictionaries(
         "tags": st.lists(st.sampled_from(["x", "y", "z"]), max_size=2),
         "due_on": st.sampled_from([None, "2027-01-01"]),
         "due_date": st.sampled_from([None, "2027-01-01T10:00:00Z"]),
+        "links": st.sampled_from([[], [{"url": "https://a.example", "title": "A"}]]),
         "metadata": st.sampled_from([{}, {"a": 1}, {"a": True}]),
     },
 )
