@@ -36,7 +36,7 @@ def test_task_with_all_fields_is_stored_and_recorded(fixtures, as_, events):
 
     assert r.status_code == 201, r.json()
     task = dict(r.json())
-    small = {"id", "handle", "full_name", "email", "kind"}
+    small = {"id", "handle", "full_name", "email", "kind", "responsible_id"}
     assert task["assignee"].keys() == task["created_by"].keys() == small
     assert (task.pop("assignee")["handle"], task.pop("created_by")["handle"]) == ("bob", "ada")
     tags = task.pop("tags")
@@ -52,6 +52,8 @@ def test_task_with_all_fields_is_stored_and_recorded(fixtures, as_, events):
         "number": 2,
         "project_id": fixtures.apollo.pk,
         "parent_id": fixtures.task.pk,
+        "assignee_id": fixtures.bob.user.pk,
+        "created_by_id": fixtures.ada.user.pk,
         "outcome": None,
         "completed": False,
         "ready": True,
