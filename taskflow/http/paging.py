@@ -30,7 +30,7 @@ from taskflow.db.statements import Parameter
 from taskflow.db.types import Position, Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.schema import MAX_ID, In, Out, check_timestamp, is_unstorable
+from taskflow.http.schema import MAX_ID, In, Out, WholeNumber, check_timestamp, is_unstorable
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 WRONG_CURSOR = (
@@ -43,11 +43,13 @@ M = TypeVar("M", bound=models.Model)
 class PageParams(In):
     """The query parameters of every list: which part of it to return."""
 
-    limit: int = Field(50, ge=1, le=200, description="Rows per page.")
+    limit: WholeNumber = Field(50, ge=1, le=200, description="Rows per page.")
     cursor: str | None = Field(
         None, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the previous page."
     )
-    skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
+    skip: WholeNumber = Field(
+        0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper."
+    )
     include: Literal["count"] | None = Field(
         None, description="`count`: also count all rows that match."
     )
