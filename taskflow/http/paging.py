@@ -31,6 +31,7 @@ from taskflow.db.types import Position, Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, InvalidCursor
 from taskflow.http.schema import MAX_ID, In, Out, WholeNumber, check_timestamp, is_unstorable
+from taskflow.http.validation import suggest
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 WRONG_CURSOR = (
@@ -293,10 +294,10 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
         return list(default)
     names = text.split(",")
     if unknown := [n for n in names if n.removeprefix("-") not in allowed]:
-        known = ", ".join(allowed)
-        raise Invalid.parameter("sort", f"Cannot sort by “{unknown[0]}”. Known: {known}.")
+        hint = suggest(unknown[0].removeprefix("-"), allowed)
+        raise Invalid.parameter("sort", f"This list cannot be sorted by “{unknown[0]}”.{hint}")
     if len({n.removeprefix("-") for n in names}) < len(names):
-        raise Invalid.parameter("sort", "Each name may be given once.")
+        raise Invalid.parameter("sort", "“sort” has a name twice. Send each name once.")
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from ninja import Schema
 from pydantic import (
@@ -50,6 +50,8 @@ class In(BaseModel):
     """A request body or a set of filters. Unknown names are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    # What to do in place of sending a field that is not here, by its name.
+    hints: ClassVar[Mapping[str, str]] = {}
 
     def sent_fields(self) -> dict[str, Any]:
         """Return the fields that the client sent, by name. A field that is null was sent."""

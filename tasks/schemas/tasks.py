@@ -217,6 +217,12 @@ class TaskUpdate(TaskUpsert):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(priority="high", assignee="@bob")
+    hints = {
+        "project": "Move the task with POST /tasks/{id}/move.",
+        "project_id": "Move the task with POST /tasks/{id}/move.",
+        "completed": "Send the status done, or another status to reopen the task.",
+        "number": "A task keeps its number until it is moved to another project.",
+    }
 
     external_ref: ExternalRef | None | MISSING = MISSING
 
