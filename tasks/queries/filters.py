@@ -55,6 +55,7 @@ PAGE_SORTS = {"title": "title_folded"} | {
 }
 PROJECT_SORTS = {"name": "name_folded"} | {n: n for n in ("key", "created_at", "updated_at")}
 PAGING = PageParams.model_fields.keys() | {"sort"}
+NULLABLE_USERS = {"assignee", "created_by", "author"}  # an operator creates rows without a user
 FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
 
 
@@ -207,10 +208,10 @@ def read_users(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """Return the ids of users that are given as `me`, by id or by `@handle`, and None for `none`.
 
     At most one query. Raises Invalid, naming the parameter `name`, for a user that the actor cannot
-    see. Only a filter by assignee takes `none`.
+    see. Only filters by a user that a row may lack take `none`.
     """
     ids: dict[str, int | None] = {}
-    if name.removesuffix(EXCLUSION_SUFFIX) == "assignee":
+    if name.removesuffix(EXCLUSION_SUFFIX) in NULLABLE_USERS:
         ids["none"] = None
     ids |= find_user_ids(actor, [ref for ref in refs if ref not in ids])
     return [_get_id(ids, ref, name, describe_unknown("user", ref)) for ref in refs]

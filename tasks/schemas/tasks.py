@@ -291,7 +291,9 @@ class TaskWhere(Filters):
         description="`true`: open and not blocked by an open task; `false`: done or blocked.",
     )
     assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
-    created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
+    created_by: list[FilterWord] | MISSING = list_filter_field(
+        "`me`, id or `@handle`; `none`: created by an operator."
+    )
     tag: list[StoredTagName] | MISSING = list_filter_field("Name, without regard to case.")
     tag_all: list[StoredTagName] | MISSING = list_filter_field(
         "Names, without regard to case. The task has all of these tags."
@@ -310,6 +312,9 @@ class TaskWhere(Filters):
     external_ref: list[ExternalRef] | MISSING = list_filter_field("Id in another system.")
     external_ref_none: Flag | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
+    )
+    due_none: Flag | MISSING = Field(
+        MISSING, description="`true`: without a due day or time; `false`: with one."
     )
     due_before: DayOrTimestamp | MISSING = MISSING
     due_after: DayOrTimestamp | MISSING = MISSING
