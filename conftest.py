@@ -65,6 +65,8 @@ API = "/api/v1"
 # As taskflow/wsgi.py does for the server. Django's test client has no setting for it.
 django.test.client.WSGIRequest = Request  # type: ignore[misc]
 
+pytest_plugins = ["taskflow.tests.contract_report"]
+
 
 @pytest.hookimpl(tryfirst=True)  # before the option -m selects by these marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold
 from taskflow.http.converters import is_id
 from taskflow.http.errors import NotFound
 from taskflow.http.schema import is_unstorable
@@ -16,13 +17,14 @@ def user_lookup(actor: Actor, ref: str) -> dict[str, int | str]:
 
     Raises NotFound for text that is none of these.
     """
-    if ref == "me":
+    name = fold(ref.strip())
+    if name == "me":
         return {"pk": actor.user.pk}
-    if is_id(ref):
-        return {"pk": int(ref)}
-    if not ref.startswith("@") or is_unstorable(ref):
+    if is_id(name):
+        return {"pk": int(name)}
+    if not name.startswith("@") or is_unstorable(name):
         raise NotFound(NO_USER)
-    return {"handle": ref[1:].lower()}
+    return {"handle": name[1:]}
 
 
 def find_user(actor: Actor, ref: str) -> User:

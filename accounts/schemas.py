@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import MISSING, AfterValidator, Field, Secret, StrictBool, StringConstraints
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    Field,
+    Secret,
+    StrictBool,
+    StrictInt,
+    StringConstraints,
+)
 
 from accounts.models import HANDLE, RESERVED_HANDLES, SUBDOMAIN, Tenant, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
@@ -18,6 +26,7 @@ from taskflow.http.schema import (
     CreatedAt,
     Email,
     FilterWord,
+    Flag,
     Id,
     In,
     Matches,
@@ -209,7 +218,7 @@ class UserFilters(PageParams, NameFilters):
     """Filters of users. `q` finds handles and full names."""
 
     kind: UserKind | MISSING = Field(MISSING, description="People, or agents.")
-    is_active: bool | MISSING = Field(
+    is_active: Flag | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."
     )
     handle: str | MISSING = Field(MISSING, max_length=50, description="Without regard to case.")
@@ -286,7 +295,7 @@ class TokenCreate(In):
         OneLine,
     ]
     scope: TokenScope = TokenScope.WRITE
-    expires_in_days: int | None = Field(
+    expires_in_days: StrictInt | None = Field(
         None, ge=1, le=3650, description="Days until it expires; 90 when absent."
     )
     project_ids: list[Id] | None = Field(

@@ -21,6 +21,7 @@ from taskflow.http.database_errors import respond_to_database_error
 from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
 from taskflow.http.request import Request
+from taskflow.http.sent_names import point_to_sent_names
 from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
@@ -119,7 +120,7 @@ api.add_router("", index)
 
 @api.exception_handler(Problem)
 def answer_problem(request: Request, problem: Problem) -> HttpResponse:
-    return problem.as_response(request)
+    return point_to_sent_names(problem, request).as_response(request)
 
 
 @api.exception_handler(HttpError)

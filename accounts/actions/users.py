@@ -33,6 +33,8 @@ from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change, change_all, create, erase, lock, remove, remove_all
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 
+NO_EMAIL = Invalid.field("email", "A person needs an e-mail address. Send one.", "missing")
+
 
 def create_user(
     actor: Actor,
@@ -54,6 +56,8 @@ def create_user(
     require_staff(actor)
     if kind == UserKind.AGENT and (password or is_staff):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    if kind == UserKind.HUMAN and not email:
+        raise NO_EMAIL
     if kind == UserKind.AGENT and responsible is None:
         responsible = actor.member
     lock_users([responsible])
@@ -81,6 +85,8 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
         require_another_staff(user)
     if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
+    if user.kind == UserKind.HUMAN and not values.get("email", user.email):
+        raise NO_EMAIL
     lock_users([values.get("responsible")])
     _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)

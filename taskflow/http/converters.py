@@ -8,7 +8,7 @@ from django.urls.converters import IntConverter
 
 from taskflow.http.schema import MAX_ID
 
-DIGITS = "[0-9]{1,19}"
+DIGITS = "(?:0|[1-9][0-9]{0,18})"
 
 
 def is_id(text: str) -> bool:

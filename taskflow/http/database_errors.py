@@ -98,12 +98,24 @@ def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
 def _problem_of_constraint(error: IntegrityError) -> Problem:
     constraint = _violated_constraint(error)
     if constraint is None and "unique" in str(error).lower():  # a unique_together
-        return Conflict("An object with these values exists already.", code="taken")
+        return Conflict(_describe_duplicate(error), code="taken")
     if not isinstance(constraint, UniqueConstraint | CheckConstraint):  # a foreign key
         return Conflict("A referenced object no longer exists, or this object is still referenced.")
     is_taken = isinstance(constraint, UniqueConstraint)
     detail = str(constraint.get_violation_error_message())
     return Conflict(detail, code="taken") if is_taken else Invalid(detail)
+
+
+def _describe_duplicate(error: IntegrityError) -> str:
+    """Return the sentence for a row that breaks the unique_together of its model."""
+    diagnostics = getattr(error.__cause__, "diag", None)
+    text = f"{diagnostics.table_name}." if diagnostics else str(error)
+    for model in apps.get_models():
+        names = [n for fields in model._meta.unique_together for n in fields if n != "tenant"]
+        if names and f"{model._meta.db_table}." in text:
+            label = model._meta.verbose_name
+            return f"There is a {label} with this {' and '.join(names)} already. Change that one."
+    return "An object with these values exists already."
 
 
 def respond_to_database_error(request: Request, error: DatabaseError) -> HttpResponse:

@@ -187,6 +187,21 @@ class Invalid(Problem):
         """Return a problem of one field of the body. `name` is its path: `due_on`, `tags/0`."""
         return cls(detail, errors=[{"pointer": f"#/{name}", "code": code, "detail": detail}])
 
+    def with_pointers(self, prefix: str = "#/") -> Invalid:
+        """Return a copy that names fields of a body below `prefix` in place of parameters.
+
+        For values of a body that are read like those of a query string.
+        """
+        errors = [
+            {
+                "pointer": prefix + error["parameter"],
+                "code": error["code"],
+                "detail": error["detail"],
+            }
+            for error in self.errors
+        ]
+        return Invalid(self.detail, code=self.code, errors=errors)
+
     @classmethod
     def parameter(cls, name: str, detail: str, code: str = "invalid") -> Invalid:
         """Return a problem of one query parameter."""

@@ -27,7 +27,8 @@ from taskflow.http.cursors import (
     encode_values,
 )
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.schema import MAX_ID, In, Out, check_timestamp
+from taskflow.http.schema import MAX_ID, In, Out, WholeNumber, check_timestamp
+from taskflow.http.validation import suggest
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script
 T = TypeVar("T")
@@ -37,11 +38,13 @@ M = TypeVar("M", bound=models.Model)
 class PageParams(In):
     """The query parameters of every list: which part of it to return."""
 
-    limit: int = Field(50, ge=1, le=200, description="Rows per page.")
+    limit: WholeNumber = Field(50, ge=1, le=200, description="Rows per page.")
     cursor: str | None = Field(
         None, max_length=MAX_CURSOR_LENGTH, description="`next_cursor` of the previous page."
     )
-    skip: int = Field(0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper.")
+    skip: WholeNumber = Field(
+        0, ge=0, le=10_000, description="Rows to leave out; a cursor is cheaper."
+    )
     include: Literal["count"] | None = Field(
         None, description="`count`: also count all rows that match."
     )
@@ -162,10 +165,10 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
         return list(default)
     names = text.split(",")
     if unknown := [n for n in names if n.removeprefix("-") not in allowed]:
-        known = ", ".join(allowed)
-        raise Invalid.parameter("sort", f"Cannot sort by “{unknown[0]}”. Known: {known}.")
+        hint = suggest(unknown[0].removeprefix("-"), allowed)
+        raise Invalid.parameter("sort", f"This list cannot be sorted by “{unknown[0]}”.{hint}")
     if len({n.removeprefix("-") for n in names}) < len(names):
-        raise Invalid.parameter("sort", "Each name may be given once.")
+        raise Invalid.parameter("sort", "“sort” has a name twice. Send each name once.")
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
 
 

@@ -131,7 +131,8 @@ def read_idempotency_key(request: HttpRequest) -> str | None:
     key = (match[1] or match[2]) if match else ""
     if not 1 <= len(key) <= MAX_KEY_LENGTH:
         raise BadRequest(
-            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters, as a UUID.",
+            f"An Idempotency-Key has 1 to {MAX_KEY_LENGTH} printable ASCII characters, such as a"
+            " UUID.",
             code="bad_idempotency_key",
         )
     return key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
 from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
@@ -22,6 +22,8 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
+    StrictBool,
+    StrictInt,
     StringConstraints,
     TypeAdapter,
     ValidationError,
@@ -40,6 +42,8 @@ DAY_FORM = "a day, as in 2026-01-31"
 TIMESTAMP_FORM = "a time with an offset, as in 2026-01-31T09:00:00Z"
 DAY_PATTERN = r"\d{4}-\d\d-\d\d"
 MAX_ID = 2**63 - 1
+FLAGS = {"true": True, "false": False}
+NUMBER = re.compile(r"-?[0-9]{1,30}")
 MAX_TEXT_LENGTH = 65_536  # characters
 MAX_METADATA_BYTES = 32_768  # as JSON
 
@@ -48,6 +52,8 @@ class In(BaseModel):
     """A request body or a set of filters. Unknown names are refused, never ignored."""
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+    # What to do in place of sending a field that is not here, by its name.
+    hints: ClassVar[Mapping[str, str]] = {}
 
     # The fields that a merge patch (RFC 7396) merges into the stored value. With any, PATCH
     # accepts merge patches.
@@ -76,6 +82,24 @@ class Out(Schema):
 def is_unstorable(text: str) -> bool:
     """Return whether a text has NUL, which PostgreSQL refuses, or a surrogate: not UTF-8."""
     return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def _read_flag(value: object) -> object:
+    """Return the value of a parameter's text. Pydantic would also read 1, yes and on as true."""
+    if not isinstance(value, str):
+        return value
+    if value not in FLAGS:
+        raise FormatError(f"must be true or false, not {show_value(value)}")
+    return FLAGS[value]
+
+
+def _read_number(value: object) -> object:
+    """Return the number of a parameter's digits. Pydantic would also read 1_0, +1 and 1.0."""
+    if isinstance(value, str):
+        if not NUMBER.fullmatch(value):
+            raise FormatError(f"must be a whole number, not {show_value(value)}")
+        return int(value)
+    return value
 
 
 def _check_year(value: date) -> date:
@@ -191,6 +215,9 @@ def _check_line(text: str, info: ValidationInfo) -> str:
     return text
 
 
+# Of query parameters, which are texts. Fields of bodies are StrictBool and StrictInt.
+Flag = Annotated[StrictBool, BeforeValidator(_read_flag)]
+WholeNumber = Annotated[StrictInt, BeforeValidator(_read_number)]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 # A row in a path: its id, or its key such as WEB-12.
 ProjectIdOrKey = Annotated[

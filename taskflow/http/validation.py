@@ -181,7 +181,8 @@ def _describe(
         dict.fromkeys(TYPES[e["type"]] for e in errors if e["type"] in TYPES)
     )
     report = REPORTS.get(details["type"], OTHER)
-    if context.get("min_length") == 1 and not context["length"]:
+    is_blank = isinstance(details["input"], str) and not details["input"].strip()
+    if context.get("min_length") == 1 and (is_blank or not context["length"]):
         report = EMPTY
     code = getattr(context.get("error"), "code", report.code)
     context |= {"name": name, "error": _sentence_of(str(context.get("error")), name)}
@@ -228,7 +229,8 @@ def _hint(
         {n: f for s in place.schemas for n, f in s.model_fields.items()},
     )
     if details["type"] == "extra_forbidden":
-        return suggest(str(place.path[-1]), known)
+        unknown = str(place.path[-1])
+        return _hint_of_schema(place, unknown) or suggest(unknown, known)
     if details["type"] == "missing" and not place.path:
         required = [name for name, field in known.items() if field.is_required()]
         return f" It needs {', '.join(required)}." if required else ""
@@ -243,6 +245,15 @@ def _hint(
         value.lower().replace(" ", "_"), choices, n=1, cutoff=MIN_SIMILARITY
     )
     return f" Did you mean {nearest[0]}?" if nearest else ""
+
+
+def _hint_of_schema(place: Place, name: str) -> str:
+    """Return what the schema says about a field that it does not have, with a space before it."""
+    for schema in place.schemas:
+        hints: Mapping[str, str] = getattr(schema, "hints", {})  # of In, which imports this module
+        if name in hints:
+            return f" {hints[name]}"
+    return ""
 
 
 def show_value(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import re
+from collections import Counter
 from functools import cache
 from typing import Any
 
@@ -42,6 +43,7 @@ class Contract:
         resource = Resource.from_contents(closed_document, default_specification=DRAFT202012)
         self.registry = Registry().with_resource(DOCUMENT_URI, resource)
         self.validators: dict[str, Validator] = {}
+        self.validated: Counter[tuple[str, str]] = Counter()  # by operation and status
 
     def check(self, method: str, response: HttpResponse) -> None:
         """Raise BrokenContract if a response of the API does not match the document.
@@ -55,7 +57,8 @@ class Contract:
         if path in UNDESCRIBED or method == "OPTIONS":  # preflights are the CORS middleware's
             return
         operations = self.document["paths"].get(path, {})
-        operation = operations.get("get" if method == "HEAD" else method.lower())
+        verb = "get" if method == "HEAD" else method.lower()
+        operation = operations.get(verb)
         status = str(response.status_code)
         place = f"{method} {path or '(no such address)'} {status}"
         if operation is None:
@@ -68,6 +71,8 @@ class Contract:
             known = self.document["components"]["responses"][known["$ref"].rpartition("/")[2]]
         self._check_headers(place, known, response)
         self._check_body(place, known, response, has_body=method != "HEAD")
+        if operation is not None:
+            self.validated[f"{verb.upper()} {path}", status] += 1
 
     def _check_headers(self, place: str, known: dict[str, Any], response: HttpResponse) -> None:
         headers = known.get("headers", {})

@@ -1,4 +1,4 @@
-"""The Location of each created object can be read by GET, and answers the same object."""
+"""The Location of each created object can be read by GET, once and again with its ETag."""
 
 from __future__ import annotations
 
@@ -34,6 +34,10 @@ def test_location_of_a_created_object_can_be_read(fixtures, as_, name):
     assert (created.status_code, found.status_code) == (201, 200)
     assert found.json() == {n: v for n, v in created.json().items() if n != "token"}
     assert found.headers["ETag"].split("-")[:3] == created.headers["ETag"].split("-")[:3]
+    known = client.get(
+        created.headers["Location"], headers={"If-None-Match": found.headers["ETag"]}
+    )
+    assert (known.status_code, known.content) == (304, b"")
 
 
 def test_every_operation_that_creates_an_object_is_in_the_table():
@@ -46,3 +50,14 @@ def test_every_operation_that_creates_an_object_is_in_the_table():
     }
 
     assert creating - {"register"} == CREATED.keys()
+
+
+def test_put_of_a_page_changes_what_was_sent(fixtures, as_):
+    """As PATCH does. PUT of other types is tested with their fields."""
+    client = as_(fixtures.boss)
+    page = client.post("/pages", {"project": "APO", "title": "x", "body": "kept"}).json()
+
+    r = client.put(f"/pages/{page['id']}", {"title": "y"})
+
+    assert r.status_code == 200
+    assert (r.json()["title"], r.json()["body"], r.json()["version"]) == ("y", "kept", 2)

@@ -20,13 +20,14 @@ from tasks.changes.planner import change_tasks, lock_projects_for
 from tasks.changes.tasks import OPERATIONS
 from tasks.models import Task
 from tasks.queries.filters import select_tasks_to_change
-from tasks.queries.lookup import find_tasks
+from tasks.queries.lookup import describe_unknown, find_tasks
 from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
 TEXT_FIELDS = {"title", "description", "links", "metadata"}  # whose text may be long
 MAX_TEXT_BYTES = 4 * 1024 * 1024  # per request: a `where` may write one text to 500 tasks
 WHERE_POINTER = "#/where/"  # the pointer to a filter of an operation begins with it
+TARGET_POINTERS = (WHERE_POINTER, "#/id")  # other pointers are into the data of an operation
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
@@ -79,7 +80,7 @@ class _Entry:
         problem = self.problem or Invalid("")
         pointer = f"#/operations/{self.index}"
         pointers = [str(error["pointer"]) for error in problem.errors if "pointer" in error]
-        is_of_data = bool(pointers) and not pointers[0].startswith(WHERE_POINTER)
+        is_of_data = bool(pointers) and not pointers[0].startswith(TARGET_POINTERS)
         return problem.with_pointer_prefix(
             pointer + "/data" * (is_of_data and not self.is_malformed)
         )
@@ -157,31 +158,20 @@ def _load_targets(actor: Actor, operations: dict[int, Any]) -> Callable[[Any], l
     def find_targets(op: Any) -> list[Task]:
         if _has_id(op):
             if str(op.id) not in by_ref:
-                raise NotFound("There is no such task.")
+                sentence = describe_unknown("task", op.id)
+                error = {"pointer": "#/id", "code": NotFound.code, "detail": sentence}
+                raise NotFound(sentence, errors=[error])
             return [by_ref[str(op.id)]]
         try:
             matching = select_tasks_to_change(
                 actor, Task.objects.visible_to(actor.viewer), op.where
             )
         except Invalid as problem:
-            raise _point_to_where(problem) from None
+            raise problem.with_pointers(WHERE_POINTER) from None
         selected = matching.select_related("project", "assignee").order_by("pk")
         return [rows.setdefault(task.pk, task) for task in selected[: MAX_OPERATIONS + 1]]
 
     return find_targets
-
-
-def _point_to_where(problem: Invalid) -> Invalid:
-    """Return the problem of a filter with pointers into the operation in place of parameters."""
-    errors = [
-        {
-            "pointer": WHERE_POINTER + error["parameter"],
-            "code": error["code"],
-            "detail": error["detail"],
-        }
-        for error in problem.errors
-    ]
-    return Invalid(problem.detail, code=problem.code, errors=errors)
 
 
 def _has_id(op: Any) -> bool:

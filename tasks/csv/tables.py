@@ -74,7 +74,7 @@ class Refusals:
         errors = sorted(self.errors, key=lambda error: int(str(error["row"])))
         first = errors[0]
         where = f"Row {first['row']}" + (f", {first['column']}" if first["column"] else "")
-        others = f" The file has {len(errors) - 1} more errors." if len(errors) > 1 else ""
+        others = f" And {len(errors) - 1} more: see `errors`." if len(errors) > 1 else ""
         raise Invalid(
             f"{where}: {first['detail']}{others}",
             code="bad_rows",

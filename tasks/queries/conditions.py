@@ -101,6 +101,11 @@ def _has_no_blocker(is_true: bool) -> Q:
     return ~Q(Exists(links)) if is_true else Q(Exists(links))
 
 
+def _is_never_due(is_true: bool) -> Q:
+    never = Q(due_date__isnull=True, due_on__isnull=True)
+    return never if is_true else ~never
+
+
 def _has_no_tag(is_true: bool) -> Q:
     links = Exists(TaskTag.objects.filter(task=OuterRef("pk")))
     return ~Q(links) if is_true else Q(links)
@@ -179,6 +184,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
         "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
+        "due_none": _is_never_due,
         # A task that is due on a day is due before a time if the whole day of the tenant is before
         # it.
         "due_before": lambda timestamp: Q(due_date__lt=timestamp[0]) | Q(due_on__lt=timestamp[1]),

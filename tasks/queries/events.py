@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from django.db.models import Q
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
-from taskflow.http.errors import NotFound
+from taskflow.http.errors import Invalid, NotFound
 from tasks.actions.undo.undoing import (
     MAX_EVENTS,
     NO_SUCH_EVENT,
@@ -34,18 +35,10 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     than MAX_EVENTS events.
     """
     sent = request.sent_fields()
-    if "request_id" in sent:
-        rows = Event.objects.filter(request_id=request.request_id)
-        rows = rows.filter(_is_by(actor, sent.get("actor", "me")))
-    elif "event_ids" in sent:
-        rows = Event.objects.filter(pk__in=sorted(set(sent["event_ids"])))
-    else:
-        rows = Event.objects.filter(_is_by(actor, sent["actor"]))
-        rows = rows.filter(created_at__gte=sent["since"])
-        if "until" in sent:
-            rows = rows.filter(created_at__lt=sent["until"])
-        if "project" in sent:
-            rows = rows.filter(project_id__in=read_projects(actor, "project", [sent["project"]]))
+    try:
+        rows = Event.objects.filter(_build_condition(actor, sent))
+    except Invalid as problem:
+        raise problem.with_pointers() from None
     selected = list(rows.select_related("actor").order_by("pk")[: MAX_EVENTS + 1])
     # Counted before invisible events are removed. Otherwise a part of the selection would be undone
     # as if it were the whole.
@@ -57,6 +50,23 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):
         raise NO_SUCH_EVENT
     return visible
+
+
+def _build_condition(actor: Actor, sent: Mapping[str, Any]) -> Q:
+    """Return the condition that the body selects an event.
+
+    Raises Invalid for a user or project that the actor cannot see.
+    """
+    if "request_id" in sent:
+        return Q(request_id=sent["request_id"]) & _is_by(actor, sent.get("actor", "me"))
+    if "event_ids" in sent:
+        return Q(pk__in=sorted(set(sent["event_ids"])))
+    condition = _is_by(actor, sent["actor"]) & Q(created_at__gte=sent["since"])
+    if "until" in sent:
+        condition &= Q(created_at__lt=sent["until"])
+    if "project" in sent:
+        condition &= Q(project_id__in=read_projects(actor, "project", [sent["project"]]))
+    return condition
 
 
 def _is_by(actor: Actor, ref: str) -> Q:

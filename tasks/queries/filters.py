@@ -25,6 +25,7 @@ from tasks.models import Project, ProjectStatus, Task
 from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
+    describe_unknown,
     find_project_id_by_any_key,
     find_project_ids,
     find_task_id_by_any_key,
@@ -54,8 +55,8 @@ PAGE_SORTS = {"title": "title_folded"} | {
     n: n for n in ("created_at", "updated_at", "published_at")
 }
 PROJECT_SORTS = {"name": "name_folded"} | {n: n for n in ("key", "created_at", "updated_at")}
+NULLABLE_USERS = {"assignee", "created_by", "author"}  # an operator creates rows without a user
 FILTERS_OF_ARCHIVED = {"project", "project_status", "project_status_not", "parent"}
-NO_PROJECT = "There is no project “{}”."
 
 
 def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
@@ -145,7 +146,7 @@ def check_project(actor: Actor, values: FilterValues) -> FilterValues | None:
         return None
     pk = None if project.id else find_project_id_by_any_key(ref)
     if pk is None or not is_visible_row(actor, Project, pk=pk):
-        raise Invalid.parameter("project", NO_PROJECT.format(ref), "unknown_reference")
+        raise Invalid.parameter("project", describe_unknown("project", ref), "unknown_reference")
     return {**values, "project": ProjectRef(pk, None)}
 
 
@@ -203,27 +204,26 @@ def read_projects(actor: Actor, name: str, refs: list[str]) -> list[int]:
     project that the actor cannot see.
     """
     ids = find_project_ids(actor, refs)
-    return [_get_id(ids, ref, name, NO_PROJECT.format(ref)) for ref in refs]
+    return [_get_id(ids, ref, name, describe_unknown("project", ref)) for ref in refs]
 
 
 def read_users(actor: Actor, name: str, refs: list[str]) -> list[int | None]:
     """Return the ids of users that are given as `me`, by id or by `@handle`, and None for `none`.
 
     At most one query. Raises Invalid, naming the parameter `name`, for a user that the actor cannot
-    see. Only a filter by assignee takes `none`.
+    see. Only filters by a user that a row may lack take `none`.
     """
     ids: dict[str, int | None] = {}
-    if name.removesuffix(EXCLUSION_SUFFIX) == "assignee":
+    if name.removesuffix(EXCLUSION_SUFFIX) in NULLABLE_USERS:
         ids["none"] = None
     ids |= find_user_ids(actor, [ref for ref in refs if ref not in ids])
-    hint = "There is no user “{}”. Give an id, a handle as in @ada, or “me”."
-    return [_get_id(ids, ref, name, hint.format(ref)) for ref in refs]
+    return [_get_id(ids, ref, name, describe_unknown("user", ref)) for ref in refs]
 
 
 def _read_tasks(actor: Actor, name: str, refs: list[str]) -> list[int]:
     """Return the ids of tasks that are given by id or key, in the given order."""
     ids = find_task_ids(actor, refs)
-    return [_get_id(ids, ref, name, f"There is no task “{ref}”.") for ref in refs]
+    return [_get_id(ids, ref, name, describe_unknown("task", ref)) for ref in refs]
 
 
 def _get_id(ids: Mapping[str, T], ref: str, parameter: str, sentence: str) -> T:

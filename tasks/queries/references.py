@@ -15,6 +15,7 @@ from taskflow.audit.values import FieldValues
 from taskflow.http.errors import Invalid
 from tasks.models import RESOURCE_TYPES, Project, Task
 from tasks.queries.lookup import (
+    describe_unknown,
     find_project_ids,
     find_rows,
     find_task_ids,
@@ -110,7 +111,7 @@ class References:
         """
         pk = self.ids[model].get(ref) if isinstance(ref, str) else ref
         if pk is None or pk not in self.rows[model]:
-            raise _build_unknown_reference(field, type_of_model(model).label)
+            raise _build_unknown_reference(field, type_of_model(model).label, ref)
         row: M = self.rows[model][pk]
         return row
 
@@ -119,5 +120,5 @@ def _as_list(value: Any) -> list[int | str]:
     return value if isinstance(value, list) else [value] if value else []
 
 
-def _build_unknown_reference(field: str, label: str) -> Invalid:
-    return Invalid.field(field, f"There is no such {label}.", "unknown_reference")
+def _build_unknown_reference(field: str, label: str, ref: int | str) -> Invalid:
+    return Invalid.field(field, describe_unknown(label, ref), "unknown_reference")

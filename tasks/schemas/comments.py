@@ -105,7 +105,9 @@ class CommentFilters(PageParams, Filters):
     q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
     task: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
-    author: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
+    author: list[FilterWord] | MISSING = list_filter_field(
+        "`me`, an id or `@handle`; `none`: written by an operator."
+    )
     created_before: DayOrTimestamp | MISSING = MISSING
     created_after: DayOrTimestamp | MISSING = MISSING
     updated_before: DayOrTimestamp | MISSING = MISSING

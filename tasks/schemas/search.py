@@ -17,6 +17,7 @@ from taskflow.http.schema import (
     RowId,
     SearchWords,
     UpdatedAt,
+    WholeNumber,
 )
 from tasks.models.registry import SEARCHABLE_TYPES
 from tasks.queries.search import Term, snippet
@@ -37,8 +38,8 @@ class SearchFilters(Filters):
     q_not: ExcludedWords | MISSING = MISSING
     kind: list[SearchKind] | MISSING = list_filter_field("One of these resource types.")
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
-    limit: int = Field(20, ge=1, le=100, description="Results per page.")
-    skip: int = Field(0, ge=0, le=1000, description="Results to leave out.")
+    limit: WholeNumber = Field(20, ge=1, le=100, description="Results per page.")
+    skip: WholeNumber = Field(0, ge=0, le=1000, description="Results to leave out.")
 
 
 class SnippetPiece(Out):

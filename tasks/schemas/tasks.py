@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import MISSING, Field, StringConstraints
+from pydantic import MISSING, Field, StrictBool, StringConstraints
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import (
@@ -23,6 +23,7 @@ from taskflow.http.schema import (
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
+    Flag,
     Id,
     In,
     LongText,
@@ -201,7 +202,7 @@ class TaskCreate(TaskFields):
     parent: Parent | None = None
     parent_id: ParentId | None = None
     blocked_by: Blockers = []
-    force: bool = Field(False, description="Allow an open task below a done parent.")
+    force: StrictBool = Field(False, description="Allow an open task below a done parent.")
 
 
 class ProjectTask(TaskFields):
@@ -247,12 +248,18 @@ class TaskUpdate(TaskUpsert):
 
     model_config = example(priority="high", assignee="@bob")
     merged_fields = frozenset({"metadata"})
+    hints = {
+        "project": "Move the task with POST /tasks/{id}/move.",
+        "project_id": "Move the task with POST /tasks/{id}/move.",
+        "completed": "Send the status done, or another status to reopen the task.",
+        "number": "A task keeps its number until it is moved to another project.",
+    }
 
     external_ref: ExternalRef | None | MISSING = MISSING
 
 
 class Forced(In):
-    force: bool = Field(
+    force: Flag = Field(
         False,
         description="Complete although subtasks, blockers or tasks of the project are open; allow"
         " an open task below a done parent.",
@@ -310,33 +317,38 @@ class TaskWhere(Filters):
         "Done tasks with one of these outcomes. `outcome_not=cancelled` keeps open tasks too."
     )
     priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
-    ready: bool | MISSING = Field(
+    ready: Flag | MISSING = Field(
         MISSING,
         description="`true`: open and not blocked by an open task; `false`: done or blocked.",
     )
     assignee: list[FilterWord] | MISSING = list_filter_field("`me`, `none`, id or `@handle`.")
-    created_by: list[FilterWord] | MISSING = list_filter_field("`me`, id or `@handle`.")
+    created_by: list[FilterWord] | MISSING = list_filter_field(
+        "`me`, id or `@handle`; `none`: created by an operator."
+    )
     tag: list[StoredTagName] | MISSING = list_filter_field("Name, without regard to case.")
     tag_all: list[StoredTagName] | MISSING = list_filter_field(
         "Names, without regard to case. The task has all of these tags."
     )
-    tag_none: bool | MISSING = Field(
+    tag_none: Flag | MISSING = Field(
         MISSING, description="`true`: without a tag; `false`: with any tag."
     )
     parent: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
-    parent_none: bool | MISSING = Field(
+    parent_none: Flag | MISSING = Field(
         MISSING, description="`true`: top tasks; `false`: subtasks."
     )
     blocked_by: list[FilterWord] | MISSING = list_filter_field("Id or key of a blocker.")
-    blocked_by_none: bool | MISSING = Field(
+    blocked_by_none: Flag | MISSING = Field(
         MISSING, description="`true`: without a blocker, open or done; `false`: with any blocker."
     )
     external_ref: list[ExternalRef] | MISSING = list_filter_field("Id in another system.")
-    external_ref_none: bool | MISSING = Field(
+    external_ref_none: Flag | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
     metadata: JsonFilter | MISSING = metadata_filter_field()
     metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
+    due_none: Flag | MISSING = Field(
+        MISSING, description="`true`: without a due day or time; `false`: with one."
+    )
     due_before: DayOrTimestamp | MISSING = MISSING
     due_after: DayOrTimestamp | MISSING = MISSING
     created_before: DayOrTimestamp | MISSING = MISSING

@@ -106,7 +106,7 @@ def test_one_refused_operation_prevents_all_changes(fixtures, as_, events, tasks
 
     assert [e["pointer"] for e in r.json()["errors"]] == [
         "#/operations/1/data/title",
-        "#/operations/2",
+        "#/operations/2/id",
         "#/operations/3/data/assignee_id",
         "#/operations/4/op",
         "#/operations/5",

@@ -203,3 +203,39 @@ def test_path_with_an_unknown_user_is_not_found(fixtures, as_, ref):
 
     assert client.get(f"/users/{ref}").status_code == 404
     assert client.post(f"/users/{ref}/erasure").status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"parent": "APO-2"}, "#/parent"),
+        ({"parent_id": "{}"}, "#/parent_id"),
+        ({"assignee": "@eve"}, "#/assignee"),
+        ({"assignee_id": "{eve}"}, "#/assignee_id"),
+    ],
+)
+def test_refusal_points_to_the_name_that_was_sent(fixtures, as_, body, pointer):
+    client = as_(fixtures.ada)
+    other = client.post("/projects", {"name": "Other", "key": "OTH"}).json()
+    foreign = client.post("/tasks", {"project": "OTH", "title": "x"}).json()
+    client.post("/tasks", {"project": "APO", "title": "x"})
+    values = {"APO-2": foreign["key"], "{}": foreign["id"], "{eve}": fixtures.eve.user.pk}
+    body = {name: values.get(value, value) for name, value in body.items()}
+    operation = {"op": "update", "id": "APO-1", "data": body}
+
+    alone = client.patch("/tasks/APO-1", body)
+    in_bulk = client.post("/tasks/bulk", {"operations": [operation]})
+
+    assert (alone.status_code, alone.json()["errors"][0]["pointer"]) == (422, pointer)
+    assert in_bulk.json()["errors"][0]["pointer"] == f"#/operations/0/data{pointer[1:]}"
+    assert other["key"] == "OTH"
+
+
+@pytest.mark.parametrize("path", ["/users/me", "/users/ME", "/users/%20@BOB", "/projects/%20apo%20", "/tasks/%20apo-1"])  # fmt: skip
+def test_reference_in_a_path_is_read_as_in_a_filter(fixtures, as_, path):
+    assert as_(fixtures.ada).get(path).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/users/01", "/projects/01", "/tasks/01", "/members/01"])
+def test_id_with_a_leading_zero_is_not_found(fixtures, as_, path):
+    assert as_(fixtures.ada).get(path).status_code == 404
