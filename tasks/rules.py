@@ -75,10 +75,11 @@ def require_author_or_manager(actor: Actor, project: Project, author_id: int | N
 
 
 def require_another_owner(member: ProjectMember) -> None:
-    """Raise Conflict if `member` is the last owner of the project."""
+    """Raise Conflict if `member` is an owner of the project and no other owner is active."""
     owners = ProjectMember.objects.filter(project=member.project_id, role=Role.OWNER)
+    owners = owners.filter(user__is_active=True)
     if member.role == Role.OWNER and not owners.exclude(pk=member.pk).exists():
-        raise Conflict("The last owner cannot leave. Make another member an owner first.")
+        raise Conflict("The last active owner cannot leave. Make another member an owner first.")
 
 
 def require_all_projects(actor: Actor) -> None:

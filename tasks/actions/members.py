@@ -8,6 +8,7 @@ from accounts.rules import check_active
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import change, change_all, create, lock, remove
+from tasks.actions.ownership import find_successors
 from tasks.changes.assign import UnassignTask
 from tasks.models import Project, ProjectMember, Role, Status, Task
 from tasks.rules import MANAGERS, require_another_owner, require_role
@@ -27,7 +28,7 @@ def add_member(
 
 
 def change_role(actor: Actor, member: ProjectMember, *, role: Role) -> ProjectMember:
-    """Change the role of a member. Raises Conflict for the last owner."""
+    """Change the role of a member. Raises Conflict for the last active owner."""
     _lock_role(member)
     _require_role_to_change(actor, member.project, role, Role(member.role))
     if role != Role.OWNER:
@@ -39,7 +40,7 @@ def remove_member(actor: Actor, member: ProjectMember) -> int:
     """End a membership. Members may end their own. Return the number of tasks that it unassigns.
 
     They are the user's open tasks in the project, unless the user is an administrator, who still
-    sees them. Raises Conflict for the last owner.
+    sees them. Raises Conflict for the last active owner.
     """
     # A task that is assigned at the same time is committed before, or refused afterwards.
     lock_users([member.user], LockMode.UPDATE)
@@ -68,13 +69,12 @@ def _require_role_to_change(actor: Actor, project: Project, *roles: Role) -> Non
 
 
 def _transfer_ownership(actor: Actor, member: ProjectMember) -> None:
-    """If the member is the project's `owner`, make another member with the role of an owner that.
+    """If the member is the project's `owner`, make another active member with the role of an owner
+    that.
 
     Raises Conflict if there is no other.
     """
     project = member.project
     require_another_owner(member)
     if project.owner_id == member.user_id:
-        others = ProjectMember.objects.filter(project=project, role=Role.OWNER)
-        successor = others.exclude(pk=member.pk).select_related("user").earliest("joined_at", "pk")
-        change(actor, project, owner=successor.user)
+        change(actor, project, owner=find_successors([project], [member.user])[project.pk])

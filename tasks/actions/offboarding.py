@@ -14,9 +14,10 @@ from accounts.models import User, UserKind
 from accounts.rules import require_another_staff, require_staff
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode, add_row_lock
-from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
+from taskflow.audit.recorder import change_all, change_each, remove_all
 from taskflow.http.errors import Conflict, Invalid
 from taskflow.tenancy import TenantModel
+from tasks.actions.ownership import find_successors, make_owner_of_projects
 from tasks.changes.assign import AssignTask, UnassignTask
 from tasks.models import Page, Project, ProjectMember, Role, Status, Task
 
@@ -44,8 +45,9 @@ def offboard_user(actor: Actor, user: User, new_owner: User | None = None) -> Of
     Projects, pages, open tasks and agents go to `new_owner`. A task that the new owner cannot see
     is unassigned, and such a page goes to the owner of its project. Without `new_owner`, each
     project and its pages go to another owner of the project, open tasks are unassigned, and the
-    user's agents are offboarded too. Done tasks and events stay as they are. A constant number of
-    statements. Offboarding a user twice changes nothing.
+    user's agents are offboarded too. Done tasks and events stay as they are. Projects and pages in
+    the trash are handed over as well; a project there that has no other owner keeps its owner
+    until it is restored. A constant number of statements. Offboarding a user twice changes nothing.
     Raises Conflict for the last administrator, and for projects that have no other owner.
     """
     require_staff(actor)
@@ -100,7 +102,7 @@ def _hand_over_projects(
     is_owned = Q(owner__in=leaving) | Q(pk__in=ownerships.values("project_id"))
     projects = _lock_rows(Project.everything.filter(is_owned))
     if new_owner:
-        _make_owner_of_projects(actor, projects, new_owner)
+        make_owner_of_projects(actor, projects, new_owner)
         new_owners = {project.pk: new_owner for project in projects}
     else:
         new_owners = _other_owners(projects, leaving)
@@ -111,25 +113,12 @@ def _hand_over_projects(
     result.projects_handed_over = [p.pk for p in owned]
 
 
-def _make_owner_of_projects(actor: Actor, projects: Sequence[Project], new_owner: User) -> None:
-    """Make the user a member of the projects with the role of an owner."""
-    existing = ProjectMember.objects.filter(project__in=projects, user=new_owner)
-    change_all(actor, existing, "changed", role=Role.OWNER)
-    missing = {p.pk for p in projects} - set(existing.values_list("project_id", flat=True))
-    rows = [ProjectMember(project_id=pk, user=new_owner, role=Role.OWNER) for pk in sorted(missing)]
-    create_all(actor, rows, "joined")
-
-
 def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[int, User]:
-    """Return another active owner of each project, by project id: the one who joined first.
+    """Return the successors of the leaving users, by project id.
 
     Raises Conflict with a list of the projects outside the trash that have none.
     """
-    owners = ProjectMember.objects.filter(project__in=projects, role=Role.OWNER)
-    others = owners.exclude(user__in=leaving).filter(user__is_active=True).select_related("user")
-    other_owners: dict[int, User] = {}
-    for member in others.order_by("joined_at", "pk"):
-        other_owners.setdefault(member.project_id, member.user)
+    other_owners = find_successors(projects, leaving)
     without_owner = [p for p in projects if p.pk not in other_owners and not p.deleted_at]
     if without_owner:
         raise Conflict(
@@ -146,12 +135,10 @@ def _other_owners(projects: Sequence[Project], leaving: Sequence[User]) -> dict[
 def _hand_over_pages(
     actor: Actor, leaving: Sequence[User], new_owner: User | None, result: Offboarding
 ) -> None:
-    pages = _lock_rows(
-        Page.objects.filter(owner__in=leaving, project__deleted_at__isnull=True).select_related(
-            "project__owner"
-        )
-    )
-    visible_ids = _project_ids_of(new_owner)
+    """Give pages a new owner. Those in the trash too, as nobody else would own them if restored."""
+    owned = Page.everything.filter(owner__in=leaving)
+    pages = _lock_rows(owned.select_related("project__owner"))
+    visible_ids, former = _project_ids_of(new_owner), {user.pk for user in leaving}
     edits = [
         (
             page,
@@ -161,7 +148,7 @@ def _hand_over_pages(
         for page in pages
     ]
     change_each(actor, edits)
-    result.pages_handed_over = len(pages)
+    result.pages_handed_over = sum(page.owner_id not in former for page in pages)
 
 
 def _hand_over_tasks(

@@ -11,6 +11,7 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change_all, lock_all, remove_all
 from taskflow.audit.resource_types import ResourceType, type_of_model
 from taskflow.http.errors import NotFound
+from tasks.actions.ownership import replace_inactive_owner
 from tasks.changes.tasks import restore_task
 from tasks.models import RESOURCE_TYPES, Project, Role, Task
 from tasks.models.graph import find_reachable, load_subtask_edges
@@ -31,7 +32,8 @@ def restore(actor: Actor, row: Trashable, *, force: bool = False) -> None:
     """Restore a row, with the rows that were deleted together with it.
 
     Requires the permission to delete the row. Raises Conflict if its parent is in the trash, and
-    for an open task whose parent is done, unless `force` is set.
+    for an open task whose parent is done, unless `force` is set. A project whose owner is
+    deactivated gets another one: see replace_inactive_owner().
     """
     if isinstance(row, Project):
         _restore_project(actor, row)
@@ -43,6 +45,7 @@ def restore(actor: Actor, row: Trashable, *, force: bool = False) -> None:
 
 def _restore_project(actor: Actor, project: Project) -> None:
     require_role(actor, project, Role.OWNER)
+    replace_inactive_owner(actor, project)
     _restore_rows(actor, Project, [project.pk])
 
 

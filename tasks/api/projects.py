@@ -164,14 +164,14 @@ def get_member(request: ActorRequest, member_id: int) -> ProjectMember:
 def update_member(
     request: ActorRequest, member_id: int, body: ProjectMemberUpdate
 ) -> ProjectMember:
-    """Change the role of a member. 409 for the last owner."""
+    """Change the role of a member. 409 for the last active owner."""
     member = find_row(request.auth, ProjectMember, member_id)
     return member_actions.change_role(request.auth, member, role=body.role)
 
 
 @members.delete("/{id:member_id}", response={200: MemberRemoval, 204: None})
 def remove_member(request: ActorRequest, member_id: int) -> HttpResponse:
-    """End a membership. Members may end their own. 409 for the last owner.
+    """End a membership. Members may end their own. 409 for the last active owner.
 
     The user's open tasks in the project are unassigned, unless the user is an administrator. 204
     without a body; with `Prefer: return=representation` 200 with their number.

@@ -357,7 +357,7 @@ def test_refusal_is_shown_in_form_and_nothing_is_saved(admin_fixtures, staff_cli
     r = staff_client.post(address(Project, "change", admin_fixtures.apollo.pk), data)
 
     assert r.status_code == 200
-    assert "The last owner cannot leave." in r.content.decode()
+    assert "The last active owner cannot leave." in r.content.decode()
     assert "Apollo 11" in r.content.decode()
     assert admin_fixtures.events() == []
 

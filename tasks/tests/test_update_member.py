@@ -67,7 +67,7 @@ def test_last_owner_cannot_be_demoted(fixtures, as_, ids, events, who, role):
     r = set_role(client, ids["ada"], role)
 
     assert (r.status_code, r.json()["code"]) == (409, "conflict")
-    assert "last owner" in r.json()["detail"]
+    assert "last active owner" in r.json()["detail"]
     assert len(events(fixtures.acme)) == count
 
 
