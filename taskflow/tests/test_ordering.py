@@ -20,6 +20,7 @@ from tasks.models import Task
 KEYS = {
     "created_at": lambda task: task.created_at,
     "updated_at": lambda task: task.updated_at,
+    "last_activity_at": lambda task: task.last_activity_at,
     "due_date": lambda task: task.due_date,
     "due_on": lambda task: task.due_on,
     "priority": lambda task: task.priority_rank,
@@ -60,7 +61,9 @@ def fill(fixtures):
         delete_task(fixtures.ada, made[0])
     for task in Task.objects.all():
         then = NOON + timedelta(hours=chance.randrange(4))
-        Task.objects.filter(pk=task.pk).update(created_at=then, updated_at=then)
+        commented = chance.choice([None, then - timedelta(hours=1), then + timedelta(hours=2)])
+        times = {"created_at": then, "updated_at": then, "commented_at": commented}
+        Task.objects.filter(pk=task.pk).update(**times)
 
 
 def expected_ids(actor, order):

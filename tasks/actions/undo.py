@@ -21,7 +21,7 @@ from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions import undo_rights
-from tasks.actions.undo_locks import lock_users_of_events
+from tasks.actions.undo_locks import lock_tasks_of_comments, lock_users_of_events
 from tasks.actions.undo_outcomes import find_changed_outcomes, set_outcomes
 from tasks.models import (
     FormerNumber,
@@ -80,6 +80,7 @@ def undo(actor: Actor, events: Sequence[Event], *, skip: bool = False) -> UndoRe
     serialize_graph_changes(actor)
     lock_users_of_events(events)
     _lock_projects(events)
+    lock_tasks_of_comments(events)
     discovered: list[list[Obstacle]] = []
     while True:
         plan = plan_undo(events)  # anew for each attempt: applying a plan changes its rows

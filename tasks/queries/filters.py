@@ -43,6 +43,7 @@ T = TypeVar("T")
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
+    "last_activity_at": "last_activity_at",
     "due_date": "due_date",
     "due_on": "due_on",
     "priority": "priority_rank",

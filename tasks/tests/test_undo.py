@@ -18,7 +18,7 @@ from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Project, ProjectMember, Role, Tag, Task
 from tasks.tests.test_undo_everything import snapshot
 
-HIDDEN = {"version", "updated_at"}
+HIDDEN = {"version", "updated_at", "commented_at", "last_activity_at"}
 
 
 @pytest.fixture
