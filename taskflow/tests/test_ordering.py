@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -23,6 +23,7 @@ KEYS = {
     "last_activity_at": lambda task: task.last_activity_at,
     "due_date": lambda task: task.due_date,
     "due_on": lambda task: task.due_on,
+    "due": lambda task: task.due_date or (task.due_on and middle_of(task.due_on)),
     "priority": lambda task: task.priority_rank,
     "number": lambda task: task.number,
 }
@@ -30,6 +31,10 @@ ORDERS = [f"{sign}{name}" for name in KEYS for sign in ("", "-")]
 PROJECTS, EACH = 5, 12
 DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def middle_of(day):
+    return datetime.combine(day, time(11, 59, 59), UTC)
 
 
 def fill(fixtures):

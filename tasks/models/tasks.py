@@ -12,6 +12,7 @@ from django.db.models.functions import Coalesce, Greatest
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField, WordsField
+from taskflow.db.expressions import MiddleOfDay
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
@@ -162,6 +163,15 @@ class Task(Trashable):
     )
     due_date = models.DateTimeField(null=True, blank=True)  # a time
     due_on = models.DateField(null=True, blank=True)  # a calendar day, the same in every time zone
+    # Lists sort days and times together by this column. At noon in UTC it is the same day in every
+    # zone from UTC-11 to UTC+12. So days are in order with the times of other days, without a value
+    # that depends on the tenant's zone and would have to be stored anew when that changes.
+    due = models.GeneratedField(
+        expression=Coalesce("due_date", MiddleOfDay("due_on")),
+        output_field=models.DateTimeField(),
+        null=True,
+        db_persist=True,
+    )
     metadata = models.JSONField(default=dict, blank=True)
     external_ref = models.CharField(max_length=255, null=True, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
@@ -257,6 +267,7 @@ class Task(Trashable):
                     "activity": ["last_activity_at", "id"],
                     "due_date": ["due_date", "id"],
                     "due_on": ["due_on", "id"],
+                    "due": ["due", "id"],
                     "priority": ["priority_rank", "id"],
                     "title": ["title_folded", "id"],
                 }.items()
@@ -275,6 +286,7 @@ class Task(Trashable):
                     "activity": "last_activity_at",
                     "due_date": "due_date",
                     "due_on": "due_on",
+                    "due": "due",
                     "title": "title_folded",
                     "number": "number",
                 }.items()

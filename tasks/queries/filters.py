@@ -46,6 +46,7 @@ TASK_SORTS = {
     "last_activity_at": "last_activity_at",
     "due_date": "due_date",
     "due_on": "due_on",
+    "due": "due",
     "priority": "priority_rank",
     "title": "title_folded",
     "number": "number",

@@ -323,9 +323,9 @@ class TaskFilters(PageParams, TaskWhere):
         None,
         min_length=1,
         max_length=100,
-        description="`created_at`, `updated_at`, `last_activity_at`, `due_date`, `due_on`,"
-        " `priority` (by urgency), `title` or `number`. A leading `-` sorts descending; separate"
-        " several by commas. Default: newest first.",
+        description="`created_at`, `updated_at`, `last_activity_at`, `due_date`, `due_on`, `due`"
+        " (days and times together), `priority` (by urgency), `title` or `number`. A leading `-`"
+        " sorts descending; separate several by commas. Default: newest first.",
     )
 
 
