@@ -149,6 +149,19 @@ class AsTimestampText(Func):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
+class MiddleOfDay(Func):
+    """The second before noon of a day, in UTC, as a timestamp. See Task.due."""
+
+    template = "((%(expressions)s + time '11:59:59') AT TIME ZONE 'UTC')"
+    output_field = models.DateTimeField()
+
+    def as_sqlite(
+        self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
+    ) -> SqlAndParams:
+        template = "(%(expressions)s || ' 11:59:59')"
+        return super().as_sql(compiler, connection, template=template, **context)
+
+
 class ConcatenatedText(Func):
     """Texts and numbers, joined by the text `separator`.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -20,8 +20,10 @@ from tasks.models import Task
 KEYS = {
     "created_at": lambda task: task.created_at,
     "updated_at": lambda task: task.updated_at,
+    "last_activity_at": lambda task: task.last_activity_at,
     "due_date": lambda task: task.due_date,
     "due_on": lambda task: task.due_on,
+    "due": lambda task: task.due_date or (task.due_on and middle_of(task.due_on)),
     "priority": lambda task: task.priority_rank,
     "number": lambda task: task.number,
 }
@@ -29,6 +31,10 @@ ORDERS = [f"{sign}{name}" for name in KEYS for sign in ("", "-")]
 PROJECTS, EACH = 5, 12
 DAY = date(2026, 1, 1)
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
+
+
+def middle_of(day):
+    return datetime.combine(day, time(11, 59, 59), UTC)
 
 
 def fill(fixtures):
@@ -60,7 +66,9 @@ def fill(fixtures):
         delete_task(fixtures.ada, made[0])
     for task in Task.objects.all():
         then = NOON + timedelta(hours=chance.randrange(4))
-        Task.objects.filter(pk=task.pk).update(created_at=then, updated_at=then)
+        commented = chance.choice([None, then - timedelta(hours=1), then + timedelta(hours=2)])
+        times = {"created_at": then, "updated_at": then, "commented_at": commented}
+        Task.objects.filter(pk=task.pk).update(**times)
 
 
 def expected_ids(actor, order):

@@ -95,7 +95,7 @@ class Plan:
         sorts = [s for s in self.steps.values() if s.text == "USE TEMP B-TREE FOR ORDER BY"]
         within = [s for s in self.steps.values() if re.match("USE TEMP .* OF ORDER BY", s.text)]
         by_priority = [s for s in self.beside(within) if "task_in_order_of_priority" in s.text]
-        wide = WIDE | {"priority_rank", "due_date", "due_on"}
+        wide = WIDE | {"priority_rank", "due_date", "due_on", "due"}
         return [s.text for s in self.beside(sorts) + by_priority if self.is_wide(s, wide)]
 
     def beside(self, sorts):

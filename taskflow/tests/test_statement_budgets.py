@@ -90,7 +90,7 @@ BUDGETS = [
     Budget("export_tasks", projects.export_tasks, (2, 5), 5, 5),  # project; tasks, tags, blockers
     Budget("import_tasks", projects.import_tasks, (2, 5), 15, 15),  # lock of the parents
     Budget("import_tasks", projects.import_tasks_again, (2, 5), 13, 13),
-    Budget("import_project", projects.import_project, (2, 5), 18, 18),
+    Budget("import_project", projects.import_project, (2, 5), 19, 19),
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),
@@ -99,9 +99,9 @@ BUDGETS = [
     Budget("delete_tag", others.delete_tag, (3, 5), 8, 8),
     Budget("list_comments", others.list_comments, (3, 5), 2, 2),
     Budget("get_comment", others.get_comment, ONCE, 2, 2),
-    Budget("create_comment", others.create_comment, ONCE, 6, 6),
-    Budget("update_comment", others.update_comment, ONCE, 8, 8),
-    Budget("delete_comment", others.delete_comment, ONCE, 6, 6),
+    Budget("create_comment", others.create_comment, ONCE, 7, 7),
+    Budget("update_comment", others.update_comment, ONCE, 9, 9),
+    Budget("delete_comment", others.delete_comment, ONCE, 7, 7),
     Budget("list_pages", others.list_pages, (3, 5), 2, 2),
     Budget("get_page", others.get_page, ONCE, 2, 2),
     Budget("create_page", others.create_page, ONCE, 7, 7),  # project, owner, membership, insert, event, response

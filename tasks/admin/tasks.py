@@ -154,7 +154,7 @@ class TaskAdmin(TrashableAdmin):
     def show_priority(self, task: Task) -> tuple[str, str]:
         return task.priority, Priority(task.priority).label
 
-    @display(description="due", ordering="due_on")
+    @display(description="due", ordering="due")
     def show_due(self, task: Task) -> str:
         if task.due_date:
             return f"{timezone.localtime(task.due_date):%Y-%m-%d %H:%M %Z}"

@@ -31,6 +31,8 @@ def task_json_builder(viewer: Viewer) -> JsonBuilder:
         key=ConcatenatedText(F("project__key"), F("number"), separator="-"),
         completed=_as_boolean(Q(status=Status.DONE)),
         ready=_as_boolean(is_ready()),
+        # Given as an expression, it is part of the ETag: a comment does not change the version.
+        last_activity_at=AsTimestampText(F("last_activity_at")),
         blocked_by=JsonListBuilder(blockers, "pk"),
         tags=JsonListBuilder(tags, JsonBuilder(TagRef)),
     )

@@ -30,7 +30,7 @@ from tasks.export.format import (
 from tasks.export.tag_names import rename_tag
 from tasks.export.values import ExportRow, read_value
 from tasks.export.verifying import TAG, Contents, InvalidExport, describe_error, read_verified_rows
-from tasks.models import Project, ProjectKey, TaskCountDelta
+from tasks.models import Comment, Project, ProjectKey, TaskCountDelta
 
 
 def import_tenant(
@@ -66,6 +66,7 @@ def import_tenant(
                     _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
                     TaskCountDelta.repair(Project.everything.all())
                     ProjectKey.store_missing()  # files of version 1 have none
+                    Comment.store_missing_times()  # files of version 1 have none
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
     return tenant, keeps_tokens

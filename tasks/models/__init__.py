@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from tasks.models.comments import Comment
 from tasks.models.count_deltas import TaskCountDelta
+from tasks.models.former_numbers import FormerNumber
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
-from tasks.models.tasks import FormerNumber, Outcome, Priority, Status, Task, TaskBlocker, TaskTag
+from tasks.models.tasks import Outcome, Priority, Status, Task, TaskBlocker, TaskTag
 
 __all__ = [
     "RESOURCE_TYPES",

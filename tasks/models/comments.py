@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
-from django.db.models import Q
+from django.db.models import Max, OuterRef, Q, Subquery
+from django.utils import timezone
 
 from accounts.models import User
 from taskflow.db.computed import WordsField
 from taskflow.db.creation_time import CreationTime
+from taskflow.db.writes import update
 from taskflow.http.schema import MAX_TEXT_LENGTH
-from taskflow.tenancy import TenantFK, TenantManager, TenantQuerySet
+from taskflow.tenancy import (
+    Changes,
+    TenantFK,
+    TenantManager,
+    TenantQuerySet,
+    with_tenant_parameter,
+)
 from tasks.models.projects import Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
@@ -81,7 +90,44 @@ class Comment(Trashable):
     def __str__(self) -> str:
         return self.body if len(self.body) <= 60 else self.body[:59] + "…"
 
+    @classmethod
+    def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
+        """Set `commented_at` of the tasks of these comments.
+
+        One statement, which PostgreSQL gets with the next one if it is for one task. The caller has
+        locked the tasks, which come before comments in the order of locks. A comment that is
+        deleted permanently was in the trash, so nothing visible changes.
+        """
+        tasks = sorted({comment.task_id for comment, fields in changes if not _is_purge(fields)})
+        now = timezone.now()
+        if len(tasks) == 1:
+            update(_all_tasks, tasks[0], {"commented_at": now})
+        elif tasks:
+            Task.everything.filter(pk__in=tasks).update(commented_at=now)
+
+    @classmethod
+    def store_missing_times(cls) -> None:
+        """Set `commented_at` of the tasks that have comments but no such time. One statement.
+
+        For imported files of a version that did not have the column.
+        """
+        comments = cls.everything.filter(task=OuterRef("pk")).order_by()
+        last = comments.values("task").annotate(last=Max("updated_at")).values("last")
+        Task.everything.filter(commented_at=None).update(commented_at=Subquery(last))
+
     @property
     def project_id(self) -> int:
         project_id: int = self.task.project_id
         return project_id
+
+
+@with_tenant_parameter
+def _all_tasks() -> models.QuerySet[Task]:
+    """Return all tasks in any tenant, also those in the trash."""
+    tasks: models.QuerySet[Task] = Task.everything.all()
+    return tasks
+
+
+def _is_purge(changes: Changes) -> bool:
+    """Return whether the recorded changes are those of a permanent deletion."""
+    return "task" in changes and changes["task"][1] is None

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, Value, When
+from django.db.models.functions import Coalesce, Greatest
 
 from accounts.models import User
 from taskflow.db.computed import FoldedField, WordsField
 from taskflow.db.creation_time import CreationTime
+from taskflow.db.expressions import MiddleOfDay
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
 from tasks.models.count_deltas import TaskCountDelta
@@ -115,6 +117,7 @@ AllTasksManager = TenantManager.from_queryset(TaskQuerySet)
 class Task(Trashable):
     """A task of a project, with a number that is unique in the project."""
 
+    unrecorded = frozenset({"commented_at"})
     derived = frozenset({"completed_at"})
     columns_for_dependents = frozenset(
         {"project_id", "status", "outcome", "deleted_at"}
@@ -161,12 +164,30 @@ class Task(Trashable):
     due_date = models.DateTimeField(null=True, blank=True)  # a time
     due_on = models.DateField(null=True, blank=True)  # a calendar day, the same in every time zone
     links = models.JSONField(default=list, blank=True)  # [{"url": "…", "title": "…" or null}]
+    # Lists sort days and times together by this column. At noon in UTC it is the same day in every
+    # zone from UTC-11 to UTC+12. So days are in order with the times of other days, without a value
+    # that depends on the tenant's zone and would have to be stored anew when that changes.
+    due = models.GeneratedField(
+        expression=Coalesce("due_date", MiddleOfDay("due_on")),
+        output_field=models.DateTimeField(),
+        null=True,
+        db_persist=True,
+    )
     metadata = models.JSONField(default=dict, blank=True)
     external_ref = models.CharField(max_length=255, null=True, blank=True)
     version = models.PositiveIntegerField(default=1, editable=False)
     completed_at = models.DateTimeField(null=True, editable=False)
     created_at = CreationTime()
     updated_at = models.DateTimeField(auto_now=True)
+    # When a comment was last written, changed, deleted or restored. Comment sets it, and neither
+    # the version nor updated_at changes with it: a comment is no edit of the task.
+    commented_at = models.DateTimeField(null=True, editable=False)
+    # By the database, so that no statement that writes one of both can forget it.
+    last_activity_at = models.GeneratedField(
+        expression=Greatest("updated_at", Coalesce("commented_at", "updated_at")),
+        output_field=models.DateTimeField(),
+        db_persist=True,
+    )
 
     objects: ClassVar = TaskManager()
     everything: ClassVar = AllTasksManager()
@@ -244,8 +265,10 @@ class Task(Trashable):
                     "id": ["id"],
                     "created_at": ["created_at", "id"],
                     "updated_at": ["updated_at", "id"],
+                    "activity": ["last_activity_at", "id"],
                     "due_date": ["due_date", "id"],
                     "due_on": ["due_on", "id"],
+                    "due": ["due", "id"],
                     "priority": ["priority_rank", "id"],
                     "title": ["title_folded", "id"],
                 }.items()
@@ -254,25 +277,29 @@ class Task(Trashable):
             # only three priorities, sorting all tasks of one costs 30 ms at 100,000 tasks.
             *(
                 models.Index(
-                    fields=["tenant", "project", "priority_rank", name, "id"],
-                    name=f"task_priority_then_{name.removesuffix('_folded')}",
+                    fields=["tenant", "project", "priority_rank", field, "id"],
+                    name=f"task_priority_then_{name}",
                     condition=Q(deleted_at__isnull=True),
                 )
-                for name in (
-                    "created_at",
-                    "updated_at",
-                    "due_date",
-                    "due_on",
-                    "title_folded",
-                    "number",
-                )
+                for name, field in {
+                    "created_at": "created_at",
+                    "updated_at": "updated_at",
+                    "activity": "last_activity_at",
+                    "due_date": "due_date",
+                    "due_on": "due_on",
+                    "due": "due",
+                    "title": "title_folded",
+                    "number": "number",
+                }.items()
             ),
             # the filters `assignee`, `created_by` and `parent`, and the foreign keys' checks
             models.Index(fields=["tenant", "assignee", "status", "id"], name="task_by_assignee"),
             models.Index(fields=["tenant", "created_by"], name="task_by_creator"),
             models.Index(fields=["tenant", "parent"], name="task_by_parent"),
-            # the filters updated_since and updated_after
+            # the filters updated_after and updated_before
             models.Index(fields=["tenant", "updated_at", "id"], name="task_by_change"),
+            # the filter updated_since
+            models.Index(fields=["tenant", "last_activity_at", "id"], name="task_by_activity"),
             # the filters due_before and due_after
             models.Index(
                 fields=["tenant", "due_date"],
@@ -354,35 +381,3 @@ class TaskBlocker(TenantModel):
         indexes = [
             models.Index(fields=["tenant", "blocker", "task"], name="task_blocker_by_blocker"),
         ]
-
-
-class FormerNumber(TenantModel):
-    """The number of a task before it was moved to another project. The old key still finds it."""
-
-    project = TenantFK(Project, models.CASCADE, related_name="+")
-    number = models.PositiveIntegerField()
-    task = TenantFK(Task, models.CASCADE, related_name="former_numbers")
-
-    class Meta:
-        base_manager_name = "objects"
-        constraints = [
-            models.UniqueConstraint(
-                fields=["tenant", "project", "number"], name="former_number_key"
-            ),
-        ]
-        indexes = [
-            models.Index(fields=["tenant", "task"], name="former_number_by_task"),
-        ]
-
-    @classmethod
-    def delete_reused(cls, tasks: Iterable[Task]) -> None:
-        """Delete the former numbers that these tasks have again, after being moved back."""
-        for task in tasks:
-            cls._default_manager.filter(project=task.project_id, number=task.number).delete()
-
-    @classmethod
-    def store(cls, former: Iterable[tuple[Task, int, int]]) -> None:
-        """Store the former numbers of moved tasks, each as (task, former project id, number)."""
-        cls._default_manager.bulk_create(
-            [cls(task=task, project_id=project, number=number) for task, project, number in former]
-        )

@@ -45,8 +45,10 @@ T = TypeVar("T")
 TASK_SORTS = {
     "created_at": "created_at",
     "updated_at": "updated_at",
+    "last_activity_at": "last_activity_at",
     "due_date": "due_date",
     "due_on": "due_on",
+    "due": "due",
     "priority": "priority_rank",
     "title": "title_folded",
     "number": "number",

@@ -143,6 +143,9 @@ class TaskResponse(Out):
     completed_at: datetime | None = Field(description="When it became done; null while open.")
     created_at: CreatedAt
     updated_at: UpdatedAt
+    last_activity_at: datetime = Field(
+        description="The later of `updated_at` and the last change of a comment on the task."
+    )
     comments: RecentComments | MISSING = Field(
         MISSING, description="Only in the response to a request with `include=comments`."
     )
@@ -365,9 +368,9 @@ class TaskFilters(PageParams, TaskWhere):
         None,
         min_length=1,
         max_length=100,
-        description="`created_at`, `updated_at`, `due_date`, `due_on`, `priority` (by urgency),"
-        " `title` or `number`. A leading `-` sorts descending; separate several by commas."
-        " Default: newest first.",
+        description="`created_at`, `updated_at`, `last_activity_at`, `due_date`, `due_on`, `due`"
+        " (days and times together), `priority` (by urgency), `title` or `number`. A leading `-`"
+        " sorts descending; separate several by commas. Default: newest first.",
     )
 
 

@@ -42,6 +42,7 @@ def test_task_with_all_fields_is_stored_and_recorded(fixtures, as_, events):
     tags = task.pop("tags")
     assert [(t["name"], t["color"]) for t in tags] == [("Flags", None), ("luggage", None)]
     assert task.pop("created_at").endswith("Z")
+    assert task.pop("last_activity_at") == task["updated_at"]
     assert task.pop("updated_at").endswith("Z")
     assert task.pop("id") > fixtures.task.pk
     sent = {k: v for k, v in FULL.items() if k != "tags"}

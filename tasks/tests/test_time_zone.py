@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 
 import pytest
 import time_machine
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from accounts.models import Tenant
 from conftest import PASSWORD, new_tenant
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
+from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.tasks import create_task
 from tasks.models import Task
 from tasks.tests.test_admin import address, form_of, sign_in
+
+# From UTC-11 to UTC+12, some with summer time.
+ZONES = [
+    "Pacific/Pago_Pago", "America/Los_Angeles", "America/Havana", "America/St_Johns", "UTC",
+    "Europe/Berlin", "Africa/Cairo", "Asia/Kolkata", "Asia/Tokyo", "Australia/Lord_Howe",
+    "Pacific/Fiji",
+]  # fmt: skip
+CLOCK_CHANGES = [
+    datetime(*day, 1, tzinfo=UTC)
+    for day in [(2026, 3, 8), (2026, 3, 29), (2026, 4, 24), (2026, 10, 25), (2026, 11, 1)]
+]
 
 
 def at(text):
@@ -198,3 +214,66 @@ def test_task_that_is_due_on_a_day_is_overdue_after_the_day_of_the_tenant(new_yo
         cards = sign_in("root@acme.example").get("/admin/").context["cards"]
 
     assert [count for name, count, _ in cards if name == "Overdue"] == [overdue]
+
+
+# ---- sort=due -----------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sort", ["due", "-due"])
+@given(data=st.data())
+@settings(
+    max_examples=20,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+def test_days_and_times_are_in_the_order_of_the_days_of_the_tenant(fixtures, as_, sort, data):
+    zone = data.draw(st.sampled_from(ZONES))
+    base = data.draw(st.sampled_from(CLOCK_CHANGES))
+    hours = st.integers(-72 * 4, 72 * 4).map(lambda n: timedelta(hours=n / 4))
+    due = data.draw(
+        st.lists(
+            st.one_of(
+                st.integers(-3, 3).map(lambda n: {"due_on": base.date() + timedelta(days=n)}),
+                hours.map(lambda step: {"due_date": base + step}),
+                st.just({}),
+            ),
+            min_size=2,
+            max_size=12,
+        )
+    )
+    Tenant.objects.filter(pk=fixtures.acme.pk).update(time_zone=zone)
+    tenant = Tenant.objects.get(pk=fixtures.acme.pk)
+    with inside(tenant), savepoint_that_is_rolled_back():
+        Task.objects.update(due_date=None, due_on=None)
+        create_tasks(fixtures.ada, [CreateTask(fixtures.apollo, "x", values) for values in due])
+        path = f"/tasks?project=APO&limit=5&sort={sort}"
+        listed = [day_of_task(tenant, task) for task in walk(as_(fixtures.ada), path)]
+
+    dated = [day for day in listed if day is not None]
+    assert dated == sorted(dated, reverse=sort.startswith("-"))
+    assert listed == dated + [None] * (len(listed) - len(dated))
+    assert len(listed) == len(due) + 1
+
+
+def day_of_task(tenant, task):
+    """Return the tenant's day on which the task is due, or None."""
+    if task["due_date"]:
+        return tenant.day_of(at(task["due_date"]))
+    return task["due_on"] and date.fromisoformat(task["due_on"])
+
+
+def walk(client, path):
+    """Yield the rows of all pages, each requested with the cursor of the previous page."""
+    page = client.get(path).json()
+    yield from page["data"]
+    while page["has_more"]:
+        page = client.get(f"{path}&cursor={page['next_cursor']}").json()
+        yield from page["data"]
+
+
+@contextmanager
+def savepoint_that_is_rolled_back():
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)

@@ -20,7 +20,7 @@ from tasks.tests.test_undo_everything import snapshot
 
 pytestmark = pytest.mark.one_database
 
-HIDDEN = {"version", "updated_at"}
+HIDDEN = {"version", "updated_at", "commented_at", "last_activity_at"}
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task, TaskC
 from tasks.schemas.trash import TrashKind
 
 # Columns that every change sets, former numbers, and rows that an undo does not remove.
-COUNTED = {"version", "updated_at", "created_at", "last_number"}
+COUNTED = {"version", "updated_at", "created_at", "commented_at", "last_number"}
 NOT_COMPARED = {"audit.event", "accounts.apitoken", "tasks.formernumber"}
 EXAMPLES = 500 if PROOF else 15
 number = st.integers(0, 7)

@@ -20,7 +20,7 @@ from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions.undo import rights
 from tasks.actions.undo.access import find_missing_owners
-from tasks.actions.undo.locks import lock_users_of_events
+from tasks.actions.undo.locks import lock_tasks_of_comments, lock_users_of_events
 from tasks.actions.undo.open_work import (
     find_completed_projects,
     find_open_below_done,
@@ -75,6 +75,7 @@ def undo(
     serialize_graph_changes(actor)
     lock_users_of_events(events)
     _lock_projects(events)
+    lock_tasks_of_comments(events)
     discovered: list[list[Obstacle]] = []
     while True:
         plan = plan_undo(events)  # anew for each attempt: applying a plan changes its rows
