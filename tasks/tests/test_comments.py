@@ -30,6 +30,7 @@ def test_body_is_stored_as_written(fixtures, as_, events):
         "id": comment["id"],
         "task_id": fixtures.task.pk,
         "task_key": "APO-1",
+        "author_id": fixtures.bob.user.pk,
         "body": TEXT,
         "edited_at": None,
         "version": 1,
