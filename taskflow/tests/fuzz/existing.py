@@ -51,7 +51,8 @@ class Existing:
 
     def put_into_headers(self, headers: Mapping[str, str] | None, key: int) -> dict[str, str]:
         """put_into() for headers. Most of the users who send may not act on behalf of others."""
-        sent: dict[str, str] = self.put_into(dict(headers or {}), key)
+        replaced = self.put_into(dict(headers or {}), key)
+        sent = {name: str(value) for name, value in replaced.items()}  # a header may be called task
         if is_chosen(digest(key, "on behalf")):
             sent.pop("X-On-Behalf-Of", None)
         return sent
