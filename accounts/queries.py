@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold
 from taskflow.http.converters import is_id
 from taskflow.http.errors import NotFound
 from taskflow.http.schema import is_unstorable
@@ -22,7 +23,7 @@ def user_lookup(actor: Actor, ref: str) -> dict[str, int | str]:
         return {"pk": int(ref)}
     if not ref.startswith("@") or is_unstorable(ref):
         raise NotFound(NO_USER)
-    return {"handle": ref[1:].lower()}
+    return {"handle": fold(ref[1:])}
 
 
 def find_user(actor: Actor, ref: str) -> User:
