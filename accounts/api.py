@@ -246,7 +246,7 @@ def list_users(request: ActorRequest, filters: Query[UserFilters]) -> PageConten
     rows = User.objects.visible_to(request.auth.viewer).filter(**chosen)
     rows = rows.with_email(sent["email"]) if "email" in sent else rows
     if "q" in sent:
-        rows = rows.filter(contains_text(fold(sent["q"]), "handle", "full_name"))
+        rows = rows.filter(contains_text(fold(sent["q"]), "handle", "full_name_folded"))
     return paginate(rows, filters, order=["id"])
 
 

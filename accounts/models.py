@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from taskflow.audit.actor import TokenScope
+from taskflow.db.computed import FoldedField
 from taskflow.db.creation_time import CreationTime
 from taskflow.db.statements import Parameter
 from taskflow.db.text import fold
@@ -174,6 +175,7 @@ class User(TenantModel, AbstractBaseUser):
     )
     email = models.EmailField(max_length=255, null=True, blank=True)
     full_name = models.CharField(max_length=100, blank=True)
+    full_name_folded = FoldedField("full_name")  # for `q=`, and for people in imported files
     is_active = models.BooleanField(default=True)
     is_staff = models.BooleanField("administrator", default=False)
     is_superuser = models.BooleanField("operator", default=False, editable=False)

@@ -10,7 +10,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Q, Subquery, TextField, Value
 from django.db.models.expressions import BaseExpression, Expression
-from django.db.models.functions import Lower, StrIndex
+from django.db.models.functions import StrIndex
 from django.db.models.lookups import GreaterThan
 
 from taskflow.db.types import SqlAndParams, SqlExpression
@@ -92,13 +92,14 @@ class JsonList(Subquery):
         return super().as_sql(compiler, connection, template=template, **context)
 
 
-def contains_text(text: object, *columns: str) -> Q:
-    """Return the condition that one of the columns contains the text, in any case.
+def contains_text(text: object, *columns: str | Expression) -> Q:
+    """Return the condition that one of the columns contains the text.
 
-    `text` is folded; it may be a parameter of a query that is compiled once.
+    `text` is folded, and so must the columns be: the two databases have other rules for the case of
+    letters. `text` may be a parameter of a query that is compiled once.
     """
     value = text if isinstance(text, Expression) else Value(text)
-    return reduce(or_, (Q(GreaterThan(StrIndex(Lower(c), value), 0)) for c in columns))
+    return reduce(or_, (Q(GreaterThan(StrIndex(c, value), 0)) for c in columns))
 
 
 class AsText(Func):

@@ -10,7 +10,7 @@ from urllib.parse import unquote_to_bytes
 
 from django.http import HttpRequest
 
-from taskflow.db.text import is_one_line
+from taskflow.db.text import fold, is_one_line
 from taskflow.http.errors import BadRequest
 from taskflow.http.schema import MAX_ID
 
@@ -63,7 +63,7 @@ def read_on_behalf_of(request: HttpRequest) -> str | int | None:
         return None
     is_reference = USER_REFERENCE.fullmatch(given.strip())
     if is_reference and given.strip().startswith("@"):
-        return given.strip()[1:].lower()
+        return fold(given.strip()[1:])
     if is_reference and int(given) <= MAX_ID:
         return int(given)
     raise BadRequest(

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
 from tasks.csv.profiles import COLUMNS, DUE, KEEP, REPEATABLE, SPECIAL, Profile
 from tasks.csv.tables import Refusals, Row, Table
@@ -102,7 +103,7 @@ def map_columns(
 
 def fold_header(name: str) -> str:
     """Return the name of a column in the form in which names are compared."""
-    return " ".join(name.replace("_", " ").replace("-", " ").casefold().split())
+    return " ".join(fold(name).replace("_", " ").replace("-", " ").split())
 
 
 def find_nearest(name: str, known: Iterable[str]) -> str | None:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid, Problem
 from tasks.actions.comments import ImportedComment, import_comments
 from tasks.changes.base import TaskChange
@@ -31,7 +32,7 @@ from tasks.csv.references import (
 from tasks.csv.rows import Entry, list_people, read_entries, read_people, read_values
 from tasks.csv.run import Import, LeftOut
 from tasks.csv.tables import Refusals, Table
-from tasks.csv.values import CellFormat, unprotect
+from tasks.csv.values import CellFormat, fold_word, unprotect
 from tasks.models import Comment, Project, Status, Task
 from tasks.queries.lookup import read_task_key
 from tasks.rules import require_member
@@ -99,7 +100,7 @@ def _begin(
 
 def _build_format(actor: Actor, options: ImportOptions, profile: Profile) -> CellFormat:
     words = {
-        target: {" ".join(text.casefold().split()): value for text, value in values.items()}
+        target: {fold_word(text): value for text, value in values.items()}
         for target, values in options.values.items()
     }
     order = options.sent_fields().get("date_order", profile.date_order)
@@ -127,7 +128,7 @@ def _leave_history(run: Import, entry: Entry, task: Task) -> None:
 
 def _check_sizes(run: Import) -> None:
     """Raise Invalid if the file would write too much. See the constants above."""
-    names = {name.lower() for entry in run.active for name in _tags_of(entry)}
+    names = {fold_key(name) for entry in run.active for name in _tags_of(entry)}
     if len(names) > MAX_TAG_NAMES:
         raise Invalid(
             f"The file names {len(names)} different tags; one import may name {MAX_TAG_NAMES}."

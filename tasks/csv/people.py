@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from django.db.models import Q
-from django.db.models.functions import Lower
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold_key
 from taskflow.http.errors import Invalid
 
 MAX_PEOPLE = 1000  # different users that one file may name
@@ -20,29 +20,29 @@ class People:
     Raises Invalid for more than MAX_PEOPLE different texts.
     """
 
-    def __init__(self, actor: Actor, texts: Iterable[str]) -> None:
+    def __init__(self, actor: Actor, texts: Collection[str]) -> None:
         folded = {_fold(text) for text in texts} - {""}
         if len(folded) > MAX_PEOPLE:
             raise Invalid(
                 f"The file names more than {MAX_PEOPLE} people. Split it.", code="too_many"
             )
+        emails = {text.strip().lower() for text in texts} - {""}
         self.by_handle: dict[str, User] = {}
         self.by_email: dict[str, User] = {}
         self.by_name: dict[str, list[User]] = {}
-        for user in self._load(actor, folded):
+        for user in self._load(actor, folded, emails):
             self.by_handle[user.handle] = user
             self.by_email[user.email or ""] = user
             self.by_name.setdefault(_fold(user.full_name), []).append(user)
 
     @staticmethod
-    def _load(actor: Actor, folded: set[str]) -> list[User]:
+    def _load(actor: Actor, folded: set[str], emails: set[str]) -> list[User]:
         if not folded:
             return []
         names = sorted(folded)
-        users = User.objects.visible_to(actor.viewer).annotate(folded_name=Lower("full_name"))
         condition = Q(handle__in=sorted({name.removeprefix("@") for name in names}))
-        condition |= Q(email__in=names) | Q(folded_name__in=names)
-        return list(users.filter(condition).order_by("pk"))
+        condition |= Q(email__in=sorted(folded | emails)) | Q(full_name_folded__in=names)
+        return list(User.objects.visible_to(actor.viewer).filter(condition).order_by("pk"))
 
     def find(self, text: str, field: str) -> User:
         """Return the user with this handle, e-mail or full name; a handle comes first.
@@ -50,7 +50,10 @@ class People:
         Raises Invalid, naming the field, for an unknown user and for the name of several.
         """
         folded = _fold(text)
-        if user := self.by_handle.get(folded.removeprefix("@")) or self.by_email.get(folded):
+        handle, email = folded.removeprefix("@"), text.strip().lower()
+        if user := self.by_handle.get(handle) or self.by_email.get(email):
+            return user
+        if user := self.by_email.get(folded):
             return user
         same_name = self.by_name.get(folded, [])
         if len(same_name) == 1:
@@ -70,4 +73,4 @@ class People:
 
 def _fold(text: str) -> str:
     """Return a handle, e-mail or name in the form in which they are compared."""
-    return " ".join(text.lower().split())
+    return " ".join(fold_key(text).split())

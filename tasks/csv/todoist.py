@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from taskflow.db.text import fold
 from tasks.csv.tables import Row, Table
 from tasks.csv.values import join_tags
 
@@ -28,13 +29,13 @@ def rearrange_todoist(table: Table) -> Table:
     Notes become comments of the task above them. The parent of a task is the last task above it
     whose INDENT is smaller by one. Labels in a title, as in @home, become tags.
     """
-    names = [header.lower() for header in table.headers]
+    names = [fold(header) for header in table.headers]
     tasks: list[_Task] = []
     parents: dict[int, str] = {}  # the name of the last task, by its indent
     section = ""
     for row in table.rows:
         cells = dict(zip(names, row.cells, strict=False))
-        kind = cells.get("type", "").strip().lower()
+        kind = fold(cells.get("type", "")).strip()
         if kind == "section":
             section = cells.get("content", "").strip()
             parents = {}

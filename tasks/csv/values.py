@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import models
 
+from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
 from taskflow.http.parsing import parse_json, parse_metadata
 from tasks.csv.dates import AmbiguousDate, When, read_when
@@ -72,7 +73,7 @@ class CellFormat:
 
     def translate(self, target: str, text: str) -> str:
         """Return the text that `values` of the request or the profile gives for a cell."""
-        folded = " ".join(text.casefold().split())
+        folded = fold_word(text)
         for words in (self.words.get(target, {}), self.profile.values.get(target, {})):
             if folded in words:
                 return words[folded] or ""
@@ -181,7 +182,12 @@ def match_choice(cell: str, choices: Iterable[tuple[str, object]]) -> str:
 
 
 def fold_choice(text: str) -> str:
-    return re.sub(r"[\s_-]+", "_", text.strip().casefold())
+    return re.sub(r"[\s_-]+", "_", fold(text).strip())
+
+
+def fold_word(text: str) -> str:
+    """Return the text of a cell in the form in which `values` are compared."""
+    return " ".join(fold(text).split())
 
 
 def format_metadata(value: Mapping[str, object]) -> str:

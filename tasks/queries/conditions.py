@@ -12,6 +12,7 @@ from operator import and_, or_
 from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
+from django.db.models.functions import Lower
 
 from taskflow.audit.models import Event
 from taskflow.db.expressions import contains_text
@@ -193,7 +194,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         **_times("created_at", "updated_at", "completed_at"),
     },
     Project: {
-        "q": lambda text: contains_text(text, "name_folded", "key"),
+        "q": lambda text: contains_text(text, "name_folded", Lower("key")),
         "status": lambda values: Q(status__in=values),
         "owner": partial(_is_one_of, "owner"),
         **METADATA_CONDITIONS,
