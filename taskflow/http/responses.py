@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,7 +17,8 @@ from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_current
+from taskflow.http.preconditions import SAFE, etag_of_fingerprint, etag_of_version, is_current
+from taskflow.http.preferences import MINIMAL_MEDIA_TYPE, mark_applied
 from taskflow.http.request import Request
 
 Lookup = Mapping[str, object]  # field names with the values that identify a row
@@ -124,8 +126,29 @@ def respond_with_detail(
     detail = require_detail(query, query.fetch(viewer, lookup))
     response = respond(request, detail.text, status=status, etag=detail.etag)
     if status == 201:
-        response["Location"] = f"{_api_root_of(request)}{query.resource_type}s/{detail.id}"
+        response["Location"] = _location_of(request, query.resource_type, detail.id)
     return response
+
+
+def respond_minimally(
+    request: Request, resource_type: str, row: models.Model, *, status: int
+) -> HttpResponse:
+    """Respond to a write for a client that prefers `return=minimal`. No query.
+
+    With status 201, the response has the id, the key and the version of the new row; otherwise it
+    is 204 without a body. The ETag has the version for If-Match. It has no digest of related rows,
+    so that a read with it in If-None-Match answers the row.
+    """
+    version = getattr(row, "version", 0)
+    if status == 201:
+        body = {"id": row.pk, "key": getattr(row, "key", None), "version": version}
+        response = respond(request, json.dumps(body), status=201)
+        response["Content-Type"] = f"{MINIMAL_MEDIA_TYPE}; charset=utf-8"
+        response["Location"] = _location_of(request, resource_type, row.pk)
+    else:
+        response = HttpResponse(status=204)
+    response["ETag"] = etag_of_version(resource_type, row.pk, version)
+    return mark_applied(response, "minimal")
 
 
 def require_detail(query: DetailQuery, detail: Detail | None) -> Detail:
@@ -178,7 +201,7 @@ def prepare_response(request: Request) -> HttpResponse:
     return request.prepared_response
 
 
-def _api_root_of(request: Request) -> str:
-    """Return the path of the API and its version: /api/v1/."""
+def _location_of(request: Request, resource_type: str, pk: int) -> str:
+    """Return where a row can be read, in the version of the API that the request uses."""
     _, api, version, _ = request.path.split("/", 3)
-    return f"/{api}/{version}/"
+    return f"/{api}/{version}/{resource_type}s/{pk}"

@@ -14,7 +14,7 @@ from taskflow.http.errors import NotFound
 from taskflow.http.paging import FilterValues, PageParams, read_sort
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.query_parameters import read_query
-from taskflow.http.responses import require_detail, respond, respond_with_detail
+from taskflow.http.responses import require_detail, respond, respond_minimally, respond_with_detail
 from tasks.api.row_queries import (
     DETAIL_QUERIES,
     LIST_QUERIES,
@@ -90,11 +90,13 @@ def updated_response(request: ActorRequest, row: Model, *, status: int = 200) ->
     """Respond with a row that this request has created or changed, even if it is no longer visible.
 
     The query is the last of the request, so that the transaction is committed with it. The row
-    cannot be missing, because this transaction holds its lock.
+    cannot be missing, because this transaction holds its lock. With `Prefer: return=minimal` there
+    is no query, and the response has no representation of the row.
     """
-    return respond_with_detail(
-        request, UPDATED_QUERIES[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
-    )
+    query = UPDATED_QUERIES[type(row)]
+    if read_return_preference(request) == "minimal":
+        return respond_minimally(request, query.resource_type, row, status=status)
+    return respond_with_detail(request, query, request.auth.viewer, {"pk": row.pk}, status=status)
 
 
 def deleted_response(request: ActorRequest, row: Trashable) -> HttpResponse:
