@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 
 from taskflow.http.components import OpenApiDocument, Schema
+from taskflow.http.described_fields import describe_partial_rows
 from taskflow.http.described_parts import (
     DRY_RUN_PARAMETER,
     FIELD_PROBLEM,
@@ -68,6 +69,7 @@ def complete_document(
     """
     document.add_schema_definitions(_schemas(error_codes))
     describe_preferences(document, minimal_rows)
+    describe_partial_rows(document)
     components = document["components"]
     components["headers"] = HEADERS
     components["responses"] = {
