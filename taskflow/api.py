@@ -58,6 +58,8 @@ PATH_EXAMPLES = {
     "row_id": 1,
     "ref": "erp-77",
 }
+# What updated_response() answers, and leaves out for a client that prefers return=minimal.
+MINIMAL_ROWS = frozenset({"TaskResponse", "ProjectResponse", "PageResponse", "CommentResponse"})
 # The groups of operations, in the order of the document.
 TAGS = {
     "Tasks": "Create, find and change tasks, one by one or many at once.",
@@ -89,6 +91,7 @@ api = Api(
     },
     error_codes=ERROR_CODES,
     path_examples=PATH_EXAMPLES,
+    minimal_rows=MINIMAL_ROWS,
     auth=write_auth,
     servers=[{"url": "/"}],
     docs=Swagger(settings={"persistAuthorization": True}),

@@ -195,12 +195,21 @@ CORS_ALLOW_HEADERS = [
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "prefer",
     "x-on-behalf-of",
     "x-reason",
     "x-request-id",
     "x-tenant",
 ]
-CORS_EXPOSE_HEADERS = ["etag", "idempotency-replayed", "location", "retry-after", "x-request-id"]
+CORS_EXPOSE_HEADERS = [
+    "dry-run",
+    "etag",
+    "idempotency-replayed",
+    "location",
+    "preference-applied",
+    "retry-after",
+    "x-request-id",
+]
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")

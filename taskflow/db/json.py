@@ -48,6 +48,11 @@ class JsonBuilder:
     ) -> None:
         self.schema, self.expressions, self.without = schema, expressions, without
 
+    def only(self, names: Collection[str]) -> JsonBuilder:
+        """Return a builder of these fields alone."""
+        others = self.schema.model_fields.keys() - {*names}
+        return JsonBuilder(self.schema, without=others, **self.expressions)
+
     def json(self, prefix: str = "") -> JsonObject:
         """Return the expression of the JSON object.
 

@@ -134,12 +134,12 @@ class QueryCache(Generic[M]):
     `build(*variant_key, *arguments)` returns the queryset. It is called with Parameters in place of
     the numbers, texts and times in the arguments, also of those inside tuples and named tuples. A
     variant is determined by the variant_key and, in the arguments, by None, booleans and the
-    lengths of tuples. At most MAX_VARIANTS are kept.
+    lengths of tuples. At most `max_variants` are kept.
     """
 
-    def __init__(self, build: BuildFunction[M]) -> None:
+    def __init__(self, build: BuildFunction[M], *, max_variants: int = MAX_VARIANTS) -> None:
         self.build = build
-        self.queries = lru_cache(MAX_VARIANTS)(self._compile)
+        self.queries = lru_cache(max_variants)(self._compile)
 
     def fetch(
         self, variant_key: tuple[object, ...], *arguments: object, commit_with: bool = False

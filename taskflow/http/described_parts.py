@@ -80,13 +80,13 @@ PROBLEM: Schema = {
 }
 
 
-def _parameter(source: str, name: str, description: str, **schema: object) -> Schema:
+def describe_parameter(source: str, name: str, description: str, **schema: object) -> Schema:
     """Describe an optional parameter of the query or a header."""
     optional = {"in": source, "name": name, "required": False}
     return optional | {"schema": schema, "description": description}
 
 
-DRY_RUN_PARAMETER = _parameter(
+DRY_RUN_PARAMETER = describe_parameter(
     "query",
     DRY_RUN,
     "Make the change with all rules and constraints, answer as the real call, and roll it back."
@@ -95,7 +95,7 @@ DRY_RUN_PARAMETER = _parameter(
     type="boolean",
     default=False,
 )
-IDEMPOTENCY_KEY_PARAMETER = _parameter(
+IDEMPOTENCY_KEY_PARAMETER = describe_parameter(
     "header",
     "Idempotency-Key",
     "A new key for each write, and the same key for its retries. For 24 hours, retries get the"
@@ -106,7 +106,7 @@ IDEMPOTENCY_KEY_PARAMETER = _parameter(
     maxLength=MAX_KEY_LENGTH,
     pattern=r"^[!#-~]+$",
 )
-IF_MATCH_PARAMETER = _parameter(
+IF_MATCH_PARAMETER = describe_parameter(
     "header",
     "If-Match",
     "The ETag of the version that the change is based on. If another request has since changed one"
@@ -115,7 +115,7 @@ IF_MATCH_PARAMETER = _parameter(
     type="string",
     pattern=r'^((W/)?"[!#-~]*"|\*)$',
 )
-REASON_PARAMETER = _parameter(
+REASON_PARAMETER = describe_parameter(
     "header",
     REASON_HEADER,
     f"Why the change is made, in one line of at most {MAX_REASON_LENGTH} characters. It is recorded"
@@ -125,7 +125,7 @@ REASON_PARAMETER = _parameter(
     minLength=1,
     pattern=r"^([ -$&-~]|%[0-9A-Fa-f]{2})+$",
 )
-ON_BEHALF_OF_PARAMETER = _parameter(
+ON_BEHALF_OF_PARAMETER = describe_parameter(
     "header",
     ON_BEHALF_OF_HEADER,
     "The user for whom the change is made: an id, or a handle as in @ada. It is recorded with every"
@@ -134,7 +134,7 @@ ON_BEHALF_OF_PARAMETER = _parameter(
     type="string",
     pattern=r"^(@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18})$",
 )
-IF_NONE_MATCH_PARAMETER = _parameter(
+IF_NONE_MATCH_PARAMETER = describe_parameter(
     "header",
     "If-None-Match",
     "An ETag that the client has. 304 if the response is still the same.",
@@ -167,6 +167,10 @@ HEADERS = {
     "Dry-Run": _header(
         "`true` if nothing was changed, because of `dry_run`. Such a response has no Location and"
         " no ETag.",
+        required=False,
+    ),
+    "Preference-Applied": _header(
+        "The preference of the header Prefer that was followed, such as `return=minimal`.",
         required=False,
     ),
     "Idempotency-Replayed": _header(

@@ -7,10 +7,11 @@ described here in one place.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from copy import deepcopy
 
 from taskflow.http.components import OpenApiDocument, Schema
+from taskflow.http.described_fields import describe_partial_rows
 from taskflow.http.described_parts import (
     DRY_RUN_PARAMETER,
     FIELD_PROBLEM,
@@ -24,6 +25,7 @@ from taskflow.http.described_parts import (
     header_refs,
     optional_header,
 )
+from taskflow.http.described_preferences import describe_preferences
 from taskflow.http.errors import CONTENT_TYPE
 from taskflow.http.media_types import MERGE_PATCH
 
@@ -56,13 +58,18 @@ ERROR_HEADERS: Mapping[int, Schema] = {
 
 
 def complete_document(
-    document: OpenApiDocument, error_codes: Mapping[int, Mapping[str, str]]
+    document: OpenApiDocument,
+    error_codes: Mapping[int, Mapping[str, str]],
+    minimal_rows: Collection[str] = (),
 ) -> OpenApiDocument:
     """Add what all operations have in common, and return the same document.
 
     `error_codes` are the codes of problems by status, each with a sentence that says when it comes.
+    See describe_preferences() for `minimal_rows`.
     """
     document.add_schema_definitions(_schemas(error_codes))
+    describe_preferences(document, minimal_rows)
+    describe_partial_rows(document)
     components = document["components"]
     components["headers"] = HEADERS
     components["responses"] = {
@@ -158,7 +165,8 @@ def _describe_write(document: Schema, operation: Schema) -> None:
     needs_credentials = bool(operation.get("security"))
     for status, response in responses.items():
         if status < 300:
-            response["headers"] = _headers_of_write(document, status, response)
+            headers = _headers_of_write(document, status, response)
+            response["headers"] = headers | response.get("headers", {})
             if needs_credentials:
                 response["headers"] |= header_refs("Idempotency-Replayed", "Dry-Run")
     if not needs_credentials:

@@ -17,6 +17,7 @@ from taskflow.db.statements import Parameter
 from taskflow.db.types import Position, Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.cursors import decode_cursor, encode_cursor
+from taskflow.http.fields import MAX_PARTIAL_VARIANTS
 from taskflow.http.paging import FilterValues, PageParams, fingerprint_of
 
 
@@ -66,12 +67,19 @@ class ListQuery:
         self.partitions = partitions
         self.is_of_one_partition = is_of_one_partition
         self.page_queries = QueryCache(self._select_page)
+        # Apart from the others, so that many different fields do not displace them.
+        self.partial_queries = QueryCache(self._select_page, max_variants=MAX_PARTIAL_VARIANTS)
         self.count_queries = QueryCache(self._select_all)
 
     def page(
-        self, viewer: Viewer, filters: FilterValues, params: PageParams, order: Sequence[str]
+        self,
+        viewer: Viewer,
+        filters: FilterValues,
+        params: PageParams,
+        order: Sequence[str],
+        fields: tuple[str, ...] | None = None,
     ) -> BuiltPage:
-        """Return one page in `order`. See paginate()."""
+        """Return one page in `order`: see paginate(). With `fields`, rows have these alone."""
         order = complete_order(order)
         names, values = tuple(filters), tuple(filters.values())
         position = total = None
@@ -80,11 +88,12 @@ class ListQuery:
             position = tuple(decode_cursor(self.model, order, params.cursor, fingerprint))
         if params.include == "count":
             total = self.count_queries.count((names,), viewer, values)
-        variant = (names, tuple(order), params.limit + 1, _next_power_of_two(params.skip))
+        variant = (names, tuple(order), params.limit + 1, _next_power_of_two(params.skip), fields)
         arguments = (viewer, values, position, params.skip or None)
         # A list with extra columns needs further queries before the COMMIT.
         is_last_query = not self.extra_columns
-        loaded = self.page_queries.fetch(variant, *arguments, commit_with=is_last_query)
+        queries = self.partial_queries if fields else self.page_queries
+        loaded = queries.fetch(variant, *arguments, commit_with=is_last_query)
         page, has_more = loaded[: params.limit], len(loaded) > params.limit
         last_position = page[-1][-len(order) :] if has_more else None
         cursor = None
@@ -111,6 +120,7 @@ class ListQuery:
         order: tuple[str, ...],
         limit: int,
         max_skip: int,
+        fields: tuple[str, ...] | None,
         viewer: Viewer,
         values: Sequence[object],
         position: Position | None,
@@ -130,7 +140,8 @@ class ListQuery:
             skip=skip,
             max_skip=max_skip,
         )
-        rows = page.rows().annotate(_json=AsText(self.build(viewer).json()))
+        builder = self.build(viewer).only(fields) if fields else self.build(viewer)
+        rows = page.rows().annotate(_json=AsText(builder.json()))
         columns = [*self.extra_columns, *(name.removeprefix("-") for name in order)]
         selected: models.QuerySet[models.Model, Row] = rows.values_list("_json", *columns)
         return selected

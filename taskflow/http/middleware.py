@@ -23,6 +23,7 @@ from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from taskflow.http.bodies import API_PREFIX
+from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
 
@@ -31,7 +32,7 @@ REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
 
-VARY_API = ("Authorization", "Cookie", "X-Tenant")
+VARY_API = ("Accept-Encoding", "Authorization", "Cookie", "X-Tenant")
 COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -76,6 +77,8 @@ class RequestMiddleware:
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
         request.request_id = request_id
         response = self.respond(request)
+        if "HTTP_ACCEPT_ENCODING" in request.META:
+            compress(request, response)
         response["X-Request-Id"] = request_id
         self.set_security_headers(request, response)
         self.log(request, response, started)

@@ -147,7 +147,8 @@ class Api(NinjaAPI):
     """Ninja's API with strict input, ETags, and an OpenAPI document that is complete and valid.
 
     `error_codes` are the codes of problems by status, each with a sentence that says when it comes.
-    `path_examples` are values of path parameters, by name, that exist on the demo.
+    `path_examples` are values of path parameters, by name, that exist on the demo. `minimal_rows`
+    are the response schemas that `Prefer: return=minimal` leaves out.
     """
 
     def __init__(
@@ -155,9 +156,11 @@ class Api(NinjaAPI):
         *,
         error_codes: Mapping[int, Mapping[str, str]] | None = None,
         path_examples: Mapping[str, object] | None = None,
+        minimal_rows: Collection[str] = (),
         **kwargs: Any,
     ) -> None:
         self.error_codes, self.path_examples = error_codes or {}, path_examples or {}
+        self.minimal_rows = minimal_rows
         self.collections: set[str] = set()  # the first part of the paths of each router
         super().__init__(parser=StrictParser(), renderer=Renderer(), **kwargs)
         self.add_decorator(refuse_ignored_input, mode="view")
@@ -255,4 +258,4 @@ class Api(NinjaAPI):
         if path_prefix is None:
             path_prefix = self.get_root_path(path_params or {})
         document = OpenApiDocument(self, path_prefix, self.path_examples)
-        return complete_document(document, self.error_codes)
+        return complete_document(document, self.error_codes, self.minimal_rows)

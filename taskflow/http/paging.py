@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Generic, Literal, TypedDict, TypeVar
 
@@ -60,7 +60,7 @@ class ListResponse(Out, Generic[T]):
 
 
 # Parameters that select no rows.
-NO_FILTERS = PageParams.model_fields.keys() | {"sort", "group_by"}
+NO_FILTERS = PageParams.model_fields.keys() | {"sort", "fields", "group_by"}
 
 
 class PageContents(TypedDict, Generic[T]):
@@ -164,12 +164,26 @@ def read_sort(text: str | None, *, default: Sequence[str], allowed: Mapping[str,
     if not text:
         return list(default)
     names = text.split(",")
-    if unknown := [n for n in names if n.removeprefix("-") not in allowed]:
-        hint = suggest(unknown[0].removeprefix("-"), allowed)
-        raise Invalid.parameter("sort", f"This list cannot be sorted by “{unknown[0]}”.{hint}")
-    if len({n.removeprefix("-") for n in names}) < len(names):
-        raise Invalid.parameter("sort", "“sort” has a name twice. Send each name once.")
+
+    def refuse(name: str) -> str:
+        return f"This list cannot be sorted by “{name}”.{suggest(name, allowed)}"
+
+    check_names("sort", [name.removeprefix("-") for name in names], allowed, refuse)
     return ["-" * n.startswith("-") + allowed[n.removeprefix("-")] for n in names]
+
+
+def check_names(
+    parameter: str, names: Sequence[str], known: Collection[str], refuse: Callable[[str], str]
+) -> None:
+    """Raise Invalid for a name that is not known, with the sentence that `refuse` returns for it.
+
+    Also raise it for a name that comes twice.
+    """
+    for name in names:
+        if name not in known:
+            raise Invalid.parameter(parameter, refuse(name))
+    if len({*names}) < len(names):
+        raise Invalid.parameter(parameter, f"“{parameter}” has a name twice. Send each name once.")
 
 
 def fingerprint_of(params: PageParams, filters: FilterValues | None = None) -> str:

@@ -56,6 +56,11 @@ def etag_of(row: models.Model) -> str:
     return f'"{version}-{digest}"'
 
 
+def etag_of_version(resource_type: str, row_id: int, version: int) -> str:
+    """Return an ETag that names the version of a row, for If-Match."""
+    return f'"{resource_type}-{row_id}-{version}"'
+
+
 def etag_of_fingerprint(resource_type: str, row_id: int, version: int, fingerprint: str) -> str:
     """Return the ETag of a row whose response, and fingerprint, the database builds."""
     digest = blake2b(fingerprint.encode(), digest_size=6).hexdigest()

@@ -5,6 +5,9 @@ from __future__ import annotations
 from django.http import HttpRequest, HttpResponse
 
 RETURN_VALUES = frozenset({"representation", "minimal"})
+# Of a new row as `return=minimal` shows it. Clients are generated from application/json alone, so
+# that they expect the complete row.
+MINIMAL_MEDIA_TYPE = "application/vnd.taskflow.minimal+json"
 
 
 def read_return_preference(request: HttpRequest) -> str | None:
@@ -12,7 +15,10 @@ def read_return_preference(request: HttpRequest) -> str | None:
 
     Unknown preferences and values are ignored, as RFC 7240 requires. The first one counts.
     """
-    for preference in request.headers.get("Prefer", "").split(","):
+    given = request.META.get("HTTP_PREFER")
+    if given is None:
+        return None
+    for preference in given.split(","):
         name, _, value = preference.partition(";")[0].partition("=")
         if name.strip().lower() == "return":
             value = value.strip().strip('"').lower()

@@ -25,13 +25,11 @@ def with_query(schema: type[In]) -> dict[str, list[Schema]]:
     return {"parameters": parameters_of_schema(schema)}
 
 
-def read_query(request: HttpRequest, schema: type[P]) -> P | None:
-    """Return the query parameters, or None without a query string.
+def read_query(request: HttpRequest, schema: type[P]) -> P:
+    """Return the query parameters. Call it only if there is a query string.
 
     Raises Invalid for wrong values, and for a parameter that is sent more than once.
     """
-    if not request.META.get("QUERY_STRING"):
-        return None
     values = StrictParser().parse_querydict(request.GET, [], request)
     try:
         return schema.model_validate(values)

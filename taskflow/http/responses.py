@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import blake2b
 from typing import NamedTuple
@@ -16,7 +17,9 @@ from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.preconditions import SAFE, etag_of_fingerprint, is_current
+from taskflow.http.fields import MAX_PARTIAL_VARIANTS
+from taskflow.http.preconditions import SAFE, etag_of_fingerprint, etag_of_version, is_current
+from taskflow.http.preferences import MINIMAL_MEDIA_TYPE, mark_applied
 from taskflow.http.request import Request
 
 Lookup = Mapping[str, object]  # field names with the values that identify a row
@@ -60,12 +63,26 @@ class DetailQuery:
         self.etags = QueryCache(self._select_fingerprint)
         self.details = QueryCache(self._select_json)
         self.many = QueryCache(self._select_json_by_id)
+        # Apart from the others, so that many different fields do not displace them.
+        self.partial_details = QueryCache(self._select_fields, max_variants=MAX_PARTIAL_VARIANTS)
 
     def fetch(self, viewer: Viewer, lookup: Lookup, *, is_last: bool = True) -> Detail | None:
         """Return the row, or None. If this query is the last, COMMIT may be sent with it."""
         names, values = tuple(lookup), tuple(lookup.values())
         rows = self.details.fetch((names,), viewer, values, commit_with=is_last)
         return Detail(self.resource_type, *rows[0]) if rows else None
+
+    def fetch_fields(
+        self, viewer: Viewer, lookup: Lookup, fields: tuple[str, ...], *, is_last: bool = True
+    ) -> Detail | None:
+        """Return the row with these fields alone, or None. See fetch()."""
+        variant = (tuple(lookup), fields)
+        values = tuple(lookup.values())
+        rows = self.partial_details.fetch(variant, viewer, values, commit_with=is_last)
+        if not rows:
+            return None
+        pk, version, text = rows[0]
+        return Detail(self.resource_type, pk, version, text, text)
 
     def fetch_etag(self, viewer: Viewer, lookup: Lookup) -> str | None:
         """Return the ETag of the row, or None without a row. Cheaper than fetch()."""
@@ -93,6 +110,20 @@ class DetailQuery:
         rows = self._select_fingerprint(names, viewer, values).annotate(_json=row_json)
         selected: models.QuerySet[models.Model, Row] = rows.values_list(
             "pk", "version", "_fingerprint", "_json"
+        )
+        return selected
+
+    def _select_fields(
+        self,
+        names: tuple[str, ...],
+        fields: tuple[str, ...],
+        viewer: Viewer,
+        values: Sequence[object],
+    ) -> models.QuerySet[models.Model, Row]:
+        rows = self.rows(viewer).filter(**dict(zip(names, values, strict=True)))
+        row_json = AsText(self.build(viewer).only(fields).json())
+        selected: models.QuerySet[models.Model, Row] = rows.annotate(_json=row_json).values_list(
+            "pk", "version", "_json"
         )
         return selected
 
@@ -124,8 +155,28 @@ def respond_with_detail(
     detail = require_detail(query, query.fetch(viewer, lookup))
     response = respond(request, detail.text, status=status, etag=detail.etag)
     if status == 201:
-        response["Location"] = f"{_api_root_of(request)}{query.resource_type}s/{detail.id}"
+        response["Location"] = _location_of(request, query.resource_type, detail.id)
     return response
+
+
+def respond_minimally(
+    request: Request, resource_type: str, row: models.Model, *, status: int
+) -> HttpResponse:
+    """Respond to a write for a client that prefers `return=minimal`. No query.
+
+    With status 201, the response has the id, the key and the version of the new row; otherwise it
+    is 204 without a body. The ETag has the version for If-Match. It has no digest of related rows,
+    so that a read with it in If-None-Match answers the row.
+    """
+    version = getattr(row, "version", 0)
+    if status == 201:
+        body = {"id": row.pk, "key": getattr(row, "key", None), "version": version}
+        response = respond(request, json.dumps(body), status=201, media_type=MINIMAL_MEDIA_TYPE)
+        response["Location"] = _location_of(request, resource_type, row.pk)
+    else:
+        response = HttpResponse(status=204)
+    response["ETag"] = etag_of_version(resource_type, row.pk, version)
+    return mark_applied(response, "minimal")
 
 
 def require_detail(query: DetailQuery, detail: Detail | None) -> Detail:
@@ -136,11 +187,21 @@ def require_detail(query: DetailQuery, detail: Detail | None) -> Detail:
 
 
 def respond(
-    request: Request, text: str, *, status: int = 200, etag: str | None = None
+    request: Request,
+    text: str,
+    *,
+    status: int = 200,
+    etag: str | None = None,
+    media_type: str | None = None,
 ) -> HttpResponse:
-    """Respond with a JSON text and its ETag. Without `etag`, a read gets one made of its body."""
+    """Respond with a JSON text and its ETag. Without `etag`, a read gets one made of its body.
+
+    `media_type` is application/json unless it is given.
+    """
     response = prepare_response(request)
     response.content, response.status_code = text.encode(), status
+    if media_type is not None:
+        response["Content-Type"] = f"{media_type}; charset=utf-8"
     if request.method in SAFE:
         return add_read_etag(request, response, etag)
     if etag is not None:
@@ -178,7 +239,7 @@ def prepare_response(request: Request) -> HttpResponse:
     return request.prepared_response
 
 
-def _api_root_of(request: Request) -> str:
-    """Return the path of the API and its version: /api/v1/."""
+def _location_of(request: Request, resource_type: str, pk: int) -> str:
+    """Return where a row can be read, in the version of the API that the request uses."""
     _, api, version, _ = request.path.split("/", 3)
-    return f"/{api}/{version}/"
+    return f"/{api}/{version}/{resource_type}s/{pk}"

@@ -103,6 +103,7 @@ class Contract:
         if media_type not in content:
             raise BrokenContract(f"{place} is {media_type or 'empty'}, not {' or '.join(content)}.")
         if has_body and media_type.endswith("json"):
+            place = place if media_type == "application/json" else f"{place} {media_type}"
             self._check_json(place, content[media_type]["schema"], json.loads(response.content))
 
     def _check_json(self, place: str, schema: dict[str, Any], body: Any) -> None:

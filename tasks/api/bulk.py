@@ -9,9 +9,10 @@ from typing import Any
 
 from django.http import HttpResponse
 
-from taskflow.audit.actor import Actor
-from taskflow.db.json import JSON_CONTENT_TYPE
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
+from taskflow.http.preferences import mark_applied, read_return_preference
+from taskflow.http.responses import respond
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import updated_task_texts
 from tasks.changes.base import TaskChange
@@ -30,7 +31,20 @@ WHERE_POINTER = "#/where/"  # the pointer to a filter of an operation begins wit
 TARGET_POINTERS = (WHERE_POINTER, "#/id")  # other pointers are into the data of an operation
 
 
-def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
+def bulk_response(request: ActorRequest, body: TaskBulk) -> HttpResponse:
+    """Carry out the operations, and respond with their results.
+
+    With `Prefer: return=minimal` the results have the ids of the tasks, but not the tasks.
+    """
+    entries = run_bulk(request.auth, body)
+    if read_return_preference(request) == "minimal":
+        return mark_applied(respond(request, _results_text(entries, {})), "minimal")
+    ids = {entry.task.pk for entry in entries if entry.task}
+    json_by_id = updated_task_texts(request.auth, sorted(ids)) if ids else {}
+    return respond(request, _results_text(entries, json_by_id))
+
+
+def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
     """Create new tasks first, then carry out the other operations in their order.
 
     Raises the problems of all operations as one, unless `on_error` is `continue`.
@@ -45,7 +59,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> HttpResponse:
     _write(actor, entries)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
         raise merge_problems(entry.problem_with_pointers() for entry in entries if entry.problem)
-    return _build_response(actor, entries)
+    return entries
 
 
 @dataclass
@@ -109,7 +123,7 @@ def _check_text_size(entries: list[_Entry]) -> None:
 
 
 def _size(value: object) -> int:
-    """Return the size of a text or of metadata as JSON_CONTENT_TYPE, in bytes."""
+    """Return the size of a text or of metadata as JSON, in bytes."""
     return len((value if isinstance(value, str) else json.dumps(value)).encode())
 
 
@@ -198,19 +212,16 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
         entry.problem = problems.get(n)
 
 
-def _build_response(actor: Actor, entries: list[_Entry]) -> HttpResponse:
-    """Return a TaskBulkResponse as JSON_CONTENT_TYPE. One query for all tasks."""
-    ids = {entry.task.pk for entry in entries if entry.task}
-    json_by_id = updated_task_texts(actor, sorted(ids)) if ids else {}
+def _results_text(entries: list[_Entry], json_by_id: dict[int, str]) -> str:
+    """Return a TaskBulkResponse as JSON, with the JSON of tasks by their ids."""
     failed = sum(1 for entry in entries if entry.problem)
     last = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result_json(entry, last, json_by_id) for entry in entries])
-    text = f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
-    return HttpResponse(text, content_type=JSON_CONTENT_TYPE)
+    return f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
 
 
 def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, str]) -> str:
-    """Return a BulkResult as JSON_CONTENT_TYPE.
+    """Return a BulkResult as JSON.
 
     `last` is the last successful entry of each task, by task id: only its result has the task.
     """

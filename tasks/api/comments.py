@@ -6,6 +6,8 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.fields import RowParams
+from taskflow.http.query_parameters import with_query
 from tasks.actions import comments as actions
 from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Comment
@@ -36,7 +38,7 @@ def create_comment(request: ActorRequest, body: CommentCreate) -> HttpResponse:
     return updated_response(request, comment, status=201)
 
 
-@comments.get("/{id:comment_id}", response=CommentResponse)
+@comments.get("/{id:comment_id}", response=CommentResponse, openapi_extra=with_query(RowParams))
 def get_comment(request: ActorRequest, comment_id: int) -> HttpResponse:
     """Get a comment."""
     return detail_response(request, Comment, pk=comment_id)

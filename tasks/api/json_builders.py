@@ -10,6 +10,7 @@ from accounts.schemas import EventResponse
 from taskflow.db.expressions import AsTimestampText, ConcatenatedText, JsonObject
 from taskflow.db.json import JsonBuilder, JsonListBuilder
 from taskflow.db.viewer import Viewer
+from taskflow.http.schema import Out
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Page, Project, ProjectMember, Status, Tag, Task, TaskCountDelta
 from tasks.models.count_deltas import COUNTS
@@ -74,4 +75,10 @@ JSON_BUILDERS: Mapping[type[Model], Callable[[Viewer], JsonBuilder]] = {
     Project: project_json_builder,
     Page: page_json_builder,
     Comment: comment_json_builder,
+}
+ROW_SCHEMAS: Mapping[type[Model], type[Out]] = {
+    Task: TaskResponse,
+    Project: ProjectResponse,
+    Page: PageResponse,
+    Comment: CommentResponse,
 }

@@ -6,6 +6,8 @@ from django.http import HttpResponse
 from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.fields import RowParams
+from taskflow.http.query_parameters import with_query
 from tasks.actions import pages as actions
 from tasks.api.responses import deleted_response, detail_response, list_response, updated_response
 from tasks.models import Page
@@ -34,7 +36,7 @@ def create_page(request: ActorRequest, body: PageCreate) -> HttpResponse:
     return updated_response(request, page, status=201)
 
 
-@pages.get("/{id:page_id}", response=PageResponse)
+@pages.get("/{id:page_id}", response=PageResponse, openapi_extra=with_query(RowParams))
 def get_page(request: ActorRequest, page_id: int) -> HttpResponse:
     """Get a page."""
     return detail_response(request, Page, pk=page_id)

@@ -7,8 +7,10 @@ from ninja import Path, Query, Router, Status
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.merge_patch import read_patch
+from taskflow.http.fields import RowParams
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preferences import mark_applied, read_return_preference
+from taskflow.http.query_parameters import with_query
 from taskflow.http.responses import respond
 from taskflow.http.schema import ProjectIdOrKey
 from tasks.actions import members as member_actions
@@ -64,7 +66,7 @@ def create_project(request: ActorRequest, body: ProjectCreate) -> HttpResponse:
     return updated_response(request, project, status=201)
 
 
-@projects.get("/{project_id}", response=ProjectResponse)
+@projects.get("/{project_id}", response=ProjectResponse, openapi_extra=with_query(RowParams))
 def get_project(request: ActorRequest, project_id: ProjectIdOrKey) -> HttpResponse:
     """Get a project by id or key."""
     return project_response(request, project_id)

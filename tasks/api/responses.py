@@ -10,11 +10,20 @@ from django.db.models import Model
 from django.http import HttpResponse
 
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
+from taskflow.http.fields import PARTIAL_MEDIA_TYPE, RowParams, read_fields
 from taskflow.http.paging import FilterValues, PageParams, read_sort
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.query_parameters import read_query
-from taskflow.http.responses import require_detail, respond, respond_with_detail
+from taskflow.http.responses import (
+    Lookup,
+    require_detail,
+    respond,
+    respond_minimally,
+    respond_with_detail,
+)
+from tasks.api.json_builders import ROW_SCHEMAS
 from tasks.api.row_queries import (
     DETAIL_QUERIES,
     LIST_QUERIES,
@@ -39,9 +48,39 @@ from tasks.schemas.trash import DeletedRows, Deletion
 def detail_response(request: ActorRequest, model: type[Model], **lookup: object) -> HttpResponse:
     """Respond with the visible row that `lookup` selects, by `pk` or by other columns.
 
-    Raises NotFound.
+    The parameters `fields` and, for a task, `include` are read from the request. Raises NotFound,
+    and Invalid for a wrong parameter.
     """
+    if request.META.get("QUERY_STRING"):
+        params = read_query(request, TaskParams if model is Task else RowParams)
+        return _selected_response(request, model, lookup, params)
     return respond_with_detail(request, DETAIL_QUERIES[model], request.auth.viewer, lookup)
+
+
+def _selected_response(
+    request: ActorRequest, model: type[Model], lookup: Lookup, params: RowParams
+) -> HttpResponse:
+    """Respond with the parts of a row that the parameters select. Comments take a second query."""
+    query, viewer = DETAIL_QUERIES[model], request.auth.viewer
+    fields = read_fields(params.fields, ROW_SCHEMAS[model])
+    has_comments = isinstance(params, TaskParams) and params.include == "comments"
+    if fields is None:
+        found = query.fetch(viewer, lookup, is_last=not has_comments)
+    else:
+        found = query.fetch_fields(viewer, lookup, fields, is_last=not has_comments)
+    detail = require_detail(query, found)
+    if has_comments:
+        detail = detail.with_field("comments", _latest_comments(viewer, detail.id))
+    media_type = PARTIAL_MEDIA_TYPE if fields else None
+    return respond(request, detail.text, etag=detail.etag, media_type=media_type)
+
+
+def _latest_comments(viewer: Viewer, task_id: int) -> str:
+    """Return the RecentComments of a visible task as JSON. One query."""
+    latest = PageParams(limit=MAX_RECENT_COMMENTS)
+    page = LIST_QUERIES[Comment].page(viewer, {"task": (task_id,)}, latest, ["-id"])
+    has_more = json.dumps(page.envelope["has_more"])
+    return f'{{"data":[{",".join(reversed(page.rows))}],"has_more":{has_more}}}'
 
 
 def project_response(request: ActorRequest, ref: str) -> HttpResponse:
@@ -58,43 +97,28 @@ def project_response(request: ActorRequest, ref: str) -> HttpResponse:
 def task_response(request: ActorRequest, ref: str) -> HttpResponse:
     """Respond with the task that has or had this key, or has this id.
 
-    With `include=comments` it has its latest comments. Raises NotFound.
+    Raises NotFound.
     """
-    respond_with = detail_response
-    if (params := read_query(request, TaskParams)) and params.include == "comments":
-        respond_with = _response_with_comments
     try:
-        return respond_with(request, Task, **task_lookup(ref))
+        return detail_response(request, Task, **task_lookup(ref))
     except NotFound:
         pk = find_task_id_by_any_key(ref)
         if pk is None:
             raise
-    return respond_with(request, Task, pk=pk)
-
-
-def _response_with_comments(
-    request: ActorRequest, model: type[Model], **lookup: object
-) -> HttpResponse:
-    """Respond with the task and its latest comments. Two statements."""
-    query, viewer = DETAIL_QUERIES[model], request.auth.viewer
-    detail = require_detail(query, query.fetch(viewer, lookup, is_last=False))
-    latest = PageParams(limit=MAX_RECENT_COMMENTS)
-    page = LIST_QUERIES[Comment].page(viewer, {"task": (detail.id,)}, latest, ["-id"])
-    has_more = json.dumps(page.envelope["has_more"])
-    comments = f'{{"data":[{",".join(reversed(page.rows))}],"has_more":{has_more}}}'
-    detail = detail.with_field("comments", comments)
-    return respond(request, detail.text, etag=detail.etag)
+    return detail_response(request, Task, pk=pk)
 
 
 def updated_response(request: ActorRequest, row: Model, *, status: int = 200) -> HttpResponse:
     """Respond with a row that this request has created or changed, even if it is no longer visible.
 
     The query is the last of the request, so that the transaction is committed with it. The row
-    cannot be missing, because this transaction holds its lock.
+    cannot be missing, because this transaction holds its lock. With `Prefer: return=minimal` there
+    is no query, and the response has no representation of the row.
     """
-    return respond_with_detail(
-        request, UPDATED_QUERIES[type(row)], request.auth.viewer, {"pk": row.pk}, status=status
-    )
+    query = UPDATED_QUERIES[type(row)]
+    if read_return_preference(request) == "minimal":
+        return respond_minimally(request, query.resource_type, row, status=status)
+    return respond_with_detail(request, query, request.auth.viewer, {"pk": row.pk}, status=status)
 
 
 def deleted_response(request: ActorRequest, row: Trashable) -> HttpResponse:
@@ -135,7 +159,9 @@ def list_response(
         filter_values = leave_out_archived(filter_values)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
-    page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order)
+    fields = read_fields(filters.fields, ROW_SCHEMAS[model])
+    page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order, fields)
     if page.is_empty and (values := check_project(actor, filter_values)):
-        page = LIST_QUERIES[model].page(actor.viewer, values, filters, order)
-    return respond(request, page.as_text())
+        page = LIST_QUERIES[model].page(actor.viewer, values, filters, order, fields)
+    media_type = PARTIAL_MEDIA_TYPE if fields else None
+    return respond(request, page.as_text(), media_type=media_type)

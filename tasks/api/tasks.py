@@ -7,9 +7,10 @@ from ninja import Query, Router
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.merge_patch import read_patch
+from taskflow.http.described_preferences import prefer_parameter
 from taskflow.http.query_parameters import with_query
 from taskflow.http.schema import TaskIdOrKey
-from tasks.api.bulk import run_bulk
+from tasks.api.bulk import bulk_response
 from tasks.api.responses import deleted_response, list_response, task_response, updated_response
 from tasks.api.task_counts import task_counts_response
 from tasks.changes import tasks as actions
@@ -36,6 +37,9 @@ from tasks.schemas.trash import Deletion
 
 tasks = Router(tags=["Tasks"])
 WITHOUT_OUTCOME = TaskCompletion()
+PREFER_MINIMAL_RESULTS = prefer_parameter(
+    "`return=minimal`: the results have the ids of the tasks, but `task` is null."
+)
 
 
 @tasks.get("", response=TaskListResponse)
@@ -71,7 +75,9 @@ def create_task(request: ActorRequest, body: TaskCreate) -> HttpResponse:
     return updated_response(request, created[0], status=201)
 
 
-@tasks.post("/bulk", response=TaskBulkResponse)
+@tasks.post(
+    "/bulk", response=TaskBulkResponse, openapi_extra={"parameters": [PREFER_MINIMAL_RESULTS]}
+)
 def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     """Carry out up to 500 operations: create, update, complete, reopen, move, assign, tag, untag
     and delete. Each selects one task by `id`, or many by `where` with the filters of the list.
@@ -83,7 +89,7 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     request can create at most 100 tags and write at most 4 MiB of titles, descriptions, links and
     metadata, replaced text included: 422 `too_many`, `too_large`.
     """
-    return run_bulk(request.auth, body)
+    return bulk_response(request, body)
 
 
 @tasks.get("/{task_id}", response=TaskResponse, openapi_extra=with_query(TaskParams))

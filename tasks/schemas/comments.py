@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import MISSING, AfterValidator, Field
 
 from accounts.schemas import UserRef
+from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
-from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.paging import ListResponse
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -97,7 +98,7 @@ class CommentUpdate(In):
 
 
 @with_exclusions
-class CommentFilters(PageParams, Filters):
+class CommentFilters(RowListParams, Filters):
     """Rows must satisfy all filters. If a filter has several values, one of them is enough. A
     filter whose name ends in `_not` excludes rows.
     """

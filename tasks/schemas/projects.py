@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import MISSING, Field
 
 from accounts.schemas import UserRef
+from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import (
     NameFilters,
     list_filter_field,
@@ -16,7 +17,7 @@ from taskflow.http.filtering import (
     with_exclusions,
 )
 from taskflow.http.json_filters import JsonFilter
-from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.paging import ListResponse
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -136,7 +137,7 @@ class ProjectUpdate(WithReferences):
 
 
 @with_exclusions
-class ProjectFilters(PageParams, NameFilters):
+class ProjectFilters(RowListParams, NameFilters):
     """`q` finds names and keys. Rows must satisfy all filters. If a filter has several values, one
     of them is enough. A filter whose name ends in `_not` excludes rows.
     """

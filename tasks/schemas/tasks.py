@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import MISSING, Field, StrictBool, StringConstraints
 
 from accounts.schemas import UserRef
+from taskflow.http.fields import RowListParams, RowParams
 from taskflow.http.filtering import (
     Filters,
     list_filter_field,
@@ -16,7 +17,7 @@ from taskflow.http.filtering import (
     with_exclusions,
 )
 from taskflow.http.json_filters import JsonFilter
-from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.paging import ListResponse
 from taskflow.http.schema import (
     CreatedAt,
     Day,
@@ -160,7 +161,7 @@ class TaskResponse(Out):
         return [blocker.pk for blocker in task.blocked_by.all()]
 
 
-class TaskParams(In):
+class TaskParams(RowParams):
     """The query parameters of one task."""
 
     include: Literal["comments"] | None = Field(
@@ -363,7 +364,7 @@ class TaskWhere(Filters):
     completed_after: DayOrTimestamp | MISSING = MISSING
 
 
-class TaskFilters(PageParams, TaskWhere):
+class TaskFilters(RowListParams, TaskWhere):
     sort: str | None = Field(
         None,
         min_length=1,

@@ -7,7 +7,10 @@ import type { components, paths } from "./schema.js";
 type Task = components["schemas"]["TaskResponse"];
 const isTask = (value: Task | undefined): value is Task => value !== undefined && "key" in value;
 
-const client = createClient<paths>({ baseUrl: process.argv[2] ?? "" });
+// The media types of complete objects and of problems. Without them, openapi-fetch would add the types
+// of shorter responses, which come only to requests that ask for them.
+type Media = "application/json" | "application/problem+json";
+const client = createClient<paths, Media>({ baseUrl: process.argv[2] ?? "" });
 
 // Sign in, and send the token with every request.
 const login = await client.POST("/api/v1/auth/login", {

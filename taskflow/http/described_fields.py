@@ -1,0 +1,33 @@
+"""The parameter `fields` in the OpenAPI document: the components of rows with some fields only."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+from taskflow.http.components import COMPONENT_REF, OpenApiDocument, Schema
+from taskflow.http.fields import PARTIAL_MEDIA_TYPE
+
+
+def describe_partial_rows(document: OpenApiDocument) -> None:
+    """Describe the responses with some fields only, at every read that has the parameter."""
+    for methods in document["paths"].values():
+        read = methods.get("get", {})
+        if any(parameter["name"] == "fields" for parameter in read.get("parameters", ())):
+            content = read["responses"][200]["content"]
+            reference = content["application/json"]["schema"]["$ref"]
+            content[PARTIAL_MEDIA_TYPE] = {"schema": _partial_ref(document, reference)}
+
+
+def _partial_ref(document: OpenApiDocument, reference: str) -> Schema:
+    """Return the reference to the partial form of a row or of a list, which is added."""
+    name = reference.rpartition("/")[2]
+    schema = deepcopy(document.schemas[name])
+    partial = schema["title"] = f"Partial{name.removesuffix('Response')}"
+    rows = schema["properties"].get("data", {}).get("items")
+    if rows is None:
+        schema["description"] = "Some of the fields, which the parameter `fields` names."
+        del schema["required"]
+    else:
+        schema["properties"]["data"]["items"] = _partial_ref(document, rows["$ref"])
+    document.add_schema_definitions({partial: schema})
+    return {"$ref": COMPONENT_REF.format(model=partial)}
