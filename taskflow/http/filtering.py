@@ -8,7 +8,7 @@ from typing import Any, TypeVar, get_args, get_origin
 from pydantic import MISSING, Field, ValidationInfo, create_model, field_validator
 
 from taskflow.http.paging import PageParams
-from taskflow.http.schema import In
+from taskflow.http.schema import In, Timestamp
 
 MAX_VALUES_PER_FILTER = 100
 MAX_FILTER_VALUES = 200  # of all filters of one request
@@ -42,6 +42,16 @@ class NameFilters(Filters):
         max_length=200,
         description="A part of a name, in any case.",
         examples=["web"],
+    )
+
+
+class ChangeFilters(Filters):
+    """Filters of a list whose rows also change with other rows, such as a task with its tags."""
+
+    updated_since: Timestamp | MISSING = Field(
+        MISSING,
+        description="Rows whose response has changed at this time or later, also because a tag, a"
+        " blocker or the project has changed. Names of users do not count.",
     )
 
 

@@ -25,6 +25,13 @@ class AmbiguousDate(ValueError):
     """A date that can be read in several orders."""
 
 
+class ClockChange(ValueError):
+    """A clock time that a day does not have, or has twice, because the clock is changed.
+
+    The text is a sentence for the client.
+    """
+
+
 @dataclass(frozen=True)
 class When:
     """A day, and the time of that day in UTC if the text contains a time."""
@@ -38,8 +45,9 @@ def read_when(text: str, order: DateOrder | None, zone: ZoneInfo) -> When | None
     """Return the day, and the time, that a text means; None if it is no date.
 
     `order` is the order of numbers in dates that are not written as 2026-01-31. A time without an
-    offset is in `zone`. Raises AmbiguousDate if the order is needed and is None, and ValueError for
-    a day or a time that does not exist.
+    offset is in `zone`. Raises AmbiguousDate if the order is needed and is None, ClockChange if the
+    zone does not have the time, or has it twice, and ValueError for a day or a time that does not
+    exist.
     """
     folded = " ".join(text.casefold().split())
     head, middle, rest = folded, "", ""
@@ -52,8 +60,9 @@ def read_when(text: str, order: DateOrder | None, zone: ZoneInfo) -> When | None
     if clock is None:
         return None
     local = datetime.combine(day, _read_time(clock))
-    return When(day, local.replace(tzinfo=_read_offset(clock["offset"], zone)).astimezone(UTC),
-                is_midnight=local.time() == time())  # fmt: skip
+    offset = clock["offset"]
+    timestamp = local.replace(tzinfo=_read_offset(offset)) if offset else _in_zone(local, zone)
+    return When(day, timestamp.astimezone(UTC), is_midnight=local.time() == time())
 
 
 def _read_day(text: str, order: DateOrder | None) -> date | None:
@@ -117,9 +126,24 @@ def _read_time(match: re.Match[str]) -> time:
     return time(hour, int(match["minute"]), int(match["second"] or 0), int(fraction))
 
 
-def _read_offset(text: str | None, zone: ZoneInfo) -> timezone | ZoneInfo:
-    if text is None:
-        return zone
+def _in_zone(local: datetime, zone: ZoneInfo) -> datetime:
+    """Return a clock time of the zone. Raises ClockChange if it does not exist, or comes twice."""
+    first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first
+    text = f"{local:%Y-%m-%d %H:%M}"
+    if first.astimezone(UTC).astimezone(zone).replace(tzinfo=None) != local:
+        raise ClockChange(
+            f"{zone} has no {text}: the clock is set forward over it. Correct the time, or write it"
+            " with an offset."
+        )
+    raise ClockChange(
+        f"{zone} has {text} twice: the clock is set back. Write the time with an offset, as in"
+        f" {first.isoformat()} or {second.isoformat()}."
+    )
+
+
+def _read_offset(text: str) -> timezone:
     if text == "z":
         return UTC
     digits = text[1:].replace(":", "")

@@ -15,7 +15,7 @@ from django.db import models
 from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
 from taskflow.http.parsing import parse_json, parse_metadata
-from tasks.csv.dates import AmbiguousDate, When, read_when
+from tasks.csv.dates import AmbiguousDate, ClockChange, When, read_when
 from tasks.csv.profiles import DUE, Profile
 from tasks.models import Task
 from tasks.schemas.csv import DateOrder
@@ -134,6 +134,8 @@ class CellFormat:
                 f"“{cell.strip()}” can be read in several ways. Send date_order=dmy, mdy or ymd.",
                 "ambiguous_date",
             ) from None
+        except ClockChange as error:
+            raise Invalid.field(target, str(error)) from None
         except (ValueError, OverflowError) as error:
             raise Invalid.field(target, f"“{cell.strip()}” does not exist: {error}.") from None
 

@@ -22,6 +22,7 @@ from taskflow.http.json_filters import JsonCondition
 from taskflow.http.paging import FilterValues
 from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
 from tasks.models.tasks import is_blocked, is_ready, is_workable
+from tasks.queries.changed_since import has_changed_since
 from tasks.queries.search import Condition, matches
 
 M = TypeVar("M", bound=Model)
@@ -192,6 +193,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "due_after": lambda timestamp: Q(due_date__gt=timestamp[0]) | Q(due_on__gt=timestamp[1]),
         **METADATA_CONDITIONS,
         **_times("created_at", "updated_at", "completed_at"),
+        "updated_since": has_changed_since,
     },
     Project: {
         "q": lambda text: contains_text(text, "name_folded", Lower("key")),

@@ -16,12 +16,18 @@ from accounts.models import Tenant
 from taskflow.audit.actor import Actor
 from taskflow.db.text import fold, fold_key
 from taskflow.http.errors import Invalid
-from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, NameFilters
+from taskflow.http.filtering import (
+    EXCLUSION_SUFFIX,
+    MAX_FILTER_VALUES,
+    ChangeFilters,
+    NameFilters,
+)
 from taskflow.http.json_filters import JSON_FILTERS, JsonCondition
 from taskflow.http.paging import NO_FILTERS, FilterValues
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, ProjectStatus, Task
+from tasks.queries.changed_since import find_changes_since
 from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
@@ -104,7 +110,7 @@ def read_filters(
     """Return the values of the filters that were sent, with ids for keys and times for days.
 
     Costs at most one query each for projects, users and tasks, and two for search words that are
-    the key of a task. Raises Invalid for one that the
+    the key of a task or for `updated_since` of tasks. Raises Invalid for one that the
     actor cannot see. With `defer_project_lookup`, a single project is not looked up but returned as
     a ProjectRef. A row in the list then proves that the project is visible; if the list is empty,
     the caller must call check_project().
@@ -125,6 +131,8 @@ def read_filters(
             values[name] = SearchFilter(build_condition(read_query(value)), task_id)
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
+        elif name == "updated_since" and isinstance(filters, ChangeFilters):
+            values[name] = find_changes_since(value)
         elif name.endswith("_before"):
             values[name] = (_start_of(actor.tenant, value), _day_of(actor.tenant, value))
         elif name.endswith("_after"):

@@ -10,7 +10,7 @@ from pydantic import MISSING, Field, StrictBool, StringConstraints
 from accounts.schemas import UserRef
 from taskflow.http.fields import RowListParams, RowParams
 from taskflow.http.filtering import (
-    Filters,
+    ChangeFilters,
     list_filter_field,
     metadata_exclusion_field,
     metadata_filter_field,
@@ -305,7 +305,7 @@ class TaskMove(WithReferences):
 
 
 @with_exclusions
-class TaskWhere(Filters):
+class TaskWhere(ChangeFilters):
     """Filters of tasks. A task must satisfy all of them. If a filter has several values, one of
     them is enough. A filter whose name ends in `_not` excludes tasks: `status_not=done`.
     """
@@ -359,7 +359,6 @@ class TaskWhere(Filters):
     created_after: DayOrTimestamp | MISSING = MISSING
     updated_before: DayOrTimestamp | MISSING = MISSING
     updated_after: DayOrTimestamp | MISSING = MISSING
-    updated_since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
     completed_before: DayOrTimestamp | MISSING = MISSING
     completed_after: DayOrTimestamp | MISSING = MISSING
 

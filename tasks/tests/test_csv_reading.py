@@ -226,6 +226,39 @@ def test_time_without_offset_is_in_the_named_zone_or_that_of_the_tenant(fixtures
     assert errors(bob, "title,due_date\nx,2026-12-01\n") == [(2, "due_date", "invalid")]
 
 
+@pytest.mark.parametrize(
+    ("cell", "sentence"),
+    [
+        (
+            "2026-03-29 02:30",
+            "Europe/Berlin has no 2026-03-29 02:30: the clock is set forward over it. Correct the"
+            " time, or write it with an offset.",
+        ),
+        (
+            "2026-10-25 2:30 AM",
+            "Europe/Berlin has 2026-10-25 02:30 twice: the clock is set back. Write the time with an"
+            " offset, as in 2026-10-25T02:30:00+02:00 or 2026-10-25T02:30:00+01:00.",
+        ),
+    ],
+)
+def test_time_that_the_zone_has_not_or_twice_is_refused(bob, cell, sentence):
+    r = load(bob, f"title,due_date\nx,{cell}\n", time_zone="Europe/Berlin")
+
+    (error,) = r.json()["errors"]
+    assert (r.status_code, error["row"], error["column"]) == (422, 2, "due_date")
+    assert error["detail"] == sentence
+
+
+def test_times_around_a_change_of_the_clock_are_read(bob):
+    for cell, time in {
+        "2026-03-29 01:59": "2026-03-29T00:59", "2026-03-29 03:00": "2026-03-29T01:00",
+        "2026-10-25 01:59": "2026-10-24T23:59", "2026-10-25 03:00": "2026-10-25T02:00",
+        "2026-10-25T02:30+02:00": "2026-10-25T00:30", "2026-10-25T02:30+01:00": "2026-10-25T01:30",
+    }.items():  # fmt: skip
+        task = created(bob, f"title,due_date\nx,{cell}\n", time_zone="Europe/Berlin")
+        assert task["due_date"].startswith(time), cell
+
+
 # ---- references between rows --------------------------------------------------------------------
 
 
