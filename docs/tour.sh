@@ -34,7 +34,6 @@ of() { python3 -c 'import json, sys; a = json.load(open(sys.argv[1])); print(eva
 say "Sign in as Ada, an administrator of the first demo tenant."
 call 200 POST /auth/login '{"email": "ada@acme.example", "password": "taskflow-demo-2026"}'
 TOKEN=$(of 'a["token"]')
-ADA=$(of 'a["user"]["id"]')
 
 say "Create a project with its first tasks in one request: subtasks, tags by name, blockers by a local ref."
 KEY=$(python3 -c 'import random; print("T" + "".join(random.choices("ABCDEFGHKLMNPRSTUVWXYZ", k=6)))')
@@ -42,7 +41,6 @@ call 201 POST /projects '{"name": "Moon base", "key": "'"$KEY"'", "tasks": [
   {"title": "Choose a crater", "ref": "crater", "priority": "high", "tags": ["site"]},
   {"title": "Build the dome", "blocked_by": ["crater"], "tags": ["building"],
    "subtasks": [{"title": "Order glass"}, {"title": "Seal the lock"}]}]}'
-PROJECT=$(of 'a["id"]')
 
 say "If one task is invalid, the response has a pointer to the fault, and nothing is created."
 call 422 POST /projects '{"name": "Bad", "tasks": [{"title": "fine"}, {"title": ""}]}'
@@ -60,16 +58,14 @@ call 200 POST "/tasks/$KEY-2/completion?force=true"
 call 200 DELETE "/tasks/$KEY-2/completion"
 
 say "A cycle of blockers is refused."
-call 200 GET "/tasks/$KEY-2"
-DOME=$(of 'a["id"]')
-call 409 PATCH "/tasks/$KEY-1" '{"blocked_by": ['"$DOME"']}'
+call 409 PATCH "/tasks/$KEY-1" '{"blocked_by": ["'"$KEY"'-2"]}'
 
 say "Comments are stored unchanged."
-call 201 POST /comments '{"task_id": '"$DOME"', "body": "Three layers of **glass**, says the lab."}'
+call 201 POST /comments '{"task": "'"$KEY"'-2", "body": "Three layers of **glass**, says the lab."}'
 call 200 GET "/comments?task=$KEY-2"
 
 say "Pages are drafts until they are published."
-call 201 POST /pages '{"project_id": '"$PROJECT"', "title": "Airlock drill", "body": "1. Close the inner door."}'
+call 201 POST /pages '{"project": "'"$KEY"'", "title": "Airlock drill", "body": "1. Close the inner door."}'
 PAGE=$(of 'a["id"]')
 call 200 POST "/pages/$PAGE/publication"
 call 200 GET "/pages?project=$KEY&is_published=true"
@@ -83,13 +79,13 @@ call 201 PUT "/projects/$KEY/tasks/by-ref/erp-77" '{"title": "Pay for the glass"
 call 200 PUT "/projects/$KEY/tasks/by-ref/erp-77" '{"title": "Pay for the glass", "priority": "high"}'
 
 say "Assign a task and unassign it."
-call 200 POST "/tasks/$KEY-5/assignment" '{"assignee_id": '"$ADA"'}'
+call 200 POST "/tasks/$KEY-5/assignment" '{"assignee": "me"}'
 call 200 DELETE "/tasks/$KEY-5/assignment"
 
 say "Send up to 500 operations in one request. By default all succeed or none."
 call 200 POST /tasks/bulk '{"operations": [
-  {"op": "create", "data": {"project_id": '"$PROJECT"', "title": "Test the seals", "tags": ["safety"]}},
-  {"op": "assign", "id": "'"$KEY"'-3", "data": {"assignee_id": '"$ADA"'}},
+  {"op": "create", "data": {"project": "'"$KEY"'", "title": "Test the seals", "tags": ["safety"]}},
+  {"op": "assign", "id": "'"$KEY"'-3", "data": {"assignee": "me"}},
   {"op": "tag", "where": {"project": ["'"$KEY"'"], "status": ["todo"]}, "data": {"tags": ["base"]}}]}'
 call 404 POST /tasks/bulk '{"operations": [
   {"op": "complete", "id": "'"$KEY"'-3"}, {"op": "delete", "id": "'"$KEY"'-99"}]}'
@@ -100,8 +96,8 @@ call 200 POST /tasks/bulk '{"on_error": "continue", "operations": [
 
 say "Move a task to another project. It gets a new key, and the old key still finds it."
 call 201 POST /projects '{"name": "Moon base, phase 2"}'
-SECOND=$(of 'a["id"]')
-call 200 POST "/tasks/$KEY-5/move" '{"project_id": '"$SECOND"'}'
+SECOND=$(of 'a["key"]')
+call 200 POST "/tasks/$KEY-5/move" '{"project": "'"$SECOND"'"}'
 call 200 GET "/tasks/$KEY-5"
 
 say "Read the history of the dome, as sentences and as data."
@@ -119,14 +115,15 @@ call 200 POST "/projects/$KEY/completion"
 say "Deleted rows are in the trash. Restoring brings back what was deleted together."
 call 204 DELETE "/tasks/$KEY-2"
 call 404 GET "/tasks/$KEY-3"
-call 200 GET "/trash?limit=1"
+call 200 GET "/trash?kind=task&limit=1"
+DOME=$(of 'a["data"][0]["id"]')
 call 200 POST "/trash/task/$DOME/restoration"
 call 200 GET "/tasks/$KEY-3"
 
 say "A write with an Idempotency-Key happens once, even if it is sent twice."
 for _ in 1 2; do
   HEADERS=(-H "Idempotency-Key: order-$KEY" -H "X-Request-Id: order-$KEY")
-  call 201 POST /tasks '{"project_id": '"$PROJECT"', "title": "Order air", "tags": ["supplies"]}'
+  call 201 POST /tasks '{"project": "'"$KEY"'", "title": "Order air", "tags": ["supplies"]}'
 done
 AIR=$(of 'a["id"]')
 
@@ -160,11 +157,11 @@ call 200 PATCH /tenant '{"time_zone": "Europe/Berlin"}'
 
 say "Offboard a user: Ada takes over, and the name is erased from the events."
 call 201 POST /users '{"email": "guest-'"$KEY"'@acme.example", "full_name": "A Guest"}'
-GUEST=$(of 'a["id"]')
-call 201 POST "/projects/$KEY/members" '{"user_id": '"$GUEST"'}'
-call 200 POST "/tasks/$KEY-4/assignment" '{"assignee_id": '"$GUEST"'}'
+GUEST=@$(of 'a["handle"]')
+call 201 POST "/projects/$KEY/members" '{"user": "'"$GUEST"'"}'
+call 200 POST "/tasks/$KEY-4/assignment" '{"assignee": "'"$GUEST"'"}'
 call 200 DELETE "/tasks/$KEY-4/completion?force=true"
-call 200 POST "/users/$GUEST/offboarding" '{"hand_over_to": '"$ADA"'}'
+call 200 POST "/users/$GUEST/offboarding" '{"hand_over_to": "me"}'
 call 200 POST "/users/$GUEST/erasure"
 
 say "Delete the projects of this tour and sign out."

@@ -115,3 +115,17 @@ def test_every_make_target_in_the_readme_exists():
 def test_every_file_linked_in_the_readme_exists():
     for link in re.findall(r"\]\(([^)h][^)]*)\)", README):
         assert (ROOT / link).exists(), link
+
+
+def test_requests_of_the_docs_name_rows_by_keys_and_handles():
+    """An id that was copied from a fresh demo names another row, or none, in another database."""
+    paths = [ROOT / "README.md", ROOT / "docs" / "tour.sh", *(ROOT / "docs").glob("*.md")]
+
+    found = {
+        path.name: re.findall(
+            r'"(?!request)\w+_id": *[0-9\'"]|/(?:projects|tasks|users)/\d+', path.read_text()
+        )
+        for path in paths
+    }
+
+    assert {name: ids for name, ids in found.items() if ids} == {}
