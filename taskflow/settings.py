@@ -275,6 +275,9 @@ LOGGING = {
         "taskflow": {"level": LOG_LEVEL},
         # Each request has a line in taskflow.request. This logger would repeat those of status 4xx.
         "django.request": {"level": "ERROR"},
+        # It would log a traceback for a request that is answered with 400: one with an unknown host
+        # or too many parameters.
+        "django.security": {"handlers": [], "propagate": False},
         "django.server": {"handlers": [], "propagate": False},
         "django": {"handlers": [], "level": "WARNING"},
     },

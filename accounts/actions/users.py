@@ -119,16 +119,23 @@ def delete_user(actor: Actor, user: User) -> None:
             if isinstance(error, ProtectedError)
             else error.restricted_objects
         )
-        counts = Counter(str(row._meta.verbose_name_plural) for row in rows)
-        summary = ", ".join(f"{count} {name}" for name, count in sorted(counts.items()))
+        counts = Counter(type(row)._meta for row in rows)
+        errors = [
+            {
+                "code": "owned",
+                "detail": f"{count} "
+                + str(model.verbose_name if count == 1 else model.verbose_name_plural),
+                "kind": str(model.verbose_name_plural),
+                "count": count,
+            }
+            for model, count in counts.items()
+        ]
+        errors.sort(key=lambda error: str(error["kind"]))
         raise Conflict(
-            f"{user} still owns {summary}."
+            f"{user} still owns {', '.join(str(error['detail']) for error in errors)}."
             " Transfer them to another user, or deactivate this user instead.",
             code="owns_things",
-            errors=[
-                {"code": "owned", "detail": f"{count} {name}", "kind": name, "count": count}
-                for name, count in sorted(counts.items())
-            ],
+            errors=errors,
         ) from None
 
 

@@ -130,6 +130,7 @@ def test_deleting_owner_is_refused_with_owned_rows(fixtures, as_):
 
     assert (r.status_code, r.json()["code"]) == (409, "owns_things")
     owned = {e["kind"]: e["count"] for e in r.json()["errors"]}
+    assert "1 project," in r.json()["detail"]
     assert owned["projects"] == 1
     assert owned["tasks"] == 1
     with inside(fixtures.acme):

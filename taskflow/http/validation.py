@@ -110,6 +110,8 @@ def suggest(name: str, known: Collection[str]) -> str:
     if nearest or related:
         return f" Did you mean “{(related or nearest)[0]}”?"
     listed = sorted(known)[:MAX_LISTED_NAMES]
+    if len(listed) == 1:
+        return f" The only name is {listed[0]}."
     rest = " and others" if len(known) > len(listed) else ""
     return f" The names are {', '.join(listed)}{rest}."
 

@@ -37,6 +37,7 @@ def lines():
         ("get", "/me", 200),
         ("get", "/nothing", 404),
         ("get", "/tasks?x=1", 422),
+        ("get", "/tasks?" + "x=1&" * 1001, 400),
         ("post", "/tasks", 422),
         ("delete", "/tasks", 405),
         ("head", "/me", 200),

@@ -38,6 +38,10 @@ def check_row_count(count: int) -> None:
         )
 
 
+# What else a file can do about an error of a cell, by its code.
+HINTS = {"unknown_value": " Or write what it means in `values`."}
+
+
 @dataclass
 class Refusals:
     """Everything that is refused in a file. `headers` are the columns' names by field."""
@@ -54,7 +58,7 @@ class Refusals:
                 row,
                 pointed.removesuffix("_id") or name,
                 str(error["code"]),
-                str(error["detail"]),
+                str(error["detail"]) + HINTS.get(str(error["code"]), ""),
             )
 
     def add_error(self, row: Row, name: str | None, code: str, detail: str) -> None:

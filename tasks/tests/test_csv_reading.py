@@ -136,6 +136,8 @@ def test_other_words_need_a_map_of_values(bob):
         (2, "status"),
         (2, "priority"),
     }
+    details = [error["detail"] for error in load(bob, text).json()["errors"]]
+    assert all(detail.endswith("Or write what it means in `values`.") for detail in details)
     task = created(
         bob, text, values={"priority": {"highest": "high"}, "status": {"*": "in_progress"}}
     )
