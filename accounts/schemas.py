@@ -14,6 +14,12 @@ from taskflow.audit.history import HistoryEntry
 from taskflow.audit.models import Event, Via
 from taskflow.http.filtering import Filters, NameFilters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.references import (
+    ProjectReference,
+    ResponsibleReference,
+    UserReference,
+    WithReferences,
+)
 from taskflow.http.schema import (
     CreatedAt,
     Email,
@@ -63,7 +69,11 @@ UserEmail = Annotated[
 TenantName = Annotated[str, Field(min_length=1, max_length=200, description="The name."), OneLine]
 IsStaff = Annotated[StrictBool, Field(description="Whether the user administers the tenant.")]
 ResponsibleId = Annotated[
-    Id, Field(description="Only for an agent: the id of the user who is responsible for it.")
+    Id,
+    Field(
+        description="Only for an agent: the id of the user who is responsible for it, in place of"
+        " `responsible`."
+    ),
 ]
 Password = Annotated[
     # White space is kept: the sign-in page of the admin does not strip it either.
@@ -149,7 +159,7 @@ class UserRef(Out):
     kind: UserKind
 
 
-class UserCreate(In):
+class UserCreate(WithReferences):
     """A new user: a person with an e-mail, or an agent with a responsible user."""
 
     model_config = example(handle="erin", email="erin@acme.example", full_name="Erin Example")
@@ -162,10 +172,11 @@ class UserCreate(In):
     password: Password | None = None
     full_name: FullName = ""
     is_staff: IsStaff = False
+    responsible: ResponsibleReference | None = None
     responsible_id: ResponsibleId | None = None
 
 
-class UserUpdate(In):
+class UserUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(full_name="Bob Okafor")
@@ -178,6 +189,7 @@ class UserUpdate(In):
     is_active: StrictBool | MISSING = Field(
         MISSING, description="False: the user can no longer sign in, and the tokens are revoked."
     )
+    responsible: ResponsibleReference | None | MISSING = MISSING
     responsible_id: ResponsibleId | None | MISSING = MISSING
 
 
@@ -270,7 +282,7 @@ class SignedInResponse(Out):
     tenant: TenantResponse
 
 
-class TokenCreate(In):
+class TokenCreate(WithReferences):
     """A new token."""
 
     model_config = example(name="nightly report", scope="read", expires_in_days=30)
@@ -286,13 +298,23 @@ class TokenCreate(In):
     expires_in_days: int | None = Field(
         None, ge=1, le=3650, description="Days until it expires; 90 when absent."
     )
+    projects: list[ProjectReference] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Limit the token to these projects, by id or key, which you can see; null for"
+        " no limit.",
+    )
     project_ids: list[Id] | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="Limit the token to these projects, which you can see; null for no limit.",
+        description="The ids of the projects, in place of `projects`.",
     )
-    user_id: Id | None = Field(None, description="One of your agents; yourself when absent.")
+    user: UserReference | None = Field(
+        None, description="One of your agents, by id or `@handle`; yourself when absent."
+    )
+    user_id: Id | None = Field(None, description="The id of the user, in place of `user`.")
 
 
 class TokenResponse(Out):

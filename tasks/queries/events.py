@@ -31,16 +31,17 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     sent = request.sent_fields()
     if "request_id" in sent:
         rows = Event.objects.filter(request_id=request.request_id)
-        rows = rows.filter(_is_by(actor, sent.get("actor", "me")))
+        rows = rows.filter(_is_by(actor, str(sent.get("actor", "me"))))
     elif "event_ids" in sent:
         rows = Event.objects.filter(pk__in=sorted(set(sent["event_ids"])))
     else:
-        rows = Event.objects.filter(_is_by(actor, sent["actor"]))
+        rows = Event.objects.filter(_is_by(actor, str(sent["actor"])))
         rows = rows.filter(created_at__gte=sent["since"])
         if "until" in sent:
             rows = rows.filter(created_at__lt=sent["until"])
         if "project" in sent:
-            rows = rows.filter(project_id__in=read_projects(actor, "project", [sent["project"]]))
+            ids = read_projects(actor, "project", [str(sent["project"])])
+            rows = rows.filter(project_id__in=ids)
     selected = list(rows.select_related("actor").order_by("pk")[: MAX_EVENTS + 1])
     # Counted before invisible events are removed. Otherwise a part of the selection would be undone
     # as if it were the whole.

@@ -8,10 +8,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
 
+from taskflow.http.references import TaskReference, WithReferences
 from taskflow.http.schema import In, Out, example
 from taskflow.http.validation import problem_of_validation
 from tasks.models.tasks import MAX_TAGS
-from tasks.schemas.references import TaskReference, WithReferences
 from tasks.schemas.tags import StoredTagName, TagName
 from tasks.schemas.tasks import (
     Assignee,

@@ -10,6 +10,7 @@ from pydantic import MISSING, AfterValidator, Field
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.references import TaskReference, WithReferences
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -27,7 +28,6 @@ from taskflow.http.schema import (
     example,
 )
 from tasks.models import Comment
-from tasks.schemas.references import TaskReference, WithReferences
 
 
 def _check_not_blank(text: str) -> str:

@@ -10,6 +10,7 @@ from pydantic import MISSING, Field
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.references import OwnerReference, ProjectReference, WithReferences
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -26,7 +27,6 @@ from taskflow.http.schema import (
     Version,
     example,
 )
-from tasks.schemas.references import OwnerReference, ProjectReference, WithReferences
 
 PageTitle = Annotated[
     str,

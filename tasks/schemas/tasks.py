@@ -17,6 +17,13 @@ from taskflow.http.filtering import (
 )
 from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.references import (
+    IS_REFERENCE,
+    ProjectReference,
+    TaskReference,
+    WithReferences,
+    reference_schema,
+)
 from taskflow.http.schema import (
     CreatedAt,
     Day,
@@ -40,13 +47,6 @@ from taskflow.http.schema import (
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.links import Links, TaskLinkResponse
-from tasks.schemas.references import (
-    IS_REFERENCE,
-    ProjectReference,
-    TaskReference,
-    WithReferences,
-    reference_schema,
-)
 from tasks.schemas.tags import StoredTagName, TagName, TagRef
 
 Title = Annotated[
@@ -194,7 +194,8 @@ class ProjectTask(TaskFields):
         " It is not stored.",
     )
     blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MAX_BLOCKERS)] = Field(
-        [], description="The blockers: the `ref` of a task in this request, or the id of a task."
+        [],
+        description="The blockers: the `ref` of a task in this request, or an id or a key.",
     )
     subtasks: list[ProjectTask] = Field(
         [], description="The tasks below it, at most 5 levels of tasks in all."
