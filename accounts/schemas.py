@@ -218,7 +218,7 @@ class UserFilters(PageParams, NameFilters):
     """Filters of users. `q` finds handles and full names."""
 
     kind: UserKind | MISSING = Field(MISSING, description="People, or agents.")
-    is_active: bool | MISSING = Field(
+    is_active: StrictBool | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."
     )
     handle: str | MISSING = Field(MISSING, max_length=50, description="Without regard to case.")

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from ninja import Schema
@@ -76,6 +76,13 @@ class Out(Schema):
 def is_unstorable(text: str) -> bool:
     """Return whether a text has NUL, which PostgreSQL refuses, or a surrogate: not UTF-8."""
     return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
+
+
+def is_boolean(annotation: object) -> bool:
+    """Return whether the type of a field has true and false as its values."""
+    if get_origin(annotation) is Annotated:
+        return is_boolean(get_args(annotation)[0])
+    return annotation is bool or any(map(is_boolean, get_args(annotation)))
 
 
 def _check_year(value: date) -> date:

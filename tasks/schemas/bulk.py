@@ -6,7 +6,15 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Annotated, Literal, Self
 
-from pydantic import MISSING, AfterValidator, Field, ValidationError, WrapValidator, model_validator
+from pydantic import (
+    MISSING,
+    AfterValidator,
+    Field,
+    StrictBool,
+    ValidationError,
+    WrapValidator,
+    model_validator,
+)
 
 from taskflow.http.references import TaskReference, WithReferences
 from taskflow.http.schema import In, Out, example
@@ -27,7 +35,7 @@ from tasks.schemas.tasks import (
 MAX_OPERATIONS = 500
 MAX_WHERES = 20  # operations with a `where`; each costs a query
 Force = Annotated[
-    bool,
+    StrictBool,
     Field(
         description="Complete the task even if subtasks or blockers are open, and allow an open"
         " task below a done parent."

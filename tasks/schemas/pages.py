@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, StrictBool
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
@@ -65,7 +65,7 @@ class PageCreate(WithReferences):
     ) = MISSING
     title: PageTitle
     body: PageBody = ""
-    is_published: bool = Field(False, description="False: the page is a draft.")
+    is_published: StrictBool = Field(False, description="False: the page is a draft.")
     owner: OwnerReference | None = None
     owner_id: OwnerId | None = None
 
@@ -91,7 +91,7 @@ class PageFilters(PageParams, Filters):
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
     owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
-    is_published: bool | MISSING = Field(
+    is_published: StrictBool | MISSING = Field(
         MISSING, description="`true`: published pages; `false`: drafts."
     )
     created_before: DayOrTimestamp | MISSING = MISSING

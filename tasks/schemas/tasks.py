@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated
 
-from pydantic import MISSING, Field, StringConstraints
+from pydantic import MISSING, Field, StrictBool, StringConstraints
 
 from accounts.schemas import UserRef
 from taskflow.http.filtering import (
@@ -182,7 +182,7 @@ class TaskCreate(TaskFields):
     parent: Parent | None = None
     parent_id: ParentId | None = None
     blocked_by: Blockers = []
-    force: bool = Field(False, description="Allow an open task below a done parent.")
+    force: StrictBool = Field(False, description="Allow an open task below a done parent.")
 
 
 class ProjectTask(TaskFields):
@@ -234,7 +234,7 @@ class TaskUpdate(TaskUpsert):
 
 
 class Forced(In):
-    force: bool = Field(
+    force: StrictBool = Field(
         False,
         description="Complete although subtasks, blockers or tasks of the project are open; allow"
         " an open task below a done parent.",
@@ -292,7 +292,7 @@ class TaskWhere(Filters):
         "Done tasks with one of these outcomes. `outcome_not=cancelled` keeps open tasks too."
     )
     priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
-    ready: bool | MISSING = Field(
+    ready: StrictBool | MISSING = Field(
         MISSING,
         description="`true`: open and not blocked by an open task; `false`: done or blocked.",
     )
@@ -302,19 +302,19 @@ class TaskWhere(Filters):
     tag_all: list[StoredTagName] | MISSING = list_filter_field(
         "Names, without regard to case. The task has all of these tags."
     )
-    tag_none: bool | MISSING = Field(
+    tag_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a tag; `false`: with any tag."
     )
     parent: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
-    parent_none: bool | MISSING = Field(
+    parent_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: top tasks; `false`: subtasks."
     )
     blocked_by: list[FilterWord] | MISSING = list_filter_field("Id or key of a blocker.")
-    blocked_by_none: bool | MISSING = Field(
+    blocked_by_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a blocker, open or done; `false`: with any blocker."
     )
     external_ref: list[ExternalRef] | MISSING = list_filter_field("Id in another system.")
-    external_ref_none: bool | MISSING = Field(
+    external_ref_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
     metadata: JsonFilter | MISSING = metadata_filter_field()
