@@ -19,7 +19,7 @@ from accounts.auth import (
     reconcile_subdomains,
 )
 from accounts.models import ApiToken, Tenant, User
-from accounts.queries import find_user
+from accounts.queries import find_referenced_projects, find_referenced_user, find_user
 from accounts.schemas import (
     IssuedTokenResponse,
     Login,
@@ -182,8 +182,11 @@ def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, o
     does not limit the expiry.
     """
     values = body.sent_fields()
-    if user_id := values.pop("user_id", None):
-        values["user"] = _referred_user(request, user_id, "user_id")
+    _resolve_user(request, values, "user")
+    if values.get("user") is None:
+        values.pop("user", None)
+    if projects := values.pop("projects", None):
+        values["project_ids"] = find_referenced_projects(request.auth, projects, "projects")
     token, text = token_actions.create_token(request.auth, **({"scope": body.scope} | values))
     return Status(201, _issued_response(request, token, text))
 
@@ -291,16 +294,12 @@ def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[s
     values = body.sent_fields()
     if (password := values.get("password")) is not None:
         values["password"] = password.get_secret_value()
-    if "responsible_id" in values:
-        responsible_id = values.pop("responsible_id")
-        values["responsible"] = responsible_id and _referred_user(
-            request, responsible_id, "responsible_id"
-        )
+    _resolve_user(request, values, "responsible")
     return values
 
 
-def _referred_user(request: ActorRequest, user_id: int, field: str) -> User:
-    user: User | None = User.objects.visible_to(request.auth.viewer).filter(pk=user_id).first()
-    if user is None:
-        raise Invalid.field(field, "There is no such user.", "unknown_reference")
-    return user
+def _resolve_user(request: ActorRequest, values: dict[str, Any], name: str) -> None:
+    """Replace `<name>` or `<name>_id` in the values by the user that it names, or by None."""
+    for field in {name, f"{name}_id"} & values.keys():
+        ref = values.pop(field)
+        values[name] = ref and find_referenced_user(request.auth, ref, field)

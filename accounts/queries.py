@@ -1,14 +1,18 @@
-"""Find a user by what a path names: an id, a handle or `me`."""
+"""Find users by id, handle or `me`, and projects by id or key."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.db.text import fold
 from taskflow.http.converters import is_id
-from taskflow.http.errors import NotFound
+from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.schema import is_unstorable
 
+FindIds = Callable[[Actor, Iterable[str]], dict[str, int]]
+_find_project_ids: list[FindIds] = []  # one function, when the apps are loaded
 NO_USER = "There is no such user."
 
 
@@ -37,3 +41,37 @@ def find_user(actor: Actor, ref: str) -> User:
     if user is None:
         raise NotFound(NO_USER)
     return user
+
+
+def find_referenced_user(actor: Actor, ref: int | str, field: str) -> User:
+    """Return the visible user that a field of a body names. Raises Invalid that names the field."""
+    try:
+        return find_user(actor, str(ref))
+    except NotFound:
+        raise Invalid.field(field, NO_USER, "unknown_reference") from None
+
+
+def register_project_finder(find_ids: FindIds) -> None:
+    """Register the function that finds the ids of visible projects by id or key.
+
+    This app does not know the model of projects.
+    """
+    _find_project_ids[:] = [find_ids]
+
+
+def find_referenced_projects(actor: Actor, refs: Sequence[int | str], field: str) -> list[int]:
+    """Return the ids of visible projects that a field of a body names by id or key.
+
+    Raises Invalid with a pointer to each project that the actor cannot see.
+    """
+    (find_ids,) = _find_project_ids
+    ids = find_ids(actor, [str(ref) for ref in refs])
+    detail = "There is no such project."
+    errors = [
+        {"pointer": f"#/{field}/{n}", "code": "unknown_reference", "detail": detail}
+        for n, ref in enumerate(refs)
+        if str(ref) not in ids
+    ]
+    if errors:
+        raise Invalid(detail, errors=errors)
+    return [ids[str(ref)] for ref in refs]

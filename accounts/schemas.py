@@ -22,11 +22,16 @@ from taskflow.audit.history import HistoryEntry
 from taskflow.audit.models import Event, Via
 from taskflow.http.filtering import Filters, NameFilters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse, PageParams
+from taskflow.http.references import (
+    ProjectReference,
+    ResponsibleReference,
+    UserReference,
+    WithReferences,
+)
 from taskflow.http.schema import (
     CreatedAt,
     Email,
     FilterWord,
-    Flag,
     Id,
     In,
     Matches,
@@ -72,7 +77,11 @@ UserEmail = Annotated[
 TenantName = Annotated[str, Field(min_length=1, max_length=200, description="The name."), OneLine]
 IsStaff = Annotated[StrictBool, Field(description="Whether the user administers the tenant.")]
 ResponsibleId = Annotated[
-    Id, Field(description="Only for an agent: the id of the user who is responsible for it.")
+    Id,
+    Field(
+        description="Only for an agent: the id of the user who is responsible for it, in place of"
+        " `responsible`."
+    ),
 ]
 Password = Annotated[
     # White space is kept: the sign-in page of the admin does not strip it either.
@@ -161,7 +170,7 @@ class UserRef(Out):
     )
 
 
-class UserCreate(In):
+class UserCreate(WithReferences):
     """A new user: a person with an e-mail, or an agent with a responsible user."""
 
     model_config = example(handle="erin", email="erin@acme.example", full_name="Erin Example")
@@ -174,10 +183,11 @@ class UserCreate(In):
     password: Password | None = None
     full_name: FullName = ""
     is_staff: IsStaff = False
+    responsible: ResponsibleReference | None = None
     responsible_id: ResponsibleId | None = None
 
 
-class UserUpdate(In):
+class UserUpdate(WithReferences):
     """The fields to change. Fields that are absent stay as they are."""
 
     model_config = example(full_name="Bob Okafor")
@@ -190,6 +200,7 @@ class UserUpdate(In):
     is_active: StrictBool | MISSING = Field(
         MISSING, description="False: the user can no longer sign in, and the tokens are revoked."
     )
+    responsible: ResponsibleReference | None | MISSING = MISSING
     responsible_id: ResponsibleId | None | MISSING = MISSING
 
 
@@ -218,7 +229,7 @@ class UserFilters(PageParams, NameFilters):
     """Filters of users. `q` finds handles and full names."""
 
     kind: UserKind | MISSING = Field(MISSING, description="People, or agents.")
-    is_active: Flag | MISSING = Field(
+    is_active: StrictBool | MISSING = Field(
         MISSING, description="`true`: active users; `false`: deactivated users."
     )
     handle: str | MISSING = Field(MISSING, max_length=50, description="Without regard to case.")
@@ -282,7 +293,7 @@ class SignedInResponse(Out):
     tenant: TenantResponse
 
 
-class TokenCreate(In):
+class TokenCreate(WithReferences):
     """A new token."""
 
     model_config = example(name="nightly report", scope="read", expires_in_days=30)
@@ -298,13 +309,23 @@ class TokenCreate(In):
     expires_in_days: StrictInt | None = Field(
         None, ge=1, le=3650, description="Days until it expires; 90 when absent."
     )
+    projects: list[ProjectReference] | None = Field(
+        None,
+        min_length=1,
+        max_length=100,
+        description="Limit the token to these projects, by id or key, which you can see; null for"
+        " no limit.",
+    )
     project_ids: list[Id] | None = Field(
         None,
         min_length=1,
         max_length=100,
-        description="Limit the token to these projects, which you can see; null for no limit.",
+        description="The ids of the projects, in place of `projects`.",
     )
-    user_id: Id | None = Field(None, description="One of your agents; yourself when absent.")
+    user: UserReference | None = Field(
+        None, description="One of your agents, by id or `@handle`; yourself when absent."
+    )
+    user_id: Id | None = Field(None, description="The id of the user, in place of `user`.")
 
 
 class TokenResponse(Out):

@@ -1,4 +1,4 @@
-"""Ids that arrive as text."""
+"""Ids, and true and false, that arrive as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import re
 from django.urls.converters import IntConverter
 
 from taskflow.http.schema import MAX_ID
+from taskflow.http.validation import build_problem, show_value
 
 DIGITS = "(?:0|[1-9][0-9]{0,18})"
 
@@ -14,6 +15,14 @@ DIGITS = "(?:0|[1-9][0-9]{0,18})"
 def is_id(text: str) -> bool:
     """Return whether a row could have this id: a number of at most 64 bits."""
     return re.fullmatch(DIGITS, text) is not None and int(text) <= MAX_ID
+
+
+def parse_boolean(name: str, text: str) -> bool:
+    """Return the value of a query parameter. Raises Invalid for any text but true and false."""
+    if text not in ("true", "false"):
+        sentence = f"“{name}” must be true or false, not {show_value(text)}."
+        raise build_problem([{"parameter": name, "code": "wrong_format", "detail": sentence}])
+    return text == "true"
 
 
 class IdConverter(IntConverter):

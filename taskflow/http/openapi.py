@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import wraps
 from typing import Any, NoReturn
@@ -15,6 +15,7 @@ from ninja import NinjaAPI, Router, Status
 from ninja.errors import ValidationErrorContext
 from ninja.operation import Operation
 from ninja.renderers import JSONRenderer
+from pydantic import BaseModel
 
 from taskflow.http.body_options import move_body_options
 from taskflow.http.components import BODY_SOURCES, OpenApiDocument
@@ -26,7 +27,7 @@ from taskflow.http.parsing import StrictParser
 from taskflow.http.preconditions import DRY_RUN, SAFE, etag_of, has_body, is_current
 from taskflow.http.request import Request
 from taskflow.http.responses import add_read_etag, not_modified, prepare_response
-from taskflow.http.schema import is_unstorable
+from taskflow.http.schema import is_boolean, is_unstorable
 from taskflow.http.validation import problem_of_request, suggest
 
 
@@ -40,6 +41,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     parameters = _query_parameters(operation)
     takes_body = _takes_body(operation)
     merged_fields = merged_fields_of(operation)
+    booleans = _boolean_parameters(operation)
 
     def checked(request: Request, **kwargs: object) -> HttpResponse:
         if refusal := _problem_of_chunked_body(request):
@@ -60,6 +62,7 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
                 move_body_options(request, parameters)
             except Invalid as problem:
                 return problem.as_response(request)
+        request.boolean_parameters = booleans
         if request.content_type == MERGE_PATCH and request.method == "PATCH":
             request.merged_fields = merged_fields
         return run(request, **kwargs)
@@ -107,6 +110,25 @@ def _query_parameters(operation: Operation) -> frozenset[str]:
     declared = (operation.openapi_extra or {}).get("parameters", ())
     names |= {parameter["name"] for parameter in declared if parameter["in"] == "query"}
     return frozenset(names | ({DRY_RUN} if _accepts_preconditions(operation) else set()))
+
+
+def _boolean_parameters(operation: Operation) -> frozenset[str]:
+    """Return the names of the query parameters that are true or false, without dry_run."""
+    return frozenset(
+        name
+        for model in operation.models
+        if model.__ninja_param_source__ == "query"
+        for name, path in getattr(model, "__ninja_flatten_map__", {}).items()
+        if is_boolean(_annotation_at(model, path))
+    )
+
+
+def _annotation_at(model: type[BaseModel], path: Sequence[str]) -> Any:
+    """Return the type of the field that a path of names leads to."""
+    annotation: Any = model
+    for name in path:
+        annotation = annotation.model_fields[name].annotation
+    return annotation
 
 
 def _takes_body(operation: Operation) -> bool:

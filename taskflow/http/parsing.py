@@ -13,9 +13,11 @@ from ninja.parser import Parser
 from pydantic import ValidationError, create_model
 
 from taskflow.http.charsets import check_charset
+from taskflow.http.converters import parse_boolean
 from taskflow.http.errors import BadRequest, Invalid, UnsupportedMedia
 from taskflow.http.json_filters import read_name, read_query
 from taskflow.http.media_types import JSON
+from taskflow.http.preconditions import REPEATED
 from taskflow.http.request import Request
 from taskflow.http.schema import STORED, In, is_unstorable
 from taskflow.http.validation import KINDS, problem_of_validation
@@ -41,7 +43,10 @@ SUSPICIOUS_BYTES = (b"\\u", b"\xed", b"\0")
 
 
 class StrictParser(Parser):
-    """Reads bodies with parse_json(), and refuses query parameters that cannot be stored."""
+    """Reads bodies with parse_json(), and refuses query parameters that cannot be stored.
+
+    Booleans of a query are `true` or `false`, and nothing else: the schemas take no text for one.
+    """
 
     def parse_body(self, request: HttpRequest) -> dict[str, Any]:
         is_merge_patch = isinstance(request, Request) and request.merged_fields
@@ -75,10 +80,11 @@ class StrictParser(Parser):
                     " them."
                 )
             if len(values) > 1 and name not in list_fields and name not in json_names:
-                raise Invalid.parameter(
-                    name, f"“{name}” can be sent only once. Remove the others.", "repeated"
-                )
+                raise Invalid.parameter(name, REPEATED.format(name), "repeated")
         parsed = super().parse_querydict(data, list_fields, request)
+        if isinstance(request, Request):
+            for name in request.boolean_parameters & parsed.keys():
+                parsed[name] = parse_boolean(name, parsed[name])
         return parsed | _read_json_filters(data) if json_names else parsed
 
 

@@ -13,11 +13,13 @@ from hashlib import blake2b
 from django.db import models
 from django.http import HttpRequest
 
+from taskflow.http.converters import parse_boolean
 from taskflow.http.errors import BadRequest, Invalid, PreconditionFailed
 
 SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 MAX_KEY_LENGTH = 255  # characters
 DRY_RUN = "dry_run"
+REPEATED = "“{}” can be sent only once. Remove the others."
 # RFC 9110. Also weak ones: proxies make an ETag weak when they compress a response.
 ETAG_PATTERN = re.compile(r'(?:W/)?("[^"]*")')
 OUR_ETAG_PATTERN = re.compile(r'"([a-z]+)-([0-9]{1,19})-([0-9]{1,9})(?:-[0-9a-f]+)?"')
@@ -151,9 +153,9 @@ def read_dry_run(request: HttpRequest) -> bool:
     given = request.GET.getlist(DRY_RUN)
     if not given:
         return False
-    if len(given) > 1 or given[0] not in ("true", "false"):
-        raise Invalid.parameter(DRY_RUN, "“dry_run” must be true or false, and sent once.")
-    return given[0] == "true"
+    if len(given) > 1:
+        raise Invalid.parameter(DRY_RUN, REPEATED.format(DRY_RUN), "repeated")
+    return parse_boolean(DRY_RUN, given[0])
 
 
 def has_body(request: HttpRequest) -> bool:

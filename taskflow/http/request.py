@@ -42,6 +42,7 @@ class Request(WSGIRequest):
     # dry_run and force of a JSON body, and those that are in the query string now: body_options.py
     body_options: Mapping[str, object] = MappingProxyType({})
     moved_options: frozenset[str] = frozenset()
+    boolean_parameters: frozenset[str] = frozenset()  # of the query, which are true or false
     merged_fields: frozenset[str] = frozenset()  # that a merge patch merges; none in other bodies
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()

@@ -7,7 +7,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, get_args, get_origin
 from urllib.parse import urlsplit
 
 from ninja import Schema
@@ -22,7 +22,6 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
-    StrictBool,
     StrictInt,
     StringConstraints,
     TypeAdapter,
@@ -42,7 +41,6 @@ DAY_FORM = "a day, as in 2026-01-31"
 TIMESTAMP_FORM = "a time with an offset, as in 2026-01-31T09:00:00Z"
 DAY_PATTERN = r"\d{4}-\d\d-\d\d"
 MAX_ID = 2**63 - 1
-FLAGS = {"true": True, "false": False}
 NUMBER = re.compile(r"-?[0-9]{1,30}")
 MAX_TEXT_LENGTH = 65_536  # characters
 MAX_METADATA_BYTES = 32_768  # as JSON
@@ -84,15 +82,6 @@ def is_unstorable(text: str) -> bool:
     return "\0" in text or any("\ud800" <= c <= "\udfff" for c in text)
 
 
-def _read_flag(value: object) -> object:
-    """Return the value of a parameter's text. Pydantic would also read 1, yes and on as true."""
-    if not isinstance(value, str):
-        return value
-    if value not in FLAGS:
-        raise FormatError(f"must be true or false, not {show_value(value)}")
-    return FLAGS[value]
-
-
 def _read_number(value: object) -> object:
     """Return the number of a parameter's digits. Pydantic would also read 1_0, +1 and 1.0."""
     if isinstance(value, str):
@@ -100,6 +89,13 @@ def _read_number(value: object) -> object:
             raise FormatError(f"must be a whole number, not {show_value(value)}")
         return int(value)
     return value
+
+
+def is_boolean(annotation: object) -> bool:
+    """Return whether the type of a field has true and false as its values."""
+    if get_origin(annotation) is Annotated:
+        return is_boolean(get_args(annotation)[0])
+    return annotation is bool or any(map(is_boolean, get_args(annotation)))
 
 
 def _check_year(value: date) -> date:
@@ -215,8 +211,7 @@ def _check_line(text: str, info: ValidationInfo) -> str:
     return text
 
 
-# Of query parameters, which are texts. Fields of bodies are StrictBool and StrictInt.
-Flag = Annotated[StrictBool, BeforeValidator(_read_flag)]
+# Of query parameters, which are texts. Fields of bodies are StrictInt.
 WholeNumber = Annotated[StrictInt, BeforeValidator(_read_number)]
 Id = Annotated[int, Field(strict=True, ge=1, le=MAX_ID)]
 # A row in a path: its id, or its key such as WEB-12.

@@ -11,6 +11,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid, Problem, merge_problems
 from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Project, Task
+from tasks.queries.lookup import TASK_KEY_PATTERN
 from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS
 from tasks.schemas.tasks import ProjectTask
@@ -64,10 +65,9 @@ class _SentTask:
     parent_pointer: str  # to its parent; empty for a top task
 
     def values(self) -> dict[str, Any]:
-        """Return the fields of the task, with only the ids in `blocked_by`."""
+        """Return the fields of the task, without those that only have a meaning in this request."""
         sent = self.body.sent_fields()
-        ids = [ref for ref in sent.get("blocked_by", []) if isinstance(ref, int)]
-        return {n: v for n, v in sent.items() if n not in ("ref", "subtasks")} | {"blocked_by": ids}
+        return {n: v for n, v in sent.items() if n not in ("ref", "subtasks")}
 
 
 def _flatten(
@@ -101,15 +101,15 @@ def _check_ref(task: _SentTask, sent_tasks: list[_SentTask]) -> None:
 def _find_blocker(
     ref: str | int, n: int, by_ref: dict[str, CreateTask | None], references: References
 ) -> Task | CreateTask | None:
-    """Return the blocker that `blocked_by/{n}` names: an existing task by id, or a new one by ref.
+    """Return the blocker that `blocked_by/{n}` names: a new task by ref, or an existing one.
 
     None if the new task is itself refused. Raises Invalid for an unknown one.
     """
-    if isinstance(ref, int):
-        existing: Task = references.get_row(Task, ref, f"blocked_by/{n}")
-        return existing
-    if ref not in by_ref:
+    if isinstance(ref, str) and ref in by_ref:
+        return by_ref[ref]
+    if isinstance(ref, str) and not TASK_KEY_PATTERN.fullmatch(ref):
         raise Invalid.field(
             f"blocked_by/{n}", f"No task here has the ref “{ref}”.", "unknown_reference"
         )
-    return by_ref[ref]
+    existing: Task = references.get_row(Task, ref, f"blocked_by/{n}")
+    return existing

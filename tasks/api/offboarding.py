@@ -7,12 +7,11 @@ from ninja import Router
 from accounts.actions.users import erase_user as erase
 from accounts.auth import admin_auth
 from accounts.models import User
-from accounts.queries import find_user
+from accounts.queries import find_referenced_user, find_user
 from accounts.schemas import UserResponse
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import UserIdOrHandle
 from tasks.actions import offboarding as actions
-from tasks.queries.references import find_referenced_user
 from tasks.schemas.offboarding import OffboardingRequest, OffboardingResponse
 
 offboarding = Router(tags=["Users"], auth=admin_auth)

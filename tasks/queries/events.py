@@ -58,14 +58,14 @@ def _build_condition(actor: Actor, sent: Mapping[str, Any]) -> Q:
     Raises Invalid for a user or project that the actor cannot see.
     """
     if "request_id" in sent:
-        return Q(request_id=sent["request_id"]) & _is_by(actor, sent.get("actor", "me"))
+        return Q(request_id=sent["request_id"]) & _is_by(actor, str(sent.get("actor", "me")))
     if "event_ids" in sent:
         return Q(pk__in=sorted(set(sent["event_ids"])))
-    condition = _is_by(actor, sent["actor"]) & Q(created_at__gte=sent["since"])
+    condition = _is_by(actor, str(sent["actor"])) & Q(created_at__gte=sent["since"])
     if "until" in sent:
         condition &= Q(created_at__lt=sent["until"])
     if "project" in sent:
-        condition &= Q(project_id__in=read_projects(actor, "project", [sent["project"]]))
+        condition &= Q(project_id__in=read_projects(actor, "project", [str(sent["project"])]))
     return condition
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from django.db.models import Model, Q, QuerySet
 
 from accounts.models import User
+from accounts.queries import register_project_finder
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
@@ -282,6 +283,9 @@ def find_project_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:
         present = set(visible.filter(pk__in=by_key.values()).values_list("pk", flat=True))
         ids |= {key: pk for key, pk in by_key.items() if pk in present}
     return {ref: ids[ref.upper()] for ref in given if ref.upper() in ids}
+
+
+register_project_finder(find_project_ids)
 
 
 def find_user_ids(actor: Actor, refs: Iterable[str]) -> dict[str, int]:

@@ -25,14 +25,6 @@ from tasks.queries.lookup import (
 M = TypeVar("M", bound=Model)
 
 
-def find_referenced_user(actor: Actor, ref: int | str, field: str) -> User:
-    """Return the visible user that is given as `me`, by id or by `@handle`.
-
-    Raises Invalid that names the field of the body.
-    """
-    return References(actor, [{"user": ref}]).get_row(User, ref, field)
-
-
 def resolve(actor: Actor, body: FieldValues) -> dict[str, Any]:
     """Return a body with rows in place of references: see References.resolve()."""
     return References(actor, [body]).resolve(body)

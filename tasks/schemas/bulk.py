@@ -4,24 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import (
     MISSING,
     AfterValidator,
-    BeforeValidator,
     Field,
     StrictBool,
     ValidationError,
     WrapValidator,
     model_validator,
 )
-from pydantic_core import InitErrorDetails
 
-from taskflow.http.schema import Flag, In, Out, example
+from taskflow.http.references import TaskReference, WithReferences
+from taskflow.http.schema import In, Out, example
 from taskflow.http.validation import problem_of_validation
 from tasks.models.tasks import MAX_TAGS
-from tasks.schemas.references import TaskReference, WithReferences
 from tasks.schemas.tags import StoredTagName, TagName
 from tasks.schemas.tasks import (
     Assignee,
@@ -51,24 +49,8 @@ def _check_not_empty(where: TaskWhere) -> TaskWhere:
     return where
 
 
-def _refuse_texts_as_flags(where: object) -> object:
-    """Refuse "true", which only the filters of a URL have as a text."""
-    if isinstance(where, dict):
-        names = [name for name in FLAG_FILTERS if isinstance(where.get(name), str)]
-        errors = [
-            InitErrorDetails(type="bool_type", loc=(name,), input=where[name]) for name in names
-        ]
-        if errors:
-            raise ValidationError.from_exception_data("where", errors)
-    return where
-
-
-FLAG_FILTERS = [
-    name for name, field in TaskWhere.model_fields.items() if Flag in get_args(field.annotation)
-]
 Where = Annotated[
     TaskWhere,
-    BeforeValidator(_refuse_texts_as_flags),
     AfterValidator(_check_not_empty),
     Field(description="The filters of the list of tasks. At least one."),
 ]

@@ -11,6 +11,7 @@ from accounts.schemas import UserRef
 from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse
+from taskflow.http.references import TaskReference, WithReferences
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -28,7 +29,6 @@ from taskflow.http.schema import (
     example,
 )
 from tasks.models import Comment
-from tasks.schemas.references import TaskReference, WithReferences
 
 
 def _check_not_blank(text: str) -> str:

@@ -7,11 +7,11 @@ from typing import Annotated
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
-from pydantic import MISSING, AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import MISSING, AfterValidator, BeforeValidator, Field, StrictBool, WithJsonSchema
 
 from accounts.models import check_time_zone
 from taskflow.http.parsing import parse_json
-from taskflow.http.schema import Flag, In, Out, Timestamp
+from taskflow.http.schema import In, Out, Timestamp
 
 MAX_NAMES = 1000  # columns that one parameter may name
 
@@ -124,7 +124,7 @@ class CsvFormat(In):
     """How an exported file is written."""
 
     charset: Charset = Field(Charset.UTF_8, description="UTF-16 has a byte order mark.")
-    bom: Flag = Field(
+    bom: StrictBool = Field(
         False, description="Begin UTF-8 with a byte order mark. Some spreadsheets need it."
     )
     delimiter: Delimiter = Field(Delimiter.COMMA, description="What separates the cells.")
@@ -166,12 +166,12 @@ class ImportOptions(In):
         description="What happens to cells that name a person or task which is not visible."
         " `left_out` of the response lists those that are left out.",
     )
-    keep_numbers: Flag = Field(
+    keep_numbers: StrictBool = Field(
         False,
         description="Give new tasks the numbers of their keys: WEB-12 becomes COPY-12 in the"
         " project COPY. For administrators. The project must not have used the numbers yet.",
     )
-    force: Flag = Field(
+    force: StrictBool = Field(
         False,
         description="Complete tasks even if subtasks or blockers are open, and create open subtasks"
         " of done tasks.",

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from accounts.schemas import UserResponse
+from taskflow.http.references import UserReference
 from taskflow.http.schema import In, Out, example
-from tasks.schemas.references import UserReference
 
 
 class OffboardingRequest(In):

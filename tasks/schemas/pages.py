@@ -11,12 +11,12 @@ from accounts.schemas import UserRef
 from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse
+from taskflow.http.references import OwnerReference, ProjectReference, WithReferences
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
-    Flag,
     Id,
     Markdown,
     OneLine,
@@ -28,7 +28,6 @@ from taskflow.http.schema import (
     Version,
     example,
 )
-from tasks.schemas.references import OwnerReference, ProjectReference, WithReferences
 
 PageTitle = Annotated[
     str,
@@ -94,7 +93,7 @@ class PageFilters(RowListParams, Filters):
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
     owner: list[FilterWord] | MISSING = list_filter_field("`me`, an id or `@handle`.")
-    is_published: Flag | MISSING = Field(
+    is_published: StrictBool | MISSING = Field(
         MISSING, description="`true`: published pages; `false`: drafts."
     )
     created_before: DayOrTimestamp | MISSING = MISSING

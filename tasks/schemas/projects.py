@@ -18,6 +18,7 @@ from taskflow.http.filtering import (
 )
 from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse
+from taskflow.http.references import OwnerReference, UserReference, WithReferences
 from taskflow.http.schema import (
     CreatedAt,
     DayOrTimestamp,
@@ -38,7 +39,6 @@ from taskflow.http.schema import (
 )
 from tasks.models import ProjectStatus, Role
 from tasks.models.projects import KEY_PATTERN
-from tasks.schemas.references import OwnerReference, UserReference, WithReferences
 from tasks.schemas.tasks import ProjectTask
 
 Name = Annotated[

@@ -18,13 +18,19 @@ from taskflow.http.filtering import (
 )
 from taskflow.http.json_filters import JsonFilter
 from taskflow.http.paging import ListResponse
+from taskflow.http.references import (
+    IS_REFERENCE,
+    ProjectReference,
+    TaskReference,
+    WithReferences,
+    reference_schema,
+)
 from taskflow.http.schema import (
     CreatedAt,
     Day,
     DayOrTimestamp,
     ExcludedWords,
     FilterWord,
-    Flag,
     Id,
     In,
     LongText,
@@ -43,13 +49,6 @@ from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.comments import RecentComments
 from tasks.schemas.links import Links, TaskLinkResponse
-from tasks.schemas.references import (
-    IS_REFERENCE,
-    ProjectReference,
-    TaskReference,
-    WithReferences,
-    reference_schema,
-)
 from tasks.schemas.tags import StoredTagName, TagName, TagRef
 
 Title = Annotated[
@@ -218,7 +217,8 @@ class ProjectTask(TaskFields):
         " It is not stored.",
     )
     blocked_by: Annotated[list[LocalRef | Id], Field(max_length=MAX_BLOCKERS)] = Field(
-        [], description="The blockers: the `ref` of a task in this request, or the id of a task."
+        [],
+        description="The blockers: the `ref` of a task in this request, or an id or a key.",
     )
     subtasks: list[ProjectTask] = Field(
         [], description="The tasks below it, at most 5 levels of tasks in all."
@@ -263,7 +263,7 @@ class TaskUpdate(TaskUpsert):
 
 
 class Forced(In):
-    force: Flag = Field(
+    force: StrictBool = Field(
         False,
         description="Complete although subtasks, blockers or tasks of the project are open; allow"
         " an open task below a done parent.",
@@ -321,7 +321,7 @@ class TaskWhere(ChangeFilters):
         "Done tasks with one of these outcomes. `outcome_not=cancelled` keeps open tasks too."
     )
     priority: list[Priority] | MISSING = list_filter_field("One of these priorities.")
-    ready: Flag | MISSING = Field(
+    ready: StrictBool | MISSING = Field(
         MISSING,
         description="`true`: open and not blocked by an open task; `false`: done or blocked.",
     )
@@ -333,24 +333,24 @@ class TaskWhere(ChangeFilters):
     tag_all: list[StoredTagName] | MISSING = list_filter_field(
         "Names, without regard to case. The task has all of these tags."
     )
-    tag_none: Flag | MISSING = Field(
+    tag_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a tag; `false`: with any tag."
     )
     parent: list[FilterWord] | MISSING = list_filter_field("Id or key (WEB-12).")
-    parent_none: Flag | MISSING = Field(
+    parent_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: top tasks; `false`: subtasks."
     )
     blocked_by: list[FilterWord] | MISSING = list_filter_field("Id or key of a blocker.")
-    blocked_by_none: Flag | MISSING = Field(
+    blocked_by_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a blocker, open or done; `false`: with any blocker."
     )
     external_ref: list[ExternalRef] | MISSING = list_filter_field("Id in another system.")
-    external_ref_none: Flag | MISSING = Field(
+    external_ref_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without an external_ref; `false`: with one."
     )
     metadata: JsonFilter | MISSING = metadata_filter_field()
     metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
-    due_none: Flag | MISSING = Field(
+    due_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a due day or time; `false`: with one."
     )
     due_before: DayOrTimestamp | MISSING = MISSING

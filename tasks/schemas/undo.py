@@ -8,7 +8,8 @@ from typing import Annotated, Self
 from pydantic import MISSING, Field, model_validator
 
 from accounts.schemas import Subject
-from taskflow.http.schema import FilterWord, Id, In, Out, Timestamp, example
+from taskflow.http.references import ProjectReference, UserReference
+from taskflow.http.schema import Id, In, Out, Timestamp, example
 from tasks.actions.undo.undoing import UndoResult
 
 MAX_EVENT_IDS = 1000
@@ -36,7 +37,7 @@ class UndoRequest(In):
     event_ids: list[Id] | MISSING = Field(
         MISSING, min_length=1, max_length=MAX_EVENT_IDS, description="Ids of events."
     )
-    actor: FilterWord | MISSING = Field(
+    actor: UserReference | MISSING = Field(
         MISSING,
         description="The user who made the changes: `me`, id or `@handle`; `none`: operators and"
         " commands.",
@@ -44,7 +45,7 @@ class UndoRequest(In):
     )
     since: Timestamp | MISSING = Field(MISSING, description="At this time or later.")
     until: Timestamp | MISSING = Field(MISSING, description="Before this time.")
-    project: FilterWord | MISSING = Field(
+    project: ProjectReference | MISSING = Field(
         MISSING, description="Id or key. Undo only changes in this project."
     )
     on_conflict: OnConflict = Field(

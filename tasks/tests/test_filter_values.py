@@ -97,18 +97,15 @@ def selected_by_each(client, wheres):
         assert r.status_code == 200, r.content
         for result in r.json()["results"]:
             changed[start + result["index"]].append(result["id"])
-    listed = [client.get("/tasks", as_query(where)).json()["data"] for where in wheres]
+    listed = [client.get("/tasks", as_query(w) | {"limit": 200}).json()["data"] for w in wheres]
     return [
         (sorted(task["id"] for task in tasks), sorted(changed[n])) for n, tasks in enumerate(listed)
     ]
 
 
 def as_query(where):
-    """The filters as parameters, with 200 rows per page."""
-    texts = {True: "true", False: "false"}
-    return {name: texts.get(v, v) if isinstance(v, bool) else v for name, v in where.items()} | {
-        "limit": 200
-    }
+    """The filters of a body as those of a URL."""
+    return {name: str(v).lower() if isinstance(v, bool) else v for name, v in where.items()}
 
 
 def create_each(client, project, bodies):

@@ -52,6 +52,14 @@ TaskReference = Annotated[
 UserReference = Annotated[
     int | str, IS_REFERENCE, reference_schema("The user: `me`, an id or `@handle`.", "@ada")
 ]
+ResponsibleReference = Annotated[
+    int | str,
+    IS_REFERENCE,
+    reference_schema(
+        "Only for an agent: the user who is responsible for it, as `me`, an id or `@handle`.",
+        "@ada",
+    ),
+]
 OwnerReference = Annotated[
     int | str, IS_REFERENCE, reference_schema("The owner: `me`, an id or `@handle`.", "@ada")
 ]
@@ -59,7 +67,7 @@ OwnerReference = Annotated[
 
 class WithReferences(In):
     """A body that names rows in two ways: `<name>` takes an id, a key or a handle, and `<name>_id`
-    takes an id.
+    takes an id. Lists are called `<name>s` and `<name>_ids`.
 
     Both of one row are refused. Of each of `required_references`, one must be sent.
     """
@@ -85,10 +93,18 @@ class WithReferences(In):
 
     @model_validator(mode="after")
     def _check_one_way(self) -> Self:
-        for name in type(self).model_fields:
-            if {name, f"{name}_id"} <= self.model_fields_set:
-                raise ValueError(f"Send either `{name}` or `{name}_id`, not both.")
+        for name in self.model_fields_set:
+            other = name_with_ids(name)
+            if other in self.model_fields_set:
+                raise ValueError(f"Send either `{name}` or `{other}`, not both.")
         return self
+
+
+def name_with_ids(name: str) -> str:
+    """Return the field that takes ids in place of a field of references: `assignee_id` for
+    `assignee`, `project_ids` for `projects`.
+    """
+    return f"{name.removesuffix('s')}_ids" if name.endswith("s") else f"{name}_id"
 
 
 def _copy_error(details: ErrorDetails) -> InitErrorDetails:

@@ -15,7 +15,7 @@ def fill(apps, editor):
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0002_user_name_folded"),
-        ("tasks", "0007_store_project_keys"),
+        ("tasks", "0010_task_due"),
     ]
 
     operations = [migrations.RunPython(fill, migrations.RunPython.noop)]
