@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, date, datetime
+
 import pytest
 from django.core.management import call_command
 
@@ -10,7 +12,7 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once
 from tasks.actions.comments import ImportedComment, create_comment, import_comments
-from tasks.changes.tasks import create_task
+from tasks.changes.tasks import create_task, update_task
 from tasks.models import Comment, Task
 
 
@@ -151,13 +153,14 @@ def test_comments_written_at_once_on_one_task_are_all_stored():
 @pytest.mark.slow
 @pytest.mark.isolation
 @pytest.mark.django_db(transaction=True)
-def test_stored_comments_of_all_tenants_count_after_the_migration():
+def test_columns_of_stored_tasks_of_all_tenants_are_computed_by_the_migrations():
     fixtures = build_fixtures()
     actors = {fixtures.acme: fixtures.ada, fixtures.mallory.tenant: fixtures.mallory}
     comments = {}
     for tenant, actor in actors.items():
         with inside(tenant):
             task = Task.objects.order_by("pk").first()
+            update_task(actor, task, due_on=date(2026, 12, 2))
             comments[tenant] = create_comment(actor, task, body="x")
 
     try:
@@ -167,4 +170,6 @@ def test_stored_comments_of_all_tenants_count_after_the_migration():
 
     for tenant, comment in comments.items():
         with inside(tenant):
-            assert Task.objects.get(pk=comment.task_id).last_activity_at == comment.updated_at
+            task = Task.objects.get(pk=comment.task_id)
+            assert task.last_activity_at == comment.updated_at
+            assert task.due == datetime(2026, 12, 2, 11, 59, 59, tzinfo=UTC)

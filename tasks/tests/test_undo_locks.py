@@ -34,6 +34,18 @@ def test_undo_locks_tenant_users_projects_tags_and_tasks_in_this_order(fixtures,
     assert [table for table in dict.fromkeys(locks) if table in ORDER] == ORDER
 
 
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="SQLite locks no rows")
+def test_undo_locks_tasks_before_their_comments(fixtures, as_):
+    bob = as_(fixtures.bob)
+    bob.post("/comments", {"task": "APO-1", "body": "x"}, headers=R1)
+
+    with CaptureQueriesContext(connection) as captured:
+        assert bob.post("/undo", {"request_id": "r-1"}).status_code == 200
+
+    locks = [match[1] for q in captured.captured_queries if (match := LOCK.search(q["sql"]))]
+    assert locks.index("tasks_task") < locks.index("tasks_comment")
+
+
 @pytest.mark.django_db(transaction=True)
 def test_undo_assigns_no_task_to_a_user_who_is_being_deactivated():
     live = build_fixtures()

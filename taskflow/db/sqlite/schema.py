@@ -5,12 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from django.db.backends.sqlite3.schema import DatabaseSchemaEditor
-from django.db.models import Model
+from django.db.models import GeneratedField, Model
+
+from taskflow.db.types import AnyField
 
 TRIGGERS = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = %s"
 
 
 class SchemaEditor(DatabaseSchemaEditor):
+    def add_field(self, model: type[Model], field: AnyField) -> None:
+        """Add a column. The table is copied to add one that the database generates and stores.
+
+        Django copies it for such a column only if that is never null, and SQLite refuses ALTER
+        TABLE for the others.
+        """
+        if isinstance(field, GeneratedField):
+            self._remake_table(model, create_field=field)
+        else:
+            super().add_field(model, field)
+
     def _remake_table(self, model: type[Model], **changes: Any) -> None:
         """Copy the table into a new one, as SQLite cannot change most things of a table.
 
