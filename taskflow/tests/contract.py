@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gzip
 import json
 import re
 from collections import Counter
@@ -104,7 +105,7 @@ class Contract:
             raise BrokenContract(f"{place} is {media_type or 'empty'}, not {' or '.join(content)}.")
         if has_body and media_type.endswith("json"):
             place = place if media_type == "application/json" else f"{place} {media_type}"
-            self._check_json(place, content[media_type]["schema"], json.loads(response.content))
+            self._check_json(place, content[media_type]["schema"], json.loads(body_of(response)))
 
     def _check_json(self, place: str, schema: dict[str, Any], body: Any) -> None:
         if place not in self.accepts:
@@ -123,6 +124,12 @@ class Contract:
                 format_checker=Draft202012Validator.FORMAT_CHECKER,
             )
         return self.validators[place]
+
+
+def body_of(response: HttpResponse) -> bytes:
+    """Return the body of a response as it was before it was compressed."""
+    is_compressed = response.get("Content-Encoding") == "gzip"
+    return gzip.decompress(response.content) if is_compressed else response.content
 
 
 @cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from types import SimpleNamespace
 
@@ -94,6 +95,16 @@ def test_response_as_declared_passes(method):
 def test_response_that_is_not_as_declared_is_reported(response, fault):
     with pytest.raises(BrokenContract, match=fault):
         CONTRACT.check("GET", response)
+
+
+def test_compressed_response_is_checked_as_its_body():
+    def compressed(body):
+        content = gzip.compress(json.dumps(body).encode())
+        return response_of(content, headers={"ETag": '"row-1-1"', "Content-Encoding": "gzip"})
+
+    CONTRACT.check("GET", compressed(GOOD))
+    with pytest.raises(BrokenContract, match="'at' is a required property"):
+        CONTRACT.check("GET", compressed({"id": 1}))
 
 
 def test_undeclared_path_or_method_passes_only_with_a_problem():
