@@ -111,6 +111,10 @@ class OpenApiDocument(OpenAPISchema):
         for parameter in parameters:
             if source == "path" and parameter["name"] in self.path_examples:
                 parameter["example"] = self.path_examples[parameter["name"]]
+            elif parameter["required"] and "examples" in parameter["schema"]:
+                parameter["example"] = parameter["schema"]["examples"][
+                    0
+                ]  # filled in by the docs page
         return parameters
 
     def _create_schema_from_model(

@@ -244,6 +244,20 @@ def test_field_with_a_pattern_has_an_example(schema, field):
     assert "examples" in json.dumps(SCHEMAS[schema]["properties"][field])
 
 
+def test_required_parameter_has_an_example_or_a_choice():
+    """The docs page fills it in, so that the operation can be tried untouched."""
+    required = [
+        parameter
+        for methods in SCHEMA["paths"].values()
+        for operation in methods.values()
+        for parameter in operation["parameters"]
+        if parameter["required"]
+    ]
+
+    assert [p["name"] for p in required if "example" not in p and "$ref" not in p["schema"]] == []
+    assert any(p["in"] == "query" and "example" in p for p in required)
+
+
 def test_every_tag_is_described():
     used = {tag for _method, _path, operation in OPERATIONS.values() for tag in operation["tags"]}
 

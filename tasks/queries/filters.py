@@ -78,9 +78,10 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QueryS
 def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
     """Return the rows that satisfy the filters, for a change of all of them.
 
-    Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag
-    that does not exist: with a misspelled tag, the tasks to exclude would be changed.
+    Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag or
+    reference that does not exist: if it is misspelled, the tasks to exclude would be changed.
     """
+    values = leave_out_archived(read_filters(actor, where))
     sent = where.sent_fields()
     excluded = {name: sent[name] for name in ("tag_not", "tag_all_not") if name in sent}
     names = [tag for tags in excluded.values() for tag in tags]
@@ -88,7 +89,13 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     for parameter, tags in excluded.items():
         for tag in tags:
             _get_id(ids, fold_key(tag), parameter, f"There is no tag “{tag}” to exclude.")
-    return apply_filters(rows, leave_out_archived(read_filters(actor, where)))
+    if refs := sent.get("external_ref_not"):
+        tasks = rows.filter(external_ref__in=refs).only("external_ref")
+        present = {str(task.external_ref): task for task in tasks}
+        for ref in refs:
+            sentence = f"No task has the external_ref “{ref}” to exclude."
+            _get_id(present, ref, "external_ref_not", sentence)
+    return apply_filters(rows, values)
 
 
 def leave_out_archived(values: FilterValues) -> FilterValues:

@@ -187,6 +187,26 @@ def test_where_that_excludes_an_unknown_tag_is_refused(fixtures, as_, events, na
     assert [row["task"] for row in tried["results"]] == [None]
 
 
+def test_where_that_excludes_an_unknown_reference_is_refused(fixtures, as_, events):
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="t", external_ref="keep-1")
+    with inside(fixtures.globex):
+        create_task(fixtures.mallory, fixtures.secret, title="t", external_ref="theirs")
+    client = as_(fixtures.boss)
+    before = len(events(fixtures.acme))
+
+    for unknown in ("kepe-1", "Keep-1", "theirs"):
+        r = bulk(client, {"project": ["APO"], "external_ref_not": ["keep-1", unknown]})
+
+        error = r.json()["errors"][0]
+        assert (r.status_code, error["code"]) == (422, "unknown_reference")
+        assert error["pointer"] == "#/operations/0/where/external_ref_not"
+        assert unknown in error["detail"]
+    assert len(events(fixtures.acme)) == before
+    tried = bulk(client, {"project": ["APO"], "external_ref_not": ["keep-1"]}).json()
+    assert [row["id"] for row in tried["results"]] == [fixtures.task.pk]
+
+
 @pytest.mark.parametrize(("path", "name"), FILTERS)
 def test_list_with_an_empty_filter_is_refused(fixtures, as_, path, name):
     client = as_(fixtures.boss)

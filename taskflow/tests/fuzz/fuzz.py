@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from django.db import transaction
+from django.db import connection, transaction
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis.errors import Unsatisfiable
 from requests import Request
@@ -54,6 +54,11 @@ logging.getLogger("taskflow.request").disabled = True  # a line for each request
 def demo(django_db_setup: None, django_db_blocker: Any) -> tuple[Existing, list[str]]:
     """Seed the demo. Return its values, and tokens of users with different rights."""
     with django_db_blocker.unblock():
+        if connection.vendor == "postgresql":
+            # A test is one transaction, in which generating a request may take longer on a busy
+            # machine.
+            with connection.cursor() as cursor:
+                cursor.execute("SET idle_in_transaction_session_timeout = 0")
         seed_demo()
         tenant = Tenant.objects.get(subdomain=DEMO_TENANT)
         with inside(tenant):

@@ -1,0 +1,100 @@
+"""Each operation answers every successful status that the OpenAPI document has for it.
+
+Every operation is sent to the demo with its examples: alone, twice, with each preference, and with
+the ETag of the response. So no documented success, and no part of it, is without a request.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from django.db import transaction
+
+from accounts.models import Tenant
+from conftest import ApiClient, CheckedClient
+from taskflow.tenancy import inside
+from taskflow.tests.contract_report import list_operations, list_promises
+from taskflow.tests.test_examples import QUERIES, WITHOUT_TOKEN
+from tasks.models import Comment, Page, ProjectMember, Role, Tag
+from tasks.seeding.companies import DEMO_TENANT
+from tasks.seeding.demo import seed_demo
+
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
+
+HEADERS = ({}, {"Prefer": "return=minimal"}, {"Prefer": "return=representation"})
+REQUIRED_PARAMETERS = {"search": "?q=form", "count_tasks": "?group_by=status"}
+
+
+@pytest.fixture
+def demo(db, settings):
+    """A client of the demo's administrator, and the values of the path parameters.
+
+    By operation, where an operation needs another row than the others.
+    """
+    settings.DEBUG, settings.DEFAULT_TENANT = True, DEMO_TENANT
+    client = ApiClient(seed_demo().token)
+    with inside(Tenant.objects.get(subdomain=DEMO_TENANT)):
+        ids = {
+            "comment_id": Comment.objects.filter(author__handle="ada")[0].pk,
+            "page_id": Page.objects.filter(owner__handle="ada", is_published=True)[0].pk,
+            "member_id": ProjectMember.objects.filter(project__key="WEB", role=Role.MEMBER)[0].pk,
+            "tag_id": Tag.objects.order_by("pk")[0].pk,
+        }
+    gone = client.post("/tasks", {"project": "WEB", "title": "gone"}).json()["id"]
+    client.delete(f"/tasks/{gone}")
+    unused, left = (
+        client.post("/users", {"handle": name, "email": f"{name}@acme.example"}).json()["id"]
+        for name in ("unused", "left")
+    )
+    client.patch(f"/users/{left}", {"is_active": False})
+    ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]
+    ids |= {"project_id": "WEB", "task_id": "WEB-1", "user_id": "@bob", "ref": "r", "kind": "task"}
+    ids["row_id"] = gone
+    return client, ids, {"delete_user": {"user_id": unused}, "erase_user": {"user_id": left}}
+
+
+def requests_of(operation):
+    """The query and the body of each media type that an operation takes, or one without a body."""
+    name, content = operation["operationId"], operation.get("requestBody", {}).get("content", {})
+    for media_type, described in content.items():
+        example = described.get("example", "")
+        body = example if isinstance(example, str) else json.dumps(example)
+        yield QUERIES.get((name, media_type), ""), body, media_type
+    if not operation.get("requestBody", {}).get("required"):
+        yield REQUIRED_PARAMETERS.get(name, ""), "", "application/json"
+
+
+def statuses_of(client, method, path, body, media_type):
+    """The statuses of the request: with each preference, twice, and with the ETag of its response.
+
+    Everything is rolled back.
+    """
+    for headers in HEADERS:
+        with transaction.atomic():
+            first = client.generic(method, path, body, content_type=media_type, headers=headers)
+            etag = {"If-None-Match": first.headers.get("ETag", '""')}
+            known = etag if method == "GET" else {}
+            again = client.generic(
+                method, path, body, content_type=media_type, headers=headers | known
+            )
+            transaction.set_rollback(True)
+        yield from (str(first.status_code), str(again.status_code))
+
+
+def test_every_documented_success_is_answered(demo):
+    client, ids, others = demo
+    answered = set()
+
+    for operation_name, operation in list_operations().items():
+        method, template = operation_name.split(" ")
+        name = operation["operationId"]
+        values = ids | others.get(name, {})
+        path = re.sub(r"{(\w+)}", lambda match, v=values: str(v[match[1]]), template)
+        sender = CheckedClient() if name in WITHOUT_TOKEN else client
+        for query, body, media_type in requests_of(operation):
+            for status in statuses_of(sender, method, path + query, body, media_type):
+                answered.add((operation_name, status))
+
+    assert sorted(list_promises() - answered) == []
