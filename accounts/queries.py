@@ -8,7 +8,8 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.db.text import fold
 from taskflow.http.converters import is_id
-from taskflow.http.errors import Invalid, NotFound
+from taskflow.http.errors import NotFound, merge_problems
+from taskflow.http.references import build_unknown_reference
 from taskflow.http.schema import is_unstorable
 
 FindIds = Callable[[Actor, Iterable[str]], dict[str, int]]
@@ -48,7 +49,7 @@ def find_referenced_user(actor: Actor, ref: int | str, field: str) -> User:
     try:
         return find_user(actor, str(ref))
     except NotFound:
-        raise Invalid.field(field, NO_USER, "unknown_reference") from None
+        raise build_unknown_reference(field, "user", ref) from None
 
 
 def register_project_finder(find_ids: FindIds) -> None:
@@ -66,12 +67,11 @@ def find_referenced_projects(actor: Actor, refs: Sequence[int | str], field: str
     """
     (find_ids,) = _find_project_ids
     ids = find_ids(actor, [str(ref) for ref in refs])
-    detail = "There is no such project."
-    errors = [
-        {"pointer": f"#/{field}/{n}", "code": "unknown_reference", "detail": detail}
+    problems = [
+        build_unknown_reference(f"{field}/{n}", "project", ref)
         for n, ref in enumerate(refs)
         if str(ref) not in ids
     ]
-    if errors:
-        raise Invalid(detail, errors=errors)
+    if problems:
+        raise merge_problems(problems)
     return [ids[str(ref)] for ref in refs]

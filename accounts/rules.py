@@ -15,7 +15,8 @@ from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.locks import LockMode, add_row_lock, require_fresh
 from taskflow.audit.resource_types import resource_types
-from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated
+from taskflow.http.errors import Conflict, Forbidden, Invalid, Unauthenticated, merge_problems
+from taskflow.http.references import build_unknown_reference
 
 
 def require_staff(actor: Actor) -> None:
@@ -131,14 +132,13 @@ def check_projects(actor: Actor, project_ids: Sequence[int] | None) -> None:
         return
     projects = resource_types()["project"].model.objects.visible_to(actor.viewer)
     visible = set(projects.filter(pk__in=sorted(set(project_ids))).values_list("pk", flat=True))
-    detail = "There is no such project."
-    errors = [
-        {"pointer": f"#/project_ids/{n}", "code": "unknown_reference", "detail": detail}
+    problems = [
+        build_unknown_reference(f"project_ids/{n}", "project", pk)
         for n, pk in enumerate(project_ids)
         if pk not in visible
     ]
-    if errors:
-        raise Invalid(detail, errors=errors)
+    if problems:
+        raise merge_problems(problems)
 
 
 def require_another_staff(*leaving: User) -> None:

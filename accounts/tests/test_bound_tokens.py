@@ -72,10 +72,10 @@ def test_token_for_projects_that_are_not_visible_is_refused(fixtures, as_, name)
 
     r = as_(getattr(fixtures, name)).post("/tokens", {"name": "x", "project_ids": ids})
 
-    detail = "There is no such project."
-    assert (r.status_code, r.json()["detail"]) == (422, detail)
+    details = [f"There is no project {pk}." for pk in ids]
+    assert (r.status_code, r.json()["detail"]) == (422, details[1])
     assert r.json()["errors"] == [
-        {"pointer": f"#/project_ids/{n}", "code": "unknown_reference", "detail": detail}
+        {"pointer": f"#/project_ids/{n}", "code": "unknown_reference", "detail": details[n]}
         for n in range(1, len(ids))
     ]
 

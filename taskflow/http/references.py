@@ -13,6 +13,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails
 
+from taskflow.http.errors import Invalid
 from taskflow.http.schema import MAX_ID, In
 from taskflow.http.validation import show_value
 
@@ -63,6 +64,29 @@ ResponsibleReference = Annotated[
 OwnerReference = Annotated[
     int | str, IS_REFERENCE, reference_schema("The owner: `me`, an id or `@handle`.", "@ada")
 ]
+
+
+# What a reference to a row may be, by the label of its resource type.
+FORMS = {
+    "user": " Give an id, a handle as in @ada, or “me”.",
+    "project": " Give an id, or a key as in WEB.",
+    "task": " Give an id, or a key as in WEB-12.",
+}
+
+
+def describe_unknown(label: str, ref: int | str) -> str:
+    """Return the sentence that refuses a reference to a row, and repeats it.
+
+    It is the same for a row that does not exist and a hidden one. `label` is that of its resource
+    type. For a text, the sentence also lists the forms that are accepted.
+    """
+    forms = FORMS.get(label, "") if isinstance(ref, str) else ""
+    return f"There is no {label} {show_value(ref)}.{forms}"
+
+
+def build_unknown_reference(field: str, label: str, ref: int | str) -> Invalid:
+    """Return the problem of a field of the body that refers to no visible row."""
+    return Invalid.field(field, describe_unknown(label, ref), "unknown_reference")
 
 
 class WithReferences(In):

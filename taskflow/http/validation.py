@@ -259,7 +259,8 @@ def _hint_of_schema(place: Place, name: str) -> str:
 
 
 def show_value(value: object) -> str:
-    """Return a refused value as part of a sentence, shortened."""
+    """Return a refused value as part of a sentence, shortened and without invisible characters."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     text = text if len(text) <= MAX_VALUE_LENGTH else f"{text[:MAX_VALUE_LENGTH]}…"
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f"“{text}”" if isinstance(value, str) else text

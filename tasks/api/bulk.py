@@ -12,6 +12,7 @@ from django.http import HttpResponse
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from taskflow.http.preferences import mark_applied, read_return_preference
+from taskflow.http.references import describe_unknown
 from taskflow.http.responses import respond
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import updated_task_texts
@@ -21,7 +22,7 @@ from tasks.changes.planner import change_tasks, lock_projects_for
 from tasks.changes.tasks import OPERATIONS
 from tasks.models import Task
 from tasks.queries.filters import select_tasks_to_change
-from tasks.queries.lookup import describe_unknown, find_tasks
+from tasks.queries.lookup import find_tasks
 from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 

@@ -24,6 +24,7 @@ from taskflow.http.filtering import (
 )
 from taskflow.http.json_filters import JSON_FILTERS, JsonCondition
 from taskflow.http.paging import NO_FILTERS, FilterValues
+from taskflow.http.references import describe_unknown
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
 from tasks.models import Project, ProjectStatus, Task
@@ -31,7 +32,6 @@ from tasks.queries.changed_since import find_changes_since
 from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
     PROJECT_KEY_PATTERN,
-    describe_unknown,
     find_project_id_by_any_key,
     find_project_ids,
     find_task_id_by_any_key,

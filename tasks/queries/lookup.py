@@ -31,27 +31,12 @@ PROJECT_KEY_PATTERN = re.compile(KEY_PATTERN.pattern, re.IGNORECASE | re.ASCII)
 TASK_KEY_PATTERN = re.compile(
     rf"({KEY_PATTERN.pattern})-([1-9][0-9]{{0,8}})", re.IGNORECASE | re.ASCII
 )
-FORMS = {
-    "user": " Give an id, a handle as in @ada, or “me”.",
-    "project": " Give an id, or a key as in WEB.",
-    "task": " Give an id, or a key as in WEB-12.",
-}
 ID_PATTERN = re.compile(r"[1-9][0-9]{0,18}")
 
 
 def read_id(text: str) -> int | None:
     """Return a positive id that fits the database, or None."""
     return int(text) if ID_PATTERN.fullmatch(text) and int(text) <= MAX_ID else None
-
-
-def describe_unknown(label: str, ref: int | str) -> str:
-    """Return the sentence for a row that does not exist or is not visible.
-
-    `label` is that of its resource type. For a text, it also lists the forms that are accepted.
-    """
-    if isinstance(ref, int):
-        return f"There is no such {label}."
-    return f"There is no {label} “{ref}”.{FORMS.get(label, '')}"
 
 
 def project_query(ref: str) -> Q:

@@ -12,10 +12,9 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.resource_types import type_of_model
 from taskflow.audit.values import FieldValues
-from taskflow.http.errors import Invalid
+from taskflow.http.references import build_unknown_reference
 from tasks.models import RESOURCE_TYPES, Project, Task
 from tasks.queries.lookup import (
-    describe_unknown,
     find_project_ids,
     find_rows,
     find_task_ids,
@@ -103,14 +102,10 @@ class References:
         """
         pk = self.ids[model].get(ref) if isinstance(ref, str) else ref
         if pk is None or pk not in self.rows[model]:
-            raise _build_unknown_reference(field, type_of_model(model).label, ref)
+            raise build_unknown_reference(field, type_of_model(model).label, ref)
         row: M = self.rows[model][pk]
         return row
 
 
 def _as_list(value: Any) -> list[int | str]:
     return value if isinstance(value, list) else [value] if value else []
-
-
-def _build_unknown_reference(field: str, label: str, ref: int | str) -> Invalid:
-    return Invalid.field(field, describe_unknown(label, ref), "unknown_reference")

@@ -239,3 +239,50 @@ def test_reference_in_a_path_is_read_as_in_a_filter(fixtures, as_, path):
 @pytest.mark.parametrize("path", ["/users/01", "/projects/01", "/tasks/01", "/members/01"])
 def test_id_with_a_leading_zero_is_not_found(fixtures, as_, path):
     assert as_(fixtures.ada).get(path).status_code == 404
+
+
+FORMS_OF_USERS = "Give an id, a handle as in @ada, or “me”."
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "sentence"),
+    [
+        (
+            "/tasks",
+            {"title": "x", "project_id": 987654},
+            "project_id",
+            "There is no project 987654.",
+        ),
+        (
+            "/tasks",
+            {"title": "x", "project": "APO", "parent": "a\u202eb"},
+            "parent",
+            "There is no task “a\\u202eb”. Give an id, or a key as in WEB-12.",
+        ),
+        (
+            "/tokens",
+            {"name": "x", "projects": ["APO", "SEC"]},
+            "projects/1",
+            "There is no project “SEC”. Give an id, or a key as in WEB.",
+        ),
+        ("/tokens", {"name": "x", "user_id": 987654}, "user_id", "There is no user 987654."),
+        (
+            "/users",
+            {"kind": "agent", "responsible": "bob"},
+            "responsible",
+            f"There is no user “bob”. {FORMS_OF_USERS}",
+        ),
+        (
+            "/users/@bot/offboarding",
+            {"hand_over_to": "@mallory"},
+            "hand_over_to",
+            f"There is no user “@mallory”. {FORMS_OF_USERS}",
+        ),
+    ],
+)
+def test_refused_reference_of_a_body_is_repeated(fixtures, as_, path, body, pointer, sentence):
+    r = as_(fixtures.boss).post(path, body)
+
+    (error,) = r.json()["errors"]
+    assert (error["pointer"], error["detail"]) == (f"#/{pointer}", sentence)
+    assert r.json()["detail"] == sentence
