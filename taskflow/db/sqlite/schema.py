@@ -11,6 +11,16 @@ TRIGGERS = "SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 
 
 
 class SchemaEditor(DatabaseSchemaEditor):
+    def add_field(self, model: type[Model], field: Any) -> None:
+        """Add a column. For a stored generated one the table is copied.
+
+        SQLite adds such a column only to an empty table, and Django does not know that.
+        """
+        if field.generated and field.db_persist:
+            self._remake_table(model, create_field=field)
+        else:
+            super().add_field(model, field)
+
     def _remake_table(self, model: type[Model], **changes: Any) -> None:
         """Copy the table into a new one, as SQLite cannot change most things of a table.
 
