@@ -193,9 +193,10 @@ class Api(NinjaAPI):
             self.collections.add(prefix.strip("/"))
         super().add_router(prefix, router, **options)
 
-    def _get_urls(self) -> list[URLResolver | URLPattern]:
-        """Return the URLs. The view of each has the Accept-Patch of its path, for OPTIONS."""
-        urls = super()._get_urls()
+    @property
+    def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
+        """The URLs. The view of each has the Accept-Patch of its path, for OPTIONS."""
+        urls, app_name, namespace = super().urls
         types_by_name = {
             self.get_openapi_operation_id(operation): patch_types_of(operation)
             for router in self._get_bound_routers()
@@ -210,7 +211,7 @@ class Api(NinjaAPI):
         for url in urls:
             if types := types_by_route.get(str(url.pattern)):
                 vars(url.callback)["accept_patch"] = types
-        return urls
+        return urls, app_name, namespace
 
     def add_etag(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. The response gets the ETag of the row that they return.

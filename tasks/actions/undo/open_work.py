@@ -6,7 +6,8 @@ A state that existed before the undone events is allowed: it was forced then.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass, replace
+from typing import Any
 
 from django.db.models import F, Q
 
@@ -20,7 +21,8 @@ from tasks.models import Project, ProjectStatus, Status, Task
 COLUMNS = ("status", "parent", "deleted_at")  # that decide whether an open task is below a done one
 
 
-class TaskState(NamedTuple):
+@dataclass(frozen=True)
+class TaskState:
     """The recorded values of COLUMNS. The status is None before the task was created."""
 
     status: str | None
@@ -84,7 +86,7 @@ def _is_touched(reversal: Reversal) -> bool:
 
 def _state_after(reversal: Reversal, before: TaskState) -> TaskState:
     values = {name: v for name, v in reversal.values.items() if name in COLUMNS}
-    return before._replace(**values)
+    return replace(before, **values)
 
 
 def _lock_tasks(ids: Collection[int]) -> None:
@@ -148,7 +150,7 @@ def _states_before_events(
             for name in COLUMNS if event.pk >= first else ():
                 if name in event.changes:
                     values.setdefault(name, event.changes[name][0])
-        former.append(state._replace(**values))
+        former.append(replace(state, **values))
     return former[0], former[1]
 
 
