@@ -20,19 +20,18 @@ from accounts.auth import (
 )
 from accounts.models import ApiToken, Tenant, User
 from accounts.queries import find_referenced_projects, find_referenced_user, find_user
-from accounts.schemas import (
+from accounts.schemas.sign_in import Login, Registration, SignedInResponse
+from accounts.schemas.tenants import TenantResponse, TenantUpdate
+from accounts.schemas.tokens import (
     IssuedTokenResponse,
-    Login,
-    MeResponse,
-    MeUpdate,
-    PasswordChange,
-    Registration,
-    SignedInResponse,
-    TenantResponse,
-    TenantUpdate,
     TokenCreate,
     TokenListResponse,
     TokenResponse,
+)
+from accounts.schemas.users import (
+    MeResponse,
+    MeUpdate,
+    PasswordChange,
     UserCreate,
     UserFilters,
     UserListResponse,

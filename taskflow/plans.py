@@ -19,7 +19,7 @@ from pydantic import MISSING, Field, model_validator
 
 from accounts.auth import PUBLIC_PATHS, read_auth
 from accounts.middleware import PLANS_PATH
-from accounts.schemas import EventResponse, build_event_response
+from accounts.schemas.events import EventResponse, build_event_response
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.event_log import capture_events, savepoint
 from taskflow.audit.history import read_history

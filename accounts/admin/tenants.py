@@ -12,7 +12,7 @@ from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
-from accounts.schemas import TenantUpdate
+from accounts.schemas.tenants import TenantUpdate
 from taskflow.admin.site import action, display
 from taskflow.audit.actor import Actor
 from taskflow.tenancy import current_tenant_id

@@ -14,7 +14,7 @@ from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import ApiToken
-from accounts.schemas import TokenCreate
+from accounts.schemas.tokens import TokenCreate
 from taskflow.admin.site import TextInput, action, display
 from taskflow.audit.actor import Actor, TokenScope
 

@@ -14,7 +14,7 @@ from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import User, UserKind
-from accounts.schemas import UserCreate
+from accounts.schemas.users import UserCreate
 from taskflow.admin.site import PasswordInput, action, display
 from taskflow.audit.actor import Actor
 

@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpResponse
 
 from accounts.models import User
-from accounts.schemas import list_undone_event_ids
+from accounts.schemas.events import list_undone_event_ids
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event

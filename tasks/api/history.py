@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.http import HttpResponse
 from ninja import Query, Router
 
-from accounts.schemas import EventFilters, EventListResponse
+from accounts.schemas.events import EventFilters, EventListResponse
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import ProjectIdOrKey, TaskIdOrKey
 from tasks.api.events import event_list_response

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from django.db.models import BooleanField, ExpressionWrapper, F, Model, OuterRef, Q, Subquery
 
-from accounts.schemas import EventResponse
+from accounts.schemas.events import EventResponse
 from taskflow.db.expressions import AsTimestampText, ConcatenatedText, JsonObject
 from taskflow.db.json import JsonBuilder, JsonListBuilder
 from taskflow.db.viewer import Viewer

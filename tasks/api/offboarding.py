@@ -8,7 +8,7 @@ from accounts.actions.users import erase_user as erase
 from accounts.auth import admin_auth
 from accounts.models import User
 from accounts.queries import find_referenced_user, find_user
-from accounts.schemas import UserResponse
+from accounts.schemas.users import UserResponse
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.schema import UserIdOrHandle
 from tasks.actions import offboarding as actions

@@ -10,7 +10,7 @@ from django.db.models import Count, F, Model, OuterRef, QuerySet, Subquery, Valu
 from django.http import HttpResponse
 
 from accounts.models import User
-from accounts.schemas import UserRef
+from accounts.schemas.users import UserRef
 from taskflow.audit.actor import ActorRequest
 from taskflow.db.expressions import AsText
 from taskflow.db.json import JsonBuilder

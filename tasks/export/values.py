@@ -12,7 +12,9 @@ from typing import Any
 
 from django.db import models
 
-from accounts.schemas import TenantUpdate, TokenCreate, UserCreate
+from accounts.schemas.tenants import TenantUpdate
+from accounts.schemas.tokens import TokenCreate
+from accounts.schemas.users import UserCreate
 from taskflow.db.types import AnyField
 from taskflow.http.parsing import MAX_JSON_DEPTH, check_depth, check_values
 from taskflow.http.schema import In, is_unstorable

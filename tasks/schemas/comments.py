@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import MISSING, AfterValidator, Field
 
-from accounts.schemas import UserRef
+from accounts.schemas.users import UserRef
 from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import Filters, list_filter_field, with_exclusions
 from taskflow.http.paging import ListResponse

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from accounts.schemas import UserResponse
+from accounts.schemas.users import UserResponse
 from taskflow.http.references import UserReference
 from taskflow.http.schema import In, Out, example
 

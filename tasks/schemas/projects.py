@@ -7,7 +7,7 @@ from typing import Annotated
 
 from pydantic import MISSING, Field
 
-from accounts.schemas import UserRef
+from accounts.schemas.users import UserRef
 from taskflow.http.fields import RowListParams
 from taskflow.http.filtering import (
     NameFilters,

@@ -6,7 +6,7 @@ from enum import StrEnum
 
 from pydantic import Field
 
-from accounts.schemas import UserRef
+from accounts.schemas.users import UserRef
 from taskflow.http.schema import Out, RowId
 from tasks.models import Outcome, Priority, Status
 from tasks.schemas.tasks import TaskWhere

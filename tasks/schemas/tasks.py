@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import MISSING, Field, StrictBool, StringConstraints
 
-from accounts.schemas import UserRef
+from accounts.schemas.users import UserRef
 from taskflow.http.fields import RowListParams, RowParams
 from taskflow.http.filtering import (
     ChangeFilters,

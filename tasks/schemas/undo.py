@@ -7,7 +7,7 @@ from typing import Annotated, Self
 
 from pydantic import MISSING, Field, model_validator
 
-from accounts.schemas import Subject
+from accounts.schemas.events import Subject
 from taskflow.http.references import ProjectReference, UserReference
 from taskflow.http.schema import Id, In, Out, Timestamp, example
 from tasks.actions.undo.undoing import UndoResult

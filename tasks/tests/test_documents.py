@@ -7,7 +7,7 @@ from datetime import date, datetime
 
 import pytest
 
-from accounts.schemas import EventResponse, build_event_response
+from accounts.schemas.events import EventResponse, build_event_response
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
 from taskflow.http.openapi import Encoder

@@ -7,7 +7,8 @@ from django.db import transaction
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 
-from accounts.schemas import EventFilters, UserFilters
+from accounts.schemas.events import EventFilters
+from accounts.schemas.users import UserFilters
 from conftest import PROOF
 from taskflow.http.filtering import EXCLUSION_SUFFIX, MAX_FILTER_VALUES, MAX_VALUES_PER_FILTER
 from taskflow.http.paging import NO_FILTERS

@@ -1,0 +1,1 @@
+"""Request bodies, filters and responses for tenants, users, tokens and events."""

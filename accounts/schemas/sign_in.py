@@ -1,0 +1,67 @@
+"""Registration and sign-in: bodies and responses."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+
+from pydantic import Field
+
+from accounts.models import SUBDOMAIN
+from accounts.schemas.fields import Password, TenantName, UserEmail
+from accounts.schemas.tenants import TenantResponse
+from accounts.schemas.users import UserResponse
+from taskflow.http.schema import In, Matches, OneLine, Out, example
+
+
+class Registration(In):
+    """A new tenant, and its first administrator."""
+
+    model_config = example(
+        tenant_name="Initech",
+        subdomain="initech",
+        full_name="Ira Example",
+        email="ira@initech.example",
+        **{"password": "a long enough passphrase"},
+    )
+
+    tenant_name: TenantName
+    subdomain: Annotated[
+        str,
+        Matches(SUBDOMAIN, "have only lower-case letters, digits and “-”, and “-” only inside"),
+    ] = Field(
+        max_length=63,
+        description="A DNS label, unique in the installation.",
+        examples=["initech"],
+    )
+    full_name: Annotated[
+        str,
+        Field(min_length=1, max_length=100, description="The name of the administrator."),
+        OneLine,
+    ]
+    email: UserEmail
+    password: Password
+
+
+class Login(In):
+    """The credentials of a person."""
+
+    model_config = example(**{"email": "ada@acme.example", "password": "taskflow-demo-2026"})
+
+    email: str = Field(max_length=255, description="The e-mail, without regard to case.")
+    password: Password
+    tenant: str | None = Field(
+        None,
+        max_length=63,
+        description="Subdomain of the tenant. When absent: that of X-Tenant or the host, or the"
+        " default tenant.",
+    )
+
+
+class SignedInResponse(Out):
+    """A new token, and the user and tenant that it belongs to."""
+
+    token: str = Field(description="Shown once. Send it as `Authorization: Bearer …`.")
+    expires_at: datetime | None = Field(description="When the token expires, in UTC.")
+    user: UserResponse
+    tenant: TenantResponse
