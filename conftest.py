@@ -9,6 +9,7 @@ administers it and owns its only project.
 from __future__ import annotations
 
 import gc
+import json
 import os
 import pickle
 import re
@@ -226,6 +227,11 @@ def as_() -> Any:
 def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
     _token, text = ApiTokenFactory(actor=actor, scope=TokenScope(scope), **kwargs)
     return text
+
+
+def hide_id(answer: object, row_id: int) -> str:
+    """The answer as JSON without the id, to compare answers to requests with different ids."""
+    return re.sub(rf"\b{row_id}\b", "…", json.dumps(answer, ensure_ascii=False))
 
 
 @pytest.fixture

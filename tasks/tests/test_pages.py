@@ -33,6 +33,7 @@ def test_creating_a_page_stores_and_records_it(fixtures, as_, events):
     assert page == {
         "id": page["id"],
         "project_id": fixtures.apollo.pk,
+        "owner_id": fixtures.bob.user.pk,
         "title": "P",
         "body": " # x\n",
         "is_published": True,
