@@ -26,6 +26,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     },
     404: {"not_found": "The object or URL does not exist, or is not visible to you."},
     405: {"method_not_allowed": "The URL does not support the method; see the header Allow."},
+    408: {"request_timeout": "The body did not arrive in time."},
     409: {
         "conflict": "The change contradicts what is stored.",
         "taken": "Another object has the same unique value.",
@@ -59,6 +60,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     500: {"internal_error": "The server failed. Nothing was changed."},
     503: {
         "unavailable": "The database does not answer, or takes too long.",
+        "overloaded": "The server has too many requests. This one was not begun.",
         "contended": "Other requests change the same rows; three attempts have failed.",
         "read_only": "The database accepts only reads at the moment.",
     },
@@ -79,6 +81,7 @@ REMEDIES: Mapping[str, str] = {
     "insufficient_scope": "Use a token of the scope that the detail names.",
     "csrf_failed": "Load the page again, or use a token.",
     "not_found": "Check the id or key, and whether you are a member of the project.",
+    "request_timeout": "Send the request again, over a faster connection or in smaller parts.",
     "method_not_allowed": "Use a method that the header Allow lists.",
     "conflict": "Read the object again, and decide what should be stored.",
     "taken": "Choose another value, or change the object that has it.",
@@ -106,6 +109,7 @@ REMEDIES: Mapping[str, str] = {
     "bad_rows": "Correct the rows that `errors` lists, and send the whole file again.",
     "idempotency_key_reused": "Use a new key for each request. Only retries have the same one.",
     "internal_error": "Report the request_id. Nothing was changed.",
+    "overloaded": "Send the request again after Retry-After seconds, and fewer at the same time.",
     "unavailable": "Send the request again after Retry-After seconds.",
     "contended": "Send the request again after Retry-After seconds.",
     "read_only": "Send the request again later. Reads work.",

@@ -12,23 +12,32 @@ import gc
 import multiprocessing
 import os
 import signal
-import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from typing import Any
 
 from granian import Granian
-from granian.constants import HTTPModes, Interfaces
+from granian.constants import Interfaces
 from granian.log import LogLevels
 
-from taskflow.http import bodies
+from taskflow.front.front import Front
+from taskflow.front.worker import run_worker
 
 APPLICATION = "taskflow.wsgi"
 KILL_TIMEOUT_SECONDS = 10  # for which a stopping worker finishes accepted requests
-BODY_GRACE_SECONDS = 1  # for which a stopping worker waits for incomplete bodies
+# They check a password. taskflow/front/ answers them one after the other, beside all others.
+SIGN_IN_ROUTES = (
+    ("POST", "/api/v1/auth/login"),
+    ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/me/password"),
+    ("POST", "/admin/login/"),
+    ("POST", "/admin/password_change/"),
+)
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 
 
@@ -54,23 +63,25 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
         f"{APPLICATION}:application",
         address=host,
         port=port,
-        interface=Interfaces.WSGI,
-        # HTTP/2 allows bodies without a length, which WSGI applications cannot read.
-        http=HTTPModes.http1,
+        interface=Interfaces.RSGI,
         workers=workers,
-        blocking_threads=bodies.BLOCKING_THREADS,
-        backpressure=1024,  # with the default, granian refuses requests that could wait
         workers_kill_timeout=KILL_TIMEOUT_SECONDS,
         respawn_failed_workers=True,
         log_level=LogLevels.warning,
-        websockets=False,
     )
     greeter = threading.Thread(target=print_when_ready, args=(server, greeting), daemon=True)
     server.on_startup(greeter.start)
-    server.serve()
+    server.serve(spawn_target=partial(start_worker, host, port))
 
 
 # ---- workers ------------------------------------------------------------------------------------
+
+
+def start_worker(
+    host: str, port: int, worker_id: int, _name: object, load: Callable[[], Any], *_: object
+) -> None:
+    """Run a worker. The other arguments are granian's settings, which taskflow/front/ replaces."""
+    run_worker(Front(load(), SIGN_IN_ROUTES), host, port, worker_id)
 
 
 def prepare_workers() -> None:
@@ -85,30 +96,8 @@ def prepare_workers() -> None:
         prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:  # the parent ended before prctl() was called
             os._exit(1)
-        watch_for_stop()
 
     os.register_at_fork(after_in_child=start_worker)
-
-
-def watch_for_stop() -> None:
-    """End this process soon after SIGTERM, even if clients never finish their bodies.
-
-    Otherwise granian waits for them until KILL_TIMEOUT_SECONDS. No transaction is open while a
-    body is read, and other requests have BODY_GRACE_SECONDS to end.
-    """
-    signals, wakeup = socket.socketpair()
-    wakeup.setblocking(False)
-    signal.set_wakeup_fd(wakeup.fileno(), warn_on_full_buffer=False)
-
-    def end_without_bodies() -> None:
-        signals.recv(1)
-        time.sleep(BODY_GRACE_SECONDS)
-        while not bodies.readers.has_waited_longer_than(BODY_GRACE_SECONDS):
-            time.sleep(0.1)
-        wakeup.close()
-        os._exit(0)
-
-    threading.Thread(target=end_without_bodies, daemon=True).start()
 
 
 # ---- the greeting -------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ ERRORS = {
     401: ("Unauthenticated", "The credentials are missing, wrong, expired or revoked."),
     403: ("Forbidden", "The object is visible to you, but you are not allowed to do this."),
     404: ("NotFound", "The object does not exist or is not visible to you."),
+    408: ("RequestTimeout", "The body did not arrive in time."),
     409: ("Conflict", "The change contradicts what is stored."),
     412: ("PreconditionFailed", "The object has changed since the version in If-Match."),
     411: ("LengthRequired", "The body is sent in chunks, without a Content-Length."),
@@ -43,7 +44,7 @@ ERRORS = {
     500: ("Internal", "The server failed. Nothing was changed."),
     503: (
         "Unavailable",
-        "The database cannot be reached. Send the request again after Retry-After seconds.",
+        "The server or its database is busy. Send the request again after Retry-After seconds.",
     ),
 }
 
@@ -136,7 +137,7 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
     expected |= {401, 403} if operation.get("security") else set()
     expected |= {409, 411} if method != "get" else set()
     expected |= {412} if method != "get" and operation.get("security") else set()
-    expected |= {413, 415} if "requestBody" in operation else set()
+    expected |= {408, 413, 415} if "requestBody" in operation else set()
     return expected
 
 

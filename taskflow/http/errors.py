@@ -8,6 +8,7 @@ The problems that TaskFlow reports, and their form in a response (RFC 9457).
   - Forbidden         403   the object is visible, but this is not allowed
   - NotFound          404   the object does not exist or is not visible
   - MethodNotAllowed  405
+  - RequestTimeout    408   the body did not arrive in time
   - Conflict          409   the change contradicts what is stored
   - LengthRequired    411
   - PreconditionFailed 412  the object has changed since the version in If-Match
@@ -16,6 +17,7 @@ The problems that TaskFlow reports, and their form in a response (RFC 9457).
   - Invalid           422   the request can be parsed, but a value is not allowed
   - Internal          500   a fault of the server
   - Unavailable       503   the database cannot be reached; the request can be sent again
+    - Overloaded      503   the server has too many requests; this one was not begun
     - Contended       503   other requests change the same rows; three attempts have failed
     - ReadOnly        503   the database accepts only reads
 
@@ -89,6 +91,10 @@ class Problem(Exception):
             body["errors"] = self.errors
         return body | {"request_id": request_id}
 
+    def as_json(self, request_id: str | None) -> str:
+        """Return the text of the problem document."""
+        return json.dumps(self.as_dict(request_id), ensure_ascii=False, default=str)
+
     def as_response(self, request: Request) -> HttpResponse:
         """Return the problem document as a response to the request."""
         return ProblemResponse(self, request.request_id or None)
@@ -106,7 +112,7 @@ class ProblemResponse(HttpResponse):
 
     def __init__(self, problem: Problem, request_id: str | None) -> None:
         super().__init__(
-            json.dumps(problem.as_dict(request_id), ensure_ascii=False, default=str),
+            problem.as_json(request_id),
             status=problem.status,
             content_type=CONTENT_TYPE,
             headers=problem.headers,
@@ -151,6 +157,16 @@ class NotFound(Problem):
 class MethodNotAllowed(Problem):
     status = HTTPStatus.METHOD_NOT_ALLOWED
     code = "method_not_allowed"
+
+
+class RequestTimeout(Problem):
+    """The body has not arrived in time. The connection is closed."""
+
+    status = HTTPStatus.REQUEST_TIMEOUT
+    code = "request_timeout"
+
+    def __init__(self) -> None:
+        super().__init__("The body did not arrive in time. Send the request again.")
 
 
 class Conflict(Problem):
@@ -219,6 +235,17 @@ class Unavailable(Problem):
 
     def __init__(self, detail: str = "The database does not answer. Try again shortly.") -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
+
+
+class Overloaded(Unavailable):
+    """The request was not begun, because the server has too many others."""
+
+    code = "overloaded"
+
+    def __init__(
+        self, detail: str = "The server has too many requests. Send the request again shortly."
+    ) -> None:
+        super().__init__(detail)
 
 
 class Contended(Unavailable):

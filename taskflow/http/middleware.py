@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import secrets
 import time
 from collections.abc import Callable
@@ -26,30 +25,11 @@ from taskflow.http.bodies import API_PREFIX
 from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
+from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID, VARY_API
 
 log = logging.getLogger("taskflow.request")
-REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
-
-VARY_API = ("Accept-Encoding", "Authorization", "Cookie", "X-Tenant")
-COMMON_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "same-origin",
-    "Cross-Origin-Opener-Policy": "same-origin",
-}
-API_HEADERS = COMMON_HEADERS | {
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "private, no-store",
-    "Vary": ", ".join(VARY_API),
-}
-# Unfold's Alpine.js evaluates expressions and both it and Swagger write style attributes.
-PAGE_HEADERS = COMMON_HEADERS | {
-    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-eval';"
-    " style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-ancestors 'none';"
-    " base-uri 'none'; form-action 'self'"
-}
 
 GetResponse = Callable[[Request], HttpResponse]
 

@@ -38,6 +38,7 @@ UNDOCUMENTED_IMPORTS = {
     "django.http.multipartparser",
     "django.http.request.split_domain_port",
     "django.utils.http.parse_header_parameters",
+    "granian._granian",
     "ninja.openapi.schema",
     "ninja.operation",
     "ninja.responses",

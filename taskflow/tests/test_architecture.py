@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = [
     "taskflow.db",
     "taskflow.http",
+    "taskflow.front",
     "taskflow.admin",
     "taskflow.tenancy",
     "taskflow.audit",

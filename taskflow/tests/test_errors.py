@@ -118,6 +118,7 @@ def test_each_problem_class_has_its_stable_code():
         "forbidden": "Forbidden",
         "not_found": "NotFound",
         "method_not_allowed": "MethodNotAllowed",
+        "request_timeout": "RequestTimeout",
         "conflict": "Conflict",
         "length_required": "LengthRequired",
         "precondition_failed": "PreconditionFailed",
@@ -126,6 +127,7 @@ def test_each_problem_class_has_its_stable_code():
         "invalid": "Invalid",
         "internal_error": "Internal",
         "unavailable": "Unavailable",
+        "overloaded": "Overloaded",
         "contended": "Contended",
         "read_only": "ReadOnly",
     }, "clients match on these: add, don't rename"

@@ -7,6 +7,12 @@ source by taskflow/tests/internals.py.
 from __future__ import annotations
 
 import inspect
+import os
+import subprocess
+import sys
+import time
+from contextlib import closing
+from http.client import HTTPConnection
 from io import BytesIO
 
 import granian
@@ -60,6 +66,7 @@ from taskflow.db.postgresql.transports import PipelineTransport
 from taskflow.http.request import Request
 from taskflow.tenancy import TenantQuerySet, inside
 from taskflow.tests.internals import find_uses, read_rows
+from taskflow.tests.server import free_port
 from taskflow.tests.test_architecture import ROOT
 from tasks.models import Project, ProjectMember, Tag, Task
 
@@ -570,3 +577,43 @@ def test_granian_lists_its_workers():
         "Adapt print_when_ready() in taskflow/serving.py."
     )
     assert server.bind_addr, "Adapt print_when_ready() in taskflow/serving.py."
+
+
+@pytest.mark.readme
+def test_granian_runs_a_worker_for_the_front(tmp_path):
+    port = free_port()
+    code = """if True:
+        import sys
+        from taskflow.front.front import Front
+        from taskflow.front.worker import run_worker
+
+        def application(environ, start_response):
+            start_response("201 Created", [("X-Path", environ["PATH_INFO"])])
+            return [environ["wsgi.input"].read()]
+
+        run_worker(Front(application, ()), "127.0.0.1", int(sys.argv[1]), 1)
+    """
+    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "taskflow.settings"}
+    command = [sys.executable, "-c", code, str(port)]
+    with subprocess.Popen(command, env=environment, cwd=ROOT) as process:
+        try:
+            answers = [send_until_answered(port, f"/{n}", b"x" * n) for n in (0, 1, 100_000)]
+        finally:
+            process.terminate()
+
+    advice = "Adapt taskflow/front/worker.py to granian's RSGI worker."
+    assert answers == [(201, f"/{n}", b"x" * n) for n in (0, 1, 100_000)], advice
+    assert process.returncode == 0, advice
+
+
+def send_until_answered(port, path, body):
+    for _ in range(300):
+        with closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+            try:
+                connection.request("POST", path, body)
+            except ConnectionRefusedError:
+                time.sleep(0.1)
+                continue
+            response = connection.getresponse()
+            return response.status, response.headers["X-Path"], response.read()
+    raise AssertionError("no answer")

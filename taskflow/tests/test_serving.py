@@ -15,7 +15,6 @@ from django.core.signals import request_finished
 from django.db import connection
 from django.db.utils import ConnectionHandler
 from django.test import RequestFactory
-from granian.constants import HTTPModes
 
 from taskflow import serving
 from taskflow.management.commands import serve
@@ -78,24 +77,6 @@ def test_server_process_can_import_taskflow_from_any_directory(monkeypatch):
     assert environment["MALLOC_MMAP_THRESHOLD_"] == "1048576"
     finding = [program, "-c", "import taskflow.serving"]
     assert subprocess.run(finding, env=environment, cwd="/", check=False).returncode == 0
-
-
-def test_the_server_speaks_http_1_only(monkeypatch):
-    """An HTTP/2 body may have no length. WSGI would ignore it, and a DELETE would not be refused."""
-    given = {}
-
-    def granian(application, **options):
-        given.update(options)
-        return SimpleNamespace(serve=lambda: None, on_startup=lambda hook: None)
-
-    monkeypatch.setattr(serving, "Granian", granian)
-    monkeypatch.setattr(serving, "load_application", lambda: None)
-    monkeypatch.setattr(serving, "prepare_workers", lambda: None)
-    monkeypatch.setattr(serving.multiprocessing, "set_start_method", lambda method: None)
-
-    serving.serve("127.0.0.1", 8000, 1, greeting="Hello")
-
-    assert given["http"] is HTTPModes.http1
 
 
 @pytest.mark.parametrize(

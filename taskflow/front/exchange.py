@@ -1,0 +1,121 @@
+"""One request and its response."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+
+from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
+from taskflow.front.streams import send_stream
+from taskflow.http.bodies import API_PREFIX
+from taskflow.http.errors import CONTENT_TYPE, Problem, problem_of_status
+from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID
+
+log = logging.getLogger("taskflow.request")
+TEXT = "text/plain; charset=utf-8"
+
+
+class Exchange:
+    """A request, and the means to answer it from whichever thread."""
+
+    __slots__ = ("environ", "is_gone", "protocol", "release", "waits_since", "watch")
+
+    def __init__(self, protocol: ServerProtocol, environ: Environ) -> None:
+        self.protocol = protocol
+        self.environ = environ
+        self.is_gone = False  # whether the client has closed the connection
+        self.waits_since = 0.0  # seconds of the monotonic clock, once it waits for a thread
+        self.watch: Future | None = None  # ends when the client closes the connection
+        self.release: Callable[[], None] | None = None  # called once the body is not needed
+
+    def answer(self, application: Application) -> None:
+        """Send the response of the application. Does nothing if the client is gone."""
+        self.unwatch()
+        try:
+            if not self.is_gone:
+                self._run(application)
+        except Exception:
+            log.exception("the request could not be answered")
+            self.refuse(problem_of_status(500))
+        finally:
+            self._release()
+
+    def _run(self, application: Application) -> None:
+        start = StartOfResponse()
+        parts = application(self.environ, start)
+        if isinstance(parts, list):
+            body = parts[0] if len(parts) == 1 else b"".join(parts)
+            self.protocol.response_bytes(start.status, start.headers, body)
+        else:
+            send_stream(self.protocol, start.status, start.headers, parts)
+
+    def refuse(self, problem: Problem, *, is_closed: bool = False) -> None:
+        """Send a problem document without running the application, and write its line in the log.
+
+        With `is_closed` the connection ends with it.
+        """
+        self.unwatch()
+        request_id = self._request_id()
+        is_api = str(self.environ["PATH_INFO"]).startswith(API_PREFIX)
+        body = problem.as_json(request_id) if is_api else problem.detail
+        headers = {
+            **(API_HEADERS if is_api else PAGE_HEADERS),
+            "Content-Type": CONTENT_TYPE if is_api else TEXT,
+            "X-Request-Id": request_id,
+            **problem.headers,
+        }
+        if is_closed:
+            headers["Connection"] = "close"
+        self.protocol.response_bytes(problem.status, list(headers.items()), body.encode())
+        self._release()
+        self._log(request_id, problem.status)
+
+    # ---- whether the client is still there ----
+
+    def watch_client(self) -> None:
+        """Set `is_gone` as soon as the client closes the connection."""
+        self.watch = self.protocol.client_disconnect()
+        self.watch.add_done_callback(self._note_end)
+
+    def unwatch(self) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+            self.watch = None
+
+    def _note_end(self, watch: Future) -> None:
+        if not watch.cancelled():
+            self.is_gone = True
+
+    # ---- helpers ----
+
+    def _release(self) -> None:
+        if self.release is not None:
+            self.release()
+            self.release = None
+
+    def _request_id(self) -> str:
+        sent_id = str(self.environ.get("HTTP_X_REQUEST_ID", ""))
+        return sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
+
+    def _log(self, request_id: str, status: int) -> None:
+        fields = {
+            "request_id": request_id,
+            "method": self.environ["REQUEST_METHOD"],
+            "path": self.environ["PATH_INFO"],
+            "status": status,
+        }
+        log.info("request", extra=fields)
+
+
+class StartOfResponse:
+    """WSGI's start_response: keeps status and headers."""
+
+    __slots__ = ("headers", "status")
+
+    status: int
+    headers: Headers
+
+    def __call__(self, status: str, headers: Headers, exc_info: object = None) -> None:
+        self.status = int(status[:3])
+        self.headers = headers

@@ -1,0 +1,45 @@
+"""The limits of the front. docs/reliability.md describes what a client gets at each of them."""
+
+from __future__ import annotations
+
+# ---- threads of a worker process -----------------------------------------------------------------
+
+WORK_SLOTS = 4  # requests that are answered at the same time
+SIGN_IN_SLOTS = 1  # hashing a password takes 50 ms of a whole core
+PROBE_SLOTS = 1
+SPARE_THREADS = 1  # to receive requests while all WORK_SLOTS are taken
+
+# ---- connections ---------------------------------------------------------------------------------
+
+MAX_CONNECTIONS = 16_384
+OTHER_FILES = 256  # that a worker opens beside its connections
+BACKLOG = 4_096  # connections that the kernel holds until they are accepted
+HEAD_SECONDS = 10  # until a connection has sent the head of its first or its next request
+# After which the kernel ends a connection whose client does not read or is unreachable.
+SEND_SECONDS = 30
+
+# ---- bodies --------------------------------------------------------------------------------------
+
+BODY_SECONDS = 10.0  # until a body has arrived, and in addition:
+BODY_SECONDS_PER_BYTE = 1 / 131_072  # one second for each 128 KiB of its Content-Length
+MAX_INCOMPLETE_BODIES = 4_096
+MAX_BODY_BYTES_HELD = 64 * 1_048_576  # of all requests that are not answered yet
+
+# ---- requests that wait for a thread -------------------------------------------------------------
+
+MAX_WAIT_SECONDS = 5.0
+MAX_WAITING = 1_024  # requests in each queue
+WATCH_AFTER_SECONDS = 0.2  # after which it is noticed that the client of a waiting request is gone
+TEND_SECONDS = 0.2  # between two looks at what waits
+
+# ---- responses -----------------------------------------------------------------------------------
+
+MAX_STREAM_BYTES_IN_MEMORY = 1_048_576  # of a streamed response; a longer one becomes a file
+FILE_SECONDS = (
+    60  # after which the file of a streamed response is removed; it was opened long before
+)
+
+# ---- the end -------------------------------------------------------------------------------------
+
+BODY_GRACE_SECONDS = 1.0  # for which a stopping worker waits for incomplete bodies
+LINGER_SECONDS = 1.0  # for which it then waits for clients that read their response slowly

@@ -1,0 +1,59 @@
+"""Requests that wait for a thread, in a fair order."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from taskflow.front.exchange import Exchange
+
+Client = object
+
+
+class WaitingRequests:
+    """Takes one request of each client in turn, so that many of one do not delay those of another.
+
+    A client is a value of the header Authorization, or an address if there is none. Not safe for
+    threads: its lane locks it.
+    """
+
+    def __init__(self) -> None:
+        self._by_client: dict[Client, deque[Exchange]] = {}  # no deque is empty
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def append(self, exchange: Exchange) -> None:
+        environ = exchange.environ
+        client = environ.get("HTTP_AUTHORIZATION") or environ["REMOTE_ADDR"]
+        self._by_client.setdefault(client, deque()).append(exchange)
+        self._count += 1
+
+    def take(self) -> Exchange:
+        """Remove and return the oldest request of the client whose turn it is."""
+        client = next(iter(self._by_client))
+        requests = self._by_client.pop(client)
+        if len(requests) > 1:
+            self._by_client[client] = requests  # now the last one in turn
+        self._count -= 1
+        return requests.popleft()
+
+    def take_older_than(self, since: float) -> list[Exchange]:
+        """Remove and return the requests that have waited since then or longer."""
+        taken = []
+        for client, requests in tuple(self._by_client.items()):
+            while requests and requests[0].waits_since <= since:
+                taken.append(requests.popleft())
+            if not requests:
+                del self._by_client[client]
+        self._count -= len(taken)
+        return taken
+
+    def list_unwatched(self, since: float) -> list[Exchange]:
+        """Return the requests that have waited since then and whose clients are not watched."""
+        return [
+            exchange
+            for requests in self._by_client.values()
+            for exchange in requests
+            if exchange.watch is None and exchange.waits_since <= since
+        ]

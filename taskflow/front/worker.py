@@ -1,0 +1,156 @@
+"""
+A worker process: granian's event loop for connections, and the front for requests.
+
+granian offers two ways to run an application. Under WSGI a thread waits for each body and nothing
+ends that wait. Under RSGI bodies arrive without a thread, but each request is then passed from
+granian's thread to Python's event loop, from there to a thread, and back: 50 to 80 µs, which is a
+tenth of a request. So the worker is RSGI's, but its requests are passed on by the thread that
+brings them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import resource
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
+from granian.http import HTTP1Settings
+
+from taskflow.front.front import Front
+from taskflow.front.limits import (
+    BACKLOG,
+    BODY_GRACE_SECONDS,
+    HEAD_SECONDS,
+    LINGER_SECONDS,
+    MAX_CONNECTIONS,
+    OTHER_FILES,
+    SEND_SECONDS,
+    SPARE_THREADS,
+    TEND_SECONDS,
+    WORK_SLOTS,
+)
+
+log = logging.getLogger("taskflow.front")
+IDLE_THREAD_SECONDS = 600  # after which granian ends a thread, and its database connection
+SERVER_THREADS = 1  # of granian, for all connections
+FILE_THREADS = 4  # of granian, which read files that are sent
+NO_TLS: tuple[object, ...] = (False, None, None, None, "tls1.3", None, [], False)
+NO_METRICS = (None, None)
+
+
+class DirectLoop:
+    """What granian takes for Python's event loop: runs its callbacks in the thread that calls."""
+
+    def call_soon_threadsafe(
+        self, callback: Callable[..., object], *args: object, context: object = None
+    ) -> None:
+        callback(*args)
+
+    call_soon = call_soon_threadsafe
+
+
+def run_worker(front: Front, host: str, port: int, worker_id: int) -> NoReturn:
+    """Serve until a signal ends the process."""
+    stop = WorkerSignal()
+    listener = listen(host, port)
+    worker = RSGIWorker(
+        worker_id,
+        (None, SocketHolder(listener.fileno(), False, BACKLOG)),
+        None,
+        SERVER_THREADS,
+        FILE_THREADS,
+        WORK_SLOTS + SPARE_THREADS,
+        IDLE_THREAD_SECONDS,
+        allow_connections(),
+        "1",  # HTTP/2 allows bodies without a length, which WSGI applications cannot read.
+        HTTP1Settings(header_read_timeout=HEAD_SECONDS * 1000),
+        None,
+        False,  # no websockets
+        None,  # no static files
+        *NO_TLS,
+        NO_METRICS,
+    )
+    direct = DirectLoop()
+    scheduler = CallbackScheduler(direct, None, None, None, None)
+    scheduler._schedule_fn = front.receive
+    worker.serve_mtr(scheduler, direct, stop)
+    asyncio.run(tend_until_stopped(front, stop))
+    os._exit(0)  # granian's threads would fail when Python removes what they use
+
+
+def allow_connections() -> int:
+    """Raise the limit of open files as far as needed. Return how many connections it allows.
+
+    granian cannot accept a connection without a free file.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_CONNECTIONS + OTHER_FILES
+    if soft == resource.RLIM_INFINITY:
+        return MAX_CONNECTIONS
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(1, min(MAX_CONNECTIONS, soft - OTHER_FILES))
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket. The kernel divides connections among the workers' sockets."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Accepted connections have the options of the listening socket.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform == "linux":
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_SECONDS * 1000)
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SEND_SECONDS)
+    listener.bind((host, port))
+    listener.listen(BACKLOG)
+    listener.setblocking(False)
+    return listener
+
+
+async def tend_until_stopped(front: Front, stop: WorkerSignal) -> None:
+    """Tend the front until all connections have ended after SIGTERM or SIGINT."""
+    loop = asyncio.get_running_loop()
+    is_stopping, has_ended = asyncio.Event(), asyncio.Event()
+    stop.add_cb(lambda: loop.call_soon_threadsafe(has_ended.set))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, is_stopping.set)
+    tending = asyncio.create_task(tend(front))
+    await is_stopping.wait()
+    stop.set()  # no more connections; those without a request end
+    ending = asyncio.create_task(end_when_idle(front))
+    await has_ended.wait()
+    tending.cancel()
+    ending.cancel()
+
+
+async def tend(front: Front) -> None:
+    while True:
+        await asyncio.sleep(TEND_SECONDS)
+        try:
+            front.tend()
+        except Exception:  # the next requests need their deadlines all the same
+            log.exception("the deadlines of requests could not be checked")
+
+
+async def end_when_idle(front: Front) -> None:
+    """End the process soon after the last accepted request is answered.
+
+    granian would also wait for incomplete requests and for clients that do not read.
+    """
+    await asyncio.sleep(BODY_GRACE_SECONDS)
+    front.bodies.give_up()
+    while not front.is_idle:
+        await asyncio.sleep(TEND_SECONDS)
+    await asyncio.sleep(LINGER_SECONDS)
+    os._exit(0)
