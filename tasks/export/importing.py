@@ -77,14 +77,19 @@ def import_tenant(
                         event.subject_id += shift[TAG]
                     Event.objects.bulk_create(events)
                     TaskCountDelta.repair(Project.everything.all())
-                    ProjectKey.store_missing()  # files of version 1 have none
-                    Comment.store_missing_times()  # files of version 1 have none
+                    store_what_older_files_lack()
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
     return tenant, keeps_tokens
 
 
 # ---- writing ------------------------------------------------------------------------------------
+
+
+def store_what_older_files_lack() -> None:
+    """Store the rows and values of the current tenant that files of version 1 do not have."""
+    ProjectKey.store_missing()
+    Comment.store_missing_times()
 
 
 def create_tenant(values: ExportRow) -> Tenant:
