@@ -43,6 +43,8 @@ class ResourceType:
     to the current time, or to False if it is a boolean. None if rows are deleted.
     `restores_values`: False for credentials: an undo revokes those that were created, and never
     brings values back.
+    `changed_without_event`: columns that the events do not follow.
+    `filled_by_migration`: columns to which a migration has given a value, without an event.
     `inverse_verbs`: how undoing a change is recorded, by the verb of that change, where it is not
     `changed`.
     `sentences`: the predicates of history sentences, by verb, where they differ from the general
@@ -63,6 +65,8 @@ class ResourceType:
     removed_verb: str = "deleted"
     removal: tuple[str, str] | None = None
     restores_values: bool = True
+    changed_without_event: tuple[str, ...] = ()
+    filled_by_migration: tuple[str, ...] = ()
     inverse_verbs: Mapping[str, str] = field(default_factory=dict)
     sentences: Mapping[str, str] = field(default_factory=dict)
 

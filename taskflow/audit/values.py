@@ -7,17 +7,18 @@ from datetime import UTC, date, datetime
 from functools import cache
 from typing import Any, cast
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import FieldDoesNotExist, ValidationError
 from django.db import models
 
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import ComputedField
 from taskflow.http.errors import Invalid
-from taskflow.tenancy import TenantModel
+from taskflow.tenancy import Changes, TenantModel
 
 # By field name: values of columns, and the linked rows of many-to-many fields.
 FieldValues = Mapping[str, Any]
 UNRECORDED = {"id", "tenant", "created_at", "updated_at", "version"}
+REDACTED = "…"  # recorded instead of values that must not be in the log
 
 
 def as_recorded(value: object) -> object:
@@ -53,16 +54,42 @@ def are_equal_as_json(before: object, after: object) -> bool:
 
 def snapshot(row: TenantModel) -> dict[str, object]:
     """Return all recorded values that are not empty, as JSON, by field name."""
-    values = {n: getattr(row, attname) for n, attname in _recorded_fields(type(row))}
+    values = {n: getattr(row, attname) for n, attname in recorded_fields(type(row))}
     return {n: as_recorded(v) for n, v in values.items() if v not in (None, "", {}, [])}
 
 
 @cache
-def _recorded_fields(model: type[TenantModel]) -> list[tuple[str, str]]:
+def recorded_fields(model: type[TenantModel]) -> list[tuple[str, str]]:
     """Return the name and the attribute name of each field that is recorded."""
     unrecorded = UNRECORDED | model.unrecorded
     fields = [f for f in columns_of(model) if not f.generated and not isinstance(f, ComputedField)]
     return [(f.name, f.attname) for f in fields if f.name not in unrecorded]
+
+
+def is_creation(model: type[models.Model], changes: Changes) -> bool:
+    """Return whether these changes of an event create the row."""
+    return _has_required(model, changes, 0)
+
+
+def is_deletion(model: type[models.Model], changes: Changes) -> bool:
+    """Return whether these changes of an event delete the row."""
+    return _has_required(model, changes, 1)
+
+
+def _has_required(model: type[models.Model], changes: Changes, side: int) -> bool:
+    """Return whether the event has null for a column that cannot be null.
+
+    `side` is 0 for the values before the event, 1 for those after it. Null then means that the row
+    did not exist.
+    """
+    for name, pair in changes.items():
+        try:
+            column: Any = model._meta.get_field(name)
+        except FieldDoesNotExist:  # the field of a link is recorded on both rows; one model has it
+            continue
+        if pair[side] is None and column.concrete and not column.null:
+            return True
+    return False
 
 
 def read_column(row: models.Model, name: str) -> object:

@@ -42,6 +42,7 @@ from taskflow.tenancy.unit import (
     current_tenant_id,
     has_roles,
     inside,
+    read_one_snapshot,
     with_tenant_parameter,
 )
 
@@ -65,5 +66,6 @@ __all__ = [
     "has_roles",
     "inside",
     "is_tenant_model",
+    "read_one_snapshot",
     "with_tenant_parameter",
 ]

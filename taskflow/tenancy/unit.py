@@ -56,6 +56,20 @@ def across_tenants(reason: str) -> AbstractContextManager[None]:
     return _open_unit(ALL_TENANTS, read_only=False)
 
 
+@contextmanager
+def read_one_snapshot() -> Iterator[None]:
+    """Open a transaction in which units of work of several tenants, one after the other, read one
+    snapshot of the database. A write inside may fail.
+
+    It may take as long as it needs, and no writer waits for it. Each unit of work is bound to its
+    tenant as usual.
+    """
+    session = current_session()
+    access = session.reserve_write_access(read_only=True, max_wait=None)
+    with session.read_snapshots(), access, transaction.atomic():
+        yield
+
+
 def allow_early_commit() -> None:
     """Allow the current unit of work to be committed together with its last query.
 

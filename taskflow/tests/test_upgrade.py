@@ -64,6 +64,8 @@ def check_upgrade(environment):
     stored_databases.manage("check", "--database", "default", environment=environment)
     recounted = stored_databases.manage("recount", environment=environment)
     assert recounted == "All values are right.\n"
+    verified = stored_databases.manage("verify", environment=environment)
+    assert verified.splitlines()[-1] == "All values are right."
 
     report = use(environment)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import groupby, islice
 from operator import itemgetter
@@ -20,13 +21,16 @@ from taskflow.db.computed import set_computed
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
-    CHUNK,
+    EXPORT,
+    FileFormat,
+    chunk_size_of,
     exported_models,
     fields_of,
     label_of,
     models_by_label,
     reference_fields,
 )
+from tasks.export.sequences import advance_sequence
 from tasks.export.tag_names import rename_tag
 from tasks.export.values import ExportRow, read_value
 from tasks.export.verifying import TAG, Contents, InvalidExport, describe_error, read_verified_rows
@@ -60,13 +64,20 @@ def import_tenant(
             shift = {label_of(m): _reserve_ids(m, contents.spans) for m in exported_models()}
             tenant_id = _reserve_tenant_id(contents.tenant["id"])
             with transaction.atomic():
-                tenant = _create_tenant(values | {"id": tenant_id})
+                tenant = create_tenant(values | {"id": tenant_id})
                 keeps_tokens = tenant.pk == contents.tenant["id"]
+                events: list[Event] = []  # of the tags that get another name
+                rows = read_verified_rows(file, contents)
+                rows = _rename_tags(rows, contents.renamed_tags, events)
+                if not keeps_tokens:
+                    rows = _leave_out_tokens(rows, progress)
                 with inside(tenant):
-                    _write_rows(file, contents, tenant, shift, progress, with_tokens=keeps_tokens)
+                    write_rows(rows, tenant, shift, progress)
+                    for event in events:
+                        event.subject_id += shift[TAG]
+                    Event.objects.bulk_create(events)
                     TaskCountDelta.repair(Project.everything.all())
-                    ProjectKey.store_missing()  # files of version 1 have none
-                    Comment.store_missing_times()  # files of version 1 have none
+                    store_what_older_files_lack()
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
     return tenant, keeps_tokens
@@ -75,7 +86,14 @@ def import_tenant(
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def _create_tenant(values: ExportRow) -> Tenant:
+def store_what_older_files_lack() -> None:
+    """Store the rows and values of the current tenant that files of version 1 do not have."""
+    ProjectKey.store_missing()
+    Comment.store_missing_times()
+
+
+def create_tenant(values: ExportRow) -> Tenant:
+    """Insert the tenant with all its columns as they are in the file."""
     fields = columns_of(Tenant)
     tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
@@ -83,65 +101,83 @@ def _create_tenant(values: ExportRow) -> Tenant:
     return tenant
 
 
-def _write_rows(
-    file: BinaryIO,
-    contents: Contents,
+def _leave_out_tokens(
+    rows: Iterator[tuple[str, ExportRow]], progress: Progress
+) -> Iterator[tuple[str, ExportRow]]:
+    for label, row in rows:
+        if label == "accounts.apitoken":
+            progress(1)
+        else:
+            yield label, row
+
+
+def write_rows(
+    rows: Iterator[tuple[str, ExportRow]],
     tenant: Tenant,
     shift: dict[str, int],
     progress: Progress,
-    *,
-    with_tokens: bool,
+    file_format: FileFormat = EXPORT,
 ) -> None:
-    models = models_by_label()
-    events: list[Event] = []  # of the tags that get another name
-    for label, rows in groupby(read_verified_rows(file, contents), key=itemgetter(0)):
-        if label == "accounts.apitoken" and not with_tokens:
-            progress(sum(1 for _ in rows))
-            continue
+    """Insert (label of the model, row) in the current tenant, grouped by model.
+
+    `shift` is added to the ids, by label. If it is empty, all ids stay as they are.
+    """
+    models = models_by_label(file_format)
+    for label, group in groupby(rows, key=itemgetter(0)):
+        model = models[label]
         later: list[tuple[int, str, int]] = []  # (row id, column, id of a later row)
-        while chunk := [row for _, row in islice(rows, CHUNK)]:
-            if label == TAG:
-                events += _rename_tags(chunk, contents.renamed_tags, shift[TAG])
-            _write_chunk(models[label], tenant, chunk, shift, later)
+        while chunk := [row for _, row in islice(group, chunk_size_of(model))]:
+            if shift:
+                _shift_ids_of(model, chunk, shift)
+            _postpone_references(model, chunk, later)
+            _insert_chunk(model, tenant, chunk, file_format)
             progress(len(chunk))
         for row_id, name, target in later:
-            models[label]._base_manager.filter(pk=row_id).update(**{name: target})
-    Event.objects.bulk_create(events)
+            model._base_manager.filter(pk=row_id).update(**{name: target})
 
 
-def _rename_tags(chunk: list[ExportRow], names: dict[int, str], shift: int) -> list[Event]:
-    """Give the tags the names that `names` has for their ids in the file. Return the events."""
-    events = [rename_tag(row, names[row["id"]], now()) for row in chunk if row["id"] in names]
-    for event in events:
-        event.subject_id += shift
-    return events
+def _rename_tags(
+    rows: Iterator[tuple[str, ExportRow]], names: dict[int, str], events: list[Event]
+) -> Iterator[tuple[str, ExportRow]]:
+    """Give the tags the names that `names` has for their ids in the file. Add the events."""
+    for label, row in rows:
+        if label == TAG and row["id"] in names:
+            events.append(rename_tag(row, names[row["id"]], now()))
+        yield label, row
 
 
-def _write_chunk(
-    model: type[Model],
-    tenant: Tenant,
-    chunk: list[ExportRow],
-    shift: dict[str, int],
-    later: list[tuple[int, str, int]],
+def _postpone_references(
+    model: type[Model], chunk: list[ExportRow], later: list[tuple[int, str, int]]
 ) -> None:
-    """Insert rows. References to later rows of the same table are set to null and added to `later`:
-    the caller sets them when all rows exist.
+    """Set references to later rows of the same table to null and add them to `later`: the caller
+    sets them when all rows exist.
     """
+    names = [name for name, target in reference_fields(model) if target is model]
+    last = chunk[-1]["id"]
+    for row in chunk if names else ():
+        for name in names:
+            if row[name] is not None and row[name] > last:
+                later.append((row["id"], name, row[name]))
+                row[name] = None
+
+
+def _shift_ids_of(model: type[Model], chunk: list[ExportRow], shift: dict[str, int]) -> None:
     label, references = label_of(model), list(reference_fields(model))
-    last = chunk[-1]["id"] + shift[label]
     for row in chunk:
         row["id"] += shift[label]
         for name, target in references:
             if row[name] is not None:
                 row[name] += shift[label_of(target)]
-            if target is model and row[name] is not None and row[name] > last:
-                later.append((row["id"], name, row[name]))
-                row[name] = None
         if label == "audit.event":
             _shift_event(row, shift)
         if label == "accounts.apitoken" and row["project_ids"]:
             row["project_ids"] = [pk + shift["tasks.project"] for pk in row["project_ids"]]
-    fields = fields_of(model)
+
+
+def _insert_chunk(
+    model: type[Model], tenant: Tenant, chunk: list[ExportRow], file_format: FileFormat
+) -> None:
+    fields = fields_of(model, file_format)
     _insert(
         model,
         [
@@ -198,38 +234,18 @@ def _reserve_ids(model: type[Model], spans: dict[str, tuple[int, int]]) -> int:
         return 0
     table = model._meta.db_table
     smallest, largest = spans[label_of(model)]
-    first = _advance_sequence(table, 1)
+    first = advance_sequence(table, 1)
     if first <= smallest and (
-        first == largest or _advance_sequence(table, largest - first) == first + 1
+        first == largest or advance_sequence(table, largest - first) == first + 1
     ):
         return 0
-    return _advance_sequence(table, largest - smallest + 1) - smallest
+    return advance_sequence(table, largest - smallest + 1) - smallest
 
 
 def _reserve_tenant_id(exported_id: int) -> int:
     """Return the exported id if no tenant of this database ever had it, else the next free id."""
     table = Tenant._meta.db_table
-    next_id = _advance_sequence(table, 1)
+    next_id = advance_sequence(table, 1)
     if next_id < exported_id:
-        _advance_sequence(table, exported_id - next_id)
+        advance_sequence(table, exported_id - next_id)
     return max(next_id, exported_id)
-
-
-def _advance_sequence(table: str, count: int) -> int:
-    """Reserve the next `count` ids of the table, without a gap. Return the first."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        if connection.vendor == "sqlite":
-            cursor.execute("SELECT seq FROM sqlite_sequence WHERE name = %s", [table])
-            first = (cursor.fetchone() or [0])[0] + 1
-            cursor.execute("DELETE FROM sqlite_sequence WHERE name = %s", [table])
-            values = [table, first + count - 1]
-            cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", values)
-            return int(first)
-        # Without the lock, an insert at the same time could use an id in between.
-        cursor.execute(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
-        cursor.execute(
-            "SELECT min(n) FROM (SELECT nextval(pg_get_serial_sequence(%s, 'id')) AS n"
-            " FROM generate_series(1, %s)) AS taken",
-            [table, count],
-        )
-        return int(cursor.fetchone()[0])

@@ -54,15 +54,19 @@ ExportRow = dict[str, Any]  # the columns of a row as JSON, by name
 # ---- writing ------------------------------------------------------------------------------------
 
 
-def write_value(field: AnyField, value: object, notes: list[str]) -> object:
+def write_value(
+    field: AnyField, value: object, notes: list[str], *, keeps_numbers: bool = False
+) -> object:
     """Return the value of a column as JSON that can be imported into both databases.
 
-    Whole floats are written as integers, because PostgreSQL returns 1.0 in JSON as 1. A value that
-    a database may contain but a request body may not is written as text, and a note is added to
-    `notes`.
+    Unless `keeps_numbers` is True, whole floats are written as integers, so that both databases
+    write the same: PostgreSQL stores the digits, SQLite the number. A value that a database may
+    contain but a request body may not is written as text, and a note is added to `notes`.
     """
     if isinstance(field, models.JSONField):
-        return _JsonWriter(field.attname, notes).write(value, _max_depth_of(field))
+        return _JsonWriter(field.attname, notes, keeps_numbers=keeps_numbers).write(
+            value, _max_depth_of(field)
+        )
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds")
     if isinstance(value, date):
@@ -73,8 +77,8 @@ def write_value(field: AnyField, value: object, notes: list[str]) -> object:
 class _JsonWriter:
     """Writes a JSON value of one column."""
 
-    def __init__(self, column: str, notes: list[str]) -> None:
-        self.column, self.notes = column, notes
+    def __init__(self, column: str, notes: list[str], *, keeps_numbers: bool) -> None:
+        self.column, self.notes, self.keeps_numbers = column, notes, keeps_numbers
 
     def write(self, value: Any, levels: int) -> object:
         """Return the value as it is exported. It may be nested `levels` deep."""
@@ -104,12 +108,15 @@ class _JsonWriter:
         written: float | str = value
         if isinstance(value, float) and not math.isfinite(value):
             written = json.dumps(value)
-        elif isinstance(value, float) and value.is_integer():
+        elif isinstance(value, float) and value.is_integer() and not self._keeps(value):
             written = int(Decimal(repr(value)))  # as PostgreSQL reads the digits
         if isinstance(written, str) or not -(2**63) <= written < 2**63:
             self.notes.append(f"{self.column} contains a number outside 64 bits: it became text")
             written = str(written)
         return written
+
+    def _keeps(self, value: float) -> bool:
+        return self.keeps_numbers and abs(value) < 2**63
 
 
 def _write_text(text: str, column: str, notes: list[str]) -> str:

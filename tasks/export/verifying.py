@@ -16,7 +16,15 @@ from taskflow.db.columns import columns_of
 from taskflow.db.types import AnyField
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
-from tasks.export.format import FORMAT, VERSION, Line, fields_of, label_of, models_by_label
+from tasks.export.format import (
+    EXPORT,
+    VERSION,
+    FileFormat,
+    Line,
+    fields_of,
+    label_of,
+    models_by_label,
+)
 from tasks.export.tag_names import number_equal_names
 from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
 from tasks.models import Outcome, Status, Tag, Task
@@ -30,7 +38,7 @@ NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
 
 
 class InvalidExport(Exception):
-    """The file cannot be imported. The message is a sentence that states the reason."""
+    """The file cannot be imported or restored. The message is a sentence that states the reason."""
 
 
 @dataclass
@@ -55,7 +63,7 @@ def verify(file: BinaryIO) -> Contents:
     Raises InvalidExport if the file is not an export, is incomplete, was changed, is of a newer
     version, or contains a row that cannot be stored.
     """
-    lines = _read_lines(file)
+    lines = read_lines(file)
     data, head = next(lines, (b"", {}))
     contents = Contents(_read_head(head), dict.fromkeys(models_by_label(), 0))
     digest = hashlib.sha256(data)
@@ -92,13 +100,13 @@ def read_verified_rows(file: BinaryIO, contents: Contents) -> Iterator[tuple[str
     Raises InvalidExport if the file has changed since it was verified.
     """
     digest = hashlib.sha256()
-    for data, document in _read_lines(file):
+    for data, document in read_lines(file):
         if "sha256" in document:
             break
         digest.update(data)
         if "row" in document:
             label = document["model"]
-            yield label, _fill_defaults(models_by_label()[label], document["row"])
+            yield label, fill_defaults(models_by_label()[label], document["row"])
     if digest.hexdigest() != contents.sha256:
         raise InvalidExport("The file has been changed while it was read.")
 
@@ -117,7 +125,8 @@ def describe_error(error: Exception) -> str:
 # ---- lines --------------------------------------------------------------------------------------
 
 
-def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, Line]]:
+def read_lines(file: BinaryIO) -> Iterator[tuple[bytes, Line]]:
+    """Yield each line of the file with its JSON object. Raises InvalidExport for another line."""
     file.seek(0)
     number = 0
     while data := file.readline(MAX_LINE_BYTES):
@@ -136,22 +145,27 @@ def _read_lines(file: BinaryIO) -> Iterator[tuple[bytes, Line]]:
 def _read_head(head: Line) -> ExportRow:
     """Check the first line. Return the columns of the tenant."""
     version, tenant = head.get("version"), head.get("tenant")
-    if head.get("format") != FORMAT or type(version) is not int or version < 1:
+    if head.get("format") != EXPORT.name or type(version) is not int or version < 1:
         raise InvalidExport(NOT_AN_EXPORT)
-    if version > VERSION:
-        raise InvalidExport(
-            f"This file has format {version}; this TaskFlow reads up to {VERSION}."
-            " Upgrade TaskFlow."
-        )
+    refuse_newer(version)
     if not isinstance(tenant, dict):
         raise InvalidExport("The first line does not describe the tenant.")
     try:
-        row = _fill_defaults(Tenant, tenant)
+        row = fill_defaults(Tenant, tenant)
         _check_values(Tenant, row)
         check_id(row["id"], 0)
     except (Problem, ValueError, ValidationError) as error:
         raise InvalidExport(f"Line 1: {describe_error(error)}") from None
     return row
+
+
+def refuse_newer(version: int) -> None:
+    """Raise InvalidExport for the version of a file that a newer TaskFlow wrote."""
+    if version > VERSION:
+        raise InvalidExport(
+            f"This file has format {version}; this TaskFlow reads up to {VERSION}."
+            " Upgrade TaskFlow."
+        )
 
 
 def read_row(document: Line) -> tuple[str, ExportRow]:
@@ -162,7 +176,7 @@ def read_row(document: Line) -> tuple[str, ExportRow]:
     model = models_by_label().get(label)
     if model is None:
         raise ValueError(f"this TaskFlow has no {label}: {NEWER}")
-    row = _fill_defaults(model, row)
+    row = fill_defaults(model, row)
     _check_values(model, row)
     return label, row
 
@@ -180,9 +194,11 @@ def _check_end(document: Line, contents: Contents) -> None:
 # ---- rows ---------------------------------------------------------------------------------------
 
 
-def _fill_defaults(model: type[Model], row: ExportRow) -> ExportRow:
+def fill_defaults(
+    model: type[Model], row: ExportRow, file_format: FileFormat = EXPORT
+) -> ExportRow:
     """Return the row with defaults for missing columns. Raises ValueError for unknown columns."""
-    fields = _fields_by_name(model)
+    fields = _fields_by_name(model, file_format)
     if unknown := sorted(row.keys() - fields.keys()):
         raise ValueError(
             f"{label_of(model)} has no column {', '.join(unknown)} in this TaskFlow: {NEWER}"
@@ -226,8 +242,8 @@ def _check_ids(ids: object) -> None:
 
 
 @cache
-def _fields_by_name(model: type[Model]) -> dict[str, AnyField]:
-    fields = columns_of(Tenant) if model is Tenant else fields_of(model)
+def _fields_by_name(model: type[Model], file_format: FileFormat = EXPORT) -> dict[str, AnyField]:
+    fields = columns_of(Tenant) if model is Tenant else fields_of(model, file_format)
     return {column.attname: column for column in fields}
 
 

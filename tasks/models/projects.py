@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Case, F, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Exists, F, OuterRef, Q, Subquery, Value, When
 from django.db.models.functions import Upper
 from django.utils import timezone
 
@@ -252,6 +252,12 @@ class ProjectKey(TenantModel):
         known = cls._default_manager.values("key")
         missing = Project.everything.exclude(key__in=known).values_list("key", "pk")
         cls._default_manager.bulk_create([cls(key=key, project_id=pk) for key, pk in missing])
+
+    @classmethod
+    def find_missing(cls) -> models.QuerySet[Project, tuple[int, str]]:
+        """Return the id and present key of projects that no row here finds by this key."""
+        rows = cls._default_manager.filter(project=OuterRef("pk"), key=OuterRef("key"))
+        return Project.everything.filter(~Exists(rows)).order_by("pk").values_list("pk", "key")
 
 
 @with_tenant_parameter

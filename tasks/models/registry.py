@@ -32,7 +32,12 @@ RESOURCE_TYPES = (
         restores_values=False,
     ),
     ResourceType(
-        Project, "project", select_related=("owner",), unique=("key",), removal=MOVE_TO_TRASH
+        Project,
+        "project",
+        select_related=("owner",),
+        unique=("key",),
+        removal=MOVE_TO_TRASH,
+        changed_without_event=("last_number",),
     ),
     ResourceType(
         ProjectMember,
@@ -73,6 +78,7 @@ RESOURCE_TYPES = (
         sentences={"imported": "imported the {label} {title}"},
         unique=("external_ref",),
         removal=MOVE_TO_TRASH,
+        filled_by_migration=("outcome",),
     ),
     ResourceType(
         Comment,

@@ -9,6 +9,7 @@ from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded, read_column
 from taskflow.db.computed import computed_fields, wrong_values
+from tasks.management.commands.verify import find_faults
 from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
 
 FIELDS = (
@@ -27,6 +28,7 @@ def broken_invariants() -> list[str]:
         *_broken_families(tasks),
         *_broken_counts(),
         *wrong_columns(),
+        *find_faults(),  # what `manage.py verify` reports
         *(
             f"idempotency key {k.pk} has no response"
             for k in IdempotencyRecord.objects.filter(status=None)

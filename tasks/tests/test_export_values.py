@@ -194,7 +194,7 @@ def test_full_disk_leaves_no_file_and_is_one_sentence(fixtures, tmp_path, monkey
 
 
 def test_failure_in_the_middle_of_an_export_leaves_no_file(fixtures, tmp_path, monkeypatch):
-    def fail(*args):
+    def fail(*args, **how):
         raise DatabaseError("connection lost")
 
     monkeypatch.setattr(exporting, "write_value", fail)

@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
-from django.core.exceptions import FieldDoesNotExist
 from django.db import models
 
 from taskflow.audit.history import name_actor
@@ -22,11 +21,10 @@ from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, referenced_model_of
-from taskflow.audit.values import as_recorded
+from taskflow.audit.values import REDACTED, as_recorded, is_creation, is_deletion
 from taskflow.db.columns import columns_of
 from taskflow.tenancy import TenantModel
 
-REDACTED = "…"  # recorded instead of values that must not be in the log
 UNKNOWN: Any = object()  # stands for a value that is REDACTED
 EXISTS = ""  # the key of the steps that create or delete the row
 StepKey = str | tuple[str, int]  # a field, or (many-to-many field, id of the linked row)
@@ -210,7 +208,7 @@ class _RowPlanner:
         Its versions go on from the last one. If they began again at 1, an ETag from before the
         deletion would be valid for other values.
         """
-        deletion = next(e for e in self.events if _is_deletion(self.resource_type.model, e))
+        deletion = next(e for e in self.events if is_deletion(self.resource_type.model, e.changes))
         if hasattr(self.resource_type.model, "deleted_at"):
             self._refuse(deletion, "purged", "It was deleted permanently.")
             return
@@ -251,7 +249,7 @@ class _RowPlanner:
     def _set_fields(self, reversal: Reversal, targets: Mapping[StepKey, Any]) -> None:
         former = {key: values[0] for key, values in targets.items() if values}
         if former and self.row is None and not reversal.is_recreated:
-            if not any(_is_deletion(self.resource_type.model, e) for e in self.events):
+            if not any(is_deletion(self.resource_type.model, e.changes) for e in self.events):
                 self._refuse(self.events[0], "gone", "It was deleted permanently.")
             return
         for key, value in former.items():
@@ -272,9 +270,9 @@ class _RowPlanner:
 
 
 def _steps(model: type[models.Model], event: Event) -> Iterator[tuple[StepKey, Any, Any]]:
-    if _is_creation(model, event):
+    if is_creation(model, event.changes):
         yield EXISTS, False, True
-    elif _is_deletion(model, event):
+    elif is_deletion(model, event.changes):
         yield EXISTS, True, False
     else:
         for name, (before, after) in event.changes.items():
@@ -293,30 +291,6 @@ def _field_of_key(key: StepKey) -> str:
 
 def _is_link(model: type[models.Model], name: str) -> bool:
     return bool(model._meta.get_field(name).many_to_many)
-
-
-def _is_creation(model: type[models.Model], event: Event) -> bool:
-    return _has_required(model, event, 0)
-
-
-def _is_deletion(model: type[models.Model], event: Event) -> bool:
-    return _has_required(model, event, 1)
-
-
-def _has_required(model: type[models.Model], event: Event, side: int) -> bool:
-    """Return whether the event has null for a column that cannot be null.
-
-    `side` is 0 for the values before the event, 1 for those after it. Null then means that the row
-    did not exist.
-    """
-    for name, pair in event.changes.items():
-        try:
-            column = model._meta.get_field(name)
-        except FieldDoesNotExist:  # the field of a link is recorded on both rows; one model has it
-            continue
-        if pair[side] is None and column.concrete and not column.null:
-            return True
-    return False
 
 
 def _check_targets(plan: Plan) -> None:

@@ -38,10 +38,12 @@ if TYPE_CHECKING:
 
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
-# They have to precede the first query of a transaction.
+# They have to precede the first query of a transaction. Between queries, what was read is written
+# to a file, which a slow disk or a pipe may delay.
 READ_SNAPSHOT = (
     b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
     b"SET LOCAL statement_timeout = 0",
+    b"SET LOCAL idle_in_transaction_session_timeout = '10min'",
 )
 
 
