@@ -93,6 +93,7 @@ def send(token, example):
     )
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     ("row", "example"), EXAMPLES, ids=[f"{e.method} {e.path} {r.kind}" for r, e in EXAMPLES]
 )

@@ -20,7 +20,7 @@ from tasks.actions.pages import create_page
 from tasks.changes.tasks import create_task
 from tasks.models import Tag, Task
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
 BAD = ["x", "\0", "-1", str(2**63), "9" * 30, " ", "", "é", "½", "²", "9" * 5000, "1,x", "null"]
 REGISTERED = sorted(admin.site._registry, key=lambda model: model.__name__)

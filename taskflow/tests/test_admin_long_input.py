@@ -12,7 +12,7 @@ from taskflow.admin.text import MAX_LENGTH, MAX_LENGTH_OF_SEVERAL
 from taskflow.tenancy import inside
 from taskflow.tests.test_admin_bad_input import TASKS, each_model, list_of, parameters_of
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
 # 100,000 characters of words, of columns to sort by, and of digits.
 LONG = ["x " * 50_000, "1." * 50_000, "9" * 100_000]

@@ -33,7 +33,7 @@ from tasks.management.commands.verify import find_faults
 from tasks.models import ProjectKey, Task
 from tasks.tests.exports import build_unusual_tenant, wipe
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 
 @pytest.fixture

@@ -28,6 +28,8 @@ from tasks.models import ProjectStatus
 from tasks.tests.factories import MemberFactory
 from tasks.tests.test_filter_values import MULTIPLE
 
+pytestmark = pytest.mark.slow
+
 HOW = settings(
     phases=[Phase.generate] + [Phase.shrink] * PROOF,
     max_examples=300 if PROOF else 60,
