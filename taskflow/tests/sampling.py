@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import pytest
 from django.db import connection
 
-EVERYDAY_CASES = 5  # of a test that has more, unless it is marked sampled(n)
+EVERYDAY_CASES = 4  # of a test that has more, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
 

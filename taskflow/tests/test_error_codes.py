@@ -75,6 +75,7 @@ def field_codes_in(tree):
         yield from (c.value for c in candidates if isinstance(c, ast.Constant))
 
 
+@pytest.mark.slow
 def test_every_code_of_a_field_is_in_the_table():
     files = [path for path in product_files() if "admin" not in path.parts]
     used = {code for path in files for code in field_codes_in(ast.parse(path.read_text()))}

@@ -17,6 +17,8 @@ from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.models import Task
 
+pytestmark = pytest.mark.slow
+
 LARGEST = 2**63 - 1
 IDS = [
     str(LARGEST),

@@ -16,6 +16,8 @@ from tasks.changes.create import CreateTask, create_tasks
 from tasks.changes.tasks import delete_task
 from tasks.models import Task
 
+pytestmark = pytest.mark.slow
+
 # Names of sorts: the value of a row in Python. Titles sort by each database's own collation.
 KEYS = {
     "created_at": lambda task: task.created_at,

@@ -23,7 +23,7 @@ from tasks.changes.create import CreateTask, create_tasks
 from tasks.models import Task
 from tasks.queries.filters import TASK_SORTS
 
-pytestmark = pytest.mark.skipif("connection.vendor != 'sqlite'")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif("connection.vendor != 'sqlite'")]
 
 # Tables that grow with the work that is done in a tenant.
 LARGE = {

@@ -100,7 +100,7 @@ def form_of(response):
 # ---- every page responds -------------------------------------------------------------------------
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("model", MODELS)
 def test_every_page_responds(admin_fixtures, staff_client, model):
     with inside(admin_fixtures.root.tenant):
@@ -218,6 +218,7 @@ def work_in(operator_client, tenant):
     return operator_client.post(address(Tenant, "list"), data)
 
 
+@pytest.mark.slow
 def test_operator_can_pick_tenant_and_work_in_it(admin_fixtures, operator_client):
     assert "Launch" not in operator_client.get(address(Task, "list")).content.decode()
 
@@ -282,6 +283,7 @@ def test_changing_task_in_form_records_changes(admin_fixtures, staff_client):
     assert (event.verb, event.changes) == ("changed", {"title": ["Launch", "Lift off"]})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("start", "edit", "stored"),
     [
@@ -308,6 +310,7 @@ def test_task_form_sets_the_outcome_of_done_tasks(
         assert Task.objects.values_list("status", "outcome").get() == stored
 
 
+@pytest.mark.slow
 def test_task_form_refuses_the_outcome_of_an_open_task(admin_fixtures, staff_client):
     page = staff_client.get(address(Task, "change", admin_fixtures.task.pk))
 
@@ -441,6 +444,7 @@ def test_password_is_set_by_the_action(admin_fixtures, staff_client):
 # ---- constant queries ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "page",
@@ -488,6 +492,7 @@ def run(staff_client, model, name, pk, query=""):
     return staff_client.post(address(model, "list") + query, data, follow=True)
 
 
+@pytest.mark.slow
 def test_trash_of_list_can_be_shown_and_emptied(admin_fixtures, staff_client):
     run(staff_client, Task, "delete_selected", admin_fixtures.task.pk)
     staff_client.post(
@@ -513,6 +518,7 @@ def test_trash_of_list_can_be_shown_and_emptied(admin_fixtures, staff_client):
     assert [e.verb for e in admin_fixtures.events(subject_type="task")] == ["deleted", "restored"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [Project, Task, Comment, Page])
 def test_each_resource_can_be_deleted_permanently(admin_fixtures, staff_client, model):
     with inside(admin_fixtures.root.tenant):
@@ -560,6 +566,7 @@ def test_comment_can_be_changed_by_its_author_only(admin_fixtures, staff_client)
         assert set(Comment.objects.values_list("body", flat=True)) == {"Mine, anew", "Hers"}
 
 
+@pytest.mark.slow
 def test_blockers_are_set_and_completing_is_refused_in_the_list(admin_fixtures, staff_client):
     with inside(admin_fixtures.root.tenant):
         other = create_task(admin_fixtures.ada, admin_fixtures.apollo, title="Fuel")
@@ -580,6 +587,7 @@ def test_blockers_are_set_and_completing_is_refused_in_the_list(admin_fixtures, 
 # ---- people -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_offboarding_hands_everything_over(admin_fixtures, staff_client):
     path = address(User, "offboarding", admin_fixtures.ada.user.pk)
     assert (
@@ -723,6 +731,7 @@ def test_own_values_can_be_saved_after_conflict(admin_fixtures, staff_client, op
         assert (task.title, task.priority, task.tags.count()) == ("Mine", "high", 2)
 
 
+@pytest.mark.slow
 def test_change_during_conflict_page_is_shown_again(admin_fixtures, staff_client, opened):
     form = opened | {"title": "Mine"}
     conflict = staff_client.post(address(Task, "change", admin_fixtures.task.pk), form)
@@ -745,6 +754,7 @@ def test_tags_are_named_in_a_conflict(admin_fixtures, staff_client, opened):
     ) or rivalry.theirs == "hot, cold"  # fmt: skip
 
 
+@pytest.mark.slow
 def test_moving_and_assigning_together_is_no_conflict(admin_fixtures, staff_client):
     with inside(admin_fixtures.root.tenant):
         other = create_project(admin_fixtures.root, name="Other", key="OTH")
@@ -761,6 +771,7 @@ def test_moving_and_assigning_together_is_no_conflict(admin_fixtures, staff_clie
         assert Task.objects.get().assignee_id == admin_fixtures.root.user.pk
 
 
+@pytest.mark.slow
 def test_inline_row_is_not_overwritten(admin_fixtures, staff_client):
     path = address(Project, "change", admin_fixtures.apollo.pk)
     with inside(admin_fixtures.root.tenant):
@@ -961,6 +972,7 @@ QUERIES = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("query", QUERIES)
 def test_action_changes_no_row_that_the_list_did_not_show(admin_fixtures, staff_client, query):

@@ -167,6 +167,7 @@ def test_marks_that_make_another_letter_count(fixtures, as_, stored, query):
     assert search_ids(as_(fixtures.ada), q=f'"{query}" x') == set()
 
 
+@pytest.mark.sampled(1)
 @pytest.mark.parametrize(
     "text",
     ["x" * 65_536, "\U00010400" * 65_536, "\ufdfa" * 65_536, "東京" * 32_768, "🚀" * 65_536, "+" * 65_536],
