@@ -17,7 +17,7 @@ from tasks.models import Tag, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.tests.test_admin import address, form_of, sign_in
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
 FIFTY = [f"t{n}" for n in range(MAX_TAGS)]
 

@@ -18,7 +18,7 @@ from tasks.changes.tasks import create_task, update_task
 from tasks.csv.values import join_tags, protect, split_tags, unprotect
 from tasks.models import Task
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
 VALUE_COLUMNS = ("title", "description", "status", "priority", "assignee", "tags", "due_date",
                  "due_on", "external_ref", "links", "metadata", "created_by", "created_at",

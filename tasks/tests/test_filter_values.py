@@ -24,6 +24,8 @@ from tasks.schemas.task_counts import TaskCountFilters
 from tasks.schemas.tasks import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
 
+pytestmark = pytest.mark.one_database
+
 HOW = settings(
     phases=[Phase.explicit, Phase.generate] + [Phase.shrink] * PROOF,
     max_examples=300 if PROOF else 6,

@@ -17,7 +17,7 @@ from tasks.seeding.benchmark import split_tasks
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_token
 from tasks.tests.invariants import wrong_columns
 
-pytestmark = pytest.mark.one_database
+pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
 
 def seed(*args, **kwargs):

@@ -20,6 +20,8 @@ from tasks.changes.tasks import create_task
 from tasks.models import Task
 from tasks.tests.test_admin import address, form_of, sign_in
 
+pytestmark = pytest.mark.one_database
+
 # From UTC-11 to UTC+12, some with summer time.
 ZONES = [
     "Pacific/Pago_Pago", "America/Los_Angeles", "America/Havana", "America/St_Johns", "UTC",

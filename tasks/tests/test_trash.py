@@ -16,6 +16,8 @@ from tasks.actions.projects import create_project, delete_project
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import Comment, Project, ProjectMember, Task
 
+pytestmark = pytest.mark.one_database
+
 
 @pytest.fixture
 def family(fixtures):
