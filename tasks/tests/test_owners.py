@@ -67,7 +67,7 @@ def test_last_active_owner_cannot_leave_beside_a_deactivated_one(fixtures, as_, 
 
 @pytest.fixture
 def trashed(fixtures):
-    """A page of Ada in the trash, and a project of hers in the trash with a page."""
+    """A page of Ada in the trash, and a project that Ada owns in the trash, with a page."""
     with inside(fixtures.acme):
         page = create_page(fixtures.ada, fixtures.apollo, title="page")
         delete_page(fixtures.ada, page)

@@ -93,7 +93,9 @@ def test_parent_in_an_invisible_project_is_unknown(fixtures, as_):
         there = create_task(fixtures.eve, hidden, title="there")
     client = as_(fixtures.ada)
 
-    hers, nobodys = (move(client, fixtures.task.pk, pk) for pk in (there.pk, 10**9))
+    hidden_parent, nobodys = (move(client, fixtures.task.pk, pk) for pk in (there.pk, 10**9))
 
-    assert hers.status_code == nobodys.status_code == 422
-    assert hide_id(hers.json()["errors"], there.pk) == hide_id(nobodys.json()["errors"], 10**9)
+    assert hidden_parent.status_code == nobodys.status_code == 422
+    assert hide_id(hidden_parent.json()["errors"], there.pk) == hide_id(
+        nobodys.json()["errors"], 10**9
+    )
