@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -12,6 +13,7 @@ from taskflow.front.protocol import Application
 from taskflow.front.waiting import WaitingRequests
 from taskflow.http.errors import Overloaded
 
+log = logging.getLogger("taskflow.front")
 Work = Callable[[Exchange], None]
 
 
@@ -74,7 +76,10 @@ class Lane:
     def _work(self, first: Exchange) -> None:
         exchange: Exchange | None = first
         while exchange is not None:
-            exchange.answer(self.application)
+            try:
+                exchange.answer(self.application)
+            except Exception:  # otherwise the slot would be lost until the worker ends
+                log.exception("a response could not be sent")
             exchange = self._take_next()
 
     def _take_next(self) -> Exchange | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from unittest.mock import Mock
 
 import pytest
 
@@ -75,6 +76,16 @@ def test_request_that_fails_is_answered_with_500(server, caplog):
 
     assert request.status == 500
     assert "RuntimeError: a defect" in caplog.text
+    assert server.is_idle
+
+
+def test_response_that_cannot_be_sent_does_not_take_a_slot_for_ever(server, caplog, monkeypatch):
+    broken = FakeRequest()
+    monkeypatch.setattr(broken, "response_bytes", Mock(side_effect=RuntimeError("closed")))
+
+    server.receive(broken)
+
+    assert "RuntimeError: closed" in caplog.text
     assert server.is_idle
 
 
