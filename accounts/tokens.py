@@ -12,7 +12,7 @@ import secrets
 import string
 import zlib
 
-from taskflow.http.schema import MAX_ID
+from taskflow.db.types import MAX_ID
 
 ALPHABET = string.digits + string.ascii_letters
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6  # 43 base-62 digits hold 256 bits

@@ -19,9 +19,11 @@ from benchmarks.peers.documents import (
     TaskCreate,
     TaskUpdate,
     read_token,
+    searched,
     text_query,
 )
 from benchmarks.peers.settings import CONNECTIONS, DATABASE_URL
+from taskflow.db.text import fold_key, search_text
 
 # ---- statements ---------------------------------------------------------------------------------
 
@@ -48,13 +50,13 @@ def document(source: str) -> str:
 SELECT t.id, p.key || '-' || t.number AS key, t.number, t.project_id, t.title, t.description,
   t.status, t.outcome, t.status = 'done' AS completed,
   t.status <> 'done' AND NOT coalesce(b.is_open, false) AS ready, t.priority,
-  (SELECT to_json(r) FROM ({USER}
-    WHERE u.tenant_id = t.tenant_id AND u.id = t.assignee_id) r) AS assignee,
+  t.assignee_id, (SELECT to_json(r) FROM ({USER}
+    WHERE u.tenant_id = t.tenant_id AND u.id = t.assignee_id) r) AS assignee, t.created_by_id,
   (SELECT to_json(r) FROM ({USER}
     WHERE u.tenant_id = t.tenant_id AND u.id = t.created_by_id) r) AS created_by,
   t.parent_id, coalesce(b.ids, '[]') AS blocked_by, coalesce(g.tags, '[]') AS tags,
-  t.due_date, t.due_on, t.metadata, t.external_ref, t.version, t.completed_at, t.created_at,
-  t.updated_at
+  t.due_date, t.due_on, t.links, t.metadata, t.external_ref, t.version, t.completed_at,
+  t.created_at, t.updated_at, t.last_activity_at
 FROM {source} t
 JOIN tasks_project p ON p.tenant_id = t.tenant_id AND p.id = t.project_id
 LEFT JOIN LATERAL (
@@ -138,7 +140,7 @@ PROJECTS = statement(
     "true",
     page(
         f"""
-SELECT p.id, p.key, p.name, p.description, p.status, p.metadata,
+SELECT p.id, p.key, p.name, p.description, p.status, p.metadata, p.owner_id,
   (SELECT to_json(r) FROM ({USER}
     WHERE u.tenant_id = p.tenant_id AND u.id = p.owner_id) r) AS owner, mine.role,
   (SELECT to_json(r) FROM (
@@ -166,8 +168,9 @@ BORN = """
   FROM made
 )"""
 COLUMNS = """tenant_id, project_id, number, title, description, status, priority, assignee_id,
-    created_by_id, metadata, version, created_at, updated_at"""
-# $3 project, $4 title, $5 description, $6 priority, $7 assignee
+    created_by_id, links, metadata, version, created_at, updated_at, title_folded, title_words,
+    description_words"""
+# $3 project, $4 title, $5 description, $6 priority, $7 assignee, $8 to $10 searched()
 CREATE = statement(
     f"""
 , numbered AS (
@@ -178,19 +181,22 @@ CREATE = statement(
   RETURNING p.last_number
 ), made AS (
   INSERT INTO tasks_task ({COLUMNS})
-  SELECT tenant_id, $3, last_number, $4, $5, 'todo', $6, $7, user_id, '{{}}', 1, now(), now()
+  SELECT tenant_id, $3, last_number, $4, $5, 'todo', $6, $7, user_id, '[]', '{{}}', 1, now(),
+    now(), $8, $9, $10
   FROM auth, numbered
   RETURNING *
 ){BORN}""",  # noqa: S608 - of constants
     "EXISTS (SELECT FROM made)",
     f"SELECT to_json(d)::text FROM ({document('made')}) d",  # noqa: S608 - of constants
 )
-# $3 project, $4 title, $5 description, $6 priority, $7 assignee of each
+# $3 project, $4 title, $5 description, $6 priority, $7 assignee, $8 to $10 searched() of each
 BULK = statement(
     f"""
 , sent AS MATERIALIZED (
-  SELECT * FROM unnest($3::bigint[], $4::varchar[], $5::text[], $6::varchar[], $7::bigint[])
-    WITH ORDINALITY AS a(project_id, title, description, priority, assignee_id, n)
+  SELECT * FROM unnest($3::bigint[], $4::varchar[], $5::text[], $6::varchar[], $7::bigint[],
+      $8::text[], $9::text[], $10::text[])
+    WITH ORDINALITY AS a(project_id, title, description, priority, assignee_id, title_folded,
+      title_words, description_words, n)
 ), new_counts AS (
   SELECT project_id, count(*) AS count FROM sent GROUP BY project_id
 ), numbers AS (
@@ -208,7 +214,7 @@ BULK = statement(
 ), made AS (
   INSERT INTO tasks_task (id, {COLUMNS})
   SELECT p.id, tenant_id, project_id, number, title, description, 'todo', priority, assignee_id,
-    user_id, '{{}}', 1, now(), now()
+    user_id, '[]', '{{}}', 1, now(), now(), title_folded, title_words, description_words
   FROM auth, planned p
   RETURNING *
 ){BORN}""",  # noqa: S608 - of constants
@@ -219,7 +225,8 @@ SELECT json_build_object('succeeded', count(*), 'failed', 0, 'results', json_agg
   ORDER BY p.n))::text
 FROM ({document("made")}) d JOIN planned p ON p.id = d.id""",  # noqa: S608 - of constants
 )
-# $3 task, $4 title, $5 priority, $6 status, $7 whether there is an assignee, $8 the assignee
+# $3 task, $4 title, $5 priority, $6 status, $7 whether there is an assignee, $8 the assignee, $9
+# and $10 the folded title and its words
 UPDATE = statement(
     """
 , old AS (
@@ -235,6 +242,8 @@ UPDATE = statement(
     completed_at = CASE WHEN coalesce($6, t.status) = 'done'
       THEN coalesce(t.completed_at, now()) END,
     outcome = CASE WHEN coalesce($6, t.status) = 'done' THEN coalesce(t.outcome, 'completed') END,
+    title_folded = coalesce($9::text, t.title_folded),
+    title_words = coalesce($10::text, t.title_words),
     version = t.version + 1, updated_at = now()
   FROM old
   WHERE t.tenant_id = $1 AND t.id = old.id AND (coalesce($4, t.title), coalesce($5, t.priority),
@@ -339,11 +348,14 @@ def plan_update(task_id: int, body: bytes) -> tuple[str, list[Any]]:
     sent = TaskUpdate.model_validate_json(body).sent()
     names = ("title", "priority", "status")
     has_assignee = "assignee_id" in sent
-    return UPDATE, [task_id, *map(sent.get, names), has_assignee, sent.get("assignee_id")]
+    title = sent.get("title")
+    folded = (None, None) if title is None else (fold_key(title), search_text(title))
+    return UPDATE, [task_id, *map(sent.get, names), has_assignee, sent.get("assignee_id"), *folded]
 
 
 def created_values(task: TaskCreate) -> list[Any]:
-    return [task.project_id, task.title, task.description, task.priority, task.assignee_id]
+    row = [task.project_id, task.title, task.description, task.priority, task.assignee_id]
+    return [*row, *searched(task.title, task.description).values()]
 
 
 app = App()

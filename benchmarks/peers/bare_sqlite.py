@@ -15,8 +15,9 @@ from urllib.parse import parse_qs
 
 from pydantic import ValidationError
 
-from benchmarks.peers.documents import PAGE, TaskBulk, TaskCreate, TaskUpdate, read_token
+from benchmarks.peers.documents import PAGE, TaskBulk, TaskCreate, TaskUpdate, read_token, searched
 from benchmarks.peers.settings import DATABASE_URL
+from taskflow.db.text import fold_key, search_text
 
 AUTH = """
 SELECT u.id FROM accounts_apitoken k JOIN accounts_user u ON u.id = k.user_id
@@ -40,7 +41,8 @@ SELECT json_object('id', t.id, 'key', p.key || '-' || t.number, 'number', t.numb
     SELECT 1 FROM tasks_taskblocker l JOIN tasks_task o ON o.id = l.blocker_id
     WHERE l.tenant_id = t.tenant_id AND l.task_id = t.id AND o.deleted_at IS NULL
       AND o.status <> 'done'), 'true', 'false')),
-  'priority', t.priority, 'assignee', {USER.format("t.assignee_id")},
+  'priority', t.priority, 'assignee_id', t.assignee_id,
+  'assignee', {USER.format("t.assignee_id")}, 'created_by_id', t.created_by_id,
   'created_by', {USER.format("t.created_by_id")}, 'parent_id', t.parent_id,
   'blocked_by', (SELECT json_group_array(b) FROM (SELECT l.blocker_id AS b
     FROM tasks_taskblocker l JOIN tasks_task o ON o.id = l.blocker_id
@@ -48,10 +50,11 @@ SELECT json_object('id', t.id, 'key', p.key || '-' || t.number, 'number', t.numb
   'tags', (SELECT json_group_array(json_object('id', id, 'name', name, 'color', color)) FROM (
     SELECT g.id, g.name, g.color FROM tasks_tasktag l JOIN tasks_tag g ON g.id = l.tag_id
     WHERE l.tenant_id = t.tenant_id AND l.task_id = t.id ORDER BY g.name, g.id)),
-  'due_date', {instant("t.due_date")}, 'due_on', t.due_on, 'metadata', json(t.metadata),
+  'due_date', {instant("t.due_date")}, 'due_on', t.due_on, 'links', json(t.links),
+  'metadata', json(t.metadata),
   'external_ref', t.external_ref, 'version', t.version,
   'completed_at', {instant("t.completed_at")}, 'created_at', {instant("t.created_at")},
-  'updated_at', {instant("t.updated_at")})
+  'updated_at', {instant("t.updated_at")}, 'last_activity_at', {instant("t.last_activity_at")})
 FROM tasks_task t JOIN tasks_project p ON p.id = t.project_id
 """  # noqa: S608 - of constants
 MINE = """t.project_id IN (SELECT m.project_id FROM tasks_projectmember m
@@ -71,8 +74,9 @@ WHERE t.id = ? AND t.tenant_id = ? AND {MINE}
 """  # noqa: S608 - of constants
 INSERT = """
 INSERT INTO tasks_task (tenant_id, project_id, number, title, description, status, priority,
-  assignee_id, created_by_id, metadata, version, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, 'todo', ?, ?, ?, '{}', 1, ?, ?)
+  assignee_id, created_by_id, links, metadata, version, created_at, updated_at, title_folded,
+  title_words, description_words)
+VALUES (?, ?, ?, ?, ?, 'todo', ?, ?, ?, '[]', '{}', 1, ?, ?, ?, ?, ?)
 """
 EVENT = """
 INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
@@ -136,6 +140,7 @@ class Work:
         ).fetchall()[0][0]
         row = [self.tenant, task.project_id, number, task.title, task.description, task.priority]
         row += [task.assignee_id, self.user, at, at]
+        row += searched(task.title, task.description).values()
         task_id = int(self.db.execute(INSERT, row).lastrowid or 0)
         sent = task.model_dump() | {"number": number, "status": "todo"}
         changes = {name: [None, value] for name, value in sent.items()}
@@ -154,10 +159,14 @@ class Work:
         changes = {n: [stored[n], v] for n, v in sent.items() if stored[n] != v}
         if changes:
             at, version = timestamp(), row[4] + 1
-            columns = ", ".join(f"{name} = ?" for name in changes)
+            values = {name: new for name, (_, new) in changes.items()}
+            if "title" in values:
+                title = values["title"]
+                values |= {"title_folded": fold_key(title), "title_words": search_text(title)}
+            columns = ", ".join(f"{name} = ?" for name in values)
             self.db.execute(
                 f"UPDATE tasks_task SET {columns}, version = ?, updated_at = ? WHERE id = ?",  # noqa: S608
-                [*(new for _, new in changes.values()), version, at, task_id],
+                [*values.values(), version, at, task_id],
             )
             self.record("changed", task_id, version, row[5], changes, at)
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 
+from taskflow.db.text import fold_key, search_text, search_words
+
 PAGE = 50
 Status = Literal["todo", "in_progress", "done"]
 Priority = Literal["low", "medium", "high"]
@@ -87,19 +89,23 @@ class TaskResponse(Out):
     completed: bool
     ready: bool
     priority: Priority
+    assignee_id: int | None
     assignee: UserRef | None
+    created_by_id: int | None
     created_by: UserRef | None
     parent_id: int | None
     blocked_by: list[int]
     tags: list[TagRef]
     due_date: datetime | None
     due_on: date | None
+    links: list[Any]
     metadata: Metadata
     external_ref: str | None
     version: int
     completed_at: datetime | None
     created_at: datetime
     updated_at: datetime
+    last_activity_at: datetime
 
 
 class TaskPage(Out):
@@ -123,6 +129,7 @@ class ProjectResponse(Out):
     description: str
     status: str
     metadata: Metadata
+    owner_id: int
     owner: UserRef
     role: str
     task_counts: TaskCounts
@@ -160,8 +167,16 @@ def read_token(text: str) -> tuple[int, str]:
     return (int(tenant) if tenant.isdigit() else 0), digest
 
 
+def searched(title: str, description: str) -> dict[str, str]:
+    """Return the columns by which TaskFlow sorts and searches a new task."""
+    return {
+        "title_folded": fold_key(title),
+        "title_words": search_text(title),
+        "description_words": search_text(description),
+    }
+
+
 def text_query(tenant_id: int, words: str) -> str:
     """The tsquery that TaskFlow uses: each word of this tenant's, the last one as a beginning."""
-    terms = ["".join(c for c in word if c.isalnum()) for word in words.lower().split()]
-    terms = [f"'{term}'" for term in terms if term]
+    terms = [f"'{word}'" for word in search_words(words)]
     return " & ".join([f"'@{tenant_id}'", *terms]) + (":*" if terms else "")

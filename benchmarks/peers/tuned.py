@@ -23,6 +23,7 @@ from benchmarks.peers.documents import (
     TaskCreate,
     TaskUpdate,
     read_token,
+    searched,
     text_query,
 )
 from benchmarks.peers.schema import (
@@ -38,6 +39,7 @@ from benchmarks.peers.schema import (
     make_engine,
     now,
 )
+from taskflow.db.text import fold_key, search_text
 
 app = FastAPI()
 bearer = HTTPBearer()
@@ -61,15 +63,19 @@ TASK_FIELDS = (
     "status",
     "outcome",
     "priority",
+    "assignee_id",
+    "created_by_id",
     "parent_id",
     "due_date",
     "due_on",
+    "links",
     "metadata",
     "external_ref",
     "version",
     "completed_at",
     "created_at",
     "updated_at",
+    "last_activity_at",
 )
 USER_FIELDS = ("id", "handle", "full_name", "email", "kind")
 PROJECT_FIELDS = (
@@ -79,6 +85,7 @@ PROJECT_FIELDS = (
     "description",
     "status",
     "metadata",
+    "owner_id",
     "version",
     "created_at",
     "updated_at",
@@ -421,10 +428,12 @@ async def insert_tasks(
         rows.append(
             {
                 **body.__dict__,
+                **searched(body.title, body.description),
                 "tenant_id": tenant_id,
                 "created_by_id": user_id,
                 "number": numbers[body.project_id],
                 "status": "todo",
+                "links": [],
                 "metadata": {},
                 "version": 1,
                 "created_at": timestamp,
@@ -475,7 +484,7 @@ async def update_task(task_id: int, body: TaskUpdate, credentials: Credentials) 
     async with engine.begin() as connection:
         tenant_id, user_id = await authenticate(connection, credentials)
         row = await find_task(connection, LOCKED, tenant_id, user_id, task_id)
-        old = dict(zip(TASK_FIELDS, row, strict=False)) | {"assignee_id": row[T + 1]}
+        old = dict(zip(TASK_FIELDS, row, strict=False))
         new = {name: value for name, value in body.sent().items() if old[name] != value}
         if new:
             pairs = [(new.get("assignee_id"), old["project_id"])]
@@ -495,6 +504,11 @@ async def store_changes(
 ) -> None:
     timestamp = now()
     values = {**new, "version": old["version"] + 1, "updated_at": timestamp}
+    if "title" in new:
+        values |= {
+            "title_folded": fold_key(new["title"]),
+            "title_words": search_text(new["title"]),
+        }
     if "status" in new:
         is_done = new["status"] == "done"
         values["completed_at"] = timestamp if is_done else None

@@ -23,6 +23,7 @@ from benchmarks.peers.documents import (
     TaskResponse,
     TaskUpdate,
     read_token,
+    searched,
     text_query,
 )
 from benchmarks.peers.schema import (
@@ -36,6 +37,7 @@ from benchmarks.peers.schema import (
     now,
     references,
 )
+from taskflow.db.text import fold_key, search_text
 
 app = FastAPI()
 bearer = HTTPBearer()
@@ -206,6 +208,7 @@ async def list_projects(session: Db, user: CurrentUser) -> Any:
             "description": project.description,
             "status": project.status,
             "metadata": project.details,
+            "owner_id": project.owner_id,
             "owner": project.owner,
             "role": role,
             "task_counts": counts[project.id],
@@ -255,7 +258,13 @@ async def take_numbers(session: AsyncSession, tenant_id: int, project_id: int, c
 
 
 def new_task(user: User, body: TaskCreate, number: int) -> Task:
-    return Task(tenant_id=user.tenant_id, created_by_id=user.id, number=number, **body.model_dump())
+    return Task(
+        tenant_id=user.tenant_id,
+        created_by_id=user.id,
+        number=number,
+        **body.model_dump(),
+        **searched(body.title, body.description),
+    )
 
 
 def born(user: User, task: Task) -> Event:
@@ -310,6 +319,8 @@ async def update_task(task_id: int, body: TaskUpdate, session: Db, user: Current
         task.assignee = None
     for name, value in values.items():
         setattr(task, name, value)
+    if "title" in values:
+        task.title_folded, task.title_words = fold_key(task.title), search_text(task.title)
     task.version += 1
     task.updated_at = now()
     if "status" in changes:

@@ -13,6 +13,8 @@ SqlExpression: TypeAlias = (
     "Combinable | BaseExpression"  # whatever a queryset takes as an expression
 )
 
+MAX_ID = 2**63 - 1  # of a bigint, the type of ids
+
 # What as_sql() returns. Django 5.2 passes lists and tuples of params, also of Parameters; its stubs
 # are those of a later version, which has only tuples.
 SqlAndParams = tuple[str, Any]

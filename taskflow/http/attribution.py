@@ -11,8 +11,8 @@ from urllib.parse import unquote_to_bytes
 from django.http import HttpRequest
 
 from taskflow.db.text import fold, is_one_line
+from taskflow.db.types import MAX_ID
 from taskflow.http.errors import BadRequest
-from taskflow.http.schema import MAX_ID
 
 REASON_HEADER, ON_BEHALF_OF_HEADER = "X-Reason", "X-On-Behalf-Of"
 REASON_VARIABLE, ON_BEHALF_OF_VARIABLE = "HTTP_X_REASON", "HTTP_X_ON_BEHALF_OF"

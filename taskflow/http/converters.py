@@ -6,7 +6,7 @@ import re
 
 from django.urls.converters import IntConverter
 
-from taskflow.http.schema import MAX_ID
+from taskflow.db.types import MAX_ID
 from taskflow.http.validation import build_problem, show_value
 
 DIGITS = "(?:0|[1-9][0-9]{0,18})"

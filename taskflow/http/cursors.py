@@ -16,9 +16,9 @@ from django.core.exceptions import ValidationError
 from django.db import models
 
 from taskflow.db.ordering import few_values_of
-from taskflow.db.types import Position
+from taskflow.db.types import MAX_ID, Position
 from taskflow.http.errors import InvalidCursor
-from taskflow.http.schema import MAX_ID, check_timestamp, is_unstorable
+from taskflow.http.schema import check_timestamp, is_unstorable
 
 WRONG_CURSOR = (
     "The cursor is not one of this list with these filters in this order. Start again without it."

@@ -18,7 +18,7 @@ from django.db.models import Q
 from pydantic import Field
 
 from taskflow.db.ordering import complete_order, ordering_of, rows_after
-from taskflow.db.types import Position
+from taskflow.db.types import MAX_ID, Position
 from taskflow.http.cursors import (
     WRONG_CURSOR,
     decode_cursor,
@@ -27,7 +27,7 @@ from taskflow.http.cursors import (
     encode_values,
 )
 from taskflow.http.errors import Invalid, InvalidCursor
-from taskflow.http.schema import MAX_ID, In, Out, WholeNumber, check_timestamp
+from taskflow.http.schema import In, Out, WholeNumber, check_timestamp
 from taskflow.http.validation import suggest
 
 MAX_CURSOR_LENGTH = 5000  # characters; it may hold a title of 500, whatever their script

@@ -13,8 +13,9 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails, InitErrorDetails
 
+from taskflow.db.types import MAX_ID
 from taskflow.http.errors import Invalid
-from taskflow.http.schema import MAX_ID, In
+from taskflow.http.schema import In
 from taskflow.http.validation import show_value
 
 MAX_REFERENCE_LENGTH = 60  # characters; a handle has at most 50

@@ -33,6 +33,7 @@ from pydantic import (
 from pydantic_core.core_schema import CoreSchema, no_info_after_validator_function
 
 from taskflow.db.text import is_one_line, is_visible
+from taskflow.db.types import MAX_ID
 from taskflow.http.validation import show_value
 from taskflow.http.value_errors import FormatError
 
@@ -40,7 +41,6 @@ FIRST_YEAR, LAST_YEAR = 1970, 2199  # PostgreSQL stores years that Python cannot
 DAY_FORM = "a day, as in 2026-01-31"
 TIMESTAMP_FORM = "a time with an offset, as in 2026-01-31T09:00:00Z"
 DAY_PATTERN = r"\d{4}-\d\d-\d\d"
-MAX_ID = 2**63 - 1
 NUMBER = re.compile(r"-?[0-9]{1,30}")
 MAX_TEXT_LENGTH = 65_536  # characters
 MAX_METADATA_BYTES = 32_768  # as JSON

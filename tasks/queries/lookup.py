@@ -17,10 +17,10 @@ from taskflow.audit.resource_types import type_of_model
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.text import fold
+from taskflow.db.types import MAX_ID
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.responses import Lookup
-from taskflow.http.schema import MAX_ID
 from taskflow.tenancy import with_tenant_parameter
 from tasks.models import FormerNumber, Project, ProjectKey, Task
 from tasks.models.projects import KEY_PATTERN, ViewerRole, role_subquery
