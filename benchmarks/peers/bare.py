@@ -41,7 +41,7 @@ auth AS (
   JOIN tasks_project p
     ON p.tenant_id = m.tenant_id AND p.id = m.project_id AND p.deleted_at IS NULL
 )"""
-USER = "SELECT u.id, u.handle, u.full_name, u.email, u.kind FROM accounts_user u"
+USER = "SELECT u.id, u.handle, u.full_name, u.email, u.kind, u.responsible_id FROM accounts_user u"
 
 
 def document(source: str) -> str:

@@ -26,7 +26,8 @@ WHERE k.tenant_id = ?1 AND k.digest = ?2 AND k.revoked_at IS NULL
 """
 MEMBER = "SELECT 1 FROM tasks_projectmember WHERE project_id = ?1 AND user_id = ?2"
 USER = """(SELECT json_object('id', u.id, 'handle', u.handle, 'full_name', u.full_name,
-  'email', u.email, 'kind', u.kind) FROM accounts_user u WHERE u.id = {})"""
+  'email', u.email, 'kind', u.kind, 'responsible_id', u.responsible_id)
+  FROM accounts_user u WHERE u.id = {})"""
 
 
 def instant(column: str) -> str:

@@ -69,6 +69,7 @@ class UserRef(Out):
     full_name: str
     email: str | None
     kind: str
+    responsible_id: int | None
 
 
 class TagRef(Out):

@@ -78,6 +78,7 @@ class User(Base):
     handle: Mapped[str]
     email: Mapped[str | None]
     full_name: Mapped[str]
+    responsible_id: Mapped[int | None]
     is_active: Mapped[bool]
 
 

@@ -77,7 +77,7 @@ TASK_FIELDS = (
     "updated_at",
     "last_activity_at",
 )
-USER_FIELDS = ("id", "handle", "full_name", "email", "kind")
+USER_FIELDS = ("id", "handle", "full_name", "email", "kind", "responsible_id")
 PROJECT_FIELDS = (
     "id",
     "key",
