@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from taskflow.db.text import fold
 from taskflow.http.errors import Invalid
-from tasks.csv.profiles import COLUMNS, DUE, KEEP, REPEATABLE, SPECIAL, Profile
+from tasks.csv.profiles import COLUMNS, DUE, KEEP, REPEATABLE, RESOLUTION, SPECIAL, Profile
 from tasks.csv.tables import Refusals, Row, Table
 from tasks.schemas.csv import Unmapped
 
@@ -40,8 +40,10 @@ class Columns:
     def headers(self) -> dict[str, str]:
         """The name of the column of each field, for error messages."""
         headers = {column.target: column.header for column in reversed(self.read)}
-        due = headers.get(DUE)
-        return {"due_on": due, "due_date": due} | headers if due else headers
+        for special, fields in ((DUE, ("due_on", "due_date")), (RESOLUTION, ("outcome",))):
+            if special in headers:
+                headers = dict.fromkeys(fields, headers[special]) | headers
+        return headers
 
     def texts_of(self, row: Row) -> dict[str, list[str]]:
         """Return the cells of a row by target. Repeated columns are joined.
@@ -58,11 +60,14 @@ class Columns:
         return texts
 
     def kept_cells_of(self, row: Row) -> dict[str, str | list[str]]:
-        """Return the cells of the columns of KEEP that have text, by the column's name."""
+        """Return the cells of the columns that are kept in metadata, by the column's name.
+
+        Cells without text are left out.
+        """
         kept: dict[str, list[str]] = {}
         for column in self.read:
             text = row.cells[column.index].strip() if column.index < len(row.cells) else ""
-            if text and column.target == KEEP:
+            if text and column.target in (KEEP, RESOLUTION):
                 kept.setdefault(column.header, []).append(text)
         return {name: texts[0] if len(texts) == 1 else texts for name, texts in kept.items()}
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from taskflow.http.errors import Invalid
 from taskflow.http.parsing import parse_json
 from tasks.csv.boards import read_github, read_trello
-from tasks.csv.profiles import BLOCKS, COMMENT, DUE, REF, Profile
+from tasks.csv.profiles import BLOCKS, COMMENT, DUE, REF, RESOLUTION, Profile
 from tasks.csv.reading import decode_file, read_table
 from tasks.csv.tables import Table
 from tasks.csv.todoist import rearrange_todoist
+from tasks.models import Outcome
 from tasks.schemas.csv import DateOrder, ImportProfile
 
 TODO, STARTED, DONE = "todo", "in_progress", "done"
@@ -24,6 +25,17 @@ PRIORITY_WORDS = {
     **dict.fromkeys(("highest", "blocker", "critical", "urgent", "major"), "high"),
     "normal": "medium",
     **dict.fromkeys(("lowest", "minor", "trivial"), "low"),
+}
+# Every other resolution of a done task means that its work was finished.
+CANCELLING_WORDS = (
+    "won't do", "won’t do", "won't fix", "won’t fix", "wontfix", "cannot reproduce",
+    "can't reproduce", "can’t reproduce", "declined", "rejected", "duplicate", "incomplete",
+    "invalid", "not a bug", "obsolete", "abandoned", "withdrawn", "canceled", "cancelled",
+    "not_planned", "not planned",
+)  # fmt: skip
+RESOLUTION_WORDS = {
+    **dict.fromkeys(CANCELLING_WORDS, Outcome.CANCELLED.value),
+    "*": Outcome.COMPLETED.value,
 }
 
 JIRA = Profile(
@@ -41,6 +53,7 @@ JIRA = Profile(
         "assignee": "assignee",
         "reporter": "created_by",
         "created": "created_at",
+        "resolution": RESOLUTION,
         "resolved": "completed_at",
         "due date": DUE,
         "labels": "tags",
@@ -48,7 +61,11 @@ JIRA = Profile(
         "inward issue link (blocks)": "blocked_by",
         "outward issue link (blocks)": BLOCKS,
     },
-    values={"status": STATUS_WORDS, "priority": PRIORITY_WORDS},
+    values={
+        "status": STATUS_WORDS,
+        "priority": PRIORITY_WORDS,
+        RESOLUTION: RESOLUTION_WORDS,
+    },
     date_order=DateOrder.DMY,
     tag_separator=None,
     replaced_by={"status": "status category", "parent id": "parent"},
@@ -115,6 +132,7 @@ GITHUB = Profile(
         "title": "title",
         "body": "description",
         "state": "status",
+        "state reason": RESOLUTION,
         "assignee": "assignee",
         "user": "created_by",
         "created": "created_at",
@@ -122,7 +140,7 @@ GITHUB = Profile(
         "labels": "tags",
         "comment": COMMENT,
     },
-    values={"status": STATUS_WORDS},
+    values={"status": STATUS_WORDS, RESOLUTION: RESOLUTION_WORDS},
 )
 PROFILES: Mapping[ImportProfile, Profile] = {
     ImportProfile.JIRA: JIRA,

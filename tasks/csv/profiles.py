@@ -23,8 +23,9 @@ REF = "ref"  # another name of the row, by which `parent` and `blocked_by` of ot
 BLOCKS = "blocks"  # the tasks that the row blocks
 COMMENT = "comment"  # a comment, as `time;author;text`
 DUE = "due"  # due_on, or due_date if there is a time
+RESOLUTION = "resolution"  # the outcome, in the words of another system; also kept
 KEEP = "keep"  # kept in metadata, under the names of the profile and the column
-SPECIAL = (REF, BLOCKS, COMMENT, DUE, KEEP)
+SPECIAL = (REF, BLOCKS, COMMENT, DUE, RESOLUTION, KEEP)
 REPEATABLE = frozenset({"tags", "blocked_by", REF, BLOCKS, COMMENT, KEEP})
 
 

@@ -16,18 +16,18 @@ from taskflow.http.validation import problem_of_validation
 from tasks.changes.create import CreateTask
 from tasks.csv.columns import Columns
 from tasks.csv.people import People
-from tasks.csv.profiles import BLOCKS, COMMENT, REF
+from tasks.csv.profiles import BLOCKS, COMMENT, REF, RESOLUTION
 from tasks.csv.tables import Refusals, Row, Table
-from tasks.csv.values import CellFormat
+from tasks.csv.values import CellFormat, match_choice
 from tasks.csv.writing import format_cells
-from tasks.models import Status, Task
+from tasks.models import Outcome, Status, Task
 from tasks.schemas.comments import CommentUpdate
 from tasks.schemas.csv import HistoryFields
 from tasks.schemas.tasks import TaskFields, TaskUpdate
 
 SchemaT = TypeVar("SchemaT", bound=BaseModel)
-# These are not values of a body, but name other rows of the file or of the database.
-REFERENCES = frozenset({"key", "parent", "blocked_by", REF, BLOCKS, COMMENT})
+# These name other rows of the file or of the database, or have a meaning only with other cells.
+NO_VALUES = frozenset({"key", "parent", "blocked_by", REF, BLOCKS, COMMENT, RESOLUTION})
 PEOPLE = ("assignee", "created_by")
 TIMES_OF_HISTORY = ("created_at", "completed_at")
 COMMENT_PARTS = 3  # time;author;text
@@ -111,7 +111,7 @@ def read_values(entry: Entry, cell_format: CellFormat, refusals: Refusals) -> No
     """
     body: dict[str, object] = {}
     for target, texts in entry.texts.items():
-        if target in REFERENCES or target in PEOPLE or not entry.is_sent(target):
+        if target in NO_VALUES or target in PEOPLE or not entry.is_sent(target):
             continue
         try:
             body |= _parse(entry, target, texts, cell_format)
@@ -123,6 +123,8 @@ def read_values(entry: Entry, cell_format: CellFormat, refusals: Refusals) -> No
     history = {name: body.pop(name) for name in TIMES_OF_HISTORY if name in body}
     if history.get("completed_at") and "status" not in entry.texts and not entry.task:
         body["status"] = Status.DONE
+    if RESOLUTION in entry.texts and "outcome" not in entry.texts:
+        body |= _read_resolution(entry, body, cell_format)
     schema: type[BaseModel] = TaskUpdate if entry.task else TaskFields
     entry.values = _validate(entry, schema, body, refusals)
     entry.history = _validate(entry, HistoryFields, history, refusals)
@@ -138,6 +140,20 @@ def _parse(
     if entry.task is not None and not any(has_value(target, text) for text in texts):
         return {target: _empty_value(target)}
     return cell_format.parse(target, texts)
+
+
+def _read_resolution(
+    entry: Entry, body: Mapping[str, object], cell_format: CellFormat
+) -> dict[str, object]:
+    """Return the outcome that the resolution of a done task means; nothing for an open task.
+
+    Other systems keep the resolution of a task that was reopened.
+    """
+    stored = entry.task.status if entry.task else None
+    if body.get("status", stored) != Status.DONE:
+        return {}
+    outcome = cell_format.translate(RESOLUTION, entry.text(RESOLUTION)).strip()
+    return {"outcome": match_choice(outcome, Outcome.choices)} if outcome else {}
 
 
 def _empty_value(name: str) -> object:

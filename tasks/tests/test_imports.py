@@ -181,6 +181,75 @@ def test_github_issues(boss, client):
     assert tasks["Document the options"]["completed_at"] == "2026-11-05T09:00:00Z"
 
 
+@pytest.mark.parametrize(
+    ("status", "resolution", "outcome"),
+    [
+        ("Done", "Won't Do", "cancelled"),
+        ("Closed", "won’t fix", "cancelled"),
+        ("Done", "Duplicate", "cancelled"),
+        ("Done", "Done", "completed"),
+        ("Done", "Delivered to the customer", "completed"),
+        ("Done", "", "completed"),
+        ("In Progress", "Won't Do", None),  # reopened
+    ],
+)
+def test_resolution_of_jira_gives_the_outcome_of_a_done_task(client, status, resolution, outcome):
+    body = f"Summary,Issue key,Status,Resolution\nPaint,X-1,{status},{resolution}\n"
+
+    r = load(client, "jira", body)
+
+    assert r.status_code == 200, r.content
+    task = by_title(client)["Paint"]
+    assert task["outcome"] == outcome
+    assert task["metadata"] == ({"jira": {"Resolution": resolution}} if resolution else {})
+    again = load(client, "jira", body, on_existing="update")
+    assert (again.json()["updated"], again.json()["unchanged"]) == (0, 1), again.content
+
+
+def test_resolution_that_was_corrected_changes_the_outcome(client):
+    body = "Summary,Issue key,Status,Resolution\nPaint,X-1,Done,{}\n"
+    load(client, "jira", body.format("Done"))
+
+    r = load(client, "jira", body.format("Duplicate"), on_existing="update")
+
+    assert (r.status_code, r.json()["updated"]) == (200, 1), r.content
+    assert by_title(client)["Paint"]["outcome"] == "cancelled"
+
+
+def test_resolution_is_translated_by_the_values_of_the_request(client):
+    body = "Summary,Status,Resolution\nPaint,Done,Entfallen\nSand,Done,Erledigt\n"
+    words = {"resolution": {"Entfallen": "cancelled"}}
+
+    assert load(client, "jira", body, values=words).status_code == 200
+
+    outcomes = {title: task["outcome"] for title, task in by_title(client).items()}
+    assert outcomes == {"Paint": "cancelled", "Sand": "completed"}
+
+
+def test_resolution_that_means_no_outcome_is_refused_with_its_column(client):
+    body = "Summary,Status,Resolution\nPaint,Done,Entfallen\n"
+
+    r = load(client, "jira", body, values={"resolution": {"Entfallen": "dropped"}})
+
+    assert r.status_code == 422
+    assert [error["column"] for error in r.json()["errors"]] == ["Resolution"]
+
+
+@pytest.mark.parametrize("name", ["state_reason", "stateReason"])
+@pytest.mark.parametrize(
+    ("reason", "outcome"),
+    [("not_planned", "cancelled"), ("NOT_PLANNED", "cancelled"), ("duplicate", "cancelled"),
+     ("completed", "completed"), (None, "completed")],
+)  # fmt: skip
+def test_reason_of_a_closed_github_issue_gives_the_outcome(client, name, reason, outcome):
+    issue = {"number": 3, "title": "Paint", "state": "closed", name: reason}
+
+    r = load(client, "github", json.dumps([issue]))
+
+    assert r.status_code == 200, r.content
+    assert by_title(client)["Paint"]["outcome"] == outcome
+
+
 def test_member_imports_without_authors_and_times(boss, client):
     with inside(boss.tenant):
         member = UserFactory(actor=boss, handle="member")
