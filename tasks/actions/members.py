@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from django.db.models import Exists, OuterRef
+
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from accounts.rules import check_active
@@ -53,6 +57,15 @@ def remove_member(actor: Actor, member: ProjectMember) -> int:
         return 0
     tasks = Task.everything.filter(project=member.project_id, assignee=member.user_id)
     return change_all(actor, tasks.exclude(status=Status.DONE), UnassignTask.event, assignee=None)
+
+
+def count_tasks_to_unassign(member_ids: Iterable[int]) -> int:
+    """Return how many tasks remove_member() unassigns if these memberships end."""
+    ended = ProjectMember.objects.filter(
+        pk__in=member_ids, project=OuterRef("project"), user=OuterRef("assignee")
+    )
+    tasks = Task.everything.filter(Exists(ended.exclude(user__is_staff=True)))
+    return tasks.exclude(status=Status.DONE).count()
 
 
 def _lock_role(member: ProjectMember) -> None:

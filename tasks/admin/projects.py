@@ -161,6 +161,11 @@ class ProjectMemberAdmin(RecordedAdmin):
     def delete_row(self, actor: Actor, row: ProjectMember) -> None:
         member_actions.remove_member(actor, row)
 
+    def count_to_delete(self, ids: list[int]) -> dict[str, int]:
+        unassigned = member_actions.count_tasks_to_unassign(ids)
+        counts = {"open tasks that become unassigned": unassigned} if unassigned else {}
+        return super().count_to_delete(ids) | counts
+
     @display(description="role", ordering="role", label=ROLE_COLORS)
     def show_role(self, member: ProjectMember) -> tuple[str, str]:
         return member.role, member.get_role_display()

@@ -13,6 +13,7 @@ from accounts.tests.factories import UserFactory
 from conftest import PASSWORD
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment, delete_comment
+from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task
@@ -104,6 +105,24 @@ def test_delete_page_of_a_tag_shows_the_tasks_that_lose_it(fixtures, rows, admin
         "tasks in the trash that lose a tag": 1,
     }
     assert "Tags have no trash" in page
+
+
+def test_delete_page_of_a_membership_shows_the_tasks_that_become_unassigned(
+    fixtures, as_, admin_client
+):
+    with inside(fixtures.acme):
+        bob = UserFactory(actor=fixtures.boss, handle="bobby")
+        member = add_member(fixtures.ada, fixtures.apollo, user=bob)
+        for status in ("todo", "in_progress", "done"):
+            create_task(fixtures.ada, fixtures.apollo, title="x", status=status, assignee=bob)
+        deleted = create_task(fixtures.ada, fixtures.apollo, title="x", assignee=bob)
+        delete_task(fixtures.ada, deleted)
+
+    page = admin_client.get(f"/admin/tasks/projectmember/{member.pk}/delete/").content.decode()
+
+    r = as_(fixtures.boss).delete(f"/members/{member.pk}?dry_run=true", headers=PREFER)
+    assert r.json() == {"tasks_unassigned": 3}
+    assert read_summary(page) == {"project members": 1, "open tasks that become unassigned": 3}
 
 
 def test_deleting_several_tags_counts_each_task_once(fixtures, rows, admin_client):
