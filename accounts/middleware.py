@@ -55,6 +55,7 @@ from taskflow.http.errors import (
     problem_of_response,
     problem_of_status,
 )
+from taskflow.http.files import WrittenFile
 from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
 from taskflow.tenancy import TenantError, allow_early_commit, inside
@@ -245,7 +246,7 @@ class TenantMiddleware:
     def run_view(self, request: ActorRequest) -> HttpResponse:
         """Return the rendered response. The transaction is rolled back if it is an error."""
         response = self.get_response(request)
-        if response.streaming:
+        if response.streaming and not isinstance(response, WrittenFile):
             raise TenantError(
                 "a streamed response outlives its transaction: open units of work inside it"
             )

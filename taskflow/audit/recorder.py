@@ -22,7 +22,8 @@ from taskflow.audit.event_log import RecordedChange, record_events, refuse_rows_
 from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_links
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.merge_patch import MergePatch, merge_if_patch
-from taskflow.audit.models import Event
+from taskflow.audit.models import Event, Via
+from taskflow.audit.text_size import check_text_size, measure_text
 from taskflow.audit.values import (
     FieldValues,
     as_recorded,
@@ -33,7 +34,7 @@ from taskflow.audit.values import (
     snapshot,
 )
 from taskflow.db.columns import columns_of
-from taskflow.db.computed import computed_values, set_computed
+from taskflow.db.computed import computed_fields, computed_values, set_computed
 from taskflow.db.many_rows import update_rows
 from taskflow.db.writes import update
 from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
@@ -41,6 +42,7 @@ from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
 RowT = TypeVar("RowT", bound=TenantModel)
 StoredColumns = dict[int, dict[str, Any]]  # by the row's id and the column's name
 UPDATE_BATCH = 2000  # rows per UPDATE
+LONG_TEXTS = 100_000  # bytes, which take about as long as ten more statements
 
 
 def create(
@@ -163,6 +165,8 @@ def change_locked(
         if changes:
             _bump_version(row)
             entries.append((row, verb, changes, row.version))
+    if len(entries) > 1 and actor.via is not Via.COMMAND:
+        check_text_size((row, changes) for row, _, changes, _ in entries)
     for name in sorted(link_fields):
         replace_links(rows, name, linked[name], after[name])
     _save_changed(model, entries)
@@ -308,7 +312,23 @@ def _bump_version(row: TenantModel) -> None:
 
 
 def _save_changed(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) -> None:
-    """Save the columns that have changed in any of the rows.
+    """Save the columns that have changed in any of the rows. At most two statements.
+
+    If texts of some rows have changed, saving the same columns of the other rows would write their
+    entries of the search index again. If those have long texts, they are saved apart.
+    """
+    sources = {field.source for field in computed_fields(model)}
+    has_texts = {row.pk for row, _, changes, _ in entries if not sources.isdisjoint(changes)}
+    others = [entry for entry in entries if entry[0].pk not in has_texts] if has_texts else []
+    if sum(measure_text(getattr(row, n)) for row, *_ in others for n in sources) < LONG_TEXTS:
+        _save_rows(model, entries)
+    else:
+        _save_rows(model, [entry for entry in entries if entry[0].pk in has_texts])
+        _save_rows(model, others)
+
+
+def _save_rows(model: type[RowT], entries: Sequence[RecordedChange[RowT]]) -> None:
+    """Save the columns that have changed in any of the rows, for all of these rows.
 
     All rows are locked, so no other transaction can have changed a column.
     """

@@ -9,13 +9,16 @@ responses and forms leave them out.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from django.db import models
 
 from taskflow.db.columns import columns_of
 from taskflow.db.text import fold_key, search_text
+
+LONG_TEXT = 2_000  # characters; a shorter text is folded faster than it is worth keeping
+CACHED_TEXTS = 4
 
 if TYPE_CHECKING:
     TextField = models.TextField[str | None, str | None]
@@ -75,7 +78,13 @@ class WordsField(ComputedField):
     """What the search reads of a text. The full-text indexes are made from these columns."""
 
     def compute(self, text: str) -> str:
-        return search_text(text)
+        return _search_text_once(text) if len(text) >= LONG_TEXT else search_text(text)
+
+
+@lru_cache(CACHED_TEXTS)
+def _search_text_once(text: str) -> str:
+    """Return search_text(). A bulk request may write one long text to many rows."""
+    return search_text(text)
 
 
 @cache

@@ -24,6 +24,9 @@ UNSPACED = (
 )
 # A word, after every character that belongs to no word became a space. A longer one is divided,
 # because PostgreSQL stores words of at most 2,046 bytes.
+# Finds most texts without a long run of marks ten times faster than the pattern of marks does. The
+# two marks that Python takes for letters, of half-width katakana, are named.
+NO_LETTERS = re.compile(r"[\W\uff9e\uff9f]{33,}")
 WORD = re.compile(rf"[{UNSPACED}]|[^\s+#{UNSPACED}]{{1,500}}[+#]{{0,20}}")
 
 
@@ -35,7 +38,29 @@ def fold(text: str) -> str:
     """
     if text.isascii():
         return text.lower()
-    return normalize("NFKC", normalize("NFKC", text).casefold())
+    return normalize("NFKC", normalize("NFKC", _order_marks(text)).casefold())
+
+
+def _order_marks(text: str) -> str:
+    """Return an equivalent text in which long runs of combining marks stand in canonical order.
+
+    normalize() sorts the marks of a letter in a time that grows with the square of their number: 6
+    seconds for 64,000 marks. It needs no time for marks that are in order already.
+    """
+    return NO_LETTERS.sub(lambda run: _long_run().sub(_sort_marks, run[0]), text)
+
+
+def _sort_marks(run: re.Match[str]) -> str:
+    decomposed = "".join([normalize("NFKD", character) for character in run[0]])
+    return "".join(sorted(decomposed, key=combining))
+
+
+@cache
+def _long_run() -> re.Pattern[str]:
+    """Return the pattern of 33 or more characters of whose decomposition the first is a mark."""
+    characters = map(chr, range(0x300, 0x20000))
+    marks = [c for c in characters if combining(normalize("NFKD", c)[0])]
+    return re.compile(f"[{''.join(marks)}]{{33,}}")
 
 
 def fold_key(text: str) -> str:

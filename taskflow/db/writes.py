@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any
 
@@ -17,6 +17,9 @@ from taskflow.db.statements import Parameter, Statement
 from taskflow.db.types import Row
 
 MAX_STATEMENTS = 500  # compiled statements of each kind that are kept
+# Of values that one INSERT of many rows has, as JSON. With the search index, each MiB takes up to a
+# second, and statement_timeout ends a statement after five.
+STATEMENT_BYTES = 1024 * 1024
 
 
 def insert(row: models.Model) -> bool:
@@ -42,7 +45,8 @@ def defer_insert(row: models.Model) -> bool:
 
 
 def insert_rows(rows: Sequence[models.Model], shared_column: str) -> bool:
-    """Like insert(), for any number of rows of one model, with one statement.
+    """Like insert(), for any number of rows of one model, with a statement for each STATEMENT_BYTES
+    of values.
 
     All rows must have the same value in `shared_column`. The other values are one parameter, a JSON
     array. Return False, without saving any row, on SQLite and for rows that insert() cannot save.
@@ -55,14 +59,27 @@ def insert_rows(rows: Sequence[models.Model], shared_column: str) -> bool:
     ):
         return False
     shared = values_of_rows[0][shared_column]
-    texts = json.dumps(
-        [{n: v[n] for n in v if n != shared_column} for v in values_of_rows], default=str
-    )
     statement = _compile_insert_rows(type(rows[0]), tuple(values_of_rows[0]), shared_column)
-    saved = statement.run({"shared": shared, "rows": texts})
+    saved: list[Row] = []
+    for text in _as_json_arrays(values_of_rows, shared_column):
+        saved += statement.run({"shared": shared, "rows": text})
     for row, returned in zip(rows, saved, strict=True):
         _mark_saved(row, returned)
     return True
+
+
+def _as_json_arrays(rows: Sequence[dict[str, object]], left_out: str) -> Iterator[str]:
+    """Yield JSON arrays of about STATEMENT_BYTES, which together have the rows in their order."""
+    objects: list[str] = []
+    size = 0
+    for row in rows:
+        text = json.dumps({n: v for n, v in row.items() if n != left_out}, default=str)
+        if objects and size + len(text) > STATEMENT_BYTES:
+            yield f"[{','.join(objects)}]"
+            objects, size = [], 0
+        objects.append(text)
+        size += len(text)
+    yield f"[{','.join(objects)}]"
 
 
 def _values_of(row: models.Model) -> dict[str, object] | None:

@@ -13,11 +13,13 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, RecordedInline, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
+from taskflow.http.files import WrittenFile
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.trash import TrashableAdmin
-from tasks.csv.writing import write_csv
+from tasks.csv.writing import csv_response
 from tasks.models import Project, ProjectMember, Role, Task
+from tasks.schemas.csv import CsvFormat
 from tasks.schemas.projects import ProjectCreate
 
 ROLE_COLORS = {"owner": "danger", "admin": "warning", "member": "info"}
@@ -105,13 +107,11 @@ class ProjectAdmin(TrashableAdmin):
     @action(description="Download the tasks as CSV")
     def download_tasks(
         self, request: HttpRequest, queryset: models.QuerySet[Project]
-    ) -> HttpResponse:
+    ) -> HttpResponse | WrittenFile:
         ids = list(queryset.values_list("pk", flat=True))
         actor = get_actor(request)
-        text = write_csv(actor, Task.objects.visible_to(actor.viewer).filter(project__in=ids))
-        response = HttpResponse(text, content_type="text/csv; charset=utf-8")
-        response["Content-Disposition"] = 'attachment; filename="tasks.csv"'
-        return response
+        rows = Task.objects.visible_to(actor.viewer).filter(project__in=ids)
+        return csv_response(actor, rows, "tasks.csv", CsvFormat())
 
     @display(description="project", ordering="name", header=True)
     def show_name(self, project: Project) -> list[str]:

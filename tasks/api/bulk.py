@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 from django.http import HttpResponse
 
+from taskflow.audit import text_size
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.text_size import measure_other_words, measure_text
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.references import describe_unknown
@@ -27,7 +30,7 @@ from tasks.queries.references import References
 from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
 TEXT_FIELDS = {"title", "description", "links", "metadata"}  # whose text may be long
-MAX_TEXT_BYTES = 4 * 1024 * 1024  # per request: a `where` may write one text to 500 tasks
+MAX_TASKS_BYTES = 4 * 1024 * 1024  # of all tasks in a response; each may have 300 KiB
 WHERE_POINTER = "#/where/"  # the pointer to a filter of an operation begins with it
 TARGET_POINTERS = (WHERE_POINTER, "#/id")  # other pointers are into the data of an operation
 
@@ -39,10 +42,9 @@ def bulk_response(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     """
     entries = run_bulk(request.auth, body)
     if read_return_preference(request) == "minimal":
-        return mark_applied(respond(request, _results_text(entries, {})), "minimal")
-    ids = {entry.task.pk for entry in entries if entry.task}
-    json_by_id = updated_task_texts(request.auth, sorted(ids)) if ids else {}
-    return respond(request, _results_text(entries, json_by_id))
+        return mark_applied(respond(request, _results_text(entries, {}, 0)), "minimal")
+    json_by_id, left_out = _load_tasks(request.auth, entries)
+    return respond(request, _results_text(entries, json_by_id, left_out))
 
 
 def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
@@ -104,28 +106,29 @@ class _Entry:
 def _check_text_size(entries: list[_Entry]) -> None:
     """Raise Invalid if the request would write more than MAX_TEXT_BYTES of text.
 
-    The event log stores the text before and after a change, so that both count.
+    The recorder checks what really differs. This check names the operation, and needs no lock.
     """
-    size, sizes = 0, dict[int, int]()
+    size, sizes = 0, dict[tuple[int, str], int]()
+    stored: dict[tuple[int, str], int] = {}  # sizes by task id and field, after each operation
+    reindexed: set[int] = set()  # ids: the index is written once for each task
     for entry in entries:
-        names = TEXT_FIELDS & entry.values.keys()
-        if entry.index not in sizes:  # all tasks of a `where` get the same text
-            sizes[entry.index] = sum(_size(entry.values[name]) for name in names)
-        replaced = sum(_size(getattr(entry.task, name)) for name in names) if entry.task else 0
-        size += sizes[entry.index] + replaced
-        if size > MAX_TEXT_BYTES:
+        values, task = entry.values, entry.task
+        for name in TEXT_FIELDS & values.keys():
+            if task:
+                former = stored.get((task.pk, name))
+                size += measure_text(getattr(task, name)) if former is None else former
+            if (entry.index, name) not in sizes:  # all tasks of a `where` get the same text
+                sizes[entry.index, name] = measure_text(values[name])
+            size += sizes[entry.index, name]
+            if task:
+                stored[task.pk, name] = sizes[entry.index, name]
+        if task and task.pk not in reindexed and (other := measure_other_words(task, values)):
+            size += other
+            reindexed.add(task.pk)
+        if size > text_size.MAX_TEXT_BYTES:
             raise Invalid.field(
-                f"operations/{entry.index}",
-                "With this operation the request would write more than"
-                f" {MAX_TEXT_BYTES >> 20} MiB of text, new and replaced. Change fewer tasks at"
-                " a time.",
-                "too_large",
+                f"operations/{entry.index}", text_size.describe_excess(), "too_large"
             )
-
-
-def _size(value: object) -> int:
-    """Return the size of a text or of metadata as JSON, in bytes."""
-    return len((value if isinstance(value, str) else json.dumps(value)).encode())
 
 
 # ---- from operations to entries -----------------------------------------------------------------
@@ -213,12 +216,37 @@ def _write(actor: Actor, entries: list[_Entry]) -> None:
         entry.problem = problems.get(n)
 
 
-def _results_text(entries: list[_Entry], json_by_id: dict[int, str]) -> str:
+def _load_tasks(actor: Actor, entries: list[_Entry]) -> tuple[dict[int, str], int]:
+    """Return the JSON of tasks of the results by id, and how many tasks are left out.
+
+    The tasks of the last results are left out if all tasks would have more than MAX_TASKS_BYTES.
+    Tasks in the trash have no JSON. One query, which does not read tasks that are surely too many.
+    """
+    tasks = {entry.task.pk: entry.task for entry in entries if entry.task and not entry.problem}
+    sizes = {
+        pk: sum(measure_text(getattr(task, name)) for name in TEXT_FIELDS)
+        for pk, task in tasks.items()
+    }
+    ids = _take_until_full(sizes)
+    texts = updated_task_texts(actor, sorted(ids)) if ids else {}
+    kept = _take_until_full({pk: len(texts[pk].encode()) for pk in ids if pk in texts})
+    left_out = len(tasks) - len(ids) + len(texts) - len(kept)
+    return {pk: texts[pk] for pk in kept}, left_out
+
+
+def _take_until_full(sizes: Mapping[int, int]) -> list[int]:
+    """Return the first keys whose sizes are not more than MAX_TASKS_BYTES together."""
+    totals = zip(sizes, accumulate(sizes.values()), strict=True)
+    return [key for key, total in totals if total <= MAX_TASKS_BYTES]
+
+
+def _results_text(entries: list[_Entry], json_by_id: dict[int, str], left_out: int) -> str:
     """Return a TaskBulkResponse as JSON, with the JSON of tasks by their ids."""
     failed = sum(1 for entry in entries if entry.problem)
     last = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result_json(entry, last, json_by_id) for entry in entries])
-    return f'{{"succeeded":{len(entries) - failed},"failed":{failed},"results":[{results}]}}'
+    counts = f'"succeeded":{len(entries) - failed},"failed":{failed},"tasks_left_out":{left_out}'
+    return f'{{{counts},"results":[{results}]}}'
 
 
 def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, str]) -> str:

@@ -8,12 +8,13 @@ from ninja import Query, Router
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.charsets import check_charset
 from taskflow.http.errors import UnsupportedMedia
+from taskflow.http.files import WrittenFile
 from taskflow.http.schema import ProjectIdOrKey
 from tasks.csv.foreign import PROFILES, is_json, read_file
 from tasks.csv.importing import import_table
 from tasks.csv.reading import decode_file, read_table
 from tasks.csv.report import report_import, report_tasks
-from tasks.csv.writing import encode_csv, write_csv
+from tasks.csv.writing import csv_response
 from tasks.models import Task
 from tasks.queries.filters import filter_tasks
 from tasks.queries.lookup import find_project
@@ -64,7 +65,7 @@ def export_tasks(
     project_id: ProjectIdOrKey,
     where: Query[TaskWhere],
     file_format: Query[CsvFormat],
-) -> HttpResponse:
+) -> HttpResponse | WrittenFile:
     """Export the tasks of a project as CSV, ordered by id. Takes the filters of the list of tasks.
 
     The file can be imported again with the same result. A cell that a spreadsheet would run as a
@@ -72,11 +73,7 @@ def export_tasks(
     """
     actor, project = request.auth, find_project(request.auth, project_id)
     rows = filter_tasks(actor, Task.objects.visible_to(actor.viewer), where)
-    text = write_csv(actor, rows.filter(project=project), file_format.delimiter.character)
-    body = encode_csv(text, file_format.charset, has_mark=file_format.bom)
-    response = HttpResponse(body, content_type=f"text/csv; charset={file_format.charset}")
-    response["Content-Disposition"] = f'attachment; filename="{project.key}.csv"'
-    return response
+    return csv_response(actor, rows.filter(project=project), f"{project.key}.csv", file_format)
 
 
 @csv_files.post(

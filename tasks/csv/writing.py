@@ -3,46 +3,55 @@
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Iterable, Iterator
 from datetime import date
-from typing import Any
+from typing import Any, TextIO
 
 from django.db.models import BooleanField, ExpressionWrapper, Prefetch, Q, QuerySet
+from django.http import HttpResponse
 
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Invalid
+from taskflow.http.files import WrittenFile, respond_with_text_file
 from tasks.csv.profiles import COLUMNS
 from tasks.csv.values import format_links, format_metadata, join_tags, protect
 from tasks.models import Project, Tag, Task
+from tasks.schemas.csv import Charset, CsvFormat
 
 CHUNK = 1000  # tasks that one query reads
 
 
-def write_csv(actor: Actor, rows: QuerySet[Task], delimiter: str = ",") -> str:
-    """Return the tasks as CSV, ordered by id. Reads CHUNK tasks at a time."""
-    output = io.StringIO(newline="")
-    writer = csv.writer(output, delimiter=delimiter)
-    writer.writerow(COLUMNS)
-    for task in _read_in_chunks(actor, rows):
-        writer.writerow([protect(text) for text in format_cells(task).values()])
-    return output.getvalue()
+def csv_response(
+    actor: Actor, rows: QuerySet[Task], name: str, file_format: CsvFormat
+) -> HttpResponse | WrittenFile:
+    """Respond with the tasks as a CSV file, ordered by id. Needs constant memory.
 
-
-def encode_csv(text: str, charset: str, *, has_mark: bool) -> bytes:
-    """Return the text in the charset. With `has_mark`, UTF-8 begins with a byte order mark.
-
-    UTF-16 always does. Raises Invalid if the charset does not have all characters of the text.
+    Raises Invalid if the charset does not have all characters of the tasks.
     """
-    codec = "utf-8-sig" if charset == "utf-8" and has_mark else charset
+    charset = file_format.charset
+    has_mark = charset == Charset.UTF_8 and file_format.bom
     try:
-        return text.encode(codec)
+        return respond_with_text_file(
+            lambda file: write_csv(file, actor, rows, file_format.delimiter.character),
+            codec="utf-8-sig" if has_mark else charset,
+            content_type=f"text/csv; charset={charset}",
+            name=name,
+        )
     except UnicodeEncodeError as error:
         raise Invalid.parameter(
             "charset",
-            f"The tasks contain “{text[error.start]}”, which {charset} does not have. Use utf-8.",
+            f"The tasks contain “{error.object[error.start]}”, which {charset} does not have."
+            " Use utf-8.",
         ) from None
+
+
+def write_csv(file: TextIO, actor: Actor, rows: QuerySet[Task], delimiter: str = ",") -> None:
+    """Write the tasks as CSV, ordered by id. Reads CHUNK tasks at a time."""
+    writer = csv.writer(file, delimiter=delimiter)
+    writer.writerow(COLUMNS)
+    for task in _read_in_chunks(actor, rows):
+        writer.writerow([protect(text) for text in format_cells(task).values()])
 
 
 def select_details(actor: Actor, rows: QuerySet[Task]) -> QuerySet[Task]:

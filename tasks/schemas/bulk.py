@@ -248,7 +248,8 @@ class BulkResult(Out):
     id: int | None = Field(description="The id of the task, even if it was deleted or refused.")
     task: TaskResponse | None = Field(
         description="The task after the whole request. Only the last successful result for a task"
-        " has it. Null in other results, and if the task is deleted."
+        " has it. Null in other results, which name the task by `id`, if the task is deleted, and"
+        " if it is left out: see `tasks_left_out`."
     )
     problem: BulkProblem | None = Field(description="Why it was refused; null if it was not.")
 
@@ -258,4 +259,8 @@ class TaskBulkResponse(Out):
 
     succeeded: int = Field(description="The number of results that are ok.")
     failed: int = Field(description="The number of results with a problem.")
+    tasks_left_out: int = Field(
+        description="The number of changed tasks that no result contains, because the tasks of one"
+        " response have at most 4 MiB. Those of the last results are left out. Read them by `id`."
+    )
     results: list[BulkResult] = Field(description="The results, in the order of the operations.")

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from conftest import PASSWORD
+from taskflow.audit import text_size
+from taskflow.audit.text_size import MAX_TEXT_BYTES
 from taskflow.tenancy import inside
 from tasks.actions import tags as tag_actions
 from tasks.actions.tags import MAX_NEW_TAGS, create_tag, delete_tag
 from tasks.api import bulk as bulk_api
-from tasks.api.bulk import MAX_TEXT_BYTES
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import Tag, Task
 from tasks.models.tasks import MAX_TAGS
@@ -235,7 +238,7 @@ def test_where_that_would_write_too_much_text_is_refused(fixtures, as_, many, da
 @pytest.mark.slow
 def test_replaced_text_counts_as_well(fixtures, as_, many, monkeypatch):
     """The event log stores the replaced text."""
-    monkeypatch.setattr(bulk_api, "MAX_TEXT_BYTES", 81 * 520)
+    monkeypatch.setattr(text_size, "MAX_TEXT_BYTES", 81 * 520)
     client = as_(fixtures.bob)
     update = {"op": "update", "where": {"project": ["APO"]}}
     assert bulk(client, update | {"data": {"description": "x" * 500}}).status_code == 200
@@ -245,6 +248,88 @@ def test_replaced_text_counts_as_well(fixtures, as_, many, monkeypatch):
 
     assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
     assert bulk(client, update | {"data": {"description": ""}}).status_code == 200
+
+
+def write_long_texts(fixtures, count, length=500):
+    """Create tasks with an external_ref and a description of this length."""
+    with inside(fixtures.acme):
+        for n in range(count):
+            create_task(
+                fixtures.ada, fixtures.apollo, title=f"m{n}", external_ref=f"r{n}",
+                description="x" * length,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("way", ["title", "metadata of all, title of one"])
+def test_description_counts_only_for_tasks_whose_title_changes(fixtures, as_, monkeypatch, way):
+    """The search index has one entry for both."""
+    write_long_texts(fixtures, 20)
+    monkeypatch.setattr(text_size, "MAX_TEXT_BYTES", 20 * 600)
+    client = as_(fixtures.bob)
+    retitle = {"op": "update", "id": "APO-2", "data": {"title": "new"}}
+
+    if way == "title":
+        r = bulk(
+            client,
+            *({"op": "update", "id": f"APO-{n}", "data": {"title": "new"}} for n in range(2, 22)),
+        )
+        assert (r.status_code, r.json()["errors"][0]["code"]) == (422, "too_large")
+        assert r.json()["errors"][0]["pointer"] == "#/operations/11"
+    else:
+        others = ({"op": "assign", "id": f"APO-{n}", "data": {"assignee": "me"}}
+                  for n in range(3, 22))  # fmt: skip
+        assert bulk(client, retitle, *others).status_code == 200
+
+
+def test_many_changes_of_one_task_count_its_other_texts_once(fixtures, as_, monkeypatch):
+    write_long_texts(fixtures, 1)
+    monkeypatch.setattr(text_size, "MAX_TEXT_BYTES", 3000)
+    titles = ({"op": "update", "id": "APO-2", "data": {"title": f"t{n}"}} for n in range(50))
+
+    assert bulk(as_(fixtures.bob), *titles).status_code == 200
+
+
+def test_file_that_would_replace_too_much_text_is_refused(fixtures, as_, monkeypatch):
+    write_long_texts(fixtures, 20)
+    monkeypatch.setattr(text_size, "MAX_TEXT_BYTES", 9_000)
+    csv_text = "external_ref,description\n" + "".join(f"r{n},\n" for n in range(20))
+
+    r = as_(fixtures.ada).generic(
+        "POST", "/projects/APO/tasks.csv?on_existing=update", csv_text, content_type="text/csv"
+    )
+
+    assert (r.status_code, r.json()["code"]) == (422, "too_many"), r.content
+    with inside(fixtures.acme):
+        assert Task.objects.filter(description="").count() == 1
+
+
+def test_undo_that_would_write_too_much_text_is_refused(fixtures, as_, monkeypatch):
+    write_long_texts(fixtures, 20)
+    client = as_(fixtures.ada)
+    clear = ({"op": "update", "id": f"APO-{n}", "data": {"description": ""}} for n in range(2, 22))
+    cleared = bulk(client, *clear)
+    monkeypatch.setattr(text_size, "MAX_TEXT_BYTES", 9_000)
+
+    r = client.post("/undo", {"request_id": cleared["X-Request-Id"]})
+
+    assert (cleared.status_code, r.status_code, r.json()["code"]) == (200, 422, "too_many")
+    assert "MiB of text" in r.json()["detail"]
+
+
+@pytest.mark.parametrize(("length", "saved"), [(60_000, [True, False]), (100, [True])])
+def test_rows_whose_long_texts_stay_are_saved_without_them(fixtures, as_, length, saved):
+    """Saving the words of a task again would write its entry of the search index again."""
+    write_long_texts(fixtures, 3, length)
+    operations = [
+        {"op": "update", "id": "APO-2", "data": {"title": "new"}},
+        *({"op": "update", "id": f"APO-{n}", "data": {"priority": "low"}} for n in (3, 4)),
+    ]
+
+    with CaptureQueriesContext(connection) as captured:
+        assert bulk(as_(fixtures.bob), *operations).status_code == 200
+
+    updates = [q["sql"] for q in captured.captured_queries if 'UPDATE "tasks_task"' in q["sql"]]
+    assert ["title_words" in sql for sql in updates] == saved
 
 
 # ---- the response ---------------------------------------------------------------------------------
@@ -270,6 +355,22 @@ def test_response_contains_each_task_once_in_its_last_successful_result(fixtures
     assert results[52]["task"] == client.get(f"/tasks/{pk}").json()
     assert (results[53]["ok"], results[53]["task"]) == (False, None)
     assert len(r.content) < 2 * 60_000
+
+
+def test_tasks_of_a_response_have_a_bounded_size(fixtures, as_, monkeypatch):
+    write_long_texts(fixtures, 20)
+    client = as_(fixtures.bob)
+    size = len(client.get("/tasks/APO-2").content)
+    monkeypatch.setattr(bulk_api, "MAX_TASKS_BYTES", 5 * size + size // 2)
+    operations = [{"op": "tag", "id": f"APO-{n}", "data": {"tags": ["x"]}} for n in range(2, 22)]
+
+    body = bulk(client, *operations).json()
+
+    assert (body["succeeded"], body["tasks_left_out"]) == (20, 15)
+    assert [bool(x["task"]) for x in body["results"]] == [True] * 5 + [False] * 15
+    assert all(x["ok"] and x["id"] for x in body["results"])
+    monkeypatch.undo()
+    assert bulk(client, *operations).json()["tasks_left_out"] == 0
 
 
 def test_response_is_valid_json_if_the_last_operation_deletes_the_task(fixtures, as_):

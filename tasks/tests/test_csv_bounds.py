@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from taskflow.http import files
 from taskflow.tenancy import inside
 from tasks.csv import importing, references
 from tasks.csv.importing import MAX_TAG_NAMES
@@ -60,6 +61,35 @@ def test_file_that_names_tasks_of_too_many_projects_is_refused(ada):
 )
 def test_circles_of_edges_are_found(edges, on_circles):
     assert find_circles(edges) == on_circles
+
+
+@pytest.mark.parametrize("charset", ["utf-8", "utf-16", "windows-1252"])
+def test_long_export_is_sent_from_a_file_in_parts(fixtures, ada, monkeypatch, charset):
+    rows = "".join(f"Grüße {n},{'x' * 50}\n" for n in range(100))
+    assert load(ada, f"title,description\n{rows}").status_code == 200
+    path = f"/projects/APO/tasks.csv?charset={charset}"
+    whole = ada.get(path)
+    monkeypatch.setattr(files, "MAX_BYTES_IN_MEMORY", 1000)
+    monkeypatch.setattr(files, "PART_BYTES", 1000)
+
+    r = ada.get(path)
+
+    parts = list(r.streaming_content)
+    assert (whole.streaming, r.streaming, len(parts) > 5) == (False, True, True)
+    assert b"".join(parts) == whole.content
+    assert r["Content-Length"] == str(len(whole.content))
+    assert r["Content-Type"] == whole["Content-Type"] == f"text/csv; charset={charset}"
+
+
+def test_long_export_with_a_character_that_the_charset_lacks_is_refused(ada, monkeypatch):
+    monkeypatch.setattr(files, "MAX_BYTES_IN_MEMORY", 1000)
+    rows = "".join(f"x{n},{'x' * 50}\n" for n in range(100))
+    assert load(ada, f"title,description\n{rows}Ω,\n").status_code == 200
+
+    r = ada.get("/projects/APO/tasks.csv?charset=windows-1252")
+
+    assert (r.status_code, r.json()["errors"][0]["parameter"]) == (422, "charset")
+    assert "“Ω”" in r.json()["detail"]
 
 
 @pytest.mark.slow
