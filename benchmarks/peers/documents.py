@@ -157,6 +157,7 @@ class BulkResult(Out):
 class TaskBulkResponse(Out):
     succeeded: int
     failed: int = 0
+    tasks_left_out: int = 0
     results: list[BulkResult]
 
 
