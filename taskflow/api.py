@@ -22,6 +22,7 @@ from taskflow.http.errors import Problem, problem_of_status, request_log_fields
 from taskflow.http.openapi import Api, read_only
 from taskflow.http.request import Request
 from taskflow.http.sent_names import point_to_sent_names
+from taskflow.metrics.definitions import define_series
 from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
@@ -119,6 +120,11 @@ api.add_router("/search", searching)
 api.add_router("/undo", undoing)
 api.add_router("/plans", plans)
 api.add_router("", index)
+
+define_series(
+    {api.get_openapi_operation_id(o): o.methods for o in api.list_operations()},
+    (code for codes in ERROR_CODES.values() for code in codes),
+)
 
 
 @api.exception_handler(Problem)

@@ -31,6 +31,14 @@ def read_boolean(name: str, *, default: bool) -> bool:
     return value in TRUE
 
 
+def read_integer(name: str, *, default: int, maximum: int = 1_000_000_000) -> int:
+    """Return the value as a number from 0 to `maximum`. Raises ImproperlyConfigured for others."""
+    value = read_text(name, str(default))
+    if not (value.isascii() and value.isdigit() and len(value) < 11 and int(value) <= maximum):
+        raise ImproperlyConfigured(f"{name}={value!r} is not a number from 0 to {maximum}.")
+    return int(value)
+
+
 def read_list(name: str, default: str = "") -> list[str]:
     """Return the parts of a comma-separated list, without empty ones."""
     return [part.strip() for part in read_text(name, default).split(",") if part.strip()]

@@ -1,18 +1,45 @@
 """Logs on stdout, one JSON object per line.
 
 Only the fields below are written. Headers, bodies and query strings may contain secrets.
+docs/monitoring.md describes the fields.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 from datetime import UTC, datetime
 
 # These values are not logged, so they need not be determined (“Optimization” in Python's docs).
 logging._srcfile = None
 logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-REQUEST_FIELDS = ("request_id", "tenant", "user", "method", "path", "status", "ms", "reason")
+REQUEST_FIELDS = (
+    "request_id",
+    "tenant",
+    "user",
+    "token",  # its id
+    "client",
+    "method",
+    "path",
+    "operation",
+    "status",
+    "code",
+    "ms",
+    "queue_ms",
+    "db_ms",
+    "lock_ms",
+    "statements",
+    "bytes",
+    "slow",
+    "frozen_ms",
+    "cpu_ms",
+    "reason",
+)
+# Clients may send a token where none belongs, such as in a path. It also begins some messages of
+# exceptions.
+TOKEN = re.compile(r"tf_[0-9]+_[0-9A-Za-z]+")
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
@@ -23,8 +50,9 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
+            "worker": os.getpid(),
         }
         line |= {name: record.__dict__[name] for name in REQUEST_FIELDS if name in record.__dict__}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return encode(line)
+        return TOKEN.sub("tf_…", encode(line))

@@ -256,6 +256,8 @@ UNFOLD = {
     },
 }
 
+# From which time on, the wait for a thread included, the line of a request is a warning.
+SLOW_REQUEST_SECONDS = env.read_integer("TASKFLOW_SLOW_REQUEST_MS", default=1_000) / 1000
 LOG_LEVEL = env.read_choice(
     "TASKFLOW_LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 )

@@ -17,6 +17,7 @@ from taskflow.front.limits import (
 )
 from taskflow.front.protocol import Future
 from taskflow.http.errors import BadRequest, Overloaded, Problem, RequestTimeout, problem_of_status
+from taskflow.metrics.definitions import BODY_BYTES, INCOMPLETE_BODIES
 
 log = logging.getLogger("taskflow.front")
 
@@ -52,6 +53,11 @@ class Bodies:
                 overdue = [body for body in self._incomplete if body.deadline < now]
             for body in overdue:
                 body.refuse(RequestTimeout())
+
+    def publish(self) -> None:
+        """Set the gauges of bodies."""
+        INCOMPLETE_BODIES.set(len(self._incomplete))
+        BODY_BYTES.set(self._bytes_held)
 
     def give_up(self) -> None:
         """Refuse all incomplete bodies: the server stops."""

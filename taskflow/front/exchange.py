@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import secrets
+import time
 from collections.abc import Callable
 
 from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
 from taskflow.front.streams import send_stream
 from taskflow.http.bodies import API_PREFIX
+from taskflow.http.cors import cors_headers
 from taskflow.http.errors import CONTENT_TYPE, Problem, problem_of_status
+from taskflow.http.request_record import QUEUE_SECONDS, find_client, to_ms
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID
+from taskflow.metrics.definitions import ABANDONED, NOT_BEGUN, record_request
 
 log = logging.getLogger("taskflow.request")
 TEXT = "text/plain; charset=utf-8"
@@ -25,15 +29,21 @@ class Exchange:
         self.protocol = protocol
         self.environ = environ
         self.is_gone = False  # whether the client has closed the connection
-        self.waits_since = 0.0  # seconds of the monotonic clock, once it waits for a thread
+        self.waits_since = 0.0  # seconds of the monotonic clock, once its body is complete
         self.watch: Future | None = None  # ends when the client closes the connection
         self.release: Callable[[], None] | None = None  # called once the body is not needed
 
-    def answer(self, application: Application) -> None:
-        """Send the response of the application. Does nothing if the client is gone."""
+    def answer(self, application: Application, queue_seconds: float = 0.0) -> None:
+        """Send the response of the application. Does nothing if the client is gone.
+
+        `queue_seconds` is how long the request has waited for this thread.
+        """
+        self.environ[QUEUE_SECONDS] = queue_seconds
         self.unwatch()
         try:
-            if not self.is_gone:
+            if self.is_gone:
+                ABANDONED.add()
+            else:
                 self._run(application)
         except Exception:
             log.exception("the request could not be answered")
@@ -57,7 +67,8 @@ class Exchange:
         """
         self.unwatch()
         request_id = self._request_id()
-        is_api = str(self.environ["PATH_INFO"]).startswith(API_PREFIX)
+        path = str(self.environ["PATH_INFO"])
+        is_api = path.startswith(API_PREFIX)
         body = problem.as_json(request_id) if is_api else problem.detail
         headers = {
             **(API_HEADERS if is_api else PAGE_HEADERS),
@@ -65,11 +76,13 @@ class Exchange:
             "X-Request-Id": request_id,
             **problem.headers,
         }
+        origin = str(self.environ.get("HTTP_ORIGIN", ""))
+        headers |= cors_headers(path, origin, headers.get("Vary", ""))
         if is_closed:
             headers["Connection"] = "close"
         self.protocol.response_bytes(problem.status, list(headers.items()), body.encode())
         self._release()
-        self._log(request_id, problem.status)
+        self._record(request_id, problem, len(body.encode()))
 
     # ---- whether the client is still there ----
 
@@ -98,12 +111,21 @@ class Exchange:
         sent_id = str(self.environ.get("HTTP_X_REQUEST_ID", ""))
         return sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
 
-    def _log(self, request_id: str, status: int) -> None:
+    def _record(self, request_id: str, problem: Problem, length: int) -> None:
+        """Write the line of a refused request, and count it."""
+        waited = time.monotonic() - self.waits_since if self.waits_since else 0.0
+        method = str(self.environ["REQUEST_METHOD"])
+        record_request(NOT_BEGUN, method, problem.status, waited, problem.code)
         fields = {
             "request_id": request_id,
-            "method": self.environ["REQUEST_METHOD"],
+            "client": find_client(self.environ),
+            "method": method,
             "path": self.environ["PATH_INFO"],
-            "status": status,
+            "operation": NOT_BEGUN,
+            "status": problem.status.value,
+            "code": problem.code,
+            "queue_ms": to_ms(waited),
+            "bytes": length,
         }
         log.info("request", extra=fields)
 

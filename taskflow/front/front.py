@@ -31,9 +31,11 @@ class Front:
     """
 
     def __init__(self, application: Application, sign_in_routes: tuple[Route, ...]) -> None:
-        self.work = Lane(application, WORK_SLOTS)
-        self.sign_ins = Lane(application, SIGN_IN_SLOTS, start_in_threads("sign-in", SIGN_IN_SLOTS))
-        self.probes = Lane(application, PROBE_SLOTS, start_in_threads("probe", PROBE_SLOTS))
+        sign_in_threads = start_in_threads("sign-in", SIGN_IN_SLOTS)
+        probe_threads = start_in_threads("probe", PROBE_SLOTS)
+        self.work = Lane("work", application, WORK_SLOTS)
+        self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
+        self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
         self.routes: Mapping[tuple[object, object], Callable[[Exchange], None]] = {
             ("GET", "/livez"): answer_livez,
@@ -76,11 +78,13 @@ class Front:
             route(exchange)
 
     def tend(self) -> None:
-        """Refuse what has waited too long. To be called several times a second."""
+        """Refuse what has waited too long, and set the gauges. Call it several times a second."""
         now = time.monotonic()
         self.bodies.tend(now)
         for lane in self.lanes:
             lane.tend(now)
+            lane.publish()
+        self.bodies.publish()
 
 
 def answer_livez(exchange: Exchange) -> None:

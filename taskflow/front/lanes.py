@@ -12,6 +12,7 @@ from taskflow.front.limits import MAX_WAIT_SECONDS, MAX_WAITING, WATCH_AFTER_SEC
 from taskflow.front.protocol import Application
 from taskflow.front.waiting import WaitingRequests
 from taskflow.http.errors import Overloaded
+from taskflow.metrics.definitions import IN_FLIGHT, QUEUE, WAITING
 
 log = logging.getLogger("taskflow.front")
 Work = Callable[[Exchange], None]
@@ -31,11 +32,12 @@ class Lane:
 
     def __init__(
         self,
+        name: str,
         application: Application,
         slots: int,
         start: Callable[[Work, Exchange], object] = run_here,
     ) -> None:
-        self.application = application
+        self.name, self.application = name, application
         self._slots = self._free = slots
         self._start = start
         self._waiting = WaitingRequests()
@@ -47,6 +49,7 @@ class Lane:
 
     def submit(self, exchange: Exchange) -> None:
         """Answer the request as soon as a slot is free. Refuse it if too many wait already."""
+        exchange.waits_since = time.monotonic()
         with self._lock:
             if self._free:
                 self._free -= 1
@@ -55,7 +58,6 @@ class Lane:
                 is_accepted = len(self._waiting) < MAX_WAITING
                 has_slot = False
                 if is_accepted:
-                    exchange.waits_since = time.monotonic()
                     self._waiting.append(exchange)
         if has_slot:
             self._start(self._work, exchange)
@@ -71,13 +73,21 @@ class Lane:
             for exchange in self._waiting.list_unwatched(now - WATCH_AFTER_SECONDS):
                 exchange.watch_client()
         for exchange in overdue:
+            QUEUE.observe(now - exchange.waits_since, (self.name,))
             exchange.refuse(Overloaded())
+
+    def publish(self) -> None:
+        """Set the gauges of this lane."""
+        IN_FLIGHT.set(self._slots - self._free, (self.name,))
+        WAITING.set(len(self._waiting), (self.name,))
 
     def _work(self, first: Exchange) -> None:
         exchange: Exchange | None = first
         while exchange is not None:
+            waited = time.monotonic() - exchange.waits_since
+            QUEUE.observe(waited, (self.name,))
             try:
-                exchange.answer(self.application)
+                exchange.answer(self.application, waited)
             except Exception:  # otherwise the slot would be lost until the worker ends
                 log.exception("a response could not be sent")
             exchange = self._take_next()

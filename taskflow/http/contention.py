@@ -19,8 +19,10 @@ from django.db import Error as DatabaseError
 from django.http import HttpResponse
 
 from taskflow.http.database_errors import is_contended
+from taskflow.http.error_causes import cause_of
 from taskflow.http.errors import Contended, problem_of_response
 from taskflow.http.request import Request
+from taskflow.metrics.definitions import RETRIES
 
 T = TypeVar("T")
 R = TypeVar("R", bound=Request)
@@ -45,6 +47,7 @@ def run_with_retries(work: Callable[[], T], may_repeat: Callable[[], bool] = lam
             if not is_contended(error) or not may_repeat():
                 raise
             trace = error if isinstance(error, DatabaseError) else None
+            RETRIES.add(1.0, (cause_of(error),))
             log.warning("attempt %d was contended: %s", attempt, error, exc_info=trace)
         time.sleep(PAUSE_SECONDS * attempt * uniform(0.5, 1.5))  # noqa: S311 - no secret
     return work()

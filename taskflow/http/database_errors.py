@@ -13,6 +13,7 @@ from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
 from django.http import HttpResponse
 
+from taskflow.http.error_causes import cause_of, sqlstate_of
 from taskflow.http.errors import (
     PROBLEM_BY_STATUS,
     Conflict,
@@ -25,6 +26,7 @@ from taskflow.http.errors import (
     request_log_fields,
 )
 from taskflow.http.request import Request
+from taskflow.metrics.definitions import DATABASE_ERRORS
 
 log = logging.getLogger("taskflow.errors")
 # Problems by SQLSTATE, or by its first two or three characters. Django's exception classes are not
@@ -52,11 +54,6 @@ PROBLEM_BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
     "57P": Unavailable,  # the server is shutting down or starting up
     "58": Unavailable,  # the server cannot access its files
 }
-
-
-def sqlstate_of(error: BaseException) -> str:
-    """Return the SQLSTATE of a database error; "" on SQLite, and if PostgreSQL sent none."""
-    return getattr(error, "sqlstate", None) or getattr(error.__cause__, "sqlstate", None) or ""
 
 
 def is_contended(error: BaseException) -> bool:
@@ -126,10 +123,12 @@ def respond_to_database_error(request: Request, error: DatabaseError) -> HttpRes
 
 
 def log_database_error(request: Request, error: Exception, problem: Problem) -> None:
-    """Log a failure of the server with its traceback.
+    """Count a failure of the database, and log it with its traceback.
 
-    Not a Contended one, which run_with_retries() has logged.
+    A Contended one is not logged here: run_with_retries() has done it.
     """
+    if problem.status >= 500:
+        DATABASE_ERRORS.add(1.0, (cause_of(error),))
     if problem.status >= 500 and not isinstance(problem, Contended):
         log.error("database error", exc_info=error, extra=request_log_fields(request))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import secrets
 import time
 from collections.abc import Callable
@@ -25,9 +24,10 @@ from taskflow.http.bodies import API_PREFIX
 from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
+from taskflow.http.request_record import record
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID, VARY_API
+from taskflow.metrics.timing import timings
 
-log = logging.getLogger("taskflow.request")
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
 
@@ -53,6 +53,7 @@ class RequestMiddleware:
 
     def __call__(self, request: Request) -> HttpResponse:
         started = time.perf_counter()
+        timings.reset()
         sent_id = request.META.get("HTTP_X_REQUEST_ID", "")
         request_id = sent_id if REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(16)
         request.request_id = request_id
@@ -61,7 +62,7 @@ class RequestMiddleware:
             compress(request, response)
         response["X-Request-Id"] = request_id
         self.set_security_headers(request, response)
-        self.log(request, response, started)
+        record(request, response, started)
         return response
 
     def respond(self, request: Request) -> HttpResponse:
@@ -97,19 +98,6 @@ class RequestMiddleware:
         if "Vary" in headers:
             patch_vary_headers(response, VARY_API)
         headers._store = self.api_headers | headers._store
-
-    def log(self, request: Request, response: HttpResponse, started: float) -> None:
-        actor = request.actor
-        fields = {
-            "request_id": request.request_id,
-            "tenant": actor.tenant.pk if actor else None,
-            "user": actor.user.pk if actor else None,
-            "method": request.method,
-            "path": request.path,
-            "status": response.status_code,
-            "ms": round((time.perf_counter() - started) * 1000, 1),
-        }
-        log.info("request", extra=fields)
 
 
 def answer_allowed_methods(request: Request, response: HttpResponse) -> HttpResponse:

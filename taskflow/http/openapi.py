@@ -42,8 +42,10 @@ def refuse_ignored_input(run: Callable[..., HttpResponse]) -> Callable[..., Http
     takes_body = _takes_body(operation)
     merged_fields = merged_fields_of(operation)
     booleans = _boolean_parameters(operation)
+    operation_id = operation.view_func.__name__
 
     def checked(request: Request, **kwargs: object) -> HttpResponse:
+        request.operation_id = operation_id
         if refusal := _problem_of_chunked_body(request):
             return refusal.as_response(request)
         if any(isinstance(part, str) and is_unstorable(part) for part in kwargs.values()):
@@ -199,9 +201,7 @@ class Api(NinjaAPI):
         urls, app_name, namespace = super().urls
         types_by_name = {
             self.get_openapi_operation_id(operation): patch_types_of(operation)
-            for router in self._get_bound_routers()
-            for path_view in router.path_operations.values()
-            for operation in path_view.operations
+            for operation in self.list_operations()
         }
         types_by_route = {
             str(url.pattern): types
@@ -212,6 +212,15 @@ class Api(NinjaAPI):
             if types := types_by_route.get(str(url.pattern)):
                 vars(url.callback)["accept_patch"] = types
         return urls, app_name, namespace
+
+    def list_operations(self) -> list[Operation]:
+        """Return the operations of all routers."""
+        return [
+            operation
+            for router in self._get_bound_routers()
+            for path_view in router.path_operations.values()
+            for operation in path_view.operations
+        ]
 
     def add_etag(self, view: Callable[..., object]) -> Callable[..., object]:
         """Decorator of API functions. The response gets the ETag of the row that they return.

@@ -26,6 +26,9 @@ class Identity(Protocol):
     @property
     def tenant(self) -> Model: ...
 
+    @property
+    def token(self) -> Model | None: ...
+
 
 class Request(WSGIRequest):
     """A request with the attributes that middleware and the API set on it.
@@ -35,6 +38,7 @@ class Request(WSGIRequest):
     """
 
     request_id: str = ""  # the id in the log, in problem documents and in events
+    operation_id: str = ""  # of the API operation that answers; "" if there is none
     actor: Identity | None = None  # None without valid credentials
     admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
     session_user: AbstractBaseUser | None = None  # whom the session cookie has signed in

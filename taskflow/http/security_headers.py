@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Not a token: request ids are written in the log and in events.
+REQUEST_ID = re.compile(r"(?!tf_)[A-Za-z0-9_.-]{1,64}")
 VARY_API = ("Accept-Encoding", "Authorization", "Cookie", "X-Tenant")
 COMMON_HEADERS = {
     "X-Content-Type-Options": "nosniff",

@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 # A package may import itself and the packages before it. The modules directly in taskflow/ and its
 # commands are the composition root, which may import everything and which nothing else imports.
 PACKAGES = [
+    "taskflow.metrics",
     "taskflow.db",
     "taskflow.http",
     "taskflow.front",

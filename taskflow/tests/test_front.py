@@ -8,8 +8,11 @@ from unittest.mock import Mock
 
 import pytest
 
-from taskflow.front import environ, front, lanes, streams, worker
+from taskflow.front import bodies, environ, front, lanes, streams, worker
 from taskflow.front.front import Front
+from taskflow.http.request_record import QUEUE_SECONDS
+from taskflow.metrics import definitions
+from taskflow.metrics.exposition import write_text
 from taskflow.tests.front_doubles import (
     LONG,
     Application,
@@ -287,3 +290,109 @@ def test_request_is_refused_when_too_many_wait(server, application, monkeypatch)
     server.receive(second)
 
     assert (first.status, second.status) == (None, 503)
+
+
+# ---- what is recorded ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def metrics():
+    """The metrics, all at 0. metrics() returns their lines."""
+    definitions.registry.lay_out()
+    yield lambda: write_text(definitions.registry, [definitions.registry.values]).splitlines()
+    definitions.registry.lay_out()
+
+
+def test_request_gets_the_time_for_which_it_has_waited(server, application, metrics):
+    take_all_slots(server, application)
+    server.receive(FakeRequest(path="/waiting"))
+    time.sleep(0.06)
+    server.tend()
+    assert 'taskflow_requests_waiting{lane="work"} 1' in metrics()
+    assert f'taskflow_requests_in_flight{{lane="work"}} {front.WORK_SLOTS}' in metrics()
+
+    application.unblock.set()
+    wait_until(lambda: server.is_idle)
+
+    waited = [call[QUEUE_SECONDS] for call in application.calls]
+    assert waited[-1] > 0.05
+    assert max(waited[:-1]) < waited[-1]
+    assert 'taskflow_queue_seconds_bucket{lane="work",le="0.05"} 4' in metrics()
+    assert 'taskflow_queue_seconds_count{lane="work"} 5' in metrics()
+    server.tend()
+    assert 'taskflow_requests_in_flight{lane="work"} 0' in metrics()
+
+
+def test_refused_request_is_counted_by_its_code(server, application, later, metrics):
+    take_all_slots(server, application)
+    server.receive(FakeRequest("POST", API))
+    later()
+
+    server.tend()
+
+    expected = 'taskflow_requests_total{operation="not_begun",method="POST",status="503"} 1'
+    assert expected in metrics()
+    assert 'taskflow_problems_total{code="overloaded"} 1' in metrics()
+
+
+def test_abandoned_request_is_counted(server, application, metrics, monkeypatch):
+    monkeypatch.setattr(lanes, "WATCH_AFTER_SECONDS", -1)
+    take_all_slots(server, application)
+    gone = FakeRequest()
+    server.receive(gone)
+    server.tend()
+
+    gone.disconnect.finish()
+    application.unblock.set()
+    wait_until(lambda: server.is_idle)
+
+    assert "taskflow_requests_abandoned_total 1" in metrics()
+
+
+def test_incomplete_bodies_are_counted(server, metrics):
+    request = FakeRequest("POST", API, 100)
+    server.receive(request)
+    request.send(b"x" * 10)
+
+    server.tend()
+
+    assert "taskflow_incomplete_bodies 1" in metrics()
+    assert "taskflow_body_bytes_held 10" in metrics()
+
+
+@pytest.mark.parametrize(
+    ("path", "origin", "is_allowed"),
+    [
+        (API, "https://app.example", True),
+        (API, "https://other.example", False),
+        (API, "", False),
+        (API, "https://[", False),
+        ("/admin/", "https://app.example", False),
+    ],
+)
+def test_refusal_has_the_cors_headers_of_other_responses(
+    server, settings, monkeypatch, path, origin, is_allowed
+):
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example"]
+    request = FakeRequest("POST", path, 100, **({"origin": origin} if origin else {}))
+    monkeypatch.setattr(bodies, "MAX_INCOMPLETE_BODIES", 1)
+    server.receive(request)
+    server.receive(FakeRequest("POST", path, 100))
+
+    status, headers, _body = request.response
+    assert status == 503
+    assert headers.get("Access-Control-Allow-Origin") == (origin if is_allowed else None)
+    assert ("Retry-After".lower() in headers.get("Access-Control-Expose-Headers", "")) == is_allowed
+    assert headers.get("Vary", "").endswith("origin") == path.startswith("/api/")
+
+
+def test_refusal_has_no_cors_headers_unless_origins_are_set(server, later):
+    request = FakeRequest("POST", API, 100, origin="https://app.example")
+    server.receive(request)
+    later()
+
+    server.tend()
+
+    assert request.status == 408
+    assert "Access-Control-Allow-Origin" not in request.response[1]
+    assert "origin" not in request.response[1]["Vary"]

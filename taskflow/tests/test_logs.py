@@ -5,16 +5,23 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
 import re
 
 import pytest
 from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
 
+from accounts.models import ApiToken
 from conftest import ApiClient, token_of
+from taskflow.http.request_record import QUEUE_SECONDS
 from taskflow.logging import REQUEST_FIELDS, JsonFormatter
+from taskflow.tenancy import inside
 from tasks.api import tasks as task_api
 
 pytestmark = pytest.mark.one_database
+OTHERS = {"slow", "frozen_ms", "cpu_ms", "reason"}  # fields of other lines
 
 
 @pytest.fixture
@@ -49,7 +56,7 @@ def test_each_api_request_is_logged_in_one_line(fixtures, lines, method, path, s
     (line,) = lines()
     assert (line["status"], line["method"]) == (status, method.upper())
     assert line["path"] == f"/api/v1{path.partition('?')[0]}"
-    assert line.keys() == {"at", "level", "logger", "message", *REQUEST_FIELDS} - {"reason"}
+    assert line.keys() == {"at", "level", "logger", "message", "worker", *REQUEST_FIELDS} - OTHERS
 
 
 @pytest.mark.parametrize("path", ["/livez", "/admin/login/", "/api/v1/docs", "/nothing"])
@@ -121,18 +128,106 @@ def test_log_times_are_utc_and_values_that_are_not_json_become_text():
 def test_log_line_contains_user_method_and_path(fixtures, lines):
     text = token_of(fixtures.ada)
 
-    ApiClient(text).get("/tasks?tag=private", headers={"X-Request-Id": "my-id.1"})
+    r = ApiClient(text).get("/tasks?tag=private", headers={"X-Request-Id": "my-id.1"})
 
     (line,) = [line for line in lines() if line["logger"] == "taskflow.request"]
-    assert {k: line[k] for k in ("request_id", "tenant", "user", "method", "path", "status")} == {
+    with inside(fixtures.acme):
+        token_id = ApiToken.objects.get(user=fixtures.ada.user).pk
+    expected = {
         "request_id": "my-id.1",
         "tenant": fixtures.acme.pk,
         "user": fixtures.ada.user.pk,
+        "token": token_id,
+        "client": "127.0.0.1",
         "method": "GET",
         "path": "/api/v1/tasks",
+        "operation": "list_tasks",
         "status": 200,
+        "code": None,
+        "queue_ms": 0.0,
+        "worker": os.getpid(),
+        "bytes": len(r.content),
     }
-    assert line["ms"] >= 0
+    assert expected.items() <= line.items()
+    assert line["ms"] >= line["db_ms"] > 0
+    assert line["statements"] >= 2
+
+
+@pytest.mark.parametrize(("milliseconds", "is_slow"), [(300, False), (700, True)])
+def test_request_that_has_waited_long_is_marked_as_slow(db, lines, settings, milliseconds, is_slow):
+    settings.SLOW_REQUEST_SECONDS = 0.5
+
+    Client().get("/livez", **{QUEUE_SECONDS: milliseconds / 1000})
+
+    (line,) = lines()
+    assert line["queue_ms"] == milliseconds
+    assert (line.get("slow"), line["level"]) == ((True, "warning") if is_slow else (None, "info"))
+
+
+@pytest.mark.parametrize(
+    ("is_trusted", "sent", "client"),
+    [
+        (False, "6.6.6.6", "127.0.0.1"),
+        (True, "6.6.6.6, 10.0.0.1", "10.0.0.1"),
+        (True, "2001:db8::1", "2001:db8::1"),
+        (True, "6.6.6.6, secret", "127.0.0.1"),
+        (True, "", "127.0.0.1"),
+    ],
+)
+def test_client_is_the_address_that_a_trusted_proxy_has_added(
+    db, lines, settings, is_trusted, sent, client
+):
+    settings.TRUST_PROXY = is_trusted
+
+    Client().get("/livez", headers={"X-Forwarded-For": sent})
+
+    assert lines()[0]["client"] == client
+
+
+@pytest.mark.parametrize(
+    "place", ["path", "request id", "query", "body", "headers", "name of a header"]
+)
+@pytest.mark.parametrize("secret", ["tf_1_" + "aB3" * 16 + "x", "hunter2-correct-horse"])
+def test_secret_is_in_no_line_wherever_it_is_sent(fixtures, lines, monkeypatch, secret, place):
+    is_token = secret.startswith("tf_")
+    if place in ("path", "request id") and not is_token:
+        pytest.skip("paths and request ids are logged, and only tokens can be recognized in them")
+    client = ApiClient(token_of(fixtures.ada))
+    monkeypatch.setattr(task_api, "updated_response", lambda *a, **k: 1 / 0)
+    path = f"/tasks/{secret}" if place == "path" else "/tasks/1"
+    query = f"?title={secret}" if place == "query" else ""
+    body = {"title": secret, secret: secret} if place == "body" else {"title": "x"}
+    names = ["Authorization", "Cookie", "X-Reason", "X-On-Behalf-Of", "If-Match", "Idempotency-Key"]
+    headers = {
+        "request id": {"X-Request-Id": secret},
+        "headers": {"X-Forwarded-For": secret, "User-Agent": secret, "Referer": secret},
+        "name of a header": {secret: "x"},
+    }.get(place, {})
+    calls = [headers] + [{name: secret} for name in names if place == "headers"]
+
+    for sent in calls:
+        client.patch(path + query, body, headers=sent)
+        client.post("/auth/login" + query, {"email": "a@b.c", "password": secret}, headers=sent)
+
+    assert secret not in json.dumps(lines())
+    assert len(lines()) >= 2 * len(calls)
+
+
+@pytest.mark.slow
+@given(
+    text=st.text(st.characters(exclude_categories=["Cs"]), max_size=80),
+    tenant=st.integers(0, 10**9),
+    digits=st.text(st.sampled_from("aZ09"), min_size=10, max_size=60),
+)
+def test_formatter_masks_a_token_in_any_text(text, tenant, digits):
+    token = f"tf_{tenant}_{digits}"
+    record = logging.LogRecord("x", logging.INFO, "f", 1, "%s", (text + token + text,), None)
+    record.path = record.request_id = token
+
+    line = JsonFormatter().format(record)
+
+    assert token not in line
+    assert json.loads(line)["path"] == "tf_…"
 
 
 def test_log_lines_contain_no_secrets(fixtures, lines, monkeypatch):

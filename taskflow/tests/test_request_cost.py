@@ -29,10 +29,10 @@ pytestmark = [
 WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 # About 40 more than are counted alone: other tests of the process add up to 30.
 LIMITS = {
-    "one task": 960,
-    "list": 1_280,
-    "update": 1_950,
-    "create": 2_260,
+    "one task": 980,
+    "list": 1_310,
+    "update": 1_970,
+    "create": 2_285,
 }
 
 

@@ -97,6 +97,8 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("DATABASE_URL", "postgres://u@h/d?pool=5", "set pool=true or pool=false"),
         ("DATABASE_URL", "postgres://u@h/d?pooler=maybe", "set pooler=true, =prepared or =false"),
         ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be created"),
+        ("TASKFLOW_SLOW_REQUEST_MS", "1s", "='1s' is not a number from 0 to 1000000000."),
+        ("TASKFLOW_SLOW_REQUEST_MS", "-1", "='-1' is not a number from 0 to"),
         (
             "TASKFLOW_LOG_LEVEL",
             "loud",

@@ -4,6 +4,7 @@ and cursors send deferred statements before their own.
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangoWrapper
@@ -12,6 +13,8 @@ from django.db.backends.utils import debug_transaction
 from psycopg import ClientCursor
 
 from taskflow.db.postgresql.session import PostgresSession
+from taskflow.db.postgresql.statement import ROW_LOCK
+from taskflow.metrics.timing import timings
 
 
 class FlushingCursor(ClientCursor):
@@ -19,15 +22,24 @@ class FlushingCursor(ClientCursor):
 
     session: PostgresSession | None = None  # None while Django initializes the connection
 
-    def execute(self, *args: Any, **kwargs: Any) -> Any:
+    def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
         if self.session is not None:
             self.session.flush()
-        return super().execute(*args, **kwargs)
+        started = time.perf_counter()
+        try:
+            return super().execute(query, *args, **kwargs)
+        finally:
+            takes_lock = isinstance(query, str) and ROW_LOCK.search(query) is not None
+            timings.add_statement(started, takes_lock=takes_lock)
 
     def executemany(self, *args: Any, **kwargs: Any) -> None:
         if self.session is not None:
             self.session.flush()
-        super().executemany(*args, **kwargs)
+        started = time.perf_counter()
+        try:
+            super().executemany(*args, **kwargs)
+        finally:
+            timings.add_statement(started)
 
     def copy(self, *args: Any, **kwargs: Any) -> Any:
         if self.session is not None:

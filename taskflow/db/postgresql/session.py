@@ -17,6 +17,7 @@ they are sent.
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -31,6 +32,7 @@ from psycopg.types.datetime import TimestamptzLoader
 from taskflow.db.postgresql.statement import PostgresStatement
 from taskflow.db.postgresql.transports import DONE, ROWS, Message, choose_transport
 from taskflow.db.types import Row
+from taskflow.metrics.timing import timings
 
 if TYPE_CHECKING:
     from taskflow.db.postgresql.base import DatabaseWrapper
@@ -192,15 +194,17 @@ class PostgresSession:
     def _execute(
         self, statement: Statement, values: Sequence[object], commit_with: bool
     ) -> list[Row]:
+        timings.statements += 1
         rendered = statement.for_postgresql or self._render(statement)
         buffers = rendered.dump(values)
         commits = commit_with and self.may_commit_early and not self.wrapper.savepoint_ids
         if self.pending or commits or self._must_begin():
             message = self.transport.message_of(rendered, buffers)
             if message is not None:
-                return self._read_rows(self._send([message, COMMIT] if commits else [message]))
+                messages = [message, COMMIT] if commits else [message]
+                return self._read_rows(self._send(messages, takes_lock=rendered.takes_lock))
             self.flush()
-        return self._read_rows(self.transport.run(rendered, buffers))
+        return self._read_rows(self._run(rendered, buffers))
 
     def _defer(self, statement: Statement, values: Sequence[object]) -> None:
         rendered = statement.for_postgresql or self._render(statement)
@@ -208,9 +212,17 @@ class PostgresSession:
         if message is None:
             self._execute(statement, values, commit_with=False)
         else:
+            timings.statements += 1
             self.pending.append(message)
 
-    def _send(self, statements: list[Message]) -> PGresult:
+    def _run(self, rendered: PostgresStatement, buffers: list[bytes | None]) -> PGresult:
+        started = time.perf_counter()
+        try:
+            return self.transport.run(rendered, buffers)
+        finally:
+            timings.add_message(started, takes_lock=rendered.takes_lock)
+
+    def _send(self, statements: list[Message], *, takes_lock: bool = False) -> PGresult:
         """Send the deferred statements and these in one round trip.
 
         Return the result of the last statement that is not COMMIT. Raises the psycopg error of a
@@ -219,7 +231,11 @@ class PostgresSession:
         begin = self.begin_messages or [] if self._must_begin() else []
         messages = [*begin, *self.pending, *statements]
         self.pending.clear()
-        result = self.transport.send(messages, result_index=-2 if len(statements) > 1 else -1)
+        started = time.perf_counter()
+        try:
+            result = self.transport.send(messages, result_index=-2 if len(statements) > 1 else -1)
+        finally:
+            timings.add_message(started, takes_lock=takes_lock)
         if result.status not in (ROWS, DONE):
             raise self.transport.error_of(result)
         return result

@@ -25,6 +25,7 @@ OIDS = {
     "DateField": types["date"].oid,
     "IdArrayField": types["int8"].array_oid,
 }  # other parameters have none: PostgreSQL infers their type from the SQL
+ROW_LOCK = re.compile(r" FOR (UPDATE|NO KEY UPDATE|SHARE)\b")
 
 
 class PostgresStatement:
@@ -44,6 +45,7 @@ class PostgresStatement:
         self.text = _numbered_text(statement, connection)
         self.name = b"tf_" + blake2b(self.text, digest_size=12).hexdigest().encode()
         self.uses = 0
+        self.takes_lock = ROW_LOCK.search(statement.sql) is not None  # it may wait for others
 
     def dump(self, values: Sequence[object]) -> list[bytes | None]:
         """Return the values of the parameters in the text format of libpq; None for null."""

@@ -5,6 +5,7 @@ a migration that copies a table keeps its triggers.
 
 from __future__ import annotations
 
+import time
 from sqlite3 import dbapi2 as Database
 from typing import Any
 
@@ -15,18 +16,29 @@ from taskflow.db.sqlite.files import protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.sqlite.schema import SchemaEditor
 from taskflow.db.sqlite.session import SqliteSession
+from taskflow.metrics.timing import timings
+
+BEGIN_WRITING = "BEGIN IMMEDIATE"  # waits for the writers of other processes
 
 
 class Cursor(SQLiteCursorWrapper):
     """A cursor that raises DataError for a number of more than 64 bits, as PostgreSQL does."""
 
     def execute(self, query: str, params: Any = None) -> Any:
-        with convert_overflow_errors():
-            return super().execute(query, params)
+        started = time.perf_counter()
+        try:
+            with convert_overflow_errors():
+                return super().execute(query, params)
+        finally:
+            timings.add_statement(started, takes_lock=query == BEGIN_WRITING)
 
     def executemany(self, query: str, param_list: Any) -> Any:
-        with convert_overflow_errors():
-            return super().executemany(query, param_list)
+        started = time.perf_counter()
+        try:
+            with convert_overflow_errors():
+                return super().executemany(query, param_list)
+        finally:
+            timings.add_statement(started)
 
 
 class DatabaseWrapper(DjangoWrapper):
@@ -47,6 +59,14 @@ class DatabaseWrapper(DjangoWrapper):
                 raise Database.OperationalError(message) from error
         connection: Database.Connection = super().get_new_connection(conn_params)
         return connection
+
+    def commit(self) -> None:
+        """Commit, which waits for the disk."""
+        started = time.perf_counter()
+        try:
+            super().commit()
+        finally:
+            timings.add_message(started)
 
     def create_cursor(self, name: str | None = None) -> Database.Cursor:
         cursor: Database.Cursor = self.connection.cursor(factory=Cursor)

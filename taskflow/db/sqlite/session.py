@@ -12,6 +12,7 @@ from django.db import OperationalError
 
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.types import Row
+from taskflow.metrics.timing import timings
 
 if TYPE_CHECKING:
     from taskflow.db.sqlite.base import DatabaseWrapper
@@ -42,7 +43,13 @@ class SqliteSession:
             return statement.run_with_cursor(params)
         wrapper.validate_no_broken_transaction()
         with wrapper.wrap_database_errors, convert_overflow_errors():
-            rows: list[Row] = wrapper.connection.execute(statement.sqlite_sql, params).fetchall()
+            started = time.perf_counter()
+            try:
+                rows: list[Row] = wrapper.connection.execute(
+                    statement.sqlite_sql, params
+                ).fetchall()
+            finally:
+                timings.add_statement(started)
             return rows
 
     def defer(self, statement: Statement, values: Sequence[object]) -> None:
@@ -83,8 +90,11 @@ class SqliteSession:
         """
         default_wait = float(self.wrapper.settings_dict["OPTIONS"]["timeout"])
         max_wait = default_wait if max_wait is None else max_wait
-        deadline = time.monotonic() + max_wait
-        if not _write_lock.acquire(timeout=max_wait):
+        started = time.monotonic()
+        deadline = started + max_wait
+        is_acquired = _write_lock.acquire(timeout=max_wait)
+        timings.lock_wait += time.monotonic() - started
+        if not is_acquired:
             raise OperationalError(f"database is locked: other writers took {max_wait:g} seconds")
         try:
             remaining = max(0.0, deadline - time.monotonic())

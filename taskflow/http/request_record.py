@@ -1,0 +1,92 @@
+"""What is written in the log about each request, and counted in the metrics."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from ipaddress import ip_address
+
+from django.conf import settings
+from django.http import HttpResponse
+
+from taskflow.http.errors import problem_of_response
+from taskflow.http.request import Request
+from taskflow.metrics.definitions import record_request
+from taskflow.metrics.families import OTHER
+from taskflow.metrics.timing import timings
+
+log = logging.getLogger("taskflow.request")
+# Set by the front: the seconds for which a complete request has waited for a thread.
+QUEUE_SECONDS = "taskflow.queue_seconds"
+# The names under which pages are counted, by the beginnings of their paths, in this order.
+PAGES = {
+    "/admin/": "admin",
+    "/static/": "static",
+    "/api/v1/docs": "docs",
+    "/livez": "livez",
+    "/readyz": "readyz",
+}
+
+
+def record(request: Request, response: HttpResponse, started: float) -> None:
+    """Write the line of a request, and count it.
+
+    It was begun at `started`, by time.perf_counter(). Statements are those since then.
+    """
+    seconds = time.perf_counter() - started
+    queued = float(request.META.get(QUEUE_SECONDS, 0.0))
+    operation = request.operation_id or _name_page(request.path)
+    problem = problem_of_response(response)
+    code = problem.code if problem else None
+    method = str(request.method)
+    record_request(operation, method, response.status_code, queued + seconds, code, timings)
+    actor = request.actor
+    token = actor.token if actor else None
+    fields = {
+        "request_id": request.request_id,
+        "tenant": actor.tenant.pk if actor else None,
+        "user": actor.user.pk if actor else None,
+        "token": token.pk if token else None,
+        "client": find_client(request.META),
+        "method": method,
+        "path": request.path,
+        "operation": operation,
+        "status": response.status_code,
+        "code": code,
+        "ms": to_ms(seconds),
+        "queue_ms": to_ms(queued),
+        "db_ms": to_ms(timings.database),
+        "lock_ms": to_ms(timings.lock_wait),
+        "statements": timings.statements,
+        "bytes": None if response.streaming else len(response.content),
+    }
+    if queued + seconds >= settings.SLOW_REQUEST_SECONDS:
+        log.warning("slow request", extra={**fields, "slow": True})
+    else:
+        log.info("request", extra=fields)
+
+
+def _name_page(path: str) -> str:
+    """Return the name under which a request is counted that no operation has answered."""
+    return next((name for prefix, name in PAGES.items() if path.startswith(prefix)), OTHER)
+
+
+def find_client(environ: Mapping[str, object]) -> str:
+    """Return the address of the client.
+
+    With TASKFLOW_TRUST_PROXY it is the last address in X-Forwarded-For, which the proxy has added.
+    Everything before it is what the client has sent.
+    """
+    if settings.TRUST_PROXY:
+        last = str(environ.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2].strip()
+        try:
+            return str(ip_address(last))
+        except ValueError:
+            pass
+    return str(environ.get("REMOTE_ADDR", ""))
+
+
+def to_ms(seconds: float) -> float:
+    """Return milliseconds, rounded to a tenth."""
+    return round(seconds * 1000, 1)
