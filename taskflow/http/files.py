@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
-from typing import IO, TextIO
+from collections.abc import Callable
+from typing import TextIO
 
-from django.http import HttpResponse, StreamingHttpResponse
+from django.http import FileResponse, HttpResponse
 
 MAX_BYTES_IN_MEMORY = 1024 * 1024  # a longer file is written to the disk
-PART_BYTES = 64 * 1024
 
 
-class WrittenFile(StreamingHttpResponse):
+class WrittenFile(FileResponse):
     """A streamed response that is complete before it is sent: sending it reads no database."""
 
-    is_written = True
+    block_size = 64 * 1024
 
 
 def respond_with_text_file(
@@ -36,18 +35,10 @@ def respond_with_text_file(
     except BaseException:
         file.close()
         raise
-    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     size = file.tell()
     file.seek(0)
-    if size <= MAX_BYTES_IN_MEMORY:
-        with file:
-            return HttpResponse(file.read(), content_type=content_type, headers=headers)
-    headers["Content-Length"] = str(size)
-    response = WrittenFile(_read_parts(file), content_type=content_type, headers=headers)
-    response._resource_closers.append(file.close)  # type: ignore[attr-defined]
-    return response
-
-
-def _read_parts(file: IO[bytes]) -> Iterator[bytes]:
-    while part := file.read(PART_BYTES):
-        yield part
+    if size > MAX_BYTES_IN_MEMORY:
+        return WrittenFile(file, content_type=content_type, as_attachment=True, filename=name)
+    headers = {"Content-Disposition": f'attachment; filename="{name}"'}
+    with file:
+        return HttpResponse(file.read(), content_type=content_type, headers=headers)

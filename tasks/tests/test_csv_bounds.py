@@ -70,7 +70,7 @@ def test_long_export_is_sent_from_a_file_in_parts(fixtures, ada, monkeypatch, ch
     path = f"/projects/APO/tasks.csv?charset={charset}"
     whole = ada.get(path)
     monkeypatch.setattr(files, "MAX_BYTES_IN_MEMORY", 1000)
-    monkeypatch.setattr(files, "PART_BYTES", 1000)
+    monkeypatch.setattr(files.WrittenFile, "block_size", 1000)
 
     r = ada.get(path)
 
