@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import secrets
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -74,9 +76,7 @@ def read_or_create_secret(name: str, path: Path) -> str:
     make_directory(path.parent)
     try:
         if not path.exists():
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "w") as file:
-                file.write(secrets.token_urlsafe(50))
+            _create_secret(path)
         protect(path, PRIVATE_FILE)
         return path.read_text()
     except OSError as error:
@@ -84,6 +84,18 @@ def read_or_create_secret(name: str, path: Path) -> str:
             f"The secret key cannot be stored in {path} ({error.strerror})."
             f" Make the file readable and writable, or set {name}."
         ) from None
+
+
+def _create_secret(path: Path) -> None:
+    """Store a random secret, unless another process has done so. Nobody reads a part of it."""
+    descriptor, name = tempfile.mkstemp(dir=path.parent)  # only its owner can read it
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(50))
+        with suppress(FileExistsError):
+            os.link(name, path)
+    finally:
+        os.unlink(name)
 
 
 def refuse_unknown_names() -> None:

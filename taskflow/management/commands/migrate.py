@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django.core.management.base import CommandError
@@ -10,6 +12,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from taskflow.database_version import find_incompatibility, record_migration
+from taskflow.db.setup_lock import hold_setup_lock
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.management import pooler
@@ -66,10 +69,26 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {A
 
 class Command(Migrate):
     def execute(self, *args: Any, **options: Any) -> str | None:
-        """Raise CommandError for a database of another version, before checks read its tables."""
-        if sentence := find_incompatibility(connections[options["database"]]):
-            raise CommandError(sentence)
-        return super().execute(*args, **options)
+        """Migrate, one process after another. Raise CommandError for a database of another version,
+        before checks read its tables.
+        """
+        connection = connections[options["database"]]
+        with self.wait_for_others(connection, options):
+            if sentence := find_incompatibility(connection):
+                raise CommandError(sentence)
+            return super().execute(*args, **options)
+
+    def wait_for_others(
+        self, connection: BaseDatabaseWrapper, options: Mapping[str, object]
+    ) -> AbstractContextManager[None]:
+        """Return a lock that other processes respect. None is needed where nothing is migrated."""
+        is_reading = options["plan"] or options["check_unapplied"]
+        if is_reading or (connection.vendor != "sqlite" and pooler.is_behind_pooler(connection)):
+            return nullcontext()
+        return hold_setup_lock(connection, self.report_wait if options["verbosity"] else None)
+
+    def report_wait(self) -> None:
+        self.stdout.write("Another process sets up this database. Waiting for its end.")
 
     def migration_progress_callback(
         self, action: str, migration: Any = None, fake: bool = False

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import Any, TextIO
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db import connection
 
+from taskflow.db.setup_lock import hold_setup_lock
 from tasks.management.progress import ProgressBar
 from tasks.seeding.benchmark import is_benchmark_seeded, seed_benchmark
 from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, is_demo_seeded, seed_demo
@@ -31,10 +34,12 @@ class Command(BaseCommand):
             self.seed_for_benchmarks(tenants, tasks, options["tokens"])
 
     def seed_the_demo(self) -> None:
-        if is_demo_seeded():
+        # Behind a pooler a session has no lock of its own.
+        with nullcontext() if settings.POOLER else hold_setup_lock(connection):
+            seeded = None if is_demo_seeded() else seed_demo()
+        if seeded is None:
             self.stdout.write("The demo exists already; nothing was changed.")
             return
-        seeded = seed_demo()
         self.stdout.write(
             f"Seeded 2 tenants with {seeded.users} people and agents, {seeded.projects} projects"
             f" and {seeded.tasks} tasks."
