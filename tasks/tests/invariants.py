@@ -64,10 +64,23 @@ def _broken_numbers(tasks):
     given = defaultdict(list)
     for row in [*tasks, *FormerNumber.objects.all()]:
         given[row.project_id].append(row.number)
+    for project_id, number in _numbers_of_purged({task.pk for task in tasks}):
+        given[project_id].append(number)
     for project in Project.everything.all():
         numbers = sorted(given[project.pk])
         if numbers != list(range(1, project.last_number + 1)):
             yield f"project {project.pk}: numbers {numbers}, last given {project.last_number}"
+
+
+def _numbers_of_purged(existing):
+    """Return the projects and numbers of tasks that were deleted permanently, by their events."""
+    numbers, states = set(), defaultdict(dict)
+    gone = Event.objects.filter(subject_type="task").exclude(subject_id__in=existing)
+    for event in gone.order_by("pk"):
+        state = states[event.subject_id]
+        state |= {name: after for name, (_, after) in event.changes.items()}
+        numbers.add((state.get("project"), state.get("number")))
+    return numbers - {(None, None)}
 
 
 def _broken_families(tasks):

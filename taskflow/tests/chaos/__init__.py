@@ -1,0 +1,1 @@
+"""Faults in a running installation, and races of all write operations."""

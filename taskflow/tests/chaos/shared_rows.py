@@ -1,0 +1,61 @@
+"""The rows and users that the clients of one race share."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from accounts.tests.factories import ApiTokenFactory, UserFactory
+from conftest import PASSWORD, Fixtures, token_of
+from taskflow.audit.actor import Actor
+from taskflow.tenancy import inside
+from tasks.actions.comments import create_comment
+from tasks.actions.members import add_member
+from tasks.actions.pages import create_page
+from tasks.actions.projects import create_project
+from tasks.actions.tags import create_tag
+from tasks.changes.tasks import create_task, delete_task
+
+
+@dataclass
+class SharedRows:
+    """Rows by kind, tokens of the users who send requests, and tokens that may be revoked."""
+
+    ids: dict[str, list[int]]
+    actors: list[Actor]
+    tokens: list[str]  # of the actors, in their order
+    spare_tokens: list[str]
+
+
+def create_shared_rows(fixtures: Fixtures, name: str) -> SharedRows:
+    """Create two projects of Ada's with four tasks, and two users. `name` makes theirs unique.
+
+    Requests are sent by Boss (twice as many), by Ada and by one of the two users.
+    """
+    boss, ada = fixtures.boss, fixtures.ada
+    users = [UserFactory(actor=boss, handle=f"u{n}-{name}", password=PASSWORD) for n in range(2)]
+    actors = [boss, ada, boss, Actor(users[0], fixtures.acme)]
+    spare = [ApiTokenFactory(actor=actor) for actor in actors]
+    with inside(fixtures.acme):
+        ids = _create_work(actors, name)
+    ids |= {"user": [user.pk for user in users], "token": [token.pk for token, _ in spare]}
+    return SharedRows(ids, actors, [token_of(a) for a in actors], [text for _, text in spare])
+
+
+def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
+    boss, ada, _, member = actors
+    projects = [create_project(ada, name=f"{name}{n}", key=f"R{name}{n}") for n in "AB"]
+    memberships = [add_member(ada, project, user=member.user) for project in projects]
+    tasks = [create_task(ada, projects[n % 2], title=f"t{n}") for n in range(4)]
+    comments = [create_comment(actor, tasks[0], body="c") for actor in (boss, ada, member)]
+    pages = [create_page(actor, projects[0], title="p") for actor in (boss, ada, member)]
+    tags = [create_tag(boss, name=f"{name}-{n}") for n in range(2)]
+    delete_task(ada, tasks[3])  # something to restore
+    rows = {
+        "project": projects,
+        "membership": memberships,
+        "task": tasks,
+        "comment": comments,
+        "page": pages,
+        "tag": tags,
+    }
+    return {kind: [row.pk for row in of_kind] for kind, of_kind in rows.items()}
