@@ -1,6 +1,7 @@
-"""Django's SQLite backend with four differences: only its owner can read a database file, a number
-of more than 64 bits raises DataError as on PostgreSQL, compiled statements use a SqliteSession, and
-a migration that copies a table keeps its triggers.
+"""Django's SQLite backend with five differences: only its owner can read a database file, a number
+of more than 64 bits raises DataError as on PostgreSQL, compiled statements use a SqliteSession, a
+server ends a statement that runs for too long, and a migration that copies a table keeps its
+triggers.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
+from taskflow.db.sqlite.deadline import StatementDeadline
 from taskflow.db.sqlite.files import protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.sqlite.schema import SchemaEditor
@@ -24,8 +26,10 @@ BEGIN_WRITING = "BEGIN IMMEDIATE"  # waits for the writers of other processes
 class Cursor(SQLiteCursorWrapper):
     """A cursor that raises DataError for a number of more than 64 bits, as PostgreSQL does."""
 
+    deadline: StatementDeadline
+
     def execute(self, query: str, params: Any = None) -> Any:
-        started = time.perf_counter()
+        started = self.deadline.started = time.perf_counter()
         try:
             with convert_overflow_errors():
                 return super().execute(query, params)
@@ -33,12 +37,17 @@ class Cursor(SQLiteCursorWrapper):
             timings.add_statement(started, takes_lock=query == BEGIN_WRITING)
 
     def executemany(self, query: str, param_list: Any) -> Any:
-        started = time.perf_counter()
+        started = self.deadline.started = time.perf_counter()
         try:
             with convert_overflow_errors():
                 return super().executemany(query, param_list)
         finally:
             timings.add_statement(started)
+
+    def fetchmany(self, size: int | None = 1) -> list[Any]:
+        """Read more rows. The deadline begins anew, because the reader may be slow."""
+        self.deadline.started = time.perf_counter()
+        return super().fetchmany(size)
 
 
 class DatabaseWrapper(DjangoWrapper):
@@ -48,6 +57,7 @@ class DatabaseWrapper(DjangoWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
+        self.deadline = StatementDeadline()
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Database.Connection:
         name = str(conn_params["database"])
@@ -58,6 +68,7 @@ class DatabaseWrapper(DjangoWrapper):
                 message = f"unable to open database file {name}: {error.strerror}"
                 raise Database.OperationalError(message) from error
         connection: Database.Connection = super().get_new_connection(conn_params)
+        self.deadline.watch(connection)
         return connection
 
     def commit(self) -> None:
@@ -69,5 +80,6 @@ class DatabaseWrapper(DjangoWrapper):
             timings.add_message(started)
 
     def create_cursor(self, name: str | None = None) -> Database.Cursor:
-        cursor: Database.Cursor = self.connection.cursor(factory=Cursor)
+        cursor: Cursor = self.connection.cursor(factory=Cursor)
+        cursor.deadline = self.deadline
         return cursor

@@ -43,7 +43,7 @@ class SqliteSession:
             return statement.run_with_cursor(params)
         wrapper.validate_no_broken_transaction()
         with wrapper.wrap_database_errors, convert_overflow_errors():
-            started = time.perf_counter()
+            started = wrapper.deadline.started = time.perf_counter()
             try:
                 rows: list[Row] = wrapper.connection.execute(
                     statement.sqlite_sql, params
