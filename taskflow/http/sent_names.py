@@ -26,6 +26,11 @@ def point_to_sent_names(problem: Problem, request: Request) -> Problem:
         body = parse_json(request.body)
     except ValueError:
         return problem
+    return point_into_body(problem, body)
+
+
+def point_into_body(problem: Problem, body: object) -> Problem:
+    """Return the problem with pointers to the names that this JSON body has."""
     changed = copy(problem)
     changed.errors = [
         {**error, "pointer": _find_sent_pointer(str(error["pointer"]), body)}

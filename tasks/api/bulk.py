@@ -14,9 +14,11 @@ from taskflow.audit import text_size
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.text_size import measure_other_words, measure_text
 from taskflow.http.errors import Invalid, NotFound, Problem, merge_problems
+from taskflow.http.parsing import parse_json
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.references import describe_unknown
 from taskflow.http.responses import respond
+from taskflow.http.sent_names import point_into_body
 from tasks.actions.tags import check_new_tags
 from tasks.api.responses import updated_task_texts
 from tasks.changes.base import TaskChange
@@ -41,6 +43,8 @@ def bulk_response(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     With `Prefer: return=minimal` the results have the ids of the tasks, but not the tasks.
     """
     entries = run_bulk(request.auth, body)
+    if any(entry.problem for entry in entries):
+        _point_to_sent_names(entries, parse_json(request.body))
     if read_return_preference(request) == "minimal":
         return mark_applied(respond(request, _results_text(entries, {}, 0)), "minimal")
     json_by_id, left_out = _load_tasks(request.auth, entries)
@@ -60,8 +64,10 @@ def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
     _check_text_size(entries)
     check_new_tags(name for entry in entries for name in entry.tag_names(actor))
     _write(actor, entries)
+    for entry in entries:
+        entry.problem = entry.problem and entry.problem_with_pointers(entry.problem)
     if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
-        raise merge_problems(entry.problem_with_pointers() for entry in entries if entry.problem)
+        raise merge_problems(entry.problem for entry in entries if entry.problem)
     return entries
 
 
@@ -92,9 +98,8 @@ class _Entry:
             return self.new.tags
         return self.change.needs(actor).tag_names if self.change else ()
 
-    def problem_with_pointers(self) -> Problem:
+    def problem_with_pointers(self, problem: Problem) -> Problem:
         """Return the problem with pointers into the body of the bulk request."""
-        problem = self.problem or Invalid("")
         pointer = f"#/operations/{self.index}"
         pointers = [str(error["pointer"]) for error in problem.errors if "pointer" in error]
         is_of_data = bool(pointers) and not pointers[0].startswith(TARGET_POINTERS)
@@ -240,6 +245,11 @@ def _take_until_full(sizes: Mapping[int, int]) -> list[int]:
     return [key for key, total in totals if total <= MAX_TASKS_BYTES]
 
 
+def _point_to_sent_names(entries: list[_Entry], body: object) -> None:
+    for entry in entries:
+        entry.problem = entry.problem and point_into_body(entry.problem, body)
+
+
 def _results_text(entries: list[_Entry], json_by_id: dict[int, str], left_out: int) -> str:
     """Return a TaskBulkResponse as JSON, with the JSON of tasks by their ids."""
     failed = sum(1 for entry in entries if entry.problem)
@@ -261,6 +271,6 @@ def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, s
         if entry is last.get(task_id or 0):
             task = json_by_id.get(task_id or 0, task)
     else:
-        problem = entry.problem_with_pointers().as_dict()
+        problem = entry.problem.as_dict()
         result["problem"] = {name: problem[name] for name in ("status", "code", "detail", "errors")}
     return f'{json.dumps(result)[:-1]}, "task": {task}}}'

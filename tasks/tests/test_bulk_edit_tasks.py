@@ -149,6 +149,21 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         assert Task.objects.filter(external_ref="r").get().title == "made"
 
 
+@pytest.mark.parametrize("on_error", ["abort", "continue"])
+@pytest.mark.parametrize("name", ["assignee", "assignee_id"])
+def test_pointer_of_a_refused_operation_is_the_name_that_was_sent(
+    fixtures, as_, tasks, on_error, name
+):
+    data = {name: fixtures.eve.user.pk}
+
+    r = bulk(
+        as_(fixtures.bob), {"op": "assign", "id": tasks[0].pk, "data": data}, on_error=on_error
+    )
+
+    refused = r.json() if on_error == "abort" else r.json()["results"][0]["problem"]
+    assert refused["errors"][0]["pointer"] == f"#/operations/0/data/{name}"
+
+
 def test_refused_tasks_use_no_numbers(fixtures, as_):
     client = as_(fixtures.bob)
 
