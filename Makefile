@@ -10,6 +10,9 @@ COMPILE := $(BIN)/python -m uv pip compile --quiet --universal --generate-hashes
 export TASKFLOW_DEBUG ?= 1
 export FUZZ_CASES ?= 50000
 export FUZZ_SEED ?= 1
+export CHAOS
+export RACE_SEED ?= 1
+MINUTES ?= 30
 # pytest rewrites the asserts of all tests, and stores the result for the next run.
 unexport PYTHONDONTWRITEBYTECODE
 # Which tests the test targets run. `make test-slow` sets these to the others.
@@ -27,8 +30,8 @@ runtime:
 installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
-# BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+# BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -67,6 +70,13 @@ fuzz: installed ## Send FUZZ_CASES=50000 generated requests to the API on each d
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
+
+chaos: installed ## Break a running installation in many ways; prints a table. CHAOS=short takes 4 minutes
+	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer || echo "PgBouncer is left out."
+	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.chaos $(FAULTS)
+
+soak: installed ## Serve mixed load for MINUTES=30 on each database, and print what has grown
+	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.chaos.soak --minutes $(MINUTES)
 
 prove-pooler: installed ## Serve two tenants through PgBouncer with two connections; installs it when missing
 	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer

@@ -1,0 +1,91 @@
+"""Two servers that start on an empty database, and a server that is restarted under load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from taskflow.tests.chaos.installation import DATABASES, Installation
+from taskflow.tests.chaos.kills import WRITERS, report_ledger
+from taskflow.tests.chaos.ledger import writing
+from taskflow.tests.chaos.report import Report
+from taskflow.tests.chaos.samples import Request, sampling
+from taskflow.tests.chaos.scale import Scale
+from taskflow.tests.server import ROOT, clean_environment, free_port
+
+START_LIMIT = 60.0  # seconds
+READERS = 6
+
+
+def start_twice(report: Report, scale: Scale) -> None:
+    """Start two servers at the same time on an empty database."""
+    for name, open_database in DATABASES.items():
+        with tempfile.TemporaryDirectory(prefix="tfch") as directory, ExitStack() as stack:
+            database = open_database(Path(directory))
+            stack.callback(database.close)
+            environment = clean_environment(Path(directory) / "data")
+            environment |= {"DATABASE_URL": database.url}
+            logs = [Path(directory) / f"log{n}" for n in range(2)]
+            started = time.monotonic()
+            processes = [stack.enter_context(begin_server(environment, log)) for log in logs]
+            ready = [wait_for_greeting(p, log) for p, log in zip(processes, logs, strict=True)]
+            seconds = time.monotonic() - started
+            for process in processes:
+                process.terminate()
+        report.add(
+            "two servers start on an empty database",
+            name,
+            "both serve",
+            f"{sum(ready)} of 2 serve after {seconds:.1f} s",
+            is_kept=all(ready),
+        )
+
+
+def begin_server(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "manage.py", "serve", "--port", str(free_port())]
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
+        )
+
+
+def wait_for_greeting(process: subprocess.Popen[bytes], log: Path) -> bool:
+    """Return whether the server has started; not if it ends or takes too long."""
+    ended = time.monotonic() + START_LIMIT
+    while time.monotonic() < ended and process.poll() is None:
+        if "TaskFlow is on" in log.read_text():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def restart(installation: Installation, report: Report, scale: Scale) -> None:
+    """Restart the server while six clients read and six write."""
+    read = Request("GET", "/api/v1/tasks?limit=5", installation.server.token)
+    with (
+        writing(installation, WRITERS) as ledger,
+        sampling(installation.port, {"read": (READERS, read)}) as samples,
+    ):
+        time.sleep(scale.round_seconds)
+        for _ in range(scale.restarts):
+            restart_server(installation)
+            time.sleep(scale.round_seconds)
+    fault = f"restart under load, {scale.restarts} times"
+    reads = samples["read"]
+    report.add(
+        fault,
+        installation.database.name,
+        "no request is refused or cut off",
+        f"slowest read {reads.worst:.1f} s: {reads.describe()}",
+        is_kept=set(reads.statuses) == {"200"} and set(ledger.statuses) <= {"200", "201"},
+    )
+    report_ledger(report, fault, installation, ledger)
+
+
+def restart_server(installation: Installation) -> None:
+    installation.stop()
+    installation.start()
