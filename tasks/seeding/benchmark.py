@@ -61,7 +61,8 @@ WITH planned AS MATERIALIZED (
     '[]', '{}', 1, CASE WHEN status = 'done' THEN 'completed' END,
     CASE WHEN status = 'done' THEN at + interval '1 hour' END, at, at
   FROM planned
-  RETURNING id, number, title, status, priority, assignee_id, created_by_id, due_on, created_at
+  RETURNING id, number, title, description, status, outcome, priority, assignee_id, created_by_id,
+    parent_id, due_on, completed_at, created_at
 ), counted AS (
   INSERT INTO tasks_taskcountdelta (tenant_id, project_id, todo, in_progress, done, cancelled)
   SELECT %(tenant)s, %(project)s, count(*) FILTER (WHERE status = 'todo'),
@@ -75,9 +76,21 @@ WITH planned AS MATERIALIZED (
   INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
     subject_id, version, project_id, changes, created_at)
   SELECT %(tenant)s, created_by_id, 'command', '', '', 'created', 'task', id, 1, %(project)s,
-    jsonb_build_object('project', jsonb_build_array(NULL, %(project)s::bigint),
+    jsonb_strip_nulls(jsonb_build_object('project', jsonb_build_array(NULL, %(project)s::bigint),
       'number', jsonb_build_array(NULL, number), 'title', jsonb_build_array(NULL, title),
-      'status', jsonb_build_array(NULL, status), 'priority', jsonb_build_array(NULL, priority)),
+      'description', CASE WHEN description <> '' THEN jsonb_build_array(NULL, description) END,
+      'status', jsonb_build_array(NULL, status), 'priority', jsonb_build_array(NULL, priority),
+      'outcome', CASE WHEN outcome IS NOT NULL THEN jsonb_build_array(NULL, outcome) END,
+      'assignee', CASE WHEN assignee_id IS NOT NULL THEN jsonb_build_array(NULL, assignee_id) END,
+      'created_by', jsonb_build_array(NULL, created_by_id),
+      'parent', CASE WHEN parent_id IS NOT NULL THEN jsonb_build_array(NULL, parent_id) END,
+      'due_on', CASE WHEN due_on IS NOT NULL THEN jsonb_build_array(NULL, due_on) END,
+      'completed_at', CASE WHEN completed_at IS NOT NULL THEN jsonb_build_array(NULL,
+        to_char(completed_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"+00:00"')) END,
+      'tags', CASE WHEN number %% 3 > 0 THEN jsonb_build_array('[]'::jsonb, (
+        SELECT jsonb_agg(tag ORDER BY tag) FROM (
+          SELECT (%(tags)s::bigint[])[1 + (number + k) %% %(tags_count)s] AS tag
+          FROM generate_series(1, 2) AS k WHERE k <= number %% 3) AS chosen)) END)),
     created_at
   FROM tasks
 )
@@ -200,7 +213,7 @@ def _statement_parameters(
         "project": project.pk,
         "first": first,
         "last": first + count - 1,
-        "now": timezone.now(),
+        "now": timezone.now().replace(microsecond=0),
         "users": [user.pk for user in benchmark.users],
         "users_count": len(benchmark.users),
         "tags": [tag.pk for tag in benchmark.tags],

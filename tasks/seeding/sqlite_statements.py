@@ -57,9 +57,22 @@ EVENTS = f"""
 INSERT INTO audit_event (tenant_id, actor_id, via, request_id, reason, verb, subject_type,
   subject_id, version, project_id, changes, created_at)
 SELECT :tenant, created_by_id, 'command', '', '', 'created', 'task', id, 1, :project,
-  json_object('project', json_array(NULL, :project), 'number', json_array(NULL, number),
-    'title', json_array(NULL, title), 'status', json_array(NULL, status),
-    'priority', json_array(NULL, priority)),
+  json_patch('{{}}', json_object(  -- which leaves out what is null
+    'project', json_array(NULL, :project), 'number', json_array(NULL, number),
+    'title', json_array(NULL, title),
+    'description', CASE WHEN description <> '' THEN json_array(NULL, description) END,
+    'status', json_array(NULL, status), 'priority', json_array(NULL, priority),
+    'outcome', CASE WHEN outcome IS NOT NULL THEN json_array(NULL, outcome) END,
+    'assignee', CASE WHEN assignee_id IS NOT NULL THEN json_array(NULL, assignee_id) END,
+    'created_by', json_array(NULL, created_by_id),
+    'parent', CASE WHEN parent_id IS NOT NULL THEN json_array(NULL, parent_id) END,
+    'due_on', CASE WHEN due_on IS NOT NULL THEN json_array(NULL, due_on) END,
+    'completed_at', CASE WHEN completed_at IS NOT NULL
+      THEN json_array(NULL, replace(completed_at, ' ', 'T') || '+00:00') END,
+    'tags', CASE WHEN number % 3 > 0 THEN json_array(json('[]'), (
+      SELECT json_group_array(tag_id) FROM (
+        SELECT tag_id FROM tasks_tasktag
+        WHERE tenant_id = :tenant AND task_id = tasks_task.id ORDER BY tag_id))) END)),
   created_at
 FROM tasks_task WHERE {NEW_TASKS}
 """  # noqa: S608 - a constant

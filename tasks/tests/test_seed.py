@@ -132,6 +132,7 @@ def test_benchmark_rows_are_created(tmp_path, monkeypatch):
             assert ApiToken.objects.count() == 1
             assert list(wrong_columns()) == []
     assert total == 400
+    call_command("verify")  # raises CommandError if an event differs from its row
     with pytest.raises(CommandError, match="already"):
         seed(tenants=1, tasks=1)
 
