@@ -117,8 +117,9 @@ class TaskAdmin(TrashableAdmin):
     actions = ["complete", "complete_anyway", "reopen", "restore_selected", "purge_selected"]
     fields = [
         ("project", "title"),
-        ("status", "outcome", "priority"),
-        ("assignee", "parent"),
+        ("status", "outcome"),
+        ("priority", "assignee"),
+        "parent",
         "labels",
         "blockers",
         "due_on",
