@@ -59,6 +59,9 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
         multiprocessing.set_start_method("fork")  # as it is before Python 3.14
         load_application()
         prepare_workers()
+    else:
+        load_application()
+    monitoring = import_module("taskflow.monitoring").Monitoring(workers, port)
     server = Granian(
         f"{APPLICATION}:application",
         address=host,
@@ -71,17 +74,25 @@ def serve(host: str, port: int, workers: int, greeting: str) -> None:
     )
     greeter = threading.Thread(target=print_when_ready, args=(server, greeting), daemon=True)
     server.on_startup(greeter.start)
-    server.serve(spawn_target=partial(start_worker, host, port))
+    server.serve(spawn_target=partial(start_worker, host, port, monitoring))
 
 
 # ---- workers ------------------------------------------------------------------------------------
 
 
 def start_worker(
-    host: str, port: int, worker_id: int, _name: object, load: Callable[[], Any], *_: object
+    host: str,
+    port: int,
+    monitoring: Any,
+    worker_id: int,
+    _name: object,
+    load: Callable[[], Any],
+    *_: object,
 ) -> None:
     """Run a worker. The other arguments are granian's settings, which taskflow/front/ replaces."""
-    run_worker(Front(load(), SIGN_IN_ROUTES), host, port, worker_id)
+    front = Front(load(), SIGN_IN_ROUTES)
+    monitoring.start(front, worker_id)
+    run_worker(front, host, port, worker_id)
 
 
 def prepare_workers() -> None:

@@ -256,6 +256,9 @@ UNFOLD = {
     },
 }
 
+# The port for /metrics, /livez and /readyz; 0 for none.
+PROBE_PORT = env.read_integer("TASKFLOW_PROBE_PORT", default=0, maximum=65_535)
+PROBE_HOST = env.read_text("TASKFLOW_PROBE_HOST", "127.0.0.1")
 # From which time on, the wait for a thread included, the line of a request is a warning.
 SLOW_REQUEST_SECONDS = env.read_integer("TASKFLOW_SLOW_REQUEST_MS", default=1_000) / 1000
 LOG_LEVEL = env.read_choice(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
+from taskflow.db.open_connections import publish_connections
 from taskflow.front.bodies import Bodies
 from taskflow.front.environ import build_environ
 from taskflow.front.exchange import Exchange
@@ -37,6 +39,7 @@ class Front:
         self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
+        self._stopping: list[Callable[[], object]] = []
         self.routes: Mapping[tuple[object, object], Callable[[Exchange], None]] = {
             ("GET", "/livez"): answer_livez,
             ("HEAD", "/livez"): answer_livez,
@@ -53,6 +56,15 @@ class Front:
     def is_idle(self) -> bool:
         """Return whether no request is incomplete, waits or is being answered."""
         return not self.bodies and all(lane.is_idle for lane in self.lanes)
+
+    def when_stopping(self, work: Callable[[], object]) -> None:
+        """Run `work`, in a thread of its own, when the worker begins to stop."""
+        self._stopping.append(work)
+
+    def stop(self) -> None:
+        """To be called when the worker begins to stop. Does not wait."""
+        for work in self._stopping:
+            threading.Thread(target=work, daemon=True).start()
 
     def receive(self, watcher: Watcher) -> None:
         """Take a request. Called by granian in one of its threads, which then may answer it."""
@@ -85,6 +97,7 @@ class Front:
             lane.tend(now)
             lane.publish()
         self.bodies.publish()
+        publish_connections()
 
 
 def answer_livez(exchange: Exchange) -> None:

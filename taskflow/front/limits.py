@@ -43,3 +43,14 @@ FILE_SECONDS = (
 
 BODY_GRACE_SECONDS = 1.0  # for which a stopping worker waits for incomplete bodies
 LINGER_SECONDS = 1.0  # for which it then waits for clients that read their response slowly
+
+# ---- the port for probes -------------------------------------------------------------------------
+
+MAX_PROBE_CONNECTIONS = 16
+PROBE_CONNECTION_SECONDS = 5.0  # between two parts of a request
+CHECK_SECONDS = 5.0  # after which /readyz answers 503
+READING_SECONDS = 1.5  # after which /metrics leaves out the values of the database
+
+# ---- the clock -----------------------------------------------------------------------------------
+
+FROZEN_AFTER_SECONDS = 1.0  # without a run of the loop that tends the front

@@ -23,6 +23,7 @@ from typing import NoReturn
 from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
 from granian.http import HTTP1Settings
 
+from taskflow.front.freezes import FreezeMonitor
 from taskflow.front.front import Front
 from taskflow.front.limits import (
     BACKLOG,
@@ -127,6 +128,7 @@ async def tend_until_stopped(front: Front, stop: WorkerSignal) -> None:
         loop.add_signal_handler(number, is_stopping.set)
     tending = asyncio.create_task(tend(front))
     await is_stopping.wait()
+    front.stop()
     stop.set()  # no more connections; those without a request end
     ending = asyncio.create_task(end_when_idle(front))
     await has_ended.wait()
@@ -135,9 +137,11 @@ async def tend_until_stopped(front: Front, stop: WorkerSignal) -> None:
 
 
 async def tend(front: Front) -> None:
+    monitor = FreezeMonitor()
     while True:
         await asyncio.sleep(TEND_SECONDS)
         try:
+            monitor.check(TEND_SECONDS)
             front.tend()
         except Exception:  # the next requests need their deadlines all the same
             log.exception("the deadlines of requests could not be checked")

@@ -72,6 +72,7 @@ QUEUE = Histogram(
     ("lane",),
     (LANES,),
     bounds=WAITS,
+    has_other=False,
 )
 LOCK_WAIT = Histogram(
     "taskflow_lock_wait_seconds",
@@ -98,24 +99,23 @@ ABANDONED = Counter(
 FREEZES = Counter("taskflow_freezes_total", "How often a worker did not run for a second or more.")
 FROZEN = Counter("taskflow_frozen_seconds_total", "Time in which a worker did not run.")
 IN_FLIGHT = Gauge(
-    "taskflow_requests_in_flight", "Requests that a thread answers now.", ("lane",), (LANES,)
+    "taskflow_requests_in_flight",
+    "Requests that a thread answers now.",
+    ("lane",),
+    (LANES,),
+    has_other=False,
 )
 WAITING = Gauge(
-    "taskflow_requests_waiting", "Complete requests that wait for a thread.", ("lane",), (LANES,)
+    "taskflow_requests_waiting",
+    "Complete requests that wait for a thread.",
+    ("lane",),
+    (LANES,),
+    has_other=False,
 )
 INCOMPLETE_BODIES = Gauge("taskflow_incomplete_bodies", "Requests whose bodies are on their way.")
 BODY_BYTES = Gauge("taskflow_body_bytes_held", "Bytes of the bodies of unanswered requests.")
 DATABASE_CONNECTIONS = Gauge(
     "taskflow_database_connections", "Connections to the database that threads hold."
-)
-POOL_CONNECTIONS = Gauge(
-    "taskflow_database_pool_connections",
-    "Connections of the pools of all workers, with ?pool=true.",
-    ("state",),
-    (("idle", "used"),),
-)
-POOL_WAITING = Gauge(
-    "taskflow_database_pool_waiting", "Threads that wait for a connection of a pool."
 )
 
 FAMILIES: Sequence[Family] = (
@@ -136,8 +136,6 @@ FAMILIES: Sequence[Family] = (
     INCOMPLETE_BODIES,
     BODY_BYTES,
     DATABASE_CONNECTIONS,
-    POOL_CONNECTIONS,
-    POOL_WAITING,
 )
 registry = Registry(FAMILIES)
 

@@ -29,8 +29,8 @@ class Family:
     """A metric with one series for each combination of the values of its labels.
 
     `label_values` lists them in the order of `labels`. Each label also has the value OTHER, under
-    which values are counted that are not listed. With `hides_unused`, series that are 0 are left
-    out of the text.
+    which values are counted that are not listed, unless `has_other` is false: then there must be no
+    others. With `hides_unused`, series that are 0 are left out of the text.
     """
 
     kind = "untyped"
@@ -44,16 +44,17 @@ class Family:
         label_values: Sequence[Sequence[str]] = (),
         *,
         hides_unused: bool = False,
+        has_other: bool = True,
     ) -> None:
         self.name, self.description, self.labels = name, description, tuple(labels)
-        self.hides_unused = hides_unused
+        self.hides_unused, self.others = hides_unused, (OTHER,) if has_other else ()
         self.registry: Registry | None = None
         self.set_label_values(label_values)
 
     def set_label_values(self, label_values: Sequence[Sequence[str]]) -> None:
         """Have a series for each combination. The registry has to be laid out again after it."""
         given = label_values or [()] * len(self.labels)
-        self.set_series(list(product(*((*values, OTHER) for values in given))))
+        self.set_series(list(product(*((*values, *self.others) for values in given))))
 
     def set_series(self, series: Sequence[Labels]) -> None:
         """Have these series. The registry has to be laid out again after it.
@@ -110,10 +111,12 @@ class Histogram(Family):
         *,
         bounds: Sequence[float],
         hides_unused: bool = False,
+        has_other: bool = True,
     ) -> None:
         self.bounds = tuple(bounds)
         self.width = len(bounds) + 2  # one above the last bound, and the sum
-        super().__init__(name, description, labels, label_values, hides_unused=hides_unused)
+        options = {"hides_unused": hides_unused, "has_other": has_other}
+        super().__init__(name, description, labels, label_values, **options)
 
     def observe(self, value: float, labels: Labels = ()) -> None:
         registry = self.registry
@@ -131,10 +134,11 @@ class Histogram(Family):
 class Registry:
     """All metrics of the process, and the memory in which this worker records them.
 
-    A number is a double of 8 bytes. The first one is the id of the worker's process.
+    A number is a double of 8 bytes. The first one is the id of the worker's process, the second the
+    time, by read_clock(), at which the worker has last shown that it runs.
     """
 
-    PROCESS = 0
+    PROCESS, HEARTBEAT = 0, 1
 
     def __init__(self, families: Iterable[Family]) -> None:
         self.families = list(families)
@@ -146,7 +150,7 @@ class Registry:
 
         Call it when the values of labels have changed.
         """
-        start = self.PROCESS + 1
+        start = self.HEARTBEAT + 1
         for family in self.families:
             family.registry = self
             family.place_at(start)

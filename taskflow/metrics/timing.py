@@ -1,7 +1,8 @@
-"""What the current request of this thread has spent on the database."""
+"""What the current request of this thread has spent on the database, and a clock."""
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -34,3 +35,11 @@ class Timings(threading.local):
 
 
 timings = Timings()
+
+
+def read_clock() -> float:
+    """Return seconds of a clock that also runs while the machine is suspended.
+
+    All processes of the machine have the same one.
+    """
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()

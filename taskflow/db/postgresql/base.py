@@ -12,6 +12,7 @@ from django.db.backends.postgresql.features import DatabaseFeatures as DjangoFea
 from django.db.backends.utils import debug_transaction
 from psycopg import ClientCursor
 
+from taskflow.db.open_connections import track
 from taskflow.db.postgresql.session import PostgresSession
 from taskflow.db.postgresql.statement import ROW_LOCK
 from taskflow.metrics.timing import timings
@@ -62,6 +63,7 @@ class DatabaseWrapper(DjangoWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = PostgresSession(self)
+        track(self)
 
     def get_connection_params(self) -> dict[str, Any]:
         return {**super().get_connection_params(), "cursor_factory": FlushingCursor}

@@ -13,6 +13,7 @@ from typing import Any
 from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
+from taskflow.db.open_connections import track
 from taskflow.db.sqlite.deadline import StatementDeadline
 from taskflow.db.sqlite.files import protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
@@ -58,6 +59,7 @@ class DatabaseWrapper(DjangoWrapper):
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
         self.deadline = StatementDeadline()
+        track(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Database.Connection:
         name = str(conn_params["database"])

@@ -47,12 +47,21 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument(
+            "--probe-port",
+            type=int,
+            default=settings.PROBE_PORT,
+            help="for /metrics, /livez and /readyz; by default TASKFLOW_PROBE_PORT",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port, workers = options["host"], options["port"], options["workers"]
         if workers < 1:
             raise CommandError("--workers must be 1 or more.")
         check_port(host, port)
+        if options["probe_port"]:
+            os.environ["TASKFLOW_PROBE_PORT"] = str(options["probe_port"])  # for the server
+            check_probe_port(options["probe_port"], port)
         self.stdout.write("Setting up the database…")  # the first start takes a while
         self.stdout.flush()
         call_command("migrate", verbosity=0)
@@ -120,6 +129,17 @@ def check_port(host: str, port: int) -> None:
                 f"Port {port} on {host} cannot be used ({error.strerror})."
                 f" Try: make run PORT={other}"
             ) from None
+
+
+def check_probe_port(port: int, public_port: int) -> None:
+    """Raise CommandError if the port for probes cannot be used."""
+    if port == public_port:
+        raise CommandError("--probe-port must be another port than --port.")
+    try:
+        check_port(settings.PROBE_HOST, port)
+    except CommandError as error:
+        reason = str(error).partition(" Try: ")[0]
+        raise CommandError(f"The port for probes is wrong. {reason}") from None
 
 
 def serve(host: str, port: int, workers: int, greeting: str) -> None:
