@@ -16,6 +16,7 @@ from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
 from taskflow.db.sqlite.deadline import STATEMENT_SECONDS, limit_statements
+from taskflow.db.sqlite.statistics import restore_on_connect
 from taskflow.http.request import Request
 from taskflow.startup import describe_failure
 
@@ -26,6 +27,7 @@ except ImproperlyConfigured as error:
     sys.exit(describe_failure(error))
 handler.request_class = Request
 limit_statements(STATEMENT_SECONDS)
+restore_on_connect()
 
 # Connections are checked at the end of each request. There is no cache, and one set of URLs.
 request_started.disconnect(close_old_connections)

@@ -5,17 +5,24 @@ columns. ANALYZE would write the numbers of the present rows, and a plan that su
 table would stay when the table grows. Without statistics the planner chooses bad plans. So
 `migrate` writes rows that follow from the names of the columns alone. Plans then never depend on
 the data, and tests have the plans of production. Nothing may run ANALYZE or PRAGMA optimize later.
+If an operator does, a server writes them again with its next connection: a database that was
+analyzed while it was empty reads all tasks of the tenant for each task of a list.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from django.db import OperationalError, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.signals import connection_created
 
 if TYPE_CHECKING:
     from django.db.backends.utils import CursorWrapper
+
+log = logging.getLogger("taskflow.sqlite")
 
 ROWS = 1_000_000  # in every table, as the planner is to assume
 ROWS_OF_TENANT = 100_000
@@ -55,6 +62,36 @@ def write_statistics(connection: BaseDatabaseWrapper) -> None:
             cursor.execute(f"DELETE FROM {table}")  # noqa: S608 - SQLite's own tables
         cursor.executemany("INSERT INTO sqlite_stat1 (tbl, idx, stat) VALUES (%s, %s, %s)", rows)
         cursor.execute("ANALYZE sqlite_schema")  # reads them into this connection
+
+
+def restore_statistics(connection: BaseDatabaseWrapper) -> None:
+    """Write the statistics again if they differ. A failure to write them is only logged.
+
+    Costs some milliseconds. Not for a database that was never migrated.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM sqlite_schema WHERE name = 'sqlite_stat1'")
+        if cursor.fetchone() == (0,):
+            return
+        cursor.execute("SELECT tbl, idx, stat FROM sqlite_stat1")
+        if sorted(cursor.fetchall(), key=str) == sorted(planned_statistics(cursor)):
+            return
+    try:
+        with transaction.atomic():
+            write_statistics(connection)
+        log.warning("ANALYZE had replaced the planner's statistics. They are restored.")
+    except OperationalError:
+        log.warning("the planner's statistics, replaced by ANALYZE, stay", exc_info=True)
+
+
+def restore_on_connect() -> None:
+    """Restore the statistics whenever this process opens a connection to SQLite."""
+    connection_created.connect(_restore, dispatch_uid="taskflow.sqlite.statistics")
+
+
+def _restore(connection: BaseDatabaseWrapper, **_: object) -> None:
+    if connection.vendor == "sqlite":
+        restore_statistics(connection)
 
 
 def planned_statistics(cursor: CursorWrapper) -> Iterator[tuple[str, str, str]]:
