@@ -12,6 +12,7 @@ from django.urls import reverse_lazy
 
 from taskflow import env
 from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
+from taskflow.logging import has_traceback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
@@ -265,6 +266,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "taskflow.logging.JsonFormatter"}},
+    "filters": {
+        "has traceback": {"()": "django.utils.log.CallbackFilter", "callback": has_traceback}
+    },
     "handlers": {
         "stdout": {
             "class": "logging.StreamHandler",
@@ -275,8 +279,8 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {
         "taskflow": {"level": LOG_LEVEL},
-        # Each request has a line in taskflow.request. This logger would repeat those of status 4xx.
-        "django.request": {"level": "ERROR"},
+        # Each request has a line in taskflow.request. This logger would repeat those of errors.
+        "django.request": {"level": "ERROR", "filters": ["has traceback"]},
         # It would log a traceback for a request that is answered with 400: one with an unknown host
         # or too many parameters.
         "django.security": {"handlers": [], "propagate": False},
