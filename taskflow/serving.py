@@ -25,6 +25,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from taskflow.db.session import current_session
 from taskflow.front.front import Front
 from taskflow.front.worker import run_worker
 
@@ -81,7 +82,9 @@ def start_worker(
     host: str, port: int, worker_id: int, _name: object, load: Callable[[], Any], *_: object
 ) -> None:
     """Run a worker. The other arguments are granian's settings, which taskflow/front/ replaces."""
-    run_worker(Front(load(), SIGN_IN_ROUTES), host, port, worker_id)
+    front = Front(load(), SIGN_IN_ROUTES)
+    current_session().watch_answers()
+    run_worker(front, host, port, worker_id)
 
 
 def prepare_workers() -> None:
