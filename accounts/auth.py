@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
+from django.db import Error as DatabaseError
 from django.db.models import CharField, DateTimeField, Q, QuerySet
 from django.http import HttpRequest
 from django.http.request import split_domain_port
@@ -23,6 +24,7 @@ from accounts.models import ApiToken, Tenant, User, password_forms
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
+from taskflow.http.database_errors import describe_database_error
 from taskflow.http.errors import Forbidden, NotFound, Unauthenticated
 from taskflow.http.preconditions import SAFE
 from taskflow.http.request import Request
@@ -190,16 +192,20 @@ def record_token_use(token: ApiToken) -> None:
     """Update last_used_at, at most once an hour, in a transaction of its own.
 
     The request's own transaction is already committed, so every error here is only logged: a busy
-    or read-only database must not turn an acknowledged write into an error.
+    or read-only database must not turn an acknowledged write into an error. It does not wait for a
+    lock either: the next request tries again.
     """
     now = timezone.now()
     if token.last_used_at is not None and now - token.last_used_at <= LAST_USED_INTERVAL:
         return
     try:
         with inside(token.tenant, max_wait=0):
-            ApiToken.objects.filter(pk=token.pk).update(last_used_at=now)
+            free = ApiToken.objects.filter(pk=token.pk).select_for_update(skip_locked=True)
+            ApiToken.objects.filter(pk__in=free.values("pk")).update(last_used_at=now)
     except Exception as error:
-        log.warning("last_used_at of a token was not updated", exc_info=error)
+        trace = None if isinstance(error, DatabaseError) else error
+        text = describe_database_error(error)
+        log.warning("last_used_at of a token was not updated: %s", text, exc_info=trace)
 
 
 # ---- what a token allows ------------------------------------------------------------------------

@@ -41,8 +41,8 @@ from taskflow.http.bodies import API_PREFIX, read_body
 from taskflow.http.body_options import is_dry_run
 from taskflow.http.contention import respond_with_retries
 from taskflow.http.database_errors import (
-    log_database_error,
-    problem_of_database_error,
+    is_unavailable,
+    report_database_error,
     respond_to_database_error,
 )
 from taskflow.http.errors import (
@@ -218,11 +218,9 @@ class TenantMiddleware:
         """
         if not request.path.startswith(ADMIN_PREFIX):
             return None
-        problem = problem_of_database_error(error) if isinstance(error, DatabaseError) else error
-        if not isinstance(problem, Unavailable):
-            return None
-        log_database_error(request, error, problem)
-        return problem.as_page(request)
+        if isinstance(error, DatabaseError) and is_unavailable(error):
+            return report_database_error(request, error).as_page(request)
+        return error.as_page(request) if isinstance(error, Unavailable) else None
 
     def answer_in_tenant(self, request: ActorRequest) -> HttpResponse:
         home = find_tenant(read_subdomain(request))

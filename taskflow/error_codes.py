@@ -59,11 +59,16 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     },
     500: {"internal_error": "The server failed. Nothing was changed."},
     503: {
-        "unavailable": "The database does not answer, or takes too long.",
+        "unavailable": "The database cannot be reached.",
+        "database_silent": "The database has not answered in time.",
+        "database_busy": "The writer of SQLite, or all connections, are taken for too long.",
+        "lock_timeout": "Other requests lock the same rows for too long.",
+        "statement_timeout": "The database needs too long for the request.",
         "overloaded": "The server has too many requests. This one was not begun.",
         "contended": "Other requests change the same rows; three attempts have failed.",
         "read_only": "The database accepts only reads at the moment.",
     },
+    507: {"storage_full": "The disk of the database is full."},
 }
 
 # What to do about each code of a problem.
@@ -111,6 +116,12 @@ REMEDIES: Mapping[str, str] = {
     "internal_error": "Report the request_id. Nothing was changed.",
     "overloaded": "Send the request again after Retry-After seconds, and fewer at the same time.",
     "unavailable": "Send the request again after Retry-After seconds.",
+    "database_silent": "Send the request again after Retry-After seconds. It is not known whether a"
+    " write was done, so send it with its Idempotency-Key.",
+    "database_busy": "Send the request again after Retry-After seconds.",
+    "lock_timeout": "Send the request again after Retry-After seconds.",
+    "statement_timeout": "Ask for less: a smaller limit, more filters, or fewer objects in a bulk.",
+    "storage_full": "Tell the operator, who has to make space. Nothing was changed.",
     "contended": "Send the request again after Retry-After seconds.",
     "read_only": "Send the request again later. Reads work.",
 }

@@ -43,6 +43,11 @@ TOKEN = re.compile(r"tf_[0-9]+_[0-9A-Za-z]+")
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
+def has_traceback(record: logging.LogRecord) -> bool:
+    """Return whether the record describes an exception. Its message alone would repeat another."""
+    return record.exc_info is not None
+
+
 class JsonFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, object] = {

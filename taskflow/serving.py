@@ -25,6 +25,7 @@ from granian import Granian
 from granian.constants import Interfaces
 from granian.log import LogLevels
 
+from taskflow.db.session import current_session
 from taskflow.front.front import Front
 from taskflow.front.worker import run_worker
 
@@ -92,6 +93,7 @@ def start_worker(
     """Run a worker. The other arguments are granian's settings, which taskflow/front/ replaces."""
     front = Front(load(), SIGN_IN_ROUTES)
     monitoring.start(front, worker_id)
+    current_session().watch_answers()
     run_worker(front, host, port, worker_id)
 
 

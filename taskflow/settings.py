@@ -12,6 +12,8 @@ from django.urls import reverse_lazy
 
 from taskflow import env
 from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
+from taskflow.front.limits import DATABASE_CONNECTIONS
+from taskflow.logging import has_traceback
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
@@ -103,7 +105,16 @@ SERVER_SETTINGS = {
 }
 # Planning costs more than running most queries. Prepared statements are planned once.
 _PLANNED_ONCE = {"plan_cache_mode": "force_generic_plan"}
-_POSTGRESQL: dict[str, Any] = {"application_name": "taskflow"}
+# Without these, libpq waits without limit. What ends the wait for an answer of a server that is
+# frozen, but reachable, is taskflow/db/postgresql/deadlines.py.
+_POSTGRESQL: dict[str, Any] = {
+    "application_name": "taskflow",
+    "connect_timeout": 3,  # seconds
+    "tcp_user_timeout": 5_000,  # milliseconds until what was sent has to be confirmed
+    "keepalives_idle": 5,  # seconds; keepalives notice a lost server while a connection is idle
+    "keepalives_interval": 2,  # seconds
+    "keepalives_count": 2,
+}
 try:
     _database: dict[str, Any] = dict(dj_database_url.parse(DATABASE_URL, conn_max_age=None))
 except ValueError as error:
@@ -137,8 +148,10 @@ elif _database["ENGINE"] == "django.db.backends.postgresql":
         _options = [f"-c {n}={value}" for n, value in (SERVER_SETTINGS | _PLANNED_ONCE).items()]
         _database["OPTIONS"].setdefault("options", " ".join(_options))
     _database["CONN_HEALTH_CHECKS"] = True
-    if _database["OPTIONS"].get("pool"):  # ?pool=true: the pool keeps and checks connections
+    if _database["OPTIONS"].pop("pool", False):  # the pool keeps and checks connections
         _database["CONN_MAX_AGE"] = 0
+        # One for each thread of a worker, so that none waits for another.
+        _database["OPTIONS"]["pool_size"] = DATABASE_CONNECTIONS
 else:
     raise ImproperlyConfigured("DATABASE_URL must start with sqlite:// or postgres://.")
 DATABASES = {"default": _database}
@@ -268,6 +281,9 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"json": {"()": "taskflow.logging.JsonFormatter"}},
+    "filters": {
+        "has traceback": {"()": "django.utils.log.CallbackFilter", "callback": has_traceback}
+    },
     "handlers": {
         "stdout": {
             "class": "logging.StreamHandler",
@@ -278,8 +294,8 @@ LOGGING = {
     "root": {"handlers": ["stdout"], "level": "WARNING"},
     "loggers": {
         "taskflow": {"level": LOG_LEVEL},
-        # Each request has a line in taskflow.request. This logger would repeat those of status 4xx.
-        "django.request": {"level": "ERROR"},
+        # Each request has a line in taskflow.request. This logger would repeat those of errors.
+        "django.request": {"level": "ERROR", "filters": ["has traceback"]},
         # It would log a traceback for a request that is answered with 400: one with an unknown host
         # or too many parameters.
         "django.security": {"handlers": [], "propagate": False},

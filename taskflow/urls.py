@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib import admin
 from django.db import connection
-from django.http import HttpRequest, JsonResponse
+from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
@@ -15,10 +15,11 @@ from taskflow.errors_page import errors_page
 from taskflow.guide import llms_txt
 from taskflow.http import health
 from taskflow.http.errors import ERRORS_PAGE
+from taskflow.http.request import Request
 from taskflow.tenancy.checks import find_violations
 
 
-def readyz(request: HttpRequest) -> JsonResponse:
+def readyz(request: Request) -> JsonResponse:
     """Return whether requests can be served. Also checks the database version and isolation."""
     return health.readyz(request, checks=(find_incompatibilities, find_violations))
 

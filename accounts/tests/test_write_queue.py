@@ -82,7 +82,7 @@ def test_write_that_waits_too_long_gets_503(fixtures, as_, locked):
 
     assert response.status_code == 503
     assert response["Retry-After"] == "1"
-    assert response.json()["code"] == "unavailable"
+    assert response.json()["code"] == "database_busy"
     assert client.post("/tasks", body).status_code == 201
 
 

@@ -64,6 +64,12 @@ class Session(Protocol):
         has no such lock.
         """
 
+    def watch_answers(self) -> None:
+        """Start what ends waits for a silent database, for all sessions of this process.
+
+        For servers, once after the fork. Commands may wait longer than a request.
+        """
+
 
 _local = threading.local()
 

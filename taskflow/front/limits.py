@@ -8,6 +8,8 @@ WORK_SLOTS = 4  # requests that are answered at the same time
 SIGN_IN_SLOTS = 1  # hashing a password takes 50 ms of a whole core
 PROBE_SLOTS = 1
 SPARE_THREADS = 1  # to receive requests while all WORK_SLOTS are taken
+# Each thread has a connection of its own.
+DATABASE_CONNECTIONS = WORK_SLOTS + SPARE_THREADS + SIGN_IN_SLOTS + PROBE_SLOTS
 
 # ---- connections ---------------------------------------------------------------------------------
 

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
-from functools import partial
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
 
 from django.apps import apps
-from django.db import DataError, IntegrityError, InterfaceError, OperationalError
+from django.db import DataError, IntegrityError, InterfaceError, OperationalError, connection
 from django.db import Error as DatabaseError
 from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
 from django.http import HttpResponse
 
+from taskflow.db.causes import SILENT
 from taskflow.http.error_causes import cause_of, sqlstate_of
 from taskflow.http.errors import (
     PROBLEM_BY_STATUS,
+    Busy,
     Conflict,
     Contended,
     Internal,
     Invalid,
+    LockTimeout,
     Problem,
     ReadOnly,
+    Silent,
+    StatementTimeout,
+    StorageFull,
     Unavailable,
     request_log_fields,
 )
@@ -32,28 +39,34 @@ log = logging.getLogger("taskflow.errors")
 # Problems by SQLSTATE, or by its first two or three characters. Django's exception classes are not
 # precise enough: SQLSTATE 25006 (read-only transaction) is an InternalError. See
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
-PROBLEM_BY_SQLSTATE: Mapping[str, Callable[[], Unavailable]] = {
+PROBLEM_BY_SQLSTATE: Mapping[str, type[Unavailable]] = {
     "08": Unavailable,  # the connection is lost, or cannot be made
+    SILENT: Silent,
     "25006": ReadOnly,
     "25P03": Unavailable,  # idle_in_transaction_session_timeout
-    "25P04": Unavailable,  # transaction_timeout
+    "25P04": StatementTimeout,  # transaction_timeout
     # The server and the connection disagree about a prepared statement: see taskflow/db.
     "26000": Contended,
     "42P05": Contended,
     "40001": Contended,  # serialization failure; on a standby, a conflict with recovery
     "40P01": Contended,  # deadlock
-    "53": partial(
-        Unavailable, "The database has no resources left for this request. Try again shortly."
-    ),
-    "55P03": partial(
-        Unavailable, "Other requests lock these rows for too long. Try again shortly."
-    ),
-    "57014": partial(
-        Unavailable, "The statement took too long. Try again shortly, or ask for less."
-    ),
+    "53": Busy,  # too many connections, or no memory
+    "53100": StorageFull,
+    "55P03": LockTimeout,
+    "57014": StatementTimeout,
     "57P": Unavailable,  # the server is shutting down or starting up
     "58": Unavailable,  # the server cannot access its files
 }
+# By how the message of SQLite begins. See https://www.sqlite.org/rescode.html
+PROBLEM_BY_SQLITE_MESSAGE: Mapping[str, type[Unavailable]] = {
+    "attempt to write a readonly database": ReadOnly,
+    "database is locked": Busy,
+    "database table is locked": Busy,
+    "database or disk is full": StorageFull,
+    "interrupted": StatementTimeout,
+}
+SQLITE_IO_ERROR = "disk I/O error"
+FULL_BELOW_BYTES = 1_048_576  # of free space: SQLite needs room for its log and its shared memory
 
 
 def is_contended(error: BaseException) -> bool:
@@ -63,15 +76,18 @@ def is_contended(error: BaseException) -> bool:
     return isinstance(error, Contended)
 
 
+def is_unavailable(error: DatabaseError) -> bool:
+    """Return whether the database, not the request or the program, is the cause of the error."""
+    return isinstance(problem_of_database_error(error), Unavailable)
+
+
 def problem_of_database_error(error: DatabaseError) -> Problem:
     """Return the problem that a database error means to the client.
 
     For a violated constraint, its violation_error_message is the detail.
     """
-    if problem := _problem_of_sqlstate(error):
+    if problem := _problem_of_sqlstate(error) or _problem_of_sqlite(error):
         return problem
-    if str(error) == "attempt to write a readonly database":  # SQLite
-        return ReadOnly()
     if isinstance(error, IntegrityError):
         return _problem_of_constraint(error)
     if isinstance(error, DataError):
@@ -90,6 +106,22 @@ def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
         if prefix in PROBLEM_BY_SQLSTATE:
             return PROBLEM_BY_SQLSTATE[prefix]()
     return None
+
+
+def _problem_of_sqlite(error: DatabaseError) -> Unavailable | None:
+    if not isinstance(error, OperationalError) or connection.vendor != "sqlite":
+        return None
+    text = str(error)
+    if text == SQLITE_IO_ERROR and _is_disk_full():
+        return StorageFull()
+    kinds = (kind for start, kind in PROBLEM_BY_SQLITE_MESSAGE.items() if text.startswith(start))
+    return next((kind() for kind in kinds), None)
+
+
+def _is_disk_full() -> bool:
+    """Return whether the file system of the SQLite file is full. SQLite does not always say so."""
+    folder = Path(str(connection.settings_dict["NAME"])).parent
+    return shutil.disk_usage(folder).free < FULL_BELOW_BYTES
 
 
 def _problem_of_constraint(error: IntegrityError) -> Problem:
@@ -116,21 +148,33 @@ def _describe_duplicate(error: IntegrityError) -> str:
 
 
 def respond_to_database_error(request: Request, error: DatabaseError) -> HttpResponse:
-    """Log a database error, and return the problem that it means as a response."""
-    problem = problem_of_database_error(error)
-    log_database_error(request, error, problem)
-    return problem.as_response(request)
+    """Report a database error, and return the problem that it means as a response."""
+    return report_database_error(request, error).as_response(request)
 
 
-def log_database_error(request: Request, error: Exception, problem: Problem) -> None:
-    """Count a failure of the database, and log it with its traceback.
+def report_database_error(request: Request, error: DatabaseError) -> Problem:
+    """Return the problem that a database error means, count it, and write it to the log.
 
-    A Contended one is not logged here: run_with_retries() has done it.
+    Every database error that a client gets passes through here. A cause that has a code of its own
+    takes one line without a traceback, which would show no more than the code does.
     """
+    problem = problem_of_database_error(error)
+    fields = request_log_fields(request)
     if problem.status >= 500:
         DATABASE_ERRORS.add(1.0, (cause_of(error),))
-    if problem.status >= 500 and not isinstance(problem, Contended):
-        log.error("database error", exc_info=error, extra=request_log_fields(request))
+    if isinstance(problem, Internal):
+        log.error("database error", exc_info=error, extra=fields)
+    elif isinstance(problem, Unavailable) and not isinstance(problem, Contended):
+        # run_with_retries() has logged a Contended one.
+        log.error("%s: %s", problem.code, describe_database_error(error), extra=fields)
+    return problem
+
+
+def describe_database_error(error: BaseException) -> str:
+    """Return the first line of what the database says, with the SQLSTATE if there is one."""
+    line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    state = sqlstate_of(error)
+    return f"{line} ({state})" if state else line
 
 
 def _violated_constraint(error: IntegrityError) -> BaseConstraint | None:

@@ -46,6 +46,7 @@ ERRORS = {
         "Unavailable",
         "The server or its database is busy. Send the request again after Retry-After seconds.",
     ),
+    507: ("StorageFull", "The disk of the database is full. Nothing was changed."),
 }
 
 
@@ -55,6 +56,7 @@ ERROR_HEADERS: Mapping[int, Schema] = {
     409: optional_header("Retry-After"),  # while another request uses the Idempotency-Key
     412: optional_header("ETag"),  # the present one of the object
     503: header_refs("Retry-After"),
+    507: header_refs("Retry-After"),
 }
 
 
@@ -133,7 +135,7 @@ def _error_response(status: int, detail: str, codes: Mapping[str, str]) -> Schem
 
 
 def _expected_errors(method: str, operation: Schema) -> set[int]:
-    expected = {400, 404, 422, 500, 503}  # 404 also when X-Tenant or host are not the token's
+    expected = {400, 404, 422, 500, 503, 507}  # 404 also when X-Tenant or host are not the token's
     expected |= {401, 403} if operation.get("security") else set()
     expected |= {409, 411} if method != "get" else set()
     expected |= {412} if method != "get" and operation.get("security") else set()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from django.db import Error as DatabaseError
 
+from taskflow.db.causes import SILENT
 from taskflow.metrics.families import OTHER
 
 # By SQLSTATE, or by its first two or three characters.
 CAUSE_BY_SQLSTATE = {
     "08": "connection",
+    SILENT: "silent",
     "25006": "read_only",
     "26000": "prepared_statement",
     "42P05": "prepared_statement",
@@ -32,7 +34,6 @@ CAUSE_BY_MESSAGE = {
     "connection": "connection",
     "the connection": "connection",
     "server closed": "connection",
-    "couldn't get a connection": "connection",
 }
 
 

@@ -18,8 +18,13 @@ The problems that TaskFlow reports, and their form in a response (RFC 9457).
   - Internal          500   a fault of the server
   - Unavailable       503   the database cannot be reached; the request can be sent again
     - Overloaded      503   the server has too many requests; this one was not begun
+    - Silent          503   the database has not answered in time
+    - Busy            503   the database has no free writer, connection or memory
+    - LockTimeout     503   other requests lock the same rows for too long
+    - StatementTimeout 503  the database needs too long for the request
     - Contended       503   other requests change the same rows; three attempts have failed
     - ReadOnly        503   the database accepts only reads
+    - StorageFull     507   the disk of the database is full
 
 Actions and queries raise these exceptions. Only the API turns them into responses.
 """
@@ -233,7 +238,7 @@ class Unavailable(Problem):
     status = HTTPStatus.SERVICE_UNAVAILABLE
     code = "unavailable"
 
-    def __init__(self, detail: str = "The database does not answer. Try again shortly.") -> None:
+    def __init__(self, detail: str = "The database cannot be reached. Try again shortly.") -> None:
         super().__init__(detail, headers={"Retry-After": "1"})
 
 
@@ -244,6 +249,54 @@ class Overloaded(Unavailable):
 
     def __init__(
         self, detail: str = "The server has too many requests. Send the request again shortly."
+    ) -> None:
+        super().__init__(detail)
+
+
+class Silent(Unavailable):
+    """The database has not answered in time. It may still do what was sent to it."""
+
+    code = "database_silent"
+
+    def __init__(
+        self,
+        detail: str = "The database does not answer. It is not known whether a write was done: send"
+        " it again with the same Idempotency-Key.",
+    ) -> None:
+        super().__init__(detail)
+
+
+class Busy(Unavailable):
+    """Others have taken what the database has one or few of: SQLite's writer, or connections."""
+
+    code = "database_busy"
+
+    def __init__(
+        self,
+        detail: str = "Other requests use the database for too long. Send the request again"
+        " shortly.",
+    ) -> None:
+        super().__init__(detail)
+
+
+class LockTimeout(Unavailable):
+    code = "lock_timeout"
+
+    def __init__(
+        self,
+        detail: str = "Other requests lock the same rows for too long. Send the request again"
+        " shortly.",
+    ) -> None:
+        super().__init__(detail)
+
+
+class StatementTimeout(Unavailable):
+    code = "statement_timeout"
+
+    def __init__(
+        self,
+        detail: str = "The database needs too long for this request. Try again shortly, or ask for"
+        " less.",
     ) -> None:
         super().__init__(detail)
 
@@ -272,6 +325,17 @@ class ReadOnly(Unavailable):
         self, detail: str = "The database accepts only reads at the moment. Try again shortly."
     ) -> None:
         super().__init__(detail)
+
+
+class StorageFull(Unavailable):
+    """Nothing can be written until the operator has made space. Most reads need none."""
+
+    status = HTTPStatus.INSUFFICIENT_STORAGE
+    code = "storage_full"
+
+    def __init__(self, detail: str = "The disk of the database is full.") -> None:
+        super().__init__(detail)
+        self.headers = {"Retry-After": "60"}
 
 
 PROBLEM_BY_STATUS: dict[int, tuple[type[Problem], str]] = {

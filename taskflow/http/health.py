@@ -11,6 +11,9 @@ from django.db import NotSupportedError, connection
 from django.db.migrations.executor import MigrationExecutor
 from django.http import HttpRequest, JsonResponse
 
+from taskflow.http.database_errors import report_database_error
+from taskflow.http.request import Request
+
 # A check that the project adds. It returns one sentence for each problem.
 FindProblems = Callable[[], list[str]]
 
@@ -20,7 +23,7 @@ def livez(request: HttpRequest) -> JsonResponse:
     return JsonResponse({"status": "ok"})
 
 
-def readyz(request: HttpRequest, checks: tuple[FindProblems, ...] = ()) -> JsonResponse:
+def readyz(request: Request, checks: tuple[FindProblems, ...] = ()) -> JsonResponse:
     """Return 200 if requests can be served, otherwise 503 with a list of problems.
 
     The database must be reachable and accept writes, all migrations must be applied, and `checks`
@@ -34,8 +37,8 @@ def readyz(request: HttpRequest, checks: tuple[FindProblems, ...] = ()) -> JsonR
         ]
     except NotSupportedError as error:  # the version of PostgreSQL is too old
         problems = [str(error)]
-    except DatabaseError:
-        problems = ["the database does not answer"]
+    except DatabaseError as error:
+        problems = [report_database_error(request, error).detail]
     if not problems:
         return JsonResponse({"status": "ok", "problems": []})
     body = {"status": "not ready", "problems": problems}

@@ -31,6 +31,7 @@ DATABASE_CAUSES = (
     "disk_full",
     "resources",
     "connection",
+    "silent",
 )
 # Seconds. Most requests take some milliseconds; deadlines are at 1, 3 and 5 seconds.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

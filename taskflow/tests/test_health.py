@@ -31,7 +31,10 @@ def test_readyz_fails_when_the_database_fails(db, monkeypatch):
 
     r = Client().get("/readyz")
 
-    assert (r.status_code, r.json()["problems"]) == (503, ["the database does not answer"])
+    assert (r.status_code, r.json()["problems"]) == (
+        503,
+        ["The database cannot be reached. Try again shortly."],
+    )
     assert Client().get("/livez").status_code == 200
 
 

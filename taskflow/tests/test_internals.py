@@ -412,6 +412,13 @@ def test_transactions_are_begun_and_ended_by_these_methods():
     assert callable(debug_transaction), "Log COMMIT and ROLLBACK in another way there."
 
 
+def test_connections_are_made_and_closed_by_these_methods():
+    for caller, name in (("connect", "get_new_connection"), ("close", "_close")):
+        assert f"self.{name}(" in inspect.getsource(getattr(BaseDatabaseWrapper, caller)), (
+            f"Adapt DatabaseWrapper.{name}() in taskflow/db/postgresql/base.py."
+        )
+
+
 def test_sqlite_backend_can_be_subclassed():
     names = {"get_new_connection", "create_cursor", "is_in_memory_db"}
 

@@ -134,7 +134,8 @@ def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start)
     ("url", "max_age", "pool"),
     [
         ("postgres://u:p@h/d", None, None),
-        ("postgres://u:p@h/d?pool=true", 0, True),
+        ("postgres://u:p@h/d?pool=true", 0, 7),
+        ("postgres://u:p@h/d?pool=false", None, None),
         ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
     ],
 )
@@ -143,7 +144,10 @@ def test_postgresql_url_sets_pool_connection_age_and_timeouts(start, url, max_ag
 
     assert made["ENGINE"] == "taskflow.db.postgresql"
     assert made["CONN_MAX_AGE"] == max_age
-    assert made["OPTIONS"].get("pool") == pool
+    assert made["OPTIONS"].get("pool_size") == pool
+    assert "pool" not in made["OPTIONS"], "Django would use psycopg's pool"
+    assert made["OPTIONS"]["connect_timeout"] == 3
+    assert made["OPTIONS"]["tcp_user_timeout"] == 5_000
     for limit in ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout"):
         assert limit in made["OPTIONS"]["options"]
 

@@ -1,5 +1,5 @@
-"""Django's PostgreSQL backend with two differences: a PostgresSession begins and ends transactions,
-and cursors send deferred statements before their own.
+"""Django's PostgreSQL backend with three differences: a PostgresSession begins and ends
+transactions, cursors send deferred statements before their own, and every wait has an end.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from typing import Any
 from django.db.backends.postgresql.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.postgresql.features import DatabaseFeatures as DjangoFeatures
 from django.db.backends.utils import debug_transaction
-from psycopg import ClientCursor
+from psycopg import ClientCursor, IsolationLevel
 
 from taskflow.db.open_connections import track
+from taskflow.db.postgresql.deadlines import WatchedConnection
+from taskflow.db.postgresql.pool import Pool
 from taskflow.db.postgresql.session import PostgresSession
 from taskflow.db.postgresql.statement import ROW_LOCK
 from taskflow.metrics.timing import timings
@@ -57,6 +59,9 @@ class DatabaseFeatures(DjangoFeatures):
     allows_group_by_selected_pks = False
 
 
+_pools: dict[str, Pool] = {}  # of this process, by alias
+
+
 class DatabaseWrapper(DjangoWrapper):
     features_class = DatabaseFeatures
 
@@ -65,8 +70,47 @@ class DatabaseWrapper(DjangoWrapper):
         self.session = PostgresSession(self)
         track(self)
 
+    # ---- connections ----
+
+    @property
+    def shared_connections(self) -> Pool | None:
+        """The pool of this process, or None without ?pool=true.
+
+        Django's own pool is off: it is chosen by OPTIONS["pool"].
+        """
+        size = self.settings_dict["OPTIONS"].get("pool_size")
+        if not size:
+            return None
+        if self.alias not in _pools:
+            _pools.setdefault(self.alias, Pool(self._connect_for_pool, size))
+        return _pools[self.alias]
+
+    def close_pool(self) -> None:
+        if pool := _pools.pop(self.alias, None):
+            pool.close()
+
     def get_connection_params(self) -> dict[str, Any]:
-        return {**super().get_connection_params(), "cursor_factory": FlushingCursor}
+        parameters = super().get_connection_params()
+        parameters.pop("pool_size", None)
+        return {**parameters, "cursor_factory": FlushingCursor}
+
+    def get_new_connection(self, conn_params: dict[str, Any]) -> WatchedConnection:
+        self.isolation_level = IsolationLevel.READ_COMMITTED
+        pool = self.shared_connections
+        return pool.take() if pool else WatchedConnection.connect(**conn_params)
+
+    def _connect_for_pool(self) -> WatchedConnection:
+        return WatchedConnection.connect(**self.get_connection_params(), autocommit=True)
+
+    def _close(self) -> None:
+        if self.connection is None:
+            return
+        if pool := self.shared_connections:
+            pool.put(self.connection)
+            self.connection = None
+        else:
+            with self.wrap_database_errors:
+                self.connection.close()
 
     def init_connection_state(self) -> None:
         super().init_connection_state()
@@ -86,7 +130,9 @@ class DatabaseWrapper(DjangoWrapper):
         A connection that the server has closed has unread data. If there is none, Django's health
         check is not needed.
         """
-        if not self.errors_occurred and not self.session.has_unread_data():
+        if self.connection is None or self.connection.watch.is_outlived:
+            return False
+        if not self.errors_occurred and not self.connection.has_unread_data():
             return True
         return bool(super().is_usable())
 

@@ -16,7 +16,6 @@ they are sent.
 
 from __future__ import annotations
 
-import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -29,6 +28,7 @@ from psycopg.pq import TransactionStatus
 from psycopg.pq.abc import PGresult
 from psycopg.types.datetime import TimestamptzLoader
 
+from taskflow.db.postgresql.deadlines import WatchedConnection, watch_answers
 from taskflow.db.postgresql.statement import PostgresStatement
 from taskflow.db.postgresql.transports import DONE, ROWS, Message, choose_transport
 from taskflow.db.types import Row
@@ -66,9 +66,10 @@ class PostgresSession:
 
     # ---- the connection ----
 
-    def use_connection(self, connection: psycopg.Connection) -> None:
+    def use_connection(self, connection: WatchedConnection) -> None:
         """Use a new connection. Deferred statements of the previous one are dropped."""
         self.connection, self.pgconn = connection, connection.pgconn
+        self.watch = connection.watch
         self.adapters = AdaptersMap(connection.adapters)
         # Django's loader is written in Python; both return times of UTC.
         self.adapters.register_loader("timestamptz", TimestamptzLoader)
@@ -77,17 +78,6 @@ class PostgresSession:
         self.pending.clear()
         if self.begin_messages is not None:
             self.begin_messages = self._first_messages()
-
-    def has_unread_data(self) -> bool:
-        """Return whether the server has sent something unread, such as the end of the connection.
-
-        Also true for a closed connection. Does not wait.
-        """
-        if self.connection.closed:
-            return True
-        listener = select.poll()
-        listener.register(self.connection.fileno(), select.POLLIN)
-        return bool(listener.poll(0))
 
     # ---- statements ----
 
@@ -135,6 +125,9 @@ class PostgresSession:
         self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
         return nullcontext()
+
+    def watch_answers(self) -> None:
+        watch_answers()
 
     # ---- transactions ----
 
@@ -216,10 +209,14 @@ class PostgresSession:
             self.pending.append(message)
 
     def _run(self, rendered: PostgresStatement, buffers: list[bytes | None]) -> PGresult:
-        started = time.perf_counter()
+        # As `with self.watch`, which would cost two calls for each message.
+        started = self.watch.waits_since = time.perf_counter()
         try:
             return self.transport.run(rendered, buffers)
+        except psycopg.OperationalError as error:
+            raise self.watch.explain(error) from None
         finally:
+            self.watch.waits_since = None
             timings.add_message(started, takes_lock=rendered.takes_lock)
 
     def _send(self, statements: list[Message], *, takes_lock: bool = False) -> PGresult:
@@ -231,20 +228,23 @@ class PostgresSession:
         begin = self.begin_messages or [] if self._must_begin() else []
         messages = [*begin, *self.pending, *statements]
         self.pending.clear()
-        started = time.perf_counter()
+        started = self.watch.waits_since = time.perf_counter()
         try:
-            result = self.transport.send(messages, result_index=-2 if len(statements) > 1 else -1)
+            result = self.transport.send(messages, -2 if len(statements) > 1 else -1)
+        except psycopg.OperationalError as error:
+            raise self.watch.explain(error) from None
         finally:
+            self.watch.waits_since = None
             timings.add_message(started, takes_lock=takes_lock)
         if result.status not in (ROWS, DONE):
-            raise self.transport.error_of(result)
+            raise self._error_of(result)
         return result
 
     def _read_rows(self, result: PGresult) -> list[Row]:
         if result.status != ROWS:
             if result.status == DONE:
                 return []
-            raise self.transport.error_of(result)
+            raise self._error_of(result)
         self.transformer.set_pgresult(result)
         rows: list[Row] = self.transformer.load_rows(0, result.ntuples, tuple)
         return rows
@@ -258,6 +258,10 @@ class PostgresSession:
         return statement.for_postgresql
 
     # ---- errors and listeners ----
+
+    def _error_of(self, result: PGresult) -> Exception:
+        """Return the psycopg error of a result that is a refusal."""
+        return self.watch.explain(self.transport.error_of(result))
 
     def _raise(self, error: psycopg.Error) -> NoReturn:
         """Raise the Django error that corresponds to a psycopg error."""

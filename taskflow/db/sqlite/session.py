@@ -64,6 +64,9 @@ class SqliteSession:
     def allow_early_commit(self) -> None:
         """Do nothing: a COMMIT is no round trip here."""
 
+    def watch_answers(self) -> None:
+        """Do nothing: SQLite runs in this process."""
+
     def reserve_write_access(
         self, *, read_only: bool, max_wait: float | None
     ) -> AbstractContextManager[None]:
