@@ -138,7 +138,7 @@ class _Replay:
         self.resource_type, self.subject_id = resource_type, subject_id
         self.model, self.links = resource_type.model, _link_fields(resource_type.model)
         # Links are also recorded at their other row, where they are no field.
-        self.names = _compared_fields(self.model)
+        self.names = _compared_fields(self.model) - {*resource_type.changed_without_event}
         self.values: dict[str, Any] = {}
         self.version: int | None = None
         self.deleted_by: int | None = None  # the id of an event

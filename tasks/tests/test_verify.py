@@ -16,6 +16,7 @@ from taskflow.audit.models import Event
 from taskflow.tenancy import OWNER_ROLE, has_roles, inside
 from taskflow.tests.concurrency import held_open
 from tasks.actions.offboarding import offboard_user
+from tasks.actions.projects import create_project, delete_project
 from tasks.actions.tags import delete_tag
 from tasks.actions.trash import purge
 from tasks.actions.undo.undoing import undo
@@ -227,6 +228,17 @@ def test_erased_values_and_credentials_of_an_import_are_no_faults(fixtures):
         event = Event.objects.filter(subject_type="task", verb="created").latest("pk")
         event.changes |= {"title": ["…", "…"]}
         event.save()
+
+        assert list(find_faults()) == []
+
+
+def test_permanently_deleted_project_has_no_faults(fixtures):
+    """Its deletion records the last number of its tasks, which no event before has changed."""
+    with inside(fixtures.acme):
+        project = create_project(fixtures.ada, name="Gone")
+        create_task(fixtures.ada, project, title="x")
+        delete_project(fixtures.ada, project)
+        purge(fixtures.ada, Project.everything.get(pk=project.pk))
 
         assert list(find_faults()) == []
 

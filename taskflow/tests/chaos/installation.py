@@ -51,9 +51,8 @@ class Installation:
             self.process.wait(STOP_SECONDS)
 
     def worker_ids(self) -> list[int]:
-        """Return the process ids of the workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(child) for child in children.read_text().split()]
+        """Return the process ids of the workers: the descendants without children."""
+        return [pid for pid in descendants_of(self.process.pid) if not children_of(pid)]
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -74,6 +73,21 @@ class Installation:
     def count_errors(self) -> int:
         """Return how many lines of the log report a response with status 500."""
         return self.log.read_text().count('"status": 500')
+
+
+def children_of(pid: int) -> list[int]:
+    """Return the process ids of the children; none of a process that has ended."""
+    try:
+        return [
+            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        ]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def descendants_of(pid: int) -> list[int]:
+    children = children_of(pid)
+    return children + [below for child in children for below in descendants_of(child)]
 
 
 def wait_until(condition: Callable[[], bool], seconds: float) -> float | None:

@@ -6,7 +6,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from taskflow.tests.chaos.installation import DATABASES, Installation
@@ -34,8 +35,6 @@ def start_twice(report: Report, scale: Scale) -> None:
             processes = [stack.enter_context(begin_server(environment, log)) for log in logs]
             ready = [wait_for_greeting(p, log) for p, log in zip(processes, logs, strict=True)]
             seconds = time.monotonic() - started
-            for process in processes:
-                process.terminate()
         report.add(
             "two servers start on an empty database",
             name,
@@ -45,12 +44,19 @@ def start_twice(report: Report, scale: Scale) -> None:
         )
 
 
-def begin_server(environment: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
+@contextmanager
+def begin_server(environment: dict[str, str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Start a server without waiting for it. It is killed at the end of the block."""
     command = [sys.executable, "manage.py", "serve", "--port", str(free_port())]
     with log.open("wb") as out:
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command, cwd=ROOT, env=environment, stdout=out, stderr=out, start_new_session=True
         )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 def wait_for_greeting(process: subprocess.Popen[bytes], log: Path) -> bool:
