@@ -14,7 +14,7 @@ from pathlib import Path
 
 from taskflow.tests.chaos.database import Database, SQLite
 from taskflow.tests.chaos.postgresql import PostgreSQL
-from taskflow.tests.server import ROOT, clean_environment, free_port, serve
+from taskflow.tests.server import ROOT, clean_environment, free_port, list_workers, serve
 from taskflow.tests.slow_clients import Server
 
 STOP_SECONDS = 20
@@ -52,8 +52,7 @@ class Installation:
 
     def worker_ids(self) -> list[int]:
         """Return the process ids of the workers."""
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(child) for child in children.read_text().split()]
+        return list_workers(self.process.pid)
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
