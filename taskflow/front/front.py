@@ -14,7 +14,7 @@ from taskflow.front.environ import build_environ
 from taskflow.front.exchange import Exchange
 from taskflow.front.lanes import Lane
 from taskflow.front.limits import PROBE_SLOTS, SIGN_IN_SLOTS, WORK_SLOTS
-from taskflow.front.protocol import Application, Watcher
+from taskflow.front.protocol import Application, ClosingProtocol, Watcher
 from taskflow.http.bodies import is_body_allowed
 from taskflow.http.security_headers import PAGE_HEADERS
 
@@ -40,6 +40,7 @@ class Front:
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
         self._stopping: list[Callable[[], object]] = []
+        self.is_closing = False  # whether each response closes its connection
         self.routes: Mapping[tuple[object, object], Callable[[Exchange], None]] = {
             ("GET", "/livez"): answer_livez,
             ("HEAD", "/livez"): answer_livez,
@@ -69,7 +70,10 @@ class Front:
     def receive(self, watcher: Watcher) -> None:
         """Take a request. Called by granian in one of its threads, which then may answer it."""
         try:
-            exchange = Exchange(watcher.proto, build_environ(watcher.scope))
+            protocol = watcher.proto
+            if self.is_closing:
+                protocol = ClosingProtocol(protocol)
+            exchange = Exchange(protocol, build_environ(watcher.scope))
             length = exchange.environ.get("CONTENT_LENGTH", "0")
             # The application refuses other bodies by their Content-Length, without reading them.
             if length != "0" and is_body_allowed(str(exchange.environ["PATH_INFO"]), str(length)):

@@ -43,7 +43,7 @@ FILE_SECONDS = (
 
 # ---- the end -------------------------------------------------------------------------------------
 
-BODY_GRACE_SECONDS = 1.0  # for which a stopping worker waits for incomplete bodies
+BODY_GRACE_SECONDS = 1.0  # for which a stopping worker waits for incomplete bodies and requests
 LINGER_SECONDS = 1.0  # for which it then waits for clients that read their response slowly
 
 # ---- the port for probes -------------------------------------------------------------------------

@@ -32,6 +32,28 @@ class ServerProtocol(Protocol):
     def response_file(self, status: int, headers: Headers, file: str, /) -> None: ...
 
 
+class ClosingProtocol:
+    """The connection of one request, which ends with the response."""
+
+    __slots__ = ("protocol",)
+    HEADER = ("Connection", "close")
+
+    def __init__(self, protocol: ServerProtocol) -> None:
+        self.protocol = protocol
+
+    def __aiter__(self) -> BodyStream:
+        return self.protocol.__aiter__()
+
+    def client_disconnect(self) -> Future:
+        return self.protocol.client_disconnect()
+
+    def response_bytes(self, status: int, headers: Headers, body: bytes, /) -> None:
+        self.protocol.response_bytes(status, [*headers, self.HEADER], body)
+
+    def response_file(self, status: int, headers: Headers, file: str, /) -> None:
+        self.protocol.response_file(status, [*headers, self.HEADER], file)
+
+
 class BodyStream(Protocol):
     def __anext__(self) -> Future: ...
 

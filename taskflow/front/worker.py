@@ -16,8 +16,8 @@ import os
 import resource
 import signal
 import socket
-import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from granian._granian import CallbackScheduler, RSGIWorker, SocketHolder, WorkerSignal
@@ -32,11 +32,11 @@ from taskflow.front.limits import (
     LINGER_SECONDS,
     MAX_CONNECTIONS,
     OTHER_FILES,
-    SEND_SECONDS,
     SPARE_THREADS,
     TEND_SECONDS,
     WORK_SLOTS,
 )
+from taskflow.front.listening import stop_accepting
 
 log = logging.getLogger("taskflow.front")
 IDLE_THREAD_SECONDS = 600  # after which granian ends a thread, and its database connection
@@ -44,6 +44,13 @@ SERVER_THREADS = 1  # of granian, for all connections
 FILE_THREADS = 4  # of granian, which read files that are sent
 NO_TLS: tuple[object, ...] = (False, None, None, None, "tls1.3", None, [], False)
 NO_METRICS = (None, None)
+# For which connections stay open for a next request, whose response closes them. A client that has
+# just sent one on a connection that is closed does not learn whether it was carried out.
+CLOSING_SECONDS = {
+    signal.SIGINT: 0.0,  # from the keyboard
+    signal.SIGTERM: BODY_GRACE_SECONDS,
+    signal.SIGUSR1: HEAD_SECONDS + 1.0,  # other workers have taken over, so there is time
+}
 
 
 class DirectLoop:
@@ -57,10 +64,15 @@ class DirectLoop:
     call_soon = call_soon_threadsafe
 
 
-def run_worker(front: Front, host: str, port: int, worker_id: int) -> NoReturn:
-    """Serve until a signal ends the process."""
+def run_worker(
+    front: Front, listener: socket.socket, worker_id: int, on_ready: Callable[[], object]
+) -> NoReturn:
+    """Serve until a signal ends the process. `on_ready` is called when it accepts connections.
+
+    SIGTERM and SIGINT end it soon. After SIGUSR1, other workers have taken over: it also waits for
+    the next request of the connections that it has.
+    """
     stop = WorkerSignal()
-    listener = listen(host, port)
     worker = RSGIWorker(
         worker_id,
         (None, SocketHolder(listener.fileno(), False, BACKLOG)),
@@ -82,7 +94,8 @@ def run_worker(front: Front, host: str, port: int, worker_id: int) -> NoReturn:
     scheduler = CallbackScheduler(direct, None, None, None, None)
     scheduler._schedule_fn = front.receive
     worker.serve_mtr(scheduler, direct, stop)
-    asyncio.run(tend_until_stopped(front, stop))
+    on_ready()
+    asyncio.run(tend_until_stopped(front, listener, stop))
     os._exit(0)  # granian's threads would fail when Python removes what they use
 
 
@@ -101,39 +114,32 @@ def allow_connections() -> int:
     return max(1, min(MAX_CONNECTIONS, soft - OTHER_FILES))
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """Return a listening socket. The kernel divides connections among the workers' sockets."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-    # Accepted connections have the options of the listening socket.
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if sys.platform == "linux":
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SEND_SECONDS * 1000)
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, SEND_SECONDS)
-    listener.bind((host, port))
-    listener.listen(BACKLOG)
-    listener.setblocking(False)
-    return listener
-
-
-async def tend_until_stopped(front: Front, stop: WorkerSignal) -> None:
-    """Tend the front until all connections have ended after SIGTERM or SIGINT."""
+async def tend_until_stopped(front: Front, listener: socket.socket, stop: WorkerSignal) -> None:
+    """Tend the front until all connections have ended after a signal."""
     loop = asyncio.get_running_loop()
-    is_stopping, has_ended = asyncio.Event(), asyncio.Event()
+    has_ended = asyncio.Event()
     stop.add_cb(lambda: loop.call_soon_threadsafe(has_ended.set))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, is_stopping.set)
+    signals = receive_signals(loop)
     tending = asyncio.create_task(tend(front))
-    await is_stopping.wait()
+    number = await signals.get()
     front.stop()
-    stop.set()  # no more connections; those without a request end
+    stop_accepting(listener)
+    front.is_closing = True  # clients send their next request on a new connection
+    with suppress(TimeoutError):  # another signal ends the wait
+        await asyncio.wait_for(signals.get(), CLOSING_SECONDS[number])
+    stop.set()  # ends the connections without a request
     ending = asyncio.create_task(end_when_idle(front))
     await has_ended.wait()
     tending.cancel()
     ending.cancel()
+
+
+def receive_signals(loop: asyncio.AbstractEventLoop) -> asyncio.Queue[signal.Signals]:
+    """Return a queue that gets each signal of CLOSING_SECONDS."""
+    signals: asyncio.Queue[signal.Signals] = asyncio.Queue()
+    for number in CLOSING_SECONDS:
+        loop.add_signal_handler(number, signals.put_nowait, number)
+    return signals
 
 
 async def tend(front: Front) -> None:
@@ -152,7 +158,6 @@ async def end_when_idle(front: Front) -> None:
 
     granian would also wait for incomplete requests and for clients that do not read.
     """
-    await asyncio.sleep(BODY_GRACE_SECONDS)
     front.bodies.give_up()
     while not front.is_idle:
         await asyncio.sleep(TEND_SECONDS)

@@ -85,7 +85,6 @@ UNDOCUMENTED_ATTRIBUTES = {
     "transaction_mode",
     "validate_no_broken_transaction",
     "wrap_database_errors",
-    "wrks",
 }
 # Attributes of others that are looked up by their name as a text.
 TEXTS = {"_body", "_files", "_post", "_read_started", "_stream"}

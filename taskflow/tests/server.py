@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
+RELOADED = "New workers answer"  # in the log
 
 
 def free_port() -> int:
@@ -50,3 +52,33 @@ def serve(
 def stop(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     process.wait(10)
+
+
+def reload(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Let the server load its code anew. Return when the new workers answer."""
+    before = log.read_text().count(RELOADED)
+    process.send_signal(signal.SIGHUP)
+    for _ in range(600):
+        time.sleep(0.1)
+        if log.read_text().count(RELOADED) > before:
+            return
+    raise AssertionError(log.read_text())
+
+
+def list_children(process: int) -> list[int]:
+    """Return the ids of the processes that a process has started."""
+    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(child) for child in listed.split()]
+
+
+def list_workers(server: int) -> list[int]:
+    """Return the ids of the workers, also of former ones that have not ended yet."""
+    return [worker for pool in list_children(server) for worker in list_children(pool)]
+
+
+def is_running(process: int) -> bool:
+    """Return whether the process has not ended. One that has may still be listed."""
+    try:
+        return not Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].startswith(" Z")
+    except (FileNotFoundError, ProcessLookupError):
+        return False

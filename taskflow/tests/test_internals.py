@@ -15,7 +15,6 @@ from contextlib import closing
 from http.client import HTTPConnection
 from io import BytesIO
 
-import granian
 import pytest
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
@@ -577,28 +576,21 @@ def test_inline_formsets_of_unfold_have_pages():
         assert hasattr(PaginationInlineFormSet, name), f"Adapt InlineFormSet: no {name}()."
 
 
-def test_granian_lists_its_workers():
-    server = granian.Granian("taskflow.wsgi:application", workers=2)
-
-    assert (server.wrks, server.workers) == ([], 2), (
-        "Adapt print_when_ready() in taskflow/serving.py."
-    )
-    assert server.bind_addr, "Adapt print_when_ready() in taskflow/serving.py."
-
-
 @pytest.mark.readme
 def test_granian_runs_a_worker_for_the_front(tmp_path):
     port = free_port()
     code = """if True:
         import sys
         from taskflow.front.front import Front
+        from taskflow.front.listening import listen
         from taskflow.front.worker import run_worker
 
         def application(environ, start_response):
             start_response("201 Created", [("X-Path", environ["PATH_INFO"])])
             return [environ["wsgi.input"].read()]
 
-        run_worker(Front(application, ()), "127.0.0.1", int(sys.argv[1]), 1)
+        (listener,) = listen("127.0.0.1", int(sys.argv[1]), 1)
+        run_worker(Front(application, ()), listener, 1, lambda: None)
     """
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "taskflow.settings"}
     command = [sys.executable, "-c", code, str(port)]

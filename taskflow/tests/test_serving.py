@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import dj_database_url
 import pytest
@@ -18,7 +17,7 @@ from django.test import RequestFactory
 
 from taskflow import serving
 from taskflow.management.commands import serve
-from taskflow.tests.server import free_port
+from taskflow.tests.server import ROOT, free_port
 from taskflow.wsgi import application
 from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD
 
@@ -65,12 +64,12 @@ def test_server_process_can_import_taskflow_from_any_directory(monkeypatch):
     started = []
     monkeypatch.setattr(os, "execve", lambda *how: started.append(how))
 
-    serve.serve("127.0.0.1", 8000, 2, "Hello")
+    serve.serve("127.0.0.1", 8000, 2, "Hello", migrates=True)
 
     ((program, arguments, environment),) = started
     assert program == sys.executable
     *arguments, descriptor = arguments[1:]
-    assert arguments == ["-m", "taskflow.serving", "127.0.0.1", "8000", "2", "--greeting"]
+    assert arguments == ["-P", "-m", "taskflow.serving", "127.0.0.1", "8000", "2", "--greeting"]
     with os.fdopen(int(descriptor)) as file:
         assert os.get_inheritable(file.fileno())
         assert file.read() == "Hello"
@@ -94,6 +93,46 @@ def test_invalid_option_of_serve_is_refused_in_one_sentence(options, message):
         call_command("serve", *options)
 
     assert str(raised.value) == message
+
+
+def test_server_finds_code_through_the_link_that_names_it(monkeypatch, tmp_path):
+    """Otherwise it would load the former release after an upgrade."""
+    (tmp_path / "release").mkdir()
+    (tmp_path / "current").symlink_to(tmp_path / "release")
+
+    monkeypatch.setattr(sys, "argv", [str(tmp_path / "current/manage.py"), "serve"])
+    assert serve.find_code() == tmp_path / "current"
+    monkeypatch.setattr(sys, "argv", ["pytest"])
+    assert serve.find_code() == ROOT
+
+
+def test_serving_without_migrating_refuses_a_database_that_lacks_migrations(db, monkeypatch):
+    monkeypatch.setattr(serve, "find_unapplied_migrations", lambda: ["migration x is not applied"])
+
+    with pytest.raises(CommandError) as raised:
+        call_command("serve", "--no-migrate", "--port", str(free_port()))
+
+    assert str(raised.value) == (
+        "The database is not up to date (migration x is not applied). Run: python manage.py migrate"
+    )
+
+
+def test_serving_without_migrating_refuses_a_database_of_another_version(db, monkeypatch):
+    monkeypatch.setattr(serve, "find_incompatibility", lambda connection: "A newer version.")
+
+    with pytest.raises(CommandError, match="A newer version"):
+        call_command("serve", "--no-migrate", "--port", str(free_port()))
+
+
+def test_current_database_is_served_without_migrating(db, monkeypatch):
+    started = []
+    monkeypatch.setattr(serve, "call_command", None)  # which would migrate
+    monkeypatch.setattr(connection, "close", lambda: None)
+    monkeypatch.setattr(serve, "serve", lambda *how, migrates: started.append(migrates))
+
+    call_command("serve", "--no-migrate", "--port", str(free_port()))
+
+    assert started == [False]
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
@@ -160,34 +199,6 @@ def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
     greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
 
     assert expected[connection.vendor] in greeting
-
-
-def test_greeting_is_printed_when_the_port_answers(monkeypatch, capsys):
-    server = SimpleNamespace(wrks=[], workers=2, bind_addr="127.0.0.1", bind_port=8001)
-    steps = [
-        lambda: server.wrks.append("first"),
-        lambda: server.wrks.append("second"),
-        lambda: None,
-    ]
-    printed = []
-    calls = []
-
-    def step(seconds):
-        printed.append(capsys.readouterr().out)
-        steps.pop(0)()
-
-    def is_answering(host, port):
-        calls.append((host, port, list(server.wrks)))
-        return not steps
-
-    monkeypatch.setattr(serving.time, "sleep", step)
-    monkeypatch.setattr(serving, "is_answering", is_answering)
-
-    serving.print_when_ready(server, "Hello")
-
-    assert printed == ["", "", ""]
-    assert calls == [("127.0.0.1", 8001, ["first", "second"])] * 2
-    assert capsys.readouterr().out == "Hello\n"
 
 
 def test_a_port_without_a_server_does_not_answer():

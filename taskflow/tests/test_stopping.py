@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import pty
-import signal
 import socket
 import subprocess
 import sys
@@ -13,13 +12,18 @@ import termios
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 
 import pytest
 
 from conftest import PROOF
-from taskflow.serving import KILL_TIMEOUT_SECONDS
-from taskflow.tests.server import ROOT, clean_environment, free_port
+from taskflow.tests.server import (
+    ROOT,
+    clean_environment,
+    free_port,
+    is_running,
+    list_workers,
+)
+from taskflow.worker_pool import KILL_TIMEOUT_SECONDS
 
 SOON = KILL_TIMEOUT_SECONDS / 2  # seconds: a worker that has to be killed takes twice as long
 HALF = b"POST /api/v1/auth/login HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\n{"
@@ -53,20 +57,12 @@ class Terminal:
         os.write(self.screen, b"\x03")
 
     def workers(self) -> list[int]:
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
-        return [int(child) for child in children.read_text().split()]
+        return list_workers(self.process.pid)
 
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
         os.close(self.screen)
-
-
-def is_running(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 def wait_until(condition: Callable[[], bool]) -> bool:
@@ -130,14 +126,3 @@ def test_server_stops_soon_despite_incomplete_bodies(start, stop):
 
         assert ends_soon(terminal, running)
     assert terminal.process.returncode == 0
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals the workers")
-def test_workers_end_when_the_server_is_killed(start):
-    terminal = start(2)
-    running = terminal.workers()
-
-    os.kill(terminal.process.pid, signal.SIGKILL)
-
-    assert len(running) == 2
-    assert wait_until(lambda: not any(is_running(worker) for worker in running))

@@ -16,6 +16,8 @@ from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.models import Tenant
+from taskflow.database_version import find_incompatibility
+from taskflow.http.health import find_unapplied_migrations
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import (
     DEMO_EMAIL,
@@ -53,6 +55,11 @@ class Command(BaseCommand):
             default=settings.PROBE_PORT,
             help="for /metrics, /livez and /readyz; by default TASKFLOW_PROBE_PORT",
         )
+        parser.add_argument(
+            "--no-migrate",
+            action="store_true",
+            help="Refuse to start when migrations are missing, instead of applying them.",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         host, port, workers = options["host"], options["port"], options["workers"]
@@ -62,15 +69,28 @@ class Command(BaseCommand):
         if options["probe_port"]:
             os.environ["TASKFLOW_PROBE_PORT"] = str(options["probe_port"])  # for the server
             check_probe_port(options["probe_port"], port)
-        self.stdout.write("Setting up the database…")  # the first start takes a while
-        self.stdout.flush()
-        call_command("migrate", verbosity=0)
+        if options["no_migrate"]:
+            refuse_missing_migrations()
+        else:
+            self.stdout.write("Setting up the database…")  # the first start takes a while
+            self.stdout.flush()
+            call_command("migrate", verbosity=0)
         if settings.DEBUG and not is_demo_seeded():
             call_command("seed", stdout=self.stdout)
         greeting = build_greeting(f"http://{format_host(host)}:{port}", port)
         self.stdout.flush()
         connection.close()
-        serve(host, port, workers, greeting)
+        serve(host, port, workers, greeting, migrates=not options["no_migrate"])
+
+
+def refuse_missing_migrations() -> None:
+    """Raise CommandError if this code cannot serve the database as it is. Changes nothing."""
+    if sentence := find_incompatibility(connection):
+        raise CommandError(sentence)
+    if missing := find_unapplied_migrations():
+        raise CommandError(
+            f"The database is not up to date ({missing[0]}). Run: python manage.py migrate"
+        )
 
 
 def build_greeting(base: str, port: int) -> str:
@@ -142,16 +162,26 @@ def check_probe_port(port: int, public_port: int) -> None:
         raise CommandError(f"The port for probes is wrong. {reason}") from None
 
 
-def serve(host: str, port: int, workers: int, greeting: str) -> None:
+def serve(host: str, port: int, workers: int, greeting: str, *, migrates: bool) -> None:
     """Replace this process by the server. This frees the memory that the command has used."""
     # Without this setting, glibc keeps 16 MiB for each thread that has hashed a password.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
     # The command may be run from any folder, for example by a supervisor.
-    paths = [str(settings.BASE_DIR), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(find_code()), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
-    descriptor = str(write_to_pipe(greeting))
-    arguments = ["-m", "taskflow.serving", host, str(port), str(workers), "--greeting", descriptor]
+    arguments = ["-P", "-m", "taskflow.serving", host, str(port), str(workers)]
+    arguments += ["--greeting", str(write_to_pipe(greeting))]
+    arguments += [] if migrates else ["--no-migrate"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
+
+
+def find_code() -> Path:
+    """Return the folder of manage.py as it was named: it may lead through a symbolic link.
+
+    An upgrade points the link to another release, which the server loads on SIGHUP.
+    """
+    named = Path(os.path.abspath(sys.argv[0]))
+    return named.parent if named.name == "manage.py" else settings.BASE_DIR
 
 
 def write_to_pipe(text: str) -> int:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from taskflow.tests.chaos.database import Database, SQLite
 from taskflow.tests.chaos.postgresql import PostgreSQL
-from taskflow.tests.server import ROOT, clean_environment, free_port, serve
+from taskflow.tests.server import ROOT, clean_environment, free_port, list_workers, serve
 from taskflow.tests.slow_clients import Server
 
 STOP_SECONDS = 20
@@ -51,8 +51,8 @@ class Installation:
             self.process.wait(STOP_SECONDS)
 
     def worker_ids(self) -> list[int]:
-        """Return the process ids of the workers: the descendants without children."""
-        return [pid for pid in descendants_of(self.process.pid) if not children_of(pid)]
+        """Return the process ids of the workers."""
+        return list_workers(self.process.pid)
 
     def manage(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -16,7 +16,7 @@ from taskflow.tests.chaos.ledger import writing
 from taskflow.tests.chaos.report import Report
 from taskflow.tests.chaos.samples import Request, sampling
 from taskflow.tests.chaos.scale import Scale
-from taskflow.tests.server import ROOT, clean_environment, free_port
+from taskflow.tests.server import ROOT, clean_environment, free_port, reload
 
 START_LIMIT = 60.0  # seconds
 READERS = 6
@@ -70,7 +70,7 @@ def wait_for_greeting(process: subprocess.Popen[bytes], log: Path) -> bool:
 
 
 def restart(installation: Installation, report: Report, scale: Scale) -> None:
-    """Restart the server while six clients read and six write."""
+    """Restart the workers with new code while six clients read and six write."""
     read = Request("GET", "/api/v1/tasks?limit=5", installation.server.token)
     with (
         writing(installation, WRITERS) as ledger,
@@ -78,7 +78,7 @@ def restart(installation: Installation, report: Report, scale: Scale) -> None:
     ):
         time.sleep(scale.round_seconds)
         for _ in range(scale.restarts):
-            restart_server(installation)
+            reload(installation.process, installation.log)
             time.sleep(scale.round_seconds)
     fault = f"restart under load, {scale.restarts} times"
     reads = samples["read"]
@@ -90,8 +90,3 @@ def restart(installation: Installation, report: Report, scale: Scale) -> None:
         is_kept=set(reads.statuses) == {"200"} and set(ledger.statuses) <= {"200", "201"},
     )
     report_ledger(report, fault, installation, ledger)
-
-
-def restart_server(installation: Installation) -> None:
-    installation.stop()
-    installation.start()
