@@ -37,6 +37,20 @@ def remove_created(actor: Actor, plan: Plan) -> None:
             reversal.links[name] = {k: v for k, v in links.items() if (target, k) not in removed}
 
 
+def free_unique_values(actor: Actor, plan: Plan) -> None:
+    """Empty the unique values of created rows that go to the trash, where they can be empty.
+
+    Call it before restore_values(): other rows may get these values back, now or by a later undo.
+    """
+    actor = _with_undone_events(actor, plan)
+    for resource_type in resource_types().values():
+        for name in resource_type.unique if resource_type.is_trashable else ():
+            if not resource_type.model._meta.get_field(name).null:
+                continue
+            rows = resource_type.rows(plan.removed_ids(resource_type.model))
+            change_all(actor, rows, "changed", **{name: None})
+
+
 def restore_values(actor: Actor, plan: Plan) -> None:
     """Restore values, links and deleted rows, type by type.
 
@@ -70,8 +84,7 @@ def _remove(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
             remove_all(actor, resource_type.rows(ids), resource_type.removed_verb)
         elif ids and resource_type.removal is not None:
             verb, name = resource_type.removal
-            is_boolean = isinstance(resource_type.model._meta.get_field(name), models.BooleanField)
-            value = False if is_boolean else now
+            value = now if resource_type.is_trashable else False
             change_all(actor, resource_type.rows(ids), verb, **{name: value})
 
 

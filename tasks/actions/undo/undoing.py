@@ -14,7 +14,12 @@ from taskflow.audit.event_log import savepoint
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import lock_all, serialize_graph_changes
 from taskflow.audit.resource_types import resource_types
-from taskflow.audit.undo.apply import remove_created, restore_values, trash_created
+from taskflow.audit.undo.apply import (
+    free_unique_values,
+    remove_created,
+    restore_values,
+    trash_created,
+)
 from taskflow.audit.undo.plan import Obstacle, Plan
 from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
@@ -118,6 +123,7 @@ def _apply_plan(actor: Actor, plan: Plan, *, force: bool) -> None:
     for recreated in (r for r in plan.reversals_of(User) if r.is_recreated):
         recreated.row.set_unusable_password()  # the former one is not in the log
     remove_created(actor, plan)
+    free_unique_values(actor, plan)
     restore_values(actor, plan)
     FormerNumber.delete_reused([r.row for r in moved])
     FormerNumber.store(former_numbers)
