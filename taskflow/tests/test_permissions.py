@@ -60,6 +60,8 @@ MATRIX = {
     "delete_project": ("delete", "/projects/{project}", None,             204, 403, 403, 403, 404, 204, 404),
     "complete_project_tasks": ("post", "/projects/{project}/completion", None,
                                                                           200, 200, 200, 200, 404, 200, 404),
+    "get_task_by_ref": ("get", "/projects/{project}/tasks/by-ref/known", None,
+                                                                          200, 200, 200, 200, 404, 200, 404),
     "upsert_task":    ("put", "/projects/{project}/tasks/by-ref/r-1", {"title": "x"},
                                                                           201, 201, 201, 201, 404, 201, 404),
     "export_tasks":   ("get", "/projects/{project}/tasks.csv", None,      200, 200, 200, 200, 404, 200, 404),
@@ -158,6 +160,7 @@ def ids(fixtures):
         tag = create_tag(fixtures.ada, name="urgent")
         membership = ProjectMember.objects.get(user=fixtures.bob.user)
         hers = create_project(fixtures.ada, name="Hers")
+        create_task(fixtures.ada, fixtures.apollo, title="known", external_ref="known")
         gone = create_task(fixtures.ada, fixtures.apollo, title="gone")
         delete_task(fixtures.ada, gone)
         comment = create_comment(fixtures.bob, fixtures.task, body="x")

@@ -51,6 +51,7 @@ BUDGETS = [
     Budget("list_tasks", tasks.list_tasks_behind_a_cursor, (2, 5), 2, 2),  # page
     Budget("list_tasks", tasks.list_found_tasks, (2, 5), 2, 2),  # page
     Budget("get_task", tasks.get_task_with_comments, (3, 5), 3, 3),  # task, comments
+    Budget("get_task_by_ref", tasks.get_task_by_ref, (3, 5), 3, 3),  # project, response
     Budget("count_tasks", tasks.count_tasks, (2, 5), 2, 2),  # groups
     Budget("create_task", tasks.create_task, ONCE, 7, 7),  # project, number, insert, event, count, response
     Budget("create_task", tasks.create_task_with_assignee, ONCE, 9, 9),  # user, membership

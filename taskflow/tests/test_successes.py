@@ -52,7 +52,13 @@ def demo(db, settings):
     ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]
     ids |= {"project_id": "WEB", "task_id": "WEB-1", "user_id": "@bob", "ref": "r", "kind": "task"}
     ids["row_id"] = gone
-    return client, ids, {"delete_user": {"user_id": unused}, "erase_user": {"user_id": left}}
+    client.patch("/tasks/WEB-2", {"external_ref": "known"})
+    others = {
+        "delete_user": {"user_id": unused},
+        "erase_user": {"user_id": left},
+        "get_task_by_ref": {"ref": "known"},
+    }
+    return client, ids, others
 
 
 def requests_of(operation):

@@ -16,9 +16,15 @@ from taskflow.http.schema import ProjectIdOrKey
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.api.first_tasks import create_first_tasks
-from tasks.api.responses import deleted_response, list_response, project_response, updated_response
+from tasks.api.responses import (
+    deleted_response,
+    detail_response,
+    list_response,
+    project_response,
+    updated_response,
+)
 from tasks.changes.tasks import upsert_task as upsert
-from tasks.models import Project, ProjectMember
+from tasks.models import Project, ProjectMember, Task
 from tasks.queries.filters import PROJECT_SORTS
 from tasks.queries.lookup import find_project, find_row
 from tasks.queries.references import resolve
@@ -35,7 +41,7 @@ from tasks.schemas.projects import (
     ProjectResponse,
     ProjectUpdate,
 )
-from tasks.schemas.tasks import ExternalRef, Forced, TaskResponse, TaskUpsert
+from tasks.schemas.tasks import ExternalRef, Forced, TaskParams, TaskResponse, TaskUpsert
 from tasks.schemas.trash import Deletion
 
 projects = Router(tags=["Projects"])
@@ -114,6 +120,22 @@ def complete_project_tasks(
     project = find_project(request.auth, project_id)
     count = actions.complete_project_tasks(request.auth, project, force=force.force)
     return {"completed": count}
+
+
+@projects.get(
+    "/{project_id}/tasks/by-ref/{path:ref}",
+    response=TaskResponse,
+    openapi_extra=with_query(TaskParams),
+)
+def get_task_by_ref(
+    request: ActorRequest, project_id: ProjectIdOrKey, ref: Path[ExternalRef]
+) -> HttpResponse:
+    """Get the task of a project with this external_ref.
+
+    With `include=comments` the task contains its latest 50 comments.
+    """
+    project = find_project(request.auth, project_id)
+    return detail_response(request, Task, project=project.pk, external_ref=ref)
 
 
 @projects.put(

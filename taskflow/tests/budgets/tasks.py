@@ -13,6 +13,12 @@ def get_task(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/tasks/APO-1")
 
 
+def get_task_by_ref(setup: Setup, rows: int) -> Request:
+    tags = [f"t{n}" for n in range(rows)]
+    setup.bob.put(f"/projects/APO/tasks/by-ref/{rows}", {"title": "x", "tags": tags})
+    return lambda: setup.bob.get(f"/projects/APO/tasks/by-ref/{rows}")
+
+
 def get_task_with_comments(setup: Setup, rows: int) -> Request:
     for _ in range(rows):
         CommentFactory(actor=setup.fixtures.bob, task=setup.fixtures.task)
