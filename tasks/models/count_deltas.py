@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from random import randrange
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import models
-from django.db.models import Count, OuterRef, Q, Subquery, Sum, Value
+from django.db.models import Aggregate, Count, OuterRef, Q, Subquery, Sum, Value
 from django.db.models.functions import Coalesce
 
 from taskflow.tenancy import Changes, TenantModel
@@ -99,8 +99,7 @@ class TaskCountDelta(TenantModel):
     def total(cls, name: str) -> Coalesce:
         """Return one of COUNTS as an expression, for a query of projects."""
         rows = cls._default_manager.filter(project_id=OuterRef("pk")).order_by()
-        summed = rows.values("project_id").annotate(n=Sum(name)).values("n")
-        return Coalesce(Subquery(summed, output_field=models.IntegerField()), Value(0))
+        return _per_project(rows, Sum(name))
 
     @classmethod
     def find_wrong_counts(
@@ -109,13 +108,15 @@ class TaskCountDelta(TenantModel):
         """Return the projects whose stored counts are wrong, each with what has to be added to
         each count.
 
-        One statement reads both counts, so that writes at the same time make no difference.
+        One statement reads both counts, so that writes at the same time make no difference. Both
+        are subqueries: with a join, the database would add up the stored counts for each task.
         """
-        is_outside_trash = Q(tasks__deleted_at__isnull=True)
+        tasks = projects.model._meta.get_field("tasks").related_model._base_manager
+        present = tasks.filter(project=OuterRef("pk"), deleted_at=None).order_by()
         counted = projects.annotate(
             **{f"stored_{name}": cls.total(name) for name in COUNTS},
             **{
-                f"counted_{name}": Count("tasks", filter=is_outside_trash & _is_counted_as(name))
+                f"counted_{name}": _per_project(present.filter(_is_counted_as(name)), Count("*"))
                 for name in COUNTS
             },
         )
@@ -146,13 +147,16 @@ def _count_of(status: str, outcome: str | None) -> str:
 
 
 def _is_counted_as(name: str) -> Q:
-    """Return the condition, for a query of projects, that a task is in this count.
-
-    It contains no negation, for which Django would add a subquery.
-    """
+    """Return the condition that a task is in this count."""
     if name == CANCELLED:
-        return Q(tasks__outcome=CANCELLED)
-    return Q(tasks__status=name) & (Q(tasks__outcome="completed") | Q(tasks__outcome__isnull=True))
+        return Q(outcome=CANCELLED)
+    return Q(status=name) & (Q(outcome="completed") | Q(outcome__isnull=True))
+
+
+def _per_project(rows: models.QuerySet[Any], total: Aggregate) -> Coalesce:
+    """Return an aggregate of the rows of each project as an expression, 0 if it has none."""
+    totals = rows.values("project_id").annotate(n=total).values("n")
+    return Coalesce(Subquery(totals, output_field=models.IntegerField()), Value(0))
 
 
 def _merge_changes(

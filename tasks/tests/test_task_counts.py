@@ -239,3 +239,24 @@ def test_recount_finds_and_repairs_wrong_counts(fixtures, as_, capsys):
     assert counts(as_(fixtures.ada)) == {"todo": 1, "in_progress": 0, "done": 0, "cancelled": 0}
     call_command("recount")
     assert "All values are right." in capsys.readouterr().out
+
+
+@pytest.mark.skipif("connection.vendor != 'sqlite'")
+def test_cost_of_checking_counts_grows_with_the_rows_and_not_with_their_square(fixtures):
+    """SQLite counts the instructions of a statement, which do not depend on the machine."""
+    costs = []
+    for _ in range(2):
+        with inside(fixtures.acme):
+            for n in range(300):
+                task = Task(project=fixtures.apollo, number=1000 + 300 * len(costs) + n, title="t")
+                task.save()
+                TaskCountDelta.objects.create(project_id=fixtures.apollo.pk, todo=1)
+            steps = []
+            connection.connection.set_progress_handler(lambda seen=steps: seen.append(1), 100)
+            try:
+                assert TaskCountDelta.find_wrong_counts(Project.everything.all()) == []
+            finally:
+                connection.connection.set_progress_handler(None, 0)
+            costs.append(len(steps))
+
+    assert costs[1] < 3 * costs[0], costs
