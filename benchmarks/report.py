@@ -25,7 +25,7 @@ OURS = ("django", "django-ninja", "pydantic", "psycopg", "granian")
 THEIRS = ("fastapi", "SQLAlchemy", "asyncpg", "uvicorn", "uvloop", "httptools", "orjson", "granian")
 SHOWN_SETTINGS = ("shared_buffers", "fsync", "synchronous_commit", "full_page_writes", "jit")
 STACKS = """
-- **taskflow**: TaskFlow as `manage.py serve` runs it (granian, one worker, four threads),
+- **taskflow**: TaskFlow as `manage.py serve` runs it (granian, one worker, five threads),
   with an ordinary database login, to which row-level security applies. It logs every request.
 - **usual**: FastAPI, SQLAlchemy 2's async ORM, asyncpg, uvicorn with uvloop and httptools.
 - **tuned**: the same, tuned by hand: Core rows, one query for token and membership, orjson, no

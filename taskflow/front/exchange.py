@@ -23,7 +23,7 @@ TEXT = "text/plain; charset=utf-8"
 class Exchange:
     """A request, and the means to answer it from whichever thread."""
 
-    __slots__ = ("environ", "is_gone", "protocol", "release", "waits_since", "watch")
+    __slots__ = ("environ", "is_gone", "protocol", "release", "waits_since", "watch", "writer")
 
     def __init__(self, protocol: ServerProtocol, environ: Environ) -> None:
         self.protocol = protocol
@@ -32,6 +32,7 @@ class Exchange:
         self.waits_since = 0.0  # seconds of the monotonic clock, once its body is complete
         self.watch: Future | None = None  # ends when the client closes the connection
         self.release: Callable[[], None] | None = None  # called once the body is not needed
+        self.writer: str | None = None  # the tenant of a write, once it is submitted to a lane
 
     def answer(self, application: Application, queue_seconds: float = 0.0) -> None:
         """Send the response of the application. Does nothing if the client is gone.

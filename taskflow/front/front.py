@@ -13,8 +13,15 @@ from taskflow.front.bodies import Bodies
 from taskflow.front.environ import build_environ
 from taskflow.front.exchange import Exchange
 from taskflow.front.lanes import Lane
-from taskflow.front.limits import PROBE_SLOTS, SIGN_IN_SLOTS, WORK_SLOTS
+from taskflow.front.limits import (
+    MAX_WRITES,
+    MAX_WRITES_OF_TENANT,
+    PROBE_SLOTS,
+    SIGN_IN_SLOTS,
+    WORK_SLOTS,
+)
 from taskflow.front.protocol import Application, ClosingProtocol, Watcher
+from taskflow.front.shares import WriteShares
 from taskflow.http.bodies import is_body_allowed
 from taskflow.http.security_headers import PAGE_HEADERS
 
@@ -35,7 +42,8 @@ class Front:
     def __init__(self, application: Application, sign_in_routes: tuple[Route, ...]) -> None:
         sign_in_threads = start_in_threads("sign-in", SIGN_IN_SLOTS)
         probe_threads = start_in_threads("probe", PROBE_SLOTS)
-        self.work = Lane("work", application, WORK_SLOTS)
+        shares = WriteShares(MAX_WRITES, MAX_WRITES_OF_TENANT)
+        self.work = Lane("work", application, WORK_SLOTS, shares=shares)
         self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)

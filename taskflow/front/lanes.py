@@ -10,6 +10,7 @@ from threading import Lock
 from taskflow.front.exchange import Exchange
 from taskflow.front.limits import MAX_WAIT_SECONDS, MAX_WAITING, WATCH_AFTER_SECONDS
 from taskflow.front.protocol import Application
+from taskflow.front.shares import WriteShares, find_writer
 from taskflow.front.waiting import WaitingRequests
 from taskflow.http.errors import Overloaded
 from taskflow.metrics.definitions import IN_FLIGHT, QUEUE, WAITING
@@ -27,7 +28,8 @@ class Lane:
 
     The thread that brings a request answers it, and then those that have waited meanwhile. So a
     request is not passed from thread to thread, which would cost 10 % of its CPU. `start` runs
-    the work elsewhere, for example in the threads of a pool.
+    the work elsewhere, for example in the threads of a pool. Writes get a slot only within their
+    `shares`: all slots, if it is None.
     """
 
     def __init__(
@@ -36,10 +38,12 @@ class Lane:
         application: Application,
         slots: int,
         start: Callable[[Work, Exchange], object] = run_here,
+        shares: WriteShares | None = None,
     ) -> None:
         self.name, self.application = name, application
         self._slots = self._free = slots
         self._start = start
+        self._shares = shares or WriteShares(slots, slots)
         self._waiting = WaitingRequests()
         self._lock = Lock()
 
@@ -48,11 +52,13 @@ class Lane:
         return self._free == self._slots
 
     def submit(self, exchange: Exchange) -> None:
-        """Answer the request as soon as a slot is free. Refuse it if too many wait already."""
+        """Answer the request when it gets a slot. Refuse it if too many wait already."""
         exchange.waits_since = time.monotonic()
+        exchange.writer = find_writer(exchange.environ)
         with self._lock:
-            if self._free:
+            if self._free and self._shares.may_begin(exchange):
                 self._free -= 1
+                self._shares.begin(exchange)
                 is_accepted = has_slot = True
             else:
                 is_accepted = len(self._waiting) < MAX_WAITING
@@ -90,12 +96,19 @@ class Lane:
                 exchange.answer(self.application, waited)
             except Exception:  # otherwise the slot would be lost until the worker ends
                 log.exception("a response could not be sent")
-            exchange = self._take_next()
+            exchange = self._take_next(exchange)
 
-    def _take_next(self) -> Exchange | None:
-        """Return the request whose turn it is, or None after giving the slot back."""
+    def _take_next(self, answered: Exchange) -> Exchange | None:
+        """Return the request whose turn it is, or None after giving the slot back.
+
+        While a slot is free, only writes without a share wait. A write that ends leaves its share
+        to one of them, which is taken here.
+        """
         with self._lock:
-            if self._waiting:
-                return self._waiting.take()
-            self._free += 1
-            return None
+            self._shares.end(answered)
+            following = self._waiting.take(self._shares.may_begin)
+            if following is None:
+                self._free += 1
+            else:
+                self._shares.begin(following)
+            return following

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 # ---- threads of a worker process -----------------------------------------------------------------
 
-WORK_SLOTS = 4  # requests that are answered at the same time
+WORK_SLOTS = 5  # requests that are answered at the same time
+MAX_WRITES = WORK_SLOTS - 1  # of them, since a write may wait for a lock and reads do not
+MAX_WRITES_OF_TENANT = WORK_SLOTS - 2
 SIGN_IN_SLOTS = 1  # hashing a password takes 50 ms of a whole core
 PROBE_SLOTS = 1
 SPARE_THREADS = 1  # to receive requests while all WORK_SLOTS are taken

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from taskflow.front.exchange import Exchange
 
@@ -12,8 +13,9 @@ Client = object
 class WaitingRequests:
     """Takes one request of each client in turn, so that many of one do not delay those of another.
 
-    A client is a value of the header Authorization, or an address if there is none. Not safe for
-    threads: its lane locks it.
+    A client is a value of the header Authorization, or an address if there is none. Its reads and
+    its writes take turns like two clients, so that writes without a share do not delay its reads.
+    Not safe for threads: its lane locks it.
     """
 
     def __init__(self) -> None:
@@ -25,13 +27,19 @@ class WaitingRequests:
 
     def append(self, exchange: Exchange) -> None:
         environ = exchange.environ
-        client = environ.get("HTTP_AUTHORIZATION") or environ["REMOTE_ADDR"]
+        client = environ.get("HTTP_AUTHORIZATION") or environ["REMOTE_ADDR"], exchange.writer
         self._by_client.setdefault(client, deque()).append(exchange)
         self._count += 1
 
-    def take(self) -> Exchange:
-        """Remove and return the oldest request of the client whose turn it is."""
-        client = next(iter(self._by_client))
+    def take(self, may_begin: Callable[[Exchange], bool]) -> Exchange | None:
+        """Remove and return the oldest request of the client whose turn it is.
+
+        Clients whose oldest request may not begin are passed over. None if that is so for all.
+        """
+        able = (client for client, waiting in self._by_client.items() if may_begin(waiting[0]))
+        client = next(able, None)
+        if client is None:
+            return None
         requests = self._by_client.pop(client)
         if len(requests) > 1:
             self._by_client[client] = requests  # now the last one in turn

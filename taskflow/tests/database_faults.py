@@ -18,7 +18,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -29,11 +29,13 @@ import psycopg
 
 from taskflow.tests.postgres import start, url_of
 from taskflow.tests.server import clean_environment, free_port, serve, stop
-from taskflow.tests.slow_clients import HOST, Server
+from taskflow.tests.slow_clients import DEMO_LOGIN, HOST, Server
 
 LOGIN = "ordinary"
 CLIENTS = 8  # besides those that probe
 TIMEOUT = 60.0  # seconds, far above every deadline
+OTHER_LOGIN = DEMO_LOGIN | {"email": "mallory@globex.example"}
+OTHER_TENANT = "globex"
 PROJECT = "WEB"  # of the demo
 PAUSE = 0.05  # seconds between two requests of a client
 
@@ -208,26 +210,47 @@ class Result:
     recovered_after: float = 0.0  # seconds
 
 
-def run_outage(
-    database: Database, server: Server, outage: AbstractContextManager[None], seconds: float
-) -> Result:
+def run_outage(server: Server, outage: AbstractContextManager[None], seconds: float) -> Result:
     """Send the usual requests while the database is frozen or away."""
     with outage, asking(server, usual_requests(server)) as answers:
         time.sleep(seconds)
     return Result(answers, seconds_until_ready(server))
 
 
+def hot_row(database: Database, server: Server, seconds: float) -> Result:
+    """Let 12 writers of the first tenant wait for one row, while the second tenant works."""
+    other = Server(server.port, OTHER_LOGIN, OTHER_TENANT)
+    task = json.loads(server.call("GET", "/api/v1/tasks?limit=1")[1])["data"][0]["id"]
+    own = json.loads(other.call("GET", "/api/v1/tasks?limit=1")[1])["data"][0]
+    change = {"title": "x"}
+    path = f"/api/v1/tasks/{own['id']}"
+    requests: dict[str, tuple[int, Request]] = {
+        "writers of the locked row": (12, (server.token, "PATCH", f"/api/v1/tasks/{task}", change)),
+        "reads of the tenant": (2, (server.token, "GET", "/api/v1/tasks?limit=5", None)),
+        "reads of another": (2, (other.token, "GET", "/api/v1/tasks?limit=5", None)),
+        "writes of another": (1, (other.token, "PATCH", path, change)),
+    }
+    with database.locked_row(task), asking(server, requests) as answers:
+        time.sleep(seconds)
+    return Result(answers, seconds_until_ready(server))
+
+
+FAULTS: dict[str, Callable[[Database, Server, float], Result]] = {
+    "frozen": lambda d, s, seconds: run_outage(s, d.frozen(), seconds),
+    "away": lambda d, s, seconds: run_outage(s, d.away(), seconds),
+    "hot row": hot_row,
+}
+SECONDS = 15.0  # that each fault lasts
+
+
 def main() -> None:
     for query in ("", "?pool=true"):
         with start_both(query) as (database, server):
-            for name in sys.argv[1:] or ("frozen", "away"):
-                result = run_outage(database, server, getattr(database, name)(), 15)
-                print(f"{name} {query}: works again after {result.recovered_after:.1f} s")
+            for name in sys.argv[1:] or FAULTS:
+                result = FAULTS[name](database, server, SECONDS)
+                print(f"{name} {query}: a write succeeds {result.recovered_after:.1f} s later")
                 for request, answers in result.answers.items():
-                    print(
-                        f"  {request}: {answers}, {answers.without_retry_after} without Retry-After",
-                        flush=True,
-                    )
+                    print(f"  {request}: {answers}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
     python -m taskflow.tests.pooler
 
-Raises AssertionError if a request fails, a tenant sees rows of the other, or a task that was
-acknowledged is not stored. PgBouncer has to be installed.
+Raises AssertionError if a request fails, a tenant sees rows of the other, a task that was
+acknowledged is not stored, or a transaction has not the deadlines of a direct connection. PgBouncer
+has to be installed.
 """
 
 from __future__ import annotations
@@ -38,6 +39,22 @@ unix_socket_dir =
 auth_type = any
 pool_mode = transaction
 default_pool_size = {size}
+"""
+# PostgreSQL's own defaults are 0 for all three.
+DEADLINES = {
+    "statement_timeout": "5s",
+    "lock_timeout": "3s",
+    "idle_in_transaction_session_timeout": "10s",
+}
+DEADLINE = 6.0  # seconds, within which a request on a locked row is answered
+SETTINGS_PROGRAM = """
+import json
+from django.db import connection
+from taskflow.tenancy import inside
+from taskflow.tests.pooler import DEADLINES
+with inside({tenant}), connection.cursor() as cursor:
+    cursor.execute("SELECT n, current_setting(n) FROM unnest(%s::text[]) n", [list(DEADLINES)])
+    print(json.dumps(dict(cursor.fetchall())))
 """
 
 
@@ -111,6 +128,30 @@ def run_clients(port: int, tokens: dict[int, str], rows: list[tuple[int, int, in
     return sum(job.result() for job in jobs)
 
 
+def check_deadlines(port: int, token: str, row: tuple[int, int, int], superuser: str) -> float:
+    """A transaction through the pooler has the deadlines. Return how long a locked row takes."""
+    _, task, _ = row
+    with psycopg.connect(superuser) as other:
+        other.execute("SELECT FROM tasks_task WHERE id = %s FOR UPDATE", [task])
+        started = time.perf_counter()
+        body = Client(port, token).send(503, "PATCH", f"/tasks/{task}", {"title": "x"})
+        seconds = time.perf_counter() - started
+    assert body["code"] in ("lock_timeout", "statement_timeout"), body
+    assert seconds < DEADLINE, seconds
+    return seconds
+
+
+def read_settings(environment: dict[str, str], tenant: int) -> dict[str, str]:
+    """Return the deadlines that a unit of work has through the pooler."""
+    command = [sys.executable, "manage.py", "shell", "--verbosity", "0", "-c"]
+    program = SETTINGS_PROGRAM.format(tenant=tenant)
+    ended = subprocess.run(
+        [*command, program], env=environment, cwd=ROOT, check=True, capture_output=True
+    )
+    read: dict[str, str] = json.loads(ended.stdout.splitlines()[-1])
+    return read
+
+
 def main() -> int:
     with tempfile.TemporaryDirectory(prefix="tfpg") as directory:
         os.chmod(directory, 0o755)
@@ -144,9 +185,12 @@ def run(directory: str, superuser: str) -> None:
         started = time.perf_counter()
         try:
             made = run_clients(port, {int(t): token for t, token in tokens.items()}, rows)
+            seconds = time.perf_counter() - started
+            waited = check_deadlines(port, tokens[str(rows[0][0])], rows[0], superuser)
         finally:
             stop(server)
-        seconds = time.perf_counter() - started
+        through_pooler = direct | {"DATABASE_URL": f"{url}?pooler=true"}
+        assert read_settings(through_pooler, rows[0][0]) == DEADLINES
         check_nothing_is_left(url)
         stored = database.execute(
             "SELECT count(*), count(*) FILTER (WHERE split_part(title, ' ', 2) <> tenant_id::text)"
@@ -154,6 +198,7 @@ def run(directory: str, superuser: str) -> None:
         ).fetchone()
     assert stored == (made, 0), (stored, made)
     print(f"{made * 6} requests in {seconds:.1f} s: no error, {made} tasks stored, none elsewhere")
+    print(f"A request on a locked row was answered after {waited:.1f} s. Deadlines: {DEADLINES}")
 
 
 if __name__ == "__main__":

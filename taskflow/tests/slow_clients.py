@@ -16,7 +16,7 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
@@ -53,12 +53,14 @@ class Answers:
 
 
 class Server:
-    """A running server, called by the first user of the demo."""
+    """A running server, called by a user of the demo: by default its first."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
+    def __init__(
+        self, port: int, login: Mapping[str, str] = DEMO_LOGIN, tenant: str = "acme"
+    ) -> None:
+        self.port, self.tenant = port, tenant
         self.token = ""
-        status, text = self.call("POST", "/api/v1/auth/login", DEMO_LOGIN)
+        status, text = self.call("POST", "/api/v1/auth/login", login)
         assert status == 200, text
         self.token = str(json.loads(text)["token"])
 
@@ -69,7 +71,7 @@ class Server:
 
     def open_request(self, method: str, path: str, body: object = None) -> HTTPConnection:
         """Send a request. Return its connection, whose response has not been read."""
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": "application/json", "X-Tenant": self.tenant}
         if self.token:
             headers["Authorization"] = f"Bearer {self.token}"
         text = None if body is None else json.dumps(body)
