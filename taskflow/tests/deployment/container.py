@@ -10,7 +10,6 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from taskflow.tests.deployment.proxies import wait_for_port
 from taskflow.tests.server import ROOT, free_port, is_running, list_workers, stop
 
 CONTAINERFILE = ROOT / "docs/deploy/Containerfile"
@@ -110,9 +109,16 @@ def serve(container: Container) -> None:
     """Run CMD and HEALTHCHECK on another port than 8000."""
     port = str(free_port())
     command = container.commands["CMD"].replace('"serve"', f'"serve", "--port", "{port}"')
-    process = subprocess.Popen(container.command(command))
+    process = subprocess.Popen(
+        container.command(command), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
-        wait_for_port(int(port))
+        assert process.stdout is not None
+        printed = ""
+        while "TaskFlow is on" not in printed:
+            line = process.stdout.readline()
+            assert line, printed
+            printed += line
         container.run(container.commands["HEALTHCHECK"].replace("8000", port))
         workers = list_workers(process.pid)
         status = Path(f"/proc/{workers[0]}/status").read_text()
