@@ -31,7 +31,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -81,6 +81,13 @@ soak: installed ## Serve mixed load for MINUTES=30 on each database, and print w
 prove-pooler: installed ## Serve two tenants through PgBouncer with two connections; installs it when missing
 	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer
 	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.pooler
+
+prove-deploy: installed ## Try the files of docs/deploy/; installs nginx, Caddy and mmdebstrap when missing. DEPLOY=--short
+	@# RUNLEVEL=1: the services are installed, but not started.
+	@for program in nginx caddy mmdebstrap; do command -v $$program >/dev/null || missing=1; done; \
+	test -z "$$missing" || { apt-get update -qq && \
+	RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light caddy mmdebstrap; }
+	TASKFLOW_DEBUG=0 $(BIN)/python -m taskflow.tests.deployment $(DEPLOY)
 
 stored-databases: installed ## Write the export and the databases that the tests upgrade; before a release only
 	env -u DATABASE_URL WRITE_GOLDEN=1 TASKFLOW_DEBUG=0 $(PYTEST) tasks/tests/test_export_format.py -k golden_file

@@ -127,10 +127,10 @@ class Running:
         return tree_cpu(self.process.pid)
 
     def memory(self) -> Memory:
-        used = [process.memory_full_info() for process in tree(self.process.pid)]
-        worker = max(
-            used[1:] or used, key=lambda one: one.rss
-        )  # not the process that it was forked from
+        processes = tree(self.process.pid)
+        used = [process.memory_full_info() for process in processes]
+        workers = [process for process in processes if not process.children()]
+        worker = max((one.memory_full_info() for one in workers), key=lambda one: one.rss)
         mib = 1 << 20
         return Memory(worker.rss / mib, worker.pss / mib, sum(one.pss for one in used) / mib)
 

@@ -66,8 +66,11 @@ def reload(process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def list_children(process: int) -> list[int]:
-    """Return the ids of the processes that a process has started."""
-    listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    """Return the ids of the processes that a process has started; none if it has ended."""
+    try:
+        listed = Path(f"/proc/{process}/task/{process}/children").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
     return [int(child) for child in listed.split()]
 
 

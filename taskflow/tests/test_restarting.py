@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from urllib.request import urlopen
@@ -36,11 +37,12 @@ from taskflow.tests.server import (
 pytestmark = [pytest.mark.slow, pytest.mark.readme, pytest.mark.proof]
 
 CLIENTS = 6
+BULKS, BULK_ROWS = 12, 100
 FRONT = "taskflow/front/front.py"
 OLD, NEW = '"status": "ok"', '"status": "new"'
 
 
-def wait_until(condition: Callable[[], object], seconds: float = 60) -> None:
+def wait_until(condition: Callable[[], object], seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -229,6 +231,52 @@ def test_hangup_loads_another_release_and_no_request_fails(server, clients):
     assert received[2] == "READY=1\nSTATUS=New workers answer."
     stop(server.process)
     assert server.notifications() == ["STOPPING=1"]
+
+
+def test_bulk_requests_in_flight_are_answered_or_refused_when_the_server_stops(server):
+    server.start()
+    with ThreadPoolExecutor(BULKS) as pool:
+        sent = [pool.submit(send_bulk, server, number) for number in range(BULKS)]
+        time.sleep(0.3)  # until all have been accepted
+        stop(server.process)
+        statuses = [future.result() for future in sent]
+
+    server.start()
+    for number, status in enumerate(statuses):
+        assert status in (200, 503), statuses
+        stored = list_titles(server, f"bulk{number}x")
+        assert len(stored) == (BULK_ROWS if status == 200 else 0), statuses
+    print(f"{statuses.count(200)} of {BULKS} bulk requests were carried out")
+    assert 200 in statuses
+
+
+def send_bulk(server: Installation, number: int) -> int:
+    """Create tasks with one request. Return the status of the response."""
+    tasks = [{"project": "WEB", "title": f"bulk{number}x {n}"} for n in range(BULK_ROWS)]
+    body = json.dumps({"operations": [{"op": "create", "data": task} for task in tasks]})
+    return request(server, "POST", "/tasks/bulk", body)[0]
+
+
+def list_titles(server: Installation, start: str) -> list[str]:
+    _, text = request(server, "GET", f"/tasks?limit=200&q={start}")
+    titles = [task["title"] for task in json.loads(text)["data"]]
+    return [title for title in titles if title.startswith(start)]
+
+
+def request(
+    server: Installation, method: str, path: str, body: str | None = None
+) -> tuple[int, bytes]:
+    """Send one request on a connection of its own."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=60)
+    headers = {
+        "Authorization": f"Bearer {server.token}",
+        "Content-Type": "application/json",
+    }
+    connection.request(method, f"/api/v1{path}", body, headers)
+    response = connection.getresponse()
+    text = response.read()
+    connection.close()
+    return response.status, text
 
 
 def test_release_that_cannot_start_leaves_the_former_workers(server):

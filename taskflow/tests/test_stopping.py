@@ -56,6 +56,11 @@ class Terminal:
     def press_ctrl_c(self) -> None:
         os.write(self.screen, b"\x03")
 
+    def hang_up(self) -> None:
+        """Close the window of the terminal."""
+        os.close(self.screen)
+        self.screen = os.open(os.devnull, os.O_RDONLY)
+
     def workers(self) -> list[int]:
         return list_workers(self.process.pid)
 
@@ -126,3 +131,12 @@ def test_server_stops_soon_despite_incomplete_bodies(start, stop):
 
         assert ends_soon(terminal, running)
     assert terminal.process.returncode == 0
+
+
+def test_closing_the_terminal_ends_the_server_and_its_workers(start):
+    terminal = start(2)
+    running = terminal.workers()
+
+    terminal.hang_up()  # which sends SIGHUP, as a request for new code does
+
+    assert ends_soon(terminal, running)

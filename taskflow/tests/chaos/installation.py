@@ -75,21 +75,6 @@ class Installation:
         return self.log.read_text().count('"status": 500')
 
 
-def children_of(pid: int) -> list[int]:
-    """Return the process ids of the children; none of a process that has ended."""
-    try:
-        return [
-            int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def descendants_of(pid: int) -> list[int]:
-    children = children_of(pid)
-    return children + [below for child in children for below in descendants_of(child)]
-
-
 def wait_until(condition: Callable[[], bool], seconds: float) -> float | None:
     """Return after how many seconds the condition was true; None if it was not within `seconds`."""
     started = time.monotonic()
