@@ -25,6 +25,7 @@ from typing import TypeVar
 from taskflow.front.listening import listen
 from taskflow.logging import JsonFormatter
 from taskflow.service_manager import ServiceManager
+from taskflow.tracing_agent import find_agent
 
 log = logging.getLogger("taskflow.server")
 Result = TypeVar("Result")
@@ -234,7 +235,7 @@ def signal_process(process: asyncio.subprocess.Process, number: signal.Signals) 
 
 def environment() -> dict[str, str]:
     """Return the environment of a process that loads this code, from whichever folder."""
-    paths = [str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [*find_agent(), str(CODE), *filter(None, [os.environ.get("PYTHONPATH")])]
     return os.environ | {"PYTHONPATH": os.pathsep.join(dict.fromkeys(paths))}
 
 

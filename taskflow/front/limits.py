@@ -11,7 +11,8 @@ SIGN_IN_SLOTS = 1  # hashing a password takes 50 ms of a whole core
 PROBE_SLOTS = 1
 SPARE_THREADS = 1  # to receive requests while all WORK_SLOTS are taken
 # Each thread has a connection of its own.
-DATABASE_CONNECTIONS = WORK_SLOTS + SPARE_THREADS + SIGN_IN_SLOTS + PROBE_SLOTS
+PROBE_PORT_THREADS = 2  # that use the database on the port for probes: /readyz and /metrics
+DATABASE_CONNECTIONS = WORK_SLOTS + SPARE_THREADS + SIGN_IN_SLOTS + PROBE_SLOTS + PROBE_PORT_THREADS
 
 # ---- connections ---------------------------------------------------------------------------------
 

@@ -104,7 +104,9 @@ def _problem_of_sqlstate(error: DatabaseError) -> Unavailable | None:
     state = sqlstate_of(error)
     for prefix in (state, state[:3], state[:2]):
         if prefix in PROBLEM_BY_SQLSTATE:
-            return PROBLEM_BY_SQLSTATE[prefix]()
+            problem = PROBLEM_BY_SQLSTATE[prefix]()
+            problem.__cause__ = error  # by which a retry is counted
+            return problem
     return None
 
 
@@ -160,8 +162,9 @@ def report_database_error(request: Request, error: DatabaseError) -> Problem:
     """
     problem = problem_of_database_error(error)
     fields = request_log_fields(request)
-    if problem.status >= 500:
-        DATABASE_ERRORS.add(1.0, (cause_of(error),))
+    if problem.status >= 500 and not isinstance(problem, Contended):
+        cause = "disk_full" if isinstance(problem, StorageFull) else cause_of(error)
+        DATABASE_ERRORS.add(1.0, (cause,))
     if isinstance(problem, Internal):
         log.error("database error", exc_info=error, extra=fields)
     elif isinstance(problem, Unavailable) and not isinstance(problem, Contended):

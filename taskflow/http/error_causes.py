@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from django.db import Error as DatabaseError
 
-from taskflow.db.causes import SILENT
+from taskflow.db.causes import NO_FREE_CONNECTION, SILENT
 from taskflow.metrics.families import OTHER
 
 # By SQLSTATE, or by its first two or three characters.
 CAUSE_BY_SQLSTATE = {
-    "08": "connection",
     SILENT: "silent",
+    "08": "connection",
     "25006": "read_only",
     "26000": "prepared_statement",
     "42P05": "prepared_statement",
     "40001": "serialization",
     "40P01": "deadlock",
     "53100": "disk_full",
+    NO_FREE_CONNECTION: "no_free_connection",
     "53": "resources",
     "55P03": "lock_timeout",
     "57014": "statement_timeout",
@@ -43,12 +44,13 @@ def sqlstate_of(error: BaseException) -> str:
 
 
 def cause_of(error: BaseException) -> str:
-    """Return the cause of a failed transaction: one of DATABASE_CAUSES, or "moved" or "other".
+    """Return the cause of a failed transaction: one of DATABASE_CAUSES or RETRY_CAUSES, or "other".
 
-    "moved" is Contended without a database error: a row was in another project when it was locked.
+    `error` is a database error, or the Contended that it means. "moved" is a Contended without a
+    database error: a row was in another project when it was locked.
     """
     if not isinstance(error, DatabaseError):
-        return "moved"
+        return cause_of(error.__cause__) if error.__cause__ else "moved"
     state = sqlstate_of(error)
     for prefix in (state, state[:3], state[:2]):
         if prefix in CAUSE_BY_SQLSTATE:

@@ -21,10 +21,7 @@ NOT_BEGUN = "not_begun"  # refused by the front before the application has seen 
 LANES = ("work", "sign_in", "probe")
 RETRY_CAUSES = ("deadlock", "serialization", "busy", "prepared_statement", "moved")
 DATABASE_CAUSES = (
-    "deadlock",
-    "serialization",
     "busy",
-    "prepared_statement",
     "lock_timeout",
     "statement_timeout",
     "read_only",
@@ -32,6 +29,7 @@ DATABASE_CAUSES = (
     "resources",
     "connection",
     "silent",
+    "no_free_connection",
 )
 # Seconds. Most requests take some milliseconds; deadlines are at 1, 3 and 5 seconds.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -89,7 +87,7 @@ RETRIES = Counter(
 )
 DATABASE_ERRORS = Counter(
     "taskflow_database_errors_total",
-    "Errors of the database that ended a request, by cause.",
+    "Errors of the database that ended a request, by cause. Not those after which it is run again.",
     ("cause",),
     (DATABASE_CAUSES,),
 )

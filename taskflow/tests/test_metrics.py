@@ -5,20 +5,24 @@ from __future__ import annotations
 import multiprocessing
 import re
 import threading
+import time
 from unittest.mock import Mock
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.test import Client
 
 from conftest import ApiClient, build_fixtures, token_of
+from taskflow.db import causes
 from taskflow.http.contention import run_with_retries
 from taskflow.http.error_causes import cause_of
 from taskflow.http.errors import Contended
 from taskflow.metrics import definitions
 from taskflow.metrics.exposition import Reading, write_text
 from taskflow.metrics.families import OTHER, Counter, Gauge, Histogram, Registry, reserve
+from taskflow.tenancy import inside
 from tasks.api import tasks as task_api
+from tasks.models import Task
 
 pytestmark = pytest.mark.one_database
 
@@ -251,6 +255,35 @@ def test_request_that_takes_a_lock_is_observed(recorded):
     assert "taskflow_lock_wait_seconds_count 1" in recorded()
 
 
+@pytest.mark.django_db(transaction=True)
+def test_wait_for_another_writer_is_measured(recorded, caplog):
+    fixtures = build_fixtures()
+    client = ApiClient(token_of(fixtures.ada))
+    client.patch("/tasks/APO-1", {"title": "first"})
+    caplog.set_level("INFO", logger="taskflow.request")
+    caplog.clear()
+    has_lock = threading.Event()
+
+    def hold_the_row():
+        try:
+            with inside(fixtures.acme):
+                Task.objects.select_for_update().get(pk=fixtures.task.pk)
+                has_lock.set()
+                time.sleep(0.3)
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=hold_the_row)
+    other.start()
+    assert has_lock.wait(10)
+    assert client.patch("/tasks/APO-1", {"title": "second"}).status_code == 200
+    other.join()
+
+    (record,) = caplog.records
+    assert record.lock_ms > 150
+    assert record.ms >= record.lock_ms
+
+
 def test_problem_is_counted_by_its_code(recorded, fixtures):
     client = ApiClient(token_of(fixtures.ada))
     client.get("/tasks?x=1")
@@ -280,6 +313,14 @@ class LockTimeout(OperationalError):
     sqlstate = "55P03"
 
 
+class Silent(OperationalError):
+    sqlstate = causes.SILENT
+
+
+class NoFreeConnection(OperationalError):
+    sqlstate = causes.NO_FREE_CONNECTION
+
+
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
@@ -290,12 +331,27 @@ class LockTimeout(OperationalError):
         (OperationalError("database is locked: other writers took 5 seconds"), "busy"),
         (OperationalError("database or disk is full"), "disk_full"),
         (OperationalError("attempt to write a readonly database"), "read_only"),
+        (Silent(), "silent"),
+        (NoFreeConnection(), "no_free_connection"),
         (OperationalError("unknown"), OTHER),
         (Contended(), "moved"),
     ],
 )
 def test_error_of_the_database_has_a_cause(error, cause):
     assert cause_of(error) == cause
+
+
+def test_deadlock_of_a_request_is_counted_as_a_retry_and_not_as_an_error(
+    recorded, fixtures, monkeypatch
+):
+    monkeypatch.setattr(task_api, "task_response", Mock(side_effect=Deadlock()))
+
+    r = ApiClient(token_of(fixtures.ada)).get(f"/tasks/{fixtures.task.pk}")
+
+    assert (r.status_code, r.json()["code"]) == (503, "contended")
+    assert 'taskflow_transaction_retries_total{cause="deadlock"} 2' in recorded()
+    assert 'taskflow_problems_total{code="contended"} 1' in recorded()
+    assert [x for x in recorded("taskflow_database_errors_total") if not x.endswith(" 0")] == []
 
 
 def test_error_of_the_database_is_counted_by_its_cause(recorded, fixtures, monkeypatch):

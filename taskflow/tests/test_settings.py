@@ -40,6 +40,7 @@ def test_default_settings_are_safe(start):
     assert made["CORS_ALLOWED_ORIGINS"] == []
     assert made["TRUST_PROXY"] is False
     assert "SECURE_PROXY_SSL_HEADER" not in made
+    assert (made["PROBE_PORT"], made["PROBE_HOST"]) == (0, "127.0.0.1")
     assert made["PASSWORD_HASHERS"] == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
     assert len(made["AUTH_PASSWORD_VALIDATORS"]) == 4
     assert made["SESSION_COOKIE_HTTPONLY"]
@@ -97,6 +98,7 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("DATABASE_URL", "postgres://u@h/d?pool=5", "set pool=true or pool=false"),
         ("DATABASE_URL", "postgres://u@h/d?pooler=maybe", "set pooler=true, =prepared or =false"),
         ("TASKFLOW_DATA_DIR", "/dev/null/x", "/dev/null/x cannot be created"),
+        ("TASKFLOW_PROBE_PORT", "65536", "='65536' is not a number from 0 to 65535."),
         ("TASKFLOW_SLOW_REQUEST_MS", "1s", "='1s' is not a number from 0 to 1000000000."),
         ("TASKFLOW_SLOW_REQUEST_MS", "-1", "='-1' is not a number from 0 to"),
         (
@@ -134,7 +136,7 @@ def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start)
     ("url", "max_age", "pool"),
     [
         ("postgres://u:p@h/d", None, None),
-        ("postgres://u:p@h/d?pool=true", 0, 8),
+        ("postgres://u:p@h/d?pool=true", 0, 10),
         ("postgres://u:p@h/d?pool=false", None, None),
         ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
     ],

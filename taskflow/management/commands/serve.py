@@ -18,6 +18,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from accounts.models import Tenant
 from taskflow.database_version import find_incompatibility
 from taskflow.http.health import find_unapplied_migrations
+from taskflow.tracing_agent import find_agent
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import (
     DEMO_EMAIL,
@@ -167,7 +168,8 @@ def serve(host: str, port: int, workers: int, greeting: str, *, migrates: bool) 
     # Without this setting, glibc keeps 16 MiB for each thread that has hashed a password.
     environment = {"MALLOC_MMAP_THRESHOLD_": str(1 << 20)} | os.environ
     # The command may be run from any folder, for example by a supervisor.
-    paths = [str(find_code()), *filter(None, [os.environ.get("PYTHONPATH")])]
+    others = filter(None, [os.environ.get("PYTHONPATH")])
+    paths = [*find_agent(), str(find_code()), *others]
     environment["PYTHONPATH"] = os.pathsep.join(paths)
     arguments = ["-P", "-m", "taskflow.serving", host, str(port), str(workers)]
     arguments += ["--greeting", str(write_to_pipe(greeting))]
