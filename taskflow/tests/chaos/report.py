@@ -17,8 +17,6 @@ KNOWN_SHORTFALLS: set[tuple[str, str, str]] = {
     ("restart under load", "PostgreSQL", "no request"),
     ("the disk is full", "SQLite", "writes get 507"),
     ("the disk is full", "PostgreSQL", "writes get 507"),
-    ("two servers start", "SQLite", "both serve"),
-    ("two servers start", "PostgreSQL", "both serve"),
 }
 
 
