@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 KNOWN_SHORTFALLS: set[tuple[str, str, str]] = {
     ("12 writers wait", "SQLite", "99 %"),
     ("12 writers wait", "PostgreSQL", "99 %"),
-    ("the disk is full", "PostgreSQL", "writes get 507"),
 }
 
 
