@@ -26,8 +26,8 @@ Fault = Callable[[Installation, Report, Scale], None]
 BOTH = [SQLite.name, PostgreSQL.name]
 FAULTS: dict[str, tuple[Fault, list[str]]] = {
     "hot-row": (databases.lock_row, BOTH),
-    "silent": (databases.silence, [PostgreSQL.name]),
-    "away": (databases.take_away, [PostgreSQL.name]),
+    "silent": (databases.freeze_database, [PostgreSQL.name]),
+    "away": (databases.kill_database, [PostgreSQL.name]),
     "read-only": (databases.make_read_only, [PostgreSQL.name]),
     "worker-kills": (kills.kill_workers, BOTH),
     "crash-loop": (kills.crash_again_and_again, BOTH),
@@ -36,7 +36,7 @@ FAULTS: dict[str, tuple[Fault, list[str]]] = {
 }
 # Faults that start their own servers.
 OTHER_FAULTS: dict[str, Callable[[Report, Scale, Databases], None]] = {
-    "clients": clients.be_slow,
+    "clients": clients.run_slow_clients,
     "disk": disks.fill_disks,
     "two-starts": starts.start_twice,
     "pgbouncer": pooling.use_pgbouncer,

@@ -22,7 +22,7 @@ LIMIT = 2.0  # seconds, on a machine that is busy with other work
 SETTLE_SECONDS = 1.0
 
 
-def be_slow(report: Report, scale: Scale, databases: Databases) -> None:
+def run_slow_clients(report: Report, scale: Scale, databases: Databases) -> None:
     if SQLite.name not in databases:
         return
     slow_clients.allow_many_connections()

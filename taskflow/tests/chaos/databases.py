@@ -71,7 +71,7 @@ def wait_for_success(samples: Samples, since: float) -> None:
         time.sleep(0.05)
 
 
-def silence(installation: Installation, report: Report, scale: Scale) -> None:
+def freeze_database(installation: Installation, report: Report, scale: Scale) -> None:
     """Freeze PostgreSQL: its connections stay open and nothing is answered."""
     database = postgresql_of(installation)
     observed = observe(installation, database.freeze, database.thaw, scale.silent_seconds)
@@ -79,7 +79,7 @@ def silence(installation: Installation, report: Report, scale: Scale) -> None:
     report_outage(report, fault, *observed, limit=SILENT_LIMIT)
 
 
-def take_away(installation: Installation, report: Report, scale: Scale) -> None:
+def kill_database(installation: Installation, report: Report, scale: Scale) -> None:
     """Kill PostgreSQL, and start it again."""
     database = postgresql_of(installation)
     observed = observe(installation, database.kill, database.start, scale.silent_seconds / 2)
