@@ -41,11 +41,12 @@ def serve(
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    for _ in range(600):  # a minute, for a busy machine
+    for _ in range(1800):  # three minutes, for a busy machine
         time.sleep(0.1)
         if "TaskFlow is on" in log.read_text():
             return process
         assert process.poll() is None, log.read_text()
+    process.kill()
     raise AssertionError(log.read_text())
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from taskflow.tests import slow_clients
+from taskflow.tests.chaos.database import SQLite
+from taskflow.tests.chaos.installation import Databases
 from taskflow.tests.chaos.report import Report
 from taskflow.tests.chaos.scale import Scale
 from taskflow.tests.slow_clients import FAULTS, create_long_tasks, seconds_until_a_write
@@ -20,7 +22,9 @@ LIMIT = 2.0  # seconds, on a machine that is busy with other work
 SETTLE_SECONDS = 1.0
 
 
-def be_slow(report: Report, scale: Scale) -> None:
+def run_slow_clients(report: Report, scale: Scale, databases: Databases) -> None:
+    if SQLite.name not in databases:
+        return
     slow_clients.allow_many_connections()
     with slow_clients.start_server() as server:
         create_long_tasks(server)
@@ -31,7 +35,7 @@ def be_slow(report: Report, scale: Scale) -> None:
             livez, me = answers.values()
             report.add(
                 name,
-                "SQLite",
+                SQLite.name,
                 f"/livez, /me and a write are answered within {LIMIT:.0f} s",
                 f"{livez}, {me}, {write * 1000:,.0f} ms",
                 is_kept=not livez.failed

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from taskflow.tests.chaos.database import SQLite
-from taskflow.tests.chaos.installation import DATABASES, Installation
+from taskflow.tests.chaos.installation import Databases, Installation
 from taskflow.tests.chaos.kills import WRITERS, report_ledger
 from taskflow.tests.chaos.ledger import writing
 from taskflow.tests.chaos.postgresql import PostgreSQL
@@ -37,14 +37,14 @@ def small_disk(size: str) -> Iterator[Path | None]:
             subprocess.run(["umount", "--lazy", name], check=True)
 
 
-def fill_disks(report: Report, scale: Scale) -> None:
-    for name in DATABASES:
+def fill_disks(report: Report, scale: Scale, databases: Databases) -> None:
+    for name, open_database in databases.items():
         with small_disk(SIZES[name]) as directory:
             if directory is None:
                 text = "mounting a file system is not allowed here"
                 report.add("the disk is full", name, "writes get 507", text, is_kept=None)
                 continue
-            database = DATABASES[name](directory)
+            database = open_database(directory)
             try:
                 installation = Installation(directory, database, workers=1)
                 try:

@@ -101,4 +101,5 @@ def installed(open_database: OpenDatabase, workers: int = 1) -> Iterator[Install
             database.close()
 
 
-DATABASES: dict[str, OpenDatabase] = {SQLite.name: SQLite, PostgreSQL.name: PostgreSQL}
+Databases = dict[str, OpenDatabase]
+DATABASES: Databases = {SQLite.name: SQLite, PostgreSQL.name: PostgreSQL}

@@ -6,12 +6,16 @@ import shutil
 import subprocess
 import sys
 
+from taskflow.tests.chaos.installation import Databases
+from taskflow.tests.chaos.postgresql import PostgreSQL
 from taskflow.tests.chaos.report import Report
 from taskflow.tests.chaos.scale import Scale
 from taskflow.tests.server import ROOT
 
 
-def use_pgbouncer(report: Report, scale: Scale) -> None:
+def use_pgbouncer(report: Report, scale: Scale, databases: Databases) -> None:
+    if PostgreSQL.name not in databases:
+        return
     figure, is_kept = "PgBouncer is not installed", None
     if shutil.which("pgbouncer"):
         command = [sys.executable, "-W", "ignore", "-m", "taskflow.tests.pooler"]
@@ -20,7 +24,7 @@ def use_pgbouncer(report: Report, scale: Scale) -> None:
         figure, is_kept = lines[-1], done.returncode == 0
     report.add(
         "PgBouncer in transaction mode, two connections",
-        "PostgreSQL",
+        PostgreSQL.name,
         "two tenants are served and stay separate",
         figure,
         is_kept=is_kept,

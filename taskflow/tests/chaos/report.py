@@ -11,14 +11,6 @@ from dataclasses import dataclass, field
 KNOWN_SHORTFALLS: set[tuple[str, str, str]] = {
     ("12 writers wait", "SQLite", "99 %"),
     ("12 writers wait", "PostgreSQL", "99 %"),
-    ("PostgreSQL is silent", "PostgreSQL", "each request"),
-    ("PostgreSQL is silent", "PostgreSQL", "/readyz"),
-    ("restart under load", "SQLite", "no request"),
-    ("restart under load", "PostgreSQL", "no request"),
-    ("the disk is full", "SQLite", "writes get 507"),
-    ("the disk is full", "PostgreSQL", "writes get 507"),
-    ("two servers start", "SQLite", "both serve"),
-    ("two servers start", "PostgreSQL", "both serve"),
 }
 
 

@@ -29,7 +29,7 @@ FULL = Scale(
 )
 SHORT = Scale(
     kill_rounds=2,
-    worker_kills=2,
+    worker_kills=1,
     round_seconds=1.5,
     silent_seconds=9,
     read_only_seconds=2,

@@ -1,4 +1,4 @@
-"""The parts of `make chaos` that judge: what they must notice, they notice."""
+"""How `make chaos` compares what was acknowledged with what is stored, and reports it."""
 
 from __future__ import annotations
 
