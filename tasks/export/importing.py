@@ -14,10 +14,12 @@ from django.utils.timezone import now
 
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.models import Event
+from taskflow.audit.quotas import require_within_quotas
 from taskflow.audit.resource_types import model_of_field
 from taskflow.db.batches import BATCH_ROWS, MAX_WAIT, pause_for_writers
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import set_computed
+from taskflow.http.errors import QuotaExceeded
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
@@ -69,6 +71,8 @@ def import_tenant(
                 with transaction.atomic():
                     tenant = create_tenant(values)
                     _import_rows(file, contents, tenant, shift, progress)
+    except QuotaExceeded as error:
+        raise InvalidExport(error.detail) from None
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
     return tenant, tenant.pk == contents.tenant["id"]
@@ -122,6 +126,7 @@ def _import_rows(
         Event.objects.bulk_create(events)
         TaskCountDelta.repair(Project.everything.all())
         store_what_older_files_lack()
+        require_within_quotas(tenant.pk)
 
 
 def store_what_older_files_lack() -> None:
