@@ -20,8 +20,9 @@ from accounts.auth import (
 )
 from accounts.models import ApiToken, Tenant, User
 from accounts.queries import find_referenced_projects, find_referenced_user, find_user
+from accounts.rules import require_staff
 from accounts.schemas.sign_in import Login, Registration, SignedInResponse
-from accounts.schemas.tenants import TenantResponse, TenantUpdate
+from accounts.schemas.tenants import TenantResponse, TenantUpdate, TenantUsage
 from accounts.schemas.tokens import (
     IssuedTokenResponse,
     TokenCreate,
@@ -40,6 +41,7 @@ from accounts.schemas.users import (
 )
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
+from taskflow.audit.quotas import read_usage
 from taskflow.db.columns import columns_of
 from taskflow.db.expressions import contains_text
 from taskflow.db.text import fold
@@ -152,6 +154,18 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Status[None]
 def get_tenant(request: ActorRequest) -> Tenant:
     """Get the tenant that you work in."""
     return request.auth.tenant
+
+
+@tenant_routes.get("/usage", response=TenantUsage)
+def get_tenant_usage(request: ActorRequest) -> dict[str, object]:
+    """Get how many rows and how much text the tenant has, with the limits. For administrators.
+
+    A process counts a tenant at most every 5 seconds, and less often if that takes long: for at
+    most 1 % of the time.
+    """
+    require_staff(request.auth)
+    usage = read_usage(request.auth.tenant.pk)
+    return {name: {"used": used, "limit": limit} for name, (used, limit) in usage.items()}
 
 
 @tenant_routes.api_operation(["PATCH", "PUT"], "", response=TenantResponse)

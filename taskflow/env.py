@@ -41,6 +41,19 @@ def read_integer(name: str, *, default: int, maximum: int = 1_000_000_000) -> in
     return int(value)
 
 
+def read_limit(name: str) -> int | None:
+    """Return the value as a whole number, or None if it is not set or empty.
+
+    Raises ImproperlyConfigured for other values.
+    """
+    value = read_text(name)
+    if value and not value.isdecimal():
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a number. Set it to 1000, or leave it."
+        )
+    return int(value) if value else None
+
+
 def read_list(name: str, default: str = "") -> list[str]:
     """Return the parts of a comma-separated list, without empty ones."""
     return [part.strip() for part in read_text(name, default).split(",") if part.strip()]

@@ -21,6 +21,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     401: {"unauthenticated": "The credentials are missing, wrong, expired or revoked."},
     403: {
         "forbidden": "Your role does not allow it.",
+        "quota_exceeded": "The tenant would have more rows or text than the installation allows.",
         "insufficient_scope": "The scope or the projects of the token do not allow it.",
         "csrf_failed": "The session of a browser was sent without its X-CSRFToken.",
     },
@@ -83,6 +84,7 @@ REMEDIES: Mapping[str, str] = {
     "unauthenticated": "Get a token from POST /api/v1/auth/login, and send it as"
     " Authorization: Bearer tf_….",
     "forbidden": "Ask an owner of the project or an administrator.",
+    "quota_exceeded": "Delete objects permanently, or ask the operator for a higher limit.",
     "insufficient_scope": "Use a token of the scope that the detail names.",
     "csrf_failed": "Load the page again, or use a token.",
     "not_found": "Check the id or key, and whether you are a member of the project.",
@@ -141,6 +143,7 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "too_long": ("The text or list is too long.", "Shorten it."),
     "too_large": ("The request would write too much text.", "Change fewer tasks at a time."),
     "too_many": ("There would be too many of them.", "Send fewer."),
+    "quota_exceeded": ("The quota is exceeded.", "Delete objects, or ask for a higher limit."),
     "too_deep": ("Subtasks would be nested too deeply.", "Use fewer levels."),
     "repeated": ("The parameter can be sent only once.", "Remove the others."),
     "contradiction": ("URL and body say different things.", "Send the value once."),

@@ -223,6 +223,12 @@ CORS_EXPOSE_HEADERS = [
     "retry-after",
     "x-request-id",
 ]
+# The most that a tenant may have, by name. What is not limited is left out.
+QUOTAS: dict[str, int] = {}
+for _quota in ["projects", "tasks", "comments", "pages", "tags", "users", "tokens", "text_bytes"]:
+    _limit = env.read_limit(f"TASKFLOW_MAX_{_quota.upper()}")
+    if _limit is not None:
+        QUOTAS[_quota] = _limit
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")

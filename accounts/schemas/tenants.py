@@ -20,6 +20,31 @@ class TenantResponse(Out):
     updated_at: UpdatedAt
 
 
+class QuotaUsage(Out):
+    """How much of a quota the tenant uses."""
+
+    used: int = Field(description="The present number. Rows in the trash count.")
+    limit: int | None = Field(description="The limit of this installation; null for none.")
+
+
+class TenantUsage(Out):
+    """What the tenant uses. The numbers may be some seconds old."""
+
+    projects: QuotaUsage = Field(description="Projects.")
+    tasks: QuotaUsage = Field(description="Tasks.")
+    comments: QuotaUsage = Field(description="Comments.")
+    pages: QuotaUsage = Field(description="Pages.")
+    tags: QuotaUsage = Field(description="Tags.")
+    users: QuotaUsage = Field(description="Active users and agents.")
+    tokens: QuotaUsage = Field(
+        description="Tokens that are neither revoked nor expired, without those of signing in."
+    )
+    text_bytes: QuotaUsage = Field(
+        description="Bytes of the titles, names, descriptions and texts of these rows, with links"
+        " and metadata as JSON."
+    )
+
+
 class TenantUpdate(In):
     """The fields to change. Fields that are absent stay as they are."""
 

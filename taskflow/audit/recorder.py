@@ -23,6 +23,7 @@ from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_link
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.merge_patch import MergePatch, merge_if_patch
 from taskflow.audit.models import Event, Via
+from taskflow.audit.quotas import check_quotas, check_quotas_of_changes
 from taskflow.audit.text_size import check_text_size, measure_text
 from taskflow.audit.values import (
     FieldValues,
@@ -78,6 +79,7 @@ def create_all(
     for row in rows:
         row.tenant_id = actor.tenant.pk
         check_fields(row)
+    check_quotas(actor, rows)
     kept_times = [row.__dict__.get("created_at") for row in rows]
     for generation in _generations(rows):
         model._base_manager.bulk_create(generation, batch_size=BATCH)
@@ -167,6 +169,7 @@ def change_locked(
             entries.append((row, verb, changes, row.version))
     if len(entries) > 1 and actor.via is not Via.COMMAND:
         check_text_size((row, changes) for row, _, changes, _ in entries)
+    check_quotas_of_changes(actor, ((row, changes) for row, _, changes, _ in entries))
     for name in sorted(link_fields):
         replace_links(rows, name, linked[name], after[name])
     _save_changed(model, entries)
@@ -189,6 +192,7 @@ def change_all(actor: Actor, rows: models.QuerySet[RowT], verb: str, **values: o
         changes = find_differences({n: as_recorded(read_column(row, n)) for n in values}, after)
         check_precondition(actor, row, row.version, changes)
         entries.append((row, verb, changes, row.version + 1))
+    check_quotas_of_changes(actor, ((row, changes) for row, _, changes, _ in entries))
     model._base_manager.filter(pk__in=[row.pk for row in locked_rows]).update(
         **values,
         **computed_values(model, values),

@@ -29,6 +29,9 @@ FIELD_PROBLEM = {
             "description": "The type of the objects that the user owns, in the plural.",
         },
         "count": {"type": "integer", "description": "How many objects of this type the user owns."},
+        "quota": {"type": "string", "description": "The quota that is exceeded."},
+        "limit": {"type": "integer", "description": "The most that the quota allows."},
+        "used": {"type": "integer", "description": "How much of the quota is used."},
         "row": {
             "type": "integer",
             "description": "Row of the imported file, as a spreadsheet numbers it: the names of the"

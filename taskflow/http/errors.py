@@ -154,6 +154,30 @@ class Forbidden(Problem):
     code = "forbidden"
 
 
+class QuotaExceeded(Problem):
+    """The tenant would have more rows, or more text, than the installation allows."""
+
+    status = HTTPStatus.FORBIDDEN
+    code = "quota_exceeded"
+
+    def __init__(self, quota: str, limit: int, used: int, adding: int) -> None:
+        name = quota.replace("_", " ")
+        super().__init__(
+            f"The quota of {name} is exceeded: the limit is {limit}, {used} are used, and this"
+            f" needs {adding} more. Delete {name} permanently, or ask the operator of this"
+            " installation for a higher limit."
+        )
+        self.errors = [
+            {
+                "code": "quota_exceeded",
+                "detail": f"The tenant may have {limit} {name}.",
+                "quota": quota,
+                "limit": limit,
+                "used": used,
+            }
+        ]
+
+
 class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND
     code = "not_found"

@@ -44,6 +44,7 @@ FORBIDDEN = {
     "change_password",
     "create_token",  # one that is not bound
     "create_user",
+    "get_tenant_usage",
     "update_tenant",
     "put_tenant",
     "create_project",

@@ -48,6 +48,7 @@ MATRIX = {
     "offboard_user":  ("post", "/users/{bob}/offboarding", {},            403, 403, 403, 403, 403, 200, 404),
     "erase_user":     ("post", "/users/{bob}/erasure", None,              403, 403, 403, 403, 403, 409, 404),
     "get_tenant":     ("get", "/tenant", None,                            200, 200, 200, 200, 200, 200, 200),
+    "get_tenant_usage": ("get", "/tenant/usage", None,                    403, 403, 403, 403, 403, 200, 200),
     "update_tenant":  ("patch", "/tenant", {"name": "N"},                 403, 403, 403, 403, 403, 200, 200),
     "put_tenant":     ("put", "/tenant", {"name": "N"},                   403, 403, 403, 403, 403, 200, 200),
     "list_task_events": ("get", "/tasks/{task}/events", None,             200, 200, 200, 200, 404, 200, 404),

@@ -25,7 +25,7 @@ from tasks.rules import (
     require_unarchived,
 )
 
-CHUNK = 1000  # rows that one statement deletes
+CHUNK = 500  # rows that one statement deletes, and one transaction of `purge`
 
 
 def restore(actor: Actor, row: Trashable, *, force: bool = False) -> None:
@@ -100,15 +100,20 @@ def purge(actor: Actor, row: Trashable) -> None:
     _purge_with_children(actor, row)
 
 
-def purge_older(actor: Actor, resource_type: ResourceType, before: datetime) -> bool:
-    """Purge one row of the type that was deleted before this time. Return whether there was one."""
+def purge_older(actor: Actor, resource_type: ResourceType, before: datetime) -> bool | None:
+    """Purge a row of the type that was deleted before this time, or CHUNK rows that belong to it.
+
+    Call it again and again, in a transaction each time. Return whether the row itself is purged;
+    None if there is no such row. Whoever restores the row meanwhile gets back what is left of it:
+    its time in the trash is over.
+    """
     rows = resource_type.all_rows().filter(deleted_at__lt=before).order_by("pk")
     row = rows.first()
     if row is None:
+        return None
+    if not _lock_in_trash(row):
         return False
-    if _lock_in_trash(row):
-        _purge_with_children(actor, row)
-    return True
+    return _purge_part(actor, row)
 
 
 def _lock_in_trash(row: Trashable) -> bool:
@@ -125,6 +130,14 @@ def _lock_in_trash(row: Trashable) -> bool:
 
 def _purge_with_children(actor: Actor, row: Trashable) -> None:
     """Delete the row, and all rows that belong to it, each with an event."""
+    while not _purge_part(actor, row):
+        pass
+
+
+def _purge_part(actor: Actor, row: Trashable) -> bool:
+    """Delete up to CHUNK rows that belong to the row, or it, each with an event. Return whether
+    nothing is left of it.
+    """
     model, ids = type(row), [row.pk]
     if type_of_model(model).parent:
         ids = sorted(find_reachable(load_subtask_edges(ids), ids))
@@ -132,11 +145,16 @@ def _purge_with_children(actor: Actor, row: Trashable) -> None:
     # the database would delete those by a cascade, without events.
     for resource_type in reversed(RESOURCE_TYPES):
         if path := resource_type.path_to(model):
-            _remove(actor, resource_type, **{f"{path}__in": ids})
+            removed = _remove_some(actor, resource_type, **{f"{path}__in": ids})
+            if row.pk in removed and resource_type.model is model:
+                return True
+            if removed:
+                return False
+    return True  # another transaction has deleted the row
 
 
-def _remove(actor: Actor, resource_type: ResourceType, **conditions: object) -> None:
-    """Delete the rows that satisfy the conditions, CHUNK at a time to limit memory.
+def _remove_some(actor: Actor, resource_type: ResourceType, **conditions: object) -> list[int]:
+    """Delete up to CHUNK rows that satisfy the conditions. Return their ids.
 
     Children are deleted before their parents. A deleted parent would delete its children by a
     cascade, without events.
@@ -145,5 +163,7 @@ def _remove(actor: Actor, resource_type: ResourceType, **conditions: object) -> 
     if name := resource_type.parent:
         children = resource_type.model._base_manager.filter(**{name: OuterRef("pk")})
         rows = rows.filter(~Exists(children))
-    while ids := list(rows.values_list("pk", flat=True)[:CHUNK]):
+    ids = list(rows.values_list("pk", flat=True)[:CHUNK])
+    if ids:
         remove_all(actor, rows.filter(pk__in=ids), "purged")
+    return ids

@@ -32,6 +32,7 @@ from tasks.export.format import (
 )
 from tasks.export.importing import create_tenant, store_what_older_files_lack, write_rows
 from tasks.export.sequences import read_sequence, set_sequences
+from tasks.export.unfinished import finished_tenants
 from tasks.export.verifying import InvalidExport, describe_error
 
 # A restore takes as long as it needs. The client may be slow to parse what it has read.
@@ -50,7 +51,7 @@ def write_backup(
     counts = dict.fromkeys(tables_by_label(), 0)
     with read_one_snapshot():
         # A tenant that is read here begins the snapshot. All ids in it were given before.
-        tenants = list(Tenant.objects.order_by("pk").values_list("pk", flat=True))
+        tenants = list(finished_tenants().values_list("pk", flat=True))
         last_ids = {name: read_sequence(table) for name, table in tables_by_label().items()}
         lines.write(build_head(last_ids))
         for pk in tenants:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import groupby, islice
 from operator import itemgetter
 from typing import Any, BinaryIO
@@ -15,9 +14,12 @@ from django.utils.timezone import now
 
 from accounts.models import SUBDOMAIN, Tenant
 from taskflow.audit.models import Event
+from taskflow.audit.quotas import require_within_quotas
 from taskflow.audit.resource_types import model_of_field
+from taskflow.db.batches import BATCH_ROWS, MAX_WAIT, pause_for_writers
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import set_computed
+from taskflow.http.errors import QuotaExceeded
 from taskflow.tenancy import inside
 from tasks.export.exporting import Progress
 from tasks.export.format import (
@@ -32,6 +34,7 @@ from tasks.export.format import (
 )
 from tasks.export.sequences import advance_sequence
 from tasks.export.tag_names import rename_tag
+from tasks.export.unfinished import discard, hide, one_import_at_a_time, publish
 from tasks.export.values import ExportRow, read_value
 from tasks.export.verifying import TAG, Contents, InvalidExport, describe_error, read_verified_rows
 from tasks.models import Comment, Project, ProjectKey, TaskCountDelta
@@ -40,8 +43,10 @@ from tasks.models import Comment, Project, ProjectKey, TaskCountDelta
 def import_tenant(
     file: BinaryIO, contents: Contents, progress: Progress, *, subdomain: str | None = None
 ) -> tuple[Tenant, bool]:
-    """Import a verified export in one transaction. Return the tenant, and whether its tokens were
-    imported.
+    """Import a verified export. Return the tenant, and whether its tokens were imported.
+
+    Nobody sees the tenant before it is complete. On PostgreSQL the import is one transaction; on
+    SQLite it consists of short ones, so that other writers do not wait: see unfinished.py.
 
     Ids that are taken in this database are shifted: the same number is added to all ids of a table.
     The text of a token contains the tenant's id, so that tokens are left out if that id changes.
@@ -54,36 +59,74 @@ def import_tenant(
             "The subdomain of the tenant is not a DNS label. Import it --as another."
         )
     if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
-        raise InvalidExport(
-            f"There is already a tenant {values['subdomain']}. Import it --as another."
-        )
+        raise _build_taken(values)
     try:
-        # SQLite has only one writer, so that everything is one transaction. On PostgreSQL the ids
-        # are reserved in short transactions before, because they lock the tables.
-        with transaction.atomic() if connection.vendor == "sqlite" else nullcontext():
+        with one_import_at_a_time():
+            # The ids are reserved in short transactions, because that locks tables of PostgreSQL.
             shift = {label_of(m): _reserve_ids(m, contents.spans) for m in exported_models()}
-            tenant_id = _reserve_tenant_id(contents.tenant["id"])
-            with transaction.atomic():
-                tenant = create_tenant(values | {"id": tenant_id})
-                keeps_tokens = tenant.pk == contents.tenant["id"]
-                events: list[Event] = []  # of the tags that get another name
-                rows = read_verified_rows(file, contents)
-                rows = _rename_tags(rows, contents.renamed_tags, events)
-                if not keeps_tokens:
-                    rows = _leave_out_tokens(rows, progress)
-                with inside(tenant):
-                    write_rows(rows, tenant, shift, progress)
-                    for event in events:
-                        event.subject_id += shift[TAG]
-                    Event.objects.bulk_create(events)
-                    TaskCountDelta.repair(Project.everything.all())
-                    store_what_older_files_lack()
+            values["id"] = _reserve_tenant_id(contents.tenant["id"])
+            if connection.vendor == "sqlite":
+                tenant = _import_in_batches(file, contents, values, shift, progress)
+            else:
+                with transaction.atomic():
+                    tenant = create_tenant(values)
+                    _import_rows(file, contents, tenant, shift, progress)
+    except QuotaExceeded as error:
+        raise InvalidExport(error.detail) from None
     except (IntegrityError, DataError, OverflowError, ValidationError) as error:
         raise InvalidExport(f"A row cannot be stored: {describe_error(error)}") from None
-    return tenant, keeps_tokens
+    return tenant, tenant.pk == contents.tenant["id"]
+
+
+def _build_taken(values: ExportRow) -> InvalidExport:
+    return InvalidExport(
+        f"There is already a tenant {values['subdomain']}. Import it --as another."
+    )
 
 
 # ---- writing ------------------------------------------------------------------------------------
+
+
+def _import_in_batches(
+    file: BinaryIO,
+    contents: Contents,
+    values: ExportRow,
+    shift: dict[str, int],
+    progress: Progress,
+) -> Tenant:
+    """Import into a hidden tenant, and publish it at the end. If anything fails, remove it."""
+    with transaction.atomic():
+        tenant = create_tenant(values, is_hidden=True)
+    try:
+        _import_rows(file, contents, tenant, shift, progress)
+        if Tenant.objects.filter(subdomain=values["subdomain"]).exists():
+            raise _build_taken(values)
+        publish(tenant, values)
+    except BaseException:  # also when the command is interrupted
+        discard(tenant)
+        raise
+    return tenant
+
+
+def _import_rows(
+    file: BinaryIO,
+    contents: Contents,
+    tenant: Tenant,
+    shift: dict[str, int],
+    progress: Progress,
+) -> None:
+    events: list[Event] = []  # of the tags that get another name
+    rows = _rename_tags(read_verified_rows(file, contents), contents.renamed_tags, events)
+    if tenant.pk != contents.tenant["id"]:
+        rows = _leave_out_tokens(rows, progress)
+    write_rows(rows, tenant, shift, progress)
+    with inside(tenant, max_wait=MAX_WAIT):
+        for event in events:
+            event.subject_id += shift[TAG]
+        Event.objects.bulk_create(events)
+        TaskCountDelta.repair(Project.everything.all())
+        store_what_older_files_lack()
+        require_within_quotas(tenant.pk)
 
 
 def store_what_older_files_lack() -> None:
@@ -92,11 +135,16 @@ def store_what_older_files_lack() -> None:
     Comment.store_missing_times()
 
 
-def create_tenant(values: ExportRow) -> Tenant:
-    """Insert the tenant with all its columns as they are in the file."""
+def create_tenant(values: ExportRow, *, is_hidden: bool = False) -> Tenant:
+    """Insert the tenant with all its columns as they are in the file, or hidden until publish().
+
+    Raises ValidationError.
+    """
     fields = columns_of(Tenant)
     tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
     tenant.full_clean(validate_unique=False)
+    if is_hidden:
+        hide(tenant)
     _insert(Tenant, [tenant])
     return tenant
 
@@ -118,22 +166,33 @@ def write_rows(
     progress: Progress,
     file_format: FileFormat = EXPORT,
 ) -> None:
-    """Insert (label of the model, row) in the current tenant, grouped by model.
+    """Insert (label of the model, row) in the tenant, grouped by model.
 
-    `shift` is added to the ids, by label. If it is empty, all ids stay as they are.
+    Outside a transaction, each batch is a transaction of its own. `shift` is added to the ids, by
+    label. If it is empty, all ids stay as they are.
     """
     models = models_by_label(file_format)
     for label, group in groupby(rows, key=itemgetter(0)):
         model = models[label]
         later: list[tuple[int, str, int]] = []  # (row id, column, id of a later row)
-        while chunk := [row for _, row in islice(group, chunk_size_of(model))]:
+        while chunk := [row for _, row in islice(group, _batch_size_of(model))]:
             if shift:
                 _shift_ids_of(model, chunk, shift)
             _postpone_references(model, chunk, later)
-            _insert_chunk(model, tenant, chunk, file_format)
+            with inside(tenant, max_wait=MAX_WAIT):
+                _insert_chunk(model, tenant, chunk, file_format)
             progress(len(chunk))
-        for row_id, name, target in later:
-            model._base_manager.filter(pk=row_id).update(**{name: target})
+            pause_for_writers()
+        for start in range(0, len(later), BATCH_ROWS):
+            with inside(tenant, max_wait=MAX_WAIT):
+                for row_id, name, target in later[start : start + BATCH_ROWS]:
+                    model._base_manager.filter(pk=row_id).update(**{name: target})
+            pause_for_writers()
+
+
+def _batch_size_of(model: type[Model]) -> int:
+    """Return how many rows are inserted at a time: fewer if each batch is a transaction."""
+    return chunk_size_of(model) if connection.in_atomic_block else BATCH_ROWS
 
 
 def _rename_tags(

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Model
+from django.db.models import Model, Q
+from django.utils import timezone
 
 from accounts.models import ApiToken, Tenant, User
+from taskflow.audit.quotas import CountedModel, register_counted_models
 from taskflow.audit.resource_types import ResourceType, register_resource_types, type_of_model
 from tasks.models.comments import Comment
 from tasks.models.pages import Page
@@ -107,6 +109,30 @@ RESOURCE_TYPES = (
     ),
 )
 register_resource_types(RESOURCE_TYPES)
+# Rows in the trash count. So restoring them needs no check.
+register_counted_models(
+    (
+        CountedModel("projects", Project, ("name", "description", "metadata")),
+        CountedModel("tasks", Task, ("title", "description", "links", "metadata")),
+        CountedModel("comments", Comment, ("body",)),
+        CountedModel("pages", Page, ("title", "body")),
+        CountedModel("tags", Tag),
+        CountedModel(
+            "users",
+            User,
+            condition=lambda: Q(is_active=True),
+            is_counted=lambda user: bool(user.is_active),
+        ),
+        CountedModel(
+            "tokens",
+            ApiToken,
+            condition=lambda: (
+                Q(revoked_at=None, is_sign_in=False) & ~Q(expires_at__lt=timezone.now())
+            ),
+            is_counted=lambda token: token.revoked_at is None and not token.is_sign_in,
+        ),
+    )
+)
 TRASHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.is_trashable)
 SEARCHABLE_TYPES = tuple(t for t in RESOURCE_TYPES if t.search_columns)
 

@@ -22,6 +22,7 @@ from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import create_all
+from taskflow.db.batches import MAX_WAIT, pause_for_writers
 from taskflow.db.text import search_text
 from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Tag
@@ -30,6 +31,7 @@ from tasks.seeding.sqlite_statements import STATEMENTS
 PREFIX = "bench"  # of the subdomains
 USERS, PROJECTS, TAGS = 12, 6, 10  # per tenant
 CHUNK = 20_000  # tasks per transaction
+SQLITE_CHUNK = 2_000  # so that other writers do not wait for long
 WORKERS = 2  # connections at the same time; the database server does most of the work
 SKEW = 0.8  # the n-th tenant has n^0.8 times fewer tasks than the first
 
@@ -193,9 +195,10 @@ def _build_member(project: Project, user: User) -> ProjectMember:
 def _create_tasks(
     benchmark: BenchmarkTenant, project: Project, count: int, progress: Progress
 ) -> None:
-    for done in range(0, count, CHUNK):
-        amount = min(CHUNK, count - done)
-        with inside(benchmark.actor.tenant):
+    chunk = SQLITE_CHUNK if connection.vendor == "sqlite" else CHUNK
+    for done in range(0, count, chunk):
+        amount = min(chunk, count - done)
+        with inside(benchmark.actor.tenant, max_wait=MAX_WAIT):
             first = Project.reserve_numbers({project.pk: amount})[project.pk]
             values = _statement_parameters(benchmark, project, first, amount)
             if connection.vendor == "postgresql":
@@ -203,6 +206,7 @@ def _create_tasks(
             else:
                 _fill_by_statements(values)
         progress(amount)
+        pause_for_writers()
 
 
 def _statement_parameters(

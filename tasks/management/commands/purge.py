@@ -9,13 +9,15 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from accounts.idempotency import delete_expired_records
-from accounts.models import Tenant, User
+from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.resource_types import ResourceType
+from taskflow.db.batches import MAX_WAIT, pause_for_writers
 from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
 from tasks.actions.trash import purge_older
+from tasks.export.unfinished import discard_leftovers, finished_tenants
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 
@@ -36,27 +38,30 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - timedelta(days=options["days"])
-        for tenant in Tenant.objects.order_by("pk"):
-            with inside(tenant):
+        discard_leftovers()
+        for tenant in finished_tenants():
+            with inside(tenant, max_wait=MAX_WAIT):
                 delete_expired_records()
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for resource_type in TRASHABLE_TYPES:
                 count = 0
-                while self._purge_one(actor, resource_type, before):
-                    count += 1
+                while (is_complete := self._purge_some(actor, resource_type, before)) is not None:
+                    count += is_complete
+                    pause_for_writers()
                 if count:
                     self.stdout.write(f"{tenant.subdomain}: {count} {resource_type.name}(s)")
 
-    def _purge_one(
+    def _purge_some(
         self, actor: Actor, resource_type: ResourceType, deleted_before: datetime
-    ) -> bool:
-        """Purge one row in a transaction of its own, so that other writers do not wait for long.
+    ) -> bool | None:
+        """Purge a part of a row in a transaction of its own, so that other writers do not wait for
+        long.
 
-        Return whether there was one.
+        Return whether the row itself is purged; None if there is none.
         """
 
-        def purge() -> bool:
-            with inside(actor.tenant):
+        def purge() -> bool | None:
+            with inside(actor.tenant, max_wait=MAX_WAIT):
                 return purge_older(actor, resource_type, deleted_before)
 
         return run_with_retries(purge)

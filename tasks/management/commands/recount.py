@@ -12,6 +12,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from accounts.models import Tenant
 from taskflow.db.computed import computed_fields
 from taskflow.tenancy import inside
+from tasks.export.unfinished import finished_tenants
 from tasks.models import RESOURCE_TYPES, Project, TaskCountDelta
 from tasks.models.computed import count_wrong_rows, repair_rows
 
@@ -27,7 +28,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         wrong = 0
-        for tenant in Tenant.objects.order_by("pk"):
+        for tenant in finished_tenants():
             with inside(tenant):
                 wrong += self._check_counts(tenant, repair=options["repair"])
                 wrong += self._check_columns(tenant, repair=options["repair"])

@@ -14,6 +14,7 @@ from taskflow.db.computed import computed_fields
 from taskflow.tenancy import across_tenants, has_roles, inside, read_one_snapshot
 from taskflow.tenancy.references import count_rows_without_tenant, find_broken_references
 from tasks.export.format import BACKUP, exported_models
+from tasks.export.unfinished import finished_tenants
 from tasks.models import RESOURCE_TYPES, Project, ProjectKey, TaskCountDelta
 from tasks.models.computed import find_wrong_columns
 
@@ -31,7 +32,7 @@ class Command(BaseCommand):
         parser.add_argument("--tenant", help="Check only the tenant with this subdomain.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        tenants = Tenant.objects.order_by("pk")
+        tenants = finished_tenants()
         if options["tenant"]:
             tenants = tenants.filter(subdomain=options["tenant"])
             if not tenants.exists():
