@@ -111,7 +111,7 @@ BUDGETS = [
     Budget("publish_page", others.publish_page, ONCE, 7, 7),
     Budget("list_trash", others.list_trash, (2, 5), 5, 5),
     Budget("restore", others.restore, (2, 5), 10, 10),
-    Budget("purge", others.purge, (2, 5), 26, 26),
+    Budget("purge", others.purge, (2, 5), 25, 25),
     Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
     Budget("undo", others.undo, (3, 8), 39, 39),
     Budget("plan", others.plan_task_change, ONCE, 6, 6),
