@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
@@ -130,27 +131,33 @@ def _lock_in_trash(row: Trashable) -> bool:
 
 def _purge_with_children(actor: Actor, row: Trashable) -> None:
     """Delete the row, and all rows that belong to it, each with an event."""
-    while not _purge_part(actor, row):
-        pass
+    for resource_type, conditions in _select_with_children(row):
+        while _remove_some(actor, resource_type, **conditions):
+            pass
 
 
 def _purge_part(actor: Actor, row: Trashable) -> bool:
     """Delete up to CHUNK rows that belong to the row, or it, each with an event. Return whether
     nothing is left of it.
     """
+    for resource_type, conditions in _select_with_children(row):
+        if removed := _remove_some(actor, resource_type, **conditions):
+            return row.pk in removed and resource_type.model is type(row)
+    return True  # another transaction has deleted the row
+
+
+def _select_with_children(row: Trashable) -> Iterator[tuple[ResourceType, dict[str, object]]]:
+    """Yield the types of which rows belong to the row, with conditions that select these rows.
+
+    In the reverse order of the registry. If a row were deleted before the rows that belong to it,
+    the database would delete those by a cascade, without events.
+    """
     model, ids = type(row), [row.pk]
     if type_of_model(model).parent:
         ids = sorted(find_reachable(load_subtask_edges(ids), ids))
-    # In the reverse order of the registry. If a row were deleted before the rows that belong to it,
-    # the database would delete those by a cascade, without events.
     for resource_type in reversed(RESOURCE_TYPES):
         if path := resource_type.path_to(model):
-            removed = _remove_some(actor, resource_type, **{f"{path}__in": ids})
-            if row.pk in removed and resource_type.model is model:
-                return True
-            if removed:
-                return False
-    return True  # another transaction has deleted the row
+            yield resource_type, {f"{path}__in": ids}
 
 
 def _remove_some(actor: Actor, resource_type: ResourceType, **conditions: object) -> list[int]:
