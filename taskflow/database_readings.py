@@ -27,7 +27,7 @@ READINGS = {
     SESSIONS: "Connections to the database of all its clients. PostgreSQL only.",
     MAX_SESSIONS: "Connections that PostgreSQL allows.",
     WAITING_FOR_LOCKS: "Connections that wait for locks now. PostgreSQL only.",
-    OLDEST_TRANSACTION: "Age of the oldest open transaction. Readers of the event log see nothing"
+    OLDEST_TRANSACTION: "Age of the oldest open transaction. Readers of the event log get nothing"
     " that was committed after its beginning. PostgreSQL only.",
 }
 STATEMENT_TIMEOUT = "1s"

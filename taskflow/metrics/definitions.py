@@ -17,7 +17,7 @@ STATUSES = (
 )
 # Requests that no operation of the API answers: "other" are those for unknown URLs.
 PAGES = ("admin", "docs", "livez", "readyz", "static")
-NOT_BEGUN = "not_begun"  # refused by the front before the application has seen them
+NOT_BEGUN = "not_begun"  # refused by the front before the application has received them
 LANES = ("work", "sign_in", "probe")
 RETRY_CAUSES = ("deadlock", "serialization", "busy", "prepared_statement", "moved")
 DATABASE_CAUSES = (

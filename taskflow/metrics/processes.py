@@ -1,4 +1,4 @@
-"""What the system knows about the workers. Only on Linux: elsewhere there are no values."""
+"""Memory, files, threads and CPU of the workers. Only on Linux: elsewhere there are no values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A worker that did not run for a while says so."""
+"""A worker that did not run for a while writes for how long."""
 
 from __future__ import annotations
 
