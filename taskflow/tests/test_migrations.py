@@ -7,6 +7,7 @@ from threading import Thread
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from conftest import build_fixtures
@@ -59,6 +60,20 @@ def test_migrating_a_current_database_through_a_pooler_sets_nothing(monkeypatch)
     monkeypatch.setattr(migrate, "prepare_roles", None)  # which sets the role of the session
 
     call_command("migrate", verbosity=0)
+
+
+@on_postgresql
+def test_migrating_a_current_database_grants_and_writes_nothing(transactional_db):
+    """`serve` migrates at every start, also on a database that accepts only reads."""
+    with connection.cursor() as cursor, CaptureQueriesContext(connection) as queries:
+        cursor.execute("SET default_transaction_read_only = on")
+        try:
+            call_command("migrate", verbosity=0)
+        finally:
+            cursor.execute("SET default_transaction_read_only = off")
+
+    words = {query["sql"].split()[0].upper() for query in queries}
+    assert words & {"GRANT", "ALTER", "CREATE", "INSERT", "UPDATE", "DO"} == set()
 
 
 @on_postgresql

@@ -170,6 +170,14 @@ def test_pooler_is_named_in_the_url(start, url, pooler):
     assert "pooler" not in made["DATABASES"]["default"].get("OPTIONS", {})
 
 
+def test_postgresql_url_may_name_several_servers_for_a_failover(start):
+    url = "postgres://u:p@db1,db2/d?target_session_attrs=read-write"
+    made = start(DATABASE_URL=url)["DATABASES"]["default"]
+
+    assert made["HOST"] == "db1,db2"
+    assert made["OPTIONS"]["target_session_attrs"] == "read-write"
+
+
 def test_connection_to_a_pooler_begins_without_options(start):
     """PgBouncer refuses them: each transaction begins with these settings instead."""
     made = start(DATABASE_URL="postgres://h/d?pooler=true")

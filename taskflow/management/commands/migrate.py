@@ -16,7 +16,7 @@ from taskflow.db.setup_lock import hold_setup_lock
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.management import pooler
-from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache
+from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache, has_roles
 from taskflow.tenancy.checks import find_violations
 
 # The owner role owns every table; the app role reads and writes rows. The login can switch to both
@@ -55,6 +55,12 @@ FROM pg_roles WHERE rolname = current_user
 HAS_OTHER_OWNER = """
 SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
                AND schemaname = current_schema() AND tableowner <> %s)
+"""
+# Whether the login has been granted what CREATE_ROLES grants.
+HAS_ROLES = f"""
+SELECT count(*) = 2 AND bool_and(pg_has_role(current_user, oid, 'SET')
+  AND (rolname = '{OWNER_ROLE}' OR pg_has_role(current_user, oid, 'USAGE')))
+FROM pg_roles WHERE rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
 """
 GRANTS = f"""
 GRANT USAGE, CREATE ON SCHEMA public TO {OWNER_ROLE};
@@ -113,7 +119,25 @@ class Command(Migrate):
         if pooler.is_behind_pooler(connection):
             self._check_behind_pooler(str(options["app_label"] or ""))
             return
-        has_roles = prepare_roles(connection)
+        if not options["app_label"] and is_up_to_date(connection):
+            has_owner = has_roles(connection)
+            super().handle(*args, **options)
+        else:
+            has_owner = self._migrate_as_owner(connection, *args, **options)
+        is_complete = not (options["app_label"] or options["plan"] or options["check_unapplied"])
+        if is_complete and (violations := find_violations()):
+            raise CommandError("Tenants are not isolated: " + "; ".join(violations))
+        if is_complete and not has_owner and options["verbosity"] > 0:
+            self.stdout.write(
+                f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
+                " security applies to it nevertheless; see docs/architecture.md."
+            )
+
+    def _migrate_as_owner(
+        self, connection: BaseDatabaseWrapper, *args: Any, **options: Any
+    ) -> bool:
+        """Migrate. Return whether the tables have an owner role."""
+        has_owner = prepare_roles(connection)
         with connection.cursor() as cursor:
             cursor.execute("SET statement_timeout = 0")
             # Adding a foreign key reads both tables. If the policies apply to the owner, too, they
@@ -125,14 +149,7 @@ class Command(Migrate):
         finally:
             reset_connection(connection)
             clear_roles_cache(connection)
-        is_complete = not (options["app_label"] or options["plan"] or options["check_unapplied"])
-        if is_complete and (violations := find_violations()):
-            raise CommandError("Tenants are not isolated: " + "; ".join(violations))
-        if is_complete and not has_roles and options["verbosity"] > 0:
-            self.stdout.write(
-                f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
-                " security applies to it nevertheless; see docs/architecture.md."
-            )
+        return has_owner
 
     def _check_behind_pooler(self, app_label: str) -> None:
         """Raise CommandError if there is anything to migrate, or if tenants are not isolated."""
@@ -140,6 +157,20 @@ class Command(Migrate):
             raise pooler.build_refusal("migrate")
         if violations := find_violations():
             raise CommandError("Tenants are not isolated: " + "; ".join(violations))
+
+
+def is_up_to_date(connection: BaseDatabaseWrapper) -> bool:
+    """Return whether there is nothing to migrate and nothing to grant.
+
+    Then `migrate` writes nothing, so that a server also starts on a database that accepts only
+    reads, and with a login that must not grant.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(HAS_OTHER_OWNER, [OWNER_ROLE])
+        has_other_owner = cursor.fetchone()[0]
+        cursor.execute(HAS_ROLES)
+        has_all = has_other_owner or cursor.fetchone()[0]
+    return bool(has_all) and not find_unapplied_migrations()
 
 
 def reset_connection(connection: BaseDatabaseWrapper) -> None:
