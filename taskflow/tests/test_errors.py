@@ -117,6 +117,7 @@ def test_each_problem_class_has_its_stable_code():
         "invalid_cursor": "InvalidCursor",
         "unauthenticated": "Unauthenticated",
         "forbidden": "Forbidden",
+        "quota_exceeded": "QuotaExceeded",
         "not_found": "NotFound",
         "method_not_allowed": "MethodNotAllowed",
         "request_timeout": "RequestTimeout",

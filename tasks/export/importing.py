@@ -122,7 +122,7 @@ def _import_rows(
     write_rows(rows, tenant, shift, progress)
     with inside(tenant, max_wait=MAX_WAIT):
         for event in events:
-            event.subject_id += shift[TAG]
+            event.tenant, event.subject_id = tenant, event.subject_id + shift[TAG]
         Event.objects.bulk_create(events)
         TaskCountDelta.repair(Project.everything.all())
         store_what_older_files_lack()

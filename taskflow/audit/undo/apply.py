@@ -84,7 +84,8 @@ def _remove(actor: Actor, plan: Plan, types: Iterable[ResourceType]) -> None:
             remove_all(actor, resource_type.rows(ids), resource_type.removed_verb)
         elif ids and resource_type.removal is not None:
             verb, name = resource_type.removal
-            value = now if resource_type.is_trashable else False
+            is_boolean = isinstance(resource_type.model._meta.get_field(name), models.BooleanField)
+            value = False if is_boolean else now
             change_all(actor, resource_type.rows(ids), verb, **{name: value})
 
 
