@@ -26,7 +26,7 @@ from tasks.rules import (
     require_unarchived,
 )
 
-CHUNK = 500  # rows that one statement deletes, and one transaction of `purge`
+CHUNK = 200  # rows that one statement deletes, and one transaction of `purge`
 
 
 def restore(actor: Actor, row: Trashable, *, force: bool = False) -> None:
