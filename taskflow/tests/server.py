@@ -59,7 +59,7 @@ def reload(process: subprocess.Popen[bytes], log: Path) -> None:
     """Let the server load its code anew. Return when the new workers answer."""
     before = log.read_text().count(RELOADED)
     process.send_signal(signal.SIGHUP)
-    for _ in range(600):
+    for _ in range(1800):  # three minutes, for a busy machine
         time.sleep(0.1)
         if log.read_text().count(RELOADED) > before:
             return
