@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import shutil
-import subprocess
-import sys
+from contextlib import redirect_stdout
 
+from taskflow.tests import pooler
 from taskflow.tests.chaos.installation import Databases
 from taskflow.tests.chaos.postgresql import PostgreSQL
 from taskflow.tests.chaos.report import Report
 from taskflow.tests.chaos.scale import Scale
-from taskflow.tests.server import ROOT
 
 
 def use_pgbouncer(report: Report, scale: Scale, databases: Databases) -> None:
@@ -18,10 +18,13 @@ def use_pgbouncer(report: Report, scale: Scale, databases: Databases) -> None:
         return
     figure, is_kept = "PgBouncer is not installed", None
     if shutil.which("pgbouncer"):
-        command = [sys.executable, "-W", "ignore", "-m", "taskflow.tests.pooler"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        lines = (done.stdout + done.stderr).strip().splitlines() or ["no output"]
-        figure, is_kept = lines[-1], done.returncode == 0
+        output = io.StringIO()
+        try:
+            with redirect_stdout(output):
+                pooler.main()
+            figure, is_kept = "; ".join(output.getvalue().split("\n")).strip("; "), True
+        except AssertionError as error:
+            figure, is_kept = str(error)[:200], False
     report.add(
         "PgBouncer in transaction mode, two connections",
         PostgreSQL.name,
