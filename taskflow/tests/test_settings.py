@@ -194,12 +194,14 @@ def test_connection_to_a_pooler_begins_without_options(start):
     ],
 )
 def test_boolean_setting_accepts_the_usual_words(monkeypatch, value, read):
+    monkeypatch.setattr(env, "_names_read", set())
     monkeypatch.setenv("DATABASE_X", value)
 
     assert env.read_boolean("DATABASE_X", default=not read) is read
 
 
 def test_list_setting_is_split_at_commas(monkeypatch):
+    monkeypatch.setattr(env, "_names_read", set())
     monkeypatch.setenv("DATABASE_X", " a, b ,,c")
 
     assert env.read_list("DATABASE_X") == ["a", "b", "c"]
