@@ -10,7 +10,15 @@ from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded, read_column
 from taskflow.db.computed import computed_fields, wrong_values
 from tasks.management.commands.verify import find_faults
-from tasks.models import RESOURCE_TYPES, FormerNumber, Project, Task, TaskBlocker, TaskCountDelta
+from tasks.models import (
+    RESOURCE_TYPES,
+    FormerNumber,
+    Project,
+    Tag,
+    Task,
+    TaskBlocker,
+    TaskCountDelta,
+)
 
 FIELDS = (
     "project", "number", "title", "description", "status", "priority", "assignee", "parent",
@@ -42,6 +50,7 @@ def _broken_logs(tasks):
     for event in Event.objects.filter(subject_type="task").order_by("pk"):
         log[event.subject_id].append(event)
     links = {name: read_linked_ids(tasks, name) for name in LINKS}
+    existing_tags = set(Tag.objects.values_list("pk", flat=True))
     for task in tasks:
         events = log[task.pk]
         if [e.version for e in events] != list(range(1, task.version + 1)):
@@ -52,6 +61,8 @@ def _broken_logs(tasks):
                 if (state.get(name) or None) != (before or None):
                     yield f"event {event.pk}: {name} was {state.get(name)}, not {before}"
                 state[name] = after
+        # The event of a deleted tag lists the tasks that lose it; they have no event of their own.
+        state["tags"] = [pk for pk in state.get("tags") or () if pk in existing_tags]
         row = {name: as_recorded(read_column(task, name)) for name in FIELDS}
         row |= {name: links[name].get(task.pk, []) for name in LINKS}
         for name, value in row.items():

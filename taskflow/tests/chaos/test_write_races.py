@@ -31,7 +31,7 @@ PARTNERS = 3  # of each operation, unless all are raced
 SEED = os.environ.get("RACE_SEED", "1")
 # Codes of 503 that a server under load may answer. `contended` is not among them: it is a deadlock
 # that three attempts have not resolved.
-LOAD_CODES = {"overloaded", "unavailable"}
+LOAD_CODES = {"overloaded", "unavailable", "database_busy", "lock_timeout"}
 
 
 def partners_of(first: str) -> list[str]:
