@@ -68,7 +68,10 @@ def kill_workers(installation: Installation, report: Report, scale: Scale) -> No
 def crash_again_and_again(installation: Installation, report: Report, scale: Scale) -> None:
     """Kill a worker, and the worker that replaces it at once, as a crash at the start does."""
     for _ in range(2):
-        started = installation.worker_ids()[-1]
+        workers = installation.worker_ids()
+        if not workers:
+            break  # the server has ended: an earlier fault has killed the same worker before
+        started = workers[-1]
         os.kill(started, signal.SIGKILL)
         wait_until(lambda k=started: has_ended_or_replaced(installation, k), RESPAWN_SECONDS)
     code = wait_for_exit(installation)
