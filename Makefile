@@ -71,7 +71,7 @@ prove: installed ## Run the slow proofs on both databases: retries, kill -9, con
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
 	PROOF=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -s -m 'proof and not readme'
 
-chaos: installed ## Break a running installation in many ways; prints a table. CHAOS=short takes 4 minutes
+chaos: installed ## Break a running installation in many ways; prints a table. CHAOS=short takes 5 minutes
 	@command -v pgbouncer >/dev/null || apt-get install -y -qq pgbouncer || echo "PgBouncer is left out."
 	$(BIN)/python -W ignore::RuntimeWarning -m taskflow.tests.chaos $(FAULTS)
 
