@@ -86,7 +86,7 @@ prove-deploy: installed ## Try the files of docs/deploy/; installs nginx, Caddy 
 	@# RUNLEVEL=1: the services are installed, but not started.
 	@for program in nginx caddy mmdebstrap; do command -v $$program >/dev/null || missing=1; done; \
 	test -z "$$missing" || { apt-get update -qq && \
-	RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light caddy mmdebstrap; }
+	RUNLEVEL=1 apt-get install -y -qq --no-install-recommends nginx-light caddy mmdebstrap; } || echo "What could not be installed is left out."
 	TASKFLOW_DEBUG=0 $(BIN)/python -m taskflow.tests.deployment $(DEPLOY)
 
 stored-databases: installed ## Write the export and the databases that the tests upgrade; before a release only

@@ -3,7 +3,7 @@ Breaks a running installation in many ways, and prints one table with a figure f
 
     python -m taskflow.tests.chaos [--short] [FAULT …]
 
-`make chaos` runs it; CHAOS=short is the form of CI. Exits with 1 if a promise is broken.
+`make chaos` runs it; CHAOS=short takes 5 minutes. Exits with 1 if a promise is broken.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -21,6 +22,7 @@ if TYPE_CHECKING:  # it imports PostgreSQL, which warns in some environments
 HOST = "127.0.0.1"
 TIMEOUT = 20.0  # seconds
 PAUSE = 0.1  # seconds after a request that failed
+RECOVERY_SECONDS = 5.0  # for which another fault may still be felt
 # A response with one of these is an honest refusal: nothing was written.
 REFUSED = {503, 507}
 
@@ -171,6 +173,11 @@ def writing(installation: Installation, clients: int) -> Iterator[Ledger]:
 
 
 def create_project(installation: Installation) -> int:
-    status, text = installation.server.call("POST", "/api/v1/projects", {"name": "Chaos"})
-    assert status == 201, text
-    return int(json.loads(text)["id"])
+    """Create the project of the writers. Repeated while the server recovers from another fault."""
+    deadline = time.monotonic() + RECOVERY_SECONDS
+    while True:
+        status, text = installation.server.call("POST", "/api/v1/projects", {"name": "Chaos"})
+        if status == 201:
+            return int(json.loads(text)["id"])
+        assert status == 503 and time.monotonic() < deadline, text
+        time.sleep(0.1)
