@@ -179,5 +179,6 @@ def create_project(installation: Installation) -> int:
         status, text = installation.server.call("POST", "/api/v1/projects", {"name": "Chaos"})
         if status == 201:
             return int(json.loads(text)["id"])
-        assert status == 503 and time.monotonic() < deadline, text
+        assert status == 503, text
+        assert time.monotonic() < deadline, text
         time.sleep(0.1)
