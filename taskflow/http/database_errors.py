@@ -66,7 +66,7 @@ PROBLEM_BY_SQLITE_MESSAGE: Mapping[str, type[Unavailable]] = {
     "interrupted": StatementTimeout,
 }
 SQLITE_IO_ERROR = "disk I/O error"
-FULL_BELOW_BYTES = 1_048_576  # of free space: SQLite needs room for its log and its shared memory
+FULL_BELOW_BYTES = 1_048_576  # of free space: SQLite needs space for its log and its shared memory
 
 
 def is_contended(error: BaseException) -> bool:

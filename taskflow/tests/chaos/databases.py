@@ -154,8 +154,8 @@ def make_read_only(installation: Installation, report: Report, scale: Scale) -> 
         installation, lambda: switch("on"), lambda: switch("off"), scale.read_only_seconds
     )
     fault = f"PostgreSQL is read-only for {scale.read_only_seconds:.0f} s"
-    settled = began + 0.5  # requests that lost their connection are before it
-    writes = samples["write"].sent_between(settled, ended - 0.1)
+    after_reconnect = began + 0.5  # requests that lost their connection are before it
+    writes = samples["write"].sent_between(after_reconnect, ended - 0.1)
     report.add(
         fault,
         PostgreSQL.name,
@@ -163,7 +163,7 @@ def make_read_only(installation: Installation, report: Report, scale: Scale) -> 
         f"slowest {writes.worst * 1000:.0f} ms: {writes.describe()}",
         is_kept=set(writes.statuses) == {"503 read_only"},
     )
-    reads = samples["read"].sent_between(settled, ended - 0.1)
+    reads = samples["read"].sent_between(after_reconnect, ended - 0.1)
     report.add(
         fault,
         PostgreSQL.name,
@@ -171,7 +171,7 @@ def make_read_only(installation: Installation, report: Report, scale: Scale) -> 
         f"slowest {reads.worst * 1000:.0f} ms: {reads.describe()}",
         is_kept=set(reads.statuses) == {"200"},
     )
-    readyz = samples["readyz"].sent_between(settled, ended - 0.1)
+    readyz = samples["readyz"].sent_between(after_reconnect, ended - 0.1)
     report.add(
         fault,
         PostgreSQL.name,
