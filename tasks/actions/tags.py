@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
@@ -11,12 +11,13 @@ from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, create_all, lock, remove
 from taskflow.db.text import fold_key
-from taskflow.http.errors import Invalid
+from taskflow.http.errors import Contended, Invalid
 from tasks.models import Tag
 
 # The limit for one request. Tags are shared by all tasks of the tenant, so that a request with 500
 # generated names would make the list of tags useless for people.
 MAX_NEW_TAGS = 100
+MAX_CREATE_ATTEMPTS = 5  # while other requests create the same tags, and rename or delete them
 
 
 def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
@@ -57,26 +58,32 @@ def find_or_create_tags(actor: Actor, names: Iterable[str]) -> dict[str, Tag]:
     """Return the tags with these names, by the given name. Creates tags that do not exist.
 
     Names are compared without regard to case. Raises Invalid if more than MAX_NEW_TAGS would be
-    created.
+    created, and Contended if other requests create and rename or delete these tags again and again.
     """
     given = list(names)
     if not given:
         return {}
     by_folded = {fold_key(name): name for name in given}
-    tags = find_tags(by_folded.values())
-    # Sorted: two requests that create the same tags in different orders could deadlock.
-    missing = [by_folded[folded] for folded in sorted(by_folded.keys() - tags.keys())]
-    _check_new_count(len(missing))
-    if missing:
-        try:
-            with transaction.atomic():
-                create_all(actor, [Tag(name=name) for name in missing])
-        except IntegrityError:  # another request created one of them at the same time
-            for name in missing:
-                if not find_tags([name]):
-                    create(actor, Tag(name=name))
+    for _ in range(MAX_CREATE_ATTEMPTS):
         tags = find_tags(by_folded.values())
-    return {name: tags[fold_key(name)] for name in given}
+        # Sorted: two requests that create the same tags in different orders could deadlock.
+        missing = [by_folded[folded] for folded in sorted(by_folded.keys() - tags.keys())]
+        if not missing:
+            return {name: tags[fold_key(name)] for name in given}
+        _check_new_count(len(missing))
+        if created := _try_create_tags(actor, missing):
+            tags |= {fold_key(tag.name): tag for tag in created}
+            return {name: tags[fold_key(name)] for name in given}
+    raise Contended
+
+
+def _try_create_tags(actor: Actor, names: Iterable[str]) -> Sequence[Tag]:
+    """Create these tags. Return none of them if another request has created one meanwhile."""
+    try:
+        with transaction.atomic():
+            return create_all(actor, [Tag(name=name) for name in names])
+    except IntegrityError:
+        return ()
 
 
 def find_tags(names: Iterable[str]) -> dict[str, Tag]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import IntegrityError, connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import ApiClient, build_fixtures
 from taskflow.audit.models import Event
+from taskflow.audit.recorder import create_all
 from taskflow.db.text import MAX_KEY_BYTES, fold, fold_key
 from taskflow.tenancy import inside
+from tasks.actions import tags as tag_actions
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag, find_or_create_tags
 from tasks.changes.tasks import create_task, update_task
@@ -251,3 +253,22 @@ def test_migration_keeps_rows_whose_names_become_equal():
         assert list(wrong_columns()) == []
         assert Task.objects.get(pk=fixtures.task.pk).title_folded == "launch"
         assert Project.objects.get(pk=fixtures.apollo.pk).name_folded == "apollo"
+
+
+def test_tag_that_disappears_while_it_is_looked_up_is_created(fixtures, monkeypatch):
+    """Another request creates the tag, and a third one deletes it before it is read."""
+    attempts = []
+
+    def fail_once(actor, rows):
+        attempts.append([row.name for row in rows])
+        if len(attempts) == 1:
+            raise IntegrityError  # the other request has created "b"
+        return create_all(actor, rows)
+
+    monkeypatch.setattr(tag_actions, "create_all", fail_once)
+    with inside(fixtures.acme):
+        tags = find_or_create_tags(fixtures.ada, ["b", "a"])
+
+        assert {name: tag.name for name, tag in tags.items()} == {"a": "a", "b": "b"}
+        assert list(Tag.objects.order_by("name").values_list("name", flat=True)) == ["a", "b"]
+    assert attempts == [["a", "b"], ["a", "b"]]
