@@ -78,3 +78,20 @@ def test_blocker_that_was_deleted_in_a_hidden_project_is_not_named(place):
 
     assert (left_out["code"], left_out["field"]) == ("target_gone", "blocked_by")
     assert str(blocker) not in left_out["detail"]
+
+
+def test_assignee_who_was_deactivated_then_and_is_so_again_is_restored(place):
+    """Ada was deactivated when the task was unassigned, and activated in between."""
+    boss = place.client("boss")
+    path, ada = f"/users/{place.fixtures.ada.user.pk}", place.fixtures.ada.user.pk
+    assert boss.get("/tasks/APO-1").json()["assignee"]["id"] == ada
+    boss.patch(path, {"is_active": False})
+    boss.patch("/tasks/APO-1", {"assignee": None}, headers={"X-Request-Id": R1})
+    assert boss.get("/tasks/APO-1").json()["assignee"] is None
+    boss.patch(path, {"is_active": True})
+    boss.patch(path, {"is_active": False})
+
+    r = boss.post("/undo", {"request_id": R1})
+
+    assert r.status_code == 200, r.content
+    assert boss.get("/tasks/APO-1").json()["assignee"]["id"] == ada

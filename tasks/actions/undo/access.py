@@ -1,8 +1,9 @@
-"""The owners that projects and pages must have after an undo, and who has lost access since."""
+"""The owners that projects and pages must have after an undo, and the access users had before."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from django.db.models import Exists, OuterRef
 
@@ -33,27 +34,37 @@ def find_missing_owners(plan: Plan) -> Iterable[Obstacle]:
     membership = ProjectMember.objects.filter(project=OuterRef("project"), user=OuterRef("owner"))
     pages_without_member = Page.objects.filter(
         ~Exists(membership), pk__in=list(pages), owner__is_staff=False
-    )
+    ).select_related("owner")
     for page in pages_without_member:
-        if not lost_access_since(pages[page.pk], page.owner_id, page.project_id):
+        if not access_before(pages[page.pk], page.owner, page.project_id).can_see:
             continue
         yield pages[page.pk].obstacle(
             "no_member", "The owner of the page is no longer a member of the project."
         )
 
 
-def lost_access_since(reversal: Reversal, user_id: int, project_id: int) -> bool:
-    """Return whether the user lost access to the project after the events that are undone.
+class Access(NamedTuple):
+    """What a user could do in a project at some time."""
+
+    is_active: bool
+    can_see: bool  # as a member of the project, or as an administrator of the tenant
+
+
+def access_before(reversal: Reversal, user: User, project_id: int) -> Access:
+    """Return the access that the user had to the project before the events that are undone.
 
     A user who had no access before them is no obstacle: the undo restores a state that existed.
     """
-    since = Event.objects.filter(pk__gt=reversal.events[-1].pk)
-    user_events = since.filter(subject_type="user", subject_id=user_id)
-    left = since.filter(subject_type="projectmember", project_id=project_id, verb="left")
-    return any(
-        changes.get(name, [None, None])[1] is False
-        for changes in user_events.values_list("changes", flat=True)
-        for name in ("is_active", "is_staff")
-    ) or any(
-        changes.get("user") == [user_id, None] for changes in left.values_list("changes", flat=True)
-    )
+    since = Event.objects.filter(pk__gte=reversal.events[-1].pk).order_by("-pk")
+    is_active, is_staff = user.is_active, user.is_staff
+    of_user = since.filter(subject_type="user", subject_id=user.pk)
+    for changes in of_user.values_list("changes", flat=True):
+        is_active = changes.get("is_active", [is_active])[0]
+        is_staff = changes.get("is_staff", [is_staff])[0]
+    is_member = ProjectMember.objects.filter(project=project_id, user=user).exists()
+    of_members = since.filter(subject_type="projectmember", project_id=project_id)
+    for changes in of_members.values_list("changes", flat=True):
+        before, after = changes.get("user", [None, None])
+        if user.pk in (before, after):
+            is_member = before == user.pk
+    return Access(is_active, is_staff or is_member)

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from django.db.models import Count
 
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal
-from tasks.actions.undo.access import lost_access_since
+from tasks.actions.undo.access import access_before
 from tasks.models import Project, ProjectMember, Tag, Task, TaskTag
 from tasks.models.graph import (
     Edges,
@@ -128,8 +128,11 @@ def _find_fault(
     if user is None or not {"assignee", "project"} & touched:
         return None
     can_see = user.is_staff or (task.project_id, user.pk) in members
-    if (user.is_active and can_see) or not lost_access_since(reversal, user.pk, task.project_id):
+    if user.is_active and can_see:
         return None
-    if not user.is_active:
+    before = access_before(reversal, user, task.project_id)
+    if before.is_active and not user.is_active:
         return "deactivated", f"{user} is deactivated."
-    return "no_member", f"{user} is not a member of “{task.project.name}”."
+    if before.can_see and not can_see:
+        return "no_member", f"{user} is not a member of “{task.project.name}”."
+    return None
