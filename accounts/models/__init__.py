@@ -1,0 +1,33 @@
+"""The models of accounts. Each module beside `users` has the tables of one subject."""
+
+from __future__ import annotations
+
+from accounts.models.users import (
+    HANDLE,
+    PLATFORM,
+    RESERVED_HANDLES,
+    RESERVED_SUBDOMAINS,
+    SUBDOMAIN,
+    ApiToken,
+    IdempotencyRecord,
+    Tenant,
+    User,
+    UserKind,
+    check_time_zone,
+    password_forms,
+)
+
+__all__ = [
+    "HANDLE",
+    "PLATFORM",
+    "RESERVED_HANDLES",
+    "RESERVED_SUBDOMAINS",
+    "SUBDOMAIN",
+    "ApiToken",
+    "IdempotencyRecord",
+    "Tenant",
+    "User",
+    "UserKind",
+    "check_time_zone",
+    "password_forms",
+]
