@@ -9,6 +9,7 @@ import os
 import secrets
 import tempfile
 from contextlib import suppress
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 
 from django.core.exceptions import ImproperlyConfigured
@@ -57,6 +58,21 @@ def read_limit(name: str) -> int | None:
 def read_list(name: str, default: str = "") -> list[str]:
     """Return the parts of a comma-separated list, without empty ones."""
     return [part.strip() for part in read_text(name, default).split(",") if part.strip()]
+
+
+def read_networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+    """Return the addresses and networks of a comma-separated list.
+
+    Raises ImproperlyConfigured for anything else, with what to write.
+    """
+    try:
+        return tuple(ip_network(part) for part in read_list(name))
+    except ValueError as error:
+        raise ImproperlyConfigured(
+            f"{name}={read_text(name)!r} does not name proxies ({error}). Set it to the addresses"
+            " or networks from which your proxies connect, separated by commas, such as"
+            " 127.0.0.1,::1 or 10.0.0.0/8. Leave it out if there is no proxy."
+        ) from None
 
 
 def read_choice(name: str, default: str, choices: tuple[str, ...]) -> str:

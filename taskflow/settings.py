@@ -35,7 +35,8 @@ ALLOWED_HOSTS = [
 ]
 REGISTRATION = env.read_boolean("TASKFLOW_REGISTRATION", default=True)
 HTTPS = env.read_boolean("TASKFLOW_HTTPS", default=False)
-TRUST_PROXY = env.read_boolean("TASKFLOW_TRUST_PROXY", default=False)
+# The proxies whose X-Forwarded-For and X-Forwarded-Proto count: taskflow/http/addresses.py.
+TRUST_PROXY = env.read_networks("TASKFLOW_TRUST_PROXY")
 
 INSTALLED_APPS = [
     # Our apps come first, so that their commands and templates replace those of the packages.
@@ -198,8 +199,6 @@ SECURE_REDIRECT_EXEMPT = [r"^livez$", r"^readyz$"]
 SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
-if TRUST_PROXY:
-    SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 CORS_ALLOWED_ORIGINS = env.read_list("TASKFLOW_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [

@@ -9,10 +9,11 @@ from collections.abc import Callable
 
 from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
 from taskflow.front.streams import send_stream
+from taskflow.http.addresses import find_client
 from taskflow.http.bodies import API_PREFIX
 from taskflow.http.cors import cors_headers
 from taskflow.http.errors import CONTENT_TYPE, Problem, problem_of_status
-from taskflow.http.request_record import QUEUE_SECONDS, find_client, to_ms
+from taskflow.http.request_record import QUEUE_SECONDS, to_ms
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID
 from taskflow.metrics.definitions import ABANDONED, NOT_BEGUN, record_request
 

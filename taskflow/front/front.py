@@ -44,7 +44,9 @@ class Front:
         probe_threads = start_in_threads("probe", PROBE_SLOTS)
         shares = WriteShares(MAX_WRITES, MAX_WRITES_OF_TENANT)
         self.work = Lane("work", application, WORK_SLOTS, shares=shares)
-        self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
+        self.sign_ins = Lane(
+            "sign_in", application, SIGN_IN_SLOTS, sign_in_threads, by_address=True
+        )
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
         self._stopping: list[Callable[[], object]] = []

@@ -29,7 +29,7 @@ class Lane:
     The thread that brings a request answers it, and then those that have waited meanwhile. So a
     request is not passed from thread to thread, which would cost 10 % of its CPU. `start` runs
     the work elsewhere, for example in the threads of a pool. Writes get a slot only within their
-    `shares`: all slots, if it is None.
+    `shares`: all slots, if it is None. `by_address` is that of WaitingRequests.
     """
 
     def __init__(
@@ -39,12 +39,14 @@ class Lane:
         slots: int,
         start: Callable[[Work, Exchange], object] = run_here,
         shares: WriteShares | None = None,
+        *,
+        by_address: bool = False,
     ) -> None:
         self.name, self.application = name, application
         self._slots = self._free = slots
         self._start = start
         self._shares = shares or WriteShares(slots, slots)
-        self._waiting = WaitingRequests()
+        self._waiting = WaitingRequests(by_address=by_address)
         self._lock = Lock()
 
     @property

@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 
 from taskflow.front.exchange import Exchange
+from taskflow.http.addresses import find_client, find_site
 
 Client = object
 
@@ -13,12 +14,14 @@ Client = object
 class WaitingRequests:
     """Takes one request of each client in turn, so that many of one do not delay those of another.
 
-    A client is a value of the header Authorization, or an address if there is none. Its reads and
-    its writes take turns like two clients, so that writes without a share do not delay its reads.
-    Not safe for threads: its lane locks it.
+    A client is a value of the header Authorization, or an address if there is none. With
+    `by_address` it is always an address: of requests whose credentials are not checked, the header
+    can have any value. A client's reads and its writes take turns like two clients, so that writes
+    without a share do not delay its reads. Not safe for threads: its lane locks it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, by_address: bool = False) -> None:
+        self._by_address = by_address
         self._by_client: dict[Client, deque[Exchange]] = {}  # no deque is empty
         self._count = 0
 
@@ -27,7 +30,8 @@ class WaitingRequests:
 
     def append(self, exchange: Exchange) -> None:
         environ = exchange.environ
-        client = environ.get("HTTP_AUTHORIZATION") or environ["REMOTE_ADDR"], exchange.writer
+        credentials = None if self._by_address else environ.get("HTTP_AUTHORIZATION")
+        client = credentials or find_site(find_client(environ)), exchange.writer
         self._by_client.setdefault(client, deque()).append(exchange)
         self._count += 1
 

@@ -10,6 +10,8 @@ from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
 from django.utils.http import parse_header_parameters
 
+from taskflow.http.addresses import find_scheme
+
 if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.db.models import Model
@@ -51,6 +53,9 @@ class Request(WSGIRequest):
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     form_refusal: Problem | None = None  # what an admin form shows above its fields
+
+    def _get_scheme(self) -> str | None:
+        return find_scheme(self.META)
 
     def _set_content_type_params(self, meta: Mapping[str, str]) -> None:
         """Keep the default encoding. An unreadable Content-Type header counts as an empty one."""

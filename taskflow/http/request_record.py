@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
-from ipaddress import ip_address
 
 from django.conf import settings
 from django.http import HttpResponse
 
+from taskflow.http.addresses import find_client
 from taskflow.http.errors import problem_of_response
 from taskflow.http.request import Request
 from taskflow.metrics.definitions import record_request
@@ -70,21 +69,6 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
 def _name_page(path: str) -> str:
     """Return the name under which a request is counted that no operation has answered."""
     return next((name for prefix, name in PAGES.items() if path.startswith(prefix)), OTHER)
-
-
-def find_client(environ: Mapping[str, object]) -> str:
-    """Return the address of the client.
-
-    With TASKFLOW_TRUST_PROXY it is the last address in X-Forwarded-For, which the proxy has added.
-    Everything before it is what the client has sent.
-    """
-    if settings.TRUST_PROXY:
-        last = str(environ.get("HTTP_X_FORWARDED_FOR", "")).rpartition(",")[2].strip()
-        try:
-            return str(ip_address(last))
-        except ValueError:
-            pass
-    return str(environ.get("REMOTE_ADDR", ""))
 
 
 def to_ms(seconds: float) -> float:

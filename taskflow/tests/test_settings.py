@@ -38,7 +38,7 @@ def test_default_settings_are_safe(start):
     assert made["DEBUG"] is False
     assert "*" not in made["ALLOWED_HOSTS"]
     assert made["CORS_ALLOWED_ORIGINS"] == []
-    assert made["TRUST_PROXY"] is False
+    assert made["TRUST_PROXY"] == ()
     assert "SECURE_PROXY_SSL_HEADER" not in made
     assert (made["PROBE_PORT"], made["PROBE_HOST"]) == (0, "127.0.0.1")
     assert made["PASSWORD_HASHERS"] == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
@@ -86,6 +86,10 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("TASKFLOW_DEBUG", "ture", "TASKFLOW_DEBUG='ture' is not a boolean. Set it to 1 or 0."),
         ("TASKFLOW_REGISTRATION", "2", "TASKFLOW_REGISTRATION"),
         ("TASKFLOW_HTTPS", "-", "TASKFLOW_HTTPS"),
+        ("TASKFLOW_TRUST_PROXY", "1", "such as 127.0.0.1,::1 or 10.0.0.0/8"),
+        ("TASKFLOW_TRUST_PROXY", "0", "Leave it out if there is no proxy"),
+        ("TASKFLOW_TRUST_PROXY", "127.0.0.1, proxy", "'proxy' does not appear to be"),
+        ("TASKFLOW_TRUST_PROXY", "10.0.0.1/8", "has host bits set"),
         ("DATABASE_URL", "mysql://u:hunter2@h/d", "DATABASE_URL"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "postgres://u:hunter2@h:port/d", "DATABASE_URL"),

@@ -216,7 +216,7 @@ def check(directory: Path, *, restarts: bool) -> str:
         return "neither is installed"
     backend, log = free_port(), directory / "log"
     environment = clean_environment(directory / "data")
-    environment |= {"TASKFLOW_HTTPS": "1", "TASKFLOW_TRUST_PROXY": "1"}
+    environment |= {"TASKFLOW_HTTPS": "1", "TASKFLOW_TRUST_PROXY": "127.0.0.1"}
     with ExitStack() as stack, ThreadPoolExecutor(20) as pool:
         process = serve(backend, environment, log, "--workers", "2")
         stack.callback(stop, process)
