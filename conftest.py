@@ -57,6 +57,7 @@ from tasks.tests.factories import MemberFactory, ProjectFactory, TaskFactory
 settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 # Scrypt is slow on purpose; test_login.py sets it again.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+settings.REGISTRATION = True  # in production it is closed
 # Else each new client lists every static file.
 settings.WHITENOISE_AUTOREFRESH = True
 

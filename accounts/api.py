@@ -58,6 +58,12 @@ token_routes = Router(tags=["Tokens"], auth=admin_auth)
 users = Router(tags=["Users"], auth=admin_auth)
 tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
 
+REGISTRATION_CLOSED = Forbidden(
+    "This installation does not accept registrations. Ask its operator, who can create a tenant"
+    " with “manage.py create_tenant”, or open registration with TASKFLOW_REGISTRATION=1.",
+    code="registration_closed",
+)
+
 # ---- signing in ---------------------------------------------------------------------------------
 
 
@@ -70,12 +76,13 @@ tenant_routes = Router(tags=["Tenant"], auth=admin_auth)
 def register(request: Request, body: Registration) -> Status[dict[str, object]]:
     """Create a tenant and its first administrator, and sign the administrator in.
 
-    Returns 403 when this installation does not accept registrations, 409 when the subdomain is
-    taken, 422 when the subdomain is reserved or belongs to the default tenant, or when the password
-    is weak. Any credentials sent along are ignored.
+    Returns 403 `registration_closed` when this installation does not accept registrations, 409
+    when the subdomain is taken, 422 when the password is weak, or when the subdomain or the name is
+    reserved or looks like one that is: those of the default tenant, and names such as `www` and
+    `admin`. Any credentials sent along are ignored.
     """
     if not settings.REGISTRATION:
-        raise Forbidden("This installation does not accept registrations. Ask its operator.")
+        raise REGISTRATION_CLOSED
     values = body.sent_fields() | {"password": body.password.get_secret_value()}
     actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)
     return Status(201, _sign_in(request, actor.user, actor.tenant))

@@ -33,7 +33,8 @@ ALLOWED_HOSTS = [
     f".{DOMAIN}",
     *env.read_list("TASKFLOW_ALLOWED_HOSTS", "127.0.0.1,[::1]"),
 ]
-REGISTRATION = env.read_boolean("TASKFLOW_REGISTRATION", default=True)
+# Whether anyone may create a tenant. In production, `manage.py create_tenant` does.
+REGISTRATION = env.read_boolean("TASKFLOW_REGISTRATION", default=DEBUG)
 HTTPS = env.read_boolean("TASKFLOW_HTTPS", default=False)
 # The proxies whose X-Forwarded-For and X-Forwarded-Proto count: taskflow/http/addresses.py.
 TRUST_PROXY = env.read_networks("TASKFLOW_TRUST_PROXY")

@@ -1,4 +1,4 @@
-"""Actions on tenants: register one, create an operator, change its settings."""
+"""Actions on tenants: create one, create an operator, change its settings."""
 
 from __future__ import annotations
 
@@ -8,16 +8,14 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 
 from accounts.actions.users import save_new_user
-from accounts.models import (
-    PLATFORM,
+from accounts.models import PLATFORM, SUBDOMAIN, Tenant, User
+from accounts.reserved import (
+    RESERVED_NAMES,
     RESERVED_SUBDOMAINS,
-    SUBDOMAIN,
-    Tenant,
-    User,
+    is_encoded_label,
+    looks_like_one_of,
 )
-from accounts.rules import (
-    require_staff,
-)
+from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import change
@@ -37,28 +35,70 @@ def register_tenant(
 ) -> Actor:
     """Create a tenant and its first administrator, who is returned as the actor.
 
-    Raises Conflict when the subdomain is taken, Invalid when it is reserved or the password weak.
+    Raises Conflict when the subdomain is taken, and Invalid when the password is weak, or when the
+    subdomain or the name is reserved or looks like one that is.
+    """
+    _check_subdomain(subdomain)
+    _check_not_reserved(subdomain=subdomain, tenant_name=tenant_name)
+    tenant = Tenant(name=tenant_name, subdomain=subdomain)
+    user = User(full_name=full_name, email=email, is_staff=True)
+    return _create_unique(tenant, user, password=password, via=via, request_id=request_id)
+
+
+def create_tenant_as_operator(
+    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str
+) -> Actor:
+    """Create a tenant and its first administrator from the command line.
+
+    An operator may also create the default tenant, and tenants whose names look like others.
+    Raises Conflict when the subdomain is taken, Invalid for the subdomain of a part of the
+    installation, such as `www`, and for a weak password.
     """
     _check_subdomain(subdomain)
     tenant = Tenant(name=tenant_name, subdomain=subdomain)
     user = User(full_name=full_name, email=email, is_staff=True)
+    return _create_unique(tenant, user, password=password, via=Via.COMMAND)
+
+
+def _create_unique(
+    tenant: Tenant, administrator: User, *, password: str, via: Via, request_id: str = ""
+) -> Actor:
+    """Create the tenant as create_tenant() does. Raises Conflict when the subdomain is taken."""
     try:
-        return create_tenant(tenant, user, password=password, via=via, request_id=request_id)
+        return create_tenant(
+            tenant, administrator, password=password, via=via, request_id=request_id
+        )
     except IntegrityError:  # nothing else in a new tenant can be taken
         raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
 
 
 def _check_subdomain(subdomain: str) -> None:
-    """Raise Invalid for a subdomain that cannot be registered, whether or not it exists."""
-    if subdomain in RESERVED_SUBDOMAINS or not SUBDOMAIN.fullmatch(subdomain):
+    """Raise Invalid for what can be no tenant's subdomain, whether or not it exists."""
+    if (
+        subdomain in RESERVED_SUBDOMAINS
+        or not SUBDOMAIN.fullmatch(subdomain)
+        or is_encoded_label(subdomain)
+    ):
         raise Invalid.field("subdomain", f"“{subdomain}” cannot be a subdomain. Choose another.")
-    if subdomain == settings.DEFAULT_TENANT.lower():
-        # Every sign-in at a host without a subdomain would go to this tenant.
-        raise Invalid.field(
-            "subdomain",
-            f"“{subdomain}” is the default tenant of this installation and cannot be registered."
-            " Choose another.",
-        )
+
+
+def _check_not_reserved(**names: str) -> None:
+    """Raise Invalid for a name that people could take for the default tenant or the installation.
+
+    `names` are the new `subdomain`, and the new name of a tenant by the field that has it. Every
+    sign-in at a host without a subdomain goes to the default tenant. One query.
+    """
+    default = settings.DEFAULT_TENANT.lower()
+    stored = Tenant.objects.filter(subdomain=default).values_list("name", flat=True)
+    of_default = {default, *stored}
+    for field, name in names.items():
+        reserved = RESERVED_SUBDOMAINS if field == "subdomain" else RESERVED_NAMES
+        if looks_like_one_of(name, of_default | reserved):
+            raise Invalid.field(
+                field,
+                f"“{name}” is reserved on this installation: it is the name of its default tenant"
+                " or of one of its parts, or looks like one. Choose another.",
+            )
 
 
 def create_operator(*, email: str, full_name: str, password: str) -> User:
@@ -89,7 +129,13 @@ def create_tenant(
 
 
 def update_tenant(actor: Actor, **values: Any) -> Tenant:
-    """Change the name or time zone of the actor's tenant. For administrators."""
+    """Change the name or time zone of the actor's tenant. For administrators.
+
+    Raises Invalid for a reserved name, except for the default tenant and the platform.
+    """
     require_staff(actor)
+    may_have_any_name = actor.tenant.subdomain in (PLATFORM, settings.DEFAULT_TENANT.lower())
+    if "name" in values and not may_have_any_name:
+        _check_not_reserved(name=values["name"])
     # A tenant is no TenantModel, but has every attribute that the recorder uses.
     return change(actor, cast(Any, actor.tenant), **values)  # type: ignore[no-any-return]

@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from taskflow.db.viewer import Viewer
 
 PLATFORM = "platform"  # subdomain of the tenant that the operators belong to
-RESERVED_SUBDOMAINS = frozenset(
-    {PLATFORM, "admin", "api", "app", "docs", "mail", "static", "status", "www"}
-)
 SUBDOMAIN = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 HANDLE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,49}")
 RESERVED_HANDLES = ("me", "none")  # keywords in filters by user

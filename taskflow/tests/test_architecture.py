@@ -28,7 +28,7 @@ PACKAGES = [
 # Inside an app, a module may import the layers before its own. Each set is one layer.
 LAYERS: list[set[str]] = [
     {"models", "tokens"},
-    {"rules"},
+    {"rules", "reserved"},
     {"actions", "changes"},
     {"queries"},
     {"schemas"},

@@ -15,6 +15,7 @@ from django.db import connection
 from django.db.utils import ConnectionHandler
 from django.test import RequestFactory
 
+from accounts.models import Tenant
 from taskflow import serving
 from taskflow.management.commands import serve
 from taskflow.tests.server import ROOT, free_port
@@ -185,6 +186,17 @@ def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
     assert "TaskFlow is on http://127.0.0.1:8001" in greeting
     for shown in (DEMO_EMAIL, DEMO_PASSWORD, "tf_", "Data stays in"):
         assert (shown in greeting) is debug
+
+
+@pytest.mark.parametrize("subdomains", [[], ["platform"], ["platform", "initech"]])
+def test_greeting_without_a_tenant_says_how_to_create_one(db, subdomains):
+    """The operators' own tenant does not count: nobody else can sign in there."""
+    for subdomain in subdomains:
+        Tenant.objects.create(name=subdomain, subdomain=subdomain)
+
+    greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
+
+    assert ("manage.py create_tenant" in greeting) == ("initech" not in subdomains)
 
 
 def test_greeting_names_the_kind_of_the_database_in_use(db, settings):

@@ -15,7 +15,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from accounts.models import Tenant
+from accounts.models import PLATFORM, Tenant
 from taskflow.database_version import find_incompatibility
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.tracing_agent import find_agent
@@ -41,6 +41,9 @@ GREETING = """
 
   Stop with Ctrl-C. Data stays in {data}.
 """
+NO_TENANT = (
+    "There is no tenant yet, so nobody can sign in. Create one: python manage.py create_tenant"
+)
 
 
 class Command(BaseCommand):
@@ -97,8 +100,11 @@ def refuse_missing_migrations() -> None:
 def build_greeting(base: str, port: int) -> str:
     """Return the text to print when the server answers.
 
-    With DEBUG on, it contains the logins of the demo and a token.
+    With DEBUG on, it contains the logins of the demo and a token. Without a tenant, it says how to
+    create one.
     """
+    if not Tenant.objects.exclude(subdomain=PLATFORM).exists():
+        return f"TaskFlow is on {base}\n{NO_TENANT}"
     tenant = Tenant.objects.filter(subdomain=DEMO_TENANT).first() if settings.DEBUG else None
     if tenant is None:
         return f"TaskFlow is on {base}"
