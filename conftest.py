@@ -41,6 +41,7 @@ from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
 from taskflow.tenancy.unit import ALL_TENANTS, current_unit
 from taskflow.tests.contract import api_contract
+from taskflow.tests.mailbox import Mailbox
 from taskflow.tests.row_copies import RowCopies, read_rows, rolled_back
 from taskflow.tests.sampling import mark_slow
 from tasks.models import (
@@ -233,6 +234,16 @@ def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
 def hide_id(answer: object, row_id: int) -> str:
     """The answer as JSON without the id, to compare answers to requests with different ids."""
     return re.sub(rf"\b{row_id}\b", "…", json.dumps(answer, ensure_ascii=False))
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Mailbox:
+    """The mails that the test sends. Without this fixture, none are sent."""
+    settings.SENDS_MAIL = True
+    settings.DOMAIN = "tasks.example"
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.HTTPS = True
+    return Mailbox()
 
 
 @pytest.fixture

@@ -39,7 +39,7 @@ REQUEST_FIELDS = (
 )
 # Clients may send a token where none belongs, such as in a path. It also begins some messages of
 # exceptions.
-TOKEN = re.compile(r"tf_[0-9]+_[0-9A-Za-z]+")
+TOKEN = re.compile(r"(t[fm])_[0-9]+_[0-9A-Za-z]+")
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
@@ -60,4 +60,4 @@ class JsonFormatter(logging.Formatter):
         line |= {name: record.__dict__[name] for name in REQUEST_FIELDS if name in record.__dict__}
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return TOKEN.sub("tf_…", encode(line))
+        return TOKEN.sub(r"\1_…", encode(line))

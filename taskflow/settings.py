@@ -14,6 +14,7 @@ from taskflow import env
 from taskflow.db.sqlite.files import PRIVATE_DIRECTORY, protect
 from taskflow.front.limits import DATABASE_CONNECTIONS
 from taskflow.logging import has_traceback
+from taskflow.mail.email_url import parse_email_url, parse_sender
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
@@ -38,6 +39,22 @@ REGISTRATION = env.read_boolean("TASKFLOW_REGISTRATION", default=DEBUG)
 HTTPS = env.read_boolean("TASKFLOW_HTTPS", default=False)
 # The proxies whose X-Forwarded-For and X-Forwarded-Proto count: taskflow/http/addresses.py.
 TRUST_PROXY = env.read_networks("TASKFLOW_TRUST_PROXY")
+
+# The port in the links of mails; 0 for that of HTTP or HTTPS. `serve` sets it with DEBUG on.
+LINK_PORT = env.read_integer("TASKFLOW_LINK_PORT", default=0, maximum=65_535)
+
+_mail = parse_email_url(env.read_text("TASKFLOW_EMAIL_URL") or ("console:" if DEBUG else "none:"))
+SENDS_MAIL = _mail.sends_mail
+EMAIL_BACKEND = _mail.email_backend
+EMAIL_HOST, EMAIL_PORT = _mail.email_host, _mail.email_port
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _mail.email_host_user, _mail.email_host_password
+EMAIL_USE_TLS, EMAIL_USE_SSL = _mail.email_use_tls, _mail.email_use_ssl
+EMAIL_FILE_PATH = _mail.email_file_path
+EMAIL_TIMEOUT = 5  # seconds for each answer of the mail server
+EMAIL_USE_LOCALTIME = False
+DEFAULT_FROM_EMAIL = parse_sender(
+    env.read_text("TASKFLOW_EMAIL_FROM") or f"TaskFlow <taskflow@{DOMAIN}>"
+)
 
 INSTALLED_APPS = [
     # Our apps come first, so that their commands and templates replace those of the packages.

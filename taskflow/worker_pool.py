@@ -18,16 +18,19 @@ import socket
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from typing import NoReturn
 
 from taskflow.db.session import current_session
 from taskflow.front.front import Front
 from taskflow.front.worker import CLOSING_SECONDS, run_worker
+from taskflow.mail.sending import mail_queue
 
 log = logging.getLogger("taskflow.server")
 APPLICATION = "taskflow.wsgi"
 KILL_TIMEOUT_SECONDS = 10  # for which a stopping worker finishes accepted requests
+MAIL_SECONDS = 3.0  # for which a worker that has answered all requests sends mails that wait
 # A worker that was started again ends the server when it ends before: the supervisor of the system
 # can wait between attempts, and shows that they fail.
 CRASH_SECONDS = 5.0
@@ -118,7 +121,8 @@ class WorkerPool:
         front = Front(import_module(APPLICATION).application, SIGN_IN_ROUTES)
         self.monitoring.start(front, number + 1)
         current_session().watch_answers()
-        run_worker(front, self.listeners[number], number + 1, self.report_ready)
+        finish = partial(mail_queue.finish, MAIL_SECONDS)
+        run_worker(front, self.listeners[number], number + 1, self.report_ready, finish)
 
     def report_ready(self) -> None:
         with suppress(OSError):  # nobody waits for a worker that is started again

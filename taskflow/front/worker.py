@@ -65,9 +65,14 @@ class DirectLoop:
 
 
 def run_worker(
-    front: Front, listener: socket.socket, worker_id: int, on_ready: Callable[[], object]
+    front: Front,
+    listener: socket.socket,
+    worker_id: int,
+    on_ready: Callable[[], object],
+    on_end: Callable[[], object] = lambda: None,
 ) -> NoReturn:
-    """Serve until a signal ends the process. `on_ready` is called when it accepts connections.
+    """Serve until a signal ends the process. `on_ready` is called when it accepts connections, and
+    `on_end` when it has answered all requests.
 
     SIGTERM and SIGINT end it soon. After SIGUSR1, other workers have taken over: it also waits for
     the next request of the connections that it has.
@@ -96,6 +101,7 @@ def run_worker(
     worker.serve_mtr(scheduler, direct, stop)
     on_ready()
     asyncio.run(tend_until_stopped(front, listener, stop))
+    on_end()
     os._exit(0)  # granian's threads would fail when Python removes what they use
 
 

@@ -17,6 +17,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGES = [
     "taskflow.metrics",
     "taskflow.db",
+    "taskflow.mail",
     "taskflow.http",
     "taskflow.front",
     "taskflow.admin",

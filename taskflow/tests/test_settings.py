@@ -40,6 +40,7 @@ def test_default_settings_are_safe(start):
     assert made["CORS_ALLOWED_ORIGINS"] == []
     assert made["TRUST_PROXY"] == ()
     assert "SECURE_PROXY_SSL_HEADER" not in made
+    assert made["SENDS_MAIL"] is False
     assert (made["PROBE_PORT"], made["PROBE_HOST"]) == (0, "127.0.0.1")
     assert made["PASSWORD_HASHERS"] == ["django.contrib.auth.hashers.ScryptPasswordHasher"]
     assert len(made["AUTH_PASSWORD_VALIDATORS"]) == 4
@@ -90,6 +91,8 @@ def test_a_secret_key_that_cannot_be_read_stops_the_start(start, tmp_path):
         ("TASKFLOW_TRUST_PROXY", "0", "Leave it out if there is no proxy"),
         ("TASKFLOW_TRUST_PROXY", "127.0.0.1, proxy", "'proxy' does not appear to be"),
         ("TASKFLOW_TRUST_PROXY", "10.0.0.1/8", "has host bits set"),
+        ("TASKFLOW_EMAIL_URL", "imap://mail.example", "TASKFLOW_EMAIL_URL"),
+        ("TASKFLOW_EMAIL_FROM", "TaskFlow", "TASKFLOW_EMAIL_FROM"),
         ("DATABASE_URL", "mysql://u:hunter2@h/d", "DATABASE_URL"),
         ("DATABASE_URL", "nonsense", "DATABASE_URL"),
         ("DATABASE_URL", "postgres://u:hunter2@h:port/d", "DATABASE_URL"),

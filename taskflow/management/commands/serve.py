@@ -81,6 +81,8 @@ class Command(BaseCommand):
             call_command("migrate", verbosity=0)
         if settings.DEBUG and not is_demo_seeded():
             call_command("seed", stdout=self.stdout)
+        if settings.DEBUG:  # without a proxy, so that links in mails need the port
+            os.environ.setdefault("TASKFLOW_LINK_PORT", str(port))
         greeting = build_greeting(f"http://{format_host(host)}:{port}", port)
         self.stdout.flush()
         connection.close()
