@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.db import models
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 
 from accounts.actions import tokens as token_actions
 from accounts.admin.fields import FormValues
@@ -57,9 +58,26 @@ class ApiTokenAdmin(RecordedAdmin):
         token.shown_once = text  # type: ignore[attr-defined]
         return token
 
-    def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
-        super().save_model(request, obj, form, change)
-        messages.warning(request, f"Copy the token now. It is not shown again: {obj.shown_once}")
+    def response_add(
+        self, request: HttpRequest, obj: Any, post_url_continue: str | None = None
+    ) -> HttpResponse:
+        return self.show_tokens(request, [(obj, obj.shown_once)])
+
+    def show_tokens(
+        self, request: HttpRequest, issued: list[tuple[ApiToken, str]]
+    ) -> TemplateResponse:
+        """Return the only page that shows the texts of these new tokens.
+
+        It is the response to the request that created them. A message would be stored until the
+        next page, in a cookie or in the table of sessions.
+        """
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "New token" if len(issued) == 1 else "New tokens",
+            "opts": self.opts,
+            "issued": issued,
+        }
+        return TemplateResponse(request, "admin/new_tokens.html", context)
 
     @display(description="begins with")
     def show_prefix(self, token: ApiToken) -> str:
@@ -89,9 +107,9 @@ class ApiTokenAdmin(RecordedAdmin):
     @action(
         description="Replace by a new token; the old one works for 24 hours", permissions=["view"]
     )
-    def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> None:
-        for token in queryset.select_related("user"):
-            _, text = token_actions.rotate_token(get_actor(request), token)
-            messages.warning(
-                request, f"{token.name}: copy the new token now. It is not shown again: {text}"
-            )
+    def rotate(self, request: HttpRequest, queryset: models.QuerySet[ApiToken]) -> TemplateResponse:
+        actor = get_actor(request)
+        return self.show_tokens(
+            request,
+            [token_actions.rotate_token(actor, token) for token in queryset.select_related("user")],
+        )

@@ -13,7 +13,12 @@ from django.contrib.auth.middleware import AuthenticationMiddleware
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import MiddlewareNotUsed
-from django.http import HttpRequest, HttpResponse, HttpResponseForbidden
+from django.http import (
+    HttpRequest,
+    HttpResponse,
+    HttpResponseForbidden,
+    HttpResponseNotAllowed,
+)
 from django.http.response import ResponseHeaders
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
@@ -30,6 +35,8 @@ from taskflow.metrics.timing import timings
 
 DOCS = "/api/v1/docs"
 PROBES = frozenset({"/livez", "/readyz"})
+# A page would treat other methods as GET. The check of CSRF lets TRACE pass.
+PAGE_METHODS = ("GET", "HEAD", "OPTIONS", "POST")
 
 GetResponse = Callable[[Request], HttpResponse]
 
@@ -67,6 +74,8 @@ class RequestMiddleware:
 
     def respond(self, request: Request) -> HttpResponse:
         if not request.path.startswith(API_PREFIX):
+            if request.method not in PAGE_METHODS:
+                return HttpResponseNotAllowed(PAGE_METHODS)
             return self.get_response(request)
         # ninja has no HEAD. It is answered as GET, and the server removes the body.
         is_head = request.method == "HEAD"

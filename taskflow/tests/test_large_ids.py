@@ -15,9 +15,14 @@ from conftest import ApiClient
 from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
+from taskflow.tests.test_permissions import MATRIX, ids, operations, rolled_back
 from tasks.models import Task
 
+__all__ = ["ids"]  # a fixture
+
 pytestmark = pytest.mark.slow
+
+MAX_DEPTH = 5  # of the places in a body: tasks in tasks have no end
 
 LARGEST = 2**63 - 1
 IDS = [
@@ -147,6 +152,72 @@ def test_impossible_id_in_an_admin_list_is_no_server_error(fixtures, row_id):
             assert response.status_code in (200, 302, 400, 403, 404), (model, response.content)
     for path in ("/admin/audit/event/undo/", f"/admin/accounts/user/{row_id}/offboarding/"):
         assert admin.get(path, {"event_ids": row_id}).status_code in (200, 302, 400, 404)
+
+
+def places_of_ids(schema, path=()):
+    """Yield the paths of the values in a request body that may be an id."""
+    if "$ref" in schema:
+        schema = api_document()["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
+    for option in (*schema.get("anyOf", ()), *schema.get("oneOf", ()), *schema.get("allOf", ())):
+        yield from places_of_ids(option, path)
+    if schema.get("type") == "integer" and len(path) < MAX_DEPTH:
+        yield path
+    for name, part in schema.get("properties", {}).items():
+        if len(path) < MAX_DEPTH:
+            yield from places_of_ids(part, (*path, name))
+    if isinstance(items := schema.get("items"), dict) and len(path) < MAX_DEPTH:
+        yield from places_of_ids(items, (*path, 0))
+
+
+def put(body, path, value):
+    """Return a copy of the body in which this value is at the path. Missing parts are created."""
+    if not path:
+        return value
+    step, rest = path[0], path[1:]
+    if step == 0:
+        first = body[0] if isinstance(body, list) and body else None
+        return [put(first, rest, value)]
+    body = body if isinstance(body, dict) else {}
+    return body | {step: put(body.get(step), rest, value)}
+
+
+@pytest.mark.sampled(20)
+@pytest.mark.parametrize("operation", sorted(MATRIX))
+def test_impossible_id_anywhere_in_a_body_is_refused(fixtures, as_, ids, operation):
+    method, path, body, *_ = MATRIX[operation]
+    spec = operations()[operation][2]
+    content = spec.get("requestBody", {}).get("content", {}).get("application/json")
+    if content is None:
+        return
+    values = body if isinstance(body, dict) else {}
+    sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in values.items()}
+    client = as_(fixtures.boss)
+    for place in sorted(set(places_of_ids(content["schema"])), key=str):
+        for number in (LARGEST, LARGEST + 1, 2**64, str(LARGEST + 1), -(2**63) - 1, 0):
+            with rolled_back():
+                r = getattr(client, method)(path.format(**ids), put(sent, place, number))
+
+            assert r.status_code in (400, 403, 404, 409, 422), (place, number, r.content)
+
+
+@pytest.mark.sampled(20)
+@pytest.mark.parametrize("operation", sorted(MATRIX))
+def test_impossible_id_in_any_query_parameter_is_no_server_error(fixtures, as_, ids, operation):
+    method, path, body, *_ = MATRIX[operation]
+    spec = operations()[operation][2]
+    names = [p["name"] for p in spec.get("parameters", ()) if p["in"] == "query"]
+    client = as_(fixtures.boss)
+    how = {"content_type": "text/csv"} if isinstance(body, str) else {}
+    sent = body
+    if isinstance(body, dict):
+        sent = {k: ids.get(v, v) if isinstance(v, str) else v for k, v in body.items()}
+    for name in names:
+        for number in (LARGEST, LARGEST + 1, 2**64, -1, "9" * 5_000):
+            url = f"{path.format(**ids)}{'&' if '?' in path else '?'}{name}={number}"
+            with rolled_back():
+                r = getattr(client, method)(url, *([] if method == "get" else [sent]), **how)
+
+            assert r.status_code < 500, (name, number, r.content)
 
 
 def test_precondition_with_an_impossible_id_fails_with_412(fixtures, as_):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 
 import pytest
+from django.test import Client
 
 from taskflow.tests.contract import api_document
 
 pytestmark = pytest.mark.one_database
 
 PATHS = api_document()["paths"]
+UNUSUAL = ("TRACE", "CONNECT", "PROPFIND", "NOTHING")
 METHODS = {"get", "post", "put", "patch", "delete"}
 EXISTING = {"task_id": "APO-1", "project_id": "APO", "kind": "task", "ref": "x"}
 
@@ -68,3 +70,24 @@ def test_documents_can_only_be_read(client, db, path):
 
 def test_options_of_no_address_is_404(client, db):
     assert client.options("/api/v1/nothing").status_code == 404
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_trace_connect_and_unknown_methods_of_the_api_are_refused(client, db, path):
+    for method in UNUSUAL:
+        r = client.generic(method, address(path))
+
+        assert (r.status_code, r.json()["code"]) == (405, "method_not_allowed")
+        assert set(r.headers["Allow"].split(", ")) == allowed_methods(path)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/admin/", "/admin/login/", "/livez", "/readyz", "/llms.txt", "/static/x", "/none"],
+)
+def test_trace_connect_and_unknown_methods_of_pages_are_refused(client, db, path):
+    for method in (*UNUSUAL, "PUT", "PATCH", "DELETE"):
+        r = Client().generic(method, path)
+
+        assert (r.status_code, r.content) == (405, b"")
+        assert r.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
