@@ -14,6 +14,7 @@ import time
 from contextlib import closing
 from http.client import HTTPConnection
 from io import BytesIO
+from ipaddress import ip_network
 
 import pytest
 from django.contrib.admin.utils import unquote
@@ -139,6 +140,20 @@ def test_request_ignores_the_charset_of_its_content_type():
         " encoding of the query string."
     )
     assert request.content_params == {"charset": "latin-1"}, "content_params is set elsewhere now."
+
+
+def test_scheme_of_a_request_is_that_of_a_named_proxy(settings):
+    settings.TRUST_PROXY = (ip_network("127.0.0.0/8"),)
+    sent = {"HTTP_X_FORWARDED_PROTO": "https"}
+
+    requests = [
+        Request(RequestFactory().generic("GET", "/", REMOTE_ADDR=remote, **sent).environ)
+        for remote in ("127.0.0.1", "203.0.113.9")
+    ]
+
+    assert [request.is_secure() for request in requests] == [True, False], (
+        "Request._get_scheme is not called any more. See how is_secure() finds the scheme."
+    )
 
 
 def test_wsgi_handler_creates_requests_of_its_request_class():
