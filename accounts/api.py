@@ -135,7 +135,10 @@ def get_me(request: ActorRequest) -> User:
 
 @me.patch("", response=MeResponse)
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
-    """Change your name, handle or e-mail. 409 when another user has the handle or e-mail."""
+    """Change your name, handle or e-mail. 409 when another user has the handle or e-mail.
+
+    Returns 403 for a token that is bound to projects.
+    """
     return user_actions.update_me(request.auth, **body.sent_fields())
 
 
@@ -197,9 +200,9 @@ def list_tokens(request: ActorRequest, page: Query[PageParams]) -> PageContents[
 def create_token(request: ActorRequest, body: TokenCreate) -> Status[dict[str, object]]:
     """Create a token for yourself or for an agent you are responsible for. Its text is shown once.
 
-    Returns 403 for another user. Also returns 403 when the new token would allow more than the
-    token that you send: a larger scope, other projects, or a later expiry. A token from signing in
-    does not limit the expiry.
+    Returns 403 for another user, and for a token that is bound to projects. Also returns 403 when
+    the new token would allow more than the token that you send: a larger scope, other projects, or
+    a later expiry. A token from signing in does not limit the expiry.
     """
     values = body.sent_fields()
     _resolve_user(request, values, "user")

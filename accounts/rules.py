@@ -27,6 +27,17 @@ def require_staff(actor: Actor) -> None:
         raise Forbidden("A token bound to projects cannot administer the tenant.")
 
 
+def require_unbound(actor: Actor, subject: str) -> None:
+    """Raise Forbidden for a token bound to projects, which changes nothing outside them.
+
+    `subject` is what it cannot change: “tags”, “tokens”.
+    """
+    if actor.project_ids is not None:
+        raise Forbidden(
+            f"A token bound to projects cannot change {subject}. Use a token without project_ids."
+        )
+
+
 def require_control_of_user(actor: Actor, user: User) -> None:
     """Raise Forbidden unless the actor may manage the tokens of this user.
 
@@ -81,12 +92,6 @@ def check_active(user: User, field: str) -> None:
     require_fresh(user, "is_active")
     if not user.is_active:
         raise Invalid.field(field, f"{user} is deactivated.")
-
-
-def require_right_to_change_password(actor: Actor) -> None:
-    """Raise Forbidden for a token bound to projects: a new password revokes other tokens."""
-    if actor.project_ids is not None:
-        raise Forbidden("A token bound to projects cannot change the password.")
 
 
 def find_latest_expiry(actor: Actor) -> datetime | None:

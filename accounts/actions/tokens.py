@@ -23,6 +23,7 @@ from accounts.rules import (
     require_live,
     require_live_credentials,
     require_no_more_rights,
+    require_unbound,
 )
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.recorder import change, change_all, create
@@ -61,10 +62,12 @@ def create_token(
     """Create a token for the actor, or for an agent of the actor. Return it and its text.
 
     By default it expires after 90 days, but not later than the token that creates it.
-    Raises Forbidden when it would have more rights than that token or outlive it, Unauthenticated
-    when another request has revoked that token, Conflict when the user is deactivated, and Invalid
-    for a project that the actor cannot see.
+    Raises Forbidden for an actor with a token bound to projects, and when the new token would have
+    more rights than the actor's token or outlive it, Unauthenticated when another request has
+    revoked that token, Conflict when the user is deactivated, and Invalid for a project that the
+    actor cannot see.
     """
+    require_unbound(actor, "tokens")
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:
         raise Forbidden("An operator's token belongs to the platform.")

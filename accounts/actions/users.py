@@ -25,8 +25,8 @@ from accounts.models import (
 from accounts.rules import (
     check_active,
     require_another_staff,
-    require_right_to_change_password,
     require_staff,
+    require_unbound,
 )
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
@@ -183,8 +183,9 @@ def erase_user(actor: Actor, user: User) -> User:
 
 
 def update_me(actor: Actor, **values: object) -> User:
-    """Change the actor's own name, handle or e-mail."""
+    """Change the actor's own name, handle or e-mail. Raises Forbidden for a bound token."""
     _refuse_operator(actor)
+    require_unbound(actor, "its user")
     return _change_user(actor, actor.user, values, None)
 
 
@@ -194,7 +195,7 @@ def change_password(actor: Actor, *, current_password: str, new_password: str) -
     Raises Invalid when the current password is wrong or the new one is weak.
     """
     _refuse_operator(actor)
-    require_right_to_change_password(actor)
+    require_unbound(actor, "the password")
     lock(actor.user, "password")
     if not actor.user.check_password(current_password):
         raise Invalid.field("current_password", "This is not your current password.")

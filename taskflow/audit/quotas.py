@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +72,9 @@ def check_quotas(actor: Actor, created: Sequence[TenantModel]) -> None:
     entry = _counted.get(type(created[0])) if created and settings.QUOTAS else None
     if entry is None or actor.via is Via.COMMAND:
         return
-    _require(actor.tenant.pk, entry.quota, sum(map(entry.is_counted, created)))
-    _require(actor.tenant.pk, TEXT, sum(_measure(row, entry.texts) for row in created))
+    with _usage_hidden_from(actor):
+        _require(actor.tenant.pk, entry.quota, sum(map(entry.is_counted, created)))
+        _require(actor.tenant.pk, TEXT, sum(_measure(row, entry.texts) for row in created))
 
 
 def check_quotas_of_changes(
@@ -95,10 +97,11 @@ def check_quotas_of_changes(
             before, after = fields[name]
             text += _measure_value(after) - _measure_value(before)
         activated += fields.get("is_active") == [False, True]
-    if quota and activated:
-        _require(actor.tenant.pk, quota, activated)
-    if text > 0:
-        _require(actor.tenant.pk, TEXT, text)
+    with _usage_hidden_from(actor):
+        if quota and activated:
+            _require(actor.tenant.pk, quota, activated)
+        if text > 0:
+            _require(actor.tenant.pk, TEXT, text)
 
 
 def require_within_quotas(tenant_id: int) -> None:
@@ -121,6 +124,15 @@ def forget_counts() -> None:
 
 
 # ---- checking and counting ----------------------------------------------------------------------
+
+
+@contextmanager
+def _usage_hidden_from(actor: Actor) -> Iterator[None]:
+    """Leave out of a QuotaExceeded how much the tenant uses, if the token is bound to projects."""
+    try:
+        yield
+    except QuotaExceeded as problem:
+        raise problem if actor.project_ids is None else problem.without_usage() from None
 
 
 def _require(tenant_id: int, name: str, adding: int) -> None:

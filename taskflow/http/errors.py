@@ -177,6 +177,16 @@ class QuotaExceeded(Problem):
             }
         ]
 
+    def without_usage(self) -> Problem:
+        """Return the problem for a viewer who may not know how much the tenant uses."""
+        (error,) = self.errors
+        name = str(error["quota"]).replace("_", " ")
+        return Forbidden(
+            f"The quota of {name} is exceeded. Delete {name} permanently, or ask an administrator.",
+            code=self.code,
+            errors=[{"code": self.code, "detail": f"The tenant may have no more {name}."}],
+        )
+
 
 class NotFound(Problem):
     status = HTTPStatus.NOT_FOUND

@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 
-from accounts.rules import require_staff
+from accounts.rules import require_staff, require_unbound
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, create_all, lock, remove
 from taskflow.db.text import fold_key
@@ -21,7 +22,11 @@ MAX_CREATE_ATTEMPTS = 5  # while other requests create the same tags, and rename
 
 
 def create_tag(actor: Actor, *, name: str, color: str | None = None) -> Tag:
-    """Create a tag. Raises Conflict if there is a tag of this name, without regard to case."""
+    """Create a tag. Raises Conflict if there is a tag of this name, without regard to case.
+
+    Raises Forbidden for a token bound to projects: the tag would have no task in them.
+    """
+    require_unbound(actor, "tags")
     return create(actor, Tag(name=name, color=color))
 
 
@@ -86,7 +91,11 @@ def _try_create_tags(actor: Actor, names: Iterable[str]) -> Sequence[Tag]:
         return ()
 
 
-def find_tags(names: Iterable[str]) -> dict[str, Tag]:
-    """Return the tags with these names, by fold_key() of the name. One query."""
-    tags = Tag.objects.filter(name_folded__in={fold_key(name) for name in names})
+def find_tags(names: Iterable[str], rows: QuerySet[Tag] | None = None) -> dict[str, Tag]:
+    """Return the tags with these names, by fold_key() of the name. One query.
+
+    They are selected from `rows`, by default from all tags of the tenant.
+    """
+    rows = Tag.objects.all() if rows is None else rows
+    tags = rows.filter(name_folded__in={fold_key(name) for name in names})
     return {fold_key(tag.name): tag for tag in tags}

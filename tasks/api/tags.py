@@ -18,7 +18,10 @@ tags = Router(tags=["Tags"])
 
 @tags.get("", response=TagListResponse)
 def list_tags(request: ActorRequest, filters: Query[TagFilters]) -> PageContents[Tag]:
-    """List the tags of the tenant by name."""
+    """List the tags of the tenant by name.
+
+    A token bound to projects shows the tags of the tasks in them.
+    """
     rows = Tag.objects.visible_to(request.auth.viewer)
     if text := filters.sent_fields().get("q"):
         rows = rows.filter(contains_text(fold(text), "name_folded"))
@@ -27,7 +30,10 @@ def list_tags(request: ActorRequest, filters: Query[TagFilters]) -> PageContents
 
 @tags.post("", response={201: TagResponse})
 def create_tag(request: ActorRequest, body: TagCreate) -> Status[Tag]:
-    """Create a tag. 409 if there is a tag of this name, without regard to case."""
+    """Create a tag. 409 if there is a tag of this name, without regard to case.
+
+    Returns 403 for a token that is bound to projects. It may name new tags in a task.
+    """
     return Status(201, actions.create_tag(request.auth, name=body.name, color=body.color))
 
 

@@ -24,8 +24,20 @@ class TagQuerySet(TenantQuerySet["Tag"]):
     """Tags. Their names are unique in the tenant, without regard to case."""
 
     def visible_to(self, viewer: Viewer) -> Self:
-        """Return all tags of the tenant, which every user of it may see."""
-        return self.all()
+        """Return all tags of the tenant, which every user of it may see.
+
+        A token bound to projects shows the tags of the tasks that it shows.
+        """
+        if viewer.project_ids is None:
+            return self.all()
+        # Tasks in the trash of a project show their tags there.
+        in_projects: dict[str, object] = {
+            "tasks__project__pk__in": viewer.project_ids,
+            "tasks__project__deleted_at__isnull": True,
+        }
+        if not viewer.is_staff:
+            in_projects["tasks__project__memberships__user__pk"] = viewer.user_id
+        return self.filter(pk__in=Tag.objects.filter(**in_projects).values("pk"))
 
 
 TagManager = TenantManager.from_queryset(TagQuerySet)

@@ -27,7 +27,7 @@ from taskflow.http.paging import NO_FILTERS, FilterValues
 from taskflow.http.references import describe_unknown
 from taskflow.http.schema import In
 from tasks.actions.tags import find_tags
-from tasks.models import Project, ProjectStatus, Task
+from tasks.models import Project, ProjectStatus, Tag, Task
 from tasks.queries.changed_since import find_changes_since
 from tasks.queries.conditions import ProjectRef, SearchFilter, apply_filters
 from tasks.queries.lookup import (
@@ -85,7 +85,7 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
     sent = where.sent_fields()
     excluded = {name: sent[name] for name in ("tag_not", "tag_all_not") if name in sent}
     names = [tag for tags in excluded.values() for tag in tags]
-    ids = find_tags(names) if names else {}
+    ids = find_tags(names, Tag.objects.visible_to(actor.viewer)) if names else {}
     for parameter, tags in excluded.items():
         for tag in tags:
             _get_id(ids, fold_key(tag), parameter, f"There is no tag “{tag}” to exclude.")
