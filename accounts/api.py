@@ -10,14 +10,7 @@ from ninja import Query, Router, Status
 from accounts.actions import tenants as tenant_actions
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
-from accounts.auth import (
-    admin_auth,
-    check_password,
-    find_tenant,
-    read_auth,
-    read_subdomain,
-    reconcile_subdomains,
-)
+from accounts.auth import admin_auth, read_auth
 from accounts.models import ApiToken, Tenant, User
 from accounts.queries import find_referenced_projects, find_referenced_user, find_user
 from accounts.rules import require_staff
@@ -39,13 +32,14 @@ from accounts.schemas.users import (
     UserResponse,
     UserUpdate,
 )
+from accounts.sign_in import inside_tenant_of_credentials, require_second_factor
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.audit.quotas import read_usage
 from taskflow.db.columns import columns_of
 from taskflow.db.expressions import contains_text
 from taskflow.db.text import fold
-from taskflow.http.errors import Forbidden, Invalid, NotFound, Unauthenticated
+from taskflow.http.errors import Forbidden, Invalid, NotFound
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
 from taskflow.http.request import Request
@@ -85,7 +79,7 @@ def register(request: Request, body: Registration) -> Status[dict[str, object]]:
         raise REGISTRATION_CLOSED
     values = body.sent_fields() | {"password": body.password.get_secret_value()}
     actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)
-    return Status(201, _sign_in(request, actor.user, actor.tenant))
+    return Status(201, sign_in(request, actor.user, actor.tenant))
 
 
 @signing_in.post(
@@ -97,15 +91,14 @@ def register(request: Request, body: Registration) -> Status[dict[str, object]]:
 def login(request: Request, body: Login) -> dict[str, object]:
     """Exchange an e-mail and a password for a token that is valid for 30 days.
 
-    An unknown e-mail, a wrong password and a deactivated user get the same 401, after the same
-    time. Any credentials sent along are ignored.
+    A user with a second factor sends a code as `otp` too. Without one, the right password gets 401
+    `second_factor_required`; an administrator who has to enrol one first gets 401
+    `second_factor_enrolment_required`. An unknown e-mail, a wrong password and a deactivated user
+    get the same 401, after the same time. Any credentials sent along are ignored.
     """
-    tenant = find_tenant(reconcile_subdomains(body.tenant, read_subdomain(request)))
-    with inside(tenant):
-        user = check_password(body.email, body.password.get_secret_value())
-        if user is None:
-            raise Unauthenticated("The e-mail or the password is wrong.")
-        return _sign_in(request, user, tenant)
+    with inside_tenant_of_credentials(request, body) as actor:
+        require_second_factor(actor, body.otp)
+        return sign_in(request, actor.user, actor.tenant)
 
 
 @signing_in.post("/logout", response={204: None}, auth=read_auth)
@@ -117,7 +110,8 @@ def logout(request: ActorRequest) -> Status[None]:
     return Status(204, None)
 
 
-def _sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, object]:
+def sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, object]:
+    """Create a token for a user whose credentials were checked. Return the response."""
     with inside(tenant):
         token, text = token_actions.sign_in(user, tenant, request_id=request.request_id)
     request.actor = Actor(user, tenant)  # for the log

@@ -34,7 +34,14 @@ from taskflow.tenancy import inside, with_tenant_parameter
 log = logging.getLogger("taskflow.auth")
 
 # Sign-in endpoints. Any credentials sent along are ignored.
-PUBLIC_PATHS = frozenset({"/api/v1/auth/login", "/api/v1/auth/register"})
+PUBLIC_PATHS = frozenset(
+    {
+        "/api/v1/auth/login",
+        "/api/v1/auth/register",
+        "/api/v1/auth/second-factor",
+        "/api/v1/auth/second-factor/confirmation",
+    }
+)
 LAST_USED_INTERVAL = timedelta(hours=1)
 ACTING_TENANT = "acting_tenant"  # session key: id of the tenant that an operator works in
 HOW_TO_AUTHENTICATE = (

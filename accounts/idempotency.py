@@ -6,7 +6,7 @@ The response is stored in the write's own transaction, and retries get it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
@@ -15,7 +15,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
-from accounts import tokens
+from accounts.issued_secrets import find_secrets, hide, show
 from accounts.models import IdempotencyRecord
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.errors import Conflict, Invalid
@@ -23,8 +23,6 @@ from taskflow.http.errors import Conflict, Invalid
 RECORD_LIFETIME = timedelta(hours=24)
 CLEANUP_INTERVAL = 100  # expired records are deleted after every hundredth new one
 LOCK_NOT_AVAILABLE = "55P03"  # SQLSTATE: PostgreSQL's lock_timeout has passed
-# Replaces a token in a stored response, so that no secret is stored.
-TOKEN_PLACEHOLDER = "{the token that this answer issued}"  # noqa: S105
 
 
 def run_once(
@@ -40,13 +38,13 @@ def run_once(
     actor = request.actor
     record = _reserve_key(actor, key, _fingerprint(request, actor))
     entropy = salted_hmac("taskflow.idempotency", f"{record.pk} {key}", algorithm="sha256").digest()
-    token = tokens.make_token_text(actor.tenant.pk, entropy)
+    issued = find_secrets(actor, entropy, request.path)
     if record.status is not None:
-        return _replay_response(record, token)
+        return _replay_response(record, issued)
     request.actor = replace(actor, entropy=entropy)
     response = work(request)
     if response.status_code < 400:
-        _store_response(record, response, token)
+        _store_response(record, response, issued)
     return response
 
 
@@ -103,19 +101,21 @@ def _fingerprint(request: ActorRequest, actor: Actor) -> str:
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 
 
-def _store_response(record: IdempotencyRecord, response: HttpResponse, token: str) -> None:
-    """Store the response without the token that it may contain, which can be computed again."""
+def _store_response(
+    record: IdempotencyRecord, response: HttpResponse, issued: Mapping[str, str]
+) -> None:
+    """Store the response without the secrets that it may contain: they can be computed again."""
     IdempotencyRecord.objects.filter(pk=record.pk).update(
         status=response.status_code,
         headers=dict(response.items()),
-        body=response.content.decode().replace(token, TOKEN_PLACEHOLDER),
+        body=hide(response.content.decode(), issued),
     )
     if record.pk % CLEANUP_INTERVAL == 0:
         delete_expired_records()
 
 
-def _replay_response(record: IdempotencyRecord, token: str) -> HttpResponse:
-    body = record.body.replace(TOKEN_PLACEHOLDER, token)
+def _replay_response(record: IdempotencyRecord, issued: Mapping[str, str]) -> HttpResponse:
+    body = show(record.body, issued)
     response = HttpResponse(body, status=record.status, headers=record.headers)
     response["Idempotency-Replayed"] = "true"
     return response

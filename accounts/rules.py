@@ -11,7 +11,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
-from accounts.models import ApiToken, User
+from accounts.models import ApiToken, User, UserKind
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.locks import LockMode, add_row_lock, require_fresh
 from taskflow.audit.resource_types import resource_types
@@ -157,3 +157,16 @@ def require_another_staff(*leaving: User) -> None:
     staff = [one for one in add_row_lock(rows, LockMode.UPDATE) if one.is_active and one.is_staff]
     if all(one.pk in ids for one in staff):
         raise Conflict("This is the last administrator. Make another user administrator first.")
+
+
+def require_own_account(actor: Actor) -> None:
+    """Raise Forbidden unless the actor is a person with a password, in their own tenant.
+
+    With a token bound to projects, sign-ins and their second factor are out of reach.
+    """
+    if actor.project_ids is not None:
+        raise Forbidden("A token bound to projects has no access to sign-ins and second factors.")
+    if actor.is_operator:
+        raise Forbidden("An operator can be changed only in the platform's own tenant.")
+    if actor.user.kind != UserKind.HUMAN:
+        raise Forbidden("An agent has no password, so it has no second factor and no sessions.")

@@ -13,6 +13,7 @@ from ninja.errors import HttpError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
+from accounts.api_second_factors import enrolling, second_factor
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
 from taskflow.guide import API_VERSION, index
@@ -67,6 +68,7 @@ TAGS = {
     "Projects": "Projects contain tasks, pages and members, and give tasks their keys.",
     "Signing in": "Get a token, and give it back.",
     "Me": "Your own user.",
+    "Second factor": "The codes of an app, which signing in needs beside the password.",
     "Tokens": "The tokens of people and agents.",
     "Users": "The people and agents of the tenant.",
     "Tenant": "The organization that you work in.",
@@ -103,7 +105,9 @@ api = Api(
 api.add_router("/tasks", tasks)
 api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
+api.add_router("/auth", enrolling)
 api.add_router("/me", me)
+api.add_router("/me/second-factor", second_factor)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
 api.add_router("/users", offboarding)

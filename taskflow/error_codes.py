@@ -18,7 +18,12 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "bad_reason": "X-Reason is not one line, or is not percent-encoded.",
         "bad_on_behalf_of": "X-On-Behalf-Of is neither an id nor a handle.",
     },
-    401: {"unauthenticated": "The credentials are missing, wrong, expired or revoked."},
+    401: {
+        "unauthenticated": "The credentials are missing, wrong, expired or revoked.",
+        "second_factor_required": "The password is right; the second factor is missing.",
+        "wrong_second_factor": "The code of the second factor is wrong, or was used before.",
+        "second_factor_enrolment_required": "A second factor has to be enrolled first.",
+    },
     403: {
         "forbidden": "Your role does not allow it.",
         "quota_exceeded": "The tenant would have more rows or text than the installation allows.",
@@ -31,6 +36,8 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     408: {"request_timeout": "The body did not arrive in time."},
     409: {
         "conflict": "The change contradicts what is stored.",
+        "no_second_factor": "There is no second factor in use.",
+        "second_factor_mandatory": "The tenant requires the second factor.",
         "taken": "Another object has the same unique value.",
         "open_work": "Subtasks or blockers are open; `errors` lists them.",
         "parent_done": "The parent of the open task is done.",
@@ -84,6 +91,13 @@ REMEDIES: Mapping[str, str] = {
     "bad_on_behalf_of": "Send an id, or a handle as in @ada.",
     "unauthenticated": "Get a token from POST /api/v1/auth/login, and send it as"
     " Authorization: Bearer tf_….",
+    "second_factor_required": "Send the code of the app, or a recovery code, as `otp` with the"
+    " e-mail and the password.",
+    "second_factor_mandatory": "Set second_factor_required of the tenant to false first.",
+    "wrong_second_factor": "Send the code that the app shows now, or an unused recovery code.",
+    "second_factor_enrolment_required": "Enrol with POST /api/v1/auth/second-factor, or on the"
+    " sign-in page of the admin.",
+    "no_second_factor": "Enrol one with POST /api/v1/me/second-factor, and confirm it.",
     "forbidden": "Ask an owner of the project or an administrator.",
     "quota_exceeded": "Delete objects permanently, or ask the operator for a higher limit.",
     "insufficient_scope": "Use a token of the scope that the detail names.",

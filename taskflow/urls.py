@@ -8,6 +8,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
+from accounts.admin.sign_in import enrol, enter_code, sign_in
 from taskflow.admin.site import search
 from taskflow.api import api
 from taskflow.database_version import find_incompatibility
@@ -42,6 +43,9 @@ urlpatterns = [  # tried in this order
     path("api/v1", index_view),
     path("llms.txt", llms_txt),
     path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("admin/login/", sign_in),
+    path("admin/login/code/", enter_code, name="admin_code"),
+    path("admin/login/enrolment/", enrol, name="admin_enrolment"),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/", admin.site.urls),
     path("livez", health.livez),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.models.second_factors import RecoveryCode, SecondFactor, find_second_factor
 from accounts.models.users import (
     HANDLE,
     PLATFORM,
@@ -23,9 +24,12 @@ __all__ = [
     "SUBDOMAIN",
     "ApiToken",
     "IdempotencyRecord",
+    "RecoveryCode",
+    "SecondFactor",
     "Tenant",
     "User",
     "UserKind",
     "check_time_zone",
+    "find_second_factor",
     "password_forms",
 ]

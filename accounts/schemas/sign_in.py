@@ -9,6 +9,7 @@ from pydantic import Field
 
 from accounts.models import SUBDOMAIN
 from accounts.schemas.fields import Password, TenantName, UserEmail
+from accounts.schemas.second_factors import OneTimeCode, RecoveryCodesResponse
 from accounts.schemas.tenants import TenantResponse
 from accounts.schemas.users import UserResponse
 from taskflow.http.schema import In, Matches, OneLine, Out, example
@@ -43,8 +44,8 @@ class Registration(In):
     password: Password
 
 
-class Login(In):
-    """The credentials of a person."""
+class Credentials(In):
+    """The e-mail and the password of a person, and the tenant."""
 
     model_config = example(**{"email": "ada@acme.example", "password": "taskflow-demo-2026"})
 
@@ -58,6 +59,16 @@ class Login(In):
     )
 
 
+class Login(Credentials):
+    """The credentials of a person."""
+
+    otp: OneTimeCode | None = Field(
+        None,
+        description="For a user with a second factor: the present code of the app, or a recovery"
+        " code.",
+    )
+
+
 class SignedInResponse(Out):
     """A new token, and the user and tenant that it belongs to."""
 
@@ -65,3 +76,17 @@ class SignedInResponse(Out):
     expires_at: datetime | None = Field(description="When the token expires, in UTC.")
     user: UserResponse
     tenant: TenantResponse
+
+
+class EnrolmentConfirmation(Credentials):
+    """The same credentials, and the first code of the app."""
+
+    model_config = example(
+        **{"email": "ada@acme.example", "password": "taskflow-demo-2026", "otp": "123 456"}
+    )
+
+    otp: OneTimeCode
+
+
+class EnrolledResponse(SignedInResponse, RecoveryCodesResponse):
+    """A new token, and the recovery codes of the new second factor."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import MISSING, Field
+from pydantic import MISSING, Field, StrictBool
 
 from accounts.schemas.fields import TenantName
 from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
@@ -15,6 +15,9 @@ class TenantResponse(Out):
     name: str = Field(description="The name.")
     subdomain: str = Field(description="The DNS label that names it in hosts and in X-Tenant.")
     time_zone: str = Field(description="The IANA name of its time zone, such as Europe/Berlin.")
+    second_factor_required: bool = Field(
+        description="Whether administrators have to have a second factor."
+    )
     version: Version
     created_at: CreatedAt
     updated_at: UpdatedAt
@@ -56,4 +59,9 @@ class TenantUpdate(In):
         max_length=63,
         description="The IANA name of the time zone. Days in filters begin at its midnight.",
         examples=["Europe/Berlin"],
+    )
+    second_factor_required: StrictBool | MISSING = Field(
+        MISSING,
+        description="True: an administrator without a second factor has to enrol one at the next"
+        " sign-in. Tokens and sessions that exist stay valid.",
     )

@@ -1,4 +1,4 @@
-"""gzip for the bodies of responses, except for those that contain a token.
+"""gzip for the bodies of responses, except for those that contain a token or another secret.
 
 The length of a compressed body shows what parts of it have in common. If one part is a secret and
 another is chosen by somebody else, the secret can be guessed bit by bit (the BREACH attack).
@@ -17,6 +17,9 @@ LEVEL = 3  # a list of 50 tasks takes half the time of level 6, and is a tenth l
 COMPRESSED_TYPE = re.compile(r"text/|application/([a-z.]+\+)?json\b")
 TOKEN_PATTERN = re.compile(rb"tf_[1-9][0-9]*_[0-9A-Za-z]{49}")  # as accounts/tokens.py makes them
 
+# Secrets of a second factor: in the JSON of the API, and in the pages of the admin.
+SECRET_PATTERN = re.compile(rb'otpauth:|"recovery_codes":\s*\["|class="segno"|id="recovery-codes"')
+
 
 def compress(request: HttpRequest, response: HttpResponse) -> None:
     """Compress the body if the client accepts gzip and if that is worthwhile and safe.
@@ -29,7 +32,9 @@ def compress(request: HttpRequest, response: HttpResponse) -> None:
     body = response.content
     if len(body) < MIN_BYTES or not COMPRESSED_TYPE.match(response.get("Content-Type", "")):
         return
-    if response.has_header("Content-Encoding") or TOKEN_PATTERN.search(body):
+    if response.has_header("Content-Encoding"):
+        return
+    if TOKEN_PATTERN.search(body) or SECRET_PATTERN.search(body):
         return
     response.content = gzip.compress(body, LEVEL, mtime=0)
     response["Content-Encoding"] = "gzip"

@@ -145,8 +145,8 @@ class Unauthenticated(Problem):
     status = HTTPStatus.UNAUTHORIZED
     code = "unauthenticated"
 
-    def __init__(self, detail: str) -> None:
-        super().__init__(detail, headers={"WWW-Authenticate": 'Bearer realm="taskflow"'})
+    def __init__(self, detail: str, *, code: str | None = None) -> None:
+        super().__init__(detail, code=code, headers={"WWW-Authenticate": 'Bearer realm="taskflow"'})
 
 
 class Forbidden(Problem):

@@ -28,13 +28,22 @@ PACKAGES = [
 ]
 # Inside an app, a module may import the layers before its own. Each set is one layer.
 LAYERS: list[set[str]] = [
-    {"models", "tokens"},
+    {"models", "tokens", "one_time_codes"},
     {"rules", "reserved"},
     {"actions", "changes"},
     {"queries"},
     {"schemas"},
-    {"attribution", "auth", "idempotency", "middleware", "csv", "export"},
-    {"api", "admin", "management", "seeding"},
+    {
+        "attribution",
+        "auth",
+        "idempotency",
+        "issued_secrets",
+        "middleware",
+        "sign_in",
+        "csv",
+        "export",
+    },
+    {"api", "api_second_factors", "admin", "management", "seeding"},
 ]
 WRITES = {
     "save",

@@ -39,6 +39,11 @@ OWN = {
 FORBIDDEN = {
     "update_me",
     "change_password",
+    "get_second_factor",
+    "begin_second_factor",
+    "confirm_second_factor",
+    "renew_recovery_codes",
+    "remove_second_factor",
     "create_token",
     "create_user",
     "get_tenant_usage",

@@ -127,6 +127,7 @@ def test_dry_run_of_signing_in_is_refused(fixtures, as_, client):
 _number = count(1)
 BODIES = {
     "post /me/password": {"current_password": "correct horse battery", "new_password": "staple 4 all!"},
+    "post /me/second-factor": {"current_password": "correct horse battery"},
     "patch /me": {"full_name": "New"},
     "post /tokens": {"name": "t"},
     "post /users": {"kind": "agent", "handle": "robot"},
@@ -158,7 +159,14 @@ BODIES = {
     "post /undo": {"request_id": "r-1"},
     "post /plans": {"method": "DELETE", "path": "/api/v1/tasks/APO-1"},
 }  # fmt: skip
-NO_WRITE_TO_UNDO = {"post /auth/login", "post /auth/register"}
+NO_WRITE_TO_UNDO = {"post /auth/login", "post /auth/register"} | {
+    # They take a code of the moment, or need a second factor that is in use.
+    "post /auth/second-factor",
+    "post /auth/second-factor/confirmation",
+    "post /me/second-factor/confirmation",
+    "post /me/second-factor/recovery-codes",
+    "post /me/second-factor/removal",
+}
 
 
 def writes(client):

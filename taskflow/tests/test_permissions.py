@@ -33,6 +33,16 @@ MATRIX = {
     "update_me":      ("patch", "/me", {"full_name": "N"},                200, 200, 200, 200, 200, 200, 200),
     "change_password": ("post", "/me/password", {"current_password": "a", "new_password": "b"},
                                                                           422, 422, 422, 422, 422, 422, 422),
+    "get_second_factor": ("get", "/me/second-factor", None,               200, 200, 200, 403, 200, 200, 200),
+    "begin_second_factor": ("post", "/me/second-factor", {"current_password": "a"},
+                                                                          422, 422, 422, 403, 422, 422, 422),
+    # nobody has begun to enrol one
+    "confirm_second_factor": ("post", "/me/second-factor/confirmation", {"otp": "123456"},
+                                                                          409, 409, 409, 403, 409, 409, 409),
+    "renew_recovery_codes": ("post", "/me/second-factor/recovery-codes", {"current_password": "a"},
+                                                                          422, 422, 422, 403, 422, 422, 422),
+    "remove_second_factor": ("post", "/me/second-factor/removal", {"current_password": "a"},
+                                                                          422, 422, 422, 403, 422, 422, 422),
     "logout":         ("post", "/auth/logout", None,                      204, 204, 204, 204, 204, 204, 204),
     "list_tokens":    ("get", "/tokens", None,                            200, 200, 200, 200, 200, 200, 200),
     "create_token":   ("post", "/tokens", {"name": "x"},                  201, 201, 201, 201, 201, 201, 201),
@@ -129,7 +139,8 @@ MATRIX = {
     "put_tag":        ("put", "/tags/{tag}", {"color": "#000000"},        403, 403, 403, 403, 403, 200, 404),
     "delete_tag":     ("delete", "/tags/{tag}", None,                     403, 403, 403, 403, 403, 204, 404),
 }  # fmt: skip
-OPEN = {"register", "login", "get_index"}  # operations without credentials
+# operations without credentials
+OPEN = {"register", "login", "begin_enrolment", "confirm_enrolment", "get_index"}
 
 
 def operations() -> dict[str, tuple[str, str, dict]]:

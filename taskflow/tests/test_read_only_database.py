@@ -18,8 +18,7 @@ from django.db import (
 )
 from django.test import Client
 
-from accounts import api as accounts_api
-from accounts import auth, middleware
+from accounts import auth, middleware, sign_in
 from conftest import ApiClient, build_fixtures, token_of
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, inside
@@ -75,7 +74,7 @@ def test_read_of_a_read_only_database_succeeds(client, read_only, path):
 
 @pytest.mark.parametrize("way", ["/api/v1/auth/login", "/api/v1/auth/register"])
 def test_signing_in_answers_503(fixtures, read_only, way, monkeypatch):
-    monkeypatch.setattr(accounts_api, "check_password", lambda *args: fixtures.ada.user)
+    monkeypatch.setattr(sign_in, "check_password", lambda *args: fixtures.ada.user)
     body = {"email": "a@b.example", "password": "correct horse battery"}
     if way.endswith("register"):
         body |= {"tenant_name": "X", "subdomain": "xyz", "full_name": "X"}

@@ -16,7 +16,7 @@ from accounts.models import Tenant
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract_report import list_operations, list_promises
-from taskflow.tests.test_examples import QUERIES, WITHOUT_TOKEN
+from taskflow.tests.test_examples import NEED_A_SECOND_FACTOR, QUERIES, WITHOUT_TOKEN
 from tasks.models import Comment, Page, ProjectMember, Role, Tag
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
@@ -92,10 +92,13 @@ def statuses_of(client, method, path, body, media_type):
 def test_every_documented_success_is_answered(demo):
     client, ids, others = demo
     answered = set()
+    untried = set()  # they succeed in accounts/tests/test_second_factor.py
 
     for operation_name, operation in list_operations().items():
         method, template = operation_name.split(" ")
         name = operation["operationId"]
+        if name in NEED_A_SECOND_FACTOR:
+            untried.add(operation_name)
         values = ids | others.get(name, {})
         path = re.sub(r"{(\w+)}", lambda match, v=values: str(v[match[1]]), template)
         sender = CheckedClient() if name in WITHOUT_TOKEN else client
@@ -103,4 +106,5 @@ def test_every_documented_success_is_answered(demo):
             for status in statuses_of(sender, method, path + query, body, media_type):
                 answered.add((operation_name, status))
 
-    assert sorted(list_promises() - answered) == []
+    missing = {(name, status) for name, status in list_promises() - answered if name not in untried}
+    assert sorted(missing) == []

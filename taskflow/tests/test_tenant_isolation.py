@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts.models import ApiToken, IdempotencyRecord, User
+from accounts.models import ApiToken, IdempotencyRecord, RecoveryCode, SecondFactor, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
@@ -48,6 +48,8 @@ MODELS = [
     TaskCountDelta,
     FormerNumber,
     IdempotencyRecord,
+    SecondFactor,
+    RecoveryCode,
     Comment,
     Page,
 ]

@@ -9,7 +9,7 @@ from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts.actions.tokens import issue_token
-from accounts.models import ApiToken, IdempotencyRecord, User
+from accounts.models import ApiToken, IdempotencyRecord, RecoveryCode, SecondFactor, User
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import create
@@ -78,6 +78,8 @@ def fill_tables(actor, project, task):
     create(actor, Comment(task=task, author=actor.user, body="so"))
     create(actor, Page(project=project, title="Plan", owner=actor.user))
     IdempotencyRecord.objects.create(user_id=actor.user.pk, key="k")
+    factor = create(actor, SecondFactor(user=actor.user, salt="s"))
+    RecoveryCode.objects.create(factor=factor, digest="d")
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -193,6 +195,8 @@ UNIQUES = {
     "user_handle_key": lambda w: User(handle="ada", email="x@acme.example"),
     "user_email_key": lambda w: User(handle="x", email="ada@acme.example"),
     "idempotency_record_key": lambda w: IdempotencyRecord(user_id=w.ada.user.pk, key="k"),
+    "second_factor_user_key": lambda w: SecondFactor(user=w.ada.user, salt="t"),
+    "recovery_code_key": lambda w: RecoveryCode(factor=SecondFactor.objects.get(), digest="d"),
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),

@@ -19,6 +19,8 @@ WRITES = [name for name, (method, *_) in MATRIX.items() if method != "get"]
 OPEN_WRITES = {
     "login": ("post", "/auth/login"),
     "register": ("post", "/auth/register"),
+    "begin_enrolment": ("post", "/auth/second-factor"),
+    "confirm_enrolment": ("post", "/auth/second-factor/confirmation"),
 }
 RACED = [*WRITES, *OPEN_WRITES]
 # Which of the shared rows stands for each name in the paths and bodies of the matrix.
@@ -191,6 +193,12 @@ def _undo(choice: Choice) -> dict[str, object]:
 
 VARIED: Mapping[str, Callable[[Choice], object]] = {
     "login": lambda c: {"email": c.of("ada@acme.example", "boss@acme.example"), "password": "x"},
+    "begin_enrolment": lambda c: {"email": "boss@acme.example", "password": c.of(*PASSWORDS)},
+    "confirm_enrolment": lambda c: {
+        "email": "boss@acme.example",
+        "password": c.of(*PASSWORDS),
+        "otp": "123456",
+    },
     "register": lambda c: {
         "tenant_name": "Many",
         "subdomain": c.of("one", "two", "three"),

@@ -89,6 +89,8 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
     required: set[tuple[int, tuple[Role, ...]]] = set()
     closed: set[int] = set()  # projects that must not be archived
     for event in events:
+        if event.subject_type not in resource_types():
+            continue  # it cannot be undone, so it needs no right
         project_ids = project_ids_of(event, rows)
         if event.subject_type in ACCOUNT_TYPES:
             _require_account_rights(actor, event)
