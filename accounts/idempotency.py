@@ -11,14 +11,16 @@ from dataclasses import replace
 from datetime import timedelta
 
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.http import HttpResponse
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
 from accounts.issued_secrets import find_secrets, hide, show
-from accounts.models import IdempotencyRecord
+from accounts.models import IdempotencyRecord, User
 from taskflow.audit.actor import Actor, ActorRequest
-from taskflow.http.errors import Conflict, Invalid
+from taskflow.db.expressions import JsonList
+from taskflow.http.errors import Conflict, Forbidden, Invalid
 
 RECORD_LIFETIME = timedelta(hours=24)
 CLEANUP_INTERVAL = 100  # expired records are deleted after every hundredth new one
@@ -33,18 +35,20 @@ def run_once(
     Call it inside the request's transaction: a second request with the same key waits until the
     first one commits. A response with a status of 400 or more is not stored, so that the request
     can be corrected and sent with the same key. Raises Invalid when the key was used for another
-    request, Conflict when the first request takes too long.
+    request, Conflict when the first request takes too long, and Forbidden when the actor may no
+    longer see the stored response.
     """
     actor = request.actor
     record = _reserve_key(actor, key, _fingerprint(request, actor))
     entropy = salted_hmac("taskflow.idempotency", f"{record.pk} {key}", algorithm="sha256").digest()
     issued = find_secrets(actor, entropy, request.path)
     if record.status is not None:
+        _check_rights(actor, record)
         return _replay_response(record, issued)
     request.actor = replace(actor, entropy=entropy)
     response = work(request)
     if response.status_code < 400:
-        _store_response(record, response, issued)
+        _store_response(actor, record, response, issued)
     return response
 
 
@@ -101,14 +105,48 @@ def _fingerprint(request: ActorRequest, actor: Actor) -> str:
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 
 
+def _check_rights(actor: Actor, record: IdempotencyRecord) -> None:
+    """Raise Forbidden if the actor sees less than when the response was stored.
+
+    Which projects a response shows is not known, so the loss of any membership counts. A response
+    without a body shows nothing. The token has the same rights: see _fingerprint(). One query at
+    most.
+    """
+    if actor.is_staff or not record.body:
+        return
+    lost = set(record.project_ids or ())
+    if lost:
+        lost -= set(_project_ids_of(actor).values_list("memberships__project_id", flat=True))
+    if record.was_staff or lost:
+        raise Forbidden(
+            "The first request with this Idempotency-Key has succeeded, and this one changed"
+            " nothing. Its response is not sent again, because you have lost access since then.",
+            code="replay_refused",
+        )
+
+
+def _project_ids_of(actor: Actor) -> QuerySet[User]:
+    """Select the user once for each project that the user is a member of.
+
+    `memberships` is the reverse name of tasks.ProjectMember.user. This app may not import it.
+    """
+    users: QuerySet[User] = User.objects.filter(pk=actor.user.pk, memberships__isnull=False)
+    return users.order_by()
+
+
 def _store_response(
-    record: IdempotencyRecord, response: HttpResponse, issued: Mapping[str, str]
+    actor: Actor, record: IdempotencyRecord, response: HttpResponse, issued: Mapping[str, str]
 ) -> None:
     """Store the response without the secrets that it may contain: they can be computed again."""
+    project_ids = None
+    if not actor.is_staff:
+        project_ids = JsonList(_project_ids_of(actor).values("memberships__project_id"))
     IdempotencyRecord.objects.filter(pk=record.pk).update(
         status=response.status_code,
         headers=dict(response.items()),
         body=hide(response.content.decode(), issued),
+        was_staff=actor.is_staff,
+        project_ids=project_ids,
     )
     if record.pk % CLEANUP_INTERVAL == 0:
         delete_expired_records()

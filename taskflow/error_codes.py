@@ -29,6 +29,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "quota_exceeded": "The tenant would have more rows or text than the installation allows.",
         "insufficient_scope": "The scope or the projects of the token do not allow it.",
         "registration_closed": "The installation does not accept registrations.",
+        "replay_refused": "The write has succeeded before; you may no longer see its response.",
         "csrf_failed": "The session of a browser was sent without its X-CSRFToken.",
     },
     404: {"not_found": "The object or URL does not exist, or is not visible to you."},
@@ -103,6 +104,7 @@ REMEDIES: Mapping[str, str] = {
     "insufficient_scope": "Use a token of the scope that the detail names.",
     "registration_closed": "Ask the operator, who runs `manage.py create_tenant` or sets"
     " TASKFLOW_REGISTRATION=1.",
+    "replay_refused": "Do not send the write again. Read the objects that you can still see.",
     "csrf_failed": "Load the page again, or use a token.",
     "not_found": "Check the id or key, and whether you are a member of the project.",
     "request_timeout": "Send the request again, over a faster connection or in smaller parts.",

@@ -350,6 +350,9 @@ class IdempotencyRecord(TenantModel):
     key = models.CharField(max_length=255)
     fingerprint = models.CharField(max_length=64)  # of the request
     status = models.PositiveSmallIntegerField(null=True)  # null until the write has succeeded
+    # What the user could see when the write had succeeded. A retry needs at least the same.
+    was_staff = models.BooleanField(default=False, db_default=False)
+    project_ids = models.JSONField(null=True)  # [int], of a member; null if it is not compared
     headers = models.JSONField(default=dict)
     body = models.TextField()
     created_at = models.DateTimeField(auto_now_add=True)

@@ -101,7 +101,7 @@ BUDGETS = [
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),
-    Budget("create_tag", others.create_tag_again_with_its_key, ONCE, 3, 3),
+    Budget("create_tag", others.create_tag_again_with_its_key, ONCE, 4, 4),  # memberships
     Budget("update_tag", others.update_tag, (3, 5), 5, 5),
     Budget("delete_tag", others.delete_tag, (3, 5), 8, 8),
     Budget("list_comments", others.list_comments, (3, 5), 2, 2),
