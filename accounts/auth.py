@@ -12,7 +12,7 @@ from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
 from django.contrib.auth.hashers import make_password
 from django.db import Error as DatabaseError
-from django.db.models import CharField, DateTimeField, Q, QuerySet
+from django.db.models import Case, CharField, DateTimeField, F, Q, QuerySet, When
 from django.http import HttpRequest
 from django.http.request import split_domain_port
 from django.utils import timezone
@@ -110,9 +110,12 @@ def _live_tokens() -> QuerySet[ApiToken]:
     digest, now = Parameter("digest", CharField()), Parameter("now", DateTimeField())
     live = ApiToken.objects.live(now).filter(digest=digest)
     live = live.filter(user__is_active=True, tenant__is_active=True)
-    # The tokens of an agent work only while its responsible user is active.
+    # The tokens of an agent work only while its responsible user is active, and who created them.
     live = live.filter(Q(user__responsible__isnull=True) | Q(user__responsible__is_active=True))
-    return live.select_related("user", "tenant")
+    live = live.filter(Q(issued_by__isnull=True) | Q(issued_by__is_active=True))
+    # The projects that a token shows are limited by those of who created it.
+    member = Case(When(issued_by__is_staff=False, then=F("issued_by")))
+    return live.annotate(maker_id=member).select_related("user", "tenant")
 
 
 LIVE_TOKEN_QUERY = Query(_live_tokens)
@@ -184,12 +187,16 @@ def describe_refused_token(request: Request) -> str:
 
 
 def build_token_actor(request: Request, token: ApiToken) -> Actor:
-    """Return the token's user as an actor with the token's rights. Needs its user and tenant."""
+    """Return the token's user as an actor with the token's rights.
+
+    Needs a token of inside_tenant_of_token(), with its user and tenant.
+    """
     return Actor(
         token.user,
         token.tenant,
         scope=TokenScope(token.scope),
         project_ids=None if token.project_ids is None else tuple(token.project_ids),
+        maker_id=getattr(token, "maker_id", None),
         token=token,
         request_id=request.request_id,
     )

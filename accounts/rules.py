@@ -60,6 +60,17 @@ def require_control_of_token(actor: Actor, token: ApiToken) -> None:
         raise Forbidden("A token bound to projects can replace and revoke only itself.")
 
 
+def require_right_to_new_token(actor: Actor, user: User) -> None:
+    """Raise Forbidden unless the actor may know the text of a new token of this user.
+
+    Whoever knows it can act as its user. Nobody acts as another person, not even an administrator.
+    """
+    if user.kind == UserKind.HUMAN and user.pk != actor.user.pk:
+        raise Forbidden(
+            f"Only {user} can create tokens for {user}. Create one for yourself or for an agent."
+        )
+
+
 def require_live(token: ApiToken) -> None:
     """Raise Conflict for a token that is revoked or has expired."""
     require_fresh(token, "revoked_at", "expires_at")
@@ -68,10 +79,15 @@ def require_live(token: ApiToken) -> None:
 
 
 def require_live_credentials(actor: Actor) -> None:
-    """Raise Unauthenticated when the request's own token has been revoked since the request began.
+    """Raise Unauthenticated when the request's own token has been revoked since the request began,
+    or its user deactivated.
 
     Otherwise a revoked token could create another token.
     """
+    if actor.member is not None:
+        require_fresh(actor.member, "is_active")
+        if not actor.member.is_active:
+            raise Unauthenticated("Your user is deactivated. Ask an administrator.")
     if actor.token is None:
         return
     require_fresh(actor.token, "revoked_at", "expires_at")
@@ -135,8 +151,7 @@ def check_projects(actor: Actor, project_ids: Sequence[int] | None) -> None:
     """
     if project_ids is None:
         return
-    projects = resource_types()["project"].model.objects.visible_to(actor.viewer)
-    visible = set(projects.filter(pk__in=sorted(set(project_ids))).values_list("pk", flat=True))
+    visible = _find_visible_projects(actor, project_ids)
     problems = [
         build_unknown_reference(f"project_ids/{n}", "project", pk)
         for n, pk in enumerate(project_ids)
@@ -144,6 +159,24 @@ def check_projects(actor: Actor, project_ids: Sequence[int] | None) -> None:
     ]
     if problems:
         raise merge_problems(problems)
+
+
+def leave_out_invisible(actor: Actor, project_ids: Sequence[int] | None) -> list[int] | None:
+    """Return those of the projects of a token that the actor can see; None for no limit.
+
+    One query, or none for None. Raises Conflict if none is left.
+    """
+    if project_ids is None:
+        return None
+    visible = _find_visible_projects(actor, project_ids)
+    if not visible:
+        raise Conflict("You can see none of the token's projects any more. Create a new token.")
+    return sorted(visible)
+
+
+def _find_visible_projects(actor: Actor, project_ids: Sequence[int]) -> set[int]:
+    projects = resource_types()["project"].model.objects.visible_to(actor.viewer)
+    return set(projects.filter(pk__in=sorted(set(project_ids))).values_list("pk", flat=True))
 
 
 def require_another_staff(*leaving: User) -> None:

@@ -22,27 +22,29 @@ def lock_users(users: Iterable[User | None], mode: LockMode = LockMode.SHARE) ->
     """Prevent changes of the users until the transaction ends, and refresh what rules read.
 
     By default other transactions may hold the same lock, so that several can assign tasks to one
-    user at the same time. None is skipped. One statement. Raises NotFound when one of the users no
-    longer exists.
+    user at the same time. None is skipped; two objects of one user are both refreshed. One
+    statement. Raises NotFound when one of the users no longer exists.
     """
-    lock_all(list({user.pk: user for user in users if user}.values()), *USER_COLUMNS, mode=mode)
+    lock_all(list({id(user): user for user in users if user}.values()), *USER_COLUMNS, mode=mode)
 
 
-def lock_with_responsible(user: User) -> None:
-    """Lock a user and the user who is responsible for it, as lock_users() does.
+def lock_with_responsible(user: User, *others: User | None) -> None:
+    """Lock a user, the user who is responsible for it, and the others, as lock_users() does.
 
     Raises Contended when another user has become responsible in the meantime, since that user is
     not locked.
     """
     responsible_id = user.responsible_id
-    lock_users([user, user.responsible])
+    lock_users([user, user.responsible, *others])
     if user.responsible_id != responsible_id:
         raise Contended("Another user has become responsible. Send the request again.")
 
 
-def lock_token(token: ApiToken) -> None:
-    """Lock a token for a change, after its user and the user who is responsible for that user."""
-    lock_with_responsible(token.user)
+def lock_token(token: ApiToken, *others: User | None) -> None:
+    """Lock a token for a change, after its user, the user who is responsible for that user, and
+    the others.
+    """
+    lock_with_responsible(token.user, *others)
     lock(token, *TOKEN_COLUMNS)
 
 

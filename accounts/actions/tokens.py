@@ -17,12 +17,14 @@ from accounts.models import (
 from accounts.rules import (
     check_projects,
     find_latest_expiry,
+    leave_out_invisible,
     require_active,
     require_control_of_token,
     require_control_of_user,
     require_live,
     require_live_credentials,
     require_no_more_rights,
+    require_right_to_new_token,
     require_unbound,
 )
 from taskflow.audit.actor import Actor, TokenScope
@@ -62,18 +64,20 @@ def create_token(
     """Create a token for the actor, or for an agent of the actor. Return it and its text.
 
     By default it expires after 90 days, but not later than the token that creates it.
-    Raises Forbidden for an actor with a token bound to projects, and when the new token would have
-    more rights than the actor's token or outlive it, Unauthenticated when another request has
-    revoked that token, Conflict when the user is deactivated, and Invalid for a project that the
-    actor cannot see.
+    Raises Forbidden for another person, for an actor with a token bound to projects, and when the
+    new token would have more rights than the actor's token or outlive it, Unauthenticated when
+    another request has revoked that token, Conflict when the user is deactivated, and Invalid for a
+    project that the actor cannot see.
     """
     require_unbound(actor, "tokens")
     owner = user or actor.user
     if owner.tenant_id != actor.tenant.pk:
         raise Forbidden("An operator's token belongs to the platform.")
-    lock_with_responsible(owner)
+    # Who creates a token for an agent cannot be deactivated meanwhile: that would revoke it.
+    lock_with_responsible(owner, actor.member)
     lock_credentials(actor)
     require_control_of_user(actor, owner)
+    require_right_to_new_token(actor, owner)
     require_live_credentials(actor)
     require_active(owner)
     lifetime = (
@@ -90,12 +94,14 @@ def create_token(
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     """Create a successor with the same rights and lifetime. The old token expires in 24 hours.
 
-    A successor never outlives the token of the request, so no token can prolong itself. Raises
-    Conflict for a token that is revoked or has expired.
+    A successor never outlives the token of the request, so no token can prolong itself. It leaves
+    out projects that the actor cannot see any more. Raises Forbidden for the token of another
+    person, and Conflict for a token that is revoked or has expired, or that has no project left.
     """
-    lock_token(token)
+    lock_token(token, actor.member)
     lock_credentials(actor)
     require_control_of_token(actor, token)
+    require_right_to_new_token(actor, token.user)
     require_live_credentials(actor)
     require_live(token)
     require_active(token.user)
@@ -103,9 +109,10 @@ def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:
     expires_at = None if token.expires_at is None else now + (token.expires_at - token.created_at)
     if latest is not None:
         expires_at = min(expires_at or latest, latest)
-    require_no_more_rights(actor, scope, token.project_ids, expires_at)
+    project_ids = leave_out_invisible(actor, token.project_ids)
+    require_no_more_rights(actor, scope, project_ids, expires_at)
     issued = issue_token(
-        actor, token.user, token.name, scope, expires_at, token.project_ids, verb="rotated"
+        actor, token.user, token.name, scope, expires_at, project_ids, verb="rotated"
     )
     overlap_end = now + ROTATION_OVERLAP
     if token.expires_at is None or token.expires_at > overlap_end:
@@ -141,6 +148,8 @@ def issue_token(
 ) -> tuple[ApiToken, str]:
     """Create a token with these rights, which are not checked. Return it and its text.
 
+    It stores who has created it for another user. A token that an agent creates keeps the one of
+    the token that the agent uses.
     With `entropy` (32 bytes) the text is always the same.
     """
     text = tokens.make_token_text(actor.tenant.pk, entropy or actor.entropy)
@@ -153,5 +162,13 @@ def issue_token(
         project_ids=None if project_ids is None else sorted(set(project_ids)),
         expires_at=expires_at,
         is_sign_in=is_sign_in,
+        issued_by_id=_find_issuer_id(actor, user),
     )
     return create(actor, token, verb), text
+
+
+def _find_issuer_id(actor: Actor, user: User) -> int | None:
+    """Return the id of the user who creates a token for another one, or None."""
+    if user.pk != actor.user.pk:
+        return actor.member.pk if actor.member else None
+    return actor.token.issued_by_id if actor.token else None

@@ -76,11 +76,17 @@ def create_user(
 def update_user(actor: Actor, user: User, **values: Any) -> User:
     """Change the given fields of a user.
 
-    A new password revokes the user's tokens. Deactivating the user also revokes the tokens of the
-    agents that the user is responsible for. Raises Conflict for the last active administrator.
+    A new password revokes the user's tokens. Deactivating the user also deactivates the agents that
+    the user is responsible for; activating the user again restores neither them nor any token or
+    session. Raises Conflict for the last active administrator, and for an agent whose responsible
+    user is deactivated.
     """
     require_staff(actor)
+    if values.pop("kind", user.kind) != user.kind:  # an agent gets tokens from other users
+        raise Invalid.field("kind", "A person stays a person, and an agent an agent.")
     password = values.pop("password", None)
+    if "is_active" in values:
+        _lock_to_activate(actor, user, values)
     if values.get("is_active") is False or values.get("is_staff") is False:
         require_another_staff(user)
     if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
@@ -154,14 +160,19 @@ def offboard_users(actor: Actor, users: Sequence[User]) -> int:
 def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
     """Revoke the tokens and end the admin sessions of those of these users who are deactivated.
 
-    Also revokes the tokens of agents whose responsible user is one of them. Every action that
-    deactivates users calls it in the same transaction. Activating a user again restores neither.
-    Return how many tokens were live.
+    Also deactivates the agents that they are responsible for, and revokes the tokens of these and
+    those that the users have created for other agents. Every action that deactivates users calls it
+    in the same transaction. Activating a user again restores nothing of it. Return how many tokens
+    were live.
     """
-    User.objects.filter(pk__in=user_ids, is_active=False).end_sessions()
+    ended = User.objects.filter(pk__in=user_ids, is_active=False)
+    ended.end_sessions()
+    agents = User.objects.filter(responsible__in=ended.values("pk"), is_active=True)
+    change_all(actor, agents, "changed", is_active=False)
     is_theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
     deactivated = Q(user__is_active=False) | Q(user__responsible__is_active=False)
-    live = ApiToken.objects.filter(is_theirs, deactivated).live(timezone.now())
+    is_issued = Q(issued_by__in=user_ids, issued_by__is_active=False)
+    live = ApiToken.objects.filter(is_theirs & deactivated | is_issued).live(timezone.now())
     return change_all(actor, live, "revoked", revoked_at=timezone.now())
 
 
@@ -216,6 +227,25 @@ def _change_user(actor: Actor, user: User, values: dict[str, Any], password: str
         _set_password(user, password)
         values = values | {"password": user.password}
     return change(actor, user, **values)
+
+
+def _lock_to_activate(actor: Actor, user: User, values: dict[str, Any]) -> None:
+    """Lock the user and the user's agents, before the user is activated or deactivated.
+
+    Whoever is activated begins without access: what earlier versions or an import have left of it
+    is ended. Raises Conflict for an agent whose responsible user is deactivated.
+    """
+    agents = User.objects.filter(responsible=user.pk)
+    lock_users([user, *agents, user.responsible], LockMode.UPDATE)
+    if not values["is_active"] or user.is_active:
+        return
+    responsible = values.get("responsible", user.responsible)
+    if responsible is not None and not responsible.is_active:
+        raise Conflict(
+            f"{responsible} is responsible for {user} and is deactivated. Choose another"
+            " responsible user, or activate that one first."
+        )
+    end_access(actor, [user.pk])
 
 
 def _set_password(user: User, password: str | None, field: str = "password") -> None:

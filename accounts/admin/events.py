@@ -10,7 +10,12 @@ from django.urls import reverse
 
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import ModelAdmin, display
-from taskflow.audit.history import HistoryEntry, describe_actor, read_history
+from taskflow.audit.history import (
+    USERS_OF_EVENT,
+    HistoryEntry,
+    describe_actor,
+    read_history,
+)
 from taskflow.audit.models import Event
 
 
@@ -18,7 +23,7 @@ from taskflow.audit.models import Event
 class EventAdmin(ModelAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
     list_filter = ["via", "subject_type", "verb"]
-    list_select_related = ["actor", "on_behalf_of"]
+    list_select_related = USERS_OF_EVENT
     search_fields = ["request_id", "verb", "subject_type", "actor__handle"]
     ordering = ["-id"]
     list_per_page = 50
@@ -28,6 +33,7 @@ class EventAdmin(ModelAdmin):
         "created_at",
         "show_who",
         "on_behalf_of",
+        "token_issued_by",
         "show_what",
         "subject_id",
         "show_changes",

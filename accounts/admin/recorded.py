@@ -30,7 +30,7 @@ from accounts.models import Tenant
 from taskflow.admin.site import ModelAdmin, TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.conflicts import find_changes_since
-from taskflow.audit.history import read_field_conflicts, read_history
+from taskflow.audit.history import USERS_OF_EVENT, read_field_conflicts, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
 from taskflow.http.converters import is_id
@@ -263,7 +263,7 @@ class RecordedAdmin(ModelAdmin):
             raise Http404
         events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
         paginator = Paginator(
-            events.select_related("actor", "on_behalf_of").order_by("-id"), HISTORY_PAGE_SIZE
+            events.select_related(*USERS_OF_EVENT).order_by("-id"), HISTORY_PAGE_SIZE
         )
         page = paginator.get_page(request.GET.get("p"))
         context = {

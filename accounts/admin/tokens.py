@@ -30,9 +30,18 @@ class TokenForm(RecordedForm):
 class ApiTokenAdmin(RecordedAdmin):
     schema = TokenCreate
     form = TokenForm
-    list_display = ["name", "show_prefix", "user", "show_scope", "show_state", "expires_at", "last_used_at"]  # fmt: skip  # noqa: E501
+    list_display = [
+        "name",
+        "show_prefix",
+        "user",
+        "issued_by",
+        "show_scope",
+        "show_state",
+        "expires_at",
+        "last_used_at",
+    ]
     list_filter = ["scope"]
-    list_select_related = ["user"]
+    list_select_related = ["user", "issued_by"]
     search_fields = ["name", "prefix", "user__handle"]
     autocomplete_fields = ["user"]
     ordering = ["-id"]
@@ -40,6 +49,7 @@ class ApiTokenAdmin(RecordedAdmin):
     add_fieldsets = [(None, {"fields": ["user", "name", "scope", "expires_in_days"]})]
     fields = [
         ("user", "name"),
+        "issued_by",
         ("prefix", "scope"),
         ("created_at", "expires_at"),
         ("revoked_at", "last_used_at"),

@@ -49,6 +49,9 @@ class UserAdmin(RecordedAdmin):
         "responsible",
     ]
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
+        return ["kind"] if obj else []
+
     def create_row(self, actor: Actor, values: FormValues) -> User:
         is_active = values.pop("is_active")
         values["password"] = values["password"] or None

@@ -295,13 +295,17 @@ class ApiToken(TenantModel):
     """A bearer token. Only the SHA-256 of its text is stored, so the text is shown once."""
 
     unrecorded = frozenset({"digest", "last_used_at"})
-
     user = TenantFK(User, models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)  # shown in lists; not a secret
     digest = models.CharField(max_length=64, editable=False)
     scope = models.CharField(max_length=5, choices=TokenScope, default=TokenScope.WRITE)
     project_ids = models.JSONField(null=True, blank=True)  # [int], or null for all projects
+    # The user who created it for an agent and knows its text; null if its user did, or an operator.
+    # It works while this user is active, and shows only projects that this user can see.
+    issued_by = TenantFK(
+        User, models.PROTECT, null=True, blank=True, editable=False, related_name="issued_tokens"
+    )
     # Created by a sign-in. Tokens that it creates may expire later than it, since the user could
     # create them with the password anyway.
     is_sign_in = models.BooleanField(default=False, editable=False)
@@ -328,6 +332,8 @@ class ApiToken(TenantModel):
         indexes = [
             # a user's tokens, which are revoked when the user is deactivated
             models.Index(fields=["tenant", "user"], name="token_user"),
+            # the tokens that a user has created for agents, which are revoked with the user's own
+            models.Index(fields=["tenant", "issued_by"], name="token_issued_by"),
         ]
 
     def __str__(self) -> str:

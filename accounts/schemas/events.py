@@ -37,6 +37,11 @@ class EventResponse(Out):
     on_behalf_of: UserRef | None = Field(
         description="The user that X-On-Behalf-Of named, or null when it was not sent."
     )
+    token_issued_by_id: int | None = Field(description="The id of this user, or null.")
+    token_issued_by: UserRef | None = Field(
+        description="Who created the token of the change for the actor; null if the actor did, or"
+        " an operator."
+    )
     via: Via
     request_id: str = Field(description="The X-Request-Id of the request that made the change.")
     reason: str = Field(description="The decoded X-Reason; empty when it was not sent.")
@@ -47,7 +52,7 @@ class EventResponse(Out):
 
 
 def build_event_response(entry: HistoryEntry) -> dict[str, object]:
-    """Return the fields of EventResponse. Its event needs `actor` and `on_behalf_of` loaded."""
+    """Return the fields of EventResponse. Load its event with USERS_OF_EVENT."""
     event = entry.event
     return {
         "id": event.pk,
@@ -59,6 +64,8 @@ def build_event_response(entry: HistoryEntry) -> dict[str, object]:
         "operator_id": event.operator_id,
         "on_behalf_of_id": event.on_behalf_of_id,
         "on_behalf_of": event.on_behalf_of,
+        "token_issued_by_id": event.token_issued_by_id,
+        "token_issued_by": event.token_issued_by,
         "via": event.via,
         "request_id": event.request_id,
         "reason": event.reason,

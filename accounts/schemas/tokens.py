@@ -53,6 +53,10 @@ class TokenResponse(Out):
 
     id: RowId
     user_id: int = Field(description="The id of the user that it signs in.")
+    issued_by_id: int | None = Field(
+        description="The id of the user who created it for an agent; null if its user did, or an"
+        " operator. It shows only projects that this user can see too."
+    )
     name: str = Field(description="What it is for.")
     prefix: str = Field(description="The first characters of its text.")
     scope: TokenScope

@@ -130,9 +130,69 @@ def test_tokens_stay_revoked_after_any_deactivation(leaver, way):
     assert leaver.live_tokens() == 0
     with inside(leaver.fixtures.acme):
         assert not User.objects.get(pk=leaver.pk).is_active
+        assert not User.objects.get(pk=leaver.agent.pk).is_active
         User.objects.filter(pk__in=[leaver.pk, leaver.agent.pk]).update(is_active=True)
     assert [client.get("/me").status_code for client in (leaver.own, leaver.agents)] == [401, 401]
     assert [client.get("/me").status_code for client in leaver.others] == [200, 200]
+
+
+def reactivate_by_patch(leaver: Leaver, request_id: str) -> Any:
+    return leaver.boss.patch(leaver.path, {"is_active": True})
+
+
+def reactivate_by_admin(leaver: Leaver, request_id: str) -> Any:
+    body = {"action": "activate", "_selected_action": [leaver.pk]}
+    return staff_session(leaver).post("/admin/accounts/user/", body)
+
+
+def reactivate_by_undo(leaver: Leaver, request_id: str) -> Any:
+    return leaver.boss.post("/undo", {"request_id": request_id})
+
+
+@pytest.mark.parametrize("way_back", [reactivate_by_patch, reactivate_by_admin, reactivate_by_undo])
+@pytest.mark.parametrize("way", [by_patch, by_offboarding])
+def test_activated_user_and_agents_begin_without_tokens_and_sessions(leaver, way, way_back):
+    with inside(leaver.fixtures.acme):
+        user_actions.update_user(leaver.fixtures.boss, leaver.user, password=PASSWORD)
+        others_for_agent, _ = token_actions.create_token(
+            leaver.fixtures.boss, name="b", scope=TokenScope.READ, user=leaver.agent
+        )
+    session = sign_in("gus@acme.example")
+    request_id = way(leaver).headers["X-Request-Id"]
+
+    assert way_back(leaver, request_id).status_code in (200, 302)
+
+    with inside(leaver.fixtures.acme):
+        assert User.objects.get(pk=leaver.pk).is_active
+        is_undo = way_back is reactivate_by_undo  # which takes all of the request back
+        assert User.objects.get(pk=leaver.agent.pk).is_active == is_undo
+        User.objects.filter(pk=leaver.agent.pk).update(is_active=True)
+        assert not ApiToken.objects.get(pk=others_for_agent.pk).is_live
+    assert leaver.live_tokens() == 0
+    assert [c.get("/me").status_code for c in (leaver.own, leaver.agents)] == [401, 401]
+    assert session.get("/admin/").status_code == 302
+
+
+def test_activating_ends_what_an_earlier_deactivation_has_left(leaver):
+    """An older version did not revoke these tokens, or an import has brought them."""
+    leaver.set_active(False)
+    assert leaver.live_tokens() == 2
+
+    assert leaver.boss.patch(leaver.path, {"is_active": True}).status_code == 200
+
+    assert leaver.live_tokens() == 0
+
+
+def test_agent_of_a_deactivated_user_is_not_activated(leaver):
+    leaver.boss.patch(leaver.path, {"is_active": False})
+    path = f"/users/{leaver.agent.pk}"
+
+    refused = leaver.boss.patch(path, {"is_active": True})
+    handed_over = leaver.boss.patch(path, {"is_active": True, "responsible": "@boss"})
+
+    assert (refused.status_code, refused.json()["code"]) == (409, "conflict")
+    assert "Choose another responsible user" in refused.json()["detail"]
+    assert (handed_over.status_code, handed_over.json()["is_active"]) == (200, True)
 
 
 @pytest.mark.parametrize("way", [by_patch, by_offboarding, by_undo_of_the_creation])

@@ -63,7 +63,7 @@ def update(live: Fixtures, user: User, **values: Any) -> Any:
 
 
 def test_rotating_a_token_that_is_being_revoked_is_refused(live, boss):
-    token = new_token(live)
+    token = new_token(live, live.bot.user)
 
     r = call_during(
         live.acme,
@@ -71,7 +71,7 @@ def test_rotating_a_token_that_is_being_revoked_is_refused(live, boss):
         lambda: boss.post(f"/tokens/{token.pk}/rotation"),
     )
 
-    assert (r.status_code, live_names(live, live.bob.user)) == (409, [])
+    assert (r.status_code, live_names(live, live.bot.user)) == (409, [])
 
 
 def test_creating_a_token_with_a_token_that_is_being_revoked_is_refused(live):

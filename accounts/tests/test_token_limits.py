@@ -15,7 +15,7 @@ from accounts.actions import users as user_actions
 from accounts.models import ApiToken
 from conftest import PASSWORD, ApiClient, Fixtures, token_of
 from taskflow.audit.actor import Actor, TokenScope
-from taskflow.http.errors import Forbidden
+from taskflow.http.errors import Conflict, Forbidden
 from taskflow.tenancy import inside
 from tasks.tests.factories import ProjectFactory
 
@@ -99,7 +99,7 @@ def test_rotated_token_has_no_more_rights_than_the_token_that_rotates(
         for token in [*others, creator.token]:
             try:
                 created.append(token_actions.rotate_token(creator, token)[0])
-            except Forbidden:
+            except (Conflict, Forbidden):  # a conflict where no project is left
                 continue
 
     assert created

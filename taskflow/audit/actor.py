@@ -30,7 +30,9 @@ class Actor:
     """A user who reads or writes the data of one tenant through one channel.
 
     `tenant` is the tenant whose data it is; an operator belongs to another one, the platform.
-    `project_ids` limits the visible projects to those of the token; None means no limit. `reason`
+    `project_ids` limits the visible projects to those of the token; None means no limit. `maker_id`
+    is the user who created the token for this one, and limits them to those that this user can see;
+    None if that is all, as for an administrator. `reason`
     and `on_behalf_of` are recorded with each event. With a `precondition`, changes of fields that
     others have changed since that version are refused. `undoing` maps the type and id of a row to
     the events that are undone: {event id: [fields that are not undone]}. `entropy` (32 bytes)
@@ -42,6 +44,7 @@ class Actor:
     via: Via = Via.API
     scope: TokenScope = TokenScope.ADMIN
     project_ids: tuple[int, ...] | None = None
+    maker_id: int | None = None
     token: ApiToken | None = None
     request_id: str = ""
     reason: str = ""
@@ -59,7 +62,7 @@ class Actor:
     def viewer(self) -> Viewer:
         """The part of the actor that `visible_to()` needs."""
         token_id = self.token.pk if self.token and self.project_ids is not None else None
-        return Viewer(self.user.pk, self.is_staff, self.project_ids, token_id)
+        return Viewer(self.user.pk, self.is_staff, self.project_ids, token_id, self.maker_id)
 
     @property
     def is_operator(self) -> bool:

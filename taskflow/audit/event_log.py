@@ -57,6 +57,7 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
                 actor_id=actor.member.pk if actor.member else None,
                 operator_id=actor.user.pk if actor.is_operator else None,
                 on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,
+                token_issued_by_id=actor.token.issued_by_id if actor.token else None,
                 via=actor.via,
                 request_id=actor.request_id,
                 reason=actor.reason,
@@ -81,6 +82,7 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
     if captured is not None:
         for event in events:
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
+            event.token_issued_by = actor.token and actor.token.issued_by
         captured += events
 
 

@@ -18,6 +18,7 @@ from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
 
 MAX_VALUE_LENGTH = 120  # characters; longer values are cut
+USERS_OF_EVENT = ["actor", "token_issued_by", "on_behalf_of"]  # whom describe_actor() names
 EMPTY = "–"  # shown for a value that is null or empty
 
 
@@ -58,12 +59,17 @@ def read_history(actor: Actor, events: Sequence[Event]) -> list[HistoryEntry]:
 
 
 def describe_actor(event: Event) -> str:
-    """Return who made the change, and on whose behalf when the event names that user.
+    """Return who made the change, who created the token for it, and on whose behalf.
 
-    Load the event with its `actor` and `on_behalf_of`; otherwise each costs a query here.
+    The last two only where the event names them. Load the event with USERS_OF_EVENT; otherwise each
+    costs a query here.
     """
-    actor = name_actor(event)
-    return actor if event.on_behalf_of is None else f"{actor} on behalf of {event.on_behalf_of}"
+    parts = [name_actor(event)]
+    if event.token_issued_by is not None:
+        parts.append(f"with a token from {event.token_issued_by}")
+    if event.on_behalf_of is not None:
+        parts.append(f"on behalf of {event.on_behalf_of}")
+    return " ".join(parts)
 
 
 def name_actor(event: Event) -> str:

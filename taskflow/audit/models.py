@@ -57,6 +57,8 @@ class Event(TenantModel):
     # An operator of the platform, who has no row in this tenant to refer to.
     operator_id = models.BigIntegerField(null=True)
     on_behalf_of = TenantFK("accounts.User", models.PROTECT, null=True, related_name="+")
+    # Who created the token of the change for its user; null for a token that its user created.
+    token_issued_by = TenantFK("accounts.User", models.PROTECT, null=True, related_name="+")
     via = models.CharField(max_length=7, choices=Via)
     request_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)

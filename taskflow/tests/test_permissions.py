@@ -47,7 +47,7 @@ MATRIX = {
     "list_tokens":    ("get", "/tokens", None,                            200, 200, 200, 200, 200, 200, 200),
     "create_token":   ("post", "/tokens", {"name": "x"},                  201, 201, 201, 201, 201, 201, 201),
     "get_token":      ("get", "/tokens/{token}", None,                    200, 404, 404, 404, 404, 200, 404),
-    "rotate_token":   ("post", "/tokens/{token}/rotation", None,          201, 404, 404, 404, 404, 201, 404),
+    "rotate_token":   ("post", "/tokens/{token}/rotation", None,          201, 404, 404, 404, 404, 403, 404),
     "revoke_token":   ("delete", "/tokens/{token}", None,                 204, 404, 404, 404, 404, 204, 404),
     "list_users":     ("get", "/users", None,                             200, 200, 200, 200, 200, 200, 200),
     "create_user":    ("post", "/users", {"email": "n@x.example"},        403, 403, 403, 403, 403, 201, 201),

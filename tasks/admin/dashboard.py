@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
-from taskflow.audit.history import read_history
+from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
 from tasks.models import Outcome, Project, ProjectStatus, Status, Task
 
@@ -36,7 +36,7 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
         agents=Count("pk", filter=Q(kind=UserKind.AGENT)),
     )
     projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
-    latest = Event.objects.select_related("actor", "on_behalf_of").order_by("-id")[:LATEST_EVENTS]
+    latest = Event.objects.select_related(*USERS_OF_EVENT).order_by("-id")[:LATEST_EVENTS]
     return context | {
         "title": "Overview",
         "cards": [

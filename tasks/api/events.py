@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -12,7 +13,7 @@ from django.http import HttpResponse
 from accounts.models import User
 from accounts.schemas.events import list_undone_event_ids
 from taskflow.audit.actor import ActorRequest
-from taskflow.audit.history import read_history
+from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
 from taskflow.db.viewer import Viewer
 from taskflow.http.list_query import ListQuery
@@ -45,7 +46,7 @@ EVENTS_QUERY = ListQuery(
     Event,
     _events_query,
     event_json_builder,
-    extra_columns=[*EVENT_COLUMNS, *_name_columns("actor"), *_name_columns("on_behalf_of")],
+    extra_columns=[*EVENT_COLUMNS, *chain.from_iterable(map(_name_columns, USERS_OF_EVENT))],
 )
 
 
@@ -70,8 +71,11 @@ def event_list_response(
 
 def _build_event(*columns: Any) -> Event:
     """Return an event with the columns that its sentence depends on."""
-    event = Event(**dict(zip(EVENT_COLUMNS, columns[:-6], strict=True)))
-    event.actor, event.on_behalf_of = _build_user(*columns[-6:-3]), _build_user(*columns[-3:])
+    count = len(EVENT_COLUMNS)
+    event = Event(**dict(zip(EVENT_COLUMNS, columns[:count], strict=True)))
+    for position, name in enumerate(USERS_OF_EVENT):
+        start = count + 3 * position  # the columns of _name_columns()
+        setattr(event, name, _build_user(*columns[start : start + 3]))
     return event
 
 

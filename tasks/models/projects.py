@@ -66,11 +66,16 @@ class ProjectQuerySet(TenantQuerySet["Project"]):
     def visible_to(self, viewer: Viewer) -> Self:
         """Return the projects of which the viewer is a member, or all projects for staff.
 
-        With a token that is bound to projects, only those of them are visible.
+        With a token that is bound to projects, only those of them are visible. With a token that
+        another user has created, only those of which this user is a member, or that the viewer
+        owns: otherwise who creates a token for an agent would see more than by signing in.
         """
         rows = self
         if viewer.project_ids is not None:
             rows = rows.filter(pk__in=viewer.project_ids)
+        if viewer.maker_id is not None:
+            of_maker = ProjectMember.objects.filter(user=viewer.maker_id).values("project_id")
+            rows = rows.filter(Q(pk__in=of_maker) | Q(owner=viewer.user_id))
         if viewer.is_staff:
             return rows
         return rows.filter(pk__in=ProjectMember.objects.of_viewer(viewer).values("project_id"))
