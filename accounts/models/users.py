@@ -51,6 +51,7 @@ class Tenant(models.Model):
     derived: ClassVar[frozenset[str]] = frozenset()
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
+    published_field: ClassVar[str | None] = None
     fresh_columns: frozenset[str] = frozenset()
 
     name = models.CharField(max_length=200)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from django.core.exceptions import FieldDoesNotExist
@@ -11,6 +11,7 @@ from django.db import models
 
 from taskflow.audit.merge_patch import JsonPath, MergePatch, escape_pointer, get_at
 from taskflow.audit.models import Event
+from taskflow.audit.visibility import find_hidden_then
 from taskflow.http.errors import PreconditionFailed
 from taskflow.tenancy import Changes, TenantModel
 
@@ -28,6 +29,7 @@ class EditByOthers:
     base: object
     theirs: object
     event: Event  # the last event that has changed the field
+    first_event: Event  # the first one since the version, which contains the base
 
 
 def find_changes_since(
@@ -43,8 +45,8 @@ def find_changes_since(
     fields: dict[str, EditByOthers] = {}
     for event in events.exclude(pk__in=excluded_ids).select_related("actor").order_by("id"):
         for name, (before, after) in event.changes.items():
-            base = fields[name].base if name in fields else before
-            fields[name] = EditByOthers(base, after, event)
+            former = fields.get(name, EditByOthers(before, after, event, event))
+            fields[name] = replace(former, theirs=after, event=event)
     return fields
 
 
@@ -80,7 +82,10 @@ def check_precondition(
     edits = {n: e for n, e in edits.items() if n not in patches or _conflicts(patches[n], e)}
     if edits:
         etag = f'"{expected.resource_type}-{row.pk}-{version}"'
-        raise _build_conflict(row, expected.version, edits, changes, patches, etag)
+        hidden = find_hidden_then(
+            actor.viewer, [e for edit in edits.values() for e in (edit.first_event, edit.event)]
+        )
+        raise _build_conflict(row, expected.version, edits, changes, patches, etag, hidden)
 
 
 def _conflicts(patch: MergePatch, edit: EditByOthers) -> bool:
@@ -94,8 +99,13 @@ def _build_conflict(
     changes: Changes,
     patches: Mapping[str, MergePatch],
     etag: str,
+    hidden: Collection[int],
 ) -> PreconditionFailed:
-    """Return the problem. It names derived fields only if no other field is in conflict."""
+    """Return the problem. It names derived fields only if no other field is in conflict.
+
+    `hidden` are the ids of the events that the actor cannot see: the row may have been in another
+    project, or a draft, at the version that the actor has sent.
+    """
     named = {name: edit for name, edit in edits.items() if name not in type(row).derived} or edits
     return PreconditionFailed(
         f"Others have changed {', '.join(sorted(named))} since version {version}.",
@@ -103,33 +113,48 @@ def _build_conflict(
         errors=[
             error
             for name in sorted(named)
-            for error in _describe_conflicts(row, name, named[name], changes, patches.get(name))
+            for error in _describe_conflicts(
+                row, name, named[name], changes, patches.get(name), hidden
+            )
         ],
         headers={"ETag": etag},
     )
 
 
 def _describe_conflicts(
-    row: models.Model, name: str, edit: EditByOthers, changes: Changes, patch: MergePatch | None
+    row: models.Model,
+    name: str,
+    edit: EditByOthers,
+    changes: Changes,
+    patch: MergePatch | None,
+    hidden: Collection[int],
 ) -> list[dict[str, object]]:
-    """Return the errors of one field: both values, and the value on which both edits are based.
+    """Return the errors of one field: both values, and the value on which both edits are based,
+    unless that one is in a hidden event.
 
     A merge patch has an error for each of its keys that others have changed.
     """
-    author = str(edit.event.actor) if edit.event.actor else "The system"
+    is_base_hidden = edit.first_event.pk in hidden
     paths: list[JsonPath] = patch.find_conflicts(edit.base, edit.theirs) if patch else [()]
     yours = {"yours": changes[name][1]} if name in changes else {}
     return [
         {
             "pointer": "#/" + "/".join([_name_in_api(row, name), *map(escape_pointer, path)]),
             "code": "changed_since",
-            "detail": f"{author} changed it at {edit.event.created_at:%Y-%m-%dT%H:%M:%SZ}.",
+            "detail": _describe_event(edit.event, is_hidden=edit.event.pk in hidden),
             **{n: get_at(value, path) for n, value in yours.items()},
             "theirs": get_at(edit.theirs, path),
-            "base": get_at(edit.base, path),
+            **({} if is_base_hidden else {"base": get_at(edit.base, path)}),
         }
         for path in paths
     ]
+
+
+def _describe_event(event: Event, *, is_hidden: bool) -> str:
+    if is_hidden:
+        return "Another user changed it."
+    author = str(event.actor) if event.actor else "The system"
+    return f"{author} changed it at {event.created_at:%Y-%m-%dT%H:%M:%SZ}."
 
 
 def _name_in_api(row: models.Model, name: str) -> str:

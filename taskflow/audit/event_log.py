@@ -47,7 +47,8 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
     if not entries:
         return
     events = []
-    for row, verb, changes, version in entries:
+    projects = _projects_after(entries)
+    for (row, verb, changes, version), project_id in zip(entries, projects, strict=True):
         refuse_rows_of_other_tenants(actor, [row])
         model = type(row)
         subject = (model.__name__.lower(), row.pk)
@@ -65,7 +66,8 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
                 subject_type=subject[0],
                 subject_id=subject[1],
                 version=version,
-                project_id=getattr(row, model.project_field) if model.project_field else None,
+                project_id=project_id,
+                was_published=_was_published(row, changes),
                 changes={n: c for n, c in changes.items() if n not in model.unrecorded}
                 | {n: ["…", "…"] for n in changes if n in model.unrecorded},
                 undoes=actor.undoing.get(subject),
@@ -84,6 +86,39 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
             event.token_issued_by = actor.token and actor.token.issued_by
         captured += events
+
+
+def _projects_after(entries: Sequence[RecordedChange[RowT]]) -> list[int | None]:
+    """Return the id of the row's project after each of the changes.
+
+    A row that is changed and then moved by one request has the project of its last change already.
+    """
+    name = type(entries[0][0]).project_field
+    if name is None:
+        return [None] * len(entries)
+    before_later_move: dict[int, int] = {}  # the project, by the id of the row
+    projects: list[int | None] = []
+    for row, _verb, changes, _version in reversed(entries):
+        projects.append(before_later_move.get(row.pk, getattr(row, name)))
+        former, _after = changes.get("project", (None, None))
+        if isinstance(former, int):
+            before_later_move[row.pk] = former
+    return projects[::-1]
+
+
+def _was_published(row: TenantModel, changes: Changes) -> bool | None:
+    """Return whether the values in `changes` are those of a published row; None without drafts.
+
+    The event that publishes a row contains no other values. If it does, as after an undo, they are
+    those of the draft too.
+    """
+    name = type(row).published_field
+    if name is None:
+        return None
+    states = changes.get(name, [getattr(row, name)])
+    if changes.keys() <= {name, *type(row).derived}:
+        return True
+    return all(is_published is not False for is_published in states)
 
 
 def refuse_rows_of_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:

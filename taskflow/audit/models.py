@@ -66,7 +66,10 @@ class Event(TenantModel):
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()
     version = models.PositiveIntegerField()  # of the subject, after the change
-    project_id = models.BigIntegerField(null=True)  # no foreign key: it outlives the project
+    # The project of the row after the change. No foreign key: it outlives the project.
+    project_id = models.BigIntegerField(null=True)
+    # Whether only published content is in the event. Null for rows that are never drafts.
+    was_published = models.BooleanField(null=True)
     changes = models.JSONField(default=dict)  # {field: [before, after]}
     undoes = models.JSONField(
         null=True

@@ -34,6 +34,8 @@ class ResourceType:
     `author`: the foreign key to a user who may change and delete the row without being a manager.
     `own_visibility`: the method of its QuerySet that selects the rows that a viewer can see, of
     those whose project the viewer can see. None if these are all of them.
+    `draft_visibility`: the method of its QuerySet that selects the rows that a viewer can see even
+    as drafts, of those whose project the viewer can see. None if its rows are never drafts.
     `select_related`: what a look-up loads with the row, because rules and responses read it.
     `search_columns`: the full-text index covers them; of several, the first is the title.
     `csv_columns`: the columns of a CSV file that can be read back, in their order.
@@ -57,6 +59,7 @@ class ResourceType:
     parent: str | None = None
     author: str | None = None
     own_visibility: str | None = None
+    draft_visibility: str | None = None
     select_related: tuple[str, ...] = ()
     search_columns: tuple[str, ...] = ()
     csv_columns: tuple[str, ...] = ()

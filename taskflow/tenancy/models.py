@@ -167,12 +167,15 @@ class TenantModel(models.Model):
     `derived`: fields that are computed from others and never set by a request.
     `columns_for_dependents`: columns that update_dependents() reads, locked and fresh.
     `project_field`: the column with the id of the row's project, for the event log.
+    `published_field`: the column that says whether the row is published, for the event log. None if
+    rows are never drafts.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
     derived: ClassVar[frozenset[str]] = frozenset()
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
+    published_field: ClassVar[str | None] = None
 
     tenant = TenantField()
     objects = TenantManager()

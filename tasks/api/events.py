@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import chain
 from typing import Any
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpResponse
 
 from accounts.models import User
@@ -15,25 +15,21 @@ from accounts.schemas.events import list_undone_event_ids
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
+from taskflow.audit.visibility import select_visible_events
 from taskflow.db.viewer import Viewer
 from taskflow.http.list_query import ListQuery
 from taskflow.http.paging import FilterValues, PageParams
 from taskflow.http.responses import respond
 from taskflow.tenancy import with_tenant_parameter
 from tasks.api.json_builders import event_json_builder
-from tasks.models import Page
 from tasks.queries.conditions import apply_filters
 from tasks.queries.filters import read_filters
 
 
 @with_tenant_parameter
 def _events_query(viewer: Viewer, filter_values: FilterValues) -> QuerySet[Event]:
-    """Select events; for a project, without events of drafts that the viewer cannot see."""
-    rows = apply_filters(Event.objects.all(), filter_values)
-    if "of_project" not in filter_values or viewer.is_staff:
-        return rows
-    pages = Page.everything.visible_to(viewer).filter(pk=OuterRef("subject_id"))
-    return rows.filter(~Q(subject_type="page") | Q(Exists(pages)))
+    """Select the events that the viewer can see."""
+    return select_visible_events(viewer, apply_filters(Event.objects.all(), filter_values))
 
 
 def _name_columns(field: str) -> list[str]:

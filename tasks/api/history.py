@@ -19,7 +19,10 @@ project_history = Router(tags=["Projects"])
 def list_task_events(
     request: ActorRequest, task_id: TaskIdOrKey, filters: Query[EventFilters]
 ) -> HttpResponse:
-    """List the events of a task, the latest first, each with a sentence and the changed values."""
+    """List the events of a task, the latest first, each with a sentence and the changed values.
+
+    What happened while the task was in a project that you cannot see is left out.
+    """
     task = find_task(request.auth, task_id)
     return event_list_response(request, filters, of_task=task.pk)
 
@@ -30,7 +33,8 @@ def list_project_events(
 ) -> HttpResponse:
     """List the events of a project and of everything in it, the latest first.
 
-    Events of page drafts that you cannot see are left out.
+    Events are left out if you cannot see their row now, or could not have seen it then with your
+    present memberships: a draft, or a task that came from or went to a hidden project.
     """
     project = find_project(request.auth, project_id)
     return event_list_response(request, filters, of_project=project.pk)

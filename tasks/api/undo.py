@@ -23,9 +23,8 @@ def undo(request: ActorRequest, body: UndoRequest, force: Query[Forced]) -> dict
     project, unless `force` is true; `on_conflict: skip` skips those events. `POST /plans` lists the
     changes without making them. An undo is recorded and can itself be undone. `request_id` selects
     your own changes, or those of `actor` if it is given. You need the permission to make the
-    inverse change now, on the present row; undoing changes of other users requires an owner or
-    admin of the project. Events whose rows you cannot see are ignored. Rows that were deleted
-    permanently, tokens and passwords cannot be restored.
+    inverse change now, on the present row, whoever made the change. Events that you cannot see are
+    ignored. Rows that were deleted permanently, tokens and passwords cannot be restored.
     """
     events = select_events(request.auth, body)
     skip = body.on_conflict == OnConflict.SKIP

@@ -34,12 +34,18 @@ class PageQuerySet(TenantQuerySet["Page"]):
         """
         if viewer.is_staff:
             return self.all()
-        managed = ProjectMember.objects.of_viewer(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
-        return self.filter(
-            Q(is_published=True)
-            | Q(owner=viewer.user_id)
-            | Q(project__in=managed.values("project_id"))
-        )
+        return self.filter(Q(is_published=True) | _may_see_draft(viewer))
+
+    def visible_as_drafts(self, viewer: Viewer) -> Self:
+        """Return the pages that the viewer could see as drafts, published ones too. The caller must
+        check that the projects are visible.
+        """
+        return self.all() if viewer.is_staff else self.filter(_may_see_draft(viewer))
+
+
+def _may_see_draft(viewer: Viewer) -> Q:
+    managed = ProjectMember.objects.of_viewer(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
+    return Q(owner=viewer.user_id) | Q(project__in=managed.values("project_id"))
 
 
 PageManager = LiveManager.from_queryset(PageQuerySet)
@@ -51,6 +57,7 @@ class Page(Trashable):
 
     derived = frozenset({"published_at"})
     project_field = "project_id"
+    published_field = "is_published"
 
     project = TenantFK(Project, models.CASCADE, related_name="pages")
     title = models.CharField(max_length=255)

@@ -98,6 +98,7 @@ RESOURCE_TYPES = (
         belongs_to="project",
         author="owner",
         own_visibility="visible_within_project",
+        draft_visibility="visible_as_drafts",
         select_related=("project", "owner"),
         search_columns=("title", "body"),
         removal=MOVE_TO_TRASH,

@@ -679,9 +679,9 @@ def test_unknown_events_are_not_found(fixtures, as_):
 
 @pytest.mark.parametrize(
     ("who", "status"),
-    [("ada", 200), ("carl", 200), ("boss", 200), ("bob", 403), ("eve", 404), ("mallory", 422)],
+    [("ada", 200), ("carl", 200), ("boss", 200), ("bob", 200), ("eve", 404), ("mallory", 422)],
 )
-def test_undoing_changes_of_other_users_requires_a_manager(fixtures, as_, r1, who, status):
+def test_undoing_changes_of_a_task_requires_a_member(fixtures, as_, r1, who, status):
     as_(fixtures.bot).patch("/tasks/APO-1", {"title": "A"}, headers=r1)
 
     assert undo(as_(getattr(fixtures, who)), actor="@bot").status_code == status

@@ -62,7 +62,7 @@ def test_parent_that_was_moved_to_a_hidden_project_is_not_named(place):
     deleted = bob.post("/undo", {"request_id": R1}).json()["errors"]
 
     assert moved == deleted
-    assert [e["code"] for e in moved] == ["parent_elsewhere"]
+    assert [e["code"] for e in moved] == ["target_gone"]
     assert str(parent) not in moved[0]["detail"]
 
 

@@ -185,11 +185,22 @@ def _edit_of(
         edit[name] = [
             target(pk=pk) for pk, is_linked in (present_links | planned_links).items() if is_linked
         ]
-    verbs = {event.verb for event in reversal.events if not event.undoes}
-    name = reversal.resource_type.name
-    inverse = inverse_verb_of(name, verbs.pop(), edit) if len(verbs) == 1 else None
-    verb = inverse or "changed"
-    return (reversal.row, verb, edit) if edit else None
+    return (reversal.row, _verb_of(reversal, edit), edit) if edit else None
+
+
+def _verb_of(reversal: Reversal, edit: FieldValues) -> str:
+    """Return the verb with which the edit is recorded.
+
+    The event of a move contains the fields of a move only: it is shown to users who cannot see the
+    former project.
+    """
+    events = [event for event in reversal.events if not event.undoes]
+    verbs = {event.verb for event in events}
+    if len(verbs) != 1:
+        return "changed"
+    if "project" in edit and not edit.keys() <= {name for e in events for name in e.changes}:
+        return "changed"
+    return inverse_verb_of(reversal.resource_type.name, verbs.pop(), edit) or "changed"
 
 
 def _restore_from_trash(

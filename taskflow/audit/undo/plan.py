@@ -20,6 +20,8 @@ class Obstacle:
     code: str
     detail: str
     field: str | None = None
+    # Of `changed_since`: the event that has changed it. Its author is not named if it is hidden.
+    later_event: Event | None = None
 
     def as_error(self) -> dict[str, object]:
         return {

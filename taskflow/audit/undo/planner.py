@@ -22,7 +22,9 @@ from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, referenced_model_of
 from taskflow.audit.values import REDACTED, as_recorded, is_creation, is_deletion
+from taskflow.audit.visibility import find_hidden_then, select_visible_rows
 from taskflow.db.columns import columns_of
+from taskflow.db.viewer import Viewer
 from taskflow.tenancy import TenantModel
 
 UNKNOWN: Any = object()  # stands for a value that is REDACTED
@@ -31,10 +33,11 @@ StepKey = str | tuple[str, int]  # a field, or (many-to-many field, id of the li
 Step = tuple[Event, Any, Any]  # event, value before, value after
 
 
-def plan_undo(selected: Sequence[Event]) -> Plan:
+def plan_undo(selected: Sequence[Event], viewer: Viewer) -> Plan:
     """Lock the rows of the events, read what has happened to them since, and plan each row.
 
-    A constant number of statements per resource type.
+    What the viewer cannot see is not named in obstacles, and no row gets a reference to it. A
+    constant number of statements per resource type.
     """
     plan, types = Plan(), resource_types()
     subjects: dict[str, dict[int, set[int]]] = defaultdict(lambda: defaultdict(set))
@@ -55,7 +58,8 @@ def plan_undo(selected: Sequence[Event]) -> Plan:
         links = _present_links(resource_type.model, list(stored.values()), log)
         for pk, ids in sorted(selected_ids.items()):
             _RowPlanner(plan, resource_type, stored.get(pk), log[pk], ids, links).add_to_plan()
-    _check_targets(plan)
+    _check_targets(plan, viewer)
+    _name_later_authors(plan, viewer)
     return plan
 
 
@@ -197,8 +201,9 @@ class _RowPlanner:
             Obstacle(
                 events[0],
                 "changed_since",
-                f"{name_actor(later_event)} has changed {name.replace('_', ' ')} since.",
+                f"{{author}} has changed {name.replace('_', ' ')} since.",
                 name,
+                later_event,
             )
         )
 
@@ -228,8 +233,10 @@ class _RowPlanner:
     def _remove(self, reversal: Reversal) -> None:
         """Plan to remove the row, unless other events have changed it since."""
         if self.later_events:
-            actor_label = name_actor(self.later_events[0])
-            self._refuse(self.events[-1], "changed_since", f"{actor_label} has changed it since.")
+            detail, later_event = "{author} has changed it since.", self.later_events[0]
+            self.plan.obstacles.append(
+                Obstacle(self.events[-1], "changed_since", detail, later_event=later_event)
+            )
         else:
             reversal.is_removed = True
 
@@ -293,10 +300,23 @@ def _is_link(model: type[models.Model], name: str) -> bool:
     return bool(model._meta.get_field(name).many_to_many)
 
 
-def _check_targets(plan: Plan) -> None:
-    """Add an obstacle for each reference to a row that no longer exists.
+def _name_later_authors(plan: Plan, viewer: Viewer) -> None:
+    """Fill in who has made the changes since, except in events that the viewer cannot see.
 
-    The row is not named: it may have been in a project that the actor cannot see.
+    At most one query.
+    """
+    later_events = [o.later_event for o in plan.obstacles if o.later_event is not None]
+    hidden = find_hidden_then(viewer, later_events)
+    for obstacle in plan.obstacles:
+        if (event := obstacle.later_event) is not None:
+            author = "Another user" if event.pk in hidden else name_actor(event)
+            obstacle.detail = obstacle.detail.replace("{author}", author)
+
+
+def _check_targets(plan: Plan, viewer: Viewer) -> None:
+    """Add an obstacle for each reference to a row that does not exist, or that is not visible.
+
+    The row is not named, and both cases get the same obstacle.
     """
     ids_by_target: dict[type[models.Model], set[int]] = defaultdict(set)
     references: list[tuple[Reversal, str, type[models.Model], int]] = []
@@ -311,7 +331,9 @@ def _check_targets(plan: Plan) -> None:
     existing = {
         (target, pk)
         for target, ids in ids_by_target.items()
-        for pk in target._base_manager.filter(pk__in=sorted(ids)).values_list("pk", flat=True)
+        for pk in select_visible_rows(viewer, target)
+        .filter(pk__in=sorted(ids))
+        .values_list("pk", flat=True)
     }
     missing: list[Obstacle] = []
     for reversal, name, target, pk in references:
@@ -320,7 +342,7 @@ def _check_targets(plan: Plan) -> None:
         obstacle = Obstacle(
             reversal.events[0],
             "target_gone",
-            f"A row that {name.replace('_', ' ')} referred to was deleted permanently.",
+            f"A row that {name.replace('_', ' ')} referred to no longer exists.",
             name,
         )
         if name in reversal.links:

@@ -8,20 +8,24 @@ treated as if it did not exist.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import resource_types
+from taskflow.audit.values import is_creation
+from taskflow.audit.visibility import find_hidden_then
 from taskflow.http.errors import Forbidden
-from tasks.models import Project, Role
+from tasks.models import Project, ProjectMember, Role
 from tasks.rules import MANAGERS, WRITERS, require_role, require_unarchived
 
 Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanently deleted rows
+CONTENTS = "contents"  # of a project
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
-PROFILE_FIELDS = frozenset({"full_name", "handle", "email"})
+# Without the e-mail address, with which a user signs in: changing it is more than an undo.
+PROFILE_FIELDS = frozenset({"full_name", "handle"})
 
 
 def is_own(actor: Actor, event: Event) -> bool:
@@ -45,23 +49,49 @@ def project_ids_of(event: Event, rows: Rows) -> set[int]:
 
 
 def select_visible_events(actor: Actor, events: Sequence[Event], rows: Rows) -> list[Event]:
-    """Return the events whose rows and projects the actor can see now. At most three queries."""
+    """Return the events whose rows and projects the actor can see now, and could see at the event
+    with the memberships of now. At most six queries.
+
+    Users know the changes that they have made themselves, so that these need to be visible now
+    only, unless the token is limited to projects.
+    """
     project_ids = {pk for event in events for pk in project_ids_of(event, rows)}
-    projects = Project.everything.visible_to(actor.viewer).filter(pk__in=sorted(project_ids))
-    visible = {("project", pk) for pk in projects.values_list("pk", flat=True)}
+    visible = _find_visible_projects(actor, project_ids)
     for name in sorted({e.subject_type for e in events if _has_own_visibility(e)}):
         subject_ids = sorted({e.subject_id for e in events if e.subject_type == name})
         visible_rows = resource_types()[name].rows_visible_within_project(actor.viewer)
         visible_ids = visible_rows.filter(pk__in=subject_ids).values_list("pk", flat=True)
         visible |= {(name, pk) for pk in visible_ids}
-    return [event for event in events if _is_visible(actor, event, rows, visible)]
+    is_limited = actor.project_ids is not None
+    shown = [event for event in events if _is_visible(actor, event, rows, visible)]
+    to_check = [event for event in shown if is_limited or not is_own(actor, event)]
+    hidden = find_hidden_then(actor.viewer, to_check)
+    return [event for event in shown if event.pk not in hidden]
+
+
+def _find_visible_projects(actor: Actor, project_ids: Collection[int]) -> set[tuple[str, int]]:
+    """Return ("project", id) of the projects that the actor can see, and (CONTENTS, id) of those
+    whose rows the actor can see.
+
+    The trash lists a project, but its rows are hidden from all but its owners, who may restore it.
+    """
+    projects = Project.everything.visible_to(actor.viewer).filter(pk__in=sorted(project_ids))
+    in_trash = dict(projects.values_list("pk", "deleted_at"))
+    opened = {pk for pk, deleted_at in in_trash.items() if deleted_at is None or actor.is_staff}
+    if closed := sorted(in_trash.keys() - opened):
+        owned = ProjectMember.objects.of_viewer(actor.viewer).filter(role=Role.OWNER)
+        opened |= set(owned.filter(project__in=closed).values_list("project_id", flat=True))
+    return {("project", pk) for pk in in_trash} | {(CONTENTS, pk) for pk in opened}
 
 
 def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, int]]) -> bool:
-    """Whether the actor can see the event. `visible` are the visible projects and rows."""
+    """Whether the actor can see the row of the event. `visible` are the visible projects and
+    rows.
+    """
     subject = _subject(event)
     project_ids = project_ids_of(event, rows)
-    if not all(("project", pk) in visible for pk in project_ids):
+    kind = "project" if event.subject_type == "project" else CONTENTS
+    if not all((kind, pk) in visible for pk in project_ids):
         return False
     if _has_own_visibility(event) and subject in rows:
         return subject in visible
@@ -71,7 +101,7 @@ def _is_visible(actor: Actor, event: Event, rows: Rows, visible: set[tuple[str, 
     # user who made the change; with a token that is limited to projects, only new tags of the user.
     if actor.project_ids is not None and not project_ids:
         return _is_own_new_tag(actor, event)
-    return is_own(actor, event) or actor.is_staff
+    return is_own(actor, event) or actor.is_staff or _is_own_profile(actor, event)
 
 
 def _has_own_visibility(event: Event) -> bool:
@@ -83,8 +113,7 @@ def _has_own_visibility(event: Event) -> bool:
 def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
     """Raise Forbidden unless the actor may make the inverse change of each event now.
 
-    The actor's own changes require the permission to make them; changes of other users require an
-    owner or admin of the project. The caller must refuse events that the actor cannot see.
+    It does not matter who made the change. The caller must refuse events that the actor cannot see.
     """
     required: set[tuple[int, tuple[Role, ...]]] = set()
     closed: set[int] = set()  # projects that must not be archived
@@ -92,12 +121,12 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
         if event.subject_type not in resource_types():
             continue  # it cannot be undone, so it needs no right
         project_ids = project_ids_of(event, rows)
+        row = rows.get(_subject(event))
         if event.subject_type in ACCOUNT_TYPES:
-            _require_account_rights(actor, event)
+            _require_account_rights(actor, event, row)
         elif not project_ids and not _is_own_new_tag(actor, event):
             require_staff(actor)
-        roles = _roles_for(actor, event, rows.get(_subject(event)))
-        required |= {(pk, roles) for pk in project_ids}
+        required |= {(pk, _roles_for(actor, event, row)) for pk in project_ids}
         if not _may_change_archived(actor, event):
             closed |= project_ids
     projects = Project.everything.in_bulk(sorted({pk for pk, _roles in required}))
@@ -125,9 +154,9 @@ def _is_own_new_tag(actor: Actor, event: Event) -> bool:
     return event.subject_type == "tag" and event.verb == "created" and is_own(actor, event)
 
 
-def _require_account_rights(actor: Actor, event: Event) -> None:
-    """Raise Forbidden unless the actor is an administrator, or has changed their own profile or one
-    of their own tokens.
+def _require_account_rights(actor: Actor, event: Event, row: Any) -> None:
+    """Raise Forbidden unless the actor is an administrator, or the event is about the actor's own
+    profile or about a token that the actor can see, which the actor may then revoke.
 
     In either case the actor needs a token of scope admin.
     """
@@ -136,29 +165,41 @@ def _require_account_rights(actor: Actor, event: Event) -> None:
             f"Undoing a change of a {event.subject_type} requires a token of scope admin.",
             code="insufficient_scope",
         )
-    is_own_profile = event.subject_id == actor.user.pk and event.changes.keys() <= PROFILE_FIELDS
-    if not (is_own(actor, event) and (is_own_profile or event.subject_type == "apitoken")):
+    is_visible_token = event.subject_type == "apitoken" and row is not None
+    if not (is_visible_token or _is_own_profile(actor, event)):
         require_staff(actor)
 
 
-def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
-    """Return the roles that may undo the event in its projects.
+def _is_own_profile(actor: Actor, event: Event) -> bool:
+    """Whether the event has changed only what users may change of themselves, of the actor."""
+    is_own_row = event.subject_type == "user" and event.subject_id == actor.user.pk
+    return is_own_row and not actor.is_operator and event.changes.keys() <= PROFILE_FIELDS
 
-    `row` is the present row, or None if it was deleted permanently.
+
+def _roles_for(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
+    """Return the roles of which the actor needs one in the event's projects.
+
+    They are the roles that may make the inverse change through the API. `row` is the present row,
+    or None if it was deleted permanently.
     """
-    subject_type, changes = event.subject_type, event.changes
-    if subject_type == "project" and {"owner", "deleted_at"} & changes.keys():
-        return (Role.OWNER,)
-    if subject_type == "projectmember":
-        roles = [*changes.get("role", ()), row and row.role]
-        return (Role.OWNER,) if Role.OWNER in roles else MANAGERS
-    if subject_type == "project" or not is_own(actor, event):
-        return MANAGERS
-    # Only the author and managers may change the row, even if the actor has made this change.
-    author = resource_types()[subject_type].author
+    if event.subject_type == "project":
+        return (Role.OWNER,) if {"owner", "deleted_at"} & event.changes.keys() else MANAGERS
+    if event.subject_type == "projectmember":
+        return _roles_for_membership(actor, event, row)
+    # The author is the present one: a page may have been given to another user since.
+    author = resource_types()[event.subject_type].author
     if row is not None and author and getattr(row, f"{author}_id") != actor.user.pk:
         return MANAGERS
     return WRITERS
+
+
+def _roles_for_membership(actor: Actor, event: Event, row: Any) -> tuple[Role, ...]:
+    """Return the roles that may undo a change of a membership. Users may leave a project."""
+    is_leaving = is_creation(ProjectMember, event.changes)
+    if is_leaving and row is not None and row.user_id == actor.user.pk:
+        return WRITERS
+    roles = [*event.changes.get("role", ()), row and row.role]
+    return (Role.OWNER,) if Role.OWNER in roles else MANAGERS
 
 
 def _subject(event: Event) -> tuple[str, int]:

@@ -25,6 +25,7 @@ from taskflow.audit.undo.planner import plan_undo
 from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions.undo import rights
 from tasks.actions.undo.access import find_missing_owners
+from tasks.actions.undo.authors import find_texts_of_others
 from tasks.actions.undo.locks import lock_tasks_of_comments, lock_users_of_events
 from tasks.actions.undo.open_work import (
     find_completed_projects,
@@ -83,7 +84,8 @@ def undo(
     lock_tasks_of_comments(events)
     discovered: list[list[Obstacle]] = []
     while True:
-        plan = plan_undo(events)  # anew for each attempt: applying a plan changes its rows
+        # Anew for each attempt: applying a plan changes its rows.
+        plan = plan_undo(events, actor.viewer)
         _check_rights(actor, events, plan)
         for obstacles in discovered:
             plan.exclude_rows(obstacles)
@@ -110,6 +112,7 @@ def _build_conflict(obstacles: Sequence[Obstacle]) -> Conflict:
 def _apply_plan(actor: Actor, plan: Plan, *, force: bool) -> None:
     """Write the plan. Raises _UndoBlocked if the result breaks rules."""
     if obstacles := [
+        *find_texts_of_others(actor, plan),
         *find_changed_outcomes(plan),
         *find_double_due_dates(plan),
         *find_tags_in_use(plan),

@@ -1,0 +1,17 @@
+"""Only the author of a comment may change its text, so nobody else can restore a former one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from taskflow.audit.actor import Actor
+from taskflow.audit.undo.plan import Obstacle, Plan
+from tasks.models import Comment
+
+
+def find_texts_of_others(actor: Actor, plan: Plan) -> Iterable[Obstacle]:
+    """Yield the comments of other users that would get a former text."""
+    for reversal in plan.reversals_of(Comment):
+        is_edit = "body" in reversal.values and not reversal.is_removed
+        if is_edit and reversal.row.author_id != actor.user.pk:
+            yield reversal.obstacle("not_author", "Only the author of a comment may change it.")
