@@ -50,8 +50,9 @@ class CountedModel:
 
 @dataclass
 class _Cached:
-    used: int
+    counted: int
     expires: float  # by time.monotonic()
+    added: int = 0  # by this process since then, also by transactions that were rolled back
 
 
 _counted: dict[type[models.Model], CountedModel] = {}
@@ -113,9 +114,9 @@ def require_within_quotas(tenant_id: int) -> None:
 def read_usage(tenant_id: int) -> dict[str, tuple[int, int | None]]:
     """Return how much of each quota the tenant uses, and the limit or None, by name.
 
-    The numbers are exact to the last count: see MIN_SECONDS and MAX_SHARE. At most nine statements.
+    The numbers are those of the last count: see MIN_SECONDS and MAX_SHARE. At most nine statements.
     """
-    return {name: (_count(tenant_id, name).used, settings.QUOTAS.get(name)) for name in NAMES}
+    return {name: (_count(tenant_id, name).counted, settings.QUOTAS.get(name)) for name in NAMES}
 
 
 def forget_counts() -> None:
@@ -140,8 +141,8 @@ def _require(tenant_id: int, name: str, adding: int) -> None:
     if limit is None or adding <= 0:
         return
     cached = _count(tenant_id, name)
-    cached.used += adding
-    if cached.used > limit * (1 - MARGIN):
+    cached.added += adding
+    if cached.counted + cached.added > limit * (1 - MARGIN):
         _check_exactly(tenant_id, name, adding)
 
 
@@ -155,13 +156,14 @@ def _check_exactly(tenant_id: int, name: str, adding: int) -> None:
             key = NAMES.index(name)
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", [tenant_id % 2**31, key])
     limit, used = settings.QUOTAS[name], _count_now(name)
+    cached = _cache[tenant_id, name] = _Cached(used, time.monotonic() + MIN_SECONDS)
     if used + adding > limit:
         raise QuotaExceeded(name, limit, used, adding)
-    _cache[tenant_id, name] = _Cached(used + adding, time.monotonic() + MIN_SECONDS)
+    cached.added = adding
 
 
 def _count(tenant_id: int, name: str) -> _Cached:
-    """Return the cached number of the tenant, counted anew if it has expired."""
+    """Return the cached count of the tenant, counted anew if it has expired."""
     cached = _cache.get((tenant_id, name))
     started = time.monotonic()
     if cached is None or cached.expires < started:

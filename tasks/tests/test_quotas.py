@@ -200,6 +200,21 @@ def test_usage_counts_rows_and_bytes(fixtures, as_, limit):
     assert usage["text_bytes"]["used"] == len("Apollo" + "{}" + "Launch" + "[]" + "{}")
 
 
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/projects", 403), ("/projects?dry_run=true", 403), ("/tasks?dry_run=true", 201)],
+)
+def test_usage_does_not_count_what_was_refused_or_tried(fixtures, as_, limit, path, status):
+    limit(projects=1, tasks=50)
+    boss = as_(fixtures.boss)
+    body = {"name": "x"} if "projects" in path else {"project": "APO", "title": "x"}
+
+    assert boss.post(path, body).status_code == status
+
+    usage = boss.get("/tenant/usage").json()
+    assert (usage["projects"]["used"], usage["tasks"]["used"]) == (1, 1)
+
+
 def test_usage_is_for_administrators_of_the_tenant(fixtures, as_):
     bound = as_(fixtures.boss, project_ids=[fixtures.apollo.pk])
 
