@@ -197,20 +197,21 @@ class Api(NinjaAPI):
 
     @property
     def urls(self) -> tuple[list[URLResolver | URLPattern], str, str]:
-        """The URLs. The view of each has the Accept-Patch of its path, for OPTIONS."""
+        """The URLs. The view of each has the Accept-Patch of its path, for OPTIONS, and the ids of
+        its operations by method, for the log.
+        """
         urls, app_name, namespace = super().urls
-        types_by_name = {
-            self.get_openapi_operation_id(operation): patch_types_of(operation)
-            for operation in self.list_operations()
-        }
-        types_by_route = {
-            str(url.pattern): types
-            for url in urls
-            if isinstance(url, URLPattern) and (types := types_by_name.get(url.name or ""))
-        }
+        operations = {self.get_openapi_operation_id(o): o for o in self.list_operations()}
+        attributes: dict[str, dict[str, Any]] = {}  # of views, by route
         for url in urls:
-            if types := types_by_route.get(str(url.pattern)):
-                vars(url.callback)["accept_patch"] = types
+            if isinstance(url, URLPattern) and (operation := operations.get(url.name or "")):
+                view = attributes.setdefault(str(url.pattern), {"operation_ids": {}})
+                view["operation_ids"] |= dict.fromkeys(operation.methods, url.name)
+                if types := patch_types_of(operation):
+                    view["accept_patch"] = types
+        for url in urls:
+            for name, value in attributes.get(str(url.pattern), {}).items():
+                setattr(url.callback, name, value)
         return urls, app_name, namespace
 
     def list_operations(self) -> list[Operation]:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import time
+from contextlib import suppress
 
 from django.conf import settings
 from django.http import HttpResponse
+from django.urls import Resolver404, resolve
 
 from taskflow.http.addresses import find_client
+from taskflow.http.bodies import API_PREFIX
 from taskflow.http.errors import problem_of_response
 from taskflow.http.request import Request
-from taskflow.metrics.definitions import record_request
+from taskflow.metrics.definitions import READ_AS, record_request
 from taskflow.metrics.families import OTHER
 from taskflow.metrics.timing import timings
 
@@ -35,7 +38,7 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
     """
     seconds = time.perf_counter() - started
     queued = float(request.META.get(QUEUE_SECONDS, 0.0))
-    operation = request.operation_id or _name_page(request.path)
+    operation = request.operation_id or _find_operation(request, response.status_code)
     problem = problem_of_response(response)
     code = problem.code if problem else None
     method = str(request.method)
@@ -64,6 +67,20 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
         log.warning("slow request", extra={**fields, "slow": True})
     else:
         log.info("request", extra=fields)
+
+
+def _find_operation(request: Request, status: int) -> str:
+    """Return under which name to count a request that no operation has answered.
+
+    Without a database, a request of the API fails before its URL is looked up. The log and the
+    metrics have to say which operations fail, so it is looked up here.
+    """
+    if status >= 500 and request.path.startswith(API_PREFIX):
+        with suppress(Resolver404):
+            ids: dict[str, str] = getattr(resolve(request.path).func, "operation_ids", {})
+            method = str(request.method)
+            return ids.get(READ_AS.get(method, method)) or _name_page(request.path)
+    return _name_page(request.path)
 
 
 def _name_page(path: str) -> str:

@@ -18,6 +18,7 @@ from django.db import (
 )
 from django.test import Client
 
+import accounts.middleware
 from taskflow.http.database_errors import problem_of_database_error
 from taskflow.http.errors import (
     Busy,
@@ -183,6 +184,28 @@ def test_cause_has_its_code_and_one_line_in_the_log(fixtures, as_, fail, lines, 
     assert cause["request_id"] == request["request_id"] == r.json()["request_id"]
     assert (cause["level"], request["status"]) == ("error", status)
     assert "trace" not in cause
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "operation"),
+    [
+        ("patch", "/tasks/APO-1", "update_task"),
+        ("post", "/tasks", "create_task"),
+        ("head", "/tasks", "list_tasks"),
+        ("get", "/nothing", "other"),
+        ("delete", "/tasks", "other"),
+    ],
+)
+def test_request_that_gets_no_transaction_is_logged_with_its_operation(
+    fixtures, as_, fail, lines, method, path, operation
+):
+    """With the database away, all requests fail before Django looks up their URL."""
+    client = as_(fixtures.ada)
+    fail(accounts.middleware, "inside_tenant_of_token", "08006")
+
+    assert getattr(client, method)(path).status_code == 503
+
+    assert lines()[-1]["operation"] == operation
 
 
 def test_each_cause_has_a_sentence_of_its_own():
