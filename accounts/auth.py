@@ -24,6 +24,7 @@ from accounts.models import ApiToken, Tenant, User, password_forms
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
+from taskflow.http import credentials
 from taskflow.http.database_errors import describe_database_error
 from taskflow.http.errors import Forbidden, NotFound, Unauthenticated
 from taskflow.http.preconditions import SAFE
@@ -168,8 +169,7 @@ class TenantBackend(BaseBackend):
 
 def read_bearer_token(request: Request) -> str | None:
     """Return the text after `Authorization: Bearer`, or None if the header has another scheme."""
-    scheme, _, text = request.META.get("HTTP_AUTHORIZATION", "").partition(" ")
-    return text.strip() if scheme.lower() == "bearer" else None
+    return credentials.read_bearer_token(request.META)
 
 
 def describe_refused_token(request: Request) -> str:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from taskflow.db.open_connections import publish_connections
 from taskflow.front.bodies import Bodies
+from taskflow.front.clients import KnownUsers
 from taskflow.front.environ import build_environ
 from taskflow.front.exchange import Exchange
 from taskflow.front.lanes import Lane
@@ -43,10 +44,12 @@ class Front:
         sign_in_threads = start_in_threads("sign-in", SIGN_IN_SLOTS)
         probe_threads = start_in_threads("probe", PROBE_SLOTS)
         shares = WriteShares(MAX_WRITES, MAX_WRITES_OF_TENANT)
-        self.work = Lane("work", application, WORK_SLOTS, shares=shares)
-        self.sign_ins = Lane(
-            "sign_in", application, SIGN_IN_SLOTS, sign_in_threads, by_address=True
-        )
+        users = KnownUsers()
+        self.work = Lane(
+            "work", application, WORK_SLOTS, shares=shares,
+            identify=users.identify, learn=users.learn,
+        )  # fmt: skip
+        self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
         self._stopping: list[Callable[[], object]] = []

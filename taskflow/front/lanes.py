@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from threading import Lock
 
+from taskflow.front.clients import Client, find_address
 from taskflow.front.exchange import Exchange
 from taskflow.front.limits import MAX_WAIT_SECONDS, MAX_WAITING, WATCH_AFTER_SECONDS
-from taskflow.front.protocol import Application
+from taskflow.front.protocol import Application, Environ
 from taskflow.front.shares import WriteShares, find_writer
 from taskflow.front.waiting import WaitingRequests
 from taskflow.http.errors import Overloaded
@@ -29,7 +30,8 @@ class Lane:
     The thread that brings a request answers it, and then those that have waited meanwhile. So a
     request is not passed from thread to thread, which would cost 10 % of its CPU. `start` runs
     the work elsewhere, for example in the threads of a pool. Writes get a slot only within their
-    `shares`: all slots, if it is None. `by_address` is that of WaitingRequests.
+    `shares`: all slots, if it is None. Clients take turns: `identify` returns that of a request,
+    and `learn` is called for each request that was answered.
     """
 
     def __init__(
@@ -40,13 +42,15 @@ class Lane:
         start: Callable[[Work, Exchange], object] = run_here,
         shares: WriteShares | None = None,
         *,
-        by_address: bool = False,
+        identify: Callable[[Environ], Client] = find_address,
+        learn: Callable[[Environ], object] = lambda _: None,
     ) -> None:
         self.name, self.application = name, application
         self._slots = self._free = slots
         self._start = start
         self._shares = shares or WriteShares(slots, slots)
-        self._waiting = WaitingRequests(by_address=by_address)
+        self._waiting = WaitingRequests(identify)
+        self._learn = learn
         self._lock = Lock()
 
     @property
@@ -54,23 +58,21 @@ class Lane:
         return self._free == self._slots
 
     def submit(self, exchange: Exchange) -> None:
-        """Answer the request when it gets a slot. Refuse it if too many wait already."""
+        """Answer the request when it gets a slot. Refuse one if too many wait then."""
         exchange.waits_since = time.monotonic()
         exchange.writer = find_writer(exchange.environ)
         with self._lock:
             if self._free and self._shares.may_begin(exchange):
                 self._free -= 1
                 self._shares.begin(exchange)
-                is_accepted = has_slot = True
+                has_slot, excess = True, None
             else:
-                is_accepted = len(self._waiting) < MAX_WAITING
-                has_slot = False
-                if is_accepted:
-                    self._waiting.append(exchange)
+                self._waiting.append(exchange)
+                has_slot, excess = False, self._waiting.take_excess(MAX_WAITING)
         if has_slot:
             self._start(self._work, exchange)
-        elif not is_accepted:
-            exchange.refuse(Overloaded())
+        elif excess is not None:
+            excess.refuse(Overloaded())
 
     def tend(self, now: float) -> None:
         """Refuse what has waited too long, and notice whose clients are gone."""
@@ -96,6 +98,7 @@ class Lane:
             QUEUE.observe(waited, (self.name,))
             try:
                 exchange.answer(self.application, waited)
+                self._learn(exchange.environ)
             except Exception:  # otherwise the slot would be lost until the worker ends
                 log.exception("a response could not be sent")
             exchange = self._take_next(exchange)

@@ -34,6 +34,7 @@ MAX_BODY_BYTES_HELD = 64 * 1_048_576  # of all requests that are not answered ye
 
 MAX_WAIT_SECONDS = 5.0
 MAX_WAITING = 1_024  # requests in each queue
+MAX_KNOWN_TOKENS = 10_000  # whose users take turns; each takes 0.2 KB
 WATCH_AFTER_SECONDS = 0.2  # after which it is noticed that the client of a waiting request is gone
 TEND_SECONDS = 0.2  # between two looks at what waits
 

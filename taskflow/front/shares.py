@@ -12,9 +12,10 @@ from collections import Counter
 
 from taskflow.front.exchange import Exchange
 from taskflow.front.protocol import Environ
+from taskflow.http.credentials import read_bearer_token
 from taskflow.http.preconditions import SAFE
 
-TENANT_OF_TOKEN = re.compile(r"bearer +tf_([0-9]+)_", re.IGNORECASE)
+TENANT_OF_TOKEN = re.compile(r"tf_([0-9]+)_")
 
 
 class WriteShares:
@@ -51,7 +52,7 @@ def find_writer(environ: Environ) -> str | None:
     """
     if environ["REQUEST_METHOD"] in SAFE:
         return None
-    match = TENANT_OF_TOKEN.match(str(environ.get("HTTP_AUTHORIZATION", "")))
+    match = TENANT_OF_TOKEN.match(read_bearer_token(environ) or "")
     if match:
         return match[1]
     return str(environ.get("HTTP_X_TENANT") or environ.get("HTTP_HOST", "")).lower()

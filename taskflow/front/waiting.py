@@ -5,23 +5,21 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 
+from taskflow.front.clients import Client
 from taskflow.front.exchange import Exchange
-from taskflow.http.addresses import find_client, find_site
-
-Client = object
+from taskflow.front.protocol import Environ
 
 
 class WaitingRequests:
     """Takes one request of each client in turn, so that many of one do not delay those of another.
 
-    A client is a value of the header Authorization, or an address if there is none. With
-    `by_address` it is always an address: of requests whose credentials are not checked, the header
-    can have any value. A client's reads and its writes take turns like two clients, so that writes
-    without a share do not delay its reads. Not safe for threads: its lane locks it.
+    `identify` returns the client of a request. A client's reads and its writes take turns like two
+    clients, so that writes without a share do not delay its reads. Not safe for threads: its lane
+    locks it.
     """
 
-    def __init__(self, *, by_address: bool = False) -> None:
-        self._by_address = by_address
+    def __init__(self, identify: Callable[[Environ], Client]) -> None:
+        self._identify = identify
         self._by_client: dict[Client, deque[Exchange]] = {}  # no deque is empty
         self._count = 0
 
@@ -29,11 +27,25 @@ class WaitingRequests:
         return self._count
 
     def append(self, exchange: Exchange) -> None:
-        environ = exchange.environ
-        credentials = None if self._by_address else environ.get("HTTP_AUTHORIZATION")
-        client = credentials or find_site(find_client(environ)), exchange.writer
+        client = self._identify(exchange.environ), exchange.writer
         self._by_client.setdefault(client, deque()).append(exchange)
         self._count += 1
+
+    def take_excess(self, limit: int) -> Exchange | None:
+        """Remove and return a request if more than `limit` wait, otherwise return None.
+
+        It is the last one of the client with the most requests.
+        """
+        if self._count <= limit:
+            return None
+        newest_first = reversed(self._by_client)
+        client = max(newest_first, key=lambda client: len(self._by_client[client]))
+        requests = self._by_client[client]
+        excess = requests.pop()
+        if not requests:
+            del self._by_client[client]
+        self._count -= 1
+        return excess
 
     def take(self, may_begin: Callable[[Exchange], bool]) -> Exchange | None:
         """Remove and return the oldest request of the client whose turn it is.

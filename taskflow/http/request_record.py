@@ -21,6 +21,8 @@ from taskflow.metrics.timing import timings
 log = logging.getLogger("taskflow.request")
 # Set by the front: the seconds for which a complete request has waited for a thread.
 QUEUE_SECONDS = "taskflow.queue_seconds"
+# Set for the front: tenant and user of accepted credentials, as their ids.
+USER = "taskflow.user"
 # The names under which pages are counted, by the beginnings of their paths, in this order.
 PAGES = {
     "/admin/": "admin",
@@ -45,6 +47,8 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
     record_request(operation, method, response.status_code, queued + seconds, code, timings)
     actor = request.actor
     token = actor.token if actor else None
+    if actor:
+        request.META[USER] = actor.tenant.pk, actor.user.pk
     fields = {
         "request_id": request.request_id,
         "tenant": actor.tenant.pk if actor else None,

@@ -7,6 +7,7 @@ from ipaddress import ip_network
 import pytest
 from django.test import Client, RequestFactory
 
+from taskflow.front.clients import find_address
 from taskflow.front.environ import build_environ
 from taskflow.front.exchange import Exchange
 from taskflow.front.waiting import WaitingRequests
@@ -108,9 +109,8 @@ def test_site_of_an_ipv6_address_is_its_network(address, site):
     assert find_site(address) == site
 
 
-@pytest.mark.parametrize("by_address", [True, False])
-def test_sign_ins_of_one_address_with_many_headers_do_not_delay_another_address(by_address):
-    waiting = WaitingRequests(by_address=by_address)
+def test_sign_ins_of_one_address_with_many_headers_do_not_delay_another_address():
+    waiting = WaitingRequests(find_address)
     for n in range(20):
         waiting.append(wait("10.0.0.7:5555", authorization=f"Bearer {n}"))
     other = wait("10.0.0.8:5555")
@@ -118,7 +118,7 @@ def test_sign_ins_of_one_address_with_many_headers_do_not_delay_another_address(
 
     order = [waiting.take(lambda exchange: True) for _ in range(21)]
 
-    assert order.index(other) == (1 if by_address else 20)
+    assert order.index(other) == 1
 
 
 def wait(client, **headers):

@@ -234,7 +234,9 @@ def test_many_requests_of_one_client_do_not_delay_another(server, application):
     take_all_slots(server, application)
     for n in range(50):
         server.receive(FakeRequest(path=f"/many/{n}", authorization="Bearer tf_1"))
-    server.receive(FakeRequest(path="/one", authorization="Bearer tf_2"))
+    other = FakeRequest(path="/one", authorization="Bearer tf_2")
+    other.client = "10.0.0.8:5555"
+    server.receive(other)
 
     application.unblock.set()
     wait_until(lambda: server.is_idle)
