@@ -15,7 +15,7 @@ from django.core.signals import request_finished, request_started
 from django.core.wsgi import get_wsgi_application
 from django.db import close_old_connections, reset_queries
 
-from taskflow.db.sqlite.deadline import STATEMENT_SECONDS, limit_statements
+from taskflow.db.sqlite.deadline import LIMIT_SECONDS, limit_time
 from taskflow.db.sqlite.statistics import restore_on_connect
 from taskflow.http.request import Request
 from taskflow.startup import describe_failure
@@ -26,7 +26,7 @@ try:
 except ImproperlyConfigured as error:
     sys.exit(describe_failure(error))
 handler.request_class = Request
-limit_statements(STATEMENT_SECONDS)
+limit_time(LIMIT_SECONDS)
 restore_on_connect()
 
 # Connections are checked at the end of each request. There is no cache, and one set of URLs.

@@ -14,7 +14,7 @@ from django.db.models import CheckConstraint, UniqueConstraint
 from django.db.models.constraints import BaseConstraint
 from django.http import HttpResponse
 
-from taskflow.db.causes import SILENT
+from taskflow.db.causes import SILENT, WRITER_HELD
 from taskflow.http.error_causes import cause_of, sqlstate_of
 from taskflow.http.errors import (
     PROBLEM_BY_STATUS,
@@ -29,6 +29,7 @@ from taskflow.http.errors import (
     Silent,
     StatementTimeout,
     StorageFull,
+    TooMuch,
     Unavailable,
     request_log_fields,
 )
@@ -64,6 +65,7 @@ PROBLEM_BY_SQLITE_MESSAGE: Mapping[str, type[Unavailable]] = {
     "database table is locked": Busy,
     "database or disk is full": StorageFull,
     "interrupted": StatementTimeout,
+    WRITER_HELD: TooMuch,
 }
 SQLITE_IO_ERROR = "disk I/O error"
 FULL_BELOW_BYTES = 1_048_576  # of free space: SQLite needs space for its log and its shared memory

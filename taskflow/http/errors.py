@@ -335,6 +335,20 @@ class StatementTimeout(Unavailable):
         super().__init__(detail)
 
 
+class TooMuch(Unavailable):
+    """The request holds SQLite's one writer for too long. Sent again, it would do so again."""
+
+    status = HTTPStatus.UNPROCESSABLE_ENTITY
+    code = "too_many"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The request changes too much: nobody else can write meanwhile, and it was ended."
+            " Nothing was changed. Change fewer objects with one request."
+        )
+        self.headers = {}
+
+
 class Contended(Unavailable):
     """The transaction was rolled back, and would succeed if it were run again from its start.
 

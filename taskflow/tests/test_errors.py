@@ -135,6 +135,7 @@ def test_each_problem_class_has_its_stable_code():
         "lock_timeout": "LockTimeout",
         "statement_timeout": "StatementTimeout",
         "storage_full": "StorageFull",
+        "too_many": "TooMuch",
         "contended": "Contended",
         "read_only": "ReadOnly",
     }, "clients match on these: add, don't rename"

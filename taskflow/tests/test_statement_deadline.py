@@ -25,10 +25,10 @@ LIMIT = 0.2  # seconds
 @pytest.fixture
 def limit(monkeypatch):
     monkeypatch.setattr(deadline, "STEPS", 1000)
-    deadline.limit_statements(LIMIT)
+    deadline.limit_time(LIMIT)
     connection.close()
     yield
-    deadline.limit_statements(None)
+    deadline.limit_time(None)
     connection.close()
 
 
@@ -47,7 +47,7 @@ def run_compiled(sql):
 def test_endless_statement_is_ended_and_the_connection_stays_usable(fixtures, limit, run):
     started = time.monotonic()
 
-    with pytest.raises(OperationalError) as caught, inside(fixtures.acme):
+    with pytest.raises(OperationalError) as caught, inside(fixtures.acme, read_only=True):
         run(ENDLESS)
 
     assert str(caught.value) == "interrupted"
@@ -81,7 +81,7 @@ def test_write_that_is_ended_leaves_nothing_and_frees_the_lock(fixtures, as_, li
         patched.setattr(api, "updated_response", create_and_hang)
         r = client.post("/tasks", {"project": "APO", "title": "x"})
 
-    assert r.status_code == 503
+    assert r.status_code == 422
     with inside(fixtures.acme):
         assert (Task.objects.count(), Task.objects.filter(priority="low").count()) == (1, 0)
     assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
@@ -106,3 +106,60 @@ def test_time_of_a_statement_counts_from_its_own_beginning(fixtures, limit):
     for _ in range(4):
         time.sleep(LIMIT / 2)
         run_compiled(ENDLESS.replace("FROM n)", "FROM n WHERE i < 1000)"))
+
+
+# ---- transactions that hold the writer -----------------------------------------------------------
+
+
+def write_for_long(*args, **kwargs):
+    """Take longer than the limit, with statements that are short themselves."""
+    for _ in range(8):
+        time.sleep(LIMIT / 4)
+        run_with_cursor("SELECT 1")
+
+
+def test_write_that_holds_the_writer_too_long_is_refused_and_undone(
+    fixtures, as_, limit, monkeypatch
+):
+    client = as_(fixtures.bob)
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "updated_response", write_for_long)
+        r = client.post("/tasks", {"project": "APO", "title": "x"})
+
+    assert (r.status_code, r.json()["code"]) == (422, "too_many")
+    assert "Retry-After" not in r  # it would take as long again
+    with inside(fixtures.acme):
+        assert Task.objects.count() == 1
+    assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
+
+
+@pytest.mark.raw_sql
+@pytest.mark.parametrize("run", [run_with_cursor, run_compiled])
+def test_statement_that_exceeds_the_time_of_its_write_is_ended_for_it(fixtures, limit, run):
+    with pytest.raises(OperationalError) as caught, inside(fixtures.acme):
+        time.sleep(0.9 * LIMIT)
+        run(ENDLESS)
+
+    assert problem_of_database_error(caught.value).code == "too_many"
+
+
+def test_read_may_take_longer_than_a_write(fixtures, limit):
+    with inside(fixtures.acme, read_only=True):
+        write_for_long()
+
+
+def test_time_of_a_write_counts_from_its_own_beginning(fixtures, limit):
+    for _ in range(4):
+        with inside(fixtures.acme):
+            time.sleep(LIMIT / 2)
+            run_with_cursor("SELECT 1")
+
+
+def test_connection_that_is_closed_in_a_write_leaves_no_deadline(fixtures, limit):
+    with pytest.raises(ZeroDivisionError), inside(fixtures.acme):
+        connection.close()
+        raise ZeroDivisionError
+    time.sleep(1.5 * LIMIT)
+
+    with inside(fixtures.acme):
+        assert Task.objects.count() == 1

@@ -334,10 +334,10 @@ def _check_targets(plan: Plan, viewer: Viewer) -> None:
         for pk in select_visible_rows(viewer, target)
         .filter(pk__in=sorted(ids))
         .values_list("pk", flat=True)
-    }
+    } | plan.recreated
     missing: list[Obstacle] = []
     for reversal, name, target, pk in references:
-        if (target, pk) in existing | plan.recreated:
+        if (target, pk) in existing:
             continue
         obstacle = Obstacle(
             reversal.events[0],

@@ -1,7 +1,7 @@
 """Django's SQLite backend with five differences: only its owner can read a database file, a number
 of more than 64 bits raises DataError as on PostgreSQL, compiled statements use a SqliteSession, a
-server ends a statement that runs for too long, and a migration that copies a table keeps its
-triggers.
+server ends a statement or a write that takes too long, and a migration that copies a table keeps
+its triggers.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from django.db.backends.sqlite3.base import DatabaseWrapper as DjangoWrapper
 from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
 from taskflow.db.open_connections import track
-from taskflow.db.sqlite.deadline import StatementDeadline
+from taskflow.db.sqlite.deadline import Deadline
 from taskflow.db.sqlite.files import protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.sqlite.schema import SchemaEditor
@@ -27,21 +27,29 @@ BEGIN_WRITING = "BEGIN IMMEDIATE"  # waits for the writers of other processes
 class Cursor(SQLiteCursorWrapper):
     """A cursor that raises DataError for a number of more than 64 bits, as PostgreSQL does."""
 
-    deadline: StatementDeadline
+    deadline: Deadline
 
     def execute(self, query: str, params: Any = None) -> Any:
-        started = self.deadline.started = time.perf_counter()
+        started = self.deadline.begin_statement()
+        begins_write = query == BEGIN_WRITING
         try:
             with convert_overflow_errors():
-                return super().execute(query, params)
+                result = super().execute(query, params)
+            if begins_write:
+                self.deadline.begin_write()
+            return result
+        except Database.OperationalError as error:
+            raise self.deadline.explain(error) from None
         finally:
-            timings.add_statement(started, takes_lock=query == BEGIN_WRITING)
+            timings.add_statement(started, takes_lock=begins_write)
 
     def executemany(self, query: str, param_list: Any) -> Any:
-        started = self.deadline.started = time.perf_counter()
+        started = self.deadline.begin_statement()
         try:
             with convert_overflow_errors():
                 return super().executemany(query, param_list)
+        except Database.OperationalError as error:
+            raise self.deadline.explain(error) from None
         finally:
             timings.add_statement(started)
 
@@ -58,7 +66,7 @@ class DatabaseWrapper(DjangoWrapper):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
-        self.deadline = StatementDeadline()
+        self.deadline = Deadline()
         track(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Database.Connection:
@@ -75,11 +83,16 @@ class DatabaseWrapper(DjangoWrapper):
 
     def commit(self) -> None:
         """Commit, which waits for the disk."""
+        self.deadline.end_write()
         started = time.perf_counter()
         try:
             super().commit()
         finally:
             timings.add_message(started)
+
+    def rollback(self) -> None:
+        self.deadline.end_write()
+        super().rollback()
 
     def create_cursor(self, name: str | None = None) -> Database.Cursor:
         cursor: Cursor = self.connection.cursor(factory=Cursor)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from sqlite3 import dbapi2 as Database
 from typing import TYPE_CHECKING
 
 from django.db import OperationalError
@@ -43,11 +44,13 @@ class SqliteSession:
             return statement.run_with_cursor(params)
         wrapper.validate_no_broken_transaction()
         with wrapper.wrap_database_errors, convert_overflow_errors():
-            started = wrapper.deadline.started = time.perf_counter()
+            started = wrapper.deadline.begin_statement()
             try:
                 rows: list[Row] = wrapper.connection.execute(
                     statement.sqlite_sql, params
                 ).fetchall()
+            except Database.OperationalError as error:
+                raise wrapper.deadline.explain(error) from None
             finally:
                 timings.add_statement(started)
             return rows
