@@ -10,7 +10,7 @@ from django.db import migrations
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('audit', '0001_initial'),
+        ('audit', '0002_event_was_published'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 

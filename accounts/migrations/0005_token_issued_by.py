@@ -10,7 +10,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0002_user_name_folded'),
+        ('accounts', "0004_idempotency_record_rights"),
     ]
 
     operations = [
