@@ -121,7 +121,7 @@ def test_references_of_a_row_with_many_links_are_checked_once(fixtures):
     plan = Plan(reversals=[reversal], recreated=Rows())
 
     with inside(fixtures.acme):
-        planner._check_targets(plan)
+        planner._check_targets(plan, fixtures.ada.viewer)
 
     assert Rows.unions == 1  # a union for each link made 20,000 links take a minute
     assert links == {"tags": {}}
