@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from shutil import disk_usage
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
@@ -16,6 +17,7 @@ log = logging.getLogger("taskflow.metrics")
 EVENTS = "taskflow_events_total"
 DATABASE_BYTES = "taskflow_database_bytes"
 WAL_BYTES = "taskflow_database_wal_bytes"
+DISK_FREE = "taskflow_database_disk_free_bytes"
 SESSIONS = "taskflow_database_sessions"
 MAX_SESSIONS = "taskflow_database_max_sessions"
 WAITING_FOR_LOCKS = "taskflow_database_sessions_waiting_for_locks"
@@ -24,6 +26,7 @@ READINGS = {
     EVENTS: "The highest id of an event. Transactions that are rolled back leave ids out.",
     DATABASE_BYTES: "Size of the database.",
     WAL_BYTES: "Size of SQLite's log of transactions that are not in the main file yet.",
+    DISK_FREE: "Free space on the disk of SQLite's file, for the user of the server.",
     SESSIONS: "Connections to the database of all its clients. PostgreSQL only.",
     MAX_SESSIONS: "Connections that PostgreSQL allows.",
     WAITING_FOR_LOCKS: "Connections that wait for locks now. PostgreSQL only.",
@@ -100,4 +103,5 @@ def _read_sqlite() -> dict[str, float]:
         EVENTS: float(row[0] if row else 0),
         DATABASE_BYTES: float(Path(file).stat().st_size),
         WAL_BYTES: float(wal.stat().st_size if wal.exists() else 0),
+        DISK_FREE: float(disk_usage(file).free),
     }

@@ -139,9 +139,50 @@ def test_rule_has_a_severity_and_a_summary(rule: dict[str, Any]):
     assert rule["annotations"]["summary"].endswith(".")
 
 
+needs_promtool = pytest.mark.skipif(
+    not shutil.which("promtool"), reason="promtool is in Debian's prometheus"
+)
+
+
+def test_rule_for_a_frozen_worker_does_not_need_every_scrape():
+    """Scrapes that reach the frozen worker fail, and a series with gaps resets `for`."""
+    (rule,) = (rule for rule in RULES if rule["alert"] == "TaskFlowWorkerFrozen")
+
+    assert "max_over_time(taskflow_worker_heartbeat_age_seconds[" in rule["expr"]
+    assert "for" not in rule
+
+
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is in Debian's prometheus")
+@needs_promtool
 def test_promtool_accepts_the_rules():
     command = ["promtool", "check", "rules", str(DOCS / "alerts.yml")]
 
     assert subprocess.run(command, check=False).returncode == 0
+
+
+@pytest.mark.slow
+@needs_promtool
+def test_frozen_worker_that_fails_half_of_the_scrapes_is_reported(tmp_path):
+    alert = {
+        "exp_labels": {"severity": "page", "instance": "a", "worker": "2"},
+        "exp_annotations": {"summary": "Worker 2 on a has not run for 1m 45s."},
+    }
+    test = {
+        "interval": "15s",
+        "input_series": [
+            {
+                "series": 'taskflow_worker_heartbeat_age_seconds{instance="a",worker="2"}',
+                "values": "0 0 15 stale 45 stale 75 stale 105",
+            }
+        ],
+        "alert_rule_test": [
+            {"eval_time": "2m", "alertname": "TaskFlowWorkerFrozen", "exp_alerts": [alert]}
+        ],
+    }
+    file = tmp_path / "test.yml"
+    rules = {"rule_files": [str(DOCS / "alerts.yml")], "evaluation_interval": "15s"}
+    file.write_text(yaml.safe_dump(rules | {"tests": [test]}))
+
+    ended = subprocess.run(["promtool", "test", "rules", str(file)], capture_output=True, text=True)
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr

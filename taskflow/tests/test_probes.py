@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 import time
+from collections import namedtuple
 from contextlib import closing
 from http.client import HTTPConnection, HTTPException
 
@@ -181,6 +182,16 @@ def test_readings_of_the_database_count_events(fixtures):
 
     assert after["taskflow_events_total"] > before > 0
     assert after.keys() <= database_readings.READINGS.keys()
+
+
+@pytest.mark.skipif(
+    "database_readings.connection.vendor != 'sqlite'", reason="the disk of PostgreSQL is elsewhere"
+)
+def test_free_space_on_the_disk_of_sqlite_is_read(db, monkeypatch):
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(database_readings, "disk_usage", lambda path: usage(10, 7, 3))
+
+    assert database_readings.read_database()["taskflow_database_disk_free_bytes"] == 3
 
 
 def test_processes_that_have_ended_are_left_out():
