@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import runpy
+import secrets
 import stat
 from pathlib import Path
 
 import pytest
+from django.core.checks import Tags, run_checks
 from django.core.exceptions import ImproperlyConfigured
 
 from taskflow import env
@@ -57,6 +59,18 @@ def test_https_setting_secures_cookies_redirects_and_origins(start):
     assert made["SECURE_SSL_REDIRECT"]
     assert made["SECURE_HSTS_SECONDS"] > 0
     assert made["CSRF_TRUSTED_ORIGINS"] == ["https://tasks.example", "https://*.tasks.example"]
+
+
+def test_check_for_deployment_has_no_warning_with_https(start, settings):
+    """A warning that an operator cannot act on hides the others."""
+    for name, value in start(TASKFLOW_HTTPS="1", TASKFLOW_SECRET_KEY=secrets.token_hex(32)).items():
+        if name.startswith(("SECURE_", "SESSION_", "CSRF_", "SECRET_", "SILENCED_")):
+            setattr(settings, name, value)
+
+    found = run_checks(tags=[Tags.security], include_deployment_checks=True)
+
+    warnings = {message.id for message in found if not message.is_silenced()}
+    assert {name for name in warnings if name.startswith("security.")} == set()
 
 
 def test_secret_key_is_generated_once_and_readable_by_its_owner_only(start, tmp_path):
