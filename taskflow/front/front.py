@@ -23,6 +23,7 @@ from taskflow.front.limits import (
 )
 from taskflow.front.protocol import Application, ClosingProtocol, Watcher
 from taskflow.front.shares import WriteShares
+from taskflow.front.unread import Unread
 from taskflow.http.bodies import is_body_allowed
 from taskflow.http.security_headers import PAGE_HEADERS
 
@@ -52,6 +53,7 @@ class Front:
         self.sign_ins = Lane("sign_in", application, SIGN_IN_SLOTS, sign_in_threads)
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
+        self.unread = Unread()
         self._stopping: list[Callable[[], object]] = []
         self.is_closing = False  # whether each response closes its connection
         self.routes: Mapping[tuple[object, object], Callable[[Exchange], None]] = {
@@ -83,10 +85,11 @@ class Front:
     def receive(self, watcher: Watcher) -> None:
         """Take a request. Called by granian in one of its threads, which then may answer it."""
         try:
-            protocol = watcher.proto
+            scope = watcher.scope
+            protocol = self.unread.receive(watcher.proto, scope.client)
             if self.is_closing:
                 protocol = ClosingProtocol(protocol)
-            exchange = Exchange(protocol, build_environ(watcher.scope))
+            exchange = Exchange(protocol, build_environ(scope))
             length = exchange.environ.get("CONTENT_LENGTH", "0")
             # The application refuses other bodies by their Content-Length, without reading them.
             if length != "0" and is_body_allowed(str(exchange.environ["PATH_INFO"]), str(length)):
@@ -110,6 +113,7 @@ class Front:
         """Refuse what has waited too long, and set the gauges. Call it several times a second."""
         now = time.monotonic()
         self.bodies.tend(now)
+        self.unread.tend()
         for lane in self.lanes:
             lane.tend(now)
             lane.publish()

@@ -40,6 +40,9 @@ TEND_SECONDS = 0.2  # between two looks at what waits
 
 # ---- responses -----------------------------------------------------------------------------------
 
+MIN_UNREAD_BYTES = 65_536  # shorter responses are not counted: the kernel takes them
+MAX_UNREAD_BYTES = 128 * 1_048_576  # of the responses in memory that are not read yet
+MAX_UNREAD_FILE_BYTES = 2_048 * 1_048_576  # of those in temporary files
 MAX_STREAM_BYTES_IN_MEMORY = 1_048_576  # of a streamed response; a longer one becomes a file
 FILE_SECONDS = (
     60  # after which the file of a streamed response is removed; it was opened long before
