@@ -6,11 +6,13 @@ from typing import Any
 
 from django.conf import settings
 from ninja import Query, Router, Status
+from pydantic import Secret
 
 from accounts.actions import tenants as tenant_actions
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
 from accounts.auth import admin_auth, read_auth
+from accounts.kept_session import keep_session
 from accounts.models import ApiToken, Tenant, User
 from accounts.queries import find_referenced_projects, find_referenced_user, find_user
 from accounts.rules import require_staff
@@ -131,15 +133,19 @@ def get_me(request: ActorRequest) -> User:
 def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another user has the handle or e-mail.
 
-    Returns 403 for a token that is bound to projects.
+    A person's new e-mail needs `current_password`: 422 when it is missing or wrong. It ends your
+    other sessions and tokens. Returns 403 for a token that is bound to projects.
     """
-    return user_actions.update_me(request.auth, **body.sent_fields())
+    user = user_actions.update_me(request.auth, **_open_passwords(body.sent_fields()))
+    keep_session(request)
+    return user
 
 
 @me.post("/password", response={204: None})
 def change_password(request: ActorRequest, body: PasswordChange) -> Status[None]:
-    """Set a new password. This revokes all your other tokens.
+    """Set a new password. This ends all your other sessions and tokens.
 
+    With `revoke_agent_tokens: true`, also the tokens of the agents you are responsible for.
     Returns 422 when the current password is wrong or the new one is weak, and 403 for a token that
     is bound to projects.
     """
@@ -147,7 +153,9 @@ def change_password(request: ActorRequest, body: PasswordChange) -> Status[None]
         request.auth,
         current_password=body.current_password.get_secret_value(),
         new_password=body.new_password.get_secret_value(),
+        revoke_agent_tokens=body.revoke_agent_tokens,
     )
+    keep_session(request)
     return Status(204, None)
 
 
@@ -290,8 +298,11 @@ def get_user(request: ActorRequest, user_id: UserIdOrHandle) -> User:
 def update_user(request: ActorRequest, user_id: UserIdOrHandle, body: UserUpdate) -> User:
     """Change the fields that are sent. For administrators.
 
-    `is_active: false` also revokes the user's tokens and those of the agents that the user is
-    responsible for. Returns 409 when the tenant would have no active administrator.
+    A person's new password or e-mail needs your own password as `current_password`: 422 when it is
+    missing or wrong. It ends the sessions and tokens of that user. `is_active: false` also revokes
+    the user's tokens and deactivates the agents that the user is responsible for. Returns 409 when
+    the tenant would have no active administrator, and for an agent whose responsible user is
+    deactivated.
     """
     user = find_user(request.auth, user_id)
     return user_actions.update_user(request.auth, user, **_user_values(request, body))
@@ -308,11 +319,14 @@ def delete_user(request: ActorRequest, user_id: UserIdOrHandle) -> Status[None]:
 
 
 def _user_values(request: ActorRequest, body: UserCreate | UserUpdate) -> dict[str, Any]:
-    values = body.sent_fields()
-    if (password := values.get("password")) is not None:
-        values["password"] = password.get_secret_value()
+    values = _open_passwords(body.sent_fields())
     _resolve_user(request, values, "responsible")
     return values
+
+
+def _open_passwords(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values with the text of each password."""
+    return {n: v.get_secret_value() if isinstance(v, Secret) else v for n, v in values.items()}
 
 
 def _resolve_user(request: ActorRequest, values: dict[str, Any], name: str) -> None:

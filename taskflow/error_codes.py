@@ -168,6 +168,7 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "contradiction": ("URL and body say different things.", "Send the value once."),
     "malformed_json": ("The text is not JSON.", "Correct it."),
     "invalid": ("The value is not allowed.", "Do what the detail says."),
+    "wrong_password": ("It is not your current password.", "Send your own current password."),
     "weak_password": ("The password is too easy to guess.", "Choose another one."),
     "taken": ("Another object has the value.", "Choose another one."),
     "cycle": ("The task would be below itself or block itself.", "Remove the link."),

@@ -8,6 +8,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
+from accounts.admin.passwords import change_own_password
 from accounts.admin.sign_in import enrol, enter_code, sign_in
 from taskflow.admin.site import search
 from taskflow.api import api
@@ -47,6 +48,7 @@ urlpatterns = [  # tried in this order
     path("admin/login/code/", enter_code, name="admin_code"),
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
     path("admin/search/", admin.site.admin_view(search)),
+    path("admin/password_change/", admin.site.admin_view(change_own_password)),
     path("admin/", admin.site.urls),
     path("livez", health.livez),
     path("readyz", readyz),

@@ -13,6 +13,7 @@ from django.db.models import ProtectedError, Q, RestrictedError
 from django.utils import timezone
 from django.utils.text import slugify
 
+from accounts.actions.confirmation import is_credential_change, require_current_password
 from accounts.actions.locking import lock_users
 from accounts.actions.tokens import revoke_all
 from accounts.models import (
@@ -73,10 +74,19 @@ def create_user(
     return save_new_user(actor, user, password)
 
 
-def update_user(actor: Actor, user: User, **values: Any) -> User:
+def update_user(
+    actor: Actor,
+    user: User,
+    *,
+    current_password: str | None = None,
+    revoke_agent_tokens: bool = False,
+    **values: Any,
+) -> User:
     """Change the given fields of a user.
 
-    A new password revokes the user's tokens. Deactivating the user also deactivates the agents that
+    A new password or e-mail of a person requires the actor's own `current_password`. It ends the
+    user's sessions and tokens, and with `revoke_agent_tokens` those of the user's agents.
+    Deactivating the user also deactivates the agents that
     the user is responsible for; activating the user again restores neither them nor any token or
     session. Raises Conflict for the last active administrator, and for an agent whose responsible
     user is deactivated.
@@ -84,6 +94,9 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
     require_staff(actor)
     if values.pop("kind", user.kind) != user.kind:  # an agent gets tokens from other users
         raise Invalid.field("kind", "A person stays a person, and an agent an agent.")
+    is_credential = is_credential_change(user, values)
+    if is_credential:
+        require_current_password(actor, current_password)
     password = values.pop("password", None)
     if "is_active" in values:
         _lock_to_activate(actor, user, values)
@@ -96,8 +109,8 @@ def update_user(actor: Actor, user: User, **values: Any) -> User:
     lock_users([values.get("responsible")])
     _check_responsible(user.kind, values.get("responsible"))
     _change_user(actor, user, values, password)
-    if password:
-        revoke_all(actor, user)
+    if is_credential:
+        _end_other_access(actor, user, revoke_agent_tokens=revoke_agent_tokens)
     if not user.is_active:
         end_access(actor, [user.pk])
     return user
@@ -193,26 +206,43 @@ def erase_user(actor: Actor, user: User) -> User:
     return user
 
 
-def update_me(actor: Actor, **values: object) -> User:
-    """Change the actor's own name, handle or e-mail. Raises Forbidden for a bound token."""
+def update_me(
+    actor: Actor,
+    *,
+    current_password: str | None = None,
+    revoke_agent_tokens: bool = False,
+    **values: object,
+) -> User:
+    """Change the actor's own name, handle or e-mail. Raises Forbidden for a bound token.
+
+    Another e-mail of a person requires `current_password`, and ends the other sessions and tokens.
+    """
     _refuse_operator(actor)
     require_unbound(actor, "its user")
-    return _change_user(actor, actor.user, values, None)
+    is_credential = is_credential_change(actor.user, values)
+    if is_credential:
+        require_current_password(actor, current_password)
+    # The confirmation of a new e-mail by a link belongs here: the change then waits for the link.
+    _change_user(actor, actor.user, values, None)
+    if is_credential:
+        _end_other_access(actor, actor.user, revoke_agent_tokens=revoke_agent_tokens)
+    return actor.user
 
 
-def change_password(actor: Actor, *, current_password: str, new_password: str) -> None:
-    """Set the actor's own password, and revoke every other token of the actor.
+def change_password(
+    actor: Actor, *, current_password: str, new_password: str, revoke_agent_tokens: bool = False
+) -> None:
+    """Set the actor's own password, and end the actor's other sessions and tokens.
 
-    Raises Invalid when the current password is wrong or the new one is weak.
+    With `revoke_agent_tokens` also those of the actor's agents. Raises Invalid when the current
+    password is wrong or the new one is weak.
     """
     _refuse_operator(actor)
     require_unbound(actor, "the password")
-    lock(actor.user, "password")
-    if not actor.user.check_password(current_password):
-        raise Invalid.field("current_password", "This is not your current password.")
+    require_current_password(actor, current_password)
     _set_password(actor.user, new_password, "new_password")
     change(actor, actor.user, password=actor.user.password)
-    revoke_all(actor, actor.user, except_token=actor.token)
+    _end_other_access(actor, actor.user, revoke_agent_tokens=revoke_agent_tokens)
 
 
 def save_new_user(actor: Actor, user: User, password: str | None) -> User:
@@ -227,6 +257,20 @@ def _change_user(actor: Actor, user: User, values: dict[str, Any], password: str
         _set_password(user, password)
         values = values | {"password": user.password}
     return change(actor, user, **values)
+
+
+def _end_other_access(actor: Actor, user: User, *, revoke_agent_tokens: bool) -> None:
+    """End the sessions and tokens of a user whose password or e-mail has changed.
+
+    The token of the request stays. Of agents, the tokens are revoked that act for the user: those
+    of the agents that the user is responsible for.
+    """
+    revoke_all(actor, user, except_token=actor.token)
+    User.objects.filter(pk=user.pk).end_sessions()
+    user.refresh_from_db(fields=["sessions_ended_at"])
+    if revoke_agent_tokens:
+        live = ApiToken.objects.filter(user__responsible=user.pk).live(timezone.now())
+        change_all(actor, live, "revoked", revoked_at=timezone.now())
 
 
 def _lock_to_activate(actor: Actor, user: User, values: dict[str, Any]) -> None:

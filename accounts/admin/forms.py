@@ -20,9 +20,9 @@ from taskflow.http.schema import In
 
 FORMFIELD_CLASSES: dict[Any, Any] = {models.JSONField: {"form_class": JsonField}}
 # White space around the value is kept.
-UNSTRIPPED_FIELDS = frozenset({"body", "description", "password"})
+UNSTRIPPED_FIELDS = frozenset({"body", "description", "password", "current_password"})
 LINE_BREAK = re.compile(r"[\r\n]")  # which a browser leaves out in a field of one line
-NOT_IN_SCHEMA_CHECK = frozenset({"password"})  # only the action validates it
+NOT_IN_SCHEMA_CHECK = frozenset({"password", "current_password"})  # only the action checks them
 
 
 class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]

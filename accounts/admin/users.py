@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import django.contrib.auth.admin  # noqa: F401 - registers Group, which is unregistered below
 from django import forms
 from django.contrib import admin
@@ -13,10 +15,13 @@ from accounts.actions import users as user_actions
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
+from accounts.kept_session import keep_session
 from accounts.models import User, UserKind
 from accounts.schemas.users import UserCreate
 from taskflow.admin.site import PasswordInput, action, display
-from taskflow.audit.actor import Actor
+from taskflow.audit.actor import Actor, ActorRequest
+
+CONFIRMATION_FIELDS = frozenset({"current_password", "revoke_agent_tokens"})
 
 admin.site.unregister(Group)  # Groups belong to no tenant: all tenants would share them.
 
@@ -25,8 +30,19 @@ class UserForm(RecordedForm):
     password = forms.CharField(
         required=False,
         widget=PasswordInput(attrs={"autocomplete": "new-password"}),
-        help_text="Leave it empty to keep the password. A new password revokes all of the user's"
-        " tokens.",
+        help_text="Leave it empty to keep the password. A new password ends all sessions and tokens"
+        " of the user.",
+    )
+    current_password = forms.CharField(
+        required=False,
+        label="Your own password",
+        widget=PasswordInput(attrs={"autocomplete": "current-password"}),
+        help_text="Needed to change the password or the e-mail of a person.",
+    )
+    revoke_agent_tokens = forms.BooleanField(
+        required=False,
+        label="Also revoke the tokens of the user's agents",
+        help_text="With a new password or e-mail.",
     )
 
 
@@ -45,6 +61,7 @@ class UserAdmin(RecordedAdmin):
         ("kind", "handle"),
         ("full_name", "email"),
         "password",
+        ("current_password", "revoke_agent_tokens"),
         ("is_active", "is_staff"),
         "responsible",
     ]
@@ -54,6 +71,7 @@ class UserAdmin(RecordedAdmin):
 
     def create_row(self, actor: Actor, values: FormValues) -> User:
         is_active = values.pop("is_active")
+        values = {n: v for n, v in values.items() if n not in CONFIRMATION_FIELDS}
         values["password"] = values["password"] or None
         user = user_actions.create_user(actor, **values)
         return user if is_active else user_actions.deactivate_user(actor, user)
@@ -61,7 +79,12 @@ class UserAdmin(RecordedAdmin):
     def change_row(self, actor: Actor, row: User, values: FormValues) -> None:
         if not values.get("password"):  # empty: keep the present one
             values.pop("password", None)
+        values["current_password"] = values.get("current_password") or None
         user_actions.update_user(actor, row, **values)
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        keep_session(cast(ActorRequest, request))  # after a change of one's own row
 
     def delete_row(self, actor: Actor, row: User) -> None:
         user_actions.delete_user(actor, row)

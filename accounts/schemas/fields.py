@@ -56,3 +56,12 @@ Password = Annotated[
         json_schema_extra={"format": "password", "writeOnly": True},
     ),
 ]
+CurrentPassword = Annotated[
+    Password, Field(description="Your own password. A new password or e-mail needs it.")
+]
+RevokeAgentTokens = Annotated[
+    StrictBool,
+    Field(
+        description="With a new password or e-mail: also revoke the tokens of the user's agents."
+    ),
+]

@@ -8,7 +8,16 @@ from typing import Any
 from pydantic import MISSING, Field, StrictBool
 
 from accounts.models import Tenant, User, UserKind
-from accounts.schemas.fields import FullName, Handle, IsStaff, Password, ResponsibleId, UserEmail
+from accounts.schemas.fields import (
+    CurrentPassword,
+    FullName,
+    Handle,
+    IsStaff,
+    Password,
+    ResponsibleId,
+    RevokeAgentTokens,
+    UserEmail,
+)
 from accounts.schemas.tenants import TenantResponse
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.http.filtering import NameFilters
@@ -88,6 +97,8 @@ class UserUpdate(WithReferences):
     handle: Handle | MISSING = MISSING
     email: UserEmail | None | MISSING = MISSING
     password: Password | MISSING = MISSING
+    current_password: CurrentPassword | MISSING = MISSING
+    revoke_agent_tokens: RevokeAgentTokens = False
     full_name: FullName | MISSING = MISSING
     is_staff: IsStaff | MISSING = MISSING
     is_active: StrictBool | MISSING = Field(
@@ -104,6 +115,8 @@ class MeUpdate(In):
 
     handle: Handle | MISSING = MISSING
     email: UserEmail | MISSING = MISSING
+    current_password: CurrentPassword | MISSING = MISSING
+    revoke_agent_tokens: RevokeAgentTokens = False
     full_name: FullName | MISSING = MISSING
 
 
@@ -114,8 +127,9 @@ class PasswordChange(In):
         **{"current_password": "taskflow-demo-2026", "new_password": "a long enough passphrase"}
     )
 
-    current_password: Password
+    current_password: CurrentPassword
     new_password: Password
+    revoke_agent_tokens: RevokeAgentTokens = False
 
 
 class UserFilters(PageParams, NameFilters):

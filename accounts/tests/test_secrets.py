@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from accounts.actions.users import update_user
 from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient
 from taskflow.audit.models import Event
@@ -21,6 +22,7 @@ from tasks.models import ProjectMember
 
 pytestmark = pytest.mark.one_database
 
+OWN_PASSWORD = "an administrator's passphrase"
 USAGE = "/api/v1/tenant/usage"  # for administrators only
 
 
@@ -56,8 +58,11 @@ def crawl(client, fixtures):
 @pytest.mark.parametrize("who", ["boss", "ada"])
 def test_responses_events_and_log_lines_contain_no_secret(fixtures, as_, caplog, who):
     caplog.set_level(logging.DEBUG)
+    with inside(fixtures.acme):
+        update_user(fixtures.boss, fixtures.boss.user, password=OWN_PASSWORD)
     boss = as_(fixtures.boss)
-    boss.patch(f"/users/{fixtures.ada.user.pk}", {"password": PASSWORD})
+    body = {"password": PASSWORD, "current_password": OWN_PASSWORD}
+    assert boss.patch(f"/users/{fixtures.ada.user.pk}", body).status_code == 200
     signed_in = ApiClient().post(
         "/auth/login", {"email": "ada@acme.example", "password": PASSWORD}
     ).json()["token"]  # fmt: skip
@@ -68,7 +73,15 @@ def test_responses_events_and_log_lines_contain_no_secret(fixtures, as_, caplog,
     with inside(fixtures.acme):
         digests = list(ApiToken.objects.values_list("digest", flat=True))
         hashes = list(User.objects.exclude(password="").values_list("password", flat=True))
-    canaries = [PASSWORD, signed_in, issued["token"], rotated["token"], *digests, *hashes]
+    canaries = [
+        PASSWORD,
+        OWN_PASSWORD,
+        signed_in,
+        issued["token"],
+        rotated["token"],
+        *digests,
+        *hashes,
+    ]
 
     places = dict(crawl(boss if who == "boss" else ada, fixtures))
     with inside(fixtures.acme):

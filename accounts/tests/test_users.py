@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import pytest
 
+from accounts.actions.users import update_user
 from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient, token_of
 from taskflow.tenancy import inside
 
 pytestmark = pytest.mark.one_database
+
+OWN_PASSWORD = "an administrator's passphrase"
 
 
 def test_creating_a_person_returns_the_stored_user(fixtures, as_, events):
@@ -100,8 +103,11 @@ def test_deactivating_revokes_all_tokens(fixtures, as_, events):
 
 def test_administrator_can_set_password(fixtures, as_):
     client = ApiClient(token_of(fixtures.bob))
+    with inside(fixtures.acme):
+        update_user(fixtures.boss, fixtures.boss.user, password=OWN_PASSWORD)
+    body = {"password": PASSWORD, "current_password": OWN_PASSWORD}
 
-    r = as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", {"password": PASSWORD})
+    r = as_(fixtures.boss).patch(f"/users/{fixtures.bob.user.pk}", body)
 
     assert r.status_code == 200
     assert client.get("/me").status_code == 401

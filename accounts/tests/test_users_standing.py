@@ -7,7 +7,7 @@ import threading
 import pytest
 from django.db import connections
 
-from accounts.actions.users import create_user
+from accounts.actions.users import create_user, update_user
 from accounts.models import User
 from conftest import PASSWORD, ApiClient, build_fixtures, token_of
 from taskflow.audit.actor import Actor
@@ -72,7 +72,8 @@ def test_null_clears_nullable_fields(fixtures, as_):
 
 def test_reactivated_user_needs_new_tokens(fixtures, as_):
     path, old = f"/users/{fixtures.bob.user.pk}", ApiClient(token_of(fixtures.bob))
-    as_(fixtures.boss).patch(path, {"is_active": False, "password": PASSWORD})
+    with inside(fixtures.acme):
+        update_user(fixtures.boss, fixtures.bob.user, is_active=False, password=PASSWORD)
     login = {"email": "bob@acme.example", "password": PASSWORD}
     assert ApiClient().post("/auth/login", login).status_code == 401
 

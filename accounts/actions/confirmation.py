@@ -1,0 +1,49 @@
+"""Ask for the password again before a user's password or e-mail is changed."""
+
+from __future__ import annotations
+
+from accounts.models import User, UserKind
+from taskflow.audit.actor import Actor
+from taskflow.audit.models import Via
+from taskflow.audit.recorder import lock
+from taskflow.http.errors import Invalid
+
+FIELD = "current_password"
+MISSING = Invalid.field(
+    FIELD, "Send your current password: a password or an e-mail is changed.", "missing"
+)
+WRONG = Invalid.field(FIELD, "This is not your current password.", "wrong_password")
+NO_PASSWORD = Invalid.field(
+    FIELD, "You have no password yet, so you cannot change this. Ask an administrator.", "invalid"
+)
+
+
+def require_current_password(actor: Actor, password: str | None) -> None:
+    """Raise Invalid unless `password` is the actor's own. Commands need none.
+
+    Whoever has got hold of a session or a token could otherwise take over the account: with another
+    e-mail, a new password can be asked for. None means that no password was sent.
+    """
+    if actor.via is Via.COMMAND:
+        return
+    if not actor.user.has_usable_password():
+        raise NO_PASSWORD
+    if password is None:
+        raise MISSING
+    if not _is_password_of(actor, password):
+        raise WRONG
+
+
+def is_credential_change(user: User, values: dict[str, object]) -> bool:
+    """Whether the values set a password, or another e-mail of a person.
+
+    An agent does not sign in, so that its e-mail is only an address.
+    """
+    has_new_email = values.get("email", user.email) != user.email
+    return "password" in values or (user.kind == UserKind.HUMAN and has_new_email)
+
+
+def _is_password_of(actor: Actor, password: str) -> bool:
+    if actor.member is not None:  # an operator's row is not in this tenant
+        lock(actor.member, "password")
+    return actor.user.check_password(password)
