@@ -59,6 +59,7 @@ settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 # Scrypt is slow on purpose; test_login.py sets it again.
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.REGISTRATION = True  # in production it is closed
+settings.SENDS_MAIL = True  # to a list in memory: see taskflow/tests/mailbox.py
 # Else each new client lists every static file.
 settings.WHITENOISE_AUTOREFRESH = True
 
@@ -238,8 +239,7 @@ def hide_id(answer: object, row_id: int) -> str:
 
 @pytest.fixture
 def mailbox(settings: Any) -> Mailbox:
-    """The mails that the test sends. Without this fixture, none are sent."""
-    settings.SENDS_MAIL = True
+    """The mails that the test sends, from https://tasks.example."""
     settings.DOMAIN = "tasks.example"
     settings.ALLOWED_HOSTS = ["*"]
     settings.HTTPS = True

@@ -41,6 +41,9 @@ PUBLIC_PATHS = frozenset(
         "/api/v1/auth/register",
         "/api/v1/auth/second-factor",
         "/api/v1/auth/second-factor/confirmation",
+        "/api/v1/auth/password-resets",
+        "/api/v1/auth/password-resets/completion",
+        "/api/v1/invitations/acceptance",
     }
 )
 LAST_USED_INTERVAL = timedelta(hours=1)

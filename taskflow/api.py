@@ -13,6 +13,7 @@ from ninja.errors import HttpError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
+from accounts.api_mail import password_resets
 from accounts.api_second_factors import enrolling, second_factor
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
@@ -28,6 +29,7 @@ from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
 from tasks.api.history import project_history, task_history
+from tasks.api.invitations import invitations
 from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
@@ -56,6 +58,7 @@ PATH_EXAMPLES = {
     "tag_id": 1,
     "token_id": 1,
     "user_id": "@bob",
+    "invitation_id": 1,
     "kind": "task",
     "row_id": 1,
     "ref": "erp-77",
@@ -71,6 +74,7 @@ TAGS = {
     "Second factor": "The codes of an app, which signing in needs beside the password.",
     "Tokens": "The tokens of people and agents.",
     "Users": "The people and agents of the tenant.",
+    "Invitations": "People who are invited by e-mail.",
     "Tenant": "The organization that you work in.",
     "Members": "Who works in a project, with which role.",
     "Tags": "Labels of tasks, shared by all projects of the tenant.",
@@ -106,11 +110,13 @@ api.add_router("/tasks", tasks)
 api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
 api.add_router("/auth", enrolling)
+api.add_router("/auth/password-resets", password_resets)
 api.add_router("/me", me)
 api.add_router("/me/second-factor", second_factor)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
 api.add_router("/users", offboarding)
+api.add_router("/invitations", invitations)
 api.add_router("/tenant", tenant_routes)
 api.add_router("/projects", project_history)
 api.add_router("/projects", csv_files)

@@ -30,6 +30,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "insufficient_scope": "The scope or the projects of the token do not allow it.",
         "registration_closed": "The installation does not accept registrations.",
         "replay_refused": "The write has succeeded before; you may no longer see its response.",
+        "email_off": "The installation sends no e-mail, which the operation needs.",
         "csrf_failed": "The session of a browser was sent without its X-CSRFToken.",
     },
     404: {"not_found": "The object or URL does not exist, or is not visible to you."},
@@ -105,6 +106,7 @@ REMEDIES: Mapping[str, str] = {
     "registration_closed": "Ask the operator, who runs `manage.py create_tenant` or sets"
     " TASKFLOW_REGISTRATION=1.",
     "replay_refused": "Do not send the write again. Read the objects that you can still see.",
+    "email_off": "Ask the operator to set TASKFLOW_EMAIL_URL, or ask an administrator.",
     "csrf_failed": "Load the page again, or use a token.",
     "not_found": "Check the id or key, and whether you are a member of the project.",
     "request_timeout": "Send the request again, over a faster connection or in smaller parts.",

@@ -285,6 +285,7 @@ UNFOLD = {
                 ],
                 "People": [
                     ("Users", "person", "accounts_user"),
+                    ("Invitations", "mail", "tasks_invitation"),
                     ("Tokens", "key", "accounts_apitoken"),
                 ],
                 "Record": [

@@ -8,6 +8,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
+from accounts.admin.password_resets import password_reset, password_reset_completion
 from accounts.admin.passwords import change_own_password
 from accounts.admin.sign_in import enrol, enter_code, sign_in
 from taskflow.admin.site import search
@@ -19,6 +20,7 @@ from taskflow.http import health
 from taskflow.http.errors import ERRORS_PAGE
 from taskflow.http.request import Request
 from taskflow.tenancy.checks import find_violations
+from tasks.admin.invitations import accept_invitation
 
 
 def readyz(request: Request) -> JsonResponse:
@@ -49,6 +51,10 @@ urlpatterns = [  # tried in this order
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
+    # Unfold's sign-in page has a link to the URL of this name.
+    path("admin/password-reset/", password_reset, name="admin_password_reset"),
+    path("admin/password-reset/completion/", password_reset_completion),
+    path("admin/invitation/", accept_invitation),
     path("admin/", admin.site.urls),
     path("livez", health.livez),
     path("readyz", readyz),

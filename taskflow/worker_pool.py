@@ -38,9 +38,13 @@ CRASH_SECONDS = 5.0
 SIGN_IN_ROUTES = (
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/auth/password-resets/completion"),
+    ("POST", "/api/v1/invitations/acceptance"),
     ("POST", "/api/v1/me/password"),
     ("POST", "/admin/login/"),
+    ("POST", "/admin/password-reset/completion/"),
     ("POST", "/admin/password_change/"),
+    ("POST", "/admin/invitation/"),
 )
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 SIGNALS = (*CLOSING_SECONDS, signal.SIGCHLD)

@@ -245,6 +245,17 @@ def change_password(
     _end_other_access(actor, actor.user, revoke_agent_tokens=revoke_agent_tokens)
 
 
+def reset_password(actor: Actor, new_password: str) -> None:
+    """Set the actor's own password without the current one, and end every session and token.
+
+    The caller has checked that the actor got a link by mail, and has locked the user. Raises
+    Invalid when the password is weak.
+    """
+    _set_password(actor.user, new_password)
+    change(actor, actor.user, "password_reset", password=actor.user.password)
+    revoke_all(actor, actor.user)
+
+
 def save_new_user(actor: Actor, user: User, password: str | None) -> User:
     """Save a new user, with a handle if it has none. Without a password, it cannot sign in."""
     user.handle = user.handle or _choose_handle(user)

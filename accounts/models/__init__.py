@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.models.mail_tokens import MailPurpose, MailToken
 from accounts.models.second_factors import RecoveryCode, SecondFactor, find_second_factor
 from accounts.models.users import (
     HANDLE,
@@ -24,6 +25,8 @@ __all__ = [
     "SUBDOMAIN",
     "ApiToken",
     "IdempotencyRecord",
+    "MailPurpose",
+    "MailToken",
     "RecoveryCode",
     "SecondFactor",
     "Tenant",

@@ -15,7 +15,9 @@ from django.utils.cache import patch_vary_headers
 MIN_BYTES = 1024  # below it, the headers are most of the response
 LEVEL = 3  # a list of 50 tasks takes half the time of level 6, and is a tenth longer
 COMPRESSED_TYPE = re.compile(r"text/|application/([a-z.]+\+)?json\b")
-TOKEN_PATTERN = re.compile(rb"tf_[1-9][0-9]*_[0-9A-Za-z]{49}")  # as accounts/tokens.py makes them
+TOKEN_PATTERN = re.compile(
+    rb"t[fm]_[1-9][0-9]*_[0-9A-Za-z]{49}"
+)  # as accounts/tokens.py makes them
 
 # Secrets of a second factor: in the JSON of the API, and in the pages of the admin.
 SECRET_PATTERN = re.compile(rb'otpauth:|"recovery_codes":\s*\["|class="segno"|id="recovery-codes"')

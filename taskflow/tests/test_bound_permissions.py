@@ -46,6 +46,8 @@ FORBIDDEN = {
     "remove_second_factor",
     "create_token",
     "create_user",
+    "list_invitations",
+    "create_invitation",
     "get_tenant_usage",
     "update_tenant",
     "put_tenant",

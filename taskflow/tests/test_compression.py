@@ -8,7 +8,7 @@ import json
 import pytest
 from django.test import Client
 
-from accounts.tokens import make_token_text
+from accounts.tokens import MAIL_LINK, make_token_text
 from conftest import PASSWORD, token_of
 from taskflow.http.compression import MIN_BYTES, TOKEN_PATTERN, accepts_gzip
 from taskflow.tenancy import inside
@@ -152,6 +152,7 @@ def test_response_with_a_token_is_never_compressed(
 def test_pattern_of_tokens_finds_every_token():
     for tenant_id in (1, 12, 2**63 - 1):
         assert TOKEN_PATTERN.search(f'"{make_token_text(tenant_id)}"'.encode())
+        assert TOKEN_PATTERN.search(make_token_text(tenant_id, kind=MAIL_LINK).encode())
 
 
 def test_static_file_is_streamed_as_it_is(client):

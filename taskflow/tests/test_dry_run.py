@@ -133,6 +133,7 @@ BODIES = {
     "post /users": {"kind": "agent", "handle": "robot"},
     "patch /users/{user_id}": {"full_name": "New"},
     "post /users/{user_id}/offboarding": {},
+    "post /invitations": {"email": "new@acme.example", "projects": [{"project": "APO"}]},
     "patch /tenant": {"name": "New"},
     "post /projects": {"name": "P", "tasks": [{"title": "t", "subtasks": [{"title": "s"}]}]},
     "patch /projects/{project_id}": {"name": "New"},
@@ -159,7 +160,12 @@ BODIES = {
     "post /undo": {"request_id": "r-1"},
     "post /plans": {"method": "DELETE", "path": "/api/v1/tasks/APO-1"},
 }  # fmt: skip
-NO_WRITE_TO_UNDO = {"post /auth/login", "post /auth/register"} | {
+NO_WRITE_TO_UNDO = {
+    "post /auth/login",
+    "post /auth/register",
+    "post /auth/password-resets",
+    "post /auth/password-resets/completion",
+    "post /invitations/acceptance",
     # They take a code of the moment, or need a second factor that is in use.
     "post /auth/second-factor",
     "post /auth/second-factor/confirmation",
@@ -210,6 +216,7 @@ def ids(fixtures, as_):
         "comment_id": comment.pk,
         "page_id": page.pk,
         "member_id": member.pk,
+        "invitation_id": boss.post("/invitations", {"email": "i@acme.example"}).json()["id"],
         "token_id": boss.post("/tokens", {"name": "x"}).json()["id"],
         "kind": "task",
         "row_id": gone.pk,

@@ -14,6 +14,7 @@ from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.actions.comments import create_comment
+from tasks.actions.invitations import invite
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
@@ -57,6 +58,13 @@ MATRIX = {
     "delete_user":    ("delete", "/users/{new}", None,                    403, 403, 403, 403, 403, 204, 404),
     "offboard_user":  ("post", "/users/{bob}/offboarding", {},            403, 403, 403, 403, 403, 200, 404),
     "erase_user":     ("post", "/users/{bob}/erasure", None,              403, 403, 403, 403, 403, 409, 404),
+    "list_invitations": ("get", "/invitations", None,                     403, 403, 403, 403, 403, 200, 200),
+    "create_invitation": ("post", "/invitations", {"email": "i@x.example"},
+                                                                          403, 403, 403, 403, 403, 201, 201),
+    "get_invitation": ("get", "/invitations/{invitation}", None,          404, 404, 404, 404, 404, 200, 404),
+    "revoke_invitation": ("delete", "/invitations/{invitation}", None,    404, 404, 404, 404, 404, 204, 404),
+    "resend_invitation": ("post", "/invitations/{invitation}/resending", None,
+                                                                          404, 404, 404, 404, 404, 200, 404),
     "get_tenant":     ("get", "/tenant", None,                            200, 200, 200, 200, 200, 200, 200),
     "get_tenant_usage": ("get", "/tenant/usage", None,                    403, 403, 403, 403, 403, 200, 200),
     "update_tenant":  ("patch", "/tenant", {"name": "N"},                 403, 403, 403, 403, 403, 200, 200),
@@ -139,8 +147,16 @@ MATRIX = {
     "put_tag":        ("put", "/tags/{tag}", {"color": "#000000"},        403, 403, 403, 403, 403, 200, 404),
     "delete_tag":     ("delete", "/tags/{tag}", None,                     403, 403, 403, 403, 403, 204, 404),
 }  # fmt: skip
-# operations without credentials
-OPEN = {"register", "login", "begin_enrolment", "confirm_enrolment", "get_index"}
+OPEN = {  # operations without credentials
+    "register",
+    "login",
+    "begin_enrolment",
+    "confirm_enrolment",
+    "request_password_reset",
+    "complete_password_reset",
+    "accept_invitation",
+    "get_index",
+}
 
 
 def operations() -> dict[str, tuple[str, str, dict]]:
@@ -178,6 +194,7 @@ def ids(fixtures):
         comment = create_comment(fixtures.bob, fixtures.task, body="x")
         page = create_page(fixtures.bob, fixtures.apollo, title="x")
         update_task(replace(fixtures.bob, request_id="bobs"), fixtures.task, title="Bob's")
+        invitation = invite(fixtures.boss, email="nora@acme.example")
     return {
         "project": fixtures.apollo.pk,
         "task": fixtures.task.pk,
@@ -192,6 +209,7 @@ def ids(fixtures):
         "token": token.pk,
         "tag": tag.pk,
         "membership": membership.pk,
+        "invitation": invitation.pk,
     }
 
 

@@ -79,6 +79,7 @@ def test_request_refused_after_it_has_written_leaves_no_events(fixtures, as_):
         ("/api/v1/plans", "invalid"),
         ("/api/v1/plans?x=1", "invalid"),
         ("/api/v1/auth/login", "invalid"),
+        ("/api/v1/auth/password-resets", "invalid"),
         ("/admin/", "wrong_format"),
         ("tasks/APO-1", "wrong_format"),
         ("https://example.com/api/v1/tasks", "wrong_format"),

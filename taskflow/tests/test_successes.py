@@ -49,6 +49,8 @@ def demo(db, settings):
         for name in ("unused", "left")
     )
     client.patch(f"/users/{left}", {"is_active": False})
+    invited = client.post("/invitations", {"email": "invited@acme.example"})
+    ids["invitation_id"] = invited.json()["id"]
     ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]
     ids |= {"project_id": "WEB", "task_id": "WEB-1", "user_id": "@bob", "ref": "r", "kind": "task"}
     ids["row_id"] = gone

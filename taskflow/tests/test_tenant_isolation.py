@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts.models import ApiToken, IdempotencyRecord, RecoveryCode, SecondFactor, User
+from accounts.models import ApiToken, IdempotencyRecord, MailToken, RecoveryCode, SecondFactor, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
@@ -31,6 +31,7 @@ from tasks.models import (
     TaskCountDelta,
     TaskTag,
 )
+from tasks.models.invitations import Invitation
 
 POSTGRES = connection.vendor == "postgresql"
 on_postgres = pytest.mark.skipif(not POSTGRES, reason="about row-level security")
@@ -50,6 +51,8 @@ MODELS = [
     IdempotencyRecord,
     SecondFactor,
     RecoveryCode,
+    MailToken,
+    Invitation,
     Comment,
     Page,
 ]

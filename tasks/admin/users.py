@@ -45,12 +45,17 @@ class OffboardingForm(forms.Form):
 
 @admin.register(User)
 class UserAdminWithOffboarding(users.UserAdmin):
+    actions_list = ["invite"]
     actions_detail = ["offboard"]
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.offboarding_view)
         name = "accounts_user_offboarding"
         return [path("<int:user_id>/offboarding/", view, name=name), *super().get_urls()]
+
+    @action(description="Invite by e-mail")
+    def invite(self, request: HttpRequest) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:tasks_invitation_add"))
 
     @action(description="Offboard")
     def offboard(self, request: HttpRequest, object_id: int) -> HttpResponse:

@@ -23,7 +23,7 @@ from typing import Any, BinaryIO
 from django.apps import apps
 from django.db import models
 
-from accounts.models import IdempotencyRecord, RecoveryCode, SecondFactor, Tenant
+from accounts.models import IdempotencyRecord, MailToken, RecoveryCode, SecondFactor, Tenant
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import ComputedField
 from taskflow.db.types import AnyField
@@ -56,9 +56,11 @@ class FileFormat:
 EXPORT = FileFormat(
     "taskflow-export",
     keeps_json=False,
-    # Stored responses for retries, and counts that the import computes from the tasks. Second
-    # factors work only with the key of this installation.
-    excluded_models=frozenset({IdempotencyRecord, TaskCountDelta, SecondFactor, RecoveryCode}),
+    # Stored responses for retries, and counts that the import computes from the tasks. Links in
+    # mails and second factors work only in this installation.
+    excluded_models=frozenset(
+        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode}
+    ),
     # Columns about this installation (its transactions and sign-ins), not about the data.
     excluded_fields=frozenset({"tenant", "sequence", "is_sign_in", "sessions_ended_at"}),
 )

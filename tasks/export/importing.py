@@ -231,6 +231,9 @@ def _shift_ids_of(model: type[Model], chunk: list[ExportRow], shift: dict[str, i
             _shift_event(row, shift)
         if label == "accounts.apitoken" and row["project_ids"]:
             row["project_ids"] = [pk + shift["tasks.project"] for pk in row["project_ids"]]
+        if label == "tasks.invitation":
+            for joined in row["projects"]:
+                joined["project_id"] += shift["tasks.project"]
 
 
 def _insert_chunk(

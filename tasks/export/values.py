@@ -19,6 +19,7 @@ from taskflow.db.types import AnyField
 from taskflow.http.parsing import MAX_JSON_DEPTH, check_depth, check_values
 from taskflow.http.schema import In, is_unstorable
 from tasks.schemas.comments import CommentCreate
+from tasks.schemas.invitations import InvitationCreate
 from tasks.schemas.pages import PageCreate
 from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
@@ -33,6 +34,7 @@ CHECKED_COLUMNS: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "accounts.tenant": (TenantUpdate, ("name", "time_zone")),
     "accounts.user": (UserCreate, ("handle", "full_name")),
     "accounts.apitoken": (TokenCreate, ("name",)),
+    "tasks.invitation": (InvitationCreate, ("email", "full_name")),
     "tasks.project": (ProjectCreate, ("key", "name", "description", "metadata")),
     "tasks.task": (TaskCreate, ("title", "description", "links", "metadata", "external_ref")),
     "tasks.tag": (TagCreate, ("name", "color")),

@@ -27,7 +27,7 @@ from tasks.export.format import (
 )
 from tasks.export.tag_names import number_equal_names
 from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
-from tasks.models import Outcome, Status, Tag, Task
+from tasks.models import Outcome, Role, Status, Tag, Task
 
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
@@ -222,6 +222,8 @@ def _check_values(model: type[Model], row: ExportRow) -> None:
         _check_event(row)
     if label_of(model) == "accounts.apitoken":
         _check_ids(row["project_ids"])
+    if label_of(model) == "tasks.invitation":
+        _check_invited_projects(row["projects"])
 
 
 def _check_event(row: ExportRow) -> None:
@@ -239,6 +241,15 @@ def _check_event(row: ExportRow) -> None:
 def _check_ids(ids: object) -> None:
     if ids is not None and not (isinstance(ids, list) and all(type(pk) is int for pk in ids)):
         raise ValueError("project_ids must be a list of project ids")
+
+
+def _check_invited_projects(projects: object) -> None:
+    """Raise ValueError unless the value is [{"project_id": …, "role": …}], as rows have it."""
+    for one in projects if isinstance(projects, list) else [projects]:
+        if not isinstance(one, dict) or one.keys() != {"project_id", "role"}:
+            raise ValueError("projects must be a list of project_id and role")
+        if type(one["project_id"]) is not int or one["role"] not in Role.values:
+            raise ValueError("projects must have ids of projects and known roles")
 
 
 @cache

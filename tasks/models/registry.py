@@ -16,6 +16,7 @@ from accounts.models import ApiToken, Tenant, User
 from taskflow.audit.quotas import CountedModel, register_counted_models
 from taskflow.audit.resource_types import ResourceType, register_resource_types, type_of_model
 from tasks.models.comments import Comment
+from tasks.models.invitations import Invitation
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember
 from tasks.models.tags import Tag
@@ -32,6 +33,18 @@ RESOURCE_TYPES = (
         own_visibility="visible_to",
         removal=("revoked", "revoked_at"),
         restores_values=False,
+    ),
+    ResourceType(
+        Invitation,
+        "invitation",
+        own_visibility="visible_to",
+        removal=("revoked", "revoked_at"),
+        restores_values=False,
+        sentences={
+            "created": "invited {email}",
+            "resent": "sent the invitation again",
+            "accepted": "accepted the invitation",
+        },
     ),
     ResourceType(
         Project,

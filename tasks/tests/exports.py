@@ -17,6 +17,7 @@ from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
+from tasks.actions.invitations import invite, revoke_invitation
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge
@@ -25,6 +26,7 @@ from tasks.changes.tasks import create_task, delete_task, move_task, update_task
 from tasks.export.exporting import export_tenant
 from tasks.export.importing import import_tenant
 from tasks.export.verifying import verify
+from tasks.models import Role
 
 CONTROLS = "".join(map(chr, [*range(1, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF, 0xFFFF]))
 ODD_METADATA = {
@@ -82,6 +84,10 @@ def _fill_with_what_has_ended(fixtures):
     create_task(fixtures.ada, trashed, title="hidden")
     create_token(
         fixtures.ada, name="t", scope=TokenScope.READ, project_ids=[fixtures.apollo.pk, purged.pk]
+    )
+    joined = [(fixtures.apollo.pk, Role.ADMIN), (purged.pk, Role.MEMBER)]
+    revoke_invitation(
+        fixtures.boss, invite(fixtures.boss, email="nora@acme.example", projects=joined)
     )
     token, _ = create_token(fixtures.ada, name="revoked", scope=TokenScope.WRITE)
     revoke_token(fixtures.ada, token)

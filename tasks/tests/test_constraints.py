@@ -8,8 +8,17 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
+from accounts.actions.mail_tokens import issue_mail_token
 from accounts.actions.tokens import issue_token
-from accounts.models import ApiToken, IdempotencyRecord, RecoveryCode, SecondFactor, User
+from accounts.models import (
+    ApiToken,
+    IdempotencyRecord,
+    MailPurpose,
+    MailToken,
+    RecoveryCode,
+    SecondFactor,
+    User,
+)
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.audit.recorder import create
@@ -35,6 +44,7 @@ from tasks.models import (
     TaskBlocker,
     TaskTag,
 )
+from tasks.models.invitations import Invitation
 
 TENANT_MODELS = [model for model in apps.get_models() if is_tenant_model(model)]
 FOREIGN_KEYS = [
@@ -80,6 +90,8 @@ def fill_tables(actor, project, task):
     IdempotencyRecord.objects.create(user_id=actor.user.pk, key="k")
     factor = create(actor, SecondFactor(user=actor.user, salt="s"))
     RecoveryCode.objects.create(factor=factor, digest="d")
+    create(actor, Invitation(email="nora@acme.example", expires_at=NOON))
+    issue_mail_token(actor.tenant, MailPurpose.PASSWORD_RESET, user=actor.user)
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -106,6 +118,8 @@ CHECKS = {
     "comment_says_something": (Comment, {"body": ""}),
     "page_has_a_title": (Page, {"title": ""}),
     "page_is_published_since": (Page, {"is_published": True}),
+    "mail_token_purpose_is_known": (MailToken, {"purpose": "greeting"}),
+    "invitation_email_is_lower_case": (Invitation, {"email": "Nora@acme.example"}),
     "token_scope_is_known": (ApiToken, {"scope": "root"}),
     "event_via_is_known": (Event, {"via": "door"}),
     "user_kind_is_known": (User, {"kind": "cat"}),
@@ -197,6 +211,10 @@ UNIQUES = {
     "idempotency_record_key": lambda w: IdempotencyRecord(user_id=w.ada.user.pk, key="k"),
     "second_factor_user_key": lambda w: SecondFactor(user=w.ada.user, salt="t"),
     "recovery_code_key": lambda w: RecoveryCode(factor=SecondFactor.objects.get(), digest="d"),
+    "mail_token_digest_key": lambda w: MailToken(
+        purpose="invitation", digest=MailToken.objects.latest("pk").digest, expires_at=NOON
+    ),
+    "invitation_email_key": lambda w: Invitation(email="nora@acme.example", expires_at=NOON),
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),

@@ -34,6 +34,7 @@ REQUIRED = {
     "accounts.user": {"id", "password", "handle", "created_at", "updated_at"},
     "accounts.apitoken": {"id", "user_id", "name", "prefix", "digest", "created_at", "updated_at"},
     "audit.event": {"id", "via", "verb", "subject_type", "subject_id", "version", "created_at"},
+    "tasks.invitation": {"id", "email", "expires_at", "created_at", "updated_at"},
     "tasks.project": {"id", "key", "name", "owner_id", "created_at", "updated_at"},
     "tasks.projectkey": {"id", "key"},
     "tasks.projectmember": {"id", "project_id", "user_id", "created_at", "updated_at"},

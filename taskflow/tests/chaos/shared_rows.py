@@ -9,6 +9,7 @@ from conftest import PASSWORD, Fixtures, token_of
 from taskflow.audit.actor import Actor
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
+from tasks.actions.invitations import invite
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
@@ -50,7 +51,9 @@ def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
     pages = [create_page(actor, projects[0], title="p") for actor in (boss, ada, member)]
     tags = [create_tag(boss, name=f"{name}-{n}") for n in range(2)]
     delete_task(ada, tasks[3])  # something to restore
+    invitations = [invite(boss, email=f"{name}-{n}@x.example") for n in range(2)]
     rows = {
+        "invitation": invitations,
         "project": projects,
         "membership": memberships,
         "task": tasks,

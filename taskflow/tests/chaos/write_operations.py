@@ -21,6 +21,9 @@ OPEN_WRITES = {
     "register": ("post", "/auth/register"),
     "begin_enrolment": ("post", "/auth/second-factor"),
     "confirm_enrolment": ("post", "/auth/second-factor/confirmation"),
+    "request_password_reset": ("post", "/auth/password-resets"),
+    "complete_password_reset": ("post", "/auth/password-resets/completion"),
+    "accept_invitation": ("post", "/invitations/acceptance"),
 }
 RACED = [*WRITES, *OPEN_WRITES]
 # Which of the shared rows stands for each name in the paths and bodies of the matrix.
@@ -206,6 +209,10 @@ VARIED: Mapping[str, Callable[[Choice], object]] = {
         "email": "may@many.example",
         "password": PASSWORD,
     },
+    "request_password_reset": lambda c: {"email": c.of("ada@acme.example", "x@acme.example")},
+    "complete_password_reset": lambda c: {"token": "tm_1_x", "password": c.of(*PASSWORDS)},
+    "accept_invitation": lambda c: {"token": "tm_1_x", "password": c.of(*PASSWORDS)},
+    "create_invitation": lambda c: {"email": f"{c.of('i', 'j')}@x.example"},
     "change_password": lambda c: {
         "current_password": c.of(*PASSWORDS),
         "new_password": c.of(*PASSWORDS),

@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
+from accounts.actions.mail_tokens import delete_expired_mail_tokens
 from accounts.idempotency import delete_expired_records
 from accounts.models import User
 from taskflow.audit.actor import Actor
@@ -42,6 +43,7 @@ class Command(BaseCommand):
         for tenant in finished_tenants():
             with inside(tenant, max_wait=MAX_WAIT):
                 delete_expired_records()
+                delete_expired_mail_tokens()
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for resource_type in TRASHABLE_TYPES:
                 count = 0

@@ -1,0 +1,77 @@
+"""The texts of mails to people. Every mail of TaskFlow is written here.
+
+They contain no passwords and no bearer tokens. A link that works once is in the mail that it is
+for, and in no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from django.conf import settings
+
+from accounts.models import Tenant, User
+from taskflow.audit.actor import Actor
+from taskflow.http.errors import Forbidden
+from taskflow.mail.links import build_link
+from taskflow.mail.sending import Mail
+
+INVITATION_PAGE = "/admin/invitation/"
+RESET_PAGE = "/admin/password-reset/completion/"
+
+
+def require_mail() -> None:
+    """Raise Forbidden when this installation sends no mail."""
+    if not settings.SENDS_MAIL:
+        raise Forbidden(
+            "This installation sends no e-mail. Ask its operator to set TASKFLOW_EMAIL_URL.",
+            code="email_off",
+        )
+
+
+def build_password_reset_mail(tenant: Tenant, user: User, token: str) -> Mail:
+    """Return the mail with which a user sets a new password."""
+    return _build(
+        "password reset",
+        tenant,
+        str(user.email),
+        f"Set a new password for {tenant.name}",
+        [
+            f"Hello {user.get_full_name()},",
+            f"A new password was requested for your account {user.email} in {tenant.name}."
+            " To set one, open this page within one hour:",
+            build_link(tenant.subdomain, RESET_PAGE, {"token": token}),
+            "The link works once. If you did not request it, ignore this mail: your password stays"
+            " as it is.",
+        ],
+    )
+
+
+def build_invitation_mail(actor: Actor, email: str, full_name: str, token: str) -> Mail:
+    """Return the mail with which a person becomes a user of the actor's tenant."""
+    tenant = actor.tenant
+    return _build(
+        "invitation",
+        tenant,
+        email,
+        f"Join {tenant.name} on TaskFlow",
+        [
+            f"Hello {full_name or email},",
+            f"{actor.user.get_full_name()} invites you to {tenant.name} on TaskFlow. To accept,"
+            " open this page within 7 days:",
+            build_link(tenant.subdomain, INVITATION_PAGE, {"token": token}),
+            "The link works once. If you do not know who invites you, ignore this mail.",
+        ],
+    )
+
+
+def _build(kind: str, tenant: Tenant, to: str, subject: str, paragraphs: Sequence[str]) -> Mail:
+    """Return a mail. `kind` is its purpose in the log."""
+    signature = f"--\nTaskFlow, {_on_one_line(tenant.name)}"
+    text = "\n\n".join([*paragraphs, signature]) + "\n"
+    return Mail(kind, to, _on_one_line(subject), text)
+
+
+def _on_one_line(text: str) -> str:
+    """Return the text without line breaks, which would begin another header of a mail."""
+    return " ".join(text.split())

@@ -1,0 +1,58 @@
+"""Set a forgotten password by a link in a mail."""
+
+from __future__ import annotations
+
+from accounts import tokens
+from accounts.actions.locking import lock_users
+from accounts.actions.mail_tokens import NOT_LIVE, issue_mail_token, use_mail_token
+from accounts.actions.mails import build_password_reset_mail, require_mail
+from accounts.actions.users import reset_password
+from accounts.models import MailPurpose, Tenant, User, UserKind
+from taskflow.audit.actor import Actor
+from taskflow.audit.locks import LockMode
+from taskflow.audit.models import Via
+from taskflow.mail.sending import send_after_commit
+
+
+def request_password_reset(tenant: Tenant, email: str) -> None:
+    """Send a link to the active person who has this e-mail.
+
+    Nobody else gets a mail. The statements are the same in every case, and the mail is sent after
+    the commit, so that the time does not reveal which e-mails exist. Raises Forbidden when this
+    installation sends no mail.
+    """
+    require_mail()
+    user = _find_person(email)
+    token = issue_mail_token(tenant, MailPurpose.PASSWORD_RESET, user=user)
+    if user is not None:
+        send_after_commit(build_password_reset_mail(tenant, user, token))
+
+
+def complete_password_reset(
+    tenant: Tenant, token: str, password: str, *, via: Via, request_id: str = ""
+) -> Actor:
+    """Set the password of the user to whom the link was sent, who is returned as the actor.
+
+    It ends all sessions and tokens of the user. Raises Invalid for a link that does not work and
+    for a weak password; the link still works then.
+    """
+    if tokens.read_tenant_id(token, tokens.MAIL_LINK) != tenant.pk:
+        raise NOT_LIVE
+    user = use_mail_token(token, MailPurpose.PASSWORD_RESET).user
+    if user is None:
+        raise NOT_LIVE
+    lock_users([user], LockMode.UPDATE)
+    if not user.is_active:
+        raise NOT_LIVE
+    actor = Actor(user, tenant, via=via, request_id=request_id)
+    reset_password(actor, password)
+    return actor
+
+
+def _find_person(email: str) -> User | None:
+    """Return the active person with this e-mail, or None. One query.
+
+    Two addresses can fold alike, so that the one that was typed is preferred.
+    """
+    people = list(User.objects.with_email(email).filter(is_active=True, kind=UserKind.HUMAN))
+    return max(people, key=lambda user: user.email == email.lower(), default=None)
