@@ -229,6 +229,7 @@ def test_passwords_are_write_only_and_in_no_response():
         "EnrolmentConfirmation",
         "InvitationAcceptance",
         "Login",
+        "MeUpdate",
         "PasswordChange",
         "PasswordResetCompletion",
         "Registration",
