@@ -27,7 +27,7 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts import idempotency
+from accounts import idempotency, limits
 from accounts.models import Tenant, User
 from accounts.tests.factories import (
     AdministratorFactory,
@@ -281,6 +281,7 @@ def assert_statements() -> Any:
 def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
     """Switch off the occasional cleanup that a request does: its statements would be counted."""
     monkeypatch.setattr(idempotency, "CLEANUP_INTERVAL", 10**9)
+    monkeypatch.setattr(limits, "CLEANUP_INTERVAL", 10**9)
     monkeypatch.setattr(count_deltas, "MERGE_EVERY", 10**9)
 
 

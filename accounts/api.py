@@ -14,6 +14,7 @@ from accounts.actions import users as user_actions
 from accounts.auth import admin_auth, read_auth
 from accounts.kept_session import keep_session
 from accounts.models import ApiToken, Tenant, User
+from accounts.passwords import limit_registrations
 from accounts.queries import find_referenced_projects, find_referenced_user, find_user
 from accounts.rules import require_staff
 from accounts.schemas.sign_in import Login, Registration, SignedInResponse
@@ -41,6 +42,7 @@ from taskflow.audit.quotas import read_usage
 from taskflow.db.columns import columns_of
 from taskflow.db.expressions import contains_text
 from taskflow.db.text import fold
+from taskflow.http.addresses import find_client
 from taskflow.http.errors import Forbidden, Invalid, NotFound
 from taskflow.http.paging import PageContents, PageParams, paginate
 from taskflow.http.preconditions import etag_of
@@ -79,6 +81,7 @@ def register(request: Request, body: Registration) -> Status[dict[str, object]]:
     """
     if not settings.REGISTRATION:
         raise REGISTRATION_CLOSED
+    limit_registrations(find_client(request.META))
     values = body.sent_fields() | {"password": body.password.get_secret_value()}
     actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)
     return Status(201, sign_in(request, actor.user, actor.tenant))
@@ -96,7 +99,8 @@ def login(request: Request, body: Login) -> dict[str, object]:
     A user with a second factor sends a code as `otp` too. Without one, the right password gets 401
     `second_factor_required`; an administrator who has to enrol one first gets 401
     `second_factor_enrolment_required`. An unknown e-mail, a wrong password and a deactivated user
-    get the same 401, after the same time. Any credentials sent along are ignored.
+    get the same 401, after the same time. After five wrong passwords or codes the response is 429:
+    wait for Retry-After seconds. Any credentials sent along are ignored.
     """
     with inside_tenant_of_credentials(request, body) as actor:
         require_second_factor(actor, body.otp)
@@ -115,8 +119,11 @@ def logout(request: ActorRequest) -> Status[None]:
 def sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, object]:
     """Create a token for a user whose credentials were checked. Return the response."""
     with inside(tenant):
-        token, text = token_actions.sign_in(user, tenant, request_id=request.request_id)
-    request.actor = Actor(user, tenant)  # for the log
+        actor = Actor(
+            user, tenant, request_id=request.request_id, address=find_client(request.META)
+        )
+        token, text = token_actions.sign_in(actor)
+    request.actor = actor  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
 
 

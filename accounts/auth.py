@@ -10,7 +10,6 @@ from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.backends import BaseBackend
-from django.contrib.auth.hashers import make_password
 from django.db import Error as DatabaseError
 from django.db.models import Case, CharField, DateTimeField, F, Q, QuerySet, When
 from django.http import HttpRequest
@@ -20,11 +19,14 @@ from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
-from accounts.models import ApiToken, Tenant, User, password_forms
+from accounts.models import ApiToken, Tenant, User
+from accounts.passwords import PasswordCheck, find_user_by_password, load_checked_user
 from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Via
 from taskflow.db.query import Query
 from taskflow.db.statements import Parameter
 from taskflow.http import credentials
+from taskflow.http.addresses import find_client
 from taskflow.http.database_errors import describe_database_error
 from taskflow.http.errors import Forbidden, NotFound, Unauthenticated
 from taskflow.http.preconditions import SAFE
@@ -125,31 +127,11 @@ def _live_tokens() -> QuerySet[ApiToken]:
 LIVE_TOKEN_QUERY = Query(_live_tokens)
 
 
-def check_password(email: str, password: str) -> User | None:
-    """Return the active user with this e-mail and password, or None.
-
-    It takes the same time if no user has the e-mail, so that the time does not reveal which exist.
-    """
-    user = _find_by_email(email)
-    if user is None or not user.has_usable_password():
-        for form in password_forms(password):
-            make_password(form)
-        return None
-    return user if user.check_password(password) and user.is_active else None
-
-
-def _find_by_email(email: str) -> User | None:
-    """Return the user with this e-mail, without regard to case and width, or None. One query.
-
-    straße.example and strasse.example fold alike but are two domains, so that the e-mail as it was
-    typed is preferred.
-    """
-    users = list(User.objects.with_email(email))
-    return max(users, key=lambda user: user.email == email.lower(), default=None)
-
-
 class TenantBackend(BaseBackend):
-    """Signs staff in to the admin, within the tenant of the current unit of work."""
+    """Signs staff in to the admin, within the tenant of the current unit of work.
+
+    Raises TooManyAttempts when a limit is reached.
+    """
 
     def authenticate(
         self,
@@ -160,7 +142,18 @@ class TenantBackend(BaseBackend):
     ) -> User | None:
         if not username or password is None or "\0" in username:
             return None
-        return check_password(username, password)
+        assert isinstance(request, Request)
+        assert isinstance(request.admin_tenant, Tenant)
+        check = PasswordCheck(
+            request.admin_tenant,
+            username,
+            find_client(request.META),
+            Via.ADMIN,
+            request.request_id,
+            password,
+        )
+        user = find_user_by_password(check)
+        return load_checked_user(user) if user else None
 
     def get_user(self, user_id: int) -> User | None:
         user: User | None = User.objects.active().filter(pk=user_id).first()
@@ -202,6 +195,7 @@ def build_token_actor(request: Request, token: ApiToken) -> Actor:
         maker_id=getattr(token, "maker_id", None),
         token=token,
         request_id=request.request_id,
+        address=find_client(request.META),
     )
 
 

@@ -34,12 +34,14 @@ from accounts.auth import (
 )
 from accounts.idempotency import run_once
 from accounts.models import PLATFORM, Tenant, User
+from accounts.passwords import answer_with_password_checks
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import serialize_graph_changes
+from taskflow.http.addresses import find_client
 from taskflow.http.bodies import API_PREFIX, read_body
 from taskflow.http.body_options import is_dry_run
-from taskflow.http.contention import respond_with_retries
+from taskflow.http.contention import respond_with_retries, restore_request
 from taskflow.http.database_errors import (
     is_unavailable,
     report_database_error,
@@ -51,6 +53,7 @@ from taskflow.http.errors import (
     PreconditionFailed,
     Problem,
     ReadOnly,
+    TooManyRequests,
     Unavailable,
     problem_of_response,
     problem_of_status,
@@ -90,7 +93,7 @@ class TenantMiddleware:
     def answer_api(self, request: ActorRequest) -> HttpResponse:
         """Answer a request of the API. Contended transactions are run again."""
         try:
-            return respond_with_retries(request, self.answer_authenticated)
+            return self.respond(request, self.answer_authenticated)
         except DisallowedHost:
             sentence = "The Host header names no host of this installation."
             return BadRequest(sentence).as_response(request)
@@ -141,7 +144,9 @@ class TenantMiddleware:
             return self.get_response(request)
         tenant = choose_acting_tenant(request, user, home)
         with inside(tenant, read_only=request.method in SAFE):
-            actor = Actor(user, tenant, request_id=request.request_id)
+            actor = Actor(
+                user, tenant, request_id=request.request_id, address=find_client(request.META)
+            )
             return self.serve(request, actor)
 
     def serve(self, request: ActorRequest, actor: Actor) -> HttpResponse:
@@ -201,7 +206,7 @@ class TenantMiddleware:
 
     def answer_admin(self, request: ActorRequest) -> HttpResponse:
         try:
-            return respond_with_retries(request, self.answer_in_tenant)
+            return self.respond(request, self.answer_in_tenant)
         except NotFound:
             return HttpResponse(NO_TENANT, status=404, content_type="text/plain")
         except (Unavailable, DatabaseError) as error:
@@ -229,7 +234,13 @@ class TenantMiddleware:
         request.admin_tenant = tenant
         if user is not None:
             request.session_user = user
-            request.actor = Actor(user, tenant, via=Via.ADMIN, request_id=request.request_id)
+            request.actor = Actor(
+                user,
+                tenant,
+                via=Via.ADMIN,
+                request_id=request.request_id,
+                address=find_client(request.META),
+            )
         # Pages show and read clock times in the time zone of the tenant.
         with (
             timezone.override(tenant.zone),
@@ -237,9 +248,21 @@ class TenantMiddleware:
         ):
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
-            return self.run_view(request)
+            return show_refusal(request, self.run_view(request))
 
     # ---- both ----
+
+    def respond(self, request: ActorRequest, answer: GetResponse) -> HttpResponse:
+        """Answer a request. Contended transactions are run again, and so are those that need a
+        password checked, which happens outside of them.
+        """
+        if request.method in SAFE:
+            return respond_with_retries(request, answer)
+        original = dict(vars(request))
+        return answer_with_password_checks(
+            lambda: respond_with_retries(request, answer),
+            lambda: restore_request(request, original),
+        )
 
     def run_view(self, request: ActorRequest) -> HttpResponse:
         """Return the rendered response. The transaction is rolled back if it is an error."""
@@ -253,6 +276,16 @@ class TenantMiddleware:
         if response.status_code >= 400:
             transaction.set_rollback(True)
         return response
+
+
+def show_refusal(request: ActorRequest, response: HttpResponse) -> HttpResponse:
+    """Give a page that shows a reached limit the status 429 and Retry-After."""
+    refusal = request.form_refusal
+    if isinstance(refusal, TooManyRequests):
+        response.status_code = refusal.status
+        for name, value in refusal.headers.items():
+            response[name] = value
+    return response
 
 
 def check_deferred_constraints() -> None:

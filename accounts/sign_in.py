@@ -11,10 +11,19 @@ from contextlib import contextmanager
 from enum import StrEnum
 
 from accounts.actions.second_factors import use_code
-from accounts.auth import check_password, find_tenant, read_subdomain, reconcile_subdomains
+from accounts.auth import find_tenant, read_subdomain, reconcile_subdomains
 from accounts.models import SecondFactor, User, find_second_factor
+from accounts.passwords import (
+    PasswordCheck,
+    find_user_by_password,
+    is_own_password,
+    limit_codes,
+    load_checked_user,
+)
 from accounts.schemas.sign_in import Credentials
 from taskflow.audit.actor import Actor
+from taskflow.audit.models import Via
+from taskflow.http.addresses import find_client
 from taskflow.http.errors import Invalid, Unauthenticated
 from taskflow.http.request import Request
 from taskflow.tenancy import inside
@@ -35,14 +44,25 @@ def inside_tenant_of_credentials(request: Request, credentials: Credentials) -> 
     """Open a unit of work in the tenant of the credentials, and check the password.
 
     The context yields the user as an actor, whose second factor is not checked yet. Raises NotFound
-    without such a tenant, and Unauthenticated for an unknown e-mail or a wrong password.
+    without such a tenant, Unauthenticated for an unknown e-mail or a wrong password, and
+    TooManyAttempts when a limit is reached.
     """
     tenant = find_tenant(reconcile_subdomains(credentials.tenant, read_subdomain(request)))
+    address = find_client(request.META)
+    check = PasswordCheck(
+        tenant,
+        credentials.email,
+        address,
+        Via.API,
+        request.request_id,
+        credentials.password.get_secret_value(),
+    )
+    user = find_user_by_password(check)
+    if user is None:
+        raise Unauthenticated("The e-mail or the password is wrong.")
     with inside(tenant):
-        user = check_password(credentials.email, credentials.password.get_secret_value())
-        if user is None:
-            raise Unauthenticated("The e-mail or the password is wrong.")
-        yield Actor(user, tenant, request_id=request.request_id)
+        stored = load_checked_user(user)
+        yield Actor(stored, tenant, request_id=request.request_id, address=address)
 
 
 def find_next_step(actor: Actor) -> tuple[NextStep, SecondFactor | None]:
@@ -94,13 +114,16 @@ def require_enrolment(actor: Actor) -> None:
 
 
 def check_code(actor: Actor, factor: SecondFactor, code: str) -> bool:
-    """Return whether the code is right, and use it up. Every check of a code is made here."""
+    """Return whether the code is right, and use it up. Every check of a code is made here.
+
+    Raises TooManyAttempts when a limit is reached.
+    """
+    limit_codes(actor)
     return use_code(actor, factor, code)
 
 
 def confirm_password(actor: Actor, password: str, field: str = "current_password") -> User:
     """Return the actor's user if this is their password. Otherwise raises Invalid for the field."""
-    user = check_password(actor.user.email or "", password)
-    if user is None or user.pk != actor.user.pk:
+    if not is_own_password(actor, password):
         raise Invalid.field(field, "This is not your current password.")
-    return user
+    return actor.user

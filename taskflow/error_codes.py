@@ -68,6 +68,10 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "bad_rows": "Cells of the imported file are refused; `errors` lists them.",
         "idempotency_key_reused": "The Idempotency-Key was used for another request.",
     },
+    429: {
+        "too_many_attempts": "Too many wrong passwords or registrations. This one was not tried.",
+        "too_many_requests": "The token or the tenant has sent too many requests.",
+    },
     500: {"internal_error": "The server failed. Nothing was changed."},
     503: {
         "unavailable": "The database cannot be reached.",
@@ -136,6 +140,9 @@ REMEDIES: Mapping[str, str] = {
     "too_many": "Split the request, or select or change fewer objects.",
     "bad_rows": "Correct the rows that `errors` lists, and send the whole file again.",
     "idempotency_key_reused": "Use a new key for each request. Only retries have the same one.",
+    "too_many_attempts": "Wait for Retry-After seconds. Signing in from an address from which the"
+    " account has signed in before is not affected by attempts from elsewhere.",
+    "too_many_requests": "Wait for Retry-After seconds. The header RateLimit shows what is left.",
     "internal_error": "Report the request_id. Nothing was changed.",
     "overloaded": "Send the request again after Retry-After seconds, and fewer at the same time.",
     "unavailable": "Send the request again after Retry-After seconds.",

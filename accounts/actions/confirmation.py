@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accounts.models import User, UserKind
+from accounts.passwords import is_own_password
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import lock
@@ -19,7 +20,8 @@ NO_PASSWORD = Invalid.field(
 
 
 def require_current_password(actor: Actor, password: str | None) -> None:
-    """Raise Invalid unless `password` is the actor's own. Commands need none.
+    """Raise Invalid unless `password` is the actor's own, and TooManyAttempts when a limit is
+    reached. Commands need none.
 
     Whoever has got hold of a session or a token could otherwise take over the account: with another
     e-mail, a new password can be asked for. None means that no password was sent.
@@ -30,7 +32,9 @@ def require_current_password(actor: Actor, password: str | None) -> None:
         raise NO_PASSWORD
     if password is None:
         raise MISSING
-    if not _is_password_of(actor, password):
+    if actor.member is not None:  # an operator's row is not in this tenant
+        lock(actor.member, "password")
+    if not is_own_password(actor, password):
         raise WRONG
 
 
@@ -41,9 +45,3 @@ def is_credential_change(user: User, values: dict[str, object]) -> bool:
     """
     has_new_email = values.get("email", user.email) != user.email
     return "password" in values or (user.kind == UserKind.HUMAN and has_new_email)
-
-
-def _is_password_of(actor: Actor, password: str) -> bool:
-    if actor.member is not None:  # an operator's row is not in this tenant
-        lock(actor.member, "password")
-    return actor.user.check_password(password)

@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.actions.locking import lock_credentials, lock_token, lock_with_responsible
+from accounts.actions.sign_ins import record_sign_in
 from accounts.models import (
     ApiToken,
-    Tenant,
     User,
 )
 from accounts.rules import (
@@ -36,18 +36,19 @@ DEFAULT_TOKEN_LIFETIME = timedelta(days=90)
 ROTATION_OVERLAP = timedelta(hours=24)  # for which the old token still works
 
 
-def sign_in(user: User, tenant: Tenant, *, request_id: str = "") -> tuple[ApiToken, str]:
-    """Create a token with all rights of the user, for 30 days. Return it and its text.
+def sign_in(actor: Actor) -> tuple[ApiToken, str]:
+    """Create a token with all rights of the actor, for 30 days. Return it and its text.
 
     The caller has checked the password. Raises Conflict when the user is deactivated, and Contended
     when the password has been changed since then.
     """
-    actor = Actor(user, tenant, request_id=request_id)
+    user = actor.user
     checked_password = user.password
     lock_with_responsible(user)
     if user.password != checked_password:
         raise Contended("Another request has changed the password. Sign in again.")
     require_active(user)
+    record_sign_in(actor)
     expires_at = timezone.now() + SIGN_IN_TOKEN_LIFETIME
     return issue_token(actor, user, "sign-in", TokenScope.ADMIN, expires_at, is_sign_in=True)
 

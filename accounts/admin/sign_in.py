@@ -20,12 +20,15 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import one_time_codes
 from accounts.actions import second_factors as actions
+from accounts.actions.sign_ins import record_sign_in
 from accounts.admin.forms_account import AccountForm, CodeForm
+from accounts.admin.forms_sign_in import PasswordForm, show_limit
 from accounts.models import Tenant, User, find_second_factor
 from accounts.sign_in import NextStep, check_code, find_next_step
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
-from taskflow.http.errors import Problem
+from taskflow.http.addresses import find_client
+from taskflow.http.errors import Problem, TooManyAttempts
 from taskflow.http.request import Request
 
 PENDING = "pending_sign_in"  # session key: the user whose password was checked
@@ -70,8 +73,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
     }
     if "next" not in request.GET and "next" not in request.POST:
         context["next"] = reverse("admin:index")
-    form = admin.site.login_form
-    view = PasswordStep.as_view(extra_context=context, authentication_form=form)
+    view = PasswordStep.as_view(extra_context=context, authentication_form=PasswordForm)
     return cast(HttpResponse, view(request))
 
 
@@ -85,11 +87,16 @@ def enter_code(request: HttpRequest) -> HttpResponse:
         return start_again(request)
     form = CodeForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
-        if check_code(build_actor(request, user), factor, form.cleaned_data["otp"]):
-            return HttpResponseRedirect(complete(request, user))
-        if not count_wrong_code(request):
-            return start_again(request)
-        form.add_error("otp", WRONG_CODE)
+        try:
+            is_right = check_code(build_actor(request, user), factor, form.cleaned_data["otp"])
+        except TooManyAttempts as problem:
+            show_limit(request, form, problem)
+        else:
+            if is_right:
+                return HttpResponseRedirect(complete(request, user))
+            if not count_wrong_code(request):
+                return start_again(request)
+            form.add_error("otp", WRONG_CODE)
     return show(request, "admin/enter_code.html", "Enter a code", form)
 
 
@@ -151,7 +158,13 @@ def build_actor(request: HttpRequest, user: User) -> Actor:
     """Return the user as an actor in the tenant of the host, signed in or not."""
     assert isinstance(request, Request)
     assert isinstance(request.admin_tenant, Tenant)
-    return Actor(user, request.admin_tenant, via=Via.ADMIN, request_id=request.request_id)
+    return Actor(
+        user,
+        request.admin_tenant,
+        via=Via.ADMIN,
+        request_id=request.request_id,
+        address=find_client(request.META),
+    )
 
 
 def remember(request: HttpRequest, user: User, next_url: str) -> None:
@@ -200,4 +213,5 @@ def complete(request: HttpRequest, user: User) -> str:
     """Sign the user in. Return the URL of the page to go to."""
     pending = request.session.pop(PENDING, None)
     auth.login(request, user, backend=BACKEND)
+    record_sign_in(build_actor(request, user))
     return str(pending["next"]) if pending else reverse("admin:index")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from accounts.limits import AttemptCounter
 from accounts.models.mail_tokens import MailPurpose, MailToken
 from accounts.models.second_factors import RecoveryCode, SecondFactor, find_second_factor
 from accounts.models.users import (
@@ -24,6 +25,7 @@ __all__ = [
     "RESERVED_HANDLES",
     "SUBDOMAIN",
     "ApiToken",
+    "AttemptCounter",
     "IdempotencyRecord",
     "MailPurpose",
     "MailToken",

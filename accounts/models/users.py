@@ -52,6 +52,7 @@ class Tenant(models.Model):
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
     published_field: ClassVar[str | None] = None
+    records_address: ClassVar[bool] = True
     fresh_columns: frozenset[str] = frozenset()
 
     name = models.CharField(max_length=200)
@@ -162,6 +163,7 @@ class User(TenantModel, AbstractBaseUser):
     """A human, who signs in with an e-mail and a password, or an agent, which only has tokens."""
 
     unrecorded = frozenset({"password", "last_login", "sessions_ended_at"})
+    records_address = True
 
     kind = models.CharField(max_length=5, choices=UserKind, default=UserKind.HUMAN)
     handle = models.CharField(
@@ -296,6 +298,8 @@ class ApiToken(TenantModel):
     """A bearer token. Only the SHA-256 of its text is stored, so the text is shown once."""
 
     unrecorded = frozenset({"digest", "last_used_at"})
+    records_address = True
+
     user = TenantFK(User, models.CASCADE, related_name="tokens")
     name = models.CharField(max_length=100)
     prefix = models.CharField(max_length=16, editable=False)  # shown in lists; not a secret

@@ -36,7 +36,11 @@ def test_registering_creates_tenant_with_administrator(db, events):
     assert (body["user"]["email"], body["user"]["handle"]) == ("peter@initech.example", "peter")
     assert ApiClient(body["token"]).get("/me").json()["tenant"]["name"] == "Initech"
     made = events(Tenant.objects.get(subdomain="initech"))
-    assert [str(e).split()[0] for e in made] == ["user.created", "apitoken.created"]
+    assert [str(e).split()[0] for e in made] == [
+        "user.created",
+        "user.signed_in",
+        "apitoken.created",
+    ]
     assert PASSWORD not in str([e.changes for e in made])
 
 

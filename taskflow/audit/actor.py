@@ -47,6 +47,7 @@ class Actor:
     maker_id: int | None = None
     token: ApiToken | None = None
     request_id: str = ""
+    address: str = ""  # of the client; empty for commands
     reason: str = ""
     on_behalf_of: User | None = None
     entropy: bytes | None = None

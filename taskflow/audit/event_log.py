@@ -62,6 +62,7 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
                 via=actor.via,
                 request_id=actor.request_id,
                 reason=actor.reason,
+                address=actor.address or None if model.records_address else None,
                 verb=verb,
                 subject_type=subject[0],
                 subject_id=subject[1],

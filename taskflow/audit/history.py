@@ -73,10 +73,15 @@ def describe_actor(event: Event) -> str:
 
 
 def name_actor(event: Event) -> str:
-    """Return the name of the user or operator who made the change."""
+    """Return the name of the user or operator who made the change.
+
+    An event with an address and without a user was caused by somebody who has not signed in.
+    """
     if event.actor is not None:
         return str(event.actor)
-    return f"Operator {event.operator_id}" if event.operator_id else "The system"
+    if event.operator_id:
+        return f"Operator {event.operator_id}"
+    return "Somebody" if event.address else "The system"
 
 
 @dataclass
@@ -132,7 +137,8 @@ def _predicate(event: Event, changes: list[ShownChange]) -> str:
         return f"{event.verb} the {label}" + (f": {listed}" if listed else "")
     values = {c.field: c.before if c.after == EMPTY else c.after for c in changes}
     title = values.get("title") or values.get("name") or values.get("handle")
-    placeholders = defaultdict(lambda: "a deleted user", values | {"label": label})
+    shown = values | {"label": label, "address": event.address or "an unknown address"}
+    placeholders = defaultdict(lambda: "a deleted user", shown)
     placeholders["title"] = f"“{title}”" if title else ""
     return pattern.format_map(placeholders).rstrip()
 

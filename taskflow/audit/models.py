@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models import Func, Q
 
 from taskflow.db.types import SqlAndParams
+from taskflow.http.addresses import MAX_ADDRESS_LENGTH
 from taskflow.http.attribution import MAX_REASON_LENGTH
 from taskflow.tenancy import TenantFK, TenantModel
 
@@ -62,6 +63,8 @@ class Event(TenantModel):
     via = models.CharField(max_length=7, choices=Via)
     request_id = models.CharField(max_length=64, blank=True)
     reason = models.CharField(max_length=MAX_REASON_LENGTH, blank=True)
+    # Of the client, for events of users and tokens; null for others and for commands.
+    address = models.CharField(max_length=MAX_ADDRESS_LENGTH, null=True)
     verb = models.CharField(max_length=40)  # for example completed, in `task.completed`
     subject_type = models.CharField(max_length=40)
     subject_id = models.BigIntegerField()

@@ -46,6 +46,11 @@ UPDATE_BATCH = 2000  # rows per UPDATE
 LONG_TEXTS = 100_000  # bytes, which take about as long as ten more statements
 
 
+def record(actor: Actor, row: TenantModel, verb: str) -> None:
+    """Record an event about a row that it does not change, such as a sign-in. One statement."""
+    record_events(actor, [(row, verb, {}, row.version)])
+
+
 def create(
     actor: Actor, row: RowT, verb: str = "created", **link_fields: Iterable[models.Model]
 ) -> RowT:
@@ -230,16 +235,17 @@ def erase(actor: Actor, row: TenantModel, **values: object) -> None:
     """Replace personal data of a row, and remove the former values from the row's events too.
 
     This is the only change that is ever made to the event log. Actor, time, verb and subject of the
-    events stay as they are.
+    events stay as they are. The addresses of clients are removed from the row's events.
     """
     change(actor, row, "erased", **values)
     events = Event.objects.filter(subject_type=type(row).__name__.lower(), subject_id=row.pk)
     erased = []
-    for event in events.only("pk", "tenant", "changes"):
-        if event.changes.keys() & values.keys():
+    for event in events.only("pk", "tenant", "changes", "address"):
+        if event.changes.keys() & values.keys() or event.address:
             event.changes |= {n: ["…", "…"] for n in event.changes.keys() & values.keys()}
+            event.address = None
             erased.append(event)
-    Event.objects.bulk_update(erased, ["changes"], batch_size=BATCH)
+    Event.objects.bulk_update(erased, ["changes", "address"], batch_size=BATCH)
 
 
 def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:

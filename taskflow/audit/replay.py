@@ -145,7 +145,12 @@ class _Replay:
         self.has_creation = False  # then a field that no event names is empty
 
     def apply(self, event: EventRow) -> Iterator[Difference]:
-        """Apply the next event. Yield where it does not continue the state before it."""
+        """Apply the next event. Yield where it does not continue the state before it.
+
+        An event without changes, such as a sign-in, has the version that its transaction has read.
+        """
+        if not event.changes:
+            return
         deletes = is_deletion(self.model, event.changes)
         expected = self.version and self.version + (0 if deletes else 1)
         if expected and event.version != expected:

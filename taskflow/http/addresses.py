@@ -13,6 +13,7 @@ from django.conf import settings
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+MAX_ADDRESS_LENGTH = 64  # characters; IPv6 with an IPv4 part has 45, the zone comes in addition
 HOST_BITS_OF_SITE = 64  # of an IPv6 address: one client chooses them freely
 
 

@@ -64,7 +64,7 @@ def respond_with_retries(request: R, answer: Callable[[R], HttpResponse]) -> Htt
     attempts = count()
 
     def attempt() -> HttpResponse:
-        _restore(request, original)
+        restore_request(request, original)
         request.is_repeated = next(attempts) > 0
         response = answer(request)
         problem = problem_of_response(response)
@@ -86,7 +86,7 @@ def _may_repeat(request: Request) -> bool:
     return has_body and is_session_unchanged and not state.get("_files")
 
 
-def _restore(request: Request, original: dict[str, object]) -> None:
+def restore_request(request: Request, original: dict[str, object]) -> None:
     """Remove what an attempt has set on the request, except its body."""
     state = vars(request)
     for name in state.keys() - original.keys() - BODY_ATTRIBUTES:

@@ -41,6 +41,10 @@ ERRORS = {
     413: ("TooLarge", "The body is larger than 1 MiB, or an imported file than 4 MiB."),
     415: ("UnsupportedMedia", "The operation does not take a body of this Content-Type."),
     422: ("Invalid", "A field or parameter has a value that is not allowed. See `errors`."),
+    429: (
+        "TooManyRequests",
+        "A limit is reached. Send the request again after Retry-After seconds.",
+    ),
     500: ("Internal", "The server failed. Nothing was changed."),
     503: (
         "Unavailable",
@@ -55,6 +59,7 @@ ERROR_HEADERS: Mapping[int, Schema] = {
     401: header_refs("WWW-Authenticate"),
     409: optional_header("Retry-After"),  # while another request uses the Idempotency-Key
     412: optional_header("ETag"),  # the present one of the object
+    429: header_refs("Retry-After"),
     503: header_refs("Retry-After"),
     507: header_refs("Retry-After"),
 }
@@ -138,6 +143,7 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
     expected = {400, 404, 422, 500, 503, 507}  # 404 also when X-Tenant or host are not the token's
     expected |= {401, 403} if operation.get("security") else set()
     expected |= {409, 411} if method != "get" else set()
+    expected |= {429} if method != "get" or operation.get("security") else set()
     expected |= {412} if method != "get" and operation.get("security") else set()
     expected |= {408, 413, 415} if "requestBody" in operation else set()
     return expected

@@ -15,6 +15,8 @@ The problems that TaskFlow reports, and their form in a response (RFC 9457).
   - TooLarge          413
   - UnsupportedMedia  415
   - Invalid           422   the request can be parsed, but a value is not allowed
+  - TooManyRequests   429   a limit is reached; the request can be sent again later
+    - TooManyAttempts 429   passwords or registrations; this one was not tried
   - Internal          500   a fault of the server
   - Unavailable       503   the database cannot be reached; the request can be sent again
     - Overloaded      503   the server has too many requests; this one was not begun
@@ -261,6 +263,28 @@ class Invalid(Problem):
     def parameter(cls, name: str, detail: str, code: str = "invalid") -> Invalid:
         """Return a problem of one query parameter."""
         return cls(detail, errors=[{"parameter": name, "code": code, "detail": detail}])
+
+
+class TooManyRequests(Problem):
+    """A limit is reached. The request can be sent again after Retry-After seconds."""
+
+    status = HTTPStatus.TOO_MANY_REQUESTS
+    code = "too_many_requests"
+
+    def __init__(self, detail: str, wait_seconds: int) -> None:
+        super().__init__(detail, headers={"Retry-After": str(wait_seconds)})
+
+
+class TooManyAttempts(TooManyRequests):
+    """Too many wrong passwords, or registrations. This one was not tried."""
+
+    code = "too_many_attempts"
+
+    def __init__(self, wait_seconds: int, what: str = "wrong passwords") -> None:
+        super().__init__(
+            f"There were too many {what}. Wait {wait_seconds} seconds, then try again.",
+            wait_seconds,
+        )
 
 
 class Internal(Problem):

@@ -169,6 +169,7 @@ class TenantModel(models.Model):
     `project_field`: the column with the id of the row's project, for the event log.
     `published_field`: the column that says whether the row is published, for the event log. None if
     rows are never drafts.
+    `records_address`: whether events of its rows contain the address of the client.
     """
 
     unrecorded: ClassVar[frozenset[str]] = frozenset()
@@ -176,6 +177,7 @@ class TenantModel(models.Model):
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
     published_field: ClassVar[str | None] = None
+    records_address: ClassVar[bool] = False
 
     tenant = TenantField()
     objects = TenantManager()

@@ -28,8 +28,8 @@ PACKAGES = [
 ]
 # Inside an app, a module may import the layers before its own. Each set is one layer.
 LAYERS: list[set[str]] = [
-    {"models", "tokens", "one_time_codes"},
-    {"rules", "reserved"},
+    {"models", "limits", "tokens", "one_time_codes"},
+    {"rules", "reserved", "passwords"},
     {"actions", "changes"},
     {"queries"},
     {"schemas"},
@@ -80,6 +80,7 @@ WRITES_WITHOUT_RECORDER = {
     "accounts/actions/tenants.py": ["tenant.save"],  # a tenant belongs to no tenant
     "accounts/auth.py": ["ApiToken.objects.filter.update"],  # last_used_at is not recorded
     # Responses that are stored for retries are not data of the tenant.
+    "accounts/limits.py": ["AttemptCounter.objects.filter.delete"],  # belongs to no tenant
     "accounts/idempotency.py": [
         "IdempotencyRecord.objects.filter.update",
         "IdempotencyRecord.objects.bulk_create",

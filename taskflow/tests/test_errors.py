@@ -127,6 +127,8 @@ def test_each_problem_class_has_its_stable_code():
         "too_large": "TooLarge",
         "unsupported_media_type": "UnsupportedMedia",
         "invalid": "Invalid",
+        "too_many_requests": "TooManyRequests",
+        "too_many_attempts": "TooManyAttempts",
         "internal_error": "Internal",
         "unavailable": "Unavailable",
         "overloaded": "Overloaded",

@@ -17,6 +17,7 @@ from io import BytesIO
 from ipaddress import ip_network
 
 import pytest
+from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.admin.utils import unquote
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.contrib.auth.base_user import AbstractBaseUser
@@ -55,7 +56,7 @@ from psycopg.generators import execute
 from psycopg.pq import ExecStatus
 from psycopg.types.datetime import TimestamptzLoader
 from pydantic import MISSING, create_model
-from unfold.forms import PaginationInlineFormSet
+from unfold.forms import AuthenticationForm, PaginationInlineFormSet
 
 from accounts.models import User
 from taskflow import wsgi
@@ -584,6 +585,12 @@ def test_missing_fields_differ_from_null():
     assert model().word is MISSING, "pydantic's MISSING has changed: adapt the In schemas."
     assert model(word=None).word is None, "pydantic's MISSING has changed: adapt the In schemas."
     assert model().model_dump() == {}, "pydantic's MISSING has changed: adapt the In schemas."
+
+
+def test_sign_in_form_of_unfold_is_that_of_django():
+    assert issubclass(AuthenticationForm, AdminAuthenticationForm), (
+        "Use the class of Unfold that the sign-in page has now."
+    )
 
 
 def test_inline_formsets_of_unfold_have_pages():

@@ -25,8 +25,26 @@ from tasks.models.tasks import Task
 MOVE_TO_TRASH = ("deleted", "deleted_at")  # verb and field: see ResourceType.removal
 # Each type comes after the type that it belongs to: undo restores rows in this order.
 RESOURCE_TYPES = (
-    ResourceType(Tenant, "tenant"),
-    ResourceType(User, "user", unique=("handle", "email"), removal=("deactivated", "is_active")),
+    ResourceType(
+        Tenant,
+        "tenant",
+        sentences={
+            "password_refused": "tried to sign in with an unknown e-mail from {address}",
+            "password_limited": "tried too many passwords from {address}",
+        },
+    ),
+    ResourceType(
+        User,
+        "user",
+        unique=("handle", "email"),
+        removal=("deactivated", "is_active"),
+        sentences={
+            "signed_in": "signed in from {address}",
+            "password_refused": "entered a wrong password from {address}",
+            "password_limited": "tried too many passwords from {address}",
+            "code_limited": "tried too many codes from {address}",
+        },
+    ),
     ResourceType(
         ApiToken,
         "token",

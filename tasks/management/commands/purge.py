@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from accounts.actions.mail_tokens import delete_expired_mail_tokens
 from accounts.idempotency import delete_expired_records
+from accounts.limits import delete_old_counters
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
@@ -40,6 +41,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - timedelta(days=options["days"])
         discard_leftovers()
+        delete_old_counters()
         for tenant in finished_tenants():
             with inside(tenant, max_wait=MAX_WAIT):
                 delete_expired_records()

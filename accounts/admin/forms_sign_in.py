@@ -1,0 +1,40 @@
+"""The form of the sign-in page, and how forms show that a limit is reached."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.core.exceptions import ValidationError
+from django.forms import Form
+from django.http import HttpRequest
+
+from taskflow.http.errors import TooManyAttempts
+from taskflow.http.request import Request
+
+if TYPE_CHECKING:  # Unfold has no types, but its class extends Django's
+    from django.contrib.admin.forms import AdminAuthenticationForm as AuthenticationForm
+else:
+    from unfold.forms import AuthenticationForm
+
+
+class PasswordForm(AuthenticationForm):
+    """Asks for e-mail and password. Shows a sentence when too many passwords were wrong."""
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            return super().clean()
+        except TooManyAttempts as problem:
+            set_refusal(self.request, problem)
+            raise ValidationError(problem.detail) from None
+
+
+def show_limit(request: HttpRequest, form: Form, problem: TooManyAttempts) -> None:
+    """Show the sentence above the form, and give the page the status 429."""
+    set_refusal(request, problem)
+    form.add_error(None, problem.detail)
+
+
+def set_refusal(request: HttpRequest | None, problem: TooManyAttempts) -> None:
+    """Let accounts/middleware.py give the page the status of the problem, and Retry-After."""
+    assert isinstance(request, Request)
+    request.form_refusal = problem
