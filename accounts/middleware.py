@@ -6,7 +6,7 @@ Idempotency-Key happens once.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -61,6 +61,7 @@ from taskflow.http.errors import (
 from taskflow.http.files import WrittenFile
 from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
+from taskflow.http.request_limits import count_request
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 ADMIN_PREFIX = "/admin/"
@@ -130,9 +131,10 @@ class TenantMiddleware:
             token = live_tokens[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
+            limits = count_request(token.pk, tenant_id)
             response = self.serve(request, build_token_actor(request, token))
         record_token_use(token)
-        return response
+        return add_headers(response, limits)
 
     def answer_with_session(
         self, request: ActorRequest, key: str, subdomain: str | None
@@ -147,7 +149,8 @@ class TenantMiddleware:
             actor = Actor(
                 user, tenant, request_id=request.request_id, address=find_client(request.META)
             )
-            return self.serve(request, actor)
+            limits = count_request(None, tenant.pk)
+            return add_headers(self.serve(request, actor), limits)
 
     def serve(self, request: ActorRequest, actor: Actor) -> HttpResponse:
         """Answer as the actor; for writes, apply preconditions, dry run and idempotency key."""
@@ -278,13 +281,19 @@ class TenantMiddleware:
         return response
 
 
+def add_headers(response: HttpResponse, headers: Mapping[str, str]) -> HttpResponse:
+    """Add the headers, and return the same response."""
+    for name, value in headers.items():
+        response[name] = value
+    return response
+
+
 def show_refusal(request: ActorRequest, response: HttpResponse) -> HttpResponse:
     """Give a page that shows a reached limit the status 429 and Retry-After."""
     refusal = request.form_refusal
     if isinstance(refusal, TooManyRequests):
         response.status_code = refusal.status
-        for name, value in refusal.headers.items():
-            response[name] = value
+        add_headers(response, refusal.headers)
     return response
 
 

@@ -241,6 +241,8 @@ CORS_EXPOSE_HEADERS = [
     "idempotency-replayed",
     "location",
     "preference-applied",
+    "ratelimit",
+    "ratelimit-policy",
     "retry-after",
     "x-request-id",
 ]
@@ -250,6 +252,9 @@ for _quota in ["projects", "tasks", "comments", "pages", "tags", "users", "token
     _limit = env.read_limit(f"TASKFLOW_MAX_{_quota.upper()}")
     if _limit is not None:
         QUOTAS[_quota] = _limit
+# Requests in a minute: taskflow/http/request_limits.py. None: no limit.
+REQUESTS_PER_TOKEN = env.read_limit("TASKFLOW_REQUESTS_PER_TOKEN")
+REQUESTS_PER_TENANT = env.read_limit("TASKFLOW_REQUESTS_PER_TENANT")
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")

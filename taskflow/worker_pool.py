@@ -25,6 +25,7 @@ from typing import NoReturn
 from taskflow.db.session import current_session
 from taskflow.front.front import Front
 from taskflow.front.worker import CLOSING_SECONDS, run_worker
+from taskflow.http import request_limits
 from taskflow.mail.sending import mail_queue
 
 log = logging.getLogger("taskflow.server")
@@ -82,6 +83,7 @@ class WorkerPool:
         port = listeners[0].getsockname()[1]
         # Imported late, since it reads the settings.
         self.monitoring = import_module("taskflow.monitoring").Monitoring(len(listeners), port)
+        request_limits.workers.count = len(listeners)
         self.numbers: dict[int, int] = {}  # of workers, by process id
         self.started: dict[int, float] = {}  # when a worker was started again, by number
         self.deadline: float | None = None  # seconds of the monotonic clock, once it stops

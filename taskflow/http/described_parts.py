@@ -166,6 +166,18 @@ HEADERS = {
     ),
     "Location": _header("The URL of the new object, which GET answers."),
     "Retry-After": _header("Seconds to wait before the next attempt.", type="integer"),
+    "RateLimit": _header(
+        "How many requests are left (`r`), and after how many seconds all are allowed again (`t`),"
+        ' for the token and for the tenant: `"token";r=598;t=1, "tenant";r=2990;t=1`. Approximate:'
+        " each worker process counts its own. Only if this installation has such limits. See"
+        " draft-ietf-httpapi-ratelimit-headers.",
+        required=False,
+    ),
+    "RateLimit-Policy": _header(
+        "How many requests (`q`) are allowed in how many seconds (`w`):"
+        ' `"token";q=600;w=60, "tenant";q=3000;w=60`. Sent together with RateLimit.',
+        required=False,
+    ),
     "WWW-Authenticate": _header("How to authenticate: with a bearer token."),
     "Dry-Run": _header(
         "`true` if nothing was changed, because of `dry_run`. Such a response has no Location and"

@@ -65,6 +65,9 @@ ERROR_HEADERS: Mapping[int, Schema] = {
 }
 
 
+RATE_LIMITS = header_refs("RateLimit", "RateLimit-Policy")
+
+
 def complete_document(
     document: OpenApiDocument,
     error_codes: Mapping[int, Mapping[str, str]],
@@ -95,7 +98,9 @@ def complete_document(
             operation["responses"].setdefault(status, ref)
         for response in operation["responses"].values():
             if "$ref" not in response:
-                response["headers"] = response.get("headers", {}) | header_refs("X-Request-Id")
+                common = header_refs("X-Request-Id")
+                common |= RATE_LIMITS if operation.get("security") else {}
+                response["headers"] = response.get("headers", {}) | common
     _separate_put(document)
     _remove_unused_schemas(document)
     # The index is served with and without a slash at its end.
@@ -134,7 +139,7 @@ def _error_response(status: int, detail: str, codes: Mapping[str, str]) -> Schem
     lines = [f"- `{code}`: {sentence}" for code, sentence in codes.items()]
     return {
         "description": "\n".join([detail, "", *lines]).strip(),
-        "headers": header_refs("X-Request-Id") | ERROR_HEADERS.get(status, {}),
+        "headers": header_refs("X-Request-Id") | RATE_LIMITS | ERROR_HEADERS.get(status, {}),
         "content": content,
     }
 
