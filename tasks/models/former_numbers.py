@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 
 from django.db import models
@@ -31,9 +32,15 @@ class FormerNumber(TenantModel):
 
     @classmethod
     def delete_reused(cls, tasks: Iterable[Task]) -> None:
-        """Delete the former numbers that these tasks have again, after being moved back."""
+        """Delete the former numbers that these tasks have again, after being moved back.
+
+        Two statements per project.
+        """
+        numbers: dict[int, list[int]] = defaultdict(list)
         for task in tasks:
-            cls._default_manager.filter(project=task.project_id, number=task.number).delete()
+            numbers[task.project_id].append(task.number)
+        for project_id, reused in sorted(numbers.items()):
+            cls._default_manager.filter(project=project_id, number__in=sorted(reused)).delete()
 
     @classmethod
     def store(cls, former: Iterable[tuple[Task, int, int]]) -> None:

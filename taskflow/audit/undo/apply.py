@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,7 +19,10 @@ from taskflow.audit.values import FieldValues
 from taskflow.audit.verbs import inverse_verb_of
 from taskflow.db.columns import columns_of
 from taskflow.db.text import fold_key
+from taskflow.http.errors import Conflict
 from taskflow.tenancy import TenantModel
+
+MAX_STEPS = 20  # of rows that have passed a unique value on to each other; each is an UPDATE
 
 
 def remove_created(actor: Actor, plan: Plan) -> None:
@@ -65,7 +67,7 @@ def restore_values(actor: Actor, plan: Plan) -> None:
             links = {n: read_linked_ids([r.row for r in step], n) for n in _link_names(step)}
             change_each(actor, [edit for r in step if (edit := _edit_of(r, links))])
         _recreate(actor, resource_type, [r for r in reversals if r.is_recreated])
-        _return_to_trash(actor, resource_type, changed)
+        _return_to_trash(actor, changed)
 
 
 def trash_created(actor: Actor, plan: Plan) -> None:
@@ -105,7 +107,7 @@ def _order_by_unique_values(
     the unique constraint.
     """
     waiting = list(reversals)
-    while waiting:
+    for _step in range(MAX_STEPS):
         holders = {
             (n, _folded(getattr(r.row, n))): r for r in waiting for n in unique if n in r.values
         }
@@ -116,9 +118,18 @@ def _order_by_unique_values(
                 holders.get((n, _folded(r.values[n])), r) is not r for n in unique if n in r.values
             )
         ]
-        step = [r for r in waiting if r not in blocked] or waiting
-        yield step
-        waiting = [r for r in waiting if r not in step]
+        if not blocked or len(blocked) == len(waiting):
+            if waiting:
+                yield waiting
+            return
+        ids = {r.row.pk for r in blocked}
+        yield [r for r in waiting if r.row.pk not in ids]
+        waiting = blocked
+    raise Conflict(
+        f"More than {MAX_STEPS} rows have passed a unique value on to each other. Undo fewer"
+        " changes at once, the newest first.",
+        code="cannot_undo",
+    )
 
 
 def _folded(value: object) -> object:
@@ -215,16 +226,14 @@ def _restore_from_trash(
         reversal.row.deleted_at = None
 
 
-def _return_to_trash(
-    actor: Actor, resource_type: ResourceType, reversals: Iterable[Reversal]
-) -> None:
+def _return_to_trash(actor: Actor, reversals: Iterable[Reversal]) -> None:
     """Move rows to the trash again, with their former time of deletion.
 
     Rows with the same time can be restored together.
     """
-    by_time: dict[str, list[int]] = defaultdict(list)
-    for reversal in reversals:
-        if reversal.values.get("deleted_at"):
-            by_time[reversal.values["deleted_at"]].append(reversal.row.pk)
-    for time, ids in by_time.items():
-        change_all(actor, resource_type.rows(ids), "deleted", deleted_at=parse_datetime(time))
+    edits = [
+        (r.row, "deleted", {"deleted_at": parse_datetime(r.values["deleted_at"])})
+        for r in reversals
+        if r.values.get("deleted_at")
+    ]
+    change_each(actor, edits)

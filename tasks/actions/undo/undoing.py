@@ -26,6 +26,7 @@ from taskflow.http.errors import Conflict, Invalid, NotFound
 from tasks.actions.undo import rights
 from tasks.actions.undo.access import find_missing_owners
 from tasks.actions.undo.authors import find_texts_of_others
+from tasks.actions.undo.circles import find_circles_of_blockers
 from tasks.actions.undo.locks import lock_tasks_of_comments, lock_users_of_events
 from tasks.actions.undo.open_work import (
     find_completed_projects,
@@ -46,6 +47,9 @@ MAX_EVENTS = 10_000
 TOO_MANY_EVENTS = Invalid(
     f"The selection contains more than {MAX_EVENTS} events. Select fewer.", code="too_many"
 )
+# How often an undo may find that what it leaves out prevents something else. Tasks are nested five
+# levels deep, so more attempts are needed only if many kinds of obstacles depend on each other.
+MAX_ATTEMPTS = 12
 NO_SUCH_EVENT = NotFound("There is no such event or request.")
 
 
@@ -83,12 +87,13 @@ def undo(
     _lock_projects(events)
     lock_tasks_of_comments(events)
     discovered: list[list[Obstacle]] = []
-    while True:
+    for _attempt in range(MAX_ATTEMPTS):
         # Anew for each attempt: applying a plan changes its rows.
         plan = plan_undo(events, actor.viewer)
         _check_rights(actor, events, plan)
         for obstacles in discovered:
             plan.exclude_rows(obstacles)
+        plan.exclude_rows(find_circles_of_blockers(plan))
         if plan.obstacles and not skip:
             raise _build_conflict(plan.obstacles)
         try:
@@ -99,6 +104,12 @@ def undo(
         else:
             undone = [e.pk for r in plan.reversals for e in r.events]
             return UndoResult(sorted(undone), plan.obstacles + plan.skipped)
+    raise Conflict(
+        "The changes depend on each other in too many steps. Undo fewer at once: single requests,"
+        " the newest first.",
+        code="cannot_undo",
+        errors=[obstacle.as_error() for obstacles in discovered for obstacle in obstacles],
+    )
 
 
 def _build_conflict(obstacles: Sequence[Obstacle]) -> Conflict:
