@@ -36,6 +36,8 @@ class ResourceType:
     those whose project the viewer can see. None if these are all of them.
     `draft_visibility`: the method of its QuerySet that selects the rows that a viewer can see even
     as drafts, of those whose project the viewer can see. None if its rows are never drafts.
+    `is_referred_by_name`: True if requests refer to rows by a name, and create those that do not
+    exist. So everybody may refer to every row, also to one that is not visible.
     `select_related`: what a look-up loads with the row, because rules and responses read it.
     `search_columns`: the full-text index covers them; of several, the first is the title.
     `csv_columns`: the columns of a CSV file that can be read back, in their order.
@@ -60,6 +62,7 @@ class ResourceType:
     author: str | None = None
     own_visibility: str | None = None
     draft_visibility: str | None = None
+    is_referred_by_name: bool = False
     select_related: tuple[str, ...] = ()
     search_columns: tuple[str, ...] = ()
     csv_columns: tuple[str, ...] = ()

@@ -62,9 +62,13 @@ def select_events_visible_then(viewer: Viewer, events: QuerySet[Event]) -> Query
     return visible
 
 
-def select_visible_rows(viewer: Viewer, model: type[Model]) -> QuerySet[Any]:
-    """Return the rows of a resource type that the viewer can see, also those in the trash."""
+def select_referable_rows(viewer: Viewer, model: type[Model]) -> QuerySet[Any]:
+    """Return the rows of a resource type to which the viewer may make others refer: those that are
+    visible, also in the trash.
+    """
     resource_type = type_of_model(model)
+    if resource_type.is_referred_by_name:
+        return resource_type.all_rows()
     path = resource_type.path_to(resource_types()["project"].model)
     if path in (None, "pk"):
         visible: QuerySet[Any] = resource_type.model._base_manager.visible_to(viewer)

@@ -84,7 +84,7 @@ RESOURCE_TYPES = (
             "left": "removed {user} from the project",
         },
     ),
-    ResourceType(Tag, "tag", unique=("name",)),
+    ResourceType(Tag, "tag", unique=("name",), is_referred_by_name=True),
     ResourceType(
         Task,
         "task",

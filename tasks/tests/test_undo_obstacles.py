@@ -126,3 +126,36 @@ def test_references_of_a_row_with_many_links_are_checked_once(fixtures):
     assert Rows.unions == 1  # a union for each link made 20,000 links take a minute
     assert links == {"tags": {}}
     assert [obstacle.code for obstacle in plan.skipped] == ["target_gone"] * 100
+
+
+def test_tag_that_a_bound_token_does_not_see_is_restored(place):
+    """Requests name tags, whoever can see them."""
+    ada = place.client("ada")
+    ada.patch("/tasks/APO-1", {"tags": ["t"]})
+    ada.patch("/tasks/APO-1", {"tags": []}, headers={"X-Request-Id": R1})
+    bound = place.client("ada", project_ids=[place.fixtures.apollo.pk])
+
+    done = bound.post("/undo", {"request_id": R1}).json()
+
+    assert (len(done["undone"]), done["left_out"]) == (1, [])
+    assert [tag["name"] for tag in ada.get("/tasks/APO-1").json()["tags"]] == ["t"]
+
+
+def test_blocker_in_a_project_that_was_left_is_not_restored(place):
+    """The response is the same as if the blocker had been deleted permanently."""
+    ada, bob = place.client("ada"), place.client("bob")
+    ada.post(f"/projects/{place.zeus.pk}/members", {"user_id": place.fixtures.bob.user.pk})
+    blocker = ada.post("/tasks", {"project_id": place.zeus.pk, "title": "B"}).json()["id"]
+    bob.patch("/tasks/APO-1", {"blocked_by": [blocker]})
+    bob.patch("/tasks/APO-1", {"blocked_by": []}, headers={"X-Request-Id": R1})
+    members = ada.get(f"/projects/{place.zeus.pk}/members").json()["data"]
+    (member,) = (m["id"] for m in members if m["user_id"] == place.fixtures.bob.user.pk)
+    assert ada.delete(f"/members/{member}").status_code == 204
+
+    hidden = bob.post("/undo?dry_run=true", {"request_id": R1}).json()
+    ada.delete(f"/tasks/{blocker}")
+    ada.delete(f"/trash/task/{blocker}")
+    deleted = bob.post("/undo?dry_run=true", {"request_id": R1}).json()
+
+    assert hidden["left_out"] == deleted["left_out"]
+    assert [e["code"] for e in hidden["left_out"]] == ["target_gone"]

@@ -22,7 +22,7 @@ from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Obstacle, Plan, Reversal, referenced_model_of
 from taskflow.audit.values import REDACTED, as_recorded, is_creation, is_deletion
-from taskflow.audit.visibility import find_hidden_then, select_visible_rows
+from taskflow.audit.visibility import find_hidden_then, select_referable_rows
 from taskflow.db.columns import columns_of
 from taskflow.db.viewer import Viewer
 from taskflow.tenancy import TenantModel
@@ -331,7 +331,7 @@ def _check_targets(plan: Plan, viewer: Viewer) -> None:
     existing = {
         (target, pk)
         for target, ids in ids_by_target.items()
-        for pk in select_visible_rows(viewer, target)
+        for pk in select_referable_rows(viewer, target)
         .filter(pk__in=sorted(ids))
         .values_list("pk", flat=True)
     } | plan.recreated
