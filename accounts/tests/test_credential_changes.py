@@ -300,3 +300,19 @@ def test_token_of_the_request_survives_a_retry(people):
 
     assert (first.status_code, second.status_code) == (200, 200)
     assert second.headers["Idempotency-Replayed"] == "true"
+
+
+def test_undo_restores_no_email_of_a_person(people, as_):
+    boss, path = as_(people.boss), f"/users/{people.ada.user.pk}"
+    body = {"email": NEW_EMAIL, "current_password": PASSWORD}
+    request_id = boss.patch(path, body).headers["X-Request-Id"]
+
+    r = boss.post("/undo", {"request_id": request_id})
+
+    assert (r.status_code, r.json()["code"]) == (403, "forbidden")
+    assert "current_password" in r.json()["detail"]
+    assert stored(people, people.ada).email == NEW_EMAIL
+    bots = f"/users/{people.bot.user.pk}"
+    boss.patch(bots, {"email": "a@acme.example"})
+    request_id = boss.patch(bots, {"email": "b@acme.example"}).headers["X-Request-Id"]
+    assert boss.post("/undo", {"request_id": request_id}).status_code == 200

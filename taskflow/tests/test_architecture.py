@@ -38,6 +38,7 @@ LAYERS: list[set[str]] = [
         "auth",
         "idempotency",
         "issued_secrets",
+        "kept_session",
         "middleware",
         "sign_in",
         "csv",
@@ -78,6 +79,7 @@ WRITERS = re.compile(r"taskflow/(audit/(recorder|event_log|links)\.py|tenancy/)|
 # What else writes rows, each with its calls and its reason.
 WRITES_WITHOUT_RECORDER = {
     "accounts/actions/tenants.py": ["tenant.save"],  # a tenant belongs to no tenant
+    "accounts/kept_session.py": ["request.session.save"],  # a session belongs to no tenant
     "accounts/auth.py": ["ApiToken.objects.filter.update"],  # last_used_at is not recorded
     # Responses that are stored for retries are not data of the tenant.
     "accounts/limits.py": ["AttemptCounter.objects.filter.delete"],  # belongs to no tenant

@@ -418,7 +418,7 @@ def test_password_is_set_by_the_action(admin_fixtures, staff_client):
 
     r = staff_client.post(
         address(User, "change", admin_fixtures.ada.user.pk),
-        form_of(page) | {"password": "new horse battery"},
+        form_of(page) | {"password": "new horse battery", "current_password": PASSWORD},
     )
 
     assert r.status_code == 302, r.context["errors"]

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from accounts.actions.confirmation import is_credential_change
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
@@ -23,6 +24,11 @@ from tasks.rules import MANAGERS, WRITERS, require_role, require_unarchived
 
 Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanently deleted rows
 CONTENTS = "contents"  # of a project
+# A session or a token alone could otherwise set an e-mail to which a new password is sent.
+NEEDS_PASSWORD = Forbidden(
+    "The e-mail of a person is not restored by an undo. Change it with PATCH /users/{id} and your"
+    " current_password, and undo the other changes by their event_ids."
+)
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
 # Without the e-mail address, with which a user signs in: changing it is more than an undo.
 PROFILE_FIELDS = frozenset({"full_name", "handle"})
@@ -165,9 +171,18 @@ def _require_account_rights(actor: Actor, event: Event, row: Any) -> None:
             f"Undoing a change of a {event.subject_type} requires a token of scope admin.",
             code="insufficient_scope",
         )
+    former = _former_values(event)
+    if former and row is not None and is_credential_change(row, former):
+        raise NEEDS_PASSWORD
     is_visible_token = event.subject_type == "apitoken" and row is not None
     if not (is_visible_token or _is_own_profile(actor, event)):
         require_staff(actor)
+
+
+def _former_values(event: Event) -> dict[str, object]:
+    """Return the e-mail that undoing a change of a user would set, if the event has changed it."""
+    before, after = event.changes.get("email", (None, None))
+    return {"email": before} if event.subject_type == "user" and before and after else {}
 
 
 def _is_own_profile(actor: Actor, event: Event) -> bool:
