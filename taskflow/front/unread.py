@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import socket
+import stat
 from collections.abc import Collection
 from contextlib import suppress
 from functools import partial
@@ -130,11 +131,17 @@ def close_connections(clients: Collection[str]) -> None:
     granian does not show its sockets, so they are looked for among the open files.
     """
     for name in os.listdir(OPEN_FILES):
-        with suppress(OSError):  # no socket, not connected, or closed meanwhile
-            connection = socket.socket(fileno=os.dup(int(name)))
-            with connection:
-                if name_peer(connection) in clients:
-                    connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # it was closed meanwhile, or is not connected
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                close_if_named(int(name), clients)
+
+
+def close_if_named(descriptor: int, clients: Collection[str]) -> None:
+    """Close the connection if its other end is one of the clients. Raises OSError."""
+    # A copy: the number may belong to another file a moment later.
+    with socket.socket(fileno=os.dup(descriptor)) as connection:
+        if name_peer(connection) in clients:
+            connection.shutdown(socket.SHUT_RDWR)
 
 
 def name_peer(connection: socket.socket) -> str:

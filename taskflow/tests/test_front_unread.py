@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
 
 from taskflow.front import unread
 from taskflow.front.front import Front
+from taskflow.front.listening import OPEN_FILES
 from taskflow.front.unread import Unread, close_connections, name_peer
 from taskflow.tests.front_doubles import FakeRequest
 
@@ -114,8 +116,11 @@ def test_only_the_named_connections_are_closed(host):
         clients = [socket.create_connection(listener.getsockname()[:2], 5) for _ in range(2)]
         accepted = [listener.accept()[0] for _ in clients]
 
+        before = len(os.listdir(OPEN_FILES))
+
         close_connections({name_peer(accepted[0])})
 
+        assert len(os.listdir(OPEN_FILES)) == before
         assert clients[0].recv(1) == b""
         accepted[1].sendall(b"x")
         assert clients[1].recv(1) == b"x"
