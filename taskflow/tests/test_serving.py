@@ -17,6 +17,7 @@ from django.test import RequestFactory
 
 from accounts.models import Tenant
 from taskflow import serving
+from taskflow.db.description import describe_database
 from taskflow.management.commands import serve
 from taskflow.tests.server import ROOT, free_port
 from taskflow.wsgi import application
@@ -173,7 +174,7 @@ def test_a_taken_port_is_refused_in_one_sentence(host):
 def test_greeting_names_the_location_of_the_data(url, described):
     database = ConnectionHandler({"default": dj_database_url.parse(url)})["default"]
 
-    assert serve.describe_database(database) == described
+    assert describe_database(database) == described
 
 
 @pytest.mark.parametrize("debug", [True, False])

@@ -19,6 +19,7 @@ from accounts.tests.factories import ApiTokenFactory
 from conftest import PROOF, ApiClient
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
+from taskflow.db.description import describe_database
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import TIMEOUT
 from taskflow.tests.server import ROOT, clean_environment
@@ -322,6 +323,20 @@ def test_restore_into_a_database_with_a_tenant_is_refused(stored_fixtures):
         assert Event.objects.count() == events
 
 
+@pytest.mark.django_db
+def test_database_without_tenants_is_neither_backed_up_nor_verified(tmp_path, capsys):
+    """A script without the settings of the server would otherwise succeed every night."""
+    database = describe_database(connection)
+
+    with pytest.raises(CommandError, match="no tenant in ") as refused:
+        call_command("backup", str(tmp_path / "x.backup"))
+    assert database in str(refused.value)
+    assert not (tmp_path / "x.backup").exists()
+    with pytest.raises(CommandError, match="There is no tenant"):
+        call_command("verify")
+    assert capsys.readouterr().out == f"Checking {database}.\n"
+
+
 def test_backup_and_restore_commands_report_what_they_did(stored_fixtures, tmp_path, capsys):
     path = tmp_path / "all.backup"
     call_command("backup", str(path))
@@ -338,6 +353,9 @@ def test_backup_and_restore_commands_report_what_they_did(stored_fixtures, tmp_p
 
     output = capsys.readouterr().out
     assert "of 3 tenant(s) in" in output
+    database = describe_database(connection)
+    assert f", from {database}. Keep the secret key" in output
+    assert f", into {database}.\n" in output
     assert "The file is complete" in output
     assert Tenant.objects.count() == 3
     if connection.vendor == "postgresql":

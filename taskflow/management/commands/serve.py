@@ -13,10 +13,10 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import connection
-from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts.models import PLATFORM, Tenant
 from taskflow.database_version import find_incompatibility
+from taskflow.db.description import describe_database
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.tracing_agent import find_agent
 from tasks.seeding.companies import DEMO_TENANT
@@ -121,19 +121,6 @@ def build_greeting(base: str, port: int) -> str:
     )
 
 
-def describe_database(database: BaseDatabaseWrapper) -> str:
-    """Return the absolute path of the SQLite file, or the name, host and port of the PostgreSQL
-    database. Never its password. Does not connect to it.
-    """
-    parameters = database.settings_dict
-    if database.vendor == "sqlite":
-        return str(Path(parameters["NAME"]).absolute())
-    host, port = parameters["HOST"], parameters["PORT"]
-    host_part = f" on {host}" if host else ""
-    port_part = f", port {port}" if port else ""
-    return f"the PostgreSQL database {parameters['NAME']}{host_part}{port_part}"
-
-
 def format_host(host: str) -> str:
     """Return an IP address as it is written in a URL."""
     return f"[{host}]" if ":" in host else host
@@ -156,7 +143,7 @@ def check_port(host: str, port: int) -> None:
             other = port + 1 if 1024 <= port < 65_535 else 8000
             raise CommandError(
                 f"Port {port} on {host} cannot be used ({error.strerror})."
-                f" Try: make run PORT={other}"
+                f" Try another one: make run PORT={other}, or serve --port {other}"
             ) from None
 
 
@@ -167,7 +154,7 @@ def check_probe_port(port: int, public_port: int) -> None:
     try:
         check_port(settings.PROBE_HOST, port)
     except CommandError as error:
-        reason = str(error).partition(" Try: ")[0]
+        reason = str(error).partition(" Try another")[0]
         raise CommandError(f"The port for probes is wrong. {reason}") from None
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db import DatabaseError
+from django.db import DatabaseError, connection
 
+from taskflow.db.description import describe_database
 from taskflow.http.health import find_unapplied_migrations
 from tasks.export.backup import restore_backup
 from tasks.export.backup_file import compute_key_fingerprint, verify_backup
@@ -53,7 +54,8 @@ class Command(BaseCommand):
         if options["check"]:
             self.stdout.write(f"The file is complete: {described}.")
         else:
-            self.stdout.write(f"Restored {described} in {bar.seconds:.1f} s.")
+            target = describe_database(connection)
+            self.stdout.write(f"Restored {described} in {bar.seconds:.1f} s, into {target}.")
         if contents.key_fingerprint != compute_key_fingerprint():
             self.stderr.write(OTHER_KEY)
 

@@ -11,6 +11,7 @@ from django.db import connection
 from accounts.models import Tenant
 from taskflow.audit.replay import find_differences_from_log
 from taskflow.db.computed import computed_fields
+from taskflow.db.description import describe_database
 from taskflow.tenancy import across_tenants, has_roles, inside, read_one_snapshot
 from taskflow.tenancy.references import count_rows_without_tenant, find_broken_references
 from tasks.export.format import BACKUP, exported_models
@@ -37,12 +38,18 @@ class Command(BaseCommand):
             tenants = tenants.filter(subdomain=options["tenant"])
             if not tenants.exists():
                 raise CommandError(f"There is no tenant “{options['tenant']}”.")
+        self.stdout.write(f"Checking {describe_database(connection)}.")
         faults = sum([self._check(tenant) for tenant in tenants.iterator()])
         for sentence in find_rows_without_tenant():
             faults += 1
             self.stdout.write(sentence)
         if faults:
             raise CommandError(f"{faults:,} values are wrong.")
+        if not tenants.exists():
+            raise CommandError(
+                "There is no tenant, so nothing was checked."
+                " Set DATABASE_URL or TASKFLOW_DATA_DIR as for the server."
+            )
         self.stdout.write("All values are right.")
 
     def _check(self, tenant: Tenant) -> int:
