@@ -12,6 +12,7 @@ from pathlib import Path
 from taskflow.tests.server import ROOT, clean_environment, free_port, stop
 
 UNIT = ROOT / "docs/deploy/taskflow.service"
+DAILY = [ROOT / "docs/deploy/taskflow-daily.service", ROOT / "docs/deploy/taskflow-daily.timer"]
 LINKED = "/srv/taskflow/current"
 MAX_EXPOSURE = 20  # tenths, as `systemd-analyze security` prints them
 # From linux/prctl.h.
@@ -29,9 +30,11 @@ def check_syntax(directory: Path) -> str:
         return "systemd-analyze is missing"
     unit = directory / UNIT.name
     python = Path(sys.executable).resolve()  # `verify` wants the program to exist
-    unit.write_text(UNIT.read_text().replace(f"{LINKED}/.venv/bin/python", str(python)))
+    units = [directory / path.name for path in (UNIT, *DAILY)]
+    for path, copy in zip((UNIT, *DAILY), units, strict=True):
+        copy.write_text(path.read_text().replace(f"{LINKED}/.venv/bin/python", str(python)))
     verified = subprocess.run(
-        ["systemd-analyze", "verify", "--man=no", str(unit)], capture_output=True, text=True
+        ["systemd-analyze", "verify", "--man=no", *map(str, units)], capture_output=True, text=True
     )
     assert (verified.returncode, verified.stderr) == (0, ""), verified.stderr
     analyzed = [f"--threshold={MAX_EXPOSURE}", "--offline=yes", str(unit)]
