@@ -13,7 +13,7 @@ def make_unlogged(apps: object, schema_editor: BaseDatabaseSchemaEditor) -> None
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0004_idempotency_record_rights'),
+        ('accounts', '0006_mail_tokens'),
     ]
 
     operations = [
