@@ -110,7 +110,7 @@ def count_request(token_id: int | None, tenant_id: int) -> Mapping[str, str]:
             break
     headers = _build_headers(decisions)
     if refusal is not None:
-        refusal.headers.update(headers)
+        refusal.headers |= headers
         raise refusal
     return headers
 
