@@ -141,7 +141,9 @@ def update_me(request: ActorRequest, body: MeUpdate) -> User:
     """Change your name, handle or e-mail. 409 when another user has the handle or e-mail.
 
     A person's new e-mail needs `current_password`: 422 when it is missing or wrong. It ends your
-    other sessions and tokens. Returns 403 for a token that is bound to projects.
+    other sessions and tokens. If this installation sends mail, it takes effect when the link that
+    is sent to it is followed; until then responses have the present one. Returns 403 for a token
+    that is bound to projects.
     """
     user = user_actions.update_me(request.auth, **_open_passwords(body.sent_fields()))
     keep_session(request)

@@ -6,10 +6,12 @@ from ninja import Router, Status
 
 from accounts import tokens
 from accounts.actions import password_resets as actions
+from accounts.actions.email_changes import complete_email_change as complete_change
 from accounts.actions.mail_tokens import NOT_LIVE
 from accounts.auth import find_tenant, read_subdomain, reconcile_subdomains
 from accounts.models import Tenant
 from accounts.schemas.password_resets import (
+    LinkBody,
     PasswordResetAccepted,
     PasswordResetCompletion,
     PasswordResetRequest,
@@ -20,6 +22,7 @@ from taskflow.http.request import Request
 from taskflow.tenancy import inside
 
 password_resets = Router(tags=["Signing in"])
+email_changes = Router(tags=["Signing in"])
 LINK_SENT = "If an active person has this e-mail, a link was sent to it."
 FORBIDDEN = {"responses": {403: {"$ref": "#/components/responses/Forbidden"}}}
 
@@ -56,6 +59,21 @@ def complete_password_reset(request: Request, body: PasswordResetCompletion) -> 
             via=Via.API,
             request_id=request.request_id,
         )
+    return Status(204, None)
+
+
+@email_changes.post("/completion", response={204: None}, auth=None)
+def complete_email_change(request: Request, body: LinkBody) -> Status[None]:
+    """Take the new e-mail into use, with the token in the link that was sent to it.
+
+    It revokes all tokens and ends all sessions of the user. 422 when the link was used, has expired
+    or was replaced by a newer one; 409 when another user has got the e-mail since. Any credentials
+    sent along are ignored.
+    """
+    token = body.token.get_secret_value()
+    tenant = find_tenant_of_link(request, token)
+    with inside(tenant):
+        request.actor = complete_change(tenant, token, via=Via.API, request_id=request.request_id)
     return Status(204, None)
 
 

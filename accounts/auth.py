@@ -45,6 +45,7 @@ PUBLIC_PATHS = frozenset(
         "/api/v1/auth/second-factor/confirmation",
         "/api/v1/auth/password-resets",
         "/api/v1/auth/password-resets/completion",
+        "/api/v1/auth/email-changes/completion",
         "/api/v1/invitations/acceptance",
     }
 )

@@ -13,7 +13,7 @@ from ninja.errors import HttpError
 from ninja.openapi.docs import Swagger
 
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
-from accounts.api_mail import password_resets
+from accounts.api_mail import email_changes, password_resets
 from accounts.api_second_factors import enrolling, second_factor
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
@@ -111,6 +111,7 @@ api.add_router("/projects", projects)
 api.add_router("/auth", signing_in)
 api.add_router("/auth", enrolling)
 api.add_router("/auth/password-resets", password_resets)
+api.add_router("/auth/email-changes", email_changes)
 api.add_router("/me", me)
 api.add_router("/me/second-factor", second_factor)
 api.add_router("/tokens", token_routes)

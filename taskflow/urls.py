@@ -8,6 +8,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
+from accounts.admin.email_changes import email_confirmation
 from accounts.admin.password_resets import password_reset, password_reset_completion
 from accounts.admin.passwords import change_own_password
 from accounts.admin.sign_in import enrol, enter_code, sign_in
@@ -55,6 +56,7 @@ urlpatterns = [  # tried in this order
     path("admin/password-reset/", password_reset, name="admin_password_reset"),
     path("admin/password-reset/completion/", password_reset_completion),
     path("admin/invitation/", accept_invitation),
+    path("admin/email-confirmation/", email_confirmation),
     path("admin/", admin.site.urls),
     path("livez", health.livez),
     path("readyz", readyz),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.db.models import Q
@@ -74,9 +75,9 @@ def use_mail_token(text: str, purpose: MailPurpose) -> MailToken:
     return row
 
 
-def delete_mail_tokens_of_user(user: User) -> int:
-    """Delete every link that was sent to the user. Return how many there were."""
-    return _delete(Q(user=user))
+def delete_mail_tokens_of_users(user_ids: Sequence[int]) -> int:
+    """Delete every link that was sent to these users. Return how many there were. One statement."""
+    return _delete(Q(user__in=user_ids))
 
 
 def delete_mail_tokens_of_subject(purpose: MailPurpose, subject_id: int) -> int:

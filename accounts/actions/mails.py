@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.conf import settings
+from django.utils import timezone
 
 from accounts.models import Tenant, User
 from taskflow.audit.actor import Actor
@@ -16,7 +17,9 @@ from taskflow.http.errors import Forbidden
 from taskflow.mail.links import build_link
 from taskflow.mail.sending import Mail
 
+CONFIRMATION_PAGE = "/admin/email-confirmation/"
 INVITATION_PAGE = "/admin/invitation/"
+REQUEST_PAGE = "/admin/password-reset/"
 RESET_PAGE = "/admin/password-reset/completion/"
 
 
@@ -61,6 +64,40 @@ def build_invitation_mail(actor: Actor, email: str, full_name: str, token: str) 
             " open this page within 7 days:",
             build_link(tenant.subdomain, INVITATION_PAGE, {"token": token}),
             "The link works once. If you do not know who invites you, ignore this mail.",
+        ],
+    )
+
+
+def build_email_change_mail(tenant: Tenant, user: User, email: str, token: str) -> Mail:
+    """Return the mail to a new address, with which its owner confirms it."""
+    return _build(
+        "e-mail change",
+        tenant,
+        email,
+        f"Confirm your e-mail for {tenant.name}",
+        [
+            f"Hello {user.get_full_name()},",
+            f"You want to sign in to {tenant.name} with this e-mail instead of {user.email}. To"
+            " confirm it, open this page within 24 hours:",
+            build_link(tenant.subdomain, CONFIRMATION_PAGE, {"token": token}),
+            "The link works once. Until then the old e-mail stays valid. If you did not request"
+            " this, ignore this mail.",
+        ],
+    )
+
+
+def build_notice(tenant: Tenant, user: User, to: str, sentence: str) -> Mail:
+    """Return the mail that tells a user what was changed in the account. It has no secret."""
+    return _build(
+        "notice",
+        tenant,
+        to,
+        f"Your account in {tenant.name} was changed",
+        [
+            f"Hello {user.get_full_name()},",
+            f"{sentence} It happened at {timezone.now():%Y-%m-%d %H:%M} UTC.",
+            "If it was not you, set a new password here, and inform an administrator:",
+            build_link(tenant.subdomain, REQUEST_PAGE),
         ],
     )
 

@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from accounts import one_time_codes
 from accounts.actions.locking import lock_users
+from accounts.actions.notices import notify
 from accounts.models import RecoveryCode, SecondFactor, User, find_second_factor
 from accounts.rules import require_own_account
 from taskflow.audit.actor import Actor
@@ -86,6 +87,7 @@ def confirm_enrolment(actor: Actor, code: str) -> list[str]:
         raise Conflict("Your second factor is confirmed already.", code="taken")
     if not _use_app_code(factor, one_time_codes.normalize_code(code)):
         raise Invalid.field("otp", "This is not the present code of the app.")
+    notify(actor.tenant, actor.user, "A second factor was set up for your account.")
     return _replace_codes(actor, factor, "enabled", confirmed_at=timezone.now())
 
 
@@ -106,6 +108,7 @@ def remove_second_factor(actor: Actor) -> None:
             code="second_factor_mandatory",
         )
     remove(actor, factor, "removed")
+    notify(actor.tenant, actor.user, "The second factor of your account was removed.")
 
 
 def reset_second_factor(actor: Actor, user: User) -> bool:
@@ -114,6 +117,7 @@ def reset_second_factor(actor: Actor, user: User) -> bool:
     if factor is None:
         return False
     remove(actor, factor, "reset")
+    notify(actor.tenant, user, "An operator has removed the second factor of your account.")
     return True
 
 

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from accounts import tokens
 from accounts.actions.locking import lock_credentials, lock_token, lock_with_responsible
+from accounts.actions.notices import notify_of_token
 from accounts.actions.sign_ins import record_sign_in
 from accounts.models import (
     ApiToken,
@@ -89,7 +90,9 @@ def create_token(
         expires_at = min(expires_at, find_latest_expiry(actor) or expires_at)
     require_no_more_rights(actor, scope, project_ids, expires_at)
     check_projects(actor, project_ids)
-    return issue_token(actor, owner, name, scope, expires_at, project_ids)
+    token, text = issue_token(actor, owner, name, scope, expires_at, project_ids)
+    notify_of_token(actor.tenant, token)
+    return token, text
 
 
 def rotate_token(actor: Actor, token: ApiToken) -> tuple[ApiToken, str]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 from unicodedata import normalize
 
+from django.conf import settings
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.db.models import ProtectedError, Q, RestrictedError
@@ -14,7 +15,10 @@ from django.utils import timezone
 from django.utils.text import slugify
 
 from accounts.actions.confirmation import is_credential_change, require_current_password
+from accounts.actions.email_changes import request_email_change
 from accounts.actions.locking import lock_users
+from accounts.actions.mail_tokens import delete_mail_tokens_of_users
+from accounts.actions.notices import notify_of_email_change, notify_of_password
 from accounts.actions.tokens import revoke_all
 from accounts.models import (
     HANDLE,
@@ -108,8 +112,14 @@ def update_user(
         raise NO_EMAIL
     lock_users([values.get("responsible")])
     _check_responsible(user.kind, values.get("responsible"))
+    old_email = user.email
     _change_user(actor, user, values, password)
+    if password:
+        notify_of_password(actor.tenant, user)
+    if user.email != old_email:
+        notify_of_email_change(actor.tenant, user, old_email)
     if is_credential:
+        delete_mail_tokens_of_users([user.pk])
         _end_other_access(actor, user, revoke_agent_tokens=revoke_agent_tokens)
     if not user.is_active:
         end_access(actor, [user.pk])
@@ -180,6 +190,7 @@ def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
     """
     ended = User.objects.filter(pk__in=user_ids, is_active=False)
     ended.end_sessions()
+    delete_mail_tokens_of_users(user_ids)
     agents = User.objects.filter(responsible__in=ended.values("pk"), is_active=True)
     change_all(actor, agents, "changed", is_active=False)
     is_theirs = Q(user__in=user_ids) | Q(user__responsible__in=user_ids)
@@ -216,13 +227,15 @@ def update_me(
     """Change the actor's own name, handle or e-mail. Raises Forbidden for a bound token.
 
     Another e-mail of a person requires `current_password`, and ends the other sessions and tokens.
+    If this installation sends mail, it takes effect when the link that is sent to it is followed.
     """
     _refuse_operator(actor)
     require_unbound(actor, "its user")
     is_credential = is_credential_change(actor.user, values)
     if is_credential:
         require_current_password(actor, current_password)
-    # The confirmation of a new e-mail by a link belongs here: the change then waits for the link.
+    if is_credential and settings.SENDS_MAIL:
+        request_email_change(actor, str(values.pop("email")))
     _change_user(actor, actor.user, values, None)
     if is_credential:
         _end_other_access(actor, actor.user, revoke_agent_tokens=revoke_agent_tokens)
@@ -242,6 +255,8 @@ def change_password(
     require_current_password(actor, current_password)
     _set_password(actor.user, new_password, "new_password")
     change(actor, actor.user, password=actor.user.password)
+    delete_mail_tokens_of_users([actor.user.pk])
+    notify_of_password(actor.tenant, actor.user)
     _end_other_access(actor, actor.user, revoke_agent_tokens=revoke_agent_tokens)
 
 
@@ -253,7 +268,9 @@ def reset_password(actor: Actor, new_password: str) -> None:
     """
     _set_password(actor.user, new_password)
     change(actor, actor.user, "password_reset", password=actor.user.password)
-    revoke_all(actor, actor.user)
+    delete_mail_tokens_of_users([actor.user.pk])
+    notify_of_password(actor.tenant, actor.user)
+    _end_other_access(actor, actor.user, revoke_agent_tokens=False)
 
 
 def save_new_user(actor: Actor, user: User, password: str | None) -> User:

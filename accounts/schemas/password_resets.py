@@ -18,6 +18,14 @@ LinkToken = Annotated[
 ]
 
 
+class LinkBody(In):
+    """The token of a link."""
+
+    model_config = example(**{"token": "tm_1_…"})
+
+    token: LinkToken
+
+
 class PasswordResetRequest(In):
     """The person who has forgotten the password."""
 

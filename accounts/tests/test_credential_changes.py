@@ -19,6 +19,12 @@ NEW_EMAIL = "new@acme.example"
 CHANGES = {"email": {"email": NEW_EMAIL}, "password": {"password": NEW_PASSWORD}}
 
 
+@pytest.fixture(autouse=True)
+def _without_mail(settings):
+    """Without a mail server, a new e-mail takes effect at once. See test_email_changes.py."""
+    settings.SENDS_MAIL = False
+
+
 @pytest.fixture
 def people(fixtures):
     """The fixtures, in which Boss and Ada have the password."""

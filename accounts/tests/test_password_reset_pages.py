@@ -88,6 +88,7 @@ def test_reset_ends_the_session_of_an_administrator(fixtures, mailbox, client, s
     settings.SECURE_SSL_REDIRECT = settings.SESSION_COOKIE_SECURE = False
     client.post("/admin/login/", login, headers=host)
     assert client.get("/admin/", headers=host).status_code == 200
+    mailbox.collect()  # the notice of the new password
     client.post(PAGE, {"email": "ada@acme.example"}, headers=host)
     token = mailbox.collect_token()
 

@@ -165,6 +165,7 @@ NO_WRITE_TO_UNDO = {
     "post /auth/register",
     "post /auth/password-resets",
     "post /auth/password-resets/completion",
+    "post /auth/email-changes/completion",
     "post /invitations/acceptance",
     # They take a code of the moment, or need a second factor that is in use.
     "post /auth/second-factor",

@@ -31,7 +31,11 @@ NEED_A_SECOND_FACTOR = {
     "renew_recovery_codes",
     "remove_second_factor",
 }
-NEEDS_A_MAIL = {"complete_password_reset", "accept_invitation"}  # their token is in a mail
+NEEDS_A_MAIL = {
+    "complete_password_reset",
+    "complete_email_change",
+    "accept_invitation",
+}  # their token is in a mail
 BODIES = [
     (name, kind)
     for name in OPERATIONS

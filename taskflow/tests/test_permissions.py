@@ -154,6 +154,7 @@ OPEN = {  # operations without credentials
     "confirm_enrolment",
     "request_password_reset",
     "complete_password_reset",
+    "complete_email_change",
     "accept_invitation",
     "get_index",
 }

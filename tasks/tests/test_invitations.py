@@ -205,9 +205,11 @@ def test_dry_run_plan_and_retry_send_at_most_one_mail(boss, mailbox):
     assert len(mailbox.collect()) == 1
 
 
-def test_undo_of_an_invitation_revokes_it(boss, mailbox):
+def test_undo_of_an_invitation_revokes_it(fixtures, boss, as_, mailbox):
     sent = boss.post("/invitations", NORA, headers={"X-Request-Id": "inviting"}).json()
 
+    writer = as_(fixtures.boss, "write")
+    assert writer.post("/undo", {"request_id": "inviting"}).status_code == 403
     assert boss.post("/undo", {"request_id": "inviting"}).status_code == 200
 
     assert boss.get(f"/invitations/{sent['id']}").json()["state"] == "revoked"

@@ -23,6 +23,7 @@ OPEN_WRITES = {
     "confirm_enrolment": ("post", "/auth/second-factor/confirmation"),
     "request_password_reset": ("post", "/auth/password-resets"),
     "complete_password_reset": ("post", "/auth/password-resets/completion"),
+    "complete_email_change": ("post", "/auth/email-changes/completion"),
     "accept_invitation": ("post", "/invitations/acceptance"),
 }
 RACED = [*WRITES, *OPEN_WRITES]
@@ -210,6 +211,7 @@ VARIED: Mapping[str, Callable[[Choice], object]] = {
         "password": PASSWORD,
     },
     "request_password_reset": lambda c: {"email": c.of("ada@acme.example", "x@acme.example")},
+    "complete_email_change": lambda c: {"token": "tm_1_x"},
     "complete_password_reset": lambda c: {"token": "tm_1_x", "password": c.of(*PASSWORDS)},
     "accept_invitation": lambda c: {"token": "tm_1_x", "password": c.of(*PASSWORDS)},
     "create_invitation": lambda c: {"email": f"{c.of('i', 'j')}@x.example"},

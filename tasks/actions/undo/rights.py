@@ -29,7 +29,7 @@ NEEDS_PASSWORD = Forbidden(
     "The e-mail of a person is not restored by an undo. Change it with PATCH /users/{id} and your"
     " current_password, and undo the other changes by their event_ids."
 )
-ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken"})
+ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken", "invitation"})
 # Without the e-mail address, with which a user signs in: changing it is more than an undo.
 PROFILE_FIELDS = frozenset({"full_name", "handle"})
 
