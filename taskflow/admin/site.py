@@ -21,6 +21,7 @@ from django.forms import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
 from unfold.forms import PaginationInlineFormSet
 from unfold.widgets import UnfoldAdminPasswordWidget as PasswordInput
+from unfold.widgets import UnfoldAdminSelectMultipleWidget as SelectMultiple
 from unfold.widgets import UnfoldAdminSelectWidget as Select
 from unfold.widgets import UnfoldAdminTextInputWidget as TextInput
 
@@ -51,6 +52,7 @@ __all__ = [
     "ModelAdmin",
     "PasswordInput",
     "Select",
+    "SelectMultiple",
     "TabularInline",
     "TextInput",
     "Textarea",

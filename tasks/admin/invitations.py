@@ -17,7 +17,7 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.password_resets import id_of, tenant_of_page
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import User
-from taskflow.admin.site import PasswordInput, Select, TextInput, action, display
+from taskflow.admin.site import PasswordInput, Select, SelectMultiple, TextInput, action, display
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.http.parsing import check_values
@@ -33,6 +33,7 @@ class InvitationForm(RecordedForm):
     join: Any = RowMultipleChoiceField(
         queryset=None,
         required=False,
+        widget=SelectMultiple,
         label="Projects",
         help_text="Projects that the person joins. Hold Ctrl to choose several.",
     )
