@@ -17,6 +17,7 @@ from accounts.schemas.password_resets import (
     PasswordResetRequest,
 )
 from taskflow.audit.models import Via
+from taskflow.http.addresses import find_client
 from taskflow.http.errors import NotFound
 from taskflow.http.request import Request
 from taskflow.tenancy import inside
@@ -36,8 +37,11 @@ def request_password_reset(request: Request, body: PasswordResetRequest) -> Stat
     credentials sent along are ignored.
     """
     tenant = find_tenant(reconcile_subdomains(body.tenant, read_subdomain(request)))
+    address = find_client(request.META)
     with inside(tenant):
-        actions.request_password_reset(tenant, body.email)
+        actions.request_password_reset(
+            tenant, body.email, via=Via.API, address=address, request_id=request.request_id
+        )
     return Status(202, {"detail": LINK_SENT})
 
 
@@ -57,6 +61,7 @@ def complete_password_reset(request: Request, body: PasswordResetCompletion) -> 
             token,
             body.password.get_secret_value(),
             via=Via.API,
+            address=find_client(request.META),
             request_id=request.request_id,
         )
     return Status(204, None)

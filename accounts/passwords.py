@@ -44,6 +44,9 @@ FAILURES = Limit("events of a tenant", short_seconds=2, long_seconds=12)
 REFUSALS = Limit("refusals of an account", short_seconds=720, long_seconds=720)
 REGISTRATIONS_OF_ADDRESS = Limit("registrations of an address", short_seconds=60, long_seconds=180)
 REGISTRATIONS = Limit("registrations", short_seconds=2, long_seconds=18)
+# Mails with a link to set a new password. The account's own limit keeps its mailbox from flooding.
+RESETS_OF_ADDRESS = Limit("resets of an address", short_seconds=60, long_seconds=180)
+RESETS_OF_ACCOUNT = Limit("resets of an account", short_seconds=60, long_seconds=600)
 KNOWN_LIFETIME = timedelta(days=90)  # for which an address counts as one of the account
 
 
@@ -136,6 +139,31 @@ class CodeCheck(Check):
         return TooManyAttempts(ceil(attempt.wait_seconds), "codes")
 
 
+@dataclass(frozen=True)
+class ResetCheck(Check):
+    """A request for a link to set a new password, which is only counted here."""
+
+    def run(self) -> Result:
+        counters = [
+            Counter(RESETS_OF_ADDRESS, (find_site(self.address),)),
+            Counter(RESETS_OF_ACCOUNT, self.account),
+        ]
+        attempt = count_attempt(counters)
+        if not attempt.wait_seconds:
+            return None
+        log.warning("too many password resets", extra=self.log_fields(None))
+        return TooManyAttempts(ceil(attempt.wait_seconds), "requests for a new password")
+
+
+@dataclass(frozen=True)
+class AddressProof(Check):
+    """A client that has proved with the link in a mail that it is the account's."""
+
+    def run(self) -> Result:
+        remember_address(self.tenant, self.email, self.address)
+        return None
+
+
 _results: ContextVar[dict[Check, Result] | None] = ContextVar("results", default=None)
 
 
@@ -199,6 +227,21 @@ def limit_codes(actor: Actor) -> None:
     result = _result_of(CodeCheck(**_who(actor)))
     if isinstance(result, TooManyAttempts):
         raise result
+
+
+def limit_password_resets(check: ResetCheck) -> None:
+    """Count a request for a new password. Raises TooManyAttempts when a limit is reached.
+
+    An e-mail that nobody has is limited as a known one is.
+    """
+    result = _result_of(check)
+    if isinstance(result, TooManyAttempts):
+        raise result
+
+
+def remember_proved_address(check: AddressProof) -> None:
+    """Let the account sign in from the address even while others use up its attempts."""
+    _result_of(check)
 
 
 def load_checked_user(user: User) -> User:

@@ -92,7 +92,7 @@ def build_notice(tenant: Tenant, user: User, to: str, sentence: str) -> Mail:
         "notice",
         tenant,
         to,
-        f"Your account in {tenant.name} was changed",
+        f"Notice about your account in {tenant.name}",
         [
             f"Hello {user.get_full_name()},",
             f"{sentence} It happened at {timezone.now():%Y-%m-%d %H:%M} UTC.",

@@ -36,6 +36,12 @@ def notify_of_token(tenant: Tenant, token: ApiToken) -> None:
     )
 
 
+def notify_of_sign_in(tenant: Tenant, user: User, address: str) -> None:
+    """Send a notice of a sign-in from an address from which the user has not signed in lately."""
+    sentence = f"Somebody has signed in to your account from a new address: {address}."
+    notify(tenant, user, sentence)
+
+
 def notify_of_email_request(tenant: Tenant, user: User, new_email: str) -> None:
     notify(
         tenant,

@@ -8,20 +8,29 @@ from accounts.actions.mail_tokens import NOT_LIVE, issue_mail_token, use_mail_to
 from accounts.actions.mails import build_password_reset_mail, require_mail
 from accounts.actions.users import reset_password
 from accounts.models import MailPurpose, Tenant, User, UserKind
+from accounts.passwords import (
+    AddressProof,
+    ResetCheck,
+    limit_password_resets,
+    remember_proved_address,
+)
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
 from taskflow.audit.models import Via
 from taskflow.mail.sending import send_after_commit
 
 
-def request_password_reset(tenant: Tenant, email: str) -> None:
+def request_password_reset(
+    tenant: Tenant, email: str, *, via: Via, address: str = "", request_id: str = ""
+) -> None:
     """Send a link to the active person who has this e-mail.
 
     Nobody else gets a mail. The statements are the same in every case, and the mail is sent after
     the commit, so that the time does not reveal which e-mails exist. Raises Forbidden when this
-    installation sends no mail.
+    installation sends no mail, and TooManyAttempts when a limit is reached.
     """
     require_mail()
+    limit_password_resets(ResetCheck(tenant, email, address, via, request_id))
     user = _find_person(email)
     token = issue_mail_token(tenant, MailPurpose.PASSWORD_RESET, user=user)
     if user is not None:
@@ -29,7 +38,13 @@ def request_password_reset(tenant: Tenant, email: str) -> None:
 
 
 def complete_password_reset(
-    tenant: Tenant, token: str, password: str, *, via: Via, request_id: str = ""
+    tenant: Tenant,
+    token: str,
+    password: str,
+    *,
+    via: Via,
+    address: str = "",
+    request_id: str = "",
 ) -> Actor:
     """Set the password of the user to whom the link was sent, who is returned as the actor.
 
@@ -44,7 +59,8 @@ def complete_password_reset(
     lock_users([user], LockMode.UPDATE)
     if not user.is_active:
         raise NOT_LIVE
-    actor = Actor(user, tenant, via=via, request_id=request_id)
+    remember_proved_address(AddressProof(tenant, user.email or "", address, via, request_id))
+    actor = Actor(user, tenant, via=via, request_id=request_id, address=address)
     reset_password(actor, password)
     return actor
 

@@ -24,6 +24,8 @@ LINK_NOT_VALID = (
 class AccountForm(forms.Form):
     """A form whose action may refuse its values."""
 
+    refusal: Problem | None = None
+
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         set_messages(self.fields.values())
@@ -39,7 +41,8 @@ class AccountForm(forms.Form):
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
-            for field, sentence in locate_errors(to_problem(error), self.fields):
+            self.refusal = to_problem(error)
+            for field, sentence in locate_errors(self.refusal, self.fields):
                 self.add_error(field, sentence)
             return False
         return True
@@ -56,6 +59,8 @@ def show_page(
 ) -> HttpResponse:
     """Return a page with a text, and with a form if there is one. No cache may store it."""
     assert isinstance(request, Request)
+    if form is not None and form.refusal is not None:
+        request.form_refusal = form.refusal  # the middleware sets the status of a reached limit
     context = {
         **admin.site.each_context(request),
         "title": title,

@@ -14,6 +14,7 @@ from accounts.admin.account_pages import AccountForm, show_dead_link, show_page
 from accounts.models import MailPurpose, Tenant
 from taskflow.admin.site import PasswordInput, TextInput
 from taskflow.audit.models import Via
+from taskflow.http.addresses import find_client
 from taskflow.http.request import Request
 
 HOW_TO_ASK_AGAIN = "Request a new one with “Forgotten your password” on the sign-in page."
@@ -44,7 +45,9 @@ def password_reset(request: HttpRequest) -> HttpResponse:
     title = "Forgotten your password?"
     if form.is_valid():
         tenant, email = tenant_of_page(request), form.cleaned_data["email"]
-        if form.try_to(partial(actions.request_password_reset, tenant, email)):
+        request_reset = partial(actions.request_password_reset, tenant, email, via=Via.ADMIN)
+        who = {"address": find_client(request.META), "request_id": id_of(request)}
+        if form.try_to(partial(request_reset, **who)):
             return show_page(
                 request,
                 "Look at your mails",
@@ -71,6 +74,7 @@ def password_reset_completion(request: HttpRequest) -> HttpResponse:
             token,
             form.cleaned_data["password"],
             via=Via.ADMIN,
+            address=find_client(request.META),
             request_id=id_of(request),
         )
     ):
