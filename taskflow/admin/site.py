@@ -15,7 +15,7 @@ from django.contrib import admin
 from django.contrib.admin import FieldListFilter, SimpleListFilter
 from django.contrib.admin.views.main import SEARCH_VAR
 from django.core.exceptions import ValidationError
-from django.core.paginator import InvalidPage
+from django.core.paginator import InvalidPage, Paginator
 from django.db.models import Model, QuerySet
 from django.forms import Field
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
@@ -198,6 +198,16 @@ class ModelAdmin(UnfoldModelAdmin):
             for name, value in proposed.items()
             if name in form.fields and _is_readable(form.fields[name], value)
         }
+
+    def get_paginator(
+        self, request: HttpRequest, queryset: QuerySet[Any], *args: Any, **kwargs: Any
+    ) -> Paginator[Any]:
+        """Order rows that have no order, as those of an autocompletion. Otherwise one page could
+        repeat rows of another, and leave out others.
+        """
+        if not queryset.ordered:
+            queryset = queryset.order_by(*self.get_ordering(request), "pk")
+        return super().get_paginator(request, queryset, *args, **kwargs)
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         return lookup in self._filter_parameters(request)

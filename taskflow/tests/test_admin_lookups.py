@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import random
+import re
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.contrib import admin
 from django.db import models
 from django.test import Client, RequestFactory
@@ -26,7 +29,8 @@ from tasks.changes.tasks import create_task
 
 pytestmark = pytest.mark.one_database
 
-SECRETS = {"password", "digest"}
+SECRETS = {"password", "digest", "salt"}
+SECRET_NAMES = re.compile(r"password|digest|salt|secret|hash|entropy")
 LOOKUPS = ["", "__exact", "__startswith", "__gt", "__regex", "__isnull", "__in", "__contains"]
 
 
@@ -187,11 +191,110 @@ def test_list_can_be_sorted_by_its_own_columns_only(root, staff_client, request_
         assert sorted(row.pk for row in r.context["cl"].result_list) == sorted(usual)
 
 
-@pytest.mark.parametrize("field", ["password", "digest", "email", "handle"])
-def test_a_popup_does_not_refer_to_rows_by_a_secret_column(root, staff_client, field):
-    for path in ("", f"{root.user.pk}/change/", "add/"):
-        r = staff_client.get(f"{changelist(User)}{path}?_popup=1&_to_field={field}")
-        assert r.status_code == 400
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_popup_refers_to_rows_by_id_only(root, staff_client, model):
+    columns = {f.attname for f in model._meta.concrete_fields} - {"id"}
+
+    for name in sorted(columns):
+        r = staff_client.get(f"{changelist(model)}?_popup=1&_to_field={name}")
+        assert r.status_code == 400, name
+    for path in (f"{root.user.pk}/change/", "add/"):
+        assert staff_client.get(f"{changelist(User)}{path}?_to_field=password").status_code == 400
+    assert staff_client.get(f"{changelist(model)}?_popup=1&_to_field=id").status_code == 200
+
+
+def random_lookup(model: Any, chance: random.Random) -> str:
+    """Return a lookup across one to four relations, to a column, with transforms."""
+    names: list[str] = []
+    for _ in range(chance.randint(1, 4)):
+        related = {f.name: f.related_model for f in model._meta.get_fields() if f.related_model}
+        if related and chance.random() < 0.8:
+            name = chance.choice(sorted(related))
+            names.append(name)
+            model = related[name]
+    column = chance.choice(sorted(names_of(model)))
+    transform = chance.choice(["", "__lower", "__length", "__date", "__year", "__0"])
+    return "__".join([*names, column]) + transform + chance.choice(LOOKUPS)
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_generated_lookups_across_relations_are_refused(root, request_of_staff, model):
+    model_admin, chance = admin.site._registry[model], random.Random(model.__name__)
+    with inside(root.tenant):
+        offered = offered_by(model_admin, request_of_staff)
+        listed = {name.rpartition("__")[0] for name in offered} | offered
+        known = {name + lookup for name in listed for lookup in ("", "__exact", "__isnull")}
+        lookups = {random_lookup(model, chance) for _ in range(2_000)}
+        allowed = {one for one in lookups if model_admin.lookup_allowed(one, "1", request_of_staff)}
+
+    assert len(lookups) > 300
+    assert allowed <= known
+    assert not {one for one in allowed if SECRETS & set(one.split("__"))}
+
+
+def test_every_secret_column_is_known_to_these_tests():
+    columns = {
+        field.name
+        for model in apps.get_models()
+        if is_tenant_model(model)
+        for field in model._meta.concrete_fields
+        if SECRET_NAMES.search(field.name)
+    }
+
+    assert columns == SECRETS
+
+
+@pytest.mark.parametrize("model", REGISTERED, ids=lambda model: model.__name__)
+def test_hierarchy_of_dates_is_of_no_secret_column(model):
+    assert admin.site._registry[model].date_hierarchy not in SECRETS
+
+
+def test_action_on_a_filtered_list_is_refused_with_the_filter(root, staff_client):
+    """With `select_across` it would change every row that the filter finds."""
+    with inside(root.tenant):
+        other = User.objects.get(handle="ada").pk
+    body = {"action": "deactivate", "_selected_action": [other], "select_across": "1"}
+
+    r = staff_client.post(f"{changelist(User)}?password__startswith=s", body)
+
+    assert r.status_code == 400
+    with inside(root.tenant):
+        assert User.objects.get(pk=other).is_active
+
+
+def relations() -> list[tuple[type[models.Model], str]]:
+    return [
+        (model, field.name)
+        for model in sorted(apps.get_models(), key=lambda model: model.__name__)
+        if is_tenant_model(model)
+        for field in model._meta.concrete_fields
+        if field.remote_field
+    ]
+
+
+@pytest.mark.sampled(6)
+@pytest.mark.parametrize(
+    ("model", "field"), relations(), ids=lambda value: getattr(value, "__name__", value)
+)
+def test_autocompletion_of_any_relation_shows_no_secret_and_no_other_tenant(
+    root, staff_client, model, field
+):
+    other = new_tenant("globex", "mallory", PASSWORD)
+    with inside(root.tenant):
+        secret = User.objects.get(pk=root.user.pk).password
+    page = (
+        f"/admin/autocomplete/?app_label={model._meta.app_label}"
+        f"&model_name={model._meta.model_name}&field_name={field}&term="
+    )
+
+    for term in ("", secret[:20], "mallory", other.tenant.name):
+        r = staff_client.get(page + term)
+        assert r.status_code in (200, 403, 404), r.content
+        assert "mallory" not in r.content.decode()
+        assert secret not in r.content.decode()
+        if r.status_code == 200 and model._meta.get_field(field).related_model is Tenant:
+            assert {one["id"] for one in r.json()["results"]} <= {str(root.tenant.pk)}
 
 
 @pytest.mark.parametrize("parameter", ["password__regex", "user__password__regex", "digest__gt"])
