@@ -64,7 +64,12 @@ def require_right_to_new_token(actor: Actor, user: User) -> None:
     """Raise Forbidden unless the actor may know the text of a new token of this user.
 
     Whoever knows it can act as its user. Nobody acts as another person, not even an administrator.
+    An operator has no row in the tenant, so that the token could not end with the operator.
     """
+    if actor.is_operator:
+        raise Forbidden(
+            "Operators create no tokens in a tenant. An administrator of it can do this."
+        )
     if user.kind == UserKind.HUMAN and user.pk != actor.user.pk:
         raise Forbidden(
             f"Only {user} can create tokens for {user}. Create one for yourself or for an agent."

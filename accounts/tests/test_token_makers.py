@@ -9,9 +9,13 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.actions import users as user_actions
+from accounts.actions.tenants import create_operator
+from accounts.actions.tokens import create_token, revoke_token, rotate_token
 from accounts.models import ApiToken, User
 from conftest import PASSWORD, ApiClient, token_of
 from taskflow.audit.actor import Actor, TokenScope
+from taskflow.audit.models import Via
+from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.tests.factories import ProjectFactory
@@ -85,6 +89,21 @@ def test_person_does_not_become_an_agent(fixtures, as_):
     assert changed.status_code == 422
     with inside(fixtures.acme):
         assert User.objects.get(pk=bob.pk).kind == "human"
+
+
+def test_operator_creates_and_rotates_no_token_in_a_tenant(fixtures, as_):
+    """The row of the operator is in another tenant, so that the token would outlive it."""
+    operator = create_operator(email="op@x.example", full_name="Op", password=PASSWORD)
+    actor = Actor(operator, fixtures.acme, via=Via.ADMIN)
+    issued_to_bot(as_(fixtures.ada), fixtures)
+
+    with inside(fixtures.acme):
+        token = ApiToken.objects.get(name="b")
+        with pytest.raises(Forbidden, match="Operators create no tokens"):
+            create_token(actor, name="x", scope=TokenScope.READ, user=fixtures.bot.user)
+        with pytest.raises(Forbidden, match="Operators create no tokens"):
+            rotate_token(actor, token)
+        assert not revoke_token(actor, token).is_live
 
 
 # ---- who created it -----------------------------------------------------------------------------
