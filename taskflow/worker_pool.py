@@ -131,7 +131,7 @@ class WorkerPool:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         front = Front(import_module(APPLICATION).application, SIGN_IN_ROUTES)
         self.monitoring.start(front, number + 1)
-        current_session().watch_answers()
+        current_session().prepare_server()
         finish = partial(mail_queue.finish, MAIL_SECONDS)
         run_worker(front, self.listeners[number], number + 1, self.report_ready, finish)
 

@@ -64,10 +64,11 @@ class Session(Protocol):
         has no such lock.
         """
 
-    def watch_answers(self) -> None:
-        """Start what ends waits for a silent database, for all sessions of this process.
+    def prepare_server(self) -> None:
+        """Do what a server needs and a command does not, for all sessions of this process.
 
-        For servers, once after the fork. Commands may wait longer than a request.
+        On PostgreSQL, start what ends waits for a silent database. On SQLite, create no file in
+        place of one that is missing. To be called once after the fork.
         """
 
 

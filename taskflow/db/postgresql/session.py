@@ -126,7 +126,7 @@ class PostgresSession:
     ) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def watch_answers(self) -> None:
+    def prepare_server(self) -> None:
         watch_answers()
 
     # ---- transactions ----

@@ -1,7 +1,7 @@
-"""Django's SQLite backend with five differences: only its owner can read a database file, a number
+"""Django's SQLite backend with six differences: only its owner can read a database file, a number
 of more than 64 bits raises DataError as on PostgreSQL, compiled statements use a SqliteSession, a
-server ends a statement or a write that takes too long, and a migration that copies a table keeps
-its triggers.
+server ends a statement or a write that takes too long, a migration that copies a table keeps its
+triggers, and a file that was deleted or replaced is noticed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db.backends.sqlite3.base import SQLiteCursorWrapper
 
 from taskflow.db.open_connections import track
 from taskflow.db.sqlite.deadline import Deadline
-from taskflow.db.sqlite.files import protect_database
+from taskflow.db.sqlite.files import identify_file, protect_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.sqlite.schema import SchemaEditor
 from taskflow.db.sqlite.session import SqliteSession
@@ -67,6 +67,7 @@ class DatabaseWrapper(DjangoWrapper):
         super().__init__(*args, **kwargs)
         self.session = SqliteSession(self)
         self.deadline = Deadline()
+        self.file: tuple[int, int] | None = None  # that the connection has opened
         track(self)
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Database.Connection:
@@ -79,7 +80,20 @@ class DatabaseWrapper(DjangoWrapper):
                 raise Database.OperationalError(message) from error
         connection: Database.Connection = super().get_new_connection(conn_params)
         self.deadline.watch(connection)
+        self.file = None if self.is_in_memory_db() else identify_file(name)
         return connection
+
+    def ensure_connection(self) -> None:
+        """Connect if there is no connection, or if its file was deleted or replaced.
+
+        SQLite would go on writing to the former file, and what it commits there would be lost.
+        """
+        if self.connection is not None and not self.in_atomic_block and self._has_file_changed():
+            self.close()
+        super().ensure_connection()
+
+    def _has_file_changed(self) -> bool:
+        return self.file is not None and self.file != identify_file(str(self.settings_dict["NAME"]))
 
     def commit(self) -> None:
         """Commit, which waits for the disk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from errno import ENOENT
 from pathlib import Path
 
 PRIVATE_FILE, PRIVATE_DIRECTORY = 0o600, 0o700
@@ -17,6 +18,28 @@ def make_private_directory(path: Path) -> None:
         path.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
 
 
+_must_exist = False
+
+
+def require_database() -> None:
+    """Let protect_database() create no file from now on.
+
+    For a server, which has found the database when it started: if the file is missing later, an
+    empty database in its place would only hide this.
+    """
+    global _must_exist
+    _must_exist = True
+
+
+def identify_file(path: str) -> tuple[int, int] | None:
+    """Return what distinguishes the file from others that have its path; None if it is missing."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
 def protect_database(path: str) -> None:
     """Create the database file with access for its owner only. SQLite gives its mode to the files
     beside it.
@@ -25,6 +48,8 @@ def protect_database(path: str) -> None:
     directory or a device named by mistake, is not changed. Raises OSError.
     """
     if not os.path.exists(path):
+        if _must_exist:
+            raise FileNotFoundError(ENOENT, os.strerror(ENOENT), path)
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT, PRIVATE_FILE))
     for name in (f"{path}{suffix}" for suffix in DATABASE_SUFFIXES):
         if os.path.isfile(name):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
+from taskflow.db.sqlite.files import require_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.types import Row
 from taskflow.metrics.timing import timings
@@ -67,8 +68,8 @@ class SqliteSession:
     def allow_early_commit(self) -> None:
         """Do nothing: a COMMIT is no round trip here."""
 
-    def watch_answers(self) -> None:
-        """Do nothing: SQLite runs in this process."""
+    def prepare_server(self) -> None:
+        require_database()
 
     def reserve_write_access(
         self, *, read_only: bool, max_wait: float | None
