@@ -40,6 +40,10 @@ REQUEST_FIELDS = (
 # Clients may send a token where none belongs, such as in a path. It also begins some messages of
 # exceptions.
 TOKEN = re.compile(r"(t[fm])_[0-9]+_[0-9A-Za-z]+")
+# Characters that JSON does not escape, and that end a line for some programs (NEL, LS, PS), control
+# a terminal (C1), or change the order in which text is shown.
+UNSAFE = re.compile("[\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+MAX_PATH_LENGTH = 1_000  # characters; readers of logs cut lines of 8 to 48 KB, which ends the JSON
 encode = json.JSONEncoder(ensure_ascii=False, default=str).encode
 
 
@@ -58,6 +62,13 @@ class JsonFormatter(logging.Formatter):
             "worker": os.getpid(),
         }
         line |= {name: record.__dict__[name] for name in REQUEST_FIELDS if name in record.__dict__}
+        if len(path := str(line.get("path", ""))) > MAX_PATH_LENGTH:
+            line["path"] = f"{path[:MAX_PATH_LENGTH]}…"
         if record.exc_info:
             line["trace"] = self.formatException(record.exc_info)
-        return TOKEN.sub(r"\1_…", encode(line))
+        return UNSAFE.sub(escape, TOKEN.sub(r"\1_…", encode(line)))
+
+
+def escape(match: re.Match[str]) -> str:
+    """Return a character as JSON writes it in ASCII. It stands in a string."""
+    return f"\\u{ord(match[0]):04x}"

@@ -24,6 +24,7 @@ SET_FOR_EACH = 8  # entries beside CONSTANT and the headers
 # limit, since clients choose them.
 NAMES = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 MAX_NAMES = 1_000
+MAX_NAME_LENGTH = 64  # of a stored name; a header may have a name of 64 KB
 
 
 def build_environ(scope: ServerScope) -> Environ:
@@ -74,7 +75,7 @@ def add_unreadable_headers(environ: Environ, headers: ServerHeaders) -> None:
 def name_header(name: str) -> str:
     """Return the name of a header in the environment; an empty text for one to leave out."""
     key = "" if "_" in name else f"HTTP_{name.upper().replace('-', '_')}"
-    if key and len(NAMES) < MAX_NAMES:
+    if key and len(NAMES) < MAX_NAMES and len(name) <= MAX_NAME_LENGTH:
         NAMES[name] = key
     return key
 

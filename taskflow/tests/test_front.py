@@ -244,6 +244,18 @@ def test_many_requests_of_one_client_do_not_delay_another(server, application):
     assert application.paths.index("/one") <= 2 * front.WORK_SLOTS
 
 
+def test_names_of_headers_are_stored_up_to_a_length_and_a_number(monkeypatch):
+    names = dict(environ.NAMES)
+    monkeypatch.setattr(environ, "NAMES", names)
+    monkeypatch.setattr(environ, "MAX_NAMES", len(names) + 1)
+
+    for name in ("x" * 65, "x" * 60_000, "x" * 64, "y"):
+        environ.name_header(name)
+
+    assert "x" * 64 in names
+    assert len(names) == environ.MAX_NAMES
+
+
 def test_request_that_waits_too_long_is_refused_and_not_begun(server, application, later):
     take_all_slots(server, application)
     request = FakeRequest(path=API)

@@ -96,6 +96,25 @@ def test_control_characters_in_a_request_cannot_forge_log_lines(fixtures, lines)
     assert [line["level"] for line in lines()] == ["info", "info"]
 
 
+@pytest.mark.parametrize("character", ["\x7f", "\x85", "\x9b", "\u2028", "\u202e", "\ufeff"])
+def test_characters_that_end_lines_or_control_terminals_are_escaped(character):
+    record = logging.makeLogRecord({"msg": "request", "path": f"/a{character}b"})
+
+    line = JsonFormatter().format(record)
+
+    assert character not in line
+    assert json.loads(line)["path"] == f"/a{character}b"
+
+
+def test_long_path_is_cut_so_that_its_line_stays_whole():
+    record = logging.makeLogRecord({"msg": "request", "path": "/" + "\x01" * 60_000})
+
+    line = JsonFormatter().format(record)
+
+    assert len(line) < 8_000
+    assert json.loads(line)["path"] == "/" + "\x01" * 999 + "…"
+
+
 @pytest.mark.parametrize("given", ["a" * 64, "A-b_c.9", "0"])
 def test_valid_request_id_is_used_in_response_and_event(fixtures, events, given):
     r = ApiClient(token_of(fixtures.ada)).post(
