@@ -196,8 +196,9 @@ AUTH_PASSWORD_VALIDATORS = [
 # `check --deploy`: RequestMiddleware sets the headers of W002, W006 and W022, and a subclass of
 # Django's middleware checks CSRF (W003). The domain may have hosts that are not TaskFlow's, so HSTS
 # leaves its subdomains out (W005, W021); each host of a tenant sends the header itself.
+# taskflow.W112 replaces three about HTTPS (W004, W008, W010).
 SILENCED_SYSTEM_CHECKS = ["auth.E003", "auth.W004"] + [
-    f"security.{name}" for name in ("W002", "W003", "W005", "W006", "W021", "W022")
+    f"security.W{number:03}" for number in (2, 3, 4, 5, 6, 8, 10, 21, 22)
 ]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"

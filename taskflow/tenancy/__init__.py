@@ -35,6 +35,7 @@ from taskflow.tenancy.models import (
 from taskflow.tenancy.unit import (
     APP_ROLE,
     OWNER_ROLE,
+    PLATFORM_ROLE,
     TenantError,
     across_tenants,
     allow_early_commit,
@@ -49,6 +50,7 @@ from taskflow.tenancy.unit import (
 __all__ = [
     "APP_ROLE",
     "OWNER_ROLE",
+    "PLATFORM_ROLE",
     "Changes",
     "CompositeFK",
     "RowSecurity",

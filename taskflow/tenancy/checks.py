@@ -13,7 +13,14 @@ from django.core import checks
 from django.db import connection, models
 
 from taskflow.db.columns import columns_of
-from taskflow.tenancy import OWNER_ROLE, TenantFK, TenantManager, has_roles, is_tenant_model
+from taskflow.tenancy import (
+    OWNER_ROLE,
+    PLATFORM_ROLE,
+    TenantFK,
+    TenantManager,
+    has_roles,
+    is_tenant_model,
+)
 
 POLICIES_SQL = """
 SELECT c.relname, c.relrowsecurity AND c.relforcerowsecurity,
@@ -41,10 +48,11 @@ WHERE prosecdef AND pronamespace = current_schema()::regnamespace
            AND coalesce(array_to_string(proconfig, ' '), '') LIKE 'search_path=pg_catalog, %pg_temp'
            AND NOT has_function_privilege('public', oid, 'EXECUTE'))
 """
-# A login that inherits the owner role would see every tenant outside a unit of work.
-INHERITS_OWNER_SQL = """
-SELECT pg_has_role(current_user, %s, 'USAGE') AND NOT rolsuper
-FROM pg_roles WHERE rolname = current_user
+# A login that inherits one of these roles would see every tenant outside a unit of work.
+INHERITED_ROLES_SQL = """
+SELECT r.rolname FROM pg_roles r JOIN pg_roles login ON login.rolname = current_user
+WHERE r.rolname = ANY(%s) AND pg_has_role(current_user, r.oid, 'USAGE') AND NOT login.rolsuper
+ORDER BY r.rolname
 """
 TENANT_ROWS = (
     "tenant_rows true * public (tenant_id = (current_setting('taskflow.tenant'::text))::bigint)"
@@ -52,6 +60,7 @@ TENANT_ROWS = (
 # Apps that are not migrated, so that nothing can be written to their models.
 APPS_WITHOUT_TABLES = {app for app, module in settings.MIGRATION_MODULES.items() if module is None}
 OWNER_ROWS = f"owner_rows true * {OWNER_ROLE} true"
+PLATFORM_ROWS = f"platform_rows true r {PLATFORM_ROLE} true"
 
 
 def find_violations() -> list[str]:
@@ -71,11 +80,11 @@ def _find_violations() -> Iterator[str]:
         views = [name for (name,) in cursor.fetchall()]
         cursor.execute(OPEN_FUNCTIONS_SQL)
         functions = [name for (name,) in cursor.fetchall()]
-        inherits_owner = False
+        inherited = []
         if uses_roles:
-            cursor.execute(INHERITS_OWNER_SQL, [OWNER_ROLE])
-            inherits_owner = cursor.fetchone()[0]
-    expected = [OWNER_ROWS, TENANT_ROWS] if uses_roles else [TENANT_ROWS]
+            cursor.execute(INHERITED_ROLES_SQL, [[OWNER_ROLE, PLATFORM_ROLE]])
+            inherited = [name for (name,) in cursor.fetchall()]
+    expected = [OWNER_ROWS, PLATFORM_ROWS, TENANT_ROWS] if uses_roles else [TENANT_ROWS]
     tables = {model._meta.db_table for model in tenant_models()}
     for table in sorted(tables | actual.keys()):
         is_forced, policies = actual.get(table, (False, None))
@@ -85,8 +94,7 @@ def _find_violations() -> Iterator[str]:
             yield f"table {table}: policies are {policies}, not {expected}"
     yield from (f"view {name} is not security_invoker" for name in views)
     yield from (f"function {name} runs as its owner and ignores the tenant" for name in functions)
-    if inherits_owner:
-        yield f"the login inherits {OWNER_ROLE}: GRANT it WITH INHERIT FALSE"
+    yield from (f"the login inherits {name}: GRANT it WITH INHERIT FALSE" for name in inherited)
 
 
 def tenant_models() -> list[type[models.Model]]:

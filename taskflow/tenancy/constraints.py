@@ -11,7 +11,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 
-from taskflow.tenancy.unit import OWNER_ROLE, has_roles
+from taskflow.tenancy.unit import OWNER_ROLE, PLATFORM_ROLE, has_roles
 
 POLICY = "tenant_id = current_setting('taskflow.tenant')::bigint"
 NO_SQL = ""  # not None, which Django would execute as text when a column of the table has a default
@@ -198,6 +198,7 @@ class RowSecurity(_PostgresConstraint):
         )
         if has_roles(schema_editor.connection):
             sql += f" CREATE POLICY owner_rows ON {table} TO {OWNER_ROLE} USING (true);"
+            sql += platform_policy_sql(table)
         return sql
 
     def _remove_postgres_sql(
@@ -206,8 +207,14 @@ class RowSecurity(_PostgresConstraint):
         table = schema_editor.quote_name(model._meta.db_table)
         return (
             f"DROP POLICY tenant_rows ON {table}; DROP POLICY IF EXISTS owner_rows ON {table};"
+            f" DROP POLICY IF EXISTS platform_rows ON {table};"
             f" ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY, DISABLE ROW LEVEL SECURITY"
         )
+
+
+def platform_policy_sql(table: str) -> str:
+    """Return the SQL by which the platform role may read all rows of the table, which is quoted."""
+    return f" CREATE POLICY platform_rows ON {table} FOR SELECT TO {PLATFORM_ROLE} USING (true);"
 
 
 class TenantStatistics(_PostgresConstraint):

@@ -22,7 +22,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = logging.getLogger("taskflow.tenancy")
 
-OWNER_ROLE, APP_ROLE = "taskflow_owner", "taskflow_app"
+# The owner owns the tables; only the login that migrates needs to become it. Units of work run as
+# the app role, and those of all tenants as the platform role, which reads rows and sets sequences.
+OWNER_ROLE, APP_ROLE, PLATFORM_ROLE = "taskflow_owner", "taskflow_app", "taskflow_platform"
 ALL_TENANTS = "all tenants"
 
 _unit: ContextVar[int | str | Parameter | None] = ContextVar("tenant", default=None)
@@ -47,10 +49,11 @@ def inside(
 
 
 def across_tenants(reason: str) -> AbstractContextManager[None]:
-    """Open a unit of work in which the rows of all tenants are visible, as the owner role.
+    """Open a unit of work in which the rows of all tenants can be read, as the platform role.
 
-    The reason is logged, and a test lists all callers. Raises TenantError if the database has no
-    owner role (see docs/architecture.md).
+    On PostgreSQL this role can set sequences, too, but write no row. The reason is logged, and a
+    test lists all callers. Raises TenantError if the database has no roles (see
+    docs/architecture.md).
     """
     log.warning("across tenants", extra={"reason": reason})
     return _open_unit(ALL_TENANTS, read_only=False)
@@ -156,10 +159,12 @@ def _transaction_settings(
     """Return the tenant and the role of the transaction; for None the values that reset both."""
     settings = {"taskflow.tenant": str(int(unit)) if isinstance(unit, int) else ""}
     if has_roles(connection):
-        roles = {None: "none", ALL_TENANTS: OWNER_ROLE}
+        roles = {None: "none", ALL_TENANTS: PLATFORM_ROLE}
         settings["role"] = roles.get(unit, APP_ROLE)  # type: ignore[arg-type]
     elif unit == ALL_TENANTS:
-        raise TenantError("This database has no owner role, so no query may read several tenants.")
+        raise TenantError(
+            "This database has no platform role, so no query may read several tenants."
+        )
     return settings
 
 

@@ -30,7 +30,7 @@ def set_sequences(last_ids: dict[str, int]) -> None:
 
     PostgreSQL does not roll this back. One query per table.
     """
-    with _as_owner(), connection.cursor() as cursor:
+    with _as_platform(), connection.cursor() as cursor:
         for table, last_id in last_ids.items():
             if connection.vendor == "sqlite":
                 _write_sqlite_sequence(table, last_id)
@@ -63,8 +63,8 @@ def _write_sqlite_sequence(table: str, last_id: int) -> None:
         cursor.execute("INSERT INTO sqlite_sequence (name, seq) VALUES (%s, %s)", [table, last_id])
 
 
-def _as_owner() -> AbstractContextManager[None]:
-    """Become the owner role on PostgreSQL: the app role may use a sequence, but not set it."""
+def _as_platform() -> AbstractContextManager[None]:
+    """Become the platform role on PostgreSQL: the app role may use a sequence, but not set it."""
     if connection.vendor == "postgresql" and has_roles(connection):
         return across_tenants("set the sequences of a restored database")
     return nullcontext()

@@ -16,14 +16,23 @@ from taskflow.db.setup_lock import hold_setup_lock
 from taskflow.db.sqlite.statistics import write_statistics
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.management import pooler
-from taskflow.tenancy import APP_ROLE, OWNER_ROLE, clear_roles_cache, has_roles
+from taskflow.tenancy import (
+    APP_ROLE,
+    OWNER_ROLE,
+    PLATFORM_ROLE,
+    clear_roles_cache,
+    has_roles,
+)
 from taskflow.tenancy.checks import find_violations
 
-# The owner role owns every table; the app role reads and writes rows. The login can switch to both
-# roles, but inherits only the rights of the app role. So it has no others outside a unit of work.
+ROLES = (OWNER_ROLE, APP_ROLE, PLATFORM_ROLE)
+ROLE_NAMES = ", ".join(f"'{name}'" for name in ROLES)
+# The owner role owns every table; the app role reads and writes rows; the platform role reads rows
+# of all tenants. The login can switch to these roles, but inherits only the rights of the app role.
+# So it has no others outside a unit of work.
 CREATE_ROLES = f"""
 DO $$ DECLARE name text; BEGIN
-  FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{APP_ROLE}'] LOOP
+  FOREACH name IN ARRAY ARRAY[{ROLE_NAMES}] LOOP
     IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = name) THEN
       BEGIN
         EXECUTE format('CREATE ROLE %I NOLOGIN', name);
@@ -32,45 +41,57 @@ DO $$ DECLARE name text; BEGIN
       END;
     END IF;
   END LOOP;
-  IF NOT pg_has_role(current_user, '{OWNER_ROLE}', 'SET') THEN
-    EXECUTE format('GRANT {OWNER_ROLE} TO %I WITH INHERIT FALSE, SET TRUE', current_user);
-  END IF;
+  FOREACH name IN ARRAY ARRAY['{OWNER_ROLE}', '{PLATFORM_ROLE}'] LOOP
+    IF NOT pg_has_role(current_user, name, 'SET') THEN
+      EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', name, current_user);
+    END IF;
+  END LOOP;
   IF NOT pg_has_role(current_user, '{APP_ROLE}', 'USAGE')
      OR NOT pg_has_role(current_user, '{APP_ROLE}', 'SET') THEN
     EXECUTE format('GRANT {APP_ROLE} TO %I WITH INHERIT TRUE, SET TRUE', current_user);
   END IF;
 END $$
 """
-# Whether the login can use both roles: it may create them, or they exist and are granted to it.
+# Whether the login can use all roles: each exists and is granted to it, or it may create it.
 CAN_HAVE_ROLES = f"""
-SELECT rolsuper
-    OR (SELECT count(*) = 2 FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
-          AND (pg_has_role(current_user, r.oid, 'SET')
-            OR pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION')))
-    OR (rolcreaterole AND NOT EXISTS
-          (SELECT FROM pg_roles r WHERE r.rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')))
-FROM pg_roles WHERE rolname = current_user
+SELECT login.rolsuper OR bool_and(CASE WHEN r.oid IS NULL THEN login.rolcreaterole
+         ELSE pg_has_role(current_user, r.oid, 'SET')
+           OR pg_has_role(current_user, r.oid, 'MEMBER WITH ADMIN OPTION') END)
+FROM pg_roles login, unnest(ARRAY[{ROLE_NAMES}]) role LEFT JOIN pg_roles r ON r.rolname = role
+WHERE login.rolname = current_user GROUP BY login.rolsuper
 """
 # A database that was set up without the roles keeps its tables in the login's name.
 HAS_OTHER_OWNER = """
 SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
                AND schemaname = current_schema() AND tableowner <> %s)
 """
-# Whether the login has been granted what CREATE_ROLES grants.
+# Whether the login has been granted what a server needs. It need not be able to become the owner.
 HAS_ROLES = f"""
 SELECT count(*) = 2 AND bool_and(pg_has_role(current_user, oid, 'SET')
-  AND (rolname = '{OWNER_ROLE}' OR pg_has_role(current_user, oid, 'USAGE')))
-FROM pg_roles WHERE rolname IN ('{OWNER_ROLE}', '{APP_ROLE}')
+  AND (rolname = '{PLATFORM_ROLE}' OR pg_has_role(current_user, oid, 'USAGE')))
+FROM pg_roles WHERE rolname IN ('{APP_ROLE}', '{PLATFORM_ROLE}')
 """
 GRANTS = f"""
 GRANT USAGE, CREATE ON SCHEMA public TO {OWNER_ROLE};
-GRANT USAGE ON SCHEMA public TO {APP_ROLE};
+GRANT USAGE ON SCHEMA public TO {APP_ROLE}, {PLATFORM_ROLE};
 """
 DEFAULT_GRANTS = f"""
 ALTER DEFAULT PRIVILEGES IN SCHEMA public
   GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO {APP_ROLE};
 ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT USAGE, SELECT ON SEQUENCES TO {APP_ROLE};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT ON TABLES TO {PLATFORM_ROLE};
+ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT SELECT, UPDATE ON SEQUENCES TO {PLATFORM_ROLE};
 """
+# The owner of the tables is the owner role, which the login cannot become.
+CANNOT_BECOME_OWNER = f"""
+SELECT EXISTS (SELECT FROM pg_tables WHERE tablename = 'django_migrations'
+               AND schemaname = current_schema() AND tableowner = '{OWNER_ROLE}')
+"""
+REFUSAL = (
+    "This login may not migrate, because it may not use all of the roles"
+    f" {', '.join(ROLES)}. Run `manage.py migrate` with the login that set up the database; if that"
+    f" is this one, create the missing roles and grant them to it: see docs/architecture.md."
+)
 
 
 class Command(Migrate):
@@ -129,7 +150,7 @@ class Command(Migrate):
             raise CommandError("Tenants are not isolated: " + "; ".join(violations))
         if is_complete and not has_owner and options["verbosity"] > 0:
             self.stdout.write(
-                f"  The login may not create the roles {OWNER_ROLE} and {APP_ROLE}. Row-level"
+                f"  The login may not create the roles {', '.join(ROLES)}. Row-level"
                 " security applies to it nevertheless; see docs/architecture.md."
             )
 
@@ -182,16 +203,19 @@ def reset_connection(connection: BaseDatabaseWrapper) -> None:
 
 
 def prepare_roles(connection: BaseDatabaseWrapper) -> bool:
-    """Create both roles if necessary, and switch to the owner role.
+    """Create the roles if necessary, and switch to the owner role.
 
     Return False, without a change, if the login may not do so or if the database was set up without
-    the roles.
+    the roles. Raises CommandError if the owner role owns the tables and the login cannot become it.
     """
     with connection.cursor() as cursor:
         cursor.execute(HAS_OTHER_OWNER, [OWNER_ROLE])
         has_other_owner = cursor.fetchone()[0]
         cursor.execute(CAN_HAVE_ROLES)
         if has_other_owner or not cursor.fetchone()[0]:
+            cursor.execute(CANNOT_BECOME_OWNER)
+            if cursor.fetchone()[0]:
+                raise CommandError(REFUSAL)
             return False
         cursor.execute(CREATE_ROLES)
         cursor.execute(GRANTS)
