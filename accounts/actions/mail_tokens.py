@@ -41,7 +41,7 @@ def issue_mail_token(
     now, text = timezone.now(), tokens.make_token_text(tenant.pk, kind=tokens.MAIL_LINK)
     is_replaced = Q(purpose=purpose, user=user) & Q(user__isnull=False)
     is_replaced |= Q(purpose=purpose, subject_id=subject_id) & Q(subject_id__isnull=False)
-    _delete(is_replaced | Q(expires_at__lte=now))
+    MailToken.objects.filter(is_replaced | Q(expires_at__lte=now)).delete_at_once()
     new = MailToken(
         purpose=purpose,
         digest=tokens.compute_digest(text),
@@ -77,19 +77,14 @@ def use_mail_token(text: str, purpose: MailPurpose) -> MailToken:
 
 def delete_mail_tokens_of_users(user_ids: Sequence[int]) -> int:
     """Delete every link that was sent to these users. Return how many there were. One statement."""
-    return _delete(Q(user__in=user_ids))
+    return MailToken.objects.filter(user__in=user_ids).delete_at_once()
 
 
 def delete_mail_tokens_of_subject(purpose: MailPurpose, subject_id: int) -> int:
     """Delete the links of this purpose for a subject. Return how many there were."""
-    return _delete(Q(purpose=purpose, subject_id=subject_id))
+    return MailToken.objects.filter(purpose=purpose, subject_id=subject_id).delete_at_once()
 
 
 def delete_expired_mail_tokens() -> int:
     """Delete the tenant's expired links. Return how many there were."""
-    return _delete(Q(expires_at__lte=timezone.now()))
-
-
-def _delete(condition: Q) -> int:
-    """Delete rows with one statement. Nothing refers to them."""
-    return MailToken.objects.filter(condition)._raw_delete("default")
+    return MailToken.objects.filter(expires_at__lte=timezone.now()).delete_at_once()

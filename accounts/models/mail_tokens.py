@@ -38,6 +38,10 @@ class MailTokenQuerySet(TenantQuerySet["MailToken"]):
         rows: list[MailToken] = list(self.raw(DELETE_LIVE, values))
         return rows[0] if rows else None
 
+    def delete_at_once(self) -> int:
+        """Delete the rows with one statement, and return how many. Nothing refers to them."""
+        return self._raw_delete(self.db) or 0
+
 
 MailTokenManager = TenantManager.from_queryset(MailTokenQuerySet)
 
