@@ -23,6 +23,7 @@ ADD = "/admin/tasks/invitation/add/"
 def admin(fixtures, client, mailbox):
     with inside(fixtures.acme):
         update_user(fixtures.boss, fixtures.boss.user, password=PASSWORD)
+    mailbox.collect()  # the notice of the new password
     client.post("/admin/login/", {"username": "boss@acme.example", "password": PASSWORD})
     return client
 
