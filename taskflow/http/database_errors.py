@@ -43,6 +43,7 @@ log = logging.getLogger("taskflow.errors")
 PROBLEM_BY_SQLSTATE: Mapping[str, type[Unavailable]] = {
     "08": Unavailable,  # the connection is lost, or cannot be made
     SILENT: Silent,
+    "22023": Unavailable,  # a role or setting of the transaction does not exist any more
     "25006": ReadOnly,
     "25P03": Unavailable,  # idle_in_transaction_session_timeout
     "25P04": StatementTimeout,  # transaction_timeout

@@ -14,6 +14,7 @@ from django.db import connection, models
 
 from taskflow.db.columns import columns_of
 from taskflow.tenancy import (
+    APP_ROLE,
     OWNER_ROLE,
     PLATFORM_ROLE,
     TenantFK,
@@ -54,6 +55,8 @@ SELECT r.rolname FROM pg_roles r JOIN pg_roles login ON login.rolname = current_
 WHERE r.rolname = ANY(%s) AND pg_has_role(current_user, r.oid, 'USAGE') AND NOT login.rolsuper
 ORDER BY r.rolname
 """
+# A unit of work runs as this role. The result is null if there is no such role.
+MAY_BECOME_SQL = "SELECT pg_has_role(current_user, to_regrole(%s), 'MEMBER')"
 TENANT_ROWS = (
     "tenant_rows true * public (tenant_id = (current_setting('taskflow.tenant'::text))::bigint)"
 )
@@ -66,7 +69,7 @@ PLATFORM_ROWS = f"platform_rows true r {PLATFORM_ROLE} true"
 def find_violations() -> list[str]:
     """Return what is wrong with row-level security in the database, one phrase each.
 
-    SQLite has no row-level security, so the list is empty. Runs five queries.
+    SQLite has no row-level security, so the list is empty. Runs six queries.
     """
     return list(_find_violations()) if connection.vendor == "postgresql" else []
 
@@ -84,6 +87,9 @@ def _find_violations() -> Iterator[str]:
         if uses_roles:
             cursor.execute(INHERITED_ROLES_SQL, [[OWNER_ROLE, PLATFORM_ROLE]])
             inherited = [name for (name,) in cursor.fetchall()]
+            cursor.execute(MAY_BECOME_SQL, [APP_ROLE])
+            if not cursor.fetchone()[0]:
+                yield f"the login is not a member of {APP_ROLE}, or there is no such role"
     expected = [OWNER_ROWS, PLATFORM_ROWS, TENANT_ROWS] if uses_roles else [TENANT_ROWS]
     tables = {model._meta.db_table for model in tenant_models()}
     for table in sorted(tables | actual.keys()):

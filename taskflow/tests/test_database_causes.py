@@ -41,7 +41,8 @@ on_sqlite = pytest.mark.skipif("connection.vendor != 'sqlite'")
 
 MEANINGS = {
     "08000": Unavailable, "08003": Unavailable, "08006": Unavailable, "08P01": Unavailable,
-    "25006": ReadOnly, "25P02": Internal, "25P03": Unavailable, "25P04": StatementTimeout,
+    "22023": Unavailable, "25006": ReadOnly, "25P02": Internal, "25P03": Unavailable,
+    "25P04": StatementTimeout,
     "26000": Contended, "42P05": Contended, "40001": Contended, "40P01": Contended,
     "42601": Internal, "42501": Internal, "42P01": Internal, "XX000": Internal,
     "53000": Busy, "53100": StorageFull, "53200": Busy, "53300": Busy,

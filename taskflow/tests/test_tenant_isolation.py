@@ -16,7 +16,7 @@ from django.db import DatabaseError, IntegrityError, connection, models, transac
 from accounts.models import ApiToken, IdempotencyRecord, MailToken, RecoveryCode, SecondFactor, User
 from taskflow import tenancy
 from taskflow.audit.models import Event
-from taskflow.tenancy import TenantError, across_tenants, has_roles, inside
+from taskflow.tenancy import TenantError, across_tenants, checks, has_roles, inside
 from taskflow.tenancy.checks import check_models, find_violations, tenant_models
 from tasks.models import (
     Comment,
@@ -392,6 +392,19 @@ def test_a_violation_is_found_and_makes_the_server_not_ready(db, client, change)
         assert find_violations()
         assert client.get("/readyz").status_code == 503
         transaction.set_rollback(True)
+
+
+@on_postgres
+@pytest.mark.isolation
+def test_missing_role_of_units_of_work_makes_the_server_not_ready(db, client, monkeypatch):
+    if not has_roles(connection):
+        pytest.skip("units of work have no role of their own")
+    monkeypatch.setattr(checks, "APP_ROLE", "role_that_was_dropped")
+
+    response = client.get("/readyz")
+
+    assert response.status_code == 503
+    assert "role_that_was_dropped" in response.json()["problems"][0]
 
 
 @on_postgres
