@@ -28,6 +28,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from accounts import idempotency, limits
+from accounts.actions.sessions import start_session
+from accounts.auth import SESSION_ID
 from accounts.models import Tenant, User
 from accounts.tests.factories import (
     AdministratorFactory,
@@ -230,6 +232,15 @@ def as_() -> Any:
 def token_of(actor: Actor, scope: str = "admin", **kwargs: Any) -> str:
     _token, text = ApiTokenFactory(actor=actor, scope=TokenScope(scope), **kwargs)
     return text
+
+
+def sign_in_browser(client: Client, user: User) -> None:
+    """Sign a browser in without a password. Call it in a unit of work of the user's tenant."""
+    client.force_login(user)
+    started = start_session(Actor(user, user.tenant), user_agent="")
+    stored = client.session
+    stored[SESSION_ID] = started.pk
+    stored.save()
 
 
 def hide_id(answer: object, row_id: int) -> str:

@@ -11,6 +11,7 @@ from pydantic import Secret
 from accounts.actions import tenants as tenant_actions
 from accounts.actions import tokens as token_actions
 from accounts.actions import users as user_actions
+from accounts.actions.sessions import start_session
 from accounts.auth import admin_auth, read_auth
 from accounts.kept_session import keep_session
 from accounts.models import ApiToken, Tenant, User
@@ -123,6 +124,7 @@ def sign_in(request: Request, user: User, tenant: Tenant) -> dict[str, object]:
             user, tenant, request_id=request.request_id, address=find_client(request.META)
         )
         token, text = token_actions.sign_in(actor)
+        start_session(actor, user_agent=request.META.get("HTTP_USER_AGENT", ""), token=token)
     request.actor = actor  # for the log
     return {"token": text, "expires_at": token.expires_at, "user": user, "tenant": tenant}
 

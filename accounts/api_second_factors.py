@@ -5,6 +5,7 @@ from __future__ import annotations
 from ninja import Router, Status
 
 from accounts.actions import second_factors as actions
+from accounts.actions.confirmation import require_current_password
 from accounts.api import sign_in
 from accounts.auth import admin_auth
 from accounts.models import find_second_factor
@@ -17,11 +18,7 @@ from accounts.schemas.second_factors import (
     SecondFactorResponse,
 )
 from accounts.schemas.sign_in import Credentials, EnrolledResponse, EnrolmentConfirmation
-from accounts.sign_in import (
-    confirm_password,
-    inside_tenant_of_credentials,
-    require_enrolment,
-)
+from accounts.sign_in import inside_tenant_of_credentials, require_enrolment
 from taskflow.audit.actor import ActorRequest
 from taskflow.http.request import Request
 
@@ -52,7 +49,7 @@ def begin_second_factor(request: ActorRequest, body: CurrentPassword) -> dict[st
     again replaces the secret. Returns 409 `taken` when a second factor is in use.
     """
     require_own_account(request.auth)
-    confirm_password(request.auth, body.current_password.get_secret_value())
+    require_current_password(request.auth, body.current_password.get_secret_value())
     return _enrolment_response(actions.begin_enrolment(request.auth))
 
 
@@ -72,7 +69,7 @@ def confirm_second_factor(
 def renew_recovery_codes(request: ActorRequest, body: CurrentPassword) -> dict[str, object]:
     """Replace your recovery codes. The former ones stop working."""
     require_own_account(request.auth)
-    confirm_password(request.auth, body.current_password.get_secret_value())
+    require_current_password(request.auth, body.current_password.get_secret_value())
     return {"recovery_codes": actions.renew_recovery_codes(request.auth)}
 
 
@@ -83,7 +80,7 @@ def remove_second_factor(request: ActorRequest, body: CurrentPassword) -> Status
     Returns 409 `second_factor_mandatory` while your tenant requires it.
     """
     require_own_account(request.auth)
-    confirm_password(request.auth, body.current_password.get_secret_value())
+    require_current_password(request.auth, body.current_password.get_secret_value())
     actions.remove_second_factor(request.auth)
     return Status(204, None)
 

@@ -19,7 +19,8 @@ from ninja.security import HttpBearer
 from ninja.utils import check_csrf
 
 from accounts import tokens
-from accounts.models import ApiToken, Tenant, User
+from accounts.models import ApiToken, Session, Tenant, User
+from accounts.models.sessions import USE_INTERVAL
 from accounts.passwords import PasswordCheck, find_user_by_password, load_checked_user
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
@@ -50,6 +51,7 @@ PUBLIC_PATHS = frozenset(
     }
 )
 LAST_USED_INTERVAL = timedelta(hours=1)
+SESSION_ID = "session"  # session key: id of the row of the sign-in
 ACTING_TENANT = "acting_tenant"  # session key: id of the tenant that an operator works in
 HOW_TO_AUTHENTICATE = (
     "Send the header Authorization: Bearer tf_… with a token from POST /api/v1/auth/login."
@@ -218,6 +220,23 @@ def record_token_use(token: ApiToken) -> None:
         trace = None if isinstance(error, DatabaseError) else error
         text = describe_database_error(error)
         log.warning("last_used_at of a token was not updated: %s", text, exc_info=trace)
+
+
+def record_session_use(session: Session, tenant: Tenant) -> None:
+    """Update last_used_at of a browser's session, at most every five minutes.
+
+    As with record_token_use(), an error is only logged.
+    """
+    now = timezone.now()
+    if now - session.last_used_at <= USE_INTERVAL:
+        return
+    try:
+        with inside(tenant, max_wait=0):
+            Session.objects.all().record_use(session, now)
+    except Exception as error:
+        trace = None if isinstance(error, DatabaseError) else error
+        text = describe_database_error(error)
+        log.warning("last_used_at of a session was not updated: %s", text, exc_info=trace)
 
 
 # ---- what a token allows ------------------------------------------------------------------------

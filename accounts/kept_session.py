@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth import HASH_SESSION_KEY
 
-from accounts.models import User
+from accounts.models import Session, User
 from taskflow.audit.actor import ActorRequest
 
 
@@ -12,7 +12,7 @@ def keep_session(request: ActorRequest) -> None:
     """Let the session of the request stay valid after its user has changed password or e-mail.
 
     All other sessions of the user have ended. Nothing is done for a request with a token, or if
-    neither has changed. Costs a query, and a second one if it has.
+    neither has changed. Costs a query, and three more if it has.
     """
     if request.actor.token is not None:
         return
@@ -24,3 +24,5 @@ def keep_session(request: ActorRequest) -> None:
     if request.session.get(HASH_SESSION_KEY) not in (None, current):
         request.session[HASH_SESSION_KEY] = current
         request.session.save()
+        if isinstance(request.browser_session, Session):
+            Session.objects.all().renew_credentials(request.browser_session, stored)

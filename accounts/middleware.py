@@ -20,20 +20,23 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from accounts import tokens
+from accounts.actions.sessions import end_session
 from accounts.attribution import add_attribution, check_principal
 from accounts.auth import (
     ACTING_TENANT,
     NO_TENANT,
     PUBLIC_PATHS,
+    SESSION_ID,
     build_token_actor,
     find_tenant,
     inside_tenant_of_token,
     read_bearer_token,
     read_subdomain,
+    record_session_use,
     record_token_use,
 )
 from accounts.idempotency import run_once
-from accounts.models import PLATFORM, Tenant, User
+from accounts.models import PLATFORM, Session, Tenant, User
 from accounts.passwords import answer_with_password_checks
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
@@ -150,7 +153,9 @@ class TenantMiddleware:
                 user, tenant, request_id=request.request_id, address=find_client(request.META)
             )
             limits = count_request(None, tenant.pk)
-            return add_headers(self.serve(request, actor), limits)
+            response = add_headers(self.serve(request, actor), limits)
+        finish_use_of_session(request, home)
+        return response
 
     def serve(self, request: ActorRequest, actor: Actor) -> HttpResponse:
         """Answer as the actor; for writes, apply preconditions, dry run and idempotency key."""
@@ -236,7 +241,6 @@ class TenantMiddleware:
         tenant = choose_acting_tenant(request, user, home)
         request.admin_tenant = tenant
         if user is not None:
-            request.session_user = user
             request.actor = Actor(
                 user,
                 tenant,
@@ -251,7 +255,9 @@ class TenantMiddleware:
         ):
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
-            return show_refusal(request, self.run_view(request))
+            response = show_refusal(request, self.run_view(request))
+        finish_use_of_session(request, home)
+        return response
 
     # ---- both ----
 
@@ -310,7 +316,26 @@ def load_session_user(request: ActorRequest, home: Tenant) -> User | None:
         return None
     with inside(home, read_only=True):
         user = auth.get_user(request)
-    return user if isinstance(user, User) else None
+        if not isinstance(user, User):
+            return None
+        session_id = request.session.get(SESSION_ID, 0)
+        session = Session.objects.filter(pk=session_id, user=user).first()
+    if session is None or not session.is_live(user, timezone.now()):
+        return None
+    request.browser_session, request.session_user = session, user
+    return user
+
+
+def finish_use_of_session(request: ActorRequest, home: Tenant) -> None:
+    """Store that the browser's session was used; or that it has ended, if the user signed out."""
+    session = request.browser_session
+    if not isinstance(session, Session):
+        return
+    if auth.SESSION_KEY in request.session:
+        record_session_use(session, home)
+        return
+    with inside(home):
+        end_session(Actor(session.user, home, via=Via.ADMIN), session)
 
 
 def choose_acting_tenant(request: ActorRequest, user: User | None, home: Tenant) -> Tenant:

@@ -1,4 +1,4 @@
-"""The second step of a sign-in, and the password that is asked for again.
+"""The second step of a sign-in: a code of the second factor, or its enrolment.
 
 A sign-in takes the password, and then a code if the user has a second factor. Administrators of a
 tenant that requires one enrol it first.
@@ -12,11 +12,10 @@ from enum import StrEnum
 
 from accounts.actions.second_factors import use_code
 from accounts.auth import find_tenant, read_subdomain, reconcile_subdomains
-from accounts.models import SecondFactor, User, find_second_factor
+from accounts.models import SecondFactor, find_second_factor
 from accounts.passwords import (
     PasswordCheck,
     find_user_by_password,
-    is_own_password,
     limit_codes,
     load_checked_user,
 )
@@ -24,7 +23,7 @@ from accounts.schemas.sign_in import Credentials
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.http.addresses import find_client
-from taskflow.http.errors import Invalid, Unauthenticated
+from taskflow.http.errors import Unauthenticated
 from taskflow.http.request import Request
 from taskflow.tenancy import inside
 
@@ -120,10 +119,3 @@ def check_code(actor: Actor, factor: SecondFactor, code: str) -> bool:
     """
     limit_codes(actor)
     return use_code(actor, factor, code)
-
-
-def confirm_password(actor: Actor, password: str, field: str = "current_password") -> User:
-    """Return the actor's user if this is their password. Otherwise raises Invalid for the field."""
-    if not is_own_password(actor, password):
-        raise Invalid.field(field, "This is not your current password.")
-    return actor.user

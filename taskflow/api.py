@@ -15,6 +15,7 @@ from ninja.openapi.docs import Swagger
 from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.api_mail import email_changes, password_resets
 from accounts.api_second_factors import enrolling, second_factor
+from accounts.api_sessions import sessions, user_sessions
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
 from taskflow.guide import API_VERSION, index
@@ -57,6 +58,7 @@ PATH_EXAMPLES = {
     "member_id": 2,
     "tag_id": 1,
     "token_id": 1,
+    "session_id": 1,
     "user_id": "@bob",
     "invitation_id": 1,
     "kind": "task",
@@ -72,6 +74,7 @@ TAGS = {
     "Signing in": "Get a token, and give it back.",
     "Me": "Your own user.",
     "Second factor": "The codes of an app, which signing in needs beside the password.",
+    "Sessions": "The sign-ins of a person, of browsers and of programs.",
     "Tokens": "The tokens of people and agents.",
     "Users": "The people and agents of the tenant.",
     "Invitations": "People who are invited by e-mail.",
@@ -114,10 +117,12 @@ api.add_router("/auth/password-resets", password_resets)
 api.add_router("/auth/email-changes", email_changes)
 api.add_router("/me", me)
 api.add_router("/me/second-factor", second_factor)
+api.add_router("/sessions", sessions)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
 api.add_router("/users", offboarding)
 api.add_router("/invitations", invitations)
+api.add_router("/users", user_sessions)
 api.add_router("/tenant", tenant_routes)
 api.add_router("/projects", project_history)
 api.add_router("/projects", csv_files)

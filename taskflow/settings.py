@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +212,10 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # serves files of the installed packages; collectstatic is not needed
 
+# A session of the admin ends after so long without use, and at the latest after its lifetime.
+SESSION_IDLE = timedelta(minutes=env.read_integer("TASKFLOW_SESSION_IDLE_MINUTES", default=120))
+SESSION_LIFETIME = timedelta(hours=env.read_integer("TASKFLOW_SESSION_HOURS", default=12))
+SESSION_COOKIE_AGE = int(SESSION_LIFETIME.total_seconds())
 SESSION_COOKIE_NAME = "taskflow_session"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -266,6 +271,9 @@ UNFOLD = {
     "SITE_HEADER": "TaskFlow",
     "SITE_SYMBOL": "task_alt",
     "SHOW_HISTORY": True,
+    "ACCOUNT": {
+        "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
+    },
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
     "DASHBOARD_CALLBACK": "tasks.admin.dashboard.build_dashboard",

@@ -8,6 +8,7 @@ from django.http import JsonResponse
 from django.urls import URLPattern, path
 from django.views.generic import RedirectView
 
+from accounts.admin import account
 from accounts.admin.email_changes import email_confirmation
 from accounts.admin.password_resets import password_reset, password_reset_completion
 from accounts.admin.passwords import change_own_password
@@ -50,6 +51,7 @@ urlpatterns = [  # tried in this order
     path("admin/login/", sign_in),
     path("admin/login/code/", enter_code, name="admin_code"),
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
+    path("admin/account/", account.view, name="admin_account"),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
     # Unfold's sign-in page has a link to the URL of this name.

@@ -39,6 +39,8 @@ CRASH_SECONDS = 5.0
 SIGN_IN_ROUTES = (
     ("POST", "/api/v1/auth/login"),
     ("POST", "/api/v1/auth/register"),
+    ("POST", "/api/v1/auth/second-factor"),
+    ("POST", "/api/v1/auth/second-factor/confirmation"),
     ("POST", "/api/v1/auth/password-resets/completion"),
     ("POST", "/api/v1/invitations/acceptance"),
     ("POST", "/api/v1/auth/second-factor"),
@@ -51,6 +53,7 @@ SIGN_IN_ROUTES = (
     ("POST", "/admin/password-reset/completion/"),
     ("POST", "/admin/password_change/"),
     ("POST", "/admin/invitation/"),
+    ("POST", "/admin/account/"),
 )
 PR_SET_PDEATHSIG = 1  # from linux/prctl.h
 SIGNALS = (*CLOSING_SECONDS, signal.SIGCHLD)

@@ -24,6 +24,7 @@ from accounts.models import (
     HANDLE,
     RESERVED_HANDLES,
     ApiToken,
+    Session,
     User,
     UserKind,
 )
@@ -214,6 +215,7 @@ def erase_user(actor: Actor, user: User) -> User:
     email = f"{name}@erased.invalid" if user.email else None
     erase(actor, user, full_name="", handle=name, email=email)
     end_access(actor, [user.pk])
+    Session.objects.all().forget(user)  # with their addresses
     return user
 
 

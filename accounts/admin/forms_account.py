@@ -37,14 +37,3 @@ class PasswordForm(AccountForm):
         strip=False,
         widget=PasswordInput(attrs={"autocomplete": "current-password"}),
     )
-
-
-class PasswordChangeForm(PasswordForm):
-    """The present password and the new one."""
-
-    new_password = forms.CharField(
-        label="New password",
-        max_length=PASSWORD_LENGTH,
-        strip=False,
-        widget=PasswordInput(attrs={"autocomplete": "new-password"}),
-    )

@@ -20,9 +20,11 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from accounts import one_time_codes
 from accounts.actions import second_factors as actions
+from accounts.actions.sessions import start_session
 from accounts.actions.sign_ins import record_sign_in
 from accounts.admin.forms_account import AccountForm, CodeForm
 from accounts.admin.forms_sign_in import PasswordForm, show_limit
+from accounts.auth import SESSION_ID
 from accounts.models import Tenant, User, find_second_factor
 from accounts.sign_in import NextStep, check_code, find_next_step
 from taskflow.audit.actor import Actor
@@ -212,6 +214,10 @@ def start_again(request: HttpRequest) -> HttpResponse:
 def complete(request: HttpRequest, user: User) -> str:
     """Sign the user in. Return the URL of the page to go to."""
     pending = request.session.pop(PENDING, None)
+    request.session.flush()  # whatever it was, the user gets a new one
     auth.login(request, user, backend=BACKEND)
-    record_sign_in(build_actor(request, user))
+    actor = build_actor(request, user)
+    record_sign_in(actor)
+    session = start_session(actor, user_agent=request.META.get("HTTP_USER_AGENT", ""))
+    request.session[SESSION_ID] = session.pk
     return str(pending["next"]) if pending else reverse("admin:index")

@@ -11,6 +11,7 @@ from django.contrib.auth.models import Group
 from django.db import models
 from django.http import HttpRequest
 
+from accounts.actions import sessions as session_actions
 from accounts.actions import users as user_actions
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
@@ -56,7 +57,7 @@ class UserAdmin(RecordedAdmin):
     search_fields = ["handle", "email", "full_name"]
     autocomplete_fields = ["responsible"]
     ordering = ["handle"]
-    actions = ["activate", "deactivate"]
+    actions = ["activate", "deactivate", "end_sessions"]
     fields = [
         ("kind", "handle"),
         ("full_name", "email"),
@@ -116,3 +117,8 @@ class UserAdmin(RecordedAdmin):
     def deactivate(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
         for user in queryset:
             user_actions.deactivate_user(get_actor(request), user)
+
+    @action(description="End their sessions")
+    def end_sessions(self, request: HttpRequest, queryset: models.QuerySet[User]) -> None:
+        for user in queryset:
+            session_actions.end_sessions_of(get_actor(request), user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from accounts.limits import AttemptCounter
 from accounts.models.mail_tokens import MailPurpose, MailToken
 from accounts.models.second_factors import RecoveryCode, SecondFactor, find_second_factor
+from accounts.models.sessions import Session
 from accounts.models.users import (
     HANDLE,
     PLATFORM,
@@ -31,6 +32,7 @@ __all__ = [
     "MailToken",
     "RecoveryCode",
     "SecondFactor",
+    "Session",
     "Tenant",
     "User",
     "UserKind",

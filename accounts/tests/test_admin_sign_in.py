@@ -35,7 +35,9 @@ def factor(boss):
     """The secret and the recovery codes of Boss. The previous time step is used."""
     client = ApiClient(token_of(boss))
     secret = client.post("/me/second-factor", {"current_password": PASSWORD}).json()["secret"]
-    r = client.post("/me/second-factor/confirmation", {"otp": code_of(secret, -1)})
+    r = client.post("/me/second-factor/confirmation", {"otp": code_of(secret)})
+    with inside(boss.tenant):
+        SecondFactor.objects.update(last_step=0)
     return secret, r.json()["recovery_codes"]
 
 

@@ -6,11 +6,15 @@ import json
 import logging
 import time
 from io import BytesIO
+from types import SimpleNamespace
 
 import pyotp
 import pytest
+from django.utils import timezone
 
+from accounts.actions import second_factors as actions
 from accounts.models import RecoveryCode, SecondFactor, User
+from accounts.tokens import read_tenant_id
 from conftest import PASSWORD, ApiClient, new_tenant, person, token_of
 from taskflow.audit.models import Event
 from taskflow.logging import JsonFormatter
@@ -49,10 +53,13 @@ def client(ada):
 
 
 def enrol(client: ApiClient) -> tuple[str, list[str]]:
-    """Enrol a second factor. Return its secret and its recovery codes. The previous step is used."""
+    """Enrol a second factor. Return its secret and its recovery codes. No step is used."""
     secret = client.post("/me/second-factor", CURRENT).json()["secret"]
-    r = client.post("/me/second-factor/confirmation", {"otp": code_of(secret, -1)})
+    r = client.post("/me/second-factor/confirmation", {"otp": code_of(secret)})
     assert r.status_code == 200, r.content
+    unit = read_tenant_id(client.token)
+    with inside(unit):
+        SecondFactor.objects.update(last_step=0)
     return secret, r.json()["recovery_codes"]
 
 
@@ -118,12 +125,12 @@ def test_without_a_second_factor_there_is_nothing_to_renew_or_remove(client, pat
 
 
 @pytest.mark.parametrize(("steps", "status"), [(-1, 200), (0, 200), (1, 200), (-3, 401), (3, 401)])
-def test_codes_of_the_neighbouring_time_steps_are_accepted(ada, client, steps, status):
+def test_codes_of_the_neighbouring_time_steps_are_accepted(ada, client, steps, status, monkeypatch):
     secret, _codes = enrol(client)
-    with inside(ada.tenant):
-        SecondFactor.objects.update(last_step=0)
+    now = timezone.now()
+    monkeypatch.setattr(actions, "timezone", SimpleNamespace(now=lambda: now))
 
-    r = login(otp=code_of(secret, steps))
+    r = login(otp=pyotp.TOTP(secret).at(int(now.timestamp()) + 30 * steps))
 
     assert r.status_code == status
     if status == 401:

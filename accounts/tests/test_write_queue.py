@@ -10,6 +10,7 @@ import pytest
 from django.db import OperationalError, connection
 from django.test import Client
 
+from conftest import sign_in_browser
 from taskflow.tenancy import inside
 
 pytestmark = [
@@ -89,7 +90,7 @@ def test_write_that_waits_too_long_gets_503(fixtures, as_, locked):
 def test_admin_page_that_waits_too_long_gets_503(fixtures, locked):
     client = Client(SERVER_NAME="acme.localhost")
     with inside(fixtures.acme):
-        client.force_login(fixtures.boss.user)
+        sign_in_browser(client, fixtures.boss.user)
     path = f"/admin/tasks/task/{fixtures.task.pk}/change/"
     assert client.get(path).status_code == 200
 

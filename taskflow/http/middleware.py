@@ -10,6 +10,7 @@ from typing import Any
 from corsheaders.middleware import CorsMiddleware
 from django.conf import settings
 from django.contrib.auth.middleware import AuthenticationMiddleware
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.messages.middleware import MessageMiddleware
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.core.exceptions import MiddlewareNotUsed
@@ -161,11 +162,13 @@ class Common(_BrowserOnly, CommonMiddleware):
 
 class Authentication(_BrowserOnly, AuthenticationMiddleware):
     def process_request(self, request: HttpRequest) -> None:
-        """Set request.user. Reuses the user that TenantMiddleware has loaded, if any."""
-        super().process_request(request)
+        """Set request.user: the user that TenantMiddleware has found, or an anonymous one.
+
+        The user id in the cookie's session is not enough: the sign-in may have ended.
+        """
         assert isinstance(request, Request)
-        if request.session_user is not None:
-            request.user = request.session_user  # type: ignore[assignment]  # stubs: our own User
+        user = request.session_user or AnonymousUser()
+        request.user = user  # type: ignore[assignment]  # stubs: our own User
 
 
 class Messages(_BrowserOnly, MessageMiddleware):

@@ -43,6 +43,7 @@ class Request(WSGIRequest):
     operation_id: str = ""  # of the API operation that answers; "" if there is none
     actor: Identity | None = None  # None without valid credentials
     admin_tenant: Model | None = None  # the tenant that the admin shows, also before sign-in
+    browser_session: Model | None = None  # the sign-in of the browser that sends the request
     session_user: AbstractBaseUser | None = None  # whom the session cookie has signed in
     is_repeated: bool = False  # an earlier attempt to answer was rolled back: see contention.py
     # dry_run and force of a JSON body, and those that are in the query string now: body_options.py

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import ApiToken, User
-from conftest import PROOF
+from conftest import PROOF, sign_in_browser
 from taskflow.admin.site import _parameters_of
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -38,7 +38,7 @@ def staff_client(fixtures: Any) -> Client:
         create_task(fixtures.ada, fixtures.apollo, title="Second", tags=["hot"])
         create_comment(fixtures.boss, fixtures.task, body="Ready?")
         create_page(fixtures.ada, fixtures.apollo, title="Plan")
-        client.force_login(fixtures.boss.user)
+        sign_in_browser(client, fixtures.boss.user)
     return client
 
 

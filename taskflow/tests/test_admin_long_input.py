@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
+from conftest import sign_in_browser
 from taskflow.admin.text import MAX_LENGTH, MAX_LENGTH_OF_SEVERAL
 from taskflow.tenancy import inside
 from taskflow.tests.test_admin_bad_input import TASKS, each_model, list_of, parameters_of
@@ -22,7 +23,7 @@ LONG = ["x " * 50_000, "1." * 50_000, "9" * 100_000]
 def staff_client(fixtures: Any) -> Client:
     client = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     with inside(fixtures.acme):
-        client.force_login(fixtures.boss.user)
+        sign_in_browser(client, fixtures.boss.user)
     return client
 
 

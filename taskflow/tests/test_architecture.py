@@ -44,7 +44,7 @@ LAYERS: list[set[str]] = [
         "csv",
         "export",
     },
-    {"api", "api_mail", "api_second_factors", "admin", "management", "seeding"},
+    {"api", "api_mail", "api_second_factors", "api_sessions", "admin", "management", "seeding"},
 ]
 WRITES = {
     "save",

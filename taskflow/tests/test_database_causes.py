@@ -19,6 +19,7 @@ from django.db import (
 from django.test import Client
 
 import accounts.middleware
+from conftest import sign_in_browser
 from taskflow.http.database_errors import problem_of_database_error
 from taskflow.http.errors import (
     Busy,
@@ -220,7 +221,7 @@ def test_admin_page_names_the_cause_and_logs_one_line(fixtures, fail, lines, cod
     status, sqlstate = CAUSES[code]
     browser = Client(SERVER_NAME="acme.localhost", raise_request_exception=False)
     with inside(fixtures.acme):
-        browser.force_login(fixtures.boss.user)
+        sign_in_browser(browser, fixtures.boss.user)
     fail(task_admin, "change_tasks", sqlstate)
     chosen = {"action": "complete", "_selected_action": [fixtures.task.pk]}
 

@@ -7,6 +7,7 @@ from itertools import count
 
 import pytest
 
+from accounts.actions.sessions import start_session
 from accounts.models import IdempotencyRecord, Tenant, User
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
@@ -186,6 +187,11 @@ def writes(client):
     ]
 
 
+def start_boss_session(fixtures):
+    with inside(fixtures.acme):
+        return start_session(fixtures.boss, user_agent="").pk
+
+
 @pytest.fixture
 def ids(fixtures, as_):
     """One row of each kind, for the paths."""
@@ -218,6 +224,7 @@ def ids(fixtures, as_):
         "page_id": page.pk,
         "member_id": member.pk,
         "invitation_id": boss.post("/invitations", {"email": "i@acme.example"}).json()["id"],
+        "session_id": start_boss_session(fixtures),
         "token_id": boss.post("/tokens", {"name": "x"}).json()["id"],
         "kind": "task",
         "row_id": gone.pk,

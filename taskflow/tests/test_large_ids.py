@@ -11,7 +11,7 @@ from django.db import DataError, connection
 from django.test import Client
 
 from accounts.tokens import ALPHABET, CHECKSUM_LENGTH, read_tenant_id
-from conftest import ApiClient
+from conftest import ApiClient, sign_in_browser
 from taskflow.db.query import QueryCache
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
@@ -121,7 +121,7 @@ def signed_in(actor):
     """Return a browser client in which this administrator is signed in."""
     client = Client(SERVER_NAME=f"{actor.tenant.subdomain}.localhost")
     with inside(actor.tenant):
-        client.force_login(actor.user)
+        sign_in_browser(client, actor.user)
     return client
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from django.db import transaction
 
+from accounts.actions.sessions import start_session
 from accounts.actions.tokens import create_token
 from accounts.actions.users import create_user
 from taskflow.audit.actor import TokenScope
@@ -45,6 +46,10 @@ MATRIX = {
     "remove_second_factor": ("post", "/me/second-factor/removal", {"current_password": "a"},
                                                                           422, 422, 422, 403, 422, 422, 422),
     "logout":         ("post", "/auth/logout", None,                      204, 204, 204, 204, 204, 204, 204),
+    "list_sessions":  ("get", "/sessions", None,                          200, 200, 200, 403, 200, 200, 200),
+    "end_session":    ("delete", "/sessions/{session}", None,             204, 404, 404, 403, 404, 404, 404),
+    "end_other_sessions": ("delete", "/sessions/others", None,            204, 204, 204, 403, 204, 204, 204),
+    "end_user_sessions": ("delete", "/users/{bob}/sessions", None,        403, 403, 403, 403, 403, 204, 404),
     "list_tokens":    ("get", "/tokens", None,                            200, 200, 200, 200, 200, 200, 200),
     "create_token":   ("post", "/tokens", {"name": "x"},                  201, 201, 201, 201, 201, 201, 201),
     "get_token":      ("get", "/tokens/{token}", None,                    200, 404, 404, 404, 404, 200, 404),
@@ -185,6 +190,7 @@ def test_each_row_of_the_matrix_calls_the_operation_it_names():
 def ids(fixtures):
     with inside(fixtures.acme):
         token, _ = create_token(fixtures.ada, name="hers", scope=TokenScope.READ)
+        session = start_session(fixtures.ada, user_agent="")
         new = create_user(fixtures.boss, email="new@acme.example")  # who has done nothing yet
         tag = create_tag(fixtures.ada, name="urgent")
         membership = ProjectMember.objects.get(user=fixtures.bob.user)
@@ -208,6 +214,7 @@ def ids(fixtures):
         "bob": fixtures.bob.user.pk,
         "new": new.pk,
         "token": token.pk,
+        "session": session.pk,
         "tag": tag.pk,
         "membership": membership.pk,
         "invitation": invitation.pk,

@@ -19,7 +19,7 @@ from taskflow.tests.contract_report import list_operations, list_promises
 from taskflow.tests.test_examples import NEED_A_SECOND_FACTOR, QUERIES, WITHOUT_TOKEN
 from tasks.models import Comment, Page, ProjectMember, Role, Tag
 from tasks.seeding.companies import DEMO_TENANT
-from tasks.seeding.demo import seed_demo
+from tasks.seeding.demo import DEMO_PASSWORD, seed_demo
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 
@@ -51,6 +51,8 @@ def demo(db, settings):
     client.patch(f"/users/{left}", {"is_active": False})
     invited = client.post("/invitations", {"email": "invited@acme.example"})
     ids["invitation_id"] = invited.json()["id"]
+    client.post("/auth/login", {"email": "ada@acme.example", "password": DEMO_PASSWORD})
+    ids["session_id"] = client.get("/sessions").json()["data"][0]["id"]
     ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]
     ids |= {"project_id": "WEB", "task_id": "WEB-1", "user_id": "@bob", "ref": "r", "kind": "task"}
     ids["row_id"] = gone

@@ -13,7 +13,15 @@ import psycopg
 import pytest
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
-from accounts.models import ApiToken, IdempotencyRecord, MailToken, RecoveryCode, SecondFactor, User
+from accounts.models import (
+    ApiToken,
+    IdempotencyRecord,
+    MailToken,
+    RecoveryCode,
+    SecondFactor,
+    Session,
+    User,
+)
 from taskflow import tenancy
 from taskflow.audit.models import Event
 from taskflow.tenancy import TenantError, across_tenants, checks, has_roles, inside
@@ -53,6 +61,7 @@ MODELS = [
     RecoveryCode,
     MailToken,
     Invitation,
+    Session,
     Comment,
     Page,
 ]

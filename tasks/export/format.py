@@ -23,7 +23,13 @@ from typing import Any, BinaryIO
 from django.apps import apps
 from django.db import models
 
-from accounts.models import IdempotencyRecord, MailToken, RecoveryCode, SecondFactor, Tenant
+from accounts.models import (
+    IdempotencyRecord,
+    MailToken,
+    RecoveryCode,
+    SecondFactor,
+    Tenant,
+)
 from taskflow.db.columns import columns_of
 from taskflow.db.computed import ComputedField
 from taskflow.db.types import AnyField

@@ -9,6 +9,7 @@ from django.apps import apps
 from django.db import DatabaseError, IntegrityError, connection, models, transaction
 
 from accounts.actions.mail_tokens import issue_mail_token
+from accounts.actions.sessions import start_session
 from accounts.actions.tokens import issue_token
 from accounts.models import (
     ApiToken,
@@ -92,6 +93,7 @@ def fill_tables(actor, project, task):
     RecoveryCode.objects.create(factor=factor, digest="d")
     create(actor, Invitation(email="nora@acme.example", expires_at=NOON))
     issue_mail_token(actor.tenant, MailPurpose.PASSWORD_RESET, user=actor.user)
+    start_session(actor, user_agent="x")
 
 
 # ---- checks -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from accounts.actions.sessions import start_session
 from accounts.tests.factories import ApiTokenFactory, UserFactory
 from conftest import PASSWORD, Fixtures, token_of
 from taskflow.audit.actor import Actor
@@ -38,6 +39,8 @@ def create_shared_rows(fixtures: Fixtures, name: str) -> SharedRows:
     spare = [ApiTokenFactory(actor=actor) for actor in actors]
     with inside(fixtures.acme):
         ids = _create_work(actors, name)
+        started = [start_session(actor, user_agent="") for actor in actors]
+    ids["session"] = [session.pk for session in started]
     ids |= {"user": [user.pk for user in users], "token": [token.pk for token, _ in spare]}
     return SharedRows(ids, actors, [token_of(a) for a in actors], [text for _, text in spare])
 

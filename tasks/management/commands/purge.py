@@ -1,17 +1,21 @@
-"""`purge`: permanently delete rows that are in the trash for 30 days, and old idempotency keys."""
+"""`purge`: permanently delete rows that are in the trash for 30 days, old idempotency keys and
+sessions.
+"""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.contrib.sessions.backends.db import SessionStore
 from django.core.management.base import BaseCommand, CommandParser
 from django.utils import timezone
 
 from accounts.actions.mail_tokens import delete_expired_mail_tokens
+from accounts.actions.sessions import SESSION_RETENTION
 from accounts.idempotency import delete_expired_records
 from accounts.limits import delete_old_counters
-from accounts.models import User
+from accounts.models import Session, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.resource_types import ResourceType
@@ -40,12 +44,14 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         before = timezone.now() - timedelta(days=options["days"])
+        SessionStore.clear_expired()
         discard_leftovers()
         delete_old_counters()
         for tenant in finished_tenants():
             with inside(tenant, max_wait=MAX_WAIT):
                 delete_expired_records()
                 delete_expired_mail_tokens()
+                Session.objects.all().forget_ended(timezone.now() - SESSION_RETENTION)
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for resource_type in TRASHABLE_TYPES:
                 count = 0
