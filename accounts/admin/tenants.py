@@ -7,6 +7,7 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
+from accounts.actions import tenant_lifecycle
 from accounts.actions import tenants as tenant_actions
 from accounts.admin.fields import FormValues
 from accounts.admin.recorded import RecordedAdmin, get_actor
@@ -21,12 +22,12 @@ from taskflow.tenancy import current_tenant_id
 @admin.register(Tenant)
 class TenantAdmin(RecordedAdmin):
     schema = TenantUpdate
-    list_display = ["name", "subdomain", "show_current", "is_active", "created_at"]
+    list_display = ["name", "subdomain", "show_current", "is_active", "deletion_at", "created_at"]
     search_fields = ["name", "subdomain"]
     ordering = ["name"]
-    fields = ["name", "subdomain", "time_zone", "is_active"]
-    readonly_fields = ["subdomain", "is_active"]
-    actions = ["work_here"]
+    fields = ["name", "subdomain", "time_zone", "is_active", "deletion_at"]
+    readonly_fields = ["subdomain", "is_active", "deletion_at"]
+    actions = ["work_here", "deactivate", "activate"]
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tenant]:
         """Return all tenants for an operator, and only their own for staff.
@@ -62,3 +63,23 @@ class TenantAdmin(RecordedAdmin):
             return None
         request.session[ACTING_TENANT] = queryset[0].pk
         return redirect("admin:index")
+
+    @action(description="Deactivate: nobody signs in, and tokens do not work")
+    def deactivate(self, request: HttpRequest, queryset: models.QuerySet[Tenant]) -> None:
+        if self._is_current(request, queryset):
+            tenant_lifecycle.deactivate_tenant(get_actor(request))
+
+    @action(description="Activate, and take a scheduled deletion back")
+    def activate(self, request: HttpRequest, queryset: models.QuerySet[Tenant]) -> None:
+        if self._is_current(request, queryset):
+            tenant_lifecycle.activate_tenant(get_actor(request))
+
+    def _is_current(self, request: HttpRequest, queryset: models.QuerySet[Tenant]) -> bool:
+        """Return whether the tenant in which the operator works is chosen. Otherwise say so.
+
+        A change is recorded in the log of its tenant, which only a request in the tenant can write.
+        """
+        if [tenant.pk for tenant in queryset[:2]] == [current_tenant_id()]:
+            return True
+        messages.error(request, "Choose one tenant, and work in it first.")
+        return False

@@ -47,7 +47,8 @@ def check_time_zone(name: str) -> None:
 class Tenant(models.Model):
     """A customer. Every row of every other table belongs to exactly one tenant."""
 
-    unrecorded: ClassVar[frozenset[str]] = frozenset()
+    # Operators set these. Their values are not in the events, so that no undo restores them.
+    unrecorded: ClassVar[frozenset[str]] = frozenset({"is_active", "deletion_at"})
     derived: ClassVar[frozenset[str]] = frozenset()
     columns_for_dependents: ClassVar[frozenset[str]] = frozenset()
     project_field: ClassVar[str | None] = None
@@ -63,6 +64,7 @@ class Tenant(models.Model):
     )
     time_zone = models.CharField(max_length=64, default="UTC", validators=[check_time_zone])
     is_active = models.BooleanField(default=True)
+    deletion_at = models.DateTimeField(null=True, editable=False)  # from then on, purge deletes it
     # Administrators without a second factor have to enrol one at their next sign-in.
     second_factor_required = models.BooleanField(default=False)
     version = models.PositiveIntegerField(default=1, editable=False)

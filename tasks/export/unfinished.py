@@ -29,8 +29,8 @@ PREFIX = "_importing-"  # of the subdomain; no DNS label and no request can have
 
 
 def finished_tenants() -> QuerySet[Tenant]:
-    """Return all tenants but those of unfinished imports, ordered by id."""
-    return Tenant.objects.exclude(subdomain__startswith=PREFIX).order_by("pk")
+    """Return all tenants but those of unfinished imports and deletions, ordered by id."""
+    return Tenant.objects.exclude(subdomain__startswith="_").order_by("pk")
 
 
 def hide(tenant: Tenant) -> None:

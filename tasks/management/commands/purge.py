@@ -23,6 +23,7 @@ from taskflow.db.batches import MAX_WAIT, pause_for_writers
 from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
 from tasks.actions.trash import purge_older
+from tasks.export.deletion import delete_due_tenants
 from tasks.export.unfinished import discard_leftovers, finished_tenants
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
@@ -47,6 +48,8 @@ class Command(BaseCommand):
         SessionStore.clear_expired()
         discard_leftovers()
         delete_old_counters()
+        for deleted in delete_due_tenants():
+            self.stdout.write(f"{deleted.name}: the tenant")
         for tenant in finished_tenants():
             with inside(tenant, max_wait=MAX_WAIT):
                 delete_expired_records()
