@@ -16,6 +16,7 @@ from accounts.api import me, signing_in, tenant_routes, token_routes, users
 from accounts.api_mail import email_changes, password_resets
 from accounts.api_second_factors import enrolling, second_factor
 from accounts.api_sessions import sessions, user_sessions
+from accounts.api_sign_ins import own_sign_ins
 from accounts.auth import write_auth
 from taskflow.error_codes import ERROR_CODES
 from taskflow.guide import API_VERSION, index
@@ -118,6 +119,7 @@ api.add_router("/auth/email-changes", email_changes)
 api.add_router("/me", me)
 api.add_router("/me/second-factor", second_factor)
 api.add_router("/sessions", sessions)
+api.add_router("/me/sign-ins", own_sign_ins)
 api.add_router("/tokens", token_routes)
 api.add_router("/users", users)
 api.add_router("/users", offboarding)

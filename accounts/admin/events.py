@@ -37,7 +37,7 @@ class EventAdmin(ModelAdmin):
         "show_what",
         "subject_id",
         "show_changes",
-        ("via", "request_id"),
+        ("via", "address", "request_id"),
         "reason",
     ]
 

@@ -364,3 +364,30 @@ def test_refused_registration_counts_unless_the_schema_refuses_it(db, clock):
     tried = [register("taken").status_code for _ in range(6)]
 
     assert tried == [201, 409, 409, 409, 409, 429]
+
+
+# ---- one's own sign-ins -------------------------------------------------------------------------
+
+
+def test_sign_ins_of_ones_own_account_are_listed_newest_first(ada):
+    login(address=ELSEWHERE)
+    login("wrong", "boss@acme.example")
+    client = ApiClient(login(PASSWORD).json()["token"])
+
+    rows = client.get("/me/sign-ins").json()["data"]
+
+    assert [(r["verb"], r["address"], r["via"]) for r in rows] == [
+        ("signed_in", HOME, "api"),
+        ("password_refused", ELSEWHERE, "api"),
+    ]
+    assert client.get("/me/sign-ins?limit=1").json()["has_more"] is True
+
+
+def test_history_in_the_admin_shows_sign_ins_to_staff(ada):
+    login(address=ELSEWHERE)
+    client = Client(REMOTE_ADDR=HOME, SERVER_NAME="acme.localhost")
+    assert admin_login(PASSWORD, client=client).status_code == 302
+
+    page = client.get(f"/admin/accounts/user/{ada.user.pk}/history/").content.decode()
+    assert "password_refused" in page
+    assert f"via api from {ELSEWHERE}" in page

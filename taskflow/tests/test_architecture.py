@@ -44,7 +44,16 @@ LAYERS: list[set[str]] = [
         "csv",
         "export",
     },
-    {"api", "api_mail", "api_second_factors", "api_sessions", "admin", "management", "seeding"},
+    {
+        "api",
+        "api_mail",
+        "api_second_factors",
+        "api_sessions",
+        "api_sign_ins",
+        "admin",
+        "management",
+        "seeding",
+    },
 ]
 WRITES = {
     "save",

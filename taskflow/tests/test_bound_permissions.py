@@ -43,6 +43,7 @@ FORBIDDEN = {
     "list_sessions",
     "end_session",
     "end_other_sessions",
+    "list_sign_ins",
     "begin_second_factor",
     "confirm_second_factor",
     "renew_recovery_codes",

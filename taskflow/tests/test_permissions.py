@@ -36,6 +36,7 @@ MATRIX = {
     "change_password": ("post", "/me/password", {"current_password": "a", "new_password": "b"},
                                                                           422, 422, 422, 422, 422, 422, 422),
     "get_second_factor": ("get", "/me/second-factor", None,               200, 200, 200, 403, 200, 200, 200),
+    "list_sign_ins":  ("get", "/me/sign-ins", None,                       200, 200, 200, 403, 200, 200, 200),
     "begin_second_factor": ("post", "/me/second-factor", {"current_password": "a"},
                                                                           422, 422, 422, 403, 422, 422, 422),
     # nobody has begun to enrol one
