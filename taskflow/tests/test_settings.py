@@ -51,6 +51,16 @@ def test_default_settings_are_safe(start):
     assert "synchronous=FULL" in made["DATABASES"]["default"]["OPTIONS"]["init_command"]
 
 
+def test_registration_is_closed_in_production_unless_it_is_opened(start):
+    assert start()["REGISTRATION"] is False
+    assert start(TASKFLOW_REGISTRATION="1")["REGISTRATION"] is True
+    assert start(TASKFLOW_REGISTRATION="", TASKFLOW_DEBUG="1")["REGISTRATION"] is False
+
+
+def test_registration_is_open_for_the_demo(start):
+    assert start(TASKFLOW_DEBUG="1")["REGISTRATION"] is True
+
+
 def test_https_setting_secures_cookies_redirects_and_origins(start):
     made = start(TASKFLOW_HTTPS="1", TASKFLOW_DOMAIN="tasks.example")
 
