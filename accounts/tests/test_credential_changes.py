@@ -9,7 +9,7 @@ from django.test import Client
 
 from accounts.actions import users as user_actions
 from accounts.models import User
-from conftest import PASSWORD, ApiClient, token_of
+from conftest import PASSWORD, ApiClient, sign_in_browser, token_of
 from taskflow.tenancy import inside
 
 pytestmark = pytest.mark.one_database
@@ -38,7 +38,7 @@ def people(fixtures):
 def browser_of(people: Any, actor: Any) -> Client:
     browser = Client(SERVER_NAME="acme.localhost")
     with inside(people.acme):
-        browser.force_login(User.objects.get(pk=actor.user.pk))
+        sign_in_browser(browser, User.objects.get(pk=actor.user.pk))
     return browser
 
 

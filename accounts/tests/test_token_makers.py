@@ -12,7 +12,7 @@ from accounts.actions import users as user_actions
 from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import create_token, revoke_token, rotate_token
 from accounts.models import ApiToken, User
-from conftest import PASSWORD, ApiClient, token_of
+from conftest import PASSWORD, ApiClient, sign_in_browser, token_of
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.http.errors import Forbidden
@@ -35,7 +35,7 @@ def issued_to_bot(maker: ApiClient, fixtures: Any, **more: Any) -> ApiClient:
 def admin_form(fixtures: Any, user: User) -> Any:
     browser = Client(SERVER_NAME="acme.localhost")
     with inside(fixtures.acme):
-        browser.force_login(fixtures.boss.user)
+        sign_in_browser(browser, fixtures.boss.user)
     data = {"user": user.pk, "name": "ci", "scope": "read", "expires_in_days": "30"}
     return browser.post("/admin/accounts/apitoken/add/", data)
 
@@ -63,7 +63,7 @@ def test_administrator_revokes_but_does_not_rotate_the_token_of_another_person(f
     assert boss.post(f"/tokens/{token}/rotation").status_code == 403
     browser = Client(SERVER_NAME="acme.localhost")
     with inside(fixtures.acme):
-        browser.force_login(fixtures.boss.user)
+        sign_in_browser(browser, fixtures.boss.user)
     data = {"action": "rotate", "_selected_action": [token]}
     page = browser.post("/admin/accounts/apitoken/", data, follow=True)
     assert "Only Bob (@bob) can create tokens" in page.content.decode()
@@ -77,7 +77,7 @@ def test_person_does_not_become_an_agent(fixtures, as_):
     with inside(fixtures.acme):
         bob = User.objects.get(pk=fixtures.bob.user.pk)
         browser = Client(SERVER_NAME="acme.localhost")
-        browser.force_login(fixtures.boss.user)
+        sign_in_browser(browser, fixtures.boss.user)
         form = {
             "kind": "agent", "handle": "bob", "full_name": "Bob", "email": bob.email,
             "is_active": "on", "responsible": "", "row_version": bob.version,
@@ -182,7 +182,7 @@ def test_page_of_a_token_shows_who_created_it(fixtures, as_):
     issued_to_bot(as_(fixtures.ada), fixtures)
     browser = Client(SERVER_NAME="acme.localhost")
     with inside(fixtures.acme):
-        browser.force_login(fixtures.boss.user)
+        sign_in_browser(browser, fixtures.boss.user)
         token = ApiToken.objects.get(name="b")
 
     page = browser.get(f"/admin/accounts/apitoken/{token.pk}/change/").content.decode()

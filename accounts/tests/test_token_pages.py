@@ -9,7 +9,7 @@ from django.contrib.sessions.models import Session
 from django.test import Client
 
 from accounts.models import ApiToken
-from conftest import ApiClient
+from conftest import ApiClient, sign_in_browser
 from taskflow.tenancy import inside
 
 pytestmark = pytest.mark.one_database
@@ -21,7 +21,7 @@ SHOWN_TOKEN = re.compile(r"data-token>(tf_\d+_\w+)<")
 def browser(fixtures):
     client = Client(SERVER_NAME="acme.localhost")
     with inside(fixtures.acme):
-        client.force_login(fixtures.boss.user)
+        sign_in_browser(client, fixtures.boss.user)
     return client
 
 
