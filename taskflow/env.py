@@ -6,6 +6,7 @@ The program does not start if a value cannot be parsed, or if an unknown TASKFLO
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import tempfile
 from contextlib import suppress
@@ -73,6 +74,21 @@ def read_networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
             " or networks from which your proxies connect, separated by commas, such as"
             " 127.0.0.1,::1 or 10.0.0.0/8. Leave it out if there is no proxy."
         ) from None
+
+
+def read_contacts(name: str) -> tuple[str, ...]:
+    """Return the URIs of a comma-separated list to which a weakness can be reported.
+
+    RFC 9116 allows mailto:, https: and tel:. Raises ImproperlyConfigured for anything else.
+    """
+    contacts = tuple(read_list(name))
+    for contact in contacts:
+        if not re.fullmatch(r"(mailto:[^\s@]+@[^\s@]+|https://\S+|tel:\+[0-9-]+)", contact):
+            raise ImproperlyConfigured(
+                f"{name}={contact!r} is no URI to contact. Write mailto:security@example.com,"
+                " https://example.com/report or tel:+49-30-123456."
+            )
+    return contacts
 
 
 def read_choice(name: str, default: str, choices: tuple[str, ...]) -> str:

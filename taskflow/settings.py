@@ -212,6 +212,8 @@ TIME_ZONE = "UTC"
 STATIC_URL = "/static/"
 WHITENOISE_USE_FINDERS = True  # serves files of the installed packages; collectstatic is not needed
 
+# To whom weaknesses are reported: /.well-known/security.txt is 404 without it.
+SECURITY_CONTACT = env.read_contacts("TASKFLOW_SECURITY_CONTACT")
 # A session of the admin ends after so long without use, and at the latest after its lifetime.
 SESSION_IDLE = timedelta(minutes=env.read_integer("TASKFLOW_SESSION_IDLE_MINUTES", default=120))
 SESSION_LIFETIME = timedelta(hours=env.read_integer("TASKFLOW_SESSION_HOURS", default=12))

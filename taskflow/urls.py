@@ -21,6 +21,7 @@ from taskflow.guide import llms_txt
 from taskflow.http import health
 from taskflow.http.errors import ERRORS_PAGE
 from taskflow.http.request import Request
+from taskflow.security_txt import security_txt
 from taskflow.tenancy.checks import find_violations
 from tasks.admin.invitations import accept_invitation
 
@@ -47,6 +48,7 @@ urlpatterns = [  # tried in this order
     path("api/v1/", api_urls),
     path("api/v1", index_view),
     path("llms.txt", llms_txt),
+    path(".well-known/security.txt", security_txt),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", sign_in),
     path("admin/login/code/", enter_code, name="admin_code"),
