@@ -14,6 +14,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AddConstraint(
+            model_name='apitoken',
+            constraint=taskflow.tenancy.constraints.TenantUniqueId(name='accounts_apitoken_tenant_id_key'),
+        ),
         migrations.CreateModel(
             name='Session',
             fields=[
@@ -27,29 +31,13 @@ class Migration(migrations.Migration):
                 ('version', models.PositiveIntegerField(default=1, editable=False)),
                 ('created_at', models.DateTimeField(auto_now_add=True)),
                 ('updated_at', models.DateTimeField(auto_now=True)),
+                ('tenant', taskflow.tenancy.models.TenantField(db_constraint=False)),
+                ('token', taskflow.tenancy.models.TenantFK(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='accounts.apitoken')),
+                ('user', taskflow.tenancy.models.TenantFK(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to=settings.AUTH_USER_MODEL)),
             ],
             options={
                 'base_manager_name': 'objects',
             },
-        ),
-        migrations.AddConstraint(
-            model_name='apitoken',
-            constraint=taskflow.tenancy.constraints.TenantUniqueId(name='accounts_apitoken_tenant_id_key'),
-        ),
-        migrations.AddField(
-            model_name='session',
-            name='tenant',
-            field=taskflow.tenancy.models.TenantField(db_constraint=False),
-        ),
-        migrations.AddField(
-            model_name='session',
-            name='token',
-            field=taskflow.tenancy.models.TenantFK(db_constraint=False, db_index=False, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to='accounts.apitoken'),
-        ),
-        migrations.AddField(
-            model_name='session',
-            name='user',
-            field=taskflow.tenancy.models.TenantFK(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.CASCADE, related_name='sessions', to=settings.AUTH_USER_MODEL),
         ),
         migrations.AddIndex(
             model_name='session',
