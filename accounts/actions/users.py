@@ -1,4 +1,4 @@
-"""Actions on users: create, change, deactivate, delete and erase them."""
+"""Actions on users: create, change, deactivate and delete them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from accounts.models import (
     HANDLE,
     RESERVED_HANDLES,
     ApiToken,
-    Session,
     User,
     UserKind,
 )
@@ -36,7 +35,7 @@ from accounts.rules import (
 )
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
-from taskflow.audit.recorder import change, change_all, create, erase, lock, remove, remove_all
+from taskflow.audit.recorder import change, change_all, create, lock, remove, remove_all
 from taskflow.http.errors import Conflict, Forbidden, Invalid
 
 NO_EMAIL = Invalid.field("email", "A person needs an e-mail address. Send one.", "missing")
@@ -199,24 +198,6 @@ def end_access(actor: Actor, user_ids: Sequence[int]) -> int:
     is_issued = Q(issued_by__in=user_ids, issued_by__is_active=False)
     live = ApiToken.objects.filter(is_theirs & deactivated | is_issued).live(timezone.now())
     return change_all(actor, live, "revoked", revoked_at=timezone.now())
-
-
-def erase_user(actor: Actor, user: User) -> User:
-    """Erase the user's name, handle and e-mail from the row and the event log, irreversibly.
-
-    Events of the user are kept; for user 7 they show the handle erased-7. Raises Conflict while
-    the user is active.
-    """
-    require_staff(actor)
-    lock(user, "is_active", "email", mode=LockMode.UPDATE_KEY)
-    if user.is_active:
-        raise Conflict("Offboard or deactivate this user first.", code="active")
-    name = f"erased-{user.pk}"
-    email = f"{name}@erased.invalid" if user.email else None
-    erase(actor, user, full_name="", handle=name, email=email)
-    end_access(actor, [user.pk])
-    Session.objects.all().forget(user)  # with their addresses
-    return user
 
 
 def update_me(

@@ -50,7 +50,8 @@ class TransactionId(Func):
 class Event(TenantModel):
     """One change of one row: who made it, when, through which channel, and both values.
 
-    Events are never deleted. Only erase() changes them, to remove personal data.
+    Events are never deleted. Only taskflow/audit/erasure.py changes them, to
+    remove personal data.
     """
 
     sequence = models.BigIntegerField(db_default=TransactionId(), editable=False)

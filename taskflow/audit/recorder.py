@@ -22,7 +22,7 @@ from taskflow.audit.event_log import RecordedChange, record_events, refuse_rows_
 from taskflow.audit.links import BATCH, add_links, read_linked_ids, replace_links
 from taskflow.audit.locks import LockMode, add_row_lock, lock_mode_for, lock_rows
 from taskflow.audit.merge_patch import MergePatch, merge_if_patch
-from taskflow.audit.models import Event, Via
+from taskflow.audit.models import Via
 from taskflow.audit.quotas import check_quotas, check_quotas_of_changes
 from taskflow.audit.text_size import check_text_size, measure_text
 from taskflow.audit.values import (
@@ -229,23 +229,6 @@ def remove_all(actor: Actor, rows: models.QuerySet[RowT], verb: str = "deleted")
         actor, [(row, verb, values_before, row.version) for row, values_before in deletions]
     )
     return len(locked_rows)
-
-
-def erase(actor: Actor, row: TenantModel, **values: object) -> None:
-    """Replace personal data of a row, and remove the former values from the row's events too.
-
-    This is the only change that is ever made to the event log. Actor, time, verb and subject of the
-    events stay as they are. The addresses of clients are removed from the row's events.
-    """
-    change(actor, row, "erased", **values)
-    events = Event.objects.filter(subject_type=type(row).__name__.lower(), subject_id=row.pk)
-    erased = []
-    for event in events.only("pk", "tenant", "changes", "address"):
-        if event.changes.keys() & values.keys() or event.address:
-            event.changes |= {n: ["…", "…"] for n in event.changes.keys() & values.keys()}
-            event.address = None
-            erased.append(event)
-    Event.objects.bulk_update(erased, ["changes", "address"], batch_size=BATCH)
 
 
 def lock(row: TenantModel, *names: str, mode: LockMode = LockMode.UPDATE) -> None:

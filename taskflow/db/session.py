@@ -64,6 +64,12 @@ class Session(Protocol):
         has no such lock.
         """
 
+    def overwrite_deleted_content(self) -> None:
+        """Remove deleted content from the files of the database, where the client can do so.
+
+        Call it outside a transaction. PostgreSQL does it by VACUUM.
+        """
+
     def prepare_server(self) -> None:
         """Do what a server needs and a command does not, for all sessions of this process.
 

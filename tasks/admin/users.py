@@ -12,7 +12,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 
-from accounts.actions.users import erase_user
+from accounts.actions.erasure import erase_user
 from accounts.admin import users
 from accounts.admin.fields import FormValues, set_messages
 from accounts.admin.recorded import get_actor

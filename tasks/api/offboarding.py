@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ninja import Router
 
-from accounts.actions.users import erase_user as erase
+from accounts.actions.erasure import erase_user as erase
 from accounts.auth import admin_auth
 from accounts.models import User
 from accounts.queries import find_referenced_user, find_user
@@ -39,9 +39,10 @@ def offboard_user(
 
 @offboarding.post("/{user_id}/erasure", response=UserResponse)
 def erase_user(request: ActorRequest, user_id: UserIdOrHandle) -> User:
-    """Delete the name, handle and e-mail of a deactivated user permanently, also from the event
-    log. For administrators.
+    """Delete what identifies a deactivated user permanently: name, handle, e-mail, password,
+    tokens, and mentions in texts and in the event log. For administrators.
 
-    The events of the user stay, under the name “erased-7”. 409 while the user is active.
+    The events of the user stay, under the name “erased-7”. Copies that were made before, such as
+    exports and backups, are not changed. 409 while the user is active.
     """
     return erase(request.auth, find_user(request.auth, user_id))

@@ -8,9 +8,10 @@ import json
 
 from django.core.management import call_command
 
+from accounts.actions.erasure import erase_user
 from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import create_token, revoke_token
-from accounts.actions.users import create_user, deactivate_user, erase_user
+from accounts.actions.users import create_user, deactivate_user
 from accounts.models import Tenant
 from conftest import build_fixtures
 from taskflow.audit.actor import Actor, TokenScope

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from accounts.actions.users import create_user, deactivate_user, erase_user
+from accounts.actions.erasure import erase_user
+from accounts.actions.users import create_user, deactivate_user
 from accounts.admin.fields import JsonField
 from accounts.models import Tenant, User
 from conftest import PASSWORD, ApiClient, new_tenant, token_of

@@ -126,6 +126,9 @@ class PostgresSession:
     ) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def overwrite_deleted_content(self) -> None:
+        """Do nothing: autovacuum removes old versions of rows."""
+
     def prepare_server(self) -> None:
         watch_answers()
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from django.db import OperationalError
 
+from taskflow.db.sqlite.deleted_content import overwrite_deleted_content
 from taskflow.db.sqlite.files import require_database
 from taskflow.db.sqlite.numbers import convert_overflow_errors
 from taskflow.db.types import Row
@@ -67,6 +68,9 @@ class SqliteSession:
 
     def allow_early_commit(self) -> None:
         """Do nothing: a COMMIT is no round trip here."""
+
+    def overwrite_deleted_content(self) -> None:
+        overwrite_deleted_content(str(self.wrapper.settings_dict["NAME"]))
 
     def prepare_server(self) -> None:
         require_database()
