@@ -19,7 +19,7 @@ pytestmark = [
     pytest.mark.skipif("connection.vendor != 'sqlite'"),
 ]
 ENDLESS = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
-LIMIT = 0.2  # seconds
+LIMIT = 0.4  # seconds
 
 
 @pytest.fixture
@@ -28,6 +28,11 @@ def limit(monkeypatch):
     deadline.limit_time(LIMIT)
     connection.close()
     yield
+    lift_limit()
+
+
+def lift_limit():
+    """Let what follows take any time: an ordinary request may be slow on a busy machine."""
     deadline.limit_time(None)
     connection.close()
 
@@ -66,6 +71,7 @@ def test_request_with_an_endless_statement_gets_503_and_the_next_one_its_answer(
         r = client.get("/tasks")
 
     assert (r.status_code, r["Retry-After"]) == (503, "1")
+    lift_limit()
     assert client.get("/tasks").status_code == 200
 
 
@@ -84,6 +90,7 @@ def test_write_that_is_ended_leaves_nothing_and_frees_the_lock(fixtures, as_, li
     assert r.status_code == 422
     with inside(fixtures.acme):
         assert (Task.objects.count(), Task.objects.filter(priority="low").count()) == (1, 0)
+    lift_limit()
     assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
 
 
@@ -130,6 +137,7 @@ def test_write_that_holds_the_writer_too_long_is_refused_and_undone(
     assert "Retry-After" not in r  # it would take as long again
     with inside(fixtures.acme):
         assert Task.objects.count() == 1
+    lift_limit()
     assert client.post("/tasks", {"project": "APO", "title": "x"}).status_code == 201
 
 
@@ -149,9 +157,9 @@ def test_read_may_take_longer_than_a_write(fixtures, limit):
 
 
 def test_time_of_a_write_counts_from_its_own_beginning(fixtures, limit):
-    for _ in range(4):
+    for _ in range(5):
         with inside(fixtures.acme):
-            time.sleep(LIMIT / 2)
+            time.sleep(LIMIT / 4)
             run_with_cursor("SELECT 1")
 
 
