@@ -116,7 +116,7 @@ def test_header_of_a_client_does_not_change_its_address(ada):
 
 
 def test_right_passwords_are_not_limited(ada):
-    assert statuses(30, password=PASSWORD) == [200] * 30
+    assert statuses(12, password=PASSWORD) == [200] * 12
 
 
 def test_success_does_not_reset_the_attempts_at_other_accounts(ada):
@@ -131,7 +131,7 @@ def test_success_does_not_reset_the_attempts_at_other_accounts(ada):
 
 def test_attacker_elsewhere_does_not_lock_the_owner_out_of_known_addresses(ada, clock):
     assert login(PASSWORD, address=HOME).status_code == 200
-    attackers = [f"198.51.100.{n}" for n in range(40)]
+    attackers = [f"198.51.100.{n}" for n in range(8)]
     for _ in range(3):
         guesses = {login(address=address).status_code for address in attackers}
         assert 429 in guesses
@@ -291,9 +291,9 @@ def test_unknown_account_is_recorded_at_the_tenant(ada, events):
 
 @pytest.mark.parametrize("email", ["ada@acme.example", "nobody@acme.example"])
 def test_refused_attempts_write_a_bounded_number_of_events(ada, clock, events, email):
-    for n in range(300):
-        login(email=email, address=f"198.51.{n}.1" if n < 250 else HOME)
-        clock.seconds += 0.5
+    for n in range(60):
+        login(email=email, address=f"198.51.{n}.1" if n < 50 else HOME)
+        clock.seconds += 2.5
 
     verbs = [e.verb for e in events(ada.tenant) if e.address]
 
@@ -302,8 +302,8 @@ def test_refused_attempts_write_a_bounded_number_of_events(ada, clock, events, e
 
 
 def test_events_of_guessing_at_many_accounts_are_bounded(ada, clock, events):
-    for n in range(400):
-        login(email=f"user{n}@acme.example", address=f"198.51.{n % 250}.{n}")
+    for n in range(40):
+        login(email=f"user{n}@acme.example", address=f"198.51.{n}.1")
 
     assert len([e for e in events(ada.tenant) if e.address]) <= 20
 
@@ -329,41 +329,26 @@ def test_log_lines_name_address_and_account_and_no_secret(ada, caplog):
     assert PASSWORD not in json.dumps(lines)
 
 
-# ---- registration -------------------------------------------------------------------------------
+@pytest.mark.parametrize("query", ["", "?dry_run=true"])
+def test_changes_of_accounts_are_lines_of_the_log_when_they_are_committed(
+    ada, caplog, django_capture_on_commit_callbacks, query
+):
+    caplog.set_level(logging.INFO, logger="taskflow.auth")
+    client = ApiClient(login(PASSWORD).json()["token"], REMOTE_ADDR=ELSEWHERE)
+    caplog.clear()
 
+    with django_capture_on_commit_callbacks(execute=True):
+        assert client.post(f"/tokens{query}", {"name": "ci"}).status_code == 201
+        body = {"current_password": PASSWORD, "new_password": "new battery 77"}
+        assert client.post(f"/me/password{query}", body).status_code == 204
 
-def register(number, address=HOME):
-    body = {
-        "tenant_name": "Initech",
-        "subdomain": f"{number}" if number in ("-", "taken") else f"initech-{number}",
-        "full_name": "Peter G",
-        "email": "peter@initech.example",
-        "password": PASSWORD,
+    made = [r for r in caplog.records if r.name == "taskflow.auth"]
+    lines = {(*r.getMessage().split()[::2], r.user, r.client) for r in made}
+    expected = {
+        ("apitoken", "created", ada.user.pk, ELSEWHERE),
+        ("user", "changed", ada.user.pk, ELSEWHERE),
     }
-    return ApiClient(REMOTE_ADDR=address).post("/auth/register", body)
-
-
-def test_registrations_from_one_address_are_limited(db, clock):
-    tried = [register(n) for n in range(6)]
-
-    assert [r.status_code for r in tried] == [201] * 5 + [429]
-    assert tried[-1]["Retry-After"] == "60"
-    assert "too many registrations" in tried[-1].json()["detail"]
-
-
-def test_registrations_of_the_installation_are_limited(db, clock):
-    tried = [register(n, address=f"198.51.100.{n}") for n in range(6)]
-
-    assert [r.status_code for r in tried] == [201] * 5 + [429]
-    assert tried[-1]["Retry-After"] == "2"
-
-
-def test_refused_registration_counts_unless_the_schema_refuses_it(db, clock):
-    assert {register("-").status_code for _ in range(6)} == {422}
-
-    tried = [register("taken").status_code for _ in range(6)]
-
-    assert tried == [201, 409, 409, 409, 409, 429]
+    assert lines & expected == (set() if query else expected)
 
 
 # ---- one's own sign-ins -------------------------------------------------------------------------

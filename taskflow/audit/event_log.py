@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import TypeVar
 
 from django.db import transaction
@@ -14,6 +16,7 @@ from taskflow.audit.links import BATCH
 from taskflow.audit.models import Event
 from taskflow.tenancy import Changes, TenantError, TenantModel
 
+log = logging.getLogger("taskflow.auth")
 RowT = TypeVar("RowT", bound=TenantModel)
 _captured: ContextVar[list[Event] | None] = ContextVar("captured", default=None)
 RecordedChange = tuple[RowT, str, Changes, int]  # row, verb, changes, version after them
@@ -74,6 +77,8 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
                 undoes=actor.undoing.get(subject),
             )
         )
+    if type(entries[0][0]).records_address:
+        _log_after_commit(events)
     captured = _captured.get()
     if len(events) == 1 and captured is None and actor.precondition is None:
         Event.objects.defer_create(events[0])
@@ -120,6 +125,23 @@ def _was_published(row: TenantModel, changes: Changes) -> bool | None:
     if changes.keys() <= {name, *type(row).derived}:
         return True
     return all(is_published is not False for is_published in states)
+
+
+def _log_after_commit(events: Iterable[Event]) -> None:
+    """Write a line of the log for each change of an account by a client, if it is committed.
+
+    A dry run is rolled back, so it writes none.
+    """
+    for event in events:
+        if event.address and event.changes:
+            fields = {
+                "request_id": event.request_id,
+                "tenant": event.tenant_id,
+                "user": event.actor_id,
+                "client": event.address,
+            }
+            message = f"{event.subject_type} {event.subject_id} {event.verb}"
+            transaction.on_commit(partial(log.info, message, extra=fields))
 
 
 def refuse_rows_of_other_tenants(actor: Actor, rows: Iterable[TenantModel]) -> None:
