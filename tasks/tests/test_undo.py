@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 import time_machine
 from django.utils import timezone
 
+from accounts.actions.users import update_user
 from accounts.models import ApiToken, User
-from taskflow.audit.models import Event
+from taskflow.audit.models import Event, Via
 from taskflow.tenancy import inside
 from tasks.actions.members import add_member
 from tasks.actions.projects import create_project, delete_project
@@ -593,9 +595,10 @@ def test_revoked_tokens_stay_revoked_and_created_ones_are_revoked(fixtures, as_,
 
 def test_passwords_are_not_restored(fixtures, as_, r1):
     boss = as_(fixtures.boss)
-    body = {"password": "correct horse battery", "full_name": "New"}
-    boss.patch(f"/users/{fixtures.eve.user.pk}", body, headers=r1)
     with inside(fixtures.acme):
+        actor = replace(fixtures.boss, request_id=r1["X-Request-Id"], via=Via.COMMAND)
+        eve = User.objects.get(pk=fixtures.eve.user.pk)
+        update_user(actor, eve, password="winter tulips 4711", full_name="New")
         stored = User.objects.get(pk=fixtures.eve.user.pk).password
 
     done = undo(boss).json()

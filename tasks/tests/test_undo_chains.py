@@ -81,7 +81,9 @@ def move(place: Place) -> None:
 
 
 def add_tags(place: Place) -> None:
-    place.edit(place.ids, lambda n: {"tags": [f"tag {place.count}", "all"]}, place.request_id)
+    place.edit(
+        place.ids, lambda n: {"tags": [f"{name} {place.count}" for name in "ab"]}, place.request_id
+    )
 
 
 def delete_tag(place: Place) -> None:
