@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import io
+from datetime import timedelta
 from itertools import count
 
 import pytest
+from django.utils import timezone
 
 from accounts.actions.sessions import start_session
+from accounts.actions.tokens import issue_token
 from accounts.models import IdempotencyRecord, Tenant, User
+from taskflow.audit.actor import TokenScope
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
@@ -188,8 +192,11 @@ def writes(client):
 
 
 def start_boss_session(fixtures):
+    """The session of a program: one of a browser ends when the test sets a password."""
+    boss, tomorrow = fixtures.boss, timezone.now() + timedelta(days=1)
     with inside(fixtures.acme):
-        return start_session(fixtures.boss, user_agent="").pk
+        token, _text = issue_token(boss, boss.user, "sign-in", TokenScope.READ, tomorrow)
+        return start_session(boss, user_agent="", token=token).pk
 
 
 @pytest.fixture
