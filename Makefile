@@ -31,7 +31,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run isolation-matrix test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -66,6 +66,9 @@ contract: installed ## Lint the OpenAPI document, and work with clients of three
 
 fuzz: installed ## Send FUZZ_CASES=50000 generated requests to the API on each database
 	$(BIN)/python -m taskflow.tests.fuzz
+
+isolation-matrix: installed ## Send every request of the isolation matrix, about 35,000, on SQLite
+	env -u DATABASE_URL ISOLATION_SHARE=1 TASKFLOW_DEBUG=0 $(PYTEST) -n 2 -s taskflow/tests/test_isolation_matrix.py
 
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof
