@@ -17,13 +17,14 @@ CREATED = {
     "create_comment": ("post", "/comments", {"task": "APO-1", "body": "x"}),
     "create_page": ("post", "/pages", {"project": "APO", "title": "x"}),
     "create_user": ("post", "/users", {"email": "new@acme.example"}),
+    "create_invitation": ("post", "/invitations", {"email": "new@acme.example"}),
     "create_token": ("post", "/tokens", {"name": "x"}),
     "rotate_token": ("post", "/tokens/{token}/rotation", None),
 }
 
 
 @pytest.mark.parametrize("name", CREATED)
-def test_location_of_a_created_object_can_be_read(fixtures, as_, name):
+def test_location_of_a_created_object_can_be_read(fixtures, as_, mailbox, name):
     client = as_(fixtures.boss)
     token = client.post("/tokens", {"name": "old"}).json()["id"]
     method, path, body = CREATED[name]

@@ -20,7 +20,8 @@ from tasks.tests.factories import ProjectFactory
 pytestmark = pytest.mark.one_database
 
 KEPT = ("id", "created_at", "created_by", "joined_at", "author", "owner", "key")
-# Tokens cannot be restored, and a tenant cannot be deleted.
+# Others are not deleted: a token and an invitation are revoked, and a tenant stays.
+NOT_DELETED = {"apitoken", "invitation", "tenant"}
 PATHS = {
     "user": "/users",
     "project": "/projects",
@@ -49,7 +50,7 @@ def rows(fixtures):
 
 
 def test_every_resource_type_that_an_undo_restores_is_tested():
-    assert {t.name for t in RESOURCE_TYPES} - {"apitoken", "tenant"} == PATHS.keys()
+    assert {t.name for t in RESOURCE_TYPES} - NOT_DELETED == PATHS.keys()
 
 
 @pytest.mark.parametrize("name", PATHS)
