@@ -10,11 +10,15 @@ import sys
 import threading
 from functools import partial
 
+import pyotp
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection, connections
 
-from accounts.models import Tenant, User
+from accounts.actions.mail_tokens import issue_mail_token
+from accounts.actions.second_factors import begin_enrolment, confirm_enrolment
+from accounts.actions.sessions import start_session
+from accounts.models import MailPurpose, Tenant, User
 from accounts.tests.factories import ApiTokenFactory
 from conftest import PROOF, ApiClient
 from taskflow.audit.actor import TokenScope
@@ -39,7 +43,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def stored_fixtures():
-    return build_unusual_tenant()
+    fixtures = build_unusual_tenant()
+    with inside(fixtures.acme):
+        enrolment = begin_enrolment(fixtures.bob)
+        confirm_enrolment(fixtures.bob, pyotp.TOTP(enrolment.secret).now())
+        start_session(fixtures.bob, user_agent="Firefox")
+        issue_mail_token(fixtures.acme, MailPurpose.PASSWORD_RESET, user=fixtures.eve.user)
+    return fixtures
 
 
 def back_up():
