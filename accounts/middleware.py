@@ -55,7 +55,6 @@ from taskflow.http.errors import (
     NotFound,
     PreconditionFailed,
     Problem,
-    ReadOnly,
     TooManyRequests,
     Unavailable,
     problem_of_response,
@@ -65,6 +64,7 @@ from taskflow.http.files import WrittenFile
 from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
 from taskflow.http.request_limits import count_request
+from taskflow.http.unavailable import ReadOnly
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 ADMIN_PREFIX = "/admin/"

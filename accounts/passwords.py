@@ -28,7 +28,8 @@ from taskflow.audit.models import Via
 from taskflow.audit.recorder import record
 from taskflow.db.text import fold
 from taskflow.http.addresses import find_site
-from taskflow.http.errors import Contended, TooManyAttempts
+from taskflow.http.errors import TooManyAttempts
+from taskflow.http.unavailable import Contended
 from taskflow.tenancy import current_tenant_id, inside
 
 T = TypeVar("T")

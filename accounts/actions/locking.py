@@ -11,7 +11,7 @@ from accounts.models import ApiToken, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
 from taskflow.audit.recorder import lock, lock_all
-from taskflow.http.errors import Contended
+from taskflow.http.unavailable import Contended
 
 # The columns of a user and of a token that rules read. Every change of them locks the row.
 USER_COLUMNS = ("is_active", "is_staff", "responsible", "password")

@@ -30,7 +30,8 @@ from accounts.rules import (
 )
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.recorder import change, change_all, create
-from taskflow.http.errors import Contended, Forbidden
+from taskflow.http.errors import Forbidden
+from taskflow.http.unavailable import Contended
 
 SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)
 DEFAULT_TOKEN_LIFETIME = timedelta(days=90)

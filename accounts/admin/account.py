@@ -20,8 +20,9 @@ from accounts.admin.sign_in import show, show_enrolment, show_recovery_codes
 from accounts.models import Session, find_second_factor
 from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
-from taskflow.http.errors import Contended, Problem
+from taskflow.http.errors import Problem
 from taskflow.http.request import Request
+from taskflow.http.unavailable import Contended
 
 Handler = Callable[[HttpRequest, Actor], HttpResponse]
 

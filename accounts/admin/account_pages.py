@@ -13,8 +13,9 @@ from django.template.response import TemplateResponse
 from accounts.admin.fields import set_messages
 from accounts.admin.forms import locate_errors
 from accounts.admin.recorded import to_problem
-from taskflow.http.errors import Contended, Problem
+from taskflow.http.errors import Problem
 from taskflow.http.request import Request
+from taskflow.http.unavailable import Contended
 
 LINK_NOT_VALID = (
     "This link does not work any more: it was used, it has expired, or a newer one was sent."

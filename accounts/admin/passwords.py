@@ -19,7 +19,8 @@ from accounts.admin.recorded import get_actor
 from accounts.kept_session import keep_session
 from taskflow.admin.site import PasswordInput
 from taskflow.audit.actor import ActorRequest
-from taskflow.http.errors import Contended, Problem
+from taskflow.http.errors import Problem
+from taskflow.http.unavailable import Contended
 
 # The fields of the form, by those of the action.
 FIELDS = {"current_password": "old_password", "new_password": "new_password1"}

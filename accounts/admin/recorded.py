@@ -35,10 +35,11 @@ from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
 from taskflow.http.converters import is_id
 from taskflow.http.database_errors import problem_of_database_error
-from taskflow.http.errors import Contended, NotFound, PreconditionFailed, Problem
+from taskflow.http.errors import NotFound, PreconditionFailed, Problem
 from taskflow.http.preconditions import Precondition, parse_etag
 from taskflow.http.request import Request
 from taskflow.http.schema import In
+from taskflow.http.unavailable import Contended
 
 HISTORY_PAGE_SIZE = 50  # events
 TECHNICAL_FIELDS = frozenset({"id", "DELETE", "row_version"})  # form fields that are no columns

@@ -15,7 +15,8 @@ from django.db.models.sql.query import Query
 from taskflow.db.columns import columns_of
 from taskflow.db.query import QueryCache
 from taskflow.db.types import Row
-from taskflow.http.errors import Contended, NotFound
+from taskflow.http.errors import NotFound
+from taskflow.http.unavailable import Contended
 from taskflow.tenancy import TenantModel, with_tenant_parameter
 
 RowT = TypeVar("RowT", bound=TenantModel)

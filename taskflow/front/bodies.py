@@ -16,7 +16,8 @@ from taskflow.front.limits import (
     MAX_INCOMPLETE_BODIES,
 )
 from taskflow.front.protocol import Future
-from taskflow.http.errors import BadRequest, Overloaded, Problem, RequestTimeout, problem_of_status
+from taskflow.http.errors import BadRequest, Problem, RequestTimeout, problem_of_status
+from taskflow.http.unavailable import Overloaded
 from taskflow.metrics.definitions import BODY_BYTES, INCOMPLETE_BODIES
 
 log = logging.getLogger("taskflow.front")

@@ -13,7 +13,7 @@ from taskflow.front.limits import MAX_WAIT_SECONDS, MAX_WAITING, WATCH_AFTER_SEC
 from taskflow.front.protocol import Application, Environ
 from taskflow.front.shares import WriteShares, find_writer
 from taskflow.front.waiting import WaitingRequests
-from taskflow.http.errors import Overloaded
+from taskflow.http.unavailable import Overloaded
 from taskflow.metrics.definitions import IN_FLIGHT, QUEUE, WAITING
 
 log = logging.getLogger("taskflow.front")

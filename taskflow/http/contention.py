@@ -20,8 +20,9 @@ from django.http import HttpResponse
 
 from taskflow.http.database_errors import is_contended
 from taskflow.http.error_causes import cause_of
-from taskflow.http.errors import Contended, problem_of_response
+from taskflow.http.errors import problem_of_response
 from taskflow.http.request import Request
+from taskflow.http.unavailable import Contended
 from taskflow.metrics.definitions import RETRIES
 
 T = TypeVar("T")

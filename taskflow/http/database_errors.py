@@ -18,22 +18,24 @@ from taskflow.db.causes import SILENT, WRITER_HELD
 from taskflow.http.error_causes import cause_of, sqlstate_of
 from taskflow.http.errors import (
     PROBLEM_BY_STATUS,
-    Busy,
     Conflict,
-    Contended,
     Internal,
     Invalid,
-    LockTimeout,
     Problem,
+    Unavailable,
+    request_log_fields,
+)
+from taskflow.http.request import Request
+from taskflow.http.unavailable import (
+    Busy,
+    Contended,
+    LockTimeout,
     ReadOnly,
     Silent,
     StatementTimeout,
     StorageFull,
     TooMuch,
-    Unavailable,
-    request_log_fields,
 )
-from taskflow.http.request import Request
 from taskflow.metrics.definitions import DATABASE_ERRORS
 
 log = logging.getLogger("taskflow.errors")

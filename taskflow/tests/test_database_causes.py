@@ -21,15 +21,14 @@ from django.test import Client
 import accounts.middleware
 from conftest import sign_in_browser
 from taskflow.http.database_errors import problem_of_database_error
-from taskflow.http.errors import (
+from taskflow.http.errors import Internal, Unavailable
+from taskflow.http.unavailable import (
     Busy,
     Contended,
-    Internal,
     LockTimeout,
     ReadOnly,
     StatementTimeout,
     StorageFull,
-    Unavailable,
 )
 from taskflow.logging import JsonFormatter
 from taskflow.tenancy import inside

@@ -16,7 +16,7 @@ from conftest import ApiClient, build_fixtures, token_of
 from taskflow.db import causes
 from taskflow.http.contention import run_with_retries
 from taskflow.http.error_causes import cause_of
-from taskflow.http.errors import Contended
+from taskflow.http.unavailable import Contended
 from taskflow.metrics import definitions
 from taskflow.metrics.exposition import Reading, write_text
 from taskflow.metrics.families import OTHER, Counter, Gauge, Histogram, Registry, reserve

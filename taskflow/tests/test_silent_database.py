@@ -14,7 +14,8 @@ from taskflow.db.postgresql import deadlines, pool
 from taskflow.db.postgresql.deadlines import SilentDatabase, reachability
 from taskflow.db.statements import Statement
 from taskflow.http.database_errors import problem_of_database_error
-from taskflow.http.errors import Busy, Silent, Unavailable
+from taskflow.http.errors import Unavailable
+from taskflow.http.unavailable import Busy, Silent
 from taskflow.tests.server import free_port
 
 pytestmark = [

@@ -10,7 +10,8 @@ from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, change_all, create_all, lock
-from taskflow.http.errors import Conflict, Contended
+from taskflow.http.errors import Conflict
+from taskflow.http.unavailable import Contended
 from tasks.models import Page, Project, ProjectMember, Role
 
 

@@ -12,7 +12,8 @@ from accounts.rules import require_staff, require_unbound
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, create_all, lock, remove
 from taskflow.db.text import fold_key
-from taskflow.http.errors import Contended, Invalid
+from taskflow.http.errors import Invalid
+from taskflow.http.unavailable import Contended
 from tasks.models import Tag
 
 # The limit for one request. Tags are shared by all tasks of the tenant, so that a request with 500

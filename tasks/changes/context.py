@@ -16,7 +16,8 @@ from taskflow.audit.values import FieldValues
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.db.types import Row
-from taskflow.http.errors import Conflict, Contended, Forbidden, Invalid
+from taskflow.http.errors import Conflict, Forbidden, Invalid
+from taskflow.http.unavailable import Contended
 from taskflow.tenancy import with_tenant_parameter
 from tasks.actions.tags import find_or_create_tags
 from tasks.changes.numbers import NewNumbers

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from taskflow.audit.actor import Actor
-from taskflow.http.errors import Conflict, Contended
+from taskflow.http.errors import Conflict
+from taskflow.http.unavailable import Contended
 from tasks.models import Task, TaskBlocker
 from tasks.models.tasks import has_open_blocker
 
