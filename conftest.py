@@ -39,6 +39,7 @@ from accounts.tests.factories import (
 )
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
+from taskflow.db.sqlite.deadline import limit_time
 from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
 from taskflow.tenancy.unit import ALL_TENANTS, current_unit
@@ -80,7 +81,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Let the garbage collector skip what is imported, which is most of all objects."""
+    """Let the garbage collector skip what is imported, which is most of all objects.
+
+    Importing taskflow.wsgi limits the time of a write transaction, and a test is one transaction.
+    """
+    limit_time(None)
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)  # by default every 700 new objects are searched

@@ -178,6 +178,7 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "malformed_json": ("The text is not JSON.", "Correct it."),
     "invalid": ("The value is not allowed.", "Do what the detail says."),
     "wrong_password": ("It is not your current password.", "Send your own current password."),
+    "link_not_valid": ("The link was used, has expired or was replaced.", "Request a new one."),
     "weak_password": ("The password is too easy to guess.", "Choose another one."),
     "taken": ("Another object has the value.", "Choose another one."),
     "cycle": ("The task would be below itself or block itself.", "Remove the link."),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Literal
+from enum import StrEnum
+from typing import Any
 
 from pydantic import Field
 
@@ -14,11 +15,18 @@ from taskflow.http.paging import ListResponse
 from taskflow.http.schema import CreatedAt, Out, RowId
 
 
+class SessionKind(StrEnum):
+    """Who has signed in: a browser in the admin, or a program that has got a token."""
+
+    BROWSER = "browser"
+    TOKEN = "token"  # noqa: S105 - not a secret
+
+
 class SessionResponse(Out):
     """A sign-in that has not ended."""
 
     id: RowId
-    kind: Literal["browser", "token"] = Field(
+    kind: SessionKind = Field(
         description="`browser`: in the admin. `token`: a program that has called `/auth/login`."
     )
     is_current: bool = Field(description="Whether this request is sent in the session.")
@@ -31,8 +39,8 @@ class SessionResponse(Out):
     created_at: CreatedAt
 
     @staticmethod
-    def resolve_kind(session: Session) -> str:
-        return "browser" if session.is_browser else "token"
+    def resolve_kind(session: Session) -> SessionKind:
+        return SessionKind.BROWSER if session.is_browser else SessionKind.TOKEN
 
     @staticmethod
     def resolve_is_current(session: Session, context: Mapping[str, Any]) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from taskflow.db.computed import FoldedField
 from taskflow.db.creation_time import CreationTime
@@ -31,13 +31,14 @@ class TagQuerySet(TenantQuerySet["Tag"]):
         if viewer.project_ids is None:
             return self.all()
         # Tasks in the trash of a project show their tags there.
-        in_projects: dict[str, object] = {
-            "tasks__project__pk__in": viewer.project_ids,
-            "tasks__project__deleted_at__isnull": True,
-        }
+        links = Tag.tasks.through.objects.filter(
+            tag=OuterRef("pk"),
+            task__project__pk__in=viewer.project_ids,
+            task__project__deleted_at__isnull=True,
+        )
         if not viewer.is_staff:
-            in_projects["tasks__project__memberships__user__pk"] = viewer.user_id
-        return self.filter(pk__in=Tag.objects.filter(**in_projects).values("pk"))
+            links = links.filter(task__project__memberships__user__pk=viewer.user_id)
+        return self.filter(Exists(links))
 
 
 TagManager = TenantManager.from_queryset(TagQuerySet)
