@@ -28,6 +28,7 @@ from accounts.models import (
     MailToken,
     RecoveryCode,
     SecondFactor,
+    Session,
     Tenant,
 )
 from taskflow.db.columns import columns_of
@@ -62,10 +63,10 @@ class FileFormat:
 EXPORT = FileFormat(
     "taskflow-export",
     keeps_json=False,
-    # Stored responses for retries, and counts that the import computes from the tasks. Links in
-    # mails and second factors work only in this installation.
+    # Stored responses for retries, and counts that the import computes from the tasks. Sessions,
+    # links in mails and second factors work only in this installation.
     excluded_models=frozenset(
-        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode}
+        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session}
     ),
     # Columns about this installation (its transactions and sign-ins), not about the data.
     excluded_fields=frozenset({"tenant", "sequence", "is_sign_in", "sessions_ended_at"}),

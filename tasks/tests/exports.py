@@ -9,7 +9,6 @@ import json
 from django.core.management import call_command
 
 from accounts.actions.erasure import erase_user
-from accounts.actions.sessions import start_session
 from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import create_token, revoke_token
 from accounts.actions.users import create_user, deactivate_user
@@ -78,7 +77,6 @@ def _fill(fixtures):
     delete_task(fixtures.ada, gone)
     update_task(fixtures.ada, fixtures.task, priority="high")
     undo(fixtures.ada, [Event.objects.latest("pk")])
-    start_session(fixtures.bob, user_agent="Firefox")
     _fill_with_what_has_ended(fixtures)
 
 

@@ -17,6 +17,7 @@ from django.db import connection, connections
 
 from accounts.actions.mail_tokens import issue_mail_token
 from accounts.actions.second_factors import begin_enrolment, confirm_enrolment
+from accounts.actions.sessions import start_session
 from accounts.models import MailPurpose, Tenant, User
 from accounts.tests.factories import ApiTokenFactory
 from conftest import PROOF, ApiClient
@@ -46,6 +47,7 @@ def stored_fixtures():
     with inside(fixtures.acme):
         enrolment = begin_enrolment(fixtures.bob)
         confirm_enrolment(fixtures.bob, pyotp.TOTP(enrolment.secret).now())
+        start_session(fixtures.bob, user_agent="Firefox")
         issue_mail_token(fixtures.acme, MailPurpose.PASSWORD_RESET, user=fixtures.eve.user)
     return fixtures
 

@@ -11,9 +11,10 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
+from accounts.actions.sessions import start_session
 from accounts.actions.tokens import create_token
-from accounts.models import ApiToken, Tenant, User
-from conftest import ApiClient
+from accounts.models import ApiToken, Session, Tenant, User
+from conftest import ApiClient, build_fixtures
 from taskflow.audit.actor import TokenScope
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
@@ -214,3 +215,18 @@ def test_export_and_import_commands_report_what_they_did(stored_fixtures, tmp_pa
     assert "Create new tokens" in output.out
     with pytest.raises(CommandError, match="No such file"):
         call_command("import", str(tmp_path / "nothing"))
+
+
+def test_sessions_stay_in_their_installation():
+    """Those of programs refer to tokens, which are left out under another id."""
+    fixtures = build_fixtures()
+    with inside(fixtures.acme):
+        token, _ = create_token(fixtures.ada, name="sign-in", scope=TokenScope.WRITE)
+        start_session(fixtures.ada, user_agent="curl", token=token)
+
+    tenant, keeps_tokens = load(export(fixtures.acme), subdomain="copy")
+
+    assert not keeps_tokens
+    with inside(tenant):
+        assert (Session.objects.count(), ApiToken.objects.count()) == (0, 0)
+        assert User.objects.filter(handle="ada").exists()
