@@ -179,6 +179,13 @@ class CheckNeeded(BaseException):
         self.check = check
 
 
+class CheckOutdated(BaseException):
+    """Ends an attempt to answer a request whose password was changed after its check.
+
+    The password is checked again. It is no Exception, for the same reason as CheckNeeded.
+    """
+
+
 def answer_with_password_checks(answer: Callable[[], T], restore: Callable[[], object]) -> T:
     """Return the result of `answer`, which is called again after each password that it needs.
 
@@ -192,6 +199,8 @@ def answer_with_password_checks(answer: Callable[[], T], restore: Callable[[], o
                 return answer()
             except CheckNeeded as needed:
                 results[needed.check] = needed.check.run()
+            except CheckOutdated:
+                results.clear()
             restore()
     finally:
         _results.reset(token)
@@ -213,8 +222,8 @@ def find_user_by_password(check: PasswordCheck) -> User | None:
 def is_own_password(actor: Actor, password: str) -> bool:
     """Return whether this is the password of the actor.
 
-    For actions that ask for the password again. Raises TooManyAttempts when a limit is reached, and
-    Contended when another request has changed the password since it was checked.
+    For actions that ask for the password again. Raises TooManyAttempts when a limit is reached. If
+    another request has changed the password since it was checked, it is checked again.
     """
     user = find_user_by_password(PasswordCheck(**_who(actor), password=password))
     if user is None or user.pk != actor.user.pk:
@@ -248,19 +257,23 @@ def remember_proved_address(check: AddressProof) -> None:
 def load_checked_user(user: User) -> User:
     """Load a user again whose password was checked before this unit of work began.
 
-    Raises Contended when another request has changed the password since, or deleted the user.
+    If another request has changed the password since, or deactivated the user, it is checked again.
     """
     stored: User | None = User.objects.active().filter(pk=user.pk).first()
-    if stored is None:
-        raise Contended("Another request has changed the user. Send the request again.")
     require_same_password(user, stored)
-    return stored
+    return cast(User, stored)
 
 
-def require_same_password(checked: User, stored: User) -> None:
-    """Raise Contended when the password is no longer the one that was checked."""
-    if checked.password != stored.password:
-        raise Contended("Another request has changed the password. Send the request again.")
+def require_same_password(checked: User, stored: User | None) -> None:
+    """Let the password be checked again when it is no longer the one that was checked.
+
+    Raises Contended where nothing answers the request again: see answer_with_password_checks().
+    """
+    if stored is not None and checked.password == stored.password:
+        return
+    if _results.get() is not None:
+        raise CheckOutdated
+    raise Contended("Another request has changed the password. Send the request again.")
 
 
 def limit_registrations(address: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from datetime import datetime, timedelta
 
 from django.utils import timezone
@@ -15,6 +16,7 @@ from accounts.models import (
     ApiToken,
     User,
 )
+from accounts.passwords import require_same_password
 from accounts.rules import (
     check_projects,
     find_latest_expiry,
@@ -31,7 +33,6 @@ from accounts.rules import (
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.recorder import change, change_all, create
 from taskflow.http.errors import Forbidden
-from taskflow.http.unavailable import Contended
 
 SIGN_IN_TOKEN_LIFETIME = timedelta(days=30)
 DEFAULT_TOKEN_LIFETIME = timedelta(days=90)
@@ -41,14 +42,13 @@ ROTATION_OVERLAP = timedelta(hours=24)  # for which the old token still works
 def sign_in(actor: Actor) -> tuple[ApiToken, str]:
     """Create a token with all rights of the actor, for 30 days. Return it and its text.
 
-    The caller has checked the password. Raises Conflict when the user is deactivated, and Contended
-    when the password has been changed since then.
+    The caller has checked the password, which is checked again if it has changed since then. Raises
+    Conflict when the user is deactivated.
     """
     user = actor.user
-    checked_password = user.password
+    checked = copy(user)
     lock_with_responsible(user)
-    if user.password != checked_password:
-        raise Contended("Another request has changed the password. Sign in again.")
+    require_same_password(checked, user)
     require_active(user)
     record_sign_in(actor)
     expires_at = timezone.now() + SIGN_IN_TOKEN_LIFETIME
