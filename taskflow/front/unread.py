@@ -66,6 +66,13 @@ class Unread:
         self.in_memory.tend()
         self.in_files.tend()
 
+    def stop(self) -> None:
+        """Count no more. granian must not end while it waits for the end of a connection: one of
+        its threads would then drop an object of Python, which aborts the process.
+        """
+        self.in_memory.stop()
+        self.in_files.stop()
+
 
 class UnreadResponses:
     """Counts long responses, up to `limit` bytes. There is one for each connection at most.
@@ -78,14 +85,17 @@ class UnreadResponses:
         self._held: dict[str, tuple[int, Future]] = {}  # bytes; the oldest first
         self._bytes = 0
         self._lock = Lock()
+        self._is_stopped = False
 
     def __len__(self) -> int:
         return len(self._held)
 
     def add(self, client: str, protocol: ServerProtocol, size: int) -> None:
         """Count a response of `size` bytes. Call it just before the response is sent."""
-        end = protocol.client_disconnect()
         with self._lock:
+            if self._is_stopped:
+                return
+            end = protocol.client_disconnect()
             self._held[client] = size, end
             self._bytes += size
         end.add_done_callback(partial(self._note_end, client))
@@ -97,6 +107,14 @@ class UnreadResponses:
             self._bytes -= size
         if end is not None:
             end.cancel()
+
+    def stop(self) -> None:
+        """Count no response any more."""
+        with self._lock:
+            self._is_stopped = True
+            clients = tuple(self._held)
+        for client in clients:
+            self.end(client)
 
     def tend(self) -> None:
         """Close the oldest connections above the limit, down to three quarters of it."""

@@ -133,6 +133,7 @@ async def tend_until_stopped(front: Front, listener: socket.socket, stop: Worker
     front.is_closing = True  # clients send their next request on a new connection
     with suppress(TimeoutError):  # another signal ends the wait
         await asyncio.wait_for(signals.get(), CLOSING_SECONDS[number])
+    front.unread.stop()
     stop.set()  # ends the connections without a request
     ending = asyncio.create_task(end_when_idle(front))
     await has_ended.wait()
