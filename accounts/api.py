@@ -81,7 +81,7 @@ def register(request: Request, body: Registration) -> Status[dict[str, object]]:
     `admin`. Any credentials sent along are ignored.
     """
     if not settings.REGISTRATION:
-        raise REGISTRATION_CLOSED
+        raise REGISTRATION_CLOSED.copy()
     limit_registrations(find_client(request.META))
     values = body.sent_fields() | {"password": body.password.get_secret_value()}
     actor = tenant_actions.register_tenant(**values, via=Via.API, request_id=request.request_id)

@@ -90,9 +90,9 @@ def find_tenant_of_link(request: Request, token: str) -> Tenant:
     tenant_id = tokens.read_tenant_id(token, tokens.MAIL_LINK)
     tenant = tenant_id and Tenant.objects.filter(pk=tenant_id, is_active=True).first()
     if not tenant:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     try:
         reconcile_subdomains(tenant.subdomain, read_subdomain(request))
     except NotFound:
-        raise NOT_LIVE from None
+        raise NOT_LIVE.copy() from None
     return tenant

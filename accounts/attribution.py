@@ -50,9 +50,9 @@ def check_principal(actor: Actor) -> None:
         return
     if actor.user.kind == UserKind.AGENT:
         if principal.pk != actor.user.responsible_id:
-            raise NOT_RESPONSIBLE
+            raise NOT_RESPONSIBLE.copy()
     elif not actor.is_staff:
-        raise NOT_STAFF
+        raise NOT_STAFF.copy()
     elif not principal.is_active:
         raise Forbidden(f"{principal} is deactivated. You can act on behalf of active users only.")
 
@@ -69,9 +69,9 @@ def _find_user(actor: Actor, reference: str | int) -> User:
     if user is not None:
         return user
     if actor.user.kind == UserKind.AGENT:
-        raise NOT_RESPONSIBLE
+        raise NOT_RESPONSIBLE.copy()
     if not actor.is_staff:
-        raise NOT_STAFF
+        raise NOT_STAFF.copy()
     shown = reference if isinstance(reference, int) else f"@{reference}"
     sentence = f"There is no user {shown}. Give an id, or a handle as in @ada."
     raise Invalid.parameter(ON_BEHALF_OF_HEADER, sentence, "unknown_reference")

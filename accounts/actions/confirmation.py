@@ -29,13 +29,13 @@ def require_current_password(actor: Actor, password: str | None) -> None:
     if actor.via is Via.COMMAND:
         return
     if not actor.user.has_usable_password():
-        raise NO_PASSWORD
+        raise NO_PASSWORD.copy()
     if password is None:
-        raise MISSING
+        raise MISSING.copy()
     if actor.member is not None:  # an operator's row is not in this tenant
         lock(actor.member, "password")
     if not is_own_password(actor, password):
-        raise WRONG
+        raise WRONG.copy()
 
 
 def is_credential_change(user: User, values: dict[str, object]) -> bool:

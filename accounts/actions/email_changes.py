@@ -44,14 +44,14 @@ def complete_email_change(tenant: Tenant, token: str, *, via: Via, request_id: s
     a link that does not work, and Conflict when another user has got the e-mail since.
     """
     if tokens.read_tenant_id(token, tokens.MAIL_LINK) != tenant.pk:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     row = use_mail_token(token, MailPurpose.EMAIL_CHANGE)
     user = row.user
     if user is None:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     lock_users([user], LockMode.UPDATE)
     if not user.is_active:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     actor, old_email = Actor(user, tenant, via=via, request_id=request_id), user.email
     change(actor, user, email=row.email)
     revoke_all(actor, user)

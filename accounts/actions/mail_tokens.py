@@ -71,7 +71,7 @@ def use_mail_token(text: str, purpose: MailPurpose) -> MailToken:
         tokens.compute_digest(text), purpose, timezone.now()
     )
     if row is None:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     return row
 
 

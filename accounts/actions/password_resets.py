@@ -52,13 +52,13 @@ def complete_password_reset(
     for a weak password; the link still works then.
     """
     if tokens.read_tenant_id(token, tokens.MAIL_LINK) != tenant.pk:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     user = use_mail_token(token, MailPurpose.PASSWORD_RESET).user
     if user is None:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     lock_users([user], LockMode.UPDATE)
     if not user.is_active:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     remember_proved_address(AddressProof(tenant, user.email or "", address, via, request_id))
     actor = Actor(user, tenant, via=via, request_id=request_id, address=address)
     reset_password(actor, password)

@@ -81,7 +81,7 @@ def confirm_enrolment(actor: Actor, code: str) -> list[str]:
     require_own_account(actor)
     factor = find_second_factor(actor.user)
     if factor is None:
-        raise NO_SECOND_FACTOR
+        raise NO_SECOND_FACTOR.copy()
     lock(factor, "confirmed_at", "salt", "last_step")
     if factor.is_confirmed:
         raise Conflict("Your second factor is confirmed already.", code="taken")
@@ -154,10 +154,10 @@ def _lock_confirmed(user: User) -> SecondFactor:
     """Return the user's second factor, locked. Raises Conflict unless one is in use."""
     factor = find_second_factor(user)
     if factor is None:
-        raise NO_SECOND_FACTOR
+        raise NO_SECOND_FACTOR.copy()
     lock(factor, "confirmed_at")
     if not factor.is_confirmed:
-        raise NO_SECOND_FACTOR
+        raise NO_SECOND_FACTOR.copy()
     return factor
 
 

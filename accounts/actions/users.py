@@ -62,7 +62,7 @@ def create_user(
     if kind == UserKind.AGENT and (password or is_staff):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
     if kind == UserKind.HUMAN and not email:
-        raise NO_EMAIL
+        raise NO_EMAIL.copy()
     if kind == UserKind.AGENT and responsible is None:
         responsible = actor.member
     lock_users([responsible])
@@ -109,7 +109,7 @@ def update_user(
     if user.kind == UserKind.AGENT and (password or values.get("is_staff")):
         raise Invalid.field("kind", "An agent has no password and is no administrator.")
     if user.kind == UserKind.HUMAN and not values.get("email", user.email):
-        raise NO_EMAIL
+        raise NO_EMAIL.copy()
     lock_users([values.get("responsible")])
     _check_responsible(user.kind, values.get("responsible"))
     old_email = user.email

@@ -113,6 +113,12 @@ class Problem(Exception):
         response["Content-Type"] = "text/plain; charset=utf-8"
         return response
 
+    def copy(self) -> Self:
+        """Return an equal problem. A constant is raised as a copy, because each raise adds to the
+        traceback of its object, which would keep every request, with its secrets, in memory.
+        """
+        return copy(self)
+
 
 class ProblemResponse(HttpResponse):
     """A problem document, with the problem that it was made of."""

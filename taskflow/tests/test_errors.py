@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import ast
+
 import pytest
 from django.db import InterfaceError, OperationalError, ProgrammingError
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from accounts import middleware
 from conftest import ApiClient, token_of
-from taskflow.http.errors import PROBLEM_BY_STATUS, Internal, Problem, problem_of_status
+from taskflow.http.errors import (
+    PROBLEM_BY_STATUS,
+    Internal,
+    Invalid,
+    Problem,
+    problem_of_status,
+)
 from taskflow.tenancy import inside
+from taskflow.tests.test_architecture import ROOT
+from taskflow.tests.test_error_codes import product_files
 from tasks.api import tasks as task_api
 from tasks.models import Task
 
@@ -141,3 +151,30 @@ def test_each_problem_class_has_its_stable_code():
         "contended": "Contended",
         "read_only": "ReadOnly",
     }, "clients match on these: add, don't rename"
+
+
+def test_no_constant_is_raised_itself():
+    """Each raise adds to the traceback of its object, which keeps the request in memory."""
+    raised = [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for path in product_files()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Name) and node.exc.id.isupper()
+    ]
+
+    assert raised == []
+
+
+def test_copy_of_a_problem_is_equal_and_has_no_traceback():
+    problem = Invalid.field("name", "Send another one.", "taken")
+    with pytest.raises(Invalid):
+        raise problem
+
+    other = problem.copy()
+
+    assert (other.detail, other.code, other.errors) == (
+        problem.detail,
+        problem.code,
+        problem.errors,
+    )
+    assert other.__traceback__ is None

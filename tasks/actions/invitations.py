@@ -54,7 +54,7 @@ def invite(
     require_staff(actor)
     require_mail()
     if User.objects.with_email(email).exists():
-        raise USER_EXISTS
+        raise USER_EXISTS.copy()
     invitation = Invitation(
         email=email,
         full_name=full_name,
@@ -121,14 +121,14 @@ def accept_invitation(
     still works then.
     """
     if tokens.read_tenant_id(token, tokens.MAIL_LINK) != tenant.pk:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     invitation = _lock_invitation(use_mail_token(token, MailPurpose.INVITATION).subject_id)
     inviter = _find_inviter(tenant, invitation)
     inviter = replace(inviter, via=via, request_id=request_id)
     user = _find_user(invitation.email)
     if user is None:
         if password is None:
-            raise PASSWORD_MISSING
+            raise PASSWORD_MISSING.copy()
         name = invitation.full_name if full_name is None else full_name
         user = create_user(
             inviter,
@@ -169,10 +169,10 @@ def _lock_invitation(invitation_id: int | None) -> Invitation:
     """Lock an invitation that can be accepted. Raises Invalid for another one."""
     invitation = _find(invitation_id)
     if invitation is None:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     lock(invitation, *COLUMNS)
     if invitation.accepted_at or invitation.revoked_at:
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     return invitation
 
 
@@ -186,7 +186,7 @@ def _find_inviter(tenant: Tenant, invitation: Invitation) -> Actor:
         return Actor(User(is_superuser=True), tenant)
     lock_users([inviter])
     if not (inviter.is_active and inviter.is_staff):
-        raise NOT_LIVE
+        raise NOT_LIVE.copy()
     return Actor(inviter, tenant)
 
 
@@ -196,7 +196,7 @@ def _find_user(email: str) -> User | None:
     if user is not None:
         lock_users([user])
         if not user.is_active or user.kind != UserKind.HUMAN:
-            raise NOT_LIVE
+            raise NOT_LIVE.copy()
     return user
 
 

@@ -260,7 +260,7 @@ class Context(OpenWork):
         if get_graph_id(task) in find_reachable(
             self.blocker_edges, [get_graph_id(blocker) for blocker in blockers]
         ):
-            raise BLOCKER_CYCLE
+            raise BLOCKER_CYCLE.copy()
 
     # ---- external_refs ----
 

@@ -90,7 +90,7 @@ class CreateTask:
         if self.history:
             self._check_history(task, context)
         if task.due_date and task.due_on:
-            raise DUE_TWICE
+            raise DUE_TWICE.copy()
         check_outcome(self.values, task.status)
         check_tag_count(len({fold_key(name) for name in self.tags}))
         if task.assignee:
@@ -155,7 +155,7 @@ def create_tasks(
     for index, change in enumerate(new):
         try:
             if change in circular:
-                raise BLOCKER_CYCLE
+                raise BLOCKER_CYCLE.copy()
             _check(change, context, rows)
             created[index] = rows[change]
         except Problem as problem:

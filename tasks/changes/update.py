@@ -130,7 +130,7 @@ class UpdateTask(ForcedChange):
 
     def _check_due(self, task: Task) -> None:
         if self.sent.get("due_date", task.due_date) and self.sent.get("due_on", task.due_on):
-            raise DUE_TWICE
+            raise DUE_TWICE.copy()
 
     def apply(self, task: Task, context: Context) -> dict[str, object]:
         values = dict(self.sent)

@@ -180,13 +180,13 @@ class Project(Trashable):
             ((pk, count),) = counts.items()
             number = increment(_projects_outside_trash, pk, "last_number", count)
             if number is None:
-                raise PROJECT_DELETED
+                raise PROJECT_DELETED.copy()
             return {pk: number - count + 1}
         rows = cls._default_manager.filter(pk__in=list(counts))
         locked = rows.order_by("pk").select_for_update(no_key=True)
         last = dict(locked.values_list("pk", "last_number"))
         if counts.keys() - last.keys():
-            raise PROJECT_DELETED
+            raise PROJECT_DELETED.copy()
         taken = Case(*(When(pk=pk, then=Value(n)) for pk, n in counts.items()))
         rows.update(last_number=F("last_number") + taken)
         return {pk: number + 1 for pk, number in last.items()}

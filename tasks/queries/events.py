@@ -43,12 +43,12 @@ def select_events(actor: Actor, request: UndoRequest) -> list[Event]:
     # Counted before invisible events are removed. Otherwise a part of the selection would be undone
     # as if it were the whole.
     if len(selected) > MAX_EVENTS:
-        raise TOO_MANY_EVENTS
+        raise TOO_MANY_EVENTS.copy()
     visible = select_visible_events(actor, selected)
     if not visible and "request_id" in sent:
-        raise NO_SUCH_REQUEST
+        raise NO_SUCH_REQUEST.copy()
     if not visible or ("event_ids" in sent and len(visible) < len(set(sent["event_ids"]))):
-        raise NO_SUCH_EVENT
+        raise NO_SUCH_EVENT.copy()
     return visible
 
 

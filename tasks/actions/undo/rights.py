@@ -173,7 +173,7 @@ def _require_account_rights(actor: Actor, event: Event, row: Any) -> None:
         )
     former = _former_values(event)
     if former and row is not None and is_credential_change(row, former):
-        raise NEEDS_PASSWORD
+        raise NEEDS_PASSWORD.copy()
     is_visible_token = event.subject_type == "apitoken" and row is not None
     if not (is_visible_token or _is_own_profile(actor, event)):
         require_staff(actor)

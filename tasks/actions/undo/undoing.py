@@ -81,7 +81,7 @@ def undo(
     no obstacle. Tokens, passwords and rows that were deleted permanently cannot be restored.
     """
     if len(events) > MAX_EVENTS:
-        raise TOO_MANY_EVENTS
+        raise TOO_MANY_EVENTS.copy()
     serialize_graph_changes(actor)
     lock_users_of_events(events)
     _lock_projects(events)
@@ -192,5 +192,5 @@ def _lock_projects(events: Sequence[Event]) -> None:
 def _check_rights(actor: Actor, events: Sequence[Event], plan: Plan) -> None:
     """Check visibility and permissions again: the rows may have been moved before the lock."""
     if len(rights.select_visible_events(actor, events, plan.rows)) < len(events):
-        raise NO_SUCH_EVENT
+        raise NO_SUCH_EVENT.copy()
     rights.require_rights(actor, events, plan.rows)
