@@ -126,3 +126,15 @@ def test_only_the_named_connections_are_closed(host):
         assert clients[1].recv(1) == b"x"
         for connection in (*clients, *accepted):
             connection.close()
+
+
+def test_stopping_ends_the_watch_of_each_connection_and_begins_no_other(closed):
+    server = Front(application, ())
+    before = send(server, "10.0.0.1:1")
+
+    server.unread.stop()
+    after = send(server, "10.0.0.1:2")
+
+    assert before.disconnect.is_cancelled
+    assert not server.unread.in_memory
+    assert after.disconnect.callback is None
