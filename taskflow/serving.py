@@ -229,8 +229,14 @@ async def wait_or_end(process: asyncio.subprocess.Process, waiting: Awaitable[Re
 
 
 def signal_process(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with suppress(ProcessLookupError):
-        process.send_signal(number)
+    """Send a signal to a process, unless it has ended.
+
+    Not with process.send_signal(): that would collect the exit code of a process that has just
+    ended, and process.wait() would return 255 (https://github.com/python/cpython/issues/87744).
+    """
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.kill(process.pid, number)
 
 
 def environment() -> dict[str, str]:

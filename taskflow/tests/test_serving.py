@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
 
 import dj_database_url
 import pytest
@@ -216,3 +219,22 @@ def test_greeting_names_the_kind_of_the_database_in_use(db, settings):
 
 def test_a_port_without_a_server_does_not_answer():
     assert not serving.is_answering("127.0.0.1", free_port())
+
+
+def test_signal_to_a_process_that_has_just_ended_leaves_its_exit_code(monkeypatch):
+    wait, signalled = os.waitpid, threading.Event()
+
+    def wait_later(pid, options):
+        signalled.wait(20)
+        return wait(pid, options)
+
+    async def signal_after_end() -> int:
+        process = await asyncio.create_subprocess_exec(sys.executable, "-c", "raise SystemExit(3)")
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        serving.signal_process(process, signal.SIGTERM)
+        signalled.set()
+        return await process.wait()
+
+    monkeypatch.setattr(os, "waitpid", wait_later)
+
+    assert asyncio.run(signal_after_end()) == 3
