@@ -37,9 +37,11 @@ from accounts.tests.factories import (
     ApiTokenFactory,
     UserFactory,
 )
+from taskflow.audit import feed
 from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Event
 from taskflow.db.sqlite.deadline import limit_time
+from taskflow.db.types import MAX_ID
 from taskflow.http.request import Request
 from taskflow.tenancy import inside, is_tenant_model
 from taskflow.tenancy.unit import ALL_TENANTS, current_unit
@@ -299,6 +301,18 @@ def _no_chores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(idempotency, "CLEANUP_INTERVAL", 10**9)
     monkeypatch.setattr(limits, "CLEANUP_INTERVAL", 10**9)
     monkeypatch.setattr(count_deltas, "MERGE_EVERY", 10**9)
+
+
+@pytest.fixture(autouse=True)
+def _feed_of_own_transaction(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Let tests that do not commit read their own events. The feed of PostgreSQL has committed
+    ones only.
+    """
+    marker = request.node.get_closest_marker("django_db")
+    if not (marker and marker.kwargs.get("transaction")):
+        monkeypatch.setattr(feed, "OLDEST_RUNNING", str(MAX_ID))
 
 
 # ---- the SQL lint: every statement on tenant data names the tenant of the open scope ------------

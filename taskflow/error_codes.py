@@ -12,7 +12,8 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
     400: {
         "bad_request": "The request, its host or its URL cannot be parsed.",
         "malformed_json": "The body is not one JSON object in UTF-8.",
-        "invalid_cursor": "The cursor is not one of this list with these filters in this order.",
+        "invalid_cursor": "The cursor is not one of this list with these filters in this order, or"
+        " not one of the events.",
         "bad_etag": "If-Match has no ETag in double quotes.",
         "bad_idempotency_key": "The Idempotency-Key has a wrong length or other characters.",
         "bad_reason": "X-Reason is not one line, or is not percent-encoded.",
@@ -53,6 +54,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "cannot_undo": "Others have changed the same fields since; `errors` lists them.",
         "in_progress": "The first request with this Idempotency-Key is still running.",
     },
+    410: {"cursor_expired": "The event log does not hold the position of the cursor any more."},
     411: {"length_required": "The body is sent in chunks, without a Content-Length."},
     412: {
         "changed_since": "Others have changed the same fields since the version in If-Match.",
@@ -128,6 +130,8 @@ REMEDIES: Mapping[str, str] = {
     "active": "Deactivate the user first.",
     "cannot_undo": "Decide about each row that is listed, or send on_conflict=skip.",
     "in_progress": "Send the request again after Retry-After seconds, with the same key.",
+    "cursor_expired": "Read the rows that you need with include=cursor, and continue from their"
+    " events_cursor. after=0 begins with the oldest event.",
     "length_required": "Send the body with a Content-Length.",
     "changed_since": "Compare yours, theirs and base in `errors`, and send the result with the"
     " present ETag.",

@@ -67,6 +67,11 @@ class Tenant(models.Model):
     deletion_at = models.DateTimeField(null=True, editable=False)  # from then on, purge deletes it
     # Administrators without a second factor have to enrol one at their next sign-in.
     second_factor_required = models.BooleanField(default=False)
+    # The epoch of new events. The log of a tenant that comes from another database, or from an
+    # older copy of this one, continues in a new epoch: see taskflow/audit/feed.py.
+    event_epoch = models.IntegerField(default=1, db_default=1, editable=False)
+    # {epoch: the number that imports have added to the ids of its events}; null without any.
+    event_id_shifts = models.JSONField(null=True, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)

@@ -58,6 +58,7 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
         events.append(
             Event(
                 tenant_id=actor.tenant.pk,
+                epoch=actor.tenant.event_epoch,
                 actor_id=actor.member.pk if actor.member else None,
                 operator_id=actor.user.pk if actor.is_operator else None,
                 on_behalf_of_id=actor.on_behalf_of.pk if actor.on_behalf_of else None,

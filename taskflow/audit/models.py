@@ -54,6 +54,8 @@ class Event(TenantModel):
     remove personal data.
     """
 
+    # Ids of transactions of two database servers cannot be compared: see Tenant.event_epoch.
+    epoch = models.IntegerField(default=1, db_default=1, editable=False)
     sequence = models.BigIntegerField(db_default=TransactionId(), editable=False)
     actor = TenantFK("accounts.User", models.PROTECT, null=True, related_name="events")
     # An operator of the platform, who has no row in this tenant to refer to.
@@ -80,13 +82,16 @@ class Event(TenantModel):
     )  # {id of an undone event: [its fields that were not undone]}
     created_at = models.DateTimeField(auto_now_add=True)
 
+    cursor = ""  # its position in the feed; taskflow/audit/feed.py sets it
+
     class Meta:
         base_manager_name = "objects"
         constraints = [
             models.CheckConstraint(name="event_via_is_known", condition=Q(via__in=Via.values)),
         ]
         indexes = [
-            models.Index(fields=["tenant", "sequence", "id"], name="event_feed"),
+            # the feed, in the order of commits
+            models.Index(fields=["tenant", "epoch", "sequence", "id"], name="event_feed"),
             models.Index(
                 fields=["tenant", "subject_type", "subject_id", "id"], name="event_history"
             ),

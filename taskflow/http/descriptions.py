@@ -36,6 +36,7 @@ ERRORS = {
     404: ("NotFound", "The object does not exist or is not visible to you."),
     408: ("RequestTimeout", "The body did not arrive in time."),
     409: ("Conflict", "The change contradicts what is stored."),
+    410: ("Gone", "The event log does not hold the position of the cursor."),
     412: ("PreconditionFailed", "The object has changed since the version in If-Match."),
     411: ("LengthRequired", "The body is sent in chunks, without a Content-Length."),
     413: ("TooLarge", "The body is larger than 1 MiB, or an imported file than 4 MiB."),
@@ -148,10 +149,16 @@ def _expected_errors(method: str, operation: Schema) -> set[int]:
     expected = {400, 404, 422, 500, 503, 507}  # 404 also when X-Tenant or host are not the token's
     expected |= {401, 403} if operation.get("security") else set()
     expected |= {409, 411} if method != "get" else set()
+    expected |= {410} if _reads_events(operation) else set()
     expected |= {429} if method != "get" or operation.get("security") else set()
     expected |= {412} if method != "get" and operation.get("security") else set()
     expected |= {408, 413, 415} if "requestBody" in operation else set()
     return expected
+
+
+def _reads_events(operation: Schema) -> bool:
+    """Return whether the operation has a cursor of the event log as its parameter `after`."""
+    return any(parameter.get("name") == "after" for parameter in operation.get("parameters", ()))
 
 
 def _describe_read(operation: Schema) -> None:

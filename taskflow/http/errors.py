@@ -10,6 +10,7 @@ The problems that TaskFlow reports, and their form in a response (RFC 9457).
   - MethodNotAllowed  405
   - RequestTimeout    408   the body did not arrive in time
   - Conflict          409   the change contradicts what is stored
+  - Gone              410   the event log does not hold the position of a cursor
   - LengthRequired    411
   - PreconditionFailed 412  the object has changed since the version in If-Match
   - TooLarge          413
@@ -219,6 +220,11 @@ class RequestTimeout(Problem):
 class Conflict(Problem):
     status = HTTPStatus.CONFLICT
     code = "conflict"
+
+
+class Gone(Problem):
+    status = HTTPStatus.GONE
+    code = "cursor_expired"
 
 
 class LengthRequired(Problem):
