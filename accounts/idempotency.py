@@ -21,6 +21,7 @@ from accounts.models import IdempotencyRecord, User
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.db.expressions import JsonList
 from taskflow.http.errors import Conflict, Forbidden, Invalid
+from taskflow.http.waiting import is_waiting
 
 RECORD_LIFETIME = timedelta(hours=24)
 CLEANUP_INTERVAL = 100  # expired records are deleted after every hundredth new one
@@ -34,9 +35,9 @@ def run_once(
 
     Call it inside the request's transaction: a second request with the same key waits until the
     first one commits. A response with a status of 400 or more is not stored, so that the request
-    can be corrected and sent with the same key. Raises Invalid when the key was used for another
-    request, Conflict when the first request takes too long, and Forbidden when the actor may no
-    longer see the stored response.
+    can be corrected and sent with the same key; nor is that of a request which waits for commits.
+    Raises Invalid when the key was used for another request, Conflict when the first request takes
+    too long, and Forbidden when the actor may no longer see the stored response.
     """
     actor = request.actor
     record = _reserve_key(actor, key, _fingerprint(request, actor))
@@ -47,7 +48,7 @@ def run_once(
         return _replay_response(record, issued)
     request.actor = replace(actor, entropy=entropy)
     response = work(request)
-    if response.status_code < 400:
+    if response.status_code < 400 and not is_waiting(request):
         _store_response(actor, record, response, issued)
     return response
 

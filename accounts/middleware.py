@@ -65,6 +65,7 @@ from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
 from taskflow.http.request_limits import count_request
 from taskflow.http.unavailable import ReadOnly
+from taskflow.http.waiting import is_run_again, is_waiting
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 ADMIN_PREFIX = "/admin/"
@@ -134,7 +135,7 @@ class TenantMiddleware:
             token = live_tokens[0]
             if subdomain not in (None, token.tenant.subdomain):
                 raise NotFound(NO_TENANT)
-            limits = count_request(token.pk, tenant_id)
+            limits = count_once(request, token.pk, tenant_id)
             response = self.serve(request, build_token_actor(request, token))
         record_token_use(token)
         return add_headers(response, limits)
@@ -152,7 +153,7 @@ class TenantMiddleware:
             actor = Actor(
                 user, tenant, request_id=request.request_id, address=find_client(request.META)
             )
-            limits = count_request(None, tenant.pk)
+            limits = count_once(request, None, tenant.pk)
             response = add_headers(self.serve(request, actor), limits)
         finish_use_of_session(request, home)
         return response
@@ -282,9 +283,17 @@ class TenantMiddleware:
             )
         if hasattr(response, "render") and not getattr(response, "is_rendered", True):
             response.render()  # rendered later, it would query after the unit of work has ended
-        if response.status_code >= 400:
+        if response.status_code >= 400 or is_waiting(request):
             transaction.set_rollback(True)
         return response
+
+
+def count_once(request: ActorRequest, token_id: int | None, tenant_id: int) -> Mapping[str, str]:
+    """Count the request, unless it was counted before it waited. Return the headers of the limits.
+
+    Raises TooManyRequests.
+    """
+    return {} if is_run_again(request.META) else count_request(token_id, tenant_id)
 
 
 def add_headers(response: HttpResponse, headers: Mapping[str, str]) -> HttpResponse:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from django.db.models import Model
 
     from taskflow.http.errors import Problem
+    from taskflow.http.waiting import Wait
 
 
 class Identity(Protocol):
@@ -53,6 +54,7 @@ class Request(WSGIRequest):
     merged_fields: frozenset[str] = frozenset()  # that a merge patch merges; none in other bodies
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
+    wait: Wait | None = None  # what this request waits for: see waiting.py
     form_refusal: Problem | None = None  # what an admin form shows above its fields
 
     def _get_scheme(self) -> str | None:

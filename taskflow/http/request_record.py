@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from contextlib import suppress
+from functools import partial
 
 from django.conf import settings
 from django.http import HttpResponse
@@ -14,6 +15,7 @@ from taskflow.http.addresses import find_client
 from taskflow.http.bodies import API_PREFIX
 from taskflow.http.errors import problem_of_response
 from taskflow.http.request import Request
+from taskflow.http.waiting import WAIT, WAITED_SECONDS
 from taskflow.metrics.definitions import READ_AS, record_request
 from taskflow.metrics.families import OTHER
 from taskflow.metrics.timing import timings
@@ -34,7 +36,7 @@ PAGES = {
 
 
 def record(request: Request, response: HttpResponse, started: float) -> None:
-    """Write the line of a request, and count it.
+    """Write the line of a request, and count it; later, if the request is to wait.
 
     It was begun at `started`, by time.perf_counter(). Statements are those since then.
     """
@@ -44,7 +46,6 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
     problem = problem_of_response(response)
     code = problem.code if problem else None
     method = str(request.method)
-    record_request(operation, method, response.status_code, queued + seconds, code, timings)
     actor = request.actor
     token = actor.token if actor else None
     if actor:
@@ -67,7 +68,27 @@ def record(request: Request, response: HttpResponse, started: float) -> None:
         "statements": timings.statements,
         "bytes": None if response.streaming else len(response.content),
     }
-    if queued + seconds >= settings.SLOW_REQUEST_SECONDS:
+    if WAITED_SECONDS in request.META:
+        fields["waited_ms"] = to_ms(request.META[WAITED_SECONDS])
+    wait = request.wait
+    if wait is not None and response.status_code < 400 and method != "HEAD":
+        wait.write_record = partial(_write_after_wait, fields, queued + seconds)
+        request.META[WAIT] = wait
+        return
+    record_request(operation, method, response.status_code, queued + seconds, code, timings)
+    _write_line(fields, queued + seconds)
+
+
+def _write_after_wait(fields: dict[str, object], seconds: float, waited: float) -> None:
+    """Count a request that has waited, and write its line. Its duration is that of its last run."""
+    record_request(
+        str(fields["operation"]), str(fields["method"]), int(str(fields["status"])), seconds
+    )
+    _write_line(fields | {"waited_ms": to_ms(waited)}, seconds)
+
+
+def _write_line(fields: dict[str, object], seconds: float) -> None:
+    if seconds >= settings.SLOW_REQUEST_SECONDS:
         log.warning("slow request", extra={**fields, "slow": True})
     else:
         log.info("request", extra=fields)
