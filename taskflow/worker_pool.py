@@ -134,6 +134,7 @@ class WorkerPool:
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
         front = Front(import_module(APPLICATION).application, SIGN_IN_ROUTES)
         self.monitoring.start(front, number + 1)
+        import_module("taskflow.commits").watch_commits(front.waits)
         current_session().prepare_server()
         finish = partial(mail_queue.finish, MAIL_SECONDS)
         run_worker(front, self.listeners[number], number + 1, self.report_ready, finish)

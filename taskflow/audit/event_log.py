@@ -14,6 +14,7 @@ from django.db import transaction
 from taskflow.audit.actor import Actor
 from taskflow.audit.links import BATCH
 from taskflow.audit.models import Event
+from taskflow.db.commits import report_after_commit
 from taskflow.tenancy import Changes, TenantError, TenantModel
 
 log = logging.getLogger("taskflow.auth")
@@ -80,6 +81,7 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
         )
     if type(entries[0][0]).records_address:
         _log_after_commit(events)
+    report_after_commit(actor.tenant.pk)
     captured = _captured.get()
     if len(events) == 1 and captured is None and actor.precondition is None:
         Event.objects.defer_create(events[0])

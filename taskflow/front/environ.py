@@ -7,6 +7,7 @@ import sys
 from functools import cache
 
 from taskflow.front.protocol import Environ, ServerHeaders, ServerScope
+from taskflow.http.waiting import CAN_WAIT
 
 EMPTY_BODY = io.BytesIO()
 CONSTANT: Environ = {
@@ -18,6 +19,7 @@ CONSTANT: Environ = {
     "wsgi.multiprocess": True,
     "wsgi.run_once": False,
     "wsgi.input": EMPTY_BODY,
+    CAN_WAIT: True,
 }
 SET_FOR_EACH = 8  # entries beside CONSTANT and the headers
 # Names of headers in lower case, and their names in the environment. Filled as they come, up to a

@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable
+from typing import NamedTuple
 
 from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
 from taskflow.front.streams import send_stream
@@ -15,23 +16,41 @@ from taskflow.http.cors import cors_headers
 from taskflow.http.errors import CONTENT_TYPE, Problem, problem_of_status
 from taskflow.http.request_record import QUEUE_SECONDS, to_ms
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID
+from taskflow.http.waiting import WAIT, Wait
 from taskflow.metrics.definitions import ABANDONED, NOT_BEGUN, record_request
 
 log = logging.getLogger("taskflow.request")
 TEXT = "text/plain; charset=utf-8"
 
 
+class Response(NamedTuple):
+    """A whole response."""
+
+    status: int
+    headers: Headers
+    body: bytes
+
+
 class Exchange:
     """A request, and the means to answer it from whichever thread."""
 
-    __slots__ = ("environ", "is_gone", "protocol", "release", "waits_since", "watch", "writer")
+    __slots__ = (
+        *("client", "environ", "hold", "is_gone", "on_gone", "protocol", "release", "waits_since"),
+        *("watch", "writer"),
+    )
 
-    def __init__(self, protocol: ServerProtocol, environ: Environ) -> None:
+    def __init__(
+        self, protocol: ServerProtocol, environ: Environ, client: str = "", hold: Hold | None = None
+    ) -> None:
+        """`hold` takes a request that is to wait. Without it, requests are answered at once."""
         self.protocol = protocol
         self.environ = environ
+        self.client = client  # address and port, as granian names them
+        self.hold = hold
         self.is_gone = False  # whether the client has closed the connection
         self.waits_since = 0.0  # seconds of the monotonic clock, once its body is complete
         self.watch: Future | None = None  # ends when the client closes the connection
+        self.on_gone: Callable[[], object] | None = None
         self.release: Callable[[], None] | None = None  # called once the body is not needed
         self.writer: str | None = None  # the tenant of a write, once it is submitted to a lane
 
@@ -56,11 +75,15 @@ class Exchange:
     def _run(self, application: Application) -> None:
         start = StartOfResponse()
         parts = application(self.environ, start)
-        if isinstance(parts, list):
-            body = parts[0] if len(parts) == 1 else b"".join(parts)
-            self.protocol.response_bytes(start.status, start.headers, body)
-        else:
+        if not isinstance(parts, list):
             send_stream(self.protocol, start.status, start.headers, parts)
+            return
+        body = parts[0] if len(parts) == 1 else b"".join(parts)
+        wait = self.environ.pop(WAIT, None)
+        if isinstance(wait, Wait) and self.hold is not None:
+            self.hold(self, Response(start.status, start.headers, body), wait)
+        else:
+            self.protocol.response_bytes(start.status, start.headers, body)
 
     def refuse(self, problem: Problem, *, is_closed: bool = False) -> None:
         """Send a problem document without running the application, and write its line in the log.
@@ -88,19 +111,22 @@ class Exchange:
 
     # ---- whether the client is still there ----
 
-    def watch_client(self) -> None:
-        """Set `is_gone` as soon as the client closes the connection."""
-        self.watch = self.protocol.client_disconnect()
-        self.watch.add_done_callback(self._note_end)
+    def watch_client(self, on_gone: Callable[[], object] | None = None) -> None:
+        """Set `is_gone`, and call `on_gone`, as soon as the client closes the connection."""
+        self.on_gone = on_gone
+        self.watch = watch = self.protocol.client_disconnect()
+        watch.add_done_callback(self._note_end)
 
     def unwatch(self) -> None:
         if self.watch is not None:
             self.watch.cancel()
-            self.watch = None
+            self.watch = self.on_gone = None
 
     def _note_end(self, watch: Future) -> None:
         if not watch.cancelled():
             self.is_gone = True
+            if self.on_gone is not None:
+                self.on_gone()
 
     # ---- helpers ----
 
@@ -130,6 +156,16 @@ class Exchange:
             "bytes": length,
         }
         log.info("request", extra=fields)
+
+
+Hold = Callable[[Exchange, Response, Wait], None]
+
+
+def run_application(application: Application, environ: Environ) -> Response:
+    """Return the response of the application, whole."""
+    start = StartOfResponse()
+    body = b"".join(application(environ, start))
+    return Response(start.status, start.headers, body)
 
 
 class StartOfResponse:

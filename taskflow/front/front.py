@@ -24,6 +24,7 @@ from taskflow.front.limits import (
 from taskflow.front.protocol import Application, ClosingProtocol, Watcher
 from taskflow.front.shares import WriteShares
 from taskflow.front.unread import Unread
+from taskflow.front.waits import Waits
 from taskflow.http.bodies import is_body_allowed
 from taskflow.http.security_headers import PAGE_HEADERS
 
@@ -36,9 +37,7 @@ LIVE_HEADERS = [*PAGE_HEADERS.items(), ("Content-Type", "application/json")]
 class Front:
     """Passes each request on: to the threads that work, sign in or probe, when it is complete.
 
-    A feature whose responses wait for something, such as a stream of events, belongs here too: as a
-    route of its own, whose function keeps the exchange and returns. Its protocol sends parts of a
-    response from any thread, so waiting responses need no threads either.
+    A request that waits for commits is kept by `waits`, also when it is answered in parts.
     """
 
     def __init__(self, application: Application, sign_in_routes: tuple[Route, ...]) -> None:
@@ -54,6 +53,7 @@ class Front:
         self.probes = Lane("probe", application, PROBE_SLOTS, probe_threads)
         self.bodies = Bodies(self.pass_on)
         self.unread = Unread()
+        self.waits = Waits(application)
         self._stopping: list[Callable[[], object]] = []
         self.is_closing = False  # whether each response closes its connection
         self.routes: Mapping[tuple[object, object], Callable[[Exchange], None]] = {
@@ -71,7 +71,7 @@ class Front:
     @property
     def is_idle(self) -> bool:
         """Return whether no request is incomplete, waits or is being answered."""
-        return not self.bodies and all(lane.is_idle for lane in self.lanes)
+        return not self.bodies and self.waits.is_idle and all(lane.is_idle for lane in self.lanes)
 
     def when_stopping(self, work: Callable[[], object]) -> None:
         """Run `work`, in a thread of its own, when the worker begins to stop."""
@@ -89,7 +89,8 @@ class Front:
             protocol = self.unread.receive(watcher.proto, scope.client)
             if self.is_closing:
                 protocol = ClosingProtocol(protocol)
-            exchange = Exchange(protocol, build_environ(scope))
+            environ = build_environ(scope)
+            exchange = Exchange(protocol, environ, scope.client, self.waits.hold)
             length = exchange.environ.get("CONTENT_LENGTH", "0")
             # The application refuses other bodies by their Content-Length, without reading them.
             if length != "0" and is_body_allowed(str(exchange.environ["PATH_INFO"]), str(length)):
@@ -117,6 +118,8 @@ class Front:
         for lane in self.lanes:
             lane.tend(now)
             lane.publish()
+        self.waits.tend(now)
+        self.waits.publish()
         self.bodies.publish()
         publish_connections()
 

@@ -12,7 +12,10 @@ PROBE_SLOTS = 1
 SPARE_THREADS = 1  # to receive requests while all WORK_SLOTS are taken
 # Each thread has a connection of its own.
 PROBE_PORT_THREADS = 2  # that use the database on the port for probes: /readyz and /metrics
-DATABASE_CONNECTIONS = WORK_SLOTS + SPARE_THREADS + SIGN_IN_SLOTS + PROBE_SLOTS + PROBE_PORT_THREADS
+WAKE_THREADS = 2  # that run requests again which wait for commits: one for reads, one for writes
+DATABASE_CONNECTIONS = (
+    WORK_SLOTS + SPARE_THREADS + SIGN_IN_SLOTS + PROBE_SLOTS + PROBE_PORT_THREADS + WAKE_THREADS
+)
 
 # ---- connections ---------------------------------------------------------------------------------
 
@@ -37,6 +40,20 @@ MAX_WAITING = 1_024  # requests in each queue
 MAX_KNOWN_TOKENS = 10_000  # whose users take turns; each takes 0.2 KB
 WATCH_AFTER_SECONDS = 0.2  # after which it is noticed that the client of a waiting request is gone
 TEND_SECONDS = 0.2  # between two looks at what waits
+
+# ---- requests that wait for commits --------------------------------------------------------------
+
+MAX_HELD = 4_096  # requests of a worker; each takes about 25 KB with its connection
+MAX_HELD_OF_TENANT = 2_048
+MAX_HELD_OF_TOKEN = 512
+MAX_HELD_BODY_BYTES = 16_384  # of a request; one with a longer body is answered at once
+HELD_RETRY_SECONDS = 5  # in Retry-After above these limits
+HEARTBEAT_SECONDS = 15.0  # without a part of a stream, after which a comment is sent
+RECHECK_SECONDS = 30.0  # after which a stream is run again, without any commit
+REPEAT_SECONDS = 2.0  # after which it is run again if an error may have passed
+MIN_RETRY_MS, MAX_RETRY_MS = 1_000, 3_000  # after which a client connects again; spread by chance
+MAX_UNREAD_OF_STREAM = 65_536  # bytes, above which a stream waits until its client reads
+MAX_WAKES_KEPT = 10_000  # tenants
 
 # ---- responses -----------------------------------------------------------------------------------
 

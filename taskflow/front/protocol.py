@@ -23,6 +23,12 @@ class Future(Protocol):
     def result(self) -> bytes: ...
 
 
+class StreamTransport(Protocol):
+    """A response that is sent in parts. It ends when nothing refers to this object any more."""
+
+    def send_bytes(self, data: bytes, /) -> object: ...
+
+
 class ServerProtocol(Protocol):
     """The connection of one request."""
 
@@ -30,6 +36,7 @@ class ServerProtocol(Protocol):
     def client_disconnect(self) -> Future: ...
     def response_bytes(self, status: int, headers: Headers, body: bytes, /) -> None: ...
     def response_file(self, status: int, headers: Headers, file: str, /) -> None: ...
+    def response_stream(self, status: int, headers: Headers, /) -> StreamTransport: ...
 
 
 class ClosingProtocol:
@@ -52,6 +59,9 @@ class ClosingProtocol:
 
     def response_file(self, status: int, headers: Headers, file: str, /) -> None:
         self.protocol.response_file(status, [*headers, self.HEADER], file)
+
+    def response_stream(self, status: int, headers: Headers, /) -> StreamTransport:
+        return self.protocol.response_stream(status, [*headers, self.HEADER])
 
 
 class BodyStream(Protocol):

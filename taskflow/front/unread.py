@@ -8,6 +8,7 @@ connections of the oldest ones are closed, as if the network had failed: granian
 from __future__ import annotations
 
 import os
+import select
 import socket
 import stat
 from collections.abc import Collection
@@ -17,7 +18,7 @@ from threading import Lock
 
 from taskflow.front.limits import MAX_UNREAD_BYTES, MAX_UNREAD_FILE_BYTES, MIN_UNREAD_BYTES
 from taskflow.front.listening import OPEN_FILES
-from taskflow.front.protocol import BodyStream, Future, Headers, ServerProtocol
+from taskflow.front.protocol import BodyStream, Future, Headers, ServerProtocol, StreamTransport
 
 
 class CountingProtocol:
@@ -42,6 +43,9 @@ class CountingProtocol:
     def response_file(self, status: int, headers: Headers, file: str, /) -> None:
         self.unread.in_files.add(self.client, self.protocol, os.path.getsize(file))
         self.protocol.response_file(status, headers, file)
+
+    def response_stream(self, status: int, headers: Headers, /) -> StreamTransport:
+        return self.protocol.response_stream(status, headers)  # taskflow/front/held.py counts it
 
 
 class Unread:
@@ -160,6 +164,25 @@ def close_if_named(descriptor: int, clients: Collection[str]) -> None:
     with socket.socket(fileno=os.dup(descriptor)) as connection:
         if name_peer(connection) in clients:
             connection.shutdown(socket.SHUT_RDWR)
+
+
+def find_writable(clients: Collection[str]) -> set[str]:
+    """Return which of the clients read: the kernel can take more for their connections."""
+    writable = set()
+    for name in os.listdir(OPEN_FILES):
+        with suppress(OSError):  # it was closed meanwhile, or is not connected
+            if stat.S_ISSOCK(os.fstat(int(name)).st_mode):
+                with socket.socket(fileno=os.dup(int(name))) as connection:
+                    client = name_peer(connection)
+                    if client in clients and is_writable(connection):
+                        writable.add(client)
+    return writable
+
+
+def is_writable(connection: socket.socket) -> bool:
+    poll = select.poll()
+    poll.register(connection, select.POLLOUT)
+    return any(events & select.POLLOUT for _, events in poll.poll(0))
 
 
 def name_peer(connection: socket.socket) -> str:

@@ -131,6 +131,7 @@ async def tend_until_stopped(front: Front, listener: socket.socket, stop: Worker
     front.stop()
     stop_accepting(listener)
     front.is_closing = True  # clients send their next request on a new connection
+    front.waits.stop()
     with suppress(TimeoutError):  # another signal ends the wait
         await asyncio.wait_for(signals.get(), CLOSING_SECONDS[number])
     front.unread.stop()

@@ -112,6 +112,16 @@ WAITING = Gauge(
     (LANES,),
     has_other=False,
 )
+HELD = Gauge(
+    "taskflow_requests_held",
+    "Requests that wait for commits: long polls and streams. They need no thread.",
+)
+WAKE = Histogram(
+    "taskflow_wake_seconds",
+    "Time from the moment in which a worker learns of a commit to the answer of a request that has"
+    " waited for it.",
+    bounds=WAITS,
+)
 INCOMPLETE_BODIES = Gauge("taskflow_incomplete_bodies", "Requests whose bodies are on their way.")
 BODY_BYTES = Gauge("taskflow_body_bytes_held", "Bytes of the bodies of unanswered requests.")
 DATABASE_CONNECTIONS = Gauge(
@@ -133,6 +143,8 @@ FAMILIES: Sequence[Family] = (
     FROZEN,
     IN_FLIGHT,
     WAITING,
+    HELD,
+    WAKE,
     INCOMPLETE_BODIES,
     BODY_BYTES,
     DATABASE_CONNECTIONS,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,16 @@ class FakeHeaders(list[tuple[str, str]]):
         return [name for name, _ in self]
 
 
+class FakeStream:
+    """A response that is sent in parts."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def send_bytes(self, data: bytes) -> None:
+        self.parts.append(data)
+
+
 class FakeRequest:
     """A request, the connection that it came on, and the response that was sent."""
 
@@ -85,6 +96,8 @@ class FakeRequest:
         self.disconnect = FakeFuture()
         self.is_watched = False
         self.response: tuple[int, dict[str, str], bytes] | None = None
+        self.sent_parts: list[bytes] = []
+        self.stream: Callable[[], FakeStream | None] = lambda: None
 
     def __aiter__(self) -> FakeRequest:
         return self
@@ -104,6 +117,22 @@ class FakeRequest:
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         if self.response is None:  # granian ignores a second response
             self.response = status, dict(headers), body
+
+    def response_stream(self, status: int, headers: list[tuple[str, str]]) -> FakeStream:
+        """Return the stream. The request refers to its parts alone, as granian does."""
+        self.response_bytes(status, headers, b"")
+        stream = FakeStream()
+        self.sent_parts, self.stream = stream.parts, weakref.ref(stream)
+        return stream
+
+    @property
+    def sent_text(self) -> str:
+        """What was sent as a stream."""
+        return b"".join(self.sent_parts).decode()
+
+    @property
+    def has_stream_ended(self) -> bool:
+        return self.stream() is None
 
     def response_file(self, status: int, headers: list[tuple[str, str]], file: str) -> None:
         self.response_bytes(status, headers, Path(file).read_bytes())
