@@ -5,7 +5,6 @@ The middleware rolls back every request to PLANS_PATH, as it does with dry runs.
 
 from __future__ import annotations
 
-import io
 import json
 from enum import StrEnum
 from http import HTTPStatus
@@ -21,17 +20,15 @@ from accounts.auth import PUBLIC_PATHS, read_auth
 from accounts.middleware import PLANS_PATH
 from accounts.schemas.events import EventResponse, build_event_response
 from taskflow.audit.actor import ActorRequest
-from taskflow.audit.event_log import capture_events, savepoint
+from taskflow.audit.event_log import capture_events
 from taskflow.audit.history import read_history
-from taskflow.http.body_options import read_body_options
-from taskflow.http.errors import Invalid, problem_of_response, problem_of_status
+from taskflow.http.errors import Invalid
 from taskflow.http.media_types import JSON, MERGE_PATCH
 from taskflow.http.schema import In, Out, example, is_unstorable
+from taskflow.inner_requests import build_inner_request, run_inner_request
 
 API_ROOT = "/api/v1/"
 MAX_EVENTS = 500  # in a response
-# Headers of the plan that are not headers of the request that is planned.
-DROPPED_HEADERS = frozenset({"HTTP_IDEMPOTENCY_KEY", "HTTP_IF_NONE_MATCH"})
 
 plans = Router(tags=["Plans"], auth=read_auth)
 
@@ -89,14 +86,6 @@ class PlanResponse(Out):
     )
 
 
-class _RefusedRequest(Exception):
-    """Rolls back what a request that was refused has done."""
-
-    def __init__(self, response: HttpResponse) -> None:
-        super().__init__(response.status_code)
-        self.response = response
-
-
 @plans.post("", response=PlanResponse)
 def plan(request: ActorRequest, body: PlanRequest) -> HttpResponse | dict[str, object]:
     """Answer what a write would answer and record, and change nothing.
@@ -109,7 +98,7 @@ def plan(request: ActorRequest, body: PlanRequest) -> HttpResponse | dict[str, o
     planned = build_planned_request(request, body)
     match = _resolve(planned)
     with capture_events() as events:
-        response = _run(planned, match)
+        response = run_inner_request(planned, match)
     if response.status_code >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return response  # the database is busy, or there is a bug: there is no plan
     entries = read_history(request.auth, events[:MAX_EVENTS])
@@ -125,23 +114,14 @@ def build_planned_request(request: ActorRequest, body: PlanRequest) -> ActorRequ
     """Return the request to plan, with the credentials and the actor of `request`."""
     path, _, query = body.path.partition("?")
     is_csv = isinstance(body.body, str)
-    content = b"" if body.body is MISSING else _encode(body.body)
-    environ: dict[str, object] = {
-        name: value for name, value in request.environ.items() if name not in DROPPED_HEADERS
-    } | {
-        "REQUEST_METHOD": body.method.value,
-        "PATH_INFO": unquote_to_bytes(path).decode("latin-1"),  # as PEP 3333 has it
-        "QUERY_STRING": query,
-        "CONTENT_TYPE": "text/csv" if is_csv else body.content_type.value,
-        "CONTENT_LENGTH": str(len(content)),
-        "wsgi.input": io.BytesIO(content),
-    }
-    planned = type(request)(environ)
-    read_body_options(planned)
-    planned.request_id, planned.actor = request.request_id, request.actor
-    if hasattr(request, "session"):
-        planned.session = request.session
-    return planned
+    return build_inner_request(
+        request,
+        body.method.value,
+        unquote_to_bytes(path).decode("latin-1"),  # as PEP 3333 has it
+        query=query,
+        content=b"" if body.body is MISSING else _encode(body.body),
+        content_type="text/csv" if is_csv else body.content_type.value,
+    )
 
 
 def _encode(body: object) -> bytes:
@@ -161,21 +141,6 @@ def _resolve(planned: ActorRequest) -> ResolverMatch:
         raise Invalid.field(
             "path", "There is nothing at this path. See /api/v1/docs.", "not_found"
         ) from None
-
-
-def _run(planned: ActorRequest, match: ResolverMatch) -> HttpResponse:
-    """Return the response of the view. What a refused request has done is rolled back."""
-    planned.resolver_match = match
-    try:
-        with savepoint():
-            response: HttpResponse = match.func(planned, *match.args, **match.kwargs)
-            if response.status_code >= HTTPStatus.BAD_REQUEST:
-                raise _RefusedRequest(response)
-    except _RefusedRequest as refusal:
-        response = refusal.response
-        if problem_of_response(response) is None:  # of Django or ninja, such as a 405
-            return problem_of_status(response.status_code).as_response(planned)
-    return response
 
 
 def _read_result(response: HttpResponse) -> object:
