@@ -1,21 +1,26 @@
-"""The parameter `fields` in the OpenAPI document: the components of rows with some fields only."""
+"""The parameters `fields` and `format` in the OpenAPI document: the forms of shorter responses."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 
 from taskflow.http.components import COMPONENT_REF, OpenApiDocument, Schema
-from taskflow.http.fields import PARTIAL_MEDIA_TYPE
+from taskflow.http.fields import PARTIAL_MEDIA_TYPE, TEXT_MEDIA_TYPE
 
 
 def describe_partial_rows(document: OpenApiDocument) -> None:
-    """Describe the responses with some fields only, at every read that has the parameter."""
+    """Describe the responses with some fields only, and those with a line for each row, at every
+    read that has the parameters.
+    """
     for methods in document["paths"].values():
         read = methods.get("get", {})
-        if any(parameter["name"] == "fields" for parameter in read.get("parameters", ())):
+        names = {parameter["name"] for parameter in read.get("parameters", ())}
+        if "fields" in names:
             content = read["responses"][200]["content"]
             reference = content["application/json"]["schema"]["$ref"]
             content[PARTIAL_MEDIA_TYPE] = {"schema": _partial_ref(document, reference)}
+        if "format" in names:
+            read["responses"][200]["content"][TEXT_MEDIA_TYPE] = {"schema": {"type": "string"}}
 
 
 def _partial_ref(document: OpenApiDocument, reference: str) -> Schema:

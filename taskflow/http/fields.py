@@ -1,16 +1,17 @@
-"""The parameter `fields`: a response with only some fields of each row."""
+"""Shorter responses: with some fields of each row (`fields`), or one line for each (`format`)."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import MISSING, BaseModel, Field
+from pydantic import MISSING, BaseModel, Field, model_validator
 
 from taskflow.http.paging import PageParams, check_names
 from taskflow.http.schema import In
 
 # Client generators make a union of two schemas of one media type, in which every field is optional.
 PARTIAL_MEDIA_TYPE = "application/vnd.taskflow.partial+json"
+TEXT_MEDIA_TYPE = "text/plain"  # of a list with one line for each row
 MAX_PARTIAL_VARIANTS = 100  # compiled queries with different fields that one list or row keeps
 FieldNames = Annotated[
     str,
@@ -30,9 +31,20 @@ class RowParams(In):
 
 
 class RowListParams(PageParams):
-    """The query parameters of a list whose rows can have some fields only."""
+    """The query parameters of a list whose rows can be shorter."""
 
     fields: FieldNames | None = None
+    format: Literal["text"] | None = Field(
+        None,
+        description="`text`: plain text with one line for each row, for people and language models."
+        " Long titles and texts are cut. Not together with `fields`.",
+    )
+
+    @model_validator(mode="after")
+    def _check_format(self) -> Self:
+        if self.format is not None and self.fields is not None:
+            raise ValueError("Send either `fields` or `format`. A line has fields of its own.")
+        return self
 
 
 def read_fields(text: str | None, schema: type[BaseModel]) -> tuple[str, ...] | None:

@@ -60,7 +60,7 @@ class ListResponse(Out, Generic[T]):
 
 
 # Parameters that select no rows.
-NO_FILTERS = PageParams.model_fields.keys() | {"sort", "fields", "group_by"}
+NO_FILTERS = PageParams.model_fields.keys() | {"sort", "fields", "format", "group_by"}
 
 
 class PageContents(TypedDict, Generic[T]):

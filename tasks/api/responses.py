@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
-from taskflow.http.fields import PARTIAL_MEDIA_TYPE, RowParams, read_fields
+from taskflow.http.fields import PARTIAL_MEDIA_TYPE, TEXT_MEDIA_TYPE, RowParams, read_fields
 from taskflow.http.paging import FilterValues, PageParams, read_sort
 from taskflow.http.preferences import mark_applied, read_return_preference
 from taskflow.http.query_parameters import read_query
@@ -24,6 +24,7 @@ from taskflow.http.responses import (
     respond_with_detail,
 )
 from tasks.api.json_builders import ROW_SCHEMAS
+from tasks.api.lines import LINES, page_text
 from tasks.api.row_queries import (
     DETAIL_QUERIES,
     LIST_QUERIES,
@@ -159,9 +160,14 @@ def list_response(
         filter_values = leave_out_archived(filter_values)
     if sorts is not None:
         order = read_sort(filters.sort, default=order, allowed=sorts)
-    fields = read_fields(filters.fields, ROW_SCHEMAS[model])
+    if filters.format == "text":
+        fields: tuple[str, ...] | None = LINES[model].fields
+    else:
+        fields = read_fields(filters.fields, ROW_SCHEMAS[model])
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order, fields)
     if page.is_empty and (values := check_project(actor, filter_values)):
         page = LIST_QUERIES[model].page(actor.viewer, values, filters, order, fields)
+    if filters.format == "text":
+        return respond(request, page_text(model, page), media_type=TEXT_MEDIA_TYPE)
     media_type = PARTIAL_MEDIA_TYPE if fields else None
     return respond(request, page.as_text(), media_type=media_type)
