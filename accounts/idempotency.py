@@ -129,9 +129,14 @@ def _check_rights(actor: Actor, record: IdempotencyRecord) -> None:
 def _project_ids_of(actor: Actor) -> QuerySet[User]:
     """Select the user once for each project that the user is a member of.
 
+    With a token that another user has created, only the projects of which this user is a member
+    too: the token shows no others.
     `memberships` is the reverse name of tasks.ProjectMember.user. This app may not import it.
     """
-    users: QuerySet[User] = User.objects.filter(pk=actor.user.pk, memberships__isnull=False)
+    conditions: dict[str, object] = {"pk": actor.user.pk, "memberships__isnull": False}
+    if actor.maker_id is not None:
+        conditions["memberships__project__memberships__user"] = actor.maker_id
+    users: QuerySet[User] = User.objects.filter(**conditions)
     return users.order_by()
 
 

@@ -30,12 +30,28 @@ WRITERS = (Role.OWNER, Role.ADMIN, Role.MEMBER)
 
 
 def require_role(actor: Actor, project: Project, *roles: Role) -> None:
-    """Raise Forbidden unless the actor is staff or has one of `roles` in the project. One query."""
+    """Raise Forbidden unless the actor is staff or has one of `roles` in the project. One query.
+
+    With a token that another user has created, this user needs one of the roles too, which is a
+    second query: otherwise who creates a token for an agent could do more than by signing in.
+    """
     if actor.is_staff:
         return
-    if not MEMBERSHIP_QUERY.fetch((), project.pk, actor.user.pk, tuple(map(str, roles))):
-        names = " or ".join(roles)
+    names = " or ".join(roles)
+    if not _has_role(actor.user.pk, project, roles):
         raise Forbidden(f"Only the {names} of “{project.name}” may do this.")
+    maker_id = actor.maker_id
+    if maker_id is None or project.owner_id == actor.user.pk:
+        return
+    if not _has_role(maker_id, project, roles):
+        raise Forbidden(
+            f"Only the {names} of “{project.name}” may do this. You are one, but the user who"
+            " created your token is not, so that the token does not allow it."
+        )
+
+
+def _has_role(user_id: int, project: Project, roles: Sequence[Role]) -> bool:
+    return bool(MEMBERSHIP_QUERY.fetch((), project.pk, user_id, tuple(map(str, roles))))
 
 
 def require_member(actor: Actor, project: Project) -> None:

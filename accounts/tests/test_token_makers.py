@@ -17,7 +17,9 @@ from taskflow.audit.actor import Actor, TokenScope
 from taskflow.audit.models import Via
 from taskflow.http.errors import Forbidden
 from taskflow.tenancy import inside
-from tasks.actions.members import add_member
+from tasks.actions.members import add_member, change_role
+from tasks.actions.pages import create_page
+from tasks.models import ProjectMember, Role
 from tasks.tests.factories import ProjectFactory
 
 pytestmark = pytest.mark.one_database
@@ -312,3 +314,54 @@ def test_rotation_leaves_out_projects_that_are_not_visible_any_more(fixtures, as
 def test_scope_of_the_fixture_is_admin(fixtures, as_):
     """Otherwise the tests above would be refused for another reason."""
     assert issued_to_bot(as_(fixtures.ada), fixtures).get("/me").json()["scope"] == TokenScope.ADMIN
+
+
+# ---- no larger role than who created it ---------------------------------------------------------
+
+
+@pytest.fixture
+def managing_bot(fixtures):
+    """An agent that is an admin of Apollo, and that Bob, a member, is responsible for."""
+    with inside(fixtures.acme):
+        user_actions.update_user(fixtures.boss, fixtures.bot.user, responsible=fixtures.bob.user)
+        membership = ProjectMember.objects.get(user=fixtures.bot.user)
+        change_role(fixtures.ada, membership, role=Role.ADMIN)
+        draft = create_page(fixtures.ada, fixtures.apollo, title="Draft")
+    return {"draft": draft.pk, "membership": membership.pk}
+
+
+def test_token_gives_no_larger_role_than_its_maker_has(fixtures, as_, managing_bot):
+    of_bob = issued_to_bot(as_(fixtures.bob), fixtures)
+    as_(fixtures.boss).patch("/projects/APO", {"description": "By boss"})
+    (event, *_) = of_bob.get("/projects/APO/events").json()["data"]
+
+    refused = [
+        of_bob.patch("/projects/APO", {"name": "N"}),
+        of_bob.post("/projects/APO/members", {"user": "@eve"}),
+        of_bob.post("/undo", {"event_ids": [event["id"]]}),
+        of_bob.patch(f"/members/{managing_bot['membership']}", {"role": "member"}),
+    ]
+
+    assert [r.status_code for r in refused] == [403] * 4
+    assert "who created your token is not" in refused[0].json()["detail"]
+    assert of_bob.get(f"/pages/{managing_bot['draft']}").status_code == 404
+    assert of_bob.patch("/tasks/APO-1", {"title": "By bot"}).status_code == 200
+
+
+@pytest.mark.parametrize("maker", ["ada", "boss"])
+def test_token_gives_the_role_of_its_user_if_its_maker_has_it_too(
+    fixtures, as_, managing_bot, maker
+):
+    with inside(fixtures.acme):
+        user_actions.update_user(fixtures.boss, fixtures.bot.user, responsible=fixtures.ada.user)
+    bot = issued_to_bot(as_(getattr(fixtures, maker)), fixtures)
+
+    assert bot.patch("/projects/APO", {"name": "N"}).status_code == 200
+    assert bot.get(f"/pages/{managing_bot['draft']}").status_code == 200
+
+
+def test_agent_keeps_its_role_in_the_projects_that_it_owns(fixtures, as_):
+    bot = issued_to_bot(as_(fixtures.ada), fixtures)
+    assert bot.post("/projects", {"name": "Bots", "key": "BOT"}).status_code == 201
+
+    assert bot.patch("/projects/BOT", {"name": "N"}).status_code == 200

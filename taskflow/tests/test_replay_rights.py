@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts.actions.tokens import revoke_token
+from accounts.actions.users import update_user
 from accounts.models import ApiToken, IdempotencyRecord
 from conftest import ApiClient
 from taskflow.tenancy import inside
@@ -177,3 +178,33 @@ def test_stored_response_of_another_tenant_is_not_found_by_its_key(fixtures, as_
 
     assert response.status_code == 422
     assert "Idempotency-Replayed" not in response.headers
+
+
+def token_for_bot(maker):
+    r = maker.post("/tokens", {"name": "b", "scope": "write", "user": "@bot"})
+    assert r.status_code == 201
+    return ApiClient(r.json()["token"])
+
+
+def test_token_of_an_agent_does_not_get_the_response_after_its_maker_has_left(fixtures, as_):
+    """The maker knows the text of the token, so that the maker would see the project's rows."""
+    bot = token_for_bot(as_(fixtures.ada))
+    first = create_task(bot)
+    assert_replayed(first, create_task(bot))
+    with inside(fixtures.acme):
+        transfer = ProjectMember.objects.get(user=fixtures.carl.user, project__key="APO")
+    as_(fixtures.ada).patch(f"/members/{transfer.pk}", {"role": "owner"})
+    remove_from_apollo(fixtures, fixtures.ada)
+
+    assert_refused(create_task(bot))
+
+
+def test_token_of_an_agent_does_not_get_the_response_to_a_token_of_another_maker(fixtures, as_):
+    of_boss = token_for_bot(as_(fixtures.boss))
+    with inside(fixtures.acme):
+        update_user(fixtures.boss, fixtures.bot.user, responsible=fixtures.eve.user)
+    of_eve = token_for_bot(as_(fixtures.eve))  # who is no member
+    first = create_task(of_boss)
+
+    assert_refused(create_task(of_eve))
+    assert_replayed(first, create_task(of_boss))

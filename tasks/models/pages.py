@@ -44,7 +44,7 @@ class PageQuerySet(TenantQuerySet["Page"]):
 
 
 def _may_see_draft(viewer: Viewer) -> Q:
-    managed = ProjectMember.objects.of_viewer(viewer).filter(role__in=(Role.OWNER, Role.ADMIN))
+    managed = ProjectMember.objects.with_role(viewer, Role.OWNER, Role.ADMIN)
     return Q(owner=viewer.user_id) | Q(project__in=managed.values("project_id"))
 
 

@@ -277,6 +277,19 @@ class ProjectMemberQuerySet(TenantQuerySet["ProjectMember"]):
         """Return the memberships of the viewer."""
         return self.filter(user=viewer.user_id)
 
+    def with_role(self, viewer: Viewer, *roles: Role) -> Self:
+        """Return the memberships of the viewer with one of these roles.
+
+        With a token that another user has created, only those in projects in which this user has
+        one of the roles too, or that the viewer owns: see tasks.rules.require_role().
+        """
+        rows = self.of_viewer(viewer).filter(role__in=roles)
+        if viewer.maker_id is None:
+            return rows
+        of_maker = ProjectMember.objects.filter(user=viewer.maker_id, role__in=roles)
+        is_owner = Q(project__owner=viewer.user_id)
+        return rows.filter(Q(project__in=of_maker.values("project_id")) | is_owner)
+
     def visible_to(self, viewer: Viewer) -> Self:
         """Return the memberships in projects that are visible."""
         return self.filter(project__in=Project.objects.visible_to(viewer))

@@ -85,7 +85,7 @@ def _find_visible_projects(actor: Actor, project_ids: Collection[int]) -> set[tu
     in_trash = dict(projects.values_list("pk", "deleted_at"))
     opened = {pk for pk, deleted_at in in_trash.items() if deleted_at is None or actor.is_staff}
     if closed := sorted(in_trash.keys() - opened):
-        owned = ProjectMember.objects.of_viewer(actor.viewer).filter(role=Role.OWNER)
+        owned = ProjectMember.objects.with_role(actor.viewer, Role.OWNER)
         opened |= set(owned.filter(project__in=closed).values_list("project_id", flat=True))
     return {("project", pk) for pk in in_trash} | {(CONTENTS, pk) for pk in opened}
 
