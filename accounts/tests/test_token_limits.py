@@ -82,17 +82,18 @@ def test_created_token_has_no_more_rights_than_its_creator(fixtures, scope, coun
 
 
 @pytest.mark.parametrize("days", [None, 30])
-@pytest.mark.parametrize("projects", [None, [1]])
+@pytest.mark.parametrize("is_bound", [False, True])
 @pytest.mark.parametrize("scope", TokenScope)
 def test_rotated_token_has_no_more_rights_than_the_token_that_rotates(
-    fixtures, scope, projects, days
+    fixtures, scope, is_bound, days
 ):
+    first, second = (ProjectFactory(actor=fixtures.ada).pk for _ in range(2))
     with inside(fixtures.acme):
-        creator = actor_with(fixtures, scope, days, projects)
+        creator = actor_with(fixtures, scope, days, [first] if is_bound else None)
         others = [
             actor_with(fixtures, scope_of_new, days_of_new, projects_of_new).token
             for scope_of_new, projects_of_new, days_of_new in product(
-                TokenScope, [None, [1], [2]], [None, 10, 3650]
+                TokenScope, [None, [first], [second]], [None, 10, 3650]
             )
         ]
         created, before = [], copy(creator.token)
