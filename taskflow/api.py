@@ -30,6 +30,7 @@ from taskflow.metrics.definitions import define_series
 from taskflow.plans import plans
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
+from tasks.api.feed import event_feed
 from tasks.api.history import project_history, task_history
 from tasks.api.invitations import invitations
 from tasks.api.offboarding import offboarding
@@ -84,6 +85,7 @@ TAGS = {
     "Tags": "Labels of tasks, shared by all projects of the tenant.",
     "Comments": "Texts on tasks.",
     "Pages": "Longer texts of a project, as drafts or published.",
+    "Events": "What was changed, in the order of the commits.",
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
     "Undo": "Take changes back.",
@@ -133,6 +135,7 @@ api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)
 api.add_router("/comments", comments)
 api.add_router("/pages", pages)
+api.add_router("/events", event_feed)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/undo", undoing)

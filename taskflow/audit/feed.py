@@ -301,6 +301,10 @@ def _select_page(
     events = Event.objects.filter(
         IsAfter(ORDER, start, is_descending=False), _IsUpTo(ORDER, stop, is_descending=True)
     )
+    if not sees_all_events(viewer):
+        # Histories are of a project or of something in it, so only administrators see the others:
+        # events of users, tokens and sign-ins, and those of tags, which contain ids of tasks.
+        events = events.filter(project_id__isnull=False)
     matching = _apply_filters(events, FeedFilters(*filters))  # type: ignore[arg-type]
     visible = select_visible_events(viewer, matching)
     return visible.select_related(*USERS_OF_EVENT).order_by(*ORDER)[:limit]

@@ -33,6 +33,7 @@ OWN = {
     "search": 200,
     "list_trash": 200,
     "list_tags": 200,
+    "list_events": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }

@@ -77,6 +77,7 @@ MATRIX = {
     "put_tenant":     ("put", "/tenant", {"name": "N"},                   403, 403, 403, 403, 403, 200, 200),
     "list_task_events": ("get", "/tasks/{task}/events", None,             200, 200, 200, 200, 404, 200, 404),
     "list_project_events": ("get", "/projects/{project}/events", None,    200, 200, 200, 200, 404, 200, 404),
+    "list_events":    ("get", "/events?after=0", None,                    200, 200, 200, 200, 200, 200, 200),
     "list_projects":  ("get", "/projects", None,                          200, 200, 200, 200, 200, 200, 200),
     "create_project": ("post", "/projects", {"name": "N"},                201, 201, 201, 201, 201, 201, 201),
     "get_project":    ("get", "/projects/{project}", None,                200, 200, 200, 200, 404, 200, 404),

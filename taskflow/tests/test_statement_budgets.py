@@ -81,6 +81,11 @@ BUDGETS = [
     Budget("upsert_task", tasks.upsert_task, (2, 3), 9, 9),
     Budget("bulk_edit_tasks", tasks.bulk_edit_tasks, (2, 5), 25, 25),
     Budget("list_task_events", tasks.list_task_events, (2, 5), 7, 7),
+    Budget("list_events", projects.list_no_events, ONCE, 2, 2),  # last event
+    # last event, page; tasks of comments, keys of tasks and projects; names of four types
+    Budget("list_events", projects.list_events, (2, 5), 10, 10),
+    # user, project, task; last event, page
+    Budget("list_events", projects.list_events_with_filters, (2, 5), 6, 6),
     Budget("list_project_events", projects.list_project_events, (2, 5), 5, 5),
     Budget("list_projects", projects.list_projects, (2, 5), 2, 2),
     Budget("list_projects", projects.list_projects_with_count, (2, 5), 3, 3),

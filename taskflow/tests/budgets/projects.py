@@ -16,6 +16,27 @@ def list_project_events(setup: Setup, rows: int) -> Request:
     return lambda: setup.bob.get("/projects/APO/events?limit=200")
 
 
+def list_events(setup: Setup, rows: int) -> Request:
+    """All that happens in a project: events of it, of tasks and of comments."""
+    list_project_events(setup, rows)
+    for number in range(rows):
+        task = setup.add_task().pk
+        setup.ada.patch(f"/tasks/{task}", {"tags": [f"t{number}"]})
+        setup.ada.post("/comments", {"task": "APO-1", "body": "x"})
+    return lambda: setup.bob.get("/events?after=0&limit=200")
+
+
+def list_events_with_filters(setup: Setup, rows: int) -> Request:
+    list_events(setup, rows)
+    query = "after=0&limit=200&project=APO&task=APO-1&actor=@ada&type=task.completed"
+    return lambda: setup.bob.get(f"/events?{query}")
+
+
+def list_no_events(setup: Setup, rows: int) -> Request:
+    cursor = setup.bob.get("/events").json()["next_cursor"]
+    return lambda: setup.bob.get(f"/events?after={cursor}")
+
+
 def list_projects(setup: Setup, rows: int, query: str = "") -> Request:
     for _ in range(rows):
         setup.add_task(project=ProjectFactory(actor=setup.fixtures.ada))
