@@ -6,7 +6,8 @@ if the viewer, with the memberships of now, may see the row as it is now, and ma
 at the event: in its project of then, and published or a draft as it was then. So what was removed
 before a row was moved or published stays hidden, and a new member sees the past of the project.
 
-An administrator with a token for the whole tenant sees all events.
+An administrator with a token for the whole tenant, which no other user than an administrator has
+created, sees all events.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from taskflow.db.viewer import Viewer
 
 
 def sees_all_events(viewer: Viewer) -> bool:
-    return viewer.is_staff and viewer.project_ids is None
+    return viewer.is_staff and viewer.project_ids is None and viewer.maker_id is None
 
 
 def select_visible_events(viewer: Viewer, events: QuerySet[Event]) -> QuerySet[Event]:

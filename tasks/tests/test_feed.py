@@ -145,6 +145,15 @@ def test_viewer_reads_what_history_shows(fixtures, boss):
     assert len(read_events(boss.viewer, cursor).events) > 2
 
 
+def test_token_of_administrator_shows_what_its_maker_sees(fixtures, boss):
+    secret = create_project(fixtures.boss, name="Secret", key="SEC")
+    create_task(fixtures.boss, secret, title="Plot")
+    made_by_bob = fixtures.eve.viewer._replace(is_staff=True, maker_id=fixtures.bob.user.pk)
+
+    assert {e.project_id for e in read_all(made_by_bob)} == {fixtures.apollo.pk}
+    assert {None, secret.pk} < {e.project_id for e in read_all(boss.viewer)}
+
+
 def test_other_tenant_reads_no_events(fixtures):
     with inside(fixtures.acme):
         cursor = latest_cursor()
