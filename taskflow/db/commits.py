@@ -50,6 +50,10 @@ class CommitReports:
             tenants.add(self._tenants.popleft())
         return tenants
 
+    def close(self) -> None:
+        os.close(self.reader)
+        os.close(self._writer)
+
 
 class _Reporting:
     report: Report | None = None  # None while nobody wants to know

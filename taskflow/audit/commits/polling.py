@@ -20,7 +20,7 @@ class PollingWatcher(CommitWatcher):
 
     def watch(self) -> None:
         self.waiting.wake_all()
-        while self.waiting.list_tenants():
+        while not self.is_stopped and self.waiting.list_tenants():
             self.poll(LOOKS)
 
 

@@ -58,9 +58,9 @@ class Listener:
         connection.add_notify_handler(self.hear)
 
     def run(self) -> None:
-        """Wake those who wait for ever. Raises psycopg's errors."""
+        """Wake those who wait until the watcher is stopped. Raises psycopg's errors."""
         reports, pause = self.watcher.reports, MIN_PAUSE_SECONDS
-        while True:
+        while not self.watcher.is_stopped:
             if not self.heard:
                 reports.wait(pause if self.unsettled else CHECK_SECONDS, self.pgconn.socket)
             pause = MIN_PAUSE_SECONDS if self.step() else min(pause * 2, MAX_PAUSE_SECONDS)

@@ -30,7 +30,9 @@ class SqliteWatcher(CommitWatcher):
             last = database.execute(LAST_EVENT).fetchone()[0]
             version = None
             self.waiting.wake_all()
-            while self.waiting.list_tenants() and identify_file(path) == file:
+            while (
+                not self.is_stopped and self.waiting.list_tenants() and identify_file(path) == file
+            ):
                 self.reports.wait(LOOK_SECONDS)
                 self.reports.take()
                 former, version = version, database.execute("PRAGMA data_version").fetchone()[0]

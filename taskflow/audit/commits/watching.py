@@ -8,6 +8,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
 
+from django.db import connection
+
 from taskflow.db.commits import CommitReports, report_commits_to
 
 log = logging.getLogger("taskflow.commits")
@@ -37,6 +39,7 @@ class CommitWatcher(ABC, threading.Thread):
         self.waiting = waiting
         self.read_position = read_position
         self.reports = CommitReports()
+        self.is_stopped = False
 
     def notice_wait(self) -> None:
         """To be called when somebody begins to wait. Does not wait."""
@@ -47,11 +50,19 @@ class CommitWatcher(ABC, threading.Thread):
         if self.waiting.list_tenants():
             self.reports.add(tenant_id)
 
+    def stop(self) -> None:
+        """End the thread, and its connections. Returns when it has ended."""
+        self.is_stopped = True
+        self.reports.signal()
+        self.join()
+        report_commits_to(None)
+        self.reports.close()
+
     def run(self) -> None:
-        """Watch for ever. After an error, try again after growing pauses; poll meanwhile."""
+        """Watch until stop(). After an error, try again after growing pauses; poll meanwhile."""
         report_commits_to(self.report)
         pause = POLL_SECONDS
-        while True:
+        while not self.is_stopped:
             self.reports.wait(None)
             try:
                 self.watch()
@@ -60,6 +71,7 @@ class CommitWatcher(ABC, threading.Thread):
                 log.warning("commits are polled, since they cannot be watched: %s", error)
                 self.poll(pause)
                 pause = min(pause * 2, MAX_PAUSE_SECONDS)
+                self.reports.signal()  # try again at once
 
     @abstractmethod
     def watch(self) -> None:
@@ -71,12 +83,20 @@ class CommitWatcher(ABC, threading.Thread):
     def poll(self, seconds: float) -> None:
         """Look at the events of each tenant for which somebody waits, once a second, so long."""
         positions: dict[int, object] = {}
-        for _ in range(round(seconds / POLL_SECONDS)):
-            try:
-                self.wake_changed(positions)
-            except Exception as error:  # the next look may succeed
-                log.warning("commits cannot be polled: %s", error)
-            self.pause(POLL_SECONDS)
+        try:
+            for _ in range(round(seconds / POLL_SECONDS)):
+                if self.is_stopped:
+                    return
+                self.try_to_wake_changed(positions)
+                self.reports.wait(POLL_SECONDS)
+        finally:
+            connection.close()  # that of this thread
+
+    def try_to_wake_changed(self, positions: dict[int, object]) -> None:
+        try:
+            self.wake_changed(positions)
+        except Exception as error:  # the next look may succeed
+            log.warning("commits cannot be polled: %s", error)
 
     def wake_changed(self, positions: dict[int, object]) -> None:
         """Wake those whose tenant has another last event than in `positions`, and update it."""
@@ -88,7 +108,3 @@ class CommitWatcher(ABC, threading.Thread):
                 changed.add(tenant_id)
             positions[tenant_id] = position
         self.waiting.wake(changed)
-
-    def pause(self, seconds: float) -> None:
-        """Wait, but not longer than until the next report of this process."""
-        self.reports.wait(seconds)
