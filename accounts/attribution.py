@@ -1,4 +1,4 @@
-"""Adds the reason and the user of the headers X-Reason and X-On-Behalf-Of to the actor."""
+"""Adds what the headers X-Reason, X-On-Behalf-Of and Claim name to the actor."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.attribution import (
     HEADER_VARIABLES,
     ON_BEHALF_OF_HEADER,
+    read_claim,
     read_on_behalf_of,
     read_reason,
 )
@@ -24,7 +25,7 @@ NOT_STAFF = Forbidden(
 
 
 def add_attribution(request: HttpRequest, actor: Actor) -> Actor:
-    """Return the actor with the reason and the user that the request's headers name.
+    """Return the actor with the reason, the user and the claim that the request's headers name.
 
     The actor's events record both. Whether the actor may act for the user is not checked: see
     check_principal(). Costs a query when X-On-Behalf-Of is sent. Raises BadRequest for a malformed
@@ -35,7 +36,7 @@ def add_attribution(request: HttpRequest, actor: Actor) -> Actor:
         return actor
     reason, reference = read_reason(request), read_on_behalf_of(request)
     principal = None if reference is None else _find_user(actor, reference)
-    return replace(actor, reason=reason, on_behalf_of=principal)
+    return replace(actor, reason=reason, on_behalf_of=principal, claim_id=read_claim(request))
 
 
 def check_principal(actor: Actor) -> None:

@@ -102,6 +102,7 @@ def _fingerprint(request: ActorRequest, actor: Actor) -> str:
     parts: list[object] = [request.method, request.get_full_path(), request.content_type]
     parts += [request.META.get("HTTP_IF_MATCH"), actor.scope, actor.project_ids]
     parts += [actor.reason, actor.on_behalf_of.pk if actor.on_behalf_of else None]
+    parts += [actor.claim_id] if actor.claim_id else []
     text = json.dumps(parts).encode() + request.body
     return salted_hmac("taskflow.fingerprint", text, algorithm="sha256").hexdigest()
 

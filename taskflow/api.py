@@ -28,6 +28,7 @@ from taskflow.http.request import Request
 from taskflow.http.sent_names import point_to_sent_names
 from taskflow.metrics.definitions import define_series
 from taskflow.plans import plans
+from tasks.api.claims import claims
 from tasks.api.comments import comments
 from tasks.api.csv import csv_files
 from tasks.api.feed import event_feed
@@ -63,6 +64,7 @@ PATH_EXAMPLES = {
     "session_id": 1,
     "user_id": "@bob",
     "invitation_id": 1,
+    "claim_id": 1,
     "kind": "task",
     "row_id": 1,
     "ref": "erp-77",
@@ -83,6 +85,7 @@ TAGS = {
     "Tenant": "The organization that you work in.",
     "Members": "Who works in a project, with which role.",
     "Tags": "Labels of tasks, shared by all projects of the tenant.",
+    "Claims": "Leases of tasks by workers: each task is done once.",
     "Comments": "Texts on tasks.",
     "Pages": "Longer texts of a project, as drafts or published.",
     "Events": "What was changed, in the order of the commits.",
@@ -133,6 +136,7 @@ api.add_router("/projects", csv_files)
 api.add_router("/members", members)
 api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)
+api.add_router("/claims", claims)
 api.add_router("/comments", comments)
 api.add_router("/pages", pages)
 api.add_router("/events", event_feed)

@@ -18,6 +18,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "bad_idempotency_key": "The Idempotency-Key has a wrong length or other characters.",
         "bad_reason": "X-Reason is not one line, or is not percent-encoded.",
         "bad_on_behalf_of": "X-On-Behalf-Of is neither an id nor a handle.",
+        "bad_claim": "The header Claim is not the id of a claim.",
     },
     401: {
         "unauthenticated": "The credentials are missing, wrong, expired or revoked.",
@@ -51,6 +52,9 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "owns_things": "The user owns objects; `errors` counts them by type.",
         "no_other_owner": "Projects have no other owner; `errors` lists them.",
         "active": "The user is still active.",
+        "claimed": "Others have claimed tasks; `errors` names them, the holders and the times.",
+        "claim_lost": "The claim has expired or ended, or is not yours.",
+        "not_claimable": "The task is done, blocked, assigned to another user, or on hold.",
         "cannot_undo": "Others have changed the same fields since; `errors` lists them.",
         "in_progress": "The first request with this Idempotency-Key is still running.",
     },
@@ -97,6 +101,10 @@ REMEDIES: Mapping[str, str] = {
     "bad_idempotency_key": "Send 1 to 255 printable ASCII characters, such as a UUID.",
     "bad_reason": "Send one line, with % and characters that are not ASCII percent-encoded.",
     "bad_on_behalf_of": "Send an id, or a handle as in @ada.",
+    "bad_claim": "Send the number `id` of the answer of POST /claims.",
+    "claimed": "Send the header Claim with the id of your claim, or claim another task.",
+    "claim_lost": "Stop working on the task, drop what was not stored, and claim another task.",
+    "not_claimable": "Claim another task, or change what the detail names first.",
     "unauthenticated": "Get a token from POST /api/v1/auth/login, and send it as"
     " Authorization: Bearer tf_….",
     "second_factor_required": "Send the code of the app, or a recovery code, as `otp` with the"

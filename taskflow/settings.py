@@ -235,6 +235,7 @@ CORS_ALLOWED_ORIGINS = env.read_list("TASKFLOW_CORS_ORIGINS")
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_HEADERS = [
     "authorization",
+    "claim",
     "content-type",
     "idempotency-key",
     "if-match",

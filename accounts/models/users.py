@@ -72,6 +72,7 @@ class Tenant(models.Model):
     event_epoch = models.IntegerField(default=1, db_default=1, editable=False)
     # {epoch: the number that imports have added to the ids of its events}; null without any.
     event_id_shifts = models.JSONField(null=True, editable=False)
+    max_attempts = models.PositiveSmallIntegerField(default=5)  # claims of one task in vain
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
@@ -79,6 +80,9 @@ class Tenant(models.Model):
     class Meta:
         constraints = [
             models.CheckConstraint(name="tenant_has_a_name", condition=~Q(name="")),
+            models.CheckConstraint(
+                name="tenant_allows_an_attempt", condition=Q(max_attempts__range=(1, 100))
+            ),
             models.CheckConstraint(
                 name="tenant_subdomain_is_lower_case",
                 condition=~Q(subdomain="") & Q(subdomain=models.functions.Lower("subdomain")),
@@ -111,6 +115,10 @@ class Tenant(models.Model):
 
     @classmethod
     def update_dependents(cls, changes: object) -> None:
+        """Do nothing. The recorder calls this for every model, see TenantModel."""
+
+    @classmethod
+    def follow_changes(cls, actor: object, changes: object) -> None:
         """Do nothing. The recorder calls this for every model, see TenantModel."""
 
     @property

@@ -34,7 +34,8 @@ class Actor:
     is the user who created the token for this one, and limits them to those that this user can see;
     None if that is all, as for an administrator. `reason`
     and `on_behalf_of` are recorded with each event. With a `precondition`, changes of fields that
-    others have changed since that version are refused. `undoing` maps the type and id of a row to
+    others have changed since that version are refused. `claim_id` is the claim that the
+    request names as its right to change a claimed task. `undoing` maps the type and id of a row to
     the events that are undone: {event id: [fields that are not undone]}. `entropy` (32 bytes)
     determines the text of a token that is created, so that a retry creates the same one.
     """
@@ -52,6 +53,7 @@ class Actor:
     on_behalf_of: User | None = None
     entropy: bytes | None = None
     precondition: Precondition | None = None
+    claim_id: int | None = None
     undoing: Mapping[tuple[str, int], dict[str, list[str]]] = field(default_factory=dict)
 
     @property

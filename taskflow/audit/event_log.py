@@ -48,8 +48,13 @@ def savepoint() -> Iterator[None]:
 
 
 def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None:
+    """Write the events of changes of locked rows of one model.
+
+    Raises the Problem of a row that refuses its change: see TenantModel.follow_changes().
+    """
     if not entries:
         return
+    type(entries[0][0]).follow_changes(actor, [(row, changes) for row, _, changes, _ in entries])
     events = []
     projects = _projects_after(entries)
     for (row, verb, changes, version), project_id in zip(entries, projects, strict=True):

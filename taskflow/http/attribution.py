@@ -1,4 +1,4 @@
-"""The request headers X-Reason and X-On-Behalf-Of: why a write is made, and for which user.
+"""The request headers X-Reason, X-On-Behalf-Of and Claim: why a write is made, and for which user.
 
 Only their text is read here. Whether the actor may name the user is decided in accounts.
 """
@@ -14,13 +14,16 @@ from taskflow.db.text import fold, is_one_line
 from taskflow.db.types import MAX_ID
 from taskflow.http.errors import BadRequest
 
-REASON_HEADER, ON_BEHALF_OF_HEADER = "X-Reason", "X-On-Behalf-Of"
+REASON_HEADER, ON_BEHALF_OF_HEADER, CLAIM_HEADER = "X-Reason", "X-On-Behalf-Of", "Claim"
 REASON_VARIABLE, ON_BEHALF_OF_VARIABLE = "HTTP_X_REASON", "HTTP_X_ON_BEHALF_OF"
-HEADER_VARIABLES = frozenset({REASON_VARIABLE, ON_BEHALF_OF_VARIABLE})  # in request.META
+CLAIM_VARIABLE = "HTTP_CLAIM"
+# In request.META.
+HEADER_VARIABLES = frozenset({REASON_VARIABLE, ON_BEHALF_OF_VARIABLE, CLAIM_VARIABLE})
 MAX_REASON_LENGTH = 500  # characters, after decoding
 # HTTP clients agree on ASCII only: fetch() refuses other characters, curl sends UTF-8, others send
 # Latin-1, and granian passes such a header on as an empty one.
 PERCENT_ENCODED = re.compile(r"(?:[ -$&-~]|%[0-9A-Fa-f]{2})*")
+ID = re.compile(r"[1-9][0-9]{0,18}")
 USER_REFERENCE = re.compile(r"@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18}")
 
 
@@ -69,4 +72,19 @@ def read_on_behalf_of(request: HttpRequest) -> str | int | None:
     raise BadRequest(
         f"{ON_BEHALF_OF_HEADER} takes one user: an id, or a handle as in @ada.",
         code="bad_on_behalf_of",
+    )
+
+
+def read_claim(request: HttpRequest) -> int | None:
+    """Return the id of the claim that the header Claim names; None when the header is absent.
+
+    Raises BadRequest for anything else.
+    """
+    given: str | None = request.META.get(CLAIM_VARIABLE)
+    if given is None:
+        return None
+    if ID.fullmatch(given.strip()) and int(given) <= MAX_ID:
+        return int(given)
+    raise BadRequest(
+        f"The header {CLAIM_HEADER} takes the id of a claim, which is a number.", code="bad_claim"
     )

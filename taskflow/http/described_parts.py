@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from taskflow.http.attribution import MAX_REASON_LENGTH, ON_BEHALF_OF_HEADER, REASON_HEADER
+from taskflow.http.attribution import (
+    CLAIM_HEADER,
+    MAX_REASON_LENGTH,
+    ON_BEHALF_OF_HEADER,
+    REASON_HEADER,
+)
 from taskflow.http.components import Schema
 from taskflow.http.preconditions import DRY_RUN, MAX_KEY_LENGTH
 
@@ -22,7 +27,11 @@ FIELD_PROBLEM = {
         "yours": {"description": "412: the value that was sent."},
         "theirs": {"description": "412: the value that is stored now."},
         "base": {"description": "412: the value in the version that If-Match names."},
-        "task_id": {"type": "integer", "description": "The task that is open."},
+        "task_id": {"type": "integer", "description": "The task that is open, or claimed."},
+        "holder": {"type": "string", "description": "Who has claimed the task, as in @bot."},
+        "worker": {"type": "string", "description": "The process that has claimed the task."},
+        "since": {"type": "string", "description": "When the task was claimed, in UTC."},
+        "expires_at": {"type": "string", "description": "When the claim expires, in UTC."},
         "project_id": {"type": "integer", "description": "The project that has no other owner."},
         "kind": {
             "type": "string",
@@ -136,6 +145,14 @@ ON_BEHALF_OF_PARAMETER = describe_parameter(
     " user; otherwise 403.",
     type="string",
     pattern=r"^(@[A-Za-z0-9][A-Za-z0-9_.-]{0,49}|[1-9][0-9]{0,18})$",
+)
+CLAIM_PARAMETER = describe_parameter(
+    "header",
+    CLAIM_HEADER,
+    "The id of your open claim. An agent needs it to change a task that it has claimed, or a"
+    " comment on it; otherwise 409 `claimed`. 409 `claim_lost` if the claim is not open.",
+    type="string",
+    pattern=r"^[1-9][0-9]{0,18}$",
 )
 IF_NONE_MATCH_PARAMETER = describe_parameter(
     "header",

@@ -13,6 +13,7 @@ from copy import deepcopy
 from taskflow.http.components import OpenApiDocument, Schema
 from taskflow.http.described_fields import describe_partial_rows
 from taskflow.http.described_parts import (
+    CLAIM_PARAMETER,
     DRY_RUN_PARAMETER,
     FIELD_PROBLEM,
     HEADERS,
@@ -198,6 +199,7 @@ def _describe_write(document: Schema, operation: Schema) -> None:
         IF_MATCH_PARAMETER,
         REASON_PARAMETER,
         ON_BEHALF_OF_PARAMETER,
+        CLAIM_PARAMETER,
     ]
 
 

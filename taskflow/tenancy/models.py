@@ -21,6 +21,9 @@ from taskflow.tenancy.constraints import (
 )
 from taskflow.tenancy.unit import ALL_TENANTS, TenantError, current_tenant_id, current_unit
 
+if TYPE_CHECKING:
+    from taskflow.audit.actor import Actor
+
 RowT = TypeVar("RowT", bound=models.Model)
 Changes = Mapping[str, Sequence[Any]]  # [value before, value after] as JSON, by field name
 # Ids without a foreign key, since the row may be deleted: in the event log and the counts.
@@ -200,6 +203,15 @@ class TenantModel(models.Model):
 
         The recorder calls it with each row that it has written and the row's recorded changes, in
         the same transaction.
+        """
+
+    @classmethod
+    def follow_changes(cls, actor: Actor, changes: Sequence[tuple[Self, Changes]]) -> None:
+        """Refuse the changes, or change rows that depend on them and on the actor. The default does
+        nothing.
+
+        The recorder calls it as it calls update_dependents(), before it writes the events. The rows
+        are locked. A Problem that it raises rolls back the request.
         """
 
     def save_base(self, *args: Any, **kwargs: Any) -> None:

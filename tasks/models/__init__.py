@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from tasks.models.claims import Claim, ClaimEnd, ClaimOutcome
 from tasks.models.comments import Comment
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.former_numbers import FormerNumber
@@ -11,6 +12,9 @@ from tasks.models.tasks import Outcome, Priority, Status, Task, TaskBlocker, Tas
 
 __all__ = [
     "RESOURCE_TYPES",
+    "Claim",
+    "ClaimEnd",
+    "ClaimOutcome",
     "Comment",
     "FormerNumber",
     "Outcome",

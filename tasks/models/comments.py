@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.db import models
@@ -21,11 +21,13 @@ from taskflow.tenancy import (
     TenantQuerySet,
     with_tenant_parameter,
 )
+from tasks.models.claim_checks import follow_task_changes
 from tasks.models.projects import Project
 from tasks.models.tasks import Task
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
+    from taskflow.audit.actor import Actor
     from taskflow.db.viewer import Viewer
 
 
@@ -104,6 +106,12 @@ class Comment(Trashable):
             update(_all_tasks, tasks[0], {"commented_at": now})
         elif tasks:
             Task.everything.filter(pk__in=tasks).update(commented_at=now)
+
+    @classmethod
+    def follow_changes(cls, actor: Actor, changes: Sequence[tuple[Self, Changes]]) -> None:
+        """Refuse a change of a comment by an agent that does not hold the claim of its task."""
+        tasks = {comment.task_id: comment.task for comment, _ in changes}
+        follow_task_changes(actor, [(task, {"comments": []}) for task in tasks.values()])
 
     @classmethod
     def store_missing_times(cls) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Self
 
 from django.core.validators import RegexValidator
@@ -26,10 +26,12 @@ from taskflow.tenancy import (
     TenantQuerySet,
     with_tenant_parameter,
 )
+from tasks.models.claim_checks import end_claims_in_projects
 from tasks.models.count_deltas import COUNTS, TaskCountDelta
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
+    from taskflow.audit.actor import Actor
     from taskflow.db.viewer import Viewer
 
 KEY_PATTERN = re.compile(r"[A-Z][A-Z0-9]{1,9}")
@@ -170,6 +172,11 @@ class Project(Trashable):
             ProjectKey.store(given)
 
     @classmethod
+    def follow_changes(cls, actor: Actor, changes: Sequence[tuple[Self, Changes]]) -> None:
+        """End the claims in projects that are archived or moved to the trash."""
+        end_claims_in_projects([row.pk for row, changed in changes if _is_closed(changed)])
+
+    @classmethod
     def reserve_numbers(cls, counts: Mapping[int, int]) -> dict[int, int]:
         """Reserve numbers for new tasks: `counts[project_id]` of them, which follow each other.
 
@@ -263,6 +270,12 @@ class ProjectKey(TenantModel):
         """Return the id and present key of projects that no row here finds by this key."""
         rows = cls._default_manager.filter(project=OuterRef("pk"), key=OuterRef("key"))
         return Project.everything.filter(~Exists(rows)).order_by("pk").values_list("pk", "key")
+
+
+def _is_closed(changes: Changes) -> bool:
+    """Return whether the recorded changes close a project to work on its tasks."""
+    is_deleted = changes.get("deleted_at", [None, None])[1] is not None
+    return is_deleted or changes.get("status", [None, None])[1] == ProjectStatus.ARCHIVED
 
 
 @with_tenant_parameter

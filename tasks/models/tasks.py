@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from typing import TYPE_CHECKING, ClassVar, Self
 
@@ -16,12 +16,14 @@ from taskflow.db.creation_time import CreationTime
 from taskflow.db.expressions import MiddleOfDay
 from taskflow.http.schema import MAX_TEXT_LENGTH
 from taskflow.tenancy import Changes, TenantFK, TenantManager, TenantModel, TenantQuerySet
+from tasks.models.claim_checks import follow_task_changes
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.projects import Project, ProjectStatus
 from tasks.models.tags import Tag
 from tasks.models.trash import LiveManager, Trashable
 
 if TYPE_CHECKING:
+    from taskflow.audit.actor import Actor
     from taskflow.db.viewer import Viewer
 
 MAX_TASK_DEPTH = 5  # levels of a tree of tasks; the top task is the first level
@@ -117,11 +119,14 @@ AllTasksManager = TenantManager.from_queryset(TaskQuerySet)
 class Task(Trashable):
     """A task of a project, with a number that is unique in the project."""
 
-    unrecorded = frozenset({"commented_at"})
+    unrecorded = frozenset({"commented_at", "claim_id", "assigned_by_claim_id"})
     derived = frozenset({"completed_at"})
     columns_for_dependents = frozenset(
-        {"project_id", "status", "outcome", "deleted_at"}
-    )  # the task counts depend on them
+        {
+            *("project_id", "status", "outcome", "deleted_at"),  # for the task counts
+            *("claim_id", "assigned_by_claim_id"),  # for the claims, with every lock of the row
+        }
+    )
     project_field = "project_id"
     few_values: ClassVar = {"priority_rank": (1, 2, 3)}  # sorted lists are read per value
 
@@ -182,6 +187,13 @@ class Task(Trashable):
     # When a comment was last written, changed, deleted or restored. Comment sets it, and neither
     # the version nor updated_at changes with it: a comment is no edit of the task.
     commented_at = models.DateTimeField(null=True, editable=False)
+    # The claim that has not ended; null if there is none. The lock of the row reads it, so a write
+    # of a task without a claim needs no further statement. Not a foreign key, since the claim
+    # refers to the task. Like the next column, it changes neither the version nor updated_at.
+    claim_id = models.BigIntegerField(null=True, editable=False)
+    # The claim that has set the present assignee; null if an edit has. When it has ended, the task
+    # counts as unassigned.
+    assigned_by_claim_id = models.BigIntegerField(null=True, editable=False)
     # By the database, so that no statement that writes one of both can forget it.
     last_activity_at = models.GeneratedField(
         expression=Greatest("updated_at", Coalesce("commented_at", "updated_at")),
@@ -325,6 +337,10 @@ class Task(Trashable):
     @classmethod
     def update_dependents(cls, changes: Iterable[tuple[Self, Changes]]) -> None:
         TaskCountDelta.record(changes)
+
+    @classmethod
+    def follow_changes(cls, actor: Actor, changes: Sequence[tuple[Self, Changes]]) -> None:
+        follow_task_changes(actor, changes)
 
     @property
     def key(self) -> str:

@@ -20,7 +20,8 @@ from taskflow.db.json_values import HasJsonValue
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.json_filters import JsonCondition
 from taskflow.http.paging import FilterValues
-from tasks.models import Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.models import Claim, Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.models.claims import is_open
 from tasks.models.tasks import is_blocked, is_ready, is_workable
 from tasks.queries.changed_since import has_changed_since
 from tasks.queries.search import Condition, matches
@@ -217,6 +218,11 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "owner": partial(_is_one_of, "owner"),
         "is_published": lambda is_true: Q(is_published=is_true),
         **_times("created_at", "updated_at"),
+    },
+    Claim: {
+        "task": lambda ids: Q(task__pk__in=ids),
+        "user": partial(_is_one_of, "user"),
+        "open": lambda is_true: is_open() if is_true else ~is_open(),
     },
     Event: {
         "of_task": lambda pk: Q(subject_type="task", subject_id=pk),

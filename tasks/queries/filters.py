@@ -78,6 +78,14 @@ def filter_tasks(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QueryS
 def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> QuerySet[Task]:
     """Return the rows that satisfy the filters, for a change of all of them.
 
+    Raises the errors of read_filters_of_change().
+    """
+    return apply_filters(rows, read_filters_of_change(actor, rows, where))
+
+
+def read_filters_of_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere) -> FilterValues:
+    """Return the values of filters that select tasks of `rows` for a change.
+
     Raises Invalid for a project, user or task that the actor cannot see, and for an excluded tag or
     reference that does not exist: if it is misspelled, the tasks to exclude would be changed.
     """
@@ -95,7 +103,7 @@ def select_tasks_to_change(actor: Actor, rows: QuerySet[Task], where: TaskWhere)
         for ref in refs:
             sentence = f"No task has the external_ref “{ref}” to exclude."
             _get_id(present, ref, "external_ref_not", sentence)
-    return apply_filters(rows, values)
+    return values
 
 
 def leave_out_archived(values: FilterValues) -> FilterValues:
@@ -264,6 +272,7 @@ READERS: Mapping[str, Callable[[Actor, str, list[str]], Iterable[object]]] = {
     "assignee": read_users,
     "created_by": read_users,
     "owner": read_users,
+    "user": read_users,
     "author": read_users,
     "parent": _read_tasks,
     "blocked_by": _read_tasks,
