@@ -42,7 +42,7 @@ from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.models import Via
 from taskflow.audit.recorder import serialize_graph_changes
 from taskflow.http.addresses import find_client
-from taskflow.http.bodies import API_PREFIX, read_body
+from taskflow.http.bodies import API_PREFIXES, read_body
 from taskflow.http.body_options import is_dry_run
 from taskflow.http.contention import respond_with_retries, restore_request
 from taskflow.http.database_errors import (
@@ -83,7 +83,7 @@ class TenantMiddleware:
     def __call__(self, request: ActorRequest) -> HttpResponse:
         if (refusal := read_body(request)) is not None:
             return refusal
-        if request.path.startswith(API_PREFIX):
+        if request.path.startswith(API_PREFIXES):
             response = self.answer_api(request)
         elif request.path.startswith(ADMIN_PREFIX):
             response = self.answer_admin(request)
@@ -128,7 +128,7 @@ class TenantMiddleware:
         tenant_id = tokens.read_tenant_id(text)
         if tenant_id is None:
             return self.get_response(request)  # operations that need a token answer 401
-        is_safe = request.method in SAFE
+        is_safe = request.method in SAFE or request.tool_access == "read"
         with inside_tenant_of_token(text, tenant_id, read_only=is_safe) as live_tokens:
             if not live_tokens:
                 return self.run_view(request)
@@ -164,6 +164,9 @@ class TenantMiddleware:
             request.actor = actor
             allow_early_commit()
             return self.run_view(request)
+        if request.tool_access == "read":  # a tool may need several queries
+            request.actor = actor
+            return self.run_view(request)
         if request.is_repeated:
             serialize_graph_changes(actor)
         actor = add_attribution(request, actor)
@@ -174,11 +177,12 @@ class TenantMiddleware:
             check_principal(actor)
             return self.answer_without_changes(request)
         run_view = self.run_view_with_precondition if precondition else self.run_view
-        key = read_idempotency_key(request)
+        # Tools use the key for the request that they send inside this one.
+        key = None if request.tool_access else read_idempotency_key(request)
         if key is not None:
             return run_once(request, key, partial(run_for_principal, run_view))
         check_principal(actor)
-        if precondition is None:
+        if precondition is None and request.tool_access is None:
             allow_early_commit()
         return run_view(request)
 

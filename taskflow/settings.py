@@ -82,6 +82,7 @@ MIDDLEWARE = [
     "taskflow.http.middleware.Cors",
     "taskflow.http.middleware.Sessions",
     "taskflow.http.middleware.Common",
+    "taskflow.mcp.middleware.McpMiddleware",
     "accounts.middleware.TenantMiddleware",
     "taskflow.admin.text.AdminTextMiddleware",
     "taskflow.http.middleware.Csrf",
@@ -232,7 +233,7 @@ SECURE_CONTENT_TYPE_NOSNIFF = False
 SECURE_REFERRER_POLICY = SECURE_CROSS_ORIGIN_OPENER_POLICY = None
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 CORS_ALLOWED_ORIGINS = env.read_list("TASKFLOW_CORS_ORIGINS")
-CORS_URLS_REGEX = r"^/api/"
+CORS_URLS_REGEX = r"^/(api/|mcp$)"
 CORS_ALLOW_HEADERS = [
     "authorization",
     "claim",
@@ -240,6 +241,9 @@ CORS_ALLOW_HEADERS = [
     "idempotency-key",
     "if-match",
     "if-none-match",
+    "mcp-method",
+    "mcp-name",
+    "mcp-protocol-version",
     "prefer",
     "x-on-behalf-of",
     "x-reason",
@@ -255,6 +259,7 @@ CORS_EXPOSE_HEADERS = [
     "ratelimit",
     "ratelimit-policy",
     "retry-after",
+    "www-authenticate",
     "x-request-id",
 ]
 # The most that a tenant may have, by name. What is not limited is left out.

@@ -21,6 +21,8 @@ from taskflow.guide import llms_txt
 from taskflow.http import health
 from taskflow.http.errors import ERRORS_PAGE
 from taskflow.http.request import Request
+from taskflow.mcp.endpoint import mcp
+from taskflow.mcp.metadata import protected_resource
 from taskflow.security_txt import security_txt
 from taskflow.tenancy.checks import find_violations
 from tasks.admin.invitations import accept_invitation
@@ -47,7 +49,11 @@ urlpatterns = [  # tried in this order
     path(ERRORS_PAGE.removeprefix("/"), errors_page),
     path("api/v1/", api_urls),
     path("api/v1", index_view),
+    path("mcp", mcp),
     path("llms.txt", llms_txt),
+    # The metadata about a resource is at the well-known path, with the path of the resource.
+    path(".well-known/oauth-protected-resource", protected_resource),
+    path(".well-known/oauth-protected-resource/mcp", protected_resource),
     path(".well-known/security.txt", security_txt),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/login/", sign_in),

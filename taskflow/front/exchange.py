@@ -11,7 +11,7 @@ from typing import NamedTuple
 from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
 from taskflow.front.streams import send_stream
 from taskflow.http.addresses import find_client
-from taskflow.http.bodies import API_PREFIX
+from taskflow.http.bodies import API_PREFIXES
 from taskflow.http.cors import cors_headers
 from taskflow.http.errors import CONTENT_TYPE, Problem, problem_of_status
 from taskflow.http.request_record import QUEUE_SECONDS, to_ms
@@ -93,7 +93,7 @@ class Exchange:
         self.unwatch()
         request_id = self._request_id()
         path = str(self.environ["PATH_INFO"])
-        is_api = path.startswith(API_PREFIX)
+        is_api = path.startswith(API_PREFIXES)
         body = problem.as_json(request_id) if is_api else problem.detail
         headers = {
             **(API_HEADERS if is_api else PAGE_HEADERS),

@@ -15,7 +15,8 @@ from taskflow.http.charsets import check_charset
 from taskflow.http.errors import BadRequest, Problem, problem_of_status
 from taskflow.http.request import Request
 
-API_PREFIX = "/api/"
+MCP_PATH = "/mcp"  # the tools of language models: taskflow/mcp/
+API_PREFIXES = ("/api/", MCP_PATH)  # of paths that need a token, and whose errors are problems
 MAX_CONTENT_LENGTH_DIGITS = 19  # Python's int() refuses more than 4,300 digits
 DIGITS_OF_SMALL_BODY = 6  # a Content-Length with so many digits is below every limit
 
@@ -46,7 +47,7 @@ def read_body(request: Request) -> HttpResponse | None:
         return None
     try:
         # Operations of the API check their content type themselves.
-        if not request.path.startswith(API_PREFIX):
+        if not request.path.startswith(API_PREFIXES):
             check_charset(request)
         if not content_length.isdecimal():
             raise BadRequest("Content-Length must be a number of bytes.")
@@ -65,7 +66,7 @@ def read_body(request: Request) -> HttpResponse | None:
 
 def _refuse(request: Request, problem: Problem) -> HttpResponse:
     """Return a problem document for the API, and plain text for everything else."""
-    if request.path.startswith(API_PREFIX):
+    if request.path.startswith(API_PREFIXES):
         return problem.as_response(request)
     return HttpResponse(
         problem.detail,

@@ -26,7 +26,7 @@ from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
 from whitenoise.middleware import WhiteNoiseMiddleware
 
-from taskflow.http.bodies import API_PREFIX
+from taskflow.http.bodies import API_PREFIXES
 from taskflow.http.compression import compress
 from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
@@ -44,7 +44,12 @@ GetResponse = Callable[[Request], HttpResponse]
 
 def is_api(request: HttpRequest) -> bool:
     """Return whether a request is for the API. The documentation page under /api/ is not."""
-    return request.path.startswith(API_PREFIX) and not request.path.startswith(DOCS)
+    return request.path.startswith(API_PREFIXES) and not request.path.startswith(DOCS)
+
+
+def is_complete(response: HttpResponse) -> bool:
+    """Return whether an error response has a form of its own, such as that of JSON-RPC."""
+    return bool(getattr(response, "is_complete", False))
 
 
 class RequestMiddleware:
@@ -74,7 +79,7 @@ class RequestMiddleware:
         return response
 
     def respond(self, request: Request) -> HttpResponse:
-        if not request.path.startswith(API_PREFIX):
+        if not request.path.startswith(API_PREFIXES):
             if request.method not in PAGE_METHODS:
                 return HttpResponseNotAllowed(PAGE_METHODS)
             return self.get_response(request)
@@ -90,7 +95,8 @@ class RequestMiddleware:
         if response.status_code in (204, 304):
             del response["Content-Type"]  # Django sets it also for responses without a body
         content_type = response.headers.get("Content-Type", "")
-        if response.status_code >= 400 and not content_type.startswith(CONTENT_TYPE):
+        is_foreign = not content_type.startswith(CONTENT_TYPE) and not is_complete(response)
+        if response.status_code >= 400 and is_foreign:
             # Other headers stay: Allow, and those of CORS, without which a browser hides the rest.
             others = {n: v for n, v in response.items() if not n.startswith("Content-")}
             response = problem_of_status(response.status_code, others).as_response(request)

@@ -132,8 +132,11 @@ def read_idempotency_key(request: HttpRequest) -> str | None:
     See draft-ietf-httpapi-idempotency-key-header-07. Raises BadRequest for an unusable key.
     """
     given: str | None = request.META.get("HTTP_IDEMPOTENCY_KEY")
-    if given is None:
-        return None
+    return None if given is None else parse_idempotency_key(given)
+
+
+def parse_idempotency_key(given: str) -> str:
+    """Return an idempotency key without its quotes. Raises BadRequest for an unusable one."""
     match = IDEMPOTENCY_KEY_PATTERN.fullmatch(given.strip())
     key = (match[1] or match[2]) if match else ""
     if not 1 <= len(key) <= MAX_KEY_LENGTH:

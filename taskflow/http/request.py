@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from django.core.handlers.wsgi import WSGIRequest
 from django.http import HttpResponse
@@ -55,6 +55,9 @@ class Request(WSGIRequest):
     etag: str | None = None  # of the row in the response
     prepared_response: HttpResponse | None = None  # see responses.prepare_response()
     wait: Wait | None = None  # what this request waits for: see waiting.py
+    # Of a request to /mcp: its message, and whether it may write. See taskflow/mcp/middleware.py.
+    call: object = None
+    tool_access: Literal["read", "write"] | None = None
     form_refusal: Problem | None = None  # what an admin form shows above its fields
 
     def _get_scheme(self) -> str | None:

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.urls import Resolver404, resolve
 
 from taskflow.http.addresses import find_client
-from taskflow.http.bodies import API_PREFIX
+from taskflow.http.bodies import API_PREFIXES
 from taskflow.http.errors import problem_of_response
 from taskflow.http.request import Request
 from taskflow.http.waiting import WAIT, WAITED_SECONDS
@@ -32,6 +32,7 @@ PAGES = {
     "/api/v1/docs": "docs",
     "/livez": "livez",
     "/readyz": "readyz",
+    "/mcp": "mcp",
 }
 
 
@@ -100,7 +101,7 @@ def _find_operation(request: Request, status: int) -> str:
     Without a database, a request of the API fails before its URL is looked up. The log and the
     metrics have to say which operations fail, so it is looked up here.
     """
-    if status >= 500 and request.path.startswith(API_PREFIX):
+    if status >= 500 and request.path.startswith(API_PREFIXES):
         with suppress(Resolver404):
             ids: dict[str, str] = getattr(resolve(request.path).func, "operation_ids", {})
             method = str(request.method)

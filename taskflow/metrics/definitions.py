@@ -11,13 +11,13 @@ from taskflow.metrics.timing import Timings
 METHODS = ("DELETE", "GET", "PATCH", "POST", "PUT")
 READ_AS = {"HEAD": "GET"}
 STATUSES = (
-    *("200", "201", "204", "301", "302", "304"),
+    *("200", "201", "202", "204", "301", "302", "304"),
     *("400", "401", "403", "404", "405", "408", "409", "410", "411", "412", "413", "415", "422"),
     "429",
     *("500", "503", "507"),
 )
 # Requests that no operation of the API answers: "other" are those for unknown URLs.
-PAGES = ("admin", "docs", "livez", "readyz", "static")
+PAGES = ("admin", "docs", "livez", "mcp", "readyz", "static")
 NOT_BEGUN = "not_begun"  # refused by the front before the application has received them
 LANES = ("work", "sign_in", "probe")
 RETRY_CAUSES = ("deadlock", "serialization", "busy", "prepared_statement", "moved")

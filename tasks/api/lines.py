@@ -57,7 +57,7 @@ def task_line(task: Row) -> str:
     words = [str(task["key"]), _status_of(task)]
     if task["priority"] != Priority.MEDIUM:
         words.append(str(task["priority"]))
-    if handle := _handle_of(task["assignee"]):
+    if handle := handle_of(task["assignee"]):
         words.append(handle)
     if due := task["due_on"] or task["due_date"]:
         words.append(f"due {shorten_time(due)}")
@@ -74,7 +74,7 @@ def project_line(project: Row) -> str:
     """Return the line of a project: key, status, owner, your role, open tasks and name."""
     counts = project["task_counts"]
     assert isinstance(counts, Mapping)
-    words = [str(project["key"]), str(project["status"]), str(_handle_of(project["owner"]))]
+    words = [str(project["key"]), str(project["status"]), str(handle_of(project["owner"]))]
     words += [str(project["role"])] if project["role"] else []
     words.append(f"{counts['todo'] + counts['in_progress']} open")
     return f"{' '.join(words)} {quote(project['name'], MAX_LINE_LENGTH)}"
@@ -82,7 +82,7 @@ def project_line(project: Row) -> str:
 
 def comment_line(comment: Row) -> str:
     """Return the line of a comment: task, author, time and the beginning of its text."""
-    author = _handle_of(comment["author"]) or "operator"
+    author = handle_of(comment["author"]) or "operator"
     time = shorten_time(comment["created_at"])
     text = quote(comment["body"], MAX_SNIPPET_LENGTH)
     return f"comment {comment['id']} {comment['task_key']} {author} {time} {text}"
@@ -92,7 +92,7 @@ def page_line(page: Row) -> str:
     """Return the line of a page: its state, owner and title."""
     state = "published" if page["is_published"] else "draft"
     title = quote(page["title"], MAX_LINE_LENGTH)
-    return f"page {page['id']} {state} {_handle_of(page['owner'])} {title}"
+    return f"page {page['id']} {state} {handle_of(page['owner'])} {title}"
 
 
 LINES: Mapping[type[Model], Lines] = {
@@ -134,7 +134,8 @@ def _status_of(task: Row) -> str:
     return str(task["outcome"] if task["outcome"] == "cancelled" else task["status"])
 
 
-def _handle_of(user: object) -> str | None:
+def handle_of(user: object) -> str | None:
+    """Return the handle of a user in a response, as in @ada, or None for null."""
     return f"@{user['handle']}" if isinstance(user, Mapping) else None
 
 
