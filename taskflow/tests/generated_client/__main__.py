@@ -6,6 +6,7 @@ validated by openapi-spec-validator, redocly and spectral. Then each of three ge
 client from it, and a program of about 60 lines works with that client: it signs in, lists with
 filters, creates with keys and `me`, updates with If-Match, meets a conflict, tries a change, sends
 a bulk request, searches, deletes and reads problem documents. A warning of a generator is a failure.
+The official client of MCP works with the tools at /mcp, in both eras of the protocol.
 
 Without Node.js, the parts that need it are left out, which is reported; with CI set that fails.
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from taskflow.tests.generated_client import nodejs, python_client
+from taskflow.tests.generated_client import mcp_client, nodejs, python_client
 from taskflow.tests.server import clean_environment, free_port, serve, stop
 
 
@@ -30,6 +31,7 @@ def main() -> None:
     if not has_node and os.environ.get("CI"):
         sys.exit(f"Node.js was not found. CI needs it for {nodejs.PARTS}.")
     python_client.install()
+    mcp_client.install()
     if has_node:
         nodejs.install()
     with tempfile.TemporaryDirectory() as name:
@@ -56,6 +58,7 @@ def check(base: str, directory: Path, *, has_node: bool) -> None:
         sys.exit("openapi-spec-validator:\n" + "\n".join(errors))
     print("openapi-spec-validator: the document is valid")
     python_client.run(document, base, directory)
+    mcp_client.run(base)
     if has_node:
         nodejs.lint(document)
         nodejs.run(document, base)

@@ -9,7 +9,9 @@ from pathlib import Path
 TIMEOUT = 300  # seconds; an installation on a slow connection
 
 
-def run(what: str, command: list[str | Path], *, folder: Path, environment: dict[str, str]) -> str:
+def run(
+    what: str, command: list[str | Path], *, folder: Path, environment: dict[str, str] | None = None
+) -> str:
     """Return what the command prints. Exits with it, and with `what`, when the command fails."""
     done = subprocess.run(
         command,

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import venv
 from pathlib import Path
 
 from taskflow.tests.generated_client.commands import run as run_command
+from taskflow.tests.generated_client.environments import install as install_environment
 from taskflow.tests.server import ROOT
 
 HERE = Path(__file__).parent / "python"
@@ -16,15 +16,8 @@ BIN = ENVIRONMENT / "bin"
 
 
 def install() -> None:
-    """Make the generator's own environment, unless it is there with these requirements."""
-    installed = ENVIRONMENT / "requirements.txt"
-    if installed.exists() and installed.read_text() == REQUIREMENTS.read_text():
-        return
-    print("Installing openapi-python-client")
-    venv.create(ENVIRONMENT, clear=True, with_pip=True)
-    quiet = ["--quiet", "--quiet", "--disable-pip-version-check"]
-    _run("pip", [BIN / "python", "-m", "pip", "install", *quiet, "-r", REQUIREMENTS], HERE)
-    installed.write_text(REQUIREMENTS.read_text())
+    """Make the generator's own environment."""
+    install_environment("openapi-python-client", ENVIRONMENT, REQUIREMENTS)
 
 
 def run(document: Path, base: str, directory: Path) -> None:
