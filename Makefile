@@ -67,8 +67,9 @@ contract: installed ## Lint the OpenAPI document, and work with generated client
 fuzz: installed ## Send FUZZ_CASES=50000 generated requests to the API on each database
 	$(BIN)/python -m taskflow.tests.fuzz
 
-isolation-matrix: installed ## Send every request of the isolation matrix, about 35,000, on SQLite
-	env -u DATABASE_URL ISOLATION_SHARE=1 TASKFLOW_DEBUG=0 $(PYTEST) -n 2 -s taskflow/tests/test_isolation_matrix.py
+isolation-matrix: installed ## Send every request of the isolation matrix, about 34,000, on each database
+	env -u DATABASE_URL ISOLATION_SHARE=1 TASKFLOW_DEBUG=0 $(PYTEST) -n 2 taskflow/tests/test_isolation_matrix.py
+	ISOLATION_SHARE=1 TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 taskflow/tests/test_isolation_matrix.py
 
 prove: installed ## Run the slow proofs on both databases: retries, kill -9, concurrent writers, undo
 	env -u DATABASE_URL PROOF=1 TASKFLOW_DEBUG=0 $(PYTEST) -s -m proof

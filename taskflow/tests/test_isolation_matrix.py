@@ -2,8 +2,10 @@
 
 The response to a foreign id equals the response to an absent one, byte for byte but for the request
 id and the id itself, and no text of a foreign row appears in any response. Foreign are the rows of
-another tenant, and those of a project of the own tenant in which the actor is not a member.
-ISOLATION_SHARE=1 sends all requests (`make isolation-matrix`); by default it is 23, one case of 23.
+another tenant, and those of a project of the own tenant in which the actor is not a member; also
+sessions, sign-ins, second factors, invitations and links of mails. isolation_worlds.py has the
+rows and the actors. ISOLATION_SHARE=1 sends all requests (`make isolation-matrix`); by default it
+is 7: of the ids in paths and bodies one case of 7, and all other cases.
 """
 
 from __future__ import annotations
@@ -14,29 +16,19 @@ from collections import Counter
 
 import pytest
 
-from accounts.actions.tokens import create_token
-from accounts.actions.users import create_user
-from accounts.models import ApiToken, User
+from accounts import tokens
+from accounts.actions.mail_tokens import issue_mail_token
+from accounts.models import MailPurpose
 from conftest import ApiClient, token_of
-from taskflow.audit.actor import TokenScope
-from taskflow.audit.models import Event
 from taskflow.tenancy import inside
+from taskflow.tests.isolation_worlds import ADDRESS, MARKER, build_worlds
 from taskflow.tests.test_permissions import MATRIX, rolled_back
-from tasks.actions.comments import create_comment
-from tasks.actions.pages import create_page
-from tasks.actions.projects import create_project
-from tasks.actions.tags import create_tag
-from tasks.changes.tasks import create_task, delete_task
-from tasks.export.sequences import set_sequences
-from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.changes.tasks import create_task
 
 pytestmark = [pytest.mark.isolation, pytest.mark.slow]
 
-SHARE = int(os.environ.get("ISOLATION_SHARE", "23"))
-MARKER = "qzforeign"
+SHARE = int(os.environ.get("ISOLATION_SHARE", "7"))  # a prime that divides no number of variants
 ABSENT = 9_000_000_123
-LAST_ID = 7_000_000_000
-NUMBERED = (User, Comment, Event, Page, Project, ProjectMember, Tag, Task, ApiToken)
 ABSENT_TEXTS = {"key": "QZQZQ", "task_key": "QZQZQ-1"}
 FILTERS = {
     "/tasks": ("project", "assignee", "created_by", "parent", "blocked_by", "tag"),
@@ -55,60 +47,53 @@ SELECTORS = {
         lambda v: {"operations": [{"op": "complete", "where": {"project": [str(v("project"))]}}]},
     ),
     "undo_events": ("/undo", lambda v: {"event_ids": [v("event")]}),
+    "undo_second_factor": ("/undo", lambda v: {"event_ids": [v("factor_event")]}),
+    "undo_sign_in": ("/undo", lambda v: {"event_ids": [v("sign_in_event")]}),
+    "undo_invitation": ("/undo", lambda v: {"event_ids": [v("invitation_event")]}),
     "undo_project": (
         "/undo",
         lambda v: {"actor": "me", "since": "2020-01-01T00:00:00Z", "project": str(v("project"))},
     ),
     "plan": ("/plans", lambda v: {"method": "DELETE", "path": f"/api/v1/tasks/{v('task')}"}),
+    "plan_session": (
+        "/plans",
+        lambda v: {"method": "DELETE", "path": f"/api/v1/sessions/{v('session')}"},
+    ),
+    "plan_invitation": (
+        "/plans",
+        lambda v: {"method": "POST", "path": f"/api/v1/invitations/{v('invitation')}/resending"},
+    ),
+    "invite": (
+        "/invitations",
+        lambda v: {"email": "n@x.example", "projects": [{"project": v("project")}]},
+    ),
     "token": ("/tokens", lambda v: {"name": "t", "project_ids": [v("project")]}),
 }
+LISTS = (
+    "/tasks",
+    "/projects",
+    "/comments",
+    "/pages",
+    "/search?q=task",
+    "/trash",
+    "/tags",
+    "/users",
+)
+LISTS += ("/tokens", "/sessions", "/me/sign-ins", "/invitations", "/me/second-factor", "/me")
 # One of the two foreign worlds is their own: lists show it to them.
-SEES_A_MARKER = ("staff", "other_tenant")
+SEES_A_MARKER = ("staff", "operator_in_tenant", "other_tenant")
+LINKS = {
+    "password_reset": ("/auth/password-resets/completion", {"password": "a long passphrase"}),
+    "email_change": ("/auth/email-changes/completion", {}),
+    "invitation": ("/invitations/acceptance", {"password": "a long passphrase"}),
+}
 sent: Counter[str] = Counter()
-
-
-def foreign_rows(owner, key):
-    """Create one row of each kind that only the owner, and staff of the tenant, may see."""
-    with inside(owner.tenant):
-        project = create_project(owner, name=f"{MARKER} project", key=key)
-        task = create_task(owner, project, title=f"{MARKER} task", external_ref="known")
-        gone = create_task(owner, project, title=f"{MARKER} gone")
-        delete_task(owner, gone)
-        comment = create_comment(owner, task, body=f"{MARKER} comment")
-        page = create_page(owner, project, title=f"{MARKER} page")
-        token, _ = create_token(owner, name=f"{MARKER} token", scope=TokenScope.READ)
-        membership = ProjectMember.objects.get(project=project)
-        event = owner.user.events.order_by("pk").last()
-        rows = {"project": project, "hers": project, "task": task, "gone": gone, "page": page}
-        rows |= {"comment": comment, "token": token, "membership": membership, "event": event}
-        return {name: row.pk for name, row in rows.items()} | {"key": key, "task_key": f"{key}-1"}
 
 
 @pytest.fixture
 def worlds(fixtures):
     """Foreign ids, with the actors to whom they are foreign. They occur in no other text."""
-    set_sequences({model._meta.db_table: LAST_ID for model in NUMBERED})
-    other = foreign_rows(fixtures.mallory, "QZO")
-    with inside(fixtures.globex):
-        other["tag"] = create_tag(fixtures.mallory, name=f"{MARKER} tag").pk
-        user = create_user(fixtures.mallory, email=f"{MARKER}@globex.example")
-    other |= dict.fromkeys(("carl", "eve", "bob", "new", "user"), user.pk)
-    hidden = foreign_rows(fixtures.carl, "QZH")
-    clients = {
-        "anonymous": ApiClient(),
-        "outside": ApiClient(token_of(fixtures.eve)),
-        "member": ApiClient(token_of(fixtures.bob)),
-        "owner": ApiClient(token_of(fixtures.ada)),
-        "agent": ApiClient(token_of(fixtures.bot)),
-        "reader": ApiClient(token_of(fixtures.bob, "read")),
-        "bound": ApiClient(token_of(fixtures.bob, project_ids=[fixtures.apollo.pk])),
-        "staff": ApiClient(token_of(fixtures.boss)),
-        "bound_staff": ApiClient(token_of(fixtures.boss, project_ids=[fixtures.apollo.pk])),
-        "other_tenant": ApiClient(token_of(fixtures.mallory)),
-    }
-    without_staff = {name: c for name, c in clients.items() if name != "staff"}
-    of_acme = {name: c for name, c in clients.items() if name != "other_tenant"}
-    return [(other, of_acme), (hidden, without_staff)]
+    return build_worlds(fixtures)
 
 
 def variants(foreign, fixtures):
@@ -146,10 +131,15 @@ def compare(client, make, foreign, where):
         method, url, body, headers = make(values)
         response = send(client, method, url, body, headers)
         assert response.status_code < 500, (where, response.content)
-        assert MARKER not in response.content.decode().replace("q=qzforeign", ""), where
-        assert MARKER not in str(response.headers), where
+        assert_shows_nothing_foreign(response, where)
         results.append(described(response, values.values()))
     assert results[0] == results[1], where
+
+
+def assert_shows_nothing_foreign(response, where):
+    text = response.content.decode().replace("q=qzforeign", "") + str(response.headers)
+    assert MARKER not in text, where
+    assert ADDRESS not in text, where
 
 
 def placeholders(path, body):
@@ -230,14 +220,24 @@ def test_foreign_id_in_a_selector_answers_as_an_absent_one(fixtures, worlds, sel
             compare(client, make, foreign, (selector, actor))
 
 
+def test_each_actor_is_signed_in_as_it_is_meant_to_be(worlds):
+    (_other, clients), _hidden = worlds
+    responses = {actor: client.get("/tenant") for actor, client in clients.items()}
+
+    signed_in = {actor for actor, r in responses.items() if r.status_code == 200}
+    assert clients.keys() - signed_in == {"anonymous", "deactivated"}
+    assert responses["operator"].json()["subdomain"] == "platform"
+    assert responses["operator_in_tenant"].json()["subdomain"] == "acme"
+
+
 def test_lists_show_nothing_foreign(fixtures, worlds):
     for _foreign, clients in worlds:
         for actor, client in clients.items():
             if actor in SEES_A_MARKER:
                 continue
-            for path in ("/tasks", "/projects", "/comments", "/pages", "/search?q=task", "/trash"):
+            for path in LISTS:
                 response = send(client, "get", path, None, {})
-                assert MARKER not in response.content.decode(), (actor, path)
+                assert_shows_nothing_foreign(response, (actor, path))
 
 
 def test_cursor_of_another_user_shows_nothing_foreign(fixtures, worlds):
@@ -250,7 +250,38 @@ def test_cursor_of_another_user_shows_nothing_foreign(fixtures, worlds):
             response = send(client, "get", f"/tasks?limit=1&cursor={cursor}", None, {})
             if actor in SEES_A_MARKER:
                 continue
-            assert MARKER not in response.content.decode(), actor
+            assert_shows_nothing_foreign(response, actor)
+
+
+@pytest.mark.parametrize("purpose", LINKS)
+@pytest.mark.parametrize("tenant", ["acme", "platform", "nowhere"])
+def test_link_of_a_mail_of_another_tenant_answers_as_an_absent_one(
+    fixtures, worlds, purpose, tenant
+):
+    """Also with the right secret: the host or X-Tenant names another tenant than the link."""
+    (foreign, clients), _hidden = worlds
+    path, values = LINKS[purpose]
+    with inside(fixtures.globex):
+        text = issue_mail_token(
+            fixtures.globex,
+            MailPurpose(purpose),
+            user=None if purpose == "invitation" else fixtures.mallory.user,
+            email="new@globex.example",
+            subject_id=foreign["invitation"] if purpose == "invitation" else None,
+        )
+    absent = tokens.make_token_text(fixtures.globex.pk, kind=tokens.MAIL_LINK)
+    for actor, client in clients.items():
+        results = []
+        for token in (text, absent):
+            headers = {"X-Tenant": tenant}
+            client.defaults["SERVER_NAME"] = f"{tenant}.localhost"
+            response = send(client, "post", path, values | {"token": token}, headers)
+            assert_shows_nothing_foreign(response, (purpose, actor))
+            results.append(described(response, [token]))
+        assert results[0] == results[1], (purpose, actor)
+        assert results[0][0] == 422
+    headers = {"X-Tenant": "globex"}  # the link works
+    assert send(ApiClient(), "post", path, values | {"token": text}, headers).status_code < 300
 
 
 @pytest.fixture(scope="module", autouse=True)
