@@ -40,6 +40,7 @@ FROM_ONE_ADDRESS = Limit("account and address", short_seconds=12, long_seconds=1
 OF_ONE_ADDRESS = Limit("address", short_seconds=12, long_seconds=180)
 OF_ONE_ACCOUNT = Limit("account", short_seconds=12, long_seconds=180)
 CODES = Limit("codes of an account", short_seconds=12, long_seconds=180)
+ENROLMENT_CODES = Limit("codes of an enrolment", short_seconds=12, long_seconds=180)
 # Events that attackers can cause: 300 an hour in a tenant, and of refusals five for an account.
 FAILURES = Limit("events of a tenant", short_seconds=2, long_seconds=12)
 REFUSALS = Limit("refusals of an account", short_seconds=720, long_seconds=720)
@@ -129,11 +130,14 @@ class PasswordCheck(Check):
 class CodeCheck(Check):
     """A code of a second factor, which is only counted here, whether or not it is right.
 
-    Nobody comes so far without the password, so no address is exempt.
+    Nobody comes so far without the password, so no address is exempt. An enrolment is confirmed
+    with a token alone, so its codes are counted apart from those of signing in.
     """
 
+    limit: Limit = CODES
+
     def run(self) -> Result:
-        attempt = count_attempt([Counter(CODES, self.account)])
+        attempt = count_attempt([Counter(self.limit, self.account)])
         if not attempt.wait_seconds:
             return None
         _record_refusal(self, "code_limited")
@@ -213,7 +217,7 @@ def find_user_by_password(check: PasswordCheck) -> User | None:
     accounts exist. Raises TooManyAttempts when a limit is reached, before anything is hashed. The
     user's password may have changed since it was checked: compare it under a lock.
     """
-    result = _result_of(check)
+    result = find_result(check)
     if isinstance(result, TooManyAttempts):
         raise result
     return result
@@ -232,9 +236,9 @@ def is_own_password(actor: Actor, password: str) -> bool:
     return True
 
 
-def limit_codes(actor: Actor) -> None:
+def limit_codes(actor: Actor, limit: Limit = CODES) -> None:
     """Count a code of the actor's second factor. Raises TooManyAttempts when a limit is reached."""
-    result = _result_of(CodeCheck(**_who(actor)))
+    result = find_result(CodeCheck(**_who(actor), limit=limit))
     if isinstance(result, TooManyAttempts):
         raise result
 
@@ -244,14 +248,14 @@ def limit_password_resets(check: ResetCheck) -> None:
 
     An e-mail that nobody has is limited as a known one is.
     """
-    result = _result_of(check)
+    result = find_result(check)
     if isinstance(result, TooManyAttempts):
         raise result
 
 
 def remember_proved_address(check: AddressProof) -> None:
     """Let the account sign in from the address even while others use up its attempts."""
-    _result_of(check)
+    find_result(check)
 
 
 def load_checked_user(user: User) -> User:
@@ -311,7 +315,7 @@ def _who(actor: Actor) -> dict[str, Any]:
     }
 
 
-def _result_of(check: Check) -> Result:
+def find_result(check: Check) -> Result:
     """Return the result of the check, which runs once for a request."""
     results = _results.get()
     if results is None:

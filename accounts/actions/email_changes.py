@@ -13,6 +13,7 @@ from accounts.actions.mail_tokens import (
 from accounts.actions.mails import build_email_change_mail
 from accounts.actions.notices import notify_of_email_change, notify_of_email_request
 from accounts.actions.tokens import revoke_all
+from accounts.mail_limits import limit_email_changes
 from accounts.models import MailPurpose, Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
@@ -26,9 +27,10 @@ def request_email_change(actor: Actor, email: str) -> None:
     """Send a link to the new address, and a notice to the present one.
 
     The present one signs in until the link is followed. A newer link replaces an earlier one.
-    Raises Conflict when another user has the e-mail.
+    Raises Conflict when another user has the e-mail, and TooManyAttempts when a limit is reached.
     """
     user, tenant = actor.user, actor.tenant
+    limit_email_changes(actor, email)
     if User.objects.filter(email=email).exclude(pk=user.pk).exists():
         raise Conflict("This e-mail is taken.", code="taken")
     token = issue_mail_token(tenant, MailPurpose.EMAIL_CHANGE, user=user, email=email)

@@ -15,6 +15,7 @@ from accounts import one_time_codes
 from accounts.actions.locking import lock_users
 from accounts.actions.notices import notify
 from accounts.models import RecoveryCode, SecondFactor, User, find_second_factor
+from accounts.passwords import ENROLMENT_CODES, limit_codes
 from accounts.rules import require_own_account
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, lock, remove
@@ -75,13 +76,14 @@ def build_enrolment(actor: Actor, factor: SecondFactor) -> Enrolment:
 def confirm_enrolment(actor: Actor, code: str) -> list[str]:
     """Put the second factor into use. Return its recovery codes, which are shown once.
 
-    Raises Conflict when no enrolment has begun or it is confirmed already, and Invalid for a wrong
-    code.
+    Raises Conflict when no enrolment has begun or it is confirmed already, Invalid for a wrong
+    code, and TooManyAttempts when a limit is reached.
     """
     require_own_account(actor)
     factor = find_second_factor(actor.user)
     if factor is None:
         raise NO_SECOND_FACTOR.copy()
+    limit_codes(actor, ENROLMENT_CODES)  # a token alone could try all, to get the recovery codes
     lock(factor, "confirmed_at", "salt", "last_step")
     if factor.is_confirmed:
         raise Conflict("Your second factor is confirmed already.", code="taken")
@@ -94,7 +96,9 @@ def confirm_enrolment(actor: Actor, code: str) -> list[str]:
 def renew_recovery_codes(actor: Actor) -> list[str]:
     """Replace the recovery codes of the actor. Return the new ones, which are shown once."""
     require_own_account(actor)
-    return _replace_codes(actor, _lock_confirmed(actor.user), "renewed")
+    codes = _replace_codes(actor, _lock_confirmed(actor.user), "renewed")
+    notify(actor.tenant, actor.user, "New recovery codes were made for your account.")
+    return codes
 
 
 def remove_second_factor(actor: Actor) -> None:
@@ -134,6 +138,8 @@ def use_code(actor: Actor, factor: SecondFactor, code: str) -> bool:
         return False
     left = RecoveryCode.objects.filter(factor=factor).count()
     change(actor, factor, "recovered", codes_left=left)
+    sentence = f"A recovery code was used to sign in to your account; {left} are left."
+    notify(actor.tenant, actor.user, sentence)
     return True
 
 

@@ -114,6 +114,8 @@ def enrol(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and factor is not None and form.is_valid():
         try:
             codes = actions.confirm_enrolment(actor, form.cleaned_data["otp"])
+        except TooManyAttempts as problem:
+            show_limit(request, form, problem)
         except Problem:
             form.add_error("otp", WRONG_CODE)
         else:

@@ -78,6 +78,18 @@ def check_quotas(actor: Actor, created: Sequence[TenantModel]) -> None:
         _require(actor.tenant.pk, TEXT, sum(_measure(row, entry.texts) for row in created))
 
 
+def check_quota(actor: Actor, name: str, adding: int) -> None:
+    """Raise QuotaExceeded if so many more rows would exceed the limit of this name.
+
+    For rows that will be created later, such as users who are invited. Counts exactly: one
+    statement, or none if there is no such limit. Commands are not limited.
+    """
+    if name not in settings.QUOTAS or actor.via is Via.COMMAND:
+        return
+    with _usage_hidden_from(actor):
+        _check_exactly(actor.tenant.pk, name, adding)
+
+
 def check_quotas_of_changes(
     actor: Actor, changes: Iterable[tuple[TenantModel, Mapping[str, Sequence[Any]]]]
 ) -> None:

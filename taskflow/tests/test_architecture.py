@@ -30,6 +30,7 @@ PACKAGES = [
 LAYERS: list[set[str]] = [
     {"models", "limits", "tokens", "one_time_codes"},
     {"rules", "reserved", "passwords"},
+    {"mail_limits"},
     {"actions", "changes"},
     {"queries"},
     {"schemas"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from django.conf import settings
 from django.utils import timezone
 
 from accounts import tokens
@@ -19,10 +20,12 @@ from accounts.actions.mail_tokens import (
 )
 from accounts.actions.mails import build_invitation_mail, require_mail
 from accounts.actions.users import create_user
+from accounts.mail_limits import limit_invitations
 from accounts.models import MailPurpose, Tenant, User, UserKind
 from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
+from taskflow.audit.quotas import check_quota
 from taskflow.audit.recorder import change, create, lock
 from taskflow.http.errors import Conflict, Invalid
 from taskflow.mail.sending import send_after_commit
@@ -48,11 +51,14 @@ def invite(
     """Send a person a link that creates their user, within 7 days. For administrators.
 
     `projects` are the ids of projects that the actor can see, with the roles in them. Raises
-    Conflict when a user has the e-mail or an invitation to it is open, and Forbidden when this
-    installation sends no mail.
+    Conflict when a user has the e-mail or an invitation to it is open, Forbidden when this
+    installation sends no mail, TooManyAttempts when a limit of mails is reached, and QuotaExceeded
+    when the tenant could not have so many users.
     """
     require_staff(actor)
     require_mail()
+    limit_invitations(actor, email)
+    _check_quota(actor)
     if User.objects.with_email(email).exists():
         raise USER_EXISTS.copy()
     invitation = Invitation(
@@ -71,10 +77,12 @@ def invite(
 def resend_invitation(actor: Actor, invitation: Invitation) -> Invitation:
     """Send a new link, which replaces the earlier one and works for 7 days. For administrators.
 
-    Raises Conflict for an invitation that was accepted or revoked.
+    Raises Conflict for an invitation that was accepted or revoked, and TooManyAttempts when a limit
+    of mails is reached.
     """
     require_staff(actor)
     require_mail()
+    limit_invitations(actor, invitation.email)
     lock(invitation, *COLUMNS)
     if invitation.accepted_at or invitation.revoked_at:
         raise Conflict(
@@ -153,6 +161,15 @@ def find_invitation_of_link(token: str) -> Invitation | None:
     """Return the invitation of a link that would work now, or None. Changes nothing."""
     row = find_mail_token(token, MailPurpose.INVITATION)
     return _find(row.subject_id) if row else None
+
+
+def _check_quota(actor: Actor) -> None:
+    """Raise QuotaExceeded if the users who are invited and this one would be too many."""
+    if "users" in settings.QUOTAS:
+        pending = Invitation.objects.filter(
+            accepted_at=None, revoked_at=None, expires_at__gt=timezone.now()
+        )
+        check_quota(actor, "users", pending.count() + 1)
 
 
 def _find(invitation_id: int | None) -> Invitation | None:
