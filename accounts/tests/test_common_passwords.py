@@ -111,3 +111,18 @@ def test_common_password_is_refused_by_the_link_of_a_reset(boss, mailbox):
     r = ApiClient().post("/auth/password-resets/completion", {"token": token, "password": COMMON})
 
     assert (r.status_code, "too common" in r.content.decode()) == (422, True)
+
+
+@pytest.mark.parametrize("channel", ["api", "page"])
+def test_common_password_is_refused_by_the_link_of_an_invitation(boss, mailbox, channel):
+    ApiClient(token_of(boss)).post("/invitations", {"email": "n@x.example"})
+    body = {"token": mailbox.collect_token(), "password": COMMON}
+
+    if channel == "api":
+        r = ApiClient().post("/invitations/acceptance", body)
+    else:
+        r = Client(SERVER_NAME="acme.localhost").post("/admin/invitation/", body)
+
+    assert (r.status_code, "too common" in r.content.decode()) in ((422, True), (200, True))
+    with inside(boss.tenant):
+        assert not User.objects.filter(email="n@x.example").exists()
