@@ -175,10 +175,10 @@ def _position_of(event: Event, shifts: IdShifts) -> LogPosition:
 def _shift(position: LogPosition, shifts: IdShifts) -> LogPosition:
     """Return the position with the id that its event has in this database.
 
-    Cursors can be forged, so the sum may be larger than any id.
+    Cursors can be forged, so the sum may be no possible id.
     """
     shifted = position.id + shifts.get(str(position.epoch), 0)
-    return position._replace(id=min(shifted, MAX_ID))
+    return position._replace(id=max(0, min(shifted, MAX_ID)))
 
 
 # ---- how far a call reads -----------------------------------------------------------------------

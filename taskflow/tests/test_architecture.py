@@ -115,6 +115,7 @@ WRITES_WITHOUT_RECORDER = {
     "tasks/export/backup_file.py": ["digest.update", "digest.update"],
     "tasks/export/format.py": ["self.digest.update"],
     # The import brings the events of the rows with it, and adds those of renamed tags.
+    "tasks/export/epochs.py": ["Tenant.objects.filter.update"],
     "tasks/export/importing.py": ["Event.objects.bulk_create", "model._base_manager.filter.update"],
     # A tenant that no request can use, and the sessions of Django, which belong to no tenant.
     "tasks/export/deletion.py": ["BrowserSession.objects.filter.delete", "due.update"],

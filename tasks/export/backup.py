@@ -21,6 +21,7 @@ from tasks.export.backup_file import (
     read_backup,
     tables_by_label,
 )
+from tasks.export.epochs import begin_event_epoch
 from tasks.export.exporting import Progress, read_chunks
 from tasks.export.format import (
     BACKUP,
@@ -91,6 +92,7 @@ def _restore_tenant(entries: Iterator[Entry], progress: Progress, *, is_older: b
     with inside(tenant):
         rows = ((entry.label, entry.row) for entry in entries)
         write_rows(rows, tenant, {}, progress, BACKUP)
+        begin_event_epoch(tenant)
         if is_older:
             store_what_older_files_lack()
 

@@ -68,16 +68,14 @@ EXPORT = FileFormat(
     excluded_models=frozenset(
         {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session}
     ),
-    # Columns about this installation (its transactions and sign-ins), not about the data.
-    excluded_fields=frozenset({"tenant", "sequence", "is_sign_in", "sessions_ended_at"}),
+    # Columns about the sign-ins of this installation, not about the data.
+    excluded_fields=frozenset({"tenant", "is_sign_in", "sessions_ended_at"}),
 )
 BACKUP = FileFormat(
     "taskflow-backup",
     keeps_json=True,
     excluded_models=frozenset(),
-    # Ids of transactions are those of one database server. After a restore, the order of the ids
-    # of the events replaces them.
-    excluded_fields=frozenset({"tenant", "sequence"}),
+    excluded_fields=frozenset({"tenant"}),
 )
 
 
@@ -157,10 +155,14 @@ class LineWriter:
         self.file.write(json_line({"counts": counts, "sha256": self.digest.hexdigest()}))
 
 
+def tenant_fields() -> list[AnyField]:
+    """Return the fields of a tenant that a file has. Its epoch follows from those of its events."""
+    return [f for f in columns_of(Tenant) if f.name != "event_epoch"]
+
+
 def tenant_document(tenant: Tenant) -> ExportRow:
     """Return the columns of the tenant for the first line of the file."""
-    fields = columns_of(Tenant)
-    return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in fields}
+    return {f.attname: write_value(f, getattr(tenant, f.attname), []) for f in tenant_fields()}
 
 
 def reference_fields(model: Model, file_format: FileFormat = EXPORT) -> Iterator[tuple[str, Model]]:

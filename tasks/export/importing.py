@@ -21,6 +21,7 @@ from taskflow.db.columns import columns_of
 from taskflow.db.computed import set_computed
 from taskflow.http.errors import QuotaExceeded
 from taskflow.tenancy import inside
+from tasks.export.epochs import begin_event_epoch
 from tasks.export.exporting import Progress
 from tasks.export.format import (
     EXPORT,
@@ -31,6 +32,7 @@ from tasks.export.format import (
     label_of,
     models_by_label,
     reference_fields,
+    tenant_fields,
 )
 from tasks.export.sequences import advance_sequence
 from tasks.export.tag_names import rename_tag
@@ -121,8 +123,10 @@ def _import_rows(
         rows = _leave_out_tokens(rows, progress)
     write_rows(rows, tenant, shift, progress)
     with inside(tenant, max_wait=MAX_WAIT):
+        begin_event_epoch(tenant, shift[label_of(Event)])
         for event in events:
-            event.tenant, event.subject_id = tenant, event.subject_id + shift[TAG]
+            event.tenant, event.epoch = tenant, tenant.event_epoch
+            event.subject_id += shift[TAG]
         Event.objects.bulk_create(events)
         TaskCountDelta.repair(Project.everything.all())
         store_what_older_files_lack()
@@ -140,8 +144,8 @@ def create_tenant(values: ExportRow, *, is_hidden: bool = False) -> Tenant:
 
     Raises ValidationError.
     """
-    fields = columns_of(Tenant)
-    tenant = Tenant(**{f.attname: read_value(f, values[f.attname]) for f in fields})
+    columns = {f.attname: read_value(f, values[f.attname]) for f in tenant_fields()}
+    tenant = Tenant(**columns)
     tenant.full_clean(validate_unique=False)
     if is_hidden:
         hide(tenant)
@@ -275,7 +279,7 @@ def _shift_ids(value: object, by: int) -> object:
 
 def _insert(model: Any, rows: list[Model]) -> None:
     """Insert the rows as they are, without setting times or other defaults."""
-    fields = [f for f in columns_of(model) if not f.generated and f.name != "sequence"]
+    fields = [f for f in columns_of(model) if not f.generated]
     set_computed(model, rows, {f.name for f in fields})
     size = connection.ops.bulk_batch_size(fields, rows)
     for start in range(0, len(rows), size):

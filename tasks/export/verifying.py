@@ -12,8 +12,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Model
 
 from accounts.models import Tenant
-from taskflow.db.columns import columns_of
-from taskflow.db.types import AnyField
+from taskflow.db.types import MAX_ID, AnyField
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import parse_json
 from tasks.export.format import (
@@ -24,6 +23,7 @@ from tasks.export.format import (
     fields_of,
     label_of,
     models_by_label,
+    tenant_fields,
 )
 from tasks.export.tag_names import number_equal_names
 from tasks.export.values import MAX_CHANGES_DEPTH, ExportRow, check_content, default_of, read_value
@@ -32,6 +32,7 @@ from tasks.models import Outcome, Role, Status, Tag, Task
 MAX_LINE_BYTES = 256 * 1024 * 1024  # the event of a deleted tag contains the ids of all its tasks
 MAX_LINE_DEPTH = MAX_CHANGES_DEPTH + 2  # a line contains a row, which contains columns
 MAX_EXPORT_ID = 2**62  # so that all ids can be shifted without overflow
+MAX_EPOCH = 1_000_000  # a log gets another one with each import
 TAG = label_of(Tag)
 NOT_AN_EXPORT = "This is not a TaskFlow export. Give a file that `manage.py export` wrote."
 NEWER = "a newer TaskFlow wrote the file. Upgrade TaskFlow"
@@ -153,6 +154,7 @@ def _read_head(head: Line) -> ExportRow:
     try:
         row = fill_defaults(Tenant, tenant)
         _check_values(Tenant, row)
+        _check_id_shifts(row["event_id_shifts"])
         check_id(row["id"], 0)
     except (Problem, ValueError, ValidationError) as error:
         raise InvalidExport(f"Line 1: {describe_error(error)}") from None
@@ -227,6 +229,8 @@ def _check_values(model: type[Model], row: ExportRow) -> None:
 
 
 def _check_event(row: ExportRow) -> None:
+    if not (1 <= row["epoch"] <= MAX_EPOCH and 0 <= row["sequence"] <= MAX_ID):
+        raise ValueError("epoch and sequence must be those of an event log")
     changes, undoes = row["changes"], row["undoes"]
     if not isinstance(changes, dict) or not all(
         isinstance(pair, list) and len(pair) == 2 for pair in changes.values()
@@ -236,6 +240,18 @@ def _check_event(row: ExportRow) -> None:
         isinstance(undoes, dict) and all(key.isascii() and key.isdigit() for key in undoes)
     ):
         raise ValueError("undoes must have event ids as its keys")
+
+
+def _check_id_shifts(shifts: object) -> None:
+    """Raise ValueError unless the value is {epoch: number}, as tenants have it."""
+    if shifts is not None and not (
+        isinstance(shifts, dict)
+        and all(
+            key.isascii() and key.isdigit() and type(shift) is int and abs(shift) < MAX_EXPORT_ID
+            for key, shift in shifts.items()
+        )
+    ):
+        raise ValueError("event_id_shifts must have a number for each epoch")
 
 
 def _check_ids(ids: object) -> None:
@@ -254,7 +270,7 @@ def _check_invited_projects(projects: object) -> None:
 
 @cache
 def _fields_by_name(model: type[Model], file_format: FileFormat = EXPORT) -> dict[str, AnyField]:
-    fields = columns_of(Tenant) if model is Tenant else fields_of(model, file_format)
+    fields = tenant_fields() if model is Tenant else fields_of(model, file_format)
     return {column.attname: column for column in fields}
 
 

@@ -126,11 +126,13 @@ def test_version_is_raised_when_columns_change(golden):
 
 def export_columns():
     fields = {label: REQUIRED_AND_OPTIONAL[label] for label in models_by_label()}
-    return fields | {"accounts.tenant": {f.attname for f in Tenant._meta.concrete_fields}}
+    # The epoch follows from those of the events.
+    of_tenant = {f.attname for f in Tenant._meta.concrete_fields} - {"event_epoch"}
+    return fields | {"accounts.tenant": of_tenant}
 
 
 # The tenant is the file's; the others describe this installation, not the data.
-NOT_WRITTEN = ("tenant", "sequence", "is_sign_in", "sessions_ended_at")
+NOT_WRITTEN = ("tenant", "is_sign_in", "sessions_ended_at")
 REQUIRED_AND_OPTIONAL = {
     label: {
         f.attname
