@@ -302,6 +302,7 @@ UNFOLD = {
                 "Work": [
                     ("Projects", "folder", "tasks_project"),
                     ("Tasks", "task_alt", "tasks_task"),
+                    ("Who works on what", "bolt", "tasks_claim"),
                     ("Comments", "chat", "tasks_comment"),
                     ("Pages", "description", "tasks_page"),
                     ("Tags", "sell", "tasks_tag"),

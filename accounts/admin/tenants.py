@@ -25,7 +25,7 @@ class TenantAdmin(RecordedAdmin):
     list_display = ["name", "subdomain", "show_current", "is_active", "deletion_at", "created_at"]
     search_fields = ["name", "subdomain"]
     ordering = ["name"]
-    fields = ["name", "subdomain", "time_zone", "is_active", "deletion_at"]
+    fields = ["name", "subdomain", "time_zone", "max_attempts", "is_active", "deletion_at"]
     readonly_fields = ["subdomain", "is_active", "deletion_at"]
     actions = ["work_here", "deactivate", "activate"]
 

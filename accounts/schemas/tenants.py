@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import MISSING, Field, StrictBool
+from pydantic import MISSING, Field, StrictBool, StrictInt
 
 from accounts.schemas.fields import TenantName
 from taskflow.http.schema import CreatedAt, In, Out, RowId, UpdatedAt, Version, example
@@ -17,6 +17,10 @@ class TenantResponse(Out):
     time_zone: str = Field(description="The IANA name of its time zone, such as Europe/Berlin.")
     second_factor_required: bool = Field(
         description="Whether administrators have to have a second factor."
+    )
+    max_attempts: int = Field(
+        description="How often a task may be claimed without a result, before it is given to the"
+        " owner of its project."
     )
     version: Version
     created_at: CreatedAt
@@ -64,4 +68,12 @@ class TenantUpdate(In):
         MISSING,
         description="True: an administrator without a second factor has to enrol one at the next"
         " sign-in. Tokens and sessions that exist stay valid.",
+    )
+    max_attempts: StrictInt | MISSING = Field(
+        MISSING,
+        ge=1,
+        le=100,
+        description="How often a task may be claimed without a result, before it is given to the"
+        " owner of its project.",
+        examples=[5],
     )

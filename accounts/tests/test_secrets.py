@@ -20,6 +20,7 @@ from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task
 from tasks.models import ProjectMember
+from tasks.tests.factories import ClaimFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -42,6 +43,7 @@ def crawl(client, fixtures):
         token = ApiToken.objects.filter(name="canary").first()
         invitation = invite(fixtures.boss, email="nora@acme.example")
         create_task(fixtures.ada, fixtures.apollo, title="x", external_ref="known")
+        claim = ClaimFactory(actor=fixtures.ada, project=fixtures.apollo)
     ids = {
         "ref": "known",
         "project_id": fixtures.apollo.pk,
@@ -53,6 +55,7 @@ def crawl(client, fixtures):
         "member_id": member.pk,
         "token_id": token.pk,
         "invitation_id": invitation.pk,
+        "claim_id": claim.pk,
     }
     queries = {"/api/v1/search": "?q=x", "/api/v1/tasks/counts": "?group_by=status"}
     for path, methods in api_document()["paths"].items():

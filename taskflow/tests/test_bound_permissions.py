@@ -34,6 +34,7 @@ OWN = {
     "list_trash": 200,
     "list_tags": 200,
     "list_events": 200,
+    "list_claims": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -60,7 +61,15 @@ FORBIDDEN = {
     "create_tag",
 }
 # A filter or a body that names what the token does not show.
-UNKNOWN = {"create_task", "list_comments", "create_comment", "list_pages", "create_page", "undo"}
+UNKNOWN = {
+    "create_task",
+    "list_comments",
+    "create_comment",
+    "create_claims",
+    "list_pages",
+    "create_page",
+    "undo",
+}
 EXPECTED = {
     **dict.fromkeys(MATRIX, 404),
     **dict.fromkeys(FORBIDDEN, 403),

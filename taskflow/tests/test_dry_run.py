@@ -159,6 +159,9 @@ BODIES = {
     "post /tags": {"name": "new"},
     "patch /tags/{tag_id}": {"name": "new"},
     "post /comments": {"task_id": "{task_id}", "body": "c"},
+    "post /claims": {"where": {"project": ["APO"]}},
+    "patch /claims/{claim_id}": {"progress": 40},
+    "post /claims/{claim_id}/completion": {"outcome": "completed"},
     "patch /comments/{comment_id}": {"body": "c"},
     "post /pages": {"project_id": "{project_id}", "title": "p"},
     "patch /pages/{page_id}": {"title": "q"},
@@ -213,6 +216,7 @@ def ids(fixtures, as_):
         done = create_task(
             fixtures.boss, fixtures.apollo, title="d", status="done", assignee=fixtures.bob.user
         )
+        claimed = create_task(fixtures.boss, fixtures.apollo, title="claimed")
         gone = create_task(fixtures.boss, fixtures.apollo, title="gone")
         delete_task(fixtures.boss, gone)
         member = ProjectMember.objects.get(user=fixtures.bob.user)
@@ -230,6 +234,7 @@ def ids(fixtures, as_):
         "comment_id": comment.pk,
         "page_id": page.pk,
         "member_id": member.pk,
+        "claim_id": boss.post("/claims", {"task": claimed.pk}).json()["data"][0]["id"],
         "invitation_id": boss.post("/invitations", {"email": "i@acme.example"}).json()["id"],
         "session_id": start_boss_session(fixtures),
         "token_id": boss.post("/tokens", {"name": "x"}).json()["id"],

@@ -21,6 +21,7 @@ from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
+from tasks.tests.factories import ClaimFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -127,6 +128,16 @@ MATRIX = {
     "update_comment": ("patch", "/comments/{comment}", {"body": "y"},     403, 403, 200, 403, 404, 403, 404),
     "put_comment":    ("put", "/comments/{comment}", {"body": "y"},       403, 403, 200, 403, 404, 403, 404),
     "delete_comment": ("delete", "/comments/{comment}", None,             204, 204, 204, 403, 404, 204, 404),
+    # Bob has claimed a task
+    "list_claims":    ("get", "/claims", None,                            200, 200, 200, 200, 200, 200, 200),
+    "create_claims":  ("post", "/claims", {"task_id": "free"},            201, 201, 201, 201, 422, 201, 422),
+    "get_claim":      ("get", "/claims/{claim}", None,                    200, 200, 200, 200, 404, 200, 404),
+    "extend_claim":   ("patch", "/claims/{claim}", {"note": "x"},         403, 403, 200, 403, 404, 403, 404),
+    "complete_claim": ("post", "/claims/{claim}/completion", {"outcome": "released"},
+                                                                          403, 403, 200, 403, 404, 403, 404),
+    "request_cancellation": ("post", "/claims/{claim}/cancellation", None,
+                                                                          200, 200, 200, 200, 404, 200, 404),
+    "break_claim":    ("delete", "/claims/{claim}", None,                 204, 204, 403, 403, 404, 204, 404),
     "list_pages":     ("get", "/pages?project=APO", None,                 200, 200, 200, 200, 422, 200, 422),
     "create_page":    ("post", "/pages", {"project_id": "project", "title": "x"},
                                                                           201, 201, 201, 201, 422, 201, 422),
@@ -204,7 +215,11 @@ def ids(fixtures):
         page = create_page(fixtures.bob, fixtures.apollo, title="x")
         update_task(replace(fixtures.bob, request_id="bobs"), fixtures.task, title="Bob's")
         invitation = invite(fixtures.boss, email="nora@acme.example")
+        free = create_task(fixtures.ada, fixtures.apollo, title="free")
+        claim = ClaimFactory(actor=fixtures.bob, project=fixtures.apollo)
     return {
+        "free": free.pk,
+        "claim": claim.pk,
         "project": fixtures.apollo.pk,
         "task": fixtures.task.pk,
         "hers": hers.pk,
@@ -248,7 +263,7 @@ CLOSED_WHEN_ARCHIVED = {
     "reopen_task", "assign_task", "unassign_task", "move_task", "bulk_edit_tasks",
     "create_comment", "update_comment", "put_comment", "delete_comment", "create_page",
     "update_page", "put_page", "publish_page", "unpublish_page", "delete_page", "restore", "purge",
-    "undo",
+    "undo", "create_claims", "request_cancellation",
 }  # fmt: skip
 
 

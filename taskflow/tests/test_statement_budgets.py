@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pytest
 from django.db import connection
 
-from taskflow.tests.budgets import others, projects, tasks
+from taskflow.tests.budgets import claims, others, projects, tasks
 from taskflow.tests.budgets.setup import Request, Setup
 from taskflow.tests.contract import api_document
 
@@ -116,6 +116,17 @@ BUDGETS = [
     Budget("create_comment", others.create_comment, ONCE, 7, 7),
     Budget("update_comment", others.update_comment, ONCE, 9, 9),
     Budget("delete_comment", others.delete_comment, ONCE, 7, 7),
+    # user, selection, last claims, insert; task, claim of the task, event, counts; response
+    Budget("create_claims", claims.claim_one_task, ONCE, 10, 10),
+    Budget("create_claims", claims.claim_tasks, (2, 5), 11, 11),
+    Budget("create_claims", claims.claim_commented_subtasks, (2, 5), 13, 13),
+    Budget("list_claims", claims.list_claims, (2, 5), 2, 2),
+    Budget("get_claim", claims.get_claim, ONCE, 2, 2),
+    Budget("extend_claim", claims.extend_claim, ONCE, 5, 5),
+    Budget("complete_claim", claims.complete_claim, ONCE, 12, 12),
+    Budget("complete_claim", claims.release_claim, ONCE, 11, 11),
+    Budget("request_cancellation", claims.request_cancellation, ONCE, 8, 8),
+    Budget("break_claim", claims.break_claim, ONCE, 11, 11),
     Budget("list_pages", others.list_pages, (3, 5), 2, 2),
     Budget("get_page", others.get_page, ONCE, 2, 2),
     Budget("create_page", others.create_page, ONCE, 7, 7),  # project, owner, membership, insert, event, response

@@ -48,6 +48,7 @@ def demo(db, settings):
             "tag_id": Tag.objects.order_by("pk")[0].pk,
         }
     gone = client.post("/tasks", {"project": "WEB", "title": "gone"}).json()["id"]
+    ids["claim_id"] = client.post("/claims", {}).json()["data"][0]["id"]
     client.delete(f"/tasks/{gone}")
     unused, left = (
         client.post("/users", {"handle": name, "email": f"{name}@acme.example"}).json()["id"]

@@ -39,6 +39,7 @@ from tasks.models import (
     TaskCountDelta,
     TaskTag,
 )
+from tasks.models.claims import Claim
 from tasks.models.invitations import Invitation
 
 POSTGRES = connection.vendor == "postgresql"
@@ -61,6 +62,7 @@ MODELS = [
     RecoveryCode,
     MailToken,
     Invitation,
+    Claim,
     Session,
     Comment,
     Page,

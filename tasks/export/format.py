@@ -36,7 +36,7 @@ from taskflow.db.computed import ComputedField
 from taskflow.db.types import AnyField
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import ExportRow, write_value
-from tasks.models import TaskCountDelta
+from tasks.models import Claim, TaskCountDelta
 
 # Of both formats. Increase it whenever a model or column is added or changes its meaning. Otherwise
 # an older TaskFlow would import the file and lose the values that it does not know.
@@ -64,12 +64,18 @@ EXPORT = FileFormat(
     "taskflow-export",
     keeps_json=False,
     # Stored responses for retries, and counts that the import computes from the tasks. Sessions,
-    # links in mails and second factors work only in this installation.
+    # links in mails and second factors work only in this installation, and so does the work that
+    # claims protect.
     excluded_models=frozenset(
-        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session}
+        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session, Claim}
     ),
-    # Columns about the sign-ins of this installation, not about the data.
-    excluded_fields=frozenset({"tenant", "is_sign_in", "sessions_ended_at"}),
+    # Columns about this installation (its sign-ins and claims), not about the data.
+    excluded_fields=frozenset(
+        {
+            *("tenant", "is_sign_in", "sessions_ended_at"),
+            *("claim_id", "assigned_by_claim_id"),
+        }
+    ),
 )
 BACKUP = FileFormat(
     "taskflow-backup",

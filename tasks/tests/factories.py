@@ -12,13 +12,15 @@ import factory
 
 from accounts.tests.factories import ActionFactory, UserFactory
 from taskflow.audit.actor import Actor
+from tasks.actions.claims import claim_tasks
 from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task
-from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.models import Claim, Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.queries.claimable import lock_claimable_task
 
 
 class ProjectFactory(ActionFactory):
@@ -63,6 +65,19 @@ class TaskFactory(InProjectFactory):
     @classmethod
     def call_action(cls, actor: Actor, **values: Any) -> Task:
         return create_task(actor, **values)
+
+
+class ClaimFactory(InProjectFactory):
+    """A claim of the actor: of `task`, or of a new task of `project`."""
+
+    class Meta:
+        model = Claim
+
+    @classmethod
+    def call_action(cls, actor: Actor, **values: Any) -> Claim:
+        project, task = values.pop("project"), values.pop("task", None)
+        task = task or create_task(actor, project, title="To claim")
+        return claim_tasks(actor, lambda _: lock_claimable_task(actor, task), **values)[0]
 
 
 class PageFactory(InProjectFactory):
