@@ -47,7 +47,7 @@ test-sqlite: installed ## Run the everyday tests on SQLite
 	env -u DATABASE_URL TASKFLOW_DEBUG=0 $(PYTEST) -n 2 -m '$(SPEED)'
 
 test-postgres: installed ## Run the everyday tests on PostgreSQL 18, or on TEST_DATABASE_URL
-	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m '$(SPEED) and not readme'
+	TASKFLOW_DEBUG=0 $(POSTGRES) $(PYTEST) -n 2 -m '$(SPEED) and not (readme or repeated)'
 
 test-isolation: installed ## Run the tests of tenant isolation with each protection alone, and as other logins
 	$(MAKE) --no-print-directory -j3 --output-sync isolation-database isolation-superuser isolation-plain

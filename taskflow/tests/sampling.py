@@ -1,6 +1,8 @@
 """
 Which tests the everyday run leaves out: those marked `slow`, most cases of tests that have many,
-and on PostgreSQL those marked `one_database`, whose subject does not depend on the database.
+and on PostgreSQL those marked `one_database`, whose subject does not depend on the database. Of the
+latter, `make test-slow` runs on PostgreSQL what the everyday run has on SQLite, and not the rest,
+which is marked `repeated`.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from collections.abc import Iterable
 import pytest
 from django.db import connection
 
-EVERYDAY_CASES = 4  # of a test that has more, unless it is marked sampled(n)
+EVERYDAY_CASES = 3  # of a test that has more, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
 
@@ -21,10 +23,9 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
     Of each test, EVERYDAY_CASES cases stay, or n if it is marked sampled(n), evenly spread over all
     that it has.
     """
-    slow_marks = SLOW_MARKS + (("one_database",) if connection.vendor == "postgresql" else ())
     cases: defaultdict[str, list[pytest.Item]] = defaultdict(list)
     for item in items:
-        if any(item.get_closest_marker(name) for name in slow_marks):
+        if any(item.get_closest_marker(name) for name in SLOW_MARKS):
             item.add_marker(pytest.mark.slow)
         cases[item.nodeid.partition("[")[0]].append(item)
     for group in cases.values():
@@ -34,6 +35,17 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
         for number, item in enumerate(group):
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
+    if connection.vendor == "postgresql":
+        mark_repeated(item for group in cases.values() for item in group)
+
+
+def mark_repeated(items: Iterable[pytest.Item]) -> None:
+    """Mark what `make test` runs on SQLite only, and what `make test-slow` does."""
+    for item in items:
+        if item.get_closest_marker("one_database"):
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.repeated)
+            item.add_marker(pytest.mark.slow)
 
 
 def spread(total: int, amount: int) -> set[int]:
