@@ -47,6 +47,8 @@ def page_text(model: type[Model], page: BuiltPage) -> str:
         lines = [f"No {model._meta.verbose_name_plural}."]
     if page.envelope["count"] is not None:
         lines.append(f"Count: {page.envelope['count']}")
+    if cursor := page.envelope.get("events_cursor"):
+        lines.append(f"Events after: {cursor}")
     if cursor := page.envelope["next_cursor"]:
         lines.append(f"More: cursor={cursor}")
     return "\n".join(lines) + "\n"

@@ -10,6 +10,7 @@ from django.db.models import Model
 from django.http import HttpResponse
 
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.audit.feed import latest_cursor
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import NotFound
 from taskflow.http.fields import PARTIAL_MEDIA_TYPE, TEXT_MEDIA_TYPE, RowParams, read_fields
@@ -164,9 +165,13 @@ def list_response(
         fields: tuple[str, ...] | None = LINES[model].fields
     else:
         fields = read_fields(filters.fields, ROW_SCHEMAS[model])
+    # Before the page, so that no change is after the page and before the cursor.
+    cursor = latest_cursor() if filters.include == "cursor" else None
     page = LIST_QUERIES[model].page(actor.viewer, filter_values, filters, order, fields)
     if page.is_empty and (values := check_project(actor, filter_values)):
         page = LIST_QUERIES[model].page(actor.viewer, values, filters, order, fields)
+    if cursor is not None:
+        page.envelope["events_cursor"] = cursor
     if filters.format == "text":
         return respond(request, page_text(model, page), media_type=TEXT_MEDIA_TYPE)
     media_type = PARTIAL_MEDIA_TYPE if fields else None

@@ -364,6 +364,11 @@ class TaskWhere(ChangeFilters):
 
 
 class TaskFilters(RowListParams, TaskWhere):
+    include: Literal["count", "cursor"] | None = Field(  # type: ignore[assignment]
+        None,
+        description="`count`: also count all rows that match. `cursor`: also return"
+        " `events_cursor`, from which `GET /events` reads what changes after this page.",
+    )
     sort: str | None = Field(
         None,
         min_length=1,
@@ -376,3 +381,9 @@ class TaskFilters(RowListParams, TaskWhere):
 
 class TaskListResponse(ListResponse[TaskResponse]):
     """A page of a list of tasks."""
+
+    events_cursor: str | MISSING = Field(
+        MISSING,
+        description="Only with `include=cursor`. Pass it to `GET /events` as `after`: the page"
+        " contains all changes up to there, and may contain later ones.",
+    )

@@ -178,6 +178,36 @@ def test_draft_is_seen_by_those_who_see_the_page(fixtures, as_, cursor):
     assert verbs(read(as_(fixtures.bob), f"after={cursor}")) == []
 
 
+# ---- a list with its position in the log --------------------------------------------------------
+
+
+def test_list_with_cursor_is_followed_by_its_changes(fixtures, as_):
+    client = as_(fixtures.ada)
+    page = client.get("/tasks?project=APO&include=cursor").json()
+    assert [task["key"] for task in page["data"]] == ["APO-1"]
+    assert read(client, f"after={page['events_cursor']}")["data"] == []
+    with inside(fixtures.acme):
+        create_task(fixtures.ada, fixtures.apollo, title="Later")
+
+    answer = read(client, f"after={page['events_cursor']}")
+
+    assert [event["task_key"] for event in answer["data"]] == ["APO-2"]
+
+
+def test_list_without_include_has_no_events_cursor(fixtures, as_):
+    assert "events_cursor" not in as_(fixtures.ada).get("/tasks").json()
+    assert "events_cursor" not in as_(fixtures.ada).get("/tasks?include=count").json()
+    assert as_(fixtures.ada).get("/projects?include=cursor").status_code == 422
+
+
+def test_text_of_a_list_has_the_events_cursor(fixtures, as_):
+    client = as_(fixtures.ada)
+    text = client.get("/tasks?include=cursor&format=text").content.decode()
+
+    cursor = client.get("/tasks?include=cursor").json()["events_cursor"]
+    assert f"Events after: {cursor}" in text
+
+
 # ---- refused requests ---------------------------------------------------------------------------
 
 
