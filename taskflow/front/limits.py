@@ -45,7 +45,7 @@ TEND_SECONDS = 0.2  # between two looks at what waits
 
 MAX_HELD = 4_096  # requests of a worker; each takes about 25 KB with its connection
 MAX_HELD_OF_TENANT = 2_048
-MAX_HELD_OF_TOKEN = 512
+MAX_HELD_OF_TOKEN = 1_024
 MAX_HELD_BODY_BYTES = 16_384  # of a request; one with a longer body is answered at once
 HELD_RETRY_SECONDS = 5  # in Retry-After above these limits
 HEARTBEAT_SECONDS = 15.0  # without a part of a stream, after which a comment is sent

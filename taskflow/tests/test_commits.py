@@ -69,9 +69,13 @@ def start(kind, waiting):
 @pytest.fixture(params=["usual", "polling"])
 def watcher(request, waiting, monkeypatch):
     monkeypatch.setattr(watching, "POLL_SECONDS", 0.05)
-    watcher = start(PollingWatcher if request.param == "polling" else choose_watcher(), waiting)
-    time.sleep(0.1)
-    waiting.wakes.clear()
+    if request.param == "polling":
+        watcher = PollingWatcher(waiting, read_position)
+        watcher.start()
+        watcher.notice_wait()
+        waiting.expect(waiting.tenants[0])  # the first look
+    else:
+        watcher = start(choose_watcher(), waiting)
     yield watcher
     watcher.stop()
 

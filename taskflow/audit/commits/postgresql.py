@@ -51,18 +51,16 @@ class Listener:
 
     def __init__(self, watcher: PostgresWatcher, connection: WatchedConnection) -> None:
         self.watcher, self.connection = watcher, connection
-        self.pgconn = connection.pgconn
         self.heard: set[int] = set()  # tenants that others have named
         # By tenant: the transaction id below which all have to end until its events can be read.
         self.unsettled: dict[int, int] = {}
-        connection.add_notify_handler(self.hear)
 
     def run(self) -> None:
         """Wake those who wait until the watcher is stopped. Raises psycopg's errors."""
         reports, pause = self.watcher.reports, MIN_PAUSE_SECONDS
         while not self.watcher.is_stopped:
             if not self.heard:
-                reports.wait(pause if self.unsettled else CHECK_SECONDS, self.pgconn.socket)
+                reports.wait(pause if self.unsettled else CHECK_SECONDS, self.connection.fileno())
             pause = MIN_PAUSE_SECONDS if self.step() else min(pause * 2, MAX_PAUSE_SECONDS)
 
     def step(self) -> bool:
@@ -78,17 +76,9 @@ class Listener:
         self.watcher.waiting.wake(settled)
         if reported:
             time.sleep(COLLECT_SECONDS)
+        # What has come together with the snapshot may be newer, so it is for the next step.
+        self.read_notifications()
         return bool(reported or heard)
-
-    def read_notifications(self) -> None:
-        """Take what the server has sent. Does not wait, and raises an error for a lost connection.
-
-        What arrives during a query is kept for the next one: it may be newer than its snapshot.
-        """
-        self.pgconn.consume_input()
-        while notification := self.pgconn.notifies():
-            payload = notification.extra.decode()
-            self.hear(psycopg.Notify(CHANNEL, payload, notification.be_pid))
 
     def read_snapshot(self, reported: Iterable[int]) -> tuple[int, int]:
         """Notify others of these tenants. Return the oldest running and the next transaction id."""
@@ -100,14 +90,20 @@ class Listener:
         assert row is not None
         return row[0], row[1]
 
-    def hear(self, notification: psycopg.Notify) -> None:
-        """Take a notification of another process."""
-        if notification.pid == self.pgconn.backend_pid:
-            return
-        if notification.payload == EVERYBODY:
-            self.heard |= set(self.watcher.waiting.list_tenants())
-        else:
-            self.heard |= {int(part) for part in notification.payload.split() if part.isdigit()}
+    def read_notifications(self) -> None:
+        """Take the notifications of other processes that have come. Does not wait.
+
+        Raises an error if the connection is lost.
+        """
+        own = self.connection.info.backend_pid
+        for notification in self.connection.notifies(timeout=0):
+            if notification.pid != own:
+                self.heard |= self.read_payload(notification.payload)
+
+    def read_payload(self, payload: str) -> set[int]:
+        if payload == EVERYBODY:
+            return set(self.watcher.waiting.list_tenants())
+        return {int(part) for part in payload.split() if part.isdigit()}
 
 
 def connect() -> WatchedConnection:
