@@ -15,7 +15,6 @@ import time
 from collections.abc import Iterable
 from contextlib import closing
 
-import psycopg
 from django.db import connection
 
 from taskflow.audit.commits.watching import CommitWatcher
