@@ -9,9 +9,11 @@ from shutil import disk_usage
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
+from django.db.backends.utils import CursorWrapper
 
 from taskflow.audit.models import Event
 from taskflow.metrics.exposition import Reading
+from taskflow.tenancy import PLATFORM_ROLE, has_roles
 
 log = logging.getLogger("taskflow.metrics")
 EVENTS = "taskflow_events_total"
@@ -20,6 +22,7 @@ WAL_BYTES = "taskflow_database_wal_bytes"
 DISK_FREE = "taskflow_database_disk_free_bytes"
 SESSIONS = "taskflow_database_sessions"
 MAX_SESSIONS = "taskflow_database_max_sessions"
+OPEN_CLAIMS = "taskflow_claims_open"
 WAITING_FOR_LOCKS = "taskflow_database_sessions_waiting_for_locks"
 OLDEST_TRANSACTION = "taskflow_database_oldest_transaction_seconds"
 READINGS = {
@@ -32,6 +35,8 @@ READINGS = {
     WAITING_FOR_LOCKS: "Connections that wait for locks now. PostgreSQL only.",
     OLDEST_TRANSACTION: "Age of the oldest open transaction. Readers of the event log get nothing"
     " that was committed after its beginning. PostgreSQL only.",
+    OPEN_CLAIMS: "Claims of tasks that have neither ended nor expired. On PostgreSQL only if the"
+    " login may become the role of the platform.",
 }
 STATEMENT_TIMEOUT = "1s"
 POSTGRESQL_SQL = """
@@ -45,7 +50,16 @@ SELECT (SELECT last_value FROM pg_sequences
                         FILTER (WHERE pid <> pg_backend_pid())), 0)
 FROM pg_stat_activity WHERE datname = current_database()
 """
-SQLITE_SQL = "SELECT seq FROM sqlite_sequence WHERE name = %s"
+SQLITE_SQL = """
+SELECT seq, (SELECT count(*) FROM tasks_claim WHERE ended_at IS NULL
+             AND expires_at > strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now'))
+FROM sqlite_sequence WHERE name = %s
+"""
+# Row-level security lets no other role count the rows of all tenants.
+MAY_BECOME_PLATFORM = "SELECT pg_has_role(session_user, %s, 'SET')"
+OPEN_CLAIMS_SQL = """
+SELECT count(*) FROM tasks_claim WHERE ended_at IS NULL AND expires_at > clock_timestamp()
+"""
 
 
 def read_database_on_a_usable_connection() -> dict[str, float]:
@@ -55,7 +69,7 @@ def read_database_on_a_usable_connection() -> dict[str, float]:
 
 
 def read_database() -> dict[str, float]:
-    """Return the values of READINGS that this database has, by name. One statement.
+    """Return the values of READINGS that this database has, by name. Four statements at most.
 
     Empty if the database does not answer; the log has the reason.
     """
@@ -90,7 +104,20 @@ def _read_postgresql() -> dict[str, float]:
         cursor.execute(f"SET LOCAL statement_timeout = '{STATEMENT_TIMEOUT}'")
         cursor.execute(POSTGRESQL_SQL, [f"{Event._meta.db_table}_id_seq"])
         row = cursor.fetchone()
-    return {name: float(value or 0) for name, value in zip(names, row, strict=True)}
+        values = {name: float(value or 0) for name, value in zip(names, row, strict=True)}
+        return values | _read_open_claims(cursor)
+
+
+def _read_open_claims(cursor: CursorWrapper) -> dict[str, float]:
+    """Return the number of open claims of all tenants; nothing if the login may not count them."""
+    if not has_roles(connection):
+        return {}
+    cursor.execute(MAY_BECOME_PLATFORM, [PLATFORM_ROLE])
+    if not cursor.fetchone()[0]:
+        return {}
+    cursor.execute(f"SET LOCAL ROLE {PLATFORM_ROLE}")
+    cursor.execute(OPEN_CLAIMS_SQL)
+    return {OPEN_CLAIMS: float(cursor.fetchone()[0])}
 
 
 def _read_sqlite() -> dict[str, float]:
@@ -101,6 +128,7 @@ def _read_sqlite() -> dict[str, float]:
     wal = Path(f"{file}-wal")
     return {
         EVENTS: float(row[0] if row else 0),
+        OPEN_CLAIMS: float(row[1] if row else 0),
         DATABASE_BYTES: float(Path(file).stat().st_size),
         WAL_BYTES: float(wal.stat().st_size if wal.exists() else 0),
         DISK_FREE: float(disk_usage(file).free),

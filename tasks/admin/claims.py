@@ -6,6 +6,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
+from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.timesince import timesince
@@ -19,6 +20,7 @@ from tasks.models.claims import with_present_state
 
 @admin.register(Claim)
 class ClaimAdmin(RecordedAdmin):
+    form = ModelForm  # nothing is changed by a form, and claims have no version
     list_display = [
         "show_task",
         "user",

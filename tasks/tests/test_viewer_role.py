@@ -10,6 +10,7 @@ from django.db import connection
 from taskflow.tenancy import inside
 from tasks.actions.comments import create_comment
 from tasks.actions.pages import create_page
+from tasks.changes.tasks import create_task
 from tasks.models import Comment, Page, ProjectMember
 from tasks.queries.lookup import find_project, find_row, find_task
 
@@ -80,3 +81,11 @@ def test_role_loaded_for_another_user_is_not_used(fixtures):
 
         assert project.get_loaded_role(fixtures.ada.user.pk) == "owner"
         assert project.get_loaded_role(fixtures.eve.user.pk) is None
+
+
+def test_viewer_claims_no_task(fixtures, viewer):
+    with inside(fixtures.acme):
+        task = create_task(fixtures.ada, fixtures.apollo, title="Free")
+
+    assert viewer.post("/claims", {}).status_code == 204
+    assert viewer.post("/claims", {"task": task.pk}).status_code == 403
