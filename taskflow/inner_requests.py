@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from http import HTTPStatus
 
 from django.http import HttpResponse
@@ -35,15 +34,13 @@ def build_inner_request(
     query: str = "",
     content: bytes = b"",
     content_type: str = JSON,
-    headers: Mapping[str, str] | None = None,
 ) -> ActorRequest:
     """Return a request with the credentials, the actor and the headers of `request`.
 
-    `path` is decoded, in the form of PEP 3333. `headers` are added, by their names in WSGI.
+    `path` is decoded, in the form of PEP 3333.
     """
     environ: dict[str, object] = {
         **{name: value for name, value in request.environ.items() if name not in DROPPED_HEADERS},
-        **(headers or {}),
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "QUERY_STRING": query,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from urllib.parse import urlencode
@@ -52,13 +52,12 @@ class Answer:
 class ApiCalls:
     """Sends requests to the API inside the transaction of `request`, with its rights.
 
-    `key` is the idempotency key of the writes, or None. `headers`, by their names in WSGI, are
-    added to each request.
+    `key` is the idempotency key of the writes, or None. If a request waits for commits, the MCP
+    request does, and is answered again as a whole.
     """
 
     request: ActorRequest
     key: str | None = None
-    headers: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def actor(self) -> Actor:
@@ -102,9 +101,9 @@ class ApiCalls:
             query=encode_query(query),
             content=content,
             content_type=content_type,
-            headers=self.headers,
         )
         response = send(inner, resolve(API_ROOT + path))
+        self.request.wait = inner.wait or self.request.wait
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise problem_of_response(response) or problem_of_status(response.status_code)
         request_id = response.get(REQUEST_ID, self.request.request_id)

@@ -30,7 +30,7 @@ from taskflow.mcp.protocol import (
 )
 from taskflow.mcp.results import InputRequired, ToolResult, refusal
 from taskflow.mcp.tools import TOOLS
-from taskflow.mcp.tools.base import CLAIM_ARGUMENT, KEY_ARGUMENT, Arguments, Tool
+from taskflow.mcp.tools.base import KEY_ARGUMENT, Arguments, Tool
 
 Result = Mapping[str, object]
 
@@ -157,10 +157,8 @@ def run_tool(
     if tool.is_reading:
         return tool.run(ApiCalls(request), arguments, call)
     key = read_key(request, arguments.get(KEY_ARGUMENT))
-    claim = arguments.get(CLAIM_ARGUMENT)
-    headers = {"HTTP_CLAIM": str(claim)} if claim is not None else {}
     with savepoint():
-        return tool.run(ApiCalls(request, key, headers), arguments, call)
+        return tool.run(ApiCalls(request, key), arguments, call)
 
 
 METHODS: Mapping[str, Callable[[ActorRequest, Call], Result]] = {

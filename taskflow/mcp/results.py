@@ -15,6 +15,16 @@ PAGE_LENGTH = 40_000  # of a long text that is read in parts
 MAX_LISTED_ERRORS = 20  # of a refusal
 MAX_SENTENCE_LENGTH = 500  # characters, of a refusal; a sentence may contain a text of a user
 PLACES = ("pointer", "parameter", "field")  # where an error names its place
+# What to do where it differs from what a client of the API does.
+TOOL_REMEDIES: Mapping[str, str] = {
+    "validation_failed": "Correct the arguments that are listed.",
+    "invalid": "Correct the argument, or what the sentence names.",
+    "not_found": "Check the key with find_tasks. You may not be a member of the project.",
+    "claimed": "Name your claim in the argument claim, or get another task with next_task.",
+    "claim_lost": "Stop working on the task, and get another one with next_task.",
+    "not_claimable": "Get another task with next_task, or change what the sentence names first.",
+    "in_progress": "Call again in a second, with the same idempotency_key.",
+}
 CUT = "\nCut here: the answer is too long. Ask for less, with more filters or a smaller limit.\n"
 
 
@@ -96,6 +106,6 @@ def refusal(problem: Problem) -> ToolResult:
             lines.append(f"- {cut(line, MAX_SENTENCE_LENGTH)}")
     if len(problem.errors) > MAX_LISTED_ERRORS:
         lines.append(f"- and {len(problem.errors) - MAX_LISTED_ERRORS} more.")
-    if remedy := REMEDIES.get(problem.code):
+    if remedy := TOOL_REMEDIES.get(problem.code) or REMEDIES.get(problem.code):
         lines.append(f"Next: {remedy}")
     return ToolResult("\n".join(lines) + "\n", is_error=True)

@@ -19,6 +19,7 @@ from tasks.queries.lookup import find_tasks
 
 Row = Mapping[str, object]
 MAX_DESCRIPTION_LENGTH = 400  # characters, in answers about several tasks or a changed one
+MAX_CLAIMED_LENGTH = 4000  # of the description of a claimed task
 TITLE_LENGTH = 500  # the longest title
 
 
@@ -44,13 +45,52 @@ def lines_of(tasks: Iterable[Row]) -> str:
 
 def changed_task_text(task: Row) -> str:
     """Return the line of a task and the beginning of its description."""
+    return f"{task_line(task)}\n{_cut_description(task, MAX_DESCRIPTION_LENGTH)}"
+
+
+def _cut_description(task: Row, length: int) -> str:
+    """Return the beginning of a description, with the tool that shows all of it."""
     description = str(task["description"])
-    text = f"{task_line(task)}\n"
-    if description:
-        text += quoted(description[:MAX_DESCRIPTION_LENGTH])
-        if len(description) > MAX_DESCRIPTION_LENGTH:
-            text += f"The description is cut: get_task task={task['key']} shows all of it.\n"
+    text = quoted(description[:length])
+    if len(description) > length:
+        text += f"The description is cut: get_task task={task['key']} shows all of it.\n"
     return text
+
+
+def claimed_task_text(granted: Row) -> str:
+    """Return what a worker needs for a task that it has claimed, and what it does next.
+
+    `granted` is a GrantedClaim of the API.
+    """
+    task, context = granted["task"], granted["context"]
+    assert isinstance(task, Mapping)
+    assert isinstance(context, Mapping)
+    claim, until = granted["id"], shorten_time(granted["expires_at"])
+    parts = [
+        f"Claim {claim} on {task['key']} until {until}, attempt {granted['attempt']}.\n",
+        f"{task_line(task)}\nTitle: {quote(task['title'], TITLE_LENGTH)}\n",
+        f"Project: {context['project']['key']} {quote(context['project']['name'], TITLE_LENGTH)}\n",
+    ]
+    if parent := context["parent"]:
+        parts.append(f"Parent: {parent['key']} {quote(parent['title'], TITLE_LENGTH)}\n")
+    parts += [_links_text(task), _metadata_text(task)]
+    if task["description"]:
+        parts.append("Description, written by users:\n")
+        parts.append(_cut_description(task, MAX_CLAIMED_LENGTH))
+    for comment in context["comments"]:
+        author = f"@{comment['author']}" if comment["author"] else "operator"
+        parts.append(f"Comment of {author} {shorten_time(comment['created_at'])}:\n")
+        parts.append(quoted(comment["body"]))
+    if earlier := context["earlier_claim"]:
+        parts.append(
+            f"The claim before has ended as {earlier['end'] or 'expired'}. Its last note:\n"
+        )
+        parts.append(quoted(earlier["note"]) or "(none)\n")
+    parts.append(
+        f"Next: work, with claim={claim} in update_task and add_comment; extend_claim in time;"
+        " then finish_task.\n"
+    )
+    return "".join(parts)
 
 
 def task_text(actor: Actor, task: Row, subtasks: str) -> str:

@@ -66,7 +66,7 @@ def test_definition_of_a_tool_is_complete_and_honest(tool):
     assert ("idempotency_key" in schema["properties"]) != tool.is_reading
     hints = definition["annotations"]
     assert hints["readOnlyHint"] == tool.is_reading
-    assert hints["destructiveHint"] == (tool.name in ("update_task", "undo"))
+    assert hints["destructiveHint"] == (tool.name == "undo")
     assert not (hints["readOnlyHint"] and hints["destructiveHint"])
     assert hints["openWorldHint"] is False
     assert ("outputSchema" in definition) == (tool.name in ("next_task", "finish_task"))

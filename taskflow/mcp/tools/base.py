@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from taskflow.db.types import MAX_ID
 from taskflow.http.errors import Invalid
 from taskflow.http.validation import suggest
 from taskflow.mcp.api_calls import ApiCalls
@@ -17,6 +18,9 @@ Run = Callable[[ApiCalls, Arguments, Call], ToolResult | InputRequired]
 
 KEY_ARGUMENT = "idempotency_key"
 CLAIM_ARGUMENT = "claim"
+CLAIMED_WRITE_ARGUMENTS: Mapping[str, Schema] = {
+    CLAIM_ARGUMENT: {"type": "integer", "description": "From next_task, if you have claimed it."}
+}
 WRITE_ARGUMENTS: Mapping[str, Schema] = {
     KEY_ARGUMENT: {
         "type": "string",
@@ -71,7 +75,7 @@ class Tool:
     run: Run
     required: Sequence[str] = ()
     is_reading: bool = False
-    is_destructive: bool = False  # whether it may overwrite or remove what is there
+    is_destructive: bool = False  # whether it answers a plan first: it may take back much
     is_idempotent: bool = False  # whether a second call with the same arguments changes nothing
     output: Schema | None = None
     also_known: frozenset[str] = field(default_factory=frozenset)
@@ -114,3 +118,20 @@ class Tool:
         for name in self.required:
             if name not in arguments:
                 raise Invalid.field(name, f"“{name}” is missing.", "missing")
+
+
+def number_of(arguments: Arguments, name: str) -> int:
+    """Return an argument that must be a whole number from 0 on. Raises Invalid for any other."""
+    value = arguments[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= MAX_ID:
+        raise Invalid.field(name, f"“{name}” must be a whole number from 0 on.", "wrong_type")
+    return value
+
+
+def naming_claim(api: ApiCalls, arguments: Arguments) -> ApiCalls:
+    """Return the calls with the claim that the arguments name as the right to change its task."""
+    if CLAIM_ARGUMENT not in arguments:
+        return api
+    claim_id = number_of(arguments, CLAIM_ARGUMENT)
+    api.request.actor = replace(api.request.actor, claim_id=claim_id)
+    return api

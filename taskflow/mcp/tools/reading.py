@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from taskflow.http.errors import Invalid
 from taskflow.mcp.api_calls import ApiCalls, task_path
 from taskflow.mcp.protocol import Call
 from taskflow.mcp.results import ToolResult, page_of
 from taskflow.mcp.texts import task_text
-from taskflow.mcp.tools.base import Arguments, Tool, flag, number, text, texts
-from tasks.api.lines import cut, quote
+from taskflow.mcp.tools.base import Arguments, Tool, flag, number, number_of, text, texts
+from tasks.api.lines import quote
 from tasks.models import Priority, Project, Status
 from tasks.queries.lookup import find_rows
 from tasks.schemas.search import SearchKind
@@ -29,7 +28,7 @@ def find_tasks(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
 
 def get_task(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
     """Return everything about a task; a long text in parts."""
-    offset = read_offset(arguments)
+    offset = number_of(arguments, "offset") if "offset" in arguments else 0
     task = api.read(task_path(arguments["task"]), include="comments").as_object()
     subtasks = api.read("/tasks", parent=task["key"], format="text", limit=MAX_SUBTASKS).text
     lines = "" if subtasks.startswith("No ") else subtasks
@@ -38,16 +37,9 @@ def get_task(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
     return ToolResult(page_of(text_of_task, offset, how))
 
 
-def read_offset(arguments: Arguments) -> int:
-    """Return the argument `offset`, by default 0. Raises Invalid unless it is a whole number."""
-    offset = arguments.get("offset", 0)
-    if isinstance(offset, bool) or not isinstance(offset, int) or offset < 0:
-        raise Invalid.field("offset", "“offset” must be a whole number from 0 on.", "wrong_type")
-    return offset
-
-
 def search(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
     """Return one line for each task, comment or page that contains the words."""
+    skip = number_of(arguments, "skip") if "skip" in arguments else 0
     answer = api.read("/search", **{"limit": SEARCH_LIMIT, **arguments}).as_object()
     rows = answer["data"]
     assert isinstance(rows, list)
@@ -60,13 +52,8 @@ def search(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
         title, found = quote(row["title"], MAX_SNIPPET), quote(snippet, MAX_SNIPPET)
         lines.append(f"{row['kind']} {place} {title}: {found}")
     if answer["has_more"]:
-        lines.append(f"More: skip={read_skip(arguments) + len(rows)}")
+        lines.append(f"More: skip={skip + len(rows)}")
     return ToolResult("\n".join(lines or ["Nothing contains these words."]) + "\n")
-
-
-def read_skip(arguments: Arguments) -> int:
-    """Return the argument `skip` of a call that the API has accepted."""
-    return int(cut(str(arguments.get("skip", 0)), 10))
 
 
 FIND_TASKS = Tool(

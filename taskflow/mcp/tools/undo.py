@@ -20,12 +20,22 @@ from taskflow.mcp.api_calls import Answer, ApiCalls, Send
 from taskflow.mcp.protocol import Call
 from taskflow.mcp.results import FORM, FORM_FIELD, InputRequired, ToolResult
 from taskflow.mcp.texts import count_of, undo_hint
-from taskflow.mcp.tools.base import KEY_ARGUMENT, Arguments, Tool, flag, one_of, text
+from taskflow.mcp.tools.base import (
+    CLAIM_ARGUMENT,
+    CLAIMED_WRITE_ARGUMENTS,
+    KEY_ARGUMENT,
+    Arguments,
+    Tool,
+    flag,
+    naming_claim,
+    one_of,
+    text,
+)
 from tasks.api.lines import cut
 from tasks.queries.lookup import find_tasks
 from tasks.schemas.undo import OnConflict
 
-NOT_IN_BODY = {"confirm", "force", KEY_ARGUMENT}
+NOT_IN_BODY = {"confirm", "force", KEY_ARGUMENT, CLAIM_ARGUMENT}
 MAX_SHOWN_EVENTS = 50  # of a plan
 MAX_SENTENCE = 300  # characters
 NOT_CONFIRMED = "Nothing was undone, since the user did not confirm it.\n"
@@ -119,7 +129,7 @@ def _find_keys(actor: Actor, events: Sequence[Event]) -> dict[str, str]:
 def _send(api: ApiCalls, arguments: Arguments, send: Send = run_inner_request) -> Answer:
     body = {name: value for name, value in arguments.items() if name not in NOT_IN_BODY}
     query = {"force": arguments["force"]} if "force" in arguments else {}
-    return api.write("POST", "/undo", body, query=query, send=send)
+    return naming_claim(api, arguments).write("POST", "/undo", body, query=query, send=send)
 
 
 def _compute_handle(actor: Actor, result: Mapping[str, object], events: Sequence[Event]) -> str:
@@ -179,6 +189,7 @@ UNDO = Tool(
         "on_conflict": one_of(list(OnConflict), "skip: leave out what others changed since."),
         "force": flag("Allow open tasks below done ones."),
         "confirm": text("The handle in the plan."),
+        **CLAIMED_WRITE_ARGUMENTS,
     },
     undo,
     is_destructive=True,

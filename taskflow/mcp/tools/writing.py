@@ -14,11 +14,13 @@ from taskflow.mcp.results import ToolResult
 from taskflow.mcp.texts import changed_task_text, count_of, lines_of, undo_hint
 from taskflow.mcp.tools.base import (
     CLAIM_ARGUMENT,
+    CLAIMED_WRITE_ARGUMENTS,
     KEY_ARGUMENT,
     Arguments,
     Schema,
     Tool,
     flag,
+    naming_claim,
     one_of,
     text,
     texts,
@@ -100,7 +102,9 @@ def update_task(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
         raise Invalid("No field is given, so nothing would change. Give the new values.")
     query = {"force": arguments["force"]} if "force" in arguments else {}
     path = task_path(arguments["task"])
-    answer = api.write("PATCH", path, fields, content_type=MERGE_PATCH, query=query)
+    answer = naming_claim(api, arguments).write(
+        "PATCH", path, fields, content_type=MERGE_PATCH, query=query
+    )
     return ToolResult(changed_task_text(answer.as_object()) + undo_hint(answer.request_id))
 
 
@@ -108,7 +112,7 @@ def add_comment(api: ApiCalls, arguments: Arguments, call: Call) -> ToolResult:
     """Add a comment to a task."""
     task_path(arguments["task"])  # raises Invalid for an id
     body = {"task": arguments["task"], "body": arguments["body"]}
-    answer = api.write("POST", "/comments", body)
+    answer = naming_claim(api, arguments).write("POST", "/comments", body)
     key = answer.as_object()["task_key"]
     return ToolResult(f"Added the comment to {key}.\n{undo_hint(answer.request_id)}")
 
@@ -137,17 +141,21 @@ UPDATE_TASK = Tool(
         **TASK_FIELDS,
         "outcome": one_of(list(Outcome), "With status done."),
         "force": flag("Complete it although subtasks or blockers are open."),
+        **CLAIMED_WRITE_ARGUMENTS,
     },
     update_task,
     required=["task"],
-    is_destructive=True,
     is_idempotent=True,
 )
 ADD_COMMENT = Tool(
     "add_comment",
     "Comment on a task",
     "Add a comment to a task.",
-    {"task": text("Key, such as WEB-12."), "body": text("Markdown.")},
+    {
+        "task": text("Key, such as WEB-12."),
+        "body": text("Markdown."),
+        **CLAIMED_WRITE_ARGUMENTS,
+    },
     add_comment,
     required=["task", "body"],
 )
