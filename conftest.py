@@ -331,6 +331,15 @@ def names_tenant_table(sql: str) -> bool:
     return bool(STATEMENT.match(sql) and tenant_tables().search(sql))
 
 
+@lru_cache(maxsize=4096)
+def can_be_shown(sql: str, count: int) -> bool:
+    """Return whether Django can show a statement of SQLite with its parameters, as with DEBUG."""
+    try:
+        return bool(sql % ((None,) * count))
+    except (TypeError, ValueError):
+        return False
+
+
 def is_numbers(value: Any) -> bool:
     """A column of a bulk INSERT, as PostgreSQL takes it."""
     return isinstance(value, list) and all(isinstance(item, int) for item in value)
@@ -354,6 +363,8 @@ def _sql_lint(request: pytest.FixtureRequest) -> Iterator[None]:
             named = scope in flat or [scope] in [list(set(x)) for x in flat if is_numbers(x)]
             if scope is None or "tenant_id" not in text or not named:
                 unbound.append(f"scope {scope}: {text[:300]}")
+        if connection.vendor == "sqlite" and params is not None and not many:
+            assert can_be_shown(text, len(params)), f"a percent sign is not doubled: {text}"
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(lint):

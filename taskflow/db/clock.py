@@ -27,6 +27,7 @@ class DatabaseTime(Func):
     def as_sqlite(
         self, compiler: SQLCompiler, connection: BaseDatabaseWrapper, **context: str | None
     ) -> SqlAndParams:
+        # The template, and then Django's formatting of parameters, each make one of two signs.
         return self.as_sql(
-            compiler, connection, template="strftime('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"
+            compiler, connection, template="strftime('%%%%Y-%%%%m-%%%%d %%%%H:%%%%M:%%%%f', 'now')"
         )
