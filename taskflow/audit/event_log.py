@@ -12,6 +12,7 @@ from typing import TypeVar
 from django.db import transaction
 
 from taskflow.audit.actor import Actor
+from taskflow.audit.consequences import find_consequences
 from taskflow.audit.links import BATCH
 from taskflow.audit.models import Event
 from taskflow.db.commits import report_after_commit
@@ -81,7 +82,8 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
                 was_published=_was_published(row, changes),
                 changes={n: c for n, c in changes.items() if n not in model.unrecorded}
                 | {n: ["…", "…"] for n in changes if n in model.unrecorded},
-                undoes=actor.undoing.get(subject),
+                # An event that follows from an undone change of another row undoes nothing.
+                undoes=actor.undoing.get(subject) if changes else None,
             )
         )
     if type(entries[0][0]).records_address:
@@ -100,6 +102,14 @@ def record_events(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None
             event.actor, event.on_behalf_of = actor.member, actor.on_behalf_of
             event.token_issued_by = actor.token and actor.token.issued_by
         captured += events
+    _record_consequences(actor, entries)
+
+
+def _record_consequences(actor: Actor, entries: Sequence[RecordedChange[RowT]]) -> None:
+    """Write the events of other rows that follow from the changes: see consequences.py."""
+    changed = [(row, changes) for row, _, changes, _ in entries if changes]
+    following = find_consequences(type(entries[0][0]), changed) if changed else ()
+    record_events(actor, [(row, verb, {}, row.version) for row, verb in following])
 
 
 def _projects_after(entries: Sequence[RecordedChange[RowT]]) -> list[int | None]:

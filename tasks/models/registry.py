@@ -13,12 +13,18 @@ from django.db.models import Model, Q
 from django.utils import timezone
 
 from accounts.models import ApiToken, Tenant, User
+from taskflow.audit.consequences import register_consequences
 from taskflow.audit.quotas import CountedModel, register_counted_models
 from taskflow.audit.resource_types import ResourceType, register_resource_types, type_of_model
 from tasks.models.comments import Comment
 from tasks.models.invitations import Invitation
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectMember
+from tasks.models.readiness import (
+    READY,
+    find_ready_after_project_changes,
+    find_ready_after_task_changes,
+)
 from tasks.models.tags import Tag
 from tasks.models.tasks import Task
 
@@ -110,6 +116,7 @@ RESOURCE_TYPES = (
         ),
         sentences={
             "imported": "imported the {label} {title}",
+            READY: "completed, deleted or removed the last open blocker of the task",
             "claimed": "claimed the task",
             "claim_released": "released the claim of the task",
             "claim_failed": "gave up the task as failed",
@@ -150,6 +157,8 @@ RESOURCE_TYPES = (
     ),
 )
 register_resource_types(RESOURCE_TYPES)
+register_consequences(Task, find_ready_after_task_changes)
+register_consequences(Project, find_ready_after_project_changes)
 # Rows in the trash count. So restoring them needs no check.
 register_counted_models(
     (
