@@ -198,6 +198,8 @@ FIELD_CODES: Mapping[str, tuple[str, str]] = {
     "open_work": ("Work below it is open.", "Complete it first, or send force=true."),
     "parent_in_trash": ("The parent is in the trash.", "Restore it first."),
     "parent_elsewhere": ("The former parent is in another project.", "Move the task first."),
+    "claimed": ("The task is claimed.", "Send the header Claim with your claim, or wait."),
+    "claim_lost": ("The claim has expired or ended.", "Claim another task."),
     "open_subtask": ("The subtask is open.", "Complete it, or send force=true."),
     "open_blocker": ("The blocker is open.", "Complete it, or send force=true."),
     "owned": ("The user owns so many objects of this type.", "Transfer them."),

@@ -51,6 +51,16 @@ def record(actor: Actor, row: TenantModel, verb: str) -> None:
     record_events(actor, [(row, verb, {}, row.version)])
 
 
+def record_version(actor: Actor, row: TenantModel, verb: str) -> None:
+    """Record an event about a locked row that none of its columns shows, as a new version.
+
+    For types whose versions number the events. One statement, which is sent with the next one.
+    """
+    _bump_version(row)
+    update(_rows_of(type(row)), row.pk, {"version": row.version, "updated_at": row.updated_at})
+    record(actor, row, verb)
+
+
 def create(
     actor: Actor, row: RowT, verb: str = "created", **link_fields: Iterable[models.Model]
 ) -> RowT:

@@ -11,13 +11,18 @@ from django.db.models import Exists, OuterRef, QuerySet
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change_locked, create_all
-from taskflow.db.clock import DatabaseTime
 from taskflow.db.query import QueryCache
 from taskflow.db.statements import IdArray, IsInIds
 from taskflow.tenancy import with_tenant_parameter
 from tasks.changes.assign import AssignTask
 from tasks.models import Claim, ClaimEnd, Comment, Task
-from tasks.models.claims import FURTHER_ATTEMPTS, end_claims, with_present_state
+from tasks.models.claim_checks import set_claim_columns
+from tasks.models.claims import (
+    FURTHER_ATTEMPTS,
+    end_claims,
+    mark_handed_over,
+    with_present_state,
+)
 
 EXPIRED_EVENT = "claim_expired"
 
@@ -102,11 +107,8 @@ def hand_over(actor: Actor, tasks: Sequence[Task], last: LastClaims) -> None:
     change_locked(system, edits, stored_columns(tasks))
     comments = [Comment(task=t, body=_describe_attempts(last.by_task[t.pk])) for t in tasks]
     create_all(system, comments)
-    ids = [last.by_task[task.pk].pk for task in tasks]
-    Claim.objects.filter(pk__in=ids).update(handed_over_at=DatabaseTime())
-    Task.objects.filter(pk__in=[task.pk for task in tasks]).update(
-        claim_id=None, assigned_by_claim_id=None
-    )
+    mark_handed_over([last.by_task[task.pk] for task in tasks])
+    set_claim_columns(tasks, claim_id=None, assigned_by_claim_id=None)
 
 
 def build_system_actor(actor: Actor) -> Actor:

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from accounts.actions.locking import lock_users
 from accounts.models import User
 from taskflow.audit.actor import Actor
-from taskflow.audit.recorder import change_locked, create, lock, record
+from taskflow.audit.recorder import change_locked, create, lock, record_version
 from taskflow.audit.values import FieldValues
 from taskflow.db.many_rows import update_rows
 from taskflow.http.errors import Forbidden
@@ -28,7 +28,7 @@ from tasks.changes.claims import (
 from tasks.changes.planner import change_tasks
 from tasks.models import Claim, ClaimEnd, ClaimOutcome, Comment, Status, Task
 from tasks.models.claim_checks import build_claim_lost
-from tasks.models.claims import DEFAULT_TTL, lock_claims, store_claim
+from tasks.models.claims import DEFAULT_TTL, insert_claims, lock_claims, store_claim
 from tasks.rules import MANAGERS, require_member, require_role
 
 MAX_ROUNDS = 20  # of tasks with too many attempts that one request passes over
@@ -105,13 +105,13 @@ def _claim(
             )
         )
         task.assigned_by_claim_id = None
-    Claim.objects.bulk_create(claims)
+    insert_claims(claims)
     versions = {task.pk: task.version for task in tasks}
     values = {"status": Status.IN_PROGRESS, "assignee": user}
     change_locked(actor, [(task, "claimed", values) for task in tasks], stored_columns(tasks))
     for task, claim in zip(tasks, claims, strict=True):
         if task.version == versions[task.pk]:  # it was in progress and the actor's before
-            record(actor, task, "claimed")
+            record_version(actor, task, "claimed")
         task.claim_id = claim.pk
         task.assigned_by_claim_id = claim.pk if claim.assignee_before_id != user.pk else None
     update_rows(tasks, "tenant_id", ("claim_id", "assigned_by_claim_id"))
@@ -215,7 +215,8 @@ def request_cancellation(actor: Actor, claim: Claim) -> Claim:
         raise build_claim_lost(held or claim)
     if held.cancel_requested_at is None:
         store_claim(held, cancel_requested_at=held.database_time)
-        record(replace(actor, claim_id=None), claim.task, "claim_cancel_requested")
+        task_actor = replace(actor, claim_id=None)
+        record_version(task_actor, claim.task, "claim_cancel_requested")
     return held
 
 
@@ -229,7 +230,7 @@ def _change_task(actor: Actor, change: FinishClaimedTask | ReturnClaimedTask) ->
     task = change.task
     change_tasks(actor, [change])
     if task.version == change.version_before:
-        record(actor, task, change.event_for(task))
+        record_version(actor, task, change.event_for(task))
 
 
 def _store_end(

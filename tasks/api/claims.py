@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 
 from django.http import HttpResponse
 from ninja import Query, Router, Status
 
 from accounts.queries import find_referenced_user
 from taskflow.audit.actor import ActorRequest
+from taskflow.http.body_options import is_dry_run
 from taskflow.http.errors import Invalid
 from taskflow.http.paging import PageContents, paginate
 from taskflow.http.responses import respond
+from taskflow.http.waiting import wait_for_commit
 from tasks.actions import claims as actions
 from tasks.api.responses import updated_task_texts
-from tasks.models import Claim
+from tasks.models import Claim, Task
 from tasks.models.claims import with_present_state
 from tasks.queries.claim_context import load_contexts
 from tasks.queries.claimable import (
@@ -63,14 +64,18 @@ def create_claims(request: ActorRequest, body: ClaimCreate) -> HttpResponse:
 
     Only tasks that are ready and open, in active projects, and assigned to you or to nobody; by
     priority, then by due time, then by id. Each becomes `in_progress` and yours until the claim
-    ends or expires. 204 if there is none. With `task`, 409 `claimed` names who holds it, and 409
-    `not_claimable` says why it cannot be claimed. As long as a claim is open, agents change its
-    task only with the header `Claim`.
+    ends or expires. 204 if there is none within `wait_seconds`. With `task`, 409 `claimed` names
+    who holds it, and 409 `not_claimable` says why it cannot be claimed. As long as a claim is open,
+    agents change its task only with the header `Claim`.
     """
-    granted = _claim(request, body)
-    if not granted:
-        return HttpResponse(status=204)
-    return respond(request, _granted_text(request, granted), status=201)
+    locked: list[Task] = []
+    granted = _claim(request, body, locked)
+    if granted:
+        return respond(request, _granted_text(request, granted), status=201)
+    # A request that waits is rolled back. One that has given tasks to people is not.
+    if body.wait_seconds and not locked and not is_dry_run(request):
+        wait_for_commit(request, seconds=body.wait_seconds)
+    return HttpResponse(status=204)
 
 
 @claims.get("/{id:claim_id}", response=ClaimResponse)
@@ -128,7 +133,8 @@ def break_claim(request: ActorRequest, claim_id: int) -> Status[None]:
     return Status(204, None)
 
 
-def _claim(request: ActorRequest, body: ClaimCreate) -> list[Claim]:
+def _claim(request: ActorRequest, body: ClaimCreate, locked: list[Task]) -> list[Claim]:
+    """Claim tasks. All tasks that were locked for it are added to `locked`."""
     actor, sent = request.auth, body.sent_fields()
     options = {name: getattr(body, name) for name in ("ttl_seconds", "worker")}
     if sent.keys() & {"task", "task_id"}:
@@ -138,7 +144,12 @@ def _claim(request: ActorRequest, body: ClaimCreate) -> list[Claim]:
         values = read_claim_filters(actor, sent.get("where") or TaskWhere())
     except Invalid as problem:
         raise problem.with_pointers(WHERE_POINTER) from None
-    lock_tasks = partial(lock_claimable_tasks, actor, values)
+
+    def lock_tasks(count: int) -> list[Task]:
+        tasks = lock_claimable_tasks(actor, values, count)
+        locked.extend(tasks)
+        return tasks
+
     return actions.claim_tasks(actor, lock_tasks, count=body.count, **options)
 
 

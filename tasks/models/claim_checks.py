@@ -38,7 +38,7 @@ def follow_task_changes(actor: Actor, changes: Sequence[tuple[Task, Changes]]) -
     task.
     """
     reassigned = [task for task, fields in changes if "assignee" in fields]
-    _set_tasks([t for t in reassigned if t.assigned_by_claim_id], assigned_by_claim_id=None)
+    set_claim_columns([t for t in reassigned if t.assigned_by_claim_id], assigned_by_claim_id=None)
     claimed = {task.claim_id: task for task, fields in changes if task.claim_id and fields}
     ending = [task for task, fields in changes if task.claim_id and _ends_claim(fields)]
     is_agent = actor.user.kind == UserKind.AGENT
@@ -136,7 +136,7 @@ def _end_claims_of(actor: Actor, tasks: Sequence[Task], claims: Mapping[int, Cla
             ends.setdefault(_end_of(actor, task, claim), []).append(claim)
     for end, ended in ends.items():
         end_claims(ended, end)
-    _set_tasks(tasks, claim_id=None)
+    set_claim_columns(tasks, claim_id=None)
 
 
 def _end_of(actor: Actor, task: Task, claim: Claim) -> ClaimEnd:
@@ -146,7 +146,7 @@ def _end_of(actor: Actor, task: Task, claim: Claim) -> ClaimEnd:
     return ClaimEnd.SUPERSEDED if claim.is_open_now else ClaimEnd.EXPIRED
 
 
-def _set_tasks(tasks: Iterable[Task], **values: int | None) -> None:
+def set_claim_columns(tasks: Iterable[Task], **values: int | None) -> None:
     """Set columns about claims of locked tasks, which have no events. One statement, or none."""
     rows = {task.pk: task for task in tasks}
     for task in rows.values():

@@ -219,3 +219,14 @@ def end_claims(claims: Iterable[Claim], end: ClaimEnd) -> None:
     ids = [claim.pk for claim in claims]
     if ids:
         Claim.objects.filter(pk__in=ids).update(end=end, ended_at=DatabaseTime())
+
+
+def insert_claims(claims: list[Claim]) -> None:
+    """Insert new claims of locked tasks. One statement."""
+    Claim.objects.bulk_create(claims)
+
+
+def mark_handed_over(claims: Iterable[Claim]) -> None:
+    """Store that the tasks of locked claims were given to people after them. One statement."""
+    ids = [claim.pk for claim in claims]
+    Claim.objects.filter(pk__in=ids).update(handed_over_at=DatabaseTime())

@@ -12,6 +12,7 @@ from taskflow.db.computed import computed_fields, wrong_values
 from tasks.management.commands.verify import find_faults
 from tasks.models import (
     RESOURCE_TYPES,
+    Claim,
     FormerNumber,
     Project,
     Tag,
@@ -35,6 +36,7 @@ def broken_invariants() -> list[str]:
         *_broken_numbers(tasks),
         *_broken_families(tasks),
         *_broken_counts(),
+        *_broken_claims(tasks),
         *wrong_columns(),
         *find_faults(),  # what `manage.py verify` reports
         *(
@@ -120,6 +122,16 @@ def _on_a_circle(edges):
             reached |= new
         if start in reached:
             yield start
+
+
+def _broken_claims(tasks):
+    """A task names its claim that has not ended. A done or deleted task has none."""
+    not_ended = dict(Claim.objects.filter(ended_at=None).values_list("task_id", "pk"))
+    for task in tasks:
+        if task.claim_id != not_ended.get(task.pk):
+            yield f"task {task.pk}: claim {task.claim_id}, not {not_ended.get(task.pk)}"
+        if task.claim_id and (task.completed or task.deleted_at):
+            yield f"task {task.pk} is done or deleted, and claimed"
 
 
 def _broken_counts():

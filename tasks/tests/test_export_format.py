@@ -132,7 +132,13 @@ def export_columns():
 
 
 # The tenant is the file's; the others describe this installation, not the data.
-NOT_WRITTEN = ("tenant", "is_sign_in", "sessions_ended_at")
+NOT_WRITTEN = (
+    "tenant",
+    "is_sign_in",
+    "sessions_ended_at",
+    "claim_id",
+    "assigned_by_claim_id",
+)
 REQUIRED_AND_OPTIONAL = {
     label: {
         f.attname

@@ -16,6 +16,7 @@ from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task
+from tasks.tests.factories import ClaimFactory
 
 
 @dataclass
@@ -54,9 +55,14 @@ def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
     pages = [create_page(actor, projects[0], title="p") for actor in (boss, ada, member)]
     tags = [create_tag(boss, name=f"{name}-{n}") for n in range(2)]
     delete_task(ada, tasks[3])  # something to restore
+    claims = [
+        ClaimFactory(actor=actor, project=projects[0], task=task)
+        for actor, task in zip((boss, member), tasks, strict=False)
+    ]
     invitations = [invite(boss, email=f"{name}-{n}@x.example") for n in range(2)]
     rows = {
         "invitation": invitations,
+        "claim": claims,
         "project": projects,
         "membership": memberships,
         "task": tasks,

@@ -34,6 +34,7 @@ KIND_BY_NAME = {
     "eve": "user",
     "new": "user",
     "gone": "task",
+    "free": "task",
     "hers": "project",
 }
 TAG_NAMES = ["a", "b", "c"]
