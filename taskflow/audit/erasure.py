@@ -198,7 +198,10 @@ def _replaced(row: TenantModel, names: Names) -> dict[str, object]:
 
 
 def _replace_directly(model: type[TenantModel], rows: Sequence[TenantModel], names: Names) -> None:
+    """Save the columns with a name alone: others may have changed since they were read."""
+    changed = set()
     for row in rows:
         for name, value in _replaced(row, names).items():
             setattr(row, name, value)
-    model._base_manager.bulk_update(rows, _text_columns(model))
+            changed.add(name)
+    model._base_manager.bulk_update(rows, sorted(changed))
