@@ -42,6 +42,7 @@ from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash
 from tasks.api.undo import undoing
+from tasks.api.webhooks import deliveries, webhooks
 
 log = logging.getLogger("taskflow.errors")
 
@@ -65,6 +66,8 @@ PATH_EXAMPLES = {
     "user_id": "@bob",
     "invitation_id": 1,
     "claim_id": 1,
+    "webhook_id": 1,
+    "delivery_id": 1,
     "kind": "task",
     "row_id": 1,
     "ref": "erp-77",
@@ -91,6 +94,7 @@ TAGS = {
     "Events": "What was changed, in the order of the commits.",
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
+    "Webhooks": "URLs to which events are sent, signed and retried.",
     "Undo": "Take changes back.",
     "Plans": "See what a write would do, without doing it.",
     "Index": "Where the documents of the API are.",
@@ -142,6 +146,8 @@ api.add_router("/pages", pages)
 api.add_router("/events", event_feed)
 api.add_router("/trash", trash)
 api.add_router("/search", searching)
+api.add_router("/webhooks", webhooks)
+api.add_router("/deliveries", deliveries)
 api.add_router("/undo", undoing)
 api.add_router("/plans", plans)
 api.add_router("", index)

@@ -14,6 +14,7 @@ from django.db.backends.utils import CursorWrapper
 from taskflow.audit.models import Event
 from taskflow.metrics.exposition import Reading
 from taskflow.tenancy import PLATFORM_ROLE, has_roles
+from tasks.models import DeliveryQueue
 
 log = logging.getLogger("taskflow.metrics")
 EVENTS = "taskflow_events_total"
@@ -25,6 +26,8 @@ MAX_SESSIONS = "taskflow_database_max_sessions"
 OPEN_CLAIMS = "taskflow_claims_open"
 WAITING_FOR_LOCKS = "taskflow_database_sessions_waiting_for_locks"
 OLDEST_TRANSACTION = "taskflow_database_oldest_transaction_seconds"
+WEBHOOK_BACKLOG = "taskflow_webhook_backlog"
+WEBHOOK_OLDEST = "taskflow_webhook_oldest_seconds"
 READINGS = {
     EVENTS: "The highest id of an event. Transactions that are rolled back leave ids out.",
     DATABASE_BYTES: "Size of the database.",
@@ -37,6 +40,8 @@ READINGS = {
     " that was committed after its beginning. PostgreSQL only.",
     OPEN_CLAIMS: "Claims of tasks that have neither ended nor expired. On PostgreSQL only if the"
     " login may become the role of the platform.",
+    WEBHOOK_BACKLOG: "Deliveries of webhooks that are not accepted yet.",
+    WEBHOOK_OLDEST: "Age of the oldest of them; 0 without any.",
 }
 STATEMENT_TIMEOUT = "1s"
 POSTGRESQL_SQL = """
@@ -69,7 +74,7 @@ def read_database_on_a_usable_connection() -> dict[str, float]:
 
 
 def read_database() -> dict[str, float]:
-    """Return the values of READINGS that this database has, by name. Four statements at most.
+    """Return the values of READINGS that this database has, by name. Five statements at most.
 
     Empty if the database does not answer; the log has the reason.
     """
@@ -105,7 +110,7 @@ def _read_postgresql() -> dict[str, float]:
         cursor.execute(POSTGRESQL_SQL, [f"{Event._meta.db_table}_id_seq"])
         row = cursor.fetchone()
         values = {name: float(value or 0) for name, value in zip(names, row, strict=True)}
-        return values | _read_open_claims(cursor)
+        return _read_backlog() | values | _read_open_claims(cursor)
 
 
 def _read_open_claims(cursor: CursorWrapper) -> dict[str, float]:
@@ -126,10 +131,15 @@ def _read_sqlite() -> dict[str, float]:
         row = cursor.fetchone()
     file = str(connection.settings_dict["NAME"])
     wal = Path(f"{file}-wal")
-    return {
+    return _read_backlog() | {
         EVENTS: float(row[0] if row else 0),
         OPEN_CLAIMS: float(row[1] if row else 0),
         DATABASE_BYTES: float(Path(file).stat().st_size),
         WAL_BYTES: float(wal.stat().st_size if wal.exists() else 0),
         DISK_FREE: float(disk_usage(file).free),
     }
+
+
+def _read_backlog() -> dict[str, float]:
+    waiting, seconds = DeliveryQueue.read_backlog()
+    return {WEBHOOK_BACKLOG: float(waiting), WEBHOOK_OLDEST: seconds}

@@ -61,7 +61,13 @@ def read_list(name: str, default: str = "") -> list[str]:
     return [part.strip() for part in read_text(name, default).split(",") if part.strip()]
 
 
-def read_networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
+PROXIES = (
+    "the addresses or networks from which your proxies connect, separated by commas, such as"
+    " 127.0.0.1,::1 or 10.0.0.0/8. Leave it out if there is no proxy"
+)
+
+
+def read_networks(name: str, what: str = PROXIES) -> tuple[IPv4Network | IPv6Network, ...]:
     """Return the addresses and networks of a comma-separated list.
 
     Raises ImproperlyConfigured for anything else, with what to write.
@@ -70,9 +76,7 @@ def read_networks(name: str) -> tuple[IPv4Network | IPv6Network, ...]:
         return tuple(ip_network(part) for part in read_list(name))
     except ValueError as error:
         raise ImproperlyConfigured(
-            f"{name}={read_text(name)!r} does not name proxies ({error}). Set it to the addresses"
-            " or networks from which your proxies connect, separated by commas, such as"
-            " 127.0.0.1,::1 or 10.0.0.0/8. Leave it out if there is no proxy."
+            f"{name}={read_text(name)!r} does not name networks ({error}). Set it to {what}."
         ) from None
 
 

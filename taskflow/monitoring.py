@@ -31,7 +31,10 @@ class Monitoring:
 
     def __init__(self, workers: int, port: int) -> None:
         self.workers, self.port = workers, port
-        self.shared = RawArray("d", registry.size * workers) if settings.PROBE_PORT else None
+        self.delivers = bool(settings.DELIVER)
+        # One part for each worker, and one for the process that sends webhooks.
+        size = registry.size * (workers + 1)
+        self.shared = RawArray("d", size) if settings.PROBE_PORT else None
 
     def start(self, front: Front, number: int) -> None:
         """Record in the memory of worker `number`, which begins with 1, and open the port."""
@@ -50,9 +53,14 @@ class Monitoring:
         server.start()
         front.when_stopping(server.stop)
 
+    def attach_deliverer(self) -> None:
+        """Record in the memory of the process that sends webhooks."""
+        if self.shared is not None:
+            registry.attach(self.memories[-1], os.getpid())
+
     @property
     def memories(self) -> list[Memory]:
-        """The memory of each worker."""
+        """The memory of each worker, and of the process that sends webhooks."""
         assert self.shared is not None
         numbers = memoryview(self.shared).cast("B").cast("d")
         size = registry.size
@@ -65,7 +73,8 @@ class Monitoring:
             values = database.wait(READING_SECONDS)
         except TimeoutError:
             values = {}
-        workers = {str(n): memory for n, memory in enumerate(memories, 1) if memory[PROCESS]}
+        numbered = enumerate(memories[: self.workers], 1)
+        workers = {str(n): memory for n, memory in numbered if memory[PROCESS]}
         readings = [
             describe_version(),
             read_heartbeats(workers),

@@ -264,13 +264,22 @@ CORS_EXPOSE_HEADERS = [
 ]
 # The most that a tenant may have, by name. What is not limited is left out.
 QUOTAS: dict[str, int] = {}
-for _quota in ["projects", "tasks", "comments", "pages", "tags", "users", "tokens", "text_bytes"]:
+for _quota in (
+    *("projects", "tasks", "comments", "pages", "tags", "users", "tokens", "webhooks"),
+    "text_bytes",
+):
     _limit = env.read_limit(f"TASKFLOW_MAX_{_quota.upper()}")
     if _limit is not None:
         QUOTAS[_quota] = _limit
 # Requests in a minute: taskflow/http/request_limits.py. None: no limit.
 REQUESTS_PER_TOKEN = env.read_limit("TASKFLOW_REQUESTS_PER_TOKEN")
 REQUESTS_PER_TENANT = env.read_limit("TASKFLOW_REQUESTS_PER_TENANT")
+# Networks to which webhooks may be sent although they are private, also without https.
+WEBHOOK_ALLOW = env.read_networks(
+    "TASKFLOW_WEBHOOK_ALLOW", "the networks of your own receivers, such as 10.1.2.0/24"
+)
+# Whether `serve` runs a process that sends webhooks. Otherwise run `manage.py deliver`.
+DELIVER = env.read_boolean("TASKFLOW_DELIVER", default=True)
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")
@@ -315,6 +324,8 @@ UNFOLD = {
                 ],
                 "Record": [
                     ("Events", "history", "audit_event"),
+                    ("Webhooks", "webhook", "tasks_webhook"),
+                    ("Deliveries", "outbox", "tasks_delivery"),
                     ("Tenants", "domain", "accounts_tenant"),
                 ],
             }.items()

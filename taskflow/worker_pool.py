@@ -55,7 +55,8 @@ SIGN_IN_ROUTES = (
     ("POST", "/admin/invitation/"),
     ("POST", "/admin/account/"),
 )
-PR_SET_PDEATHSIG = 1  # from linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # from linux/prctl.h
+DELIVERER_NAME = "tf-webhooks"  # of the process that sends webhooks, in lists of processes
 SIGNALS = (*CLOSING_SECONDS, signal.SIGCHLD)
 
 
@@ -76,6 +77,12 @@ def end_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def name_process(name: str) -> None:
+    """Show this process under a name of at most 15 characters in lists of processes. Linux only."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode())
+
+
 class WorkerPool:
     """Forks one worker for each listening socket, and restarts it when it ends."""
 
@@ -89,6 +96,7 @@ class WorkerPool:
         request_limits.workers.count = len(listeners)
         self.numbers: dict[int, int] = {}  # of workers, by process id
         self.started: dict[int, float] = {}  # when a worker was started again, by number
+        self.deliverer: int | None = None  # process id of the one that sends webhooks
         self.deadline: float | None = None  # seconds of the monotonic clock, once it stops
         self.is_failed = False
         self.wakeup, self.interrupts = os.pipe()  # gets a byte for each signal
@@ -103,7 +111,9 @@ class WorkerPool:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # taskflow/serving.py handles it
         for number in range(len(self.listeners)):
             self.start(number)
-        while self.numbers:
+        if self.monitoring.delivers:
+            self.start_deliverer()
+        while self.numbers or self.deliverer:
             self.wait()
         return int(self.is_failed)
 
@@ -120,14 +130,7 @@ class WorkerPool:
 
     def run_worker(self, number: int, parent: int) -> NoReturn:
         """Be the worker. Called in the forked process."""
-        signal.set_wakeup_fd(-1)
-        for sent in SIGNALS:
-            signal.signal(sent, signal.SIG_DFL)
-        end_with_parent(parent)
-        # Ctrl-C in a terminal signals a whole process group; the pool passes signals on.
-        os.setpgrp()
-        os.close(self.wakeup)
-        os.close(self.interrupts)
+        self.become_process(parent)
         for other, listener in enumerate(self.listeners):
             if other != number:
                 listener.close()
@@ -138,6 +141,33 @@ class WorkerPool:
         current_session().prepare_server()
         finish = partial(mail_queue.finish, MAIL_SECONDS)
         run_worker(front, self.listeners[number], number + 1, self.report_ready, finish)
+
+    def start_deliverer(self, pause: float = 0) -> None:
+        """Fork the process that sends webhooks. It begins after so many seconds."""
+        parent = os.getpid()
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        pid = os.fork()
+        if pid == 0:
+            self.become_process(parent)
+            name_process(DELIVERER_NAME)
+            for listener in self.listeners:
+                listener.close()
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+            time.sleep(pause)
+            os._exit(import_module("taskflow.delivering").run(self.monitoring.attach_deliverer))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        self.deliverer = pid
+
+    def become_process(self, parent: int) -> None:
+        """Leave behind what a forked process has from the pool."""
+        signal.set_wakeup_fd(-1)
+        for sent in SIGNALS:
+            signal.signal(sent, signal.SIG_DFL)
+        end_with_parent(parent)
+        # Ctrl-C in a terminal signals a whole process group; the pool passes signals on.
+        os.setpgrp()
+        os.close(self.wakeup)
+        os.close(self.interrupts)
 
     def report_ready(self) -> None:
         with suppress(OSError):  # nobody waits for a worker that is started again
@@ -166,19 +196,29 @@ class WorkerPool:
         self.signal_workers(number)
 
     def signal_workers(self, number: signal.Signals) -> None:
-        for pid in self.numbers:
+        for pid in (*self.numbers, *filter(None, [self.deliverer])):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def reap(self) -> None:
         """Start the workers again that have ended, unless the pool stops."""
-        while self.numbers:
+        while self.numbers or self.deliverer:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
+            if pid == self.deliverer:
+                self.restart_deliverer(os.waitstatus_to_exitcode(status))
+                continue
             number = self.numbers.pop(pid)
             if self.listeners[number].fileno() != -1:
                 self.restart(number, os.waitstatus_to_exitcode(status))
+
+    def restart_deliverer(self, code: int) -> None:
+        """Start it again, unless the pool stops. The workers go on whatever happens to it."""
+        self.deliverer = None
+        if self.deadline is None:
+            log.error("the process that sends webhooks ended with %s and is started again", code)
+            self.start_deliverer(CRASH_SECONDS)
 
     def restart(self, number: int, code: int) -> None:
         now = time.monotonic()

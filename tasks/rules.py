@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 
 from django.db.models import QuerySet
 
+from accounts.rules import require_staff
 from taskflow.audit.actor import Actor
 from taskflow.db.query import QueryCache
 from taskflow.db.types import Row
@@ -126,3 +127,21 @@ def check_can_keep_history(actor: Actor, names: Collection[str]) -> None:
         for name, detail in details.items()
     ]
     raise Forbidden(errors[0]["detail"], errors=errors)
+
+
+def require_webhook_manager(actor: Actor, project: Project | None) -> None:
+    """Raise Forbidden unless the actor may manage webhooks: those of a project as its owner or
+    admin, those of the whole tenant as an administrator.
+
+    A webhook sends what its owner may see. A token that another user has created may show less than
+    that, so it creates none for the whole tenant.
+    """
+    if project is not None:
+        require_role(actor, project, *MANAGERS)
+        return
+    require_staff(actor)
+    if actor.maker_id is not None:
+        raise Forbidden(
+            "This token was created by another user. With it, only webhooks of a project can be"
+            " managed: send `project`."
+        )

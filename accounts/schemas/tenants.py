@@ -46,6 +46,7 @@ class TenantUsage(Out):
     tokens: QuotaUsage = Field(
         description="Tokens that are neither revoked nor expired, without those of signing in."
     )
+    webhooks: QuotaUsage = Field(description="Webhooks, paused ones too.")
     text_bytes: QuotaUsage = Field(
         description="Bytes of the titles, names, descriptions and texts of these rows, with links"
         " and metadata as JSON."

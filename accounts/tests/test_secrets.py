@@ -18,6 +18,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.invitations import invite
 from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
+from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task
 from tasks.models import ProjectMember
 from tasks.tests.factories import ClaimFactory
@@ -44,6 +45,8 @@ def crawl(client, fixtures):
         invitation = invite(fixtures.boss, email="nora@acme.example")
         create_task(fixtures.ada, fixtures.apollo, title="x", external_ref="known")
         claim = ClaimFactory(actor=fixtures.ada, project=fixtures.apollo)
+        webhook = create_webhook(fixtures.ada, url="https://x.example/", project=fixtures.apollo)
+        delivery = ping(fixtures.ada, webhook)
     ids = {
         "ref": "known",
         "project_id": fixtures.apollo.pk,
@@ -56,6 +59,8 @@ def crawl(client, fixtures):
         "token_id": token.pk,
         "invitation_id": invitation.pk,
         "claim_id": claim.pk,
+        "webhook_id": webhook.pk,
+        "delivery_id": delivery.pk,
     }
     queries = {"/api/v1/search": "?q=x", "/api/v1/tasks/counts": "?group_by=status"}
     for path, methods in api_document()["paths"].items():

@@ -34,6 +34,9 @@ DATABASE_CAUSES = (
 )
 # Seconds. Most requests take some milliseconds; deadlines are at 1, 3 and 5 seconds.
 DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+WEBHOOK_RESULTS = ("delivered", "refused", "unanswered", "withheld")
+WEBHOOK_DURATIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
+WEBHOOK_DELAYS = (0.1, 0.5, 1.0, 2.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0, 86_400.0)
 WAITS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 REQUESTS = Counter(
@@ -127,6 +130,22 @@ BODY_BYTES = Gauge("taskflow_body_bytes_held", "Bytes of the bodies of unanswere
 DATABASE_CONNECTIONS = Gauge(
     "taskflow_database_connections", "Connections to the database that threads hold."
 )
+WEBHOOK_ATTEMPTS = Counter(
+    "taskflow_webhook_attempts_total",
+    "Attempts to send a delivery, by result.",
+    ("result",),
+    (WEBHOOK_RESULTS,),
+)
+WEBHOOK_DURATION = Histogram(
+    "taskflow_webhook_attempt_seconds",
+    "Time of an attempt, until the receiver has answered or the attempt was given up.",
+    bounds=WEBHOOK_DURATIONS,
+)
+WEBHOOK_DELAY = Histogram(
+    "taskflow_webhook_delay_seconds",
+    "Time from noticing an event until its receiver has accepted it, with all retries.",
+    bounds=WEBHOOK_DELAYS,
+)
 
 FAMILIES: Sequence[Family] = (
     REQUESTS,
@@ -148,6 +167,9 @@ FAMILIES: Sequence[Family] = (
     INCOMPLETE_BODIES,
     BODY_BYTES,
     DATABASE_CONNECTIONS,
+    WEBHOOK_ATTEMPTS,
+    WEBHOOK_DURATION,
+    WEBHOOK_DELAY,
 )
 registry = Registry(FAMILIES)
 

@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+from taskflow.worker_pool import DELIVERER_NAME
+
 ROOT = Path(__file__).parents[2]
 RELOADED = "New workers answer"  # in the log
 
@@ -77,7 +79,23 @@ def list_children(process: int) -> list[int]:
 
 def list_workers(server: int) -> list[int]:
     """Return the ids of the workers, also of former ones that have not ended yet."""
-    return [worker for pool in list_children(server) for worker in list_children(pool)]
+    return [process for process in _list_forked(server) if not _is_deliverer(process)]
+
+
+def list_deliverers(server: int) -> list[int]:
+    """Return the ids of the processes of the server that send webhooks."""
+    return [process for process in _list_forked(server) if _is_deliverer(process)]
+
+
+def _list_forked(server: int) -> list[int]:
+    return [process for pool in list_children(server) for process in list_children(pool)]
+
+
+def _is_deliverer(process: int) -> bool:
+    try:
+        return Path(f"/proc/{process}/comm").read_text().strip() == DELIVERER_NAME
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 def is_running(process: int) -> bool:

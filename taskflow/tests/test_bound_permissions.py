@@ -35,6 +35,7 @@ OWN = {
     "list_tags": 200,
     "list_events": 200,
     "list_claims": 200,
+    "list_webhooks": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -70,6 +71,7 @@ UNKNOWN = {
     "create_page",
     "undo",
 }
+UNKNOWN |= {"create_webhook"}
 EXPECTED = {
     **dict.fromkeys(MATRIX, 404),
     **dict.fromkeys(FORBIDDEN, 403),

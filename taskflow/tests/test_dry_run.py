@@ -139,6 +139,8 @@ BODIES = {
     "patch /users/{user_id}": {"full_name": "New"},
     "post /users/{user_id}/offboarding": {},
     "post /invitations": {"email": "new@acme.example", "projects": [{"project": "APO"}]},
+    "post /webhooks": {"url": "https://hooks.example/", "project": "APO"},
+    "patch /webhooks/{webhook_id}": {"event_types": ["task.created"]},
     "patch /tenant": {"name": "New"},
     "post /projects": {"name": "P", "tasks": [{"title": "t", "subtasks": [{"title": "s"}]}]},
     "patch /projects/{project_id}": {"name": "New"},
@@ -221,6 +223,7 @@ def ids(fixtures, as_):
         delete_task(fixtures.boss, gone)
         member = ProjectMember.objects.get(user=fixtures.bob.user)
         agent = User.objects.get(handle="bot")
+    webhook = boss.post("/webhooks", {"url": "https://hooks.example/"}).json()["id"]
     boss.patch("/tasks/APO-1", {"tags": ["old"]}, headers={"X-Request-Id": "r-1"})
     return {
         "user_id": agent.pk,
@@ -236,6 +239,8 @@ def ids(fixtures, as_):
         "member_id": member.pk,
         "claim_id": boss.post("/claims", {"task": claimed.pk}).json()["data"][0]["id"],
         "invitation_id": boss.post("/invitations", {"email": "i@acme.example"}).json()["id"],
+        "webhook_id": webhook,
+        "delivery_id": boss.post(f"/webhooks/{webhook}/ping").json()["id"],
         "session_id": start_boss_session(fixtures),
         "token_id": boss.post("/tokens", {"name": "x"}).json()["id"],
         "kind": "task",

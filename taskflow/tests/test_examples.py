@@ -11,7 +11,7 @@ from accounts.models import Tenant
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
-from tasks.models import Comment, Page, ProjectMember, Tag
+from tasks.models import Comment, Page, ProjectMember, Tag, Webhook
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 
@@ -49,13 +49,16 @@ QUERIES = {
 }
 WITHOUT_TOKEN = {"login", "register", "request_password_reset"}
 MODELS = {"comment_id": Comment, "page_id": Page, "member_id": ProjectMember, "tag_id": Tag}
+MODELS |= {"webhook_id": Webhook}
 
 
 @pytest.fixture
 def demo_client(db, settings):
     """A client with the demo token, on a fresh demo with its fixed password."""
     settings.DEBUG, settings.DEFAULT_TENANT, settings.SENDS_MAIL = True, DEMO_TENANT, True
-    return ApiClient(seed_demo().token)
+    client = ApiClient(seed_demo().token)
+    client.post("/webhooks", {"url": "https://hooks.example/"})
+    return client
 
 
 def value_of(parameter):

@@ -18,6 +18,8 @@ CREATED = {
     "create_page": ("post", "/pages", {"project": "APO", "title": "x"}),
     "create_user": ("post", "/users", {"email": "new@acme.example"}),
     "create_invitation": ("post", "/invitations", {"email": "new@acme.example"}),
+    "create_webhook": ("post", "/webhooks", {"url": "https://hooks.example/"}),
+    "rotate_webhook_secret": ("post", "/webhooks/{webhook}/rotation", None),
     "create_token": ("post", "/tokens", {"name": "x"}),
     "rotate_token": ("post", "/tokens/{token}/rotation", None),
 }
@@ -27,13 +29,14 @@ CREATED = {
 def test_location_of_a_created_object_can_be_read(fixtures, as_, mailbox, name):
     client = as_(fixtures.boss)
     token = client.post("/tokens", {"name": "old"}).json()["id"]
+    webhook = client.post("/webhooks", {"url": "https://hooks.example/"}).json()["id"]
     method, path, body = CREATED[name]
 
-    created = getattr(client, method)(path.format(token=token), body)
+    created = getattr(client, method)(path.format(token=token, webhook=webhook), body)
     found = client.get(created.headers["Location"])
 
     assert (created.status_code, found.status_code) == (201, 200)
-    assert found.json() == {n: v for n, v in created.json().items() if n != "token"}
+    assert found.json() == {n: v for n, v in created.json().items() if n not in ("token", "secret")}
     assert found.headers["ETag"].split("-")[:3] == created.headers["ETag"].split("-")[:3]
     known = client.get(
         created.headers["Location"], headers={"If-None-Match": found.headers["ETag"]}

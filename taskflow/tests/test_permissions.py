@@ -19,6 +19,7 @@ from tasks.actions.invitations import invite
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
 from tasks.tests.factories import ClaimFactory
@@ -72,6 +73,23 @@ MATRIX = {
     "revoke_invitation": ("delete", "/invitations/{invitation}", None,    404, 404, 404, 404, 404, 204, 404),
     "resend_invitation": ("post", "/invitations/{invitation}/resending", None,
                                                                           404, 404, 404, 404, 404, 200, 404),
+    "list_webhooks":  ("get", "/webhooks", None,                          200, 200, 200, 200, 200, 200, 200),
+    "create_webhook": ("post", "/webhooks", {"url": "https://x.example/", "project_id": "project"},
+                                                                          201, 201, 403, 403, 422, 201, 422),
+    "get_webhook":    ("get", "/webhooks/{webhook}", None,                200, 200, 404, 404, 404, 200, 404),
+    "update_webhook": ("patch", "/webhooks/{webhook}", {"event_types": ["task.created"]},
+                                                                          200, 200, 404, 404, 404, 200, 404),
+    "put_webhook":    ("put", "/webhooks/{webhook}", {"event_types": ["task.created"]},
+                                                                          200, 200, 404, 404, 404, 200, 404),
+    "delete_webhook": ("delete", "/webhooks/{webhook}", None,             204, 204, 404, 404, 404, 204, 404),
+    "rotate_webhook_secret": ("post", "/webhooks/{webhook}/rotation", None,
+                                                                          201, 201, 404, 404, 404, 201, 404),
+    "pause_webhook":  ("post", "/webhooks/{webhook}/pause", None,         200, 200, 404, 404, 404, 200, 404),
+    "resume_webhook": ("post", "/webhooks/{webhook}/resumption", None,    200, 200, 404, 404, 404, 200, 404),
+    "ping_webhook":   ("post", "/webhooks/{webhook}/ping", None,          200, 200, 404, 404, 404, 200, 404),
+    "list_deliveries": ("get", "/webhooks/{webhook}/deliveries", None,    200, 200, 404, 404, 404, 200, 404),
+    "get_delivery":   ("get", "/deliveries/{delivery}", None,             200, 200, 404, 404, 404, 200, 404),
+    "redeliver":      ("post", "/deliveries/{delivery}/redelivery", None, 200, 200, 404, 404, 404, 200, 404),
     "get_tenant":     ("get", "/tenant", None,                            200, 200, 200, 200, 200, 200, 200),
     "get_tenant_usage": ("get", "/tenant/usage", None,                    403, 403, 403, 403, 403, 200, 200),
     "update_tenant":  ("patch", "/tenant", {"name": "N"},                 403, 403, 403, 403, 403, 200, 200),
@@ -217,6 +235,10 @@ def ids(fixtures):
         invitation = invite(fixtures.boss, email="nora@acme.example")
         free = create_task(fixtures.ada, fixtures.apollo, title="free")
         claim = ClaimFactory(actor=fixtures.bob, project=fixtures.apollo)
+        webhook = create_webhook(
+            fixtures.ada, url="https://hooks.example/", project=fixtures.apollo
+        )
+        delivery = ping(fixtures.ada, webhook)
     return {
         "free": free.pk,
         "claim": claim.pk,
@@ -235,6 +257,8 @@ def ids(fixtures):
         "tag": tag.pk,
         "membership": membership.pk,
         "invitation": invitation.pk,
+        "webhook": webhook.pk,
+        "delivery": delivery.pk,
     }
 
 

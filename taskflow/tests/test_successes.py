@@ -58,6 +58,9 @@ def demo(db, settings):
     invited = client.post("/invitations", {"email": "invited@acme.example"})
     ids["invitation_id"] = invited.json()["id"]
     client.post("/auth/login", {"email": "ada@acme.example", "password": DEMO_PASSWORD})
+    webhook = client.post("/webhooks", {"url": "https://hooks.example/"}).json()["id"]
+    ids["webhook_id"] = webhook
+    ids["delivery_id"] = client.post(f"/webhooks/{webhook}/ping").json()["id"]
     ids["session_id"] = client.get("/sessions").json()["data"][0]["id"]
     ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]
     ids |= {"project_id": "WEB", "task_id": "WEB-1", "user_id": "@bob", "ref": "r", "kind": "task"}

@@ -28,6 +28,7 @@ from taskflow.tenancy import TenantError, across_tenants, checks, has_roles, ins
 from taskflow.tenancy.checks import check_models, find_violations, tenant_models
 from tasks.models import (
     Comment,
+    Delivery,
     FormerNumber,
     Page,
     Project,
@@ -38,6 +39,7 @@ from tasks.models import (
     TaskBlocker,
     TaskCountDelta,
     TaskTag,
+    Webhook,
 )
 from tasks.models.claims import Claim
 from tasks.models.invitations import Invitation
@@ -66,6 +68,8 @@ MODELS = [
     Session,
     Comment,
     Page,
+    Webhook,
+    Delivery,
 ]
 
 

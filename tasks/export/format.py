@@ -36,7 +36,7 @@ from taskflow.db.computed import ComputedField
 from taskflow.db.types import AnyField
 from taskflow.tenancy import is_tenant_model
 from tasks.export.values import ExportRow, write_value
-from tasks.models import Claim, TaskCountDelta
+from tasks.models import Claim, Delivery, TaskCountDelta, Webhook
 
 # Of both formats. Increase it whenever a model or column is added or changes its meaning. Otherwise
 # an older TaskFlow would import the file and lose the values that it does not know.
@@ -65,9 +65,13 @@ EXPORT = FileFormat(
     keeps_json=False,
     # Stored responses for retries, and counts that the import computes from the tasks. Sessions,
     # links in mails and second factors work only in this installation, and so does the work that
-    # claims protect.
+    # claims protect. Webhooks stay behind, too: their secrets are computed from the key of the
+    # installation, and two installations would send the same events.
     excluded_models=frozenset(
-        {IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session, Claim}
+        {
+            *(IdempotencyRecord, MailToken, TaskCountDelta, SecondFactor, RecoveryCode, Session),
+            *(Claim, Webhook, Delivery),
+        }
     ),
     # Columns about this installation (its sign-ins and claims), not about the data.
     excluded_fields=frozenset(

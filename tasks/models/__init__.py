@@ -3,12 +3,14 @@ from __future__ import annotations
 from tasks.models.claims import Claim, ClaimEnd, ClaimOutcome
 from tasks.models.comments import Comment
 from tasks.models.count_deltas import TaskCountDelta
+from tasks.models.deliveries import Delivery, DeliveryQueue
 from tasks.models.former_numbers import FormerNumber
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
 from tasks.models.tasks import Outcome, Priority, Status, Task, TaskBlocker, TaskTag
+from tasks.models.webhooks import Webhook
 
 __all__ = [
     "RESOURCE_TYPES",
@@ -16,6 +18,8 @@ __all__ = [
     "ClaimEnd",
     "ClaimOutcome",
     "Comment",
+    "Delivery",
+    "DeliveryQueue",
     "FormerNumber",
     "Outcome",
     "Page",
@@ -31,4 +35,5 @@ __all__ = [
     "TaskBlocker",
     "TaskCountDelta",
     "TaskTag",
+    "Webhook",
 ]

@@ -27,6 +27,7 @@ from tasks.models.readiness import (
 )
 from tasks.models.tags import Tag
 from tasks.models.tasks import Task
+from tasks.models.webhooks import Webhook
 
 MOVE_TO_TRASH = ("deleted", "deleted_at")  # verb and field: see ResourceType.removal
 # Each type comes after the type that it belongs to: undo restores rows in this order.
@@ -167,6 +168,7 @@ register_counted_models(
         CountedModel("comments", Comment, ("body",)),
         CountedModel("pages", Page, ("title", "body")),
         CountedModel("tags", Tag),
+        CountedModel("webhooks", Webhook),
         CountedModel(
             "users",
             User,

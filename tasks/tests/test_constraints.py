@@ -32,6 +32,7 @@ from taskflow.tenancy import (
     is_tenant_model,
 )
 from tasks.actions.tags import create_tag
+from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import (
     Comment,
@@ -45,7 +46,9 @@ from tasks.models import (
     TaskBlocker,
     TaskTag,
 )
+from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
+from tasks.models.webhooks import Webhook
 
 TENANT_MODELS = [model for model in apps.get_models() if is_tenant_model(model)]
 FOREIGN_KEYS = [
@@ -94,6 +97,7 @@ def fill_tables(actor, project, task):
     create(actor, Invitation(email="nora@acme.example", expires_at=NOON))
     issue_mail_token(actor.tenant, MailPurpose.PASSWORD_RESET, user=actor.user)
     start_session(actor, user_agent="x")
+    ping(actor, create_webhook(actor, url="https://hooks.example/", project=project))
 
 
 # ---- checks -------------------------------------------------------------------------------------
@@ -121,6 +125,9 @@ CHECKS = {
     "page_has_a_title": (Page, {"title": ""}),
     "page_is_published_since": (Page, {"is_published": True}),
     "mail_token_purpose_is_known": (MailToken, {"purpose": "greeting"}),
+    "webhook_state_is_known": (Webhook, {"state": "lost"}),
+    "webhook_pause_has_a_reason": (Webhook, {"state": "paused"}),
+    "delivery_state_is_known": (Delivery, {"state": "lost"}),
     "invitation_email_is_lower_case": (Invitation, {"email": "Nora@acme.example"}),
     "token_scope_is_known": (ApiToken, {"scope": "root"}),
     "event_via_is_known": (Event, {"via": "door"}),

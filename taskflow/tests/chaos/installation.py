@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -26,10 +26,17 @@ OpenDatabase = Callable[[Path], Database]
 class Installation:
     """A database with the demo, and its server. `server` sends requests as a user of the demo."""
 
-    def __init__(self, directory: Path, database: Database, workers: int) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        database: Database,
+        workers: int,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
         self.directory, self.database, self.workers = directory, database, workers
         self.port, self.log = free_port(), directory / "log"
         self.environment = clean_environment(directory / "data") | {"DATABASE_URL": database.url}
+        self.environment |= settings or {}
         self.process = self.start()
         self.server = Server(self.port)
 
@@ -86,13 +93,18 @@ def wait_until(condition: Callable[[], bool], seconds: float) -> float | None:
 
 
 @contextmanager
-def installed(open_database: OpenDatabase, workers: int = 1) -> Iterator[Installation]:
-    """Install the product with its demo, and serve it while the block runs."""
+def installed(
+    open_database: OpenDatabase, workers: int = 1, settings: Mapping[str, str] | None = None
+) -> Iterator[Installation]:
+    """Install the product with its demo, and serve it while the block runs.
+
+    `settings` are further variables of its environment.
+    """
     with tempfile.TemporaryDirectory(prefix="tfch") as name:
         directory = Path(name)
         database = open_database(directory)
         try:
-            installation = Installation(directory, database, workers)
+            installation = Installation(directory, database, workers, settings)
             try:
                 yield installation
             finally:

@@ -15,6 +15,7 @@ from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task
 from tasks.tests.factories import ClaimFactory
 
@@ -60,7 +61,11 @@ def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
         for actor, task in zip((boss, member), tasks, strict=False)
     ]
     invitations = [invite(boss, email=f"{name}-{n}@x.example") for n in range(2)]
+    webhooks = [create_webhook(ada, url="https://hooks.example/", project=p) for p in projects]
+    deliveries = [ping(ada, webhook) for webhook in webhooks]
     rows = {
+        "webhook": webhooks,
+        "delivery": deliveries,
         "invitation": invitations,
         "claim": claims,
         "project": projects,

@@ -1,5 +1,5 @@
-"""`purge`: permanently delete rows that are in the trash for 30 days, old idempotency keys and
-sessions.
+"""`purge`: permanently delete rows that are in the trash for 30 days, old idempotency keys,
+sessions and deliveries.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from taskflow.tenancy import inside
 from tasks.actions.trash import purge_older
 from tasks.export.deletion import delete_due_tenants
 from tasks.export.unfinished import discard_leftovers, finished_tenants
+from tasks.models.deliveries import DELIVERY_RETENTION, Delivery
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 
@@ -55,6 +56,7 @@ class Command(BaseCommand):
                 delete_expired_records()
                 delete_expired_mail_tokens()
                 Session.objects.all().forget_ended(timezone.now() - SESSION_RETENTION)
+                Delivery.objects.all().forget_finished(timezone.now() - DELIVERY_RETENTION)
             actor = Actor(User(is_superuser=True), tenant, via=Via.COMMAND)
             for resource_type in TRASHABLE_TYPES:
                 count = 0

@@ -1,0 +1,172 @@
+"""
+The deliverer: reads the feeds of all tenants with webhooks, and sends their deliveries.
+
+Its main thread alone uses the database, in short transactions; other threads send. So no
+transaction is open while a receiver answers, and it holds one connection. What it does is stored
+before and after each attempt: a deliverer that is killed loses its leases after a minute, and
+another one, or the next, sends those deliveries again with the same `webhook-id`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from queue import Empty, SimpleQueue
+
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from accounts.models import Tenant
+from taskflow.audit.webhooks.client import post
+from taskflow.tenancy import inside
+from tasks.models import Delivery, DeliveryQueue, Webhook
+from tasks.webhooks.attempts import Attempt, count_attempt, lease_messages, record_attempts
+from tasks.webhooks.changes import ChangeSignal
+from tasks.webhooks.messages import Message
+from tasks.webhooks.reading import has_news, read_news
+
+log = logging.getLogger("taskflow.webhooks")
+POLL_SECONDS = 1.0  # the longest time until a new event is noticed
+ERROR_SECONDS = 5.0  # of rest after the database has failed
+THREADS = 64  # that send; each waits for a receiver
+FINISH_SECONDS = 10.0  # for which a deliverer that ends waits for its receivers
+
+
+class Deliverer:
+    """Sends deliveries until stop() is called. Several may run; they share the work."""
+
+    def __init__(self) -> None:
+        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="webhook")
+        self.finished: SimpleQueue[Attempt | None] = SimpleQueue()  # None: wake up
+        self.unrecorded: dict[int, list[Attempt]] = defaultdict(list)  # by the id of the tenant
+        self.sending: Counter[int] = Counter()  # deliveries by the id of the webhook
+        self.signal = ChangeSignal()
+        self.is_stopping = False
+
+    def run(self, tick: Callable[[], object] = lambda: None) -> None:
+        """Deliver until stop() is called. `tick` is called at least every few seconds.
+
+        A database that cannot be used ends nothing: it is tried again.
+        """
+        is_ready = False
+        while not self.is_stopping:
+            tick()
+            try:
+                connection.close_if_unusable_or_obsolete()
+                if not is_ready:
+                    find_tenants()
+                    is_ready = True
+                is_busy = self.work()
+            except DatabaseError as error:
+                log.warning("webhooks are not sent: the database failed: %s", error)
+                self.wait(ERROR_SECONDS)
+            else:
+                self.wait(0 if is_busy else POLL_SECONDS)
+        self.finish()
+
+    def run_until_idle(self) -> None:
+        """Deliver what can be delivered now, and end. For `manage.py deliver --once`."""
+        find_tenants()
+        while self.work() or self.sending or self.unrecorded:
+            self.wait(POLL_SECONDS if self.sending else 0)
+        self.executor.shutdown()
+
+    def stop(self) -> None:
+        """End run() soon. A signal handler can call it."""
+        self.is_stopping = True
+        self.finished.put(None)
+
+    # ---- the main thread ----
+
+    def work(self) -> bool:
+        """Look into each tenant in which something may have to be done. Return whether something
+        was done.
+        """
+        has_changed, now = self.signal.has_changed(), timezone.now()
+        queued = dict(DeliveryQueue.objects.values_list("tenant_key", "due_at"))
+        due = {pk for pk, due_at in queued.items() if due_at <= now}
+        ids = set(queued) if has_changed else due | self.unrecorded.keys()
+        tenants = list(Tenant.objects.filter(is_active=True, pk__in=sorted(ids))) if ids else []
+        for lost in self.unrecorded.keys() - {tenant.pk for tenant in tenants}:
+            del self.unrecorded[lost]  # the tenant was deleted or deactivated
+        done = [self.work_for(tenant, is_due=tenant.pk in due) for tenant in tenants]
+        return any(done)
+
+    def work_for(self, tenant: Tenant, *, is_due: bool) -> bool:
+        """Record, read and lease for one tenant, and begin to send. Return whether it did so."""
+        attempts = self.unrecorded.get(tenant.pk, [])
+        if not (attempts or is_due or needs_work(tenant)):
+            return False
+        with inside(tenant):
+            record_attempts(tenant, attempts)
+            is_behind = read_news(tenant)
+            messages = lease_messages(tenant, THREADS - self.sending.total(), self.sending)
+            DeliveryQueue.store(tenant.pk)
+        self.unrecorded.pop(tenant.pk, None)
+        for message in messages:
+            self.send(message)
+        return bool(attempts or messages or is_behind)
+
+    # ---- sending ----
+
+    def send(self, message: Message) -> None:
+        """Let a thread send the message. wait() receives the result."""
+        self.sending[message.delivery.webhook_id] += 1
+        self.executor.submit(attempt, message).add_done_callback(self.receive)
+
+    def receive(self, future: Future[Attempt]) -> None:
+        self.finished.put(future.result())
+
+    def wait(self, seconds: float) -> None:
+        """Wait until an attempt is finished, for at most so many seconds. Take all that are."""
+        with suppress(Empty):
+            self.take(self.finished.get(timeout=seconds) if seconds else self.finished.get_nowait())
+            while True:
+                self.take(self.finished.get_nowait())
+
+    def take(self, attempt: Attempt | None) -> None:
+        if attempt is None:
+            return
+        count_attempt(attempt)
+        webhook_id = attempt.message.delivery.webhook_id
+        self.sending[webhook_id] -= 1
+        if not self.sending[webhook_id]:
+            del self.sending[webhook_id]
+        self.unrecorded[attempt.message.tenant_id].append(attempt)
+
+    def finish(self) -> None:
+        """Wait for the receivers that are answering, and record the results."""
+        self.executor.shutdown(wait=False, cancel_futures=True)
+        deadline = time.monotonic() + FINISH_SECONDS
+        while self.sending and time.monotonic() < deadline:
+            self.wait(POLL_SECONDS)
+        with suppress(DatabaseError):  # their leases end, and they are sent again
+            for tenant in Tenant.objects.filter(pk__in=sorted(self.unrecorded)):
+                with inside(tenant):
+                    record_attempts(tenant, self.unrecorded[tenant.pk])
+
+
+def attempt(message: Message) -> Attempt:
+    """Send a message. Called by the threads, which never use the database."""
+    headers = message.build_headers(timezone.now())
+    return Attempt(message, post(message.url, message.body, headers, settings.WEBHOOK_ALLOW))
+
+
+def needs_work(tenant: Tenant) -> bool:
+    """Return whether there is something to read or to send. Does not wait for a writer."""
+    with inside(tenant, read_only=True):
+        return has_news() or Delivery.objects.sendable(timezone.now()).exists()
+
+
+def find_tenants() -> None:
+    """Queue all tenants with webhooks. The queue does not contain those of a restored backup."""
+    for tenant in Tenant.objects.filter(is_active=True).order_by("pk"):
+        with inside(tenant, read_only=True):
+            has_webhooks = Webhook.objects.exists()
+        if has_webhooks:
+            DeliveryQueue.add(tenant.pk)
