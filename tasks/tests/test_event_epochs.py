@@ -6,6 +6,7 @@ import io
 from dataclasses import replace
 
 import pytest
+from django.core.management import call_command
 
 from taskflow.audit.feed import BEGINNING, latest_cursor, parse_cursor, read_events
 from taskflow.audit.models import Event
@@ -129,3 +130,20 @@ def test_cursors_stay_valid_after_a_restore(fixtures, written):
         create_task(user_of(fixtures.acme, fixtures.ada), fixtures.apollo, title="New")
     with inside(fixtures.acme):
         assert parse_cursor(latest_cursor()).epoch == 2
+
+
+def test_command_begins_an_epoch_after_the_events_of_another_server(fixtures, written):
+    """As after pg_restore into a server whose ids of transactions are smaller."""
+    with inside(fixtures.acme):
+        Event.objects.update(sequence=2**60)
+    call_command("begin_event_epoch", stdout=io.StringIO())
+    call_command("begin_event_epoch", stdout=io.StringIO())  # nothing to do
+    fixtures.acme.refresh_from_db()
+    assert fixtures.acme.event_epoch == 2
+    with inside(fixtures.acme):
+        cursor = latest_cursor()
+        ada = user_of(fixtures.acme, fixtures.ada)
+        create_task(ada, fixtures.apollo, title="Later")
+
+    with inside(fixtures.acme):
+        assert [e.verb for e in read_all(fixtures.boss, cursor)] == ["created"]
