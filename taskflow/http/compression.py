@@ -34,7 +34,7 @@ def compress(request: HttpRequest, response: HttpResponse) -> None:
     body = response.content
     if len(body) < MIN_BYTES or not COMPRESSED_TYPE.match(response.get("Content-Type", "")):
         return
-    if response.has_header("Content-Encoding"):
+    if response.has_header("Content-Encoding") or is_event_stream(response):
         return
     if TOKEN_PATTERN.search(body) or SECRET_PATTERN.search(body):
         return
@@ -46,6 +46,11 @@ def compress(request: HttpRequest, response: HttpResponse) -> None:
     etag = response.get("ETag", "")
     if etag.startswith('"'):
         response["ETag"] = f"W/{etag}"
+
+
+def is_event_stream(response: HttpResponse) -> bool:
+    """Return whether this is the first part of a response that goes on for long."""
+    return response.get("Content-Type", "").startswith("text/event-stream")
 
 
 def accepts_gzip(header: str) -> bool:

@@ -163,12 +163,14 @@ def _reads_events(operation: Schema) -> bool:
 
 
 def _describe_read(operation: Schema) -> None:
-    """Describe the ETag, which all reads have but files."""
+    """Describe the ETag, which all reads have but files and streams."""
     response = operation["responses"].get(200, {})
-    if "application/json" not in response.get("content", {}):
+    content = response.get("content", {})
+    if "application/json" not in content:
         return
     operation.setdefault("parameters", []).append(IF_NONE_MATCH_PARAMETER)
-    response["headers"] = header_refs("ETag")
+    is_always_there = "text/event-stream" not in content
+    response["headers"] = header_refs("ETag") if is_always_there else optional_header("ETag")
     operation["responses"][304] = {
         "description": "Not changed: the response still has the ETag that was sent.",
         "headers": header_refs("ETag"),

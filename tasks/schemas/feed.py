@@ -12,6 +12,7 @@ from accounts.schemas.events import EventResponse, Subject
 from taskflow.audit.event_types import known_event_types
 from taskflow.http.filtering import Filters, list_filter_field
 from taskflow.http.schema import FilterWord, Out, WholeNumber
+from taskflow.http.waiting import MAX_SECONDS
 
 MAX_CURSOR_LENGTH = 200
 
@@ -40,6 +41,12 @@ class EventFeedParams(Filters):
         examples=["0"],
     )
     limit: WholeNumber = Field(50, ge=1, le=200, description="Events per response.")
+    wait: WholeNumber = Field(
+        0,
+        ge=0,
+        le=MAX_SECONDS,
+        description="Seconds for which an answer without events waits for the next one.",
+    )
     project: list[FilterWord] | MISSING = list_filter_field(
         "Id or key (WEB), also of a project in the trash. Also selects a task that was moved out"
         " of the project."

@@ -1,0 +1,253 @@
+"""
+Readers that wait for events: how soon they get one, what they cost, and what others notice of them.
+
+    python -m benchmarks.waiting [--database postgresql] [--readers 1000] [--rounds 5]
+
+starts a server as `make run` does, with tenants of its own, and prints tables. docs/events.md has
+the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.client import HTTPConnection
+from pathlib import Path
+
+from benchmarks.common import say
+from taskflow.tests.postgres import start as start_postgresql
+from taskflow.tests.postgres import url_of
+from taskflow.tests.server import clean_environment, free_port, list_children, serve, stop
+
+HOST = "127.0.0.1"
+SETTLE_SECONDS = 1.0
+PROBES = 1_500  # ordinary requests of one measurement
+EVENT = b"event: task.created"
+SEED = Path(__file__).with_name("waiting_seed.py")
+
+
+@dataclass
+class Reader:
+    """One connection that waits: with a long poll, or for a stream."""
+
+    token: str
+    kind: str
+    connection: socket.socket
+    cursor: str = ""
+    received: bytes = b""
+    got: list[float] = field(default_factory=list)  # when events came, by time.perf_counter()
+
+    def ask(self) -> None:
+        wait = f"&after={self.cursor}" if self.cursor else ""
+        accept = "text/event-stream" if self.kind == "stream" else "application/json"
+        self.connection.sendall(
+            f"GET /api/v1/events?wait=25{wait} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n"
+            f"Authorization: Bearer {self.token}\r\n\r\n".encode()
+        )
+
+    def take(self) -> None:
+        """Read what has come. A poll that is answered sends the next one."""
+        self.received += self.connection.recv(65_536)
+        if self.kind == "stream":
+            count = self.received.count(EVENT)
+            self.got += [time.perf_counter()] * count
+            if count:
+                self.received = b""
+            return
+        head, separator, body = self.received.partition(b"\r\n\r\n")
+        if not separator or len(body) < int(head.lower().split(b"content-length:")[1].split()[0]):
+            return
+        answer = json.loads(body)
+        self.got += [time.perf_counter()] * len(answer["data"])
+        self.cursor, self.received = answer["next_cursor"], b""
+        self.ask()
+
+
+class Readers:
+    """All readers, in one thread."""
+
+    def __init__(self, port: int, tokens: Sequence[str], kind: str) -> None:
+        self.selector = selectors.DefaultSelector()
+        self.readers = []
+        for token in tokens:
+            connection = socket.create_connection((HOST, port))
+            reader = Reader(token, kind, connection)
+            reader.ask()
+            self.readers.append(reader)
+            self.selector.register(connection, selectors.EVENT_READ, reader)
+            self.run(0.002)
+        self.run(SETTLE_SECONDS + len(tokens) / 1000)
+
+    def run(self, seconds: float, until: int | None = None) -> None:
+        """Read for so long, or until each of all readers together has got so many events."""
+        end = time.perf_counter() + seconds
+        while (left := end - time.perf_counter()) > 0:
+            for key, _ in self.selector.select(left):
+                key.data.take()
+            if until is not None and sum(len(reader.got) for reader in self.readers) >= until:
+                return
+
+    def close(self) -> None:
+        for reader in self.readers:
+            reader.connection.close()
+        self.selector.close()
+
+
+def call(port: int, token: str, method: str, path: str, body: object = None) -> float:
+    """Send a request. Return when it was answered."""
+    connection = HTTPConnection(HOST, port, timeout=60)
+    headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+    connection.request(method, path, json.dumps(body) if body else None, headers)
+    response = connection.getresponse()
+    text = response.read()
+    answered = time.perf_counter()
+    connection.close()
+    assert response.status < 300, text
+    return answered
+
+
+def measure_latency(
+    port: int, kind: str, groups: Sequence[tuple[str, Sequence[str]]], rounds: int
+) -> list[float]:
+    """Return the milliseconds from the answer to each write until each reader had its event.
+
+    `groups` are the writer and the readers of each tenant.
+    """
+    tokens = [token for _, of_tenant in groups for token in of_tenant]
+    readers = Readers(port, tokens, kind)
+    latencies = []
+    for _ in range(rounds):
+        for reader in readers.readers:
+            reader.got.clear()
+        written: dict[int, float] = {}
+
+        def write(written: dict[int, float] = written) -> None:
+            for number, (writer, _) in enumerate(groups):
+                body = {"project": "FEED", "title": "An event"}
+                written[number] = call(port, writer, "POST", "/api/v1/tasks", body)
+
+        thread = threading.Thread(target=write)
+        thread.start()
+        readers.run(30, until=len(tokens))
+        thread.join()
+        position = 0
+        for number, (_, of_tenant) in enumerate(groups):
+            for reader in readers.readers[position : position + len(of_tenant)]:
+                for got in reader.got or [float("inf")]:
+                    latencies.append(max(0.0, got - written[number]) * 1000)
+            position += len(of_tenant)
+        readers.run(0.5)
+    readers.close()
+    return latencies
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))]
+
+
+def measure_memory(server: int) -> float:
+    """Return the megabytes of all processes of the server; what they share counts once."""
+    total, processes = 0, [server]
+    while processes:
+        process = processes.pop()
+        processes += list_children(process)
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += int(line.split()[1])
+    return total / 1024
+
+
+def probe(port: int, token: str) -> list[float]:
+    """Return the milliseconds of ordinary requests, one after the other."""
+    connection, times = HTTPConnection(HOST, port, timeout=60), []
+    for _ in range(PROBES):
+        started = time.perf_counter()
+        connection.request("GET", "/api/v1/me", headers={"Authorization": f"Bearer {token}"})
+        connection.getresponse().read()
+        times.append((time.perf_counter() - started) * 1000)
+    connection.close()
+    return times
+
+
+@contextmanager
+def databases(kind: str, directory: Path) -> Iterator[dict[str, str]]:
+    """Yield the environment of an installation with this kind of database."""
+    environment = clean_environment(directory) | {"TASKFLOW_DEBUG": "0"}
+    if kind == "sqlite":
+        yield environment
+        return
+    server = start_postgresql(f"{directory}/d")
+    try:
+        yield environment | {"DATABASE_URL": url_of(f"{directory}/d", "ordinary")}
+    finally:
+        server.cleanup()
+
+
+def report(name: str, latencies: Sequence[float]) -> None:
+    missing = sum(latency == float("inf") for latency in latencies)
+    figures = [f"{percentile(latencies, p):,.0f}" for p in (50, 95, 99)]
+    say(f"| {name} | {' | '.join(figures)} | {missing} |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser("python -m benchmarks.waiting")
+    parser.add_argument("--database", choices=("sqlite", "postgresql"), default="sqlite")
+    parser.add_argument("--readers", type=int, default=1_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="tfw") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        with databases(options.database, directory) as environment:
+            port = free_port()
+            process = serve(port, environment, directory / "log")
+            try:
+                seeded = subprocess.run(  # noqa: S603 - our own program
+                    [sys.executable, "-m", "benchmarks.waiting_seed", str(options.readers)],
+                    env=environment, stdout=subprocess.PIPE, text=True, check=True,
+                )  # fmt: skip
+                measure(port, process.pid, json.loads(seeded.stdout.splitlines()[-1]), options)
+            finally:
+                stop(process)
+
+
+def measure(port: int, server: int, tenants: dict[str, list], options: argparse.Namespace) -> None:
+    say(f"{options.database}, {options.readers} readers, {os.cpu_count()} cores")
+    say("| readers | median ms | 95 % | 99 % | missing |")
+    say("|---|---:|---:|---:|---:|")
+    one_writer, own_tokens = tenants["one"]
+    for kind in ("poll", "stream"):
+        for text, groups in (
+            ("spread over tenants", tenants["spread"]),
+            ("of one tenant, one token", [[one_writer, [own_tokens[0]] * options.readers]]),
+            ("of one tenant, a token each", [[one_writer, own_tokens]]),
+        ):
+            report(f"{kind}s, {text}", measure_latency(port, kind, groups, options.rounds))
+    probe(port, one_writer)
+    idle, before = [], measure_memory(server)
+    waiting = []
+    for _ in range(3):
+        idle.append(percentile(probe(port, one_writer), 99))
+        readers = Readers(port, own_tokens, "stream")
+        after = measure_memory(server)
+        waiting.append(percentile(probe(port, one_writer), 99))
+        readers.close()
+    say(f"\nmemory: {before:.0f} MB before, {after:.0f} MB while they wait")
+    say(f"p99 of GET /me: {statistics.median(idle):.1f} ms alone, {idle}")
+    say(f"    while they wait {statistics.median(waiting):.1f} ms, {waiting}")
+
+
+if __name__ == "__main__":
+    main()
