@@ -70,7 +70,8 @@ def report_commits_to(report: Report | None) -> None:
 def report_after_commit(tenant_id: int) -> None:
     """Report the tenant when the current transaction is committed.
 
-    Call it when events are recorded. A savepoint that is rolled back takes it back.
+    Call it when events are recorded. A savepoint that is rolled back takes it back. A report that
+    fails is written to the log: the transaction is committed all the same.
     """
     if _reporting.report is not None:
-        transaction.on_commit(partial(_reporting.report, tenant_id))
+        transaction.on_commit(partial(_reporting.report, tenant_id), robust=True)

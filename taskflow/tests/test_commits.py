@@ -14,9 +14,10 @@ from django.db import connection, transaction
 
 from taskflow.audit.commits import postgresql, watching
 from taskflow.audit.commits.polling import PollingWatcher, read_position
-from taskflow.audit.commits.postgresql import CHANNEL, PostgresWatcher
+from taskflow.audit.commits.postgresql import PostgresWatcher
 from taskflow.commits import choose_watcher
 from taskflow.db.commits import CommitReports, report_after_commit, report_commits_to
+from taskflow.db.postgresql.notifications import CHANNEL, notify_servers, write_payload
 from taskflow.tenancy import inside
 from taskflow.tests.concurrency import at_once, held_open
 from tasks.tests.factories import TagFactory
@@ -93,9 +94,7 @@ def test_commit_of_this_process_wakes_who_waits(watcher, waiting, fixtures):
 
 def test_commit_that_is_not_reported_here_wakes_who_waits(watcher, waiting, fixtures):
     """As one of another process, which on PostgreSQL notifies the others itself."""
-    report_commits_to(
-        postgresql.notify_of if isinstance(watcher, PostgresWatcher) else lambda _: None
-    )
+    report_commits_to(notify_servers)
 
     at_once(lambda: add_tag(fixtures))
 
@@ -189,7 +188,7 @@ def test_watcher_that_cannot_listen_polls(waiting, fixtures, monkeypatch):
 @only_postgresql
 def test_notification_of_very_many_tenants_wakes_all_who_wait(waiting, fixtures):
     watcher = start(PostgresWatcher, waiting)
-    payload = postgresql.write_payload(range(1000))
+    payload = write_payload(range(1000))
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, payload])
 

@@ -6,10 +6,9 @@ For a database behind a pooler, which gives each transaction another connection:
 from __future__ import annotations
 
 from django.db import connection
-from django.db.models import BigIntegerField, Func
 
 from taskflow.audit.commits.watching import CommitWatcher
-from taskflow.audit.models import Event
+from taskflow.audit.feed import latest_cursor
 from taskflow.tenancy import inside
 
 LOOKS = 60.0  # seconds of one call of poll()
@@ -25,20 +24,9 @@ class PollingWatcher(CommitWatcher):
 
 
 def read_position(tenant_id: int) -> object:
-    """Return the position of the tenant's last event that can be read. One query."""
+    """Return the cursor of the tenant's last event that can be read. One query."""
     try:
         with inside(tenant_id, read_only=True):
-            events = Event.objects.order_by("-sequence", "-id")
-            if connection.vendor == "postgresql":
-                events = events.filter(sequence__lt=OldestTransaction())
-            return events.values_list("sequence", "id").first()
+            return latest_cursor()
     finally:
         connection.close_if_unusable_or_obsolete()
-
-
-class OldestTransaction(Func):
-    """The id of the oldest transaction that runs. Events with lower ones can be read in order."""
-
-    arity = 0
-    output_field = BigIntegerField()
-    template = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint)"

@@ -19,10 +19,8 @@ from django.db import connection
 
 from taskflow.audit.commits.watching import CommitWatcher
 from taskflow.db.postgresql.deadlines import WatchedConnection
+from taskflow.db.postgresql.notifications import CHANNEL, EVERYBODY, write_payload
 
-CHANNEL = "taskflow_commits"
-EVERYBODY = "*"  # in place of the tenants, when they are too many for one notification
-MAX_TENANTS = 300  # of one notification, which has less than 8,000 bytes
 COLLECT_SECONDS = 0.01  # for which further commits are collected after a notification
 CHECK_SECONDS = 30.0  # between two messages on an idle connection
 MIN_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.002, 0.1  # while older transactions have to end
@@ -110,15 +108,3 @@ def connect() -> WatchedConnection:
     parameters = connection.get_connection_params()
     del parameters["cursor_factory"]
     return WatchedConnection.connect(**parameters, autocommit=True)
-
-
-def write_payload(tenants: Iterable[int]) -> str:
-    """Return the tenants as the text of a notification."""
-    named = sorted(tenants)
-    return EVERYBODY if len(named) > MAX_TENANTS else " ".join(map(str, named))
-
-
-def notify_of(tenant_id: int) -> None:
-    """Notify servers of a commit of this process, by its connection. For commands."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, write_payload([tenant_id])])
