@@ -37,6 +37,8 @@ def follow_task_changes(actor: Actor, changes: Sequence[tuple[Task, Changes]]) -
     if no task has a claim and the request names none. Raises Conflict that names every refused
     task.
     """
+    if not (actor.claim_id or _concern_claims(changes)):
+        return
     reassigned = [task for task, fields in changes if "assignee" in fields]
     set_claim_columns([t for t in reassigned if t.assigned_by_claim_id], assigned_by_claim_id=None)
     claimed = {task.claim_id: task for task, fields in changes if task.claim_id and fields}
@@ -113,6 +115,11 @@ def describe_claim(claim: Claim) -> dict[str, object]:
         "since": _format(claim.created_at),
         "expires_at": _format(claim.expires_at),
     }
+
+
+def _concern_claims(changes: Sequence[tuple[Task, Changes]]) -> bool:
+    """Return whether a claim holds one of the tasks, or has set its assignee. Most often none."""
+    return any(task.claim_id or task.assigned_by_claim_id for task, _fields in changes)
 
 
 def _ends_claim(fields: Changes) -> bool:
