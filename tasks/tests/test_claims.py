@@ -10,6 +10,7 @@ from accounts.tests.factories import AgentFactory
 from conftest import ApiClient, token_of
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
+from taskflow.http.waiting import CAN_WAIT
 from taskflow.tenancy import inside
 from tasks.models import Claim, Comment, Task
 from tasks.tests.factories import MemberFactory, ProjectFactory, TaskFactory
@@ -421,3 +422,31 @@ def test_task_goes_to_the_owner_of_its_project_after_max_attempts(fixtures, as_,
     assert "2 claims" in comment.body
     as_(fixtures.ada).delete(f"/tasks/{open_task.pk}/assignment")
     assert claim(bot)["attempt"] == 1
+
+
+# ---- waiting ------------------------------------------------------------------------------------
+
+
+def test_request_waits_for_a_task_without_changing_anything(fixtures, bot):
+    r = bot.post("/claims", {"wait_seconds": 20}, **{CAN_WAIT: True})
+
+    assert r.status_code == 204
+    wait = r.wsgi_request.wait
+    assert (wait.tenant_id, wait.seconds, wait.is_stream) == (fixtures.acme.pk, 20, False)
+
+
+@pytest.mark.parametrize("path", ["/claims", "/claims?dry_run=true"])
+def test_request_that_need_not_or_may_not_wait_is_answered_at_once(bot, path):
+    body = {"wait_seconds": 0 if path == "/claims" else 20}
+
+    assert bot.post(path, body, **{CAN_WAIT: True}).wsgi_request.wait is None
+
+
+def test_request_that_has_given_a_task_to_a_person_does_not_wait(fixtures, as_, bot, open_task):
+    as_(fixtures.boss).patch("/tenant", {"max_attempts": 1})
+    finish(bot, claim(bot), "failed")
+
+    r = bot.post("/claims", {"wait_seconds": 20}, **{CAN_WAIT: True})
+
+    assert (r.status_code, r.wsgi_request.wait) == (204, None)
+    assert stored(fixtures, open_task) == ("todo", "ada")
