@@ -22,7 +22,7 @@ from django.db import DatabaseError, connection
 from django.utils import timezone
 
 from accounts.models import Tenant
-from taskflow.audit.webhooks.client import post
+from taskflow.audit.webhooks.client import Answer, post
 from taskflow.tenancy import inside
 from tasks.models import Delivery, DeliveryQueue, Webhook
 from tasks.webhooks.attempts import Attempt, count_attempt, lease_messages, record_attempts
@@ -94,8 +94,17 @@ class Deliverer:
         tenants = list(Tenant.objects.filter(is_active=True, pk__in=sorted(ids))) if ids else []
         for lost in self.unrecorded.keys() - {tenant.pk for tenant in tenants}:
             del self.unrecorded[lost]  # the tenant was deleted or deactivated
-        done = [self.work_for(tenant, is_due=tenant.pk in due) for tenant in tenants]
-        return any(done)
+        return any([self.try_to_work_for(tenant, is_due=tenant.pk in due) for tenant in tenants])  # noqa: C419 - for each of them
+
+    def try_to_work_for(self, tenant: Tenant, *, is_due: bool) -> bool:
+        """Like work_for(), but a bug that one tenant meets does not stop the webhooks of others."""
+        try:
+            return self.work_for(tenant, is_due=is_due)
+        except DatabaseError:
+            raise
+        except Exception:
+            log.exception("the webhooks of tenant %s could not be read or sent", tenant.pk)
+            return False
 
     def work_for(self, tenant: Tenant, *, is_due: bool) -> bool:
         """Record, read and lease for one tenant, and begin to send. Return whether it did so."""
@@ -154,7 +163,12 @@ class Deliverer:
 def attempt(message: Message) -> Attempt:
     """Send a message. Called by the threads, which never use the database."""
     headers = message.build_headers(timezone.now())
-    return Attempt(message, post(message.url, message.body, headers, settings.WEBHOOK_ALLOW))
+    try:
+        answer = post(message.url, message.body, headers, settings.WEBHOOK_ALLOW)
+    except Exception as error:  # a bug must not keep the place of the delivery among those sent
+        log.exception("a webhook could not be sent")
+        answer = Answer(0.0, error=f"The request failed: {type(error).__name__}.")
+    return Attempt(message, answer)
 
 
 def needs_work(tenant: Tenant) -> bool:
