@@ -110,8 +110,13 @@ class PasswordCheck(Check):
 
     @property
     def known_address(self) -> bytes:
-        """The key that is remembered when the account has signed in from the address."""
-        return make_key("known address", *self.account, find_site(self.address))
+        """The key that is remembered when the account has signed in from the address.
+
+        It has the e-mail as it is stored: of two accounts whose e-mails fold alike, one could
+        otherwise make an address known for the other, and guess its password from there.
+        """
+        email = self.email.lower()
+        return make_key("known address", self.tenant.pk, email, find_site(self.address))
 
     def run(self) -> Result:
         attempt = count_attempt(self.counters, unless_remembered=self.known_address)

@@ -31,6 +31,8 @@ MARKERS = (
     "Qzold",
     "qzdevice",
     "qzkey",
+    "203.0.113.99",
+    "qzagent",
 )
 # What erasure does with each reference to a user. `deleted`: the row belongs to the user alone.
 # `kept`: the row is data of the tenant; it shows the name of the user's row, which is erased.
@@ -104,8 +106,21 @@ def fill(live):
     task = {"project": "APO", "title": "Once", "assignee": "me"}
     assert client.post("/tasks", task, headers={"Idempotency-Key": "qzkey"}).status_code == 201
     client.patch("/tasks/APO-2", {"title": "The title of the task"})
+    for password in ("wrong", PASSWORD):
+        sign_in(names["email"], password)
     write_texts_of_others(live, boss)
     return user, boss, path
+
+
+def sign_in(email, password):
+    """From an address and with a program that occur nowhere else."""
+    client = ApiClient(REMOTE_ADDR="203.0.113.99", HTTP_USER_AGENT="qzagent/1")
+    r = client.post("/auth/login", {"email": email, "password": password})
+    assert r.status_code == (200 if password == PASSWORD else 401)
+    if r.status_code == 200:  # a change of a token is an event with the address too
+        client.defaults["HTTP_AUTHORIZATION"] = f"Bearer {r.json()['token']}"
+        created = client.post("/tokens", {"name": "qzdevice"}).json()
+        assert client.delete(f"/tokens/{created['id']}").status_code == 204
 
 
 def write_texts_of_others(live, boss):

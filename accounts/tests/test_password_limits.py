@@ -11,7 +11,7 @@ from django.db import connection
 from django.test import Client
 
 from accounts import passwords
-from accounts.actions.users import change_password
+from accounts.actions.users import change_password, create_user
 from accounts.limits import AttemptCounter
 from accounts.models import User
 from accounts.tests.test_limits import Clock
@@ -142,6 +142,20 @@ def test_attacker_elsewhere_does_not_lock_the_owner_out_of_known_addresses(ada, 
     assert login(PASSWORD, address="192.0.2.1").status_code == 429  # a new address waits
     clock.seconds += 180  # as long as the attack lasts, at most one attempt in three minutes
     assert login(PASSWORD, address="192.0.2.1").status_code == 200
+
+
+def test_account_whose_email_looks_alike_makes_no_address_known_for_another(ada):
+    """Its owner could otherwise try passwords of the other account from many addresses."""
+    with inside(ada.tenant):
+        boss = Actor(User.objects.get(handle="boss"), ada.tenant)
+        for handle, domain in (("victim", "strasse.example"), ("double", "straße.example")):
+            create_user(boss, email=f"eve@{domain}", handle=handle, password=PASSWORD)
+    victim = "eve@strasse.example"
+    assert login(PASSWORD, "eve@straße.example", ELSEWHERE).status_code == 200
+
+    assert statuses(5, email=victim, address="198.51.100.2") == [401] * 5
+
+    assert login(PASSWORD, victim, ELSEWHERE).status_code == 429
 
 
 def test_address_that_was_proved_otherwise_is_known(ada):
