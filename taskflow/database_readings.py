@@ -9,7 +9,6 @@ from shutil import disk_usage
 
 from django.db import Error as DatabaseError
 from django.db import connection, transaction
-from django.db.backends.utils import CursorWrapper
 
 from taskflow.audit.models import Event
 from taskflow.metrics.exposition import Reading
@@ -110,19 +109,20 @@ def _read_postgresql() -> dict[str, float]:
         cursor.execute(POSTGRESQL_SQL, [f"{Event._meta.db_table}_id_seq"])
         row = cursor.fetchone()
         values = {name: float(value or 0) for name, value in zip(names, row, strict=True)}
-        return _read_backlog() | values | _read_open_claims(cursor)
+        return _read_backlog() | values | _read_open_claims()
 
 
-def _read_open_claims(cursor: CursorWrapper) -> dict[str, float]:
+def _read_open_claims() -> dict[str, float]:
     """Return the number of open claims of all tenants; nothing if the login may not count them."""
     if not has_roles(connection):
         return {}
-    cursor.execute(MAY_BECOME_PLATFORM, [PLATFORM_ROLE])
-    if not cursor.fetchone()[0]:
-        return {}
-    cursor.execute(f"SET LOCAL ROLE {PLATFORM_ROLE}")
-    cursor.execute(OPEN_CLAIMS_SQL)
-    return {OPEN_CLAIMS: float(cursor.fetchone()[0])}
+    with connection.cursor() as cursor:
+        cursor.execute(MAY_BECOME_PLATFORM, [PLATFORM_ROLE])
+        if not cursor.fetchone()[0]:
+            return {}
+        cursor.execute(f"SET LOCAL ROLE {PLATFORM_ROLE}")
+        cursor.execute(OPEN_CLAIMS_SQL)
+        return {OPEN_CLAIMS: float(cursor.fetchone()[0])}
 
 
 def _read_sqlite() -> dict[str, float]:

@@ -48,6 +48,8 @@ REFERENCES = {
     "audit.Event.on_behalf_of": "kept",
     "audit.Event.operator_id": "kept",
     "audit.Event.token_issued_by": "kept",
+    "tasks.Claim.assignee_before": "kept",
+    "tasks.Claim.user": "kept",
     "tasks.Comment.author": "kept",
     "tasks.Invitation.invited_by": "kept",
     "tasks.Invitation.user": "kept",  # its e-mail is replaced as in other texts

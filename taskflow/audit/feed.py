@@ -178,7 +178,7 @@ def _shift(position: LogPosition, shifts: IdShifts) -> LogPosition:
     Cursors can be forged, so the sum may be no possible id.
     """
     shifted = position.id + shifts.get(str(position.epoch), 0)
-    return position._replace(id=max(0, min(shifted, MAX_ID)))
+    return LogPosition(position.epoch, position.sequence, max(0, min(shifted, MAX_ID)))
 
 
 # ---- how far a call reads -----------------------------------------------------------------------
@@ -213,7 +213,8 @@ def _find_end(position: LogPosition, *, is_windowed: bool) -> _End:
     if not rows or LogPosition(*last) <= shifted:
         return _End(None, is_before_last=False, shifts=shifts)
     stop = LogPosition(*(map(int, last_in_window.split(".")) if last_in_window else last))
-    unshifted = stop._replace(id=stop.id - shifts.get(str(stop.epoch), 0))
+    shift = shifts.get(str(stop.epoch), 0)
+    unshifted = LogPosition(stop.epoch, stop.sequence, stop.id - shift)
     return _End(unshifted, is_before_last=stop < LogPosition(*last), shifts=shifts)
 
 

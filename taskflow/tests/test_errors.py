@@ -132,6 +132,7 @@ def test_each_problem_class_has_its_stable_code():
         "method_not_allowed": "MethodNotAllowed",
         "request_timeout": "RequestTimeout",
         "conflict": "Conflict",
+        "cursor_expired": "Gone",
         "length_required": "LengthRequired",
         "precondition_failed": "PreconditionFailed",
         "too_large": "TooLarge",

@@ -167,7 +167,7 @@ def test_refusal_of_an_invalid_database_url_does_not_contain_its_password(start)
     ("url", "max_age", "pool"),
     [
         ("postgres://u:p@h/d", None, None),
-        ("postgres://u:p@h/d?pool=true", 0, 10),
+        ("postgres://u:p@h/d?pool=true", 0, 12),
         ("postgres://u:p@h/d?pool=false", None, None),
         ("postgres://u@%2Ftmp%2Fsocket/d", None, None),
     ],

@@ -6,7 +6,6 @@ import json
 
 from django.http import HttpResponse
 from ninja import Query, Router
-from pydantic import MISSING
 
 from taskflow.audit.actor import ActorRequest
 from taskflow.audit.feed import FeedPage, latest_cursor, read_events
@@ -68,7 +67,7 @@ def _read_page(request: ActorRequest, params: EventFeedParams) -> FeedPage:
     after = read_wait_state(request)
     if after is None and accepts_stream(request):
         after = request.META.get(LAST_EVENT_ID)
-    if after is None and params.after is not MISSING:
+    if after is None and "after" in params.model_fields_set:
         after = params.after
     if after is None:
         return FeedPage([], latest_cursor(), has_more=False)

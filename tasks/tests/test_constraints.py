@@ -35,6 +35,7 @@ from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, update_task
 from tasks.models import (
+    Claim,
     Comment,
     FormerNumber,
     Page,
@@ -49,6 +50,7 @@ from tasks.models import (
 from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
 from tasks.models.webhooks import Webhook
+from tasks.tests.factories import ClaimFactory
 
 TENANT_MODELS = [model for model in apps.get_models() if is_tenant_model(model)]
 FOREIGN_KEYS = [
@@ -97,6 +99,7 @@ def fill_tables(actor, project, task):
     create(actor, Invitation(email="nora@acme.example", expires_at=NOON))
     issue_mail_token(actor.tenant, MailPurpose.PASSWORD_RESET, user=actor.user)
     start_session(actor, user_agent="x")
+    ClaimFactory(actor=actor, project=project, task=first)
     ping(actor, create_webhook(actor, url="https://hooks.example/", project=project))
 
 
@@ -125,6 +128,10 @@ CHECKS = {
     "page_has_a_title": (Page, {"title": ""}),
     "page_is_published_since": (Page, {"is_published": True}),
     "mail_token_purpose_is_known": (MailToken, {"purpose": "greeting"}),
+    "claim_ttl_is_allowed": (Claim, {"ttl_seconds": 4}),
+    "claim_progress_is_percent": (Claim, {"progress": 101}),
+    "claim_end_is_known": (Claim, {"ended_at": NOON, "end": "lost"}),
+    "claim_end_has_a_time": (Claim, {"end": "expired"}),
     "webhook_state_is_known": (Webhook, {"state": "lost"}),
     "webhook_pause_has_a_reason": (Webhook, {"state": "paused"}),
     "delivery_state_is_known": (Delivery, {"state": "lost"}),
@@ -158,6 +165,8 @@ FURTHER_VALUES = [
     (Page, {"published_at": NOON}),
     (Page, {"owner": None}),
     (Comment, {"task": None}),
+    (Claim, {"ended_at": NOON}),
+    (Claim, {"ttl_seconds": 86_401}),
 ]
 
 
@@ -202,6 +211,16 @@ def test_a_row_without_a_tenant_is_refused(acme, model):
 
 # ---- uniques ------------------------------------------------------------------------------------
 
+
+def copy_of_claim(**values):
+    """Return another claim of the task that is claimed."""
+    claim = Claim.objects.get()
+    claim.pk = None
+    for name, value in values.items():
+        setattr(claim, name, value)
+    return claim
+
+
 UNIQUES = {
     "project_key_key": lambda w: Project(key="APO", name="x", owner=w.bob.user),
     "project_key_is_given_once": lambda w: ProjectKey(project=w.apollo, key="APO"),
@@ -227,6 +246,8 @@ UNIQUES = {
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),
+    "claim_open_key": lambda w: copy_of_claim(fence=2),
+    "claim_fence_key": lambda w: copy_of_claim(end="expired", ended_at=NOON),
     "unique_together": lambda w: ProjectMember(project=w.apollo, user=w.bob.user, role="admin"),
 }
 

@@ -15,7 +15,9 @@ from taskflow.http.paging import NO_FILTERS
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
 from tasks.changes.tasks import create_task, delete_task
+from tasks.schemas.claims import ClaimFilters
 from tasks.schemas.comments import CommentFilters
+from tasks.schemas.feed import EventFeedParams
 from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
@@ -23,6 +25,7 @@ from tasks.schemas.tags import TagFilters
 from tasks.schemas.task_counts import TaskCountFilters
 from tasks.schemas.tasks import TaskFilters, TaskWhere
 from tasks.schemas.trash import TrashFilters
+from tasks.schemas.webhooks import DeliveryFilters
 
 pytestmark = pytest.mark.one_database
 
@@ -52,7 +55,11 @@ LISTS = {
     "/tags": TagFilters,
     "/tasks/APO-1/events": EventFilters,
     "/projects/APO/events": EventFilters,
+    "/events": EventFeedParams,
+    "/claims": ClaimFilters,
+    "/webhooks/1/deliveries": DeliveryFilters,
 }
+EXISTING = {"task_id": "APO-1", "project_id": "APO", "webhook_id": "1"}
 FILTERS = [
     (path, name)
     for path, filters in LISTS.items()
@@ -74,7 +81,7 @@ def test_every_list_with_filters_is_tested():
             p["name"] for p in methods.get("get", {}).get("parameters", ()) if p["in"] == "query"
         }
         if query - NO_FILTERS:
-            found.add(path.removeprefix("/api/v1").format(task_id="APO-1", project_id="APO"))
+            found.add(path.removeprefix("/api/v1").format(**EXISTING))
 
     assert found == LISTS.keys()
 
