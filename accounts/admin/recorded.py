@@ -16,6 +16,7 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
 from django.core.paginator import Paginator
 from django.db import IntegrityError, models, transaction
+from django.forms import ModelForm
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
@@ -76,7 +77,7 @@ class RecordedInline(TabularInline):
 class RecordedAdmin(ModelAdmin):
     """The base of all admin classes whose rows can be changed."""
 
-    form = RecordedForm
+    form: type[ModelForm[Any]] = RecordedForm
     schema: type[In] = In  # the API's schema, whose fields also validate the form
     formfield_overrides = FORMFIELD_CLASSES
     change_form_before_template = "admin/row_version.html"

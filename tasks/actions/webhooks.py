@@ -29,6 +29,7 @@ for _verb, _sentence in {
     "resumed": "resumed the webhook",
     "pinged": "sent a ping to the webhook",
     "redelivered": "sent a delivery of the webhook again",
+    "skipped": "skipped events that the log does not hold any more",
 }.items():
     register_event_verb("webhook", _verb, _sentence)
 

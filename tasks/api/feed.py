@@ -67,8 +67,8 @@ def _read_page(request: ActorRequest, params: EventFeedParams) -> FeedPage:
     after = read_wait_state(request)
     if after is None and accepts_stream(request):
         after = request.META.get(LAST_EVENT_ID)
-    if after is None and "after" in params.model_fields_set:
-        after = params.after
+    if after is None:
+        after = params.sent_after
     if after is None:
         return FeedPage([], latest_cursor(), has_more=False)
     return read_events(request.auth.viewer, after, filters, params.limit)

@@ -59,6 +59,11 @@ class EventFeedParams(Filters):
         "Types of events, such as task.completed."
     )
 
+    @property
+    def sent_after(self) -> str | None:
+        """Return the cursor that was sent, or None."""
+        return None if self.after is MISSING else self.after
+
 
 class FeedSubject(Subject):
     """The object that an event of the feed is about."""

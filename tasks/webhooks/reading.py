@@ -15,7 +15,6 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.feed import BEGINNING, FeedFilters, FeedPage, latest_cursor, read_events
 from taskflow.audit.models import Event, Via
 from taskflow.audit.recorder import record
-from taskflow.audit.verbs import register_event_verb
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Gone
 from tasks.actions.webhooks import pause_webhook
@@ -25,8 +24,6 @@ from tasks.models.webhooks import PauseReason, WebhookState
 log = logging.getLogger("taskflow.webhooks")
 PAGE = 200  # events of one read
 MAX_PAGES = 10  # of one webhook in one transaction, so that it stays short
-
-register_event_verb("webhook", "skipped", "skipped events that the log does not hold any more")
 
 
 def act_as_system(tenant: Tenant) -> Actor:
