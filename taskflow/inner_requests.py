@@ -34,13 +34,16 @@ def build_inner_request(
     query: str = "",
     content: bytes = b"",
     content_type: str = JSON,
+    without: frozenset[str] = frozenset(),
 ) -> ActorRequest:
     """Return a request with the credentials, the actor and the headers of `request`.
 
-    `path` is decoded, in the form of PEP 3333.
+    `path` is decoded, in the form of PEP 3333. `without` are further headers to leave out, by their
+    names in WSGI.
     """
+    dropped = DROPPED_HEADERS | without
     environ: dict[str, object] = {
-        **{name: value for name, value in request.environ.items() if name not in DROPPED_HEADERS},
+        **{name: value for name, value in request.environ.items() if name not in dropped},
         "REQUEST_METHOD": method,
         "PATH_INFO": path,
         "QUERY_STRING": query,

@@ -14,6 +14,7 @@ from django.urls import ResolverMatch, resolve
 
 from accounts.idempotency import run_once
 from taskflow.audit.actor import Actor, ActorRequest
+from taskflow.http.body_options import is_dry_run
 from taskflow.http.errors import Invalid, problem_of_response, problem_of_status
 from taskflow.http.media_types import JSON
 from taskflow.http.preconditions import parse_idempotency_key, read_idempotency_key
@@ -22,6 +23,8 @@ from tasks.queries.lookup import PROJECT_KEY_PATTERN, TASK_KEY_PATTERN
 
 API_ROOT = "/api/v1"
 REQUEST_ID = "X-Request-Id"
+# Headers by which a client of the API chooses the form of a response. Tools read the usual one.
+FORM_HEADERS = frozenset({"HTTP_ACCEPT", "HTTP_PREFER", "HTTP_LAST_EVENT_ID"})
 Send = Callable[[ActorRequest, ResolverMatch], HttpResponse]
 
 
@@ -101,9 +104,11 @@ class ApiCalls:
             query=encode_query(query),
             content=content,
             content_type=content_type,
+            without=FORM_HEADERS,
         )
         response = send(inner, resolve(API_ROOT + path))
-        self.request.wait = inner.wait or self.request.wait
+        if inner.wait is not None and not is_dry_run(self.request):
+            self.request.wait = inner.wait
         if response.status_code >= HTTPStatus.BAD_REQUEST:
             raise problem_of_response(response) or problem_of_status(response.status_code)
         request_id = response.get(REQUEST_ID, self.request.request_id)

@@ -22,7 +22,9 @@ class McpClient:
         """Return the response to a message, or to a body that is given as a text."""
         sent = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         kwargs.setdefault("content_type", "application/json")
-        return self.client.post("/mcp", message, headers={**sent, **(headers or {})}, **kwargs)
+        return self.client.post(
+            kwargs.pop("path", "/mcp"), message, headers={**sent, **(headers or {})}, **kwargs
+        )
 
     def message(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         meta = {
@@ -40,10 +42,13 @@ class McpClient:
             headers["Mcp-Name"] = str((params or {}).get(name, ""))
         return headers
 
-    def send(self, method: str, params: dict[str, Any] | None = None, **headers: str) -> Any:
-        """Return the response to a request."""
+    def send(
+        self, method: str, params: dict[str, Any] | None = None, path: str = "/mcp", **headers: Any
+    ) -> Any:
+        """Return the response to a request. Headers with a dot are variables of the server."""
+        variables = {name: headers.pop(name) for name in [*headers] if "." in name}
         sent = self.headers_for(method, params) | headers
-        return self.post(self.message(method, params), sent)
+        return self.post(self.message(method, params), sent, path=path, **variables)
 
     def result(self, method: str, params: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the result of a request that succeeds."""

@@ -8,6 +8,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from conftest import token_of
+from taskflow.http.waiting import CAN_WAIT
+from taskflow.mcp import endpoint
 from taskflow.mcp.tools import TOOLS
 from taskflow.tests.mcp_client import McpClient, new_key
 
@@ -139,6 +141,41 @@ def test_long_description_of_a_claimed_task_is_cut(bot, fixtures):
     assert "The description is cut: get_task task=APO-2 shows all of it.\n" in text
 
 
+@pytest.mark.parametrize(
+    ("tool", "arguments"), [("next_task", {"wait_seconds": 5}), ("list_events", {"wait": 5})]
+)
+@pytest.mark.parametrize("is_dry_run", [False, True])
+def test_call_that_has_nothing_to_answer_waits_as_the_api_does(
+    bot, waits, tool, arguments, is_dry_run
+):
+    claimed(bot)
+
+    r = bot.send(
+        "tools/call",
+        {"name": tool, "arguments": arguments},
+        path="/mcp?dry_run=true" if is_dry_run else "/mcp",
+        **{CAN_WAIT: True},
+    )
+
+    assert r.json()["result"]["isError"] is False
+    assert waits == ([] if is_dry_run else [5])
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """A list of the seconds for which the requests to /mcp want to wait."""
+    seconds = []
+    original = endpoint.call_tool
+
+    def call_tool(request, call):
+        result = original(request, call)
+        seconds.extend([request.wait.seconds] if request.wait else [])
+        return result
+
+    monkeypatch.setitem(endpoint.METHODS, "tools/call", call_tool)
+    return seconds
+
+
 # ---- events -------------------------------------------------------------------------------------
 
 
@@ -161,6 +198,27 @@ def test_page_of_events_that_is_full_names_the_next_one(bot):
     text = bot.text("list_events", after="0", limit=1)
 
     assert re.search(r"^More: after=\S+$", text, re.M)
+
+
+def test_headers_that_choose_the_form_of_a_response_change_no_answer(bot):
+    headers = {
+        "Accept": "text/event-stream, application/json",
+        "Prefer": "return=minimal",
+        "Last-Event-ID": "x",
+        "If-None-Match": "*",
+    }
+    tasks = {"project": "APO", "tasks": [{"title": "a"}]}
+    for tool, arguments in (
+        ("list_events", {"after": "0"}),
+        ("create_tasks", tasks),
+        ("update_task", {"task": "APO-1", "title": "b"}),
+        ("add_comment", {"task": "APO-1", "body": "c"}),
+        ("find_tasks", {}),
+    ):
+        r = bot.send("tools/call", {"name": tool, "arguments": arguments}, **headers)
+
+        assert r.headers["Content-Type"] == "application/json"
+        assert r.json()["result"]["isError"] is False, r.content
 
 
 @pytest.mark.parametrize("who", ["eve", "mallory"])

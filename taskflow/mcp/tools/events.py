@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from taskflow.http.waiting import MAX_SECONDS
 from taskflow.mcp.api_calls import ApiCalls
 from taskflow.mcp.protocol import Call
 from taskflow.mcp.results import ToolResult
@@ -42,6 +43,7 @@ LIST_EVENTS = Tool(
         "task": texts("Keys."),
         "actor": texts("@handle or me."),
         "type": texts("As task.completed."),
+        "wait": number("Seconds to wait if there is none.", minimum=0, maximum=MAX_SECONDS),
         "limit": number("Default 50.", minimum=1, maximum=200),
     },
     list_events,
