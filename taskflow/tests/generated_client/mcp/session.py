@@ -68,9 +68,30 @@ async def work(client: Client) -> str:
     changed = await text_of(client, "update_task", task=task, title="Changed")
     resource = await client.read_resource(f"task:{task}")
     assert "Changed" in str(resource.contents)
+    await work_on_claim(client)
     assert "project:WEB" in str((await client.list_resources()).resources)
     assert (await client.list_resource_templates()).resource_templates
     return re.findall(r"request_id=(\S+)", changed)[0]
+
+
+async def work_on_claim(client: Client) -> None:
+    """Follow events, claim a task, extend the claim and finish it; the client checks the schemas
+    of the structured answers.
+    """
+    (after,) = re.findall(r"after=(\S+)", await text_of(client, "list_events"))
+    tasks = [{"title": "Claim this"}]
+    created = await text_of(client, "create_tasks", project="WEB", tasks=tasks)
+    (task,) = re.findall(r"^(WEB-\d+) ", created, re.M)
+    claimed = await client.call_tool("next_task", {"task": task, "worker": "session.py"})
+    claim = (claimed.structured_content or {})["claim"]
+    await text_of(client, "extend_claim", claim=claim, progress=50)
+    end = {"claim": claim, "outcome": "completed"}
+    first, again = [await client.call_tool("finish_task", end) for _ in range(2)]
+    assert first.structured_content == again.structured_content
+    nothing = await client.call_tool("next_task", {"q": "words that no task has"})
+    assert nothing.structured_content == {"claim": None}
+    events = await text_of(client, "list_events", after=after, task=[task])
+    assert "task.claimed" in events, events
 
 
 async def undo_with_handle(client: Client, request_id: str) -> str:
