@@ -75,11 +75,12 @@ def _find_released(completed: set[int], changes: Sequence[tuple[Task, Changes]])
 
 @with_tenant_parameter
 def _select_blocked(completed: IdArray, deleted: IdArray) -> QuerySet[TaskBlocker, tuple[int]]:
-    """Select the tasks that these blockers have blocked. A task that was done blocked none."""
+    """Select the open tasks that these blockers have blocked. A task that was done blocked none."""
     was_open = Q(IsInIds("blocker_id", completed)) | (
         Q(IsInIds("blocker_id", deleted)) & ~Q(blocker__status=Status.DONE)
     )
-    return TaskBlocker.objects.filter(was_open).values_list("task_id")
+    is_open = ~Q(task__status=Status.DONE) & Q(task__deleted_at__isnull=True)
+    return TaskBlocker.objects.filter(was_open, is_open).values_list("task_id")
 
 
 _blocked_queries: QueryCache[TaskBlocker] = QueryCache(_select_blocked)

@@ -20,6 +20,7 @@ from tasks.models import (
     TaskBlocker,
     TaskCountDelta,
 )
+from tasks.models.readiness import READY
 
 FIELDS = (
     "project", "number", "title", "description", "status", "priority", "assignee", "parent",
@@ -55,8 +56,9 @@ def _broken_logs(tasks):
     existing_tags = set(Tag.objects.values_list("pk", flat=True))
     for task in tasks:
         events = log[task.pk]
-        if [e.version for e in events] != list(range(1, task.version + 1)):
-            yield f"task {task.pk}: version {task.version}, events {[e.version for e in events]}"
+        versions = [e.version for e in events if e.verb != READY]  # which changes nothing
+        if versions != list(range(1, task.version + 1)):
+            yield f"task {task.pk}: version {task.version}, events {versions}"
         state = {}
         for event in events:
             for name, (before, after) in event.changes.items():
