@@ -65,6 +65,14 @@ class Held:
         """What distinguishes this run from others. Equal reads share one run, writes do not."""
         return (self.digest, self.state) if self.is_read else id(self)
 
+    @property
+    def may_be_committing(self) -> bool:
+        """Whether a run may change something now, so that only its own answer is the right one.
+
+        The end of the run then ends the request.
+        """
+        return self.is_queued and not self.is_read
+
     def take(self, response: Response, wait: Wait) -> None:
         """Keep the answer of a run that waits."""
         self.response, self.state = response, wait.state
@@ -164,6 +172,8 @@ class HeldStream(Held):
 
     def __init__(self, exchange: Exchange, response: Response, wait: Wait) -> None:
         super().__init__(exchange, response, wait)
+        # A problem that ends the stream becomes a part of it, so it must not be compressed.
+        exchange.environ.pop("HTTP_ACCEPT_ENCODING", None)
         self.unread = 0  # bytes that the kernel may not have taken
         self.blocked_since: float | None = None  # of the monotonic clock
         self.sent_at = self.checked_at = time.monotonic()

@@ -27,7 +27,7 @@ from taskflow.front.limits import (
     MAX_WAKES_KEPT,
     SEND_SECONDS,
 )
-from taskflow.front.protocol import Application
+from taskflow.front.protocol import Application, Environ
 from taskflow.front.run_queue import RunQueue
 from taskflow.front.unread import close_connections, find_writable
 from taskflow.http.credentials import read_bearer_token
@@ -46,7 +46,7 @@ class Waits:
         self.application = application
         self.on_wait: Callable[[], object] = lambda: None  # called when a request begins to wait
         self._by_tenant: dict[int, dict[Held, None]] = {}  # none is empty
-        self._of_token: Counter[int] = Counter()
+        self._by_credentials: Counter[int] = Counter()  # how many; none is zero
         self._count = 0
         self._due: list[tuple[float, int, Held]] = []  # a heap; may contain those that have ended
         self._numbers = count()
@@ -99,21 +99,20 @@ class Waits:
         self._run_if_missed(held, is_due=wait.is_due)
 
     def _add_to_counts(self, exchange: Exchange, number: int) -> None:
-        token = hash(read_bearer_token(exchange.environ))
+        credentials = hash_credentials(exchange.environ)
         with self._lock:
             self._count += number
-            self._of_token[token] += number
-            if not self._of_token[token]:
-                del self._of_token[token]
+            self._by_credentials[credentials] += number
+            if not self._by_credentials[credentials]:
+                del self._by_credentials[credentials]
 
     def _find_excess(self, exchange: Exchange, wait: Wait) -> Problem | None:
         """Return the problem of a request for which there is no room; None if there is."""
-        token = hash(read_bearer_token(exchange.environ))
         if self._count >= MAX_HELD:
             return Overloaded("Too many requests wait for commits. Send the request again shortly.")
         if len(self._by_tenant.get(wait.tenant_id, ())) >= MAX_HELD_OF_TENANT:
             return too_many("tenant", MAX_HELD_OF_TENANT)
-        if self._of_token[token] >= MAX_HELD_OF_TOKEN:
+        if self._by_credentials[hash_credentials(exchange.environ)] >= MAX_HELD_OF_TOKEN:
             return too_many("token", MAX_HELD_OF_TOKEN)
         return None
 
@@ -259,7 +258,8 @@ class Waits:
         with self._lock:
             waiting = [held for of_tenant in self._by_tenant.values() for held in of_tenant]
         for held in waiting:
-            self._end(held, None, is_closed=True)
+            if not held.may_be_committing:
+                self._end(held, None, is_closed=True)
 
     # ---- time ----
 
@@ -267,7 +267,8 @@ class Waits:
         """End what has waited long enough, send heartbeats, and judge credentials that expire."""
         while held := self._take_due(now):
             if held.is_over(now):
-                self._end(held, None)
+                if not held.may_be_committing:
+                    self._end(held, None)
                 continue
             held.tend(now)
             with self._lock:
@@ -328,6 +329,11 @@ class Waits:
         with self._lock:
             self._woken.clear()
             self._all_woken = time.monotonic()
+
+
+def hash_credentials(environ: Environ) -> int:
+    """Return a hash of the token, or of the cookies if there is none."""
+    return hash(read_bearer_token(environ) or environ.get("HTTP_COOKIE"))
 
 
 def is_body_small(exchange: Exchange) -> bool:

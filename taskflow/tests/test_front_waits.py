@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -33,9 +35,11 @@ class Feed:
         self.records: list[float] = []  # how long requests have waited that were not run again
         self.expires_at: float | None = None
         self.page_size = 100
+        self.on_run: Callable[[], object] = lambda: None
 
     def __call__(self, environ, start_response):
         self.calls.append(dict(environ))
+        self.on_run()
         token = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
         if self.failure or token not in self.tokens:
             start_response(
@@ -218,6 +222,42 @@ def test_request_with_a_long_body_does_not_wait(server, feed):
 
     assert request.response[2] == b'{"data": [], "next_cursor": 0}'
     assert feed.records == [0.0]
+
+
+@pytest.mark.parametrize("end", ["time", "stop"])
+def test_write_that_is_being_run_is_not_answered_with_an_older_answer(server, feed, end):
+    """Otherwise the client would not learn of the claim that the run commits."""
+    request = send(server, method="POST")
+    is_running, may_end = threading.Event(), threading.Event()
+
+    def run_slowly():
+        is_running.set()
+        assert may_end.wait(LONG)
+
+    feed.events.append("claimed")
+    feed.on_run = run_slowly
+    server.waits.wake([TENANT])
+    assert is_running.wait(LONG)
+
+    if end == "stop":
+        server.waits.stop()
+    else:
+        server.waits.tend(time.monotonic() + WAIT_SECONDS + 1)
+    assert request.response is None
+    may_end.set()
+    settle(server)
+
+    assert b"claimed" in request.response[2]
+
+
+def test_sessions_do_not_share_the_limit_of_a_token(server, feed, monkeypatch):
+    monkeypatch.setattr(waits, "MAX_HELD_OF_TOKEN", 1)
+    feed.tokens.add("")
+    for cookie in ("sessionid=a", "sessionid=b"):
+        request = FakeRequest("GET", f"/poll/{TENANT}", cookie=cookie)
+        server.receive(request)
+
+        assert request.response is None
 
 
 # ---- runs that are shared ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable
 from typing import Protocol
@@ -61,16 +62,17 @@ class CommitWatcher(ABC, threading.Thread):
     def run(self) -> None:
         """Watch until stop(). After an error, try again after growing pauses; poll meanwhile."""
         report_commits_to(self.report)
-        pause = POLL_SECONDS
+        pause = POLL_SECONDS / 2
         while not self.is_stopped:
             self.reports.wait(None)
+            started = time.monotonic()
             try:
                 self.watch()
-                pause = POLL_SECONDS
             except Exception as error:  # otherwise nobody would be woken any more
                 log.warning("commits are polled, since they cannot be watched: %s", error)
+                has_worked = time.monotonic() - started > MAX_PAUSE_SECONDS
+                pause = POLL_SECONDS if has_worked else min(pause * 2, MAX_PAUSE_SECONDS)
                 self.poll(pause)
-                pause = min(pause * 2, MAX_PAUSE_SECONDS)
                 self.reports.signal()  # try again at once
 
     @abstractmethod
