@@ -35,7 +35,7 @@ HOST = "127.0.0.1"
 SETTLE_SECONDS = 1.0
 PROBES = 1_500  # ordinary requests of one measurement
 EVENT = b"event: task.created"
-SEED = Path(__file__).with_name("waiting_seed.py")
+TENANTS = 20  # over which readers are spread
 
 
 @dataclass
@@ -214,8 +214,9 @@ def main() -> None:
             port = free_port()
             process = serve(port, environment, directory / "log")
             try:
+                numbers = [str(options.readers), str(TENANTS)]
                 seeded = subprocess.run(  # noqa: S603 - our own program
-                    [sys.executable, "-m", "benchmarks.waiting_seed", str(options.readers)],
+                    [sys.executable, "-m", "benchmarks.waiting_seed", *numbers],
                     env=environment, stdout=subprocess.PIPE, text=True, check=True,
                 )  # fmt: skip
                 measure(port, process.pid, json.loads(seeded.stdout.splitlines()[-1]), options)

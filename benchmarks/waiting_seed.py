@@ -16,7 +16,6 @@ from taskflow.audit.actor import Actor, TokenScope  # noqa: E402
 from taskflow.tenancy import inside  # noqa: E402
 from tasks.tests.factories import MemberFactory, ProjectFactory  # noqa: E402
 
-TENANTS = 20
 TOKENS_OF_AGENT = 10
 
 
@@ -36,12 +35,12 @@ def create_tenant(subdomain: str, readers: int) -> tuple[str, list[str]]:
         return writer, tokens
 
 
-readers = int(sys.argv[1])
+readers, tenants = int(sys.argv[1]), int(sys.argv[2])
 print(  # noqa: T201
     json.dumps(
         {
             "one": create_tenant("one", readers),
-            "spread": [create_tenant(f"many{n}", readers // TENANTS) for n in range(TENANTS)],
+            "spread": [create_tenant(f"many{n}", readers // tenants) for n in range(tenants)],
         }
     )
 )
