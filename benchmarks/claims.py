@@ -21,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import django
+from django.conf import settings
 from django.core.management import call_command
 
 from benchmarks.common import say
@@ -48,6 +49,7 @@ def measure(tasks: int) -> None:
     wsgi.WSGIRequest = import_module("taskflow.http.request").Request  # as the server has it
     call_command("migrate", verbosity=0)
     token = import_module("tasks.seeding.demo").seed_demo().token
+    settings.DEBUG = False  # with it, Django keeps the text of every statement
     client = wsgi.Client(SERVER_NAME="localhost", headers={"Authorization": f"Bearer {token}"})
 
     def send(method: str, path: str, body: object) -> Any:

@@ -11,7 +11,6 @@ from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change_locked, create, lock, record_version
 from taskflow.audit.values import FieldValues
-from taskflow.db.many_rows import update_rows
 from taskflow.http.errors import Forbidden
 from tasks.actions.claim_attempts import (
     LastClaims,
@@ -27,7 +26,7 @@ from tasks.changes.claims import (
 )
 from tasks.changes.planner import change_tasks
 from tasks.models import Claim, ClaimEnd, ClaimOutcome, Comment, Status, Task
-from tasks.models.claim_checks import build_claim_lost
+from tasks.models.claim_checks import build_claim_lost, store_claim_columns
 from tasks.models.claims import DEFAULT_TTL, insert_claims, lock_claims, store_claim
 from tasks.rules import MANAGERS, require_member, require_role
 
@@ -114,7 +113,7 @@ def _claim(
             record_version(actor, task, "claimed")
         task.claim_id = claim.pk
         task.assigned_by_claim_id = claim.pk if claim.assignee_before_id != user.pk else None
-    update_rows(tasks, "tenant_id", ("claim_id", "assigned_by_claim_id"))
+    store_claim_columns(tasks)
     return claims
 
 
@@ -254,5 +253,5 @@ def _store_end(
     }
     is_of_worker = change.end in ClaimOutcome.values
     store_claim(held, ended_at=ended_at, end=change.end, result=answer if is_of_worker else None)
-    update_rows([task], "tenant_id", ("claim_id", "assigned_by_claim_id"))
+    store_claim_columns([task])
     return answer

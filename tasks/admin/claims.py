@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.timesince import timesince
 
+from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from tasks.actions import claims as actions
@@ -18,9 +19,16 @@ from tasks.models import Claim
 from tasks.models.claims import with_present_state
 
 
+class ClaimForm(RecordedForm):
+    """Shows a claim, which no form changes. It has no version."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        ModelForm.__init__(self, *args, **kwargs)
+
+
 @admin.register(Claim)
 class ClaimAdmin(RecordedAdmin):
-    form = ModelForm  # nothing is changed by a form, and claims have no version
+    form = ClaimForm
     list_display = [
         "show_task",
         "user",

@@ -10,16 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from django.db import models
+
 from accounts.models import UserKind
 from taskflow.db.clock import DatabaseTime
+from taskflow.db.many_rows import update_rows
+from taskflow.db.writes import update
 from taskflow.http.errors import Conflict
-from taskflow.tenancy import Changes
+from taskflow.tenancy import Changes, with_tenant_parameter
 from tasks.models.claims import Claim, ClaimEnd, end_claims, is_open, lock_claims
 
 if TYPE_CHECKING:
     from taskflow.audit.actor import Actor
     from tasks.models.tasks import Task
 
+CLAIM_COLUMNS = ("claim_id", "assigned_by_claim_id")  # of a task
 DONE = "done"  # a status; the module of tasks imports this one
 HOW_TO_CLAIM = (
     "Send the header Claim with its id if it is yours. Otherwise work on another task: claim one"
@@ -154,14 +159,32 @@ def _end_of(actor: Actor, task: Task, claim: Claim) -> ClaimEnd:
 
 
 def set_claim_columns(tasks: Iterable[Task], **values: int | None) -> None:
-    """Set columns about claims of locked tasks, which have no events. One statement, or none."""
+    """Set columns about claims of locked tasks, and store them. One statement, or none."""
     rows = {task.pk: task for task in tasks}
     for task in rows.values():
         for name, value in values.items():
             setattr(task, name, value)
-    if rows:
-        first = next(iter(rows.values()))
-        type(first)._base_manager.filter(pk__in=sorted(rows)).update(**values)
+    store_claim_columns(list(rows.values()))
+
+
+def store_claim_columns(tasks: Sequence[Task]) -> None:
+    """Store the columns about claims of locked tasks. They have no events.
+
+    One statement, which PostgreSQL gets with the next one if it is for one task.
+    """
+    if len(tasks) == 1:
+        values = {name: getattr(tasks[0], name) for name in CLAIM_COLUMNS}
+        update(_all_tasks, tasks[0].pk, values)
+    elif tasks:
+        update_rows(tasks, "tenant_id", CLAIM_COLUMNS)
+
+
+@with_tenant_parameter
+def _all_tasks() -> models.QuerySet[models.Model]:
+    """Return all tasks in any tenant, also those in the trash."""
+    task_model: Any = Claim._meta.get_field("task").related_model
+    tasks: models.QuerySet[models.Model] = task_model.everything.all()
+    return tasks
 
 
 def _describe_end(claim: Claim) -> str:

@@ -128,14 +128,21 @@ def find_claim(actor: Actor, claim_id: int) -> Claim:
     A worker finds its own claim even if the task was moved or deleted since, as long as its token
     is not limited to projects.
     """
-    rows: QuerySet[Claim] = Claim.objects.filter(pk=claim_id)
-    if actor.project_ids is not None:
-        rows = rows.filter(task__project__in=Project.everything.visible_to(actor.viewer))
-    own = Q(user=actor.user.pk)
-    visible = Q(pk__in=Claim.objects.visible_to(actor.viewer).filter(pk=claim_id).values("pk"))
-    rows = with_present_state(rows.filter(own | visible))
-    rows = rows.select_related("task__project", "task__assignee", "user", "assignee_before")
-    claim: Claim | None = rows.first()
-    if claim is None:
+    found = CLAIM_QUERY.fetch_objects((), actor.viewer, actor.user.pk, claim_id)
+    if not found:
         raise NO_CLAIM.copy()
-    return claim
+    return found[0]
+
+
+@with_tenant_parameter
+def _claim_query(viewer: Viewer, user_id: int, claim_id: int) -> QuerySet[Claim]:
+    rows: QuerySet[Claim] = Claim.objects.filter(pk=claim_id)
+    if viewer.project_ids is not None:
+        rows = rows.filter(task__project__in=Project.everything.visible_to(viewer))
+    visible = Claim.objects.visible_to(viewer).filter(pk=claim_id)
+    rows = rows.filter(Q(user__pk=user_id) | Q(pk__in=visible.values("pk")))
+    rows = rows.select_related("task__project", "task__assignee", "user", "assignee_before")
+    return with_present_state(rows)
+
+
+CLAIM_QUERY = QueryCache(_claim_query)

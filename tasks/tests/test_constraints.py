@@ -128,12 +128,12 @@ CHECKS = {
     "page_has_a_title": (Page, {"title": ""}),
     "page_is_published_since": (Page, {"is_published": True}),
     "mail_token_purpose_is_known": (MailToken, {"purpose": "greeting"}),
-    "claim_ttl_is_allowed": (Claim, {"ttl_seconds": 4}),
-    "claim_progress_is_percent": (Claim, {"progress": 101}),
-    "claim_end_is_known": (Claim, {"ended_at": NOON, "end": "lost"}),
-    "claim_end_has_a_time": (Claim, {"end": "expired"}),
     "webhook_state_is_known": (Webhook, {"state": "lost"}),
     "webhook_pause_has_a_reason": (Webhook, {"state": "paused"}),
+    "claim_ttl_is_allowed": (Claim, {"ttl_seconds": 4}),
+    "claim_progress_is_percent": (Claim, {"progress": 101}),
+    "claim_end_is_known": (Claim, {"end": "lost", "ended_at": NOON}),
+    "claim_end_has_a_time": (Claim, {"end": "released"}),
     "delivery_state_is_known": (Delivery, {"state": "lost"}),
     "invitation_email_is_lower_case": (Invitation, {"email": "Nora@acme.example"}),
     "token_scope_is_known": (ApiToken, {"scope": "root"}),
@@ -165,8 +165,6 @@ FURTHER_VALUES = [
     (Page, {"published_at": NOON}),
     (Page, {"owner": None}),
     (Comment, {"task": None}),
-    (Claim, {"ended_at": NOON}),
-    (Claim, {"ttl_seconds": 86_401}),
 ]
 
 
@@ -211,16 +209,6 @@ def test_a_row_without_a_tenant_is_refused(acme, model):
 
 # ---- uniques ------------------------------------------------------------------------------------
 
-
-def copy_of_claim(**values):
-    """Return another claim of the task that is claimed."""
-    claim = Claim.objects.get()
-    claim.pk = None
-    for name, value in values.items():
-        setattr(claim, name, value)
-    return claim
-
-
 UNIQUES = {
     "project_key_key": lambda w: Project(key="APO", name="x", owner=w.bob.user),
     "project_key_is_given_once": lambda w: ProjectKey(project=w.apollo, key="APO"),
@@ -246,10 +234,19 @@ UNIQUES = {
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),
-    "claim_open_key": lambda w: copy_of_claim(fence=2),
-    "claim_fence_key": lambda w: copy_of_claim(end="expired", ended_at=NOON),
+    "claim_open_key": lambda w: copy_claim(fence=2),
+    "claim_fence_key": lambda w: copy_claim(end="released", ended_at=NOON),
     "unique_together": lambda w: ProjectMember(project=w.apollo, user=w.bob.user, role="admin"),
 }
+
+
+def copy_claim(**values):
+    """A further claim of the claimed task, with these values."""
+    row = Claim.objects.get()
+    row.pk, row._state.adding = None, True
+    for name, value in values.items():
+        setattr(row, name, value)
+    return row
 
 
 def test_every_unique_rule_has_a_case_here():
