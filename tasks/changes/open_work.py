@@ -4,11 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db.models import QuerySet
+
 from taskflow.audit.actor import Actor
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
 from taskflow.http.errors import Conflict
 from taskflow.http.unavailable import Contended
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Task, TaskBlocker
 from tasks.models.tasks import has_open_blocker
+
+
+@with_tenant_parameter
+def _open_subtasks(task_ids: IdArray) -> QuerySet[Task]:
+    unfinished: QuerySet[Task] = Task.objects.outside_trash().open().select_related("project")
+    return unfinished.filter(IsInIds("parent_id", task_ids))
+
+
+@with_tenant_parameter
+def _open_blockers(task_ids: IdArray) -> QuerySet[TaskBlocker]:
+    links = TaskBlocker.objects.filter(has_open_blocker(), IsInIds("task_id", task_ids))
+    return links.select_related("blocker__project").order_by("blocker")
+
+
+OPEN_SUBTASKS_QUERY = QueryCache(_open_subtasks)
+OPEN_BLOCKERS_QUERY = QueryCache(_open_blockers)
 
 
 class OpenWork:
@@ -32,11 +53,9 @@ class OpenWork:
         ids = [task.pk for task in tasks]
         if not ids:
             return
-        unfinished = Task.objects.outside_trash().open().select_related("project")
-        for subtask in unfinished.filter(parent__in=ids):
+        for subtask in OPEN_SUBTASKS_QUERY.fetch_objects((), IdArray(tuple(ids))):
             self.open_subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
-        links = TaskBlocker.objects.filter(has_open_blocker(), task__in=ids)
-        for link in links.select_related("blocker__project").order_by("blocker"):
+        for link in OPEN_BLOCKERS_QUERY.fetch_objects((), IdArray(tuple(ids))):
             self.open_blockers.setdefault(link.task_id, []).append(link.blocker)
         lists = (*self.open_subtasks.values(), *self.open_blockers.values())
         open_ids = [task.pk for open_tasks in lists for task in open_tasks]
