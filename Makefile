@@ -61,7 +61,7 @@ isolation-superuser:
 isolation-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
 
-contract: installed ## Lint the OpenAPI document, and work with generated clients and that of MCP; needs Node.js
+contract: installed ## Lint the OpenAPI document, and work with generated clients, that of MCP and webhooks; needs Node.js
 	$(BIN)/python -m taskflow.tests.generated_client
 
 fuzz: installed ## Send FUZZ_CASES=50000 generated requests to the API on each database

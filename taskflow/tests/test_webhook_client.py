@@ -9,12 +9,16 @@ import subprocess
 import threading
 import time
 from contextlib import contextmanager
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv6Address, ip_address, ip_network
 
 import pytest
+from hypothesis import given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
 
+from conftest import PROOF
 from taskflow.audit.webhooks import client
-from taskflow.audit.webhooks.addresses import is_public
+from taskflow.audit.webhooks.addresses import REFUSED_IPV4, REFUSED_IPV6, is_public
 from taskflow.audit.webhooks.client import post
 from taskflow.audit.webhooks.targets import BadTarget, parse_target
 from tasks.tests.receivers import receiving
@@ -326,3 +330,57 @@ def test_certificate_is_checked_for_the_name_of_the_host(
 
     assert answer.is_success is is_trusted
     assert answer.error.startswith("TLS failed") is not is_trusted
+
+
+# ---- any spelling of any private address --------------------------------------------------------
+
+NETWORKS = [*REFUSED_IPV4, ip_network("::/3"), ip_network("8000::/1"), *REFUSED_IPV6]
+FULL_WIDTH = {ord(digit): 0xFF10 + int(digit) for digit in "0123456789"}
+CIRCLED = {ord("0"): "⓪"} | {ord(str(n)): chr(0x2460 + n - 1) for n in range(1, 10)}
+
+
+@st.composite
+def addresses(draw):
+    network = draw(st.sampled_from(NETWORKS))
+    return network[draw(st.integers(0, network.num_addresses - 1))]
+
+
+def spell(address):
+    """Yield texts that resolvers may read as the address."""
+    number = int(address)
+    if address.version == 4:
+        parts = str(address).split(".")
+        yield from (str(address), str(number), hex(number), f"0{number:o}", f"{address}.")
+        yield ".".join(hex(int(part)) for part in parts)
+        yield ".".join(f"0{int(part):o}" for part in parts)
+        yield f"{parts[0]}.{number & 0xFFFFFF}"
+        yield from (str(address).translate(table) for table in (FULL_WIDTH, CIRCLED))
+        yield "。".join(parts)
+        mapped = IPv6Address((0xFFFF << 32) + number)
+        nat64 = IPv6Address(int(IPv6Address("64:ff9b::")) + number)
+        six_to_four = IPv6Address((0x2002 << 112) + (number << 80))
+        yield from (f"[{other}]" for other in (mapped, nat64, six_to_four))
+        yield f"[::ffff:{address}]"
+    else:
+        yield from (f"[{address}]", f"[{address.exploded}]", f"[{address.exploded.upper()}]")
+        yield from (f"[{address}%25eth0]", f"[{address}%eth0]", str(address))
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=1000 if PROOF else 200, deadline=None, derandomize=not PROOF)
+@given(addresses())
+def test_no_spelling_of_a_private_address_is_accepted(address):
+    assert not is_public(address)
+    for text in spell(address):
+        with pytest.raises(BadTarget):
+            parse_target(f"https://{text}/hook")
+
+
+@pytest.mark.slow
+@hypothesis_settings(max_examples=1000 if PROOF else 200, deadline=None, derandomize=not PROOF)
+@given(addresses(), st.booleans())
+def test_answer_of_dns_with_a_private_address_is_refused(address, is_secure):
+    good = ip_address("1.1.1.1")
+    for answers in ([address], [good, address], [address, good]):
+        with pytest.raises(client.SendError):
+            client.check_addresses(answers, (), is_secure=is_secure)

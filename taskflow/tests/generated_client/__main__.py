@@ -6,7 +6,8 @@ validated by openapi-spec-validator, redocly and spectral. Then each of three ge
 client from it, and a program of about 60 lines works with that client: it signs in, lists with
 filters, creates with keys and `me`, updates with If-Match, meets a conflict, tries a change, sends
 a bulk request, searches, deletes and reads problem documents. A warning of a generator is a failure.
-The official client of MCP works with the tools at /mcp, in both eras of the protocol.
+The official client of MCP works with the tools at /mcp, in both eras of the protocol,
+and the library of Standard Webhooks verifies a delivery.
 
 Without Node.js, the parts that need it are left out, which is reported; with CI set that fails.
 """
@@ -22,7 +23,7 @@ from pathlib import Path
 
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from taskflow.tests.generated_client import mcp_client, nodejs, python_client
+from taskflow.tests.generated_client import mcp_client, nodejs, python_client, webhook_library
 from taskflow.tests.server import clean_environment, free_port, serve, stop
 
 
@@ -32,12 +33,14 @@ def main() -> None:
         sys.exit(f"Node.js was not found. CI needs it for {nodejs.PARTS}.")
     python_client.install()
     mcp_client.install()
+    webhook_library.install()
     if has_node:
         nodejs.install()
     with tempfile.TemporaryDirectory() as name:
         directory = Path(name)
         port = free_port()
-        process = serve(port, clean_environment(directory / "data"), directory / "log")
+        environment = clean_environment(directory / "data") | webhook_library.SETTINGS
+        process = serve(port, environment, directory / "log")
         try:
             check(f"http://127.0.0.1:{port}", directory, has_node=has_node)
         finally:
@@ -59,6 +62,7 @@ def check(base: str, directory: Path, *, has_node: bool) -> None:
     print("openapi-spec-validator: the document is valid")
     python_client.run(document, base, directory)
     mcp_client.run(base)
+    webhook_library.run(base)
     if has_node:
         nodejs.lint(document)
         nodejs.run(document, base)
