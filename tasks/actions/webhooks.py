@@ -17,7 +17,7 @@ from taskflow.audit.recorder import change, create, lock, record, remove
 from taskflow.audit.resource_types import resource_types
 from taskflow.audit.verbs import EVENT_VERBS, register_event_verb
 from taskflow.audit.webhooks.signatures import make_salt
-from taskflow.http.errors import Conflict, Forbidden, Invalid
+from taskflow.http.errors import Conflict, Forbidden, Invalid, NotFound
 from tasks.models import Delivery, DeliveryQueue, Project, Webhook
 from tasks.models.deliveries import PING
 from tasks.models.webhooks import ROTATION_OVERLAP, PauseReason, WebhookState
@@ -142,11 +142,15 @@ def ping(actor: Actor, webhook: Webhook) -> Delivery:
 
 
 def redeliver(actor: Actor, delivery: Delivery) -> Delivery:
-    """Send a delivery again soon, with the same `webhook-id`. A paused webhook sends it later."""
+    """Send a delivery again soon, with the same `webhook-id`. A paused webhook sends it later.
+
+    Raises NotFound if it was deleted meanwhile, as old ones are.
+    """
     webhook = delivery.webhook
     require_webhook_manager(actor, webhook.project)
     lock(webhook)
-    Delivery.objects.filter(pk=delivery.pk).make_due()
+    if not Delivery.objects.filter(pk=delivery.pk).make_due():
+        raise NotFound("There is no such delivery.")
     record(actor, webhook, "redelivered")
     DeliveryQueue.add(actor.tenant.pk)
     delivery.refresh_from_db()

@@ -111,9 +111,9 @@ class DeliveryQuerySet(TenantQuerySet["Delivery"]):
             state=DeliveryState.WITHHELD, leased_until=None, finished_at=timezone.now()
         )
 
-    def make_due(self) -> None:
-        """Try these deliveries again at once, for another 24 hours."""
-        self.update(
+    def make_due(self) -> int:
+        """Try these deliveries again at once, for another 24 hours. Return how many there are."""
+        return self.update(
             state=DeliveryState.PENDING,
             retries=0,
             next_attempt_at=timezone.now(),

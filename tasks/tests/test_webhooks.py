@@ -11,10 +11,11 @@ import pytest
 from accounts.actions.erasure import erase_user
 from accounts.actions.users import update_user
 from taskflow.audit.models import Event
+from taskflow.http.errors import NotFound
 from taskflow.logging import JsonFormatter
 from taskflow.tenancy import inside
 from tasks.actions.projects import create_project
-from tasks.actions.webhooks import create_webhook, ping
+from tasks.actions.webhooks import create_webhook, ping, redeliver
 from tasks.export.exporting import export_tenant
 from tasks.models import Delivery, DeliveryQueue, Webhook
 
@@ -208,6 +209,15 @@ def test_redelivery_makes_a_delivery_due_again(fixtures, as_, hook):
 
     assert (r.status_code, r.json()["state"], r.json()["finished_at"]) == (200, "pending", None)
     assert r.json()["message_id"] == delivery.message_id
+
+
+def test_delivery_that_was_deleted_meanwhile_is_not_found(fixtures, hook):
+    with inside(fixtures.acme):
+        delivery = ping(fixtures.ada, hook)
+        Delivery.objects.all()._raw_delete("default")
+
+        with pytest.raises(NotFound):
+            redeliver(fixtures.ada, delivery)
 
 
 def test_deleted_webhook_takes_its_deliveries_along(fixtures, as_, hook):
