@@ -225,6 +225,32 @@ def test_pages_of_other_origins_are_refused(mcp, settings, origin, status):
         assert r.json()["code"] == "forbidden"
 
 
+def test_page_of_an_allowed_origin_may_send_the_headers_of_the_protocol(mcp, settings):
+    settings.CORS_ALLOWED_ORIGINS = ["https://app.example"]
+    headers = {
+        "Origin": "https://app.example",
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,mcp-method,mcp-name,mcp-protocol-version",
+    }
+
+    preflight = mcp.client.options("/mcp", headers=headers)
+    answer = mcp.send("tools/list", Origin="https://app.example")
+
+    assert {"mcp-method", "mcp-name", "mcp-protocol-version"} <= set(
+        preflight.headers["Access-Control-Allow-Headers"].split(", ")
+    )
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://app.example"
+    assert "www-authenticate" in answer.headers["Access-Control-Expose-Headers"]
+
+
+def test_answer_has_the_security_headers_of_the_api(mcp):
+    r = mcp.send("tools/list")
+
+    assert r.headers["Cache-Control"] == "private, no-store"
+    assert r.headers["Content-Security-Policy"].startswith("default-src 'none'")
+    assert "Authorization" in r.headers["Vary"]
+
+
 @pytest.mark.parametrize("content_type", ["text/plain", "application/x-www-form-urlencoded"])
 def test_other_content_types_are_refused(mcp, content_type):
     r = mcp.post(json.dumps(mcp.message("tools/list")), content_type=content_type)

@@ -357,6 +357,7 @@ def test_dry_run_in_the_url_changes_nothing(mcp, fixtures):
 # ---- isolation ----------------------------------------------------------------------------------
 
 
+@pytest.mark.isolation
 @pytest.mark.parametrize("who", ["eve", "mallory"])
 def test_tools_show_and_change_visible_rows_only(fixtures, who):
     mcp = McpClient(token_of(getattr(fixtures, who)))
