@@ -107,6 +107,7 @@ def with_server(call: Call, result: Result) -> Result:
 
 
 def discover(request: ActorRequest, call: Call) -> Result:
+    """Name the supported versions and what the server offers."""
     return {
         "supportedVersions": list(VERSIONS),
         "capabilities": CAPABILITIES,
@@ -126,6 +127,7 @@ def initialize(request: ActorRequest, call: Call) -> Result:
 
 
 def ping(request: ActorRequest, call: Call) -> Result:
+    """Answer that the server is there."""
     return {}
 
 
