@@ -17,8 +17,16 @@ else:
     from unfold.forms import AuthenticationForm
 
 
+REFUSED = (
+    "The e-mail or the password is wrong, or the user is no administrator. Only administrators can"
+    " use these pages."
+)
+
+
 class PasswordForm(AuthenticationForm):
     """Asks for e-mail and password. Shows a sentence when too many passwords were wrong."""
+
+    error_messages = {**AuthenticationForm.error_messages, "invalid_login": REFUSED}
 
     def clean(self) -> dict[str, Any]:
         try:

@@ -44,7 +44,7 @@ START_AGAIN = "Sign in again: more than five minutes have passed, or too many co
 class PasswordStep(LoginView):
     """Checks the password. Signs the user in if no second step is left."""
 
-    template_name = "admin/login.html"
+    template_name = "admin/sign_in.html"
 
     def form_valid(self, form: auth.forms.AuthenticationForm) -> HttpResponse:
         user = form.get_user()
@@ -68,7 +68,7 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:index"))
     context = {
         **admin.site.each_context(request),
-        "title": "Log in",
+        "title": "Sign in",
         "subtitle": None,
         "app_path": request.get_full_path(),
         "username": request.user.get_username(),

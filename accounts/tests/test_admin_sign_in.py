@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import SecondFactor, Tenant, User
-from conftest import PASSWORD, ApiClient, new_tenant, token_of
+from conftest import PASSWORD, ApiClient, new_tenant, person, token_of
 from taskflow.tenancy import inside
 
 pytestmark = pytest.mark.one_database
@@ -212,3 +212,20 @@ def test_operator_resets_a_lost_second_factor(boss, factor, browser, events, cap
 def test_command_says_what_is_missing(boss, tenant, email, text):
     with pytest.raises(CommandError, match=text):
         call_command("reset_second_factor", tenant, email)
+
+
+def test_wrong_password_and_a_user_without_rights_get_one_sentence(boss, browser):
+    with inside(boss.tenant):
+        person(boss, "bob", PASSWORD)
+    attempts = [("boss@acme.example", "wrong"), ("bob@acme.example", PASSWORD)]
+
+    pages = [
+        browser.post("/admin/login/", {"username": email, "password": password}).content.decode()
+        for email, password in attempts
+    ]
+
+    for page in pages:
+        assert page.count("Only administrators can use these pages.") == 1
+        assert "Please correct" not in page
+        assert "case-sensitive" not in page
+        assert "Forgotten your password?" in page
