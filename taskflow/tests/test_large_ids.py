@@ -51,6 +51,7 @@ FILTERS = {
     "/tasks": ["project", "assignee", "created_by", "parent", "blocked_by"],
     "/projects": ["owner"],
     "/comments": ["task", "author"],
+    "/events": ["project", "task", "actor"],
     "/pages": ["project", "owner"],
 }  # fmt: skip
 
