@@ -101,6 +101,7 @@ bench: installed ## Compare TaskFlow with other stacks, and measure its growth; 
 	$(BIN)/python -W ignore -m benchmarks.bench $(BENCH)
 	$(BIN)/python -W ignore -m benchmarks.growth $(GROWTH)
 	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)
+	$(BIN)/python -W ignore -m benchmarks.claims
 
 bench-sqlite: installed ## Run the benchmarks of SQLite only; needs no wrk
 	$(BIN)/python -W ignore -m benchmarks.sqlite $(SQLITE)

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", ["bench", "growth", "sqlite"])
+@pytest.mark.parametrize("module", ["bench", "claims", "growth", "sqlite"])
 def test_benchmark_module_prints_its_help(module):
     # pytest-django sets this variable. `make bench` does not.
     environment = {n: v for n, v in os.environ.items() if n != "DJANGO_SETTINGS_MODULE"}
