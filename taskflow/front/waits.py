@@ -26,6 +26,7 @@ from taskflow.front.limits import (
     MAX_HELD_OF_TOKEN,
     MAX_WAKES_KEPT,
     SEND_SECONDS,
+    TEND_SECONDS,
 )
 from taskflow.front.protocol import Application, Environ
 from taskflow.front.run_queue import RunQueue
@@ -95,6 +96,7 @@ class Waits:
                 return
             self._by_tenant.setdefault(held.tenant_id, {})[held] = None
             self._schedule(held)
+        self._note_blocked(held)
         self.on_wait()
         self._run_if_missed(held, is_due=wait.is_due)
 
@@ -201,9 +203,7 @@ class Waits:
         held.add(response, wait, began)
         if wait.is_stream and response.body and woken_at:
             WAKE.observe(time.monotonic() - woken_at)
-        if isinstance(held, HeldStream) and held.blocked_since is not None:
-            with self._lock:
-                self._blocked.add(held)
+        self._note_blocked(held)
         if self._is_stopped or held.is_over(time.monotonic()):
             self._end(held, None, is_closed=self._is_stopped)
             return
@@ -271,11 +271,12 @@ class Waits:
                     self._end(held, None)
                 continue
             held.tend(now)
+            self._note_blocked(held)
             with self._lock:
                 if held.needs_run(now) and not held.is_queued and held.may_run():
                     self._queue(held)
-                else:
-                    self._schedule(held)
+                else:  # a stream that is not read cannot be run, although it is due
+                    self._schedule(held, earliest=now + TEND_SECONDS)
         if self._blocked:
             self._tend_blocked(now)
         if len(self._woken) > MAX_WAKES_KEPT:
@@ -290,12 +291,13 @@ class Waits:
             while self._due and self._due[0][0] <= now:
                 due, _, held = heapq.heappop(self._due)
                 if not held.is_ended and due == held.due:
+                    held.due = 0.0
                     return held
         return None
 
-    def _schedule(self, held: Held) -> None:
+    def _schedule(self, held: Held, *, earliest: float = 0.0) -> None:
         """Let tend() look at the request when it is due. Call it with the lock."""
-        due = held.find_due()
+        due = max(held.find_due(), earliest)
         if due != held.due:
             held.due = due
             heapq.heappush(self._due, (due, next(self._numbers), held))
@@ -304,6 +306,13 @@ class Waits:
         with self._lock:
             if not held.is_ended:
                 self._schedule(held)
+
+    def _note_blocked(self, held: Held) -> None:
+        """Look from now on whether a stream with too much unread is read again."""
+        if isinstance(held, HeldStream) and held.blocked_since is not None:
+            with self._lock:
+                if not held.is_ended:
+                    self._blocked.add(held)
 
     def _tend_blocked(self, now: float) -> None:
         """Go on with streams that are read again. Close those that were not read for too long."""

@@ -422,6 +422,36 @@ def test_slow_reader_is_not_sent_more_than_the_limit_until_it_reads(
     assert slow.sent_text.count("data: ") == 5
 
 
+def test_stream_that_is_read_again_is_judged_again(server, feed, clock, monkeypatch):
+    readers: set[str] = set()
+    monkeypatch.setattr(waits, "find_writable", lambda clients: readers & set(clients))
+    monkeypatch.setattr(held, "MAX_UNREAD_OF_STREAM", 1)
+    monkeypatch.setattr(held, "RECHECK_SECONDS", 5.0)
+    request = send(server, f"/stream/{TENANT}", client="10.0.0.1:1")
+    commit(server, feed)
+    clock(server, 16)
+    readers.add("10.0.0.1:1")
+    clock(server, 1)
+
+    feed.tokens.clear()
+    clock(server, 10)  # its last part was read
+    clock(server, 1)
+
+    assert request.has_stream_ended
+
+
+def test_stream_whose_first_part_is_long_goes_on_when_it_is_read(server, feed, clock, monkeypatch):
+    monkeypatch.setattr(waits, "find_writable", lambda clients: set(clients))
+    monkeypatch.setattr(held, "MAX_UNREAD_OF_STREAM", 100)
+    feed.events.append("x" * 600)
+    request = send(server, f"/stream/{TENANT}")
+    commit(server, feed)
+
+    clock(server, 1)
+
+    assert request.sent_text.endswith("data: done\n\n")
+
+
 def test_connection_that_is_not_read_for_30_seconds_is_closed(server, feed, clock, monkeypatch):
     closed: set[str] = set()
     monkeypatch.setattr(waits, "find_writable", lambda _: set())
