@@ -22,16 +22,21 @@ from tasks.actions.invitations import invite
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task
 from tasks.export.sequences import set_sequences
 from tasks.models import Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.models.claims import Claim
+from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
+from tasks.models.webhooks import Webhook
+from tasks.tests.factories import ClaimFactory
 
 MARKER = "qzforeign"
 ADDRESS = "198.51.100.77"  # of the foreign sign-ins
 LAST_ID = 7_000_000_000
 NUMBERED = (User, Comment, Event, Page, Project, ProjectMember, Tag, Task, ApiToken)
-NUMBERED += (Session, Invitation)
+NUMBERED += (Session, Invitation, Claim, Webhook, Delivery)
 
 Ids = dict[str, Any]
 Clients = dict[str, ApiClient]
@@ -72,6 +77,10 @@ def create_rows(owner: Actor, staff: Actor, key: str) -> Ids:
         event = owner.user.events.order_by("pk").last()
         rows = {"project": project, "hers": project, "task": task, "gone": gone, "page": page}
         rows |= {"comment": comment, "token": token, "membership": membership, "event": event}
+        free = create_task(owner, project, title=f"{MARKER} free")
+        webhook = create_webhook(owner, url=f"https://{MARKER}.example/", project=project)
+        rows |= {"free": free, "webhook": webhook, "delivery": ping(owner, webhook)}
+        rows |= {"claim": ClaimFactory(actor=owner, project=project)}
         rows |= create_account_rows(owner, staff)
         return {name: row.pk for name, row in rows.items()} | {"key": key, "task_key": f"{key}-1"}
 

@@ -38,9 +38,12 @@ FILTERS = {
     "/pages": ("project", "owner"),
     "/search?q=qzforeign": ("project",),
     "/trash": ("project",),
+    "/claims": ("task", "user"),
 }
 KINDS = {"project": "project", "task": "task", "parent": "task", "blocked_by": "task", "tag": "tag"}
 SELECTORS = {
+    "claim": ("/claims", lambda v: {"task_id": v("free")}),
+    "webhook": ("/webhooks", lambda v: {"url": "https://x.example/", "project_id": v("project")}),
     "bulk": ("/tasks/bulk", lambda v: {"operations": [{"op": "delete", "id": v("task")}]}),
     "bulk_where": (
         "/tasks/bulk",
@@ -80,6 +83,7 @@ LISTS = (
     "/users",
 )
 LISTS += ("/tokens", "/sessions", "/me/sign-ins", "/invitations", "/me/second-factor", "/me")
+LISTS += ("/claims", "/webhooks", "/events?after=0")
 # One of the two foreign worlds is their own: lists show it to them.
 SEES_A_MARKER = ("staff", "operator_in_tenant", "other_tenant")
 LINKS = {
@@ -156,6 +160,15 @@ def is_sampled(*parts):
 
 
 OPERATIONS = sorted(MATRIX)
+
+
+def test_worlds_have_a_row_of_every_kind_that_a_path_names(worlds):
+    named = {name for _, path, *_ in MATRIX.values() for name in re.findall(r"{(\w+)}", path)}
+
+    (other, _clients), (hidden, _others) = worlds
+
+    assert named - other.keys() == set()
+    assert named - hidden.keys() == {"bob", "eve", "new", "tag"}  # users and tags are seen by all
 
 
 @pytest.mark.sampled(1_000)
