@@ -13,7 +13,8 @@ from functools import cache
 from typing import Any, TypeVar
 
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, Q, Value
+from django.db.models.functions import Cast, Concat
 from django.utils import timezone
 
 from taskflow.audit.actor import Actor
@@ -43,6 +44,7 @@ from taskflow.tenancy import Changes, TenantModel, with_tenant_parameter
 RowT = TypeVar("RowT", bound=TenantModel)
 StoredColumns = dict[int, dict[str, Any]]  # by the row's id and the column's name
 UPDATE_BATCH = 2000  # rows per UPDATE
+UNUSED = "\x1f"  # no text may begin with this character
 LONG_TEXTS = 100_000  # bytes, which take about as long as ten more statements
 
 
@@ -140,6 +142,26 @@ def change_each(actor: Actor, edits: Sequence[tuple[RowT, str, FieldValues]]) ->
     names = {name for _, _, values in edits for name in values}
     relocated = {row.pk for row, _, values in edits if "project" in values}
     change_locked(actor, edits, lock_to_change(rows, names, relocated=relocated))
+
+
+def exchange_values(
+    actor: Actor, edits: Sequence[tuple[RowT, str, FieldValues]], unique: Collection[str]
+) -> None:
+    """Like change_each(), for rows that take unique values from each other, each at its own edit.
+
+    The fields `unique` must be texts. First they get values in the database that no row can have,
+    so that none is taken. One statement more for each of these fields.
+    """
+    rows = [row for row, _, _ in edits]
+    refuse_rows_of_other_tenants(actor, rows)
+    model = type(rows[0])
+    stored = lock_to_change(rows, {name for _, _, values in edits for name in values})
+    unused = Concat(Value(UNUSED), Cast("pk", models.TextField()))
+    for name in unique:
+        changed = model._base_manager.filter(pk__in=[r.pk for r, _, v in edits if name in v])
+        columns = (name, *(f.name for f in computed_fields(model) if f.source == name))
+        changed.update(**dict.fromkeys(columns, unused))
+    change_locked(actor, edits, stored)
 
 
 def lock_to_change(

@@ -12,7 +12,13 @@ from django.utils.dateparse import parse_datetime
 
 from taskflow.audit.actor import Actor
 from taskflow.audit.links import read_linked_ids
-from taskflow.audit.recorder import change_all, change_each, create_all, remove_all
+from taskflow.audit.recorder import (
+    change_all,
+    change_each,
+    create_all,
+    exchange_values,
+    remove_all,
+)
 from taskflow.audit.resource_types import ResourceType, resource_types
 from taskflow.audit.undo.plan import Plan, Reversal, referenced_model_of
 from taskflow.audit.values import FieldValues
@@ -63,9 +69,13 @@ def restore_values(actor: Actor, plan: Plan) -> None:
         reversals = [r for r in plan.reversals_of(resource_type.model) if not r.is_removed]
         changed = [r for r in reversals if not r.is_recreated]
         _restore_from_trash(actor, resource_type, changed)
-        for step in _order_by_unique_values(changed, resource_type.unique):
+        for step, unique in _order_by_unique_values(changed, resource_type.unique):
             links = {n: read_linked_ids([r.row for r in step], n) for n in _link_names(step)}
-            change_each(actor, [edit for r in step if (edit := _edit_of(r, links))])
+            edits = [edit for r in step if (edit := _edit_of(r, links))]
+            if unique:
+                exchange_values(actor, edits, unique)
+            else:
+                change_each(actor, edits)
         _recreate(actor, resource_type, [r for r in reversals if r.is_recreated])
         _return_to_trash(actor, changed)
 
@@ -100,11 +110,11 @@ def _recreate(actor: Actor, resource_type: ResourceType, reversals: Sequence[Rev
 
 def _order_by_unique_values(
     reversals: Sequence[Reversal], unique: Sequence[str]
-) -> Iterator[list[Reversal]]:
+) -> Iterator[tuple[list[Reversal], list[str]]]:
     """Yield the reversals in steps: first the rows whose present unique values other rows need.
 
-    Two rows that swap their values cannot be ordered. They are yielded as one step, which violates
-    the unique constraint.
+    Rows that take values from each other in a circle cannot be ordered. They are one step, which is
+    yielded with the names of the fields that they change.
     """
     waiting = list(reversals)
     for _step in range(MAX_STEPS):
@@ -118,12 +128,13 @@ def _order_by_unique_values(
                 holders.get((n, _folded(r.values[n])), r) is not r for n in unique if n in r.values
             )
         ]
-        if not blocked or len(blocked) == len(waiting):
-            if waiting:
-                yield waiting
+        if waiting and len(blocked) == len(waiting):
+            yield waiting, [n for n in unique if any(n in r.values for r in waiting)]
             return
         ids = {r.row.pk for r in blocked}
-        yield [r for r in waiting if r.row.pk not in ids]
+        yield [r for r in waiting if r.row.pk not in ids], []
+        if not blocked:
+            return
         waiting = blocked
     raise Conflict(
         f"More than {MAX_STEPS} rows have passed a unique value on to each other. Undo fewer"
