@@ -82,13 +82,13 @@ class Webhook(TenantModel):
 
     owner = TenantFK(User, models.CASCADE, related_name="webhooks")
     project = TenantFK(Project, models.CASCADE, null=True, related_name="webhooks")
-    url = models.CharField(max_length=MAX_URL_LENGTH)
+    url = models.CharField("URL", max_length=MAX_URL_LENGTH)
     event_types = models.JSONField(null=True, blank=True)  # such as task.completed; null: all
     state = models.CharField(max_length=6, choices=WebhookState, default=WebhookState.ACTIVE)
     pause_reason = models.CharField(max_length=17, choices=PauseReason, null=True, blank=True)
     salt = models.CharField(max_length=64, editable=False)
     former_salt = models.CharField(max_length=64, blank=True, editable=False)
-    former_until = models.DateTimeField(null=True, editable=False)
+    former_until = models.DateTimeField("former secret valid until", null=True, editable=False)
     failure_count = models.PositiveIntegerField(default=0, editable=False)  # in a row
     cursor = models.CharField(max_length=200, editable=False)
     version = models.PositiveIntegerField(default=1, editable=False)
