@@ -160,6 +160,8 @@ def test_new_workers_end_waits_and_readers_continue(installation):
     assert (answer.status, answer.getheader("Connection")) == (200, "close")
     assert json.loads(answer.read())["data"] == []
     assert list(frames) == []
+    poll.close()
+    stream.close()
     installation.add_task()
     with closing(installation.open(accept=STREAM, last_event_id=last)) as again:
         response = again.getresponse()
@@ -177,5 +179,7 @@ def test_stop_ends_waits_promptly(installation):
 
     assert json.loads(poll.getresponse().read())["data"] == []
     assert list(frames) == []
+    poll.close()
+    stream.close()
     assert installation.process.wait(LONG) == 0
     assert time.monotonic() - started < 20
