@@ -147,9 +147,12 @@ class _Replay:
     def apply(self, event: EventRow) -> Iterator[Difference]:
         """Apply the next event. Yield where it does not continue the state before it.
 
-        An event without changes, such as a sign-in, has the version that its transaction has read.
+        An event without changes has the version that its transaction has read, as a sign-in, or is
+        a version of its own, as a request to stop the worker of a task.
         """
         if not event.changes:
+            if self.version and event.version == self.version + 1:
+                self.version = event.version
             return
         deletes = is_deletion(self.model, event.changes)
         expected = self.version and self.version + (0 if deletes else 1)

@@ -25,6 +25,7 @@ from tasks.actions.comments import create_comment
 from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
+from tasks.actions.webhooks import create_webhook
 from tasks.changes.tasks import create_task
 
 pytestmark = pytest.mark.one_database
@@ -44,6 +45,8 @@ def root(db: None) -> Actor:
         task = create_task(root, project, title="Launch", tags=["hot"], assignee=other)
         create_comment(root, task, body="Ready?")
         create_page(root, project, title="Plan")
+        for _ in range(2):
+            create_webhook(root, url="https://hooks.example/")
         for user in (root.user, other):
             issue_token(root, user, "ci", TokenScope.READ, None)
     return root

@@ -11,7 +11,7 @@ from accounts.models import Tenant
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
-from tasks.models import Comment, Page, ProjectMember, Tag, Webhook
+from tasks.models import Claim, Comment, Page, ProjectMember, Tag, Webhook
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 
@@ -49,7 +49,7 @@ QUERIES = {
 }
 WITHOUT_TOKEN = {"login", "register", "request_password_reset"}
 MODELS = {"comment_id": Comment, "page_id": Page, "member_id": ProjectMember, "tag_id": Tag}
-MODELS |= {"webhook_id": Webhook}
+MODELS |= {"webhook_id": Webhook, "claim_id": Claim}
 
 
 @pytest.fixture
@@ -58,6 +58,7 @@ def demo_client(db, settings):
     settings.DEBUG, settings.DEFAULT_TENANT, settings.SENDS_MAIL = True, DEMO_TENANT, True
     client = ApiClient(seed_demo().token)
     client.post("/webhooks", {"url": "https://hooks.example/"})
+    client.post("/claims", {"where": {"project": ["WEB"]}})
     return client
 
 

@@ -103,8 +103,9 @@ MATRIX = {
     "update_project": ("patch", "/projects/{project}", {"name": "N"},     200, 200, 403, 403, 404, 200, 404),
     "put_project":    ("put", "/projects/{project}", {"name": "N"},       200, 200, 403, 403, 404, 200, 404),
     "delete_project": ("delete", "/projects/{project}", None,             204, 403, 403, 403, 404, 204, 404),
+    # The agent cannot complete the task that another worker has claimed.
     "complete_project_tasks": ("post", "/projects/{project}/completion", None,
-                                                                          200, 200, 200, 200, 404, 200, 404),
+                                                                          200, 200, 200, 409, 404, 200, 404),
     "get_task_by_ref": ("get", "/projects/{project}/tasks/by-ref/known", None,
                                                                           200, 200, 200, 200, 404, 200, 404),
     "upsert_task":    ("put", "/projects/{project}/tasks/by-ref/r-1", {"title": "x"},

@@ -126,7 +126,7 @@ BUDGETS = [
     Budget("extend_claim", claims.extend_claim, ONCE, 5, 5),
     Budget("complete_claim", claims.complete_claim, ONCE, 13, 13),
     Budget("complete_claim", claims.release_claim, ONCE, 10, 10),
-    Budget("request_cancellation", claims.request_cancellation, ONCE, 8, 8),
+    Budget("request_cancellation", claims.request_cancellation, ONCE, 9, 9),
     Budget("break_claim", claims.break_claim, ONCE, 11, 11),
     Budget("list_pages", others.list_pages, (3, 5), 2, 2),
     Budget("get_page", others.get_page, ONCE, 2, 2),

@@ -16,16 +16,19 @@ from tasks.models import Task, TaskBlocker
 from tasks.models.tasks import has_open_blocker
 
 
+# They have no order: SQLite would read all rows of the tenant in this order, instead of an index.
+
+
 @with_tenant_parameter
 def _open_subtasks(task_ids: IdArray) -> QuerySet[Task]:
     unfinished: QuerySet[Task] = Task.objects.outside_trash().open().select_related("project")
-    return unfinished.filter(IsInIds("parent_id", task_ids))
+    return unfinished.filter(IsInIds("parent_id", task_ids)).order_by()
 
 
 @with_tenant_parameter
 def _open_blockers(task_ids: IdArray) -> QuerySet[TaskBlocker]:
     links = TaskBlocker.objects.filter(has_open_blocker(), IsInIds("task_id", task_ids))
-    return links.select_related("blocker__project").order_by("blocker")
+    return links.select_related("blocker__project").order_by()
 
 
 OPEN_SUBTASKS_QUERY = QueryCache(_open_subtasks)
@@ -53,9 +56,11 @@ class OpenWork:
         ids = [task.pk for task in tasks]
         if not ids:
             return
-        for subtask in OPEN_SUBTASKS_QUERY.fetch_objects((), IdArray(tuple(ids))):
+        subtasks = OPEN_SUBTASKS_QUERY.fetch_objects((), IdArray(tuple(ids)))
+        for subtask in sorted(subtasks, key=lambda task: task.pk):
             self.open_subtasks.setdefault(subtask.parent_id or 0, []).append(subtask)
-        for link in OPEN_BLOCKERS_QUERY.fetch_objects((), IdArray(tuple(ids))):
+        links = OPEN_BLOCKERS_QUERY.fetch_objects((), IdArray(tuple(ids)))
+        for link in sorted(links, key=lambda link: link.blocker_id):
             self.open_blockers.setdefault(link.task_id, []).append(link.blocker)
         lists = (*self.open_subtasks.values(), *self.open_blockers.values())
         open_ids = [task.pk for open_tasks in lists for task in open_tasks]

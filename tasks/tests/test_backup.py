@@ -89,6 +89,9 @@ def test_restored_database_answers_as_before_and_has_the_same_backup(stored_fixt
     client = ApiClient(ApiTokenFactory(actor=stored_fixtures.boss, scope=TokenScope.ADMIN)[1])
     body = {"project": "APO", "title": "written once"}
     created = client.post("/tasks", body, headers={"Idempotency-Key": "k-1"})
+    assert client.post("/claims", {"task": created.json()["key"]}).status_code == 201
+    webhook = client.post("/webhooks", {"url": "https://hooks.example/"}).json()
+    assert client.post(f"/webhooks/{webhook['id']}/ping").status_code < 300
     before, state = back_up(), describe_state(client)
     wipe()
 

@@ -15,6 +15,7 @@ from taskflow.audit import replay
 from taskflow.audit.models import Event
 from taskflow.tenancy import OWNER_ROLE, has_roles, inside
 from taskflow.tests.concurrency import held_open
+from tasks.actions.claims import request_cancellation
 from tasks.actions.offboarding import offboard_user
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.tags import delete_tag
@@ -33,6 +34,7 @@ from tasks.models import (
     TaskTag,
 )
 from tasks.tests.exports import build_unusual_tenant
+from tasks.tests.factories import ClaimFactory
 
 # The faults are written by statements that no code of the product contains.
 pytestmark = [pytest.mark.django_db, pytest.mark.raw_sql]
@@ -228,6 +230,16 @@ def test_erased_values_and_credentials_of_an_import_are_no_faults(fixtures):
         event = Event.objects.filter(subject_type="task", verb="created").latest("pk")
         event.changes |= {"title": ["…", "…"]}
         event.save()
+
+        assert list(find_faults()) == []
+
+
+def test_versions_without_a_changed_column_are_no_faults(fixtures):
+    """A request to stop a worker changes the claim, not the task."""
+    with inside(fixtures.acme):
+        claim = ClaimFactory(actor=fixtures.ada, project=fixtures.apollo)
+        request_cancellation(fixtures.ada, claim)
+        update_task(fixtures.ada, Task.objects.get(pk=claim.task_id), title="Other")
 
         assert list(find_faults()) == []
 
