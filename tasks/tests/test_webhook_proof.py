@@ -31,8 +31,8 @@ from tasks.tests.receivers import Receiver, receiving
 pytestmark = [pytest.mark.proof, pytest.mark.one_database]
 
 TASKS = 50
-ROUNDS = 100 if PROOF else 8  # each changes all tasks: one event for each of them
-KILLS = 20 if PROOF else 3
+ROUNDS = 100 if PROOF else 4  # each changes all tasks: one event for each of them
+KILLS = 20 if PROOF else 2
 DELIVERERS = 2
 WAIT_SECONDS = 300
 
