@@ -31,7 +31,7 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 1_010,
     "list": 1_340,
-    "update": 2_065,
+    "update": 2_090,
     "create": 2_385,
 }
 
