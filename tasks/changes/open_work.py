@@ -15,7 +15,6 @@ from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Task, TaskBlocker
 from tasks.models.tasks import has_open_blocker
 
-
 # They have no order: SQLite would read all rows of the tenant in this order, instead of an index.
 
 
