@@ -31,8 +31,8 @@ WARM_UP = 6  # requests, after which everything is compiled, prepared and cached
 LIMITS = {
     "one task": 1_010,
     "list": 1_340,
-    "update": 2_090,
-    "create": 2_385,
+    "update": 2_110,
+    "create": 2_430,
 }
 
 
