@@ -25,7 +25,7 @@ from taskflow.tests.isolation_worlds import ADDRESS, MARKER, build_worlds
 from taskflow.tests.test_permissions import MATRIX, rolled_back
 from tasks.changes.tasks import create_task
 
-pytestmark = [pytest.mark.isolation, pytest.mark.slow]
+pytestmark = [pytest.mark.isolation, pytest.mark.slow, pytest.mark.matrix]
 
 SHARE = int(os.environ.get("ISOLATION_SHARE", "7"))  # a prime that divides no number of variants
 ABSENT = 9_000_000_123
