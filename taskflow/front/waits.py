@@ -109,7 +109,7 @@ class Waits:
                 del self._by_credentials[credentials]
 
     def _find_excess(self, exchange: Exchange, wait: Wait) -> Problem | None:
-        """Return the problem of a request for which there is no room; None if there is."""
+        """Return the problem of a request beyond the limits; None if it is within them."""
         if self._count >= MAX_HELD:
             return Overloaded("Too many requests wait for commits. Send the request again shortly.")
         if len(self._by_tenant.get(wait.tenant_id, ())) >= MAX_HELD_OF_TENANT:

@@ -28,9 +28,9 @@ def quoted(text: str) -> str:
     return "\n".join(f"{QUOTE}{line}" for line in text.splitlines()) + "\n" if text else ""
 
 
-def count_of(count: int, noun: str) -> str:
+def describe_count(count: int, name: str) -> str:
     """Return `1 task` or `2 tasks`."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def undo_hint(request_id: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -166,6 +167,14 @@ class Application:
     @property
     def paths(self) -> list[object]:
         return [call["PATH_INFO"] for call in self.calls]
+
+
+def wait_until_idle(server: front.Front) -> None:
+    """Wait until no request is being answered."""
+    end = time.monotonic() + LONG
+    while not server.is_idle:
+        assert time.monotonic() < end
+        time.sleep(0.002)
 
 
 def move_clock(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:

@@ -14,7 +14,7 @@ from taskflow.front.front import Front
 from taskflow.http.waiting import WAIT, WAIT_STATE, WAITED_SECONDS, Wait
 from taskflow.metrics import definitions
 from taskflow.metrics.exposition import write_text
-from taskflow.tests.front_doubles import LONG, FakeRequest
+from taskflow.tests.front_doubles import LONG, FakeRequest, wait_until_idle
 
 pytestmark = pytest.mark.one_database
 TENANT, OTHER_TENANT = 7, 8
@@ -79,7 +79,7 @@ def server(feed):
     server = Front(feed, ())
     yield server
     server.waits.stop()
-    settle(server)
+    wait_until_idle(server)
 
 
 @pytest.fixture
@@ -92,7 +92,7 @@ def clock(monkeypatch):
     def move(server, seconds):
         moved[0] += seconds
         server.tend()
-        settle(server)
+        wait_until_idle(server)
 
     return move
 
@@ -108,15 +108,7 @@ def commit(server, feed, event="done", tenant=TENANT):
     """Add an event, and wake who waits for the tenant."""
     feed.events.append(event)
     server.waits.wake([tenant])
-    settle(server)
-
-
-def settle(server):
-    """Wait until nothing is run."""
-    end = time.monotonic() + LONG
-    while not server.is_idle:
-        assert time.monotonic() < end
-        time.sleep(0.002)
+    wait_until_idle(server)
 
 
 # ---- long polls ----------------------------------------------------------------------------------
@@ -153,7 +145,7 @@ def test_commit_of_another_tenant_wakes_nobody(server, feed):
 def test_request_goes_on_waiting_after_a_commit_that_brings_nothing(server, feed):
     request = send(server)
     server.waits.wake([TENANT])
-    settle(server)
+    wait_until_idle(server)
 
     assert request.response is None
     assert len(feed.calls) == 2
@@ -198,7 +190,7 @@ def test_commit_between_the_first_run_and_the_wait_is_not_missed(server, feed, m
     monkeypatch.setattr(server.waits, "_find_excess", commit_meanwhile)
 
     request = send(server)
-    settle(server)
+    wait_until_idle(server)
 
     assert request.response[2] == b'{"data": ["done"], "next_cursor": 1}'
 
@@ -245,7 +237,7 @@ def test_write_that_is_being_run_is_not_answered_with_an_older_answer(server, fe
         server.waits.tend(time.monotonic() + WAIT_SECONDS + 1)
     assert request.response is None
     may_end.set()
-    settle(server)
+    wait_until_idle(server)
 
     assert b"claimed" in request.response[2]
 
@@ -304,7 +296,7 @@ def test_tenants_take_turns(server, feed):
     feed.calls.clear()
 
     server.waits.wake([TENANT, OTHER_TENANT])
-    settle(server)
+    wait_until_idle(server)
 
     assert [call["PATH_INFO"] for call in feed.calls].index(f"/poll/{OTHER_TENANT}") <= 1
 
@@ -330,7 +322,7 @@ def test_stream_goes_on_at_once_while_there_is_more(server, feed):
     feed.events += ["a", "b", "c", "d", "e"]
 
     request = send(server, f"/stream/{TENANT}")
-    settle(server)
+    wait_until_idle(server)
 
     assert request.sent_text.count("data: ") == 5
     assert len(feed.calls) == 3
@@ -396,7 +388,7 @@ def test_run_that_raises_an_error_answers_500_and_the_next_runs_go_on(server, fe
     with monkeypatch.context() as patch:
         patch.setattr(feed, "events", None)
         server.waits.wake([TENANT])
-        settle(server)
+        wait_until_idle(server)
     later = send(server)
 
     commit(server, feed)

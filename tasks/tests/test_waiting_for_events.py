@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import time
 
 import pytest
 from django.db import connections
@@ -16,7 +15,7 @@ from taskflow.front.front import Front
 from taskflow.http import request_limits
 from taskflow.http.waiting import CAN_WAIT, WAIT, WAIT_STATE
 from taskflow.tenancy import inside
-from taskflow.tests.front_doubles import LONG, FakeRequest
+from taskflow.tests.front_doubles import FakeRequest, wait_until_idle
 from taskflow.wsgi import application
 from tasks.actions.members import remove_member
 from tasks.models import ProjectMember
@@ -198,7 +197,7 @@ def server():
     server = Front(application, ())
     yield server
     server.waits.stop()
-    settle(server)
+    wait_until_idle(server)
     for threads in server.waits._threads.values():
         threads.submit(connections.close_all).result()
         threads.shutdown()
@@ -213,16 +212,9 @@ def send(server, actor, path="/events", accept="application/json", query="", **o
     return request
 
 
-def settle(server):
-    end = time.monotonic() + LONG
-    while not server.is_idle:
-        assert time.monotonic() < end
-        time.sleep(0.005)
-
-
 def wake(server, fixtures):
     server.waits.wake([fixtures.acme.pk])
-    settle(server)
+    wait_until_idle(server)
 
 
 @pytest.mark.django_db(transaction=True)

@@ -15,17 +15,18 @@ SQLITE_SQL = "PRAGMA data_version"
 
 
 class ChangeSignal:
-    """Tells one deliverer whether there may be new events of any tenant.
+    """Whether there may be new events of any tenant, for one deliverer.
 
-    It may say so once too often, never too seldom. On SQLite it compares the version of the file,
-    on PostgreSQL the number of the newest event. An event gets its number before it is committed,
-    so that this says yes until all transactions have ended that were open when the number changed.
+    has_changed() may return true without new events, but never false with some. On SQLite it
+    compares the version of the file, on PostgreSQL the number of the newest event. An event gets
+    its number before it is committed, so that it returns true until all transactions have ended
+    that were open when the number changed.
     """
 
     def __init__(self) -> None:
         self.seen: int | None = None
-        self.is_settled = False
-        self.settles_at: int | None = None  # the id of a transaction; None until the second look
+        self.have_all_ended = False
+        self.awaited_id: int | None = None  # the id of a transaction; None until the second look
 
     def has_changed(self) -> bool:
         """Return whether something may have been committed since the last call."""
@@ -45,12 +46,12 @@ class ChangeSignal:
         if number is None:  # this login may not read the sequence, or it was never used
             return True
         if number != self.seen:
-            self.seen, self.settles_at, self.is_settled = number, None, False
+            self.seen, self.awaited_id, self.have_all_ended = number, None, False
             return True
-        if self.is_settled:
+        if self.have_all_ended:
             return False
-        if self.settles_at is None:
-            self.settles_at = next_id
-        elif oldest_running >= self.settles_at:
-            self.is_settled = True
+        if self.awaited_id is None:
+            self.awaited_id = next_id
+        elif oldest_running >= self.awaited_id:
+            self.have_all_ended = True
         return True

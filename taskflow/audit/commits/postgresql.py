@@ -50,14 +50,14 @@ class Listener:
         self.watcher, self.connection = watcher, connection
         self.heard: set[int] = set()  # tenants that others have named
         # By tenant: the transaction id below which all have to end until its events can be read.
-        self.unsettled: dict[int, int] = {}
+        self.unreadable: dict[int, int] = {}
 
     def run(self) -> None:
         """Wake those who wait until the watcher is stopped. Raises psycopg's errors."""
         reports, pause = self.watcher.reports, MIN_PAUSE_SECONDS
         while not self.watcher.is_stopped:
             if not self.heard:
-                reports.wait(pause if self.unsettled else CHECK_SECONDS, self.connection.fileno())
+                reports.wait(pause if self.unreadable else CHECK_SECONDS, self.connection.fileno())
             pause = MIN_PAUSE_SECONDS if self.step() else min(pause * 2, MAX_PAUSE_SECONDS)
 
     def step(self) -> bool:
@@ -66,11 +66,11 @@ class Listener:
         reported, heard = self.watcher.reports.take(), self.heard
         self.heard = set()
         oldest, following = self.read_snapshot(reported)
-        self.unsettled |= dict.fromkeys(reported | heard, following)
-        settled = [tenant for tenant, limit in self.unsettled.items() if limit <= oldest]
-        for tenant in settled:
-            del self.unsettled[tenant]
-        self.watcher.waiting.wake(settled)
+        self.unreadable |= dict.fromkeys(reported | heard, following)
+        readable = [tenant for tenant, limit in self.unreadable.items() if limit <= oldest]
+        for tenant in readable:
+            del self.unreadable[tenant]
+        self.watcher.waiting.wake(readable)
         if reported:
             time.sleep(COLLECT_SECONDS)
         # What has come together with the snapshot may be newer, so it is for the next step.

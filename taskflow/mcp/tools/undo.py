@@ -19,7 +19,7 @@ from taskflow.inner_requests import run_inner_request
 from taskflow.mcp.api_calls import Answer, ApiCalls, Send
 from taskflow.mcp.protocol import Call
 from taskflow.mcp.results import FORM, FORM_FIELD, InputRequired, ToolResult
-from taskflow.mcp.texts import count_of, undo_hint
+from taskflow.mcp.texts import describe_count, undo_hint
 from taskflow.mcp.tools.base import (
     CLAIM_ARGUMENT,
     CLAIMED_WRITE_ARGUMENTS,
@@ -152,7 +152,7 @@ def _plan_text(
     """Return what would be changed, an event on each line, and what would be left out."""
     left_out = result["left_out"]
     assert isinstance(left_out, list)
-    lines = [f"Plan: the undo would make {count_of(len(events), 'change')}."]
+    lines = [f"Plan: the undo would make {describe_count(len(events), 'change')}."]
     shown = read_history(actor, events[:MAX_SHOWN_EVENTS])
     for entry in shown:
         key = keys.get(str(entry.event.subject_id)) if entry.event.subject_type == "task" else None
@@ -160,7 +160,7 @@ def _plan_text(
     if len(events) > MAX_SHOWN_EVENTS:
         lines.append(f"- and {len(events) - MAX_SHOWN_EVENTS} more.")
     if left_out:
-        lines.append(f"Left out: {count_of(len(left_out), 'change')}, because of later ones.")
+        lines.append(f"Left out: {describe_count(len(left_out), 'change')}, because of later ones.")
     return "\n".join(lines) + "\n"
 
 
@@ -169,9 +169,9 @@ def _done_text(answer: Answer) -> str:
     undone, left_out = result["undone"], result["left_out"]
     assert isinstance(undone, list)
     assert isinstance(left_out, list)
-    text = f"Undone: {count_of(len(undone), 'change')}.\n"
+    text = f"Undone: {describe_count(len(undone), 'change')}.\n"
     if left_out:
-        text += f"Left out: {count_of(len(left_out), 'change')}, because of later ones.\n"
+        text += f"Left out: {describe_count(len(left_out), 'change')}, because of later ones.\n"
     return text + undo_hint(answer.request_id)
 
 

@@ -11,7 +11,7 @@ from taskflow.http.media_types import MERGE_PATCH
 from taskflow.mcp.api_calls import Answer, ApiCalls, task_path
 from taskflow.mcp.protocol import Call
 from taskflow.mcp.results import ToolResult
-from taskflow.mcp.texts import changed_task_text, count_of, lines_of, undo_hint
+from taskflow.mcp.texts import changed_task_text, describe_count, lines_of, undo_hint
 from taskflow.mcp.tools.base import (
     CLAIM_ARGUMENT,
     CLAIMED_WRITE_ARGUMENTS,
@@ -74,7 +74,7 @@ def _created_text(answer: Answer) -> str:
     results = answer.as_object()["results"]
     assert isinstance(results, list)
     created = [result["task"] for result in results if result["task"]]
-    text = f"Created {count_of(len(results), 'task')}.\n"
+    text = f"Created {describe_count(len(results), 'task')}.\n"
     text += lines_of(created)
     if len(created) < len(results):
         text += "The last ones are not shown. find_tasks shows them.\n"
