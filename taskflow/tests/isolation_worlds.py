@@ -75,7 +75,13 @@ def create_rows(owner: Actor, staff: Actor, key: str) -> Ids:
         token, _ = create_token(owner, name=f"{MARKER} token", scope=TokenScope.READ)
         membership = ProjectMember.objects.get(project=project)
         event = owner.user.events.order_by("pk").last()
-        rows = {"project": project, "hers": project, "task": task, "gone": gone, "page": page}
+        rows = {
+            "project": project,
+            "second_project": project,
+            "task": task,
+            "gone": gone,
+            "page": page,
+        }
         rows |= {"comment": comment, "token": token, "membership": membership, "event": event}
         free = create_task(owner, project, title=f"{MARKER} free")
         webhook = create_webhook(owner, url=f"https://{MARKER}.example/", project=project)

@@ -135,7 +135,7 @@ MATRIX = {
                                                                           200, 200, 200, 200, 404, 200, 404),
     "unassign_task":  ("delete", "/tasks/{task}/assignment", None,        200, 200, 200, 200, 404, 200, 404),
     # to a project of Ada's alone
-    "move_task":      ("post", "/tasks/{task}/move", {"project_id": "hers"},
+    "move_task":      ("post", "/tasks/{task}/move", {"project_id": "second_project"},
                                                                           200, 422, 422, 422, 404, 200, 404),
     "bulk_edit_tasks": ("post", "/tasks/bulk", {"operations": [{"op": "delete", "id": "APO-1"}]},
                                                                           200, 200, 200, 200, 404, 200, 404),
@@ -221,12 +221,12 @@ def test_each_row_of_the_matrix_calls_the_operation_it_names():
 @pytest.fixture
 def ids(fixtures):
     with inside(fixtures.acme):
-        token, _ = create_token(fixtures.ada, name="hers", scope=TokenScope.READ)
+        token, _ = create_token(fixtures.ada, name="of Ada", scope=TokenScope.READ)
         session = start_session(fixtures.ada, user_agent="")
         new = create_user(fixtures.boss, email="new@acme.example")  # who has done nothing yet
         tag = create_tag(fixtures.ada, name="urgent")
         membership = ProjectMember.objects.get(user=fixtures.bob.user)
-        hers = create_project(fixtures.ada, name="Hers")
+        second_project = create_project(fixtures.ada, name="Second")
         create_task(fixtures.ada, fixtures.apollo, title="known", external_ref="known")
         gone = create_task(fixtures.ada, fixtures.apollo, title="gone")
         delete_task(fixtures.ada, gone)
@@ -245,7 +245,7 @@ def ids(fixtures):
         "claim": claim.pk,
         "project": fixtures.apollo.pk,
         "task": fixtures.task.pk,
-        "hers": hers.pk,
+        "second_project": second_project.pk,
         "comment": comment.pk,
         "page": page.pk,
         "gone": gone.pk,

@@ -150,8 +150,8 @@ def test_task_of_a_project_on_hold_is_not_claimed(fixtures, as_, bot, open_task)
 
 def test_task_of_another_project_is_neither_claimed_nor_named(fixtures, as_, bot):
     with inside(fixtures.acme):
-        hers = ProjectFactory(actor=fixtures.ada, name="Hers", key="HER")
-        task = TaskFactory(actor=fixtures.ada, project=hers)
+        second_project = ProjectFactory(actor=fixtures.ada, name="Second", key="SEC")
+        task = TaskFactory(actor=fixtures.ada, project=second_project)
 
     assert bot.post("/claims", {}).status_code == 204
     assert bot.post("/claims", {"task": task.pk}).status_code == 422

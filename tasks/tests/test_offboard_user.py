@@ -27,16 +27,16 @@ def offboard(client, actor, new_owner=None):
 def work(fixtures):
     """Ada owns Apollo with Launch, and a project of her own with two tasks, one done, and a page."""
     with inside(fixtures.acme):
-        hers = create_project(fixtures.ada, name="Hers")
-        task = create_task(fixtures.ada, hers, title="open", assignee=fixtures.ada.user)
-        done = create_task(fixtures.ada, hers, title="done", assignee=fixtures.ada.user)
+        second_project = create_project(fixtures.ada, name="Second")
+        task = create_task(fixtures.ada, second_project, title="open", assignee=fixtures.ada.user)
+        done = create_task(fixtures.ada, second_project, title="done", assignee=fixtures.ada.user)
         complete_task(fixtures.ada, done)
-        page = create_page(fixtures.ada, hers, title="Draft")
-    return hers, task, done, page
+        page = create_page(fixtures.ada, second_project, title="Draft")
+    return second_project, task, done, page
 
 
 def test_offboarding_hands_over_everything_to_the_new_owner(fixtures, as_, events, work):
-    hers, task, done, page = work
+    second_project, task, done, page = work
     boss = as_(fixtures.boss)
     old = as_(fixtures.ada)
 
@@ -48,7 +48,7 @@ def test_offboarding_hands_over_everything_to_the_new_owner(fixtures, as_, event
         "tokens_revoked": 1,
         "tasks_handed_over": 2,
         "tasks_unassigned": 0,
-        "projects_handed_over": [fixtures.apollo.pk, hers.pk],
+        "projects_handed_over": [fixtures.apollo.pk, second_project.pk],
         "pages_handed_over": 1,
         "memberships_ended": 2,
         "agents_handed_over": 1,
@@ -123,14 +123,14 @@ def test_task_that_the_new_owner_cannot_see_is_unassigned(fixtures, as_):
 
 
 def test_project_in_the_trash_does_not_prevent_offboarding(fixtures, as_, work):
-    hers, *_ = work
+    second_project, *_ = work
     with inside(fixtures.acme):
-        delete_project(fixtures.ada, hers)
+        delete_project(fixtures.ada, second_project)
         delete_project(fixtures.ada, fixtures.apollo)
     boss = as_(fixtures.boss)
 
     assert offboard(boss, fixtures.ada).status_code == 200
-    assert boss.post(f"/trash/project/{hers.pk}/restoration").status_code == 200
+    assert boss.post(f"/trash/project/{second_project.pk}/restoration").status_code == 200
 
 
 def test_invalid_new_owner_is_refused(fixtures, as_):

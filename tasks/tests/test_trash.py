@@ -130,7 +130,7 @@ def test_list_is_paged_across_resource_types(fixtures, as_):
 
 def test_trash_is_invisible_to_non_members(fixtures, as_, family):
     with inside(fixtures.acme):
-        delete_project(fixtures.ada, create_project(fixtures.ada, name="Hers"))
+        delete_project(fixtures.ada, create_project(fixtures.ada, name="Second"))
 
     assert listed(as_(fixtures.eve)) == listed(as_(fixtures.mallory)) == []
     assert ("project" in dict(listed(as_(fixtures.bob))), len(listed(as_(fixtures.boss)))) == (

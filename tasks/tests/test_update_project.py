@@ -108,9 +108,11 @@ def roles(fixtures):
 
 
 def test_new_owner_becomes_a_member_with_the_role_owner(fixtures, as_, events):
-    r = as_(fixtures.ada).patch("/projects/APO", {"owner_id": fixtures.eve.user.pk, "name": "Hers"})
+    r = as_(fixtures.ada).patch(
+        "/projects/APO", {"owner_id": fixtures.eve.user.pk, "name": "Second"}
+    )
 
-    assert (r.json()["owner"]["handle"], r.json()["name"]) == ("eve", "Hers")
+    assert (r.json()["owner"]["handle"], r.json()["name"]) == ("eve", "Second")
     assert roles(fixtures)["eve"] == roles(fixtures)["ada"] == "owner"
     joined, changed = events(fixtures.acme, project_id=fixtures.apollo.pk)[-2:]
     assert (joined.subject_type, joined.verb) == ("projectmember", "joined")

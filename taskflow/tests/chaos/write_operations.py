@@ -35,7 +35,7 @@ KIND_BY_NAME = {
     "new": "user",
     "gone": "task",
     "free": "task",
-    "hers": "project",
+    "second_project": "project",
 }
 TAG_NAMES = ["a", "b", "c"]
 PASSWORDS = [PASSWORD, f"another {PASSWORD}"]
