@@ -54,6 +54,7 @@ __all__ = [
     "Select",
     "SelectMultiple",
     "TabularInline",
+    "TextFilter",
     "TextInput",
     "Textarea",
     "action",
@@ -78,6 +79,10 @@ class AutocompleteSelectFilter(UnfoldAutocompleteFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return FieldListFilter.queryset(self, request, queryset)
+
+
+class TextFilter(SimpleListFilter):
+    """A parameter of a list with any text as its value, which the list itself reads and checks."""
 
 
 class InlineFormSet(PaginationInlineFormSet):  # type: ignore[misc]
@@ -170,6 +175,8 @@ class ModelAdmin(UnfoldModelAdmin):
     def _is_valid_value(
         self, request: HttpRequest, item: FilterItem, name: str, value: str
     ) -> bool:
+        if isinstance(item, type) and issubclass(item, TextFilter):
+            return True
         if isinstance(item, type) and issubclass(item, SimpleListFilter):
             choices = item(request, {}, self.model, self).lookup_choices
             return value in {str(choice) for choice, _label in choices}

@@ -88,7 +88,7 @@ def with_exclusions(filters: type[F]) -> type[F]:
     added: dict[str, Any] = {}
     for name, field in filters.model_fields.items():
         excluding = name + EXCLUSION_SUFFIX
-        if _takes_list(field.annotation) and excluding not in filters.model_fields:
+        if takes_list(field.annotation) and excluding not in filters.model_fields:
             description = f"Excludes the rows that `{name}` with these values would select."
             added[excluding] = (field.annotation, list_filter_field(description))
     extended: type[F] = create_model(
@@ -101,7 +101,8 @@ def with_exclusions(filters: type[F]) -> type[F]:
     return extended
 
 
-def _takes_list(annotation: object) -> bool:
+def takes_list(annotation: object) -> bool:
+    """Return whether a filter of this type takes several values."""
     return any(get_origin(member) is list for member in (annotation, *get_args(annotation)))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -72,20 +72,33 @@ class StrictParser(Parser):
     def parse_querydict(
         self, data: MultiValueDict[str, Any], list_fields: list[str], request: HttpRequest
     ) -> dict[str, Any]:
-        json_names = {name for name in data if read_name(name)}
-        for name, values in data.lists():
-            if any(is_unstorable(text) for text in (name, *values)):
-                raise BadRequest(
-                    "The query string has characters that cannot be stored, such as NUL. Remove"
-                    " them."
-                )
-            if len(values) > 1 and name not in list_fields and name not in json_names:
-                raise Invalid.parameter(name, REPEATED.format(name), "repeated")
-        parsed = super().parse_querydict(data, list_fields, request)
-        if isinstance(request, Request):
-            for name in request.boolean_parameters & parsed.keys():
-                parsed[name] = parse_boolean(name, parsed[name])
-        return parsed | _read_json_filters(data) if json_names else parsed
+        booleans = request.boolean_parameters if isinstance(request, Request) else frozenset()
+        return read_parameters(data, list_fields, booleans)
+
+
+def read_parameters(
+    data: MultiValueDict[str, str], list_fields: Collection[str], boolean_fields: Collection[str]
+) -> dict[str, Any]:
+    """Return the parameters of a query: a list for those in `list_fields`, booleans, and texts.
+
+    Raises Invalid for a parameter that is sent more than once although it takes one value, and for
+    a boolean that is not `true` or `false`, and BadRequest for text that cannot be stored.
+    """
+    json_names = {name for name in data if read_name(name)}
+    parsed: dict[str, Any] = {}
+    for name, values in data.lists():
+        if any(is_unstorable(text) for text in (name, *values)):
+            raise BadRequest(
+                "The query string has characters that cannot be stored, such as NUL. Remove them."
+            )
+        if name in json_names:
+            continue
+        if len(values) > 1 and name not in list_fields:
+            raise Invalid.parameter(name, REPEATED.format(name), "repeated")
+        parsed[name] = values if name in list_fields else values[-1]
+    for name in parsed.keys() & {*boolean_fields}:
+        parsed[name] = parse_boolean(name, parsed[name])
+    return parsed | _read_json_filters(data) if json_names else parsed
 
 
 def _read_json_filters(data: MultiValueDict[str, str]) -> dict[str, object]:

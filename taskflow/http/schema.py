@@ -6,8 +6,8 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from datetime import UTC, date, datetime
-from typing import Annotated, Any, ClassVar, get_args, get_origin
+from datetime import UTC, date, datetime, timedelta
+from typing import Annotated, Any, ClassVar, NamedTuple, get_args, get_origin
 from urllib.parse import urlsplit
 
 from ninja import Schema
@@ -22,6 +22,7 @@ from pydantic import (
     GetCoreSchemaHandler,
     GetJsonSchemaHandler,
     JsonValue,
+    PlainValidator,
     StrictInt,
     StringConstraints,
     TypeAdapter,
@@ -287,24 +288,51 @@ Day = Annotated[
 _TIMESTAMP, _DAY = TypeAdapter(Timestamp), TypeAdapter(Day)
 
 
-def _read_day_or_timestamp(value: object) -> datetime | date:
+class RelativeDay(NamedTuple):
+    """A day that is counted from the day on which a request is answered."""
+
+    days: int  # from today: 0 today, -1 yesterday
+
+    def after(self, today: date) -> date:
+        return today + timedelta(days=self.days)
+
+
+NAMED_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
+RELATIVE_DAY_PATTERN = rf"{'|'.join(NAMED_DAYS)}|-?[0-9]{{1,4}}d"
+
+
+def _read_day_or_timestamp(value: object) -> datetime | date | RelativeDay:
     """Parse the value. Raises one error, where a union would raise one for each of its types."""
-    is_day = isinstance(value, str) and re.fullmatch(DAY_PATTERN, value)
+    text = value if isinstance(value, str) else ""
+    if re.fullmatch(RELATIVE_DAY_PATTERN, text):
+        return RelativeDay(NAMED_DAYS[text] if text in NAMED_DAYS else int(text[:-1]))
+    is_day = re.fullmatch(DAY_PATTERN, text)
     try:
         return _DAY.validate_python(value) if is_day else _TIMESTAMP.validate_python(value)
     except ValidationError:
         raise FormatError(
             f"must be {DAY_FORM}, or {TIMESTAMP_FORM}, in the years {FIRST_YEAR} to {LAST_YEAR},"
-            f" not {show_value(value)}"
+            f" or one of {', '.join(NAMED_DAYS)}, 7d and -7d, not {show_value(value)}"
         ) from None
 
 
 DayOrTimestamp = Annotated[
-    datetime | date,
-    BeforeValidator(_read_day_or_timestamp),
+    datetime | date | RelativeDay,
+    PlainValidator(_read_day_or_timestamp),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "format": "date-time"},
+                {"type": "string", "format": "date"},
+                {"type": "string", "pattern": f"^({RELATIVE_DAY_PATTERN})$"},
+            ]
+        }
+    ),
     Field(
-        description="A day in the tenant's time zone, or a timestamp.",
-        examples=["2026-12-01", "2026-12-01T09:00:00Z"],
+        description="A day in the tenant's time zone, or a timestamp. `today`, `yesterday`,"
+        " `tomorrow`, `7d` (in 7 days) and `-7d` (7 days ago) are days that are counted from the"
+        " day of the request.",
+        examples=["2026-12-01", "2026-12-01T09:00:00Z", "7d"],
     ),
 ]
 FilterWord = Annotated[str, Field(min_length=1, max_length=60)]  # an id, a key, a handle, a name

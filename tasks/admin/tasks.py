@@ -17,6 +17,7 @@ from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.admin.links import LinksField
+from tasks.admin.task_list import FilteredTaskList
 from tasks.admin.trash import TrashableAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
@@ -89,7 +90,7 @@ class TaskForm(RecordedForm):
 
 
 @admin.register(Task)
-class TaskAdmin(TrashableAdmin):
+class TaskAdmin(FilteredTaskList, TrashableAdmin):
     schema = TaskCreate
     form = TaskForm
     action_field_names = {"labels": "tags", "blockers": "blocked_by"}

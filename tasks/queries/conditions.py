@@ -20,7 +20,7 @@ from taskflow.db.json_values import HasJsonValue
 from taskflow.http.filtering import EXCLUSION_SUFFIX
 from taskflow.http.json_filters import JsonCondition
 from taskflow.http.paging import FilterValues
-from tasks.models import Claim, Comment, Page, Project, Task, TaskBlocker, TaskTag
+from tasks.models import Claim, Comment, Page, Project, Status, Task, TaskBlocker, TaskTag
 from tasks.models.claims import is_open
 from tasks.models.tasks import is_blocked, is_ready, is_workable
 from tasks.queries.changed_since import has_changed_since
@@ -109,6 +109,19 @@ def _is_never_due(is_true: bool) -> Q:
     return never if is_true else ~never
 
 
+def _is_overdue(values: tuple[bool, Any, Any]) -> Q:
+    """Return the condition that an open task was due before a time, or on a day before its day.
+
+    `values` are whether it is so, the time, and the tenant's day that contains it.
+    """
+    is_true, now, today = values
+    if is_true:
+        return ~Q(status=Status.DONE) & (Q(due_date__lt=now) | Q(due_on__lt=today))
+    is_no_time_over = Q(due_date__isnull=True) | Q(due_date__gte=now)
+    is_no_day_over = Q(due_on__isnull=True) | Q(due_on__gte=today)
+    return Q(status=Status.DONE) | (is_no_time_over & is_no_day_over)
+
+
 def _has_no_tag(is_true: bool) -> Q:
     links = Exists(TaskTag.objects.filter(task=OuterRef("pk")))
     return ~Q(links) if is_true else Q(links)
@@ -187,6 +200,7 @@ CONDITIONS: Mapping[type[Model], Mapping[str, FilterCondition]] = {
         "external_ref": lambda refs: Q(external_ref__in=refs),
         "external_ref_none": _is_missing("external_ref"),
         "ready": lambda is_true: is_ready() if is_true else ~is_workable() | Q(is_blocked()),
+        "overdue": _is_overdue,
         "due_none": _is_never_due,
         # A task that is due on a day is due before a time if the whole day of the tenant is before
         # it.

@@ -11,6 +11,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, TypeVar, cast
 
 from django.db.models import QuerySet
+from django.utils import timezone
 
 from accounts.models import Tenant
 from taskflow.audit.actor import Actor
@@ -25,7 +26,7 @@ from taskflow.http.filtering import (
 from taskflow.http.json_filters import JSON_FILTERS, JsonCondition
 from taskflow.http.paging import NO_FILTERS, FilterValues
 from taskflow.http.references import describe_unknown
-from taskflow.http.schema import In
+from taskflow.http.schema import In, RelativeDay
 from tasks.actions.tags import find_tags
 from tasks.models import Project, ProjectStatus, Tag, Task
 from tasks.queries.changed_since import find_changes_since
@@ -148,10 +149,15 @@ def read_filters(
             values[name] = build_exclusions(read_query(value, name))
         elif name == "updated_since" and isinstance(filters, ChangeFilters):
             values[name] = find_changes_since(value)
+        elif name == "overdue":
+            now = timezone.now()
+            values[name] = (value, now, actor.tenant.day_of(now))
         elif name.endswith("_before"):
-            values[name] = (_start_of(actor.tenant, value), _day_of(actor.tenant, value))
+            day = _as_day(actor.tenant, value)
+            values[name] = (_start_of(actor.tenant, day), _day_of(actor.tenant, day))
         elif name.endswith("_after"):
-            values[name] = (_end_of(actor.tenant, value), _day_of(actor.tenant, value))
+            day = _as_day(actor.tenant, value)
+            values[name] = (_end_of(actor.tenant, day), _day_of(actor.tenant, day))
         else:
             values[name] = value
     return values
@@ -205,6 +211,11 @@ def _as_text(actor: Actor, name: str, values: list[str]) -> list[str]:
 def _fold_names(actor: Actor, name: str, values: list[str]) -> list[str]:
     """Return the names in the form in which they are compared."""
     return [fold_key(value) for value in values]
+
+
+def _as_day(tenant: Tenant, value: date | RelativeDay) -> date:
+    """Return a day or time as it is, and for one that is counted from today the tenant's day."""
+    return value.after(tenant.day_of(timezone.now())) if isinstance(value, RelativeDay) else value
 
 
 def _start_of(tenant: Tenant, value: date) -> datetime:

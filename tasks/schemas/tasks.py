@@ -350,6 +350,10 @@ class TaskWhere(ChangeFilters):
     )
     metadata: JsonFilter | MISSING = metadata_filter_field()
     metadata_not: JsonFilter | MISSING = metadata_exclusion_field()
+    overdue: StrictBool | MISSING = Field(
+        MISSING,
+        description="`true`: open, and its due time or due day has passed; `false`: all others.",
+    )
     due_none: StrictBool | MISSING = Field(
         MISSING, description="`true`: without a due day or time; `false`: with one."
     )

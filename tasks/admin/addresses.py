@@ -1,0 +1,47 @@
+"""The addresses of the lists of the admin, which all links to a set of tasks are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import date, datetime
+
+from django.urls import reverse
+from django.utils.http import urlencode
+
+WHERE = "where"  # the parameter of the list of tasks: filters as in GET /tasks
+FilterArgument = str | int | bool | date | Sequence[str | int]
+
+
+def list_address(**filters: FilterArgument) -> str:
+    """Return the address of the list of the tasks that `GET /tasks` returns for these filters.
+
+    The names and values are those of GET /tasks; a list is a filter with several values:
+    `list_address(assignee="me", status_not=["done"])`. Without a filter, it is the list of all
+    tasks.
+    """
+    return list_address_of(write_where(filters))
+
+
+def list_address_of(where: str) -> str:
+    """Return the address of the list of tasks with these filters, a query string as of GET /tasks.
+
+    An empty text is the list of all tasks.
+    """
+    address = reverse("admin:tasks_task_changelist")
+    return f"{address}?{urlencode({WHERE: where})}" if where else address
+
+
+def write_where(filters: Mapping[str, FilterArgument]) -> str:
+    """Return the filters as a query string of GET /tasks."""
+    pairs = [
+        (name, _as_text(value))
+        for name, values in filters.items()
+        for value in (values if isinstance(values, list | tuple) else [values])
+    ]
+    return urlencode(pairs)
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, date | datetime) else str(value)

@@ -1,0 +1,109 @@
+"""The filters of the list of tasks in the admin that links and stored views name.
+
+The parameter `where` of the list has a query string of `GET /tasks` as its value. It is parsed by
+the schema of the API and applied by its conditions, so that the list shows exactly the tasks that
+the API returns for these filters.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from django.contrib import admin
+from django.db import models
+from django.http import HttpRequest, QueryDict
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from taskflow.admin.site import TextFilter
+from taskflow.audit.actor import Actor
+from taskflow.http.filtering import EXCLUSION_SUFFIX
+from taskflow.http.query_parameters import parse_query
+from tasks.admin.addresses import WHERE, list_address_of
+from tasks.models import Task
+from tasks.queries.conditions import apply_filters
+from tasks.queries.filters import leave_out_archived, read_filters
+from tasks.schemas.tasks import TaskWhere
+
+LABELS = {  # of the filters whose names are not their words
+    "q": _("words"),
+    "q_not": _("without the words"),
+    "ready": _("ready to start"),
+    "due_none": _("without a due date"),
+    "due_before": _("due before"),
+    "due_after": _("due after"),
+    "tag_all": _("with all tags"),
+    "tag_none": _("without a tag"),
+    "parent": _("subtask of"),
+    "parent_none": _("top tasks only"),
+    "blocked_by_none": _("without a blocker"),
+    "external_ref_none": _("without an external id"),
+    "updated_since": _("changed since"),
+}
+WORDS = {
+    "true": _("yes"),
+    "false": _("no"),
+    "none": _("nobody"),
+    "todo": _("to do"),
+    "in_progress": _("in progress"),
+}
+
+
+class WhereFilter(TextFilter):
+    """Makes the list accept the parameter. TaskAdmin applies it."""
+
+    title = "filters"
+    parameter_name = WHERE
+
+    def lookups(self, request: HttpRequest, model_admin: admin.ModelAdmin[Any]) -> list[Any]:
+        return []
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[models.Model]
+    ) -> models.QuerySet[models.Model]:
+        return queryset
+
+
+def apply_where(actor: Actor, tasks: models.QuerySet[Task], where: str) -> models.QuerySet[Task]:
+    """Return the tasks that GET /tasks would return for this query string.
+
+    Raises Invalid for filters that it would refuse.
+    """
+    values = leave_out_archived(read_filters(actor, parse_query(where, TaskWhere)))
+    return apply_filters(tasks, values)
+
+
+class DescribedFilter(NamedTuple):
+    """One filter of a list of tasks in words, with the address of the list without it."""
+
+    label: str
+    values: str
+    address_without: str
+
+
+def describe_where(where: str) -> list[DescribedFilter]:
+    """Return the filters of a query string in words, in their order."""
+    query = QueryDict(where)
+    return [
+        DescribedFilter(_label_of(name), _join(values), list_address_of(_without(query, name)))
+        for name, values in query.lists()
+    ]
+
+
+def _without(query: QueryDict, name: str) -> str:
+    rest = query.copy()
+    del rest[name]
+    return rest.urlencode()
+
+
+def _join(values: list[Any]) -> str:
+    texts = [str(WORDS.get(str(value), value)) for value in values]
+    return gettext(" or ").join(texts)
+
+
+def _label_of(name: str) -> str:
+    """Return the name of a filter as words: `status_not` is “status is not”."""
+    if name in LABELS:
+        return str(LABELS[name])
+    words = name.removesuffix(EXCLUSION_SUFFIX).replace("_", " ").replace(".", " ")
+    return gettext("%s is not") % words if name.endswith(EXCLUSION_SUFFIX) else words

@@ -1,0 +1,168 @@
+"""The list of tasks in the admin shows exactly what GET /tasks returns for the same filters."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from urllib.parse import urlencode
+
+import pytest
+from django.utils import timezone
+
+from conftest import sign_in_browser
+from taskflow.tenancy import inside
+from tasks.actions.projects import create_project
+from tasks.admin.addresses import list_address, list_address_of
+from tasks.changes.tasks import complete_task, create_task
+
+pytestmark = pytest.mark.one_database
+
+
+@pytest.fixture
+def board(fixtures):
+    now = timezone.now()
+    today = fixtures.acme.day_of(now)
+    with inside(fixtures.acme):
+        project = create_project(fixtures.ada, name="Other", key="OTH")
+        for title, values in {
+            "late day": {"due_on": today - timedelta(days=1), "assignee": fixtures.ada.user},
+            "late time": {"due_date": now - timedelta(minutes=1), "tags": ["bug"]},
+            "today": {"due_on": today, "assignee": fixtures.ada.user},
+            "next week": {"due_on": today + timedelta(days=7), "priority": "high"},
+            "later": {"due_on": today + timedelta(days=8), "metadata": {"sprint": 12}},
+        }.items():
+            create_task(fixtures.ada, fixtures.apollo, title=title, **values)
+        create_task(fixtures.ada, project, title="elsewhere")
+        done = create_task(fixtures.ada, project, title="done", due_on=today - timedelta(days=2))
+        complete_task(fixtures.ada, done)
+    return fixtures
+
+
+@pytest.fixture
+def browser(board, client):
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    with inside(board.acme):
+        sign_in_browser(client, board.boss.user)
+    return client
+
+
+def titles_of(response):
+    assert response.status_code == 200, response.content
+    return sorted(task.title for task in response.context["cl"].result_list)
+
+
+@pytest.mark.sampled(6)
+@pytest.mark.parametrize(
+    "where",
+    [
+        "assignee=@ada",
+        "assignee=@ada&overdue=true",
+        "overdue=true",
+        "overdue=false",
+        "assignee=none&status_not=done",
+        "due_after=yesterday&due_before=tomorrow",
+        "due_after=-1d&due_before=8d&status_not=done",
+        "due_before=today",
+        "due_after=7d",
+        "project=OTH&status=done",
+        "tag=bug&tag=other",
+        "tag_none=true",
+        "metadata.sprint=12",
+        "q=late",
+        "ready=false",
+        "priority_not=high",
+    ],
+)
+def test_list_shows_what_the_api_returns_for_the_same_filters(board, browser, as_, where):
+    response = browser.get(list_address_of(where))
+
+    listed = as_(board.boss).get(f"/tasks?{where}").json()["data"]
+    assert titles_of(response) == sorted(task["title"] for task in listed)
+
+
+@pytest.mark.parametrize(
+    ("where", "titles"),
+    [
+        ("overdue=true", ["late day", "late time"]),
+        ("due_after=yesterday&due_before=tomorrow", ["today"]),
+        ("due_after=-1d&due_before=8d", ["next week", "today"]),
+    ],
+)
+def test_overdue_and_relative_days_are_those_of_the_tenant(board, browser, where, titles):
+    found = titles_of(browser.get(list_address_of(where)))
+
+    assert [title for title in found if title != "late time" or "overdue" in where] == titles
+
+
+def test_overdue_false_selects_all_other_tasks(board, as_):
+    client = as_(board.boss)
+    late, other, everything = (
+        {task["id"] for task in client.get(f"/tasks?limit=200{query}").json()["data"]}
+        for query in ("&overdue=true", "&overdue=false", "")
+    )
+
+    assert late
+    assert late | other == everything
+    assert not late & other
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("colour=red", "colour"),
+        ("overdue=yes", "true or false"),
+        ("assignee=@nobody", "nobody"),
+        ("status=open", "status"),
+        ("project=", "empty"),
+        ("due_before=soon", "due_before"),
+        ("q=a&q=b", "q"),
+        ("limit=5", "limit"),
+        ("=", ""),
+        ("a%00=1", "NUL"),
+    ],
+)
+def test_filters_that_the_api_refuses_are_answered_with_400_and_a_sentence(browser, where, words):
+    response = browser.get(list_address_of(where))
+
+    assert response.status_code == 400
+    assert words in response.content.decode()
+    assert "Show all tasks" in response.content.decode()
+
+
+def test_filters_stand_above_the_list_and_each_can_be_removed(browser):
+    page = browser.get(list_address(assignee="@ada", status=["todo", "in_progress"], overdue=True))
+
+    first, second, third = page.context["filters"]
+    assert (first.label, first.values) == ("assignee", "@ada")
+    assert second.values == "to do or in progress"
+    assert third.values == "yes"
+    assert first.address_without == list_address(status=["todo", "in_progress"], overdue=True)
+    assert "Remove the filter: overdue" in page.content.decode()
+
+
+def test_filter_value_is_escaped_on_the_page(browser):
+    page = browser.get(list_address(q="<b>late</b>"))
+
+    assert "<b>late" not in page.content.decode()
+
+
+def test_action_on_a_filtered_list_changes_only_its_tasks(board, browser, as_):
+    body = {"action": "complete", "select_across": "1", "index": "0", "_selected_action": "1"}
+    response = browser.post(list_address(assignee="@ada", overdue=True), body)
+
+    assert response.status_code == 302
+    done = as_(board.boss).get("/tasks?status=done&project=APO").json()["data"]
+    assert [task["title"] for task in done] == ["late day"]
+
+
+def test_sort_and_search_keep_the_filters(browser):
+    address = f"{list_address(status_not='done')}&{urlencode({'o': '1', 'q': 'late'})}"
+
+    assert titles_of(browser.get(address)) == ["late day", "late time"]
+    assert "where=status_not%3Ddone" in browser.get(address).content.decode()
+
+
+def test_address_of_no_filters_is_the_whole_list():
+    assert list_address() == "/admin/tasks/task/"
+    assert list_address(assignee="me", overdue=True) == (
+        "/admin/tasks/task/?where=assignee%3Dme%26overdue%3Dtrue"
+    )
