@@ -14,8 +14,12 @@ from taskflow.audit.actor import Actor
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import model_of_field, resource_types
 from taskflow.audit.verbs import sentence_of_verb
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import PreconditionFailed
 from taskflow.http.preconditions import parse_etag
+from taskflow.tenancy import with_tenant_parameter
 
 MAX_VALUE_LENGTH = 120  # characters; longer values are cut
 USERS_OF_EVENT = ["actor", "token_issued_by", "on_behalf_of"]  # whom describe_actor() names
@@ -186,15 +190,26 @@ def _load_names(actor: Actor, events: Sequence[Event]) -> dict[type[models.Model
                 ]
                 ids_by_model[target] |= {v for v in flat if isinstance(v, int)}
     return {
-        model: {row.pk: str(row) for row in _visible_rows(model, actor).filter(pk__in=sorted(ids))}
+        model: {
+            row.pk: str(row)
+            for row in _named_rows.fetch_objects(
+                (model,), actor.viewer, IdArray(tuple(sorted(ids)))
+            )
+        }
         for model, ids in ids_by_model.items()
     }
 
 
-def _visible_rows(model: Any, actor: Actor) -> Any:
-    """Return the rows that the actor can see, also those in the trash.
+@with_tenant_parameter
+def _select_named_rows(model: Any, viewer: Viewer, ids: IdArray) -> models.QuerySet[Any]:
+    """Select the rows with these ids that the viewer can see, also those in the trash.
 
-    Returns no rows of a model without visible_to().
+    Selects no rows of a model without visible_to().
     """
     rows = model._base_manager.all()
-    return rows.visible_to(actor.viewer) if hasattr(rows, "visible_to") else rows.none()
+    visible = rows.visible_to(viewer) if hasattr(rows, "visible_to") else rows.none()
+    named: models.QuerySet[Any] = visible.filter(IsInIds("pk", ids))
+    return named
+
+
+_named_rows: QueryCache[Any] = QueryCache(_select_named_rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,16 @@ from taskflow.audit.event_types import known_event_types
 from taskflow.audit.feed import FeedFilters
 from taskflow.audit.history import read_history
 from taskflow.audit.models import Event
+from taskflow.db.query import QueryCache
+from taskflow.db.statements import IdArray, IsInIds
+from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Invalid, NotFound
 from taskflow.http.filtering import MAX_FILTER_VALUES
 from taskflow.http.references import describe_unknown
 from taskflow.http.responses import Lookup
 from taskflow.http.validation import suggest
+from taskflow.tenancy import with_tenant_parameter
 from tasks.models import Comment, Project, Task
 from tasks.queries.filters import read_users
 from tasks.queries.lookup import find_project_ids, find_task_ids, project_lookup, task_lookup
@@ -136,22 +140,32 @@ def describe_events(actor: Actor, events: Sequence[Event]) -> list[dict[str, obj
 def _load_subjects(events: Sequence[Event]) -> _Subjects:
     """Return the keys of the subjects as they are now. At most three queries."""
     subjects = _Subjects()
-    comments = _ids_of(events, "comment")
-    if comments:
-        rows = Comment.everything.filter(pk__in=comments).values_list("pk", "task_id")
-        subjects.tasks_of_comments = dict(rows)
+    comments = _read_columns(Comment, ("pk", "task_id"), _ids_of(events, "comment"))
+    subjects.tasks_of_comments = dict(comments)
     tasks = {*_ids_of(events, "task"), *subjects.tasks_of_comments.values()}
-    if tasks:
-        found = Task.everything.filter(pk__in=sorted(tasks)).select_related("project")
-        loaded = found.only("tenant", "number", "project__tenant", "project__key")
-        subjects.task_keys = {task.pk: task.key for task in loaded}
+    found = _read_columns(Task, ("pk", "project__key", "number"), tasks)
+    subjects.task_keys = {pk: f"{key}-{number}" for pk, key, number in found}
     projects = set(_ids_of(events, "project"))
     if gone := tasks - subjects.task_keys.keys():
         projects |= {e.project_id for e in events if e.project_id and e.subject_id in gone}
-    if projects:
-        keys = Project.everything.filter(pk__in=sorted(projects)).values_list("pk", "key")
-        subjects.project_keys = dict(keys)
+    subjects.project_keys = dict(_read_columns(Project, ("pk", "key"), projects))
     return subjects
+
+
+def _read_columns(model: Any, columns: tuple[str, ...], ids: Collection[int]) -> list[Row]:
+    """Return these columns of the rows with these ids. One query, or none without ids."""
+    if not ids:
+        return []
+    return _columns_queries.fetch((model, columns), IdArray(tuple(sorted(ids))))
+
+
+@with_tenant_parameter
+def _select_columns(model: Any, columns: tuple[str, ...], ids: IdArray) -> QuerySet[Any, Row]:
+    rows: QuerySet[Any, Row] = model.everything.filter(IsInIds("pk", ids)).values_list(*columns)
+    return rows
+
+
+_columns_queries: QueryCache[Any] = QueryCache(_select_columns)
 
 
 def _ids_of(events: Iterable[Event], subject_type: str) -> list[int]:
