@@ -296,6 +296,11 @@ class RelativeDay(NamedTuple):
     def after(self, today: date) -> date:
         return today + timedelta(days=self.days)
 
+    def __str__(self) -> str:
+        """Return the text that it is written as, such as `today` or `7d`."""
+        names = {days: name for name, days in NAMED_DAYS.items()}
+        return names.get(self.days, f"{self.days}d")
+
 
 NAMED_DAYS = {"yesterday": -1, "today": 0, "tomorrow": 1}
 RELATIVE_DAY_PATTERN = rf"{'|'.join(NAMED_DAYS)}|-?[0-9]{{1,4}}d"
@@ -325,14 +330,12 @@ DayOrTimestamp = Annotated[
                 {"type": "string", "format": "date-time"},
                 {"type": "string", "format": "date"},
                 {"type": "string", "pattern": f"^({RELATIVE_DAY_PATTERN})$"},
-            ]
+            ],
+            "description": "A day in the tenant's time zone, or a timestamp. `today`, `yesterday`,"
+            " `tomorrow`, `7d` (in 7 days) and `-7d` (7 days ago) are days that are counted from"
+            " the day of the request.",
+            "examples": ["2026-12-01", "2026-12-01T09:00:00Z", "7d"],
         }
-    ),
-    Field(
-        description="A day in the tenant's time zone, or a timestamp. `today`, `yesterday`,"
-        " `tomorrow`, `7d` (in 7 days) and `-7d` (7 days ago) are days that are counted from the"
-        " day of the request.",
-        examples=["2026-12-01", "2026-12-01T09:00:00Z", "7d"],
     ),
 ]
 FilterWord = Annotated[str, Field(min_length=1, max_length=60)]  # an id, a key, a handle, a name
