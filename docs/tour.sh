@@ -90,8 +90,8 @@ call 200 POST /tasks/bulk '{"operations": [
 call 404 POST /tasks/bulk '{"operations": [
   {"op": "complete", "id": "'"$KEY"'-3"}, {"op": "delete", "id": "'"$KEY"'-99"}]}'
 
-say "With on_error=continue, each operation has a result of its own."
-call 200 POST /tasks/bulk '{"on_error": "continue", "operations": [
+say "With on_error=skip, each operation has a result of its own."
+call 200 POST /tasks/bulk '{"on_error": "skip", "operations": [
   {"op": "complete", "id": "'"$KEY"'-3"}, {"op": "delete", "id": "'"$KEY"'-99"}]}'
 
 say "Move a task to another project. It gets a new key, and the old key still finds it."

@@ -220,7 +220,7 @@ BULK = statement(
 ){BORN}""",  # noqa: S608 - of constants
     "EXISTS (SELECT FROM made)",
     f"""
-SELECT json_build_object('succeeded', count(*), 'failed', 0, 'tasks_left_out', 0,
+SELECT json_build_object('succeeded', count(*), 'skipped', 0, 'tasks_left_out', 0,
   'results', json_agg(
   json_build_object('index', p.n - 1, 'ok', true, 'id', d.id, 'task', d, 'problem', NULL)
   ORDER BY p.n))::text

@@ -239,7 +239,7 @@ def bulk_response(work: Work, ids: Sequence[int]) -> str:
         f'{{"index": {n}, "ok": true, "id": {pk}, "task": {work.one(pk)}, "problem": null}}'
         for n, pk in enumerate(ids)
     ]
-    counts = f'"succeeded": {len(ids)}, "failed": 0, "tasks_left_out": 0'
+    counts = f'"succeeded": {len(ids)}, "skipped": 0, "tasks_left_out": 0'
     return f'{{{counts}, "results": [{",".join(results)}]}}'
 
 

@@ -409,7 +409,9 @@ async def bulk_edit_tasks(body: TaskBulk, credentials: Credentials) -> Response:
         {"index": n, "ok": True, "id": document["id"], "task": document, "problem": None}
         for n, document in enumerate(documents)
     ]
-    return answer({"succeeded": len(results), "failed": 0, "tasks_left_out": 0, "results": results})
+    return answer(
+        {"succeeded": len(results), "skipped": 0, "tasks_left_out": 0, "results": results}
+    )
 
 
 async def insert_tasks(

@@ -29,7 +29,7 @@ from tasks.models import Task
 from tasks.queries.filters import select_tasks_to_change
 from tasks.queries.lookup import find_tasks
 from tasks.queries.references import References
-from tasks.schemas.bulk import MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
+from tasks.schemas.bulk import MAX_ERRORS, MAX_OPERATIONS, MAX_WHERES, OnError, TaskBulk
 
 TEXT_FIELDS = {"title", "description", "links", "metadata"}  # whose text may be long
 MAX_TASKS_BYTES = 4 * 1024 * 1024  # of all tasks in a response; each may have 300 KiB
@@ -54,7 +54,7 @@ def bulk_response(request: ActorRequest, body: TaskBulk) -> HttpResponse:
 def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
     """Create new tasks first, then carry out the other operations in their order.
 
-    Raises the problems of all operations as one, unless `on_error` is `continue`.
+    Raises the problems of all operations as one, unless `on_error` is `skip`.
     """
     entries = _build_entries(actor, body.operations)
     if len(entries) > MAX_OPERATIONS:
@@ -66,7 +66,7 @@ def run_bulk(actor: Actor, body: TaskBulk) -> list[_Entry]:
     _write(actor, entries)
     for entry in entries:
         entry.problem = entry.problem and entry.problem_with_pointers(entry.problem)
-    if body.on_error == OnError.ABORT and any(entry.problem for entry in entries):
+    if body.on_error == OnError.REFUSE and any(entry.problem for entry in entries):
         raise merge_problems(entry.problem for entry in entries if entry.problem)
     return entries
 
@@ -252,11 +252,11 @@ def _point_to_sent_names(entries: list[_Entry], body: object) -> None:
 
 def _results_text(entries: list[_Entry], json_by_id: dict[int, str], left_out: int) -> str:
     """Return a TaskBulkResponse as JSON, with the JSON of tasks by their ids."""
-    failed = sum(1 for entry in entries if entry.problem)
+    skipped = sum(1 for entry in entries if entry.problem)
     last = {entry.task.pk: entry for entry in entries if entry.task and not entry.problem}
     results = ",".join([_result_json(entry, last, json_by_id) for entry in entries])
-    counts = f'"succeeded":{len(entries) - failed},"failed":{failed},"tasks_left_out":{left_out}'
-    return f'{{{counts},"results":[{results}]}}'
+    counts = f'"succeeded":{len(entries) - skipped},"skipped":{skipped}'
+    return f'{{{counts},"tasks_left_out":{left_out},"results":[{results}]}}'
 
 
 def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, str]) -> str:
@@ -264,13 +264,24 @@ def _result_json(entry: _Entry, last: dict[int, _Entry], json_by_id: dict[int, s
 
     `last` is the last successful entry of each task, by task id: only its result has the task.
     """
-    task_id = entry.task.pk if entry.task else None
+    task_id, key = (entry.task.pk, entry.task.key) if entry.task else (None, None)
     result: dict[str, object] = {"index": entry.index, "ok": entry.problem is None, "id": task_id}
-    result["problem"], task = None, "null"
+    result |= {"key": key, "problem": None}
+    task = "null"
     if entry.problem is None:
         if entry is last.get(task_id or 0):
             task = json_by_id.get(task_id or 0, task)
     else:
-        problem = entry.problem.as_dict()
-        result["problem"] = {name: problem[name] for name in ("status", "code", "detail", "errors")}
+        result["problem"] = _problem_json(entry.problem)
     return f'{json.dumps(result)[:-1]}, "task": {task}}}'
+
+
+def _problem_json(problem: Problem) -> dict[str, object]:
+    """Return a BulkProblem. A task may have hundreds of open subtasks, which are errors each."""
+    return {
+        "status": problem.status.value,
+        "code": problem.code,
+        "detail": problem.detail,
+        "errors": problem.errors[:MAX_ERRORS],
+        "errors_left_out": max(0, len(problem.errors) - MAX_ERRORS),
+    }

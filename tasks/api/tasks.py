@@ -83,11 +83,12 @@ def bulk_edit_tasks(request: ActorRequest, body: TaskBulk) -> HttpResponse:
     and delete. Each selects one task by `id`, or many by `where` with the filters of the list.
 
     If an operation is refused, nothing is changed, and the status is that of the first refused
-    operation (404, 409 or 422), with all refused operations in `errors`. With `on_error: continue`,
-    the others are carried out and each result contains its task or its problem. New tasks are
-    created first; the other operations follow in their order. A task is in its last result only. A
-    request can create at most 100 tags and write at most 4 MiB of titles, descriptions, links and
-    metadata, replaced text included: 422 `too_many`, `too_large`.
+    operation (404, 409 or 422), with all refused operations in `errors`. With `on_error: skip`,
+    the possible operations are carried out, and the results of the others have the id and key of
+    the task and the problem. New tasks are created first; the other operations follow in their
+    order. A task is in its last result only. A request can create at most 100 tags and write at
+    most 4 MiB of titles, descriptions, links and metadata, replaced text included: 422 `too_many`,
+    `too_large`.
     """
     return bulk_response(request, body)
 

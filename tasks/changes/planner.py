@@ -25,6 +25,7 @@ from tasks.changes.base import LINK_FIELDS, ForcedChange, TaskChange
 from tasks.changes.complete import CompleteTask
 from tasks.changes.context import Context
 from tasks.changes.delete import DeleteTask
+from tasks.changes.held import HeldTasks
 from tasks.changes.parts import find_all_problems
 from tasks.changes.reopen import ReopenTask
 from tasks.changes.restore import RestoreTask
@@ -50,7 +51,9 @@ def change_tasks(
     lock_projects_for(). A constant number of statements. Raises NotFound for a task that no longer
     exists, and Contended for a task that was moved since it was read.
     """
-    planner = _Planner(actor, changes, has_project_locks=has_project_locks)
+    planner = _Planner(
+        actor, changes, has_project_locks=has_project_locks, skips_held=problems is not None
+    )
     for index, change in enumerate(changes):
         try:
             planner.plan(change)
@@ -83,7 +86,12 @@ class _Planner:
     """
 
     def __init__(
-        self, actor: Actor, changes: Sequence[TaskChange], *, has_project_locks: bool
+        self,
+        actor: Actor,
+        changes: Sequence[TaskChange],
+        *,
+        has_project_locks: bool,
+        skips_held: bool,
     ) -> None:
         self.actor = actor
         self.context = Context(actor)
@@ -96,6 +104,8 @@ class _Planner:
             serialize_graph_changes(actor)
         self._load_before_locking()
         self.stored = self.context.stored = self._lock()
+        # None are skipped if one refused change refuses all: then the recorder names all of them.
+        self.held = HeldTasks(actor, self.rows.values() if skips_held else ())
         self._load_after_locking()
 
     # ---- locking and loading ----
@@ -185,7 +195,9 @@ class _Planner:
         done = {
             change.task.pk
             for change in completing
-            if isinstance(change, CompleteTask) and self.context.can_write(change.task.project)
+            if isinstance(change, CompleteTask)
+            and self.context.can_write(change.task.project)
+            and change.task not in self.held
         }
         while refused := {pk for pk in done - forced if self._has_unfinished_work(pk, done)}:
             done -= refused
@@ -208,8 +220,10 @@ class _Planner:
         columns = self.columns[change]
         rows = [task for task in self._rows_of(change) if task.pk not in context.deleted_ids]
         views = [guard_row(task, columns) for task in rows]
-        for view in views:
+        for task, view in zip(rows, views, strict=True):
             change.check(view, context)
+            if task in self.held:
+                self.held.check(task, change.apply(view, context))
         for task, view in zip(rows, views, strict=True):
             self._plan_values(change, task, view)
 

@@ -33,6 +33,7 @@ from tasks.schemas.tasks import (
 )
 
 MAX_OPERATIONS = 500
+MAX_ERRORS = 20  # of a skipped operation in a response
 MAX_WHERES = 20  # operations with a `where`; each costs a query
 Force = Annotated[
     StrictBool,
@@ -165,7 +166,7 @@ class UntagOperation(Target):
 def _validate_or_return_problem(value: object, validate: Callable[[object], object]) -> object:
     """Return the validated operation, or the Problem of an invalid one.
 
-    An invalid operation must not refuse the whole request: with `on_error: continue`, the other
+    An invalid operation must not refuse the whole request: with `on_error: skip`, the other
     operations are carried out.
     """
     try:
@@ -195,8 +196,8 @@ Operation = Annotated[
 class OnError(StrEnum):
     """What happens when an operation is refused."""
 
-    ABORT = "abort"
-    CONTINUE = "continue"
+    REFUSE = "refuse"
+    SKIP = "skip"
 
 
 class TaskBulk(In):
@@ -223,21 +224,23 @@ class TaskBulk(In):
         ),
     ]
     on_error: OnError = Field(
-        OnError.ABORT,
-        description="`abort`: if an operation is refused, nothing is changed. `continue`: the other"
-        " operations are carried out.",
+        OnError.REFUSE,
+        description="`refuse`: if an operation is refused, the request is refused and nothing is"
+        " changed. `skip`: the other operations are carried out, and the results say which were"
+        " skipped and why.",
     )
 
 
 class BulkProblem(Out):
-    """Why an operation was refused."""
+    """Why an operation was skipped."""
 
     status: int = Field(description="The status that the operation alone would be answered with.")
     code: str = Field(description="The code of the problem, for programs.")
     detail: str = Field(description="A sentence for people that says what to do.")
     errors: list[dict[str, object]] = Field(
-        description="The single errors, each with a `pointer` into the bulk request."
+        description="The single errors, each with a `pointer` into the bulk request. At most 20."
     )
+    errors_left_out: int = Field(description="The number of further errors.")
 
 
 class BulkResult(Out):
@@ -245,20 +248,28 @@ class BulkResult(Out):
 
     index: int = Field(description="The index of the operation, from 0.")
     ok: bool = Field(description="Whether the operation was carried out.")
-    id: int | None = Field(description="The id of the task, even if it was deleted or refused.")
+    id: int | None = Field(
+        description="The id of the task, even if it was deleted, or the operation was skipped. Null"
+        " if there is no such task."
+    )
+    key: str | None = Field(
+        description="The key of the task after the whole request. Null if `id` is null."
+    )
     task: TaskResponse | None = Field(
         description="The task after the whole request. Only the last successful result for a task"
         " has it. Null in other results, which name the task by `id`, if the task is deleted, and"
         " if it is left out: see `tasks_left_out`."
     )
-    problem: BulkProblem | None = Field(description="Why it was refused; null if it was not.")
+    problem: BulkProblem | None = Field(description="Why it was skipped; null if it was not.")
 
 
 class TaskBulkResponse(Out):
     """The results of a bulk request."""
 
     succeeded: int = Field(description="The number of results that are ok.")
-    failed: int = Field(description="The number of results with a problem.")
+    skipped: int = Field(
+        description="The number of results with a problem. Always 0 unless `on_error` is `skip`."
+    )
     tasks_left_out: int = Field(
         description="The number of changed tasks that no result contains, because the tasks of one"
         " response have at most 4 MiB. Those of the last results are left out. Read them by `id`."

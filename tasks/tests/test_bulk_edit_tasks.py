@@ -1,4 +1,4 @@
-"""Bulk requests: many operations on tasks, all or nothing unless `on_error` is `continue`."""
+"""Bulk requests: many operations on tasks, all or nothing unless `on_error` is `skip`."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_operation_is_carried_out_and_recorded(fixtures, as_, events, tasks
 
     assert r.status_code == 200, r.json()
     body = r.json()
-    assert (body["succeeded"], body["failed"]) == (9, 0)
+    assert (body["succeeded"], body["skipped"]) == (9, 0)
     results = body["results"]
     assert [(x["index"], x["ok"], x["problem"]) for x in results] == [
         (n, True, None) for n in range(9)
@@ -116,7 +116,7 @@ def test_one_refused_operation_prevents_all_changes(fixtures, as_, events, tasks
     assert len(events(fixtures.acme)) == before
 
 
-def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, tasks):
+def test_refused_operation_is_skipped_with_on_error_skip(fixtures, as_, tasks):
     client = as_(fixtures.bob)
 
     r = bulk(
@@ -127,11 +127,11 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         new(fixtures, title="twice", external_ref="r"),
         {"op": "complete", "id": 10**9},
         {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": fixtures.eve.user.pk}},
-        on_error="continue",
+        on_error="skip",
     )
 
     body = r.json()
-    assert (r.status_code, body["succeeded"], body["failed"]) == (200, 2, 4)
+    assert (r.status_code, body["succeeded"], body["skipped"]) == (200, 2, 4)
     assert [x["ok"] for x in body["results"]] == [True, False, True, False, False, False]
     assert [x["problem"] and x["problem"]["code"] for x in body["results"]] == [
         None,
@@ -141,6 +141,8 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         "not_found",
         "invalid",
     ]
+    keys = [x["key"] for x in body["results"]]
+    assert keys == [tasks[0].key, None, "APO-6", None, None, tasks[1].key]
     problem = body["results"][5]["problem"]
     assert problem["status"] == 422
     assert problem["errors"][0]["pointer"] == "#/operations/5/data/assignee_id"
@@ -149,7 +151,7 @@ def test_refused_operation_is_skipped_with_on_error_continue(fixtures, as_, task
         assert Task.objects.filter(external_ref="r").get().title == "made"
 
 
-@pytest.mark.parametrize("on_error", ["abort", "continue"])
+@pytest.mark.parametrize("on_error", ["refuse", "skip"])
 @pytest.mark.parametrize("name", ["assignee", "assignee_id"])
 def test_pointer_of_a_refused_operation_is_the_name_that_was_sent(
     fixtures, as_, tasks, on_error, name
@@ -160,14 +162,14 @@ def test_pointer_of_a_refused_operation_is_the_name_that_was_sent(
         as_(fixtures.bob), {"op": "assign", "id": tasks[0].pk, "data": data}, on_error=on_error
     )
 
-    refused = r.json() if on_error == "abort" else r.json()["results"][0]["problem"]
+    refused = r.json() if on_error == "refuse" else r.json()["results"][0]["problem"]
     assert refused["errors"][0]["pointer"] == f"#/operations/0/data/{name}"
 
 
 def test_refused_tasks_use_no_numbers(fixtures, as_):
     client = as_(fixtures.bob)
 
-    bulk(client, new(fixtures, title=""), new(fixtures), on_error="continue")
+    bulk(client, new(fixtures, title=""), new(fixtures), on_error="skip")
 
     assert bulk(client, new(fixtures)).json()["results"][0]["task"]["number"] == 3
 
@@ -181,7 +183,7 @@ def test_task_and_subtasks_can_be_completed_in_any_order(fixtures, as_, tasks):
 
     r = bulk(client, *completions)
     assert (r.status_code, r.json()["code"]) == (409, "open_work"), "b is open"
-    r = bulk(client, *completions, on_error="continue")
+    r = bulk(client, *completions, on_error="skip")
     assert [x["ok"] for x in r.json()["results"]] == [False, False]
     assert bulk(client, *completions, {"op": "complete", "id": b.pk}).json()["succeeded"] == 3
 
@@ -233,3 +235,72 @@ def test_project_of_a_non_member_is_not_found(fixtures, as_, tasks):
 
 def test_read_only_token_is_refused(fixtures, as_):
     assert bulk(as_(fixtures.bob, "read"), new(fixtures)).status_code == 403
+
+
+def test_dry_run_with_skip_answers_like_the_request_and_changes_nothing(fixtures, as_, tasks):
+    client = as_(fixtures.bob)
+    operations = [
+        {"op": "complete", "id": tasks[0].pk},
+        {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": fixtures.eve.user.pk}},
+    ]
+    body = {"operations": operations, "on_error": "skip"}
+
+    tried = client.post("/tasks/bulk?dry_run=true", body)
+    planned = client.post("/plans", {"method": "POST", "path": "/api/v1/tasks/bulk", "body": body})
+    assert client.get(f"/tasks/{tasks[0].pk}").json()["status"] == "todo"
+    done = client.post("/tasks/bulk", body)
+
+    assert (tried["Dry-Run"], planned.json()["status"]) == ("true", 200)
+    for response in (tried.json(), planned.json()["result"]):
+        assert (response["succeeded"], response["skipped"]) == (1, 1)
+        assert response["results"][1] == done.json()["results"][1]
+    verbs = [event["verb"] for event in planned.json()["events"]]
+    assert verbs == ["task.completed"]
+
+
+def test_retry_of_a_request_with_skip_answers_the_same(fixtures, as_, tasks):
+    body = {
+        "operations": [
+            {"op": "tag", "where": {"project": ["APO"]}, "data": {"tags": ["x"]}},
+            {"op": "assign", "id": tasks[1].pk, "data": {"assignee_id": fixtures.eve.user.pk}},
+        ],
+        "on_error": "skip",
+    }
+    client = as_(fixtures.bob)
+
+    first, second = (
+        client.post("/tasks/bulk", body, headers={"Idempotency-Key": "k"}) for _ in range(2)
+    )
+
+    assert (first.status_code, second["Idempotency-Replayed"]) == (200, "true")
+    assert (first.content, first.json()["skipped"]) == (second.content, 1)
+
+
+def test_undo_of_a_request_with_skip_takes_back_what_was_done(fixtures, as_, tasks):
+    client = as_(fixtures.bob)
+    operations = [{"op": "delete", "id": task.pk} for task in (tasks[0], fixtures.secret_task)]
+    r = bulk(client, *operations, on_error="skip")
+
+    undone = client.post("/undo", {"request_id": r["X-Request-Id"]})
+
+    assert (r.json()["succeeded"], r.json()["skipped"], undone.status_code) == (1, 1, 200)
+    assert client.get(f"/tasks/{tasks[0].pk}").status_code == 200
+
+
+def test_errors_of_a_skipped_operation_are_bounded(fixtures, as_, tasks):
+    with inside(fixtures.acme):
+        for number in range(23):
+            create_task(fixtures.ada, fixtures.apollo, title=f"s{number}", parent=tasks[0])
+
+    r = bulk(as_(fixtures.bob), {"op": "complete", "id": tasks[0].pk}, on_error="skip")
+
+    problem = r.json()["results"][0]["problem"]
+    assert (len(problem["errors"]), problem["errors_left_out"]) == (20, 3)
+
+
+@pytest.mark.parametrize("value", ["continue", "abort", "", None, True])
+def test_unknown_value_of_on_error_is_refused(fixtures, as_, tasks, value):
+    r = bulk(as_(fixtures.bob), {"op": "complete", "id": tasks[0].pk}, on_error=value)
+
+    assert (r.status_code, r.json()["code"]) == (422, "validation_failed")
+    assert r.json()["errors"][0]["pointer"] == "#/on_error"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from taskflow.tenancy import inside
 from tasks.models import Claim, Task
@@ -39,7 +41,6 @@ WRITES = {
             "operations": [
                 {"op": "tag", "where": {"project": ["APO"]}, "data": {"tags": ["x"]}},
             ],
-            "on_error": "continue",
         },
     ),
     "tag": (
@@ -113,6 +114,71 @@ def test_bulk_request_of_an_agent_names_every_claimed_task(fixtures, as_, grante
         (other,) = Task.objects.filter(external_ref="r").values_list("pk", flat=True)
         assert not Task.objects.filter(tags__name="x").exists()
     assert [error["task_id"] for error in r.json()["errors"]] == [other]
+
+
+def test_operations_on_claimed_tasks_are_skipped_with_on_error_skip(fixtures, as_, granted):
+    with inside(fixtures.acme):
+        parent = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, title="Parent")
+        held = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, parent=parent)
+        ClaimFactory(actor=fixtures.bot, project=fixtures.apollo, task=held)
+        free = TaskFactory(actor=fixtures.ada, project=fixtures.apollo)
+    operations = [
+        {"op": "complete", "id": parent.pk},
+        {"op": "complete", "id": held.pk},
+        {"op": "delete", "id": parent.pk},
+        {"op": "complete", "id": free.pk},
+        {"op": "tag", "id": granted.task_id, "data": {"tags": ["x"]}},
+        {"op": "update", "id": held.pk, "data": {"blocked_by": [free.pk]}},
+    ]
+
+    r = as_(fixtures.bot).post(
+        "/tasks/bulk",
+        {"operations": operations, "on_error": "skip"},
+        headers={"Claim": str(granted.pk)},
+    )
+
+    assert r.status_code == 200, r.content
+    codes = [x["problem"] and x["problem"]["code"] for x in r.json()["results"]]
+    assert codes == ["open_work", "claimed", "claimed", None, None, "claimed"]
+    error = r.json()["results"][2]["problem"]["errors"][0]
+    assert (error["pointer"], error["task_id"]) == ("#/operations/2", held.pk)
+    assert error["holder"] == "@bot"
+
+
+def test_operation_that_changes_nothing_on_a_claimed_task_is_not_skipped(fixtures, as_, granted):
+    with inside(fixtures.acme):
+        blocker = TaskFactory(actor=fixtures.ada, project=fixtures.apollo)
+    values = {"tags": ["x"], "blocked_by": [blocker.pk]}
+    as_(fixtures.ada).patch(f"/tasks/{granted.task_id}", values)
+    task = {"id": granted.task_id}
+    operations = [
+        {"op": "tag", **task, "data": {"tags": ["x"]}},
+        {"op": "update", **task, "data": values | {"title": "Claimed"}},
+        {"op": "assign", **task, "data": {"assignee": "@bot"}},
+    ]
+
+    for on_error in ("skip", "refuse"):
+        body = {"operations": operations, "on_error": on_error}
+        r = as_(fixtures.bot).post("/tasks/bulk", body)
+        assert (r.status_code, r.json()["succeeded"]) == (200, 3), r.content
+
+
+def test_number_of_skipped_claimed_tasks_does_not_change_the_number_of_statements(fixtures, as_):
+    operations = []
+    with inside(fixtures.acme):
+        for _ in range(4):
+            task = TaskFactory(actor=fixtures.ada, project=fixtures.apollo)
+            ClaimFactory(actor=fixtures.bot, project=fixtures.apollo, task=task)
+            operations.append({"op": "tag", "id": task.pk, "data": {"tags": ["x"]}})
+    client, counts = as_(fixtures.bot), []
+
+    for number in (1, 1, 4):
+        with CaptureQueriesContext(connection) as captured:
+            body = {"operations": operations[:number], "on_error": "skip"}
+            assert client.post("/tasks/bulk", body).json()["skipped"] == number
+        counts.append(len(captured))
+
+    assert counts[1] == counts[2]
 
 
 def test_write_to_another_task_needs_no_claim(fixtures, as_, granted):

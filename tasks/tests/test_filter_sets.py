@@ -146,7 +146,7 @@ def ids_in(client, path, query):
 def ids_to_change(client, query):
     where = NEEDED["/tasks"] | query
     operation = {"op": "tag", "where": where, "data": {"tags": ["new"]}}
-    body = {"operations": [operation], "on_error": "continue"}  # archived projects are closed
+    body = {"operations": [operation], "on_error": "skip"}  # archived projects are closed
     r = client.post("/tasks/bulk?dry_run=true", body)
     assert r.status_code == 200, r.content
     return {(None, result["id"]) for result in r.json()["results"]}

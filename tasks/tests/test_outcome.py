@@ -201,7 +201,7 @@ def test_bulk_operations_set_the_outcome(client, fixtures):
         {"op": "update", "id": "APO-4", "data": CANCELLED},
     ]
 
-    r = client.post("/tasks/bulk", {"operations": operations, "on_error": "continue"})
+    r = client.post("/tasks/bulk", {"operations": operations, "on_error": "skip"})
 
     results = r.json()["results"]
     outcomes = [result["task"]["outcome"] for result in results[:3]]

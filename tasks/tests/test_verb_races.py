@@ -48,7 +48,7 @@ class Worker:
 
     def bulk(self, operation, **more):
         operations = [{"op": operation, "id": pk, **more} for pk in self.some() or [self.task]]
-        return self.client.post("/tasks/bulk", {"operations": operations, "on_error": "continue"})
+        return self.client.post("/tasks/bulk", {"operations": operations, "on_error": "skip"})
 
     def send(self, verb):
         """Return the status. The request id is stored for an undo."""

@@ -180,7 +180,7 @@ def _change_many(choice: Choice) -> dict[str, object]:
         {"op": "complete", "where": {"project": choice.one("project")}, "force": True},
     ]
     chosen = choice.random.sample(operations, choice.random.randint(1, 4))
-    return {"operations": chosen, "on_error": choice.of("continue", "abort")}
+    return {"operations": chosen, "on_error": choice.of("skip", "refuse")}
 
 
 def _new_task(choice: Choice) -> dict[str, object]:

@@ -70,7 +70,7 @@ const bulk = await bulkEditTasks({
     ],
   },
 });
-assert(bulk.data && "succeeded" in bulk.data && bulk.data.failed === 0, JSON.stringify(bulk.error));
+assert(bulk.data && "succeeded" in bulk.data && bulk.data.skipped === 0, JSON.stringify(bulk.error));
 
 // Search, delete, and read a problem document.
 const found = await search({ query: { q: "typed client" } });
