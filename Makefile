@@ -31,7 +31,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run isolation-matrix test test-slow test-sqlite test-postgres test-isolation contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -60,6 +60,11 @@ isolation-superuser:
 
 isolation-plain:
 	TASKFLOW_DEBUG=0 $(POSTGRES) --login plain $(PYTEST) -m 'isolation and $(SPEED) and not matrix' $(ISOLATION_TESTS)
+
+test-browser: installed ## Do the jobs of people in Chromium, and print their clicks; installs it when missing. BROWSER="-k move"
+	@command -v chromium >/dev/null || { apt-get update -qq && \
+	apt-get install -y -qq --no-install-recommends chromium; }
+	$(BIN)/python -m taskflow.tests.browser $(BROWSER)
 
 contract: installed ## Lint the OpenAPI document, and work with generated clients, that of MCP and webhooks; needs Node.js
 	$(BIN)/python -m taskflow.tests.generated_client

@@ -24,7 +24,8 @@ from taskflow.tests.test_examples import (
 )
 from tasks.models import Comment, Page, ProjectMember, Role, Tag
 from tasks.seeding.companies import DEMO_TENANT
-from tasks.seeding.demo import DEMO_PASSWORD, seed_demo
+from tasks.seeding.demo import seed_demo
+from tasks.seeding.logins import DEMO_PASSWORD
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database]
 

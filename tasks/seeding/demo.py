@@ -29,10 +29,7 @@ from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task
 from tasks.models import Project, Task
 from tasks.seeding.companies import DEMO_TENANT, TENANTS, ProjectPlan, TaskPlan, TenantPlan
-
-DEMO_PASSWORD = "taskflow-demo-2026"  # noqa: S105 - public, used only with DEBUG on
-DEMO_EMAIL = "ada@acme.example"
-OPERATOR_EMAIL = "operator@platform.example"
+from tasks.seeding.logins import DEMO_PASSWORD, OPERATOR_EMAIL
 
 
 @dataclass

@@ -14,7 +14,8 @@ from taskflow.tenancy import inside
 from tasks.models import Project, ProjectMember, Role, Status, Task
 from tasks.seeding import benchmark, demo
 from tasks.seeding.benchmark import split_tasks
-from tasks.seeding.demo import DEMO_EMAIL, DEMO_PASSWORD, demo_token
+from tasks.seeding.demo import demo_token
+from tasks.seeding.logins import DEMO_EMAIL, DEMO_PASSWORD
 from tasks.tests.invariants import wrong_columns
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database]

@@ -20,13 +20,8 @@ from taskflow.db.description import describe_database
 from taskflow.http.health import find_unapplied_migrations
 from taskflow.tracing_agent import find_agent
 from tasks.seeding.companies import DEMO_TENANT
-from tasks.seeding.demo import (
-    DEMO_EMAIL,
-    DEMO_PASSWORD,
-    OPERATOR_EMAIL,
-    demo_token,
-    is_demo_seeded,
-)
+from tasks.seeding.demo import demo_token, is_demo_seeded
+from tasks.seeding.logins import DEMO_EMAIL, DEMO_PASSWORD, OPERATOR_EMAIL
 
 GREETING = """
   TaskFlow is on {base}

@@ -11,10 +11,9 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import sysconfig
-import venv
 from pathlib import Path
 
+from taskflow.tests.generated_client.environments import add_own_packages, install
 from taskflow.tests.server import ROOT
 
 REQUIREMENTS = Path(__file__).parent / "requirements.txt"
@@ -25,7 +24,8 @@ POSTGRES = [PYTHON, "-W", "ignore::RuntimeWarning", "-m", "taskflow.tests.postgr
 
 
 def main() -> None:
-    install()
+    install("schemathesis", ENVIRONMENT, REQUIREMENTS, "--require-hashes")
+    add_own_packages(PYTHON)
     environment = os.environ | {"TASKFLOW_DEBUG": "0"}
     on_sqlite = {name: value for name, value in environment.items() if name != "DATABASE_URL"}
     print("SQLite:", flush=True)
@@ -33,26 +33,6 @@ def main() -> None:
     print("PostgreSQL:", flush=True)
     is_ok &= run([*POSTGRES, *PYTEST], environment)
     sys.exit(not is_ok)
-
-
-def install() -> None:
-    """Make the environment, unless it is there with these requirements."""
-    installed = ENVIRONMENT / "requirements.txt"
-    if installed.exists() and installed.read_text() == REQUIREMENTS.read_text():
-        return
-    print("Installing schemathesis", flush=True)
-    venv.create(ENVIRONMENT, clear=True, with_pip=True)
-    pip = [PYTHON, "-m", "pip", "install", "--quiet", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*pip, "--require-hashes", "-r", REQUIREMENTS], check=True)
-    # Python adds the folders in .pth files behind the environment's own packages.
-    packages = subprocess.run(
-        [PYTHON, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout.strip()
-    Path(packages, "taskflow.pth").write_text(sysconfig.get_path("purelib"))
-    installed.write_text(REQUIREMENTS.read_text())
 
 
 def run(command: list[str | Path], environment: dict[str, str]) -> bool:

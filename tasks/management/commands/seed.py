@@ -13,7 +13,8 @@ from django.db import connection
 from taskflow.db.setup_lock import hold_setup_lock
 from tasks.management.progress import ProgressBar
 from tasks.seeding.benchmark import is_benchmark_seeded, seed_benchmark
-from tasks.seeding.demo import DEMO_EMAIL, OPERATOR_EMAIL, is_demo_seeded, seed_demo
+from tasks.seeding.demo import is_demo_seeded, seed_demo
+from tasks.seeding.logins import DEMO_EMAIL, OPERATOR_EMAIL
 
 
 class Command(BaseCommand):
