@@ -65,8 +65,6 @@ settings.DECLARED_READS_ONLY = True  # see taskflow/audit/guard.py
 settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 settings.REGISTRATION = True  # in production it is closed
 settings.SENDS_MAIL = True  # to a list in memory: see taskflow/tests/mailbox.py
-# Else each new client lists every static file.
-settings.WHITENOISE_AUTOREFRESH = True
 
 PASSWORD = "correct horse battery"
 PROOF = bool(os.environ.get("PROOF"))  # `make prove`: the proofs at full length

@@ -70,7 +70,6 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
-    "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
     "corsheaders",
     "ninja",
@@ -213,7 +212,10 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
-WHITENOISE_USE_FINDERS = True  # serves files of the installed packages; collectstatic is not needed
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "taskflow.http.static_files.HashedStorage"},
+}
 
 # To whom weaknesses are reported: /.well-known/security.txt is 404 without it.
 SECURITY_CONTACT = env.read_contacts("TASKFLOW_SECURITY_CONTACT")
@@ -289,6 +291,9 @@ UNFOLD = {
     "SITE_TITLE": "TaskFlow",
     "SITE_HEADER": "TaskFlow",
     "SITE_SYMBOL": "task_alt",
+    "SITE_FAVICONS": [
+        {"rel": "icon", "type": "image/svg+xml", "href": "taskflow.http.static_files.favicon_url"}
+    ],
     "SHOW_HISTORY": True,
     "ACCOUNT": {
         "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],

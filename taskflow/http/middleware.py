@@ -20,11 +20,10 @@ from django.http import (
     HttpResponseForbidden,
     HttpResponseNotAllowed,
 )
-from django.http.response import ResponseHeaders
+from django.http.response import HttpResponseBase, ResponseHeaders
 from django.middleware.common import CommonMiddleware
 from django.middleware.csrf import CsrfViewMiddleware
 from django.utils.cache import patch_vary_headers
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 from taskflow.http.bodies import API_PREFIXES
 from taskflow.http.compression import compress
@@ -32,6 +31,7 @@ from taskflow.http.errors import CONTENT_TYPE, problem_of_status
 from taskflow.http.request import Request
 from taskflow.http.request_record import record
 from taskflow.http.security_headers import API_HEADERS, PAGE_HEADERS, REQUEST_ID, VARY_API
+from taskflow.http.static_files import static_files, static_response
 from taskflow.metrics.timing import timings
 
 DOCS = "/api/v1/docs"
@@ -154,7 +154,16 @@ class _BrowserOnly:
         return super().__call__(request)  # type: ignore[misc]
 
 
-class StaticFiles(_BrowserOnly, WhiteNoiseMiddleware):  # type: ignore[misc]  # untyped
+class _ServeStaticFiles:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+        static_files()  # so that a worker does not list them at its first request
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return static_response(request) or self.get_response(request)
+
+
+class StaticFiles(_BrowserOnly, _ServeStaticFiles):
     pass
 
 

@@ -29,6 +29,7 @@ USER = "taskflow.user"
 PAGES = {
     "/admin/": "admin",
     "/static/": "static",
+    "/favicon.ico": "static",
     "/api/v1/docs": "docs",
     "/livez": "livez",
     "/readyz": "readyz",

@@ -155,15 +155,6 @@ def test_pattern_of_tokens_finds_every_token():
         assert TOKEN_PATTERN.search(make_token_text(tenant_id, kind=MAIL_LINK).encode())
 
 
-def test_static_file_is_streamed_as_it_is(client):
-    r = client.get("/static/unfold/css/styles.css")
-
-    assert r.streaming
-    assert "Content-Encoding" not in r.headers
-    assert len(r.getvalue()) > MIN_BYTES
-    r.close()
-
-
 def test_page_is_compressed_and_varies(client):
     r = client.get("/admin/login/")
 
