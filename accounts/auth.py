@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -102,14 +102,15 @@ def find_tenant(subdomain: str | None) -> Tenant:
 
 @contextmanager
 def inside_tenant_of_token(
-    text: str, tenant_id: int, *, read_only: bool
+    text: str, tenant_id: int, *, read_only: bool, one_snapshot: bool = False
 ) -> Iterator[list[ApiToken]]:
     """Open a unit of work in the tenant that the token names, and look the token up there.
 
     The context yields a list of the live token, with its user and tenant loaded, or an empty list.
-    With `read_only` the transaction takes no write lock on SQLite.
+    With `read_only` the transaction takes no write lock on SQLite. With `one_snapshot` it can only
+    read, and all its queries read the same commits.
     """
-    with inside(tenant_id, read_only=read_only):
+    with inside(tenant_id, read_only=read_only, one_snapshot=one_snapshot):
         values = {"digest": tokens.compute_digest(text), "now": timezone.now()}
         yield LIVE_TOKEN_QUERY.fetch_objects(values)
 
@@ -117,14 +118,19 @@ def inside_tenant_of_token(
 @with_tenant_parameter
 def _live_tokens() -> QuerySet[ApiToken]:
     digest, now = Parameter("digest", CharField()), Parameter("now", DateTimeField())
-    live = ApiToken.objects.live(now).filter(digest=digest)
+    return select_usable_tokens(now).filter(digest=digest).select_related("user", "tenant")
+
+
+def select_usable_tokens(now: datetime | Parameter) -> QuerySet[ApiToken]:
+    """Return the tokens that can be used at `now`, with `maker_id`, see Viewer."""
+    live: QuerySet[ApiToken] = ApiToken.objects.live(now)
     live = live.filter(user__is_active=True, tenant__is_active=True)
     # The tokens of an agent work only while its responsible user is active, and who created them.
     live = live.filter(Q(user__responsible__isnull=True) | Q(user__responsible__is_active=True))
     live = live.filter(Q(issued_by__isnull=True) | Q(issued_by__is_active=True))
     # The projects that a token shows are limited by those of who created it.
     member = Case(When(issued_by__is_staff=False, then=F("issued_by")))
-    return live.annotate(maker_id=member).select_related("user", "tenant")
+    return live.annotate(maker_id=member)
 
 
 LIVE_TOKEN_QUERY = Query(_live_tokens)

@@ -65,7 +65,7 @@ from taskflow.http.health import close_read_only_connection
 from taskflow.http.preconditions import SAFE, read_idempotency_key, read_precondition
 from taskflow.http.request_limits import count_request
 from taskflow.http.unavailable import ReadOnly
-from taskflow.http.waiting import is_run_again, is_waiting
+from taskflow.http.waiting import is_run_again, is_waiting, list_readers
 from taskflow.tenancy import TenantError, allow_early_commit, inside
 
 ADMIN_PREFIX = "/admin/"
@@ -129,7 +129,10 @@ class TenantMiddleware:
         if tenant_id is None:
             return self.get_response(request)  # operations that need a token answer 401
         is_safe = request.method in SAFE or request.tool_access == "read"
-        with inside_tenant_of_token(text, tenant_id, read_only=is_safe) as live_tokens:
+        is_shared = bool(list_readers(request))
+        with inside_tenant_of_token(
+            text, tenant_id, read_only=is_safe, one_snapshot=is_shared
+        ) as live_tokens:
             if not live_tokens:
                 return self.run_view(request)
             token = live_tokens[0]

@@ -99,12 +99,16 @@ NO_FILTERS = FeedFilters()
 class FeedPage(NamedTuple):
     """The events after a cursor. `next_cursor` is never empty, also where there are no events.
 
-    With `has_more`, read on at once; there may be more even if `events` is empty.
+    With `has_more`, read on at once; there may be more even if `events` is empty. `start` and
+    `stop` are the positions between which the events were examined, with ids of this database; None
+    if there were none.
     """
 
     events: list[Event]
     next_cursor: str
     has_more: bool
+    start: LogPosition | None = None
+    stop: LogPosition | None = None
 
 
 def read_events(
@@ -122,15 +126,15 @@ def read_events(
     if end.stop is None:
         return FeedPage([], after, has_more=False)
     variant = (limit + 1, OLDEST_RUNNING)
-    start = _shift(position, end.shifts)
+    start, stop = _shift(position, end.shifts), _shift(end.stop, end.shifts)
     events = _page_queries.fetch_objects(
-        variant, viewer, tuple(start), tuple(_shift(end.stop, end.shifts)), astuple(filters)
+        variant, viewer, tuple(start), tuple(stop), astuple(filters)
     )
     page, is_full = events[:limit], len(events) > limit
     for event in page:
         event.cursor = format_cursor(_position_of(event, end.shifts))
     next_cursor = page[-1].cursor if is_full else format_cursor(end.stop)
-    return FeedPage(page, next_cursor, has_more=is_full or end.is_before_last)
+    return FeedPage(page, next_cursor, is_full or end.is_before_last, start, stop)
 
 
 def latest_cursor() -> str:
@@ -299,9 +303,7 @@ def _select_page(
     filters: Sequence[Sequence[object]],
 ) -> QuerySet[Event]:
     """Select the events from after `start` up to `stop` that match the filters, oldest first."""
-    events = Event.objects.filter(
-        IsAfter(ORDER, start, is_descending=False), _IsUpTo(ORDER, stop, is_descending=True)
-    )
+    events = select_between(start, stop)
     if not sees_all_events(viewer):
         # Histories are of a project or of something in it, so only administrators see the others:
         # events of users, tokens and sign-ins, and those of tags, which contain ids of tasks.
@@ -309,6 +311,13 @@ def _select_page(
     matching = _apply_filters(events, FeedFilters(*filters))  # type: ignore[arg-type]
     visible = select_visible_events(viewer, matching)
     return visible.select_related(*USERS_OF_EVENT).order_by(*ORDER)[:limit]
+
+
+def select_between(start: Sequence[object], stop: Sequence[object]) -> QuerySet[Event]:
+    """Return the events from after `start` up to `stop`."""
+    return Event.objects.filter(
+        IsAfter(ORDER, start, is_descending=False), _IsUpTo(ORDER, stop, is_descending=True)
+    )
 
 
 class _IsUpTo(IsAfter):

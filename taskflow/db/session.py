@@ -40,11 +40,12 @@ class Session(Protocol):
         must not come from a request.
         """
 
-    def read_snapshots(self) -> AbstractContextManager[None]:
-        """Make each transaction that begins inside read one snapshot, for as long as it takes.
+    def read_snapshots(self, *, has_deadlines: bool = False) -> AbstractContextManager[None]:
+        """Make each transaction that begins inside read one snapshot.
 
-        For long reads such as an export. The settings are those of the transactions: settings of
-        the session would reach other clients of a pooler.
+        It may take as long as it needs, such as an export, unless it `has_deadlines`. The settings
+        are those of the transactions: settings of the session would reach other clients of a
+        pooler.
         """
 
     def allow_early_commit(self) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import time
+from collections.abc import Hashable
 from hashlib import blake2b
 
 from taskflow.front.exchange import Exchange, Response
@@ -22,11 +23,13 @@ from taskflow.http.request_record import QUEUE_SECONDS
 from taskflow.http.waiting import WAIT_STATE, WAITED_SECONDS, Wait
 
 Key = object
-# Headers on which no answer depends; the state of a request contains its Last-Event-ID.
+# Headers on which no answer depends; the state of a request contains its Last-Event-ID, and its
+# reader class stands for its token.
 IGNORED_HEADERS = frozenset(
     f"HTTP_{name}"
     for name in (
-        *("CONNECTION", "FORWARDED", "LAST_EVENT_ID", "TRACEPARENT", "TRACESTATE"),
+        *("AUTHORIZATION", "CONNECTION", "FORWARDED", "LAST_EVENT_ID"),
+        *("TRACEPARENT", "TRACESTATE"),
         *("USER_AGENT", "X_FORWARDED_FOR", "X_REAL_IP", "X_REQUEST_ID"),
     )
 )
@@ -40,12 +43,15 @@ class Held:
 
     __slots__ = (
         *("began", "digest", "due", "exchange", "expires_at", "first", "is_ended", "is_queued"),
-        *("response", "state", "tenant_id", "woken_at", "write_record"),
+        *("reader_class", "response", "state", "tenant_id", "token_id", "woken_at"),
+        "write_record",
     )
 
     def __init__(self, exchange: Exchange, response: Response, wait: Wait) -> None:
         self.exchange = exchange
-        self.tenant_id = wait.tenant_id
+        self.tenant_id, self.token_id = wait.tenant_id, wait.token_id
+        # Of the readers with which it shares the next run; None as long as it is not known.
+        self.reader_class: Hashable = None
         self.digest = digest_request(exchange.environ)
         # Seconds of the monotonic clock. `began` is when the last run began, `first` the first one.
         self.began = self.first = exchange.waits_since
@@ -62,8 +68,13 @@ class Held:
 
     @property
     def key(self) -> Key:
-        """What distinguishes this run from others. Equal reads share one run, writes do not."""
-        return (self.digest, self.state) if self.is_read else id(self)
+        """What distinguishes this run from others. Equal reads share one run, writes do not.
+
+        Reads with different tokens share it too, as far as share_answer() allows it.
+        """
+        if not self.is_read:
+            return id(self)
+        return self.digest, self.state, self.reader_class, self.token_id is None
 
     @property
     def may_be_committing(self) -> bool:
@@ -76,6 +87,8 @@ class Held:
     def take(self, response: Response, wait: Wait) -> None:
         """Keep the answer of a run that waits."""
         self.response, self.state = response, wait.state
+        if wait.token_id != self.token_id:  # the run of another token, whose time is not its own
+            return
         self.expires_at = float("inf")
         if wait.expires_at is not None:
             self.expires_at = time.monotonic() + wait.expires_at - time.time()
@@ -126,7 +139,7 @@ class Held:
 
     def add(self, response: Response, wait: Wait, began: float) -> None:
         """Take the answer of a run that began then and waits."""
-        self.began = began
+        self.began, self.reader_class = began, None
         self.take(response, wait)
 
     def end(self, response: Response | None, *, is_closed: bool = False) -> None:
@@ -244,7 +257,7 @@ class HeldStream(Held):
 
 
 def digest_request(environ: Environ) -> bytes:
-    """Return a digest of everything on which the answer to a read depends."""
+    """Return a digest of everything on which the answer to a read depends, but for its token."""
     headers = sorted(
         (name, value)
         for name, value in environ.items()

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Mapping, Sequence
+
+from taskflow.front.exchange import Response
 from taskflow.front.held import Held, Key
+
+ERRORS = 400  # the smallest status of an error
 
 
 class RunQueue:
@@ -31,3 +36,30 @@ class RunQueue:
         if runs:
             self._by_tenant[tenant] = runs  # now the last one in turn
         return run
+
+
+def list_readers(run: Sequence[Held]) -> tuple[int, ...]:
+    """Return the ids of the tokens of a run, sorted; none if it is of one token only."""
+    tokens = {held.token_id for held in run if held.is_read and held.token_id is not None}
+    return tuple(sorted(tokens)) if len(tokens) > 1 else ()
+
+
+def sort_readers(
+    run: Sequence[Held], classes: object, response: Response
+) -> tuple[list[Held], list[Held]]:
+    """Return those who get the answer to the first request, and those who have to be run again.
+
+    `classes` are those of share_answer(). The first one gets its answer in any case, so that each
+    run leaves fewer. After an error nothing is known about the others, which stay together.
+    """
+    own = run[0].token_id
+    known: Mapping[object, Hashable] = classes if isinstance(classes, Mapping) else {}
+    answered, others = [], []
+    for held in run:
+        if held.token_id == own or (own in known and known.get(held.token_id) == known[own]):
+            answered.append(held)
+            continue
+        others.append(held)
+        if response.status < ERRORS:
+            held.reader_class = known.get(held.token_id, ("alone", held.token_id))
+    return answered, others

@@ -29,12 +29,12 @@ from taskflow.front.limits import (
     TEND_SECONDS,
 )
 from taskflow.front.protocol import Application, Environ
-from taskflow.front.run_queue import RunQueue
+from taskflow.front.run_queue import RunQueue, list_readers, sort_readers
 from taskflow.front.unread import close_connections, find_writable
 from taskflow.http.credentials import read_bearer_token
 from taskflow.http.errors import Problem, TooManyRequests, problem_of_status
 from taskflow.http.unavailable import Overloaded
-from taskflow.http.waiting import WAIT, Wait
+from taskflow.http.waiting import READER_CLASSES, READERS, WAIT, Wait
 from taskflow.metrics.definitions import ABANDONED, HELD, WAKE
 
 log = logging.getLogger("taskflow.front")
@@ -177,57 +177,75 @@ class Waits:
                     log.exception("a waiting request could not be run")
 
     def _run(self, run: list[Held]) -> None:
-        """Run one request, and give its answer to all equal ones."""
+        """Run one request, and give its answer to all that may get it. Queue the others again."""
         began = time.monotonic()
-        environ = run[0].prepare_run(began)
+        first = run[0]
+        environ = first.prepare_run(began)
+        if readers := list_readers(run):
+            environ[READERS] = readers
+        response = self._answer(first, environ)
+        environ.pop(READERS, None)
+        answered, others = sort_readers(run, environ.pop(READER_CLASSES, {}), response)
+        wait = environ.pop(WAIT, None)
+        ended = [h for h in answered if self._take(h, response, wait, began)]
+        with self._lock:
+            for held in others:
+                self._queue(held)
+        for held in ended:  # after the answers, which would wait for the log otherwise
+            if held is not first or isinstance(wait, Wait):
+                held.record()
+
+    def _answer(self, held: Held, environ: Environ) -> Response:
         try:
-            response = run_application(self.application, environ)
+            return run_application(self.application, environ)
         except Exception:
             log.exception("a waiting request could not be answered")
             problem = problem_of_status(500)
-            body = problem.as_json(run[0].request_id).encode()
-            response = Response(500, [("Content-Type", "application/problem+json")], body)
-        wait = environ.pop(WAIT, None)
-        for number, held in enumerate(run):
-            with self._lock:
-                held.is_queued = False
-            if isinstance(wait, Wait):
-                self._go_on(held, response, wait, began)
-            elif held.goes_on_after(response):
-                self._reschedule(held)
-            else:
-                self._end(held, response, is_recorded=number == 0)
+            body = problem.as_json(held.request_id).encode()
+            return Response(500, [("Content-Type", "application/problem+json")], body)
 
-    def _go_on(self, held: Held, response: Response, wait: Wait, began: float) -> None:
+    def _take(self, held: Held, response: Response, wait: object, began: float) -> bool:
+        """Let the request take the answer of a run. Return whether it has ended and needs a line in
+        the log.
+        """
+        with self._lock:
+            held.is_queued = False
+        try:
+            if isinstance(wait, Wait):
+                return self._go_on(held, response, wait, began)
+            if not held.goes_on_after(response):
+                return self._end(held, response)
+            self._reschedule(held)
+        except Exception:  # the others get their answers all the same
+            log.exception("a waiting request could not take its answer")
+        return False
+
+    def _go_on(self, held: Held, response: Response, wait: Wait, began: float) -> bool:
+        """Let the request go on waiting, unless its time is over. Return whether it has ended."""
         woken_at, held.woken_at = held.woken_at, 0.0
         held.add(response, wait, began)
         if wait.is_stream and response.body and woken_at:
             WAKE.observe(time.monotonic() - woken_at)
         self._note_blocked(held)
         if self._is_stopped or held.is_over(time.monotonic()):
-            self._end(held, None, is_closed=self._is_stopped)
-            return
+            return self._end(held, None, is_closed=self._is_stopped)
         self._reschedule(held)
         self._run_if_missed(held, is_due=wait.is_due)
+        return False
 
     # ---- the end ----
 
-    def _end(
-        self,
-        held: Held,
-        response: Response | None,
-        *,
-        is_recorded: bool = False,
-        is_closed: bool = False,
-    ) -> None:
-        """End a request with this answer, or with that of its last run that waited."""
+    def _end(self, held: Held, response: Response | None, *, is_closed: bool = False) -> bool:
+        """End a request with this answer, or with that of its last run that waited.
+
+        Return whether it has ended now, so that the caller has to write its line in the log.
+        """
         if not self._remove(held):
-            return
+            return False
         if response is not None and held.woken_at:
             WAKE.observe(time.monotonic() - held.woken_at)
         held.end(response, is_closed=is_closed)
-        if not is_recorded:
-            held.record()
+        return True
 
     def _forget(self, held: Held) -> None:
         """Drop a request whose client is gone."""
@@ -258,8 +276,8 @@ class Waits:
         with self._lock:
             waiting = [held for of_tenant in self._by_tenant.values() for held in of_tenant]
         for held in waiting:
-            if not held.may_be_committing:
-                self._end(held, None, is_closed=True)
+            if not held.may_be_committing and self._end(held, None, is_closed=True):
+                held.record()
 
     # ---- time ----
 
@@ -267,8 +285,8 @@ class Waits:
         """End what has waited long enough, send heartbeats, and judge credentials that expire."""
         while held := self._take_due(now):
             if held.is_over(now):
-                if not held.may_be_committing:
-                    self._end(held, None)
+                if not held.may_be_committing and self._end(held, None):
+                    held.record()
                 continue
             held.tend(now)
             self._note_blocked(held)

@@ -16,11 +16,16 @@ the tenant it answers the request again, through all middleware, until an answer
 `state` is what read_wait_state() returns in the next run. send_as_stream() is the same for a
 response that does not end: each run returns the part that follows `state`. Without a front (in
 tests, or below POST /plans) both do nothing. Do not let a dry run wait.
+
+Many readers of a tenant wait for the same with tokens of their own. The front runs one of these
+reads, and list_readers() returns the ids of all their tokens. An operation that can tell which of
+them may get the same answer calls share_answer(); without it each is run alone. Such a run reads
+one snapshot of the database, so that what one query finds about the tokens holds for the others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -32,6 +37,8 @@ CAN_WAIT = "taskflow.can_wait"  # set by a server that lets requests wait
 WAIT = "taskflow.wait"  # the Wait of a request that is to wait
 WAIT_STATE = "taskflow.wait_state"  # that of the former run; absent in the first one
 WAITED_SECONDS = "taskflow.waited_seconds"  # since the first run; absent in the first one
+READERS = "taskflow.readers"  # ids of the tokens of equal reads, that of this one included
+READER_CLASSES = "taskflow.reader_classes"  # for the front: what share_answer() was given
 MAX_SECONDS = 25
 
 
@@ -48,6 +55,7 @@ class Wait:
     # Writes the line of the request and counts it, with the seconds for which it has waited. Set by
     # taskflow/http/request_record.py.
     write_record: Callable[[float], object] = lambda _: None
+    token_id: int | None = None  # of the credentials, if they are a token
 
 
 def wait_for_commit(request: Request, *, seconds: float, state: str = "") -> None:
@@ -72,6 +80,24 @@ def read_wait_state(request: Request) -> str | None:
     return state
 
 
+def list_readers(request: Request) -> tuple[int, ...]:
+    """Return the ids of the tokens with which this same read waits; none if this is the only one.
+
+    That of this request is among them. The others may have been revoked.
+    """
+    readers: tuple[int, ...] = request.META.get(READERS, ())
+    return readers
+
+
+def share_answer(request: Request, classes: Mapping[int, Hashable]) -> None:
+    """Let the readers get the answer of this run whose class is that of its own token.
+
+    `classes` are by the id of the token, of tokens that are in use. The other readers of one class
+    get an answer together. A token without a class is run alone.
+    """
+    request.META[READER_CLASSES] = classes
+
+
 def is_run_again(environ: Mapping[str, object]) -> bool:
     """Return whether the request has waited, so that it was counted before."""
     return WAIT_STATE in environ
@@ -86,6 +112,14 @@ def _wait(request: Request, *, seconds: float, state: str, is_stream: bool, is_d
     if CAN_WAIT not in request.META:
         return
     assert request.actor is not None
-    expires_at = getattr(request.actor.token, "expires_at", None)
-    timestamp = expires_at.timestamp() if isinstance(expires_at, datetime) else None
-    request.wait = Wait(int(request.actor.tenant.pk), seconds, state, is_stream, is_due, timestamp)
+    token = request.actor.token
+    expires_at = getattr(token, "expires_at", None)
+    request.wait = Wait(
+        tenant_id=int(request.actor.tenant.pk),
+        seconds=seconds,
+        state=state,
+        is_stream=is_stream,
+        is_due=is_due,
+        expires_at=expires_at.timestamp() if isinstance(expires_at, datetime) else None,
+        token_id=None if token is None else int(token.pk),
+    )

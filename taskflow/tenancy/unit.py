@@ -35,17 +35,33 @@ class TenantError(RuntimeError):
 
 
 def inside(
-    tenant: Tenant | int, *, read_only: bool = False, max_wait: float | None = None
+    tenant: Tenant | int,
+    *,
+    read_only: bool = False,
+    max_wait: float | None = None,
+    one_snapshot: bool = False,
 ) -> AbstractContextManager[None]:
     """Open a unit of work: a transaction in which only the rows of `tenant` are visible.
 
     Inside a unit of work of the same tenant it does nothing. With `read_only`, SQLite does not wait
     for the write lock, and a write may then fail. Without it, SQLite waits for at most `max_wait`
-    seconds, by default those of the settings. Raises OperationalError after that time, and
-    TenantError inside a unit of work of another tenant.
+    seconds, by default those of the settings. With `one_snapshot`, all its queries read the same
+    commits on PostgreSQL too, and a write inside may fail. Raises OperationalError after that time,
+    and TenantError inside a unit of work of another tenant.
     """
     tenant_id = tenant if isinstance(tenant, int) else tenant.pk
+    if one_snapshot and _unit.get() is None:
+        return _open_snapshot(tenant_id)
     return _open_unit(tenant_id, read_only=read_only, max_wait=max_wait)
+
+
+@contextmanager
+def _open_snapshot(tenant_id: int) -> Iterator[None]:
+    with (
+        current_session().read_snapshots(has_deadlines=True),
+        _open_unit(tenant_id, read_only=True),
+    ):
+        yield
 
 
 def across_tenants(reason: str) -> AbstractContextManager[None]:

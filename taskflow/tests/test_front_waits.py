@@ -11,7 +11,14 @@ import pytest
 
 from taskflow.front import front, held, waits
 from taskflow.front.front import Front
-from taskflow.http.waiting import WAIT, WAIT_STATE, WAITED_SECONDS, Wait
+from taskflow.http.waiting import (
+    READER_CLASSES,
+    READERS,
+    WAIT,
+    WAIT_STATE,
+    WAITED_SECONDS,
+    Wait,
+)
 from taskflow.metrics import definitions
 from taskflow.metrics.exposition import write_text
 from taskflow.tests.front_doubles import LONG, FakeRequest, wait_until_idle
@@ -35,17 +42,21 @@ class Feed:
         self.records: list[float] = []  # how long requests have waited that were not run again
         self.expires_at: float | None = None
         self.page_size = 100
+        # What share_answer() is given, by token; None for an operation that does not call it.
+        self.classes: dict[str, str] | None = None
         self.on_run: Callable[[], object] = lambda: None
 
     def __call__(self, environ, start_response):
         self.calls.append(dict(environ))
         self.on_run()
-        token = str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
+        token = read_token(environ)
         if self.failure or token not in self.tokens:
             start_response(
                 f"{self.failure or 401} No", [("Content-Type", "application/problem+json")]
             )
             return [b'{"code": "refused"}']
+        if READERS in environ and self.classes is not None:
+            environ[READER_CLASSES] = {number_of(t): c for t, c in self.classes.items()}
         _, kind, tenant = str(environ["PATH_INFO"]).split("/")
         position = int(str(environ.get(WAIT_STATE, 0)))
         page = self.events[position : position + self.page_size]
@@ -65,8 +76,17 @@ class Feed:
         seconds = float("inf") if is_stream else WAIT_SECONDS
         environ[WAIT] = Wait(
             int(tenant), seconds, str(position), is_stream, is_due, self.expires_at,
-            self.records.append,
+            self.records.append, number_of(read_token(environ)),
         )  # fmt: skip
+
+
+def read_token(environ):
+    return str(environ.get("HTTP_AUTHORIZATION", "")).removeprefix("Bearer ")
+
+
+def number_of(token):
+    """Return the id of a token, None for an empty text."""
+    return int.from_bytes(token.encode()) or None
 
 
 @pytest.fixture
@@ -277,6 +297,84 @@ def test_requests_that_differ_are_run_apart(server, feed, other):
     commit(server, feed)
 
     assert len(feed.calls) == 4
+
+
+def test_readers_of_one_class_share_one_run_and_each_has_a_line_in_the_log(server, feed):
+    feed.classes = {"a": "member", "b": "member"}
+    requests = [send(server, token=token) for token in "aabb"]
+
+    commit(server, feed)
+
+    assert {request.response[2] for request in requests} == {
+        b'{"data": ["done"], "next_cursor": 1}'
+    }
+    assert len(feed.calls) == 5
+    assert feed.calls[-1].get(READERS) == (number_of("a"), number_of("b"))
+    assert len(feed.records) == 3  # the run itself has written that of the first
+
+
+def test_readers_of_other_classes_get_an_answer_together(server, feed):
+    feed.tokens |= {"c", "d"}
+    feed.classes = {"a": "member", "b": "guest", "c": "guest", "d": "member"}
+    requests = [send(server, token=token) for token in "abcd"]
+
+    commit(server, feed)
+
+    assert [request.status for request in requests] == [200] * 4
+    readers = [call.get(READERS) for call in feed.calls[4:]]
+    assert readers == [
+        tuple(map(number_of, "abcd")),
+        tuple(map(number_of, "bc")),
+    ]
+
+
+def test_token_without_a_class_is_run_alone(server, feed):
+    feed.classes = {"a": "member"}
+    requests = [send(server, token=token) for token in "ab"]
+    feed.tokens.remove("b")
+
+    commit(server, feed)
+
+    assert [request.status for request in requests] == [200, 401]
+    assert READERS not in feed.calls[-1]
+
+
+def test_refused_token_leaves_the_other_readers_together(server, feed):
+    feed.tokens |= {"c", "d"}
+    feed.classes = dict.fromkeys("bcd", "member")
+    requests = [send(server, f"/stream/{TENANT}", token=token) for token in "abcd"]
+    feed.tokens.remove("a")
+
+    commit(server, feed)
+
+    assert requests[0].has_stream_ended
+    assert all("done" in request.sent_text for request in requests[1:])
+    assert len(feed.calls) == 4 + 2
+
+
+def test_shared_run_does_not_change_when_a_token_expires(server, feed, clock):
+    feed.classes = dict.fromkeys("ab", "member")
+    stream = send(server, f"/stream/{TENANT}")
+    feed.expires_at = time.time() + 10
+    send(server, f"/stream/{TENANT}", token="b")
+    feed.expires_at = None
+    commit(server, feed)  # by a run of the first one
+    feed.calls.clear()
+
+    clock(server, 11)
+
+    assert [read_token(call) for call in feed.calls] == ["b"]
+    assert not stream.has_stream_ended
+
+
+def test_answer_that_cannot_be_sent_does_not_keep_others_from_theirs(server, feed, caplog):
+    broken, other = send(server), send(server)
+    broken.response_bytes = None
+
+    commit(server, feed)
+
+    assert other.status == 200
+    assert "could not take its answer" in caplog.text
 
 
 def test_writes_are_run_apart(server, feed):

@@ -18,8 +18,14 @@ from taskflow.http.server_sent_events import (
     accepts_stream,
     respond_with_stream,
 )
-from taskflow.http.waiting import read_wait_state, wait_for_commit
+from taskflow.http.waiting import (
+    list_readers,
+    read_wait_state,
+    share_answer,
+    wait_for_commit,
+)
 from tasks.queries.feed import describe_events, read_feed_filters
+from tasks.queries.feed_readers import classify_readers
 from tasks.schemas.feed import EventFeedParams, EventFeedResponse, FeedEvent
 
 event_feed = Router(tags=["Events"])
@@ -53,6 +59,8 @@ def list_events(
     """
     page = _read_page(request, params)
     events = describe_events(request.auth, page.events)
+    if readers := list_readers(request):
+        share_answer(request, classify_readers(readers, page, names_me=params.names_me))
     if accepts_stream(request):
         sent = [_as_sent(event) for event in events]
         return respond_with_stream(request, sent, page.next_cursor, has_more=page.has_more)

@@ -10,6 +10,7 @@ from pydantic_core import CoreSchema
 
 from accounts.schemas.events import EventResponse, Subject
 from taskflow.audit.event_types import known_event_types
+from taskflow.db.text import fold
 from taskflow.http.filtering import Filters, list_filter_field
 from taskflow.http.schema import FilterWord, Out, WholeNumber
 from taskflow.http.waiting import MAX_SECONDS
@@ -58,6 +59,11 @@ class EventFeedParams(Filters):
     type: list[Annotated[FilterWord, _KnownTypes()]] | MISSING = list_filter_field(
         "Types of events, such as task.completed."
     )
+
+    @property
+    def names_me(self) -> bool:
+        """Return whether a filter means the actor."""
+        return self.actor is not MISSING and "me" in map(fold, self.actor)
 
     @property
     def sent_after(self) -> str | None:

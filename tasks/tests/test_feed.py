@@ -61,7 +61,7 @@ def test_beginning_of_log_reads_all_events_in_their_order(fixtures, boss):
 
 def test_latest_cursor_reads_only_later_events(fixtures, boss):
     cursor = latest_cursor()
-    assert read_events(boss.viewer, cursor) == ([], cursor, False)
+    assert read_events(boss.viewer, cursor)[:3] == ([], cursor, False)
 
     create_task(fixtures.ada, fixtures.apollo, title="Later")
     page = read_events(boss.viewer, cursor)
@@ -77,7 +77,7 @@ def test_cursor_of_filtered_read_moves_past_events_that_are_left_out(fixtures, b
 
     page = read_events(boss.viewer, cursor, FeedFilters(types=(("task", "completed"),)))
 
-    assert page == ([], latest_cursor(), False)
+    assert page[:3] == ([], latest_cursor(), False)
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -215,7 +215,7 @@ def test_cursor_from_before_shift_of_ids_stays_valid(fixtures, boss):
     for cursor, following in zip(old, events[1:], strict=False):
         page = read_events(boss.viewer, cursor, limit=1)
         assert [e.pk for e in page.events] == [following.pk + shift]
-    assert read_events(boss.viewer, old[-1]) == ([], old[-1], False)
+    assert read_events(boss.viewer, old[-1])[:3] == ([], old[-1], False)
     assert latest_cursor() == old[-1]
 
 
@@ -240,7 +240,7 @@ def test_event_of_running_transaction_is_read_after_its_commit(fixtures):
     with inside(fixtures.acme):
         update_task(fixtures.ada, fixtures.task, title="Quick")
     with inside(fixtures.acme):
-        assert read_events(fixtures.boss.viewer, cursor) == ([], cursor, False)
+        assert read_events(fixtures.boss.viewer, cursor)[:3] == ([], cursor, False)
     ended.set()
     thread.join()
     with inside(fixtures.acme):

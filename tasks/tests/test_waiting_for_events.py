@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import threading
 
 import pytest
 from django.db import connections
 
 from accounts.actions.tokens import revoke_token
 from accounts.models import ApiToken
+from accounts.tests.factories import ApiTokenFactory, UserFactory
 from conftest import token_of
+from taskflow.audit.actor import Actor, TokenScope
 from taskflow.front.front import Front
 from taskflow.http import request_limits
 from taskflow.http.waiting import CAN_WAIT, WAIT, WAIT_STATE
@@ -18,8 +21,11 @@ from taskflow.tenancy import inside
 from taskflow.tests.front_doubles import FakeRequest, wait_until_idle
 from taskflow.wsgi import application
 from tasks.actions.members import remove_member
+from tasks.api import feed
 from tasks.models import ProjectMember
-from tasks.tests.factories import TaskFactory
+from tasks.queries.feed import describe_events
+from tasks.queries.feed_readers import classify_readers
+from tasks.tests.factories import MemberFactory, PageFactory, ProjectFactory, TaskFactory
 
 STREAM = "text/event-stream"
 
@@ -203,9 +209,10 @@ def server():
         threads.shutdown()
 
 
-def send(server, actor, path="/events", accept="application/json", query="", **options):
-    with inside(actor.tenant):
-        token = token_of(actor, "read", **options)
+def send(server, actor, path="/events", accept="application/json", query="", token=None):
+    if token is None:
+        with inside(actor.tenant):
+            token = token_of(actor, "read")
     request = FakeRequest("GET", f"/api/v1{path}", authorization=f"Bearer {token}", accept=accept)
     request.query_string = query
     server.receive(request)
@@ -269,3 +276,180 @@ def test_revoked_token_ends_the_stream(server, fixtures):
     problem = read_frames(request.sent_text)[-1]
     assert problem["event"] == "problem"
     assert json.loads(problem["data"])["code"] == "unauthenticated"
+
+
+# ---- runs that several tokens share --------------------------------------------------------------
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """The ids of the users whose tokens have been run again, in order."""
+    users = []
+
+    def describe(actor, events):
+        users.append(actor.user.pk)
+        return describe_events(actor, events)
+
+    monkeypatch.setattr(feed, "describe_events", describe)
+    return users
+
+
+def begin(server, runs, *actors, query="", tokens=()):
+    """Let readers wait from one position, with new tokens of the actors and with these tokens."""
+    with inside(actors[0].tenant):
+        tokens = [*(token_of(actor, "read") for actor in actors), *tokens]
+    requests = [send(server, None, query=f"wait=25{query}", token=token) for token in tokens]
+    assert [request.response for request in requests] == [None] * len(requests)
+    runs.clear()
+    return requests
+
+
+def list_verbs(request):
+    return [event["verb"] for event in json.loads(request.response[2])["data"]]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_members_with_the_same_memberships_share_a_run(server, fixtures, runs):
+    requests = begin(server, runs, fixtures.bob, fixtures.bot, fixtures.bob)
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert [list_verbs(request) for request in requests] == [["task.created"]] * 3
+    assert runs == [fixtures.bob.user.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("first", ["bob", "eve"])
+def test_member_and_non_member_do_not_share_an_answer(server, fixtures, runs, first):
+    order = sorted((fixtures.bob, fixtures.eve), key=lambda a: a.user.handle != first)
+    requests = begin(server, runs, *order)
+    by_handle = dict(zip((a.user.handle for a in order), requests, strict=True))
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert list_verbs(by_handle["bob"]) == ["task.created"]
+    assert by_handle["eve"].response is None
+    assert len(runs) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_administrators_share_a_run_with_each_other_only(server, fixtures, runs):
+    with inside(fixtures.acme):
+        other = Actor(UserFactory(actor=fixtures.boss, is_staff=True), fixtures.acme)
+    requests = begin(server, runs, fixtures.boss, other, fixtures.ada)
+
+    with inside(fixtures.acme):
+        UserFactory(actor=fixtures.boss)
+    wake(server, fixtures)
+
+    assert [list_verbs(request) for request in requests[:2]] == [["user.created"]] * 2
+    assert requests[2].response is None
+    assert runs == [fixtures.boss.user.pk, fixtures.ada.user.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_draft_is_shown_to_its_owner_only_although_memberships_are_equal(server, fixtures, runs):
+    requests = begin(server, runs, fixtures.bob, fixtures.bot)
+
+    with inside(fixtures.acme):
+        PageFactory(actor=fixtures.bob, project=fixtures.apollo)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["page.created"]
+    assert requests[1].response is None
+    assert runs == [fixtures.bob.user.pk, fixtures.bot.user.pk]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_filter_by_me_means_the_user_of_each_token(server, fixtures, runs):
+    requests = begin(server, runs, fixtures.bob, fixtures.bot, query="&actor=me")
+
+    with inside(fixtures.acme):
+        TaskFactory(actor=fixtures.bob, project=fixtures.apollo)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["task.created"]
+    assert requests[1].response is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_role_distinguishes_readers(server, fixtures, runs):
+    begin(server, runs, fixtures.bob, fixtures.carl)
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert len(runs) == 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_token_that_another_user_has_created_shows_what_both_see(server, fixtures, runs):
+    """Eve is a member of nothing, so her token for an agent shows nothing."""
+    with inside(fixtures.acme):
+        row, token = ApiTokenFactory(actor=fixtures.bot, scope=TokenScope.READ)
+        ApiToken.objects.filter(pk=row.pk).update(issued_by=fixtures.eve.user)
+    requests = begin(server, runs, fixtures.bob, tokens=[token])
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["task.created"]
+    assert requests[1].response is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_token_that_is_bound_to_a_project_is_run_apart(server, fixtures, runs):
+    with inside(fixtures.acme):
+        other = ProjectFactory(actor=fixtures.ada)
+        for actor in (fixtures.bob, fixtures.bot):
+            MemberFactory(actor=fixtures.ada, project=other, user=actor.user)
+        token = token_of(fixtures.bot, "read", project_ids=[other.pk])
+    requests = begin(server, runs, fixtures.bob, tokens=[token])
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["task.created"]
+    assert requests[1].response is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_revoked_token_gets_no_part_of_a_shared_answer(server, fixtures, runs):
+    requests = begin(server, runs, fixtures.bob, fixtures.bot)
+    with inside(fixtures.acme):
+        token = ApiToken.objects.filter(user=fixtures.bot.user).latest("pk")
+        revoke_token(fixtures.boss, token)
+
+    add_task(fixtures)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["task.created"]
+    assert requests[1].status == 401
+
+
+@pytest.mark.django_db(transaction=True)
+def test_shared_run_reads_one_snapshot(server, fixtures, runs, monkeypatch):
+    """Otherwise a membership that ends between two queries would show its events to others."""
+    requests = begin(server, runs, fixtures.bob, fixtures.eve)
+    add_task(fixtures)
+    with inside(fixtures.acme):
+        member = ProjectMember.objects.get(project=fixtures.apollo, user=fixtures.bob.user)
+
+    def remove_meanwhile():
+        with inside(fixtures.acme):
+            remove_member(fixtures.ada, member)
+        connections.close_all()
+
+    def classify(*args, **options):
+        thread = threading.Thread(target=remove_meanwhile)
+        thread.start()
+        thread.join()
+        return classify_readers(*args, **options)
+
+    monkeypatch.setattr(feed, "classify_readers", classify)
+    wake(server, fixtures)
+
+    assert list_verbs(requests[0]) == ["task.created"]
+    assert requests[1].response is None

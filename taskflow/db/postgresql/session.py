@@ -40,10 +40,10 @@ if TYPE_CHECKING:
 
 COMMIT, ROLLBACK = b"COMMIT", b"ROLLBACK"
 IDLE = TransactionStatus.IDLE
-# They have to precede the first query of a transaction. Between queries, what was read is written
-# to a file, which a slow disk or a pipe may delay.
-READ_SNAPSHOT = (
-    b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",
+# They have to precede the first query of a transaction.
+READ_SNAPSHOT: tuple[Message, ...] = (b"SET TRANSACTION ISOLATION LEVEL REPEATABLE READ",)
+# Between queries, what was read is written to a file, which a slow disk or a pipe may delay.
+WITHOUT_DEADLINES: tuple[Message, ...] = (
     b"SET LOCAL statement_timeout = 0",
     b"SET LOCAL idle_in_transaction_session_timeout = '10min'",
 )
@@ -62,7 +62,7 @@ class PostgresSession:
         self.begin_messages: list[Message] | None = None
         self.pending: list[Message] = []  # deferred statements
         self.may_commit_early = False
-        self.reads_snapshots = False
+        self.snapshot_messages: tuple[Message, ...] = ()
 
     # ---- the connection ----
 
@@ -147,15 +147,15 @@ class PostgresSession:
             self.pending += messages
 
     @contextmanager
-    def read_snapshots(self) -> Iterator[None]:
-        self.reads_snapshots = True
+    def read_snapshots(self, *, has_deadlines: bool = False) -> Iterator[None]:
+        self.snapshot_messages = READ_SNAPSHOT + (() if has_deadlines else WITHOUT_DEADLINES)
         try:
             yield
         finally:
-            self.reads_snapshots = False
+            self.snapshot_messages = ()
 
     def _first_messages(self) -> list[Message]:
-        return [*self.transport.begin, *(READ_SNAPSHOT if self.reads_snapshots else ())]
+        return [*self.transport.begin, *self.snapshot_messages]
 
     def allow_early_commit(self) -> None:
         self.may_commit_early = self.begin_messages is not None and not self.wrapper.savepoint_ids

@@ -63,7 +63,7 @@ class SqliteSession:
     def set_transaction_settings(self, values: Mapping[str, str]) -> None:
         """Do nothing: SQLite has no settings of a transaction."""
 
-    def read_snapshots(self) -> AbstractContextManager[None]:
+    def read_snapshots(self, *, has_deadlines: bool = False) -> AbstractContextManager[None]:
         return nullcontext()  # every transaction of SQLite reads one snapshot
 
     def allow_early_commit(self) -> None:
