@@ -42,6 +42,7 @@ from tasks.api.tags import tags
 from tasks.api.tasks import tasks
 from tasks.api.trash import trash
 from tasks.api.undo import undoing
+from tasks.api.views import views
 from tasks.api.webhooks import deliveries, webhooks
 
 log = logging.getLogger("taskflow.errors")
@@ -66,6 +67,7 @@ PATH_EXAMPLES = {
     "user_id": "@bob",
     "invitation_id": 1,
     "claim_id": 1,
+    "view_id": 1,
     "webhook_id": 1,
     "delivery_id": 1,
     "kind": "task",
@@ -86,6 +88,7 @@ TAGS = {
     "Users": "The people and agents of the tenant.",
     "Invitations": "People who are invited by e-mail.",
     "Tenant": "The organization that you work in.",
+    "Views": "Filters of tasks with a name: lists, boards, and queues of claims.",
     "Members": "Who works in a project, with which role.",
     "Tags": "Labels of tasks, shared by all projects of the tenant.",
     "Claims": "Leases of tasks by workers: each task is done once.",
@@ -140,6 +143,7 @@ api.add_router("/projects", csv_files)
 api.add_router("/members", members)
 api.add_router("/tasks", task_history)
 api.add_router("/tags", tags)
+api.add_router("/views", views)
 api.add_router("/claims", claims)
 api.add_router("/comments", comments)
 api.add_router("/pages", pages)

@@ -317,6 +317,7 @@ UNFOLD = {
                     ("Projects", "folder", "tasks_project"),
                     ("Tasks", "task_alt", "tasks_task"),
                     ("Who works on what", "bolt", "tasks_claim"),
+                    ("Views", "bookmark", "tasks_view"),
                     ("Comments", "chat", "tasks_comment"),
                     ("Pages", "description", "tasks_page"),
                     ("Tags", "sell", "tasks_tag"),

@@ -12,7 +12,7 @@ from taskflow.db.query import QueryCache
 from taskflow.db.types import Row
 from taskflow.http.errors import Conflict, Forbidden
 from taskflow.tenancy import with_tenant_parameter
-from tasks.models import Project, ProjectMember, ProjectStatus, Role
+from tasks.models import Project, ProjectMember, ProjectStatus, Role, View
 
 
 @with_tenant_parameter
@@ -127,6 +127,15 @@ def check_can_keep_history(actor: Actor, names: Collection[str]) -> None:
         for name, detail in details.items()
     ]
     raise Forbidden(errors[0]["detail"], errors=errors)
+
+
+def require_view_owner(actor: Actor, view: View) -> None:
+    """Raise Forbidden unless the actor owns the view, or administers the tenant and it is
+    shared.
+    """
+    is_owner = actor.member is not None and view.owner_id == actor.user.pk
+    if not is_owner and not (actor.is_staff and view.is_shared):
+        raise Forbidden("Only the owner of a view may change it. Create one of your own.")
 
 
 def require_webhook_manager(actor: Actor, project: Project | None) -> None:

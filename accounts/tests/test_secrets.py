@@ -21,7 +21,7 @@ from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task
 from tasks.models import ProjectMember
-from tasks.tests.factories import ClaimFactory
+from tasks.tests.factories import ClaimFactory, ViewFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -61,6 +61,7 @@ def crawl(client, fixtures):
         "claim_id": claim.pk,
         "webhook_id": webhook.pk,
         "delivery_id": delivery.pk,
+        "view_id": ViewFactory(actor=fixtures.ada, is_shared=True).pk,
     }
     queries = {"/api/v1/search": "?q=x", "/api/v1/tasks/counts": "?group_by=status"}
     for path, methods in api_document()["paths"].items():

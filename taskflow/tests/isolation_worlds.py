@@ -30,7 +30,7 @@ from tasks.models.claims import Claim
 from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
 from tasks.models.webhooks import Webhook
-from tasks.tests.factories import ClaimFactory
+from tasks.tests.factories import ClaimFactory, ViewFactory
 
 MARKER = "qzforeign"
 ADDRESS = "198.51.100.77"  # of the foreign sign-ins
@@ -87,6 +87,7 @@ def create_rows(owner: Actor, staff: Actor, key: str) -> Ids:
         webhook = create_webhook(owner, url=f"https://{MARKER}.example/", project=project)
         rows |= {"free": free, "webhook": webhook, "delivery": ping(owner, webhook)}
         rows |= {"claim": ClaimFactory(actor=owner, project=project)}
+        rows |= {"view": ViewFactory(actor=owner, name=f"{MARKER} view")}
         rows |= create_account_rows(owner, staff)
         return {name: row.pk for name, row in rows.items()} | {"key": key, "task_key": f"{key}-1"}
 

@@ -36,6 +36,7 @@ OWN = {
     "list_events": 200,
     "list_claims": 200,
     "list_webhooks": 200,
+    "list_views": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -60,6 +61,7 @@ FORBIDDEN = {
     "put_tenant",
     "create_project",
     "create_tag",
+    "create_view",
 }
 # A filter or a body that names what the token does not show.
 UNKNOWN = {

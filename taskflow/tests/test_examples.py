@@ -11,7 +11,7 @@ from accounts.models import Tenant
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
-from tasks.models import Claim, Comment, Page, ProjectMember, Tag, Webhook
+from tasks.models import Claim, Comment, Page, ProjectMember, Tag, View, Webhook
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 
@@ -49,7 +49,7 @@ QUERIES = {
 }
 WITHOUT_TOKEN = {"login", "register", "request_password_reset"}
 MODELS = {"comment_id": Comment, "page_id": Page, "member_id": ProjectMember, "tag_id": Tag}
-MODELS |= {"webhook_id": Webhook, "claim_id": Claim}
+MODELS |= {"webhook_id": Webhook, "claim_id": Claim, "view_id": View}
 
 
 @pytest.fixture

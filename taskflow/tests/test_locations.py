@@ -14,6 +14,7 @@ CREATED = {
     "create_project": ("post", "/projects", {"name": "N"}),
     "add_member": ("post", "/projects/APO/members", {"user": "@eve"}),
     "create_tag": ("post", "/tags", {"name": "fresh"}),
+    "create_view": ("post", "/views", {"name": "x", "where": {"tag": ["x"]}}),
     "create_comment": ("post", "/comments", {"task": "APO-1", "body": "x"}),
     "create_page": ("post", "/pages", {"project": "APO", "title": "x"}),
     "create_user": ("post", "/users", {"email": "new@acme.example"}),

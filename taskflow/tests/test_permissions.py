@@ -22,7 +22,7 @@ from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task, update_task
 from tasks.models import ProjectMember
-from tasks.tests.factories import ClaimFactory
+from tasks.tests.factories import ClaimFactory, ViewFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -177,6 +177,13 @@ MATRIX = {
                                                                           200, 200, 200, 200, 200, 200, 200),
     "undo":           ("post", "/undo", {"request_id": "bobs", "actor": "@bob"},
                                                                           200, 200, 200, 200, 404, 200, 422),
+    "list_views":     ("get", "/views", None,                             200, 200, 200, 200, 200, 200, 200),
+    "create_view":    ("post", "/views", {"name": "x", "where": {"tag": ["x"]}},
+                                                                          201, 201, 201, 201, 201, 201, 201),
+    "get_view":       ("get", "/views/{view}", None,                      200, 200, 200, 200, 200, 200, 404),
+    "update_view":    ("patch", "/views/{view}", {"name": "y"},           200, 403, 403, 403, 403, 200, 404),
+    "put_view":       ("put", "/views/{view}", {"name": "y"},             200, 403, 403, 403, 403, 200, 404),
+    "delete_view":    ("delete", "/views/{view}", None,                   204, 403, 403, 403, 403, 204, 404),
     "list_tags":      ("get", "/tags", None,                              200, 200, 200, 200, 200, 200, 200),
     "create_tag":     ("post", "/tags", {"name": "fresh"},                201, 201, 201, 201, 201, 201, 201),
     "get_tag":        ("get", "/tags/{tag}", None,                        200, 200, 200, 200, 200, 200, 404),
@@ -240,6 +247,7 @@ def ids(fixtures):
             fixtures.ada, url="https://hooks.example/", project=fixtures.apollo
         )
         delivery = ping(fixtures.ada, webhook)
+        view = ViewFactory(actor=fixtures.ada, is_shared=True)
     return {
         "free": free.pk,
         "claim": claim.pk,
@@ -260,6 +268,7 @@ def ids(fixtures):
         "invitation": invitation.pk,
         "webhook": webhook.pk,
         "delivery": delivery.pk,
+        "view": view.pk,
     }
 
 

@@ -32,6 +32,7 @@ SAME_AS_ANOTHER = {
     "put_task": "update_task",
     "put_project": "update_project",
     "put_tag": "update_tag",
+    "put_view": "update_view",
     "put_comment": "update_comment",
     "put_page": "update_page",
     "unassign_task": "assign_task",
@@ -112,6 +113,12 @@ BUDGETS = [
     Budget("create_tag", others.create_tag_again_with_its_key, ONCE, 4, 4),  # memberships
     Budget("update_tag", others.update_tag, (3, 5), 5, 5),
     Budget("delete_tag", others.delete_tag, (3, 5), 8, 8),
+    Budget("list_views", others.list_views, (3, 5), 2, 2),
+    Budget("get_view", others.get_view, ONCE, 2, 2),
+    Budget("create_view", others.create_view, ONCE, 4, 4),  # the assignee of its filters
+    Budget("update_view", others.update_view, ONCE, 5, 5),
+    Budget("delete_view", others.delete_view, ONCE, 5, 5),
+    Budget("list_tasks", others.list_tasks_of_a_view, (2, 5), 4, 4),  # view, its order, page
     Budget("list_comments", others.list_comments, (3, 5), 2, 2),
     Budget("get_comment", others.get_comment, ONCE, 2, 2),
     Budget("create_comment", others.create_comment, ONCE, 7, 7),

@@ -61,6 +61,8 @@ def demo(db, settings):
     client.post("/auth/login", {"email": "ada@acme.example", "password": DEMO_PASSWORD})
     webhook = client.post("/webhooks", {"url": "https://hooks.example/"}).json()["id"]
     ids["webhook_id"] = webhook
+    view = {"name": "Open", "where": {"status_not": ["done"]}}
+    ids["view_id"] = client.post("/views", view).json()["id"]
     ids["delivery_id"] = client.post(f"/webhooks/{webhook}/ping").json()["id"]
     ids["session_id"] = client.get("/sessions").json()["data"][0]["id"]
     ids["token_id"] = client.post("/tokens", {"name": "t"}).json()["id"]

@@ -39,6 +39,7 @@ from tasks.models import (
     TaskBlocker,
     TaskCountDelta,
     TaskTag,
+    View,
     Webhook,
 )
 from tasks.models.claims import Claim
@@ -68,6 +69,7 @@ MODELS = [
     Session,
     Comment,
     Page,
+    View,
     Webhook,
     Delivery,
 ]

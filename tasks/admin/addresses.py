@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -45,3 +46,27 @@ def _as_text(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return value.isoformat() if isinstance(value, date | datetime) else str(value)
+
+
+def write_stored_where(where: Mapping[str, object]) -> str:
+    """Return the filters of a stored view as a query string of GET /tasks."""
+    pairs: list[tuple[str, str]] = []
+    for name, value in where.items():
+        if isinstance(value, Mapping):
+            pairs += _write_conditions(name, value)
+        else:
+            pairs += [(name, _as_text(v)) for v in (value if isinstance(value, list) else [value])]
+    return urlencode(pairs)
+
+
+def _write_conditions(name: str, node: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the parameters of a filter by metadata: `metadata[build][green]=true`."""
+    pairs: list[tuple[str, str]] = []
+    for key, value in node.items():
+        if isinstance(value, Mapping):
+            pairs += _write_conditions(f"{name}[{key}]", value)
+        else:
+            values = value if isinstance(value, list) else [value]
+            texts = dict.fromkeys(v if isinstance(v, str) else json.dumps(v) for v in values)
+            pairs += [(f"{name}[{key}]", text) for text in texts]
+    return pairs

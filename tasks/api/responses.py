@@ -42,8 +42,9 @@ from tasks.queries.lookup import (
     task_lookup,
 )
 from tasks.queries.trash import count_deleted
+from tasks.queries.views import load_view
 from tasks.schemas.comments import MAX_RECENT_COMMENTS
-from tasks.schemas.tasks import TaskParams
+from tasks.schemas.tasks import TaskParams, TaskWhere
 from tasks.schemas.trash import DeletedRows, Deletion
 
 
@@ -160,7 +161,8 @@ def list_response(
     if model is Task:
         filter_values = leave_out_archived(filter_values)
     if sorts is not None:
-        order = read_sort(filters.sort, default=order, allowed=sorts)
+        sort = filters.sort or (_sort_of_view(actor, filters) if model is Task else None)
+        order = read_sort(sort, default=order, allowed=sorts)
     if filters.format == "text":
         fields: tuple[str, ...] | None = LINES[model].fields
     else:
@@ -176,3 +178,9 @@ def list_response(
         return respond(request, page_text(model, page), media_type=TEXT_MEDIA_TYPE)
     media_type = PARTIAL_MEDIA_TYPE if fields else None
     return respond(request, page.as_text(), media_type=media_type)
+
+
+def _sort_of_view(actor: Actor, filters: TaskWhere) -> str | None:
+    """Return the order of the view that the filters name, if any. One query if they name one."""
+    view_id = filters.sent_fields().get("view")
+    return load_view(actor, view_id).sort if view_id else None

@@ -25,6 +25,7 @@ from tasks.schemas.pages import PageCreate
 from tasks.schemas.projects import ProjectCreate
 from tasks.schemas.tags import TagCreate
 from tasks.schemas.tasks import TaskCreate
+from tasks.schemas.views import ViewCreate
 
 MAX_COLUMN_DEPTH = MAX_JSON_DEPTH - 1  # levels of metadata, which is one level inside a body
 MAX_CHANGES_DEPTH = MAX_COLUMN_DEPTH + 2  # levels of {field: [before, after]}
@@ -41,6 +42,7 @@ CHECKED_COLUMNS: Mapping[str, tuple[type[In], tuple[str, ...]]] = {
     "tasks.tag": (TagCreate, ("name", "color")),
     "tasks.comment": (CommentCreate, ("body",)),
     "tasks.page": (PageCreate, ("title", "body")),
+    "tasks.view": (ViewCreate, ("name", "where", "sort")),
 }
 JSON_TYPES: tuple[tuple[type[AnyField], type], ...] = (
     (models.ForeignKey, int),

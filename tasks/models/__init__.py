@@ -10,6 +10,7 @@ from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectSta
 from tasks.models.registry import RESOURCE_TYPES
 from tasks.models.tags import Tag
 from tasks.models.tasks import Outcome, Priority, Status, Task, TaskBlocker, TaskTag
+from tasks.models.views import View
 from tasks.models.webhooks import Webhook
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "TaskBlocker",
     "TaskCountDelta",
     "TaskTag",
+    "View",
     "Webhook",
 ]

@@ -27,6 +27,7 @@ from tasks.models.readiness import (
 )
 from tasks.models.tags import Tag
 from tasks.models.tasks import Task
+from tasks.models.views import View
 from tasks.models.webhooks import Webhook
 
 MOVE_TO_TRASH = ("deleted", "deleted_at")  # verb and field: see ResourceType.removal
@@ -156,6 +157,7 @@ RESOURCE_TYPES = (
             "unpublished": "turned the page back into a draft",
         },
     ),
+    ResourceType(View, "view", own_visibility="visible_to", select_related=("owner",)),
 )
 register_resource_types(RESOURCE_TYPES)
 register_consequences(Task, find_ready_after_task_changes)

@@ -25,6 +25,7 @@ from tasks.models.claims import is_open
 from tasks.models.tasks import is_blocked, is_ready, is_workable
 from tasks.queries.changed_since import has_changed_since
 from tasks.queries.search import Condition, matches
+from tasks.queries.views import IN_VIEW
 
 M = TypeVar("M", bound=Model)
 FilterCondition = Callable[[Any], Q | Exists]  # each filter takes values of its own type
@@ -49,7 +50,8 @@ class SearchFilter(NamedTuple):
 def apply_filters(rows: QuerySet[M], filters: FilterValues) -> QuerySet[M]:
     """Return the rows that satisfy all filters. The values may be parameters of a query."""
     conditions = CONDITIONS[rows.model]
-    for name, value in filters.items():
+    for sent_name, value in filters.items():
+        name = sent_name.removeprefix(IN_VIEW)
         if name in conditions:
             rows = rows.filter(conditions[name](value))
         else:

@@ -43,6 +43,7 @@ from tasks.queries.lookup import (
     read_id,
 )
 from tasks.queries.search import build_condition, build_exclusions, read_query
+from tasks.queries.views import VIEW, add_view_filters, load_view, refuse_view
 
 if TYPE_CHECKING:
     from tasks.schemas.tasks import TaskWhere
@@ -132,6 +133,7 @@ def read_filters(
     the caller must call check_project().
     """
     values: dict[str, object] = {}
+    of_view: FilterValues = {}
     sent = {name: value for name, value in filters.sent_fields().items() if name not in NO_FILTERS}
     _check_number_of_values(sent)
     for name, value in sent.items():
@@ -149,6 +151,8 @@ def read_filters(
             values[name] = build_exclusions(read_query(value, name))
         elif name == "updated_since" and isinstance(filters, ChangeFilters):
             values[name] = find_changes_since(value)
+        elif name == VIEW:
+            of_view = _read_view(actor, cast("TaskWhere", filters), value)
         elif name == "overdue":
             now = timezone.now()
             values[name] = (value, now, actor.tenant.day_of(now))
@@ -160,7 +164,20 @@ def read_filters(
             values[name] = (_end_of(actor.tenant, day), _day_of(actor.tenant, day))
         else:
             values[name] = value
-    return values
+    return add_view_filters(values, of_view)
+
+
+def _read_view(actor: Actor, where: TaskWhere, view_id: int) -> FilterValues:
+    """Return the values of the filters of a stored view. One query beside those of its filters.
+
+    Raises Invalid, naming `view`, for a view that the actor cannot see, and for one that names what
+    does not exist or is not visible.
+    """
+    view = load_view(actor, view_id)
+    try:
+        return read_filters(actor, where.read_stored(view.where))
+    except Invalid as problem:
+        raise refuse_view(view, problem) from None
 
 
 def check_project(actor: Actor, values: FilterValues) -> FilterValues | None:

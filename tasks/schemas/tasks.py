@@ -5,9 +5,10 @@ from __future__ import annotations
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import MISSING, Field, StrictBool, StringConstraints
+from pydantic import MISSING, Field, StrictBool, StringConstraints, ValidationError
 
 from accounts.schemas.users import UserRef
+from taskflow.db.types import MAX_ID
 from taskflow.http.fields import RowListParams, RowParams
 from taskflow.http.filtering import (
     ChangeFilters,
@@ -43,8 +44,10 @@ from taskflow.http.schema import (
     Timestamp,
     UpdatedAt,
     Version,
+    WholeNumber,
     example,
 )
+from taskflow.http.validation import problem_of_validation
 from tasks.models import Outcome, Priority, ProjectStatus, Status, Task
 from tasks.models.tasks import MAX_TAGS
 from tasks.schemas.comments import RecentComments
@@ -304,12 +307,20 @@ class TaskMove(WithReferences):
     project_id: ProjectId | MISSING = MISSING
 
 
+# In a URL the digits, in a body the number.
+ViewId = Annotated[WholeNumber, Field(ge=1, le=MAX_ID)]
+
+
 @with_exclusions
 class TaskWhere(ChangeFilters):
     """Filters of tasks. A task must satisfy all of them. If a filter has several values, one of
     them is enough. A filter whose name ends in `_not` excludes tasks: `status_not=done`.
     """
 
+    view: ViewId | MISSING = Field(
+        MISSING,
+        description="The id of a stored view: its filters, beside the others. GET /views.",
+    )
     q: SearchWords | MISSING = MISSING
     q_not: ExcludedWords | MISSING = MISSING
     project: list[FilterWord] | MISSING = list_filter_field("Id or key.")
@@ -365,6 +376,14 @@ class TaskWhere(ChangeFilters):
     updated_after: DayOrTimestamp | MISSING = MISSING
     completed_before: DayOrTimestamp | MISSING = MISSING
     completed_after: DayOrTimestamp | MISSING = MISSING
+
+    @staticmethod
+    def read_stored(value: object) -> TaskWhere:
+        """Return the filters of a stored view. Raises Invalid for those that are not valid."""
+        try:
+            return TaskWhere.model_validate(value)
+        except ValidationError as error:
+            raise problem_of_validation(error, TaskWhere) from None
 
 
 class TaskFilters(RowListParams, TaskWhere):

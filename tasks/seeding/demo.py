@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import hmac
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -26,6 +28,7 @@ from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.views import create_view
 from tasks.changes.tasks import create_task
 from tasks.models import Project, Task
 from tasks.seeding.companies import DEMO_TENANT, TENANTS, ProjectPlan, TaskPlan, TenantPlan
@@ -41,6 +44,12 @@ class Seeded:
     users: int = 0
     projects: int = 0
     tasks: int = 0
+
+
+SHARED_VIEWS: Mapping[str, dict[str, Any]] = {  # of each tenant, by name
+    "Urgent and open": {"where": {"priority": ["high"], "status_not": ["done"]}, "sort": "due"},
+    "Work of the week": {"where": {"due_before": "8d", "status_not": ["done"]}, "layout": "board"},
+}
 
 
 def is_demo_seeded() -> bool:
@@ -99,6 +108,8 @@ def _seed_tenant(plan: TenantPlan, seeded: Seeded) -> None:
             create_tag(actor, name=name, color=color)
         for project_plan in plan.projects:
             _seed_project(project_plan, actors, seeded)
+        for name, values in SHARED_VIEWS.items():
+            create_view(actor, name=name, is_shared=True, **values)
         if plan.subdomain == DEMO_TENANT:
             entropy = _entropy() if settings.DEBUG else None
             _, seeded.token = issue_token(

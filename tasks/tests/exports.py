@@ -23,6 +23,7 @@ from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project, delete_project
 from tasks.actions.trash import purge
 from tasks.actions.undo.undoing import undo
+from tasks.actions.views import create_view
 from tasks.changes.tasks import create_task, delete_task, move_task, update_task
 from tasks.export.exporting import export_tenant
 from tasks.export.importing import import_tenant
@@ -72,6 +73,7 @@ def _fill(fixtures):
     move_task(fixtures.ada, later, other)
     create_comment(fixtures.bob, first, body=" kept\n")
     create_page(fixtures.ada, other, title="P", is_published=True)
+    create_view(fixtures.ada, name="V", where={"due_before": "7d", "project": ["APO"]}, sort="due")
     gone = create_task(fixtures.ada, fixtures.apollo, title="gone", metadata=nested(15), tags=["a"])
     update_task(fixtures.ada, fixtures.task, blocked_by=[gone])
     delete_task(fixtures.ada, gone)

@@ -18,8 +18,9 @@ from tasks.actions.members import add_member
 from tasks.actions.pages import create_page
 from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
+from tasks.actions.views import create_view
 from tasks.changes.tasks import create_task
-from tasks.models import Claim, Comment, Page, Project, ProjectMember, Tag, Task
+from tasks.models import Claim, Comment, Page, Project, ProjectMember, Tag, Task, View
 from tasks.queries.claimable import lock_claimable_task
 
 
@@ -112,3 +113,15 @@ class TagFactory(ActionFactory):
     @classmethod
     def call_action(cls, actor: Actor, **values: Any) -> Tag:
         return create_tag(actor, **values)
+
+
+class ViewFactory(ActionFactory):
+    class Meta:
+        model = View
+
+    name = factory.Sequence(lambda n: f"View {n}")
+    where = factory.LazyFunction(lambda: {"status_not": ["done"]})
+
+    @classmethod
+    def call_action(cls, actor: Actor, **values: Any) -> View:
+        return create_view(actor, **values)

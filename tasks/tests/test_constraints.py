@@ -49,8 +49,9 @@ from tasks.models import (
 )
 from tasks.models.deliveries import Delivery
 from tasks.models.invitations import Invitation
+from tasks.models.views import View
 from tasks.models.webhooks import Webhook
-from tasks.tests.factories import ClaimFactory
+from tasks.tests.factories import ClaimFactory, ViewFactory
 
 TENANT_MODELS = [model for model in apps.get_models() if is_tenant_model(model)]
 FOREIGN_KEYS = [
@@ -100,6 +101,7 @@ def fill_tables(actor, project, task):
     issue_mail_token(actor.tenant, MailPurpose.PASSWORD_RESET, user=actor.user)
     start_session(actor, user_agent="x")
     ClaimFactory(actor=actor, project=project, task=first)
+    ViewFactory(actor=actor)
     ping(actor, create_webhook(actor, url="https://hooks.example/", project=project))
 
 
@@ -128,6 +130,9 @@ CHECKS = {
     "page_has_a_title": (Page, {"title": ""}),
     "page_is_published_since": (Page, {"is_published": True}),
     "mail_token_purpose_is_known": (MailToken, {"purpose": "greeting"}),
+    "view_has_a_name": (View, {"name": ""}),
+    "view_layout_is_known": (View, {"layout": "table"}),
+    "view_grouping_is_known": (View, {"group_by": "tag"}),
     "webhook_state_is_known": (Webhook, {"state": "lost"}),
     "webhook_pause_has_a_reason": (Webhook, {"state": "paused"}),
     "claim_ttl_is_allowed": (Claim, {"ttl_seconds": 4}),

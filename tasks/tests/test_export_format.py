@@ -44,6 +44,7 @@ REQUIRED = {
     "tasks.taskblocker": {"id", "task_id", "blocker_id"},
     "tasks.formernumber": {"id", "project_id", "number", "task_id"},
     "tasks.comment": {"id", "task_id", "body", "created_at", "updated_at"},
+    "tasks.view": {"id", "owner_id", "name", "where", "created_at", "updated_at"},
     "tasks.page": {"id", "project_id", "title", "owner_id", "created_at", "updated_at"},
 }
 

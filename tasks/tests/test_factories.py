@@ -21,6 +21,7 @@ from tasks.tests.factories import (
     ProjectFactory,
     TagFactory,
     TaskFactory,
+    ViewFactory,
 )
 
 pytestmark = pytest.mark.one_database
@@ -34,6 +35,7 @@ FACTORIES = [
     (PageFactory, "created"),
     (CommentFactory, "created"),
     (TagFactory, "created"),
+    (ViewFactory, "created"),
 ]
 
 

@@ -10,6 +10,7 @@ from tasks.tests.factories import (
     ProjectFactory,
     TagFactory,
     TaskFactory,
+    ViewFactory,
 )
 
 
@@ -43,6 +44,38 @@ def delete_tag(setup: Setup, rows: int) -> Request:
     tag = TagFactory(actor=setup.fixtures.ada)
     setup.add_tasks(rows, tags=[tag.name])
     return lambda: setup.boss.delete(f"/tags/{tag.pk}")
+
+
+def list_views(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        ViewFactory(actor=setup.fixtures.ada, is_shared=True)
+    return lambda: setup.bob.get("/views")
+
+
+def get_view(setup: Setup, rows: int) -> Request:
+    view = ViewFactory(actor=setup.fixtures.ada)
+    return lambda: setup.ada.get(f"/views/{view.pk}")
+
+
+def create_view(setup: Setup, rows: int) -> Request:
+    body = {"name": "x", "where": {"assignee": ["@bob"]}}
+    return lambda: setup.ada.post("/views", body)
+
+
+def update_view(setup: Setup, rows: int) -> Request:
+    view = ViewFactory(actor=setup.fixtures.ada)
+    return lambda: setup.ada.patch(f"/views/{view.pk}", {"name": "y"})
+
+
+def delete_view(setup: Setup, rows: int) -> Request:
+    view = ViewFactory(actor=setup.fixtures.ada)
+    return lambda: setup.ada.delete(f"/views/{view.pk}")
+
+
+def list_tasks_of_a_view(setup: Setup, rows: int) -> Request:
+    view = ViewFactory(actor=setup.fixtures.ada)
+    setup.add_tasks(rows)
+    return lambda: setup.ada.get(f"/tasks?view={view.pk}")
 
 
 def list_comments(setup: Setup, rows: int) -> Request:

@@ -17,7 +17,7 @@ from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task
-from tasks.tests.factories import ClaimFactory
+from tasks.tests.factories import ClaimFactory, ViewFactory
 
 
 @dataclass
@@ -74,5 +74,6 @@ def _create_work(actors: list[Actor], name: str) -> dict[str, list[int]]:
         "comment": comments,
         "page": pages,
         "tag": tags,
+        "view": [ViewFactory(actor=boss, is_shared=True)],
     }
     return {kind: [row.pk for row in of_kind] for kind, of_kind in rows.items()}

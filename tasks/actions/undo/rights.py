@@ -19,8 +19,14 @@ from taskflow.audit.resource_types import resource_types
 from taskflow.audit.values import is_creation
 from taskflow.audit.visibility import find_hidden_then
 from taskflow.http.errors import Forbidden
-from tasks.models import Project, ProjectMember, Role
-from tasks.rules import MANAGERS, WRITERS, require_role, require_unarchived
+from tasks.models import Project, ProjectMember, Role, View
+from tasks.rules import (
+    MANAGERS,
+    WRITERS,
+    require_role,
+    require_unarchived,
+    require_view_owner,
+)
 
 Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanently deleted rows
 CONTENTS = "contents"  # of a project
@@ -130,6 +136,8 @@ def require_rights(actor: Actor, events: Iterable[Event], rows: Rows) -> None:
         row = rows.get(_subject(event))
         if event.subject_type in ACCOUNT_TYPES:
             _require_account_rights(actor, event, row)
+        elif event.subject_type == "view":
+            _require_view_rights(actor, event, row)
         elif not project_ids and not _is_own_new_tag(actor, event):
             require_staff(actor)
         required |= {(pk, _roles_for(actor, event, row)) for pk in project_ids}
@@ -176,6 +184,16 @@ def _require_account_rights(actor: Actor, event: Event, row: Any) -> None:
         raise NEEDS_PASSWORD.copy()
     is_visible_token = event.subject_type == "apitoken" and row is not None
     if not (is_visible_token or _is_own_profile(actor, event)):
+        require_staff(actor)
+
+
+def _require_view_rights(actor: Actor, event: Event, row: View | None) -> None:
+    """Raise Forbidden unless the actor owns the view. One that was deleted belonged to who could
+    delete it.
+    """
+    if row is not None:
+        require_view_owner(actor, row)
+    elif not is_own(actor, event):
         require_staff(actor)
 
 
