@@ -9,6 +9,7 @@ from typing import Any
 
 import dj_database_url
 from django.core.exceptions import ImproperlyConfigured
+from django.templatetags.static import static
 from django.urls import reverse_lazy
 
 from taskflow import env
@@ -295,6 +296,7 @@ UNFOLD = {
         {"rel": "icon", "type": "image/svg+xml", "href": "taskflow.http.static_files.favicon_url"}
     ],
     "SHOW_HISTORY": True,
+    "STYLES": [lambda request: static("tasks/task_page.css")],
     "ACCOUNT": {
         "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
     },

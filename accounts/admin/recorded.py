@@ -276,6 +276,7 @@ class RecordedAdmin(ModelAdmin):
             "opts": self.opts,
             "object": row,
             "original": row,
+            **(extra_context or {}),
         }
         return TemplateResponse(request, "admin/event_history.html", context)
 

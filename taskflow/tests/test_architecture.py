@@ -44,7 +44,6 @@ LAYERS: list[set[str]] = [
         "sign_in",
         "csv",
         "export",
-        "markdown",
         "webhooks",
     },
     {

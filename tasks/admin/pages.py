@@ -11,7 +11,7 @@ from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import pages as actions
-from tasks.admin.trash import TrashableAdmin
+from tasks.admin.rendered import RenderedAdmin
 from tasks.models import Page
 from tasks.schemas.pages import PageCreate
 
@@ -19,8 +19,9 @@ STATE_COLORS = {"published": "success", "draft": "warning"}
 
 
 @admin.register(Page)
-class PageAdmin(TrashableAdmin):
+class PageAdmin(RenderedAdmin):
     schema = PageCreate
+    rendered_field = "body"
     list_display = ["title", "project", "show_state", "owner", "updated_at"]
     list_filter = [
         "is_published",

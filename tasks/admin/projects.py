@@ -16,7 +16,7 @@ from taskflow.audit.actor import Actor
 from taskflow.http.files import WrittenFile
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
-from tasks.admin.trash import TrashableAdmin
+from tasks.admin.rendered import RenderedAdmin
 from tasks.csv.writing import csv_response
 from tasks.models import Project, ProjectMember, Role, Task
 from tasks.schemas.csv import CsvFormat
@@ -62,8 +62,9 @@ class TaskInline(RecordedInline):
 
 
 @admin.register(Project)
-class ProjectAdmin(TrashableAdmin):
+class ProjectAdmin(RenderedAdmin):
     schema = ProjectCreate
+    rendered_field = "description"
     form = ProjectForm
     list_display = ["show_name", "show_status", "owner", "show_tasks", "updated_at"]
     list_filter = ["status", ("owner", AutocompleteSelectFilter)]

@@ -16,9 +16,10 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
+from tasks.admin.colors import PRIORITY_COLORS, STATUS_COLORS
 from tasks.admin.links import LinksField
 from tasks.admin.task_list import FilteredTaskList
-from tasks.admin.trash import TrashableAdmin
+from tasks.admin.task_page.pages import TaskPageAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
 from tasks.changes.complete import CompleteTask
@@ -27,14 +28,7 @@ from tasks.changes.reopen import ReopenTask
 from tasks.models import Outcome, Priority, Status, Tag, Task
 from tasks.schemas.tasks import TaskCreate
 
-STATUS_COLORS = {
-    "todo": "info",
-    "in_progress": "warning",
-    "done": "success",
-    Outcome.CANCELLED.value: "danger",
-}
 OUTCOME_HELP = "Only for done tasks. Without one, a done task is completed."
-PRIORITY_COLORS = {"low": "info", "medium": "warning", "high": "danger"}
 
 
 class TaskForm(RecordedForm):
@@ -90,7 +84,7 @@ class TaskForm(RecordedForm):
 
 
 @admin.register(Task)
-class TaskAdmin(FilteredTaskList, TrashableAdmin):
+class TaskAdmin(FilteredTaskList, TaskPageAdmin):
     schema = TaskCreate
     form = TaskForm
     action_field_names = {"labels": "tags", "blockers": "blocked_by"}

@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from conftest import new_tenant, person
 from taskflow.tenancy import inside
-from tasks import markdown
-from tasks.changes.tasks import complete_task, move_task
-from tasks.markdown import (
+from tasks.admin import markdown
+from tasks.admin.markdown import (
     References,
     Target,
     find_references,
@@ -23,12 +22,13 @@ from tasks.markdown import (
     render_markdown,
     render_texts,
 )
+from tasks.changes.tasks import complete_task, move_task
 from tasks.tests.factories import ProjectFactory, TaskFactory
 
 pytestmark = pytest.mark.one_database
 
 WEB_1 = Target("/admin/tasks/task/1/change/", 'A "title" <b>', "task-key")
-BOB = Target("/admin/tasks/task/?assignee__id__exact=2", "Bob", "mention")
+BOB = Target("/admin/tasks/task/?where=assignee%3D%2540bob", "Bob", "mention")
 REFERENCES = References({"WEB-1": WEB_1}, {"bob": BOB})
 
 
@@ -121,6 +121,7 @@ def test_text_loads_nothing_from_another_site():
         ("[WEB-1](https://a.example)", ["https://a.example"]),
         ("@bob", [BOB.address]),
         ("ask @bob.", [BOB.address]),
+        ("@Bob", [BOB.address]),
         ("@bobby", []),
         ("ada@bob.example", []),
         ("`@bob`", []),
@@ -152,10 +153,10 @@ def rows(db):
 
 @pytest.mark.isolation
 def test_task_that_the_viewer_cannot_see_stays_text(rows):
-    texts = ["WEB-1 SEC-1 @ada @nobody"]
+    texts = ["WEB-1 SEC-1 @ada @nobody @bob"]  # Bob is no member
 
-    seen_by_ada = find_references(rows["ada"], texts)
-    seen_by_root = find_references(rows["root"], texts)
+    seen_by_ada = find_references(rows["ada"], texts, rows["task"].project_id)
+    seen_by_root = find_references(rows["root"], texts, rows["task"].project_id)
 
     assert (set(seen_by_ada.tasks), set(seen_by_ada.users)) == ({"WEB-1"}, {"ada"})
     assert set(seen_by_root.tasks) == {"WEB-1", "SEC-1"}
@@ -168,7 +169,7 @@ def test_done_task_is_marked_and_former_key_is_linked(rows):
     complete_task(rows["ada"], rows["task"])
     move_task(rows["ada"], rows["task"], target)
 
-    references = find_references(rows["ada"], ["WEB-1 NEW-1"])
+    references = find_references(rows["ada"], ["WEB-1 NEW-1"], target.pk)
 
     assert {k: t.css_class for k, t in references.tasks.items()} == {
         "WEB-1": "task-key is-done",
@@ -177,11 +178,11 @@ def test_done_task_is_marked_and_former_key_is_linked(rows):
 
 
 def test_many_texts_cost_as_many_queries_as_one(rows):
-    texts = ["WEB-1 and @bob"]
+    texts, project_id = ["WEB-1 and @ada"], rows["task"].project_id
 
     def count(number: int) -> int:
         with CaptureQueriesContext(connection) as queries:
-            render_texts(rows["ada"], texts * number)
+            render_texts(rows["ada"], texts * number, project_id)
         return len(queries)
 
     assert count(50) == count(1) == 2
@@ -189,13 +190,15 @@ def test_many_texts_cost_as_many_queries_as_one(rows):
 
 def test_text_without_references_costs_no_query(rows, django_assert_num_queries):
     with django_assert_num_queries(0):
-        render_texts(rows["ada"], ["nothing"])
+        render_texts(rows["ada"], ["nothing"], rows["task"].project_id)
 
 
 def test_texts_after_the_limit_of_a_page_are_not_parsed(rows, monkeypatch):
     monkeypatch.setattr(markdown, "MAX_PAGE_CHARACTERS", 10)
 
-    first, second = render_texts(rows["ada"], ["**first**", "**<b>**"])
+    texts = ["**first**", "**<b>**"]
+
+    first, second = render_texts(rows["ada"], texts, rows["task"].project_id)
 
     assert first == "<p><strong>first</strong></p>\n"
     assert second == "<pre>**&lt;b&gt;**</pre>"

@@ -21,10 +21,12 @@ from markdown_it import MarkdownIt
 from markdown_it.rules_core import StateCore
 from markdown_it.token import Token
 
-from accounts.models import HANDLE, User
 from taskflow.audit.actor import Actor
+from taskflow.db.text import fold
+from tasks.admin.addresses import list_address
 from tasks.models.projects import KEY_PATTERN
 from tasks.queries.lookup import find_tasks
+from tasks.queries.mentions import MENTION, find_mentioned_users
 
 ENV_KEY = "taskflow_references"  # "references" is used by markdown-it itself
 SCHEMES = frozenset({"http", "https", "mailto"})
@@ -40,9 +42,9 @@ MAX_PAGE_CHARACTERS = 150_000
 # Different keys, and different handles, of one page that are looked up. Others stay text.
 MAX_REFERENCES = 500
 REFERENCE = re.compile(
-    r"(?<![\w/@.&-])(?:"
+    rf"(?P<mention>(?i:{MENTION.pattern}))"
+    r"|(?<![\w/@.&-])(?:"
     r"(?P<url>https?://[^\s<>\"'`|\\^{}]+)"
-    rf"|@(?P<handle>{HANDLE.pattern})"
     rf"|(?P<key>{KEY_PATTERN.pattern}-[1-9][0-9]{{0,8}})(?![\w-])"
     r")"
 )
@@ -74,15 +76,11 @@ class References:
     tasks: Mapping[str, Target] = field(default_factory=dict)  # by key, as WEB-12
     users: Mapping[str, Target] = field(default_factory=dict)  # by handle, without @
 
-    def find(self, match: re.Match[str]) -> tuple[str, Target] | None:
-        """Return the text of the reference and its target, or None if it stays text."""
+    def find(self, match: re.Match[str]) -> Target | None:
+        """Return the target of a match of REFERENCE, or None if it stays text."""
         if key := match["key"]:
-            target = self.tasks.get(key)
-            return (key, target) if target else None
-        for handle in handles_of(match["handle"]):
-            if target := self.users.get(handle):
-                return f"@{handle}", target
-        return None
+            return self.tasks.get(key)
+        return self.users.get(fold(match[0].removeprefix("@")))
 
 
 NO_REFERENCES = References()
@@ -99,13 +97,13 @@ def render_markdown(text: str, references: References = NO_REFERENCES) -> SafeSt
     return mark_safe(cleaned)  # noqa: S308  # nh3 has left only the tags and attributes above
 
 
-def render_texts(actor: Actor, texts: Sequence[str]) -> list[SafeString]:
-    """Return the texts of one page as HTML, with links to what the actor may see.
+def render_texts(actor: Actor, texts: Sequence[str], project_id: int) -> list[SafeString]:
+    """Return the texts of one page, all of one project, as HTML.
 
     Texts after the first MAX_PAGE_CHARACTERS are not parsed: a page of comments that are as long as
     possible would take seconds. The queries of find_references().
     """
-    references = find_references(actor, texts)
+    references = find_references(actor, texts, project_id)
     rendered, characters = [], 0
     for text in texts:
         characters += len(text)
@@ -118,30 +116,23 @@ def render_texts(actor: Actor, texts: Sequence[str]) -> list[SafeString]:
     return rendered
 
 
-def find_references(actor: Actor, texts: Iterable[str]) -> References:
-    """Return what the keys and handles in the texts lead to, as far as the actor may see it.
+def find_references(actor: Actor, texts: Iterable[str], project_id: int) -> References:
+    """Return what the keys and mentions in texts of a project lead to.
 
-    Two queries for any number of texts, and two more for former keys. None if the texts have
-    neither.
+    Tasks are those that the actor can see, users those whom such a text mentions. One query for
+    keys, one for mentions, and three more if some keys are no present ones.
     """
     keys: dict[str, None] = {}
     handles: dict[str, None] = {}
     for match in (m for text in texts for m in REFERENCE.finditer(text)):
         if match["key"]:
             keys[match["key"]] = None
-        elif match["handle"]:
-            handles |= dict.fromkeys(handles_of(match["handle"]))
+        elif match["mention"]:
+            handles[fold(match[0].removeprefix("@"))] = None
     return References(
         _find_tasks(actor, list(keys)[:MAX_REFERENCES]),
-        _find_users(actor, list(handles)[:MAX_REFERENCES]),
+        _find_users(actor, list(handles)[:MAX_REFERENCES], project_id),
     )
-
-
-def handles_of(text: str) -> Iterator[str]:
-    """Yield the handles that a text after @ can mean: as a whole, or without its punctuation."""
-    yield text
-    if (shorter := text.rstrip("._-")) != text:
-        yield shorter
 
 
 def _find_tasks(actor: Actor, keys: Sequence[str]) -> dict[str, Target]:
@@ -155,18 +146,14 @@ def _find_tasks(actor: Actor, keys: Sequence[str]) -> dict[str, Target]:
     }
 
 
-def _find_users(actor: Actor, handles: Sequence[str]) -> dict[str, Target]:
-    if not handles:
-        return {}
-    users = User.objects.visible_to(actor.viewer).filter(handle__in=handles, is_active=True)
-    tasks = reverse("admin:tasks_task_changelist")
+def _find_users(actor: Actor, handles: Sequence[str], project_id: int) -> dict[str, Target]:
     return {
-        user.handle: Target(
-            f"{tasks}?assignee__id__exact={user.pk}",
+        handle: Target(
+            list_address(assignee=f"@{handle}"),
             str(user),
             "mention is-me" if user.pk == actor.user.pk else "mention",
         )
-        for user in users.order_by("pk")
+        for handle, user in find_mentioned_users(handles, project_id).items()
     }
 
 
@@ -265,11 +252,10 @@ def _find_link(match: re.Match[str], references: References) -> tuple[str, dict[
     if match["url"]:
         address = END_OF_URL.sub("", match["url"])
         return (address, {"href": address}) if is_safe_address(address) else None
-    if (found := references.find(match)) is None:
+    if (target := references.find(match)) is None:
         return None
-    label, target = found
     attributes = {"href": target.address, "title": target.title, "class": target.css_class}
-    return label, attributes
+    return match[0], attributes
 
 
 def _link(label: str, attributes: Mapping[str, str]) -> Iterator[Token]:

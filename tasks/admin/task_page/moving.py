@@ -1,0 +1,67 @@
+"""The page that moves a task to another project."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as translate
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin.fields import set_messages
+from accounts.admin.recorded import get_actor
+from taskflow.admin.site import Select
+from taskflow.audit.actor import Actor
+from taskflow.http.errors import Problem
+from tasks.admin.task_page.base import find_refusal
+from tasks.admin.task_page.head import task_address
+from tasks.changes.tasks import move_task
+from tasks.models import Project, ProjectStatus, Task
+
+MAX_CHOICES = 500  # projects in the list of choices; the page of the task finds others by search
+
+
+class ProjectChoice(forms.ModelChoiceField):  # type: ignore[type-arg]
+    def label_from_instance(self, obj: Project) -> str:
+        return f"{obj.key} · {obj.name}"
+
+
+class MoveForm(forms.Form):
+    project: Any = ProjectChoice(
+        queryset=None, label=_("Project"), widget=Select, empty_label=_("Choose a project")
+    )
+
+    def __init__(self, actor: Actor, task: Task, *args: Any) -> None:
+        super().__init__(*args)
+        set_messages(self.fields.values())
+        projects = Project.objects.visible_to(actor.viewer).exclude(pk=task.project_id)
+        projects = projects.exclude(status=ProjectStatus.ARCHIVED).order_by("key")
+        ids = list(projects.values_list("pk", flat=True)[:MAX_CHOICES])
+        self.fields["project"].queryset = projects.filter(pk__in=ids)  # type: ignore[attr-defined]
+
+
+def show_move(request: HttpRequest, task: Task, context: dict[str, object]) -> HttpResponse:
+    """Show the form (GET), or move the task to the chosen project (POST)."""
+    actor = get_actor(request)
+    form = MoveForm(actor, task, *([request.POST] if request.method == "POST" else []))
+    former_key = task.key
+    if form.is_bound and form.is_valid():
+        project = form.cleaned_data["project"]
+        problem = find_refusal(lambda: move_task(actor, task, project))
+        if problem is None:
+            moved = {"former": former_key, "project": project.name, "key": task.key}
+            sentence = translate("%(former)s was moved to “%(project)s” and is now %(key)s.")
+            messages.success(request, sentence % moved)
+            return HttpResponseRedirect(task_address(task))
+        _add_errors(form, problem)
+    title = translate("Move %(key)s") % {"key": former_key}
+    shown = {"title": title, "form": form, "task": task, "address": task_address(task)}
+    return TemplateResponse(request, "admin/task_page/move.html", context | shown)
+
+
+def _add_errors(form: MoveForm, problem: Problem) -> None:
+    for sentence in [str(e["detail"]) for e in problem.errors] or [problem.detail]:
+        form.add_error(None, sentence)
