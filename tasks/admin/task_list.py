@@ -51,8 +51,11 @@ class FilteredTaskList(TrashableAdmin):
         return TemplateResponse(request, "admin/refused_filters.html", context, status=400)
 
 
+LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk")  # their addresses have the filters
+
+
 def _where_of(request: HttpRequest) -> str:
     """Return the filters in the address of the list of tasks; empty on other pages."""
     match = request.resolver_match
-    is_list = match is not None and match.url_name == "tasks_task_changelist"
+    is_list = match is not None and match.url_name in LIST_PAGES
     return request.GET.get(WHERE, "") if is_list else ""

@@ -16,9 +16,9 @@ from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
+from tasks.admin.bulk.page import BulkTaskList
 from tasks.admin.colors import PRIORITY_COLORS, STATUS_COLORS
 from tasks.admin.links import LinksField
-from tasks.admin.task_list import FilteredTaskList
 from tasks.admin.task_page.pages import TaskPageAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
@@ -84,7 +84,7 @@ class TaskForm(RecordedForm):
 
 
 @admin.register(Task)
-class TaskAdmin(FilteredTaskList, TaskPageAdmin):
+class TaskAdmin(BulkTaskList, TaskPageAdmin):
     schema = TaskCreate
     form = TaskForm
     action_field_names = {"labels": "tags", "blockers": "blocked_by"}

@@ -1,0 +1,93 @@
+"""Problems as sentences on screens.
+
+The detail of a problem is written for clients of the API: it names parameters and operations. For
+the codes of SENTENCES, a screen shows the sentence that stands here. The details of all other codes
+speak of what people see. taskflow/tests/test_screen_refusals.py checks both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from django.urls import reverse
+from django.utils.functional import Promise
+from django.utils.translation import gettext_lazy as _
+
+from taskflow.http.errors import Problem
+
+MAX_REASONS = 20  # listed below the sentence of one refusal
+TASK_PAGE = "admin:tasks_task_change"
+
+TRY_AGAIN = _("Other people are changing the same things at this moment. Try it again.")
+TRY_LATER = _("The database is not available at this moment. Wait a little, then try it again.")
+# By the code of a problem, or of an entry of its `errors`.
+SENTENCES: Mapping[str, Promise] = {
+    "open_work": _(
+        "The task has open subtasks or blockers. Complete them first, or choose to complete the"
+        " task anyway."
+    ),
+    "parent_done": _("The task above this one is done. Reopen that task first."),
+    "in_trash": _("The task or project that it belongs to is in the trash. Restore that first."),
+    "parent_in_trash": _("The task above this one is in the trash. Restore that task first."),
+    "claimed": _("An agent works on the task at this moment, and only that agent may change it."),
+    "claim_lost": _("The claim of the task has ended or expired. Claim the task again."),
+    "no_second_factor": _("You have no second factor. Add one on the page “My account”."),
+    "second_factor_mandatory": _(
+        "The tenant requires a second factor of its administrators, so it cannot be removed."
+    ),
+    "changed_since": _("Another person has changed the same fields. Compare the values."),
+    "precondition_failed": _("The page shows an older state. Load it again."),
+    "in_progress": _("The same change is being made already. Load the page again in a moment."),
+    "contended": TRY_AGAIN,
+    "lock_timeout": TRY_AGAIN,
+    "database_busy": TRY_AGAIN,
+    "overloaded": TRY_AGAIN,
+    "unavailable": TRY_LATER,
+    "database_silent": TRY_LATER,
+    "read_only": _("The database accepts no changes at this moment. Try it again later."),
+    "storage_full": _("The disk of the database is full. Nothing was changed. Tell the operator."),
+    "statement_timeout": _("This takes too long. Choose fewer things at once."),
+    "insufficient_scope": _("You may not do this. Ask an administrator."),
+    "internal_error": _("The server failed, and nothing was changed. Tell the operator."),
+    "too_many_requests": _("There were too many requests. Wait a minute, then try it again."),
+    "taken": _(
+        "Something else has this value already, maybe something in the trash. Choose another value."
+    ),
+    "too_large": _("This is too much at once. Choose fewer things, or a smaller file."),
+}
+
+
+class Reason(NamedTuple):
+    """One line below the sentence of a refusal, with the page that it concerns, if there is one."""
+
+    text: str
+    address: str | None
+
+
+class Refusal(NamedTuple):
+    """Why something was refused, for a screen."""
+
+    sentence: str
+    reasons: list[Reason]
+
+
+def describe_refusal(problem: Problem) -> Refusal:
+    """Return the sentence of a problem for a screen, and at most MAX_REASONS lines about it.
+
+    Each line names one task or value that prevents the change. Nothing is queried.
+    """
+    sentence = sentence_of(problem.code, problem.detail)
+    reasons = [_read_reason(error) for error in problem.errors[:MAX_REASONS]]
+    return Refusal(sentence, [r for r in reasons if r.text not in (sentence, problem.detail)])
+
+
+def sentence_of(code: str, detail: str) -> str:
+    """Return the sentence of a screen for a code, or the detail if it is one for people."""
+    return str(SENTENCES.get(code, detail))
+
+
+def _read_reason(error: Mapping[str, Any]) -> Reason:
+    task_id = error.get("task_id")
+    address = reverse(TASK_PAGE, args=[task_id]) if task_id else None
+    return Reason(sentence_of(str(error["code"]), str(error["detail"])), address)

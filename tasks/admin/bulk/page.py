@@ -1,0 +1,190 @@
+"""The page that changes many tasks: choose the changes, see what they do, make them, undo them."""
+
+from __future__ import annotations
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.db import IntegrityError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.http import urlencode
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from accounts.admin.recorded import get_actor, to_problem
+from taskflow.admin.refusals import Refusal, describe_refusal
+from taskflow.audit.actor import Actor
+from taskflow.http.converters import is_id
+from taskflow.http.errors import Invalid, Problem
+from taskflow.http.unavailable import Contended
+from tasks.admin.bulk.edit import BulkEdit
+from tasks.admin.bulk.form import BulkForm
+from tasks.admin.bulk.preview import Preview, build_preview
+from tasks.admin.bulk.running import (
+    MAX_SHOWN,
+    MAX_TASKS,
+    Outcome,
+    TooManyRefusals,
+    make_changes,
+)
+from tasks.admin.task_list import FilteredTaskList
+from tasks.models import Task
+from tasks.queries.lookup import find_tasks
+
+BULK_VIEW = "tasks_task_bulk"
+STEPS = {"preview", "make", "edit"}  # the buttons whose requests contain what was chosen
+
+
+class BulkTaskList(FilteredTaskList):
+    """The list of tasks, with the page that changes many of them."""
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(self.bulk_view)
+        return [path("bulk/", view, name=BULK_VIEW), *super().get_urls()]
+
+    def bulk_view(self, request: HttpRequest) -> HttpResponse:
+        """Show the form, show the preview (`preview` or `delete`), or make the changes (`make`).
+        The form keeps what was chosen when the preview is left.
+
+        The address has the filters of the list. Without a selection, the tasks are all of that
+        list. The form then contains their ids, so that exactly these are changed.
+        """
+        actor = get_actor(request)
+        try:
+            ids = self._read_ids(request)
+            found = find_tasks(actor, map(str, ids)).values()
+        except Problem as problem:
+            messages.error(request, describe_refusal(problem).sentence)
+            return HttpResponseRedirect(_list_of(request))
+        tasks = sorted(found, key=lambda task: task.pk)
+        if not tasks:
+            messages.error(request, _("There are no tasks to change. Select some in the list."))
+            return HttpResponseRedirect(_list_of(request))
+        is_bound = "delete" not in request.POST and bool(STEPS & request.POST.keys())
+        form = BulkForm(actor, tasks, request.POST if is_bound else None)
+        if _is_deletion(request):
+            return self._preview_or_make(request, tasks, form, BulkEdit(is_deletion=True))
+        if is_bound and "edit" not in request.POST and form.is_valid():
+            return self._preview_or_make(request, tasks, form, form.build_edit())
+        return self._show(request, tasks, form)
+
+    def _read_ids(self, request: HttpRequest) -> list[int]:
+        """Return the ids of the selected tasks, or of all tasks of the list without a selection.
+
+        Raises Invalid for more than MAX_TASKS, and for text that is no id.
+        """
+        texts = [text for text in request.POST.get("ids", "").split(",") if text]
+        if not texts and request.POST.get("select_across", "0") != "1":
+            texts = request.POST.getlist(ACTION_CHECKBOX_NAME)
+        if not all(map(is_id, texts)):
+            raise Invalid(_("One of the selected tasks does not exist."))
+        ids = [int(text) for text in texts] or self._find_listed_ids(request)
+        if len(ids) > MAX_TASKS:
+            raise Invalid(
+                _(
+                    "At most %(limit)d tasks can be changed at once, and these are more. Add"
+                    " filters to the list, or select some of its tasks."
+                )
+                % {"limit": MAX_TASKS}
+            )
+        return ids
+
+    def _find_listed_ids(self, request: HttpRequest) -> list[int]:
+        """Return the ids of the tasks of the list with this address, at most one too many."""
+        unreadable = self._unreadable_parameter(request)
+        try:
+            if unreadable:
+                raise IncorrectLookupParameters
+            tasks = self.get_changelist_instance(request).get_queryset(request)
+        except IncorrectLookupParameters:
+            raise Invalid(
+                _("The filters of the list cannot be read. Nothing was changed.")
+            ) from None
+        return list(tasks.order_by("pk").values_list("pk", flat=True)[: MAX_TASKS + 1])
+
+    def _preview_or_make(
+        self, request: HttpRequest, tasks: list[Task], form: BulkForm, edit: BulkEdit
+    ) -> HttpResponse:
+        actor, ids = get_actor(request), [task.pk for task in tasks]
+        try:
+            if "make" in request.POST:
+                skips = request.POST["make"] == "possible"
+                outcome = make_changes(actor, ids, edit, skips_refused=skips)
+                if outcome.events or not outcome.refused:
+                    messages.success(request, describe_done(request, outcome, edit))
+                    return HttpResponseRedirect(_list_of(request))
+            preview = build_preview(actor, ids, edit)
+        except Contended:  # the whole request is answered again
+            raise
+        except TooManyRefusals:
+            refusal = Refusal(_("These tasks depend on each other. Change fewer at once."), [])
+            return self._show(request, tasks, form, refusal=refusal)
+        except (Problem, IntegrityError) as error:
+            refusal = describe_refusal(to_problem(error))
+            return self._show(request, tasks, form, refusal=refusal)
+        return self._show(request, tasks, form, preview=preview)
+
+    def _show(
+        self,
+        request: HttpRequest,
+        tasks: list[Task],
+        form: BulkForm,
+        *,
+        preview: Preview | None = None,
+        refusal: Refusal | None = None,
+    ) -> HttpResponse:
+        count = len(tasks)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": ngettext("Change %(n)d task", "Change %(n)d tasks", count) % {"n": count},
+            "form": form,
+            "ids": ",".join(str(task.pk) for task in tasks),
+            "tasks": tasks[:MAX_SHOWN],
+            "more_tasks": max(0, count - MAX_SHOWN),
+            "preview": preview,
+            "refusal": refusal,
+            "is_deletion": _is_deletion(request),
+            "list_address": _list_of(request),
+            "opts": self.opts,
+        }
+        return TemplateResponse(request, "admin/bulk_tasks.html", context)
+
+
+def _is_deletion(request: HttpRequest) -> bool:
+    return "delete" in request.POST and "edit" not in request.POST
+
+
+def _list_of(request: HttpRequest) -> str:
+    """Return the address of the list from which the page was opened, with its filters."""
+    address = reverse("admin:tasks_task_changelist")
+    query = request.GET.urlencode()
+    return f"{address}?{query}" if query else address
+
+
+def describe_done(request: HttpRequest, outcome: Outcome, edit: BulkEdit) -> SafeString:
+    """Return the message after the changes: how many, what was left out, and the link to undo."""
+    count = outcome.done_count
+    if edit.is_deletion:
+        done = ngettext("%(n)d task is in the trash.", "%(n)d tasks are in the trash.", count) % {
+            "n": count
+        }
+    else:
+        done = ngettext("%(n)d task is changed.", "%(n)d tasks are changed.", count) % {"n": count}
+    parts = [done]
+    if outcome.refused:
+        left_out = len(outcome.refused)
+        parts.append(
+            ngettext("%(n)d was left out.", "%(n)d were left out.", left_out) % {"n": left_out}
+        )
+    return format_html("{} {}", " ".join(parts), link_to_undo(get_actor(request)))
+
+
+def link_to_undo(actor: Actor) -> SafeString:
+    """Return a link to the page that undoes everything that the request of this actor has done."""
+    query = urlencode({"request_id": actor.request_id})
+    address = f"{reverse('admin:audit_event_undo')}?{query}"
+    return format_html('<a class="font-medium underline" href="{}">{}</a>', address, _("Undo"))
