@@ -137,7 +137,7 @@ LIVE_TOKEN_QUERY = Query(_live_tokens)
 
 
 class TenantBackend(BaseBackend):
-    """Signs staff in to the admin, within the tenant of the current unit of work.
+    """Signs people in to the admin, within the tenant of the current unit of work.
 
     Raises TooManyAttempts when a limit is reached.
     """

@@ -64,9 +64,9 @@ INSTALLED_APPS = [
     "taskflow.audit",
     "accounts",
     "tasks",
-    "unfold",
+    "unfold.apps.BasicAppConfig",
     "unfold.contrib.filters",
-    "django.contrib.admin",
+    "taskflow.admin.apps.TaskflowAdminConfig",  # django.contrib.admin with our own site
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",

@@ -51,6 +51,22 @@ def require_role(actor: Actor, project: Project, *roles: Role) -> None:
         )
 
 
+def find_held_roles(actor: Actor) -> frozenset[str]:
+    """Return the roles that the actor has in any project. One query."""
+    held = ProjectMember.objects.filter(user=actor.user.pk, project__deleted_at__isnull=True)
+    return frozenset(held.order_by().values_list("role", flat=True).distinct())
+
+
+def require_held_role(held: Collection[str], *roles: Role) -> None:
+    """Raise Forbidden unless one of `roles` is among those that a user holds in any project.
+
+    It decides which pages are offered at all. What is done is checked by require_role().
+    """
+    if not set(roles) & set(held):
+        names = " or ".join(roles)
+        raise Forbidden(f"You are not {names} of any project, so there is nothing to do here.")
+
+
 def _has_role(user_id: int, project: Project, roles: Sequence[Role]) -> bool:
     return bool(MEMBERSHIP_QUERY.fetch((), project.pk, user_id, tuple(map(str, roles))))
 
@@ -78,6 +94,15 @@ def require_unarchived(project: Project) -> None:
             " reopen it by setting another status.",
             code="project_archived",
         )
+
+
+def require_author(actor: Actor, author_id: int | None) -> None:
+    """Raise Forbidden unless the actor is the author of the comment.
+
+    `author_id` is None for a comment that an operator wrote.
+    """
+    if author_id is None or author_id != actor.user.pk:
+        raise Forbidden("Only the author of a comment may change it.")
 
 
 def require_author_or_manager(actor: Actor, project: Project, author_id: int | None) -> None:

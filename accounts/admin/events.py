@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.db import models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from accounts.admin.recorded import get_actor
-from taskflow.admin.site import ModelAdmin, display
+from accounts.admin.rights import RuledAdmin, get_actor
+from taskflow.admin.site import display
 from taskflow.audit.history import (
     USERS_OF_EVENT,
     HistoryEntry,
@@ -17,10 +18,11 @@ from taskflow.audit.history import (
     read_history,
 )
 from taskflow.audit.models import Event
+from taskflow.audit.visibility import select_log
 
 
 @admin.register(Event)
-class EventAdmin(ModelAdmin):
+class EventAdmin(RuledAdmin):
     list_display = ["created_at", "show_who", "show_what", "subject_id", "show_via", "request_id"]
     list_filter = ["via", "subject_type", "verb"]
     list_select_related = USERS_OF_EVENT
@@ -41,6 +43,13 @@ class EventAdmin(ModelAdmin):
         "reason",
     ]
 
+    def get_fields(self, request: HttpRequest, obj: Event | None = None) -> list[Any]:
+        """Return the fields. Only administrators see from which address a change was made."""
+        fields = list(super().get_fields(request, obj))
+        if get_actor(request).is_staff:
+            return fields
+        return [("via", "request_id") if "address" in field else field for field in fields]
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -50,8 +59,11 @@ class EventAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
         return False
 
-    def has_view_permission(self, request: HttpRequest, obj: Event | None = None) -> bool:
-        return True
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody: the list has only the events that the user can see."""
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Event]:
+        return select_log(get_actor(request).viewer, Event.objects.all())
 
     @display(description="by")
     def show_who(self, event: Event) -> str:

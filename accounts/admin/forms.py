@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField, set_messages
 from taskflow.audit.values import as_recorded
+from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
 from taskflow.http.schema import In
@@ -34,6 +35,7 @@ class RecordedForm(forms.ModelForm):  # type: ignore[type-arg]
 
     bound_field_class = IdCheckedBoundField
     schema: ClassVar[type[In]] = In  # the API's schema of the same resource
+    viewer: ClassVar[Viewer]  # who sees the form: its choices are rows that the viewer can see
     refusal: Problem | None = None
     # The version of the row that the form shows.
     row_version = forms.IntegerField(required=False, widget=forms.HiddenInput)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth.base_user import AbstractBaseUser
 from django.core.exceptions import ValidationError
 from django.forms import Form
 from django.http import HttpRequest
+from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.errors import TooManyAttempts
 from taskflow.http.request import Request
@@ -17,16 +19,19 @@ else:
     from unfold.forms import AuthenticationForm
 
 
-REFUSED = (
-    "The e-mail or the password is wrong, or the user is no administrator. Only administrators can"
-    " use these pages."
-)
+REFUSED = _("The e-mail or the password is wrong, or the user is deactivated.")
+FOR_PEOPLE = _("Agents cannot sign in here. They use the API with a token.")
 
 
 class PasswordForm(AuthenticationForm):
     """Asks for e-mail and password. Shows a sentence when too many passwords were wrong."""
 
     error_messages = {**AuthenticationForm.error_messages, "invalid_login": REFUSED}
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        """Raise ValidationError for an agent. Django would refuse all but administrators."""
+        if not getattr(user, "can_use_admin", False):
+            raise ValidationError(FOR_PEOPLE)
 
     def clean(self) -> dict[str, Any]:
         try:

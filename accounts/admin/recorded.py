@@ -14,6 +14,7 @@ from typing import Any, ClassVar, cast
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import IntegrityError, models, transaction
 from django.forms import ModelForm
@@ -27,13 +28,17 @@ from accounts.admin.forms import (
     PreloadedAutocomplete,
     RecordedForm,
 )
+from accounts.admin.rights import RuledAdmin, find_choices, is_permitted
+from accounts.admin.rights import get_actor as get_actor
 from accounts.models import Tenant
-from taskflow.admin.site import ModelAdmin, TabularInline
+from accounts.rules import require_staff
+from taskflow.admin.site import TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.conflicts import find_changes_since
 from taskflow.audit.history import USERS_OF_EVENT, read_field_conflicts, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.values import as_recorded
+from taskflow.audit.visibility import select_log
 from taskflow.http.converters import is_id
 from taskflow.http.database_errors import problem_of_database_error
 from taskflow.http.errors import NotFound, PreconditionFailed, Problem
@@ -52,6 +57,31 @@ class RecordedInline(TabularInline):
 
     get_queryset() must select the rows of autocomplete_fields, or each row costs a query.
     """
+
+    def check_edit(self, request: HttpRequest, parent: Any | None) -> None:
+        """Raise Forbidden unless the user may add, change and delete rows of the parent row, which
+        is None while it is new. The actions check each row when it is saved.
+        """
+        require_staff(get_actor(request))
+
+    def _may_edit(self, request: HttpRequest, parent: Any | None) -> bool:
+        return is_permitted(request, "edit", self, parent, lambda: self.check_edit(request, parent))
+
+    def has_view_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        row_admin: Any = self.admin_site.get_model_admin(self.model)
+        return bool(row_admin.has_view_permission(request))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return self._may_edit(request, obj)
+
+    def get_field_queryset(self, db: Any, db_field: Any, request: HttpRequest) -> Any:
+        return find_choices(request, db_field)
 
     form = InlineRowForm
     formfield_overrides = FORMFIELD_CLASSES
@@ -74,7 +104,7 @@ class RecordedInline(TabularInline):
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
 
-class RecordedAdmin(ModelAdmin):
+class RecordedAdmin(RuledAdmin):
     """The base of all admin classes whose rows can be changed."""
 
     form: type[ModelForm[Any]] = RecordedForm
@@ -173,6 +203,7 @@ class RecordedAdmin(ModelAdmin):
         form: Any = super().get_form(request, *args, **kwargs)
         form.refusal = cast(ActorRequest, request).form_refusal
         form.schema = self.schema
+        form.viewer = get_actor(request).viewer
         return form
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -263,7 +294,12 @@ class RecordedAdmin(ModelAdmin):
         row = self.get_object(request, unquote(object_id))  # None for what cannot be an id
         if row is None:
             raise Http404
-        events = Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        events = select_log(
+            get_actor(request).viewer,
+            Event.objects.filter(subject_type=self.model.__name__.lower(), subject_id=row.pk),
+        )
         paginator = Paginator(
             events.select_related(*USERS_OF_EVENT).order_by("-id"), HISTORY_PAGE_SIZE
         )
@@ -273,6 +309,7 @@ class RecordedAdmin(ModelAdmin):
             "title": f"History: {row}",
             "entries": read_history(get_actor(request), list(page)),
             "page": page,
+            "shows_addresses": get_actor(request).is_staff,
             "opts": self.opts,
             "object": row,
             "original": row,
@@ -288,11 +325,6 @@ class RecordedAdmin(ModelAdmin):
 
     def log_deletions(self, *args: Any, **kwargs: Any) -> Any:
         pass
-
-
-def get_actor(request: HttpRequest) -> Actor:
-    """Return the actor of a request to the admin, which has always been authenticated."""
-    return cast(ActorRequest, request).actor
 
 
 def load_stored(row: Any) -> Any:

@@ -71,7 +71,6 @@ def sign_in(request: HttpRequest) -> HttpResponse:
         "title": "Sign in",
         "subtitle": None,
         "app_path": request.get_full_path(),
-        "username": request.user.get_username(),
     }
     if "next" not in request.GET and "next" not in request.POST:
         context["next"] = reverse("admin:index")
@@ -192,7 +191,7 @@ def find_pending_user(request: HttpRequest) -> User | None:
     if pending is None or not 0 <= time.time() - pending["at"] < PENDING_SECONDS:
         return None
     user: User | None = User.objects.active().filter(pk=pending["user"]).first()
-    if user is None or not user.is_staff:
+    if user is None or not user.can_use_admin:
         return None
     is_same = constant_time_compare(pending["credentials"], user.get_session_auth_hash())
     return user if is_same else None

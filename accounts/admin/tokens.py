@@ -15,6 +15,7 @@ from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.models import ApiToken
+from accounts.rules import require_unbound
 from accounts.schemas.tokens import TokenCreate
 from taskflow.admin.site import TextInput, action, display
 from taskflow.audit.actor import Actor, TokenScope
@@ -55,6 +56,15 @@ class ApiTokenAdmin(RecordedAdmin):
         ("revoked_at", "last_used_at"),
         "project_ids",
     ]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody: the list has the own tokens and those of the own agents."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        require_unbound(get_actor(request), "tokens")
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[ApiToken]:
+        return ApiToken.objects.visible_to(get_actor(request).viewer)
 
     def has_change_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
         return False

@@ -67,6 +67,9 @@ class UserAdmin(RecordedAdmin):
         "responsible",
     ]
 
+    def check_choose(self, request: HttpRequest) -> None:
+        """Permit everybody: any user of the tenant can be assigned or added to a project."""
+
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> list[str]:
         return ["kind"] if obj else []
 

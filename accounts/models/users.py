@@ -279,8 +279,16 @@ class User(TenantModel, AbstractBaseUser):
     def clean(self) -> None:
         self.email = (self.email or "").lower() or None
 
+    @property
+    def can_use_admin(self) -> bool:
+        """Whether the user can sign in to the admin: every active person, and no agent."""
+        return self.is_active and self.kind == UserKind.HUMAN
+
     def has_perm(self, perm: str, obj: object = None) -> bool:
-        """Return whether the user may use the admin. Administrators may do everything in it."""
+        """Return whether the user is an administrator.
+
+        Django asks this for pages whose admin class does not ask the rules of the apps.
+        """
         return self.is_active and (self.is_staff or self.is_superuser)
 
     def has_module_perms(self, app_label: str) -> bool:

@@ -7,7 +7,7 @@ To go back to Django's own admin, change this file and UNFOLD in the settings.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -79,6 +79,18 @@ class AutocompleteSelectFilter(UnfoldAutocompleteFilter):
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any] | None:
         return FieldListFilter.queryset(self, request, queryset)
+
+    model_admin: admin.ModelAdmin[Any]  # Unfold sets both
+    lookup_kwarg: str
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        """Yield the form. It shows the name of the chosen row only if the user can see the row."""
+        shown: Iterator[Any] = super().choices(changelist)
+        for choice in shown:
+            field: Any = self.field
+            rows = self.model_admin.get_field_queryset(None, field, self.request)
+            choice["form"].fields[self.lookup_kwarg].queryset = rows
+            yield choice
 
 
 class TextFilter(SimpleListFilter):

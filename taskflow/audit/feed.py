@@ -35,7 +35,7 @@ from django.db.models.sql.compiler import SQLCompiler
 from taskflow.audit.history import USERS_OF_EVENT
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import resource_types
-from taskflow.audit.visibility import sees_all_events, select_visible_events
+from taskflow.audit.visibility import sees_all_events, select_log
 from taskflow.db.expressions import AsText, ConcatenatedText
 from taskflow.db.ordering import IsAfter
 from taskflow.db.query import QueryCache
@@ -304,12 +304,8 @@ def _select_page(
 ) -> QuerySet[Event]:
     """Select the events from after `start` up to `stop` that match the filters, oldest first."""
     events = select_between(start, stop)
-    if not sees_all_events(viewer):
-        # Histories are of a project or of something in it, so only administrators see the others:
-        # events of users, tokens and sign-ins, and those of tags, which contain ids of tasks.
-        events = events.filter(project_id__isnull=False)
     matching = _apply_filters(events, FeedFilters(*filters))  # type: ignore[arg-type]
-    visible = select_visible_events(viewer, matching)
+    visible = select_log(viewer, matching)
     return visible.select_related(*USERS_OF_EVENT).order_by(*ORDER)[:limit]
 
 

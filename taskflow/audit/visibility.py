@@ -42,6 +42,17 @@ def select_visible_events(viewer: Viewer, events: QuerySet[Event]) -> QuerySet[E
     return visible
 
 
+def select_log(viewer: Viewer, events: QuerySet[Event]) -> QuerySet[Event]:
+    """Return the events that a list of the log shows to the viewer.
+
+    Histories are of a project or of something in it, so only administrators see the others: events
+    of users, tokens and sign-ins, and those of tags, which contain ids of tasks.
+    """
+    if sees_all_events(viewer):
+        return events
+    return select_visible_events(viewer, events.filter(project_id__isnull=False))
+
+
 def select_events_visible_then(viewer: Viewer, events: QuerySet[Event]) -> QuerySet[Event]:
     """Return the events at which the viewer, with the memberships of now, could see the row."""
     if sees_all_events(viewer):

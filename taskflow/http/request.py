@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.base_user import AbstractBaseUser
     from django.db.models import Model
 
-    from taskflow.http.errors import Problem
+    from taskflow.http.errors import Forbidden, Problem
     from taskflow.http.waiting import Wait
 
 
@@ -59,6 +60,13 @@ class Request(WSGIRequest):
     call: object = None
     tool_access: Literal["read", "write"] | None = None
     form_refusal: Problem | None = None  # what an admin form shows above its fields
+    missing_permission: Forbidden | None = None  # why the admin has refused something last
+    held_roles: frozenset[str] | None = None  # of the user, in any project: tasks/admin/rights.py
+
+    @cached_property
+    def permissions(self) -> dict[tuple[object, ...], Forbidden | None]:
+        """What the rules have answered in this request: see accounts/admin/rights.py."""
+        return {}
 
     def _get_scheme(self) -> str | None:
         return find_scheme(self.META)

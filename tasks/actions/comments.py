@@ -11,9 +11,13 @@ from django.utils import timezone
 from accounts.models import User
 from taskflow.audit.actor import Actor
 from taskflow.audit.recorder import change, create, create_all, lock
-from taskflow.http.errors import Forbidden
 from tasks.models import Comment, Task
-from tasks.rules import check_can_keep_history, require_author_or_manager, require_member
+from tasks.rules import (
+    check_can_keep_history,
+    require_author,
+    require_author_or_manager,
+    require_member,
+)
 
 
 def create_comment(actor: Actor, task: Task, *, body: str) -> Comment:
@@ -57,8 +61,7 @@ def update_comment(actor: Actor, comment: Comment, *, body: str) -> Comment:
     """Replace the text of a comment. Raises Forbidden unless the actor is its author."""
     lock(comment.task)
     require_member(actor, comment.task.project)
-    if comment.author_id is None or comment.author_id != actor.user.pk:
-        raise Forbidden("Only the author of a comment may change it.")
+    require_author(actor, comment.author_id)
     lock(comment, "body")
     if comment.body == body:
         return comment

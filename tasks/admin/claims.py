@@ -55,6 +55,9 @@ class ClaimAdmin(RecordedAdmin):
         ("end", "ended_at"),
     ]
 
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Claim]:
         """Return the claims that have not ended for the list, and all for the page of one."""
         rows = Claim.objects.visible_to(get_actor(request).viewer)

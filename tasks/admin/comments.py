@@ -7,11 +7,14 @@ from django.db import models
 from django.http import HttpRequest
 
 from accounts.admin.fields import FormValues
+from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, display
 from taskflow.audit.actor import Actor
 from tasks.actions import comments as actions
+from tasks.admin.rights import check_writer
 from tasks.admin.trash import TrashableAdmin
 from tasks.models import Comment
+from tasks.rules import require_author, require_author_or_manager
 from tasks.schemas.comments import CommentCreate
 
 
@@ -27,6 +30,23 @@ class CommentAdmin(TrashableAdmin):
     fields = ["task", "body"]
     actions = ["restore_selected", "purge_selected"]
 
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        check_writer(request, None)
+
+    def check_change(self, request: HttpRequest, row: Comment | None) -> None:
+        """Permit only the author, as update_comment() does."""
+        check_writer(request, row.task.project if row else None)
+        if row is not None:
+            require_author(get_actor(request), row.author_id)
+
+    def check_delete(self, request: HttpRequest, row: Comment | None) -> None:
+        check_writer(request, row.task.project if row else None)
+        if row is not None:
+            require_author_or_manager(get_actor(request), row.task.project, row.author_id)
+
     def with_details(
         self, request: HttpRequest, rows: models.QuerySet[Comment]
     ) -> models.QuerySet[Comment]:
@@ -34,11 +54,6 @@ class CommentAdmin(TrashableAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Comment | None = None) -> list[str]:
         return ["task"] if obj else []
-
-    def has_change_permission(self, request: HttpRequest, obj: Comment | None = None) -> bool:
-        """Whether the user may change the comment, which is only its author."""
-        allowed: bool = super().has_change_permission(request, obj)
-        return allowed and (obj is None or obj.author_id == request.user.pk)
 
     def create_row(self, actor: Actor, values: FormValues) -> Comment:
         return actions.create_comment(actor, values["task"], body=values["body"])

@@ -12,6 +12,7 @@ from accounts.admin.recorded import get_actor
 from accounts.models import User, UserKind
 from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
+from taskflow.audit.visibility import select_log
 from tasks.models import Outcome, Project, ProjectStatus, Status, Task
 
 LATEST_EVENTS = 12
@@ -35,8 +36,9 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
         humans=Count("pk", filter=Q(kind=UserKind.HUMAN)),
         agents=Count("pk", filter=Q(kind=UserKind.AGENT)),
     )
-    projects = Project.objects.filter(status=ProjectStatus.ACTIVE).count()
-    latest = Event.objects.select_related(*USERS_OF_EVENT).order_by("-id")[:LATEST_EVENTS]
+    projects = Project.objects.visible_to(actor.viewer).filter(status=ProjectStatus.ACTIVE).count()
+    events = select_log(actor.viewer, Event.objects.all())
+    latest = events.select_related(*USERS_OF_EVENT).order_by("-id")[:LATEST_EVENTS]
     return context | {
         "title": "Overview",
         "cards": [

@@ -12,7 +12,9 @@ from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import pages as actions
 from tasks.admin.rendered import RenderedAdmin
+from tasks.admin.rights import check_writer
 from tasks.models import Page
+from tasks.rules import require_author_or_manager
 from tasks.schemas.pages import PageCreate
 
 STATE_COLORS = {"published": "success", "draft": "warning"}
@@ -34,6 +36,20 @@ class PageAdmin(RenderedAdmin):
     ordering = ["-id"]
     fields = [("project", "owner"), "title", "body"]
     actions = ["publish", "unpublish", "restore_selected", "purge_selected"]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        check_writer(request, None)
+
+    def check_change(self, request: HttpRequest, row: Page | None) -> None:
+        check_writer(request, row.project if row else None)
+        if row is not None:
+            require_author_or_manager(get_actor(request), row.project, row.owner_id)
+
+    def check_delete(self, request: HttpRequest, row: Page | None) -> None:
+        self.check_change(request, row)
 
     def with_details(
         self, request: HttpRequest, rows: models.QuerySet[Page]

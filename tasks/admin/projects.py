@@ -17,8 +17,10 @@ from taskflow.http.files import WrittenFile
 from tasks.actions import members as member_actions
 from tasks.actions import projects as actions
 from tasks.admin.rendered import RenderedAdmin
+from tasks.admin.rights import check_role, check_writer
 from tasks.csv.writing import csv_response
 from tasks.models import Project, ProjectMember, Role, Task
+from tasks.rules import MANAGERS
 from tasks.schemas.csv import CsvFormat
 from tasks.schemas.projects import ProjectCreate
 
@@ -47,6 +49,10 @@ class MemberInline(RecordedInline):
     fields = ["user", "role"]
     autocomplete_fields = ["user"]
 
+    def check_edit(self, request: HttpRequest, parent: Project | None) -> None:
+        if parent is not None:  # who creates a project becomes its owner
+            check_role(request, parent, *MANAGERS)
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
         return ProjectMember.objects.select_related("user").order_by("id")
 
@@ -56,6 +62,10 @@ class TaskInline(RecordedInline):
     fields = ["title", "status", "priority", "assignee", "due_on"]
     autocomplete_fields = ["assignee"]
     show_change_link = True
+
+    def check_edit(self, request: HttpRequest, parent: Project | None) -> None:
+        if parent is not None:
+            check_writer(request, parent)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Task]:
         return Task.objects.select_related("project", "assignee").order_by("-id")
@@ -76,6 +86,18 @@ class ProjectAdmin(RenderedAdmin):
     actions = ["complete_tasks", "download_tasks", "restore_selected", "purge_selected"]
     inlines = [MemberInline, TaskInline]
     fields = [("name", "key"), ("status", "owner"), "description", "metadata"]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        """Permit everybody. Who creates a project becomes its owner."""
+
+    def check_change(self, request: HttpRequest, row: Project | None) -> None:
+        check_role(request, row, *MANAGERS)
+
+    def check_delete(self, request: HttpRequest, row: Project | None) -> None:
+        check_role(request, row, Role.OWNER)
 
     def with_details(self, request: HttpRequest, rows: Any) -> Any:
         return rows.with_details(get_actor(request).viewer)
@@ -137,6 +159,24 @@ class ProjectMemberAdmin(RecordedAdmin):
     autocomplete_fields = ["user", "project"]
     ordering = ["-id"]
     fields = ["project", "user", "role"]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        check_role(request, None, *MANAGERS)
+
+    def check_change(self, request: HttpRequest, row: ProjectMember | None) -> None:
+        is_owner = row is not None and row.role == Role.OWNER
+        roles = [Role.OWNER] if is_owner else MANAGERS
+        check_role(request, row.project if row else None, *roles)
+
+    def check_delete(self, request: HttpRequest, row: ProjectMember | None) -> None:
+        """Permit what remove_member() does: everybody may end the own membership."""
+        if row is None:
+            check_writer(request, None)
+        elif row.user_id != get_actor(request).user.pk:
+            self.check_change(request, row)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[ProjectMember]:
         return ProjectMember.objects.visible_to(get_actor(request).viewer)

@@ -6,15 +6,16 @@ from typing import Any
 
 from django.contrib import admin
 from django.db import models
-from django.db.models import Count
+from django.db.models import Count, Q
 from django.http import HttpRequest
 
 from accounts.admin.fields import FormValues
-from accounts.admin.recorded import RecordedAdmin
+from accounts.admin.recorded import RecordedAdmin, get_actor
+from accounts.rules import require_unbound
 from taskflow.admin.site import display
 from taskflow.audit.actor import Actor
 from tasks.actions import tags as actions
-from tasks.models import Tag, Task
+from tasks.models import Project, Tag, Task
 from tasks.schemas.tags import TagCreate
 
 
@@ -26,8 +27,18 @@ class TagAdmin(RecordedAdmin):
     ordering = ["name"]
     fields = [("name", "color")]
 
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody. Only administrators change and delete tags."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        require_unbound(get_actor(request), "tags")
+
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Tag]:
-        return Tag.objects.annotate(task_count=Count("tasks"))
+        """Return all tags. Their tasks are counted among those that the user can see."""
+        viewer = get_actor(request).viewer
+        projects = Project.objects.visible_to(viewer).values("pk")
+        counted = None if viewer.is_staff else Q(tasks__project__in=projects)
+        return Tag.objects.annotate(task_count=Count("tasks", filter=counted))
 
     def count_to_delete(self, ids: list[int]) -> dict[str, int]:
         losing = Task.everything.filter(tags__in=ids).distinct()

@@ -19,6 +19,7 @@ from taskflow.audit.actor import Actor
 from tasks.admin.bulk.page import BulkTaskList
 from tasks.admin.colors import PRIORITY_COLORS, STATUS_COLORS
 from tasks.admin.links import LinksField
+from tasks.admin.rights import check_writer
 from tasks.admin.task_page.pages import TaskPageAdmin
 from tasks.changes import tasks as actions
 from tasks.changes.base import TaskChange
@@ -52,7 +53,8 @@ class TaskForm(RecordedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        rows = {"labels": Tag.objects.all(), "blockers": Task.objects.outside_trash()}
+        visible = Task.objects.outside_trash().visible_to(self.viewer)
+        rows = {"labels": Tag.objects.all(), "blockers": visible}
         model_fields = {"labels": "tags", "blockers": "blocked_by"}
         if "outcome" in self.fields:
             self.fields["outcome"].help_text = OUTCOME_HELP
@@ -61,6 +63,17 @@ class TaskForm(RecordedForm):
             if self.instance.pk:
                 links = getattr(self.instance, model_fields[name])
                 self.fields[name].initial = list(links.filter(pk__in=rows[name]))
+        self.hidden_blockers = self._find_hidden_blockers(visible)
+
+    def _find_hidden_blockers(self, visible: models.QuerySet[Task]) -> list[Task]:
+        """Return the blockers in projects that the user cannot see, which an edit keeps."""
+        if not self.instance.pk or self.viewer.is_staff or "blockers" not in self.fields:
+            return []
+        present = self.instance.blocked_by.filter(pk__in=Task.objects.outside_trash())
+        return list(present.exclude(pk__in=visible.values("pk")))
+
+    def clean_blockers(self) -> list[Task]:
+        return [*self.cleaned_data["blockers"], *self.hidden_blockers]
 
     def clean(self) -> FormValues:
         """Give a done task the outcome `completed` if none is selected.
@@ -124,6 +137,18 @@ class TaskAdmin(BulkTaskList, TaskPageAdmin):
         "links",
         "metadata",
     ]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        check_writer(request, None)
+
+    def check_change(self, request: HttpRequest, row: Task | None) -> None:
+        check_writer(request, row.project if row else None)
+
+    def check_delete(self, request: HttpRequest, row: Task | None) -> None:
+        check_writer(request, row.project if row else None)
 
     def create_row(self, actor: Actor, values: FormValues) -> Task:
         return actions.create_task(actor, values.pop("project"), **to_action_values(values))

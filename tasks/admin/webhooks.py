@@ -13,9 +13,11 @@ from django.template.response import TemplateResponse
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
-from taskflow.admin.site import ModelAdmin, Textarea, action, display
+from accounts.admin.rights import RuledAdmin, VisibleRelatedFilter
+from taskflow.admin.site import Textarea, action, display
 from taskflow.audit.actor import Actor
 from tasks.actions import webhooks as actions
+from tasks.admin.rights import check_webhook_manager
 from tasks.models import Delivery, Webhook
 from tasks.models.deliveries import DeliveryState
 from tasks.models.webhooks import WebhookState
@@ -67,6 +69,21 @@ class WebhookAdmin(RecordedAdmin):
         ("failure_count", "former_until"),
         ("created_at", "updated_at"),
     ]
+
+    def check_view(self, request: HttpRequest) -> None:
+        check_webhook_manager(request, None)
+
+    def check_add(self, request: HttpRequest) -> None:
+        check_webhook_manager(request, None)
+
+    def check_change(self, request: HttpRequest, row: Webhook | None) -> None:
+        check_webhook_manager(request, row.project if row else None)
+
+    def check_delete(self, request: HttpRequest, row: Webhook | None) -> None:
+        check_webhook_manager(request, row.project if row else None)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Webhook]:
+        return Webhook.objects.visible_to(get_actor(request).viewer)
 
     def get_readonly_fields(self, request: HttpRequest, obj: Webhook | None = None) -> Any:
         others = ("state", "pause_reason", "failure_count", "former_until", "created_at")
@@ -133,7 +150,7 @@ class WebhookAdmin(RecordedAdmin):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(ModelAdmin):
+class DeliveryAdmin(RuledAdmin):
     """The log of deliveries, which can be sent again."""
 
     list_display = [
@@ -146,7 +163,7 @@ class DeliveryAdmin(ModelAdmin):
         "duration_ms",
         "attempted_at",
     ]
-    list_filter = ["state", "webhook"]
+    list_filter = ["state", ("webhook", VisibleRelatedFilter)]
     list_select_related = ["webhook"]
     search_fields = ["message_id", "event_type"]
     ordering = ["-id"]
@@ -163,6 +180,12 @@ class DeliveryAdmin(ModelAdmin):
         "error",
         "created_at",
     ]
+
+    def check_view(self, request: HttpRequest) -> None:
+        check_webhook_manager(request, None)
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Delivery]:
+        return Delivery.objects.visible_to(get_actor(request).viewer)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -12,7 +12,6 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.actions.tenants import create_operator
 from accounts.actions.tokens import issue_token
-from accounts.actions.users import create_user
 from accounts.models import ApiToken, Tenant, User
 from accounts.tests.factories import ApiTokenFactory
 from conftest import PASSWORD, new_tenant, person
@@ -141,7 +140,7 @@ def test_first_page_shows_tasks_and_tenant(admin_fixtures, staff_client):
 @pytest.mark.isolation
 def test_lists_forms_and_autocomplete_show_one_tenant(admin_fixtures, staff_client):
     assert "Plot" not in staff_client.get(address(Task, "list")).content.decode()
-    assert staff_client.get(address(Task, "change", admin_fixtures.plot.pk)).status_code == 302
+    assert staff_client.get(address(Task, "change", admin_fixtures.plot.pk)).status_code == 404
     assert (
         staff_client.get(address(Project, "history", admin_fixtures.secret.pk)).status_code == 404
     )
@@ -193,17 +192,6 @@ def test_session_is_not_valid_at_another_tenants_host(admin_fixtures, staff_clie
 
 def test_unknown_host_has_no_admin(admin_fixtures):
     assert Client(SERVER_NAME="nobody.localhost").get("/admin/").status_code == 404
-
-
-def test_only_staff_can_sign_in_to_admin(admin_fixtures):
-    with inside(admin_fixtures.root.tenant):
-        create_user(admin_fixtures.root, email="bob@acme.example", password=PASSWORD)
-    client = Client(SERVER_NAME="acme.localhost")
-
-    r = client.post("/admin/login/", {"username": "bob@acme.example", "password": PASSWORD})
-
-    assert r.status_code == 200
-    assert client.get("/admin/").status_code == 302
 
 
 # ---- operators ----------------------------------------------------------------------------------
@@ -493,7 +481,7 @@ def test_trash_of_list_can_be_shown_and_emptied(admin_fixtures, staff_client):
     assert ("Launch" in live.content.decode(), "Launch" in trash.content.decode()) == (False, True)
     assert "restore_selected" not in live.content.decode()
     assert 'value="complete"' not in trash.content.decode()
-    assert staff_client.get(address(Task, "change", admin_fixtures.task.pk)).status_code == 302
+    assert staff_client.get(address(Task, "change", admin_fixtures.task.pk)).status_code == 404
     assert (
         "Restored."
         in run(

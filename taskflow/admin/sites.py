@@ -1,0 +1,126 @@
+"""The admin site: who may use it, and the pages for what somebody may not open.
+
+Every active person of a tenant may sign in. What a person can open is decided by the admin class of
+each model (accounts/admin/rights.py). The menu shows only pages that can be opened.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import urlsplit
+
+from django.contrib.admin import ModelAdmin
+from django.contrib.admin.views.autocomplete import AutocompleteJsonView
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import Resolver404, resolve
+from django.utils.translation import gettext_lazy as _
+
+from taskflow.http.request import Request
+
+if TYPE_CHECKING:  # Unfold has no types, but its class extends Django's
+    from django.contrib.admin import AdminSite as UnfoldAdminSite
+else:
+    from unfold.sites import UnfoldAdminSite
+
+View = Callable[..., Any]
+
+NOT_PERMITTED = _("You may not do this here.")
+WHOM_TO_ASK = _(
+    "Nothing was changed. If you need this for your work, ask an administrator of the tenant, or an"
+    " owner of the project, to do it or to give you the role for it."
+)
+NOT_FOUND = _("There is nothing at this address that you can see.")
+WHERE_TO_LOOK = _(
+    "Check the address. It may also show something that was deleted, or that belongs to a project"
+    " of which you are no member: an owner or admin of the project can add you."
+)
+
+
+class AdminSite(UnfoldAdminSite):
+    def has_permission(self, request: HttpRequest) -> bool:
+        """Return whether a person who can use these pages is signed in."""
+        return getattr(request.user, "can_use_admin", False)
+
+    def admin_view(self, view: View, cacheable: bool = False) -> Any:
+        """Return the view for people who are signed in. A refusal becomes a page."""
+        return super().admin_view(self._explain_refusals(view), cacheable)
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """Return the pages that the user can open: none before somebody has signed in."""
+        if not self.has_permission(request):
+            return []
+        return super().get_app_list(request, app_label)
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        return cast(HttpResponse, Autocomplete.as_view(admin_site=self)(request))
+
+    def get_sidebar_list(self, request: HttpRequest) -> list[dict[str, Any]]:
+        """Return the groups of the menu, without the pages that the user cannot open."""
+        groups: list[dict[str, Any]] = super().get_sidebar_list(request)  # type: ignore[misc]
+        for group in groups:
+            group["items"] = [i for i in group["items"] if is_open_to(request, str(i["link"]))]
+        return [group for group in groups if group["items"]]
+
+    def _explain_refusals(self, view: View) -> View:
+        @wraps(view)
+        def answer(request: HttpRequest, *args: object, **kwargs: object) -> Any:
+            try:
+                require_module(request, getattr(view, "__self__", None))
+                return view(request, *args, **kwargs)
+            except PermissionDenied as error:
+                return self.show_refusal(request, 403, str(error) or find_reason(request))
+            except Http404:
+                return self.show_refusal(request, 404, str(NOT_FOUND))
+
+        return answer
+
+    def show_refusal(self, request: HttpRequest, status: int, sentence: str) -> HttpResponse:
+        """Return a page that says why something cannot be opened or done, and what to do."""
+        is_forbidden = status == 403
+        context = {
+            **self.each_context(request),
+            "title": _("You may not do this") if is_forbidden else _("Not found"),
+            "sentence": sentence,
+            "advice": WHOM_TO_ASK if is_forbidden else WHERE_TO_LOOK,
+        }
+        return TemplateResponse(request, "admin/refusal.html", context, status=status)
+
+
+class Autocomplete(AutocompleteJsonView):
+    """Offers rows for a field of a form. Some of them have pages that only administrators open."""
+
+    def has_perm(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        can_choose = getattr(self.model_admin, "has_choice_permission", None)
+        return bool(can_choose(request)) if can_choose else super().has_perm(request, obj)
+
+
+def require_module(request: HttpRequest, owner: object) -> None:
+    """Raise PermissionDenied for a view of an admin class of which the user can open no page.
+
+    `owner` is the object to which the view belongs. Views of pages that a class adds need no check
+    of their own, so that none of them can be forgotten.
+    """
+    if isinstance(owner, ModelAdmin) and not owner.has_module_permission(request):
+        raise PermissionDenied
+
+
+def find_reason(request: HttpRequest) -> str:
+    """Return the sentence of the rule that has refused something to the user of the request."""
+    assert isinstance(request, Request)
+    refusal = request.missing_permission
+    return refusal.detail if refusal else str(NOT_PERMITTED)
+
+
+def is_open_to(request: HttpRequest, address: str) -> bool:
+    """Return whether the user can open the page of the admin. Other addresses are open to all."""
+    try:
+        view = resolve(urlsplit(address).path).func
+    except Resolver404:
+        return True
+    model_admin = getattr(view, "model_admin", None)
+    return model_admin is None or bool(model_admin.has_view_permission(request))
