@@ -55,7 +55,7 @@ class UndoForm(forms.Form):
         label="Undo even what leaves open tasks below a done task or in a completed project",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
+    def __init__(self, actor: Actor, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         set_messages(self.fields.values())
         users = [(str(user.pk), str(user)) for user in User.objects.order_by("handle")]
@@ -65,7 +65,8 @@ class UndoForm(forms.Form):
             *users,
         ]
         self.fields["since"].label = f"since ({timezone.get_current_timezone_name()})"
-        self.fields["project"].queryset = Project.objects.order_by("key")  # type: ignore[attr-defined]
+        projects = Project.objects.visible_to(actor.viewer).order_by("key")
+        self.fields["project"].queryset = projects  # type: ignore[attr-defined]
 
     def clean_event_ids(self) -> str:
         """Refuse text that is not a list of ids, which would otherwise be ignored."""
@@ -119,7 +120,8 @@ class EventAdminWithUndo(events.EventAdmin):
     def undo_view(self, request: HttpRequest) -> HttpResponse:
         """Show the form (GET), the plan (POST), or undo the events (POST with `confirmed`)."""
         is_post = request.method == "POST"
-        form = UndoForm(request.POST if is_post else None, initial=_initial_values(request))
+        sent = request.POST if is_post else None
+        form = UndoForm(get_actor(request), sent, initial=_initial_values(request))
         plan: dict[str, object] | None = None
         refusal: Problem | None = None
         if is_post and form.is_valid():
