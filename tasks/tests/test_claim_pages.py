@@ -42,7 +42,11 @@ def test_page_of_a_claim_leads_to_the_history_of_its_task(claim, admin):
     assert admin.get(reverse("admin:tasks_claim_change", args=[claim.pk])).status_code == 200
     history = admin.get(reverse("admin:tasks_claim_history", args=[claim.pk]), follow=True)
 
-    assert "History: To claim" in history.text
+    assert history.redirect_chain[-1][0] == reverse(
+        "admin:tasks_task_history", args=[claim.task_id]
+    )
+    assert "claimed" in history.text
+    assert "To claim" in history.text
     assert "claimed" in history.text
 
 
