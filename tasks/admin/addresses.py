@@ -6,8 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
+from django.http import QueryDict
 from django.urls import reverse
 from django.utils.http import urlencode
+
+from taskflow.http.filtering import EXCLUSION_SUFFIX
 
 WHERE = "where"  # the parameter of the list of tasks: filters as in GET /tasks
 FilterArgument = str | int | bool | date | Sequence[str | int]
@@ -40,6 +43,21 @@ def write_where(filters: Mapping[str, FilterArgument]) -> str:
         for value in (values if isinstance(values, list | tuple) else [values])
     ]
     return urlencode(pairs)
+
+
+def narrow_where(where: str, filters: Mapping[str, FilterArgument]) -> str:
+    """Return a query string of GET /tasks with further filters, for a part of its tasks.
+
+    A filter replaces the one that `where` has, whose values contain its own. The values of a filter
+    that excludes tasks are added.
+    """
+    query = QueryDict(where, mutable=True)
+    for name, values in QueryDict(write_where(filters)).lists():
+        if name.endswith(EXCLUSION_SUFFIX):
+            query.setlist(name, list(dict.fromkeys([*query.getlist(name), *values])))
+        else:
+            query.setlist(name, values)
+    return query.urlencode()
 
 
 def _as_text(value: object) -> str:

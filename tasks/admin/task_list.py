@@ -6,20 +6,36 @@ from typing import Any
 
 from django.db import models
 from django.http import HttpRequest, HttpResponse
-from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 
 from accounts.admin.recorded import get_actor
 from taskflow.http.errors import Problem
-from tasks.admin.addresses import WHERE, list_address
+from tasks.admin.addresses import WHERE
+from tasks.admin.board import board
+from tasks.admin.calendar import calendar
+from tasks.admin.tabs import build_tabs
+from tasks.admin.task_pages import refuse_filters
 from tasks.admin.trash import TrashableAdmin
 from tasks.admin.where import WhereFilter, apply_where, describe_where
 from tasks.models import Task
+from tasks.models.views import Layout
 
 
 class FilteredTaskList(TrashableAdmin):
-    """A list of tasks that also takes the filters of GET /tasks, in the parameter `where`."""
+    """A list of tasks that also takes the filters of GET /tasks, in the parameter `where`.
+
+    The board and the calendar show the same tasks.
+    """
 
     list_before_template = "admin/task_list_before.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("board/", view(board), name="tasks_task_board"),
+            path("calendar/", view(calendar), name="tasks_task_calendar"),
+            *super().get_urls(),
+        ]
 
     def get_list_filter(self, request: HttpRequest) -> list[Any]:
         return [*super().get_list_filter(request), WhereFilter]
@@ -36,19 +52,13 @@ class FilteredTaskList(TrashableAdmin):
             if where:
                 apply_where(get_actor(request), Task.objects.all(), where)
         except Problem as problem:
-            return self._refuse_filters(request, problem)
-        context = {**(kwargs.pop("extra_context", None) or {}), "filters": describe_where(where)}
-        return super().changelist_view(request, *args, extra_context=context, **kwargs)
-
-    def _refuse_filters(self, request: HttpRequest, problem: Problem) -> HttpResponse:
+            return refuse_filters(request, problem)
         context = {
-            **self.admin_site.each_context(request),
-            "title": "The tasks cannot be listed",
-            "problem": problem,
-            "address": list_address(),
-            "opts": self.opts,
+            **(kwargs.pop("extra_context", None) or {}),
+            "filters": describe_where(where),
+            "tabs": build_tabs(get_actor(request), where, Layout.LIST),
         }
-        return TemplateResponse(request, "admin/refused_filters.html", context, status=400)
+        return super().changelist_view(request, *args, extra_context=context, **kwargs)
 
 
 LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk")  # their addresses have the filters
