@@ -14,6 +14,7 @@ from taskflow.front.front import Front
 from taskflow.front.limits import READING_SECONDS
 from taskflow.front.probes import ProbeServer, SharedCall
 from taskflow.guide import API_VERSION
+from taskflow.helper_processes import HELPER_PROCESSES, HelperProcess
 from taskflow.metrics.definitions import registry
 from taskflow.metrics.exposition import CONTENT_TYPE, Reading, write_text
 from taskflow.metrics.families import Memory, Registry
@@ -31,9 +32,9 @@ class Monitoring:
 
     def __init__(self, workers: int, port: int) -> None:
         self.workers, self.port = workers, port
-        self.delivers = bool(settings.DELIVER)
-        # One part for each worker, and one for the process that sends webhooks.
-        size = registry.size * (workers + 1)
+        self.helpers = [each for each in HELPER_PROCESSES if getattr(settings, each.setting)]
+        # One part for each worker, and one for each process beside them.
+        size = registry.size * (workers + len(self.helpers))
         self.shared = RawArray("d", size) if settings.PROBE_PORT else None
 
     def start(self, front: Front, number: int) -> None:
@@ -53,14 +54,15 @@ class Monitoring:
         server.start()
         front.when_stopping(server.stop)
 
-    def attach_deliverer(self) -> None:
-        """Record in the memory of the process that sends webhooks."""
+    def attach_helper(self, helper: HelperProcess) -> None:
+        """Record in the memory of a process beside the workers, which this process is."""
         if self.shared is not None:
-            registry.attach(self.memories[-1], os.getpid())
+            memory = self.memories[self.workers + self.helpers.index(helper)]
+            registry.attach(memory, os.getpid())
 
     @property
     def memories(self) -> list[Memory]:
-        """The memory of each worker, and of the process that sends webhooks."""
+        """The memory of each worker, and of each process beside them."""
         assert self.shared is not None
         numbers = memoryview(self.shared).cast("B").cast("d")
         size = registry.size

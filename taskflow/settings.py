@@ -283,6 +283,8 @@ WEBHOOK_ALLOW = env.read_networks(
 )
 # Whether `serve` runs a process that sends webhooks. Otherwise run `manage.py deliver`.
 DELIVER = env.read_boolean("TASKFLOW_DELIVER", default=True)
+# Whether `serve` runs a process for timed tasks. Otherwise run `manage.py run_scheduled`.
+SCHEDULE = env.read_boolean("TASKFLOW_SCHEDULE", default=True)
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")

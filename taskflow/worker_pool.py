@@ -25,6 +25,7 @@ from typing import NoReturn
 from taskflow.db.session import current_session
 from taskflow.front.front import Front
 from taskflow.front.worker import CLOSING_SECONDS, run_worker
+from taskflow.helper_processes import HelperProcess
 from taskflow.http import request_limits
 from taskflow.mail.sending import mail_queue
 
@@ -56,7 +57,6 @@ SIGN_IN_ROUTES = (
     ("POST", "/admin/account/"),
 )
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # from linux/prctl.h
-DELIVERER_NAME = "tf-webhooks"  # of the process that sends webhooks, in lists of processes
 SIGNALS = (*CLOSING_SECONDS, signal.SIGCHLD)
 
 
@@ -96,7 +96,7 @@ class WorkerPool:
         request_limits.workers.count = len(listeners)
         self.numbers: dict[int, int] = {}  # of workers, by process id
         self.started: dict[int, float] = {}  # when a worker was started again, by number
-        self.deliverer: int | None = None  # process id of the one that sends webhooks
+        self.helpers: dict[int, HelperProcess] = {}  # by process id
         self.deadline: float | None = None  # seconds of the monotonic clock, once it stops
         self.is_failed = False
         self.wakeup, self.interrupts = os.pipe()  # gets a byte for each signal
@@ -111,9 +111,9 @@ class WorkerPool:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # taskflow/serving.py handles it
         for number in range(len(self.listeners)):
             self.start(number)
-        if self.monitoring.delivers:
-            self.start_deliverer()
-        while self.numbers or self.deliverer:
+        for helper in self.monitoring.helpers:
+            self.start_helper(helper)
+        while self.numbers or self.helpers:
             self.wait()
         return int(self.is_failed)
 
@@ -142,21 +142,22 @@ class WorkerPool:
         finish = partial(mail_queue.finish, MAIL_SECONDS)
         run_worker(front, self.listeners[number], number + 1, self.report_ready, finish)
 
-    def start_deliverer(self, pause: float = 0) -> None:
-        """Fork the process that sends webhooks. It begins after so many seconds."""
+    def start_helper(self, helper: HelperProcess, pause: float = 0) -> None:
+        """Fork a process beside the workers. It begins after so many seconds."""
         parent = os.getpid()
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         pid = os.fork()
         if pid == 0:
             self.become_process(parent)
-            name_process(DELIVERER_NAME)
+            name_process(helper.name)
             for listener in self.listeners:
                 listener.close()
             signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
             time.sleep(pause)
-            os._exit(import_module("taskflow.delivering").run(self.monitoring.attach_deliverer))
+            attach = partial(self.monitoring.attach_helper, helper)
+            os._exit(import_module(helper.module).run(attach))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
-        self.deliverer = pid
+        self.helpers[pid] = helper
 
     def become_process(self, parent: int) -> None:
         """Leave behind what a forked process has from the pool."""
@@ -196,29 +197,30 @@ class WorkerPool:
         self.signal_workers(number)
 
     def signal_workers(self, number: signal.Signals) -> None:
-        for pid in (*self.numbers, *filter(None, [self.deliverer])):
+        for pid in (*self.numbers, *self.helpers):
             with suppress(ProcessLookupError):
                 os.kill(pid, number)
 
     def reap(self) -> None:
         """Start the workers again that have ended, unless the pool stops."""
-        while self.numbers or self.deliverer:
+        while self.numbers or self.helpers:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if pid == 0:
                 return
-            if pid == self.deliverer:
-                self.restart_deliverer(os.waitstatus_to_exitcode(status))
+            if pid in self.helpers:
+                self.restart_helper(self.helpers.pop(pid), os.waitstatus_to_exitcode(status))
                 continue
             number = self.numbers.pop(pid)
             if self.listeners[number].fileno() != -1:
                 self.restart(number, os.waitstatus_to_exitcode(status))
 
-    def restart_deliverer(self, code: int) -> None:
+    def restart_helper(self, helper: HelperProcess, code: int) -> None:
         """Start it again, unless the pool stops. The workers go on whatever happens to it."""
-        self.deliverer = None
         if self.deadline is None:
-            log.error("the process that sends webhooks ended with %s and is started again", code)
-            self.start_deliverer(CRASH_SECONDS)
+            log.error(
+                "the process that %s ended with %s and is started again", helper.purpose, code
+            )
+            self.start_helper(helper, CRASH_SECONDS)
 
     def restart(self, number: int, code: int) -> None:
         now = time.monotonic()

@@ -37,6 +37,12 @@ DURATIONS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 WEBHOOK_RESULTS = ("delivered", "refused", "unanswered", "withheld")
 WEBHOOK_DURATIONS = (0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 15.0)
 WEBHOOK_DELAYS = (0.1, 0.5, 1.0, 2.0, 5.0, 30.0, 120.0, 600.0, 3600.0, 21_600.0, 86_400.0)
+# The timed tasks of tasks/scheduled/registry.py.
+SCHEDULED_TASKS = (
+    "purge_trash",
+    "purge_tenants",
+    "purge_expired",
+)
 WAITS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 
 REQUESTS = Counter(
@@ -146,6 +152,20 @@ WEBHOOK_DELAY = Histogram(
     "Time from noticing an event until its receiver has accepted it, with all retries.",
     bounds=WEBHOOK_DELAYS,
 )
+SCHEDULED_RUNS = Counter(
+    "taskflow_scheduled_runs_total",
+    "Runs of the timed tasks, by task and result.",
+    ("task", "result"),
+    (SCHEDULED_TASKS, ("succeeded", "failed")),
+    has_other=False,
+)
+SCHEDULED_SECONDS = Counter(
+    "taskflow_scheduled_seconds_total",
+    "Time in which timed tasks were run.",
+    ("task",),
+    (SCHEDULED_TASKS,),
+    has_other=False,
+)
 
 FAMILIES: Sequence[Family] = (
     REQUESTS,
@@ -170,6 +190,8 @@ FAMILIES: Sequence[Family] = (
     WEBHOOK_ATTEMPTS,
     WEBHOOK_DURATION,
     WEBHOOK_DELAY,
+    SCHEDULED_RUNS,
+    SCHEDULED_SECONDS,
 )
 registry = Registry(FAMILIES)
 

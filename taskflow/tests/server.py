@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from taskflow.worker_pool import DELIVERER_NAME
+from taskflow.helper_processes import HELPER_PROCESSES
 
 ROOT = Path(__file__).parents[2]
 RELOADED = "New workers answer"  # in the log
@@ -79,23 +79,25 @@ def list_children(process: int) -> list[int]:
 
 def list_workers(server: int) -> list[int]:
     """Return the ids of the workers, also of former ones that have not ended yet."""
-    return [process for process in _list_forked(server) if not _is_deliverer(process)]
+    names = {helper.name for helper in HELPER_PROCESSES}
+    return [process for process in _list_forked(server) if _name_of(process) not in names]
 
 
-def list_deliverers(server: int) -> list[int]:
-    """Return the ids of the processes of the server that send webhooks."""
-    return [process for process in _list_forked(server) if _is_deliverer(process)]
+def list_helpers(server: int, name: str) -> list[int]:
+    """Return the ids of the processes of the server with this name, such as tf-webhooks."""
+    return [process for process in _list_forked(server) if _name_of(process) == name]
 
 
 def _list_forked(server: int) -> list[int]:
     return [process for pool in list_children(server) for process in list_children(pool)]
 
 
-def _is_deliverer(process: int) -> bool:
+def _name_of(process: int) -> str | None:
+    """Return the name of a process, or None if it has ended."""
     try:
-        return Path(f"/proc/{process}/comm").read_text().strip() == DELIVERER_NAME
+        return Path(f"/proc/{process}/comm").read_text().strip()
     except (FileNotFoundError, ProcessLookupError):
-        return False
+        return None
 
 
 def is_running(process: int) -> bool:

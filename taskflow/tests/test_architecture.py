@@ -44,6 +44,7 @@ LAYERS: list[set[str]] = [
         "sign_in",
         "csv",
         "export",
+        "scheduled",
         "webhooks",
     },
     {

@@ -22,9 +22,9 @@ from tasks.actions.projects import create_project
 from tasks.admin import tasks as task_admin
 from tasks.api import tasks as task_api
 from tasks.changes.tasks import create_task, delete_task, move_task
-from tasks.management.commands import purge as purge_command
 from tasks.models import Task
 from tasks.queries import lookup
+from tasks.scheduled import purging
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -303,7 +303,7 @@ def test_contended_admin_page_is_run_again_or_answers_503(
 def test_contended_purge_is_run_again(fixtures, fail):
     with inside(fixtures.acme):
         delete_task(fixtures.ada, fixtures.task)
-    attempts = fail("40P01", 1, purge_command, "purge_older")
+    attempts = fail("40P01", 1, purging, "purge_older")
 
     call_command("purge", days=0)
 

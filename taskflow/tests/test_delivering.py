@@ -10,7 +10,7 @@ import pytest
 
 from taskflow.tests.chaos.database import SQLite
 from taskflow.tests.chaos.installation import installed, wait_until
-from taskflow.tests.server import list_deliverers, list_workers
+from taskflow.tests.server import list_helpers, list_workers
 from tasks.tests.receivers import receiving
 
 pytestmark = [pytest.mark.slow, pytest.mark.one_database]
@@ -32,7 +32,7 @@ def test_server_sends_webhooks_also_after_their_process_was_killed():
         send(server, "POST", "/webhooks", hook)
         send(server, "PATCH", "/tasks/WEB-1", {"title": "first"})
         assert wait_until(lambda: len(receiver.received) == 1, SECONDS)
-        (deliverer,) = list_deliverers(installation.process.pid)
+        (deliverer,) = list_helpers(installation.process.pid, "tf-webhooks")
         workers = list_workers(installation.process.pid)
 
         os.kill(deliverer, signal.SIGKILL)
@@ -47,5 +47,5 @@ def test_server_sends_webhooks_also_after_their_process_was_killed():
 def test_server_without_deliverer_sends_nothing():
     settings = {"TASKFLOW_DELIVER": "0"}
     with installed(SQLite, settings=settings) as installation:
-        assert list_deliverers(installation.process.pid) == []
+        assert list_helpers(installation.process.pid, "tf-webhooks") == []
         assert len(list_workers(installation.process.pid)) == 1

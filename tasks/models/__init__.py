@@ -8,6 +8,7 @@ from tasks.models.former_numbers import FormerNumber
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
+from tasks.models.scheduled import ScheduledRun
 from tasks.models.tags import Tag
 from tasks.models.tasks import Outcome, Priority, Status, Task, TaskBlocker, TaskTag
 from tasks.models.views import View
@@ -30,6 +31,7 @@ __all__ = [
     "ProjectMember",
     "ProjectStatus",
     "Role",
+    "ScheduledRun",
     "Status",
     "Tag",
     "Task",
