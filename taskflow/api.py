@@ -34,6 +34,7 @@ from tasks.api.csv import csv_files
 from tasks.api.feed import event_feed
 from tasks.api.history import project_history, task_history
 from tasks.api.invitations import invitations
+from tasks.api.notifications import notifications
 from tasks.api.offboarding import offboarding
 from tasks.api.pages import pages
 from tasks.api.projects import members, projects
@@ -70,6 +71,7 @@ PATH_EXAMPLES = {
     "view_id": 1,
     "webhook_id": 1,
     "delivery_id": 1,
+    "notification_id": 1,
     "kind": "task",
     "row_id": 1,
     "ref": "erp-77",
@@ -94,6 +96,7 @@ TAGS = {
     "Claims": "Leases of tasks by workers: each task is done once.",
     "Comments": "Texts on tasks.",
     "Pages": "Longer texts of a project, as drafts or published.",
+    "Notifications": "What you should hear of: your inbox.",
     "Events": "What was changed, in the order of the commits.",
     "Trash": "Deleted rows, which can be restored for 30 days.",
     "Search": "Full-text search in tasks, comments and pages.",
@@ -152,6 +155,7 @@ api.add_router("/trash", trash)
 api.add_router("/search", searching)
 api.add_router("/webhooks", webhooks)
 api.add_router("/deliveries", deliveries)
+api.add_router("/notifications", notifications)
 api.add_router("/undo", undoing)
 api.add_router("/plans", plans)
 api.add_router("", index)

@@ -55,6 +55,7 @@ ERROR_CODES: Mapping[int, Mapping[str, str]] = {
         "claimed": "Others have claimed tasks; `errors` names them, the holders and the times.",
         "claim_lost": "The claim has expired or ended, or is not yours.",
         "not_claimable": "The task is done, blocked, assigned to another user, or on hold.",
+        "no_email": "The user has no e-mail, which a digest needs.",
         "cannot_undo": "Others have changed the same fields since; `errors` lists them.",
         "in_progress": "The first request with this Idempotency-Key is still running.",
     },
@@ -120,6 +121,7 @@ REMEDIES: Mapping[str, str] = {
     "registration_closed": "Ask the operator, who runs `manage.py create_tenant` or sets"
     " TASKFLOW_REGISTRATION=1.",
     "replay_refused": "Do not send the write again. Read the objects that you can still see.",
+    "no_email": "Set an e-mail first, or read the notifications with GET /notifications.",
     "email_off": "Ask the operator to set TASKFLOW_EMAIL_URL, or ask an administrator.",
     "csrf_failed": "Load the page again, or use a token.",
     "not_found": "Check the id or key, and whether you are a member of the project.",

@@ -16,7 +16,7 @@ from functools import partial
 from threading import Lock, Thread
 
 from django.conf import settings
-from django.core.mail import EmailMessage
+from django.core.mail import EmailMultiAlternatives
 from django.db import transaction
 
 log = logging.getLogger("taskflow.mail")
@@ -33,6 +33,8 @@ class Mail:
     to: str
     subject: str
     text: str
+    html: str = ""  # the same as HTML; empty for a mail of text alone
+    headers: tuple[tuple[str, str], ...] = ()
 
     def __repr__(self) -> str:
         return f"Mail({self.kind})"
@@ -53,7 +55,11 @@ def deliver(mail: Mail) -> bool:
     The log names the purpose and the error, never the text. The address is part of the error if the
     server has refused it.
     """
-    message = EmailMessage(mail.subject, mail.text, settings.DEFAULT_FROM_EMAIL, [mail.to])
+    message = EmailMultiAlternatives(
+        mail.subject, mail.text, settings.DEFAULT_FROM_EMAIL, [mail.to], headers=dict(mail.headers)
+    )
+    if mail.html:
+        message.attach_alternative(mail.html, "text/html")
     message.extra_headers["Auto-Submitted"] = "auto-generated"  # no out-of-office replies
     started = time.monotonic()
     try:

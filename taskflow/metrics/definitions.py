@@ -42,6 +42,8 @@ SCHEDULED_TASKS = (
     "purge_trash",
     "purge_tenants",
     "purge_expired",
+    "make_notifications",
+    "send_digests",
 )
 WAITS = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 

@@ -37,6 +37,7 @@ OWN = {
     "list_claims": 200,
     "list_webhooks": 200,
     "list_views": 200,
+    "list_notifications": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -57,6 +58,9 @@ FORBIDDEN = {
     "list_invitations",
     "create_invitation",
     "get_tenant_usage",
+    "get_notification_preferences",
+    "change_notification_preferences",
+    "put_notification_preferences",
     "update_tenant",
     "put_tenant",
     "create_project",

@@ -19,7 +19,7 @@ from tasks.actions.pages import create_page
 from tasks.actions.tags import create_tag
 from tasks.changes.tasks import create_task, delete_task
 from tasks.export.exporting import export_tenant
-from tasks.models import ProjectMember, Tag, Task
+from tasks.models import Notification, ProjectMember, Tag, Task
 
 pytestmark = pytest.mark.one_database
 
@@ -163,6 +163,8 @@ BODIES = {
     "patch /views/{view_id}": {"name": "new"},
     "patch /tags/{tag_id}": {"name": "new"},
     "post /comments": {"task_id": "{task_id}", "body": "c"},
+    "post /notifications/reading": {},
+    "patch /notifications/preferences": {"muted": ["assigned"]},
     "post /claims": {"where": {"project": ["APO"]}},
     "patch /claims/{claim_id}": {"progress": 40},
     "post /claims/{claim_id}/completion": {"outcome": "completed"},
@@ -225,6 +227,9 @@ def ids(fixtures, as_):
         delete_task(fixtures.boss, gone)
         member = ProjectMember.objects.get(user=fixtures.bob.user)
         agent = User.objects.get(handle="bot")
+        notification = Notification.objects.create(
+            user=fixtures.boss.user, kind="assigned", task=fixtures.task
+        )
     webhook = boss.post("/webhooks", {"url": "https://hooks.example/"}).json()["id"]
     boss.patch("/tasks/APO-1", {"tags": ["old"]}, headers={"X-Request-Id": "r-1"})
     return {
@@ -241,6 +246,7 @@ def ids(fixtures, as_):
         "member_id": member.pk,
         "claim_id": boss.post("/claims", {"task": claimed.pk}).json()["data"][0]["id"],
         "invitation_id": boss.post("/invitations", {"email": "i@acme.example"}).json()["id"],
+        "notification_id": notification.pk,
         "webhook_id": webhook,
         "view_id": boss.post("/views", {"name": "v", "where": {"tag": ["a"]}}).json()["id"],
         "delivery_id": boss.post(f"/webhooks/{webhook}/ping").json()["id"],

@@ -11,7 +11,17 @@ from accounts.models import Tenant
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract import api_document
-from tasks.models import Claim, Comment, Page, ProjectMember, Tag, View, Webhook
+from tasks.models import (
+    Claim,
+    Comment,
+    Notification,
+    Page,
+    ProjectMember,
+    Tag,
+    Task,
+    View,
+    Webhook,
+)
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 
@@ -50,6 +60,7 @@ QUERIES = {
 WITHOUT_TOKEN = {"login", "register", "request_password_reset"}
 MODELS = {"comment_id": Comment, "page_id": Page, "member_id": ProjectMember, "tag_id": Tag}
 MODELS |= {"webhook_id": Webhook, "claim_id": Claim, "view_id": View}
+MODELS |= {"notification_id": Notification}
 
 
 @pytest.fixture
@@ -59,6 +70,10 @@ def demo_client(db, settings):
     client = ApiClient(seed_demo().token)
     client.post("/webhooks", {"url": "https://hooks.example/"})
     client.post("/claims", {"where": {"project": ["WEB"]}})
+    user, tenant = client.get("/me").json(), Tenant.objects.get(subdomain=DEMO_TENANT)
+    with inside(tenant):
+        task = Task.objects.earliest("pk")
+        Notification.objects.create(user_id=user["id"], kind="assigned", task=task)
     return client
 
 

@@ -84,6 +84,7 @@ LISTS = (
 )
 LISTS += ("/tokens", "/sessions", "/me/sign-ins", "/invitations", "/me/second-factor", "/me")
 LISTS += ("/claims", "/views", "/webhooks", "/events?after=0")
+LISTS += ("/notifications",)
 # One of the two foreign worlds is their own: lists show it to them.
 SEES_A_MARKER = ("staff", "operator_in_tenant", "other_tenant")
 LINKS = {

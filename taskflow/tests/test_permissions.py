@@ -21,7 +21,7 @@ from tasks.actions.projects import create_project
 from tasks.actions.tags import create_tag
 from tasks.actions.webhooks import create_webhook, ping
 from tasks.changes.tasks import create_task, delete_task, update_task
-from tasks.models import ProjectMember
+from tasks.models import Notification, ProjectMember
 from tasks.tests.factories import ClaimFactory, ViewFactory
 
 pytestmark = pytest.mark.one_database
@@ -73,6 +73,20 @@ MATRIX = {
     "revoke_invitation": ("delete", "/invitations/{invitation}", None,    404, 404, 404, 404, 404, 204, 404),
     "resend_invitation": ("post", "/invitations/{invitation}/resending", None,
                                                                           404, 404, 404, 404, 404, 200, 404),
+    # Each has the inbox of nobody else; Bob has a notification
+    "list_notifications": ("get", "/notifications", None,                 200, 200, 200, 200, 200, 200, 200),
+    "mark_notifications_as_read": ("post", "/notifications/reading", {},  200, 200, 200, 200, 200, 200, 200),
+    "get_notification_preferences": ("get", "/notifications/preferences", None,
+                                                                          200, 200, 200, 200, 200, 200, 200),
+    "change_notification_preferences": ("patch", "/notifications/preferences", {"muted": []},
+                                                                          200, 200, 200, 200, 200, 200, 200),
+    "put_notification_preferences": ("put", "/notifications/preferences", {"muted": []},
+                                                                          200, 200, 200, 200, 200, 200, 200),
+    "get_notification": ("get", "/notifications/{notification}", None,    404, 404, 200, 404, 404, 404, 404),
+    "mark_notification_as_read": ("post", "/notifications/{notification}/reading", None,
+                                                                          404, 404, 200, 404, 404, 404, 404),
+    "mark_notification_as_unread": ("delete", "/notifications/{notification}/reading", None,
+                                                                          404, 404, 200, 404, 404, 404, 404),
     "list_webhooks":  ("get", "/webhooks", None,                          200, 200, 200, 200, 200, 200, 200),
     "create_webhook": ("post", "/webhooks", {"url": "https://x.example/", "project_id": "project"},
                                                                           201, 201, 403, 403, 422, 201, 422),
@@ -248,6 +262,9 @@ def ids(fixtures):
         )
         delivery = ping(fixtures.ada, webhook)
         view = ViewFactory(actor=fixtures.ada, is_shared=True)
+        notification = Notification.objects.create(
+            user=fixtures.bob.user, kind="assigned", task=fixtures.task
+        )
     return {
         "free": free.pk,
         "claim": claim.pk,
@@ -269,6 +286,7 @@ def ids(fixtures):
         "webhook": webhook.pk,
         "delivery": delivery.pk,
         "view": view.pk,
+        "notification": notification.pk,
     }
 
 

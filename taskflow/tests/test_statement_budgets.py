@@ -35,6 +35,7 @@ SAME_AS_ANOTHER = {
     "put_view": "update_view",
     "put_comment": "update_comment",
     "put_page": "update_page",
+    "put_notification_preferences": "change_notification_preferences",
     "unassign_task": "assign_task",
     "unpublish_page": "publish_page",
 }
@@ -107,6 +108,13 @@ BUDGETS = [
     Budget("import_tasks", projects.import_tasks, (2, 5), 15, 15),  # lock of the parents
     Budget("import_tasks", projects.import_tasks_again, (2, 5), 13, 13),
     Budget("import_project", projects.import_project, (2, 5), 19, 19),
+    Budget("list_notifications", others.list_notifications, (3, 5), 2, 2),
+    Budget("get_notification", others.get_notification, ONCE, 2, 2),
+    Budget("mark_notification_as_read", others.mark_as_read, ONCE, 4, 4),
+    Budget("mark_notification_as_unread", others.mark_as_unread, ONCE, 4, 4),
+    Budget("mark_notifications_as_read", others.mark_all_as_read, (3, 5), 2, 2),
+    Budget("get_notification_preferences", others.get_preferences, ONCE, 2, 2),
+    Budget("change_notification_preferences", others.change_preferences, ONCE, 5, 5),
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),

@@ -30,6 +30,9 @@ from tasks.models import (
     Comment,
     Delivery,
     FormerNumber,
+    Notification,
+    NotificationPosition,
+    NotificationPreference,
     Page,
     Project,
     ProjectKey,
@@ -72,6 +75,9 @@ MODELS = [
     View,
     Webhook,
     Delivery,
+    Notification,
+    NotificationPosition,
+    NotificationPreference,
 ]
 
 

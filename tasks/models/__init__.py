@@ -5,6 +5,11 @@ from tasks.models.comments import Comment
 from tasks.models.count_deltas import TaskCountDelta
 from tasks.models.deliveries import Delivery, DeliveryQueue
 from tasks.models.former_numbers import FormerNumber
+from tasks.models.notifications import (
+    Notification,
+    NotificationPosition,
+    NotificationPreference,
+)
 from tasks.models.pages import Page
 from tasks.models.projects import Project, ProjectKey, ProjectMember, ProjectStatus, Role
 from tasks.models.registry import RESOURCE_TYPES
@@ -23,6 +28,9 @@ __all__ = [
     "Delivery",
     "DeliveryQueue",
     "FormerNumber",
+    "Notification",
+    "NotificationPosition",
+    "NotificationPreference",
     "Outcome",
     "Page",
     "Priority",

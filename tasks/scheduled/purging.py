@@ -29,6 +29,7 @@ from tasks.actions.trash import purge_older
 from tasks.export.deletion import delete_due_tenants
 from tasks.export.unfinished import discard_leftovers
 from tasks.models.deliveries import DELIVERY_RETENTION, Delivery
+from tasks.models.notifications import NOTIFICATION_RETENTION, Notification
 from tasks.models.registry import TRASHABLE_TYPES
 from tasks.models.trash import TRASH_RETENTION
 from tasks.scheduled.runner import TaskRun
@@ -96,6 +97,7 @@ def delete_expired_rows(tenant: Tenant) -> None:
         delete_expired_mail_tokens()
         Session.objects.all().forget_ended(now - SESSION_RETENTION)
         Delivery.objects.all().forget_finished(now - DELIVERY_RETENTION)
+        Notification.objects.all().forget_old(now - NOTIFICATION_RETENTION)
 
 
 def _purge_some(actor: Actor, resource_type: ResourceType, deleted_before: datetime) -> bool | None:

@@ -28,7 +28,13 @@ from tasks.changes.tasks import create_task, delete_task, move_task, update_task
 from tasks.export.exporting import export_tenant
 from tasks.export.importing import import_tenant
 from tasks.export.verifying import verify
-from tasks.models import Role
+from tasks.models import (
+    Comment,
+    Notification,
+    NotificationPosition,
+    NotificationPreference,
+    Role,
+)
 
 CONTROLS = "".join(map(chr, [*range(1, 32), 127, 0x85, 0x2028, 0x2029, 0xFEFF, 0xFFFF]))
 ODD_METADATA = {
@@ -72,8 +78,23 @@ def _fill(fixtures):
     update_task(fixtures.ada, fixtures.task, parent=first, due_on="1970-01-01")
     move_task(fixtures.ada, later, other)
     create_comment(fixtures.bob, first, body=" kept\n")
-    create_page(fixtures.ada, other, title="P", is_published=True)
     create_view(fixtures.ada, name="V", where={"due_before": "7d", "project": ["APO"]}, sort="due")
+    page = create_page(fixtures.ada, other, title="P", is_published=True)
+    NotificationPreference.store(fixtures.ada.user, {"digest": "daily", "muted": ["overdue"]})
+    NotificationPosition.lock("0", first.created_at)
+    comment = Comment.objects.earliest("pk")
+    Notification.objects.add(
+        [
+            Notification(
+                user=fixtures.ada.user,
+                kind="mentioned",
+                actor=fixtures.bob.user,
+                created_at=first.created_at,
+                **about,
+            )
+            for about in ({"task": first, "comment": comment}, {"page": page}, {"project": other})
+        ]
+    )
     gone = create_task(fixtures.ada, fixtures.apollo, title="gone", metadata=nested(15), tags=["a"])
     update_task(fixtures.ada, fixtures.task, blocked_by=[gone])
     delete_task(fixtures.ada, gone)

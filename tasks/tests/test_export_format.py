@@ -45,6 +45,9 @@ REQUIRED = {
     "tasks.formernumber": {"id", "project_id", "number", "task_id"},
     "tasks.comment": {"id", "task_id", "body", "created_at", "updated_at"},
     "tasks.view": {"id", "owner_id", "name", "where", "created_at", "updated_at"},
+    "tasks.notification": {"id", "user_id", "kind", "created_at"},
+    "tasks.notificationposition": {"id", "cursor", "overdue_until"},
+    "tasks.notificationpreference": {"id", "user_id"},
     "tasks.page": {"id", "project_id", "title", "owner_id", "created_at", "updated_at"},
 }
 

@@ -18,6 +18,7 @@ from tasks.changes.tasks import create_task, delete_task
 from tasks.schemas.claims import ClaimFilters
 from tasks.schemas.comments import CommentFilters
 from tasks.schemas.feed import EventFeedParams
+from tasks.schemas.notifications import NotificationFilters
 from tasks.schemas.pages import PageFilters
 from tasks.schemas.projects import ProjectFilters
 from tasks.schemas.search import SearchFilters
@@ -58,6 +59,7 @@ LISTS = {
     "/events": EventFeedParams,
     "/claims": ClaimFilters,
     "/webhooks/1/deliveries": DeliveryFilters,
+    "/notifications": NotificationFilters,
 }
 EXISTING = {"task_id": "APO-1", "project_id": "APO", "webhook_id": "1"}
 FILTERS = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from accounts.tests.factories import UserFactory
 from taskflow.tests.budgets.setup import Request, Setup
+from tasks.models import Notification
 from tasks.tests.factories import (
     CommentFactory,
     PageFactory,
@@ -12,6 +13,47 @@ from tasks.tests.factories import (
     TaskFactory,
     ViewFactory,
 )
+
+
+def add_notification(setup: Setup) -> int:
+    task = TaskFactory(actor=setup.fixtures.ada, project=setup.fixtures.apollo)
+    rows = Notification.objects
+    return int(rows.create(user=setup.fixtures.bob.user, kind="assigned", task=task).pk)
+
+
+def list_notifications(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        add_notification(setup)
+    return lambda: setup.bob.get("/notifications?unread=true")
+
+
+def get_notification(setup: Setup, rows: int) -> Request:
+    pk = add_notification(setup)
+    return lambda: setup.bob.get(f"/notifications/{pk}")
+
+
+def mark_as_read(setup: Setup, rows: int) -> Request:
+    pk = add_notification(setup)
+    return lambda: setup.bob.post(f"/notifications/{pk}/reading")
+
+
+def mark_as_unread(setup: Setup, rows: int) -> Request:
+    pk = add_notification(setup)
+    return lambda: setup.bob.delete(f"/notifications/{pk}/reading")
+
+
+def mark_all_as_read(setup: Setup, rows: int) -> Request:
+    for _ in range(rows):
+        add_notification(setup)
+    return lambda: setup.bob.post("/notifications/reading", {})
+
+
+def get_preferences(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.get("/notifications/preferences")
+
+
+def change_preferences(setup: Setup, rows: int) -> Request:
+    return lambda: setup.bob.patch("/notifications/preferences", {"muted": ["overdue"]})
 
 
 def list_tags(setup: Setup, rows: int) -> Request:
