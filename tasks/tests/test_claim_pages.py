@@ -47,7 +47,6 @@ def test_page_of_a_claim_leads_to_the_history_of_its_task(claim, admin):
     )
     assert "claimed" in history.text
     assert "To claim" in history.text
-    assert "claimed" in history.text
 
 
 def test_broken_claim_gives_the_task_back_and_leaves_the_list(fixtures, claim, admin):
