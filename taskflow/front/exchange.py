@@ -8,7 +8,14 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-from taskflow.front.protocol import Application, Environ, Future, Headers, ServerProtocol
+from taskflow.front.protocol import (
+    Application,
+    Environ,
+    Future,
+    Headers,
+    ServerProtocol,
+    watch_connection,
+)
 from taskflow.front.streams import send_stream
 from taskflow.http.addresses import find_client
 from taskflow.http.bodies import API_PREFIXES
@@ -114,8 +121,11 @@ class Exchange:
     def watch_client(self, on_gone: Callable[[], object] | None = None) -> None:
         """Set `is_gone`, and call `on_gone`, as soon as the client closes the connection."""
         self.on_gone = on_gone
-        self.watch = watch = self.protocol.client_disconnect()
-        watch.add_done_callback(self._note_end)
+        self.watch = watch = watch_connection(self.protocol)
+        if watch is None:
+            self._note_gone()
+        else:
+            watch.add_done_callback(self._note_end)
 
     def unwatch(self) -> None:
         if self.watch is not None:
@@ -124,9 +134,12 @@ class Exchange:
 
     def _note_end(self, watch: Future) -> None:
         if not watch.cancelled():
-            self.is_gone = True
-            if self.on_gone is not None:
-                self.on_gone()
+            self._note_gone()
+
+    def _note_gone(self) -> None:
+        self.is_gone = True
+        if self.on_gone is not None:
+            self.on_gone()
 
     # ---- helpers ----
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Protocol
+from typing import Any, Protocol
 
 Headers = list[tuple[str, str]]
 Environ = dict[str, object]
@@ -33,10 +33,20 @@ class ServerProtocol(Protocol):
     """The connection of one request."""
 
     def __aiter__(self) -> BodyStream: ...
-    def client_disconnect(self) -> Future: ...
+    def client_disconnect(self) -> object: ...  # see watch_connection()
     def response_bytes(self, status: int, headers: Headers, body: bytes, /) -> None: ...
     def response_file(self, status: int, headers: Headers, file: str, /) -> None: ...
     def response_stream(self, status: int, headers: Headers, /) -> StreamTransport: ...
+
+
+def watch_connection(protocol: ServerProtocol) -> Future | None:
+    """Return a result that comes when the connection ends, or None if it has ended.
+
+    For a connection that has ended, granian returns an object that takes no callback.
+    """
+    end: Any = protocol.client_disconnect()
+    watch: Future | None = end if hasattr(end, "add_done_callback") else None
+    return watch
 
 
 class ClosingProtocol:
@@ -51,7 +61,7 @@ class ClosingProtocol:
     def __aiter__(self) -> BodyStream:
         return self.protocol.__aiter__()
 
-    def client_disconnect(self) -> Future:
+    def client_disconnect(self) -> object:
         return self.protocol.client_disconnect()
 
     def response_bytes(self, status: int, headers: Headers, body: bytes, /) -> None:

@@ -18,7 +18,14 @@ from threading import Lock
 
 from taskflow.front.limits import MAX_UNREAD_BYTES, MAX_UNREAD_FILE_BYTES, MIN_UNREAD_BYTES
 from taskflow.front.listening import OPEN_FILES
-from taskflow.front.protocol import BodyStream, Future, Headers, ServerProtocol, StreamTransport
+from taskflow.front.protocol import (
+    BodyStream,
+    Future,
+    Headers,
+    ServerProtocol,
+    StreamTransport,
+    watch_connection,
+)
 
 
 class CountingProtocol:
@@ -32,7 +39,7 @@ class CountingProtocol:
     def __aiter__(self) -> BodyStream:
         return self.protocol.__aiter__()
 
-    def client_disconnect(self) -> Future:
+    def client_disconnect(self) -> object:
         return self.protocol.client_disconnect()
 
     def response_bytes(self, status: int, headers: Headers, body: bytes, /) -> None:
@@ -95,11 +102,13 @@ class UnreadResponses:
         return len(self._held)
 
     def add(self, client: str, protocol: ServerProtocol, size: int) -> None:
-        """Count a response of `size` bytes. Call it just before the response is sent."""
+        """Count a response of `size` bytes. Call it just before the response is sent.
+
+        Nothing counts on a connection that has ended. Its address may already be that of another.
+        """
         with self._lock:
-            if self._is_stopped:
+            if self._is_stopped or (end := watch_connection(protocol)) is None:
                 return
-            end = protocol.client_disconnect()
             self._held[client] = size, end
             self._bytes += size
         end.add_done_callback(partial(self._note_end, client))

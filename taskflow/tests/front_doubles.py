@@ -95,6 +95,7 @@ class FakeRequest:
         self.proto = self.scope = self
         self.parts: list[FakeFuture] = []
         self.disconnect = FakeFuture()
+        self.has_ended = False  # whether the client had gone before anything watched it
         self.is_watched = False
         self.response: tuple[int, dict[str, str], bytes] | None = None
         self.sent_parts: list[bytes] = []
@@ -111,9 +112,9 @@ class FakeRequest:
         """Let a part of the body arrive."""
         self.parts[-1].finish(part)
 
-    def client_disconnect(self) -> FakeFuture:
+    def client_disconnect(self) -> object:
         self.is_watched = True
-        return self.disconnect
+        return object() if self.has_ended else self.disconnect  # as granian does
 
     def response_bytes(self, status: int, headers: list[tuple[str, str]], body: bytes) -> None:
         if self.response is None:  # granian ignores a second response

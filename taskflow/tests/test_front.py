@@ -350,6 +350,22 @@ def test_refused_request_is_counted_by_its_code(server, application, later, metr
     assert 'taskflow_problems_total{code="overloaded"} 1' in metrics()
 
 
+def test_request_whose_client_had_gone_before_it_was_watched_is_not_begun(
+    server, application, monkeypatch
+):
+    monkeypatch.setattr(lanes, "WATCH_AFTER_SECONDS", -1)
+    take_all_slots(server, application)
+    gone = FakeRequest(path="/gone")
+    gone.has_ended = True
+    server.receive(gone)
+    server.tend()
+
+    application.unblock.set()
+    wait_until(lambda: server.is_idle)
+
+    assert "/gone" not in application.paths
+
+
 def test_abandoned_request_is_counted(server, application, metrics, monkeypatch):
     monkeypatch.setattr(lanes, "WATCH_AFTER_SECONDS", -1)
     take_all_slots(server, application)

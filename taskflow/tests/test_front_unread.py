@@ -75,6 +75,18 @@ def test_next_request_of_a_connection_shows_that_its_response_was_read(closed):
     assert [r.disconnect.is_cancelled for r in requests] == [True] * 19 + [False]
 
 
+def test_response_on_a_connection_that_has_ended_does_not_count(closed):
+    server = Front(application, ())
+    ended = FakeRequest("GET", f"/{SIZE}")
+    ended.has_ended = True
+    server.receive(ended)
+
+    assert ended.status == 200  # granian discards it
+    assert not server.unread.in_memory
+    # Its address is that of another connection by now.
+    assert send(server, ended.client).status == 200
+
+
 def test_short_responses_do_not_count(closed):
     server = Front(application, ())
     for number in range(50):

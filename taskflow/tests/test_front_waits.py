@@ -575,6 +575,18 @@ def test_client_that_leaves_is_forgotten_at_once(server, feed, kind):
     assert len(feed.records) == 1
 
 
+@pytest.mark.parametrize("kind", ["poll", "stream"])
+def test_request_of_a_client_that_has_left_does_not_wait(server, feed, kind):
+    path = f"/{kind}/{TENANT}"
+    request = FakeRequest("GET", path, authorization="Bearer a")
+    request.has_ended = True
+    server.receive(request)
+
+    assert len(server.waits) == 0
+    commit(server, feed)
+    assert len(feed.calls) == 1
+
+
 def test_stop_answers_polls_and_ends_streams(server, feed):
     poll, stream = send(server), send(server, f"/stream/{TENANT}")
 
