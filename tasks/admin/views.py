@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.admin.fields import FormValues
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
+from accounts.rules import require_unbound
 from taskflow.admin.site import TextInput, display
 from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
@@ -23,6 +24,7 @@ from tasks.actions import views as actions
 from tasks.admin.addresses import list_address, write_stored_where
 from tasks.admin.where import describe_where
 from tasks.models import View
+from tasks.rules import require_view_owner
 from tasks.schemas.tasks import TaskWhere
 from tasks.schemas.views import ViewCreate, dump_where, read_view_where
 
@@ -71,6 +73,19 @@ class ViewAdmin(RecordedAdmin):
     search_fields = ["name"]
     ordering = ["name_folded"]
     fields = ["name", "where", ("layout", "group_by"), "sort", "is_shared"]
+
+    def check_view(self, request: HttpRequest) -> None:
+        """Permit everybody: the list has the own views and the shared ones."""
+
+    def check_add(self, request: HttpRequest) -> None:
+        require_unbound(get_actor(request), "views")
+
+    def check_change(self, request: HttpRequest, row: View | None) -> None:
+        if row is not None:
+            require_view_owner(get_actor(request), row)
+
+    def check_delete(self, request: HttpRequest, row: View | None) -> None:
+        self.check_change(request, row)
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[View]:
         rows: models.QuerySet[View] = View.objects.visible_to(get_actor(request).viewer)
