@@ -326,6 +326,7 @@ UNFOLD = {
                     ("Pages", "description", "tasks_page"),
                     ("Tags", "sell", "tasks_tag"),
                     ("Members", "group", "tasks_projectmember"),
+                    ("Trash", "delete", "tasks_trash"),
                 ],
                 "People": [
                     ("Users", "person", "accounts_user"),

@@ -13,6 +13,7 @@ from django.http import QueryDict
 from django.utils import timezone
 
 from accounts.admin.fields import FormValues, IdCheckedBoundField, JsonField, set_messages
+from taskflow.admin.refusals import refusal_as_html, sentence_of
 from taskflow.audit.values import as_recorded
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Problem
@@ -120,8 +121,9 @@ def locate_errors(problem: Problem, field_names: Iterable[str]) -> list[tuple[st
     for error in problem.errors:
         path = str(error.get("pointer", "")).removeprefix("#/")
         name = path.partition("/")[0].removesuffix("_id")
-        located.append((name if name in field_names else None, str(error["detail"])))
-    return located if any(name for name, _ in located) else [(None, problem.detail)]
+        sentence = sentence_of(str(error["code"]), str(error["detail"]))
+        located.append((name if name in field_names else None, sentence))
+    return located if any(name for name, _ in located) else [(None, refusal_as_html(problem))]
 
 
 class PreloadedAutocomplete(AutocompleteSelect):

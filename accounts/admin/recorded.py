@@ -32,6 +32,7 @@ from accounts.admin.rights import RuledAdmin, find_choices, is_permitted
 from accounts.admin.rights import get_actor as get_actor
 from accounts.models import Tenant
 from accounts.rules import require_staff
+from taskflow.admin.refusals import refusal_as_html
 from taskflow.admin.site import TabularInline
 from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.audit.conflicts import find_changes_since
@@ -263,7 +264,7 @@ class RecordedAdmin(RuledAdmin):
         except Contended:  # the whole request is answered again
             raise
         except (Problem, IntegrityError) as error:
-            messages.error(request, to_problem(error).detail)
+            messages.error(request, refusal_as_html(to_problem(error)))
             return HttpResponseRedirect(request.get_full_path())
 
     # ---- confirmation of deletes, and history ----

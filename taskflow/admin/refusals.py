@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 
 from django.urls import reverse
 from django.utils.functional import Promise
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.errors import Problem
@@ -80,6 +82,16 @@ def describe_refusal(problem: Problem) -> Refusal:
     sentence = sentence_of(problem.code, problem.detail)
     reasons = [_read_reason(error) for error in problem.errors[:MAX_REASONS]]
     return Refusal(sentence, [r for r in reasons if r.text not in (sentence, problem.detail)])
+
+
+def refusal_as_html(problem: Problem) -> SafeString:
+    """Return the sentence of a problem with its lines, of which each that has a page is a link."""
+    refusal = describe_refusal(problem)
+    lines = [
+        (format_html('<a class="underline" href="{}">{}</a>', address, text) if address else text,)
+        for text, address in refusal.reasons
+    ]
+    return format_html("{}{}", refusal.sentence, format_html_join("", "<br>{}", lines))
 
 
 def sentence_of(code: str, detail: str) -> str:

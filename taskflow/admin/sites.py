@@ -17,7 +17,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import Resolver404, resolve
+from django.urls import Resolver404, URLPattern, path, resolve
 from django.utils.translation import gettext_lazy as _
 
 from taskflow.http.request import Request
@@ -42,6 +42,20 @@ WHERE_TO_LOOK = _(
 
 
 class AdminSite(UnfoldAdminSite):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.pages: list[URLPattern] = []
+
+    def add_page(self, route: str, view: View, name: str) -> None:
+        """Add a page that belongs to no model, for everybody who is signed in.
+
+        Modules of admin pages call it when they are imported.
+        """
+        self.pages.append(path(route, self.admin_view(view), name=name))
+
+    def get_urls(self) -> list[Any]:
+        return [*self.pages, *super().get_urls()]
+
     def has_permission(self, request: HttpRequest) -> bool:
         """Return whether a person who can use these pages is signed in."""
         return getattr(request.user, "can_use_admin", False)

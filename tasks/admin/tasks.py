@@ -10,14 +10,17 @@ from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.db import models
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import ngettext
 
 from accounts.admin.fields import FormValues, RowMultipleChoiceField
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from taskflow.audit.actor import Actor
+from taskflow.audit.event_log import capture_events
 from tasks.admin.bulk.page import BulkTaskList
 from tasks.admin.colors import PRIORITY_COLORS, STATUS_COLORS
+from tasks.admin.done import report_done
 from tasks.admin.links import LinksField
 from tasks.admin.rights import check_writer
 from tasks.admin.task_page.pages import TaskPageAdmin
@@ -199,8 +202,17 @@ def _load(queryset: models.QuerySet[Task]) -> models.QuerySet[Task]:
 
 
 def _change_all(request: HttpRequest, changes: Sequence[TaskChange]) -> None:
-    """Make all changes or none. Raises the problem of the first that is refused."""
-    change_tasks(get_actor(request), changes)
+    """Make all changes or none, and say how many tasks have changed, with a link to undo it.
+
+    Raises the problem of the first that is refused.
+    """
+    with capture_events() as events:
+        change_tasks(get_actor(request), changes)
+    count = len({event.subject_id for event in events})
+    report_done(
+        request,
+        ngettext("%(n)d task is changed.", "%(n)d tasks are changed.", count) % {"n": count},
+    )
 
 
 def to_action_values(values: FormValues) -> FormValues:

@@ -10,11 +10,14 @@ from django.db import models
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import action
 from taskflow.http.errors import Problem
 from tasks.actions.trash import purge, restore
+from tasks.admin.done import report_done
 from tasks.models import Task
 from tasks.models.trash import TRASH_RETENTION, Trashable
 from tasks.queries.lookup import find_task_id_by_any_key
@@ -95,17 +98,66 @@ class TrashableAdmin(RecordedAdmin):
             f" {until:%Y-%m-%d %H:%M %Z}. Afterwards it is deleted permanently."
         )
 
+    def delete_model(self, request: HttpRequest, obj: models.Model) -> None:
+        super().delete_model(request, obj)
+        report_done(request, describe_deleted(str(obj)))
+
+    def delete_queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        count = len(queryset)
+        super().delete_queryset(request, queryset)
+        report_done(request, describe_trashed(count))
+
+    def message_user(self, request: HttpRequest, message: Any, *args: Any, **kwargs: Any) -> None:
+        """Show the message. Those of deletions are left out: they do not speak of the trash."""
+        if not is_deletion(request):
+            super().message_user(request, message, *args, **kwargs)
+
     @action(description="Restore")
     def restore_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
-        for row in queryset:
+        rows = list(queryset)
+        for row in rows:
             restore(get_actor(request), row)
-        messages.success(request, "Restored.")
+        report_done(request, describe_restored(len(rows)))
 
     @action(description="Delete permanently")
     def purge_selected(self, request: HttpRequest, queryset: models.QuerySet[Trashable]) -> None:
-        for row in queryset:
+        rows = list(queryset)
+        for row in rows:
             purge(get_actor(request), row)
-        messages.success(request, "Deleted permanently.")
+        messages.success(request, describe_purged(len(rows)))
+
+
+def describe_deleted(name: str) -> str:
+    """Return the message after a deletion of one row."""
+    return _("“%s” is in the trash, with everything that belongs to it.") % name
+
+
+def describe_trashed(count: int) -> str:
+    """Return the message after a deletion of selected rows."""
+    return ngettext(
+        "%(n)d row is in the trash, with everything that belongs to it.",
+        "%(n)d rows are in the trash, with everything that belongs to them.",
+        count,
+    ) % {"n": count}
+
+
+def describe_restored(count: int) -> str:
+    """Return the message after rows were restored."""
+    return ngettext("%(n)d row is restored.", "%(n)d rows are restored.", count) % {"n": count}
+
+
+def describe_purged(count: int) -> str:
+    """Return the message after rows were deleted permanently, which cannot be undone."""
+    return ngettext(
+        "%(n)d row is deleted permanently.", "%(n)d rows are deleted permanently.", count
+    ) % {"n": count}
+
+
+def is_deletion(request: HttpRequest) -> bool:
+    """Return whether the request moves rows to the trash: on the delete page, or by the action."""
+    match = request.resolver_match
+    is_delete_page = bool(match and (match.url_name or "").endswith("_delete"))
+    return is_delete_page or request.POST.get("action") == "delete_selected"
 
 
 def is_trash_requested(request: HttpRequest) -> bool:

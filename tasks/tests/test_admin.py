@@ -483,7 +483,7 @@ def test_trash_of_list_can_be_shown_and_emptied(admin_fixtures, staff_client):
     assert 'value="complete"' not in trash.content.decode()
     assert staff_client.get(address(Task, "change", admin_fixtures.task.pk)).status_code == 404
     assert (
-        "Restored."
+        "1 row is restored."
         in run(
             staff_client, Task, "restore_selected", admin_fixtures.task.pk, "?trash=1"
         ).content.decode()
@@ -502,7 +502,7 @@ def test_each_resource_can_be_deleted_permanently(admin_fixtures, staff_client, 
 
     r = run(staff_client, model, "purge_selected", pk, "?trash=1")
 
-    assert "Deleted permanently." in r.content.decode()
+    assert "1 row is deleted permanently." in r.content.decode()
     with inside(admin_fixtures.root.tenant):
         assert not model.everything.exists()
 

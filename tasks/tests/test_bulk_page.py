@@ -247,3 +247,23 @@ def test_number_of_statements_does_not_depend_on_the_number_of_tasks(fixtures, b
         counts.append(len(captured))
 
     assert counts[1] == counts[2]
+
+
+def test_member_who_is_no_administrator_changes_the_tasks_of_the_own_projects(
+    fixtures, client, tasks
+):
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    with inside(fixtures.acme):
+        other = create_project(fixtures.ada, name="Other", key="OTH")
+        hidden = create_task(fixtures.ada, other, title="hidden")
+        sign_in_browser(client, fixtures.bob.user)
+
+    listed = client.post(BULK, {})
+    assert str(hidden.pk) not in listed.context["ids"].split(",")
+    assert "OTH" not in listed.content.decode()
+    r = send(client, [*tasks, hidden], "make", assignee=fixtures.bob.user.pk)
+    assert "3 tasks are changed." in message_of(r)
+    with inside(fixtures.acme):
+        sign_in_browser(client, fixtures.eve.user)
+    r = send(client, tasks, "make", priority="low")
+    assert "There are no tasks to change." in message_of(r)

@@ -9,15 +9,11 @@ from django.db import IntegrityError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.http import urlencode
-from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.admin.recorded import get_actor, to_problem
 from taskflow.admin.refusals import Refusal, describe_refusal
-from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Invalid, Problem
 from taskflow.http.unavailable import Contended
@@ -31,6 +27,7 @@ from tasks.admin.bulk.running import (
     TooManyRefusals,
     make_changes,
 )
+from tasks.admin.done import report_done
 from tasks.admin.task_list import FilteredTaskList
 from tasks.models import Task
 from tasks.queries.lookup import find_tasks
@@ -115,7 +112,7 @@ class BulkTaskList(FilteredTaskList):
                 skips = request.POST["make"] == "possible"
                 outcome = make_changes(actor, ids, edit, skips_refused=skips)
                 if outcome.events or not outcome.refused:
-                    messages.success(request, describe_done(request, outcome, edit))
+                    report_done(request, describe_done(outcome, edit))
                     return HttpResponseRedirect(_list_of(request))
             preview = build_preview(actor, ids, edit)
         except Contended:  # the whole request is answered again
@@ -165,8 +162,8 @@ def _list_of(request: HttpRequest) -> str:
     return f"{address}?{query}" if query else address
 
 
-def describe_done(request: HttpRequest, outcome: Outcome, edit: BulkEdit) -> SafeString:
-    """Return the message after the changes: how many, what was left out, and the link to undo."""
+def describe_done(outcome: Outcome, edit: BulkEdit) -> str:
+    """Return the message after the changes: how many were made, and how many left out."""
     count = outcome.done_count
     if edit.is_deletion:
         done = ngettext("%(n)d task is in the trash.", "%(n)d tasks are in the trash.", count) % {
@@ -180,11 +177,4 @@ def describe_done(request: HttpRequest, outcome: Outcome, edit: BulkEdit) -> Saf
         parts.append(
             ngettext("%(n)d was left out.", "%(n)d were left out.", left_out) % {"n": left_out}
         )
-    return format_html("{} {}", " ".join(parts), link_to_undo(get_actor(request)))
-
-
-def link_to_undo(actor: Actor) -> SafeString:
-    """Return a link to the page that undoes everything that the request of this actor has done."""
-    query = urlencode({"request_id": actor.request_id})
-    address = f"{reverse('admin:audit_event_undo')}?{query}"
-    return format_html('<a class="font-medium underline" href="{}">{}</a>', address, _("Undo"))
+    return " ".join(parts)
