@@ -28,6 +28,7 @@ from accounts.auth import (
     PUBLIC_PATHS,
     SESSION_ID,
     build_token_actor,
+    find_active_tenant,
     find_tenant,
     inside_tenant_of_token,
     read_bearer_token,
@@ -147,8 +148,7 @@ class TenantMiddleware:
         self, request: ActorRequest, key: str, subdomain: str | None
     ) -> HttpResponse:
         request.session = SessionStore(key)
-        name = subdomain or settings.DEFAULT_TENANT
-        home = Tenant.objects.filter(subdomain=name, is_active=True).first()
+        home = find_active_tenant(subdomain)
         if home is None or (user := load_session_user(request, home)) is None:
             return self.get_response(request)
         tenant = choose_acting_tenant(request, user, home)

@@ -32,8 +32,9 @@ def issue_mail_token(
     user: User | None = None,
     email: str = "",
     subject_id: int | None = None,
+    lifetime: timedelta | None = None,
 ) -> str:
-    """Store the secret of a new link, and return its text.
+    """Store the secret of a new link, and return its text. None: the lifetime of its purpose.
 
     It replaces earlier ones of the same purpose for the same user or subject. Expired ones of the
     tenant are deleted too. Two statements, also without a user.
@@ -48,7 +49,7 @@ def issue_mail_token(
         user=user,
         email=email,
         subject_id=subject_id,
-        expires_at=now + LIFETIMES[purpose],
+        expires_at=now + (lifetime or LIFETIMES[purpose]),
     )
     MailToken.objects.bulk_create([new])
     return text

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from accounts import tokens
 from accounts.actions.locking import lock_users
 from accounts.actions.mail_tokens import NOT_LIVE, issue_mail_token, use_mail_token
-from accounts.actions.mails import build_password_reset_mail, require_mail
+from accounts.actions.mails import RESET_PAGE, build_password_reset_mail, require_mail
 from accounts.actions.users import reset_password
 from accounts.models import MailPurpose, Tenant, User, UserKind
 from accounts.passwords import (
@@ -17,7 +19,11 @@ from accounts.passwords import (
 from taskflow.audit.actor import Actor
 from taskflow.audit.locks import LockMode
 from taskflow.audit.models import Via
+from taskflow.mail.links import build_link
 from taskflow.mail.sending import send_after_commit
+from taskflow.tenancy import inside
+
+FIRST_LINK_LIFETIME = timedelta(hours=24)
 
 
 def request_password_reset(
@@ -35,6 +41,21 @@ def request_password_reset(
     token = issue_mail_token(tenant, MailPurpose.PASSWORD_RESET, user=user)
     if user is not None:
         send_after_commit(build_password_reset_mail(tenant, user, token))
+
+
+def issue_first_password_link(actor: Actor) -> str:
+    """Return the URL of the page on which a new user sets a password. It works once, for a day.
+
+    Whoever has it can sign in as the user, so show it to nobody else.
+    """
+    with inside(actor.tenant):
+        token = issue_mail_token(
+            actor.tenant,
+            MailPurpose.PASSWORD_RESET,
+            user=actor.user,
+            lifetime=FIRST_LINK_LIFETIME,
+        )
+    return build_link(actor.tenant.subdomain, RESET_PAGE, {"token": token})
 
 
 def complete_password_reset(

@@ -46,9 +46,11 @@ def register_tenant(
 
 
 def create_tenant_as_operator(
-    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str
+    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str | None
 ) -> Actor:
     """Create a tenant and its first administrator from the command line.
+
+    Without a password, the administrator sets one with a link: issue_first_password_link().
 
     An operator may also create the default tenant, and tenants whose names look like others.
     Raises Conflict when the subdomain is taken, Invalid for the subdomain of a part of the
@@ -61,7 +63,7 @@ def create_tenant_as_operator(
 
 
 def _create_unique(
-    tenant: Tenant, administrator: User, *, password: str, via: Via, request_id: str = ""
+    tenant: Tenant, administrator: User, *, password: str | None, via: Via, request_id: str = ""
 ) -> Actor:
     """Create the tenant as create_tenant() does. Raises Conflict when the subdomain is taken."""
     try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import re
 import sys
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 
 from accounts.management.commands import create_tenant
 from accounts.models import Tenant, User
@@ -20,7 +22,7 @@ pytestmark = pytest.mark.one_database
 
 OPTIONS = {"name": "Initech", "subdomain": "initech", "email": "Ira@initech.example",
            "full_name": "Ira"}  # fmt: skip
-SHOWN_PASSWORD = re.compile(r"Password, shown once, keep it: (\S+)")
+LINK = re.compile(r"https?://\S+(/admin/password-reset/completion/\?token=(\S+))")
 
 
 def run(**options: Any) -> str:
@@ -35,13 +37,16 @@ def sign_in(password: str, subdomain: str = "initech") -> int:
     return status
 
 
-def test_owner_signs_in_with_the_random_password_that_is_printed_once(db):
+def test_owner_sets_a_password_with_the_link_that_is_printed(db):
     out = run()
 
-    match = SHOWN_PASSWORD.search(out)
-    assert match
-    assert sign_in(match[1]) == 200
-    assert "signs in at the host initech.localhost" in out
+    path, token = LINK.search(out).groups()
+    browser = Client(SERVER_NAME="initech.localhost")
+    assert browser.get(path).status_code == 200
+    browser.post(path, {"token": token, "password": PASSWORD})
+    assert sign_in(PASSWORD) == 200
+    assert "does not work any more" in browser.get(path).content.decode()
+    assert "signs in at http://initech.localhost/admin/" in out
     tenant = Tenant.objects.get()
     with inside(tenant):
         user = User.objects.get()
@@ -50,7 +55,17 @@ def test_owner_signs_in_with_the_random_password_that_is_printed_once(db):
         assert not user.is_superuser
         event = Event.objects.order_by("pk")[0]
         assert (event.verb, event.subject_type, event.via) == ("created", "user", "command")
-        assert match[1] not in str(event.changes)
+        assert token not in str(event.changes)
+
+
+def test_link_of_a_new_owner_works_for_a_day(db, time_machine):
+    path, _token = LINK.search(run()).groups()
+    browser = Client(SERVER_NAME="initech.localhost")
+
+    time_machine.move_to(datetime.now(UTC) + timedelta(hours=23))
+    assert "Choose a new password" in browser.get(path).content.decode()
+    time_machine.shift(timedelta(hours=2))
+    assert "does not work any more" in browser.get(path).content.decode()
 
 
 def test_password_is_read_from_standard_input(db, monkeypatch):
@@ -59,7 +74,7 @@ def test_password_is_read_from_standard_input(db, monkeypatch):
     out = run(password_stdin=True)
 
     assert sign_in(PASSWORD) == 200
-    assert "Password" not in out
+    assert "password" not in out
 
 
 def test_password_is_read_from_the_environment(db, monkeypatch):
@@ -69,7 +84,7 @@ def test_password_is_read_from_the_environment(db, monkeypatch):
 
     assert sign_in(PASSWORD) == 200
     assert PASSWORD not in out
-    assert "Password" not in out
+    assert "password" not in out
 
 
 class Terminal(io.StringIO):

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from django.test import Client
 
+from accounts.actions.tenants import create_operator
+from accounts.auth import find_tenant
 from accounts.models import Tenant
+from conftest import new_tenant
+from taskflow.http.errors import NotFound
 
 pytestmark = pytest.mark.one_database
 
@@ -71,3 +76,35 @@ def test_host_or_header_of_another_tenant_is_not_found(fixtures, as_, path, head
     assert r.status_code == status
     if status == 404:
         assert r.headers["Content-Type"] == "application/problem+json"
+
+
+class TestDefaultTenant:
+    """Which tenant a host without a subdomain belongs to."""
+
+    def test_only_tenant_is_the_default_one(self, db):
+        only = new_tenant("initech", "boss").tenant
+
+        assert find_tenant(None) == only
+        assert Client().get("/admin/login/").status_code == 200
+
+    def test_of_several_tenants_none_is_the_default_one(self, db):
+        new_tenant("initech", "boss")
+        new_tenant("globex", "boss")
+
+        with pytest.raises(NotFound):
+            find_tenant(None)
+
+    def test_platform_is_never_the_default_one(self, db):
+        create_operator(email="op@platform.example", full_name="Op", password="correct horse")
+
+        with pytest.raises(NotFound):
+            find_tenant(None)
+
+    def test_deactivated_tenant_is_not_replaced_by_the_only_other_one(self, db, settings):
+        settings.DEFAULT_TENANT = "initech"
+        new_tenant("initech", "boss")
+        Tenant.objects.update(is_active=False)
+        new_tenant("globex", "boss")
+
+        with pytest.raises(NotFound):
+            find_tenant(None)

@@ -11,14 +11,17 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts.actions.password_resets import issue_first_password_link
 from accounts.actions.tenants import create_tenant_as_operator
 from accounts.models import Tenant
 from accounts.schemas.sign_in import Registration
+from taskflow.audit.actor import Actor
 from taskflow.http.errors import Problem
 from taskflow.http.parsing import check_values
+from taskflow.mail.links import STANDARD_PORTS, build_link
 
 PASSWORD_VARIABLE = "TENANT_OWNER_PASSWORD"  # noqa: S105 - its name
-GENERATED_PASSWORD_BYTES = 18  # 24 characters
+ANY_PASSWORD = secrets.token_urlsafe()  # to check the other values
 UNCHANGED = "Nothing was changed."
 # What has to be given: the option and the prompt of each value.
 REQUIRED = {
@@ -31,8 +34,8 @@ REQUIRED = {
 class Command(BaseCommand):
     help = (
         "Create a tenant and its owner, who is the first administrator. What is not given is asked"
-        " for. The password is read from standard input or from the environment; otherwise a"
-        " random one is printed once."
+        " for. The password is read from standard input or from the environment; otherwise a link"
+        " is printed with which the owner sets one."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -75,8 +78,8 @@ class Command(BaseCommand):
             if not values[name]:
                 raise CommandError(f"Give --{option.replace('_', '-')}. {UNCHANGED}")
         password = read_password(from_stdin=from_stdin, is_interactive=is_interactive)
-        create(values, password or (generated := secrets.token_urlsafe(GENERATED_PASSWORD_BYTES)))
-        self.report_new(values, None if password else generated)
+        owner = create(values, password)
+        self.report_new(values, None if password else issue_first_password_link(owner))
 
     def report_existing(self, tenant: Tenant, *, is_error: bool) -> None:
         sentence = f"The tenant “{tenant}” has the subdomain {tenant.subdomain} already."
@@ -84,15 +87,17 @@ class Command(BaseCommand):
             raise CommandError(f"{sentence} {UNCHANGED} Choose another subdomain.")
         self.stdout.write(f"{sentence} {UNCHANGED}")
 
-    def report_new(self, values: dict[str, str], password: str | None) -> None:
+    def report_new(self, values: dict[str, str], link: str | None) -> None:
         self.stdout.write(
             f"The tenant “{values['tenant_name']}” is created. Its owner, {values['email']}, signs"
-            f" in at the host {values['subdomain']}.{settings.DOMAIN}."
+            f" in at {build_link(values['subdomain'], '/admin/')}"
         )
         if values["subdomain"] == settings.DEFAULT_TENANT.lower():
             self.stdout.write("It is the default tenant: hosts without a subdomain lead to it.")
-        if password is not None:
-            self.stdout.write(f"Password, shown once, keep it: {password}")
+        if link is not None:
+            self.stdout.write(f"To set the password, open this page once, within a day:\n{link}")
+        if not settings.HTTPS and settings.LINK_PORT in STANDARD_PORTS:
+            self.stdout.write("Without a proxy, add the port of the server, as in localhost:8000.")
 
 
 def ask(prompt: str) -> str:
@@ -105,7 +110,7 @@ def ask_for_subdomain() -> str:
 
 
 def read_password(*, from_stdin: bool, is_interactive: bool) -> str:
-    """Return the password that the operator gives; empty for a random one."""
+    """Return the password that the operator gives; empty for a link to set one."""
     if from_stdin:
         given = sys.stdin.readline().rstrip("\r\n")
         if not given:
@@ -113,17 +118,20 @@ def read_password(*, from_stdin: bool, is_interactive: bool) -> str:
         return given
     given = os.environ.get(PASSWORD_VARIABLE, "")
     if not given and is_interactive:
-        given = getpass("Password of the owner (empty for a random one): ")
+        given = getpass("Password of the owner (empty for a link to set one): ")
         if given and given != getpass("Password again: "):
             raise CommandError(f"The two passwords differ. {UNCHANGED}")
     return given
 
 
-def create(values: dict[str, str], password: str) -> None:
-    """Create the tenant by the rules of a registration. Raises CommandError with what is wrong."""
+def create(values: dict[str, str], password: str) -> Actor:
+    """Create the tenant by the rules of a registration. Return its owner.
+
+    Without a password, the owner has none. Raises CommandError with what is wrong.
+    """
     try:
-        checked = check_values(Registration, values | {"password": password})
-        create_tenant_as_operator(**(checked | {"password": password}))
+        checked = check_values(Registration, values | {"password": password or ANY_PASSWORD})
+        return create_tenant_as_operator(**(checked | {"password": password or None}))
     except Problem as problem:
         errors = [str(error["detail"]) for error in problem.errors] or [problem.detail]
         raise CommandError(" ".join(errors)) from None
