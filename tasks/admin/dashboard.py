@@ -13,6 +13,7 @@ from accounts.models import User, UserKind
 from taskflow.audit.history import USERS_OF_EVENT, read_history
 from taskflow.audit.models import Event
 from taskflow.audit.visibility import select_log
+from tasks.admin.start_here import list_first_steps
 from tasks.models import Outcome, Project, ProjectStatus, Status, Task
 
 LATEST_EVENTS = 12
@@ -54,5 +55,6 @@ def build_dashboard(request: HttpRequest, context: dict[str, object]) -> dict[st
             ("People", users["humans"], "/admin/accounts/user/?kind__exact=human"),
             ("Agents", users["agents"], "/admin/accounts/user/?kind__exact=agent"),
         ],
+        "first_steps": list_first_steps(actor),
         "entries": read_history(actor, list(latest)),
     }
