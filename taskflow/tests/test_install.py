@@ -6,20 +6,21 @@ import os
 import pty
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from taskflow.tests.server import ROOT
+from taskflow.tests.server import ROOT, free_port
 
 pytestmark = pytest.mark.slow
 
 # As `python3`: its environments have a `python` that notes what pip is to install.
 FAKE_PYTHON = f"""#!/bin/sh
 case "$1$2" in
--c*) exec {sys.executable} "$@" ;;
+-c* | -[0-9]* | --version) exec {sys.executable} "$@" ;;
 -mvenv)
     echo venv >> "$LOG"
     mkdir -p "$3/bin"
@@ -29,7 +30,7 @@ esac
 """
 FAKE_PIP = f"""#!/bin/sh
 case "$1" in
--c) exec {sys.executable} "$@" ;;
+-c | -) exec {sys.executable} "$@" ;;
 esac
 for last; do :; done
 echo "pip $last" >> "$LOG"
@@ -336,3 +337,32 @@ def test_resetting_asks_for_confirmation(checkout, data, answer, kept):
 
     assert (ended.returncode == 0) is (answer == "yes")
     assert len(names(data)) == kept
+
+
+def test_doctor_is_content_with_a_machine_that_has_all(installed):
+    done = installed.make("doctor", PORT=str(free_port()))
+
+    assert done.returncode == 0, done.stdout
+    assert "missing" not in done.stdout
+
+
+def test_doctor_says_what_is_missing_and_what_to_do(checkout):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        done = checkout.make("doctor", PORT=str(port))
+    without_python = checkout.make("doctor", PYTHON="python-that-is-not-there")
+
+    assert done.returncode != 0
+    assert f"missing  port {port}: another program listens there." in done.stdout
+    assert "apt install python3 python3-venv" in without_python.stdout
+
+
+def test_doctor_names_a_database_that_does_not_answer(installed):
+    url = f"postgres://nobody@127.0.0.1:{free_port()}/none"
+
+    done = installed.make("doctor", DATABASE_URL=url)
+
+    assert done.returncode != 0
+    assert "missing  the database of DATABASE_URL: " in done.stdout
