@@ -31,7 +31,7 @@ installed:
 	@PYTHON="$(PYTHON)" sh .ci/install.sh requirements-runtime.lock requirements.lock
 
 # BENCH, GROWTH and SQLITE are arguments for the three programs of `make bench`, FAULTS for `make chaos`.
-.PHONY: help run doctor isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
+.PHONY: help run doctor wheel isolation-matrix test test-slow test-sqlite test-postgres test-isolation test-browser contract fuzz isolation-database isolation-superuser isolation-plain prove prove-pooler prove-deploy chaos soak stored-databases bench bench-sqlite lint format lock clean reset runtime installed
 help: ## List the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
 
@@ -40,6 +40,10 @@ run: runtime ## Set up, migrate, seed the demo and serve on 127.0.0.1:$(PORT)
 
 doctor: ## Say what is missing to run TaskFlow on this machine
 	@PYTHON="$(PYTHON)" PORT="$(PORT)" sh .ci/doctor.sh
+
+wheel: runtime ## Build dist/taskflow-*.whl, which pip and pipx install
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@rm -rf build taskflow.egg-info
 
 test: test-sqlite test-postgres test-isolation ## Run the everyday tests on SQLite and on PostgreSQL 18
 

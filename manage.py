@@ -1,27 +1,5 @@
 #!/usr/bin/env python
-import os
-import sys
-
-from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
-from django.db import Error as DatabaseError
-
-from taskflow.db.commits import report_commits_to
-from taskflow.db.postgresql.notifications import notify_servers
-from taskflow.startup import describe_failure
-
-
-def main() -> None:
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "taskflow.settings")
-    report_commits_to(notify_servers)  # of what the command commits
-    try:
-        execute_from_command_line(sys.argv)
-    except (ImproperlyConfigured, DatabaseError) as error:
-        sentence = describe_failure(error)
-        if sentence is None or "--traceback" in sys.argv:
-            raise
-        sys.exit(sentence)
-
+from taskflow.command_line import main
 
 if __name__ == "__main__":
     main()

@@ -105,6 +105,18 @@ def read_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
     return value
 
 
+def find_data_directory(code: Path) -> Path:
+    """Return where the data is unless TASKFLOW_DATA_DIR names another directory.
+
+    That is `var` in a checkout. An installed package is replaced by an upgrade, so that its data is
+    in the home directory, where the specification of XDG says.
+    """
+    if (code / "manage.py").exists():
+        return code / "var"
+    home = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(home) / "taskflow"
+
+
 def make_directory(path: Path) -> None:
     """Create the directory with access for its owner only. An existing one is not changed."""
     try:

@@ -148,10 +148,13 @@ class Server:
     async def prepare_database(self) -> None:
         """Apply the migrations of the new code, or check that none is missing."""
         option = [] if self.migrates else ["--check"]
-        command = [str(CODE / "manage.py"), "migrate", "--verbosity", "0", *option]
-        process = await asyncio.create_subprocess_exec(sys.executable, *command, env=environment())
+        command = ["migrate", "--verbosity", "0", *option]
+        module = ["-P", "-m", "taskflow.command_line"]
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, *module, *command, env=environment()
+        )
         if code := await wait_or_end(process, process.wait()):
-            raise PoolFailed(f"`manage.py {' '.join(command[1:])}` ended with {code}.")
+            raise PoolFailed(f"`manage.py {' '.join(command)}` ended with {code}.")
 
     async def start_pool(self) -> asyncio.subprocess.Process:
         """Return a pool whose workers accept connections. Raises PoolFailed."""

@@ -19,14 +19,15 @@ from taskflow.logging import has_traceback
 from taskflow.mail.email_url import parse_email_url, parse_sender
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(BASE_DIR / "var")))
+DEFAULT_DATA_DIR = env.find_data_directory(BASE_DIR)
+DATA_DIR = Path(env.read_text("TASKFLOW_DATA_DIR", str(DEFAULT_DATA_DIR)))
 
 DEBUG = env.read_boolean("TASKFLOW_DEBUG", default=False)
 # Raise an error when a rule of a change reads a column that the change does not declare. It costs
 # time, so it is off in production. Tests turn it on.
 DECLARED_READS_ONLY = DEBUG
 SECRET_KEY = env.read_or_create_secret("TASKFLOW_SECRET_KEY", DATA_DIR / "secret_key")
-if DATA_DIR == BASE_DIR / "var":  # another directory may be shared, as /tmp is
+if DATA_DIR == DEFAULT_DATA_DIR:  # another directory may be shared, as /tmp is
     protect(DATA_DIR, PRIVATE_DIRECTORY)
 
 # The host of a tenant is <subdomain>.DOMAIN. A host without a subdomain is the default tenant's.

@@ -21,6 +21,7 @@ from django.test import RequestFactory
 from accounts.models import Tenant
 from taskflow import serving
 from taskflow.db.description import describe_database
+from taskflow.env import find_data_directory
 from taskflow.management.commands import serve
 from taskflow.tests.server import ROOT, free_port
 from taskflow.wsgi import application
@@ -183,14 +184,33 @@ def test_the_greeting_shows_the_demo_only_with_debug(db, settings, debug):
 
 
 @pytest.mark.parametrize("subdomains", [[], ["platform"], ["platform", "initech"]])
-def test_greeting_without_a_tenant_says_how_to_create_one(db, subdomains):
+def test_greeting_without_a_tenant_says_how_to_create_one(db, monkeypatch, subdomains):
     """The operators' own tenant does not count: nobody else can sign in there."""
+    monkeypatch.setattr(sys, "argv", ["manage.py", "serve"])
     for subdomain in subdomains:
         Tenant.objects.create(name=subdomain, subdomain=subdomain)
 
     greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
 
     assert ("manage.py create_tenant" in greeting) == ("initech" not in subdomains)
+
+
+def test_greeting_names_the_program_of_an_installed_package(db, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["/opt/taskflow/bin/taskflow", "serve"])
+
+    greeting = serve.build_greeting("http://127.0.0.1:8001", 8001)
+
+    assert "Create one: taskflow create_tenant" in greeting
+
+
+def test_data_is_beside_the_code_of_a_checkout_and_in_the_home_directory_of_others(
+    tmp_path, monkeypatch
+):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert find_data_directory(tmp_path) == tmp_path / "home/.local/share/taskflow"
+    (tmp_path / "manage.py").touch()
+    assert find_data_directory(tmp_path) == tmp_path / "var"
 
 
 def test_greeting_names_the_kind_of_the_database_in_use(db, settings):

@@ -36,9 +36,7 @@ GREETING = """
 
   Stop with Ctrl-C. Data stays in {data}.
 """
-NO_TENANT = (
-    "There is no tenant yet, so nobody can sign in. Create one: python manage.py create_tenant"
-)
+NO_TENANT = "There is no tenant yet, so nobody can sign in. Create one: {program} create_tenant"
 
 
 class Command(BaseCommand):
@@ -101,7 +99,7 @@ def build_greeting(base: str, port: int) -> str:
     create one.
     """
     if not Tenant.objects.exclude(subdomain=PLATFORM).exists():
-        return f"TaskFlow is on {base}\n{NO_TENANT}"
+        return f"TaskFlow is on {base}\n{NO_TENANT.format(program=name_program())}"
     tenant = Tenant.objects.filter(subdomain=DEMO_TENANT).first() if settings.DEBUG else None
     if tenant is None:
         return f"TaskFlow is on {base}"
@@ -165,6 +163,11 @@ def serve(host: str, port: int, workers: int, greeting: str, *, migrates: bool) 
     arguments += ["--greeting", str(write_to_pipe(greeting))]
     arguments += [] if migrates else ["--no-migrate"]
     os.execve(sys.executable, [sys.executable, *arguments], environment)  # noqa: S606 - no shell
+
+
+def name_program() -> str:
+    """Return what a person types before the name of a command."""
+    return "python manage.py" if Path(sys.argv[0]).name == "manage.py" else "taskflow"
 
 
 def find_code() -> Path:

@@ -2,7 +2,7 @@
 `python -m taskflow.tests.deployment [--short]`: try the files of docs/deploy/.
 
 Prints what was tried, and what was not because a program is missing. Exits with 1 after a failure.
---short leaves out the container, the restrictions of the unit, and a restart behind the proxies.
+--short leaves out the container, the wheel, the restrictions of the unit, and a restart behind the proxies.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
-from taskflow.tests.deployment import container, proxies, unit
+from taskflow.tests.deployment import container, proxies, unit, wheel
 
 Check = Callable[[Path], str]
 
@@ -44,6 +44,7 @@ def main() -> None:
     }
     if not is_short:
         checks["Containerfile"] = container.check
+        checks["wheel"] = wheel.check
     outcomes = [run(name, check) for name, check in checks.items()]
     print(f"{outcomes.count(True)} passed, {outcomes.count(False)} failed")
     sys.exit(not all(outcomes))
