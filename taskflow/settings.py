@@ -288,7 +288,7 @@ DELIVER = env.read_boolean("TASKFLOW_DELIVER", default=True)
 SCHEDULE = env.read_boolean("TASKFLOW_SCHEDULE", default=True)
 MAX_BODY_BYTES = 1_048_576  # more is answered 413
 MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
-FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)")
+FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)|/admin/import/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_FILE_BYTES  # taskflow/http/bodies.py enforces MAX_BODY_BYTES
 
 UNFOLD = {

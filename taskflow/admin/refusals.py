@@ -56,6 +56,11 @@ SENTENCES: Mapping[str, Promise] = {
     "taken": _(
         "Something else has this value already, maybe something in the trash. Choose another value."
     ),
+    "exists": _(
+        "A task with this key or external id is in the project already. Choose to change it, or to"
+        " leave such rows out."
+    ),
+    "ambiguous_date": _("It is not clear which number is the day. Choose how dates are written."),
     "too_large": _("This is too much at once. Choose fewer things, or a smaller file."),
 }
 

@@ -61,7 +61,8 @@ class FilteredTaskList(TrashableAdmin):
         return super().changelist_view(request, *args, extra_context=context, **kwargs)
 
 
-LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk")  # their addresses have the filters
+# Their addresses have the filters.
+LIST_PAGES = ("tasks_task_changelist", "tasks_task_bulk", "tasks_task_export")
 
 
 def _where_of(request: HttpRequest) -> str:

@@ -100,7 +100,7 @@ def _read_rows(reader: _csv.Reader, width: int) -> Iterator[Row]:
         if any(cell.strip() for cell in cells[width:]):
             raise Invalid(
                 f"Row {number} (line {begin}) has {len(cells)} cells and the first line {width}."
-                " Put cells that contain the delimiter in quotes, or send delimiter=."
+                " Put cells that contain the delimiter in quotes, or name the delimiter."
             )
         if any(cell.strip() for cell in cells):
             count += 1

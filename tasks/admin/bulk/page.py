@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import messages
+from django.contrib.admin.exceptions import DisallowedModelAdminLookup
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
-from django.db import IntegrityError
+from django.db import IntegrityError, models
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -13,9 +16,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.admin.recorded import get_actor, to_problem
-from taskflow.admin.refusals import Refusal, describe_refusal
+from taskflow.admin.refusals import Refusal, describe_refusal, refusal_as_html
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Invalid, Problem
+from taskflow.http.files import WrittenFile
 from taskflow.http.unavailable import Contended
 from tasks.admin.bulk.edit import BulkEdit
 from tasks.admin.bulk.form import BulkForm
@@ -29,8 +33,10 @@ from tasks.admin.bulk.running import (
 )
 from tasks.admin.done import report_done
 from tasks.admin.task_list import FilteredTaskList
+from tasks.csv.writing import csv_response
 from tasks.models import Task
 from tasks.queries.lookup import find_tasks
+from tasks.schemas.csv import CsvFormat
 
 BULK_VIEW = "tasks_task_bulk"
 STEPS = {"preview", "make", "edit"}  # the buttons whose requests contain what was chosen
@@ -40,8 +46,21 @@ class BulkTaskList(FilteredTaskList):
     """The list of tasks, with the page that changes many of them."""
 
     def get_urls(self) -> list[URLPattern]:
-        view = self.admin_site.admin_view(self.bulk_view)
-        return [path("bulk/", view, name=BULK_VIEW), *super().get_urls()]
+        view = self.admin_site.admin_view
+        return [
+            path("bulk/", view(self.bulk_view), name=BULK_VIEW),
+            path("export/", view(self.export_view), name="tasks_task_export"),
+            *super().get_urls(),
+        ]
+
+    def export_view(self, request: HttpRequest) -> HttpResponse | WrittenFile:
+        """Respond with all tasks of the list as CSV. The address has the filters of the list."""
+        try:
+            tasks = self._select_listed(request)
+            return csv_response(get_actor(request), tasks, "tasks.csv", CsvFormat())
+        except Problem as problem:
+            messages.error(request, refusal_as_html(problem))
+            return HttpResponseRedirect(_list_of(request))
 
     def bulk_view(self, request: HttpRequest) -> HttpResponse:
         """Show the form, show the preview (`preview` or `delete`), or make the changes (`make`).
@@ -92,16 +111,22 @@ class BulkTaskList(FilteredTaskList):
 
     def _find_listed_ids(self, request: HttpRequest) -> list[int]:
         """Return the ids of the tasks of the list with this address, at most one too many."""
+        tasks = self._select_listed(request).order_by("pk")
+        return list(tasks.values_list("pk", flat=True)[: MAX_TASKS + 1])
+
+    def _select_listed(self, request: HttpRequest) -> models.QuerySet[Task]:
+        """Return the tasks of the list with this address. Raises Invalid if it cannot be read."""
         unreadable = self._unreadable_parameter(request)
         try:
             if unreadable:
                 raise IncorrectLookupParameters
-            tasks = self.get_changelist_instance(request).get_queryset(request)
-        except IncorrectLookupParameters:
+            changelist: Any = self.get_changelist_instance(request)
+            tasks: models.QuerySet[Task] = changelist.get_queryset(request)
+        except (IncorrectLookupParameters, DisallowedModelAdminLookup):
             raise Invalid(
                 _("The filters of the list cannot be read. Nothing was changed.")
             ) from None
-        return list(tasks.order_by("pk").values_list("pk", flat=True)[: MAX_TASKS + 1])
+        return tasks
 
     def _preview_or_make(
         self, request: HttpRequest, tasks: list[Task], form: BulkForm, edit: BulkEdit
