@@ -291,6 +291,8 @@ MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)|/admin/import/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_FILE_BYTES  # taskflow/http/bodies.py enforces MAX_BODY_BYTES
 
+MENU_PAGES = {"usage": "admin_usage"}  # entries of the menu that are no list of a model
+MENU_BADGES = {"tasks_notification": {"badge": "tasks.admin.notifications.show_badge"}}
 UNFOLD = {
     "SITE_TITLE": "TaskFlow",
     "SITE_HEADER": "TaskFlow",
@@ -313,12 +315,18 @@ UNFOLD = {
                 "title": title,
                 "separator": True,
                 "items": [
-                    {"title": name, "icon": icon, "link": reverse_lazy(f"admin:{view}_changelist")}
+                    {
+                        "title": name,
+                        "icon": icon,
+                        "link": reverse_lazy(MENU_PAGES.get(view, f"admin:{view}_changelist")),
+                    }
+                    | MENU_BADGES.get(view, {})
                     for name, icon, view in items
                 ],
             }
             for title, items in {
                 "Work": [
+                    ("Inbox", "notifications", "tasks_notification"),
                     ("Projects", "folder", "tasks_project"),
                     ("Tasks", "task_alt", "tasks_task"),
                     ("Who works on what", "bolt", "tasks_claim"),
@@ -339,6 +347,7 @@ UNFOLD = {
                     ("Webhooks", "webhook", "tasks_webhook"),
                     ("Deliveries", "outbox", "tasks_delivery"),
                     ("Tenants", "domain", "accounts_tenant"),
+                    ("Usage", "data_usage", "usage"),
                 ],
             }.items()
         ],

@@ -38,6 +38,7 @@ OWN = {
     "list_webhooks": 200,
     "list_views": 200,
     "list_notifications": 200,
+    "mark_notifications_as_read": 200,
     # the plan of a request that would be refused
     "plan": 200,
 }
@@ -59,7 +60,7 @@ FORBIDDEN = {
     "create_invitation",
     "get_tenant_usage",
     "get_notification_preferences",
-    "change_notification_preferences",
+    "update_notification_preferences",
     "put_notification_preferences",
     "update_tenant",
     "put_tenant",
@@ -84,7 +85,7 @@ EXPECTED = {
     **dict.fromkeys(UNKNOWN, 422),
     **OWN,
 }
-MAY_WRITE = {"logout"}
+MAY_WRITE = {"logout", "mark_notifications_as_read"}
 
 
 @pytest.fixture

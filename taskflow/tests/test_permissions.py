@@ -78,7 +78,7 @@ MATRIX = {
     "mark_notifications_as_read": ("post", "/notifications/reading", {},  200, 200, 200, 200, 200, 200, 200),
     "get_notification_preferences": ("get", "/notifications/preferences", None,
                                                                           200, 200, 200, 200, 200, 200, 200),
-    "change_notification_preferences": ("patch", "/notifications/preferences", {"muted": []},
+    "update_notification_preferences": ("patch", "/notifications/preferences", {"muted": []},
                                                                           200, 200, 200, 200, 200, 200, 200),
     "put_notification_preferences": ("put", "/notifications/preferences", {"muted": []},
                                                                           200, 200, 200, 200, 200, 200, 200),

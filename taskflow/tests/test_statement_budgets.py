@@ -35,7 +35,7 @@ SAME_AS_ANOTHER = {
     "put_view": "update_view",
     "put_comment": "update_comment",
     "put_page": "update_page",
-    "put_notification_preferences": "change_notification_preferences",
+    "put_notification_preferences": "update_notification_preferences",
     "unassign_task": "assign_task",
     "unpublish_page": "publish_page",
 }
@@ -114,7 +114,7 @@ BUDGETS = [
     Budget("mark_notification_as_unread", others.mark_as_unread, ONCE, 4, 4),
     Budget("mark_notifications_as_read", others.mark_all_as_read, (3, 5), 2, 2),
     Budget("get_notification_preferences", others.get_preferences, ONCE, 2, 2),
-    Budget("change_notification_preferences", others.change_preferences, ONCE, 5, 5),
+    Budget("update_notification_preferences", others.change_preferences, ONCE, 5, 5),
     Budget("list_tags", others.list_tags, (3, 5), 2, 2),
     Budget("create_tag", others.create_tag, ONCE, 3, 3),
     Budget("create_tag", others.create_tag_with_idempotency_key, ONCE, 6, 6),
@@ -151,7 +151,7 @@ BUDGETS = [
     Budget("publish_page", others.publish_page, ONCE, 7, 7),
     Budget("list_trash", others.list_trash, (2, 5), 5, 5),
     Budget("restore", others.restore, (2, 5), 10, 10),
-    Budget("purge", others.purge, (2, 5), 25, 25),
+    Budget("purge", others.purge, (2, 5), 27, 27),
     Budget("search", others.search, (1, 5), 4, 4),  # tasks, comments, pages
     Budget("undo", others.undo, (3, 8), 39, 39),
     Budget("plan", others.plan_task_change, ONCE, 6, 6),

@@ -56,7 +56,7 @@ def get_notification_preferences(request: ActorRequest) -> NotificationPreferenc
 
 
 @notifications.api_operation(["PATCH", "PUT"], "/preferences", response=PreferencesResponse)
-def change_notification_preferences(
+def update_notification_preferences(
     request: ActorRequest, body: PreferencesUpdate
 ) -> NotificationPreference:
     """Change what you are notified of. PUT behaves like PATCH.

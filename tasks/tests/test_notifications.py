@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.utils import timezone
 
 from taskflow.tenancy import inside
 from tasks.models import Comment, Notification, NotificationPreference, Page
@@ -75,7 +76,7 @@ def test_what_one_can_no_longer_see_is_not_shown_and_not_counted(fixtures, as_, 
 
     as_(fixtures.ada).delete(f"/api/v1/comments/{comment.pk}")
     with inside(fixtures.acme):
-        Page.objects.filter(pk=draft.pk).update(is_published=True)
+        Page.objects.filter(pk=draft.pk).update(is_published=True, published_at=timezone.now())
     assert ids(bob.get(API)) == [about_draft.pk, about_task.pk]
 
     as_(fixtures.ada).delete(f"/api/v1/tasks/{fixtures.task.pk}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from accounts.tests.factories import UserFactory
+from taskflow.tenancy import inside
 from taskflow.tests.budgets.setup import Request, Setup
 from tasks.models import Notification
 from tasks.tests.factories import (
@@ -17,8 +18,10 @@ from tasks.tests.factories import (
 
 def add_notification(setup: Setup) -> int:
     task = TaskFactory(actor=setup.fixtures.ada, project=setup.fixtures.apollo)
-    rows = Notification.objects
-    return int(rows.create(user=setup.fixtures.bob.user, kind="assigned", task=task).pk)
+    with inside(setup.fixtures.acme):
+        row = Notification(user=setup.fixtures.bob.user, kind="assigned", task=task)
+        Notification.objects.bulk_create([row])
+    return int(row.pk)
 
 
 def list_notifications(setup: Setup, rows: int) -> Request:
