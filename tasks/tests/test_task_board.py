@@ -13,8 +13,9 @@ from conftest import sign_in_browser
 from taskflow.audit.models import Event
 from taskflow.tenancy import inside
 from tasks.actions.views import create_view
+from tasks.admin.addresses import list_address
 from tasks.changes.tasks import create_task, update_task
-from tasks.models import Task
+from tasks.models import Task, View
 from tasks.models.views import Layout
 
 pytestmark = pytest.mark.one_database
@@ -226,3 +227,82 @@ def test_user_of_another_tenant_sees_no_task(fixtures, tasks, client):
     page = client.get(BOARD, SERVER_NAME="globex.localhost")
 
     assert "urgent" not in page.content.decode()
+
+
+# ---- pages of views -----------------------------------------------------------------------------
+
+
+def test_member_saves_the_filters_of_the_list_as_a_view(fixtures, tasks, client):
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    with inside(fixtures.acme):
+        sign_in_browser(client, fixtures.bob.user)
+    page = client.get(list_address(assignee="me", metadata_not="x", status_not="done"))
+    assert page.status_code == 400
+    page = client.get(list_address(assignee="me", status_not="done", due_before="7d"))
+    form = client.get(page.context["tabs"].save_address)
+    assert form.context["adminform"].form["where"].value() == (
+        "assignee=me&status_not=done&due_before=7d"
+    )
+
+    body = {"name": "My week", "where": form.context["adminform"].form["where"].value(),
+            "layout": "list", "group_by": "status", "sort": ""}  # fmt: skip
+    saved = client.post("/admin/tasks/view/add/", body)
+
+    assert saved.status_code == 302, saved.content.decode()
+    with inside(fixtures.acme):
+        view = View.objects.get(name="My week")
+        assert view.owner == fixtures.bob.user
+        assert view.where == {
+            "assignee": ["me"],
+            "status_not": ["done"],
+            "due_before": "7d",
+        }
+    tabs = client.get("/admin/tasks/task/").context["tabs"].selections
+    (tab,) = (tab for tab in tabs if tab.title == "My week")
+    assert client.get(tab.address).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("where", "words"),
+    [
+        ("colour=red", "colour"),
+        ("project=NOPE", "NOPE"),
+        ("project=1", "key or handle"),
+        ("", "required"),
+        ("metadata.a=1&metadata.a.b=2", "keys below it"),
+    ],
+)
+def test_form_of_a_view_refuses_what_the_api_refuses(browser, where, words):
+    body = {"name": "x", "where": where, "layout": "list", "group_by": "status", "sort": ""}
+
+    page = browser.post("/admin/tasks/view/add/", body)
+
+    assert page.status_code == 200
+    assert words in page.content.decode()
+
+
+def test_view_of_another_user_can_be_read_and_not_changed(fixtures, tasks, client):
+    with inside(fixtures.acme):
+        shared = create_view(fixtures.ada, name="S", where={"tag": ["bug"]}, is_shared=True)
+        own = create_view(fixtures.ada, name="O", where={"tag": ["bug"]})
+        sign_in_browser(client, fixtures.bob.user)
+    client.defaults["SERVER_NAME"] = "acme.localhost"
+    page = client.get(f"/admin/tasks/view/{shared.pk}/change/")
+
+    assert page.status_code == 200
+    assert not page.context["has_change_permission"]
+    assert client.get(f"/admin/tasks/view/{own.pk}/change/").status_code in (302, 404)
+
+
+def test_edited_view_keeps_what_the_form_does_not_change(fixtures, browser):
+    where = {"metadata": {"build": {"a.b": ["12", 12, True]}}, "tag": ["x&y", "z"], "ready": True}
+    with inside(fixtures.acme):
+        view = create_view(fixtures.boss, name="O", where=where)
+    form = browser.get(f"/admin/tasks/view/{view.pk}/change/").context["adminform"].form
+
+    body = {name: form[name].value() or "" for name in ("where", "layout", "group_by", "sort")}
+    browser.post(f"/admin/tasks/view/{view.pk}/change/", body | {"name": "New", "row_version": 1})
+
+    with inside(fixtures.acme):
+        stored = View.objects.get(pk=view.pk)
+        assert (stored.name, stored.where) == ("New", where)
