@@ -214,6 +214,7 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 
 STATIC_URL = "/static/"
+FAVICON = "taskflow/favicon.svg"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "taskflow.http.static_files.HashedStorage"},
@@ -298,10 +299,14 @@ UNFOLD = {
     "SITE_HEADER": "TaskFlow",
     "SITE_SYMBOL": "task_alt",
     "SITE_FAVICONS": [
-        {"rel": "icon", "type": "image/svg+xml", "href": "taskflow.http.static_files.favicon_url"}
+        {"rel": "icon", "type": "image/svg+xml", "href": lambda request: static(FAVICON)},
     ],
+    "STYLES": [
+        lambda request: static("taskflow/accessibility.css"),
+        lambda request: static("tasks/task_page.css"),
+    ],
+    "SCRIPTS": [lambda request: static("taskflow/accessibility.js")],
     "SHOW_HISTORY": True,
-    "STYLES": [lambda request: static("tasks/task_page.css")],
     "ACCOUNT": {
         "navigation": [{"title": "My account", "link": reverse_lazy("admin_account")}],
     },

@@ -22,7 +22,6 @@ from django.contrib.staticfiles.finders import get_finders
 from django.contrib.staticfiles.storage import StaticFilesStorage
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
-from django.templatetags.static import static
 from django.utils.cache import get_conditional_response, patch_vary_headers
 
 from taskflow.http.compression import MIN_BYTES, accepts_gzip
@@ -44,7 +43,6 @@ CONTENT_TYPES = {
     ".txt": "text/plain; charset=utf-8",
     ".woff2": "font/woff2",
 }
-ICON = "taskflow/favicon.svg"
 ICON_PATH = "/favicon.ico"  # where browsers look if a page names no icon
 COMPRESSED_SUFFIXES = frozenset({".css", ".html", ".js", ".json", ".svg", ".txt"})
 
@@ -156,18 +154,13 @@ class HashedStorage(StaticFilesStorage):
         return super().url(file.hashed_name if file else name)
 
 
-def favicon_url(request: HttpRequest) -> str:
-    """Return the URL of the icon, which Unfold's pages name."""
-    return static(ICON)
-
-
 def static_response(request: HttpRequest) -> HttpResponseBase | None:
     """Return the response with a static file, or None if the path is not that of one.
 
     304 without a body if the client has the content already.
     """
     if request.path == ICON_PATH:
-        name = ICON
+        name = settings.FAVICON
     elif request.path.startswith(settings.STATIC_URL):
         name = request.path.removeprefix(settings.STATIC_URL)
     else:
