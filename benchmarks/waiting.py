@@ -70,6 +70,7 @@ class Reader:
         if not separator or len(body) < int(head.lower().split(b"content-length:")[1].split()[0]):
             return
         answer = json.loads(body)
+        assert "data" in answer, answer
         self.got += [time.perf_counter()] * len(answer["data"])
         self.cursor, self.received = answer["next_cursor"], b""
         self.ask()
@@ -119,15 +120,18 @@ def call(port: int, token: str, method: str, path: str, body: object = None) -> 
 
 
 def measure_latency(
-    port: int, kind: str, groups: Sequence[tuple[str, Sequence[str]]], rounds: int
-) -> list[float]:
-    """Return the milliseconds from the answer to each write until each reader had its event.
+    port: int, server: int, kind: str, groups: Sequence[tuple[str, Sequence[str]]], rounds: int
+) -> tuple[list[float], float]:
+    """Return the milliseconds from the answer to each write until each reader had its event, and
+    those of CPU that the processes of the server have used for one reader and one event.
 
-    `groups` are the writer and the readers of each tenant.
+    `groups` are the writer and the readers of each tenant. A poll that was answered sends the next
+    one, whose first run is in the CPU time.
     """
     tokens = [token for _, of_tenant in groups for token in of_tenant]
     readers = Readers(port, tokens, kind)
     latencies = []
+    began = measure_cpu(server)
     for _ in range(rounds):
         for reader in readers.readers:
             reader.got.clear()
@@ -148,13 +152,25 @@ def measure_latency(
                 for got in reader.got or [float("inf")]:
                     latencies.append(max(0.0, got - written[number]) * 1000)
             position += len(of_tenant)
-        readers.run(0.5)
+        readers.run(SETTLE_SECONDS + len(tokens) / 500)  # until all polls wait again
+    used = measure_cpu(server) - began
     readers.close()
-    return latencies
+    return latencies, used * 1000 / rounds / len(tokens)
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
     return sorted(values)[min(len(values) - 1, int(len(values) * percent / 100))]
+
+
+def measure_cpu(server: int) -> float:
+    """Return the seconds of CPU that all processes of the server have used."""
+    ticks, processes = 0, [server]
+    while processes:
+        process = processes.pop()
+        processes += list_children(process)
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])  # utime and stime
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def measure_memory(server: int) -> float:
@@ -195,10 +211,10 @@ def databases(kind: str, directory: Path) -> Iterator[dict[str, str]]:
         server.cleanup()
 
 
-def report(name: str, latencies: Sequence[float]) -> None:
+def report(name: str, latencies: Sequence[float], cpu: float) -> None:
     missing = sum(latency == float("inf") for latency in latencies)
     figures = [f"{percentile(latencies, p):,.0f}" for p in (50, 95, 99)]
-    say(f"| {name} | {' | '.join(figures)} | {missing} |")
+    say(f"| {name} | {' | '.join(figures)} | {missing} | {cpu:.2f} |")
 
 
 def main() -> None:
@@ -226,8 +242,8 @@ def main() -> None:
 
 def measure(port: int, server: int, tenants: dict[str, list], options: argparse.Namespace) -> None:
     say(f"{options.database}, {options.readers} readers, {os.cpu_count()} cores")
-    say("| readers | median ms | 95 % | 99 % | missing |")
-    say("|---|---:|---:|---:|---:|")
+    say("| readers | median ms | 95 % | 99 % | missing | CPU ms of the server per reader |")
+    say("|---|---:|---:|---:|---:|---:|")
     one_writer, own_tokens = tenants["one"]
     for kind in ("poll", "stream"):
         for text, groups in (
@@ -235,7 +251,8 @@ def measure(port: int, server: int, tenants: dict[str, list], options: argparse.
             ("of one tenant, one token", [[one_writer, [own_tokens[0]] * options.readers]]),
             ("of one tenant, a token each", [[one_writer, own_tokens]]),
         ):
-            report(f"{kind}s, {text}", measure_latency(port, kind, groups, options.rounds))
+            latencies, cpu = measure_latency(port, server, kind, groups, options.rounds)
+            report(f"{kind}s, {text}", latencies, cpu)
     probe(port, one_writer)
     idle, before = [], measure_memory(server)
     waiting = []
