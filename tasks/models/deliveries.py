@@ -225,17 +225,22 @@ class DeliveryQueue(models.Model):
         return sums["n"] or 0, max(0.0, age)
 
     @classmethod
-    def store(cls, tenant_id: int) -> None:
-        """Store what is pending in the tenant of the unit of work, and when to look again.
+    def store(cls, tenant_id: int, *, is_busy: bool = False, is_counted: bool = True) -> None:
+        """Store what is pending in the tenant of the unit of work, and when to look again: at once
+        as long as it `is_busy`.
 
-        A tenant without webhooks leaves the queue.
+        Counting, and finding the time, read all pending deliveries. Without `is_counted` the former
+        numbers stay. A tenant without webhooks leaves the queue.
         """
         rows = cls._default_manager.filter(pk=tenant_id)
         if not Webhook.objects.exists():
             rows.delete()
             return
-        sums = Delivery.objects.pending().aggregate(n=Count("pk"), oldest=Min("created_at"))
-        rows.update(due_at=_find_next(), waiting=sums["n"], oldest_at=sums["oldest"])
+        values: dict[str, object] = {"due_at": timezone.now() if is_busy else _find_next()}
+        if is_counted:
+            pending = Delivery.objects.pending()
+            values |= pending.aggregate(waiting=Count("pk"), oldest_at=Min("created_at"))
+        rows.update(**values)
 
 
 def _find_next() -> datetime:

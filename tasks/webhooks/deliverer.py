@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from queue import Empty, SimpleQueue
@@ -31,7 +31,10 @@ from tasks.webhooks.messages import Message
 from tasks.webhooks.reading import has_news, read_news
 
 log = logging.getLogger("taskflow.webhooks")
-POLL_SECONDS = 1.0  # the longest time until a new event is noticed
+POLL_SECONDS = 1.0  # the longest time until a new event is noticed, if no watcher reports it
+WATCHED_POLL_SECONDS = 5.0  # the same with a watcher, which may miss one while it connects
+PAUSE_SECONDS = 0.05  # after a report, for which further ones are collected
+COUNT_SECONDS = 10.0  # for which the stored number of pending deliveries of a busy tenant is valid
 ERROR_SECONDS = 5.0  # of rest after the database has failed
 THREADS = 64  # that send; each waits for a receiver
 FINISH_SECONDS = 10.0  # for which a deliverer that ends waits for its receivers
@@ -46,6 +49,9 @@ class Deliverer:
         self.unrecorded: dict[int, list[Attempt]] = defaultdict(list)  # by the id of the tenant
         self.sending: Counter[int] = Counter()  # deliveries by the id of the webhook
         self.signal = ChangeSignal()
+        self.reports = CommitWaiter(lambda: self.finished.put(None))
+        self.poll_seconds = POLL_SECONDS
+        self.counted_at: dict[int, float] = {}  # by tenant, by the monotonic clock
         self.is_stopping = False
 
     def run(self, tick: Callable[[], object] = lambda: None) -> None:
@@ -66,8 +72,13 @@ class Deliverer:
                 log.warning("webhooks are not sent: the database failed: %s", error)
                 self.wait(ERROR_SECONDS)
             else:
-                self.wait(0 if is_busy else POLL_SECONDS)
+                self.wait(0 if is_busy else self.poll_seconds)
         self.finish()
+
+    def use_watcher(self) -> CommitWaiter:
+        """Look for new events when they are reported to the returned object, and seldom besides."""
+        self.poll_seconds = WATCHED_POLL_SECONDS
+        return self.reports
 
     def run_until_idle(self) -> None:
         """Deliver what can be delivered now, and end. For `manage.py deliver --once`."""
@@ -87,8 +98,10 @@ class Deliverer:
         """Look into each tenant in which something may have to be done. Return whether something
         was done.
         """
+        self.reports.is_woken = False
         has_changed, now = self.signal.has_changed(), timezone.now()
         queued = dict(DeliveryQueue.objects.values_list("tenant_key", "due_at"))
+        self.reports.set_tenants(queued)
         due = {pk for pk, due_at in queued.items() if due_at <= now}
         ids = set(queued) if has_changed else due | self.unrecorded.keys()
         tenants = list(Tenant.objects.filter(is_active=True, pk__in=sorted(ids))) if ids else []
@@ -115,11 +128,20 @@ class Deliverer:
             record_attempts(tenant, attempts)
             is_behind = read_news(tenant)
             messages = lease_messages(tenant, THREADS - self.sending.total(), self.sending)
-            DeliveryQueue.store(tenant.pk)
+            self.store(tenant, is_busy=bool(messages or is_behind))
         self.unrecorded.pop(tenant.pk, None)
         for message in messages:
             self.send(message)
         return bool(attempts or messages or is_behind)
+
+    def store(self, tenant: Tenant, *, is_busy: bool) -> None:
+        """Store what is pending in the tenant. While it is busy, it is counted now and then."""
+        now = time.monotonic()
+        is_due = now - self.counted_at.get(tenant.pk, -COUNT_SECONDS) >= COUNT_SECONDS
+        is_counted = is_due or not is_busy
+        DeliveryQueue.store(tenant.pk, is_busy=is_busy, is_counted=is_counted)
+        if is_counted:
+            self.counted_at[tenant.pk] = now
 
     # ---- sending ----
 
@@ -139,7 +161,8 @@ class Deliverer:
                 self.take(self.finished.get_nowait())
 
     def take(self, attempt: Attempt | None) -> None:
-        if attempt is None:
+        if attempt is None:  # woken; each commit of a busy tenant would begin a look of its own
+            time.sleep(0 if self.is_stopping else PAUSE_SECONDS)
             return
         count_attempt(attempt)
         webhook_id = attempt.message.delivery.webhook_id
@@ -158,6 +181,35 @@ class Deliverer:
             for tenant in Tenant.objects.filter(pk__in=sorted(self.unrecorded)):
                 with inside(tenant):
                     record_attempts(tenant, self.unrecorded[tenant.pk])
+
+
+class CommitWaiter:
+    """What a watcher of commits reports to: see taskflow/audit/commits/watching.py."""
+
+    def __init__(self, wake_up: Callable[[], object]) -> None:
+        self.wake_up = wake_up
+        self.on_begin: Callable[[], object] = lambda: None  # called when there is a first tenant
+        self.tenants: Collection[int] = ()  # that have webhooks
+        self.is_woken = False  # whether it was woken since the last look
+
+    def set_tenants(self, tenants: Iterable[int]) -> None:
+        """Note which tenants have webhooks. To be called in one thread."""
+        had_none, self.tenants = not self.tenants, tuple(tenants)
+        if had_none and self.tenants:
+            self.on_begin()
+
+    def wake(self, tenants: Iterable[int]) -> None:
+        """Look for new events soon, if there are some of a tenant with webhooks."""
+        if not set(self.tenants).isdisjoint(tenants):
+            self.wake_all()
+
+    def wake_all(self) -> None:
+        if not self.is_woken:
+            self.is_woken = True
+            self.wake_up()
+
+    def list_tenants(self) -> Collection[int]:
+        return self.tenants
 
 
 def attempt(message: Message) -> Attempt:
