@@ -44,7 +44,7 @@ class Held:
     __slots__ = (
         *("began", "digest", "due", "exchange", "expires_at", "first", "is_ended", "is_queued"),
         *("reader_class", "response", "state", "tenant_id", "token_id", "woken_at"),
-        "write_record",
+        *("runs_at", "write_record"),
     )
 
     def __init__(self, exchange: Exchange, response: Response, wait: Wait) -> None:
@@ -87,6 +87,9 @@ class Held:
     def take(self, response: Response, wait: Wait) -> None:
         """Keep the answer of a run that waits."""
         self.response, self.state = response, wait.state
+        self.runs_at = float("inf")  # when it has to be run although nothing was committed
+        if wait.again_after is not None:
+            self.runs_at = time.monotonic() + wait.again_after
         if wait.token_id != self.token_id:  # the run of another token, whose time is not its own
             return
         self.expires_at = float("inf")
@@ -124,7 +127,7 @@ class Held:
 
     def needs_run(self, now: float) -> bool:
         """Return whether the request has to be run although nothing was committed."""
-        return now >= self.expires_at
+        return now >= min(self.expires_at, self.runs_at)
 
     def is_over(self, now: float) -> bool:
         """Return whether it has waited long enough."""
@@ -163,7 +166,7 @@ class HeldPoll(Held):
         self.deadline = time.monotonic() + wait.seconds
 
     def find_due(self) -> float:
-        return min(self.deadline, self.expires_at)
+        return min(self.deadline, self.expires_at, self.runs_at)
 
     def is_over(self, now: float) -> bool:
         return now >= self.deadline

@@ -56,14 +56,22 @@ class Wait:
     # taskflow/http/request_record.py.
     write_record: Callable[[float], object] = lambda _: None
     token_id: int | None = None  # of the credentials, if they are a token
+    # After how many seconds to run the request without any commit; None for never.
+    again_after: float | None = None
 
 
-def wait_for_commit(request: Request, *, seconds: float, state: str = "") -> None:
+def wait_for_commit(
+    request: Request, *, seconds: float, state: str = "", again_after: float | None = None
+) -> None:
     """Answer this request again after the next commit in the tenant of its actor, for `seconds`.
 
-    Needs an actor. The response of this run is sent when nothing has come until then.
+    Needs an actor. The response of this run is sent when nothing has come until then. With
+    `again_after`, it is also answered again after so many seconds without a commit: something will
+    change by time alone.
     """
     _wait(request, seconds=seconds, state=state, is_stream=False, is_due=False)
+    if request.wait is not None:
+        request.wait.again_after = again_after
 
 
 def send_as_stream(request: Request, *, state: str, has_more: bool) -> None:

@@ -42,6 +42,7 @@ class Feed:
         self.records: list[float] = []  # how long requests have waited that were not run again
         self.expires_at: float | None = None
         self.page_size = 100
+        self.again_after: float | None = None
         # What share_answer() is given, by token; None for an operation that does not call it.
         self.classes: dict[str, str] | None = None
         self.on_run: Callable[[], object] = lambda: None
@@ -76,7 +77,7 @@ class Feed:
         seconds = float("inf") if is_stream else WAIT_SECONDS
         environ[WAIT] = Wait(
             int(tenant), seconds, str(position), is_stream, is_due, self.expires_at,
-            self.records.append, number_of(read_token(environ)),
+            self.records.append, number_of(read_token(environ)), self.again_after,
         )  # fmt: skip
 
 
@@ -183,6 +184,19 @@ def test_request_gets_its_last_answer_when_its_time_is_over(server, feed, clock)
     assert request.response[2] == b'{"data": [], "next_cursor": 0}'
     assert len(feed.calls) == 1
     assert feed.records == [pytest.approx(WAIT_SECONDS + 1, abs=1)]
+
+
+def test_request_is_run_again_when_its_operation_wants_it_without_a_commit(server, feed, clock):
+    feed.again_after = 5
+    request = send(server, method="POST")
+    feed.again_after = None
+    feed.events.append("expired")
+
+    clock(server, 4)
+    assert request.response is None
+    clock(server, 2)
+
+    assert request.response[2] == b'{"data": ["expired"], "next_cursor": 1}'
 
 
 def test_runs_keep_the_position_and_the_id_of_the_request_and_say_how_long_it_has_waited(

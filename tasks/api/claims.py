@@ -8,7 +8,7 @@ from django.http import HttpResponse
 from ninja import Query, Router, Status
 
 from accounts.queries import find_referenced_user
-from taskflow.audit.actor import ActorRequest
+from taskflow.audit.actor import Actor, ActorRequest
 from taskflow.http.body_options import is_dry_run
 from taskflow.http.errors import Invalid
 from taskflow.http.paging import PageContents, paginate
@@ -21,6 +21,7 @@ from tasks.models.claims import with_present_state
 from tasks.queries.claim_context import load_contexts
 from tasks.queries.claimable import (
     find_claim,
+    find_next_expiry,
     lock_claimable_task,
     lock_claimable_tasks,
     read_claim_filters,
@@ -74,7 +75,8 @@ def create_claims(request: ActorRequest, body: ClaimCreate) -> HttpResponse:
         return respond(request, _granted_text(request, granted), status=201)
     # A request that waits is rolled back. One that has given tasks to people is not.
     if body.wait_seconds and not locked and not is_dry_run(request):
-        wait_for_commit(request, seconds=body.wait_seconds)
+        again_after = _find_next_expiry(request.auth, body)
+        wait_for_commit(request, seconds=body.wait_seconds, again_after=again_after)
     return HttpResponse(status=204)
 
 
@@ -151,6 +153,15 @@ def _claim(request: ActorRequest, body: ClaimCreate, locked: list[Task]) -> list
         return tasks
 
     return actions.claim_tasks(actor, lock_tasks, count=body.count, **options)
+
+
+def _find_next_expiry(actor: Actor, body: ClaimCreate) -> float | None:
+    """Return in how many seconds the first claim expires after which the actor may claim a task.
+
+    Nothing is committed then. None if no claim holds such a task.
+    """
+    where = body.sent_fields().get("where") or TaskWhere()
+    return find_next_expiry(actor, read_claim_filters(actor, where))
 
 
 def _granted_text(request: ActorRequest, granted: Sequence[Claim]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Any
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
@@ -10,6 +11,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from taskflow.audit.actor import Actor
 from taskflow.db.clock import DatabaseTime
 from taskflow.db.query import QueryCache
+from taskflow.db.types import Row
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Conflict, NotFound
 from taskflow.http.paging import FilterValues
@@ -84,6 +86,35 @@ def lock_claimable_tasks(actor: Actor, values: FilterValues, count: int) -> list
     """
     arguments = (actor.viewer, actor.user.pk, None, tuple(values.values()))
     return CLAIMABLE_QUERY.fetch_objects((count, tuple(values), False), *arguments)
+
+
+def find_next_expiry(actor: Actor, values: FilterValues) -> float | None:
+    """Return in how many seconds the first open claim expires whose task the actor may claim then.
+
+    One query, which begins with the open claims. None if there is no such claim.
+    """
+    arguments = (actor.viewer, actor.user.pk, tuple(values.values()))
+    rows = _expiry_query.fetch((tuple(values),), *arguments)
+    if not rows:
+        return None
+    ((expires_at, now),) = rows
+    left: timedelta = expires_at - now
+    return max(0.0, left.total_seconds())
+
+
+@with_tenant_parameter
+def _select_expiry(
+    names: tuple[str, ...], viewer: Viewer, user_id: int, values: Sequence[object]
+) -> QuerySet[Claim, Row]:
+    tasks = apply_filters(_workable_tasks(viewer), dict(zip(names, values, strict=True)))
+    tasks = tasks.filter(is_ready(), pk=OuterRef("task_id"), claim_id=OuterRef("pk"))
+    is_free_then = Q(assignee_before__isnull=True) | Q(assignee_before__pk=user_id)
+    claims = Claim.objects.filter(is_open(), is_free_then, Exists(tasks)).order_by("expires_at")
+    rows: QuerySet[Claim, Row] = claims.values_list("expires_at", DatabaseTime())[:1]
+    return rows
+
+
+_expiry_query: QueryCache[Claim] = QueryCache(_select_expiry)
 
 
 def lock_claimable_task(actor: Actor, task: Task) -> list[Task]:

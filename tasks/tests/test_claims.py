@@ -435,6 +435,35 @@ def test_request_waits_for_a_task_without_changing_anything(fixtures, bot):
     assert (wait.tenant_id, wait.seconds, wait.is_stream) == (fixtures.acme.pk, 20, False)
 
 
+def wait_for_task(client, **body):
+    r = client.post("/claims", {"wait_seconds": 20, **body}, **{CAN_WAIT: True})
+    assert r.status_code == 204, r.content
+    return r.wsgi_request.wait
+
+
+def test_waiting_request_is_run_when_the_first_claim_expires(fixtures, bot, other_bot, open_task):
+    with inside(fixtures.acme):
+        TaskFactory(actor=fixtures.ada, project=fixtures.apollo)
+    claim(bot, ttl_seconds=600)
+    claim(bot, ttl_seconds=10)
+
+    assert 0 < wait_for_task(other_bot).again_after <= 10
+
+
+def test_claim_that_gives_no_task_to_the_request_does_not_run_it(
+    fixtures, bot, other_bot, open_task
+):
+    with inside(fixtures.acme):
+        mine = TaskFactory(actor=fixtures.ada, project=fixtures.apollo, assignee=fixtures.bot.user)
+        other = ProjectFactory(actor=fixtures.ada, key="OTHER")
+        MemberFactory(actor=fixtures.ada, project=other, user=fixtures.bot.user)
+    claim(bot, task=mine.pk, ttl_seconds=10)  # goes back to the bot
+    claim(bot, ttl_seconds=10)
+
+    assert wait_for_task(bot, where={"project": ["OTHER"]}).again_after is None
+    assert wait_for_task(other_bot, where={"priority": ["high"]}).again_after is None
+
+
 @pytest.mark.parametrize("path", ["/claims", "/claims?dry_run=true"])
 def test_request_that_need_not_or_may_not_wait_is_answered_at_once(bot, path):
     body = {"wait_seconds": 0 if path == "/claims" else 20}
