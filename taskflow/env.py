@@ -35,7 +35,10 @@ def read_boolean(name: str, *, default: bool) -> bool:
     return value in TRUE
 
 
-def read_integer(name: str, *, default: int, maximum: int = 1_000_000_000) -> int:
+MAX_LIMIT = 1_000_000_000
+
+
+def read_integer(name: str, *, default: int, maximum: int = MAX_LIMIT) -> int:
     """Return the value as a number from 0 to `maximum`. Raises ImproperlyConfigured for others."""
     value = read_text(name, str(default))
     if not (value.isascii() and value.isdigit() and len(value) < 11 and int(value) <= maximum):
@@ -43,15 +46,19 @@ def read_integer(name: str, *, default: int, maximum: int = 1_000_000_000) -> in
     return int(value)
 
 
-def read_limit(name: str) -> int | None:
+def read_limit(name: str, *, minimum: int = 0) -> int | None:
     """Return the value as a whole number, or None if it is not set or empty.
 
-    Raises ImproperlyConfigured for other values.
+    Raises ImproperlyConfigured for other values, and for a number below the minimum.
     """
     value = read_text(name)
     if value and not value.isdecimal():
         raise ImproperlyConfigured(
             f"{name}={value!r} is not a number. Set it to 1000, or leave it."
+        )
+    if value and not minimum <= int(value) <= MAX_LIMIT:
+        raise ImproperlyConfigured(
+            f"{name}={value!r} is not a number from {minimum} to {MAX_LIMIT}."
         )
     return int(value) if value else None
 

@@ -279,6 +279,8 @@ for _quota in (
 # Requests in a minute: taskflow/http/request_limits.py. None: no limit.
 REQUESTS_PER_TOKEN = env.read_limit("TASKFLOW_REQUESTS_PER_TOKEN")
 REQUESTS_PER_TENANT = env.read_limit("TASKFLOW_REQUESTS_PER_TENANT")
+# Days for which events are kept. None: for ever. See docs/events.md.
+EVENT_RETENTION_DAYS = env.read_limit("TASKFLOW_EVENT_RETENTION_DAYS", minimum=30)
 # Networks to which webhooks may be sent although they are private, also without https.
 WEBHOOK_ALLOW = env.read_networks(
     "TASKFLOW_WEBHOOK_ALLOW", "the networks of your own receivers, such as 10.1.2.0/24"

@@ -72,6 +72,9 @@ class Tenant(models.Model):
     event_epoch = models.IntegerField(default=1, db_default=1, editable=False)
     # {epoch: the number that imports have added to the ids of its events}; null without any.
     event_id_shifts = models.JSONField(null=True, editable=False)
+    # Events that were made up to this time may have been deleted: see taskflow/audit/retention.py.
+    # Null if none were.
+    events_missing_until = models.DateTimeField(null=True, editable=False)
     max_attempts = models.PositiveSmallIntegerField(default=5)  # claims of one task in vain
     version = models.PositiveIntegerField(default=1, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)

@@ -11,6 +11,7 @@ from django.db import models
 
 from taskflow.audit.merge_patch import JsonPath, MergePatch, escape_pointer, get_at
 from taskflow.audit.models import Event
+from taskflow.audit.retention import has_event_of_version
 from taskflow.audit.visibility import find_hidden_then
 from taskflow.http.errors import PreconditionFailed
 from taskflow.tenancy import Changes, TenantModel
@@ -75,6 +76,14 @@ def check_precondition(
     if expected.version > version:
         raise PreconditionFailed(
             f"Version {expected.version} does not exist yet. The current version is {version}."
+        )
+    tenant = actor.tenant
+    if tenant.events_missing_until and not has_event_of_version(row, expected.version + 1):
+        raise PreconditionFailed(
+            f"The log does not hold any more what was changed since version {expected.version}."
+            f" Read the current version, {version}, and send its ETag.",
+            code="changed_since",
+            headers={"ETag": f'"{expected.resource_type}-{row.pk}-{version}"'},
         )
     edits = find_changes_since(row, expected.version, expected.event_ids)
     if not (is_removal or "deleted_at" in changes):

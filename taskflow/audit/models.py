@@ -50,8 +50,8 @@ class TransactionId(Func):
 class Event(TenantModel):
     """One change of one row: who made it, when, through which channel, and both values.
 
-    Events are never deleted. Only taskflow/audit/erasure.py changes them, to
-    remove personal data.
+    Only taskflow/audit/erasure.py changes events, to remove personal data, and only
+    taskflow/audit/retention.py deletes them, where the operator has limited how long they are kept.
     """
 
     # Ids of transactions of two database servers cannot be compared: see Tenant.event_epoch.

@@ -8,6 +8,7 @@ lost by anything but the recorder differs from its events.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from functools import cache
 from itertools import groupby
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from django.db.models import Q
 from taskflow.audit.links import read_linked_ids
 from taskflow.audit.models import Event
 from taskflow.audit.resource_types import ResourceType, resource_types
+from taskflow.audit.retention import read_missing_until
 from taskflow.audit.values import (
     REDACTED,
     are_equal_as_json,
@@ -58,11 +60,13 @@ def find_differences_from_log(resource_type: ResourceType) -> Iterator[Differenc
     in a unit of work that reads one snapshot, so that writes at the same time make no difference.
     """
     rows, after = _rows_of(resource_type.model), 0
+    missing_until = read_missing_until()
     while True:
         chunk = list(rows.filter(pk__gt=after)[:CHUNK])
         is_last = len(chunk) < CHUNK
         until = None if is_last else chunk[-1].pk
-        yield from _compare_chunk(resource_type, chunk, _read_events(resource_type, after, until))
+        events = _read_events(resource_type, after, until)
+        yield from _compare_chunk(resource_type, chunk, events, missing_until)
         if is_last:
             return
         after = chunk[-1].pk
@@ -94,7 +98,10 @@ def _read_events(resource_type: ResourceType, after: int, until: int | None) -> 
 
 
 def _compare_chunk(
-    resource_type: ResourceType, chunk: list[Any], events: Iterable[EventRow]
+    resource_type: ResourceType,
+    chunk: list[Any],
+    events: Iterable[EventRow],
+    missing_until: datetime | None,
 ) -> Iterator[Difference]:
     rows = {row.pk: row for row in chunk}
     links = {name: read_linked_ids(chunk, name) for name in _link_fields(resource_type.model)}
@@ -106,8 +113,9 @@ def _compare_chunk(
         linked = {name: ids.get(subject_id, []) for name, ids in links.items()}
         yield from replay.compare(row, linked)
     if is_tenant_model(resource_type.model):  # registering a tenant records no event
-        for pk in rows:
-            yield Difference(pk, "", "The row has no events.")
+        for pk, row in rows.items():
+            if missing_until is None or row.created_at > missing_until:
+                yield Difference(pk, "", "The row has no events.")
 
 
 @cache

@@ -42,6 +42,7 @@ SCHEDULED_TASKS = (
     "purge_trash",
     "purge_tenants",
     "purge_expired",
+    "purge_events",
     "make_notifications",
     "send_digests",
 )

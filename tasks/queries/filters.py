@@ -150,7 +150,10 @@ def read_filters(
         elif name == "q_not":
             values[name] = build_exclusions(read_query(value, name))
         elif name == "updated_since" and isinstance(filters, ChangeFilters):
-            values[name] = find_changes_since(value)
+            missing_until = actor.tenant.events_missing_until
+            # Older changes of tags and projects are not known any more, so all tasks are listed.
+            if missing_until is None or value > missing_until:
+                values[name] = find_changes_since(value)
         elif name == VIEW:
             of_view = _read_view(actor, cast("TaskWhere", filters), value)
         elif name == "overdue":

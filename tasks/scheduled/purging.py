@@ -1,4 +1,5 @@
-"""Deletes what has outlived its time: rows in the trash, tenants, keys, sessions, deliveries.
+"""Deletes what has outlived its time: rows in the trash, tenants, keys, sessions, deliveries,
+events.
 
 `serve` and `manage.py run_scheduled` run it as timed tasks, `manage.py purge` at once. All of it is
 deleted in short transactions, so that writers do not wait for long.
@@ -9,8 +10,9 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from django.conf import settings
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
@@ -22,6 +24,7 @@ from accounts.models import Session, Tenant, User
 from taskflow.audit.actor import Actor
 from taskflow.audit.models import Via
 from taskflow.audit.resource_types import ResourceType
+from taskflow.audit.retention import delete_old_events
 from taskflow.db.batches import MAX_WAIT, pause_for_writers
 from taskflow.http.contention import run_with_retries
 from taskflow.tenancy import inside
@@ -59,6 +62,36 @@ def purge_expired(run: TaskRun) -> None:
     """Delete expired keys, links, sessions, counters and the log of deliveries of all tenants."""
     delete_shared_leftovers()
     run.for_each_tenant(delete_expired_rows)
+
+
+def purge_events(run: TaskRun) -> None:
+    """Delete the events of all tenants that are older than TASKFLOW_EVENT_RETENTION_DAYS."""
+
+    def work(tenant: Tenant) -> None:
+        if count := delete_old_events_of(tenant, run.check):
+            log.info("deleted %d old events of tenant %s", count, tenant.pk)
+
+    run.for_each_tenant(work)
+
+
+def delete_old_events_of(tenant: Tenant, check: Callable[[], None]) -> int:
+    """Delete the events of a tenant that are older than the retention; none without one.
+
+    Return how many. Calls `check` between two transactions.
+    """
+    if settings.EVENT_RETENTION_DAYS is None:
+        return 0
+    before, count = timezone.now() - timedelta(days=settings.EVENT_RETENTION_DAYS), 0
+
+    def delete() -> int:
+        with inside(tenant, max_wait=MAX_WAIT):
+            return delete_old_events(before)
+
+    while deleted := run_with_retries(delete):
+        count += deleted
+        pause_for_writers()
+        check()
+    return count
 
 
 def purge_trash_of(tenant: Tenant, before: datetime, check: Callable[[], None]) -> Counter[str]:

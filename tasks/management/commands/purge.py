@@ -1,5 +1,5 @@
 """`purge`: permanently delete rows that are in the trash for 30 days, old idempotency keys,
-sessions and deliveries.
+sessions and deliveries, and old events if TASKFLOW_EVENT_RETENTION_DAYS is set.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from tasks.export.unfinished import finished_tenants
 from tasks.models.trash import TRASH_RETENTION
 from tasks.scheduled.purging import (
     delete_expired_rows,
+    delete_old_events_of,
     delete_shared_leftovers,
     purge_trash_of,
     purge_whole_tenants,
@@ -43,3 +44,5 @@ class Command(BaseCommand):
             delete_expired_rows(tenant)
             for name, count in purge_trash_of(tenant, before, lambda: None).items():
                 self.stdout.write(f"{tenant.subdomain}: {count} {name}(s)")
+            if count := delete_old_events_of(tenant, lambda: None):
+                self.stdout.write(f"{tenant.subdomain}: {count} event(s)")
