@@ -11,6 +11,7 @@ export TASKFLOW_DEBUG ?= 1
 export FUZZ_CASES ?= 50000
 export FUZZ_SEED ?= 1
 export CHAOS
+export CASES
 export RACE_SEED ?= 1
 MINUTES ?= 30
 # pytest rewrites the asserts of all tests, and stores the result for the next run.
@@ -47,7 +48,7 @@ wheel: runtime ## Build dist/taskflow-*.whl, which pip and pipx install
 
 test: test-sqlite test-postgres test-isolation ## Run the everyday tests on SQLite and on PostgreSQL 18
 
-test-slow: ## Run the tests that make test leaves out, on both databases
+test-slow: ## Run the tests that make test leaves out, on both databases. CASES=30: so many of each test on PostgreSQL
 	$(MAKE) --no-print-directory SPEED=slow ISOLATION_SPEED='(slow or matrix)' test
 
 test-sqlite: installed ## Run the everyday tests on SQLite

@@ -2,17 +2,20 @@
 Which tests the everyday run leaves out: those marked `slow`, most cases of tests that have many,
 and on PostgreSQL those marked `one_database`, whose subject does not depend on the database. Of the
 latter, `make test-slow` runs on PostgreSQL what the everyday run has on SQLite, and not the rest,
-which is marked `repeated`.
+which is marked `repeated`. With CASES=30 that mark is also on the further cases of every test with
+more than 30: CI runs all of them on SQLite, and a sample on PostgreSQL.
 """
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import pytest
 from django.db import connection
 
+CASES = int(os.environ.get("CASES", "0"))  # of each test on PostgreSQL; 0 for all
 EVERYDAY_CASES = 3  # of a test that has more, unless it is marked sampled(n)
 SLOW_MARKS = ("proof", "readme")  # these tests are long, or start the product
 
@@ -36,15 +39,21 @@ def mark_slow(items: Iterable[pytest.Item]) -> None:
             if number not in kept:
                 item.add_marker(pytest.mark.slow)
     if connection.vendor == "postgresql":
-        mark_repeated(item for group in cases.values() for item in group)
+        for group in cases.values():
+            mark_repeated(group)
 
 
-def mark_repeated(items: Iterable[pytest.Item]) -> None:
-    """Mark what `make test` runs on SQLite only, and what `make test-slow` does."""
-    for item in items:
-        if item.get_closest_marker("one_database"):
-            if item.get_closest_marker("slow"):
-                item.add_marker(pytest.mark.repeated)
+def mark_repeated(cases: Sequence[pytest.Item]) -> None:
+    """Mark what `make test` runs on SQLite only, and what `make test-slow` does. `cases` are all
+    cases of one test.
+    """
+    kept = spread(len(cases), CASES or len(cases))
+    for number, item in enumerate(cases):
+        is_slow = item.get_closest_marker("slow")
+        is_for_one_database = item.get_closest_marker("one_database")
+        if is_slow and (is_for_one_database or number not in kept):
+            item.add_marker(pytest.mark.repeated)
+        if is_for_one_database:
             item.add_marker(pytest.mark.slow)
 
 
