@@ -1,12 +1,14 @@
 """Problems as sentences on screens.
 
 The detail of a problem is written for clients of the API: it names parameters and operations. For
-the codes of SENTENCES, a screen shows the sentence that stands here. The details of all other codes
-speak of what people see. taskflow/tests/test_screen_refusals.py checks both.
+the codes of SENTENCES, a screen shows the sentence that stands here. In the details of all other
+codes, write_in_words() replaces what only a client of the API can do or read.
+taskflow/tests/test_screen_refusals.py finds details for which neither is enough.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -23,13 +25,17 @@ TASK_PAGE = "admin:tasks_task_change"
 
 TRY_AGAIN = _("Other people are changing the same things at this moment. Try it again.")
 TRY_LATER = _("The database is not available at this moment. Wait a little, then try it again.")
+FORCE = re.compile(r",? or (?:pass|send) force=true")
+NAME = re.compile(r"\b[a-z]+(?:_[a-z]+)+\b")  # of a column, or of a field of the API
+QUOTATION = re.compile(r"(“[^”]*”)")
+LABELS: Mapping[str, Promise] = {
+    "due_on": _("due day"),
+    "due_date": _("due time"),
+    "external_ref": _("external id"),
+    "blocked_by": _("blockers"),
+}
 # By the code of a problem, or of an entry of its `errors`.
 SENTENCES: Mapping[str, Promise] = {
-    "open_work": _(
-        "The task has open subtasks or blockers. Complete them first, or choose to complete the"
-        " task anyway."
-    ),
-    "parent_done": _("The task above this one is done. Reopen that task first."),
     "in_trash": _("The task or project that it belongs to is in the trash. Restore that first."),
     "parent_in_trash": _("The task above this one is in the trash. Restore that task first."),
     "claimed": _("An agent works on the task at this moment, and only that agent may change it."),
@@ -53,9 +59,10 @@ SENTENCES: Mapping[str, Promise] = {
     "insufficient_scope": _("You may not do this. Ask an administrator."),
     "internal_error": _("The server failed, and nothing was changed. Tell the operator."),
     "too_many_requests": _("There were too many requests. Wait a minute, then try it again."),
-    "taken": _(
-        "Something else has this value already, maybe something in the trash. Choose another value."
-    ),
+    "missing": _("A value is missing. Enter or choose it."),
+    "outcome_missing": _("A done task has an outcome. Choose completed or cancelled."),
+    "outcome_of_open_task": _("An open task has no outcome. Set the status to done."),
+    "cannot_undo": _("Some of the changes cannot be undone. Choose to skip these."),
     "exists": _(
         "A task with this key or external id is in the project already. Choose to change it, or to"
         " leave such rows out."
@@ -100,8 +107,24 @@ def refusal_as_html(problem: Problem) -> SafeString:
 
 
 def sentence_of(code: str, detail: str) -> str:
-    """Return the sentence of a screen for a code, or the detail if it is one for people."""
-    return str(SENTENCES.get(code, detail))
+    """Return the sentence of a screen for a code, or the detail in the words of screens."""
+    return str(SENTENCES[code]) if code in SENTENCES else write_in_words(detail)
+
+
+def write_in_words(detail: str) -> str:
+    """Return the detail of a problem without options of requests and names of columns.
+
+    What people have written stands between quotation marks, and is not changed.
+    """
+    return "".join(
+        part if part.startswith("“") else NAME.sub(_label_of, FORCE.sub("", part))
+        for part in QUOTATION.split(detail)
+    )
+
+
+def _label_of(name: re.Match[str]) -> str:
+    known = LABELS.get(name[0])
+    return str(known) if known else name[0].removesuffix("_id").replace("_", " ")
 
 
 def _read_reason(error: Mapping[str, Any]) -> Reason:

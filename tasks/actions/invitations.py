@@ -148,7 +148,7 @@ def accept_invitation(
         )
     elif password is not None or handle is not None or full_name is not None:
         raise Conflict(
-            "A user has this e-mail by now. Send the token alone, to join the projects.",
+            "A user has this e-mail by now. Use the token alone to join the projects.",
             code="taken",
         )
     _join_projects(inviter, user, invitation)

@@ -30,7 +30,7 @@ def create_page(
     owner = owner or actor.member
     if owner is None:
         raise Invalid.field(
-            "owner_id", "You act as an operator and cannot own pages. Send an owner_id."
+            "owner_id", "You act as an operator and cannot own pages. Name an owner_id."
         )
     lock_users([owner])
     _check_owner(project, owner)

@@ -54,7 +54,7 @@ def create_project(
     owner = owner or actor.member
     if owner is None:
         raise Invalid.field(
-            "owner_id", "You act as an operator and cannot own projects. Send an owner_id."
+            "owner_id", "You act as an operator and cannot own projects. Name an owner_id."
         )
     if owner.pk != actor.user.pk and not actor.is_staff:
         raise Forbidden("Only an administrator can create projects for other users.")

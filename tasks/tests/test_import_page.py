@@ -123,7 +123,9 @@ def test_rows_of_tasks_that_exist_are_changed_or_left_out(fixtures, browser):
     assert "is in the project already" in r.context["trial"].errors[0].sentence
     r = again(browser, r, on_existing="skip", **{"import": "1"})
     assert "1 rows are left out." in message_of(r)
-    upload(browser, fixtures, content, on_existing="update", **{"import": "1"})
+    r = upload(browser, fixtures, content, on_existing="update", **{"import": "1"})
+    assert "Renamed" not in titles(fixtures), "a new file is shown first"
+    again(browser, r, **{"import": "1"})
     assert "Renamed" in titles(fixtures)
 
 

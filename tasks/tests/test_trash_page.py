@@ -83,7 +83,7 @@ def test_refused_restoration_shows_the_reason_in_words(fixtures, browser):
 
     message = message_of(restore(browser, "task", child))
 
-    assert message == "The task above this one is done. Reopen that task first."
+    assert message == f"The parent, {parent.key}, is done. Reopen it first."
     assert "trash" in message_of(restore(browser, "task", fixtures.task)), "it is not deleted"
 
 

@@ -32,7 +32,7 @@ Rows = Mapping[tuple[str, int], Any]  # by subject type and id, without permanen
 CONTENTS = "contents"  # of a project
 # A session or a token alone could otherwise set an e-mail to which a new password is sent.
 NEEDS_PASSWORD = Forbidden(
-    "The e-mail of a person is not restored by an undo. Change it with PATCH /users/{id} and your"
+    "The e-mail of a person is not restored by an undo. Change it with your"
     " current_password, and undo the other changes by their event_ids."
 )
 ACCOUNT_TYPES = frozenset({"tenant", "user", "apitoken", "invitation"})

@@ -15,6 +15,9 @@ from tasks.models import Project, ProjectStatus
 from tasks.rules import WRITERS
 from tasks.schemas.csv import DateOrder, OnExisting
 
+FILE_CLASSES = (
+    "border border-base-200 cursor-pointer px-3 py-2 rounded-default w-full dark:border-base-700"
+)
 EXISTING = [
     (OnExisting.REFUSE.value, _("Refuse the file")),
     (OnExisting.UPDATE.value, _("Change the task")),
@@ -35,7 +38,7 @@ class ImportForm(forms.Form):
     file = forms.FileField(
         required=False,
         label=_("File"),
-        widget=forms.FileInput(attrs={"accept": ".csv,.txt,text/csv"}),
+        widget=forms.FileInput(attrs={"accept": ".csv,.txt,text/csv", "class": FILE_CLASSES}),
     )
     packed = forms.CharField(required=False, widget=forms.HiddenInput, strip=False)
     on_existing = forms.ChoiceField(

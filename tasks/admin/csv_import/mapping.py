@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from django.utils.translation import gettext_lazy as _
+
 from tasks.csv.columns import TARGETS, fold_header
 from tasks.csv.profiles import COMMENT, REPEATABLE, RESOLUTION, TASKFLOW
 from tasks.csv.tables import Table
@@ -12,6 +14,30 @@ from tasks.csv.tables import Table
 COLUMN = "column_"  # the beginning of the names of the form's fields; the index follows
 MAX_COLUMNS = 200  # that the page shows
 CHOICES = [target for target in TARGETS if target not in (RESOLUTION, COMMENT)]
+LABELS = {  # of the fields in the words of screens
+    "key": _("Key"),
+    "title": _("Title"),
+    "description": _("Description"),
+    "status": _("Status"),
+    "outcome": _("Outcome"),
+    "priority": _("Priority"),
+    "assignee": _("Assignee"),
+    "due_on": _("Due day"),
+    "due_date": _("Due time"),
+    "due": _("Due day or time"),
+    "tags": _("Tags"),
+    "parent": _("Parent task"),
+    "blocked_by": _("Blocked by"),
+    "blocks": _("Blocks"),
+    "external_ref": _("External id"),
+    "links": _("Links"),
+    "metadata": _("Metadata"),
+    "created_by": _("Created by"),
+    "created_at": _("Created at"),
+    "completed_at": _("Completed at"),
+    "ref": _("Name of the row for other rows"),
+    "keep": _("Keep in the metadata"),
+}
 # Usual names of columns in other files, in the form in which names are compared.
 OTHER_NAMES = {
     "summary": "title", "name": "title", "task": "title", "subject": "title", "task name": "title",

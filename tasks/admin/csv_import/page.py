@@ -20,6 +20,7 @@ from tasks.admin.addresses import list_address
 from tasks.admin.csv_import.form import ImportForm
 from tasks.admin.csv_import.mapping import (
     CHOICES,
+    LABELS,
     ShownColumn,
     build_map,
     describe_columns,
@@ -76,8 +77,10 @@ def import_csv(request: HttpRequest) -> HttpResponse:
         return _show(request, form, trial=Trial(None, describe_refusal(problem).sentence))
     chosen = {} if values["file"] else request.POST.dict()
     columns = describe_columns(table, chosen)
-    trial = _run(actor, table, columns, values, is_trial="import" not in request.POST)
-    if trial.report is not None and "import" in request.POST:
+    # A new file is shown first: nobody has seen what it does.
+    is_trial = "import" not in request.POST or bool(values["file"])
+    trial = _run(actor, table, columns, values, is_trial=is_trial)
+    if trial.report is not None and not is_trial:
         report_done(request, describe_import(trial.report))
         return HttpResponseRedirect(list_address(project=values["project"].key))
     return _show(request, form, columns=columns, trial=trial, packed=pack(text), table=table)
@@ -168,7 +171,7 @@ def _show(
         "title": _("Import tasks from CSV"),
         "form": form,
         "columns": columns,
-        "choices": CHOICES,
+        "choices": [(target, LABELS.get(target, target)) for target in CHOICES],
         "trial": trial,
         "summary": describe_import(trial.report) if trial and trial.report else "",
         "packed": packed,

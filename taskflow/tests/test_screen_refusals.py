@@ -1,0 +1,121 @@
+"""What screens say about problems: no options of requests, no names of columns or constraints."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from taskflow.admin.refusals import SENTENCES, describe_refusal, refusal_as_html, write_in_words
+from taskflow.error_codes import ERROR_CODES, FIELD_CODES
+from taskflow.http.errors import Conflict, Invalid, Problem
+
+pytestmark = pytest.mark.one_database
+
+ROOT = Path(__file__).parents[2]
+CODES = {code for codes in ERROR_CODES.values() for code in codes} | FIELD_CODES.keys()
+# Packages whose problems the pages of the admin can meet.
+MET_BY_THE_ADMIN = (
+    "tasks/changes", "tasks/actions", "tasks/models", "tasks/csv", "tasks/rules.py", "tasks/queries/trash.py",
+    "accounts/actions", "accounts/models", "accounts/rules.py", "accounts/limits.py", "accounts/passwords.py",
+    "taskflow/audit", "taskflow/http/database_errors.py", "taskflow/http/unavailable.py",
+)  # fmt: skip
+FOR_REQUESTS = re.compile(
+    r"force=|`|\b(?:POST|PATCH|PUT|DELETE|GET) /|[Hh]eader\b|\b[Ss]end\b(?! it again)(?! the request again)"
+    r"|\bparameter\b|\b[a-z]+_[a-z]+|_key\b|=true"
+)
+# Problems of requests that no page of the admin sends, by a part of their details.
+OF_REQUESTS_ONLY = (
+    "on behalf of",
+    "send after=0",
+    "or after=0 to begin",
+    "Send fewer",
+    "and send it",
+    "Send the id of a claim",
+    "delimiter",
+    "a JSON array of issues",
+    "one of these charsets",
+    "This token was created by another user",
+)
+WORDS_OF_SCREENS = ("The invitation is",)  # it is sent by e-mail
+
+
+def problem_kinds(base=Problem):
+    yield base
+    for kind in base.__subclasses__():
+        yield from problem_kinds(kind)
+
+
+KINDS = {kind.__name__: kind for kind in problem_kinds()}
+
+
+def text_of(node):
+    """Return the constant parts of a text, or None for what is no text."""
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value
+    if isinstance(node, ast.JoinedStr):
+        return "".join(
+            str(part.value) if isinstance(part, ast.Constant) else "“x”" for part in node.values
+        )
+    return None
+
+
+def problems_in(path):
+    """Yield (code, detail) of each problem that a module builds with a text."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.Call):
+            continue
+        kind, texts = None, [text for text in map(text_of, node.args) if text is not None]
+        if isinstance(node.func, ast.Name):
+            kind = KINDS.get(node.func.id)
+        elif isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
+            kind = KINDS.get(node.func.value.id)
+            texts = texts[1:] if node.func.attr in ("field", "parameter") else texts
+        if kind is None or not texts:
+            continue
+        given = [text_of(k.value) for k in node.keywords if k.arg == "code"]
+        code = next(filter(None, [*given, *texts[1:2]]), kind.code)
+        yield code, texts[0]
+
+
+def test_every_sentence_is_of_a_code_and_speaks_of_screens():
+    assert SENTENCES.keys() <= CODES
+    assert [str(text) for text in SENTENCES.values() if FOR_REQUESTS.search(str(text))] == []
+
+
+def test_no_problem_that_a_screen_can_show_speaks_of_requests():
+    paths = [ROOT / name for name in MET_BY_THE_ADMIN]
+    files = [file for p in paths for file in (p.rglob("*.py") if p.is_dir() else [p])]
+    met = [pair for file in files for pair in problems_in(file)]
+
+    assert len(met) > 100
+    shown = [write_in_words(detail) for code, detail in met if code not in SENTENCES]
+    wrong = [text for text in shown if FOR_REQUESTS.search(text)]
+    assert [
+        text
+        for text in wrong
+        if not any(part in text for part in (*OF_REQUESTS_ONLY, *WORDS_OF_SCREENS))
+    ] == []
+
+
+def test_names_of_columns_are_words_and_quotations_stay():
+    detail = (
+        "The task “force_it, or send force=true” has a due_on. Complete it, or send force=true."
+    )
+
+    assert write_in_words(detail) == (
+        "The task “force_it, or send force=true” has a due day. Complete it."
+    )
+
+
+def test_refusal_lists_the_tasks_that_prevent_a_change_as_links():
+    error = {"code": "open_subtask", "detail": "The subtask APO-2 “<b>” is open.", "task_id": 7}
+    problem = Conflict("APO-1 has work. Complete it, or pass force=true.", errors=[error])
+
+    assert describe_refusal(problem).reasons[0].address == "/admin/tasks/task/7/change/"
+    html = refusal_as_html(problem)
+    assert html.startswith("APO-1 has work. Complete it.<br><a ")
+    assert "“&lt;b&gt;”" in html
+    assert len(describe_refusal(Invalid("x", errors=[error] * 30)).reasons) == 20
