@@ -264,6 +264,8 @@ class TenantMiddleware:
             if user is not None and request.method not in SAFE and request.is_repeated:
                 serialize_graph_changes(request.actor)
             response = show_refusal(request, self.run_view(request))
+        if request.continue_outside is not None:
+            response = show_refusal(request, request.continue_outside())
         finish_use_of_session(request, home)
         return response
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, cast
 
 from django.conf import settings
@@ -46,9 +47,19 @@ def register_tenant(
 
 
 def create_tenant_as_operator(
-    *, tenant_name: str, subdomain: str, full_name: str, email: str, password: str | None
+    *,
+    tenant_name: str,
+    subdomain: str,
+    full_name: str,
+    email: str,
+    password: str | None,
+    via: Via = Via.COMMAND,
+    operator: User | None = None,
+    request_id: str = "",
 ) -> Actor:
-    """Create a tenant and its first administrator from the command line.
+    """Create a tenant and its first administrator, who is returned as the actor.
+
+    The event names the operator, or the administrator if none is given.
 
     Without a password, the administrator sets one with a link: issue_first_password_link().
 
@@ -59,16 +70,29 @@ def create_tenant_as_operator(
     _check_subdomain(subdomain)
     tenant = Tenant(name=tenant_name, subdomain=subdomain)
     user = User(full_name=full_name, email=email, is_staff=True)
-    return _create_unique(tenant, user, password=password, via=Via.COMMAND)
+    return _create_unique(
+        tenant, user, password=password, via=via, request_id=request_id, operator=operator
+    )
 
 
 def _create_unique(
-    tenant: Tenant, administrator: User, *, password: str | None, via: Via, request_id: str = ""
+    tenant: Tenant,
+    administrator: User,
+    *,
+    password: str | None,
+    via: Via,
+    request_id: str = "",
+    operator: User | None = None,
 ) -> Actor:
     """Create the tenant as create_tenant() does. Raises Conflict when the subdomain is taken."""
     try:
         return create_tenant(
-            tenant, administrator, password=password, via=via, request_id=request_id
+            tenant,
+            administrator,
+            password=password,
+            via=via,
+            request_id=request_id,
+            operator=operator,
         )
     except IntegrityError:  # nothing else in a new tenant can be taken
         raise Conflict("This subdomain is taken. Choose another.", code="taken") from None
@@ -115,18 +139,25 @@ def create_operator(*, email: str, full_name: str, password: str) -> User:
 
 
 def create_tenant(
-    tenant: Tenant, administrator: User, *, password: str | None, via: Via, request_id: str = ""
+    tenant: Tenant,
+    administrator: User,
+    *,
+    password: str | None,
+    via: Via,
+    request_id: str = "",
+    operator: User | None = None,
 ) -> Actor:
-    """Save a tenant and its first administrator, who is recorded as the actor of both.
+    """Save a tenant and its first administrator, who is returned as the actor.
 
-    Raises IntegrityError when the subdomain is taken.
+    The event names the operator if one is given, and otherwise the administrator. Raises
+    IntegrityError when the subdomain is taken.
     """
     tenant.full_clean(validate_unique=False)
     actor = Actor(administrator, tenant, via=via, request_id=request_id)
     with transaction.atomic():  # otherwise a failure could leave a tenant without users
         tenant.save(force_insert=True)
         with inside(tenant):
-            save_new_user(actor, administrator, password)
+            save_new_user(replace(actor, user=operator or administrator), administrator, password)
     return actor
 
 

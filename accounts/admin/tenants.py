@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest, HttpResponse
@@ -10,6 +12,7 @@ from django.shortcuts import redirect
 from accounts.actions import tenant_lifecycle
 from accounts.actions import tenants as tenant_actions
 from accounts.admin.fields import FormValues
+from accounts.admin.new_tenant import add_tenant
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from accounts.auth import ACTING_TENANT
 from accounts.models import Tenant
@@ -39,7 +42,12 @@ class TenantAdmin(RecordedAdmin):
         return Tenant.objects.filter(pk=get_actor(request).tenant.pk)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+        return get_actor(request).user.is_superuser
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: Any = None
+    ) -> HttpResponse:
+        return add_tenant(request)
 
     def has_delete_permission(self, request: HttpRequest, obj: Tenant | None = None) -> bool:
         return False

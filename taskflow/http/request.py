@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -59,6 +59,8 @@ class Request(WSGIRequest):
     # Of a request to /mcp: its message, and whether it may write. See taskflow/mcp/middleware.py.
     call: object = None
     tool_access: Literal["read", "write"] | None = None
+    # What an admin page does after its unit of work, in that of another tenant.
+    continue_outside: Callable[[], HttpResponse] | None = None
     form_refusal: Problem | None = None  # what an admin form shows above its fields
     missing_permission: Forbidden | None = None  # why the admin has refused something last
     held_roles: frozenset[str] | None = None  # of the user, in any project: tasks/admin/rights.py
