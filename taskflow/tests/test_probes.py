@@ -11,6 +11,7 @@ import threading
 import time
 from collections import namedtuple
 from contextlib import closing
+from datetime import timedelta
 from http.client import HTTPConnection, HTTPException
 
 import pytest
@@ -22,7 +23,11 @@ from taskflow.front import probes
 from taskflow.front.probes import ProbeServer, SharedCall
 from taskflow.metrics.families import Registry
 from taskflow.metrics.processes import count_connections, read_processes
+from taskflow.tenancy import has_roles, inside
 from taskflow.tests.server import clean_environment, free_port, serve, stop
+from tasks.actions.claims import complete_claim
+from tasks.models import Claim, ClaimOutcome
+from tasks.tests.factories import ClaimFactory
 
 pytestmark = pytest.mark.one_database
 
@@ -172,6 +177,21 @@ def test_scrape_does_not_wait_for_a_database_that_does_not_answer(settings, monk
 
     assert "\ntaskflow_database_up 0\n" in text
     assert "taskflow_events_total" not in text
+
+
+def test_readings_count_the_claims_that_have_neither_ended_nor_expired(fixtures):
+    with inside(fixtures.acme):
+        claims = [ClaimFactory(actor=fixtures.bot, project=fixtures.apollo) for _ in range(3)]
+        past = claims[0].created_at - timedelta(hours=1)
+        Claim.objects.filter(pk=claims[0].pk).update(expires_at=past)
+        complete_claim(fixtures.bot, claims[1], outcome=ClaimOutcome.COMPLETED)
+
+    values = database_readings.read_database()
+
+    # On PostgreSQL only some logins may count the claims of all tenants.
+    database = database_readings.connection
+    if database.vendor == "sqlite" or has_roles(database):
+        assert values["taskflow_claims_open"] == 1
 
 
 def test_readings_of_the_database_count_events(fixtures):

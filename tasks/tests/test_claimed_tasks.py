@@ -310,3 +310,50 @@ def test_list_filters_by_task_user_and_state(fixtures, as_, granted):
     assert lists[f"task={granted.task_id}"] == lists["open=false"] == [granted.task_id]
     assert lists["user=@bob"] == []
     assert granted.task_id not in lists["user=@bot&open=true"]
+
+
+# ---- other channels ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("is_sent", "status"), [(False, 409), (True, 200)])
+def test_plan_of_a_write_shows_whether_the_claim_allows_it(fixtures, as_, granted, is_sent, status):
+    path = f"/api/v1/tasks/{granted.task_id}"
+    headers = {"Claim": str(granted.pk)} if is_sent else {}
+
+    r = as_(fixtures.bot).post(
+        "/plans", {"method": "PATCH", "path": path, "body": {"title": "x"}}, headers=headers
+    )
+
+    assert (r.status_code, r.json()["status"]) == (200, status)
+    assert r.json()["event_count"] == (1 if is_sent else 0)
+    with inside(fixtures.acme):
+        assert Task.objects.get(pk=granted.task_id).title == "Claimed"
+
+
+def load_csv(client, granted, **headers):
+    return client.generic(
+        "POST",
+        "/projects/APO/tasks.csv?on_existing=update",
+        f"key,title\n{granted.task.key},From a file\n",
+        content_type="text/csv",
+        headers=headers,
+    )
+
+
+def test_import_of_an_agent_over_a_claimed_task_needs_the_claim(fixtures, as_, granted):
+    bot = as_(fixtures.bot)
+
+    refused = load_csv(bot, granted)
+    allowed = load_csv(bot, granted, Claim=str(granted.pk))
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "bad_rows"), refused.content
+    assert refused.json()["errors"][0]["code"] == "claimed"
+    assert (allowed.status_code, allowed.json()["updated"]) == (200, 1), allowed.content
+
+
+def test_import_of_a_person_over_a_claimed_task_keeps_the_claim(fixtures, as_, granted):
+    r = load_csv(as_(fixtures.ada), granted)
+
+    assert (r.status_code, r.json()["updated"]) == (200, 1), r.content
+    with inside(fixtures.acme):
+        assert Claim.objects.get(pk=granted.pk).ended_at is None
