@@ -294,8 +294,11 @@ MAX_FILE_BYTES = 4 * MAX_BODY_BYTES  # of a file that is imported
 FILE_PATHS = re.compile(r"/api/v1/projects/[^/]+/(imports|tasks\.csv)|/admin/import/")
 DATA_UPLOAD_MAX_MEMORY_SIZE = MAX_FILE_BYTES  # taskflow/http/bodies.py enforces MAX_BODY_BYTES
 
-MENU_PAGES = {"usage": "admin_usage"}  # entries of the menu that are no list of a model
-MENU_BADGES = {"tasks_notification": {"badge": "tasks.admin.notifications.show_badge"}}
+MENU_PAGES = {
+    "inbox": "admin_inbox",
+    "usage": "admin_usage",
+}  # entries of the menu that are no list of a model
+MENU_BADGES = {"inbox": {"badge": "tasks.admin.notifications.show_badge"}}
 UNFOLD = {
     "SITE_TITLE": "TaskFlow",
     "SITE_HEADER": "TaskFlow",
@@ -333,7 +336,7 @@ UNFOLD = {
             }
             for title, items in {
                 "Work": [
-                    ("Inbox", "notifications", "tasks_notification"),
+                    ("Inbox", "notifications", "inbox"),
                     ("Projects", "folder", "tasks_project"),
                     ("Tasks", "task_alt", "tasks_task"),
                     ("Who works on what", "bolt", "tasks_claim"),

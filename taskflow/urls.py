@@ -25,7 +25,7 @@ from taskflow.mcp.endpoint import mcp
 from taskflow.mcp.metadata import protected_resource
 from taskflow.security_txt import security_txt
 from taskflow.tenancy.checks import find_violations
-from tasks.admin import usage
+from tasks.admin import notifications, usage
 from tasks.admin.invitations import accept_invitation
 from tasks.admin.unsubscribing import unsubscribe_page
 
@@ -70,6 +70,7 @@ urlpatterns = [  # tried in this order
     path("admin/invitation/", accept_invitation),
     path("admin/email-confirmation/", email_confirmation),
     path("admin/unsubscribe/", unsubscribe_page),
+    path("admin/inbox/", notifications.view, name="admin_inbox"),
     path("admin/usage/", usage.view, name="admin_usage"),
     path("admin/", admin.site.urls),
     path("livez", health.livez),

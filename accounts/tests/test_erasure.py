@@ -53,6 +53,9 @@ REFERENCES = {
     "tasks.Comment.author": "kept",
     "tasks.Invitation.invited_by": "kept",
     "tasks.Invitation.user": "kept",  # its e-mail is replaced as in other texts
+    "tasks.Notification.actor": "kept",
+    "tasks.Notification.user": "deleted",
+    "tasks.NotificationPreference.user": "deleted",
     "tasks.Page.owner": "kept",
     "tasks.Project.owner": "kept",
     "tasks.ProjectMember.user": "kept",

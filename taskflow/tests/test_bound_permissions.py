@@ -85,7 +85,7 @@ EXPECTED = {
     **dict.fromkeys(UNKNOWN, 422),
     **OWN,
 }
-MAY_WRITE = {"logout", "mark_notifications_as_read"}
+MAY_WRITE = {"logout"}
 
 
 @pytest.fixture

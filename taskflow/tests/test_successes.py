@@ -12,7 +12,7 @@ import re
 import pytest
 from django.db import transaction
 
-from accounts.models import Tenant
+from accounts.models import Tenant, User
 from conftest import ApiClient, CheckedClient
 from taskflow.tenancy import inside
 from taskflow.tests.contract_report import list_operations, list_promises
@@ -22,7 +22,7 @@ from taskflow.tests.test_examples import (
     QUERIES,
     WITHOUT_TOKEN,
 )
-from tasks.models import Comment, Page, ProjectMember, Role, Tag
+from tasks.models import Comment, Notification, Page, ProjectMember, Role, Tag, Task
 from tasks.seeding.companies import DEMO_TENANT
 from tasks.seeding.demo import seed_demo
 from tasks.seeding.logins import DEMO_PASSWORD
@@ -48,6 +48,10 @@ def demo(db, settings):
             "member_id": ProjectMember.objects.filter(project__key="WEB", role=Role.MEMBER)[0].pk,
             "tag_id": Tag.objects.order_by("pk")[0].pk,
         }
+        user, task = User.objects.get(handle="ada"), Task.objects.earliest("pk")
+        notification = Notification(user=user, kind="assigned", task=task)
+        Notification.objects.bulk_create([notification])
+        ids["notification_id"] = notification.pk
     gone = client.post("/tasks", {"project": "WEB", "title": "gone"}).json()["id"]
     ids["claim_id"] = client.post("/claims", {}).json()["data"][0]["id"]
     client.delete(f"/tasks/{gone}")

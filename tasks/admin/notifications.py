@@ -1,13 +1,11 @@
 """The inbox: the notifications of the user, and what the user wants to get.
 
-It is at the place of the list of Notification, so that the menu and the rights treat it like the
-other pages. Nothing here shows or changes the notifications of another user.
+Nothing here shows or changes the notifications of another user.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,13 +16,13 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy, ngettext
 
-from accounts.admin.rights import RuledAdmin, get_actor
+from accounts.admin.rights import get_actor
 from taskflow.admin.site import Select
 from taskflow.audit.actor import Actor
 from taskflow.http.converters import is_id
 from taskflow.http.errors import Problem
 from tasks.actions import notifications as actions
-from tasks.models import Notification, NotificationPreference
+from tasks.models import NotificationPreference
 from tasks.models.notifications import MAX_BADGE, Digest, NotificationKind, count_unread
 from tasks.queries.notifications import describe_notification, list_notifications
 
@@ -62,31 +60,13 @@ class PreferencesForm(forms.Form):
         return {"digest": self.cleaned_data["digest"], "muted": muted}
 
 
-@admin.register(Notification)
-class NotificationAdmin(RuledAdmin):
-    """Every person has an inbox. Rows are neither added nor changed here."""
-
-    def check_view(self, request: HttpRequest) -> None:
-        """Everybody may open the own inbox."""
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        return False
-
-    def changelist_view(
-        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """Show the inbox, or do what the button of a form names."""
-        actor = get_actor(request)
-        if request.method == "POST":
-            handler = HANDLERS.get(request.POST.get("action", ""))
-            return handler(request, actor) if handler else go_back(request)
-        return show_inbox(request, actor)
+def inbox_page(request: HttpRequest) -> HttpResponse:
+    """Show the inbox, or do what the button of a form names."""
+    actor = get_actor(request)
+    if request.method == "POST":
+        handler = HANDLERS.get(request.POST.get("action", ""))
+        return handler(request, actor) if handler else go_back(request)
+    return show_inbox(request, actor)
 
 
 def show_inbox(
@@ -181,4 +161,7 @@ HANDLERS: dict[str, Callable[[HttpRequest, Actor], HttpResponse]] = {
 def go_back(request: HttpRequest) -> HttpResponse:
     """Return to the same part of the inbox."""
     suffix = "?all=1" if request.GET.get("all") == "1" else ""
-    return HttpResponseRedirect(reverse("admin:tasks_notification_changelist") + suffix)
+    return HttpResponseRedirect(reverse("admin_inbox") + suffix)
+
+
+view = admin.site.admin_view(inbox_page)

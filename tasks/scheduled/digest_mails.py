@@ -15,7 +15,7 @@ from tasks.actions.unsubscribing import sign_unsubscription
 from tasks.models import Notification
 from tasks.queries.notifications import describe_notification
 
-INBOX_PAGE = "/admin/tasks/notification/"
+INBOX_PAGE = "/admin/inbox/"
 UNSUBSCRIBE_PAGE = "/admin/unsubscribe/"
 MAX_SUBJECT = 100  # characters of the name of the tenant
 

@@ -15,6 +15,7 @@ from django.utils import timezone
 
 from accounts.models import Tenant
 from taskflow.audit.feed import BEGINNING, FeedPage, latest_cursor, read_events
+from taskflow.db.batches import pause_for_writers
 from taskflow.db.viewer import Viewer
 from taskflow.http.errors import Gone
 from taskflow.tenancy import inside
@@ -41,6 +42,7 @@ def make_notifications(run: TaskRun) -> None:
         if tenant.is_active and has_news(tenant):
             while notify_some(tenant):
                 run.check()
+                pause_for_writers()
 
     run.for_each_tenant(work)
 

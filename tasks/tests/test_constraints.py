@@ -38,6 +38,9 @@ from tasks.models import (
     Claim,
     Comment,
     FormerNumber,
+    Notification,
+    NotificationPosition,
+    NotificationPreference,
     Page,
     Project,
     ProjectKey,
@@ -102,6 +105,9 @@ def fill_tables(actor, project, task):
     start_session(actor, user_agent="x")
     ClaimFactory(actor=actor, project=project, task=first)
     ViewFactory(actor=actor)
+    NotificationPosition.lock("0", NOON)
+    NotificationPreference.store(actor.user, {"digest": "daily"})
+    Notification.objects.bulk_create([Notification(user=actor.user, kind="assigned", task=task)])
     ping(actor, create_webhook(actor, url="https://hooks.example/", project=project))
 
 
@@ -133,6 +139,8 @@ CHECKS = {
     "view_has_a_name": (View, {"name": ""}),
     "view_layout_is_known": (View, {"layout": "table"}),
     "view_grouping_is_known": (View, {"group_by": "tag"}),
+    "notification_kind_is_known": (Notification, {"kind": "rumour"}),
+    "notification_digest_is_known": (NotificationPreference, {"digest": "hourly"}),
     "webhook_state_is_known": (Webhook, {"state": "lost"}),
     "webhook_pause_has_a_reason": (Webhook, {"state": "paused"}),
     "claim_ttl_is_allowed": (Claim, {"ttl_seconds": 4}),
@@ -239,6 +247,8 @@ UNIQUES = {
     "token_digest_key": lambda w: ApiToken(
         user=w.bob.user, name="x", digest=ApiToken.objects.latest("pk").digest
     ),
+    "notification_preference_key": lambda w: NotificationPreference(user=w.ada.user),
+    "notification_position_key": lambda w: NotificationPosition(cursor="0", overdue_until=NOON),
     "claim_open_key": lambda w: copy_claim(fence=2),
     "claim_fence_key": lambda w: copy_claim(end="released", ended_at=NOON),
     "unique_together": lambda w: ProjectMember(project=w.apollo, user=w.bob.user, role="admin"),

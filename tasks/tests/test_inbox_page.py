@@ -13,7 +13,7 @@ from conftest import sign_in_browser
 from taskflow.tenancy import inside
 from tasks.models import Notification, NotificationPreference
 
-PAGE = "/admin/tasks/notification/"
+PAGE = "/admin/inbox/"
 
 pytestmark = pytest.mark.one_database
 
