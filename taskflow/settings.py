@@ -317,7 +317,7 @@ UNFOLD = {
     },
     "SHOW_VIEW_ON_SITE": False,
     "ENVIRONMENT": "accounts.admin.recorded.show_tenant_badge",
-    "DASHBOARD_CALLBACK": "tasks.admin.dashboard.build_dashboard",
+    "DASHBOARD_CALLBACK": "tasks.admin.home.page.build_home",
     "SIDEBAR": {
         "show_search": True,
         "navigation": [

@@ -26,6 +26,7 @@ from taskflow.mcp.metadata import protected_resource
 from taskflow.security_txt import security_txt
 from taskflow.tenancy.checks import find_violations
 from tasks.admin import notifications, usage
+from tasks.admin.home.charts import show_charts
 from tasks.admin.invitations import accept_invitation
 from tasks.admin.unsubscribing import unsubscribe_page
 
@@ -62,6 +63,7 @@ urlpatterns = [  # tried in this order
     path("admin/login/code/", enter_code, name="admin_code"),
     path("admin/login/enrolment/", enrol, name="admin_enrolment"),
     path("admin/account/", account.view, name="admin_account"),
+    path("admin/home/charts/", admin.site.admin_view(show_charts), name="admin_home_charts"),
     path("admin/search/", admin.site.admin_view(search)),
     path("admin/password_change/", admin.site.admin_view(change_own_password)),
     # Unfold's sign-in page has a link to the URL of this name.

@@ -84,7 +84,7 @@ class AdminSite(UnfoldAdminSite):
         @wraps(view)
         def answer(request: HttpRequest, *args: object, **kwargs: object) -> Any:
             try:
-                require_module(request, getattr(view, "__self__", None))
+                require_module(request, find_owner(view))
                 return view(request, *args, **kwargs)
             except PermissionDenied as error:
                 return self.show_refusal(request, 403, str(error) or find_reason(request))
@@ -111,6 +111,13 @@ class Autocomplete(AutocompleteJsonView):
     def has_perm(self, request: HttpRequest, obj: Model | None = None) -> bool:
         can_choose = getattr(self.model_admin, "has_choice_permission", None)
         return bool(can_choose(request)) if can_choose else super().has_perm(request, obj)
+
+
+def find_owner(view: View) -> object:
+    """Return the object whose method the view is, also below decorators; None for a function."""
+    while not hasattr(view, "__self__") and hasattr(view, "__wrapped__"):
+        view = view.__wrapped__
+    return getattr(view, "__self__", None)
 
 
 def require_module(request: HttpRequest, owner: object) -> None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin import SimpleListFilter
 from django.db import models
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.timesince import timesince
+from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.forms import RecordedForm
 from accounts.admin.recorded import RecordedAdmin, get_actor
 from taskflow.admin.site import AutocompleteSelectFilter, action, display
 from tasks.actions import claims as actions
+from tasks.admin.home.activity import CLAIMS_AT_WORK
 from tasks.models import Claim
-from tasks.models.claims import with_present_state
+from tasks.models.claims import is_open, with_present_state
 
 
 class ClaimForm(RecordedForm):
@@ -24,6 +27,21 @@ class ClaimForm(RecordedForm):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         ModelForm.__init__(self, *args, **kwargs)
+
+
+class AtWorkFilter(SimpleListFilter):
+    """Leaves out claims that have expired, to which the first page leads."""
+
+    title = _("at work")
+    parameter_name = CLAIMS_AT_WORK
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, Any]]:
+        return [("1", _("At work now"))]
+
+    def queryset(
+        self, request: HttpRequest, queryset: models.QuerySet[Claim]
+    ) -> models.QuerySet[Claim]:
+        return queryset.filter(is_open()) if self.value() == "1" else queryset
 
 
 @admin.register(Claim)
@@ -40,7 +58,7 @@ class ClaimAdmin(RecordedAdmin):
         "show_heartbeat",
         "expires_at",
     ]
-    list_filter = [("user", AutocompleteSelectFilter)]
+    list_filter = [AtWorkFilter, ("user", AutocompleteSelectFilter)]
     list_filter_submit = True
     search_fields = ["worker", "task__title"]
     ordering = ["-id"]

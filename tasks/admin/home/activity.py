@@ -1,0 +1,88 @@
+"""What happens now: the claims of workers, the mentions of the user, and the latest events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db.models import Max
+from django.urls import reverse
+
+from taskflow.audit.actor import Actor
+from taskflow.audit.history import USERS_OF_EVENT, HistoryEntry, read_history
+from taskflow.audit.models import Event
+from taskflow.audit.visibility import select_log
+from tasks.models import Claim, Comment, Project, Task
+from tasks.models.claims import is_open
+from tasks.models.notifications import Notification, NotificationKind
+
+SHOWN_CLAIMS = 8
+SHOWN_MENTIONS = 5
+SHOWN_EVENTS = 12
+# The newest events of the tenant among which those of the feed are looked for. It bounds the time
+# for members of quiet projects; older events are in the list of events.
+EVENT_WINDOW = 5_000
+CLAIMS_AT_WORK = "at_work"  # parameter of the list of claims
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The row of an event, with the page that shows it."""
+
+    name: str
+    address: str
+
+
+@dataclass(frozen=True)
+class FeedEntry:
+    entry: HistoryEntry
+    subject: Subject | None  # None for what is deleted, invisible, or has no page
+
+
+def load_claims(actor: Actor) -> tuple[list[Claim], str]:
+    """Return the claims that hold their tasks now, newest first, and the list of all. One query."""
+    rows = Claim.objects.visible_to(actor.viewer).filter(is_open()).order_by("-pk")
+    address = reverse("admin:tasks_claim_changelist") + f"?{CLAIMS_AT_WORK}=1"
+    return list(rows.select_related("task__project", "user")[: SHOWN_CLAIMS + 1]), address
+
+
+def load_mentions(actor: Actor) -> list[Notification]:
+    """Return the latest unread mentions of the actor, about what the actor can see. One query."""
+    rows = Notification.objects.visible_to(actor.viewer).unread()
+    rows = rows.filter(kind=NotificationKind.MENTIONED).order_by("-pk")
+    return list(rows.select_related("task__project", "page", "actor")[:SHOWN_MENTIONS])
+
+
+def load_feed(actor: Actor) -> list[FeedEntry]:
+    """Return the latest events that the actor can see, with links to their rows.
+
+    Five queries, and one for each model that the changes refer to.
+    """
+    newest = Event.objects.aggregate(newest=Max("pk"))["newest"] or 0
+    recent = Event.objects.filter(pk__gt=newest - EVENT_WINDOW)
+    rows = select_log(actor.viewer, recent).select_related(*USERS_OF_EVENT).order_by("-pk")
+    entries = read_history(actor, list(rows[:SHOWN_EVENTS]))
+    subjects = _load_subjects(actor, [entry.event for entry in entries])
+    return [FeedEntry(e, subjects.get((e.event.subject_type, e.event.subject_id))) for e in entries]
+
+
+def _load_subjects(actor: Actor, events: Sequence[Event]) -> Mapping[tuple[str, int], Subject]:
+    """Return the tasks, projects and comments of the events by type and id. At most 3 queries."""
+    subjects: dict[tuple[str, int], Subject] = {}
+    for model, related, view in (
+        (Task, "project", "admin:tasks_task_change"),
+        (Project, None, "admin:tasks_project_change"),
+        (Comment, "task__project", "admin:tasks_task_change"),
+    ):
+        name = str(model._meta.model_name)
+        ids = [event.subject_id for event in events if event.subject_type == name]
+        if not ids:
+            continue
+        rows: Any = model.objects.visible_to(actor.viewer).filter(pk__in=ids)
+        for row in rows.select_related(related) if related else rows:
+            shown = row.task if isinstance(row, Comment) else row
+            title = shown.name if isinstance(shown, Project) else shown.title
+            address = reverse(view, args=[shown.pk])
+            subjects[(name, row.pk)] = Subject(f"{shown.key} {title}", address)
+    return subjects
